@@ -1,0 +1,99 @@
+"""What a data source is, and what it gives: facts that need no reading, and a data set.
+
+`facts()` is plain arithmetic on the source's arguments, so that `check` can know every shape before any byte is read;
+`load()` reads, fetches or draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from nnspec.engine.part import Part
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Access", "DataError", "DataSource", "DataUnavailable", "Dataset", "Facts", "Split"]
+
+
+class DataError(Exception):
+    """Data that is there but cannot be used: corrupt, truncated, too few samples. The message says what to do."""
+
+
+class DataUnavailable(DataError):
+    """Data that cannot be had here: no file and no network. The next alternative of an `or` is taken instead."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a source declares of its data without reading any of it."""
+
+    shape: tuple[int, ...]
+    """Shape of one sample, such as (28, 28)."""
+    classes: int | None
+    """How many classes the labels have; None for a regression."""
+    train: int
+    """How many training samples."""
+    test: int
+    """How many test samples."""
+
+    @property
+    def features(self) -> int:
+        """How many numbers one sample has."""
+        product = 1
+        for extent in self.shape:
+            product *= extent
+        return product
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples with their labels: x `(n, features)` in the stored type, y `(n,)` integers."""
+
+    x: NDArray
+    y: NDArray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What `load` gives. A stored number v stands for v / divisor: bytes of an image with divisor 255 lie in [0, 1]."""
+
+    source: str
+    """The source's name in a spec: `MNIST`."""
+    facts: Facts
+    train: Split
+    test: Split
+    divisor: float
+    sha256: str
+    """Of the bytes of train.x, train.y, test.x, test.y, in this order: equal data, equal digest."""
+    origin: str
+    """Where it came from, for a reader: a folder, an address, or `drawn, seed 0`."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a source may use to get at its data."""
+
+    data_dir: Path | None = None
+    """Folder named on the command line; it goes before every other place."""
+    offline: bool = False
+    """Forbids the network."""
+    report: Callable[[str, int, int | None], None] | None = field(default=None, compare=False)
+    """Called as report(file name, bytes so far, bytes in all or None) while something is fetched."""
+
+
+class DataSource(Part):
+    """Base of the data sources. The constructor keeps its arguments and does nothing else."""
+
+    kind: ClassVar[str] = "data source"
+
+    def facts(self) -> Facts:
+        """Shapes and counts, from the arguments alone. Raises ValueError where they contradict each other."""
+        raise NotImplementedError
+
+    def load(self, access: Access) -> Dataset:
+        """Get the data. Raises `DataUnavailable` where it cannot be had here, `DataError` where it is unusable."""
+        raise NotImplementedError

@@ -1,0 +1,24 @@
+"""The NumPy engine: layers, losses, optimizers and the gradient check. A library in its own right.
+
+    from nnspec import engine as nn
+
+    model = nn.NumpyMLP(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+    loss, optimizer = nn.CrossEntropyLoss(), nn.Adam(model.parameters(), lr=0.001)
+    value = loss.forward(model.forward(x), labels)
+    model.backward(loss.backward())
+    optimizer.step()
+"""
+
+from nnspec.engine.gradcheck import *  # noqa: F403
+from nnspec.engine.initializers import *  # noqa: F403
+from nnspec.engine.layers import *  # noqa: F403
+from nnspec.engine.losses import *  # noqa: F403
+from nnspec.engine.metrics import *  # noqa: F403
+from nnspec.engine.network import *  # noqa: F403
+from nnspec.engine.optimizers import *  # noqa: F403
+from nnspec.engine.parameter import *  # noqa: F403
+from nnspec.engine.part import PARTS as PARTS
+from nnspec.engine.part import Argument as Argument
+from nnspec.engine.part import Part as Part
+from nnspec.engine.part import Signature as Signature
+from nnspec.engine.random import set_seed as set_seed

@@ -1,0 +1,132 @@
+"""What a layer is.
+
+A layer's class says on one screen: its arguments (the constructor), its shape rule, parameters, cost and work arrays
+(`geometry`, plain arithmetic on the arguments), what its backward pass reads, and its two kernels. Kernels follow
+NumPy's own convention: without `out` they allocate; with `out` they write into an array that the caller owns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from nnspec.engine._numpy import np
+from nnspec.engine.part import Part
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.parameter import Parameter
+
+__all__ = ["Geometry", "Layer", "Shape", "ShapeError", "Work", "shape_in_words"]
+
+Shape = tuple[int, ...]
+"""Shape of one sample; the batch axis B stands before it."""
+
+
+class ShapeError(ValueError):
+    """What arrives does not fit a layer. `argument` names the argument at fault, where one is."""
+
+    def __init__(self, message: str, *, argument: str | None = None, label: str = "", help: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.label = label
+        self.help = help
+
+
+@dataclass(frozen=True)
+class Work:
+    """A work array of a kernel: its shape for one sample (or in all, where not `per_sample`) and its dtype."""
+
+    shape: Shape
+    dtype: Literal["float", "bool", "index"] = "float"
+    saved: bool = False
+    """Whether it must live from forward to backward; otherwise layers may share its memory."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What follows from a layer's arguments and the shape that arrives, known before any array exists."""
+
+    out: Shape
+    flops: int
+    """Of one sample's forward pass, a multiply-add being 2."""
+    parameters: Mapping[str, Shape] = field(default_factory=lambda: MappingProxyType({}))
+    inferred: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """Values of the arguments that a spec may leave out."""
+    work: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Layer(Part):
+    """Base of the layers: y = f(x) with x `(B, *in)` and y `(B, *out)`."""
+
+    kind: ClassVar[str] = "layer"
+    backward_reads: ClassVar[frozenset[Literal["input", "output"]]] = frozenset()
+    """What the backward pass looks at again; everything else may be overwritten in the meantime."""
+    in_place: ClassVar[bool] = False
+    """Whether forward may write its output over its input, and backward its result over its gradient."""
+
+    training: bool = True
+    hold_noise: bool = False
+    """Draw no new random numbers: the gradient check needs the same function at every step."""
+
+    def __init__(self) -> None:
+        self._work: dict[str, NDArray[Any]] = {}
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Return shapes, parameters and cost for `incoming`, the shape of one sample. Raises ShapeError."""
+        raise NotImplementedError
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Compute y = f(x): `(B, *in) -> (B, *out)`, keeping what backward needs."""
+        raise NotImplementedError
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Turn dL/dy `(B, *out)` into dL/dx `(B, *in)`, and write the parameters' `.grad`.
+
+        With `input_grad=False` only the parameters' gradients are wanted and None is returned.
+        """
+        raise NotImplementedError
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return the trainable parameters by name."""
+        return {}
+
+    def sides(self) -> NDArray[Any] | None:
+        """Which side of each kink the last forward pass took, or None for a smooth layer.
+
+        A finite difference across a kink is no derivative; the gradient check compares these and leaves such steps out.
+        """
+        return None
+
+    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
+        """Use the arrays of `work`, owned by the caller, as work arrays instead of allocating."""
+        self._work = dict(work)
+
+    def work_array(self, name: str, shape: Shape, dtype: Any) -> NDArray[Any]:
+        """Return an array to work in: the lent one, cut to this batch, or a new one."""
+        lent = self._work.get(name)
+        if lent is None or len(lent) < shape[0]:
+            return np.empty(shape, dtype)
+        return lent[: shape[0]]
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{name} {p.shape}" for name, p in self.parameters().items())
+        return f"{type(self).__name__}({parameters})"
+
+
+def shape_in_words(shape: Shape) -> str:
+    """Write a shape as messages do: `64`, or `28×28`."""
+    return "×".join(str(extent) for extent in shape)
+
+
+def saved(value: NDArray[Any] | None, layer: Layer) -> NDArray[Any]:
+    """Return what forward kept for backward. Raises RuntimeError where forward has not run."""
+    if value is None:
+        raise RuntimeError(f"{type(layer).__name__}.backward needs a forward pass first")
+    return value

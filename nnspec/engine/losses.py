@@ -1,0 +1,193 @@
+"""Losses: how wrong the network's outputs are, as one number, and its gradient with respect to the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape, Work
+from nnspec.engine.part import Part
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["CrossEntropyLoss", "Loss", "MSELoss"]
+
+
+class Loss(Part):
+    """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs)."""
+
+    kind: ClassVar[str] = "loss"
+    targets: ClassVar[Literal["classes", "values"]]
+    """What it compares the outputs with: class numbers, or an array of the outputs' shape."""
+
+    def __init__(self) -> None:
+        self._work: dict[str, NDArray[Any]] = {}
+
+    @classmethod
+    def work(cls, outputs: Shape) -> Mapping[str, Work]:
+        """Return the work arrays for outputs of a shape (of one sample)."""
+        return MappingProxyType({})
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used to work in."""
+        raise NotImplementedError
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return dL/d(outputs) of the last forward pass; `out` may be the array that forward worked in."""
+        raise NotImplementedError
+
+    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
+        """Use the arrays of `work`, owned by the caller, instead of allocating."""
+        self._work = dict(work)
+
+    def work_array(self, name: str, shape: Shape, dtype: Any) -> NDArray[Any]:
+        """Return an array to work in: the lent one, cut to this batch, or a new one."""
+        lent = self._work.get(name)
+        if lent is None or len(lent) < shape[0]:
+            return np.empty(shape, dtype)
+        return lent[: shape[0]]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class MSELoss(Loss):
+    """L = mean (y − t)² over all B·out numbers; dL/dy = 2 (y − t) / (B·out). As PyTorch's default reduction.
+
+    Class numbers as targets mean one-hot rows, when the outputs have as many columns as there are classes.
+    """
+
+    spec_name = "MSE"
+    also = ("MeanSquaredError", "MSELoss", "L2")
+    targets = "values"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._difference: NDArray[Any] | None = None
+
+    @classmethod
+    def work(cls, outputs: Shape) -> Mapping[str, Work]:
+        """One array for the squares."""
+        return {"squares": Work(outputs)}
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Mean of the squared differences. Raises ValueError where the shapes differ."""
+        wanted = np.asarray(targets)
+        if wanted.shape != outputs.shape:
+            raise ValueError(f"MSELoss: outputs have shape {outputs.shape}, targets {wanted.shape}")
+        self._difference = np.subtract(outputs, wanted, out=out)
+        squares = self.work_array("squares", outputs.shape, outputs.dtype)
+        np.multiply(self._difference, self._difference, out=squares)
+        return float(np.add.reduce(squares, axis=None)) / squares.size
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """2 (y − t) / (B·out)."""
+        if self._difference is None:
+            raise RuntimeError("MSELoss.backward needs a forward pass first")
+        return np.multiply(self._difference, 2.0 / self._difference.size, out=out)
+
+
+class CrossEntropyLoss(Loss):
+    """L = mean over B of −log softmax(z)[label], for logits z `(B, C)`; dL/dz = (softmax(z) − onehot) / B.
+
+    Softmax and logarithm are one step, log Σ eᶻ − z[label] with the row's maximum taken off first, so that no
+    exponential overflows and no logarithm sees zero. Labels are ints `(B,)`, or rows `(B, C)` that sum to 1 (one-hot).
+    As PyTorch's `CrossEntropyLoss`; Keras's takes probabilities unless told `from_logits=True`.
+    """
+
+    spec_name = "CrossEntropy"
+    also = ("CrossEntropyLoss", "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "SoftmaxCrossEntropy")
+    targets = "classes"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._softmax: NDArray[Any] | None = None
+        self._flat_index: NDArray[Any] | None = None
+        self._rows: NDArray[Any] | None = None
+
+    @classmethod
+    def work(cls, outputs: Shape) -> Mapping[str, Work]:
+        """One number a row, twice, and where each row's label stands in the flat array of logits."""
+        return {"row": Work((1,)), "picked": Work(()), "index": Work((), "index", saved=True)}
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Mean negative log-likelihood of the labels. Raises ValueError for labels that are no classes.
+
+        With `out` the labels are trusted to be ints in range, because whoever owns the arrays has checked them once.
+        """
+        labels = np.asarray(targets)
+        if out is None:
+            _check_labels(outputs, labels)
+        batch, classes = outputs.shape
+        row = self.work_array("row", (batch, 1), outputs.dtype)
+        np.maximum.reduce(outputs, axis=1, keepdims=True, out=row)
+        shifted = np.subtract(outputs, row, out=out)
+        if labels.ndim == 1:
+            self._rows, self._flat_index = None, self._positions(labels, classes)
+            picked = self.work_array("picked", (batch,), outputs.dtype)
+            # mode="clip" because the default buffers `out`; every position is in range.
+            np.take(shifted.reshape(-1), self._flat_index, out=picked, mode="clip")
+            likely = float(np.add.reduce(picked))
+        else:
+            self._rows, self._flat_index = labels, None
+            likely = float(np.sum(shifted * labels))
+        np.exp(shifted, out=shifted)
+        np.add.reduce(shifted, axis=1, keepdims=True, out=row)
+        self._softmax = np.divide(shifted, row, out=shifted)
+        np.log(row, out=row)
+        return (float(np.add.reduce(row, axis=None)) - likely) / batch
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """(softmax − onehot) / B. An `out` must be C-contiguous."""
+        if self._softmax is None:
+            raise RuntimeError("CrossEntropyLoss.backward needs a forward pass first")
+        share = 1.0 / len(self._softmax)
+        grad = np.multiply(self._softmax, share, out=out)
+        if self._flat_index is None:
+            grad -= self._rows * share if self._rows is not None else 0
+            return grad
+        flat = grad.reshape(-1)
+        picked = self.work_array("picked", self._flat_index.shape, grad.dtype)
+        np.take(flat, self._flat_index, out=picked, mode="clip")
+        np.subtract(picked, share, out=picked)
+        np.put(flat, self._flat_index, picked, mode="clip")
+        return grad
+
+    def _positions(self, labels: NDArray[Any], classes: int) -> NDArray[Any]:
+        """Where row i's label stands in the flat logits: i·C + label."""
+        index = self.work_array("index", labels.shape, np.intp)
+        np.multiply(_counting(len(labels)), classes, out=index)
+        return np.add(index, labels, out=index)
+
+
+_ramp: NDArray[Any] | None = None
+
+
+def _counting(count: int) -> NDArray[Any]:
+    """0, 1, … count − 1: a view of one array that grows to the largest batch ever seen."""
+    global _ramp
+    if _ramp is None or len(_ramp) < count:
+        _ramp = np.arange(count, dtype=np.intp)
+    return _ramp[:count]
+
+
+def _check_labels(logits: NDArray[Any], labels: NDArray[Any]) -> None:
+    if logits.ndim != 2:
+        raise ValueError(f"CrossEntropyLoss: logits are (B, C), not {logits.shape}")
+    batch, classes = logits.shape
+    if labels.ndim == 2:
+        if labels.shape != logits.shape:
+            raise ValueError(f"CrossEntropyLoss: logits have shape {logits.shape}, one-hot labels {labels.shape}")
+        if not np.allclose(labels.sum(axis=1), 1):
+            raise ValueError("CrossEntropyLoss: each row of one-hot labels must sum to 1")
+        return
+    if labels.shape != (batch,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"CrossEntropyLoss: labels are {batch} integers or rows of shape {logits.shape}, "
+            f"not {labels.dtype} of shape {labels.shape}"
+        )
+    if batch and (labels.min() < 0 or labels.max() >= classes):
+        raise ValueError(f"CrossEntropyLoss: labels run from {labels.min()} to {labels.max()}, classes from 0 to {classes - 1}")

@@ -1,0 +1,51 @@
+"""Metrics: figures for people, which training does not use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape, Work
+from nnspec.engine.part import Part
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Accuracy", "Metric"]
+
+
+class Metric(Part):
+    """Base of the metrics: a sum over samples, divided by their number at the end of an epoch."""
+
+    kind: ClassVar[str] = "metric"
+    needs_classes: ClassVar[bool] = False
+    """Whether it makes sense for class labels only."""
+
+    @classmethod
+    def work(cls, outputs: Shape) -> Mapping[str, Work]:
+        """Return the work arrays for outputs of a shape (of one sample)."""
+        raise NotImplementedError
+
+    def total(self, outputs: NDArray[Any], labels: NDArray[Any], work: Mapping[str, NDArray[Any]]) -> float:
+        """Return the sum of the figure over a batch, working in the arrays of `work`."""
+        raise NotImplementedError
+
+
+class Accuracy(Metric):
+    """Share of samples whose largest output is at their label, `(B, C)` and `(B,)` -> [0, 1]; ties go to the first."""
+
+    spec_name = "accuracy"
+    also = ("acc", "Accuracy", "sparse_categorical_accuracy")
+    needs_classes = True
+
+    @classmethod
+    def work(cls, outputs: Shape) -> Mapping[str, Work]:
+        """The predicted class and whether it is right, for each sample."""
+        return {"predicted": Work((), "index"), "right": Work((), "bool")}
+
+    def total(self, outputs: NDArray[Any], labels: NDArray[Any], work: Mapping[str, NDArray[Any]]) -> float:
+        """How many samples are right."""
+        batch = len(outputs)
+        predicted = np.argmax(outputs, axis=1, out=work["predicted"][:batch])
+        return float(np.count_nonzero(np.equal(predicted, labels, out=work["right"][:batch])))

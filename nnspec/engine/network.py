@@ -1,0 +1,84 @@
+"""A stack of layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine.layers.contract import Layer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.parameter import Parameter
+
+__all__ = ["NumpyMLP"]
+
+
+class NumpyMLP:
+    """Layers one after another: `forward` runs them in order, `backward` in reverse."""
+
+    def __init__(self, *layers: Layer) -> None:
+        self.layers: list[Layer] = []
+        self.names: list[str] = []
+        for layer in layers:
+            self.add(layer)
+
+    def add(self, layer: Layer, name: str | None = None) -> NumpyMLP:
+        """Put a layer at the end; its parameters are called `name.weight` and so on. Returns the network.
+
+        Without a name it gets its kind and number: `Linear1`, `ReLU1`, `Linear2`. Raises TypeError for what is no
+        layer, ValueError for a name that is taken.
+        """
+        if not isinstance(layer, Layer):
+            raise TypeError(f"NumpyMLP.add takes a layer, not {layer!r}")
+        kind = type(layer).__name__
+        name = name or f"{kind}{1 + sum(type(other) is type(layer) for other in self.layers)}"
+        if name in self.names:
+            raise ValueError(f"there is a layer {name!r} already")
+        self.layers.append(layer)
+        self.names.append(name)
+        return self
+
+    def forward(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the outputs for a batch: `(B, *in) -> (B, *out)`."""
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    __call__ = forward
+
+    def backward(self, grad: NDArray[Any]) -> NDArray[Any]:
+        """Turn dL/d(outputs) into dL/dx, `(B, *out) -> (B, *in)`, writing every parameter's `.grad`."""
+        for layer in reversed(self.layers):
+            passed = layer.backward(grad)
+            assert passed is not None, "a layer that is asked for its input's gradient returns it"
+            grad = passed
+        return grad
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Return every parameter by its full name, in the order of the layers."""
+        return {
+            f"{name}.{key}": parameter
+            for name, layer in zip(self.names, self.layers, strict=True)
+            for key, parameter in layer.parameters().items()
+        }
+
+    def parameters(self) -> list[Parameter]:
+        """Return every parameter, in the order of the layers."""
+        return list(self.named_parameters().values())
+
+    def train(self) -> NumpyMLP:
+        """Switch the layers that differ (dropout) to training."""
+        return self._set_training(True)
+
+    def eval(self) -> NumpyMLP:
+        """Switch the layers that differ (dropout) to use."""
+        return self._set_training(False)
+
+    def _set_training(self, training: bool) -> NumpyMLP:
+        for layer in self.layers:
+            layer.training = training
+        return self
+
+    def __repr__(self) -> str:
+        return "NumpyMLP(" + "".join(f"\n    {layer!r}," for layer in self.layers) + "\n)"

@@ -1,0 +1,166 @@
+"""Optimizers: how a gradient becomes a step. Ordered by how hard they are to understand.
+
+θ is a parameter, g its gradient, lr the learning rate; all operations are element by element and in place. An
+optimizer does not know how many layers there are: it takes any list of parameters, and the compiled plan gives it a
+list of one, the vector that holds them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from nnspec.engine._numpy import np
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Part, Positive, Probability, Range, Rate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SGD", "Adam", "Momentum", "Optimizer"]
+
+
+class Optimizer(Part):
+    """Base of the optimizers: `step()` after each backward pass."""
+
+    kind: ClassVar[str] = "optimizer"
+
+    def __init__(self, params: Iterable[Parameter], slots: tuple[str, ...]) -> None:
+        self.params = list(params)
+        if not self.params:
+            raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
+        for parameter in self.params:
+            if not isinstance(parameter, Parameter):
+                raise TypeError(f"{type(self).__name__}: takes Parameters (model.parameters()), not {parameter!r}")
+        self.slots = slots
+        self.state = [{slot: np.zeros_like(p.data) for slot in slots} for p in self.params]
+        largest = max(self.params, key=lambda p: p.size).data
+        self._scratch = np.empty(largest.size, largest.dtype)
+        self.steps = 0
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Name the state that is kept for each parameter, each of the parameter's size."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Move every parameter once, along its `.grad`."""
+        self.steps += 1
+        for parameter, state in zip(self.params, self.state, strict=True):
+            theta = parameter.data
+            scratch = self._scratch[: theta.size].reshape(theta.shape)
+            self.update(theta, parameter.grad, scratch, *state.values())
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """Move one parameter in place. `scratch` is an array of its shape to work in."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero. Backward overwrites gradients, so a training loop does not need it."""
+        for parameter in self.params:
+            parameter.grad.fill(0)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of state and scratch."""
+        return self._scratch.nbytes + sum(array.nbytes for state in self.state for array in state.values())
+
+
+class SGD(Optimizer):
+    """θ ← θ − lr·g; with momentum μ: v ← μ·v + g, θ ← θ − lr·v, starting from v = 0.
+
+    As PyTorch's `SGD`. Keras folds the rate into the velocity (v ← μ·v − lr·g, θ ← θ + v), which differs when the rate
+    changes during training. Robbins & Monro 1951; Polyak 1964.
+    """
+
+    spec_name = "SGD"
+    also = ("GradientDescent", "sgd")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate = 0.01,
+        *,
+        momentum: Annotated[float, Range(low=0, high=1, open_high=True), Also("beta", "mu")] = 0.0,
+    ) -> None:
+        super().__init__(params, self.state_slots({"momentum": momentum}))
+        self.lr = lr
+        self.momentum = momentum
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """A velocity, where there is momentum."""
+        return ("velocity",) if arguments["momentum"] else ()
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """v ← μ·v + g; θ ← θ − lr·v."""
+        direction = grad
+        for velocity in state:
+            np.multiply(velocity, self.momentum, out=velocity)
+            direction = np.add(velocity, grad, out=velocity)
+        np.multiply(direction, self.lr, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+class Momentum(SGD):
+    """v ← μ·v + g; θ ← θ − lr·v: `SGD` under the name of what it adds, with μ = 0.9. Polyak 1964."""
+
+    spec_name = "Momentum"
+    also = ("SGDMomentum", "HeavyBall")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate = 0.01,
+        momentum: Annotated[float, Range(low=0, high=1, open_high=True), Also("beta", "mu")] = 0.9,
+    ) -> None:
+        super().__init__(params, lr, momentum=momentum)
+
+
+class Adam(Optimizer):
+    """m ← β₁·m + (1−β₁)·g, v ← β₂·v + (1−β₂)·g²; θ ← θ − lr · (m / (1−β₁ᵗ)) / (√(v / (1−β₂ᵗ)) + ε) at step t.
+
+    Kingma & Ba 2015, algorithm 1, with bias correction; as PyTorch's `Adam`. Keras's corrects in the rate and adds
+    its ε (1e-7) to the uncorrected √v. The state kept here is m / (1−β₁) and v / (1−β₂): the same recurrence with two
+    multiplications fewer, their constants moved into the rate and into ε.
+    """
+
+    spec_name = "Adam"
+    also = ("adam",)
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate = 0.001,
+        *,
+        betas: tuple[Probability, Probability] = (0.9, 0.999),
+        eps: Annotated[Positive, Also("epsilon")] = 1e-8,
+    ) -> None:
+        super().__init__(params, self.state_slots({}))
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The two moments, scaled as said above."""
+        return ("first_moment", "second_moment")
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """θ ← θ − rate · m′ / (√v′ + ε′), with m′ = m/(1−β₁) and v′ = v/(1−β₂)."""
+        first, second = state
+        beta1, beta2 = self.betas
+        # √(v/(1−β₂ᵗ)) = c·√v′, so m̂ / (√v̂ + ε) = m̂/c / (√v′ + ε/c).
+        c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
+        rate = self.lr * (1 - beta1) / (1 - beta1**self.steps) / c
+        np.multiply(first, beta1, out=first)
+        np.add(first, grad, out=first)
+        np.multiply(second, beta2, out=second)
+        np.multiply(grad, grad, out=scratch)
+        np.add(second, scratch, out=second)
+        np.sqrt(second, out=scratch)
+        np.add(scratch, self.eps / c, out=scratch)
+        np.divide(first, scratch, out=scratch)
+        np.multiply(scratch, rate, out=scratch)
+        np.subtract(theta, scratch, out=theta)

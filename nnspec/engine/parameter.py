@@ -1,0 +1,70 @@
+"""A trainable array with its gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine._numpy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Parameter"]
+
+
+class Parameter:
+    """A weight: `.data` and `.grad`, two arrays of equal shape and dtype.
+
+    Assigning to either copies into the array that is there, so that whoever holds a view of it (an optimizer, the
+    compiled plan) sees the new numbers. ValueError where the shape differs.
+    """
+
+    __slots__ = ("_data", "_grad")
+
+    def __init__(self, data: ArrayLike, dtype: str | None = None) -> None:
+        self._data: NDArray[Any] = np.array(data, dtype=dtype, order="C")
+        self._grad: NDArray[Any] = np.zeros_like(self._data)
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """The numbers themselves."""
+        return self._data
+
+    @data.setter
+    def data(self, values: ArrayLike) -> None:
+        _write(self._data, values, "data")
+
+    @property
+    def grad(self) -> NDArray[Any]:
+        """dL/d(data), overwritten by each backward pass (PyTorch accumulates instead)."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, values: ArrayLike) -> None:
+        _write(self._grad, values, "grad")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self._data.shape
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return self._data.size
+
+    def move_to(self, data: NDArray[Any], grad: NDArray[Any]) -> None:
+        """Keep the numbers from now on in `data` and `grad`, two arrays that the caller owns."""
+        data[...] = self._data
+        grad[...] = self._grad
+        self._data, self._grad = data, grad
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.shape}, dtype={self._data.dtype})"
+
+
+def _write(target: NDArray[Any], values: ArrayLike, name: str) -> None:
+    source = np.asarray(values)
+    if source.shape != target.shape:
+        raise ValueError(f"Parameter.{name} has shape {target.shape}; an array of shape {source.shape} does not fit")
+    target[...] = source

@@ -1,0 +1,303 @@
+"""What a part is: a class whose constructor's signature is its signature in a `.nn` file.
+
+A part is a layer, a loss, an optimizer, an initialiser, a metric or a data source. Its constructor's annotations say
+everything that anyone needs to know of its arguments: type, range, default, whether the checker may infer it, and
+what other frameworks call it. From them come the checker's messages, the documentation, and the check of values that
+the constructor itself makes: a value that a spec may not hold raises `ValueError` in Python too, by the same rule.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+__all__ = [
+    "PARTS",
+    "Also",
+    "Argument",
+    "Count",
+    "Inferred",
+    "NonNegative",
+    "Part",
+    "Positive",
+    "Probability",
+    "Range",
+    "Rate",
+    "Signature",
+]
+
+
+@dataclass(frozen=True)
+class Range:
+    """An interval of numbers; `open_low` and `open_high` leave its ends out."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` lies inside; NaN and infinities never do."""
+        if not math.isfinite(value):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"greater than {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        if self.low == -math.inf:
+            return f"less than {self.high:g}" if self.open_high else f"at most {self.high:g}"
+        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+class Also(tuple[str, ...]):
+    """The names that other frameworks give to an argument, for the checker's suggestions."""
+
+    def __new__(cls, *names: str) -> Also:
+        """Keep `names` in the order given."""
+        return super().__new__(cls, names)
+
+
+class _Inferred:
+    """Marks an argument that the checker fills in from what arrives; given, it is checked."""
+
+
+T = TypeVar("T")
+Inferred = Annotated[T, _Inferred()]
+
+Count = Annotated[int, Range(low=1)]
+Positive = Annotated[float, Range(low=0, open_low=True)]
+NonNegative = Annotated[float, Range(low=0)]
+Probability = Annotated[float, Range(low=0, high=1, open_high=True)]
+Rate = Annotated[float, Range(low=0, open_low=True), Also("learning_rate", "rate", "eta", "step_size", "alpha")]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a part: what the checker, the docs and the constructor's own check know of it."""
+
+    name: str
+    type: Any
+    range: Range | None
+    also: tuple[str, ...]
+    inferred: bool
+    required: bool
+    keyword_only: bool
+    default: Any
+
+    @property
+    def expects(self) -> str:
+        """The values that are allowed, in words: `an integer at least 1`."""
+        words = " or ".join(_type_in_words(option) for option in _options(self.type))
+        return f"{words} {self.range}" if self.range else words
+
+    def problem(self, value: object) -> str | None:
+        """Say what is wrong with `value` as this argument, or None where nothing is."""
+        if not any(_is_of(value, option) for option in _options(self.type)):
+            return f"`{self.name}` takes {self.expects}, not {_value_in_words(value)}"
+        if self.range is not None:
+            for number in value if isinstance(value, (tuple, list)) else (value,):
+                if number is not None and not self.range.holds(number):
+                    return f"`{self.name}` must be {self.range}, and {number!r} is not"
+        return None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The arguments of a part, in order."""
+
+    arguments: tuple[Argument, ...]
+
+    def __iter__(self) -> Iterator[Argument]:
+        return iter(self.arguments)
+
+    def get(self, name: str) -> Argument | None:
+        """Return the argument called `name`, or None."""
+        return next((argument for argument in self.arguments if argument.name == name), None)
+
+    def names_of_positionals(self, count: int, keywords: Mapping[str, object]) -> tuple[str, ...] | None:
+        """Name the arguments that `count` positional values are given to, or None where they are too many.
+
+        As in `range(stop)`, an argument that can be inferred steps back when there are not enough values for all:
+        one value for `Linear(in_features, out_features)` is `out_features`.
+        """
+        slots = [a for a in self.arguments if not a.keyword_only and a.name not in keywords]
+        while len(slots) > count and any(a.inferred for a in slots):
+            required = [a for a in slots if a.required or a.inferred]
+            if len(required) <= count:
+                break
+            slots.remove(next(a for a in slots if a.inferred))
+        return tuple(a.name for a in slots[:count]) if count <= len(slots) else None
+
+    def __str__(self) -> str:
+        return ", ".join(
+            a.name if a.required else f"[{a.name}]" if a.inferred else f"{a.name}={_default_in_words(a.default)}"
+            for a in self.arguments
+        )
+
+
+PARTS: dict[str, dict[str, type[Part]]] = {}
+"""Every part that can be written in a spec: kind, then the name that a spec uses, then the class."""
+
+# Arguments that Python callers and the compiler give and a spec never does.
+_NOT_IN_SPECS = frozenset({"self", "params", "dtype", "rng"})
+
+
+class Part:
+    """Base of everything that a spec can name. A subclass that sets `spec_name` is entered in `PARTS`."""
+
+    kind: ClassVar[str] = ""
+    spec_name: ClassVar[str] = ""
+    also: ClassVar[tuple[str, ...]] = ()
+    """What other frameworks call this part, for the checker's suggestions."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "spec_name" not in vars(cls):
+            return
+        if not cls.kind:
+            raise TypeError(f"part {cls.spec_name!r} has no kind")
+        others = PARTS.setdefault(cls.kind, {})
+        if cls.spec_name in others and others[cls.spec_name].__qualname__ != cls.__qualname__:
+            raise TypeError(f"two parts of kind {cls.kind} are called {cls.spec_name!r}")
+        others[cls.spec_name] = cls
+        if "__init__" in vars(cls):
+            cls.__init__ = _checking(cls, cls.__init__)  # type: ignore[method-assign]
+
+    @classmethod
+    @functools.cache
+    def signature(cls) -> Signature:
+        """Read the signature that a spec sees off the constructor."""
+        if cls.__init__ is object.__init__:
+            return Signature(())
+        init = inspect.unwrap(cls.__init__)
+        parameters = [p for p in inspect.signature(init).parameters.values() if p.name not in _NOT_IN_SPECS]
+        # Only these annotations are resolved: the others name types of NumPy, which need not be loaded.
+        resolvable = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in parameters})
+        hints = typing.get_type_hints(resolvable, init.__globals__, include_extras=True)
+        return Signature(tuple(_argument(p, hints[p.name]) for p in parameters))
+
+
+def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:
+    bare, notes = _without_notes(hint)
+    return Argument(
+        name=parameter.name,
+        type=bare,
+        range=next((n for n in notes if isinstance(n, Range)), None),
+        also=tuple(next((n for n in notes if isinstance(n, Also)), ())),
+        inferred=any(isinstance(n, _Inferred) for n in notes),
+        required=parameter.default is inspect.Parameter.empty
+        and not any(isinstance(n, _Inferred) for n in notes),
+        keyword_only=parameter.kind is inspect.Parameter.KEYWORD_ONLY,
+        default=None if parameter.default is inspect.Parameter.empty else parameter.default,
+    )
+
+
+def _without_notes(hint: Any) -> tuple[Any, list[Any]]:
+    """Take `Annotated` off a type, also inside a union or a tuple, and collect what it held."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        inner, *notes = typing.get_args(hint)
+        bare, more = _without_notes(inner)
+        return bare, [*notes, *more]
+    if origin in (typing.Union, types.UnionType):
+        parts = [_without_notes(option) for option in typing.get_args(hint)]
+        return functools.reduce(lambda a, b: a | b, (bare for bare, _ in parts)), [n for _, ns in parts for n in ns]
+    if origin is tuple:
+        parts = [_without_notes(item) for item in typing.get_args(hint)]
+        return tuple[tuple(bare for bare, _ in parts)], [n for _, ns in parts for n in ns]  # type: ignore[misc]
+    return hint, []
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _is_of(value: object, annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return value in typing.get_args(annotation)
+    if origin is tuple:
+        items = typing.get_args(annotation)
+        return (
+            isinstance(value, (tuple, list))
+            and len(value) == len(items)
+            and all(_is_of(v, t) for v, t in zip(value, items, strict=True))
+        )
+    if annotation is None or annotation is type(None):
+        return value is None
+    if annotation is bool:
+        return isinstance(value, bool)
+    if annotation is int:
+        return hasattr(type(value), "__index__") and not isinstance(value, bool)
+    if annotation is float:
+        return hasattr(type(value), "__float__") and not isinstance(value, (bool, str))
+    return isinstance(value, annotation)
+
+
+def _type_in_words(annotation: Any) -> str:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(f'"{choice}"' for choice in typing.get_args(annotation))
+    if origin is tuple:
+        items = typing.get_args(annotation)
+        return f"{len(items)} numbers" if set(items) <= {int, float} else f"{len(items)} values"
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "none"}
+    if annotation in words:
+        return words[annotation]
+    kind = annotation.kind
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def _value_in_words(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Part):
+        return f"the {value.kind} `{value.spec_name}`"
+    if isinstance(value, str):
+        return f'the string "{value}"'
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    return f"a {type(value).__name__}"
+
+
+def _default_in_words(value: object) -> str:
+    if isinstance(value, Part):
+        return value.spec_name
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return repr(value)
+
+
+def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]:
+    """Make a constructor hold its arguments against its own declaration first."""
+    bind = inspect.signature(init).bind
+
+    @functools.wraps(init)
+    def checked(self: Part, *args: Any, **kwargs: Any) -> None:
+        try:
+            given = bind(self, *args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}: {error}; it takes ({cls.signature()})") from None
+        for name, value in given.items():
+            argument = cls.signature().get(name)
+            problem = argument.problem(value) if argument and value is not argument.default else None
+            if problem:
+                raise ValueError(f"{cls.__name__}: {problem}")
+        init(self, *args, **kwargs)
+
+    return checked
