@@ -99,7 +99,7 @@ def check_gradients(
     def value(outputs: NDArray[Any]) -> float:
         return loss.forward(outputs, targets)
 
-    x = np.array(x, dtype=np.float64)
+    x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
     with _still(network):
         probe = _Probe(network, x, value, epsilon, full, rng)
         outputs = network.forward(x).copy()
@@ -119,7 +119,7 @@ def numerical_gradient_check(layer: Layer | NumpyMLP, x: NDArray[Any], epsilon: 
     whose parameters are not float64.
     """
     network = layer if isinstance(layer, NumpyMLP) else NumpyMLP(layer)
-    x = np.array(x, dtype=np.float64)
+    x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
     rng = np.random.default_rng(0)
     with _still(network):
         outputs = network.forward(x)

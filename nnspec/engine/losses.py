@@ -145,7 +145,8 @@ class CrossEntropyLoss(Loss):
         if self._softmax is None:
             raise RuntimeError("CrossEntropyLoss.backward needs a forward pass first")
         share = 1.0 / len(self._softmax)
-        grad = np.multiply(self._softmax, share, out=out)
+        # C order, also after logits in Fortran order: below, the flat view must be a view.
+        grad = np.multiply(self._softmax, share, out=out, order="C")
         if self._flat_index is None:
             grad -= self._rows * share if self._rows is not None else 0
             return grad
@@ -160,7 +161,8 @@ class CrossEntropyLoss(Loss):
         """Where row i's label stands in the flat logits: i·C + label."""
         index = self.work_array("index", labels.shape, np.intp)
         np.multiply(_counting(len(labels)), classes, out=index)
-        return np.add(index, labels, out=index)
+        # Labels may be of any integer type: added as they are, uint64 would make floats of both.
+        return np.add(index, labels, out=index, dtype=np.intp, casting="unsafe")
 
 
 _ramp: NDArray[Any] | None = None
@@ -190,4 +192,6 @@ def _check_labels(logits: NDArray[Any], labels: NDArray[Any]) -> None:
             f"not {labels.dtype} of shape {labels.shape}"
         )
     if batch and (labels.min() < 0 or labels.max() >= classes):
-        raise ValueError(f"CrossEntropyLoss: labels run from {labels.min()} to {labels.max()}, classes from 0 to {classes - 1}")
+        raise ValueError(
+            f"CrossEntropyLoss: labels run from {labels.min()} to {labels.max()}, classes from 0 to {classes - 1}"
+        )

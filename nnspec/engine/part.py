@@ -110,11 +110,25 @@ class Argument:
         return None
 
 
+# Arguments that Python callers and the compiler give and a spec never does.
+_NOT_IN_SPECS = frozenset({"self", "params", "dtype", "rng"})
+
+
 @dataclass(frozen=True)
 class Signature:
     """The arguments of a part, in order."""
 
     arguments: tuple[Argument, ...]
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Signature:
+        """Read a signature off a function's annotations; arguments that no spec gives are left out."""
+        function = inspect.unwrap(function)
+        parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in _NOT_IN_SPECS]
+        # Only these annotations are resolved: the others name types of NumPy, which need not be loaded.
+        resolvable = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in parameters})
+        hints = typing.get_type_hints(resolvable, function.__globals__, include_extras=True)
+        return cls(tuple(_argument(p, hints[p.name]) for p in parameters))
 
     def __iter__(self) -> Iterator[Argument]:
         return iter(self.arguments)
@@ -147,9 +161,6 @@ class Signature:
 PARTS: dict[str, dict[str, type[Part]]] = {}
 """Every part that can be written in a spec: kind, then the name that a spec uses, then the class."""
 
-# Arguments that Python callers and the compiler give and a spec never does.
-_NOT_IN_SPECS = frozenset({"self", "params", "dtype", "rng"})
-
 
 class Part:
     """Base of everything that a spec can name. A subclass that sets `spec_name` is entered in `PARTS`."""
@@ -176,14 +187,7 @@ class Part:
     @functools.cache
     def signature(cls) -> Signature:
         """Read the signature that a spec sees off the constructor."""
-        if cls.__init__ is object.__init__:
-            return Signature(())
-        init = inspect.unwrap(cls.__init__)
-        parameters = [p for p in inspect.signature(init).parameters.values() if p.name not in _NOT_IN_SPECS]
-        # Only these annotations are resolved: the others name types of NumPy, which need not be loaded.
-        resolvable = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in parameters})
-        hints = typing.get_type_hints(resolvable, init.__globals__, include_extras=True)
-        return Signature(tuple(_argument(p, hints[p.name]) for p in parameters))
+        return Signature(()) if cls.__init__ is object.__init__ else Signature.of(cls.__init__)
 
 
 def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:
@@ -194,8 +198,7 @@ def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:
         range=next((n for n in notes if isinstance(n, Range)), None),
         also=tuple(next((n for n in notes if isinstance(n, Also)), ())),
         inferred=any(isinstance(n, _Inferred) for n in notes),
-        required=parameter.default is inspect.Parameter.empty
-        and not any(isinstance(n, _Inferred) for n in notes),
+        required=parameter.default is inspect.Parameter.empty and not any(isinstance(n, _Inferred) for n in notes),
         keyword_only=parameter.kind is inspect.Parameter.KEYWORD_ONLY,
         default=None if parameter.default is inspect.Parameter.empty else parameter.default,
     )
@@ -295,7 +298,8 @@ def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]
             raise TypeError(f"{cls.__name__}: {error}; it takes ({cls.signature()})") from None
         for name, value in given.items():
             argument = cls.signature().get(name)
-            problem = argument.problem(value) if argument and value is not argument.default else None
+            # None is also the `default` of an argument that has none.
+            problem = argument.problem(value) if argument and (value is None or value is not argument.default) else None
             if problem:
                 raise ValueError(f"{cls.__name__}: {problem}")
         init(self, *args, **kwargs)

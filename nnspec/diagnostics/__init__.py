@@ -1,0 +1,12 @@
+"""What is said to a user about a text: data first (`Diagnostic`), text last (`render`)."""
+
+from nnspec.diagnostics.codes import CODES as CODES
+from nnspec.diagnostics.diagnostic import Diagnostic as Diagnostic
+from nnspec.diagnostics.diagnostic import Note as Note
+from nnspec.diagnostics.render import render as render
+from nnspec.diagnostics.render import render_all as render_all
+from nnspec.diagnostics.source import Source as Source
+from nnspec.diagnostics.source import SourceError as SourceError
+from nnspec.diagnostics.source import Span as Span
+from nnspec.diagnostics.source import read_source as read_source
+from nnspec.diagnostics.suggest import nearest as nearest

@@ -1,0 +1,38 @@
+"""Every diagnostic code, once. Codes are stable and never used for something else.
+
+NN1xx syntax, NN2xx names, NN3xx values and types, NN4xx shapes, NN5xx data, NN6xx training and expectations,
+NN7xx lint, NN9xx the tool itself.
+"""
+
+from __future__ import annotations
+
+__all__ = ["CODES"]
+
+CODES: dict[str, str] = {
+    "NN101": "a word or sign cannot stand where it stands",
+    "NN102": "a bracket or brace is not closed, or closes nothing",
+    "NN103": "a string is not closed, or has an unknown escape",
+    "NN104": "something is not a number",
+    "NN105": "the file is not text that can be read",
+    "NN106": "nested too deep",
+    "NN201": "unknown name",
+    "NN202": "unknown argument",
+    "NN203": "something stands where it has no meaning",
+    "NN204": "given twice",
+    "NN205": "something needed is missing",
+    "NN206": "a name is taken already, or reserved",
+    "NN207": "a name that depends on itself",
+    "NN208": "part of the language that has no meaning yet",
+    "NN301": "a value of the wrong type",
+    "NN302": "a value out of range",
+    "NN303": "wrong number of arguments",
+    "NN304": "an expression that cannot be computed",
+    "NN305": "one kind of part where another belongs",
+    "NN401": "shapes do not fit",
+    "NN402": "the network's outputs do not fit the loss",
+    "NN501": "the alternatives of `or` have different shapes",
+    "NN601": "an expectation that the program itself does not meet",
+    "NN602": "an expectation over something that is not measured",
+    "NN603": "larger than the compiler allows",
+    "NN701": "more outputs than classes",
+}

@@ -1,0 +1,43 @@
+"""One thing that is said about a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nnspec.diagnostics.codes import CODES
+from nnspec.diagnostics.source import Span
+
+__all__ = ["Diagnostic", "Note"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A remark on another stretch of text, such as where a name was given first."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """What is wrong (`message`), where (`span`, with `label` beside its carets), and what to do (`help`)."""
+
+    code: str
+    message: str
+    span: Span
+    label: str = ""
+    notes: tuple[Note, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """Lines below the excerpt, such as the chain of shapes."""
+    help: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES:
+            raise ValueError(f"there is no diagnostic code {self.code}")
+
+    @property
+    def order(self) -> tuple[str, int, str]:
+        """Sort key: by file, then by position."""
+        return self.span.source.name, self.span.start, self.code

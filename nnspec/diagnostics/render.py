@@ -1,0 +1,134 @@
+"""Diagnostics as text: the excerpt with its carets, and what to do."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nnspec.diagnostics.diagnostic import Diagnostic, Note
+from nnspec.diagnostics.source import Source, Span
+
+__all__ = ["render", "render_all"]
+
+_STYLES = {
+    "error": "\x1b[1;31m",
+    "warning": "\x1b[1;33m",
+    "frame": "\x1b[1;34m",
+    "note": "\x1b[36m",
+    "help": "\x1b[1;32m",
+    "bold": "\x1b[1m",
+}
+_NEAR = 2  # lines between two marks that are shown rather than left out
+_WIDEST = 160  # a line of the excerpt is cut beyond this
+
+
+@dataclass(frozen=True)
+class _Mark:
+    start: int
+    end: int
+    text: str
+    main: bool
+
+
+def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
+    """Return a diagnostic as lines of text, with ANSI colours where asked."""
+    paint = _Paint(color)
+    head = paint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]") + paint(
+        "bold", f": {diagnostic.message}"
+    )
+    main = Note(diagnostic.span, diagnostic.label)
+    groups: dict[Source, list[Note]] = {diagnostic.span.source: [main]}
+    for note in diagnostic.notes:
+        groups.setdefault(note.span.source, []).append(note)
+    gutter = len(str(max(source.position(note.span.end)[0] for source, notes in groups.items() for note in notes)))
+    lines = [head]
+    for source, notes in groups.items():
+        arrow = "-->" if source is diagnostic.span.source else ":::"
+        where = diagnostic.span if arrow == "-->" else notes[0].span
+        lines.append(f"{' ' * (gutter + 1)}{paint('frame', arrow)} {where}")
+        lines += _excerpt(source, notes, main, gutter, paint, diagnostic.severity)
+    remarks = [*diagnostic.remarks, *([f"help: {diagnostic.help}"] if diagnostic.help else [])]
+    if remarks:
+        lines.append(f"{' ' * (gutter + 2)}{paint('frame', '|')}")
+        lines += [f"{' ' * (gutter + 2)}{paint('frame', '=')} {_remark(text, paint)}" for text in remarks]
+    return "\n".join(lines)
+
+
+def render_all(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
+    """Return all of them, in file order, and a line that counts them."""
+    ordered = sorted(diagnostics, key=lambda d: d.order)
+    counts = []
+    for severity in ("error", "warning"):
+        number = sum(d.severity == severity for d in ordered)
+        if number:
+            counts.append(f"{number} {severity}{'s' if number > 1 else ''}")
+    files = sorted({d.span.source.name for d in ordered})
+    where = files[0] if len(files) == 1 else f"{len(files)} files"
+    return "\n\n".join([render(d, color=color) for d in ordered] + [f"{' and '.join(counts)} in {where}"])
+
+
+def _excerpt(source: Source, notes: Iterable[Note], main: Note, gutter: int, paint: _Paint, severity: str) -> list[str]:
+    marks: dict[int, list[_Mark]] = {}
+    for note in notes:
+        number, mark = _mark(source, note.span, note.text, note is main)
+        marks.setdefault(number, []).append(mark)
+    bar = paint("frame", "|")
+    lines = [f"{' ' * (gutter + 2)}{bar}"]
+    last: int | None = None
+    for number in sorted(marks):
+        if last is not None and number - last > _NEAR + 1:
+            lines.append(paint("frame", "..."))
+        elif last is not None:
+            lines += [_code(source, between, gutter, paint) for between in range(last + 1, number)]
+        lines.append(_code(source, number, gutter, paint))
+        for mark in sorted(marks[number], key=lambda m: m.start, reverse=True):
+            lines.append(f"{' ' * (gutter + 2)}{bar} {_carets(source.line(number), mark, paint, severity)}")
+        last = number
+    return lines
+
+
+def _mark(source: Source, span: Span, text: str, main: bool) -> tuple[int, _Mark]:
+    number, column = source.position(span.start)
+    line = source.line(number)
+    start = min(column - 1, len(line))
+    return number, _Mark(start, min(start + max(span.end - span.start, 1), max(len(line), start + 1)), text, main)
+
+
+def _code(source: Source, number: int, gutter: int, paint: _Paint) -> str:
+    text = _printable(source.line(number))
+    text = text if len(text) <= _WIDEST else text[:_WIDEST] + "…"
+    return f"{paint('frame', f' {number:>{gutter}} |')} {text}".rstrip()
+
+
+def _carets(line: str, mark: _Mark, paint: _Paint, severity: str) -> str:
+    before, under = _width(_printable(line[: mark.start])), _width(_printable(line[mark.start : mark.end]))
+    if before > _WIDEST:
+        return f"{' ' * _WIDEST}{paint(severity, f'… column {mark.start + 1}: {mark.text}'.rstrip(': '))}"
+    sign = ("^" if mark.main else "-") * max(1, min(under, _WIDEST - before))
+    return " " * before + paint(severity if mark.main else "note", f"{sign} {mark.text}".rstrip())
+
+
+def _remark(text: str, paint: _Paint) -> str:
+    word, colon, rest = text.partition(":")
+    return paint("help" if word == "help" else "bold", word + colon) + rest if colon else text
+
+
+def _printable(text: str) -> str:
+    """Tabs as four spaces, and control characters visible, so that no file can play with the terminal."""
+    text = text.replace("\t", "    ")
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+class _Paint:
+    def __init__(self, color: bool) -> None:
+        self.color = color
+
+    def __call__(self, style: str, text: str) -> str:
+        return f"{_STYLES[style]}{text}\x1b[0m" if self.color and text else text

@@ -1,0 +1,114 @@
+"""A text with a name, and a stretch of it. Positions are in code points; lines and columns count from 1."""
+
+from __future__ import annotations
+
+import bisect
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+__all__ = ["MAX_BYTES", "Source", "SourceError", "Span", "read_source"]
+
+MAX_BYTES = 4 * 1024 * 1024
+"""The largest spec that is read."""
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+class SourceError(Exception):
+    """A spec that cannot be read as text. The message says what and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A text and the name that messages call it by: a path, or the flag that it was given in."""
+
+    name: str
+    text: str
+    folder: Path = field(default_factory=Path)
+    """Relative paths in the text start here."""
+
+    @cached_property
+    def line_starts(self) -> list[int]:
+        """Offset of the first character of each line."""
+        return [0, *(match.end() for match in _LINE_END.finditer(self.text))]
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Return (line, column) of an offset."""
+        line = bisect.bisect_right(self.line_starts, offset)
+        return line, offset - self.line_starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """Return a line without its end."""
+        start = self.line_starts[number - 1]
+        end = self.line_starts[number] if number < len(self.line_starts) else len(self.text)
+        return self.text[start:end].rstrip("\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The characters from `start` up to, not including, `end`."""
+
+    source: Source
+    start: int
+    end: int
+
+    def to(self, other: Span) -> Span:
+        """Return the stretch from the start of this one to the end of `other`."""
+        return Span(self.source, self.start, other.end)
+
+    @property
+    def text(self) -> str:
+        """The characters themselves."""
+        return self.source.text[self.start : self.end]
+
+    @property
+    def line(self) -> int:
+        """The line on which it starts."""
+        return self.source.position(self.start)[0]
+
+    def __str__(self) -> str:
+        line, column = self.source.position(self.start)
+        return f"{self.source.name}:{line}:{column}"
+
+
+def read_source(path: str | os.PathLike[str]) -> Source:
+    """Read a spec: UTF-8 text, at most 4 MiB, from a regular file. A byte order mark is taken off.
+
+    Raises SourceError for what is missing, no regular file, too large, or no text.
+    """
+    name = os.fspath(path)
+    try:
+        # Not to wait for ever on a pipe that nobody writes to; whatever is no regular file is refused below.
+        handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise SourceError(f"there is no file {name}") from None
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {error.strerror}") from None
+    with os.fdopen(handle, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if stat.S_ISDIR(mode):
+            raise SourceError(f"{name} is a folder, not a spec")
+        if not stat.S_ISREG(mode):
+            raise SourceError(f"{name} is not a regular file")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise SourceError(f"{name} is larger than {MAX_BYTES // 1024**2} MiB, the most that a spec may be")
+    return Source(Path(name).as_posix(), _decode(data, name), Path(name).parent)
+
+
+def _decode(data: bytes, name: str) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SourceError(f"{name} is UTF-16 text; specs are UTF-8: save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{name} is not UTF-8 text (byte {error.start} is 0x{data[error.start]:02x}); is it a spec?"
+        ) from None
+    if "\0" in text:
+        raise SourceError(f"{name} holds a NUL byte at offset {text.index(chr(0))}: it is a binary file, not a spec")
+    return text

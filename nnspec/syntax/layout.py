@@ -1,0 +1,204 @@
+"""From characters to the tokens that the grammar sees: brackets are matched, and newlines inside them taken out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nnspec.diagnostics import Diagnostic, Note, Source, Span
+
+if TYPE_CHECKING:
+    from lark import Lark, Token
+
+__all__ = ["MAX_DEPTH", "Layout", "lay_out", "span_of"]
+
+MAX_DEPTH = 100
+"""How deep brackets and braces may stand in each other."""
+
+_CLOSES = {")": "(", "]": "["}
+
+
+@dataclass
+class Layout:
+    """The tokens of a text, and what was wrong with it before the grammar had a look."""
+
+    tokens: list[Token]
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    told_lines: set[int] = field(default_factory=set)
+    """Lines with an open bracket or a stray character; what the grammar would say of them is said already."""
+    too_deep: bool = False
+
+
+def span_of(source: Source, token: Token) -> Span:
+    """Return where a token stands."""
+    start = token.start_pos or 0
+    return Span(source, start, start + len(token))
+
+
+def lay_out(source: Source, lark: Lark) -> Layout:
+    """Lex a text. Strays become diagnostics; the rest is left to the grammar."""
+    raw = list(lark.lex(source.text))
+    layout = Layout([])
+    raw = _without_strays(source, raw, layout)
+    partner = _match(source, raw, layout)
+    depth = 0
+    for i, token in enumerate(raw):
+        if token.type in ("LPAR", "LSQB", "RPAR", "RSQB") and i in partner:
+            depth += 1 if partner[i] > i else -1
+        if depth and token.type == "_NEWLINE":
+            continue
+        layout.tokens.append(token)
+    layout.tokens = _balance(source, layout)
+    return layout
+
+
+def _without_strays(source: Source, raw: list[Token], layout: Layout) -> list[Token]:
+    kept = []
+    for i, token in enumerate(raw):
+        if token.type not in ("STRAY", "OPEN_STRING", "BAD_NUMBER"):
+            kept.append(token)
+            continue
+        span = span_of(source, token)
+        if i and raw[i - 1].type == "STRAY" and raw[i - 1].end_pos == token.start_pos:
+            continue  # one message for a run of strays
+        layout.diagnostics.append(_stray(token, span))
+        if token.type == "STRAY":
+            layout.told_lines.add(token.line or 0)
+        if token.type == "BAD_NUMBER":
+            kept.append(token.update(type="INT", value="1"))  # so that the rest of the item is read as usual
+        elif token.type == "OPEN_STRING":
+            kept.append(token.update(type="STRING"))
+    return kept
+
+
+def _stray(token: Token, span: Span) -> Diagnostic:
+    if token.type == "BAD_NUMBER":
+        return Diagnostic(
+            "NN104", f"`{token}` is not a number", span, help="numbers look like 64, 60_000, 0.01 or 1e-3"
+        )
+    if token.type == "OPEN_STRING":
+        return Diagnostic("NN103", "this string is not closed", span, help=f"a string ends with {token[0]} on its line")
+    helps = {
+        "“": 'use plain quotes: "',
+        "”": 'use plain quotes: "',
+        "‘": 'use plain quotes: "',
+        "’": 'use plain quotes: "',
+        "&": "write `and`",
+        "|": "write `or`",
+        "!": "write `not`",
+        "^": "a power is written `**`",
+        "−": "use the plain minus sign `-`",
+        "×": "write `*`",
+        "%": "",
+        "\0": "is this a binary file?",
+    }
+    text = str(token) if token.isprintable() else f"U+{ord(token):04X}"
+    return Diagnostic("NN101", f"`{text}` means nothing here", span, help=helps.get(str(token), ""))
+
+
+def _match(source: Source, raw: list[Token], layout: Layout) -> dict[int, int]:
+    """Pair the round and square brackets; a brace or the end closes nothing but shows what was left open."""
+    partner: dict[int, int] = {}
+    stack: list[int] = []
+    braces = 0
+
+    def leave_open() -> None:
+        for i in stack:
+            token = raw[i]
+            layout.diagnostics.append(
+                Diagnostic("NN102", f"this `{token}` is never closed", span_of(source, token), label="opened here")
+            )
+            layout.told_lines.add(token.line or 0)
+        stack.clear()
+
+    for i, token in enumerate(raw):
+        if token.type in ("LPAR", "LSQB"):
+            stack.append(i)
+        elif token.type in ("RPAR", "RSQB"):
+            if stack and raw[stack[-1]] == _CLOSES[str(token)]:
+                j = stack.pop()
+                partner[i], partner[j] = j, i
+            else:
+                _astray(source, token, raw[stack.pop()] if stack else None, layout)
+        elif token.type in ("LBRACE", "RBRACE"):
+            leave_open()
+            braces += 1 if token.type == "LBRACE" else -1
+        if len(stack) + braces > MAX_DEPTH and not layout.too_deep:
+            layout.too_deep = True
+            layout.diagnostics.append(Diagnostic("NN106", f"nested more than {MAX_DEPTH} deep", span_of(source, token)))
+    leave_open()
+    return partner
+
+
+def _astray(source: Source, token: Token, opener: Token | None, layout: Layout) -> None:
+    span = span_of(source, token)
+    layout.told_lines.add(token.line or 0)
+    if opener is None:
+        layout.diagnostics.append(Diagnostic("NN102", f"this `{token}` closes nothing", span))
+        return
+    layout.told_lines.add(opener.line or 0)
+    layout.diagnostics.append(
+        Diagnostic(
+            "NN102",
+            f"`{token}` cannot close `{opener}`",
+            span,
+            notes=(Note(span_of(source, opener), "opened here"),),
+        )
+    )
+
+
+def _balance(source: Source, layout: Layout) -> list[Token]:
+    """Drop braces that close nothing, and close those that are left open, so that the grammar sees pairs only."""
+    missing = _unclosed(layout.tokens)
+    kept: list[Token] = []
+    stack: list[Token] = []
+    margins: list[int] = []  # column of the first token of the line on which each open brace stands
+    margin, line = 1, 0
+    for token in layout.tokens:
+        if token.line != line and token.type != "_NEWLINE":
+            line, margin = token.line or 0, token.column or 1
+            # A line as far left as the one that opened a brace, and no `}`: the brace should be closed by now.
+            while missing and stack and margin <= margins[-1] and token.type != "RBRACE":
+                missing -= 1
+                _close(source, stack.pop(), token, kept, layout)
+                margins.pop()
+        if token.type == "RBRACE":
+            if not stack:
+                layout.diagnostics.append(Diagnostic("NN102", "this `}` closes nothing", span_of(source, token)))
+                continue
+            stack.pop()
+            margins.pop()
+        kept.append(token)
+        if token.type == "LBRACE":
+            stack.append(token)
+            margins.append(margin)
+    while stack:
+        _close(source, stack.pop(), None, kept, layout)
+    return kept
+
+
+def _unclosed(tokens: list[Token]) -> int:
+    depth = 0
+    for token in tokens:
+        if token.type == "LBRACE":
+            depth += 1
+        elif token.type == "RBRACE" and depth:
+            depth -= 1
+    return depth
+
+
+def _close(source: Source, opener: Token, before: Token | None, kept: list[Token], layout: Layout) -> None:
+    notes = (Note(span_of(source, before), "a `}` is missing before this line"),) if before is not None else ()
+    layout.diagnostics.append(
+        Diagnostic("NN102", "this `{` is never closed", span_of(source, opener), label="opened here", notes=notes)
+    )
+    if before is None:
+        end = len(source.text)
+        kept.append(opener.update(type="RBRACE", value="}"))
+        kept[-1].start_pos = kept[-1].end_pos = end
+        return
+    closing = before.update(type="RBRACE", value="}")
+    newline = before.update(type="_NEWLINE", value="\n")
+    for token in (closing, newline):
+        token.end_pos = token.start_pos
+    kept += [closing, newline]

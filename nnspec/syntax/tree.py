@@ -1,0 +1,254 @@
+"""The tree of a `.nn` file: frozen, every node with its span, no meaning yet.
+
+A file is a list of items; so is the inside of every pair of braces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nnspec.diagnostics import Span
+
+__all__ = [
+    "Argument",
+    "Binary",
+    "Block",
+    "Call",
+    "Compare",
+    "Constant",
+    "Element",
+    "Expression",
+    "File",
+    "Group",
+    "Import",
+    "Item",
+    "Let",
+    "ListOf",
+    "Logical",
+    "Name",
+    "Not",
+    "Parameter",
+    "Path",
+    "Reference",
+    "Section",
+    "Setting",
+    "TupleOf",
+    "Unary",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A word."""
+
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Words with dots between: `optimizer.lr`."""
+
+    names: tuple[Name, ...]
+    span: Span
+
+    @property
+    def text(self) -> str:
+        """The path as written, without blanks."""
+        return ".".join(name.text for name in self.names)
+
+
+# Expressions
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A number, a string, `true`, `false` or `none`."""
+
+    value: int | float | str | bool | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A name that stands for something: `width`, `data.features`, `ReLU`."""
+
+    path: Path
+
+    @property
+    def span(self) -> Span:
+        """Where the path stands."""
+        return self.path.span
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a call; positional where `name` is None."""
+
+    name: Name | None
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`Linear(784, 64)`."""
+
+    callee: Path
+    arguments: tuple[Argument, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """`[1, 2]`."""
+
+    items: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class TupleOf:
+    """`(1, 2)`."""
+
+    items: tuple[Expression, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An expression in parentheses."""
+
+    inner: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`-x` or `+x`."""
+
+    operator: Name
+    operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """Arithmetic: `+ - * / // % **`."""
+
+    operator: Name
+    left: Expression
+    right: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A comparison; more than one operator is read so that the checker can say it is one too many."""
+
+    operands: tuple[Expression, ...]
+    operators: tuple[Name, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`not x`."""
+
+    operand: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Logical:
+    """`a or b`, `a and b`."""
+
+    operator: Name
+    left: Expression
+    right: Expression
+    span: Span
+
+
+Expression = Constant | Reference | Call | ListOf | TupleOf | Group | Unary | Binary | Compare | Not | Logical
+
+# Items
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`epochs = 15`, `optimizer.lr = 0.1`."""
+
+    path: Path
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """`model { … }`, `model wide { … }`, `race "title" { … }`, `h1: residual { … }`."""
+
+    label: Name | None
+    keyword: Name
+    name: Name | None
+    title: Constant | None
+    items: tuple[Item, ...]
+    head: Span
+    """Everything before the brace."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An expression that stands as an item: `Linear(64)`, `h1: ReLU`, `params < 60_000`."""
+
+    label: Name | None
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """`let width = 64`."""
+
+    name: Name
+    value: Expression
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a block, with its default."""
+
+    name: Name
+    default: Expression | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`block Hidden(units, drop=0.0) { … }`."""
+
+    name: Name
+    parameters: tuple[Parameter, ...]
+    items: tuple[Item, ...]
+    head: Span
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`import "common.nn"`."""
+
+    target: Constant
+    span: Span
+
+
+Item = Setting | Section | Element | Let | Block | Import
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A whole file."""
+
+    items: tuple[Item, ...]
+    span: Span
