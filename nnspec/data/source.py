@@ -39,6 +39,8 @@ class Facts:
     """How many training samples."""
     test: int
     """How many test samples."""
+    stored: str = "uint8"
+    """dtype in which samples are kept; batches are converted on their way in."""
 
     @property
     def features(self) -> int:

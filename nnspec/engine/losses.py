@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Shape, Work
+from nnspec.engine.layers.contract import Shape, ShapeError, Work, shape_in_words
 from nnspec.engine.part import Part
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ class Loss(Part):
 
     def __init__(self) -> None:
         self._work: dict[str, NDArray[Any]] = {}
+
+    @classmethod
+    def fit(cls, outputs: Shape, classes: int | None) -> None:
+        """Hold the network's outputs against the data's classes (None: a regression). Raises ShapeError."""
+        raise NotImplementedError
 
     @classmethod
     def work(cls, outputs: Shape) -> Mapping[str, Work]:
@@ -69,6 +74,15 @@ class MSELoss(Loss):
         self._difference: NDArray[Any] | None = None
 
     @classmethod
+    def fit(cls, outputs: Shape, classes: int | None) -> None:
+        """One output for each class, since class labels are compared as one-hot rows."""
+        if classes is not None and outputs != (classes,):
+            raise ShapeError(
+                f"MSE compares {classes} classes as one-hot rows, and the network has {shape_in_words(outputs)} outputs",
+                help=f"end the model with `Linear({classes})`",
+            )
+
+    @classmethod
     def work(cls, outputs: Shape) -> Mapping[str, Work]:
         """One array for the squares."""
         return {"squares": Work(outputs)}
@@ -107,6 +121,22 @@ class CrossEntropyLoss(Loss):
         self._softmax: NDArray[Any] | None = None
         self._flat_index: NDArray[Any] | None = None
         self._rows: NDArray[Any] | None = None
+
+    @classmethod
+    def fit(cls, outputs: Shape, classes: int | None) -> None:
+        """A row of at least as many logits as there are classes."""
+        if classes is None:
+            raise ShapeError("CrossEntropy needs classes, and the data has none", help="a regression takes `MSE`")
+        if len(outputs) != 1:
+            raise ShapeError(
+                f"CrossEntropy takes a row of logits, and the network's outputs are {shape_in_words(outputs)}",
+                help=f"end the model with `Flatten` and `Linear({classes})`",
+            )
+        if outputs[0] < classes:
+            raise ShapeError(
+                f"the data has {classes} classes, and the network only {outputs[0]} outputs",
+                help=f"end the model with `Linear({classes})`",
+            )
 
     @classmethod
     def work(cls, outputs: Shape) -> Mapping[str, Work]:

@@ -99,15 +99,29 @@ class Argument:
         words = " or ".join(_type_in_words(option) for option in _options(self.type))
         return f"{words} {self.range}" if self.range else words
 
-    def problem(self, value: object) -> str | None:
-        """Say what is wrong with `value` as this argument, or None where nothing is."""
-        if not any(_is_of(value, option) for option in _options(self.type)):
-            return f"`{self.name}` takes {self.expects}, not {_value_in_words(value)}"
+    def type_problem(self, value: object) -> str | None:
+        """Say what is wrong with the type of `value`, or None where nothing is."""
+        if any(_is_of(value, option) for option in _options(self.type)):
+            return None
+        return f"`{self.name}` takes {self.expects}, not {_value_in_words(value)}"
+
+    def range_problem(self, value: object) -> str | None:
+        """Say what is wrong with the size of `value`, whose type is right, or None where nothing is."""
         if self.range is not None:
             for number in value if isinstance(value, (tuple, list)) else (value,):
                 if number is not None and not self.range.holds(number):
                     return f"`{self.name}` must be {self.range}, and {number!r} is not"
         return None
+
+    def problem(self, value: object) -> str | None:
+        """Say what is wrong with `value` as this argument, or None where nothing is."""
+        return self.type_problem(value) or self.range_problem(value)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of part that it takes, where it takes parts."""
+        options = _options(self.type)
+        return tuple(option.kind for option in options if isinstance(option, type) and issubclass(option, Part))
 
 
 # Arguments that Python callers and the compiler give and a spec never does.

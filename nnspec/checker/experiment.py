@@ -1,0 +1,245 @@
+"""From a lane's settings to its experiment: values evaluated, parts bound, and held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nnspec.checker.expressions import Evaluator, Given, check_value
+from nnspec.checker.model import chain
+from nnspec.checker.outline import Outline
+from nnspec.checker.program import Choice, Experiment, PartValue, TrainSettings
+from nnspec.checker.report import UNKNOWN, Report
+from nnspec.checker.settings import LaneSettings
+from nnspec.checker.words import DTYPES, SEED, TRAIN, did_you_mean
+from nnspec.diagnostics import Diagnostic, Note, Span
+from nnspec.engine.layers.contract import ShapeError, shape_in_words
+from nnspec.engine.losses import Loss
+from nnspec.engine.metrics import Metric
+from nnspec.syntax import tree
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    name: str, outline: Outline, settings: LaneSettings, report: Report, top: Span, complete: bool = True
+) -> tuple[Experiment | None, Evaluator]:
+    """Evaluate a lane; None where something is wrong. An incomplete one is only looked through for mistakes."""
+    evaluator = Evaluator(report, settings.lets)
+    work = _Work(name, outline, settings, report, evaluator, top, complete)
+    seed, dtype, train = work.seed(), work.dtype(), work.train()
+    data = work.data()
+    evaluator.facts = data[0].facts if data else None
+    loss, optimizer = work.single("loss"), work.single("optimizer")
+    metrics = work.metrics(data)
+    section = work.model()
+    layers = None
+    if section is not None:
+        layers = chain(section, settings.layers, evaluator, data, report)
+    for let in settings.lets:
+        evaluator.value(tree.Reference(tree.Path((tree.Name(let, settings.lets[let].name),), settings.lets[let].name)))
+    if layers and not any(node.geometry.parameters for node in layers):
+        report.error(
+            "NN205", "this model has nothing to train", layers[-1].span, help="add a layer such as `Linear(10)`"
+        )
+        layers = None
+    if layers and data and isinstance(loss, PartValue):
+        work.fit(layers, loss, data)
+    if isinstance(train, TrainSettings) and data:
+        work.batches(train, data)
+    ready = layers and data and all(v is not UNKNOWN for v in (seed, dtype, train, loss, optimizer, metrics))
+    if not ready or layers is None or data is None:
+        return None, evaluator
+    experiment = Experiment(
+        name, seed, dtype, data, layers, loss, optimizer, metrics, train, seeded="seed" in settings.values
+    )
+    return experiment, evaluator
+
+
+class _Work:
+    def __init__(
+        self,
+        lane: str,
+        outline: Outline,
+        settings: LaneSettings,
+        report: Report,
+        evaluator: Evaluator,
+        top: Span,
+        complete: bool,
+    ) -> None:
+        self.outline, self.settings, self.report, self.evaluator = outline, settings, report, evaluator
+        self.lane, self.top, self.complete = lane, top, complete
+
+    def _missing(self, word: str, help: str) -> Any:
+        if self.complete and word not in self.report.lost:
+            where = f" in lane `{self.lane}`" if self.outline.lanes else ""
+            self.report.error("NN205", f"`{word}` is missing{where}", self.top, help=help)
+        return UNKNOWN
+
+    def _changes(self, setting: str) -> Mapping[str, Given]:
+        return self.settings.arguments.get(setting, {})
+
+    def seed(self) -> Any:
+        given = self.settings.values.get("seed")
+        if given is None:
+            return 0
+        return check_value(self.report, SEED, self.evaluator.value(given.value), given)
+
+    def dtype(self) -> Any:
+        given = self.settings.values.get("dtype")
+        if given is None:
+            return DTYPES[0]
+        value = given.value
+        word = value.path.text if isinstance(value, tree.Reference) else None
+        if isinstance(value, tree.Constant) and isinstance(value.value, str):
+            word = value.value
+        if word in DTYPES:
+            return word
+        return self.report.error(
+            "NN301",
+            f"`dtype` is {' or '.join(DTYPES)}",
+            value.span,
+            help=did_you_mean(word or "", DTYPES),
+        )
+
+    def train(self) -> Any:
+        values, good = {}, True
+        for argument in TRAIN:
+            given = self.settings.values.get(f"train.{argument.name}")
+            if given is None:
+                continue
+            value = check_value(self.report, argument, self.evaluator.value(given.value), given)
+            good = good and value is not UNKNOWN
+            values[argument.name] = value
+        return TrainSettings(**values) if good else UNKNOWN
+
+    def data(self) -> tuple[Choice, ...] | None:
+        given = self.settings.values.get("data")
+        if given is None:
+            self._missing("data", "such as `data = MNIST(train=2000, test=500) or Digits(train=2000, test=500)`")
+            return None
+        alternatives = _alternatives(given.value)
+        found = [self._choice(expression, given, alternatives) for expression in alternatives]
+        choices = tuple(choice for choice in found if choice is not None)
+        if len(choices) < len(found):
+            return None
+        first = choices[0]
+        for other in choices[1:]:
+            if (other.facts.shape, other.facts.classes) != (first.facts.shape, first.facts.classes):
+                self.report.error(
+                    "NN501",
+                    f"`{other.value.name}` gives {_facts_in_words(other)}, and `{first.value.name}` {_facts_in_words(first)}",
+                    other.value.origin.span,
+                    notes=(Note(first.value.origin.span, "the alternatives of `or` must agree"),),
+                )
+                return None
+        return choices
+
+    def _choice(self, expression: tree.Expression, given: Given, all_of: list[tree.Expression]) -> Choice | None:
+        # An argument may be one that only some of the alternatives have: it goes to those.
+        changes = dict(self._changes("data"))
+        value = self.evaluator.part(expression, "data source", "`data`", given.via)
+        if isinstance(value, PartValue) and changes:
+            own = {name: change for name, change in changes.items() if value.part.signature().get(name) is not None}
+            value = self.evaluator.part(
+                expression, "data source", "`data`", given.via, own if len(all_of) > 1 and own else changes
+            )
+        if not isinstance(value, PartValue):
+            return None
+        source = value.make()
+        try:
+            return Choice(value, source, source.facts())
+        except ValueError as error:
+            self.report.error("NN302", str(error), value.origin.span)
+            return None
+
+    def single(self, setting: str) -> Any:
+        given = self.settings.values.get(setting)
+        if given is None:
+            for change in self._changes(setting).values():
+                self.report.error("NN203", f"there is no {setting} here to change", change.name)
+            help = {"loss": "such as `loss = CrossEntropy`", "optimizer": "such as `optimizer = Adam(lr=0.001)`"}[
+                setting
+            ]
+            return self._missing(setting, help)
+        return self.evaluator.part(given.value, setting, f"`{setting}`", given.via, self._changes(setting))
+
+    def metrics(self, data: tuple[Choice, ...] | None) -> Any:
+        given = self.settings.values.get("metrics")
+        classes = data[0].facts.classes if data else None
+        if given is None:
+            span = self.top
+            default = tree.Reference(tree.Path((tree.Name("accuracy", span),), span))
+            return (self.evaluator.part(default, "metric", "`metrics`", "default"),) if classes is not None else ()
+        value = given.value
+        items = value.items if isinstance(value, (tree.ListOf, tree.TupleOf)) else (value,)
+        found = [self.evaluator.part(item, "metric", "`metrics`", given.via) for item in items]
+        if UNKNOWN in found:
+            return UNKNOWN
+        for metric in found:
+            if data and classes is None and issubclass(metric.part, Metric) and metric.part.needs_classes:
+                return self.report.error(
+                    "NN305", f"`{metric.name}` needs classes, and the data has none", metric.origin.span
+                )
+        return tuple(found)
+
+    def model(self) -> tree.Section | None:
+        models, given = self.outline.models, self.settings.values.get("model")
+        if given is None:
+            if len(models) > 1 and "" not in models:
+                names = ", ".join(f"`{name}`" for name in models)
+                self.report.error("NN205", f"which model? there are {names}", self.top, help="write `model = NAME`")
+                return None
+            if not models:
+                self._missing("model", "such as `model { Linear(64); ReLU; Linear(10) }`")
+            return models.get("", next(iter(models.values()), None))
+        value = given.value
+        word = value.path.text if isinstance(value, tree.Reference) else ""
+        if word not in models or not word:
+            help = did_you_mean(word, [name for name in models if name])
+            self.report.error("NN201", f"there is no model `{value.span.text}`", value.span, help=help)
+            return None
+        return models[word]
+
+    def fit(self, layers: tuple[Any, ...], loss: PartValue, data: tuple[Choice, ...]) -> None:
+        last, classes = layers[-1], data[0].facts.classes
+        assert issubclass(loss.part, Loss)
+        try:
+            loss.part.fit(last.geometry.out, classes)
+        except ShapeError as error:
+            self.report.error(
+                "NN402",
+                str(error),
+                last.span,
+                notes=(Note(loss.origin.span, "the loss"),),
+                help=error.help,
+            )
+            return
+        if classes is not None and last.geometry.out[0] > classes:
+            message = f"{last.geometry.out[0]} outputs for {classes} classes: the others can never be right"
+            self.report.add(Diagnostic("NN701", message, last.span, severity="warning"))
+
+    def batches(self, train: TrainSettings, data: tuple[Choice, ...]) -> None:
+        smallest = min(choice.facts.train for choice in data)
+        if train.drop_last and train.batch > smallest:
+            given = self.settings.values.get("train.batch") or self.settings.values["train.drop_last"]
+            self.report.error(
+                "NN302",
+                f"`drop_last` leaves nothing of {smallest} samples in batches of {train.batch}",
+                given.value.span,
+                help="use a smaller batch, or `drop_last = false`",
+            )
+
+
+def _alternatives(expression: tree.Expression) -> list[tree.Expression]:
+    """`A or B or C` as a list; anything else is one alternative, and the binding of parts says what is wrong."""
+    found: list[tree.Expression] = []
+    while isinstance(expression, tree.Logical) and expression.operator.text == "or":
+        found.append(expression.right)
+        expression = expression.left
+    return [expression, *reversed(found)]
+
+
+def _facts_in_words(choice: Choice) -> str:
+    facts = choice.facts
+    return f"{shape_in_words(facts.shape)} in {facts.classes} classes" if facts.classes else shape_in_words(facts.shape)

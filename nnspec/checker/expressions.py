@@ -1,0 +1,395 @@
+"""Values of expressions, and parts with their arguments. Nothing is ignored: every word is known or reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnspec.checker.functions import CONSTANTS, FUNCTIONS, OPERATORS, Unfit
+from nnspec.checker.program import Bound, Origin, PartValue
+from nnspec.checker.report import UNKNOWN, Report
+from nnspec.checker.words import did_you_mean, other_names, parts
+from nnspec.data.source import Facts
+from nnspec.diagnostics import Note, Span
+from nnspec.engine.part import Argument, Part
+from nnspec.syntax import tree
+
+__all__ = ["Evaluator", "Given", "article", "check_value"]
+
+_MAX_DEPTH = 150
+_DATA_FACTS = ("features", "classes", "shape", "size")
+
+
+@dataclass(frozen=True)
+class Given:
+    """An expression that gives a value to something, and what put it there."""
+
+    value: tree.Expression
+    name: Span
+    """The name that is given the value."""
+    via: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the value stands."""
+        return Origin(self.value.span, self.via)
+
+
+@dataclass
+class Evaluator:
+    """Evaluates the expressions of one lane. Errors go to `report`, and UNKNOWN takes the value's place."""
+
+    report: Report
+    lets: Mapping[str, Given]
+    facts: Facts | None = None
+    """Of the data, once it is known; `data.features` is an error before."""
+    used: set[str] = field(default_factory=set)
+    _known: dict[str, Any] = field(default_factory=dict)
+    _open: list[str] = field(default_factory=list)
+
+    def value(self, expression: tree.Expression, *, kinds: tuple[str, ...] = (), via: str = "", depth: int = 0) -> Any:
+        """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, if any."""
+        if depth > _MAX_DEPTH:
+            return self.report.error(
+                "NN106", f"an expression of more than {_MAX_DEPTH} steps in depth", expression.span
+            )
+        match expression:
+            case tree.Constant(value=value):
+                if isinstance(value, float) and not math.isfinite(value):
+                    return self.report.error("NN302", "this number is larger than a float can be", expression.span)
+                return value
+            case tree.Group(inner=inner):
+                return self.value(inner, kinds=kinds, via=via, depth=depth + 1)
+            case tree.Reference():
+                return self._reference(expression, kinds, via)
+            case tree.Call():
+                return self._call(expression, kinds, via, depth)
+            case tree.ListOf(items=items):
+                return self._all(items, kinds, via, depth)
+            case tree.TupleOf(items=items):
+                values = self._all(items, kinds, via, depth)
+                return values if values is UNKNOWN else tuple(values)
+            case tree.Unary(operator=operator, operand=operand):
+                value = self._number(operand, operator.text, depth)
+                return value if value is UNKNOWN else -value if operator.text == "-" else value
+            case tree.Binary(operator=operator, left=left, right=right):
+                return self._binary(expression, operator, left, right, depth)
+            case tree.Compare(operands=operands, operators=operators):
+                return self._compare(expression, operands, operators, depth)
+            case tree.Not(operand=operand):
+                value = self._truth(operand, "not", depth)
+                return value if value is UNKNOWN else not value
+            case tree.Logical(operator=operator, left=left, right=right):
+                values = [self._truth(side, operator.text, depth) for side in (left, right)]
+                if UNKNOWN in values:
+                    return UNKNOWN
+                return all(values) if operator.text == "and" else any(values)
+
+    def part(
+        self,
+        expression: tree.Expression,
+        kind: str,
+        place: str,
+        via: str = "",
+        changes: Mapping[str, Given] | None = None,
+    ) -> Any:
+        """Return the PartValue of an expression that must be a part of a kind, or UNKNOWN.
+
+        `place` says what takes it, for messages; `changes` are arguments that take the place of those given.
+        """
+        while isinstance(expression, tree.Group):
+            expression = expression.inner
+        name = _callee(expression)
+        if name is None or len(name.names) > 1:
+            return self.report.error(
+                "NN305", f"{place} takes {article(kind)}", expression.span, help=_one_of(parts(kind))
+            )
+        known, word = parts(kind), name.text
+        if word in self.lets and word not in known:
+            return self.report.error(
+                "NN305", f"{place} takes {article(kind)}, and `{word}` is a `let`", expression.span
+            )
+        if word not in known:
+            return self._no_part(word, kind, place, name.span)
+        arguments = expression.arguments if isinstance(expression, tree.Call) else ()
+        return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
+
+    # Names
+
+    def _reference(self, expression: tree.Reference, kinds: tuple[str, ...], via: str) -> Any:
+        names = expression.path.names
+        word, span = names[0].text, expression.span
+        if len(names) == 1:
+            if word in self.lets:
+                return self._let(word, span)
+            if word in CONSTANTS:
+                return CONSTANTS[word]
+            if word in parts():
+                return self._bind(parts()[word], span, span, (), via, {}, 0)
+            if word in FUNCTIONS:
+                return self.report.error("NN303", f"`{word}` is a function: write `{word}(…)`", span)
+        elif word == "data" and len(names) == 2:
+            return self._fact(names[1])
+        return self._unknown(expression.path, kinds)
+
+    def _let(self, name: str, span: Span) -> Any:
+        self.used.add(name)
+        if name in self._known:
+            return self._known[name]
+        if name in self._open:
+            circle = " → ".join([*self._open[self._open.index(name) :], name])
+            self._known[name] = self.report.error("NN207", f"`{name}` depends on itself: {circle}", span)
+            return UNKNOWN
+        self._open.append(name)
+        given = self.lets[name]
+        value = self.value(given.value, via=given.via, depth=len(self._open))
+        self._open.pop()
+        return self._known.setdefault(name, value)
+
+    def _fact(self, name: tree.Name) -> Any:
+        if self.facts is None:
+            return self.report.error("NN203", "the data is not known here", name.span, help="use it in the model")
+        if name.text == "size":
+            return self.facts.train
+        if name.text in _DATA_FACTS:
+            return getattr(self.facts, name.text)
+        return self.report.error(
+            "NN201",
+            f"`data` has no `{name.text}`",
+            name.span,
+            help=did_you_mean(name.text, _DATA_FACTS) or f"it has {', '.join(_DATA_FACTS)}",
+        )
+
+    def _unknown(self, path: tree.Path, kinds: tuple[str, ...]) -> Any:
+        word = path.names[0].text
+        if word in self.report.lost:
+            return UNKNOWN
+        candidates = parts(*kinds) if kinds else parts()
+        names = [*self.lets, *(candidates if kinds else [*FUNCTIONS, *CONSTANTS, *candidates])]
+        others = other_names({name: part.also for name, part in candidates.items()})
+        return self.report.error(
+            "NN201", f"`{path.text}` is not known", path.span, help=did_you_mean(path.text, names, others)
+        )
+
+    def _no_part(self, word: str, kind: str, place: str, span: Span) -> Any:
+        if word in self.report.lost and word not in parts():
+            return UNKNOWN
+        if word in parts():
+            other = parts()[word].kind
+            return self.report.error("NN305", f"`{word}` is {article(other)}, and {place} takes {article(kind)}", span)
+        known = parts(kind)
+        help = did_you_mean(word, known, other_names({name: part.also for name, part in known.items()}))
+        return self.report.error("NN201", f"there is no {kind} `{word}`", span, help=help or _one_of(known))
+
+    # Calls
+
+    def _call(self, call: tree.Call, kinds: tuple[str, ...], via: str, depth: int) -> Any:
+        word = call.callee.text
+        if word in FUNCTIONS and word not in self.lets:
+            return self._function(call, depth)
+        if word in parts():
+            return self._bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth)
+        if word in self.lets:
+            return self.report.error("NN305", f"`{word}` is a `let`, which cannot be called", call.callee.span)
+        return self._unknown(call.callee, kinds)
+
+    def _function(self, call: tree.Call, depth: int) -> Any:
+        word = call.callee.text
+        named = next((a for a in call.arguments if a.name is not None), None)
+        if named is not None:
+            return self.report.error("NN202", f"`{word}` takes no named arguments", named.span)
+        values = [self.value(argument.value, depth=depth + 1) for argument in call.arguments]
+        if any(value is UNKNOWN for value in values):
+            return UNKNOWN
+        try:
+            result = FUNCTIONS[word](*values)
+        except TypeError:
+            return self.report.error("NN303", f"`{word}` cannot take these arguments", call.span)
+        except (ValueError, ArithmeticError, Unfit) as error:
+            return self.report.error("NN304", f"`{word}` cannot be computed: {error}", call.span)
+        return self._finite(result, call.span)
+
+    def _bind(
+        self,
+        part: type[Part],
+        name: Span,
+        span: Span,
+        arguments: Iterable[tree.Argument],
+        via: str,
+        changes: Mapping[str, Given],
+        depth: int,
+    ) -> Any:
+        """Give each argument its value; report each that is unknown, doubled, missing or wrong."""
+        signature = part.signature()
+        given, good = self._assign(part, name, list(arguments), via)
+        for word, change in changes.items():
+            if self._has(part, word, change.name):
+                given[word] = change
+            else:
+                good = False
+        bound: dict[str, Bound] = {}
+        for word, entry in given.items():
+            argument = signature.get(word)
+            assert argument is not None, "only known arguments are assigned"
+            value = self._argument(argument, entry, depth)
+            if value is UNKNOWN:
+                good = False
+            else:
+                bound[word] = Bound(value, entry.origin)
+        for argument in signature:
+            if argument.required and argument.name not in given:
+                good = False
+                self.report.error(
+                    "NN205", f"`{part.spec_name}` needs `{argument.name}`", name, help=f"{part.spec_name}({signature})"
+                )
+        return PartValue(part, bound, Origin(span, via)) if good else UNKNOWN
+
+    def _assign(
+        self, part: type[Part], name: Span, arguments: list[tree.Argument], via: str
+    ) -> tuple[dict[str, Given], bool]:
+        """Decide which argument each value is for."""
+        given: dict[str, Given] = {}
+        good = True
+        keywords = {a.name.text: a for a in arguments if a.name is not None}
+        positional = [a for a in arguments if a.name is None]
+        slots = part.signature().names_of_positionals(len(positional), keywords)
+        if slots is None:
+            most = len([a for a in part.signature() if not a.keyword_only and a.name not in keywords])
+            self.report.error(
+                "NN303",
+                f"`{part.spec_name}` takes {most or 'no'} unnamed argument{'' if most == 1 else 's'}, "
+                f"and {len(positional)} are given",
+                positional[most].span.to(positional[-1].span),
+                help=f"{part.spec_name}({part.signature()})",
+            )
+            return {}, False
+        for slot, argument in zip(slots, positional, strict=True):
+            given[slot] = Given(argument.value, argument.span, via)
+        for argument in arguments:
+            if argument.name is None:
+                continue
+            word = argument.name.text
+            if not self._has(part, word, argument.name.span):
+                good = False
+                self.value(argument.value)  # its own mistakes are worth telling too
+            elif word in given:
+                good = False
+                self.report.error(
+                    "NN204",
+                    f"`{word}` is given twice",
+                    argument.name.span,
+                    notes=(Note(given[word].name, "first here"),),
+                )
+            else:
+                given[word] = Given(argument.value, argument.name.span, via)
+        return given, good
+
+    def _has(self, part: type[Part], word: str, span: Span) -> bool:
+        signature = part.signature()
+        if signature.get(word) is not None:
+            return True
+        others = other_names({a.name: a.also for a in signature})
+        takes = f"it takes {signature}" if signature.arguments else "it takes no arguments"
+        self.report.error(
+            "NN202",
+            f"`{part.spec_name}` has no argument `{word}`",
+            span,
+            help=did_you_mean(word, [a.name for a in signature], others) or takes,
+        )
+        return False
+
+    def _argument(self, argument: Argument, given: Given, depth: int) -> Any:
+        value = self.value(given.value, kinds=argument.kinds, via=given.via, depth=depth + 1)
+        return check_value(self.report, argument, value, given)
+
+    # Arithmetic
+
+    def _all(self, items: tuple[tree.Expression, ...], kinds: tuple[str, ...], via: str, depth: int) -> Any:
+        values = [self.value(item, kinds=kinds, via=via, depth=depth + 1) for item in items]
+        return UNKNOWN if any(value is UNKNOWN for value in values) else values
+
+    def _number(self, expression: tree.Expression, operator: str, depth: int) -> Any:
+        value = self.value(expression, depth=depth + 1)
+        if value is UNKNOWN or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            return value
+        if isinstance(value, PartValue) and operator == "*":
+            return self.report.error("NN208", "repeating a layer with `*` has no meaning yet", expression.span)
+        return self.report.error("NN301", f"`{operator}` takes numbers", expression.span)
+
+    def _truth(self, expression: tree.Expression, operator: str, depth: int) -> Any:
+        value = self.value(expression, depth=depth + 1)
+        if value is UNKNOWN or isinstance(value, bool):
+            return value
+        return self.report.error("NN301", f"`{operator}` takes true or false", expression.span)
+
+    def _binary(
+        self, whole: tree.Binary, operator: tree.Name, left: tree.Expression, right: tree.Expression, depth: int
+    ) -> Any:
+        values = [self._number(side, operator.text, depth) for side in (left, right)]
+        return self._operate(operator.text, values, whole.span)
+
+    def _compare(
+        self,
+        whole: tree.Compare,
+        operands: tuple[tree.Expression, ...],
+        operators: tuple[tree.Name, ...],
+        depth: int,
+    ) -> Any:
+        if len(operators) > 1:
+            return self.report.error("NN101", "only one comparison at a time", whole.span, help="join two with `and`")
+        return self._operate(
+            operators[0].text, [self._number(side, operators[0].text, depth) for side in operands], whole.span
+        )
+
+    def _operate(self, operator: str, values: list[Any], span: Span) -> Any:
+        if any(value is UNKNOWN for value in values):
+            return UNKNOWN
+        try:
+            result = OPERATORS[operator](*values)
+        except (ArithmeticError, Unfit) as error:
+            return self.report.error("NN304", f"this cannot be computed: {error}", span)
+        return self._finite(result, span)
+
+    def _finite(self, result: Any, span: Span) -> Any:
+        if isinstance(result, float) and not math.isfinite(result):
+            return self.report.error("NN304", "the result is not a finite number", span)
+        return result
+
+
+def check_value(report: Report, argument: Argument, value: Any, given: Given) -> Any:
+    """Hold a value against the declaration of what it is for; a part among the values is made. UNKNOWN if unfit."""
+    if value is UNKNOWN:
+        return UNKNOWN
+    if isinstance(value, PartValue) and value.part.kind in argument.kinds:
+        value = value.make()
+    if isinstance(value, PartValue):
+        return report.error(
+            "NN305",
+            f"`{argument.name}` takes {argument.expects}, and `{value.name}` is {article(value.part.kind)}",
+            given.value.span,
+        )
+    problem = argument.type_problem(value)
+    if problem:
+        whole = isinstance(value, float) and value.is_integer() and argument.type_problem(int(value)) is None
+        return report.error("NN301", problem, given.value.span, help=f"write {int(value)}" if whole else "")
+    problem = argument.range_problem(value)
+    return report.error("NN302", problem, given.value.span) if problem else value
+
+
+def article(kind: str) -> str:
+    """`an optimizer`, `a loss`."""
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _callee(expression: tree.Expression) -> tree.Path | None:
+    match expression:
+        case tree.Reference(path=path) | tree.Call(callee=path):
+            return path
+        case _:
+            return None
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return "there are " + ", ".join(f"`{name}`" for name in sorted(names))

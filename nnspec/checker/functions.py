@@ -1,0 +1,98 @@
+"""The functions and constants of expressions: a fixed set, pure, and bounded in what they may produce."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["CONSTANTS", "FUNCTIONS", "OPERATORS", "Unfit"]
+
+_MAX_BITS = 4096
+_MAX_ITEMS = 10_000
+
+
+class Unfit(Exception):
+    """A computation that has no result. The message says why."""
+
+
+def _checked_power(base: float, exponent: float) -> Any:
+    if isinstance(base, int) and isinstance(exponent, int) and exponent > 0:
+        if abs(base) > 1 and base.bit_length() * exponent > _MAX_BITS:
+            raise Unfit(f"{base} ** {exponent} is too large")
+        return base**exponent
+    result = base**exponent
+    if isinstance(result, complex):
+        raise Unfit(f"{base} ** {exponent} is not a real number")
+    return result
+
+
+def _checked_product(left: float, right: float) -> Any:
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:
+        raise Unfit("the product is too large")
+    return left * right
+
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": _checked_product,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": _checked_power,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def _count(number: Any) -> int:
+    if not isinstance(number, int) or not 1 <= number <= _MAX_ITEMS:
+        raise Unfit(f"a list has 1 to {_MAX_ITEMS} items, not {number}")
+    return number
+
+
+def _range(*bounds: int) -> list[int]:
+    if not all(isinstance(b, int) for b in bounds):
+        raise Unfit("`range` takes integers")
+    values = range(*bounds)
+    if len(values) > _MAX_ITEMS:
+        raise Unfit(f"a list has at most {_MAX_ITEMS} items, not {len(values)}")
+    return list(values)
+
+
+def _linspace(start: float, stop: float, count: int) -> list[float]:
+    steps = _count(count) - 1
+    return [start + (stop - start) * i / steps if steps else start for i in range(count)]
+
+
+def _logspace(start: float, stop: float, count: int) -> list[float]:
+    return [10.0**exponent for exponent in _linspace(start, stop, count)]
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "abs": abs,
+    "ceil": math.ceil,
+    "exp": math.exp,
+    "floor": math.floor,
+    "int": int,
+    "len": len,
+    "linspace": _linspace,
+    "log": math.log,
+    "log10": math.log10,
+    "log2": math.log2,
+    "logspace": _logspace,
+    "max": max,
+    "min": min,
+    "range": _range,
+    "round": round,
+    "sqrt": math.sqrt,
+    "sum": sum,
+}
+
+CONSTANTS: dict[str, Any] = {"pi": math.pi}

@@ -1,0 +1,229 @@
+"""What a spec means: frozen, resolved, every value with where it came from. The rooms behind see only this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from nnspec.data.source import DataSource, Facts
+from nnspec.diagnostics import Span
+from nnspec.engine.layers.contract import Geometry, Shape
+from nnspec.engine.part import Also, Count, Part, Range
+
+__all__ = [
+    "Bound",
+    "Case",
+    "Choice",
+    "Experiment",
+    "Expectation",
+    "Figure",
+    "LayerNode",
+    "Number",
+    "Operation",
+    "Origin",
+    "PartValue",
+    "Program",
+    "TrainSettings",
+]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value came from: its characters, and what put it there (`""`, "lane `wide`", "`--set`", "default")."""
+
+    span: Span
+    via: str = ""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A value and its origin."""
+
+    value: Any
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class PartValue:
+    """A part with its arguments, not made yet. Arguments that were not given are not in `arguments`."""
+
+    part: type[Part]
+    arguments: Mapping[str, Bound]
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        """The part's name in a spec."""
+        return self.part.spec_name
+
+    def values(self) -> dict[str, Any]:
+        """Return the value of every argument, defaults included; None for one that is still to be inferred."""
+        given = {name: bound.value for name, bound in self.arguments.items()}
+        return {a.name: given.get(a.name, a.default) for a in self.part.signature()}
+
+    def make(self, **more: Any) -> Any:
+        """Make the part."""
+        return self.part(**{name: bound.value for name, bound in self.arguments.items()} | more)
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{name}={_in_words(bound.value)}" for name, bound in self.arguments.items())
+        return f"{self.name}({arguments})" if arguments else self.name
+
+
+def _in_words(value: object) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else repr(value)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The settings of `train`. Their annotations are what the checker knows of them."""
+
+    epochs: Annotated[Count, Also("num_epochs", "n_epochs", "max_epochs", "max_iter")] = 10
+    """How often the training data is gone through."""
+    batch: Annotated[Count, Also("batch_size", "minibatch")] = 32
+    """Samples a step."""
+    shuffle: bool = True
+    """Whether every epoch has its own order."""
+    drop_last: bool = False
+    """Whether a last batch that is not full is left out."""
+
+
+Seed = Annotated[int, Range(low=0, high=2**63 - 1), Also("random_seed", "random_state", "rng")]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One alternative of `data`, made, with its facts."""
+
+    value: PartValue
+    source: DataSource
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class LayerNode:
+    """A layer in its place: what arrives is `incoming`, what leaves is `geometry.out`."""
+
+    name: str
+    value: PartValue
+    incoming: Shape
+    geometry: Geometry
+
+    @property
+    def span(self) -> Span:
+        """Where the layer stands in the spec."""
+        return self.value.origin.span
+
+    def arguments(self) -> dict[str, Any]:
+        """Return every argument's value, inferred ones included."""
+        return self.value.values() | dict(self.geometry.inferred)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One lane: everything that one training run depends on."""
+
+    name: str
+    seed: int
+    dtype: str
+    data: tuple[Choice, ...]
+    layers: tuple[LayerNode, ...]
+    loss: PartValue
+    optimizer: PartValue
+    metrics: tuple[PartValue, ...]
+    train: TrainSettings
+    seeded: bool = True
+    """Whether the spec gave the seed, or it is the default."""
+
+    @property
+    def facts(self) -> Facts:
+        """Facts of the data, on which all alternatives agree but for their counts."""
+        return self.data[0].facts
+
+    @property
+    def outputs(self) -> Shape:
+        """Shape of the network's output for one sample."""
+        return self.layers[-1].geometry.out
+
+    @property
+    def shapes(self) -> str:
+        """The chain of widths: `784 → 64 → 32 → 10`."""
+        widths = [self.layers[0].incoming, *(node.geometry.out for node in self.layers if node.geometry.parameters)]
+        return " → ".join("×".join(map(str, shape)) for shape in widths)
+
+
+# Expectations: a small language of numbers, figures and operations, the same for what is proved before a run and after.
+
+
+@dataclass(frozen=True)
+class Number:
+    """A constant."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a lane, such as `loss` or `epochs_to(loss=0.1)`."""
+
+    lane: str
+    name: str
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operator and its operands."""
+
+    operator: str
+    operands: tuple[Node, ...]
+
+
+Node = Number | Figure | Operation
+Look = Callable[[Figure], float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An expectation for one lane, or for those lanes that it names itself (`lane` None)."""
+
+    lane: str | None
+    node: Node
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return every figure that it speaks of."""
+        found: list[Figure] = []
+        stack: list[Node] = [self.node]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Figure):
+                found.append(node)
+            elif isinstance(node, Operation):
+                stack.extend(reversed(node.operands))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A statement that must hold, once for each of its cases."""
+
+    text: str
+    span: Span
+    cases: tuple[Case, ...]
+    about: str
+    """What it takes to judge it: the `program`, the `calculus`, or the `outcome`."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A spec: its lanes and what must hold of them."""
+
+    path: str
+    title: str
+    text: str
+    """The spec as it was read."""
+    lanes: tuple[Experiment, ...]
+    expectations: tuple[Expectation, ...]
+    overrides: tuple[str, ...] = ()
+    """What was given with `--set`, as written."""

@@ -1,0 +1,201 @@
+"""Where everything stands before the first number is computed: shapes, buffers, bytes and FLOPs, by plain arithmetic.
+
+No array is made here, so that `check` and `show` can know all of it. The plan allocates exactly these buffers.
+
+    parameters, gradients      one vector each; the layers' weights are views
+    optimizer                  its state vectors, and one to work in
+    batch                      samples as stored, as floats, their labels, the order of an epoch
+    activations                one buffer a layer, but for layers that write over their input
+    backward                   two buffers, used in turn
+    work                       what kernels need: arrays that live from forward to backward, and one pool for the rest
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+from nnspec.checker.program import Experiment, LayerNode
+from nnspec.engine.layers.contract import Layer, Shape, Work
+from nnspec.engine.losses import Loss
+from nnspec.engine.metrics import Metric
+from nnspec.engine.optimizers import Optimizer
+
+__all__ = ["Buffer", "LayerLayout", "Layout", "lay_out"]
+
+ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "uint8": 1, "intp": struct.calcsize("n")}
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array of the plan. `group` is its line in the account of memory."""
+
+    name: str
+    group: str
+    shape: Shape
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of array data."""
+        return prod(self.shape) * ITEMSIZE[self.dtype]
+
+
+@dataclass(frozen=True)
+class LayerLayout:
+    """A layer in the plan."""
+
+    node: LayerNode
+    parameters: Mapping[str, tuple[int, Shape]]
+    """Offset in the vector and shape of each parameter."""
+    in_place: bool
+    """Whether it writes its output over its input."""
+    saved: Mapping[str, Work]
+    shared: Mapping[str, Work]
+
+    @property
+    def size(self) -> int:
+        """How many parameters it has."""
+        return sum(prod(shape) for _, shape in self.parameters.values())
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All of it."""
+
+    batch: int
+    """Rows of the buffers: the batch, or the data where that is smaller."""
+    dtype: str
+    layers: tuple[LayerLayout, ...]
+    buffers: tuple[Buffer, ...]
+    loss_in_place: bool
+    """Whether the loss may work in the buffer of the outputs."""
+    loss_work: Mapping[str, Work]
+    metric_work: tuple[Mapping[str, Work], ...]
+    first_trained: int
+    """Index of the first layer with parameters: no gradient is needed before it."""
+
+    @cached_property
+    def params(self) -> int:
+        """How many parameters there are."""
+        return sum(layer.size for layer in self.layers)
+
+    @cached_property
+    def flops(self) -> int:
+        """FLOPs of one sample's forward pass, a multiply-add being 2."""
+        return sum(layer.node.geometry.flops for layer in self.layers)
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes of all buffers."""
+        return sum(buffer.nbytes for buffer in self.buffers)
+
+    def groups(self) -> dict[str, int]:
+        """Return the account of memory: bytes by group, in order."""
+        account: dict[str, int] = {}
+        for buffer in self.buffers:
+            account[buffer.group] = account.get(buffer.group, 0) + buffer.nbytes
+        return account
+
+
+def lay_out(experiment: Experiment) -> Layout:
+    """Lay out an experiment. Raises AssertionError where the parts contradict their own declarations."""
+    batch = min(experiment.train.batch, max(choice.facts.train for choice in experiment.data))
+    layers = tuple(_layers(experiment.layers))
+    last = experiment.layers[-1].value.part
+    loss, optimizer = experiment.loss.part, experiment.optimizer.part
+    assert issubclass(last, Layer)
+    assert issubclass(loss, Loss)
+    assert issubclass(optimizer, Optimizer)
+    layout = Layout(
+        batch=batch,
+        dtype=experiment.dtype,
+        layers=layers,
+        buffers=(),
+        loss_in_place="output" not in last.backward_reads,
+        loss_work=loss.work(experiment.outputs),
+        metric_work=tuple(m.part.work(experiment.outputs) for m in experiment.metrics if issubclass(m.part, Metric)),
+        first_trained=next(i for i, layer in enumerate(layers) if layer.parameters),
+    )
+    buffers = [*_vectors(layout, optimizer, experiment), *_batch(layout, experiment, loss), *_passes(layout)]
+    return replace(layout, buffers=tuple(buffers))
+
+
+def _layers(nodes: tuple[LayerNode, ...]) -> Iterator[LayerLayout]:
+    offset, before = 0, None
+    for node in nodes:
+        part = node.value.part
+        assert issubclass(part, Layer)
+        assert not (part.in_place and "input" in part.backward_reads), f"{part.__name__} overwrites what it reads again"
+        parameters = {}
+        for name, shape in node.geometry.parameters.items():
+            parameters[name] = (offset, shape)
+            offset += prod(shape)
+        work = node.geometry.work
+        yield LayerLayout(
+            node=node,
+            parameters=parameters,
+            in_place=part.in_place and (before is None or "output" not in before.backward_reads),
+            saved={name: w for name, w in work.items() if w.saved},
+            shared={name: w for name, w in work.items() if not w.saved},
+        )
+        before = part
+
+
+def _vectors(layout: Layout, optimizer: type[Optimizer], experiment: Experiment) -> Iterator[Buffer]:
+    size = (layout.params,)
+    yield Buffer("parameters", "parameters", size, layout.dtype)
+    yield Buffer("gradients", "gradients", size, layout.dtype)
+    for slot in optimizer.state_slots(experiment.optimizer.values()):
+        yield Buffer(slot, "optimizer", size, layout.dtype)
+    yield Buffer("scratch", "optimizer", size, layout.dtype)
+
+
+def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator[Buffer]:
+    facts, rows = experiment.facts, layout.batch
+    samples = max(choice.facts.train for choice in experiment.data)
+    if facts.stored != layout.dtype:
+        yield Buffer("stored", "batch", (rows, facts.features), facts.stored)
+    yield Buffer("x", "batch", (rows, facts.features), layout.dtype)
+    yield Buffer("labels", "batch", (rows,), "intp")
+    if loss.targets == "values" and facts.classes is not None:
+        yield Buffer("one_hot", "batch", (rows, facts.classes), layout.dtype)
+        yield Buffer("identity", "batch", (facts.classes, facts.classes), layout.dtype)
+    yield Buffer("order", "batch", (samples,), "intp")
+    if experiment.train.shuffle:
+        yield Buffer("ramp", "batch", (samples,), "intp")
+
+
+def _passes(layout: Layout) -> Iterator[Buffer]:
+    rows = layout.batch
+    for i, layer in enumerate(layout.layers):
+        if not layer.in_place:
+            yield Buffer(f"y{i}", "activations", (rows, *layer.node.geometry.out), layout.dtype)
+    if not layout.loss_in_place:
+        yield Buffer("loss", "activations", (rows, *layout.layers[-1].node.geometry.out), layout.dtype)
+    widths = [prod(layer.node.incoming) for layer in layout.layers[layout.first_trained + 1 :] if not layer.in_place]
+    for i in range(min(2, len(widths))):
+        yield Buffer(f"g{i}", "backward", (rows * max(widths),), layout.dtype)
+    for i, layer in enumerate(layout.layers):
+        yield from _work(f"layer{i}", layer.saved, layout)
+    yield from _work("loss", layout.loss_work, layout)
+    for i, work in enumerate(layout.metric_work):
+        yield from _work(f"metric{i}", work, layout)
+    pool = max(
+        (rows * prod(w.shape) * ITEMSIZE[_dtype(w, layout)] for layer in layout.layers for w in layer.shared.values()),
+        default=0,
+    )
+    if pool:
+        yield Buffer("pool", "work", (pool,), "uint8")
+
+
+def _work(owner: str, work: Mapping[str, Work], layout: Layout) -> Iterator[Buffer]:
+    for name, array in work.items():
+        yield Buffer(f"{owner}.{name}", "work", (layout.batch, *array.shape), _dtype(array, layout))
+
+
+def _dtype(work: Work, layout: Layout) -> str:
+    return {"float": layout.dtype, "index": "intp"}.get(work.dtype, work.dtype)

@@ -1,0 +1,251 @@
+"""The compiled training loop: every buffer allocated once, every NumPy call known before the first step.
+
+A step gathers a batch from the data in its stored type, runs the layers forward into the plan's buffers, lets the
+loss work in the buffer of the outputs, runs backward down to the first layer with parameters, and has the optimizer
+move the one vector that holds all of them. Nothing of a batch's or a parameter's size is allocated on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.layout import Layout, LayerLayout
+from nnspec.data.source import Dataset, Split
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Layer, Work
+from nnspec.engine.losses import Loss
+from nnspec.engine.metrics import Metric
+from nnspec.engine.network import NumpyMLP
+from nnspec.engine.optimizers import Optimizer
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.random import Stream, stream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Plan", "build_network"]
+
+
+def build_network(experiment: Experiment, dtype: str | None = None) -> NumpyMLP:
+    """Make the layers of an experiment with their starting weights, which depend on seed and place alone.
+
+    Every layer draws from streams of its own, so lanes whose models differ in one layer share all other weights.
+    """
+    network = NumpyMLP()
+    dtype = dtype or experiment.dtype
+    for i, node in enumerate(experiment.layers):
+        more: dict[str, Any] = dict(node.geometry.inferred)
+        wanted = _accepted(node.value.part)
+        if "dtype" in wanted:
+            more["dtype"] = dtype
+        if "rng" in wanted:
+            purpose = Stream.WEIGHTS if node.geometry.parameters else Stream.NOISE
+            more["rng"] = stream(experiment.seed, purpose, i)
+        network.add(node.value.make(**more), node.name)
+    return network
+
+
+def _accepted(part: type) -> Mapping[str, Any]:
+    import inspect
+
+    return inspect.signature(part.__init__).parameters  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """The views that a batch of one size needs: forward and backward, each layer with where it writes."""
+
+    x: NDArray[Any]
+    stored: NDArray[Any] | None
+    labels: NDArray[Any]
+    targets: NDArray[Any]
+    loss_out: NDArray[Any]
+    forward: tuple[tuple[Layer, NDArray[Any]], ...]
+    backward: tuple[tuple[Layer, NDArray[Any] | None], ...]
+
+
+class Plan:
+    """An experiment bound to its data, ready to train.
+
+    `network` shares its numbers with the plan's vector: what the plan trains, the network computes with.
+    """
+
+    def __init__(self, experiment: Experiment, layout: Layout, dataset: Dataset) -> None:
+        self.experiment, self.layout, self.dataset = experiment, layout, dataset
+        self.buffers: dict[str, NDArray[Any]] = {b.name: np.empty(b.shape, b.dtype) for b in layout.buffers}
+        self.network = build_network(experiment)
+        self.loss: Loss = experiment.loss.make()
+        self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
+        vector = Parameter(np.zeros(0))
+        vector._data, vector._grad = self.buffers["parameters"], self.buffers["gradients"]
+        self._move_parameters()
+        self.optimizer = self._make_optimizer(vector)
+        self._lend()
+        self._scale = np.dtype(layout.dtype).type(1.0 / dataset.divisor)
+        self._train = _Rows(dataset.train)
+        self._test = _Rows(dataset.test)
+        self._order = self.buffers["order"][: len(self._train.y)]
+        self._prepare_order()
+        self._passes: dict[int, _Pass] = {}
+
+    # Set-up
+
+    def _move_parameters(self) -> None:
+        """Make every layer's weights views of the one vector."""
+        self.buffers["gradients"].fill(0)
+        for layer, place in zip(self.network.layers, self.layout.layers, strict=True):
+            parameters = layer.parameters()
+            assert list(parameters) == list(place.parameters), f"{place.node.name}: parameters differ from its geometry"
+            for name, parameter in parameters.items():
+                offset, shape = place.parameters[name]
+                assert parameter.shape == shape, f"{place.node.name}.{name}: shape differs from its geometry"
+                part = slice(offset, offset + prod(shape))
+                parameter.move_to(
+                    self.buffers["parameters"][part].reshape(shape), self.buffers["gradients"][part].reshape(shape)
+                )
+
+    def _make_optimizer(self, vector: Parameter) -> Optimizer:
+        optimizer: Optimizer = self.experiment.optimizer.make(params=[vector])
+        for slot, array in optimizer.state[0].items():
+            self.buffers[slot][...] = array
+            optimizer.state[0][slot] = self.buffers[slot]
+        optimizer._scratch = self.buffers["scratch"]
+        return optimizer
+
+    def _lend(self) -> None:
+        for i, (layer, place) in enumerate(zip(self.network.layers, self.layout.layers, strict=True)):
+            lent = {name: self.buffers[f"layer{i}.{name}"] for name in place.saved}
+            lent |= {name: self._from_pool(work) for name, work in place.shared.items()}
+            layer.lend(lent)
+        self.loss.lend({name: self.buffers[f"loss.{name}"] for name in self.layout.loss_work})
+        self._metric_work = tuple(
+            {name: self.buffers[f"metric{i}.{name}"] for name in work} for i, work in enumerate(self.layout.metric_work)
+        )
+        if "identity" in self.buffers:
+            self.buffers["identity"][...] = np.eye(len(self.buffers["identity"]))
+
+    def _from_pool(self, work: Work) -> NDArray[Any]:
+        """Return a view of the pool; kernels use it within one call only, so all of them may have the same bytes."""
+        dtype = np.dtype({"float": self.layout.dtype, "index": "intp"}.get(work.dtype, work.dtype))
+        shape = (self.layout.batch, *work.shape)
+        return self.buffers["pool"][: prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+
+    def _prepare_order(self) -> None:
+        ramp = np.arange(len(self._order))
+        self._order[...] = ramp
+        if self.experiment.train.shuffle:
+            self.buffers["ramp"][: len(ramp)] = ramp
+
+    # Batches
+
+    @property
+    def batches(self) -> int:
+        """Steps an epoch."""
+        samples, batch = len(self._order), self.layout.batch
+        return samples // batch if self.experiment.train.drop_last else -(-samples // batch)
+
+    def shuffle(self, epoch: int) -> None:
+        """Put the samples into the order of an epoch, which depends on seed and epoch alone."""
+        if self.experiment.train.shuffle:
+            np.copyto(self._order, self.buffers["ramp"][: len(self._order)])
+            stream(self.experiment.seed, Stream.SHUFFLE, epoch).shuffle(self._order)
+
+    def train_batch(self, number: int) -> tuple[float, int, tuple[float, ...]]:
+        """Make one step on a batch of this epoch: its mean loss, its size, and the sum of each metric."""
+        start = number * self.layout.batch
+        chosen = self._order[start : start + self.layout.batch]
+        step = self._pass(len(chosen))
+        rows = self._train
+        # mode="clip" because the default buffers `out`; the order holds no other indices.
+        np.take(rows.x, chosen, axis=0, out=step.stored if step.stored is not None else step.x, mode="clip")
+        np.take(rows.y, chosen, out=step.labels, mode="clip")
+        loss, figures = self._evaluate(step)
+        grad = self.loss.backward(out=step.loss_out)
+        for layer, out in step.backward:
+            grad = layer.backward(grad, out, input_grad=out is not None)  # type: ignore[assignment]
+        self.optimizer.step()
+        return loss, len(chosen), figures
+
+    def test(self) -> tuple[float, tuple[float, ...]]:
+        """Return mean loss and mean of each metric over the test samples; the network is left ready to train."""
+        rows, batch = self._test, self.layout.batch
+        total, totals = 0.0, [0.0] * len(self.metrics)
+        self.network.eval()
+        for start in range(0, len(rows.y), batch):
+            part = slice(start, start + batch)
+            step = self._pass(len(rows.y[part]))
+            np.copyto(step.stored if step.stored is not None else step.x, rows.x[part])
+            np.copyto(step.labels, rows.y[part])
+            loss, figures = self._evaluate(step)
+            total += loss * len(step.labels)
+            totals = [t + f for t, f in zip(totals, figures, strict=True)]
+        self.network.train()
+        return total / len(rows.y), tuple(t / len(rows.y) for t in totals)
+
+    def _evaluate(self, step: _Pass) -> tuple[float, tuple[float, ...]]:
+        """Run forward over the batch that lies in the buffers: its mean loss, and the sum of each metric."""
+        x = step.x
+        if step.stored is not None:
+            np.copyto(x, step.stored)
+        if self.dataset.divisor != 1:
+            np.multiply(x, self._scale, out=x)
+        if "identity" in self.buffers:
+            np.take(self.buffers["identity"], step.labels, axis=0, out=step.targets, mode="clip")
+        for layer, out in step.forward:
+            x = layer.forward(x, out)
+        figures = tuple(m.total(x, step.labels, w) for m, w in zip(self.metrics, self._metric_work, strict=True))
+        return self.loss.forward(x, step.targets, out=step.loss_out), figures
+
+    # Views
+
+    def _pass(self, rows: int) -> _Pass:
+        found = self._passes.get(rows)
+        if found is None:
+            found = self._passes[rows] = self._make_pass(rows)
+        return found
+
+    def _make_pass(self, rows: int) -> _Pass:
+        x = self.buffers["x"][:rows]
+        labels = self.buffers["labels"][:rows]
+        current, forward = x, []
+        for i, (layer, place) in enumerate(zip(self.network.layers, self.layout.layers, strict=True)):
+            out = place.node.geometry.out
+            current = current.reshape(rows, *out) if place.in_place else self.buffers[f"y{i}"][:rows]
+            forward.append((layer, current))
+        return _Pass(
+            x=x,
+            stored=self.buffers["stored"][:rows] if "stored" in self.buffers else None,
+            labels=labels,
+            targets=self.buffers["one_hot"][:rows] if "one_hot" in self.buffers else labels,
+            loss_out=current if self.layout.loss_in_place else self.buffers["loss"][:rows],
+            forward=tuple(forward),
+            backward=tuple(self._backward(rows, current if self.layout.loss_in_place else self.buffers["loss"][:rows])),
+        )
+
+    def _backward(self, rows: int, grad: NDArray[Any]) -> list[tuple[Layer, NDArray[Any] | None]]:
+        """Give each layer, from the last to the first that is trained, the buffer of its result; None for the last."""
+        steps: list[tuple[Layer, NDArray[Any] | None]] = []
+        turn = 0
+        for i in range(len(self.layout.layers) - 1, self.layout.first_trained, -1):
+            place: LayerLayout = self.layout.layers[i]
+            shape = (rows, *place.node.incoming)
+            if self.network.layers[i].in_place:
+                grad = grad.reshape(shape)
+            else:
+                grad = self.buffers[f"g{turn}"][: prod(shape)].reshape(shape)
+                turn = 1 - turn
+            steps.append((self.network.layers[i], grad))
+        steps.append((self.network.layers[self.layout.first_trained], None))
+        return steps
+
+
+class _Rows:
+    """A split as the plan reads it: samples as stored, labels as the integers that index."""
+
+    def __init__(self, split: Split) -> None:
+        self.x = np.ascontiguousarray(split.x)
+        self.y = split.y.astype(np.intp)

@@ -1,0 +1,64 @@
+"""What can be proved of a program before it runs: its size, and the expectations that speak of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nnspec.checker import calculate
+from nnspec.checker.program import Expectation, Figure, Program
+from nnspec.compiler.layout import Layout, lay_out
+from nnspec.diagnostics import Diagnostic
+
+__all__ = ["MAX_MEMORY", "Compiled", "prove"]
+
+MAX_MEMORY = 16 * 1024**3
+"""The most bytes that one lane's buffers may take."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program with the layout of each lane, in the lanes' order."""
+
+    program: Program
+    layouts: dict[str, Layout]
+
+    def figure(self, figure: Figure) -> float:
+        """Return a figure of the program itself: `params`, `flops` or `memory`."""
+        return float(getattr(self.layouts[figure.lane], figure.name))
+
+
+def prove(program: Program) -> tuple[Compiled, tuple[Diagnostic, ...]]:
+    """Lay out every lane, and judge what can be judged already."""
+    compiled = Compiled(program, {lane.name: lay_out(lane) for lane in program.lanes})
+    return compiled, (*_too_large(compiled), *_missed(compiled))
+
+
+def _too_large(compiled: Compiled) -> Iterator[Diagnostic]:
+    for lane in compiled.program.lanes:
+        memory = compiled.layouts[lane.name].memory
+        if memory > MAX_MEMORY:
+            widest = max(lane.layers, key=lambda node: (sum(node.geometry.out), sum(node.incoming)))
+            yield Diagnostic(
+                "NN603",
+                f"lane `{lane.name}` needs {memory / 1024**3:,.1f} GiB of buffers, "
+                f"more than the {MAX_MEMORY // 1024**3} GiB that are allowed",
+                widest.span,
+                label="its widest layer",
+                help="use narrower layers or a smaller `train.batch`",
+            )
+            return
+
+
+def _missed(compiled: Compiled) -> Iterator[Diagnostic]:
+    for expectation in compiled.program.expectations:
+        if expectation.about == "program":
+            yield from _judge(expectation, compiled)
+
+
+def _judge(expectation: Expectation, compiled: Compiled) -> Iterator[Diagnostic]:
+    for case in expectation.cases:
+        if not calculate(case.node, compiled.figure):
+            values = ", ".join(f"{f.lane}.{f.name} is {compiled.figure(f):,.0f}" for f in case.figures())
+            yield Diagnostic("NN601", f"`{expectation.text}` does not hold", expectation.span, label=values)
+            return
