@@ -80,8 +80,7 @@ class Plan:
         self.network = build_network(experiment)
         self.loss: Loss = experiment.loss.make()
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
-        vector = Parameter(np.zeros(0))
-        vector._data, vector._grad = self.buffers["parameters"], self.buffers["gradients"]
+        vector = Parameter.over(self.buffers["parameters"], self.buffers["gradients"])
         self._move_parameters()
         self.optimizer = self._make_optimizer(vector)
         self._lend()
@@ -139,6 +138,12 @@ class Plan:
         self._order[...] = ramp
         if self.experiment.train.shuffle:
             self.buffers["ramp"][: len(ramp)] = ramp
+
+    def release(self) -> None:
+        """Give the network to whoever uses it now: its layers allocate again, and do not train."""
+        for layer in self.network.layers:
+            layer.lend({})
+        self.network.eval()
 
     # Batches
 

@@ -25,6 +25,13 @@ class Parameter:
         self._data: NDArray[Any] = np.array(data, dtype=dtype, order="C")
         self._grad: NDArray[Any] = np.zeros_like(self._data)
 
+    @classmethod
+    def over(cls, data: NDArray[Any], grad: NDArray[Any]) -> Parameter:
+        """Make a parameter of two arrays that the caller owns, without copying them."""
+        parameter = cls.__new__(cls)
+        parameter._data, parameter._grad = data, grad
+        return parameter
+
     @property
     def data(self) -> NDArray[Any]:
         """The numbers themselves."""

@@ -1,0 +1,225 @@
+"""The rooms in order: text to tree to program to plan to result. Python callers and the command line come through here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnspec.checker import check as check_source
+from nnspec.compiler.proofs import Compiled, prove
+from nnspec.data.source import Access
+from nnspec.diagnostics import Diagnostic, Source, read_source, render_all
+
+if TYPE_CHECKING:
+    from nnspec.engine.gradcheck import GradientReport
+    from nnspec.runner.folder import RunFolder
+    from nnspec.runner.history import RunResult
+    from nnspec.runner.observer import Observer
+
+__all__ = ["CheckResult", "GradientProof", "SpecError", "check", "compile_spec", "gradcheck", "run", "run_into"]
+
+PathLike = str | os.PathLike[str]
+Overrides = Mapping[str, Any] | Sequence[str] | None
+
+
+class SpecError(Exception):
+    """A spec with errors. `diagnostics` holds them; the text shows them all."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(render_all(diagnostics))
+        self.diagnostics = tuple(diagnostics)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What checking a spec found."""
+
+    path: str
+    diagnostics: tuple[Diagnostic, ...]
+    compiled: Compiled | None
+    """The program with its layout, where there is no error."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error; warnings are allowed."""
+        return self.compiled is not None
+
+    def __str__(self) -> str:
+        return render_all(self.diagnostics) if self.diagnostics else f"{self.path}: no findings"
+
+
+def check(path: PathLike, set: Overrides = None) -> CheckResult:
+    """Check a spec without reading data or training: every mistake in it, in one go.
+
+    `set` overrides settings, as in `run`. Raises SourceError for a file that cannot be read as text.
+    """
+    source = read_source(path)
+    checked = check_source(source, _flags(set))
+    if checked.program is None:
+        return CheckResult(source.name, checked.diagnostics, None)
+    compiled, proofs = prove(checked.program)
+    found = (*checked.diagnostics, *proofs)
+    failed = any(d.severity == "error" for d in found)
+    return CheckResult(source.name, found, None if failed else compiled)
+
+
+def compile_spec(
+    path: PathLike, set: Overrides = None, warn: Callable[[Sequence[Diagnostic]], None] = lambda found: None
+) -> Compiled:
+    """Check a spec and return what follows from it. `warn` is given the warnings, if there are any.
+
+    Raises SpecError for a spec with errors, SourceError for a file that cannot be read as text.
+    """
+    result = check(path, set)
+    if result.compiled is None:
+        raise SpecError(result.diagnostics)
+    if result.diagnostics:
+        warn(result.diagnostics)
+    return result.compiled
+
+
+def run(
+    path: PathLike,
+    set: Overrides = None,
+    out: PathLike | None = None,
+    *,
+    force: bool = False,
+    data_dir: PathLike | None = None,
+    offline: bool = False,
+) -> RunResult:
+    """Train every lane of a spec, and return the curves, the networks and the verdicts.
+
+        result = nnspec.run("specs/race.nn", set={"train.epochs": 3})
+        result["Adam"].history["loss"]       # a float an epoch; also "accuracy", "test_loss", "test_accuracy"
+        result["Adam"].network.forward(x)    # (B, 784) -> (B, 10)
+        result["Adam"].seconds               # training time alone
+
+    Args:
+        path: the spec.
+        set: settings that take the place of the spec's, as `{"train.epochs": 3, "optimizer": "Adam(lr=0.01)"}`;
+            strings are read as `.nn` expressions.
+        out: folder to write the record, the weights and the picture into; None writes nothing.
+        force: write into `out` even where it is not empty.
+        data_dir: folder with the files of a data source.
+        offline: forbid the network.
+
+    Raises:
+        SpecError: the spec has errors.
+        SourceError: the spec cannot be read as text.
+        DataError: the data cannot be had, or is unusable.
+        OutputError: `out` cannot be written to.
+    """
+    from nnspec.runner.folder import RunFolder
+    from nnspec.runner.observer import Silent
+
+    compiled = compile_spec(path, set)
+    access = Access(Path(data_dir) if data_dir is not None else None, offline)
+    folder = None if out is None else lambda: RunFolder.make(str(path), out, force)
+    return run_into(compiled, access, Silent(), folder)
+
+
+def run_into(
+    compiled: Compiled, access: Access, observer: Observer, make_folder: Callable[[], RunFolder] | None
+) -> RunResult:
+    """Run a compiled program; `make_folder` is called, where given, once the data is there."""
+    from nnspec.runner.record import write_record
+    from nnspec.runner.run import run_program
+
+    made: list[RunFolder] = []
+
+    def prepare() -> None:
+        if make_folder is not None:
+            made.append(make_folder())
+
+    try:
+        result = run_program(compiled, access, observer, prepare)
+        for folder in made:
+            write_record(result, folder.path)
+            result.folder = folder.path.as_posix()
+            if any(lane.history["loss"] for lane in result.lanes.values()):
+                from nnspec.view.curves import save_curves
+
+                save_curves(result, folder.path / "curves.png")
+            folder.finish()
+    finally:
+        for folder in made:
+            folder.discard_if_empty()
+    return result
+
+
+@dataclass(frozen=True)
+class GradientProof:
+    """The gradient check of one network: the lanes that share it, the bound that it is held against, the report."""
+
+    lanes: tuple[str, ...]
+    bound: float
+    report: GradientReport
+    lines: Mapping[str, str]
+    """Where each tensor's layer stands in the spec, as `file:line`."""
+    data: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether every tensor was checked and is below the bound."""
+        return self.report.error < self.bound
+
+
+def gradcheck(
+    path: PathLike,
+    set: Overrides = None,
+    *,
+    full: bool = False,
+    samples: int = 16,
+    data_dir: PathLike | None = None,
+    offline: bool = False,
+) -> tuple[GradientProof, ...]:
+    """Check the gradients of a spec's networks, each once, against central differences in float64.
+
+    Raises what `run` raises.
+    """
+    from nnspec.runner.environment import one_blas_thread
+    from nnspec.runner.gather import gather
+    from nnspec.runner.prove import gradient_bound, prove_gradients, same_calculus
+
+    compiled = compile_spec(path, set)
+    program = compiled.program
+    data = gather(program, Access(Path(data_dir) if data_dir is not None else None, offline))
+    proofs = []
+    waiting = list(program.lanes)
+    with one_blas_thread():
+        while waiting:
+            first = waiting[0]
+            alike = [lane for lane in waiting if same_calculus(first, lane)]
+            waiting = [lane for lane in waiting if lane not in alike]
+            dataset, use = data[first.name]
+            report = prove_gradients(first, dataset, samples=samples, full=full)
+            names = tuple(lane.name for lane in alike)
+            lines = {node.name: f"{node.span.source.name}:{node.span.line}" for node in first.layers}
+            lines["loss"] = f"{first.loss.origin.span.source.name}:{first.loss.origin.span.line}"
+            source = f"{use.source}, standing in for {use.asked_for}" if use.stands_in else use.source
+            proofs.append(GradientProof(names, gradient_bound(program, names), report, lines, source))
+    return tuple(proofs)
+
+
+def _flags(overrides: Overrides) -> list[Source]:
+    """Turn overrides into texts that the checker reads, named after where they came from."""
+    if overrides is None:
+        return []
+    if isinstance(overrides, Mapping):
+        return [Source(f"set={{{key!r}: …}}", f"{key} = {_as_text(value)}") for key, value in overrides.items()]
+    return [Source("--set", text) for text in overrides]
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_as_text(item) for item in value) + "]"
+    if isinstance(value, (int, float)) or hasattr(value, "item"):
+        return repr(value.item() if hasattr(value, "item") else value)
+    raise TypeError(f"a setting is a number, a string, true, false, none or a list of these, not {value!r}")

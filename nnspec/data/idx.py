@@ -1,0 +1,182 @@
+"""IDX, the file format of MNIST: two zero bytes, a type, the number of dimensions, their sizes, then the numbers.
+
+A file is hostile until read. Which file it ought to be is known beforehand (`IdxFile`: shape and SHA-256), so every
+byte of it is held against that, whether it is on disk or on its way over the network, plain or gzipped. It is read in
+chunks and to one byte past its expected end: a gzip bomb has no room to go off.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import struct
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from nnspec.data.source import DataError
+from nnspec.engine._numpy import np
+
+if TYPE_CHECKING:
+    import gzip
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["IdxError", "IdxFile", "read_idx", "read_verified"]
+
+_TYPES = {
+    0x08: "unsigned bytes",
+    0x09: "signed bytes",
+    0x0B: "16-bit integers",
+    0x0C: "32-bit integers",
+    0x0D: "32-bit floats",
+    0x0E: "64-bit floats",
+}
+_UNSIGNED_BYTES = 0x08
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK = 1 << 18
+
+
+class IdxError(Exception):
+    """Bytes that are not the expected IDX file. The message continues a sentence that begins with the file's name."""
+
+
+@dataclass(frozen=True)
+class IdxFile:
+    """One row of a data set's table of files: what a file is called and what must be in it."""
+
+    name: str
+    """Without `.gz`, such as `t10k-labels-idx1-ubyte`."""
+    shape: tuple[int, ...]
+    """Its dimensions, samples first."""
+    sha256: str
+    """Of the uncompressed file, header and all."""
+
+    @property
+    def header(self) -> bytes:
+        """The bytes that the file must begin with."""
+        return struct.pack(f">HBB{len(self.shape)}I", 0, _UNSIGNED_BYTES, len(self.shape), *self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Length of the uncompressed file."""
+        return len(self.header) + math.prod(self.shape)
+
+    @property
+    def most_bytes(self) -> int:
+        """Length that even a badly compressed file stays under; what is longer is refused unread."""
+        # Deflate stores what it cannot shrink at 5 bytes a 16 kB block; the rest is room for gzip's own header.
+        return self.nbytes + self.nbytes // 1000 + 1024
+
+
+def read_idx(path: Path, file: IdxFile, first: int, remedy: str) -> NDArray[np.uint8]:
+    """Read the first samples of an IDX file of unsigned bytes, plain or gzipped, and verify all of it.
+
+    Plain or gzipped is decided by the content and not by the name: browsers unpack `.gz` files and keep their names.
+
+    Args:
+        path: the file.
+        file: what must be in it; all of it is compared, however few samples are asked.
+        first: how many samples to give, at most `file.shape[0]`.
+        remedy: what to do when the file is unusable; it ends the message.
+
+    Returns:
+        array of the shape `(first, *file.shape[1:])`, which keeps nothing else of the file alive.
+
+    Raises:
+        DataError: the file cannot be read, is corrupt, truncated, too long, or another file than `file` says.
+    """
+    if not 0 <= first <= file.shape[0]:
+        raise ValueError(f"{file.name} holds {file.shape[0]:,} samples, and {first:,} are asked")
+    shape = (first, *file.shape[1:])
+    try:
+        # Opening a pipe would wait for its writer, and a device has no end.
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise IdxError("is a directory, not a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise IdxError("is not a regular file")
+        if status.st_size > file.most_bytes:
+            raise IdxError(f"is too long: {status.st_size:,} bytes, and {file.nbytes:,} are expected")
+        with open(path, "rb") as stream:
+            gzipped = stream.read(2) == _GZIP_MAGIC
+            stream.seek(0)
+            kept = read_verified(stream, file, keep=len(file.header) + math.prod(shape), gzipped=gzipped)
+    except IdxError as problem:
+        raise DataError(f"{path} {problem}; {remedy}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}; {remedy}") from None
+    del kept[: len(file.header)]
+    return np.frombuffer(kept, np.uint8).reshape(shape)
+
+
+def read_verified(stream: IO[bytes], file: IdxFile, keep: int, *, gzipped: bool) -> bytearray:
+    """Read a stream to its end, hold all of it against `file`, and return its first `keep` uncompressed bytes.
+
+    Raises `IdxError` for whatever is wrong with the bytes. What `stream` itself raises passes through.
+    """
+    if not gzipped:
+        return _verified(stream, file, keep)
+
+    import gzip
+    import zlib
+
+    try:
+        with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
+            return _verified(unpacked, file, keep)
+    except EOFError:
+        raise IdxError("is truncated: its compressed data ends early") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise IdxError(f"is not an intact gzip file: {error}") from None
+
+
+def _verified(stream: IO[bytes] | gzip.GzipFile, file: IdxFile, keep: int) -> bytearray:
+    import hashlib
+
+    head = b""
+    while len(head) < len(file.header) and (more := stream.read(len(file.header) - len(head))):
+        head += more
+    problem = _header_problem(head, file)
+    if problem:
+        raise IdxError(problem)
+    digest = hashlib.sha256(head)
+    kept = bytearray(head[:keep])
+    count = len(head)
+    # One byte past the end tells a file that is too long, and makes gzip compare its own checksum.
+    while chunk := stream.read(min(_CHUNK, file.nbytes + 1 - count)):
+        count += len(chunk)
+        digest.update(chunk)
+        if len(kept) < keep:
+            kept += memoryview(chunk)[: keep - len(kept)]
+    if count < file.nbytes:
+        raise IdxError(f"is truncated: it ends after {count:,} of {file.nbytes:,} bytes")
+    if count > file.nbytes:
+        raise IdxError(f"is too long: bytes follow its {file.nbytes:,}")
+    if digest.hexdigest() != file.sha256:
+        raise IdxError(f"is not the file expected: its SHA-256 is {digest.hexdigest()} and must be {file.sha256}")
+    return kept
+
+
+def _header_problem(head: bytes, file: IdxFile) -> str | None:
+    if not head:
+        return "is empty"
+    if not head.startswith(b"\0\0"[: len(head)]):
+        return f"is not an IDX file: it begins with {head[:4].hex(' ')} and must with {file.header[:4].hex(' ')}"
+    if len(head) < 4:
+        return "is truncated: it ends inside its header"
+    if head[2] != _UNSIGNED_BYTES:
+        held = _TYPES.get(head[2], "an unknown type")
+        return f"holds {held} (0x{head[2]:02x}), and must hold {_TYPES[_UNSIGNED_BYTES]} (0x{_UNSIGNED_BYTES:02x})"
+    if head[3] != len(file.shape):
+        return f"has {head[3]} dimensions and must have {len(file.shape)}: is it another file under this name?"
+    if len(head) < len(file.header):
+        return "is truncated: it ends inside its header"
+    sizes = struct.unpack_from(f">{len(file.shape)}I", head, 4)
+    if sizes != file.shape:
+        return f"holds {_times(sizes)} numbers and must hold {_times(file.shape)}"
+    return None
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return " × ".join(f"{size:,}" for size in sizes)

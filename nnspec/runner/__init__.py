@@ -1,0 +1,1 @@
+"""Trains plans: lanes, proofs, verdicts, records."""

@@ -1,0 +1,60 @@
+"""Getting a run's data: the first alternative that can be had, decided once, before all lanes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnspec.checker.program import Choice, Experiment, Program
+from nnspec.data.source import Access, Dataset, DataUnavailable
+from nnspec.runner.history import DataUse
+
+__all__ = ["gather"]
+
+Loaded = tuple[Dataset, DataUse]
+
+
+def gather(program: Program, access: Access) -> dict[str, Loaded]:
+    """Load the data of every lane; lanes that name the same data share it.
+
+    Raises DataUnavailable where no alternative can be had, DataError where data is there but unusable.
+    """
+    loaded: dict[tuple[Any, ...], Loaded] = {}
+    return {lane.name: _once(lane, access, loaded) for lane in program.lanes}
+
+
+def first_available(experiment: Experiment, access: Access) -> Loaded:
+    """Load one experiment's data."""
+    return _once(experiment, access, {})
+
+
+def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded]) -> Loaded:
+    key = tuple((choice.value.name, tuple(choice.value.values().items())) for choice in experiment.data)
+    if key not in loaded:
+        loaded[key] = _load(experiment.data, access)
+    return loaded[key]
+
+
+def _load(choices: tuple[Choice, ...], access: Access) -> Loaded:
+    reasons: list[str] = []
+    for choice in choices:
+        try:
+            dataset = choice.source.load(access)
+        except DataUnavailable as error:
+            reasons.append(str(error))
+            continue
+        return dataset, _use(dataset, choices[0].value.name, "\n".join(reasons))
+    raise DataUnavailable("\n".join(reasons))
+
+
+def _use(dataset: Dataset, asked_for: str, reason: str) -> DataUse:
+    return DataUse(
+        source=dataset.source,
+        asked_for=asked_for,
+        reason=reason,
+        sha256=dataset.sha256,
+        origin=dataset.origin,
+        train=len(dataset.train.y),
+        test=len(dataset.test.y),
+        classes=dataset.facts.classes,
+        shape=dataset.facts.shape,
+    )

@@ -1,0 +1,136 @@
+"""What a run leaves behind, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from nnspec.engine.gradcheck import GradientReport
+    from nnspec.engine.network import NumpyMLP
+
+__all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epochs_to"]
+
+Status = Literal["done", "diverged", "interrupted"]
+
+
+@dataclass
+class LaneResult:
+    """One trained lane."""
+
+    name: str
+    optimizer: str
+    """As a spec writes it: `Adam(lr=0.001)`."""
+    epochs: int
+    """How many were asked for."""
+    params: int
+    history: dict[str, list[float]]
+    """A value an epoch for `loss`, `test_loss` and each metric with and without `test_`."""
+    epoch_seconds: list[float]
+    """Training time of each epoch: forward, backward and steps, without the test."""
+    network: NumpyMLP
+    """The trained network, ready to use: `network.forward(x)` with x `(B, features)`."""
+    status: Status = "done"
+    message: str = ""
+    """What happened, where the lane did not finish."""
+
+    @property
+    def seconds(self) -> float:
+        """Training time, without tests, set-up and reports."""
+        return math.fsum(self.epoch_seconds)
+
+    def final(self, figure: str) -> float:
+        """Return a figure after the last epoch; NaN where no epoch was finished."""
+        values = self.history.get(figure)
+        return values[-1] if values else math.nan
+
+
+@dataclass(frozen=True)
+class DataUse:
+    """Which data a run used, and what it used it for."""
+
+    source: str
+    asked_for: str
+    """The first alternative of the spec."""
+    reason: str
+    """Why the alternatives before were not to be had; empty where the first one was."""
+    sha256: str
+    origin: str
+    train: int
+    test: int
+    classes: int | None
+    shape: tuple[int, ...]
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether it stands in for what was asked for."""
+        return self.source != self.asked_for
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An expectation, judged. `held` is None where it could not be judged because the run was interrupted."""
+
+    text: str
+    held: bool | None
+    detail: str
+
+
+@dataclass
+class RunResult(Mapping[str, LaneResult]):
+    """A run: its lanes by name, in order; `result["Adam"].history["loss"]`."""
+
+    title: str
+    spec: str
+    seed: int
+    lanes: dict[str, LaneResult]
+    data: tuple[DataUse, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    gradients: Mapping[str, GradientReport] = field(default_factory=dict)
+    """The gradient check of each lane's network, where an expectation asked for it."""
+    interrupted: bool = False
+    folder: str | None = None
+    """Where the run was written, if it was."""
+    shapes: str = ""
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, lane: str) -> LaneResult:
+        if lane not in self.lanes:
+            raise KeyError(f"there is no lane {lane!r}; there are {', '.join(self.lanes)}")
+        return self.lanes[lane]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.lanes)
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    @property
+    def gradient_error(self) -> float | None:
+        """The largest relative gradient error of all lanes, or None where it was not asked for."""
+        return max((report.error for report in self.gradients.values()), default=None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 good, 1 an expectation missed or a lane diverged, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        missed = any(verdict.held is False for verdict in self.verdicts)
+        return 1 if missed or any(lane.status == "diverged" for lane in self.lanes.values()) else 0
+
+
+def common_loss(lanes: Sequence[LaneResult]) -> float | None:
+    """Return the lowest training loss that every lane reached, rounded up to two digits; None where there is none."""
+    best = [min(lane.history["loss"]) for lane in lanes if lane.history.get("loss")]
+    if not best or max(best) <= 0:
+        return None
+    loss = max(best)
+    unit = 10.0 ** (math.floor(math.log10(loss)) - 1)
+    return float(f"{math.ceil(loss / unit * (1 - 1e-12)) * unit:.6g}")
+
+
+def epochs_to(losses: Sequence[float], target: float) -> float:
+    """Return after how many epochs the training loss was first at or below `target`; infinity where it never was."""
+    return next((float(epoch) for epoch, loss in enumerate(losses, 1) if loss <= target), math.inf)

@@ -1,0 +1,96 @@
+"""Training one lane."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.layout import Layout
+from nnspec.compiler.plan import Plan
+from nnspec.data.source import Dataset
+from nnspec.engine._numpy import np
+from nnspec.runner.history import LaneResult
+from nnspec.runner.observer import Observer
+
+__all__ = ["train_lane"]
+
+
+class _Diverged(Exception):
+    """The loss is no number any more. The message says where."""
+
+
+def train_lane(experiment: Experiment, layout: Layout, dataset: Dataset, observer: Observer) -> LaneResult:
+    """Train a lane to its end, or to where its loss stops being a number, or until Ctrl-C. Never raises for these."""
+    plan = Plan(experiment, layout, dataset)
+    lane = LaneResult(
+        name=experiment.name,
+        optimizer=str(experiment.optimizer),
+        epochs=experiment.train.epochs,
+        params=layout.params,
+        history={name: [] for name in _figures(plan)},
+        epoch_seconds=[],
+        network=plan.network,
+    )
+    rows: list[tuple[float, dict[str, float]]] = []
+    try:
+        observer.lane_begins(lane)
+        # Overflow on the way to divergence is reported once, below, and not by NumPy line by line.
+        with np.errstate(all="ignore"):
+            for row in _epochs(plan):
+                rows.append(row)
+                _write(lane, rows)
+                observer.epoch_done(lane)
+    except _Diverged as error:
+        lane.status, lane.message = "diverged", _advice(experiment, str(error))
+    except KeyboardInterrupt:
+        # Rows are appended whole, so this holds every epoch that was finished and nothing of the one that was not.
+        lane.status = "interrupted"
+        lane.message = f"interrupted after {len(rows)} of {lane.epochs} epochs"
+    _write(lane, rows)
+    plan.release()
+    observer.lane_ends(lane)
+    return lane
+
+
+def _figures(plan: Plan) -> list[str]:
+    names = ["loss", *(metric.spec_name for metric in plan.metrics)]
+    return [*names, *(f"test_{name}" for name in names)]
+
+
+def _epochs(plan: Plan) -> Iterator[tuple[float, dict[str, float]]]:
+    """Train epoch by epoch, and yield the training time and the figures of each."""
+    for epoch in range(plan.experiment.train.epochs):
+        started = time.perf_counter()
+        means = _epoch(plan, epoch)
+        seconds = time.perf_counter() - started
+        test_loss, test_metrics = plan.test()
+        if not math.isfinite(test_loss):
+            raise _Diverged(f"the test loss became {test_loss} after epoch {epoch + 1}")
+        yield seconds, dict(zip(_figures(plan), (*means, test_loss, *test_metrics), strict=True))
+
+
+def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
+    """Train one epoch; return the means of loss and metrics over its batches, weighted by their size."""
+    plan.shuffle(epoch)
+    seen, loss_sum, sums = 0, 0.0, [0.0] * len(plan.metrics)
+    for number in range(plan.batches):
+        loss, size, figures = plan.train_batch(number)
+        if not math.isfinite(loss):
+            raise _Diverged(f"the loss became {loss} in epoch {epoch + 1}, batch {number + 1} of {plan.batches}")
+        seen += size
+        loss_sum += loss * size
+        sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
+    return loss_sum / seen, *(total / seen for total in sums)
+
+
+def _write(lane: LaneResult, rows: list[tuple[float, dict[str, float]]]) -> None:
+    lane.epoch_seconds = [seconds for seconds, _ in rows]
+    lane.history = {name: [figures[name] for _, figures in rows] for name in lane.history}
+
+
+def _advice(experiment: Experiment, what: str) -> str:
+    rate = experiment.optimizer.values().get("lr")
+    smaller = f": try a smaller rate, such as lr={rate / 10:g}" if isinstance(rate, (int, float)) else ""
+    return f"{what} ({experiment.optimizer}, {experiment.optimizer.origin.span}){smaller}"

@@ -1,0 +1,264 @@
+"""The network and its parameters, as a program uses them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnspec import engine as nn
+
+
+def small() -> nn.NumpyMLP:
+    nn.set_seed(42)
+    return nn.NumpyMLP(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+
+
+def batch(count: int = 8) -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((count, 6))
+
+
+def test_the_calls_of_a_program_written_by_hand() -> None:
+    nn.set_seed(42)
+    model = nn.NumpyMLP()
+    model.add(nn.Linear(784, 64))
+    model.add(nn.ReLU())
+    model.add(nn.Dropout(0.2))
+    model.add(nn.Linear(64, 10))
+    optimizer = nn.Adam(model.parameters(), lr=0.001, betas=(0.9, 0.999), eps=1e-8)
+    loss = nn.CrossEntropyLoss()
+    rng = np.random.default_rng(0)
+    x, labels = rng.random((32, 784)), rng.integers(0, 10, 32)
+    logits = model.forward(x)
+    assert logits.shape == (32, 10)
+    assert isinstance(loss.forward(logits, labels), float)
+    optimizer.zero_grad()
+    assert model.backward(loss.backward()).shape == (32, 784)
+    before = [parameter.data.copy() for parameter in model.parameters()]
+    optimizer.step()
+    assert all(np.any(p.data != was) for p, was in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda params: nn.SGD(params, lr=0.5),
+        lambda params: nn.SGD(params, lr=0.1, momentum=0.9),
+        lambda params: nn.Momentum(params, lr=0.1, momentum=0.9),
+        lambda params: nn.Adam(params, lr=0.02),
+    ],
+    ids=["SGD", "SGD with momentum", "Momentum", "Adam"],
+)
+def test_training_learns_a_rule_that_no_line_can_draw(make: Any) -> None:
+    nn.set_seed(42)
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (200, 2))
+    labels = (x[:, 0] * x[:, 1] > 0).astype(int)
+    model = nn.NumpyMLP(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
+    loss, optimizer = nn.CrossEntropyLoss(), make(model.parameters())
+    values = []
+    for _ in range(300):
+        values.append(loss.forward(model.forward(x), labels))
+        model.backward(loss.backward())
+        optimizer.step()
+    assert values[-1] < 0.25 * values[0]
+    assert np.mean(model.forward(x).argmax(axis=1) == labels) > 0.95
+
+
+def test_training_fits_values_too() -> None:
+    nn.set_seed(42)
+    x = np.linspace(-2, 2, 64)[:, None]
+    model = nn.NumpyMLP(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 8), nn.Sigmoid(), nn.Linear(8, 1))
+    loss, optimizer = nn.MSELoss(), nn.Adam(model.parameters(), lr=0.02)
+    values = []
+    for _ in range(400):
+        values.append(loss.forward(model.forward(x), np.sin(2 * x)))
+        model.backward(loss.backward())
+        optimizer.step()
+    assert values[-1] < 0.02 * values[0]
+
+
+def test_forward_is_its_layers_one_after_another() -> None:
+    model, x = small(), batch()
+    y = x
+    for layer in model.layers:
+        y = layer.forward(y)
+    np.testing.assert_array_equal(model.forward(x), y)
+    np.testing.assert_array_equal(model(x), y)
+
+
+def test_backward_is_its_layers_in_reverse() -> None:
+    model, x = small(), batch()
+    grad = np.random.default_rng(4).standard_normal(model.forward(x).shape)
+    result = model.backward(grad)
+    written = [parameter.grad.copy() for parameter in model.parameters()]
+    for layer in reversed(model.layers):
+        grad = layer.backward(grad)
+    np.testing.assert_array_equal(result, grad)
+    for parameter, values in zip(model.parameters(), written, strict=True):
+        np.testing.assert_array_equal(parameter.grad, values)
+
+
+def test_add_returns_the_network() -> None:
+    model = nn.NumpyMLP()
+    assert model.add(nn.Linear(2, 3)).add(nn.ReLU()) is model
+    assert len(model.layers) == 2
+
+
+def test_what_is_no_layer_is_refused() -> None:
+    with pytest.raises(TypeError, match="takes a layer"):
+        nn.NumpyMLP().add(nn.Linear)
+    with pytest.raises(TypeError, match="takes a layer"):
+        nn.NumpyMLP(nn.CrossEntropyLoss())
+
+
+def test_layers_are_named_by_kind_and_number() -> None:
+    model = small()
+    assert model.names == ["Linear1", "ReLU1", "Linear2", "Tanh1", "Linear3"]
+    assert list(model.named_parameters()) == [
+        "Linear1.weight",
+        "Linear1.bias",
+        "Linear2.weight",
+        "Linear2.bias",
+        "Linear3.weight",
+        "Linear3.bias",
+    ]
+    assert [p.shape for p in model.parameters()] == [(6, 5), (5,), (5, 4), (4,), (4, 3), (3,)]
+
+
+def test_a_name_may_be_given_but_not_twice() -> None:
+    model = nn.NumpyMLP().add(nn.Linear(2, 3), name="hidden")
+    assert list(model.named_parameters()) == ["hidden.weight", "hidden.bias"]
+    with pytest.raises(ValueError, match="'hidden'"):
+        model.add(nn.Linear(3, 1), name="hidden")
+    assert len(model.layers) == 1
+
+
+def test_a_network_without_parameters_has_none() -> None:
+    model = nn.NumpyMLP(nn.ReLU(), nn.Flatten())
+    assert model.parameters() == []
+    np.testing.assert_array_equal(nn.NumpyMLP().forward(np.ones((2, 3))), np.ones((2, 3)))
+
+
+def test_train_and_eval_switch_dropout() -> None:
+    model, x = nn.NumpyMLP(nn.Dropout(0.5), nn.Dropout(0.5)), np.ones((30, 6))
+    assert np.any(model.forward(x) != x)
+    assert model.eval() is model
+    np.testing.assert_array_equal(model.forward(x), x)
+    assert model.train() is model
+    assert np.any(model.forward(x) != x)
+
+
+def test_a_seed_gives_the_same_weights_again() -> None:
+    one, other = small(), small()
+    for first, second in zip(one.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(first.data, second.data)
+    following = nn.Linear(6, 5)
+    assert not np.array_equal(following.weight.data, one.layers[0].weight.data)
+    nn.set_seed(43)
+    assert not np.array_equal(nn.Linear(6, 5).weight.data, one.layers[0].weight.data)
+
+
+def test_a_seed_gives_the_same_numbers_in_float32() -> None:
+    nn.set_seed(42)
+    single = nn.Linear(6, 5, dtype="float32")
+    nn.set_seed(42)
+    double = nn.Linear(6, 5)
+    np.testing.assert_array_equal(single.weight.data, double.weight.data.astype(np.float32))
+
+
+def test_a_float32_network_stays_float32() -> None:
+    model = nn.NumpyMLP(nn.Linear(6, 5, dtype="float32"), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3, dtype="float32"))
+    loss, optimizer = nn.CrossEntropyLoss(), nn.Adam(model.parameters())
+    logits = model.forward(batch().astype(np.float32))
+    assert logits.dtype == np.float32
+    loss.forward(logits, np.zeros(8, int))
+    assert model.backward(loss.backward()).dtype == np.float32
+    optimizer.step()
+    assert {array.dtype for p in model.parameters() for array in (p.data, p.grad)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", ["data", "grad"])
+def test_parameters_are_float64_arrays_of_the_weights_shape(name: str) -> None:
+    for parameter in small().parameters():
+        array = getattr(parameter, name)
+        assert array.dtype == np.float64
+        assert array.shape == parameter.shape
+        assert array.flags.c_contiguous
+
+
+@pytest.mark.parametrize("how", ["assigned", "written into", "added to"])
+def test_new_weights_take_effect(how: str) -> None:
+    layer, x = nn.Linear(6, 5), batch()
+    weight = np.random.default_rng(5).standard_normal((6, 5))
+    if how == "assigned":
+        layer.weight.data = weight
+    elif how == "written into":
+        layer.weight.data[...] = weight
+    else:
+        layer.weight.data += weight - layer.weight.data
+    np.testing.assert_allclose(layer.forward(x), x @ weight, rtol=1e-12)
+
+
+def test_assigning_copies_into_the_array_that_is_there() -> None:
+    parameter, values = nn.Linear(2, 3).weight, np.ones((2, 3))
+    held = parameter.data
+    parameter.data = values
+    assert parameter.data is held
+    values[:] = 7
+    np.testing.assert_array_equal(held, np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["data", "grad"])
+@pytest.mark.parametrize("shape", [(3, 2), (6,), (1, 3), (3,), (), (1, 2, 3)])
+def test_an_array_of_another_shape_is_refused_instead_of_broadcast(name: str, shape: tuple[int, ...]) -> None:
+    parameter = nn.Linear(2, 3).weight
+    before = parameter.data.copy()
+    with pytest.raises(ValueError, match=rf"Parameter\.{name} has shape \(2, 3\)"):
+        setattr(parameter, name, np.ones(shape))
+    np.testing.assert_array_equal(parameter.data, before)
+
+
+def test_a_parameter_copies_what_it_is_made_of() -> None:
+    values = np.ones((2, 3))
+    parameter = nn.Parameter(values)
+    values[:] = 7
+    np.testing.assert_array_equal(parameter.data, np.ones((2, 3)))
+    np.testing.assert_array_equal(parameter.grad, np.zeros((2, 3)))
+    assert parameter.size == 6
+
+
+def test_a_parameter_may_move_into_arrays_of_someone_else() -> None:
+    layer, x = nn.Linear(6, 5), batch()
+    y, weight = layer.forward(x), layer.weight.data.copy()
+    layer.weight.grad = np.ones((6, 5))
+    data, grad = np.empty((2, 6, 5))
+    layer.weight.move_to(data, grad)
+    np.testing.assert_array_equal(data, weight)
+    np.testing.assert_array_equal(grad, np.ones((6, 5)))
+    np.testing.assert_array_equal(layer.forward(x), y)
+    layer.backward(y)
+    np.testing.assert_allclose(grad, x.T @ y)
+    data.fill(0)
+    np.testing.assert_array_equal(layer.forward(x), np.zeros((8, 5)))
+
+
+def test_gradients_are_those_of_the_last_backward_pass() -> None:
+    model, loss = small(), nn.CrossEntropyLoss()
+    for count in (8, 3):
+        labels = np.zeros(count, int)
+        loss.forward(model.forward(batch(count)), labels)
+        model.backward(loss.backward())
+    fresh = copy.deepcopy(model)
+    loss.forward(fresh.forward(batch(3)), np.zeros(3, int))
+    fresh.backward(loss.backward())
+    for ours, theirs in zip(model.parameters(), fresh.parameters(), strict=True):
+        np.testing.assert_array_equal(ours.grad, theirs.grad)
+
+
+def test_the_network_shows_its_layers() -> None:
+    assert repr(nn.NumpyMLP(nn.Linear(2, 3), nn.ReLU())) == (
+        "NumpyMLP(\n    Linear(weight (2, 3), bias (3,)),\n    ReLU(),\n)"
+    )

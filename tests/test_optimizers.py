@@ -1,0 +1,286 @@
+"""The contract of optimizers, held against every optimizer that is registered, and each one's formula."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnspec import engine as nn
+from nnspec.engine import PARTS
+from nnspec.engine.optimizers import Optimizer
+
+SHAPES = [(6, 5), (5,), (5, 3), (3,), (1, 1)]
+SIZE = sum(int(np.prod(shape)) for shape in SHAPES)
+
+# Only nnspec's own parts: other tests may enter parts of theirs.
+CLASSES = {name: cls for name, cls in PARTS["optimizer"].items() if cls.__module__.startswith("nnspec.")}
+# Each by default, and with what changes its way of working.
+VARIANTS: list[tuple[type[Optimizer], dict[str, Any]]] = [
+    *((cls, {}) for cls in CLASSES.values()),
+    (nn.SGD, {"lr": 0.1, "momentum": 0.9}),
+    (nn.Momentum, {"momentum": 0.0}),
+    (nn.Adam, {"betas": (0.0, 0.0)}),
+    (nn.Adam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-2}),
+]
+
+every_optimizer = pytest.mark.parametrize(
+    ("cls", "arguments"), VARIANTS, ids=[f"{cls.spec_name} {arguments or ''}".strip() for cls, arguments in VARIANTS]
+)
+
+
+def parameters(dtype: str = "float64") -> list[nn.Parameter]:
+    rng = np.random.default_rng(1)
+    return [nn.Parameter(rng.standard_normal(shape), dtype) for shape in SHAPES]
+
+
+def gradients(steps: int, size: int = SIZE) -> np.ndarray:
+    return np.random.default_rng(2).standard_normal((steps, size))
+
+
+def spread(values: np.ndarray, params: list[nn.Parameter]) -> None:
+    """Write one long row of gradients into the parameters, in order."""
+    start = 0
+    for parameter in params:
+        parameter.grad = values[start : start + parameter.size].reshape(parameter.shape)
+        start += parameter.size
+
+
+def numbers(params: list[nn.Parameter]) -> np.ndarray:
+    return np.concatenate([parameter.data.ravel() for parameter in params])
+
+
+@every_optimizer
+def test_one_vector_moves_exactly_as_many_parameters(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    many = parameters()
+    one = [nn.Parameter(numbers(many))]
+    several, single = cls(many, **arguments), cls(one, **arguments)
+    for row in gradients(20):
+        spread(row, many)
+        spread(row, one)
+        several.step()
+        single.step()
+        np.testing.assert_array_equal(numbers(many), numbers(one), strict=True)
+
+
+@every_optimizer
+def test_a_step_writes_into_the_arrays_that_are_there(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    params = parameters()
+    arrays = [(parameter.data, parameter.grad) for parameter in params]
+    before = numbers(params)
+    spread(gradients(1)[0], params)
+    cls(params, **arguments).step()
+    assert all(p.data is data and p.grad is grad for p, (data, grad) in zip(params, arrays, strict=True))
+    assert not np.any(numbers(params) == before)
+
+
+@every_optimizer
+def test_a_step_leaves_the_gradients_alone(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    params, row = parameters(), gradients(1)[0]
+    spread(row, params)
+    optimizer = cls(params, **arguments)
+    optimizer.step()
+    optimizer.step()
+    np.testing.assert_array_equal(np.concatenate([p.grad.ravel() for p in params]), row)
+
+
+@every_optimizer
+def test_a_step_goes_downhill(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    params, row = parameters(), gradients(1)[0]
+    before = numbers(params)
+    spread(row, params)
+    cls(params, **arguments).step()
+    np.testing.assert_array_equal(np.sign(numbers(params) - before), -np.sign(row))
+
+
+@every_optimizer
+def test_zero_gradients_from_the_start_move_nothing(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    params = parameters()
+    before, optimizer = numbers(params), cls(params, **arguments)
+    for _ in range(3):
+        optimizer.step()
+    np.testing.assert_array_equal(numbers(params), before)
+
+
+@every_optimizer
+def test_zero_grad_empties_every_gradient(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    params = parameters()
+    spread(gradients(1)[0], params)
+    cls(params, **arguments).zero_grad()
+    assert all(not parameter.grad.any() for parameter in params)
+
+
+@every_optimizer
+def test_weights_that_are_assigned_between_steps_are_where_the_next_step_starts(
+    cls: type[Optimizer], arguments: dict[str, Any]
+) -> None:
+    params, row = parameters(), gradients(1)[0]
+    optimizer = cls(params, **arguments)
+    spread(row, params)
+    optimizer.step()
+    moved = numbers(params)
+    optimizer.step()
+    second = numbers(params) - moved
+    params = parameters()
+    optimizer = cls(params, **arguments)
+    spread(row, params)
+    optimizer.step()
+    for parameter in params:
+        parameter.data = np.zeros(parameter.shape)
+    optimizer.step()
+    np.testing.assert_allclose(numbers(params), second, rtol=1e-9, atol=1e-15)
+
+
+@every_optimizer
+def test_float32_is_followed(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    single, double = parameters("float32"), parameters()
+    optimizers = cls(single, **arguments), cls(double, **arguments)
+    for row in gradients(5):
+        spread(row, single)
+        spread(row, double)
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(array.dtype == np.float32 for state in optimizers[0].state for array in state.values())
+    assert numbers(single).dtype == np.float32
+    np.testing.assert_allclose(numbers(single), numbers(double), rtol=1e-4, atol=1e-5)
+
+
+@every_optimizer
+def test_the_declared_state_is_the_state(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    params = parameters()
+    optimizer = cls(params, **arguments)
+    defaults = {argument.name: argument.default for argument in cls.signature()}
+    slots = cls.state_slots(defaults | arguments)
+    assert optimizer.slots == slots
+    for parameter, state in zip(params, optimizer.state, strict=True):
+        assert tuple(state) == slots
+        assert all(array.shape == parameter.shape and not array.any() for array in state.values())
+    assert optimizer.nbytes == 8 * (len(slots) * SIZE + max(parameter.size for parameter in params))
+
+
+@every_optimizer
+def test_parameters_may_come_from_a_generator(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    params = parameters()
+    assert cls((parameter for parameter in params), **arguments).params == params
+
+
+@every_optimizer
+def test_nothing_to_optimize_is_an_error(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no parameters"):
+        cls([], **arguments)
+    with pytest.raises(TypeError, match=r"model\.parameters\(\)"):
+        cls([np.zeros(3)], **arguments)
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
+@pytest.mark.parametrize("lr", [0, -0.1, float("nan"), float("inf"), "fast", None, True])
+def test_a_rate_that_is_no_positive_number_is_refused(cls: type[Optimizer], lr: Any) -> None:
+    with pytest.raises(ValueError, match=f"{cls.__name__}: `lr`"):
+        cls(parameters(), lr=lr)
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments"),
+    [
+        (nn.SGD, {"momentum": 1.0}),
+        (nn.SGD, {"momentum": -0.1}),
+        (nn.Momentum, {"momentum": 1.0}),
+        (nn.Adam, {"betas": (0.9, 1.0)}),
+        (nn.Adam, {"betas": (-0.1, 0.999)}),
+        (nn.Adam, {"betas": 0.9}),
+        (nn.Adam, {"betas": (0.9,)}),
+        (nn.Adam, {"betas": (0.9, 0.99, 0.999)}),
+        (nn.Adam, {"eps": 0.0}),
+    ],
+)
+def test_other_values_out_of_range_are_refused_by_name(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    (name,) = arguments
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        cls(parameters(), **arguments)
+
+
+def one_parameter(value: float) -> nn.Parameter:
+    return nn.Parameter([value])
+
+
+def test_sgd_by_hand() -> None:
+    theta = one_parameter(1.0)
+    optimizer = nn.SGD([theta], lr=0.25)
+    theta.grad = [2.0]
+    optimizer.step()
+    assert theta.data.item() == 0.5
+
+
+@pytest.mark.parametrize("cls", [nn.SGD, nn.Momentum])
+def test_momentum_by_hand(cls: type[Optimizer]) -> None:
+    theta = one_parameter(1.0)
+    optimizer = cls([theta], lr=0.25, momentum=0.5)
+    theta.grad = [2.0]
+    optimizer.step()  # v = 2
+    assert theta.data.item() == 0.5
+    theta.grad = [4.0]
+    optimizer.step()  # v = 1 + 4
+    assert theta.data.item() == 0.5 - 0.25 * 5
+    theta.grad = [0.0]
+    optimizer.step()  # v = 2.5: it rolls on
+    assert theta.data.item() == -0.75 - 0.25 * 2.5
+
+
+def test_momentum_is_sgd_with_momentum_at_nine_tenths() -> None:
+    one, other = parameters(), parameters()
+    first, second = nn.Momentum(one, lr=0.05), nn.SGD(other, lr=0.05, momentum=0.9)
+    for row in gradients(10):
+        spread(row, one)
+        spread(row, other)
+        first.step()
+        second.step()
+    np.testing.assert_array_equal(numbers(one), numbers(other))
+
+
+def test_a_changed_rate_counts_from_the_next_step() -> None:
+    theta = one_parameter(0.0)
+    optimizer = nn.Momentum([theta], lr=1.0, momentum=0.5)
+    theta.grad = [1.0]
+    optimizer.step()
+    optimizer.lr = 0.1
+    optimizer.step()
+    assert theta.data.item() == pytest.approx(-1.0 - 0.1 * 1.5)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e6])
+def test_adams_first_step_is_the_rate_whatever_the_gradient(scale: float) -> None:
+    theta = one_parameter(0.0)
+    optimizer = nn.Adam([theta], lr=0.125)
+    theta.grad = [-scale]
+    optimizer.step()
+    assert theta.data.item() == pytest.approx(0.125 * scale / (scale + 1e-8), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("lr", "betas", "eps"),
+    [(0.001, (0.9, 0.999), 1e-8), (0.1, (0.5, 0.9), 1e-2), (0.1, (0.0, 0.5), 1.0), (0.1, (0.9, 0.0), 1e-8)],
+)
+def test_adam_is_algorithm_1_of_its_paper(lr: float, betas: tuple[float, float], eps: float) -> None:
+    params = parameters()
+    optimizer = nn.Adam(params, lr=lr, betas=betas, eps=eps)
+    theta, m, v = numbers(params), np.zeros(SIZE), np.zeros(SIZE)
+    for t, g in enumerate(gradients(100), start=1):
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        theta = theta - lr * (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+        spread(g, params)
+        optimizer.step()
+        np.testing.assert_allclose(numbers(params), theta, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("cls", "shown"),
+    [
+        (nn.SGD, "lr=0.01, momentum=0.0"),
+        (nn.Momentum, "lr=0.01, momentum=0.9"),
+        (nn.Adam, "lr=0.001, betas=(0.9, 0.999), eps=1e-08"),
+    ],
+)
+def test_a_spec_sees_these_arguments_and_defaults(cls: type[Optimizer], shown: str) -> None:
+    assert str(cls.signature()) == shown

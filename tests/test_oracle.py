@@ -1,0 +1,91 @@
+"""Our numbers against PyTorch's, in float64: layers, losses, and whole training runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnspec import engine as nn
+from nnspec.engine import PARTS
+
+ORACLE = Path(__file__).parent / "oracle"
+LAYERS, LOSSES, TRAJECTORIES = (
+    json.loads((ORACLE / name).read_text(encoding="utf-8"))
+    for name in ("layers.json", "losses.json", "trajectories.json")
+)
+
+
+def cases(reference: dict[str, Any]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "case", [pytest.param(case, id=f"{case['part']}, {case['case']}") for case in reference["cases"]]
+    )
+
+
+def agree(ours: Any, theirs: Any, what: str) -> None:
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-10, err_msg=what, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference"),
+    [("layer", LAYERS), ("loss", LOSSES), ("optimizer", TRAJECTORIES)],
+    ids=["layer", "loss", "optimizer"],
+)
+def test_every_part_has_a_reference_case(kind: str, reference: dict[str, Any]) -> None:
+    # Only nnspec's own parts: other tests may enter parts of theirs.
+    ours = {name for name, part in PARTS[kind].items() if part.__module__.startswith("nnspec.")}
+    missing = ours - {case["part"] for case in reference["cases"]}
+    assert not missing, f"no row in tests/oracle/make_reference.py for {kind} {sorted(missing)}"
+
+
+@cases(LAYERS)
+def test_layer_agrees_forward_and_backward(case: dict[str, Any]) -> None:
+    layer = PARTS["layer"][case["part"]](**case["arguments"])
+    layer.training = case["training"]
+    parameters = layer.parameters()
+    assert parameters.keys() == case["parameters"].keys()
+    for name, values in case["parameters"].items():
+        parameters[name].data = values
+    agree(layer.forward(np.array(case["x"])), np.array(case["y"]), "output")
+    agree(layer.backward(np.array(case["r"])), np.array(case["x_grad"]), "gradient of the input")
+    for name, values in case["parameter_grads"].items():
+        agree(parameters[name].grad, np.array(values), f"gradient of {name}")
+
+
+@cases(LOSSES)
+def test_loss_agrees_in_value_and_gradient(case: dict[str, Any]) -> None:
+    loss = PARTS["loss"][case["part"]]()
+    value = loss.forward(np.array(case["outputs"]), np.array(case["targets"]))
+    agree(np.array(value), np.array(case["value"]), "value")
+    agree(loss.backward(), np.array(case["grad"]), "gradient of the outputs")
+
+
+@cases(TRAJECTORIES)
+def test_training_goes_the_same_way_for_fifty_steps(case: dict[str, Any]) -> None:
+    model = nn.NumpyMLP(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+    for parameter, values in zip(model.parameters(), TRAJECTORIES["start"], strict=True):
+        parameter.data = values
+    x, labels = np.array(TRAJECTORIES["x"]), np.array(TRAJECTORIES["labels"])
+    loss = nn.CrossEntropyLoss()
+    optimizer = PARTS["optimizer"][case["part"]](model.parameters(), **case["arguments"])
+    losses = []
+    for step in range(1, 51):
+        losses.append(loss.forward(model.forward(x), labels))
+        model.backward(loss.backward())
+        optimizer.step()
+        for name, ours, theirs in zip(
+            model.named_parameters(), model.parameters(), case["after"].get(str(step), []), strict=False
+        ):
+            agree(ours.data, np.array(theirs), f"{name} after step {step}")
+    agree(np.array(losses), np.array(case["losses"]), "losses")
+    assert case["after"].keys() == {"1", "2", "10", "50"}
+    assert all(len(parameters) == len(model.parameters()) for parameters in case["after"].values())
+
+
+def test_the_trajectories_move_and_differ() -> None:
+    ends = [case["losses"][-1] for case in TRAJECTORIES["cases"] if case["case"] != "its own default"]
+    assert len({round(end, 6) for end in ends}) == len(ends)
+    assert all(case["losses"][-1] < case["losses"][0] - 0.01 for case in TRAJECTORIES["cases"])
