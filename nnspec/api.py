@@ -1,4 +1,4 @@
-"""The rooms in order: text to tree to program to plan to result. Python callers and the command line come through here."""
+"""The rooms in order: text to tree to program to plan to result, for Python callers and the command line alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from nnspec.runner.history import RunResult
     from nnspec.runner.observer import Observer
 
-__all__ = ["CheckResult", "GradientProof", "SpecError", "check", "compile_spec", "gradcheck", "run", "run_into"]
+__all__ = [
+    "CheckResult",
+    "GradientProof",
+    "SpecError",
+    "check",
+    "compile_spec",
+    "fetch",
+    "gradcheck",
+    "run",
+    "run_into",
+]
 
 PathLike = str | os.PathLike[str]
 Overrides = Mapping[str, Any] | Sequence[str] | None
@@ -202,6 +212,23 @@ def gradcheck(
             source = f"{use.source}, standing in for {use.asked_for}" if use.stands_in else use.source
             proofs.append(GradientProof(names, gradient_bound(program, names), report, lines, source))
     return tuple(proofs)
+
+
+def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
+    """Get the files of a data source into the cache, verified: each with whether it was there or was fetched.
+
+    Raises DataError for an unknown name, DataUnavailable where a file cannot be had.
+    """
+    from nnspec.checker.words import did_you_mean, parts
+    from nnspec.data.source import DataError, DataSource
+
+    sources = parts("data source")
+    source = next((part for word, part in sources.items() if word.lower() == name.lower()), None)
+    if source is None:
+        known = f"there are {', '.join(sources)}"
+        raise DataError(f"there is no data source {name}; {did_you_mean(name, sources) or known}")
+    assert issubclass(source, DataSource)
+    return [(path, how) for path, how in source.fetch(access)]
 
 
 def _flags(overrides: Overrides) -> list[Source]:

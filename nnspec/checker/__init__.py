@@ -57,18 +57,22 @@ def _lanes(
     items: Outline, overrides: list[Assignment], report: Report, top: Span
 ) -> dict[str, tuple[Experiment | None, Evaluator]]:
     """Evaluate every lane; a file without a race has one, called `run`."""
-    effective: set[Span] = set()
+    from_spec: set[Span] = set()
+    from_flags: set[Span] = set()
     result: dict[str, tuple[Experiment | None, Evaluator]] = {}
     names = [lane.name.text for lane in items.lanes] or ["run"]
     per_lane = _by_lane(overrides, names, items)
     if items.race is not None:
         # The base by itself, for mistakes in what every lane happens to replace.
         evaluate("", items, settle(items, None, [], report, set()), report, top, complete=False)
-    for lane in items.lanes or [None]:
-        name = lane.name.text if lane is not None else "run"
-        settings = settle(items, lane, per_lane[name], report, effective)
+    for name in names:
+        lane = next((lane for lane in items.lanes if lane.name.text == name), None)
+        settings = settle(items, lane, per_lane[name], report, from_flags)
+        settle(items, lane, [], Report(), from_spec)  # a flag may replace whatever it likes
         result[name] = evaluate(name, items, settings, report, top)
-    _without_effect(items, overrides, effective, report)
+    own = [*items.assignments, *(a for lane in items.lanes for a in lane.assignments)]
+    _without_effect(own, from_spec, report)
+    _without_effect(overrides, from_flags, report)
     return result
 
 
@@ -85,13 +89,10 @@ def _by_lane(overrides: list[Assignment], names: list[str], items: Outline) -> d
     return result
 
 
-def _without_effect(items: Outline, overrides: list[Assignment], effective: set[Span], report: Report) -> None:
+def _without_effect(assignments: list[Assignment], effective: set[Span], report: Report) -> None:
     """Report arguments that were set for a part which every lane then replaces: nothing is ignored in silence."""
-    if report.failed:
-        return
-    lane_assignments = [a for lane in items.lanes for a in lane.assignments]
-    for assignment in [*items.assignments, *lane_assignments, *overrides]:
-        if len(assignment.path) > 1 and assignment.span not in effective:
+    for assignment in assignments:
+        if not report.failed and len(assignment.path) > 1 and assignment.span not in effective:
             report.error(
                 "NN203",
                 f"`{assignment.text}` has no effect: every lane replaces `{assignment.path[0].text}`",

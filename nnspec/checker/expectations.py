@@ -85,8 +85,8 @@ class _Resolver:
             case tree.Not(operand=operand):
                 return self._operation("not", (operand,), depth)
             case tree.Unary(operator=operator, operand=operand):
-                inner = self.node(operand, depth + 1)
-                return inner if inner is None or operator.text == "+" else Operation("-", (Number(0.0), inner))
+                node = self.node(operand, depth + 1)
+                return node if node is None or operator.text == "+" else Operation("-", (Number(0.0), node))
             case tree.Reference(path=path):
                 return self._name(path, expression)
             case tree.Call(callee=path) if path.names[-1].text in FIGURES:

@@ -128,7 +128,7 @@ class _Work:
             if (other.facts.shape, other.facts.classes) != (first.facts.shape, first.facts.classes):
                 self.report.error(
                     "NN501",
-                    f"`{other.value.name}` gives {_facts_in_words(other)}, and `{first.value.name}` {_facts_in_words(first)}",
+                    f"`{first.value.name}` is {_facts_in_words(first)}, `{other.value.name}` {_facts_in_words(other)}",
                     other.value.origin.span,
                     notes=(Note(first.value.origin.span, "the alternatives of `or` must agree"),),
                 )

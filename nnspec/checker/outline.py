@@ -234,8 +234,8 @@ def _lane(item: tree.Item, report: Report) -> LaneOutline | None:
         ):
             return LaneOutline(label or path.names[0], (value,))
         case tree.Section(label=None, keyword=keyword, name=None, title=None, items=items) if keyword.text:
-            inside = tuple(i.value for i in items if _is_part(i))
-            rest = tuple(i for i in items if not _is_part(i))
+            inside = tuple(i.value for i in items if isinstance(i, tree.Element) and _is_part(i))
+            rest = tuple(i for i in items if not (isinstance(i, tree.Element) and _is_part(i)))
             return LaneOutline(keyword, inside, tuple(assignments(rest, (), f"lane `{keyword.text}`", report)))
         case tree.Section(keyword=keyword) if not keyword.text:
             return None

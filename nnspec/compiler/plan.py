@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
-from nnspec.compiler.layout import Layout, LayerLayout
+from nnspec.compiler.layout import LayerLayout, Layout
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer, Work

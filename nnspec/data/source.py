@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nnspec.engine.part import Part
 
@@ -55,8 +55,8 @@ class Facts:
 class Split:
     """Samples with their labels: x `(n, features)` in the stored type, y `(n,)` integers."""
 
-    x: NDArray
-    y: NDArray
+    x: NDArray[Any]
+    y: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -99,3 +99,11 @@ class DataSource(Part):
     def load(self, access: Access) -> Dataset:
         """Get the data. Raises `DataUnavailable` where it cannot be had here, `DataError` where it is unusable."""
         raise NotImplementedError
+
+    @classmethod
+    def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
+        """Get the files that it needs into the cache: each with whether it was there. A source without files has none.
+
+        Raises DataUnavailable where a file cannot be had.
+        """
+        return []

@@ -78,7 +78,7 @@ class MSELoss(Loss):
         """One output for each class, since class labels are compared as one-hot rows."""
         if classes is not None and outputs != (classes,):
             raise ShapeError(
-                f"MSE compares {classes} classes as one-hot rows, and the network has {shape_in_words(outputs)} outputs",
+                f"MSE compares {classes} classes as one-hot rows, and there are {shape_in_words(outputs)} outputs",
                 help=f"end the model with `Linear({classes})`",
             )
 

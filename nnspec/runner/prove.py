@@ -7,6 +7,7 @@ from nnspec.compiler.plan import build_network
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.gradcheck import BOUND, GradientReport, check_gradients
+from nnspec.engine.losses import Loss
 from nnspec.engine.random import Stream, stream
 
 __all__ = ["MOST_SAMPLES", "gradient_bound", "prove_gradients", "same_calculus"]
@@ -21,8 +22,9 @@ def prove_gradients(
     count = min(samples, MOST_SAMPLES, len(dataset.train.y))
     x = dataset.train.x[:count].astype(np.float64) / dataset.divisor
     labels = dataset.train.y[:count].astype(np.intp)
-    loss = experiment.loss.make()
-    targets = np.eye(experiment.facts.classes)[labels] if _one_hot(experiment) else labels
+    loss: Loss = experiment.loss.make()
+    classes = experiment.facts.classes
+    targets = np.eye(classes)[labels] if loss.targets == "values" and classes is not None else labels
     return check_gradients(
         build_network(experiment, "float64"),
         loss,
@@ -31,10 +33,6 @@ def prove_gradients(
         full=full,
         rng=stream(experiment.seed, Stream.GRADIENT_CHECK),
     )
-
-
-def _one_hot(experiment: Experiment) -> bool:
-    return experiment.loss.make().targets == "values" and experiment.facts.classes is not None
 
 
 def same_calculus(one: Experiment, other: Experiment) -> bool:

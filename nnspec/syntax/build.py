@@ -29,7 +29,7 @@ class Builder(threading.local):
     def _at(self, child: Any) -> Span:
         span = getattr(child, "span", None)
         if span is not None:
-            return span  # type: ignore[no-any-return]
+            return span
         return Span(self.source, child.start_pos, child.end_pos)
 
     def _over(self, children: Children) -> Span:
@@ -43,7 +43,7 @@ class Builder(threading.local):
     def file(self, children: Children) -> tree.File:
         return tree.File(children[0], Span(self.source, 0, len(self.source.text)))
 
-    def items(self, children: Children) -> tuple[tree.Item, ...]:
+    def items(self, children: Children) -> Children:
         return tuple(child for child in children if not _is_token(child))
 
     def setting(self, children: Children) -> tree.Setting:
@@ -83,8 +83,8 @@ class Builder(threading.local):
             span=self._over(children),
         )
 
-    def parameters(self, children: Children) -> tuple[tree.Parameter, ...]:
-        return tuple(child for child in children if not _is_token(child))
+    def parameters(self, children: Children) -> Children:
+        return self.items(children)
 
     def parameter(self, children: Children) -> tree.Parameter:
         default = children[2] if len(children) > 1 else None
@@ -156,11 +156,11 @@ class Builder(threading.local):
         more = children[3] if isinstance(children[3], tuple) else ()
         return tree.TupleOf((children[1], *more), self._over(children))
 
-    def values(self, children: Children) -> tuple[tree.Expression, ...]:
-        return tuple(child for child in children if not _is_token(child))
+    def values(self, children: Children) -> Children:
+        return self.items(children)
 
-    def arguments(self, children: Children) -> tuple[tree.Argument, ...]:
-        return tuple(child for child in children if not _is_token(child))
+    def arguments(self, children: Children) -> Children:
+        return self.items(children)
 
     def keyword(self, children: Children) -> tree.Argument:
         return tree.Argument(self._name(children[0]), children[2], self._over(children))

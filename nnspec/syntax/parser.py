@@ -114,7 +114,7 @@ class _Reader:
     def _report(self, tokens: list[Token], i: int, first: int) -> None:
         if any(token.line in self.told_lines for token in tokens[first : i + 1]):
             return  # an open bracket on this line: said when the brackets were matched
-        accepts = set(self.interactive.accepts())
+        accepts: set[str] = set(self.interactive.accepts())  # type: ignore[no-untyped-call]
         self.diagnostics.append(explain(self.source, tokens, i, first, accepts))
 
     def _skip(self, tokens: list[Token], first: int) -> int:

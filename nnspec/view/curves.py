@@ -22,7 +22,7 @@ __all__ = ["plot_training_curves", "save_curves"]
 
 _INK, _FAINT = "#222222", "#8a8a8a"
 _DASHES = ("-", "--", "-.", ":")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -82,7 +82,7 @@ def plot_training_curves(
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, panel in zip(axes, panels, strict=True):
             _draw(axis, panel, curves)
-        figure.subplots_adjust(left=0.055, right=0.93, top=0.76 if subtitle else 0.8, bottom=0.13, wspace=0.42)
+        figure.subplots_adjust(left=0.05, right=0.925, top=0.76 if subtitle else 0.8, bottom=0.13, wspace=0.42)
         for axis, panel in zip(axes, panels, strict=True):
             _name_lines(axis, panel, curves)
         _for_notebooks(figure)
@@ -130,7 +130,7 @@ def _draw(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[
     axis.set_xlabel("epoch")
     axis.set_xlim(min(1, longest - 1), longest)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axis.grid(True, axis="y")
+    axis.grid(True, axis="y", which="both" if panel.log else "major")
     axis.set_axisbelow(True)
     if panel.log:
         axis.set_yscale("log")

@@ -1,0 +1,161 @@
+"""The command line: one file a command, and no logic of its own.
+
+Exit codes: 0 good; 1 an expectation missed, a lane diverged, or findings; 2 usage, spec or data at fault; 3 a fault
+of nnspec; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from nnspec import __version__
+
+__all__ = ["main"]
+
+# Command -> the module that holds it, in the order of the help page. A module is loaded when its command is used.
+_COMMANDS = {
+    "run": ("nnspec.cli.run", "Train every lane of a spec, and show which got down first."),
+    "check": ("nnspec.cli.check", "Find every mistake in specs without training."),
+    "show": ("nnspec.cli.show", "Print layers, shapes, parameters, FLOPs and memory."),
+    "gradcheck": ("nnspec.cli.gradcheck", "Prove a spec's gradients against central differences."),
+    "data": ("nnspec.cli.data", "Fetch data sets, and say where they are."),
+}
+
+_EXAMPLES = """\
+\b
+Start here:
+  nnspec run specs/race.nn                  train, compare, plot
+  nnspec run SPEC --set train.epochs=3      change a setting for once
+  nnspec check SPEC                         find every mistake in a spec
+  nnspec show SPEC                          what the network is, exactly
+  nnspec gradcheck SPEC                     prove its gradients
+"""
+
+
+class _Lazy(click.Group):
+    """Loads a command's module only when it is used, so that `nnspec --help` is fast."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[name][0]).command
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word not in _COMMANDS and not word.startswith("-"):
+            from nnspec.diagnostics import nearest
+
+            found = nearest(word, _COMMANDS)
+            hint = f" Did you mean `{found}`?" if found else ""
+            if word.endswith(".nn"):
+                hint = f" Did you mean `nnspec run {word}`?"
+            raise click.UsageError(f"there is no command `{word}`.{hint}", context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, help) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_Lazy,
+    epilog=_EXAMPLES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, "-V", "--version", prog_name="nnspec", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """A small text file becomes a trained neural network, with nothing but NumPy underneath."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(_code(arguments))
+
+
+def _code(arguments: Sequence[str] | None) -> int:
+    _forgive_encoding()
+    try:
+        result = cli.main(arguments, prog_name="nnspec", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("\ninterrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is to be said, and Python must not try at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  (whatever it is, the user gets words and an exit code)
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """Say what went wrong: the user's fault in its own words, ours with a request to report it."""
+    from nnspec.api import SpecError
+    from nnspec.data.source import DataError
+    from nnspec.diagnostics import SourceError, render_all
+    from nnspec.runner.folder import OutputError
+
+    if isinstance(error, SpecError):
+        click.echo(render_all(error.diagnostics, color=_color()), err=True)
+        return 2
+    if isinstance(error, (SourceError, DataError, OutputError)):
+        click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
+        return 2
+    if isinstance(error, MemoryError):
+        click.echo("error: there is not enough memory for this; `nnspec show SPEC` says how much it needs", err=True)
+        return 2
+    return _our_fault(error)
+
+
+def _our_fault(error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    trace = "".join(traceback.format_exception(error))
+    text = f"nnspec {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n\n{trace}"
+    click.echo(f"error: a fault of nnspec itself: {type(error).__name__}: {error}", err=True)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="nnspec-fault-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        click.echo(f"Please report it, with the file {file.name}", err=True)
+    except OSError:
+        click.echo(text, err=True)
+    return 3
+
+
+def _color() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _forgive_encoding() -> None:
+    """Print a `?` for what a terminal's encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")

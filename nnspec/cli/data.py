@@ -1,0 +1,33 @@
+"""`nnspec data`."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["command"]
+
+
+@click.group("data")
+def command() -> None:
+    """Fetch data sets, and say where they are."""
+
+
+@command.command("fetch")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--offline", is_flag=True, help="Only look whether it is there.")
+def fetch(names: tuple[str, ...], offline: bool) -> int:
+    """Fetch data sets such as MNIST into the cache, verified; what is there already is verified and kept."""
+    from nnspec import api
+    from nnspec.data.source import Access
+    from nnspec.view.fetching import FetchProgress
+    from nnspec.view.terminal import console
+
+    screen = console()
+    for name in names:
+        with FetchProgress(console(stderr=True)) as progress:
+            found = api.fetch(name, Access(offline=offline, report=progress.report))
+        for path, how in found:
+            screen.print(f"{path}: {how}", soft_wrap=True)
+        if not found:
+            screen.print(f"{name} needs no files")
+    return 0

@@ -1,0 +1,33 @@
+"""`nnspec gradcheck`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nnspec.cli.options import data_options, set_option, spec_argument
+
+__all__ = ["command"]
+
+
+@click.command("gradcheck")
+@spec_argument
+@set_option
+@click.option("--full", is_flag=True, help="Check every entry of every tensor; large ones are sampled otherwise.")
+@click.option("--samples", type=click.IntRange(1, 16), default=16, show_default=True, help="Training samples to use.")
+@data_options
+def command(
+    spec: str, overrides: tuple[str, ...], full: bool, samples: int, data_dir: Path | None, offline: bool
+) -> int:
+    """Prove the gradients of SPEC's networks against central differences, in float64, at their starting weights.
+
+    Exits with 1 where a tensor's relative error is not below 1e-7, or the bound that the spec expects.
+    """
+    from nnspec.api import gradcheck
+    from nnspec.view.proof import print_proofs
+    from nnspec.view.terminal import console
+
+    proofs = gradcheck(spec, overrides, full=full, samples=samples, data_dir=data_dir, offline=offline)
+    print_proofs(proofs, console())
+    return 0 if all(proof.holds for proof in proofs) else 1

@@ -1,0 +1,34 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["data_options", "set_option", "spec_argument"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+spec_argument = click.argument("spec", type=click.Path(path_type=str))
+
+set_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Give a setting another value for this once: train.epochs=3, optimizer.lr=0.1, Adam.optimizer.lr=0.1.",
+)
+
+
+def data_options(function: F) -> F:
+    """Add `--data-dir` and `--offline`."""
+    function = click.option("--offline", is_flag=True, help="Never use the network.")(function)
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Folder with the data's files; goes before $NNSPEC_DATA_DIR and the cache.",
+    )(function)

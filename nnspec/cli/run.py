@@ -1,0 +1,70 @@
+"""`nnspec run`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nnspec.cli.options import data_options, set_option, spec_argument
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@spec_argument
+@set_option
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the run here, not to runs/SPEC/N.")
+@click.option("--force", is_flag=True, help="Write into --out even where it is not empty.")
+@data_options
+@click.option("--quiet", "-q", is_flag=True, help="No progress; the result only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
+def command(
+    spec: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    force: bool,
+    data_dir: Path | None,
+    offline: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Train every lane of SPEC, judge what it expects, and write curves, record and weights.
+
+    Exits with 1 where an expectation is missed or a lane diverges.
+    """
+    from nnspec.api import compile_spec, run_into
+    from nnspec.data.source import Access
+    from nnspec.runner.folder import RunFolder
+    from nnspec.runner.record import history_record
+    from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress, print_result
+    from nnspec.view.terminal import console
+
+    if force and out is None:
+        raise click.UsageError("--force goes with --out DIR")
+    compiled = compile_spec(spec, overrides, warn=_warn)
+    screen = console(stderr=as_json)
+    kind: Any = QuietProgress if quiet or as_json else LiveProgress if screen.is_terminal else PlainProgress
+    progress = kind(screen, compiled)
+    try:
+        result = run_into(
+            compiled,
+            Access(data_dir, offline, progress.fetching),
+            progress,
+            lambda: RunFolder.make(spec, out, force),
+        )
+    finally:
+        progress.close()
+    if as_json:
+        click.echo(json.dumps({**result.summary, "folder": result.folder, "history": history_record(result)["lanes"]}))
+    else:
+        print_result(result, compiled, screen)
+    return result.exit_code
+
+
+def _warn(found: Any) -> None:
+    from nnspec.diagnostics import render_all
+
+    click.echo(render_all(found), err=True)

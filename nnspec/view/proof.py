@@ -1,0 +1,71 @@
+"""`gradcheck`: a table of tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nnspec.api import GradientProof
+from nnspec.view.terminal import Column, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nnspec.engine.gradcheck import TensorCheck
+
+__all__ = ["print_proofs"]
+
+
+def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
+    """Print the table of each network that was checked, and the verdict."""
+    for proof in proofs:
+        report = proof.report
+        console.print(f"{', '.join(proof.lanes)}", style="bold")
+        console.print(
+            f"{proof.data} · {report.samples} samples · float64 · central differences, ε = {report.epsilon:g}",
+            style="dim",
+        )
+        console.print()
+        tensors = report.tensors
+        good = [tensor.error < proof.bound for tensor in tensors]
+        console.print(
+            table(
+                [
+                    Column(
+                        "", ["✓" if g else "✗" for g in good], 0, styles=["green" if g else "bold red" for g in good]
+                    ),
+                    Column("tensor", [tensor.name for tensor in tensors], 0),
+                    Column("shape", ["×".join(map(str, tensor.shape)) for tensor in tensors], 4),
+                    Column("error", [_error(tensor) for tensor in tensors], 1, right=True),
+                    Column("checked", [_checked(tensor) for tensor in tensors], 3),
+                    Column("kinks left out", [_kinks(tensor) for tensor in tensors], 2, right=True),
+                    Column("where", [_where(tensor, proof) for tensor in tensors], 5),
+                ],
+                console.width,
+            )
+        )
+        console.print()
+        mark, style = ("✓", "green") if proof.holds else ("✗", "bold red")
+        if math.isnan(report.error):
+            console.print("✗ a tensor could not be checked: every step crossed a kink", style="bold red")
+        else:
+            relation = "<" if proof.holds else "≥"
+            console.print(f"{mark} gradient_error {report.error:.1e} {relation} {proof.bound:g}", style=style)
+
+
+def _error(tensor: TensorCheck) -> str:
+    return "not checked" if math.isnan(tensor.error) else f"{tensor.error:.1e}"
+
+
+def _checked(tensor: TensorCheck) -> str:
+    entries = f"{tensor.checked:,} of {math.prod(tensor.shape):,} entries"
+    return f"{entries}, {tensor.directions} directions" if tensor.directions else entries
+
+
+def _kinks(tensor: TensorCheck) -> str:
+    return f"{tensor.kinks} ({100 * tensor.kink_share:.1f} %)" if tensor.kinks else ""
+
+
+def _where(tensor: TensorCheck, proof: GradientProof) -> str:
+    return proof.lines.get(tensor.name.rsplit(".", 1)[0], "")

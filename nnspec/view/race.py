@@ -1,0 +1,238 @@
+"""A race while it runs, and when it is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nnspec.compiler.proofs import Compiled
+from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss, epochs_to
+from nnspec.view import words
+from nnspec.view.terminal import Column, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+__all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "print_result"]
+
+_MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}
+
+
+class QuietProgress:
+    """Says nothing while it runs, but for what must not go unsaid: data that stands in for other data."""
+
+    def __init__(self, console: Console, compiled: Compiled) -> None:
+        self.console, self.compiled = console, compiled
+        self.order = [lane.name for lane in compiled.program.lanes]
+        self.lanes: list[LaneResult] = []
+
+    def fetching(self, name: str, done: int, total: int | None) -> None:
+        """Say nothing."""
+
+    def data_ready(self, data: Sequence[DataUse]) -> None:
+        """Say which data stands in for which."""
+        for use in data:
+            if use.stands_in:
+                self.console.print(f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
+
+    def proving(self, lane: str) -> None:
+        """Say nothing."""
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        """Keep the lane."""
+        self.lanes.append(lane)
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        """Say nothing."""
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class PlainProgress(QuietProgress):
+    """A plain line an epoch and lane, for pipes and logs."""
+
+    def __init__(self, console: Console, compiled: Compiled) -> None:
+        super().__init__(console, compiled)
+        self._fetching = ""
+
+    def fetching(self, name: str, done: int, total: int | None) -> None:
+        """A line a file."""
+        if name != self._fetching:
+            self._fetching = name
+            size = f" ({total / 1e6:.1f} MB)" if total else ""
+            self.console.print(f"fetching {name}{size}")
+
+    def proving(self, lane: str) -> None:
+        """A line for the gradient check."""
+        self.console.print(f"{lane}: proving the gradients")
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        """A line with the epoch's figures."""
+        figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.history]
+        self.console.print(f"{lane.name}: epoch {len(lane.epoch_seconds)}/{lane.epochs}, {', '.join(figures)}")
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        """A line where a lane did not finish."""
+        if lane.status != "done":
+            self.console.print(f"{lane.name}: {lane.status}: {lane.message}")
+
+
+class LiveProgress(QuietProgress):
+    """A table that is drawn again as the lanes go on; it makes room for the final one."""
+
+    def __init__(self, console: Console, compiled: Compiled) -> None:
+        super().__init__(console, compiled)
+        self._live: Live | None = None
+        self._doing = ""
+
+    def fetching(self, name: str, done: int, total: int | None) -> None:
+        """A bar of what has arrived."""
+        share = done / total if total else 0.0
+        bar = "█" * round(24 * share) + "░" * (24 - round(24 * share)) if total else ""
+        self._show(f"fetching {name}  {bar}  {done / 1e6:.1f}{f' of {total / 1e6:.1f}' if total else ''} MB")
+
+    def data_ready(self, data: Sequence[DataUse]) -> None:
+        """Make room for what has to be said of the data."""
+        self.close()
+        super().data_ready(data)
+
+    def proving(self, lane: str) -> None:
+        """Say that the gradients are being checked."""
+        self._show("proving the gradients …")
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        """Add the lane to the table."""
+        super().lane_begins(lane)
+        self._show("")
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        """Draw the table again."""
+        self._show("")
+
+    def close(self) -> None:
+        """Take the table off the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _show(self, doing: str) -> None:
+        from rich.console import Group
+        from rich.live import Live
+        from rich.text import Text
+
+        if self._live is None:
+            self._live = Live(console=self.console, transient=True, refresh_per_second=12)
+            self._live.start()
+        body = [Text(doing)] if doing else []
+        if self.lanes:
+            body.append(_lanes(self.lanes, self.order, self.console.width))  # type: ignore[arg-type]
+        self._live.update(Group(*body))
+
+
+def print_result(result: RunResult, compiled: Compiled, console: Console) -> None:
+    """Print what came of a run: what was run, the lanes, the verdicts, and where it all is."""
+    from rich.text import Text
+
+    order = [lane.name for lane in compiled.program.lanes]
+    lanes = sorted(result.lanes.values(), key=_rank)
+    where = f"{result.spec} · seed {result.seed}"
+    room = console.width - len(result.title) - len(where)
+    side_by_side = room >= 2 and len(result.title) + len(where) < 100
+    head = Text(result.title, style="bold").append(
+        " " * (min(room, 24) if side_by_side else 1) + where if side_by_side else f"\n{where}", style="not bold dim"
+    )
+    console.print()
+    console.print(head)
+    console.print(_facts(result), style="dim", soft_wrap=True)
+    console.print()
+    if lanes:
+        console.print(_lanes(lanes, order, console.width, common_loss(lanes)))
+        console.print()
+    for lane in lanes:
+        if lane.status != "done":
+            console.print(f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red", soft_wrap=True)
+    missing = [name for name in order if name not in result.lanes]
+    if missing:
+        console.print(f"– not trained: {', '.join(missing)}", style="yellow")
+    _verdicts(result.verdicts, console)
+    if result.folder is not None:
+        files = "curves.png, history.json, summary.json, weights"
+        console.print(f"{result.folder}: {files}", style="dim", soft_wrap=True)
+
+
+def _facts(result: RunResult) -> str:
+    parts = [words.data_in_words(use) for use in result.data]
+    parts.append(result.shapes)
+    params = {lane.params for lane in result.lanes.values()}
+    if len(params) == 1:
+        parts.append(f"{params.pop():,} parameters")
+    error = result.gradient_error
+    if error is not None and error < 1e-7:
+        parts.append(f"gradients proved to {error:.0e}")
+    return " · ".join(parts)
+
+
+def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target: float | None = None) -> Table:
+    """The table of lanes; with `target`, a column for when each of them got there."""
+    highest = max((max(lane.history["loss"]) for lane in lanes if lane.history["loss"]), default=0.0)
+    metrics = [name for name in ("accuracy",) if any(name in lane.history for lane in lanes)]
+    styles = [f"bold {words.color_of(order.index(lane.name))}" for lane in lanes]
+    columns = [
+        Column("lane", [lane.name for lane in lanes], 0, styles=styles),
+        Column("epoch", [f"{len(lane.epoch_seconds)}/{lane.epochs}" for lane in lanes], 4, right=True),
+        Column("loss", [words.loss(lane.final("loss")) for lane in lanes], 1, right=True),
+        Column("curve", [words.spark(lane.history["loss"], highest) for lane in lanes], 6, styles=_plain(styles)),
+        Column("test loss", [words.loss(lane.final("test_loss")) for lane in lanes], 5, right=True),
+        *(
+            Column("test acc", [words.percent(lane.final(f"test_{name}")) for lane in lanes], 2, right=True)
+            for name in metrics
+        ),
+    ]
+    if target is not None:
+        columns.append(Column(f"to loss {target:g}", [_to(lane, target) for lane in lanes], 3, right=True))
+    columns.append(Column("time", [words.seconds(lane.seconds) for lane in lanes], 4, right=True))
+    return table(columns, width)
+
+
+def _plain(styles: Sequence[str]) -> list[str]:
+    return [style.removeprefix("bold ") for style in styles]
+
+
+def _to(lane: LaneResult, target: float) -> str:
+    epochs = epochs_to(lane.history["loss"], target)
+    if math.isinf(epochs):
+        return "–"
+    count = int(epochs)
+    return f"{count} epoch{'s' if count > 1 else ''}, {words.seconds(math.fsum(lane.epoch_seconds[:count]))}"
+
+
+def _rank(lane: LaneResult) -> tuple[bool, float]:
+    final = lane.final("loss")
+    return lane.status == "diverged" or math.isnan(final), final
+
+
+def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
+    from rich.text import Text
+
+    widest = max((len(verdict.text) for verdict in verdicts), default=0)
+    for verdict in verdicts:
+        mark, style = _MARKS[verdict.held]
+        console.print(
+            Text(f"{mark} ", style=style).append(f"{verdict.text:<{widest}}   {verdict.detail}", style="none"),
+            soft_wrap=True,
+        )
+
+
+def _figure(name: str, value: float) -> str:
+    return words.percent(value) if name.endswith("accuracy") else words.loss(value)
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
