@@ -1,0 +1,59 @@
+# Two commands do everything on a machine with Python 3.11 or newer, git and make:
+#
+#   make race    make the environment, install, run the race
+#   make test    the same, run all tests
+#
+# Another Python: make race PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: race test lint format types wheel reference clean
+
+race: $(VENV)/installed
+	$(BIN)/nnspec run specs/race.nn
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+# The wheel, in an environment of its own and from another folder: what a user gets.
+wheel: $(VENV)/installed-dev
+	rm -rf build/wheel && mkdir -p build/wheel/elsewhere
+	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel/build.log || (cat build/wheel/build.log; false)
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check build/wheel/nnspec-*.whl
+	cp specs/*.nn build/wheel/elsewhere
+	cd build/wheel/elsewhere && ../venv/bin/nnspec --version && ../venv/bin/nnspec check *.nn
+	cd build/wheel/elsewhere && ../venv/bin/nnspec run race.nn --offline --out out
+	test -s build/wheel/elsewhere/out/curves.png
+
+clean:
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		(echo "nnspec needs Python 3.11 or newer, and $(PYTHON) is older; name another: make race PYTHON=python3.12"; false)
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: $(VENV)/made pyproject.toml
+	@echo "installing nnspec into $(VENV) (a minute or so the first time)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/made pyproject.toml
+	@echo "installing nnspec and its development tools into $(VENV) (a minute or so the first time)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/installed
