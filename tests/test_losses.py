@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from nnspec import engine as nn
 from nnspec.engine import PARTS
+from nnspec.engine.layers.contract import ShapeError
 from nnspec.engine.losses import Loss
 
 # Only nnspec's own parts: other tests may enter parts of theirs.
@@ -125,6 +128,22 @@ def test_lent_work_arrays_are_used_up_to_the_batch(cls: type[Loss]) -> None:
     for name, work in lent.items():
         assert not np.any(work[:5] == 77), f"{name} is not used"
         assert np.all(work[5:] == 77), f"{name} is written beyond the batch"
+
+
+@every_loss
+def test_with_out_and_lent_work_no_array_is_allocated(cls: type[Loss]) -> None:
+    batch = 20_000
+    loss, y, wanted = cls(), outputs(batch), targets(cls, batch)
+    loss.lend(work_arrays(cls, batch))
+    loss.forward(y.copy(), wanted, out=np.empty_like(y))  # once before, for what is kept over batches
+    tracemalloc.start()
+    try:
+        loss.forward(y, wanted, out=y)
+        loss.backward(out=y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000  # NumPy casts through 64 KiB; the smallest array here, a number a sample, is 160 kB
 
 
 @every_loss
@@ -261,3 +280,35 @@ def test_bad_labels_are_refused(labels: Any, message: str) -> None:
 def test_logits_are_rows(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="logits are"):
         nn.CrossEntropyLoss().forward(np.zeros(shape), np.array([0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("cls", "shape", "classes"),
+    [
+        (nn.CrossEntropyLoss, (10,), 10),
+        (nn.CrossEntropyLoss, (12,), 10),
+        (nn.MSELoss, (10,), 10),
+        (nn.MSELoss, (3,), None),
+        (nn.MSELoss, (2, 3), None),
+    ],
+)
+def test_outputs_that_fit_the_data_are_accepted(cls: type[Loss], shape: tuple[int, ...], classes: int | None) -> None:
+    cls.fit(shape, classes)
+
+
+@pytest.mark.parametrize(
+    ("cls", "shape", "classes", "help"),
+    [
+        (nn.CrossEntropyLoss, (9,), 10, r"Linear\(10\)"),
+        (nn.CrossEntropyLoss, (2, 5), 10, "Flatten"),
+        (nn.CrossEntropyLoss, (10,), None, "MSE"),
+        (nn.MSELoss, (12,), 10, r"Linear\(10\)"),
+        (nn.MSELoss, (1,), 10, r"Linear\(10\)"),
+    ],
+)
+def test_outputs_that_do_not_fit_the_data_are_refused_with_help(
+    cls: type[Loss], shape: tuple[int, ...], classes: int | None, help: str
+) -> None:
+    with pytest.raises(ShapeError) as caught:
+        cls.fit(shape, classes)
+    assert re.search(help, caught.value.help)

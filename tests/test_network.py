@@ -245,6 +245,15 @@ def test_a_parameter_may_move_into_arrays_of_someone_else() -> None:
     np.testing.assert_array_equal(layer.forward(x), np.zeros((8, 5)))
 
 
+def test_a_parameter_may_be_made_over_arrays_of_someone_else() -> None:
+    data, grad = np.ones((2, 6, 5))
+    parameter = nn.Parameter.over(data, grad)
+    assert parameter.data is data
+    assert parameter.grad is grad
+    parameter.data = np.full((6, 5), 3.0)
+    np.testing.assert_array_equal(data, np.full((6, 5), 3.0))
+
+
 def test_gradients_are_those_of_the_last_backward_pass() -> None:
     model, loss = small(), nn.CrossEntropyLoss()
     for count in (8, 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,18 @@ def test_a_step_writes_into_the_arrays_that_are_there(cls: type[Optimizer], argu
     cls(params, **arguments).step()
     assert all(p.data is data and p.grad is grad for p, (data, grad) in zip(params, arrays, strict=True))
     assert not np.any(numbers(params) == before)
+
+
+@every_optimizer
+def test_a_step_allocates_no_array(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+    optimizer = cls([nn.Parameter(np.ones(20_000)), nn.Parameter(np.ones(10_000))], **arguments)
+    tracemalloc.start()
+    try:
+        optimizer.step()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000
 
 
 @every_optimizer

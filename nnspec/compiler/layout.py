@@ -19,10 +19,11 @@ from functools import cached_property
 from math import prod
 
 from nnspec.checker.program import Experiment, LayerNode
-from nnspec.engine.layers.contract import Layer, Shape, Work
+from nnspec.engine.layers.contract import Layer, Shape
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.optimizers import Optimizer
+from nnspec.engine.work import Work
 
 __all__ = ["Buffer", "LayerLayout", "Layout", "lay_out"]
 
@@ -176,7 +177,11 @@ def _passes(layout: Layout) -> Iterator[Buffer]:
             yield Buffer(f"y{i}", "activations", (rows, *layer.node.geometry.out), layout.dtype)
     if not layout.loss_in_place:
         yield Buffer("loss", "activations", (rows, *layout.layers[-1].node.geometry.out), layout.dtype)
-    widths = [prod(layer.node.incoming) for layer in layout.layers[layout.first_trained + 1 :] if not layer.in_place]
+    widths = [
+        prod(layer.node.incoming)
+        for layer in layout.layers[layout.first_trained + 1 :]
+        if not _writes_over_gradient(layer.node)
+    ]
     for i in range(min(2, len(widths))):
         yield Buffer(f"g{i}", "backward", (rows * max(widths),), layout.dtype)
     for i, layer in enumerate(layout.layers):
@@ -190,6 +195,12 @@ def _passes(layout: Layout) -> Iterator[Buffer]:
     )
     if pool:
         yield Buffer("pool", "work", (pool,), "uint8")
+
+
+def _writes_over_gradient(node: LayerNode) -> bool:
+    """Whether backward writes its result over the gradient that arrives, also where forward may not do the like."""
+    assert issubclass(node.value.part, Layer)
+    return node.value.part.in_place
 
 
 def _work(owner: str, work: Mapping[str, Work], layout: Layout) -> Iterator[Buffer]:

@@ -16,13 +16,14 @@ from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import LayerLayout, Layout
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Layer, Work
+from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
+from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,8 +167,8 @@ class Plan:
         step = self._pass(len(chosen))
         rows = self._train
         # mode="clip" because the default buffers `out`; the order holds no other indices.
-        np.take(rows.x, chosen, axis=0, out=step.stored if step.stored is not None else step.x, mode="clip")
-        np.take(rows.y, chosen, out=step.labels, mode="clip")
+        rows.x.take(chosen, axis=0, out=step.stored if step.stored is not None else step.x, mode="clip")
+        rows.y.take(chosen, out=step.labels, mode="clip")
         loss, figures = self._evaluate(step)
         grad = self.loss.backward(out=step.loss_out)
         for layer, out in step.backward:
@@ -199,7 +200,7 @@ class Plan:
         if self.dataset.divisor != 1:
             np.multiply(x, self._scale, out=x)
         if "identity" in self.buffers:
-            np.take(self.buffers["identity"], step.labels, axis=0, out=step.targets, mode="clip")
+            self.buffers["identity"].take(step.labels, axis=0, out=step.targets, mode="clip")
         for layer, out in step.forward:
             x = layer.forward(x, out)
         figures = tuple(m.total(x, step.labels, w) for m, w in zip(self.metrics, self._metric_work, strict=True))

@@ -46,12 +46,12 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
     for source, notes in groups.items():
         arrow = "-->" if source is diagnostic.span.source else ":::"
         where = diagnostic.span if arrow == "-->" else notes[0].span
-        lines.append(f"{' ' * (gutter + 1)}{paint('frame', arrow)} {where}")
+        lines.append(f"{' ' * gutter}{paint('frame', arrow)} {where}")
         lines += _excerpt(source, notes, main, gutter, paint, diagnostic.severity)
     remarks = [*diagnostic.remarks, *([f"help: {diagnostic.help}"] if diagnostic.help else [])]
     if remarks:
-        lines.append(f"{' ' * (gutter + 2)}{paint('frame', '|')}")
-        lines += [f"{' ' * (gutter + 2)}{paint('frame', '=')} {_remark(text, paint)}" for text in remarks]
+        lines.append(f"{' ' * (gutter + 1)}{paint('frame', '|')}")
+        lines += [f"{' ' * (gutter + 1)}{paint('frame', '=')} {_remark(text, paint)}" for text in remarks]
     return "\n".join(lines)
 
 
@@ -74,7 +74,7 @@ def _excerpt(source: Source, notes: Iterable[Note], main: Note, gutter: int, pai
         number, mark = _mark(source, note.span, note.text, note is main)
         marks.setdefault(number, []).append(mark)
     bar = paint("frame", "|")
-    lines = [f"{' ' * (gutter + 2)}{bar}"]
+    lines = [f"{' ' * (gutter + 1)}{bar}"]
     last: int | None = None
     for number in sorted(marks):
         if last is not None and number - last > _NEAR + 1:
@@ -83,7 +83,7 @@ def _excerpt(source: Source, notes: Iterable[Note], main: Note, gutter: int, pai
             lines += [_code(source, between, gutter, paint) for between in range(last + 1, number)]
         lines.append(_code(source, number, gutter, paint))
         for mark in sorted(marks[number], key=lambda m: m.start, reverse=True):
-            lines.append(f"{' ' * (gutter + 2)}{bar} {_carets(source.line(number), mark, paint, severity)}")
+            lines.append(f"{' ' * (gutter + 1)}{bar} {_carets(source.line(number), mark, paint, severity)}")
         last = number
     return lines
 
@@ -98,7 +98,7 @@ def _mark(source: Source, span: Span, text: str, main: bool) -> tuple[int, _Mark
 def _code(source: Source, number: int, gutter: int, paint: _Paint) -> str:
     text = _printable(source.line(number))
     text = text if len(text) <= _WIDEST else text[:_WIDEST] + "…"
-    return f"{paint('frame', f' {number:>{gutter}} |')} {text}".rstrip()
+    return f"{paint('frame', f'{number:>{gutter}} |')} {text}".rstrip()
 
 
 def _carets(line: str, mark: _Mark, paint: _Paint, severity: str) -> str:

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Shape, ShapeError, Work, shape_in_words
+from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
 from nnspec.engine.part import Part
+from nnspec.engine.work import Borrower, Work
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -16,15 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["CrossEntropyLoss", "Loss", "MSELoss"]
 
 
-class Loss(Part):
+class Loss(Part, Borrower):
     """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs)."""
 
     kind: ClassVar[str] = "loss"
     targets: ClassVar[Literal["classes", "values"]]
     """What it compares the outputs with: class numbers, or an array of the outputs' shape."""
-
-    def __init__(self) -> None:
-        self._work: dict[str, NDArray[Any]] = {}
 
     @classmethod
     def fit(cls, outputs: Shape, classes: int | None) -> None:
@@ -43,17 +41,6 @@ class Loss(Part):
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Return dL/d(outputs) of the last forward pass; `out` may be the array that forward worked in."""
         raise NotImplementedError
-
-    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
-        """Use the arrays of `work`, owned by the caller, instead of allocating."""
-        self._work = dict(work)
-
-    def work_array(self, name: str, shape: Shape, dtype: Any) -> NDArray[Any]:
-        """Return an array to work in: the lent one, cut to this batch, or a new one."""
-        lent = self._work.get(name)
-        if lent is None or len(lent) < shape[0]:
-            return np.empty(shape, dtype)
-        return lent[: shape[0]]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -156,10 +143,16 @@ class CrossEntropyLoss(Loss):
         np.maximum.reduce(outputs, axis=1, keepdims=True, out=row)
         shifted = np.subtract(outputs, row, out=out)
         if labels.ndim == 1:
-            self._rows, self._flat_index = None, self._positions(labels, classes)
+            # Where row i's label stands in the flat logits: i·C + label. The running sum of C, C, … counts the rows.
+            index = self.work_array("index", labels.shape, np.intp)
+            index.fill(classes)
+            np.add.accumulate(index, out=index)
+            np.subtract(index, classes, out=index)
+            np.add(index, labels, out=index, casting="unsafe")
+            self._rows, self._flat_index = None, index
             picked = self.work_array("picked", (batch,), outputs.dtype)
             # mode="clip" because the default buffers `out`; every position is in range.
-            np.take(shifted.reshape(-1), self._flat_index, out=picked, mode="clip")
+            shifted.reshape(-1).take(self._flat_index, out=picked, mode="clip")
             likely = float(np.add.reduce(picked))
         else:
             self._rows, self._flat_index = labels, None
@@ -182,28 +175,10 @@ class CrossEntropyLoss(Loss):
             return grad
         flat = grad.reshape(-1)
         picked = self.work_array("picked", self._flat_index.shape, grad.dtype)
-        np.take(flat, self._flat_index, out=picked, mode="clip")
+        flat.take(self._flat_index, out=picked, mode="clip")
         np.subtract(picked, share, out=picked)
-        np.put(flat, self._flat_index, picked, mode="clip")
+        flat.put(self._flat_index, picked, mode="clip")
         return grad
-
-    def _positions(self, labels: NDArray[Any], classes: int) -> NDArray[Any]:
-        """Where row i's label stands in the flat logits: i·C + label."""
-        index = self.work_array("index", labels.shape, np.intp)
-        np.multiply(_counting(len(labels)), classes, out=index)
-        # Labels may be of any integer type: added as they are, uint64 would make floats of both.
-        return np.add(index, labels, out=index, dtype=np.intp, casting="unsafe")
-
-
-_ramp: NDArray[Any] | None = None
-
-
-def _counting(count: int) -> NDArray[Any]:
-    """0, 1, … count − 1: a view of one array that grows to the largest batch ever seen."""
-    global _ramp
-    if _ramp is None or len(_ramp) < count:
-        _ramp = np.arange(count, dtype=np.intp)
-    return _ramp[:count]
 
 
 def _check_labels(logits: NDArray[Any], labels: NDArray[Any]) -> None:

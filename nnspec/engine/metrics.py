@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Shape, Work
+from nnspec.engine.layers.contract import Shape
 from nnspec.engine.part import Part
+from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,5 +48,5 @@ class Accuracy(Metric):
     def total(self, outputs: NDArray[Any], labels: NDArray[Any], work: Mapping[str, NDArray[Any]]) -> float:
         """How many samples are right."""
         batch = len(outputs)
-        predicted = np.argmax(outputs, axis=1, out=work["predicted"][:batch])
+        predicted = outputs.argmax(axis=1, out=work["predicted"][:batch])
         return float(np.count_nonzero(np.equal(predicted, labels, out=work["right"][:batch])))

@@ -7,7 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, Work, saved
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
+from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
+from nnspec.engine.work import Borrower, Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.engine.parameter import Parameter
 
-__all__ = ["Geometry", "Layer", "Shape", "ShapeError", "Work", "shape_in_words"]
+__all__ = ["Geometry", "Layer", "Shape", "ShapeError", "shape_in_words"]
 
 Shape = tuple[int, ...]
 """Shape of one sample; the batch axis B stands before it."""
@@ -37,16 +37,6 @@ class ShapeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Work:
-    """A work array of a kernel: its shape for one sample (or in all, where not `per_sample`) and its dtype."""
-
-    shape: Shape
-    dtype: Literal["float", "bool", "index"] = "float"
-    saved: bool = False
-    """Whether it must live from forward to backward; otherwise layers may share its memory."""
-
-
-@dataclass(frozen=True)
 class Geometry:
     """What follows from a layer's arguments and the shape that arrives, known before any array exists."""
 
@@ -59,7 +49,7 @@ class Geometry:
     work: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
 
 
-class Layer(Part):
+class Layer(Part, Borrower):
     """Base of the layers: y = f(x) with x `(B, *in)` and y `(B, *out)`."""
 
     kind: ClassVar[str] = "layer"
@@ -71,9 +61,6 @@ class Layer(Part):
     training: bool = True
     hold_noise: bool = False
     """Draw no new random numbers: the gradient check needs the same function at every step."""
-
-    def __init__(self) -> None:
-        self._work: dict[str, NDArray[Any]] = {}
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -103,17 +90,6 @@ class Layer(Part):
         A finite difference across a kink is no derivative; the gradient check compares these and leaves such steps out.
         """
         return None
-
-    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
-        """Use the arrays of `work`, owned by the caller, as work arrays instead of allocating."""
-        self._work = dict(work)
-
-    def work_array(self, name: str, shape: Shape, dtype: Any) -> NDArray[Any]:
-        """Return an array to work in: the lent one, cut to this batch, or a new one."""
-        lent = self._work.get(name)
-        if lent is None or len(lent) < shape[0]:
-            return np.empty(shape, dtype)
-        return lent[: shape[0]]
 
     def __repr__(self) -> str:
         parameters = ", ".join(f"{name} {p.shape}" for name, p in self.parameters().items())

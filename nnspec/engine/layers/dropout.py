@@ -7,9 +7,10 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, Work, saved
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
 from nnspec.engine.part import Probability
 from nnspec.engine.random import default_generator
+from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
     from numpy.random import Generator

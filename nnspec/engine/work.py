@@ -1,0 +1,43 @@
+"""Work arrays of kernels: declared ahead, lent by whoever owns the memory, allocated where nobody lends any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from nnspec.engine._numpy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Borrower", "Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A work array of a kernel: its shape for one sample (the batch axis stands before it) and its dtype."""
+
+    shape: tuple[int, ...]
+    dtype: Literal["float", "bool", "index"] = "float"
+    """`float` is the dtype of the network, `index` the integers that index arrays."""
+    saved: bool = False
+    """Whether it must live from forward to backward; otherwise kernels may share its memory."""
+
+
+class Borrower:
+    """Something with kernels that works in arrays it does not own, where it is lent any."""
+
+    def __init__(self) -> None:
+        self._work: dict[str, NDArray[Any]] = {}
+
+    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
+        """Use the arrays of `work`, owned by the caller, instead of allocating; none takes them all back."""
+        self._work = dict(work)
+
+    def work_array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """Return an array to work in: the lent one, cut to this batch, or a new one."""
+        lent = self._work.get(name)
+        if lent is None or len(lent) < shape[0]:
+            return np.empty(shape, dtype)
+        return lent[: shape[0]]

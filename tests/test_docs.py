@@ -1,0 +1,97 @@
+"""What README and docs show is true: every spec checks, every Python snippet runs, every link leads somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnspec.api import check
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+# What a snippet that is not a whole experiment is completed with, unless it has its own.
+REST = {
+    "data": "data = Digits(train=100, test=50)",
+    "model": "model { Linear(10) }",
+    "loss": "loss = CrossEntropy",
+    "optimizer": "optimizer = SGD",
+}
+
+
+def snippets(language: str) -> list[object]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in re.finditer(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, match.start()) + 2
+            found.append(pytest.param(match[1], id=f"{page.name}:{line}"))
+    return found
+
+
+@pytest.mark.parametrize("text", snippets("nn"))
+def test_every_spec_in_the_docs_checks(text: str, tmp_path: Path) -> None:
+    missing = [line for word, line in REST.items() if not re.search(rf"^{word}\b", text, re.MULTILINE)]
+    spec = tmp_path / "snippet.nn"
+    spec.write_text("\n".join([text, *missing]), encoding="utf-8")
+    result = check(spec)
+    assert result.ok, str(result)
+    assert not result.diagnostics, str(result)
+
+
+@pytest.mark.parametrize("text", [s for s in snippets("python") if "CONTRIBUTING" not in s.id])  # type: ignore[attr-defined]
+def test_every_python_snippet_runs(text: str, tmp_path: Path) -> None:
+    (tmp_path / "specs").symlink_to(ROOT / "specs")
+    nowhere = {"NNSPEC_MNIST_MIRRORS": "http://127.0.0.1:9/", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text],
+        cwd=tmp_path,
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+
+
+def test_the_worked_example_of_contributing_works() -> None:
+    (text,) = [s.values[0] for s in snippets("python") if "CONTRIBUTING" in s.id]  # type: ignore[attr-defined]
+    program = f"""
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.activations import Activation
+from nnspec.engine.layers.contract import saved
+{text}
+from nnspec import engine as nn
+error = nn.numerical_gradient_check(Softplus(), np.random.default_rng(0).standard_normal((4, 5)))
+assert error < 1e-7, error
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readme_shows_the_race_as_it_is() -> None:
+    spec = (ROOT / "specs/race.nn").read_text(encoding="utf-8")
+    items = "\n".join(line for line in spec.splitlines() if not line.startswith("#")).strip()
+    assert f"```nn\n{items}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_error_in_the_readme_is_what_check_says(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"^```\n(error\[NN401\].*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    spec = tmp_path / "race.nn"
+    text = (ROOT / "specs/race.nn").read_text(encoding="utf-8")
+    spec.write_text(text.replace("Linear(32, 10)", "Linear(64, 10)"), encoding="utf-8")
+    assert str(check(spec)).replace(str(tmp_path), "specs").startswith(shown[1].rstrip())
