@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from nnspec.runner.environment import one_blas_thread
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """One BLAS thread: the products of the tests are too small to share, and numbers do not depend on the machine."""
+    with one_blas_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,16 @@
 """The NumPy engine: layers, losses, optimizers and the gradient check. A library in its own right.
 
-from nnspec import engine as nn
+One step of training:
 
-model = nn.NumpyMLP(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
-loss, optimizer = nn.CrossEntropyLoss(), nn.Adam(model.parameters(), lr=0.001)
-value = loss.forward(model.forward(x), labels)
-model.backward(loss.backward())
-optimizer.step()
+    from nnspec import engine as nn
+
+    model = nn.NumpyMLP(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+    loss, optimizer = nn.CrossEntropyLoss(), nn.Adam(model.parameters(), lr=0.001)
+    value = loss.forward(model.forward(x), labels)
+    model.backward(loss.backward())
+    optimizer.step()
+
+Everything is float64 unless a layer is told otherwise (`dtype="float32"`).
 """
 
 from nnspec.engine.gradcheck import *  # noqa: F403

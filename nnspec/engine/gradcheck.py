@@ -226,27 +226,33 @@ class _Probe:
     def _slope_at(self, flat: NDArray[Any], i: int, evaluate: Evaluate) -> float | None:
         """Central difference along entry i, or None across a kink. Divided by the step that was really taken."""
         here = flat[i]
-        flat[i] = up = here + self.epsilon
-        high, sides_up = evaluate()
-        flat[i] = down = here - self.epsilon
-        low, sides_down = evaluate()
-        flat[i] = here
+        try:
+            flat[i] = up = here + self.epsilon
+            high, sides_up = evaluate()
+            flat[i] = down = here - self.epsilon
+            low, sides_down = evaluate()
+        finally:
+            flat[i] = here
+        if up == down:
+            raise ValueError(f"a step of {self.epsilon:g} is lost beside {here:g}: nothing can be checked there")
         return None if _crossed(sides_up, sides_down) else (high - low) / float(up - down)
 
     def _directions(
         self, flat: NDArray[Any], analytic: NDArray[Any], evaluate: Evaluate
     ) -> Iterator[tuple[float, float | None]]:
         here = flat.copy()
-        for _ in range(DIRECTIONS):
-            direction = self.rng.standard_normal(flat.size)
-            direction /= np.linalg.norm(direction)
-            np.add(here, self.epsilon * direction, out=flat)
-            high, sides_up = evaluate()
-            np.subtract(here, self.epsilon * direction, out=flat)
-            low, sides_down = evaluate()
-            crossed = _crossed(sides_up, sides_down)
-            yield float(analytic @ direction), None if crossed else (high - low) / (2 * self.epsilon)
-        flat[...] = here
+        try:
+            for _ in range(DIRECTIONS):
+                direction = self.rng.standard_normal(flat.size)
+                direction /= np.linalg.norm(direction)
+                np.add(here, self.epsilon * direction, out=flat)
+                high, sides_up = evaluate()
+                np.subtract(here, self.epsilon * direction, out=flat)
+                low, sides_down = evaluate()
+                crossed = _crossed(sides_up, sides_down)
+                yield float(analytic @ direction), None if crossed else (high - low) / (2 * self.epsilon)
+        finally:
+            flat[...] = here
 
 
 def _crossed(one: Sides, other: Sides) -> bool:

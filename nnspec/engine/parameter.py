@@ -13,7 +13,7 @@ __all__ = ["Parameter"]
 
 
 class Parameter:
-    """A weight: `.data` and `.grad`, two arrays of equal shape and dtype.
+    """A weight: `.data` and `.grad`, two arrays of equal shape and dtype, float64 unless the data is another float.
 
     Assigning to either copies into the array that is there, so that whoever holds a view of it (an optimizer, the
     compiled plan) sees the new numbers. ValueError where the shape differs.
@@ -22,7 +22,8 @@ class Parameter:
     __slots__ = ("_data", "_grad")
 
     def __init__(self, data: ArrayLike, dtype: str | None = None) -> None:
-        self._data: NDArray[Any] = np.array(data, dtype=dtype, order="C")
+        values = np.array(data, dtype=dtype, order="C")
+        self._data: NDArray[Any] = values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
         self._grad: NDArray[Any] = np.zeros_like(self._data)
 
     @classmethod

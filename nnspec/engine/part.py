@@ -194,8 +194,8 @@ class Part:
         if cls.spec_name in others and others[cls.spec_name].__qualname__ != cls.__qualname__:
             raise TypeError(f"two parts of kind {cls.kind} are called {cls.spec_name!r}")
         others[cls.spec_name] = cls
-        if "__init__" in vars(cls):
-            cls.__init__ = _checking(cls, cls.__init__)  # type: ignore[method-assign]
+        if cls.__init__ is not object.__init__:
+            cls.__init__ = _checking(cls, inspect.unwrap(cls.__init__))  # type: ignore[method-assign]
 
     @classmethod
     @functools.cache

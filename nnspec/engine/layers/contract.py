@@ -76,7 +76,7 @@ class Layer(Part, Borrower):
     ) -> NDArray[Any] | None:
         """Turn dL/dy `(B, *out)` into dL/dx `(B, *in)`, and write the parameters' `.grad`.
 
-        With `input_grad=False` only the parameters' gradients are wanted and None is returned.
+        With `input_grad=False` only the parameters' gradients are wanted, and what is returned means nothing.
         """
         raise NotImplementedError
 
