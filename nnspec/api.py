@@ -135,6 +135,7 @@ def run_into(
     compiled: Compiled, access: Access, observer: Observer, make_folder: Callable[[], RunFolder] | None
 ) -> RunResult:
     """Run a compiled program; `make_folder` is called, where given, once the data is there."""
+    from nnspec.runner.folder import OutputError
     from nnspec.runner.record import write_record
     from nnspec.runner.run import run_program
 
@@ -147,12 +148,15 @@ def run_into(
     try:
         result = run_program(compiled, access, observer, prepare)
         for folder in made:
-            write_record(result, folder.path)
-            result.folder = folder.path.as_posix()
-            if any(lane.history["loss"] for lane in result.lanes.values()):
-                from nnspec.view.curves import save_curves
+            try:
+                write_record(result, folder.path)
+                result.folder = folder.path.as_posix()
+                if any(lane.history["loss"] for lane in result.lanes.values()):
+                    from nnspec.view.curves import save_curves
 
-                save_curves(result, folder.path / "curves.png")
+                    save_curves(result, folder.path / "curves.png")
+            except OSError as error:
+                raise OutputError(f"the run cannot be written to {folder.path}: {error.strerror or error}") from error
             folder.finish()
     finally:
         for folder in made:

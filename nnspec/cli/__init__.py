@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import click
 
 from nnspec import __version__
+from nnspec.cli.options import colored
 
 __all__ = ["main"]
 
@@ -91,7 +92,8 @@ def _code(arguments: Sequence[str] | None) -> int:
     _forgive_encoding()
     try:
         result = cli.main(arguments, prog_name="nnspec", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -104,8 +106,9 @@ def _code(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\ninterrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing is to be said, and Python must not try at its exit.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has gone, which click makes a SystemExit of and nothing else; nothing is to be said,
+        # and Python must not try at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001  (whatever it is, the user gets words and an exit code)
@@ -120,10 +123,11 @@ def _explain(error: Exception) -> int:
     from nnspec.runner.folder import OutputError
 
     if isinstance(error, SpecError):
-        click.echo(render_all(error.diagnostics, color=_color()), err=True)
+        click.echo(render_all(error.diagnostics, color=colored(sys.stderr)), err=True)
         return 2
     if isinstance(error, (SourceError, DataError, OutputError)):
-        click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
+        word = click.style("error", fg="red", bold=True) if colored(sys.stderr) else "error"
+        click.echo(f"{word}: {error}", err=True)
         return 2
     if isinstance(error, MemoryError):
         click.echo("error: there is not enough memory for this; `nnspec show SPEC` says how much it needs", err=True)
@@ -147,10 +151,6 @@ def _our_fault(error: Exception) -> int:
     except OSError:
         click.echo(text, err=True)
     return 3
-
-
-def _color() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _forgive_encoding() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
 
-from nnspec.cli.options import set_option
+from nnspec.cli.options import colored, set_option
 
 __all__ = ["command"]
 
@@ -23,7 +22,7 @@ def command(specs: tuple[str, ...], overrides: tuple[str, ...]) -> int:
     from nnspec.api import check
     from nnspec.diagnostics import SourceError, render_all
 
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    color = colored(sys.stdout)
     code = 0
     for spec in specs:
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
-__all__ = ["data_options", "set_option", "spec_argument"]
+__all__ = ["colored", "data_options", "set_option", "spec_argument"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +22,11 @@ set_option = click.option(
     metavar="PATH=VALUE",
     help="Give a setting another value for this once: train.epochs=3, optimizer.lr=0.1, Adam.optimizer.lr=0.1.",
 )
+
+
+def colored(stream: TextIO | None) -> bool:
+    """Whether what is written to a stream is to have colours: a terminal, and nobody said NO_COLOR."""
+    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def data_options(function: F) -> F:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nnspec.cli.options import data_options, set_option, spec_argument
+from nnspec.cli.options import colored, data_options, set_option, spec_argument
 
 __all__ = ["command"]
 
@@ -46,7 +47,9 @@ def command(
         raise click.UsageError("--force goes with --out DIR")
     compiled = compile_spec(spec, overrides, warn=_warn)
     screen = console(stderr=as_json)
-    kind: Any = QuietProgress if quiet or as_json else LiveProgress if screen.is_terminal else PlainProgress
+    # FORCE_COLOR makes a terminal of a pipe as far as colours go; a table that is drawn again needs a real one.
+    live = screen.is_terminal and screen.file.isatty()
+    kind: Any = QuietProgress if quiet or as_json else LiveProgress if live else PlainProgress
     progress = kind(screen, compiled)
     try:
         result = run_into(
@@ -58,7 +61,8 @@ def command(
     finally:
         progress.close()
     if as_json:
-        click.echo(json.dumps({**result.summary, "folder": result.folder, "history": history_record(result)["lanes"]}))
+        record = {**result.summary, "folder": result.folder, "history": history_record(result)["lanes"]}
+        click.echo(json.dumps(record, allow_nan=False))
     else:
         print_result(result, compiled, screen)
     return result.exit_code
@@ -67,4 +71,4 @@ def command(
 def _warn(found: Any) -> None:
     from nnspec.diagnostics import render_all
 
-    click.echo(render_all(found), err=True)
+    click.echo(render_all(found, color=colored(sys.stderr)), err=True)

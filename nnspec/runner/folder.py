@@ -42,9 +42,9 @@ def _umask() -> int:
 class RunFolder:
     """The folder of one run: `runs/<spec>/<n>` under the working folder, or one that the user names."""
 
-    def __init__(self, path: Path, numbered: bool) -> None:
+    def __init__(self, path: Path, *, numbered: bool, made: bool) -> None:
         self.path = path
-        self._numbered = numbered
+        self._numbered, self._made = numbered, made
 
     @classmethod
     def make(cls, spec: str, out: str | os.PathLike[str] | None, force: bool) -> RunFolder:
@@ -61,11 +61,12 @@ class RunFolder:
     def _named(cls, path: Path, force: bool) -> RunFolder:
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file, not a folder")
+        made = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()) and not force:
             raise OutputError(f"{path} is not empty; name another folder, or add --force to write into this one")
         _try_to_write(path)
-        return cls(path, numbered=False)
+        return cls(path, numbered=False, made=made)
 
     @classmethod
     def _numbered_folder(cls, spec: str) -> RunFolder:
@@ -81,7 +82,7 @@ class RunFolder:
             except FileExistsError:
                 number += 1  # somebody else was faster
             else:
-                return cls(path, numbered=True)
+                return cls(path, numbered=True, made=True)
 
     def finish(self) -> None:
         """Point `latest` at this run, where it is one of a numbered row and the system has links."""
@@ -96,9 +97,10 @@ class RunFolder:
             os.replace(temporary, link)
 
     def discard_if_empty(self) -> None:
-        """Remove the folder again where nothing was written into it."""
-        with suppress(OSError):
-            self.path.rmdir()
+        """Remove the folder again where it was made for this run and nothing was written into it."""
+        if self._made:
+            with suppress(OSError):
+                self.path.rmdir()
 
 
 def _try_to_write(path: Path) -> None:

@@ -109,8 +109,10 @@ class RunResult(Mapping[str, LaneResult]):
 
     @property
     def gradient_error(self) -> float | None:
-        """The largest relative gradient error of all lanes, or None where it was not asked for."""
-        return max((report.error for report in self.gradients.values()), default=None)
+        """The largest relative gradient error of all lanes; None where it was not asked for, NaN where not all of it
+        could be measured."""
+        errors = [report.error for report in self.gradients.values()]
+        return math.nan if any(map(math.isnan, errors)) else max(errors, default=None)
 
     @property
     def exit_code(self) -> int:

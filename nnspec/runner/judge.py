@@ -25,7 +25,7 @@ def judge(
         if figure.name in _EXACT:
             return compiled.figure(figure)
         if figure.name == "gradient_error":
-            return gradients[figure.lane].error
+            return gradients[figure.lane].error if figure.lane in gradients else math.nan
         lane = lanes.get(figure.lane)
         if lane is None or lane.status != "done":
             return math.nan

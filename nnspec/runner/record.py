@@ -70,7 +70,7 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
             for use in result.data
         ],
         "environment": environment(),
-        "gradient_error": result.gradient_error,
+        "gradient_error": _number(result.gradient_error),
         "common_loss": target,
         "lanes": [_lane(lane, program, target) for lane in result.lanes.values()],
         "expectations": [{"text": v.text, "held": v.held, "detail": v.detail} for v in result.verdicts],
@@ -99,6 +99,11 @@ def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str,
         "epochs_to_common_loss": int(epochs) if reached else None,
         "seconds_to_common_loss": math.fsum(lane.epoch_seconds[: int(epochs)]) if reached else None,
     }
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN: what could not be measured is null."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:

@@ -43,14 +43,15 @@ def run_program(
     with one_blas_thread():
         try:
             gradients = _proofs(program, {name: dataset for name, (dataset, _) in data.items()}, observer)
+            for experiment in program.lanes:
+                lane = train_lane(experiment, compiled.layouts[experiment.name], data[experiment.name][0], observer)
+                lanes[lane.name] = lane  # before anything else, so that an interrupt from here on does not lose it
+                interrupted = lane.status == "interrupted"
+                observer.lane_ends(lane)
+                if interrupted:
+                    break
         except KeyboardInterrupt:
             interrupted = True
-        for experiment in program.lanes:
-            if interrupted:
-                break
-            lane = train_lane(experiment, compiled.layouts[experiment.name], data[experiment.name][0], observer)
-            lanes[lane.name] = lane
-            interrupted = lane.status == "interrupted"
         result = _result(compiled, lanes, uses, gradients, interrupted)
         result.summary = summary_record(result, program, started)
     return result

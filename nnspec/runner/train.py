@@ -50,7 +50,6 @@ def train_lane(experiment: Experiment, layout: Layout, dataset: Dataset, observe
         lane.message = f"interrupted after {len(rows)} of {lane.epochs} epochs"
     _write(lane, rows)
     plan.release()
-    observer.lane_ends(lane)
     return lane
 
 
@@ -82,6 +81,8 @@ def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
         seen += size
         loss_sum += loss * size
         sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
+    if not math.isfinite(loss_sum):
+        raise _Diverged(f"the sum of the losses became {loss_sum} in epoch {epoch + 1}")
     return loss_sum / seen, *(total / seen for total in sums)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,20 +66,24 @@ def plot_training_curves(
     """Draw training curves, and return the figure; with `path` it is saved there too.
 
     `history` maps a name to its losses, a number an epoch: `{"SGD": [2.1, 1.8], "Adam": [1.5, 0.9]}`, or to figures
-    by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`. Raises ValueError where there is
-    nothing to draw.
+    by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`. `path` ends in `.png`, `.svg` or
+    `.pdf`. Raises ValueError where there is nothing to draw.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
-    curves = {name: dict(v) if isinstance(v, Mapping) else {"loss": v} for name, v in history.items()}
-    if not any(len(figures.get("loss", ())) for figures in curves.values()):
+    curves = {
+        name: {figure: [float(x) for x in values] for figure, values in figures.items()}
+        for name, figures in ((name, v if isinstance(v, Mapping) else {"loss": v}) for name, v in history.items())
+    }
+    if not any(_ends(figures.get("loss", ())) for figures in curves.values()):
         raise ValueError("plot_training_curves: there is no curve to draw")
     panels = [panel for panel in (_LOSS, _LOG_LOSS, _ACCURACY) if _drawable(panel, curves)]
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
         figure = Figure(figsize=(1.2 + 4.9 * len(panels), 5.4), dpi=130, facecolor="white")
-        figure.text(0.012, 0.965, title, fontsize=17, fontweight="bold", color=_INK, va="top")
-        figure.text(0.012, 0.89, subtitle, fontsize=11.5, color="#555555", va="top")
+        # parse_math=False here and below: a `$` in a name is a dollar sign.
+        figure.text(0.012, 0.965, title, fontsize=17, fontweight="bold", color=_INK, va="top", parse_math=False)
+        figure.text(0.012, 0.89, subtitle, fontsize=11.5, color="#555555", va="top", parse_math=False)
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, panel in zip(axes, panels, strict=True):
             _draw(axis, panel, curves)
@@ -88,17 +93,23 @@ def plot_training_curves(
         _for_notebooks(figure)
         if path is not None:
             with atomic(Path(path)) as file:
-                figure.savefig(file, format="png")
+                _save(figure, file, Path(path).suffix.removeprefix(".") or "png")
     return figure
 
 
+def _save(figure: Figure, file: Any, format: str) -> None:
+    with warnings.catch_warnings():
+        # A title in a script that the font lacks is drawn with boxes; nobody needs a warning for each of them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format=format)
+
+
 def save_curves(result: RunResult, path: Path) -> None:
-    """Draw a run into a PNG file. Lanes without a finished epoch have no curve."""
-    uses = " · ".join(data_in_words(use) + (f" ({stand_in(use)})" if use.stands_in else "") for use in result.data)
+    """Draw a run into a PNG file. Lanes without a finished epoch have no curve, and keep their colour."""
     standing = [use for use in result.data if use.stands_in]
     title = result.title + "".join(f" – {stand_in(use)}" for use in standing)
     uses = " · ".join(data_in_words(use) for use in result.data)
-    lanes = {lane.name: lane.history for lane in result.lanes.values() if lane.history["loss"]}
+    lanes = {lane.name: lane.history for lane in result.lanes.values()}  # all of them, for the sake of the colours
     subtitle = f"{uses} · {result.shapes} · seed {result.seed}{_unfinished(list(result.lanes.values()))}"
     plot_training_curves(lanes, title, subtitle=subtitle, path=path)
 
@@ -108,7 +119,7 @@ def _unfinished(lanes: Sequence[LaneResult]) -> str:
 
 
 def _drawable(panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bool:
-    values = [v for figures in curves.values() for v in figures.get(panel.figure, ())]
+    values = [v for figures in curves.values() for v in figures.get(panel.figure, ()) if math.isfinite(v)]
     return bool(values) and not (panel.log and min(values) <= 0)
 
 
@@ -150,20 +161,27 @@ def _leads(value: float, digits: tuple[int, ...]) -> bool:
     return value > 0 and round(value / 10 ** math.floor(math.log10(value) + 1e-9)) in digits
 
 
+def _ends(values: Sequence[float]) -> tuple[int, float] | None:
+    """Where a curve ends, as (epoch, value): at its last finite value. None where it has none."""
+    finite = [(epoch, value) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
+    return finite[-1] if finite else None
+
+
 def _name_lines(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     """Write each lane's name at the end of its line, moved apart where lines end close together."""
     ends = [
-        (axis.transData.transform((len(figures[panel.figure]), figures[panel.figure][-1])), index, name)
+        (axis.transData.transform(end), index, name)
         for index, (name, figures) in enumerate(curves.items())
-        if figures.get(panel.figure)
+        if (end := _ends(figures.get(panel.figure, ()))) is not None
     ]
     ends.sort(key=lambda end: end[0][1])
-    gap = 15 * axis.figure.dpi / 72
+    gap = min(15 * axis.figure.dpi / 72, axis.bbox.height / len(ends))
     heights = [point[1] for point, _, _ in ends]
     for i in range(1, len(heights)):
         heights[i] = max(heights[i], heights[i - 1] + gap)
     over = heights[-1] - max(point[1] for point, _, _ in ends)
-    heights = [height - over / 2 for height in heights]
+    down = min(over / 2, heights[0] - axis.bbox.y0)  # half of what they were moved up, but not below the axis
+    heights = [height - max(down, heights[-1] - axis.bbox.y1) for height in heights]
     for (point, index, name), height in zip(ends, heights, strict=True):
         shown = name if len(name) <= 14 else name[:13] + "…"
         axis.annotate(
@@ -177,6 +195,7 @@ def _name_lines(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Seq
             fontweight="bold",
             fontsize=11.5,
             annotation_clip=False,
+            parse_math=False,
         )
 
 
@@ -186,7 +205,7 @@ def _for_notebooks(figure: Figure) -> None:
 
     def png() -> bytes:
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        _save(figure, buffer, "png")
         return buffer.getvalue()
 
     figure._repr_png_ = png  # type: ignore[attr-defined]

@@ -21,10 +21,11 @@ def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
     """Print the table of each network that was checked, and the verdict."""
     for proof in proofs:
         report = proof.report
-        console.print(f"{', '.join(proof.lanes)}", style="bold")
+        console.print(", ".join(proof.lanes), style="bold", soft_wrap=True)
         console.print(
             f"{proof.data} · {report.samples} samples · float64 · central differences, ε = {report.epsilon:g}",
             style="dim",
+            soft_wrap=True,
         )
         console.print()
         tensors = report.tensors

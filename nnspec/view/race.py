@@ -36,7 +36,7 @@ class QuietProgress:
         """Say which data stands in for which."""
         for use in data:
             if use.stands_in:
-                self.console.print(f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
+                _line(self.console, f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
 
     def proving(self, lane: str) -> None:
         """Say nothing."""
@@ -67,21 +67,21 @@ class PlainProgress(QuietProgress):
         if name != self._fetching:
             self._fetching = name
             size = f" ({total / 1e6:.1f} MB)" if total else ""
-            self.console.print(f"fetching {name}{size}")
+            _line(self.console, f"fetching {name}{size}")
 
     def proving(self, lane: str) -> None:
         """A line for the gradient check."""
-        self.console.print(f"{lane}: proving the gradients")
+        _line(self.console, f"{lane}: proving the gradients")
 
     def epoch_done(self, lane: LaneResult) -> None:
         """A line with the epoch's figures."""
         figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.history]
-        self.console.print(f"{lane.name}: epoch {len(lane.epoch_seconds)}/{lane.epochs}, {', '.join(figures)}")
+        _line(self.console, f"{lane.name}: epoch {len(lane.epoch_seconds)}/{lane.epochs}, {', '.join(figures)}")
 
     def lane_ends(self, lane: LaneResult) -> None:
         """A line where a lane did not finish."""
         if lane.status != "done":
-            self.console.print(f"{lane.name}: {lane.status}: {lane.message}")
+            _line(self.console, f"{lane.name}: {lane.status}: {lane.message}")
 
 
 class LiveProgress(QuietProgress):
@@ -149,7 +149,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         " " * (min(room, 24) if side_by_side else 1) + where if side_by_side else f"\n{where}", style="not bold dim"
     )
     console.print()
-    console.print(head)
+    console.print(head, soft_wrap=True)
     console.print(_facts(result), style="dim", soft_wrap=True)
     console.print()
     if lanes:
@@ -157,10 +157,10 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         console.print()
     for lane in lanes:
         if lane.status != "done":
-            console.print(f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red", soft_wrap=True)
+            _line(console, f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red")
     missing = [name for name in order if name not in result.lanes]
     if missing:
-        console.print(f"– not trained: {', '.join(missing)}", style="yellow")
+        _line(console, f"– not trained: {', '.join(missing)}", style="yellow")
     _verdicts(result.verdicts, console)
     if result.folder is not None:
         files = "curves.png, history.json, summary.json, weights"
@@ -232,6 +232,11 @@ def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
 
 def _figure(name: str, value: float) -> str:
     return words.percent(value) if name.endswith("accuracy") else words.loss(value)
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    """Print one line, however long: where a terminal is narrower it is the terminal that breaks it."""
+    console.print(text, style=style, soft_wrap=True)
 
 
 def _first_line(text: str) -> str:

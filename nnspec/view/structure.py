@@ -21,8 +21,8 @@ __all__ = ["print_structure", "structure_record"]
 def print_structure(compiled: Compiled, console: Console) -> None:
     """Print every lane; lanes with the same layers share a table."""
     program = compiled.program
-    console.print(program.title, style="bold")
-    console.print(f"{program.path} · seed {program.lanes[0].seed}", style="dim")
+    console.print(program.title, style="bold", soft_wrap=True)
+    console.print(f"{program.path} · seed {program.lanes[0].seed}", style="dim", soft_wrap=True)
     shown: list[Experiment] = []
     for lane in program.lanes:
         twin = next((other for other in shown if _same_layers(other, lane)), None)
@@ -37,8 +37,8 @@ def print_structure(compiled: Compiled, console: Console) -> None:
 
 
 def _same_layers(one: Experiment, other: Experiment) -> bool:
-    return [(n.name, n.value.name, n.arguments(), n.incoming) for n in one.layers] == [
-        (n.name, n.value.name, n.arguments(), n.incoming) for n in other.layers
+    return [(n.name, str(n.value), n.incoming) for n in one.layers] == [
+        (n.name, str(n.value), n.incoming) for n in other.layers
     ]
 
 

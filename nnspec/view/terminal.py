@@ -21,9 +21,15 @@ def console(stderr: bool = False) -> Console:
     """Return a console for stdout or stderr. In a pipe: no colours, and lines as wide as they need to be."""
     from rich.console import Console
 
-    found = Console(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            """Fall silent: whoever read our output has gone, and a run goes on to its record and its exit code."""
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    found = Screen(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)
     if not found.is_terminal and "COLUMNS" not in os.environ:
-        found = Console(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False, width=_PIPE_WIDTH)
+        found = Screen(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False, width=_PIPE_WIDTH)
     return found
 
 

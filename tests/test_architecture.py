@@ -1,0 +1,231 @@
+"""The house: which room may import which, what an import costs, and what no file may hold."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_spec import RACE, ROOT, environment
+
+PACKAGE = ROOT / "nnspec"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room, what it may import of the other rooms (a room with all in it, or one module), and why.
+ROWS: list[tuple[str, set[str], str]] = [
+    ("diagnostics", set(), "anything may have something to say, so it knows nobody"),
+    ("syntax", {"diagnostics"}, "a tree has positions and mistakes, no meaning"),
+    ("engine", set(), "a library in its own right"),
+    ("data", {"engine"}, "a data source is a part, declared as the engine's parts are"),
+    ("checker", {"syntax", "diagnostics", "engine", "data"}, "holds the text against the declarations of the parts"),
+    ("compiler", {"checker", "engine", "data", "diagnostics"}, "turns a program into a plan for the engine"),
+    ("runner", {"compiler", "data", "engine", "checker"}, "trains plans and judges what the program expects"),
+    ("view", {"runner", "compiler", "checker.program", "engine", "api"}, "shows results, and has no other business"),
+    (
+        "api",
+        {"diagnostics", "syntax", "engine", "data", "checker", "compiler", "runner", "view"},
+        "the rooms in order, for Python and the command line alike",
+    ),
+    (
+        "cli",
+        {"api", "view", "diagnostics", "data.source", "runner.folder", "runner.record"},
+        "no logic: it takes words, calls the api, and shows; it hands access and folders through",
+    ),
+    ("", {"api", "data", "engine", "view", "runner.folder"}, "the package itself names what is public, lazily"),
+]
+TABLE = {room: allowed for room, allowed, _ in ROWS}
+
+# Libraries, and the only rooms that may import them.
+LIBRARIES = {
+    "matplotlib": {"view"},
+    "rich": {"view"},
+    "click": {"cli"},
+    "lark": {"syntax"},
+    "numpy": {"engine", "runner", "data", "compiler", "checker"},
+    "platformdirs": {"data"},
+    "threadpoolctl": {"runner"},
+}
+
+
+def room_of(path: Path) -> str:
+    inside = path.relative_to(PACKAGE)
+    return inside.parts[0].removesuffix(".py") if inside.parts != ("__init__.py",) else ""
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and dotted name of everything that a file imports, inside functions and for types too."""
+    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in FILES}
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports name their module in full"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield node.lineno, name if name in modules else str(node.module)
+
+
+def breaches(path: Path) -> Iterator[str]:
+    room = room_of(path)
+    for line, name in imports(path):
+        top, *inside = name.split(".")
+        if top == "nnspec":
+            other = inside[0] if inside else ""
+            allowed = {f"{a}." for a in TABLE[room]}
+            if inside and other != room and not any(f"{'.'.join(inside)}.".startswith(a) for a in allowed):
+                yield f"{path.relative_to(ROOT)}:{line}: {room or 'nnspec'} may not import {name}"
+        elif top in LIBRARIES:
+            if room not in LIBRARIES[top]:
+                yield f"{path.relative_to(ROOT)}:{line}: only {', '.join(LIBRARIES[top])} may import {top}"
+        elif top not in sys.stdlib_module_names:
+            yield f"{path.relative_to(ROOT)}:{line}: {top} is no dependency"
+
+
+def test_every_room_is_in_the_table_once() -> None:
+    assert len(TABLE) == len(ROWS)
+    assert {room_of(path) for path in FILES} == set(TABLE)
+    assert all(reason for _, _, reason in ROWS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_one_way(path: Path) -> None:
+    assert list(breaches(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "found"),
+    [
+        ("engine/new.py", "from nnspec.data.source import Split", "engine may not import nnspec.data.source"),
+        ("engine/new.py", "import nnspec.runner.run", "engine may not import nnspec.runner.run"),
+        ("syntax/new.py", "def f():\n    from nnspec import engine", "syntax may not import nnspec.engine"),
+        ("view/new.py", "from nnspec.checker.model import chain", "view may not import nnspec.checker.model"),
+        ("cli/new.py", "from nnspec.runner.run import run_program", "cli may not import nnspec.runner.run"),
+        ("cli/new.py", "from nnspec.data import load_mnist", "cli may not import nnspec.data"),
+        ("runner/new.py", "from nnspec.view import words", "runner may not import nnspec.view"),
+        ("api.py", "from nnspec.cli import main", "api may not import nnspec.cli"),
+        ("runner/new.py", "import matplotlib.pyplot", "only view may import matplotlib"),
+        ("engine/new.py", "import torch", "torch is no dependency"),
+    ],
+)
+def test_the_table_sees_breaches(
+    file: str, line: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "nnspec"
+    (package / file).parent.mkdir(parents=True)
+    (package / file).write_text(line)
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", package)
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    if line.endswith("from nnspec import engine"):
+        (package / "engine").mkdir()
+        (package / "engine/__init__.py").write_text("")
+    monkeypatch.setattr(sys.modules[__name__], "FILES", sorted(package.rglob("*.py")))
+    (breach,) = breaches(package / file)
+    assert breach.endswith(found)
+
+
+def test_grammars_are_grammars() -> None:
+    assert {path.suffix for path in (ROOT / "grammars").iterdir()} == {".lark"}
+
+
+# What an import costs
+
+BUDGET = [
+    ("import nnspec", {"numpy", "lark", "matplotlib", "click", "rich"}),
+    ("from nnspec.cli import _code; assert _code(['--help']) == 0", {"numpy", "lark", "matplotlib", "rich"}),
+    (
+        f"from nnspec.cli import _code; assert _code(['check', {str(RACE)!r}]) == 0",
+        {"numpy._core", "matplotlib", "rich"},
+    ),
+    (f"from nnspec.cli import _code; assert _code(['show', {str(RACE)!r}]) == 0", {"numpy._core", "matplotlib"}),
+    ("import nnspec; nnspec.check", {"numpy._core", "matplotlib", "click", "rich"}),
+    ("from nnspec import engine", {"lark", "matplotlib", "click", "rich"}),
+    ("import nnspec; nnspec.view", {"matplotlib", "numpy._core", "rich"}),
+]
+
+
+@pytest.mark.parametrize(("code", "unwanted"), BUDGET, ids=[row[0].replace(str(ROOT), "") for row in BUDGET])
+def test_imports_stay_within_their_budget(code: str, unwanted: set[str], tmp_path: Path) -> None:
+    report = f"{code}\nimport json, sys\nprint(); print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", report],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
+    )
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "nnspec" in loaded
+    assert unwanted & loaded == set()
+
+
+# What no file may hold
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_file_runs_text_as_code(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("eval", "exec", "compile", "__import__"), f"{path}:{node.lineno}"
+        assert name not in ("pickle", "marshal", "shelve"), f"{path}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert isinstance(node.value, ast.Constant)
+            assert node.value.value is False
+    assert not {"pickle", "marshal", "shelve"} & {name.split(".")[0] for _, name in imports(path)}
+
+
+def hidden(name: str) -> bool:
+    """Whether a name is that of a cache or a tool's folder, of no concern to a reader."""
+    return name.startswith(".") and name not in (".ci", ".github", ".gitignore")
+
+
+def tracked() -> list[Path]:
+    skipped = {"__pycache__", "runs", "dist", "build"}
+    return [
+        path
+        for path in sorted(ROOT.rglob("*"))
+        if path.is_file()
+        and not skipped & set(path.relative_to(ROOT).parts)
+        and path.suffix not in (".npz", ".png", ".gz", ".pyc")
+        and not any(hidden(part) or part.endswith(".egg-info") for part in path.relative_to(ROOT).parts)
+    ]
+
+
+# Written in pieces, so that this file passes its own test.
+REGISTRIES = ("files." + "pythonhosted.org", "registry." + "npmjs.org", "proxy." + "golang.org", "pypi" + ".org/simple")
+HOMES = re.compile(r"(?<![\w.~<>$}])/" + r"(?:home|work|Users|root)/\w[\w.-]*")
+
+
+def test_files_stand_alone() -> None:
+    files = tracked()
+    assert RACE in files
+    for path in files:
+        text = path.read_text("utf-8")
+        assert not [host for host in REGISTRIES if host in text], path
+        assert HOMES.search(text) is None, (path, HOMES.search(text))
+
+
+def test_types_ship_with_the_package() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def public(tree: ast.Module) -> Iterator[ast.AST]:
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            yield node
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_modules_and_what_they_offer_are_documented(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree)
+    for node in public(tree):
+        assert ast.get_docstring(node), f"{path}:{node.lineno}: {node.name}"  # type: ignore[attr-defined,arg-type]

@@ -1,0 +1,302 @@
+"""The compiled plan: the same numbers as a loop written with the teaching API, in buffers that it never leaves."""
+
+from __future__ import annotations
+
+import gc
+import re
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_spec import OFFLINE, compiled, noise, spec
+
+from nnspec import engine as nn
+from nnspec.compiler.plan import Plan
+from nnspec.data.digits import Digits
+from nnspec.data.source import Dataset
+from nnspec.engine.random import Stream, stream
+
+SAMPLES, EPOCHS, SEED = 50, 3, 0
+MODELS = (
+    "Linear(10)",
+    "Linear(12); ReLU; Linear(10)",
+    "Linear(12); Sigmoid; Linear(10)",
+    "Linear(12); Tanh; Linear(10)",
+    "Linear(12); Dropout(0.4); Linear(10)",
+    "Linear(12); Flatten; Linear(10)",
+    "Linear(12); ReLU; Dropout(0.4); Linear(10)",
+    "Linear(12); Dropout(0.3); ReLU; Linear(10)",
+    "Linear(12); ReLU; Tanh; Sigmoid; Linear(10)",
+    "Linear(12); Tanh; Flatten; Dropout(0.3); ReLU; Linear(8); Linear(10)",
+    "Linear(12); Dropout(0.2); Flatten; Dropout(0.2); Linear(10)",
+    "Linear(10); ReLU",
+    "Linear(10); Sigmoid",
+    "Linear(10); Tanh",
+    "Linear(10); Flatten",
+    "Linear(10); Dropout(0.2)",
+    "Linear(10); Tanh; Dropout(0.5)",
+    "Tanh; Linear(10)",
+    "ReLU; Linear(12); ReLU; Linear(10)",
+    "Dropout(0.2); Linear(10)",
+    "Flatten; Sigmoid; Tanh; Dropout(0.2); Linear(12); Sigmoid; Linear(10)",
+)
+OPTIMIZERS = {
+    "SGD(lr=0.05)": lambda params: nn.SGD(params, lr=0.05),
+    "SGD(lr=0.01, momentum=0.8)": lambda params: nn.SGD(params, lr=0.01, momentum=0.8),
+    "Momentum(lr=0.005, momentum=0.9)": lambda params: nn.Momentum(params, lr=0.005, momentum=0.9),
+    "Adam(lr=0.01)": lambda params: nn.Adam(params, lr=0.01),
+}
+LOSSES = {"CrossEntropy": nn.CrossEntropyLoss, "MSE": nn.MSELoss}
+BATCHES = (
+    "batch = 16",
+    "batch = 25",
+    "batch = 49",
+    "batch = 50",
+    "batch = 5000",
+    "batch = 1",
+    "batch = 16; drop_last = true",
+    "batch = 16; shuffle = false",
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return Digits(train=SAMPLES, test=20).load(OFFLINE)
+
+
+def make_plan(text: str, dataset: Dataset | None = None, lane: str = "run") -> Plan:
+    program = compiled(text)
+    experiment = next(e for e in program.program.lanes if e.name == lane)
+    return Plan(experiment, program.layouts[lane], dataset or noise(experiment.facts))
+
+
+def train(plan: Plan, epochs: int = EPOCHS) -> list[float]:
+    """Train a plan; return the loss of every batch."""
+    losses = []
+    for epoch in range(epochs):
+        plan.shuffle(epoch)
+        losses += [plan.train_batch(number)[0] for number in range(plan.batches)]
+        plan.test()
+    return losses
+
+
+def by_hand(model: str) -> nn.NumpyMLP:
+    """Make the layers of a model one by one, each with the stream that belongs to its place."""
+    width, network = 784, nn.NumpyMLP()
+    for place, word in enumerate(model.split("; ")):
+        kind, argument = re.fullmatch(r"(\w+)(?:\(([\d.]+)\))?", word).groups()
+        if kind == "Linear":
+            network.add(nn.Linear(width, int(argument), rng=stream(SEED, Stream.WEIGHTS, place)))
+            width = int(argument)
+        elif kind == "Dropout":
+            network.add(nn.Dropout(float(argument), rng=stream(SEED, Stream.NOISE, place)))
+        else:
+            network.add(getattr(nn, kind)())
+    return network
+
+
+def eager(
+    model: str, loss: nn.Loss, optimizer: Any, data: Dataset, batch: int, shuffle: bool = True, drop_last: bool = False
+) -> tuple[nn.NumpyMLP, list[float]]:
+    """Train by a loop that allocates as it goes; return the network and the loss of every batch."""
+    network, losses = by_hand(model), []
+    steps = optimizer(network.parameters())
+    x, y = data.train.x * (1 / 255), data.train.y.astype(int)
+    targets = np.eye(10)[y] if isinstance(loss, nn.MSELoss) else y
+    for epoch in range(EPOCHS):
+        order = np.arange(len(x))
+        if shuffle:
+            stream(SEED, Stream.SHUFFLE, epoch).shuffle(order)
+        for start in range(0, len(x), batch):
+            chosen = order[start : start + batch]
+            if drop_last and len(chosen) < batch:
+                break
+            losses.append(loss.forward(network.forward(x[chosen]), targets[chosen]))
+            network.backward(loss.backward())
+            steps.step()
+    return network, losses
+
+
+def assert_equal_training(plan: Plan, found: list[float], network: nn.NumpyMLP, losses: list[float]) -> None:
+    np.testing.assert_allclose(found, losses, rtol=1e-12, atol=1e-12)
+    wanted = network.parameters()
+    assert len(wanted) == len(plan.network.parameters())
+    for mine, theirs in zip(plan.network.parameters(), wanted, strict=True):
+        np.testing.assert_allclose(mine.data, theirs.data, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_as_the_loop_does(model: str, loss: str, digits: Dataset) -> None:
+    for text, optimizer in OPTIMIZERS.items():
+        plan = make_plan(spec(model, loss=loss, optimizer=text, more="dtype = float64"), digits)
+        assert_equal_training(plan, train(plan), *eager(model, LOSSES[loss](), optimizer, digits, 16))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("settings", BATCHES)
+def test_every_way_to_cut_batches_trains_as_the_loop_does(settings: str, loss: str, digits: Dataset) -> None:
+    model = "Linear(12); ReLU; Dropout(0.3); Linear(10)"
+    plan = make_plan(spec(model, loss=loss, optimizer="SGD(lr=0.05)", train=settings, more="dtype = float64"), digits)
+    batch = int(re.search(r"\d+", settings)[0])
+    wanted = eager(
+        model, LOSSES[loss](), OPTIMIZERS["SGD(lr=0.05)"], digits, batch, "shuffle" not in settings, "drop" in settings
+    )
+    assert_equal_training(plan, train(plan), *wanted)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ("batch = 16", [16, 16, 16, 2]),
+        ("batch = 16; drop_last = true", [16, 16, 16]),
+        ("batch = 50", [50]),
+        ("batch = 51", [50]),
+        ("batch = 49", [49, 1]),
+    ],
+)
+def test_sizes_of_batches(settings: str, sizes: list[int]) -> None:
+    plan = make_plan(spec(train=settings))
+    assert [plan.train_batch(number)[1] for number in range(plan.batches)] == sizes
+
+
+def test_test_figures_are_those_of_the_network_in_use(digits: Dataset) -> None:
+    plan = make_plan(spec("Linear(12); ReLU; Dropout(0.5); Linear(10)", more="dtype = float64"), digits)
+    train(plan)
+    loss, (accuracy,) = plan.test()
+    plan.release()
+    outputs = plan.network.forward(digits.test.x / 255)
+    labels = digits.test.y.astype(int)
+    assert loss == pytest.approx(nn.CrossEntropyLoss().forward(outputs, labels), rel=1e-12)
+    assert accuracy == np.mean(outputs.argmax(axis=1) == labels)
+
+
+def test_testing_in_between_changes_nothing_of_the_training(digits: Dataset) -> None:
+    text = spec("Linear(12); ReLU; Dropout(0.5); Linear(10)")
+    once, often = make_plan(text, digits), make_plan(text, digits)
+    for epoch in range(EPOCHS):
+        for plan in (once, often):
+            plan.shuffle(epoch)
+            for number in range(plan.batches):
+                plan.train_batch(number)
+                if plan is often:
+                    plan.test()
+    np.testing.assert_array_equal(once.buffers["parameters"], often.buffers["parameters"])
+
+
+def test_a_released_network_takes_batches_of_any_size_and_leaves_the_plans_buffers(digits: Dataset) -> None:
+    plan = make_plan(spec("Linear(12); ReLU; Dropout(0.5); Linear(10)"), digits)
+    train(plan)
+    plan.release()
+    x = digits.test.x.astype(np.float32) / 255
+    outputs = plan.network.forward(x)
+    assert not any(np.shares_memory(outputs, buffer) for buffer in plan.buffers.values())
+    for rows in (1, 3, 20):
+        np.testing.assert_allclose(plan.network.forward(x[:rows]), outputs[:rows], rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("model", MODELS)
+def test_nothing_is_read_before_it_is_written(
+    model: str, loss: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = spec(model, loss=loss, optimizer="Adam(lr=0.01)")
+    clean = make_plan(text, digits)
+    losses = train(clean)
+    empty = np.empty
+
+    def poisoned(shape: Any, dtype: Any = float, **more: Any) -> np.ndarray:
+        array = empty(shape, dtype, **more)
+        array.fill(np.nan if array.dtype.kind == "f" else 1)
+        return array
+
+    monkeypatch.setattr(np, "empty", poisoned)
+    plan = make_plan(text, digits)
+    assert train(plan) == losses
+    np.testing.assert_array_equal(plan.buffers["parameters"], clean.buffers["parameters"])
+
+
+# Memory and repetition
+
+ALLOCATION = 64 * 1024
+SIZES = {"batch 64": (64, 64, 200), "batch 2,000, width 512": (2000, 512, 4100)}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("size", SIZES)
+def test_training_allocates_no_arrays(size: str, optimizer: str, loss: str) -> None:
+    batch, width, samples = SIZES[size]
+    model = f"Linear({width}); ReLU; Dropout(0.2); Linear(32); Sigmoid; Tanh; Linear(10)"
+    data = f"Digits(train={samples}, test={batch + 7})"
+    plan = make_plan(spec(model, loss=loss, optimizer=optimizer, train=f"batch = {batch}", data=data))
+    train(plan, 1)
+    assert peak_growth(plan) <= ALLOCATION
+
+
+def peak_growth(plan: Plan) -> int:
+    """Return by how many bytes memory grows at most while a warm plan trains an epoch and tests."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        train(plan, 1)
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equal_seeds_give_equal_bits_and_others_do_not(dtype: str, digits: Dataset) -> None:
+    def trained(seed: int) -> tuple[bytes, list[float]]:
+        model = "Linear(12); ReLU; Dropout(0.3); Linear(10)"
+        plan = make_plan(spec(model, more=f"dtype = {dtype}\nseed = {seed}"), digits)
+        losses = train(plan)
+        return plan.buffers["parameters"].tobytes(), losses
+
+    assert trained(7) == trained(7)
+    assert trained(7)[0] != trained(8)[0]
+    assert trained(7)[1] != trained(8)[1]
+
+
+def test_lanes_start_with_the_same_weights_and_see_the_same_batches() -> None:
+    text = spec(race="SGD(lr=0.1); Momentum; Adam", train="batch = 16")
+    plans = [make_plan(text, lane=lane) for lane in ("SGD", "Momentum", "Adam")]
+    for other in plans[1:]:
+        np.testing.assert_array_equal(plans[0].buffers["parameters"], other.buffers["parameters"])
+    for epoch in (0, 5):
+        for plan in plans:
+            plan.shuffle(epoch)
+        orders = [plan.buffers["order"].tolist() for plan in plans]
+        assert orders[0] == orders[1] == orders[2] != sorted(orders[0])
+
+
+def test_epochs_have_orders_of_their_own_that_do_not_depend_on_those_before() -> None:
+    plan, other = make_plan(spec()), make_plan(spec())
+    orders = []
+    for epoch in range(4):
+        plan.shuffle(epoch)
+        orders.append(plan.buffers["order"].tolist())
+    assert len({tuple(order) for order in orders}) == 4
+    assert all(sorted(order) == list(range(SAMPLES)) for order in orders)
+    other.shuffle(3)
+    assert other.buffers["order"].tolist() == orders[3]
+
+
+@pytest.mark.parametrize(
+    ("other", "unchanged"),
+    [
+        ("Linear(12); Tanh; Linear(8); Linear(10)", [0, 2, 3]),
+        ("Linear(12); ReLU; Linear(9); Linear(10)", [0]),
+        ("Linear(13); ReLU; Linear(8); Linear(10)", [3]),
+        ("Linear(12); ReLU; Linear(8); Linear(11)", [0, 2]),
+        ("Linear(12); Dropout(0.5); Linear(8); Linear(10)", [0, 2, 3]),
+    ],
+)
+def test_a_change_to_one_layer_leaves_the_weights_of_the_others(other: str, unchanged: list[int]) -> None:
+    one = make_plan(spec("Linear(12); ReLU; Linear(8); Linear(10)")).network
+    two = make_plan(spec(other)).network
+    for place in unchanged:
+        np.testing.assert_array_equal(one.layers[place].weight.data, two.layers[place].weight.data)

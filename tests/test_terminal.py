@@ -1,0 +1,209 @@
+"""The command line in a process of its own: pipes, terminals, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_spec import COMMAND, environment, nnspec, spec
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and terminals")
+COLOR = re.compile(r"\x1b\[[\d;]*(?<!\d)(?:3[0-8]|9[0-7])(?!\d)[\d;]*m")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "a.nn").write_text(spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16"))
+    (tmp_path / "stand_in.nn").write_text(spec(data="MNIST(train=50, test=20) or Digits(train=50, test=20)"))
+    return tmp_path
+
+
+def test_a_run_says_nothing_on_stderr_and_makes_no_warnings(here: Path) -> None:
+    done = nnspec("run", "a.nn", cwd=here)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert done.stdout.endswith("runs/a/1: curves.png, history.json, summary.json, weights\n")
+    assert sorted(os.listdir(here)) == ["a.nn", "runs", "stand_in.nn"]
+
+
+def test_divergence_makes_no_warnings(here: Path) -> None:
+    done = nnspec("run", "a.nn", "--set", "SGD.optimizer.lr=1e30", cwd=here)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_title_that_no_font_has_makes_no_warnings(here: Path) -> None:
+    titled = 'race "训练 $\\\\frac$" { SGD }'
+    (here / "b.nn").write_text(spec().replace("optimizer = SGD(lr=0.1)", titled), "utf-8")
+    done = nnspec("run", "b.nn", cwd=here)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "训练 $\\frac$" in done.stdout
+
+
+def test_a_stand_in_is_named_in_output_summary_and_title(here: Path) -> None:
+    done = nnspec("run", "stand_in.nn", "--offline", "--out", "out", cwd=here)
+    assert done.returncode == 0
+    assert done.stdout.startswith("! Digits stands in for MNIST: MNIST is not in the cache folder")
+    assert json.loads((here / "out/summary.json").read_text())["data"][0]["stands_in"] is True
+
+
+def test_force_color_gives_colours_but_no_table_that_is_drawn_again(here: Path) -> None:
+    done = nnspec("run", "a.nn", cwd=here, FORCE_COLOR="1", COLUMNS="100")
+    assert COLOR.search(done.stdout)
+    assert "\x1b[2K" not in done.stdout
+    assert "SGD: epoch 3/3" in done.stdout
+
+
+def test_an_encoding_that_lacks_a_sign_gets_a_question_mark(here: Path) -> None:
+    done = nnspec("run", "a.nn", cwd=here, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "784 ? 6 ? 10" in done.stdout
+
+
+@posix
+@pytest.mark.parametrize("line", ["show a.nn", "show a.nn --json", "--help", "check a.nn", "run a.nn --json"])
+def test_a_reader_that_goes_away_is_no_error(here: Path, line: str) -> None:
+    done = gone(here, line.split())
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@posix
+def test_a_run_whose_reader_goes_away_is_still_recorded(here: Path) -> None:
+    done = gone(here, ["run", "a.nn"])
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads((here / "runs/a/1/summary.json").read_text())["exit_code"] == 0
+
+
+def gone(here: Path, arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line with a stdout that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=here,
+            env=environment(here / ".cache"),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+
+
+@posix
+def test_without_stdout_the_exit_code_still_counts(here: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "check", "a.nn"],
+        cwd=here,
+        env=environment(here / ".cache"),
+        stderr=subprocess.PIPE,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@posix
+def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000"],
+        cwd=here,
+        env=environment(here / ".cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        # Whoever runs the tests in the background may have had the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
+        try:
+            next(line for line in process.stdout if line.startswith("SGD: epoch 3/"))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, "")
+    assert "✗ SGD interrupted: interrupted after " in out
+    assert "– not trained: Adam" in out
+    folder = here / "runs/a/1"
+    losses = json.loads((folder / "history.json").read_text())["lanes"]["SGD"]["loss"]
+    assert len(losses) >= 3
+    assert json.loads((folder / "summary.json").read_text())["interrupted"] is True
+    assert (folder / "SGD/weights.npz").is_file()
+    assert (folder / "curves.png").is_file()
+
+
+def on_a_terminal(here: Path, arguments: list[str], columns: int = 100, **variables: str) -> tuple[int, str]:
+    """Run the command line on a pseudo-terminal; return its code and everything that was written there."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=here,
+        env=environment(here / ".cache", TERM="xterm-256color", **variables),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    text = b""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(ours)
+    return process.wait(timeout=120), text.decode().replace("\r\n", "\n")
+
+
+@posix
+def test_a_terminal_shows_a_live_table_with_colours_and_ends_clean(here: Path) -> None:
+    code, text = on_a_terminal(here, ["run", "a.nn"])
+    assert code == 0
+    assert COLOR.search(text)
+    assert "SGD: epoch" not in text
+    hidden, shown = text.rindex("\x1b[?25l"), text.rindex("\x1b[?25h")
+    assert hidden < shown, "the cursor is back"
+    final = text[shown:]
+    assert plain(final).count("\nlane ") == 1
+    assert "\x1b[2K" not in final[final.index("a.nn · seed 0") :]
+    assert plain(final).endswith("runs/a/1: curves.png, history.json, summary.json, weights\n")
+
+
+@posix
+@pytest.mark.parametrize("arguments", [["run", "a.nn"], ["run", "nowhere.nn"], ["show", "a.nn"], ["check", "a.nn"]])
+def test_no_color_means_none_on_a_terminal_either(here: Path, arguments: list[str]) -> None:
+    _, text = on_a_terminal(here, arguments, NO_COLOR="1")
+    assert text.strip()
+    assert not COLOR.search(text)
+
+
+@posix
+def test_a_narrow_terminal_loses_columns_and_keeps_rows(here: Path) -> None:
+    code, text = on_a_terminal(here, ["run", "a.nn"], columns=40)
+    assert code == 0
+    lines = plain(text[text.rindex("\x1b[?25h") :]).splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("lane"))
+    assert {line.split()[0] for line in lines[head + 1 : head + 3]} == {"SGD", "Adam"}
+    assert all(len(line.rstrip()) <= 40 for line in lines[head : head + 3])
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
