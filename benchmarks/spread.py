@@ -1,6 +1,6 @@
 """The race over several seeds: how much of a figure is the optimizer's, and how much is chance.
 
-    python benchmarks/spread.py [--seeds 5] [--data-dir DIR]
+python benchmarks/spread.py [--seeds 5] [--data-dir DIR]
 """
 
 from __future__ import annotations

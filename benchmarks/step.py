@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 
+# Before the first import of a library that reads them.
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -74,7 +75,9 @@ def products(data: Dataset) -> dict[str, Epoch]:
 def ours(data: Dataset, spec: str) -> dict[str, Epoch]:
     """The compiled plan: loss and accuracy of every batch included."""
     compiled = compile_spec(spec)
-    return {f"nnspec {lane.name}": _plan(Plan(lane, compiled.layouts[lane.name], data)) for lane in compiled.program.lanes}
+    return {
+        f"nnspec {lane.name}": _plan(Plan(lane, compiled.layouts[lane.name], data)) for lane in compiled.program.lanes
+    }
 
 
 def _plan(plan: Plan) -> Epoch:
@@ -230,8 +233,8 @@ def main() -> None:
 def _print(times: dict[str, list[float]], data: Dataset, rounds: int, left_out: list[str]) -> None:
     batches = -(-len(data.train.y) // BATCH)
     print(
-        f"nnspec {nnspec.__version__}, NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}, "
-        f"one thread; {data.source}, {len(data.train.y)} samples, batch {BATCH}; {rounds} rounds"
+        f"nnspec {nnspec.__version__}, NumPy {np.__version__}, Python {platform.python_version()}, one thread; "
+        f"{data.source}, {len(data.train.y)} samples, batch {BATCH}; {rounds} rounds"
     )
     print(f"\n{'':34} {'times the products':>26}    {'a step':>9}\n{'':34} {'median':>8} {'least':>8} {'most':>8}")
     for name, own in times.items():

@@ -14,14 +14,13 @@ from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, Source, read_source, render_all
 
 if TYPE_CHECKING:
-    from nnspec.engine.gradcheck import GradientReport
     from nnspec.runner.folder import RunFolder
     from nnspec.runner.history import RunResult
     from nnspec.runner.observer import Observer
+    from nnspec.runner.prove import GradientProof
 
 __all__ = [
     "CheckResult",
-    "GradientProof",
     "SpecError",
     "check",
     "compile_spec",
@@ -164,23 +163,6 @@ def run_into(
     return result
 
 
-@dataclass(frozen=True)
-class GradientProof:
-    """The gradient check of one network: the lanes that share it, the bound that it is held against, the report."""
-
-    lanes: tuple[str, ...]
-    bound: float
-    report: GradientReport
-    lines: Mapping[str, str]
-    """Where each tensor's layer stands in the spec, as `file:line`."""
-    data: str
-
-    @property
-    def holds(self) -> bool:
-        """Whether every tensor was checked and is below the bound."""
-        return self.report.error < self.bound
-
-
 def gradcheck(
     path: PathLike,
     set: Overrides = None,
@@ -194,28 +176,10 @@ def gradcheck(
 
     Raises what `run` raises.
     """
-    from nnspec.runner.environment import one_blas_thread
-    from nnspec.runner.gather import gather
-    from nnspec.runner.prove import gradient_bound, prove_gradients, same_calculus
+    from nnspec.runner.prove import prove_program
 
-    compiled = compile_spec(path, set)
-    program = compiled.program
-    data = gather(program, Access(Path(data_dir) if data_dir is not None else None, offline))
-    proofs = []
-    waiting = list(program.lanes)
-    with one_blas_thread():
-        while waiting:
-            first = waiting[0]
-            alike = [lane for lane in waiting if same_calculus(first, lane)]
-            waiting = [lane for lane in waiting if lane not in alike]
-            dataset, use = data[first.name]
-            report = prove_gradients(first, dataset, samples=samples, full=full)
-            names = tuple(lane.name for lane in alike)
-            lines = {node.name: f"{node.span.source.name}:{node.span.line}" for node in first.layers}
-            lines["loss"] = f"{first.loss.origin.span.source.name}:{first.loss.origin.span.line}"
-            source = f"{use.source}, standing in for {use.asked_for}" if use.stands_in else use.source
-            proofs.append(GradientProof(names, gradient_bound(program, names), report, lines, source))
-    return tuple(proofs)
+    access = Access(Path(data_dir) if data_dir is not None else None, offline)
+    return prove_program(compile_spec(path, set).program, access, samples=samples, full=full)
 
 
 def fetch(name: str, access: Access) -> list[tuple[Path, str]]:

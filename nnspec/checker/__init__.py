@@ -31,9 +31,8 @@ class Checked:
 def check(source: Source, flags: Sequence[Source] = ()) -> Checked:
     """Check a spec. `flags` are texts such as `train.epochs=3` that take the place of what the spec says."""
     parsed = parse(source)
-    report = Report(parsed.lost)
-    for diagnostic in parsed.diagnostics:
-        report.add(diagnostic)
+    report = Report()
+    report.take(source, parsed)
     sorted_items = outline(parsed.file, report)
     overrides = [a for flag in flags for a in _flag(flag, report)]
     lanes = _lanes(sorted_items, overrides, report, _top(source))
@@ -70,6 +69,7 @@ def _lanes(
         settings = settle(items, lane, per_lane[name], report, from_flags)
         settle(items, lane, [], Report(), from_spec)  # a flag may replace whatever it likes
         result[name] = evaluate(name, items, settings, report, top)
+    report.report_absent({lane.name.text: lane.name.span for lane in items.lanes}, top)
     own = [*items.assignments, *(a for lane in items.lanes for a in lane.assignments)]
     _without_effect(own, from_spec, report)
     _without_effect(overrides, from_flags, report)
@@ -103,8 +103,7 @@ def _without_effect(assignments: list[Assignment], effective: set[Span], report:
 
 def _flag(source: Source, report: Report) -> list[Assignment]:
     parsed = parse(source)
-    for diagnostic in parsed.diagnostics:
-        report.add(diagnostic)
+    report.take(source, parsed)
     items = parsed.file.items
     if len(items) == 1 and isinstance(items[0], tree.Setting):
         from nnspec.checker.expressions import Given

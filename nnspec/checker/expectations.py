@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from nnspec.checker.expressions import Evaluator
-from nnspec.checker.functions import OPERATORS
+from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Experiment, Figure, Node, Number, Operation
-from nnspec.checker.report import Report
+from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.words import FIGURES, LATER, did_you_mean
 from nnspec.diagnostics import Span
 from nnspec.syntax import tree
 
 __all__ = ["expectation"]
 
+_MAX_DEPTH = 100
+_JOINS = frozenset({"and", "or", "not"})
+_STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
 _ORDER = ("program", "calculus", "outcome")
 _METRIC_FIGURES = {"accuracy": "accuracy", "test_accuracy": "accuracy"}
 
@@ -63,10 +67,14 @@ class _Resolver:
         self.lane, self.experiment, self.lanes = lane, experiment, lanes
         self.evaluator, self.report = evaluator, report
         self.implicit = False
+        self.too_deep = False
 
     def node(self, expression: tree.Expression, depth: int) -> Node | None:
-        if depth > 100:
-            self.report.error("NN106", "a statement of more than 100 steps in depth", expression.span)
+        if depth > _MAX_DEPTH:
+            if not self.too_deep:
+                self.too_deep = True
+                message = f"a statement of more than {_MAX_DEPTH} steps in depth"
+                self.report.error("NN106", message, expression.span)
             return None
         match expression:
             case tree.Group(inner=inner):
@@ -77,33 +85,58 @@ class _Resolver:
                         "NN101", "only one comparison at a time", expression.span, help="join two with `and`"
                     )
                     return None
-                return self._operation(operators[0].text, operands, depth)
+                return self._operation(operators[0].text, operands, depth, expression.span)
             case tree.Binary(operator=operator, left=left, right=right):
-                return self._operation(operator.text, (left, right), depth)
+                return self._operation(operator.text, (left, right), depth, expression.span)
             case tree.Logical(operator=operator, left=left, right=right):
-                return self._operation(operator.text, (left, right), depth)
+                return self._operation(operator.text, (left, right), depth, expression.span)
             case tree.Not(operand=operand):
-                return self._operation("not", (operand,), depth)
+                return self._operation("not", (operand,), depth, expression.span)
             case tree.Unary(operator=operator, operand=operand):
-                node = self.node(operand, depth + 1)
+                node = self._operand(operator.text, operand, depth)
                 return node if node is None or operator.text == "+" else Operation("-", (Number(0.0), node))
             case tree.Reference(path=path):
-                return self._name(path, expression)
+                return self._name(path, expression, depth)
             case tree.Call(callee=path) if path.names[-1].text in FIGURES:
-                return self._call(expression)
+                return self._call(expression, depth)
             case _:
-                return self._constant(expression)
+                return self._constant(expression, depth)
 
-    def _operation(self, operator: str, operands: tuple[tree.Expression, ...], depth: int) -> Node | None:
-        nodes = [self.node(operand, depth + 1) for operand in operands]
+    def _operation(self, operator: str, operands: tuple[tree.Expression, ...], depth: int, span: Span) -> Node | None:
+        nodes = [self._operand(operator, operand, depth) for operand in operands]
         found = tuple(node for node in nodes if node is not None)
-        return Operation(operator, found) if len(found) == len(nodes) else None
+        if len(found) < len(nodes):
+            return None
+        numbers = [node.value for node in found if isinstance(node, Number)]
+        if len(numbers) == len(found) and operator not in _STATES:
+            try:
+                result = OPERATORS[operator](*numbers)
+            except (ArithmeticError, Unfit) as error:
+                self.report.error("NN304", f"this cannot be computed: {error}", span)
+                return None
+            if abs(result) == math.inf:
+                self.report.error("NN304", "the result is not a finite number", span)
+                return None
+            return Number(result)
+        return Operation(operator, found)
 
-    def _name(self, path: tree.Path, expression: tree.Expression) -> Node | None:
+    def _operand(self, operator: str, expression: tree.Expression, depth: int) -> Node | None:
+        """Resolve what an operator stands before or after: statements for `and`, `or`, `not`, else numbers."""
+        node = self.node(expression, depth + 1)
+        if node is None:
+            return None
+        states = isinstance(node, Operation) and node.operator in _STATES
+        if states != (operator in _JOINS):
+            takes = "statements, such as `loss < 0.1`" if operator in _JOINS else "numbers"
+            self.report.error("NN301", f"`{operator}` takes {takes}", expression.span)
+            return None
+        return node
+
+    def _name(self, path: tree.Path, expression: tree.Expression, depth: int) -> Node | None:
         word = path.names[-1].text
         if len(path.names) == 1 and (word in self.evaluator.lets or word not in FIGURES):
             if word in self.evaluator.lets:
-                return self._constant(expression)
+                return self._constant(expression, depth)
             self._unknown(word, path.span)
             return None
         lane = self._lane(path)
@@ -117,7 +150,7 @@ class _Resolver:
             return None
         return self._figure(lane, word, path.span)
 
-    def _call(self, call: tree.Call) -> Node | None:
+    def _call(self, call: tree.Call, depth: int) -> Node | None:
         word = call.callee.names[-1].text
         lane = self._lane(call.callee)
         if lane is None:
@@ -128,9 +161,9 @@ class _Resolver:
             help = "write `epochs_to(loss=0.1)`" if word == "epochs_to" else f"write `{word}`"
             self.report.error("NN602", f"`{word}` cannot be called like this", call.span, help=help)
             return None
-        target = self.evaluator.value(arguments[0].value)
+        target = self.evaluator.value(arguments[0].value, depth=depth)
         if not isinstance(target, (int, float)) or isinstance(target, bool):
-            if isinstance(target, (str, list, tuple, bool)) or target is None:
+            if target is not UNKNOWN:
                 self.report.error("NN301", "`loss` takes a number", arguments[0].value.span)
             return None
         return Figure(lane, word, float(target))
@@ -144,7 +177,7 @@ class _Resolver:
             return word
         span = path.names[0].span.to(path.names[-2].span)
         help = did_you_mean(word, self.lanes) or f"lanes are {', '.join(self.lanes)}"
-        if word not in self.report.lost:
+        if not {word, "race"} & (self.report.lost | self.report.meant):
             self.report.error("NN602", f"there is no lane `{word}`", span, help=help)
         return None
 
@@ -163,17 +196,20 @@ class _Resolver:
             help = did_you_mean(word, [*FIGURES, *self.evaluator.lets]) or f"figures are {', '.join(FIGURES)}"
             self.report.error("NN602", f"there is no figure `{word}`", span, help=help)
 
-    def _constant(self, expression: tree.Expression) -> Node | None:
-        value: Any = self.evaluator.value(expression)
+    def _constant(self, expression: tree.Expression, depth: int) -> Node | None:
+        value: Any = self.evaluator.value(expression, depth=depth)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return Number(value)
-        if isinstance(value, (str, list, tuple, bool)) or value is None:
+        if value is not UNKNOWN:
             self.report.error("NN301", "a statement compares numbers", expression.span)
         return None
 
 
 def calculate(node: Node, look: Any) -> Any:
-    """Return the value of a node, `look` giving the figures: a number, or true or false."""
+    """Return the value of a node, `look` giving the figures: a number, or true or false.
+
+    What cannot be computed, such as a division by a figure that is 0, is NaN, and no comparison with NaN holds.
+    """
     match node:
         case Number(value=value):
             return value
@@ -186,4 +222,10 @@ def calculate(node: Node, look: Any) -> Any:
         case Operation(operator="not", operands=(only,)):
             return not calculate(only, look)
         case Operation(operator=operator, operands=operands):
-            return OPERATORS[operator](*(calculate(operand, look) for operand in operands))
+            values = [calculate(operand, look) for operand in operands]
+            if any(value != value for value in values):
+                return False if operator in _STATES else math.nan
+            try:
+                return OPERATORS[operator](*values)
+            except (ArithmeticError, Unfit):
+                return math.nan

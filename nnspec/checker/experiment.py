@@ -11,7 +11,7 @@ from nnspec.checker.outline import Outline
 from nnspec.checker.program import Choice, Experiment, PartValue, TrainSettings
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.settings import LaneSettings
-from nnspec.checker.words import DTYPES, SEED, TRAIN, did_you_mean
+from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, did_you_mean, parts
 from nnspec.diagnostics import Diagnostic, Note, Span
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
 from nnspec.engine.losses import Loss
@@ -71,10 +71,15 @@ class _Work:
         self.lane, self.top, self.complete = lane, top, complete
 
     def _missing(self, word: str, help: str) -> Any:
-        if self.complete and word not in self.report.lost:
-            where = f" in lane `{self.lane}`" if self.outline.lanes else ""
-            self.report.error("NN205", f"`{word}` is missing{where}", self.top, help=help)
+        if self.complete and not self._told(word):
+            self.report.absent(word, self.lane, help)
         return UNKNOWN
+
+    def _told(self, setting: str) -> bool:
+        """Whether something could not be read or was not known that may have given a setting its value."""
+        words = self.report.lost | self.report.meant
+        kind, _ = SETTINGS[setting]
+        return bool(words & {setting, "race", *(parts(kind) if kind else ())})
 
     def _changes(self, setting: str) -> Mapping[str, Given]:
         return self.settings.arguments.get(setting, {})
@@ -90,6 +95,8 @@ class _Work:
         if given is None:
             return DTYPES[0]
         value = given.value
+        if isinstance(value, tree.Constant) and not self.report.readable(value.span):
+            return UNKNOWN
         word = value.path.text if isinstance(value, tree.Reference) else None
         if isinstance(value, tree.Constant) and isinstance(value.value, str):
             word = value.value
@@ -156,7 +163,7 @@ class _Work:
     def single(self, setting: str) -> Any:
         given = self.settings.values.get(setting)
         if given is None:
-            for change in self._changes(setting).values():
+            for change in () if self._told(setting) else self._changes(setting).values():
                 self.report.error("NN203", f"there is no {setting} here to change", change.name)
             help = {"loss": "such as `loss = CrossEntropy`", "optimizer": "such as `optimizer = Adam(lr=0.001)`"}[
                 setting
@@ -176,7 +183,12 @@ class _Work:
         found = [self.evaluator.part(item, "metric", "`metrics`", given.via) for item in items]
         if UNKNOWN in found:
             return UNKNOWN
+        firsts: dict[str, Span] = {}
         for metric in found:
+            if metric.name in firsts:
+                first = Note(firsts[metric.name], "first here")
+                return self.report.error("NN204", f"`{metric.name}` is given twice", metric.origin.span, notes=(first,))
+            firsts[metric.name] = metric.origin.span
             if data and classes is None and issubclass(metric.part, Metric) and metric.part.needs_classes:
                 return self.report.error(
                     "NN305", f"`{metric.name}` needs classes, and the data has none", metric.origin.span
@@ -187,6 +199,8 @@ class _Work:
         models, given = self.outline.models, self.settings.values.get("model")
         if given is None:
             if len(models) > 1 and "" not in models:
+                if self._told("model"):
+                    return None
                 names = ", ".join(f"`{name}`" for name in models)
                 self.report.error("NN205", f"which model? there are {names}", self.top, help="write `model = NAME`")
                 return None
@@ -194,6 +208,8 @@ class _Work:
                 self._missing("model", "such as `model { Linear(64); ReLU; Linear(10) }`")
             return models.get("", next(iter(models.values()), None))
         value = given.value
+        if isinstance(value, tree.Constant) and not self.report.readable(value.span):
+            return None
         word = value.path.text if isinstance(value, tree.Reference) else ""
         if word not in models or not word:
             help = did_you_mean(word, [name for name in models if name])
@@ -234,10 +250,16 @@ class _Work:
 def _alternatives(expression: tree.Expression) -> list[tree.Expression]:
     """`A or B or C` as a list; anything else is one alternative, and the binding of parts says what is wrong."""
     found: list[tree.Expression] = []
-    while isinstance(expression, tree.Logical) and expression.operator.text == "or":
-        found.append(expression.right)
-        expression = expression.left
-    return [expression, *reversed(found)]
+    waiting = [expression]
+    while waiting:
+        match waiting.pop():
+            case tree.Group(inner=inner):
+                waiting.append(inner)
+            case tree.Logical(operator=tree.Name(text="or"), left=left, right=right):
+                waiting += [right, left]
+            case other:
+                found.append(other)
+    return found
 
 
 def _facts_in_words(choice: Choice) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS, OPERATORS, Unfit
 from nnspec.checker.program import Bound, Origin, PartValue
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import did_you_mean, other_names, parts
+from nnspec.checker.words import FIGURES, did_you_mean, other_names, parts
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, Part
@@ -51,19 +51,21 @@ class Evaluator:
 
     def value(self, expression: tree.Expression, *, kinds: tuple[str, ...] = (), via: str = "", depth: int = 0) -> Any:
         """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, if any."""
-        if depth > _MAX_DEPTH:
+        if depth > _MAX_DEPTH and not isinstance(expression, tree.Constant):
             return self.report.error(
                 "NN106", f"an expression of more than {_MAX_DEPTH} steps in depth", expression.span
             )
         match expression:
             case tree.Constant(value=value):
+                if not self.report.readable(expression.span):
+                    return UNKNOWN
                 if isinstance(value, float) and not math.isfinite(value):
                     return self.report.error("NN302", "this number is larger than a float can be", expression.span)
                 return value
             case tree.Group(inner=inner):
                 return self.value(inner, kinds=kinds, via=via, depth=depth + 1)
             case tree.Reference():
-                return self._reference(expression, kinds, via)
+                return self._reference(expression, kinds, via, depth)
             case tree.Call():
                 return self._call(expression, kinds, via, depth)
             case tree.ListOf(items=items):
@@ -102,6 +104,8 @@ class Evaluator:
         while isinstance(expression, tree.Group):
             expression = expression.inner
         name = _callee(expression)
+        if isinstance(expression, tree.Constant) and not self.report.readable(expression.span):
+            return UNKNOWN
         if name is None or len(name.names) > 1:
             return self.report.error(
                 "NN305", f"{place} takes {article(kind)}", expression.span, help=_one_of(parts(kind))
@@ -118,12 +122,12 @@ class Evaluator:
 
     # Names
 
-    def _reference(self, expression: tree.Reference, kinds: tuple[str, ...], via: str) -> Any:
+    def _reference(self, expression: tree.Reference, kinds: tuple[str, ...], via: str, depth: int) -> Any:
         names = expression.path.names
         word, span = names[0].text, expression.span
         if len(names) == 1:
             if word in self.lets:
-                return self._let(word, span)
+                return self._let(word, span, depth)
             if word in CONSTANTS:
                 return CONSTANTS[word]
             if word in parts():
@@ -134,7 +138,7 @@ class Evaluator:
             return self._fact(names[1])
         return self._unknown(expression.path, kinds)
 
-    def _let(self, name: str, span: Span) -> Any:
+    def _let(self, name: str, span: Span, depth: int) -> Any:
         self.used.add(name)
         if name in self._known:
             return self._known[name]
@@ -144,7 +148,7 @@ class Evaluator:
             return UNKNOWN
         self._open.append(name)
         given = self.lets[name]
-        value = self.value(given.value, via=given.via, depth=len(self._open))
+        value = self.value(given.value, via=given.via, depth=depth + 1)
         self._open.pop()
         return self._known.setdefault(name, value)
 
@@ -169,9 +173,10 @@ class Evaluator:
         candidates = parts(*kinds) if kinds else parts()
         names = [*self.lets, *(candidates if kinds else [*FUNCTIONS, *CONSTANTS, *candidates])]
         others = other_names({name: part.also for name, part in candidates.items()})
-        return self.report.error(
-            "NN201", f"`{path.text}` is not known", path.span, help=did_you_mean(path.text, names, others)
-        )
+        help = did_you_mean(path.text, names, others)
+        if path.names[-1].text in FIGURES:
+            help = "a figure of a run stands in `expect`, and not inside a function"
+        return self.report.error("NN201", f"`{path.text}` is not known", path.span, help=help)
 
     def _no_part(self, word: str, kind: str, place: str, span: Span) -> Any:
         if word in self.report.lost and word not in parts():
@@ -223,7 +228,8 @@ class Evaluator:
     ) -> Any:
         """Give each argument its value; report each that is unknown, doubled, missing or wrong."""
         signature = part.signature()
-        given, good = self._assign(part, name, list(arguments), via)
+        given, complete = self._assign(part, name, list(arguments), via)
+        good = complete
         for word, change in changes.items():
             if self._has(part, word, change.name):
                 given[word] = change
@@ -239,7 +245,7 @@ class Evaluator:
             else:
                 bound[word] = Bound(value, entry.origin)
         for argument in signature:
-            if argument.required and argument.name not in given:
+            if argument.required and argument.name not in given and complete:
                 good = False
                 self.report.error(
                     "NN205", f"`{part.spec_name}` needs `{argument.name}`", name, help=f"{part.spec_name}({signature})"
@@ -249,7 +255,7 @@ class Evaluator:
     def _assign(
         self, part: type[Part], name: Span, arguments: list[tree.Argument], via: str
     ) -> tuple[dict[str, Given], bool]:
-        """Decide which argument each value is for."""
+        """Decide which argument each value is for, and whether that could be decided of all."""
         given: dict[str, Given] = {}
         good = True
         keywords = {a.name.text: a for a in arguments if a.name is not None}
@@ -260,7 +266,7 @@ class Evaluator:
             self.report.error(
                 "NN303",
                 f"`{part.spec_name}` takes {most or 'no'} unnamed argument{'' if most == 1 else 's'}, "
-                f"and {len(positional)} are given",
+                f"and {len(positional)} {'is' if len(positional) == 1 else 'are'} given",
                 positional[most].span.to(positional[-1].span),
                 help=f"{part.spec_name}({part.signature()})",
             )
@@ -392,4 +398,5 @@ def _callee(expression: tree.Expression) -> tree.Path | None:
 
 
 def _one_of(names: Iterable[str]) -> str:
-    return "there are " + ", ".join(f"`{name}`" for name in sorted(names))
+    found = sorted(names)
+    return f"there {'is' if len(found) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in found)

@@ -27,6 +27,8 @@ def chain(
 ) -> tuple[LayerNode, ...] | None:
     """Return the layers of a model, or None where one is wrong."""
     bound = _bind(section, changes, evaluator, report)
+    if report.has_gaps(section.span):
+        return None
     if not section.items:
         report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
     if data is None or bound is None or not bound:
@@ -181,12 +183,13 @@ class _Walk:
         self.links.append(f"{value.name} {shape_in_words(self.shape)}")
 
     def _count(self, geometry: Geometry, value: PartValue) -> None:
+        before = self.parameters
         for shape in geometry.parameters.values():
             size = 1
             for extent in shape:
                 size *= extent
             self.parameters += size
-        if self.parameters > MAX_PARAMETERS:
+        if before <= MAX_PARAMETERS < self.parameters:
             self.report.error("NN603", f"the model has more than {MAX_PARAMETERS:,} parameters here", value.origin.span)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nnspec.checker.expressions import Given
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.report import Report
-from nnspec.checker.words import LATER, SECTIONS, SETTINGS, TRAIN, did_you_mean, other_names, parts
+from nnspec.checker.words import LATER, SECTIONS, SETTINGS, TRAIN, did_you_mean, meant, other_names, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.syntax import tree
 
@@ -75,8 +75,11 @@ def assignments(
         match item:
             case tree.Setting(path=path, value=value):
                 yield Assignment((*prefix, *path.names), Given(value, path.span, via))
+            case tree.Section(label=None, keyword=keyword, name=None, title=None, items=()) if keyword.text:
+                report.error("NN203", f"`{keyword.text}` sets nothing here", item.head)
             case tree.Section(label=None, keyword=keyword, name=None, title=None, items=inner):
-                yield from assignments(inner, (*prefix, keyword), via, report)
+                # Without a word its head could not be read: what is inside is taken for the section around it.
+                yield from assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, report)
             case tree.Element(label=tree.Name() as label):
                 report.error(
                     "NN203", f"{place} holds settings", item.span, help=f"write `{label.text} = …` with `=`, not `:`"
@@ -122,6 +125,12 @@ def _element(item: tree.Element, result: Outline, report: Report, firsts: dict[s
         help = f"write `{item.label.text} = …` with `=`, not `:`"
     elif isinstance(value, tree.Compare):
         help = "statements belong in `expect { … }`"
+    elif isinstance(value, tree.Reference) and value.path.text in SECTIONS and item.label is None:
+        help = f"a section is written `{value.path.text} {{ … }}`"
+        report.meant.add(value.path.text)
+    elif isinstance(value, tree.Reference) and value.path.text in SETTINGS and item.label is None:
+        help = f"write `{value.path.text} = …`"
+        report.meant.add(value.path.text)
     elif path is not None and path.text in parts():
         kind = parts()[path.text].kind
         help = {
@@ -139,9 +148,10 @@ def _section(item: tree.Section, result: Outline, report: Report, firsts: dict[s
         return  # its head could not be read, and that has been said
     if word in LATER["file"]:
         report.error("NN208", f"`{word}` is part of the language but has no meaning yet", item.head)
-    elif word in SECTIONS and item.label is not None:
+        return
+    if word in SECTIONS and item.label is not None:
         report.error("NN203", f"`{word}` takes no label", item.label.span, help=f"write `{word} {item.label.text} {{`")
-    elif word == "model":
+    if word == "model":
         _model(item, result, report, firsts)
     elif word in SECTIONS:
         if _once(word, item, report, firsts):
@@ -150,6 +160,7 @@ def _section(item: tree.Section, result: Outline, report: Report, firsts: dict[s
         result.assignments += assignments(item.items, (item.keyword,), "", report)
     else:
         others = other_names(SECTIONS)
+        report.meant.add(meant(word, SECTIONS, others) or "")
         belongs = "this belongs inside `model`" if word in LATER["model"] else ""
         report.error(
             "NN201",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from nnspec.diagnostics import Diagnostic, Span
+from nnspec.diagnostics import Diagnostic, Source, Span
+from nnspec.syntax import Parsed
 
 __all__ = ["UNKNOWN", "Report", "Unknown"]
 
@@ -22,10 +24,42 @@ UNKNOWN: Final = Unknown()
 class Report:
     """Diagnostics, each once: lanes share most of a spec, and what is wrong there is wrong in all of them."""
 
-    def __init__(self, lost: frozenset[str] = frozenset()) -> None:
-        self.lost = lost
+    def __init__(self) -> None:
+        self.lost: set[str] = set()
         """Words of items that could not be read: nobody is told that they are unknown or missing."""
+        self.meant: set[str] = set()
+        """Words that were suggested for unknown ones: nobody is told that they are missing."""
+        self._gaps: dict[Source, tuple[int, ...]] = {}
+        self._absent: dict[str, tuple[str, list[str]]] = {}
+        self._unreadable: dict[Source, frozenset[int]] = {}
         self._found: dict[tuple[Any, ...], Diagnostic] = {}
+
+    def take(self, source: Source, parsed: Parsed) -> None:
+        """Take over what was found when a text was read."""
+        self.lost |= parsed.lost
+        self._gaps[source], self._unreadable[source] = parsed.gaps, parsed.unreadable
+        for diagnostic in parsed.diagnostics:
+            self.add(diagnostic)
+
+    def readable(self, literal: Span) -> bool:
+        """Whether a literal has a value; where not, that is reported already."""
+        return literal.start not in self._unreadable.get(literal.source, ())
+
+    def has_gaps(self, span: Span) -> bool:
+        """Whether an item that stands here could not be read."""
+        return any(span.start <= gap < span.end for gap in self._gaps.get(span.source, ()))
+
+    def absent(self, word: str, lane: str, help: str) -> None:
+        """Note that a setting is missing in a lane: it is reported once for all of them."""
+        self._absent.setdefault(word, (help, []))[1].append(lane)
+
+    def report_absent(self, lanes: Mapping[str, Span], top: Span) -> None:
+        """Report what is missing: at the top where all lanes lack it, else at the first lane that does."""
+        for word, (help, without) in self._absent.items():
+            everywhere = len(without) >= len(lanes)
+            where = f" in lane{'s' if len(without) > 1 else ''} " + ", ".join(f"`{lane}`" for lane in without)
+            message = f"`{word}` is missing" + ("" if everywhere else where)
+            self.error("NN205", message, top if everywhere else lanes[without[0]], help=help)
 
     def error(self, code: str, message: str, span: Span, **more: Any) -> Unknown:
         """Add an error, and return UNKNOWN for the value that it concerns."""

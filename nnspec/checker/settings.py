@@ -15,6 +15,7 @@ from nnspec.checker.words import (
     SETTINGS,
     TRAIN,
     did_you_mean,
+    meant,
     other_names,
     parts,
 )
@@ -37,18 +38,24 @@ class LaneSettings:
     """Arguments of a setting's part that take the place of those given: setting, then argument."""
     layers: dict[str, dict[str, Given]] = field(default_factory=dict)
     """Arguments of layers, by the layer's name."""
+    lanes: tuple[str, ...] = ()
+    """All lanes of the file, for messages."""
 
 
 def settle(
     outline: Outline, lane: LaneOutline | None, flags: Iterable[Assignment], report: Report, effective: set[Span]
 ) -> LaneSettings:
     """Settle a lane's settings. `effective` collects the names of those that were not replaced later."""
-    settings = LaneSettings(dict(outline.lets))
+    settings = LaneSettings(dict(outline.lets), lanes=tuple(each.name.text for each in outline.lanes))
     # Whole values first, so that `optimizer.lr = 0.1` may stand before `optimizer = SGD`.
     _apply(sorted(outline.assignments, key=lambda a: len(a.path)), settings, report)
     if lane is not None:
+        replaced: dict[str, Span] = {}
         for part in lane.parts:
-            _replace(part, lane, settings, report)
+            _replace(part, lane, settings, report, replaced)
+        for assignment in lane.assignments:
+            if assignment.text in replaced:
+                _twice(assignment.text, lane, assignment.span, replaced[assignment.text], report)
         _apply(sorted(lane.assignments, key=lambda a: len(a.path)), settings, report)
     _apply(flags, settings, report)
     for changes in (*settings.arguments.values(), *settings.layers.values(), settings.values, settings.lets):
@@ -56,16 +63,24 @@ def settle(
     return settings
 
 
-def _replace(part: tree.Expression, lane: LaneOutline, settings: LaneSettings, report: Report) -> None:
+def _twice(setting: str, lane: LaneOutline, span: Span, first: Span, report: Report) -> None:
+    note = Note(first, "first here")
+    report.error("NN204", f"lane `{lane.name.text}` gives `{setting}` twice", span, notes=(note,))
+
+
+def _replace(
+    part: tree.Expression, lane: LaneOutline, settings: LaneSettings, report: Report, replaced: dict[str, Span]
+) -> None:
     """Put a lane's part in the place of the setting of its kind."""
     path = part.path if isinstance(part, tree.Reference) else part.callee if isinstance(part, tree.Call) else None
     assert path is not None, "the outline keeps only references and calls"
     word = path.text
     known = {name: p for name, p in parts().items() if p.kind in KIND_OF_SETTING}
-    if word in report.lost:
-        return
     if word not in parts():
+        if word in report.lost:
+            return
         others = other_names({name: p.also for name, p in known.items()})
+        report.meant.add(meant(word, known, others) or "")
         report.error(
             "NN201",
             f"there is no part `{word}`",
@@ -80,6 +95,9 @@ def _replace(part: tree.Expression, lane: LaneOutline, settings: LaneSettings, r
         )
     else:
         setting = KIND_OF_SETTING[known[word].kind]
+        if setting in replaced:
+            _twice(setting, lane, path.span, replaced[setting], report)
+        replaced[setting] = path.span
         settings.values[setting] = Given(part, path.span, f"lane `{lane.name.text}`")
         settings.arguments.pop(setting, None)
 
@@ -107,9 +125,9 @@ def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> N
         case ["train", word] if TRAIN.get(word) is not None:
             settings.values[f"train.{word}"] = given
         case ["train", word] if word in LATER["train"]:
-            report.error("NN208", f"`{word}` is part of the language but has no meaning yet", assignment.span)
+            report.error("NN208", f"`{word}` is part of the language but has no meaning yet", assignment.path[1].span)
         case ["train", word, *_]:
-            _unknown_in_train(word, assignment.span, report)
+            _unknown_in_train(word, assignment.path[1].span, report)
         case [word, argument] if word in _WITH_ARGUMENTS:
             settings.arguments.setdefault(word, {})[argument] = given
         case ["model", layer, argument]:
@@ -127,10 +145,18 @@ def _unknown_in_train(word: str, span: Span, report: Report) -> None:
     help = did_you_mean(word, [a.name for a in TRAIN], others)
     if not help and (word in SETTINGS or word in SECTIONS):
         help = f"`{word}` stands at the top of the file"
-    if not help and word in ("lr", "learning_rate"):
-        help = "the rate belongs to the optimizer: `optimizer = Adam(lr=0.001)`"
+    help = help or _of_the_optimizer(word)
     names = ", ".join(f"`{a.name}`" for a in TRAIN)
     report.error("NN201", f"`train` has no setting `{word}`", span, help=help or f"it has {names}")
+
+
+def _of_the_optimizer(word: str) -> str:
+    """Say where an argument of the optimizers belongs, under this or another of its names; "" where it is none."""
+    for part in parts("optimizer").values():
+        for argument in part.signature():
+            if word == argument.name or word in argument.also:
+                return f"`{argument.name}` belongs to the optimizer: `optimizer.{argument.name} = …`"
+    return ""
 
 
 def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, report: Report) -> None:
@@ -141,10 +167,13 @@ def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, r
     found = others.get(word, word)
     if len(words) == 1 and (TRAIN.get(found) is not None or found in LATER["train"]):
         help = f"`{found}` belongs in `train`: `train.{found} = …`"
-    elif found == "lr":
-        help = "the rate belongs to the optimizer: `optimizer.lr = …`"
+    elif len(words) > 1 and word in SETTINGS:
+        help = f"`{word}` takes " + ("no more than one name after it" if word in _WITH_ARGUMENTS else "a value itself")
     else:
-        help = did_you_mean(word, [*SETTINGS, *settings.lets, *SECTIONS], others)
+        lanes = settings.lanes if len(words) > 1 else ()
+        known = [*SETTINGS, *settings.lets, *SECTIONS, *lanes]
+        report.meant.add(meant(word, known, others) or "")
+        help = _of_the_optimizer(word) or did_you_mean(word, known, others)
     report.error(
         "NN201",
         f"there is no setting `{assignment.text}`",

@@ -20,6 +20,7 @@ __all__ = [
     "SETTINGS",
     "TRAIN",
     "did_you_mean",
+    "meant",
     "other_names",
     "parts",
 ]
@@ -89,10 +90,15 @@ def other_names(table: Mapping[str, Iterable[str]]) -> dict[str, str]:
     return {other: name for name, others in table.items() for other in others}
 
 
+def meant(word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
+    """Return the name that a word stands for in another framework, or that it misspells; None where none is clear."""
+    others = others or {}
+    plain = word.lower().replace("_", "")
+    found = others.get(word) or next((others[o] for o in others if o.lower().replace("_", "") == plain), None)
+    return found or nearest(word, candidates)
+
+
 def did_you_mean(word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str:
     """Return "did you mean `lr`?", or nothing where no candidate is clearly the one."""
-    names = list(candidates)
-    others = others or {}
-    found = others.get(word) or next((others[o] for o in others if o.lower() == word.lower()), None)
-    found = found or nearest(word, names)
+    found = meant(word, candidates, others)
     return f"did you mean `{found}`?" if found else ""

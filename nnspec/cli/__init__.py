@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import click
 
-from nnspec import __version__
+from nnspec._version import __version__
 from nnspec.cli.options import colored
 
 __all__ = ["main"]

@@ -13,7 +13,6 @@ CODES: dict[str, str] = {
     "NN102": "a bracket or brace is not closed, or closes nothing",
     "NN103": "a string is not closed, or has an unknown escape",
     "NN104": "something is not a number",
-    "NN105": "the file is not text that can be read",
     "NN106": "nested too deep",
     "NN201": "unknown name",
     "NN202": "unknown argument",

@@ -88,12 +88,11 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         raise SourceError(f"there is no file {name}") from None
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror}") from None
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise SourceError(f"{name} is {'a folder, not a spec' if stat.S_ISDIR(mode) else 'not a regular file'}")
     with os.fdopen(handle, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if stat.S_ISDIR(mode):
-            raise SourceError(f"{name} is a folder, not a spec")
-        if not stat.S_ISREG(mode):
-            raise SourceError(f"{name} is not a regular file")
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise SourceError(f"{name} is larger than {MAX_BYTES // 1024**2} MiB, the most that a spec may be")

@@ -53,6 +53,8 @@ class TensorCheck:
     """Random directions that were compared."""
     kinks: int
     """Steps that crossed a kink and were left out."""
+    left_out: tuple[tuple[int, ...], ...] = ()
+    """The entries whose steps crossed a kink, by their indices."""
 
     @property
     def kink_share(self) -> float:
@@ -198,6 +200,7 @@ class _Probe:
         singles = [(analytic[i], self._slope_at(flat, int(i), evaluate)) for i in entries]
         directions = list(self._directions(flat, analytic, evaluate)) if sampled else []
         kept = [(a, n) for a, n in singles if n is not None]
+        crossed = [int(i) for i, (_, n) in zip(entries, singles, strict=True) if n is None]
         kept_directions = [(a, n) for a, n in directions if n is not None]
         errors = [_relative(pairs, noise) for pairs in (kept, kept_directions) if pairs]
         return TensorCheck(
@@ -207,6 +210,7 @@ class _Probe:
             checked=len(kept),
             directions=len(kept_directions),
             kinks=len(singles) + len(directions) - len(kept) - len(kept_directions),
+            left_out=tuple(tuple(int(k) for k in np.unravel_index(i, array.shape)) for i in crossed),
         )
 
     def _from(self, first: int, start: NDArray[Any]) -> Evaluate:

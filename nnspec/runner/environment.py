@@ -25,7 +25,7 @@ def environment() -> dict[str, Any]:
     import numpy
     from threadpoolctl import threadpool_info
 
-    from nnspec import __version__
+    from nnspec._version import __version__
 
     return {
         "nnspec": __version__,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from nnspec.checker.program import Experiment, Figure, Number, Operation, Program
 from nnspec.compiler.plan import build_network
-from nnspec.data.source import Dataset
+from nnspec.data.source import Access, Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.gradcheck import BOUND, GradientReport, check_gradients
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import Part
 from nnspec.engine.random import Stream, stream
+from nnspec.runner.environment import one_blas_thread
+from nnspec.runner.gather import gather
+from nnspec.runner.history import DataUse
 
-__all__ = ["MOST_SAMPLES", "gradient_bound", "prove_gradients", "same_calculus"]
+__all__ = ["MOST_SAMPLES", "GradientProof", "alike_lanes", "gradient_bound", "prove_gradients", "prove_program"]
 
 MOST_SAMPLES = 16
 
@@ -39,8 +43,60 @@ def prove_gradients(
     )
 
 
-def same_calculus(one: Experiment, other: Experiment) -> bool:
-    """Whether two lanes have the same network, loss, seed and data, so that one check serves both."""
+@dataclass(frozen=True)
+class GradientProof:
+    """The gradient check of one network: the lanes that share it, the bound that it is held against, the report."""
+
+    lanes: tuple[str, ...]
+    bound: float
+    report: GradientReport
+    lines: Mapping[str, str]
+    """Where each layer, and the loss, stands in the spec, as `file:line`."""
+    data: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether every tensor was checked and is below the bound."""
+        return self.report.error < self.bound
+
+
+def prove_program(program: Program, access: Access, *, samples: int, full: bool) -> tuple[GradientProof, ...]:
+    """Check every network of a program once. Raises DataError."""
+    data = gather(program, access)
+    with one_blas_thread():
+        return tuple(
+            _prove(program, alike, *data[alike[0].name], samples, full) for alike in alike_lanes(program.lanes)
+        )
+
+
+def _prove(
+    program: Program, alike: list[Experiment], dataset: Dataset, use: DataUse, samples: int, full: bool
+) -> GradientProof:
+    first = alike[0]
+    names = tuple(lane.name for lane in alike)
+    spans = {node.name: node.span for node in first.layers} | {"loss": first.loss.origin.span}
+    return GradientProof(
+        lanes=names,
+        bound=gradient_bound(program, names),
+        report=prove_gradients(first, dataset, samples=samples, full=full),
+        lines={name: f"{span.source.name}:{span.line}" for name, span in spans.items()},
+        data=f"{use.source}, standing in for {use.asked_for}" if use.stands_in else use.source,
+    )
+
+
+def alike_lanes(lanes: Iterable[Experiment]) -> list[list[Experiment]]:
+    """Sort lanes into groups of the same network, loss, seed and data, so that one check serves each group."""
+    groups: list[list[Experiment]] = []
+    for lane in lanes:
+        group = next((group for group in groups if _same_calculus(group[0], lane)), None)
+        if group is None:
+            groups.append([lane])
+        else:
+            group.append(lane)
+    return groups
+
+
+def _same_calculus(one: Experiment, other: Experiment) -> bool:
 
     def key(experiment: Experiment) -> object:
         return (

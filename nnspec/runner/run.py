@@ -14,7 +14,7 @@ from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
 from nnspec.runner.judge import judge
 from nnspec.runner.observer import Observer
-from nnspec.runner.prove import prove_gradients, same_calculus
+from nnspec.runner.prove import alike_lanes, prove_gradients
 from nnspec.runner.record import summary_record
 from nnspec.runner.train import train_lane
 
@@ -88,13 +88,9 @@ def _proofs(program: Program, data: dict[str, Dataset], observer: Observer) -> d
         if figure.name == "gradient_error"
     }
     reports: dict[str, GradientReport] = {}
-    for experiment in program.lanes:
-        if experiment.name not in wanted:
-            continue
-        twin = next((e.name for e in program.lanes if e.name in reports and same_calculus(e, experiment)), None)
-        if twin is None:
-            observer.proving(experiment.name)
-            reports[experiment.name] = prove_gradients(experiment, data[experiment.name], samples=PROOF_SAMPLES)
-        else:
-            reports[experiment.name] = reports[twin]
+    for alike in alike_lanes(lane for lane in program.lanes if lane.name in wanted):
+        first = alike[0]
+        observer.proving(first.name)
+        report = prove_gradients(first, data[first.name], samples=PROOF_SAMPLES)
+        reports |= {lane.name: report for lane in alike}
     return reports

@@ -47,7 +47,7 @@ def train_lane(experiment: Experiment, layout: Layout, dataset: Dataset, observe
     except KeyboardInterrupt:
         # Rows are appended whole, so this holds every epoch that was finished and nothing of the one that was not.
         lane.status = "interrupted"
-        lane.message = f"interrupted after {len(rows)} of {lane.epochs} epochs"
+        lane.message = f"after {len(rows)} of {lane.epochs} epochs"
     _write(lane, rows)
     plan.release()
     return lane
@@ -92,6 +92,11 @@ def _write(lane: LaneResult, rows: list[tuple[float, dict[str, float]]]) -> None
 
 
 def _advice(experiment: Experiment, what: str) -> str:
-    rate = experiment.optimizer.values().get("lr")
-    smaller = f": try a smaller rate, such as lr={rate / 10:g}" if isinstance(rate, (int, float)) else ""
-    return f"{what} ({experiment.optimizer}, {experiment.optimizer.origin.span}){smaller}"
+    """Say where the rate comes from, and a smaller one: the optimizer's default, or a tenth where that is smaller."""
+    optimizer = experiment.optimizer
+    rate, bound = optimizer.values().get("lr"), optimizer.arguments.get("lr")
+    text = f"{what} ({optimizer}, {(bound or optimizer).origin.span})"
+    usual = optimizer.part.signature().get("lr")
+    if not isinstance(rate, (int, float)) or usual is None:
+        return text
+    return f"{text}: try a smaller rate, such as lr={usual.default if rate > usual.default else rate / 10:g}"

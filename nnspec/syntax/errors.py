@@ -17,6 +17,7 @@ _WORDS = {"LET", "BLOCK", "IMPORT", "TRUE", "FALSE", "NONE", "OR", "AND", "NOT"}
 _OPERATORS = {"COMPARE", "POWER", "FLOORDIV", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "OR", "AND", "NOT"}
 _ENDS = {"_NEWLINE", "SEMICOLON", "RBRACE", "$END"}
 _STARTS_VALUE = {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "NONE", "LPAR", "LSQB"}
+_STARTS_ITEM = _STARTS_VALUE | {"NOT", "LET", "BLOCK", "IMPORT"}
 _ENDS_VALUE = {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "NONE", "RPAR", "RSQB"}
 
 _NAMES = {
@@ -48,6 +49,10 @@ def explain(source: Source, tokens: Sequence[Token], i: int, first: int, accepts
             return Diagnostic("NN101", f"`{before}` is a reserved word, and its {_follows(before)} is missing", span)
     if token.type in _WORDS and "NAME" in accepts and "INT" not in accepts:
         return Diagnostic("NN101", f"`{token}` is a reserved word and cannot be a name", span, help="use another name")
+    if before is None and i and tokens[i - 1].type == "RBRACE" and token.type in _STARTS_ITEM:
+        return Diagnostic("NN101", f"a line end or `;` is missing between `}}` and `{token}`", span)
+    if i - first == 2 and tokens[first].type == tokens[first + 1].type == "NAME" and token.type in _ENDS | {"LPAR"}:
+        return _two_words(source, tokens[first], tokens[first + 1])
     if before is not None and before.type in _ENDS_VALUE and token.type in _STARTS_VALUE:
         return _run_together(source, tokens, i, first)
     if token.type == "EQUAL":
@@ -76,13 +81,20 @@ def _run_together(source: Source, tokens: Sequence[Token], i: int, first: int) -
     if token.type in ("LPAR", "LSQB"):
         return Diagnostic("NN101", f"`{token}` cannot stand after `{before}`", span)
     if before.type == "NAME" and i - first == 1:
-        return Diagnostic(
-            "NN101",
-            f"`{before} {token}` is neither a setting nor a layer",
-            tokens_span(source, before, token),
-            help=f"write `{before} = {token}` to give it a value, or `{before}({token})` to make a part",
-        )
+        return _two_words(source, before, token)
     return Diagnostic("NN101", f"a line end or `;` is missing before `{token}`", span)
+
+
+def _two_words(source: Source, one: Token, other: Token) -> Diagnostic:
+    """`epochs 15`, where `=` is missing, or `ReLU ReLU`, where the line end is."""
+    if other.type == "NAME" and one[0].isupper():
+        return Diagnostic("NN101", f"a line end or `;` is missing before `{other}`", span_of(source, other))
+    return Diagnostic(
+        "NN101",
+        f"`{one} {other}` is neither a setting nor a layer",
+        tokens_span(source, one, other),
+        help=f"write `{one} = {other}` to give it a value, or `{one}({other})` to make a part",
+    )
 
 
 def tokens_span(source: Source, first: Token, last: Token) -> Span:

@@ -15,6 +15,7 @@ __all__ = ["MAX_DEPTH", "Layout", "lay_out", "span_of"]
 MAX_DEPTH = 100
 """How deep brackets and braces may stand in each other."""
 
+_FAR = 2_000  # tokens that are looked through for the head of a section whose brace is missing
 _CLOSES = {")": "(", "]": "["}
 
 
@@ -26,6 +27,8 @@ class Layout:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     told_lines: set[int] = field(default_factory=set)
     """Lines with an open bracket or a stray character; what the grammar would say of them is said already."""
+    unreadable: set[int] = field(default_factory=set)
+    """Where literals start whose value is not known."""
     too_deep: bool = False
 
 
@@ -48,8 +51,44 @@ def lay_out(source: Source, lark: Lark) -> Layout:
         if depth and token.type == "_NEWLINE":
             continue
         layout.tokens.append(token)
+    _join_heads(source, layout)
     layout.tokens = _balance(source, layout)
     return layout
+
+
+def _join_heads(source: Source, layout: Layout) -> None:
+    """Take out the line ends between a section's head and a `{` that begins a line, and say that it may not."""
+    kept: list[Token] = []
+    for token in layout.tokens:
+        if token.type == "LBRACE" and kept and kept[-1].type == "_NEWLINE":
+            last = len(kept) - 1
+            while last >= 0 and kept[last].type == "_NEWLINE":
+                last -= 1
+            if _is_head(_line_up_to(kept, last)):
+                del kept[last + 1 :]
+                layout.diagnostics.append(
+                    Diagnostic(
+                        "NN101",
+                        "`{` cannot begin a line",
+                        span_of(source, token),
+                        help=f"it stands behind `{kept[-1]}`, on the same line",
+                    )
+                )
+        kept.append(token)
+    layout.tokens = kept
+
+
+def _line_up_to(tokens: list[Token], last: int) -> list[Token]:
+    first = last
+    while first > 0 and tokens[first - 1].type not in ("_NEWLINE", "SEMICOLON", "LBRACE", "RBRACE"):
+        first -= 1
+    return tokens[first : last + 1] if last >= 0 else []
+
+
+def _is_head(tokens: list[Token]) -> bool:
+    """Whether a line is a word, perhaps with a name or a title: all that stands before the brace of a section."""
+    kinds = [token.type for token in tokens]
+    return kinds in (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"])
 
 
 def _without_strays(source: Source, raw: list[Token], layout: Layout) -> list[Token]:
@@ -62,12 +101,17 @@ def _without_strays(source: Source, raw: list[Token], layout: Layout) -> list[To
         if i and raw[i - 1].type == "STRAY" and raw[i - 1].end_pos == token.start_pos:
             continue  # one message for a run of strays
         layout.diagnostics.append(_stray(token, span))
-        if token.type == "STRAY":
+        if token.type != "STRAY":
+            layout.unreadable.add(span.start)
+        if token.type != "BAD_NUMBER":
             layout.told_lines.add(token.line or 0)
         if token.type == "BAD_NUMBER":
             kept.append(token.update(type="INT", value="1"))  # so that the rest of the item is read as usual
         elif token.type == "OPEN_STRING":
             kept.append(token.update(type="STRING"))
+            if token.endswith("{"):  # the head of a section: its brace is no part of the title
+                kept.append(token.update(type="LBRACE", value="{"))
+                kept[-1].start_pos = span.end - 1
     return kept
 
 
@@ -164,10 +208,14 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
                 margins.pop()
         if token.type == "RBRACE":
             if not stack:
-                layout.diagnostics.append(Diagnostic("NN102", "this `}` closes nothing", span_of(source, token)))
+                _without_opener(source, token, kept, layout)
                 continue
             stack.pop()
             margins.pop()
+        if token.type == "LBRACE" and missing and kept and kept[-1].type == "LBRACE":
+            missing -= 1
+            layout.diagnostics.append(Diagnostic("NN102", "this `{` is one too many", span_of(source, token)))
+            continue
         kept.append(token)
         if token.type == "LBRACE":
             stack.append(token)
@@ -175,6 +223,33 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
     while stack:
         _close(source, stack.pop(), None, kept, layout)
     return kept
+
+
+def _without_opener(source: Source, token: Token, kept: list[Token], layout: Layout) -> None:
+    """Say of a `}` that it closes nothing, or open the section whose head stands above it at the same margin."""
+    at_margin = (token.column or 1) == 1
+    for i in range(len(kept) - 1, max(0, len(kept) - _FAR) if at_margin else len(kept), -1):
+        if kept[i].type != "_NEWLINE":
+            continue
+        line = _line_up_to(kept, i - 1)
+        if not line or (line[0].column or 1) > 1:
+            continue
+        if not _is_head(line) or line[-1].line == token.line or kept[-1].line == line[-1].line:
+            break
+        layout.diagnostics.append(
+            Diagnostic(
+                "NN102",
+                f"a `{{` is missing behind `{line[-1]}`",
+                span_of(source, line[0]).to(span_of(source, line[-1])),
+                notes=(Note(span_of(source, token), "closed here"),),
+            )
+        )
+        opener = line[-1].update(type="LBRACE", value="{")
+        opener.start_pos = opener.end_pos = line[-1].end_pos
+        kept.insert(i, opener)
+        kept.append(token)
+        return
+    layout.diagnostics.append(Diagnostic("NN102", "this `}` closes nothing", span_of(source, token)))
 
 
 def _unclosed(tokens: list[Token]) -> int:

@@ -28,6 +28,7 @@ __all__ = ["Parsed", "parse", "parse_expression"]
 
 _BUILDER = Builder()
 _ITEM_BEGINS_AFTER = frozenset({"_NEWLINE", "SEMICOLON", "LBRACE"})
+_BEGINS_ITEM = frozenset({"NAME", "LET", "BLOCK", "IMPORT", "INT", "FLOAT", "STRING", "LPAR", "LSQB", "NOT"})
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Parsed:
     diagnostics: tuple[Diagnostic, ...]
     lost: frozenset[str] = field(default_factory=frozenset)
     """Words of items that were left out: whoever misses them has been told already."""
+    gaps: tuple[int, ...] = ()
+    """Offsets of the items that were left out."""
+    unreadable: frozenset[int] = field(default_factory=frozenset)
+    """Offsets of literals whose value is not known: 1 or the text as it is stands in their place."""
 
 
 def parse(source: Source) -> Parsed:
@@ -45,7 +50,13 @@ def parse(source: Source) -> Parsed:
     with _no_collection():
         reader = _Reader(source, "file")
         result = reader.read()
-    return Parsed(result, tuple(reader.diagnostics), frozenset(reader.lost))
+    return Parsed(
+        result,
+        tuple(reader.diagnostics),
+        frozenset(reader.lost),
+        tuple(reader.gaps),
+        frozenset(reader.unreadable),
+    )
 
 
 def parse_expression(source: Source) -> tuple[tree.Expression | None, tuple[Diagnostic, ...]]:
@@ -72,17 +83,20 @@ class _Reader:
         self.source, self.start = source, start
         self.diagnostics: list[Diagnostic] = []
         self.lost: set[str] = set()
+        self.gaps: list[int] = []
+        self.unreadable: set[int] = set()
 
     def read(self) -> Any:
         lark = parser(_BUILDER)
         _BUILDER.source = self.source
         layout = lay_out(self.source, lark)
         self.diagnostics += layout.diagnostics
-        self.told_lines = layout.told_lines
+        self.told_lines, self.unreadable = layout.told_lines, layout.unreadable
         tokens = layout.tokens
         if layout.too_deep:
+            self.lost.update(str(t) for t in tokens if t.type == "NAME")
             return None if self.start == "expression" else tree.File((), Span(self.source, 0, 0))
-        self.diagnostics += _bad_literals(self.source, tokens)
+        self.diagnostics += _bad_literals(self.source, tokens, self.unreadable)
         self.interactive = lark.parse_interactive(start=self.start)
         return self._feed(tokens)
 
@@ -103,12 +117,19 @@ class _Reader:
                 if self.start != "file":
                     return None
                 state.state_stack[:], state.value_stack[:] = mark[1], mark[2]
-                i = self._skip(tokens, mark[0])
+                first = mark[0]
+                if first and tokens[first - 1].type == "RBRACE":
+                    # Something behind a section, on its line: read on as if it stood on the next.
+                    state.feed_token(token.update(type="_NEWLINE", value="\n"))
+                    mark = (i, list(state.state_stack), list(state.value_stack))
+                    if token.type in _BEGINS_ITEM:
+                        continue
+                i = self._skip(tokens, first)
                 continue
             if token.type == "$END":
                 return result
             i += 1
-            if token.type in _ITEM_BEGINS_AFTER:
+            if token.type in _ITEM_BEGINS_AFTER or token.type == "RBRACE":
                 mark = (i, list(state.state_stack), list(state.value_stack))
 
     def _report(self, tokens: list[Token], i: int, first: int) -> None:
@@ -129,17 +150,20 @@ class _Reader:
                 return j
             if kind in ("_NEWLINE", "SEMICOLON", "RBRACE", "$END"):
                 self.lost.update(str(t) for t in tokens[first:j] if t.type == "NAME")
+                self.gaps.append(tokens[first].start_pos or 0)
                 return j
         raise AssertionError("the list of tokens ends with $END")
 
 
-def _bad_literals(source: Source, tokens: list[Token]) -> Iterator[Diagnostic]:
+def _bad_literals(source: Source, tokens: list[Token], unreadable: set[int]) -> Iterator[Diagnostic]:
     for i, token in enumerate(tokens):
         if token.type in ("INT", "FLOAT") and len(token) > MAX_DIGITS:
             yield Diagnostic("NN104", f"this number has more than {MAX_DIGITS} digits", span_of(source, token))
+            unreadable.add(token.start_pos or 0)
             tokens[i] = token.update(value="1")
         elif token.type == "STRING" and (found := bad_escape(token)) is not None:
             offset, text = found
+            unreadable.add(token.start_pos or 0)
             start = (token.start_pos or 0) + offset
             yield Diagnostic(
                 "NN103",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nnspec.api import GradientProof
+from nnspec.runner.prove import GradientProof
 from nnspec.view.terminal import Column, table
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nnspec.engine.gradcheck import TensorCheck
 
 __all__ = ["print_proofs"]
+
+_NAMED = 8
 
 
 def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
@@ -47,6 +49,9 @@ def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
             )
         )
         console.print()
+        for tensor in tensors:
+            if tensor.left_out:
+                console.print(_left_out(tensor), style="dim", soft_wrap=True)
         mark, style = ("✓", "green") if proof.holds else ("✗", "bold red")
         if math.isnan(report.error):
             console.print("✗ a tensor could not be checked: every step crossed a kink", style="bold red")
@@ -66,6 +71,13 @@ def _checked(tensor: TensorCheck) -> str:
 
 def _kinks(tensor: TensorCheck) -> str:
     return f"{tensor.kinks} ({100 * tensor.kink_share:.1f} %)" if tensor.kinks else ""
+
+
+def _left_out(tensor: TensorCheck) -> str:
+    """Name the entries that were left out, the first few of them one by one."""
+    names = [f"[{', '.join(map(str, index))}]" for index in tensor.left_out]
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"left out, a step of ε crosses a kink: {tensor.name} {', '.join(names[:_NAMED])}{more}"
 
 
 def _where(tensor: TensorCheck, proof: GradientProof) -> str:

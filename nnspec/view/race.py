@@ -130,7 +130,9 @@ class LiveProgress(QuietProgress):
         if self._live is None:
             self._live = Live(console=self.console, transient=True, refresh_per_second=12)
             self._live.start()
-        body = [Text(doing)] if doing else []
+        program = self.compiled.program
+        body = [Text.assemble((program.title, "bold"), (f"   {program.path}", "dim"), no_wrap=True)]
+        body += [Text(doing)] if doing else []
         if self.lanes:
             body.append(_lanes(self.lanes, self.order, self.console.width))  # type: ignore[arg-type]
         self._live.update(Group(*body))
@@ -153,7 +155,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     console.print(_facts(result), style="dim", soft_wrap=True)
     console.print()
     if lanes:
-        console.print(_lanes(lanes, order, console.width, common_loss(lanes)))
+        console.print(_lanes(lanes, order, console.width, common_loss(lanes) if len(lanes) > 1 else None))
         console.print()
     for lane in lanes:
         if lane.status != "done":
@@ -168,7 +170,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
 
 
 def _facts(result: RunResult) -> str:
-    parts = [words.data_in_words(use) for use in result.data]
+    parts = [words.data_in_words(use) + (f" (for {use.asked_for})" if use.stands_in else "") for use in result.data]
     parts.append(result.shapes)
     params = {lane.params for lane in result.lanes.values()}
     if len(params) == 1:

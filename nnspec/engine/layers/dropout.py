@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
-from nnspec.engine.part import Probability
+from nnspec.engine.part import Also, Probability
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
 
@@ -29,7 +29,13 @@ class Dropout(Layer):
     spec_name = "Dropout"
     in_place = True
 
-    def __init__(self, p: Probability = 0.5, *, dtype: str = "float64", rng: Generator | None = None) -> None:
+    def __init__(
+        self,
+        p: Annotated[Probability, Also("rate", "dropout", "prob")] = 0.5,
+        *,
+        dtype: str = "float64",
+        rng: Generator | None = None,
+    ) -> None:
         super().__init__()
         self.p = float(p)
         self._rng = rng

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import HeNormal, Initializer
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Count, Inferred
+from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
 
@@ -35,11 +35,11 @@ class Linear(Layer):
 
     def __init__(
         self,
-        in_features: Inferred[Count],
-        out_features: Count,
+        in_features: Inferred[Annotated[Count, Also("input_dim", "n_in", "inputs")]],
+        out_features: Annotated[Count, Also("units", "n_out", "outputs", "hidden_size", "width")],
         *,
-        bias: bool = True,
-        init: Initializer = HE_NORMAL,
+        bias: Annotated[bool, Also("use_bias")] = True,
+        init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = HE_NORMAL,
         dtype: str = "float64",
         rng: Generator | None = None,
     ) -> None:
