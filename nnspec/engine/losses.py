@@ -106,7 +106,7 @@ class CrossEntropyLoss(Loss):
     def __init__(self) -> None:
         super().__init__()
         self._softmax: NDArray[Any] | None = None
-        self._flat_index: NDArray[Any] | None = None
+        self._index: NDArray[Any] | None = None
         self._rows: NDArray[Any] | None = None
 
     @classmethod
@@ -127,8 +127,13 @@ class CrossEntropyLoss(Loss):
 
     @classmethod
     def work(cls, outputs: Shape) -> Mapping[str, Work]:
-        """One number a row, twice, and where each row's label stands in the flat array of logits."""
-        return {"row": Work((1,)), "picked": Work(()), "index": Work((), "index", saved=True)}
+        """The softmax with a column a sample, two numbers a sample, and where each label stands in the flat logits."""
+        return {
+            "columns": Work(outputs, saved=True),
+            "sums": Work(()),
+            "picked": Work(()),
+            "index": Work((), "index", saved=True),
+        }
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
         """Mean negative log-likelihood of the labels. Raises ValueError for labels that are no classes.
@@ -139,46 +144,52 @@ class CrossEntropyLoss(Loss):
         if out is None:
             _check_labels(outputs, labels)
         batch, classes = outputs.shape
-        row = self.work_array("row", (batch, 1), outputs.dtype)
-        np.maximum.reduce(outputs, axis=1, keepdims=True, out=row)
-        shifted = np.subtract(outputs, row, out=out)
+        # Transposed, so that maxima and sums over the classes run along the batch, many samples at a time.
+        columns = self.work_array("columns", outputs.shape, outputs.dtype).reshape(classes, batch)
+        sums = self.work_array("sums", (batch,), outputs.dtype)
+        picked = self.work_array("picked", (batch,), outputs.dtype)
+        np.copyto(columns, outputs.T)
+        np.maximum.reduce(columns, axis=0, out=sums)
+        np.subtract(columns, sums, out=columns)
         if labels.ndim == 1:
-            # Where row i's label stands in the flat logits: i·C + label. The running sum of C, C, … counts the rows.
-            index = self.work_array("index", labels.shape, np.intp)
-            index.fill(classes)
-            np.add.accumulate(index, out=index)
-            np.subtract(index, classes, out=index)
-            np.add(index, labels, out=index, casting="unsafe")
-            self._rows, self._flat_index = None, index
-            picked = self.work_array("picked", (batch,), outputs.dtype)
+            self._rows, self._index = None, self._positions(labels, classes)
             # mode="clip" because the default buffers `out`; every position is in range.
-            shifted.reshape(-1).take(self._flat_index, out=picked, mode="clip")
-            likely = float(np.add.reduce(picked))
+            outputs.reshape(-1).take(self._index, out=picked, mode="clip")
+            np.subtract(picked, sums, out=picked)
         else:
-            self._rows, self._flat_index = labels, None
-            likely = float(np.sum(shifted * labels))
-        np.exp(shifted, out=shifted)
-        np.add.reduce(shifted, axis=1, keepdims=True, out=row)
-        self._softmax = np.divide(shifted, row, out=shifted)
-        np.log(row, out=row)
-        return (float(np.add.reduce(row, axis=None)) - likely) / batch
+            self._rows, self._index = labels, None
+            np.einsum("cb,bc->b", columns, labels, out=picked)
+        np.exp(columns, out=columns)
+        np.add.reduce(columns, axis=0, out=sums)
+        self._softmax = np.divide(columns, sums, out=columns)
+        np.log(sums, out=sums)
+        np.subtract(sums, picked, out=sums)
+        return float(np.add.reduce(sums)) / batch
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """(softmax − onehot) / B. An `out` must be C-contiguous."""
         if self._softmax is None:
             raise RuntimeError("CrossEntropyLoss.backward needs a forward pass first")
-        share = 1.0 / len(self._softmax)
-        # C order, also after logits in Fortran order: below, the flat view must be a view.
-        grad = np.multiply(self._softmax, share, out=out, order="C")
-        if self._flat_index is None:
+        share = 1.0 / self._softmax.shape[1]
+        # C order, because the flat view below must be a view.
+        grad = np.multiply(self._softmax.T, share, out=out, order="C")
+        if self._index is None:
             grad -= self._rows * share if self._rows is not None else 0
             return grad
         flat = grad.reshape(-1)
-        picked = self.work_array("picked", self._flat_index.shape, grad.dtype)
-        flat.take(self._flat_index, out=picked, mode="clip")
+        picked = self.work_array("picked", self._index.shape, grad.dtype)
+        flat.take(self._index, out=picked, mode="clip")
         np.subtract(picked, share, out=picked)
-        flat.put(self._flat_index, picked, mode="clip")
+        flat.put(self._index, picked, mode="clip")
         return grad
+
+    def _positions(self, labels: NDArray[Any], classes: int) -> NDArray[Any]:
+        """Where row i's label stands in the flat logits: i·C + label. The running sum of C, C, … counts the rows."""
+        index = self.work_array("index", labels.shape, np.intp)
+        index.fill(classes)
+        np.add.accumulate(index, out=index)
+        np.subtract(index, classes, out=index)
+        return np.add(index, labels, out=index, casting="unsafe")
 
 
 def _check_labels(logits: NDArray[Any], labels: NDArray[Any]) -> None:
