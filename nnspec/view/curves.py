@@ -87,7 +87,7 @@ def plot_training_curves(
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, panel in zip(axes, panels, strict=True):
             _draw(axis, panel, curves)
-        figure.subplots_adjust(left=0.05, right=0.925, top=0.76 if subtitle else 0.8, bottom=0.13, wspace=0.42)
+        figure.subplots_adjust(left=0.05, right=0.925, top=0.76 if subtitle else 0.8, bottom=0.13, wspace=0.52)
         for axis, panel in zip(axes, panels, strict=True):
             _name_lines(axis, panel, curves)
         _for_notebooks(figure)
