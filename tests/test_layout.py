@@ -7,8 +7,10 @@ import pytest
 from test_plan import LOSSES, MODELS, OPTIMIZERS, make_plan
 from tiny_spec import RACE, compiled, noise, spec
 
+import nnspec.compiler.layout as layout_module
 from nnspec.api import compile_spec
 from nnspec.compiler.plan import Plan
+from nnspec.engine.work import Work
 
 
 def test_figures_of_the_race_are_exact() -> None:
@@ -61,8 +63,18 @@ def test_all_weights_are_views_of_one_vector(optimizer: str) -> None:
             offset += view.nbytes
         assert offset == vector.nbytes
     assert plan.optimizer.params[0].data is plan.buffers["parameters"]
-    assert all(array is plan.buffers[slot] for slot, array in plan.optimizer.state[0].items())
-    assert plan.optimizer._scratch is plan.buffers["scratch"]
+    assert all(array is plan.buffers[f"optimizer.{slot}"] for slot, array in plan.optimizer.state[0].items())
+    assert plan.optimizer._scratch is plan.buffers["optimizer.scratch"]
+
+
+def test_work_arrays_of_one_layer_do_not_overlap_and_those_of_two_layers_may() -> None:
+    place = layout_module._Placing(batch=5, dtype="float32")
+    placed = place({"a": Work((3,)), "b": Work((7,), "bool"), "kept": Work((2,), saved=True), "c": Work((), "index")})
+    assert list(placed.saved) == ["kept"]
+    spans = [(offset, offset + 5 * size) for (offset, _), size in zip(placed.pooled.values(), (12, 7, 8), strict=True)]
+    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(start % 64 == 0 for start, _ in spans)
+    assert spans[-1][1] <= placed.pool
 
 
 @pytest.mark.parametrize(

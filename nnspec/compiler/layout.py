@@ -7,7 +7,8 @@ No array is made here, so that `check` and `show` can know all of it. The plan a
     batch                      samples as stored, as floats, their labels, the order of an epoch
     activations                one buffer a layer, but for layers that write over their input
     backward                   two buffers, used in turn
-    work                       what kernels need: arrays that live from forward to backward, and one pool for the rest
+    work                       what kernels work in: arrays that live from forward to backward, and one pool for those
+                               that live within a call
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from nnspec.engine.metrics import Metric
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.work import Work
 
-__all__ = ["Buffer", "LayerLayout", "Layout", "lay_out"]
+__all__ = ["Buffer", "LayerLayout", "Layout", "WorkLayout", "dtype_of", "lay_out"]
 
+ALIGNMENT = 64
 ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "uint8": 1, "intp": struct.calcsize("n")}
 
 
@@ -46,6 +48,18 @@ class Buffer:
 
 
 @dataclass(frozen=True)
+class WorkLayout:
+    """The work arrays of one layer, loss or metric."""
+
+    saved: Mapping[str, Work]
+    """Those with a buffer of their own."""
+    pooled: Mapping[str, tuple[int, Work]]
+    """Those in the pool, with their offset in bytes: nothing there outlives one call of one kernel."""
+    pool: int
+    """Bytes of the pool that they take."""
+
+
+@dataclass(frozen=True)
 class LayerLayout:
     """A layer in the plan."""
 
@@ -54,8 +68,7 @@ class LayerLayout:
     """Offset in the vector and shape of each parameter."""
     in_place: bool
     """Whether it writes its output over its input."""
-    saved: Mapping[str, Work]
-    shared: Mapping[str, Work]
+    work: WorkLayout
 
     @property
     def size(self) -> int:
@@ -74,8 +87,8 @@ class Layout:
     buffers: tuple[Buffer, ...]
     loss_in_place: bool
     """Whether the loss may work in the buffer of the outputs."""
-    loss_work: Mapping[str, Work]
-    metric_work: tuple[Mapping[str, Work], ...]
+    loss_work: WorkLayout
+    metric_work: tuple[WorkLayout, ...]
     first_trained: int
     """Index of the first layer with parameters: no gradient is needed before it."""
 
@@ -105,7 +118,8 @@ class Layout:
 def lay_out(experiment: Experiment) -> Layout:
     """Lay out an experiment. Raises AssertionError where the parts contradict their own declarations."""
     batch = min(experiment.train.batch, max(choice.facts.train for choice in experiment.data))
-    layers = tuple(_layers(experiment.layers))
+    place = _Placing(batch, experiment.dtype)
+    layers = tuple(_layers(experiment.layers, place))
     last = experiment.layers[-1].value.part
     loss, optimizer = experiment.loss.part, experiment.optimizer.part
     assert issubclass(last, Layer)
@@ -117,15 +131,35 @@ def lay_out(experiment: Experiment) -> Layout:
         layers=layers,
         buffers=(),
         loss_in_place="output" not in last.backward_reads,
-        loss_work=loss.work(experiment.outputs),
-        metric_work=tuple(m.part.work(experiment.outputs) for m in experiment.metrics if issubclass(m.part, Metric)),
+        loss_work=place(loss.work(experiment.outputs)),
+        metric_work=tuple(
+            place(m.part.work(experiment.outputs)) for m in experiment.metrics if issubclass(m.part, Metric)
+        ),
         first_trained=next(i for i, layer in enumerate(layers) if layer.parameters),
     )
     buffers = [*_vectors(layout, optimizer, experiment), *_batch(layout, experiment, loss), *_passes(layout)]
+    assert len({buffer.name for buffer in buffers}) == len(buffers), "every buffer has a name of its own"
     return replace(layout, buffers=tuple(buffers))
 
 
-def _layers(nodes: tuple[LayerNode, ...]) -> Iterator[LayerLayout]:
+@dataclass(frozen=True)
+class _Placing:
+    """Divides work arrays into those with a buffer of their own and those in the pool."""
+
+    batch: int
+    dtype: str
+
+    def __call__(self, work: Mapping[str, Work]) -> WorkLayout:
+        offset, pooled = 0, {}
+        for name, array in work.items():
+            if not array.saved:
+                pooled[name] = (offset, array)
+                nbytes = self.batch * prod(array.shape) * ITEMSIZE[dtype_of(array, self.dtype)]
+                offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
+        return WorkLayout({name: array for name, array in work.items() if array.saved}, pooled, offset)
+
+
+def _layers(nodes: tuple[LayerNode, ...], place: _Placing) -> Iterator[LayerLayout]:
     offset, before = 0, None
     for node in nodes:
         part = node.value.part
@@ -135,13 +169,11 @@ def _layers(nodes: tuple[LayerNode, ...]) -> Iterator[LayerLayout]:
         for name, shape in node.geometry.parameters.items():
             parameters[name] = (offset, shape)
             offset += prod(shape)
-        work = node.geometry.work
         yield LayerLayout(
             node=node,
             parameters=parameters,
             in_place=part.in_place and (before is None or "output" not in before.backward_reads),
-            saved={name: w for name, w in work.items() if w.saved},
-            shared={name: w for name, w in work.items() if not w.saved},
+            work=place(node.geometry.work),
         )
         before = part
 
@@ -151,8 +183,8 @@ def _vectors(layout: Layout, optimizer: type[Optimizer], experiment: Experiment)
     yield Buffer("parameters", "parameters", size, layout.dtype)
     yield Buffer("gradients", "gradients", size, layout.dtype)
     for slot in optimizer.state_slots(experiment.optimizer.values()):
-        yield Buffer(slot, "optimizer", size, layout.dtype)
-    yield Buffer("scratch", "optimizer", size, layout.dtype)
+        yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
+    yield Buffer("optimizer.scratch", "optimizer", size, layout.dtype)
 
 
 def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator[Buffer]:
@@ -184,15 +216,12 @@ def _passes(layout: Layout) -> Iterator[Buffer]:
     ]
     for i in range(min(2, len(widths))):
         yield Buffer(f"g{i}", "backward", (rows * max(widths),), layout.dtype)
-    for i, layer in enumerate(layout.layers):
-        yield from _work(f"layer{i}", layer.saved, layout)
-    yield from _work("loss", layout.loss_work, layout)
-    for i, work in enumerate(layout.metric_work):
-        yield from _work(f"metric{i}", work, layout)
-    pool = max(
-        (rows * prod(w.shape) * ITEMSIZE[_dtype(w, layout)] for layer in layout.layers for w in layer.shared.values()),
-        default=0,
-    )
+    works = {f"layer{i}": layer.work for i, layer in enumerate(layout.layers)} | {"loss": layout.loss_work}
+    works |= {f"metric{i}": work for i, work in enumerate(layout.metric_work)}
+    for owner, work in works.items():
+        for name, array in work.saved.items():
+            yield Buffer(f"{owner}.{name}", "work", (rows, *array.shape), dtype_of(array, layout.dtype))
+    pool = max(work.pool for work in works.values())
     if pool:
         yield Buffer("pool", "work", (pool,), "uint8")
 
@@ -203,10 +232,6 @@ def _writes_over_gradient(node: LayerNode) -> bool:
     return node.value.part.in_place
 
 
-def _work(owner: str, work: Mapping[str, Work], layout: Layout) -> Iterator[Buffer]:
-    for name, array in work.items():
-        yield Buffer(f"{owner}.{name}", "work", (layout.batch, *array.shape), _dtype(array, layout))
-
-
-def _dtype(work: Work, layout: Layout) -> str:
-    return {"float": layout.dtype, "index": "intp"}.get(work.dtype, work.dtype)
+def dtype_of(work: Work, float_dtype: str) -> str:
+    """Return the dtype of a work array in a network of a dtype."""
+    return {"float": float_dtype, "index": "intp"}.get(work.dtype, work.dtype)

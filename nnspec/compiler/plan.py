@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
-from nnspec.compiler.layout import LayerLayout, Layout
+from nnspec.compiler.layout import LayerLayout, Layout, WorkLayout, dtype_of
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
@@ -23,7 +23,6 @@ from nnspec.engine.network import NumpyMLP
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
-from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,29 +109,26 @@ class Plan:
 
     def _make_optimizer(self, vector: Parameter) -> Optimizer:
         optimizer: Optimizer = self.experiment.optimizer.make(params=[vector])
-        for slot, array in optimizer.state[0].items():
-            self.buffers[slot][...] = array
-            optimizer.state[0][slot] = self.buffers[slot]
-        optimizer._scratch = self.buffers["scratch"]
+        optimizer.keep_in({name: self.buffers[f"optimizer.{name}"] for name in (*optimizer.state[0], "scratch")})
         return optimizer
 
     def _lend(self) -> None:
         for i, (layer, place) in enumerate(zip(self.network.layers, self.layout.layers, strict=True)):
-            lent = {name: self.buffers[f"layer{i}.{name}"] for name in place.saved}
-            lent |= {name: self._from_pool(work) for name, work in place.shared.items()}
-            layer.lend(lent)
-        self.loss.lend({name: self.buffers[f"loss.{name}"] for name in self.layout.loss_work})
-        self._metric_work = tuple(
-            {name: self.buffers[f"metric{i}.{name}"] for name in work} for i, work in enumerate(self.layout.metric_work)
-        )
+            layer.lend(self._work(f"layer{i}", place.work))
+        self.loss.lend(self._work("loss", self.layout.loss_work))
+        for i, (metric, work) in enumerate(zip(self.metrics, self.layout.metric_work, strict=True)):
+            metric.lend(self._work(f"metric{i}", work))
         if "identity" in self.buffers:
             self.buffers["identity"][...] = np.eye(len(self.buffers["identity"]))
 
-    def _from_pool(self, work: Work) -> NDArray[Any]:
-        """Return a view of the pool; kernels use it within one call only, so all of them may have the same bytes."""
-        dtype = np.dtype({"float": self.layout.dtype, "index": "intp"}.get(work.dtype, work.dtype))
-        shape = (self.layout.batch, *work.shape)
-        return self.buffers["pool"][: prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+    def _work(self, owner: str, work: WorkLayout) -> dict[str, NDArray[Any]]:
+        arrays = {name: self.buffers[f"{owner}.{name}"] for name in work.saved}
+        for name, (offset, array) in work.pooled.items():
+            dtype = np.dtype(dtype_of(array, self.layout.dtype))
+            shape = (self.layout.batch, *array.shape)
+            end = offset + prod(shape) * dtype.itemsize
+            arrays[name] = self.buffers["pool"][offset:end].view(dtype).reshape(shape)
+        return arrays
 
     def _prepare_order(self) -> None:
         ramp = np.arange(len(self._order))
@@ -203,7 +199,7 @@ class Plan:
             self.buffers["identity"].take(step.labels, axis=0, out=step.targets, mode="clip")
         for layer, out in step.forward:
             x = layer.forward(x, out)
-        figures = tuple(m.total(x, step.labels, w) for m, w in zip(self.metrics, self._metric_work, strict=True))
+        figures = tuple(metric.total(x, step.labels) for metric in self.metrics)
         return self.loss.forward(x, step.targets, out=step.loss_out), figures
 
     # Views

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -45,10 +46,7 @@ class Facts:
     @property
     def features(self) -> int:
         """How many numbers one sample has."""
-        product = 1
-        for extent in self.shape:
-            product *= extent
-        return product
+        return prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,16 @@ class Dataset:
     """Of the bytes of train.x, train.y, test.x, test.y, in this order: equal data, equal digest."""
     origin: str
     """Where it came from, for a reader: a folder, an address, or `drawn, seed 0`."""
+
+    def __post_init__(self) -> None:
+        """Raise DataError for a label that is no class: everything behind trusts them."""
+        classes = self.facts.classes
+        for split in (self.train, self.test):
+            if classes is not None and len(split.y) and not 0 <= split.y.min() <= split.y.max() < classes:
+                raise DataError(
+                    f"{self.source}: labels run from {split.y.min()} to {split.y.max()}, "
+                    f"and {classes} classes go from 0 to {classes - 1}"
+                )
 
 
 @dataclass(frozen=True)

@@ -167,15 +167,17 @@ class CrossEntropyLoss(Loss):
         return float(np.add.reduce(sums)) / batch
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """(softmax − onehot) / B. An `out` must be C-contiguous."""
+        """(softmax − onehot) / B. Raises ValueError for an `out` that is not C-contiguous."""
         if self._softmax is None:
             raise RuntimeError("CrossEntropyLoss.backward needs a forward pass first")
+        if out is not None and not out.flags.c_contiguous:
+            raise ValueError("CrossEntropyLoss.backward: `out` must be C-contiguous")
         share = 1.0 / self._softmax.shape[1]
         # C order, because the flat view below must be a view.
         grad = np.multiply(self._softmax.T, share, out=out, order="C")
         if self._index is None:
-            grad -= self._rows * share if self._rows is not None else 0
-            return grad
+            assert self._rows is not None, "labels are either positions or rows"
+            return np.subtract(grad, self._rows * share, out=grad)
         flat = grad.reshape(-1)
         picked = self.work_array("picked", self._index.shape, grad.dtype)
         flat.take(self._index, out=picked, mode="clip")

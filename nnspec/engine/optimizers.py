@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Part, Positive, Probability, Range, Rate
+from nnspec.engine.part import Also, Part, Positive, Probability, Rate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,11 @@ __all__ = ["SGD", "Adam", "Momentum", "Optimizer"]
 
 
 class Optimizer(Part):
-    """Base of the optimizers: `step()` after each backward pass."""
+    """Base of the optimizers: `step()` after each backward pass.
+
+    Every parameter may have any shape; its state has the same. Raises ValueError for no parameters, TypeError for
+    what are no Parameters.
+    """
 
     kind: ClassVar[str] = "optimizer"
 
@@ -33,7 +37,6 @@ class Optimizer(Part):
         for parameter in self.params:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{type(self).__name__}: takes Parameters (model.parameters()), not {parameter!r}")
-        self.slots = slots
         self.state = [{slot: np.zeros_like(p.data) for slot in slots} for p in self.params]
         largest = max(self.params, key=lambda p: p.size).data
         self._scratch = np.empty(largest.size, largest.dtype)
@@ -61,10 +64,13 @@ class Optimizer(Part):
         for parameter in self.params:
             parameter.grad.fill(0)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of state and scratch."""
-        return self._scratch.nbytes + sum(array.nbytes for state in self.state for array in state.values())
+    def keep_in(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep the state of the only parameter, and `scratch`, in arrays of its shape that the caller owns."""
+        (state,) = self.state
+        for slot, values in state.items():
+            arrays[slot][...] = values
+            state[slot] = arrays[slot]
+        self._scratch = arrays["scratch"]
 
 
 class SGD(Optimizer):
@@ -82,7 +88,7 @@ class SGD(Optimizer):
         params: Iterable[Parameter],
         lr: Rate = 0.01,
         *,
-        momentum: Annotated[float, Range(low=0, high=1, open_high=True), Also("beta", "mu")] = 0.0,
+        momentum: Annotated[Probability, Also("beta", "mu")] = 0.0,
     ) -> None:
         super().__init__(params, self.state_slots({"momentum": momentum}))
         self.lr = lr
@@ -113,7 +119,7 @@ class Momentum(SGD):
         self,
         params: Iterable[Parameter],
         lr: Rate = 0.01,
-        momentum: Annotated[float, Range(low=0, high=1, open_high=True), Also("beta", "mu")] = 0.9,
+        momentum: Annotated[Probability, Also("beta", "mu")] = 0.9,
     ) -> None:
         super().__init__(params, lr, momentum=momentum)
 

@@ -23,7 +23,6 @@ __all__ = [
     "Argument",
     "Count",
     "Inferred",
-    "NonNegative",
     "Part",
     "Positive",
     "Probability",
@@ -75,7 +74,6 @@ Inferred = Annotated[T, _Inferred()]
 
 Count = Annotated[int, Range(low=1)]
 Positive = Annotated[float, Range(low=0, open_low=True)]
-NonNegative = Annotated[float, Range(low=0)]
 Probability = Annotated[float, Range(low=0, high=1, open_high=True)]
 Rate = Annotated[float, Range(low=0, open_low=True), Also("learning_rate", "rate", "eta", "step_size", "alpha")]
 
@@ -191,7 +189,8 @@ class Part:
         if not cls.kind:
             raise TypeError(f"part {cls.spec_name!r} has no kind")
         others = PARTS.setdefault(cls.kind, {})
-        if cls.spec_name in others and others[cls.spec_name].__qualname__ != cls.__qualname__:
+        other = others.get(cls.spec_name, cls)
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two parts of kind {cls.kind} are called {cls.spec_name!r}")
         others[cls.spec_name] = cls
         if cls.__init__ is not object.__init__:

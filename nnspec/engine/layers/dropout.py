@@ -33,7 +33,6 @@ class Dropout(Layer):
         self,
         p: Annotated[Probability, Also("rate", "dropout", "prob")] = 0.5,
         *,
-        dtype: str = "float64",
         rng: Generator | None = None,
     ) -> None:
         super().__init__()
