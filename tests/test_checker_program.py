@@ -40,7 +40,7 @@ def test_the_race_is_three_lanes_that_differ_in_their_optimizer_alone() -> None:
         ("Adam", "Adam", 0.001),
     ]
     for lane in race.lanes:
-        assert (lane.seed, lane.seeded, lane.dtype, lane.shapes) == (42, True, "float32", "784 → 64 → 32 → 10")
+        assert (lane.seed, lane.dtype, lane.shapes) == (42, "float32", "784 → 64 → 32 → 10")
         assert [node.name for node in lane.layers] == ["Linear1", "ReLU1", "Linear2", "ReLU2", "Linear3"]
         assert [node.geometry.out for node in lane.layers] == [(64,), (64,), (32,), (32,), (10,)]
         assert [choice.value.name for choice in lane.data] == ["MNIST", "Digits"]
@@ -66,7 +66,7 @@ def test_every_value_knows_the_characters_that_it_came_from() -> None:
 def test_a_file_without_a_race_has_one_lane_named_run_and_the_files_name_for_title() -> None:
     found = program(base())
     assert ([lane.name for lane in found.lanes], found.title) == (["run"], "x")
-    assert (found.lanes[0].seed, found.lanes[0].seeded) == (0, False)
+    assert found.lanes[0].seed == 0
 
 
 def test_lanes_replace_parts_or_override_at_any_depth() -> None:
@@ -259,3 +259,50 @@ def test_a_batch_larger_than_the_data_is_all_of_the_data() -> None:
 
 def test_ten_thousand_layers_are_checked_like_three() -> None:
     assert len(program(base("    ReLU\n", "    ReLU\n" * 10_000)).lanes[0].layers) == 10_002
+
+
+MODELS = """data = Digits(train=50, test=20)
+model small { Linear(8); Linear(10) }
+model wide { Linear(16); Linear(10) }
+loss = CrossEntropy
+"""
+
+
+def test_every_lane_may_choose_its_model() -> None:
+    found = program(MODELS + "race { a { model = small; SGD }\n b { model = wide; SGD } }")
+    assert [lane.shapes for lane in found.lanes] == ["784 → 8 → 10", "784 → 16 → 10"]
+
+
+def test_a_model_that_no_lane_chooses_is_checked_too() -> None:
+    text = MODELS.replace("Linear(16)", "Linear(16.5)") + "model = small\noptimizer = SGD"
+    assert find(text) == [("NN301", "16.5")]
+
+
+def test_an_argument_goes_to_the_alternatives_that_have_it() -> None:
+    found = program(base("data = Digits", "data = MNIST(train=50) or Digits(train=50)", more="data.seed = 7"))
+    mnist, digits = found.lanes[0].data
+    assert "seed" not in mnist.value.arguments
+    assert digits.value.arguments["seed"].value == 7
+
+
+@pytest.mark.parametrize("flags", [("train.epochs=3", "b.train.epochs=1"), ("b.train.epochs=1", "train.epochs=3")])
+def test_a_flag_for_one_lane_goes_before_one_for_all(flags: tuple[str, ...]) -> None:
+    found = program(MODELS + "model = small\nrace { a { SGD }\n b { SGD } }", *flags)
+    assert [lane.train.epochs for lane in found.lanes] == [3, 1]
+
+
+@pytest.mark.parametrize("flags", [("optimizer=Adam", "optimizer.lr=0.5"), ("optimizer.lr=0.5", "optimizer=Adam")])
+def test_a_flag_for_an_argument_finds_its_part_in_any_order(flags: tuple[str, ...]) -> None:
+    (lane,) = program(base(), *flags).lanes
+    assert (lane.optimizer.name, lane.optimizer.arguments["lr"].value) == ("Adam", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "at"),
+    [
+        (base(more="metrics.nonsense = true"), "NN201", "metrics.nonsense"),
+        (base(more="race { accuracy }"), "NN305", "accuracy"),
+    ],
+)
+def test_metrics_are_no_lane_and_have_no_arguments(text: str, code: str, at: str) -> None:
+    assert (code, at) in find(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from test_plan import LOSSES, MODELS, OPTIMIZERS, make_plan
@@ -72,7 +74,7 @@ def test_work_arrays_of_one_layer_do_not_overlap_and_those_of_two_layers_may() -
     placed = place({"a": Work((3,)), "b": Work((7,), "bool"), "kept": Work((2,), saved=True), "c": Work((), "index")})
     assert list(placed.saved) == ["kept"]
     spans = [(offset, offset + 5 * size) for (offset, _), size in zip(placed.pooled.values(), (12, 7, 8), strict=True)]
-    assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     assert all(start % 64 == 0 for start, _ in spans)
     assert spans[-1][1] <= placed.pool
 

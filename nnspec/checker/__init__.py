@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from nnspec.checker.expectations import calculate as calculate
 from nnspec.checker.expectations import expectation
 from nnspec.checker.experiment import evaluate
-from nnspec.checker.expressions import Evaluator
+from nnspec.checker.expressions import Evaluator, Given
+from nnspec.checker.model import chain
 from nnspec.checker.outline import Assignment, Outline, outline
 from nnspec.checker.program import Experiment, Program
 from nnspec.checker.report import Report
 from nnspec.checker.settings import settle
-from nnspec.checker.words import SETTINGS
+from nnspec.checker.words import KIND_OF_SETTING, SETTINGS
 from nnspec.diagnostics import Diagnostic, Source, Span
 from nnspec.syntax import parse, tree
 
@@ -69,11 +70,19 @@ def _lanes(
         settings = settle(items, lane, per_lane[name], report, from_flags)
         settle(items, lane, [], Report(), from_spec)  # a flag may replace whatever it likes
         result[name] = evaluate(name, items, settings, report, top)
+    _unchosen_models(items, result[names[0]][1], report)
     report.report_absent({lane.name.text: lane.name.span for lane in items.lanes}, top)
     own = [*items.assignments, *(a for lane in items.lanes for a in lane.assignments)]
     _without_effect(own, from_spec, report)
     _without_effect(overrides, from_flags, report)
     return result
+
+
+def _unchosen_models(items: Outline, evaluator: Evaluator, report: Report) -> None:
+    """Look for mistakes in models that no lane has chosen: nothing in a file goes unread."""
+    for name, section in items.models.items():
+        if name not in report.chosen_models:
+            chain(section, {}, evaluator, evaluator.data, report)
 
 
 def _by_lane(overrides: list[Assignment], names: list[str], items: Outline) -> dict[str, list[Assignment]]:
@@ -82,7 +91,7 @@ def _by_lane(overrides: list[Assignment], names: list[str], items: Outline) -> d
     for override in overrides:
         word = override.path[0].text
         if word in result and len(override.path) > 1 and word not in SETTINGS and word not in items.lets:
-            result[word].append(Assignment(override.path[1:], override.given))
+            result[word].append(Assignment(override.path[1:], override.given, shared=False))
         else:
             for assigned in result.values():
                 assigned.append(override)
@@ -92,7 +101,8 @@ def _by_lane(overrides: list[Assignment], names: list[str], items: Outline) -> d
 def _without_effect(assignments: list[Assignment], effective: set[Span], report: Report) -> None:
     """Report arguments that were set for a part which every lane then replaces: nothing is ignored in silence."""
     for assignment in assignments:
-        if not report.failed and len(assignment.path) > 1 and assignment.span not in effective:
+        of_a_part = len(assignment.path) == 2 and assignment.path[0].text in KIND_OF_SETTING.values()
+        if not report.failed and of_a_part and assignment.span not in effective:
             report.error(
                 "NN203",
                 f"`{assignment.text}` has no effect: every lane replaces `{assignment.path[0].text}`",
@@ -106,8 +116,6 @@ def _flag(source: Source, report: Report) -> list[Assignment]:
     report.take(source, parsed)
     items = parsed.file.items
     if len(items) == 1 and isinstance(items[0], tree.Setting):
-        from nnspec.checker.expressions import Given
-
         setting = items[0]
         return [Assignment(setting.path.names, Given(setting.value, setting.path.span, source.name))]
     if not parsed.diagnostics:
@@ -128,8 +136,6 @@ def _title(items: Outline, source: Source) -> str:
 
 def _top(source: Source) -> Span:
     """The first word of a file: where it is said that something is missing in all of it."""
-    text = source.text
-    start = len(text) - len(text.lstrip())
     for line in range(1, len(source.line_starts) + 1):
         content = source.line(line)
         if content.strip() and not content.lstrip().startswith("#"):

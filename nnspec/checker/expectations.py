@@ -10,7 +10,7 @@ from nnspec.checker.expressions import Evaluator
 from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Experiment, Figure, Node, Number, Operation
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import FIGURES, LATER, did_you_mean
+from nnspec.checker.words import did_you_mean, figure_is_for_later, figures, metric_figures
 from nnspec.diagnostics import Span
 from nnspec.syntax import tree
 
@@ -20,7 +20,6 @@ _MAX_DEPTH = 100
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
 _ORDER = ("program", "calculus", "outcome")
-_METRIC_FIGURES = {"accuracy": "accuracy", "test_accuracy": "accuracy"}
 
 
 def expectation(
@@ -41,9 +40,9 @@ def expectation(
             break
         cases.append(Case(name, node))
     if not any(case.figures() for case in cases):
-        report.error("NN602", "this speaks of no figure", element.span, help=f"figures are {', '.join(FIGURES)}")
+        report.error("NN602", "this speaks of no figure", element.span, help=f"figures are {', '.join(figures())}")
         return None
-    about = max((FIGURES[f.name] for case in cases for f in case.figures()), key=_ORDER.index)
+    about = max((figures()[f.name] for case in cases for f in case.figures()), key=_ORDER.index)
     return Expectation(" ".join(element.span.text.split()), element.span, tuple(cases), about)
 
 
@@ -97,7 +96,7 @@ class _Resolver:
                 return node if node is None or operator.text == "+" else Operation("-", (Number(0.0), node))
             case tree.Reference(path=path):
                 return self._name(path, expression, depth)
-            case tree.Call(callee=path) if path.names[-1].text in FIGURES:
+            case tree.Call(callee=path) if path.names[-1].text in figures():
                 return self._call(expression, depth)
             case _:
                 return self._constant(expression, depth)
@@ -134,7 +133,7 @@ class _Resolver:
 
     def _name(self, path: tree.Path, expression: tree.Expression, depth: int) -> Node | None:
         word = path.names[-1].text
-        if len(path.names) == 1 and (word in self.evaluator.lets or word not in FIGURES):
+        if len(path.names) == 1 and (word in self.evaluator.lets or word not in figures()):
             if word in self.evaluator.lets:
                 return self._constant(expression, depth)
             self._unknown(word, path.span)
@@ -142,7 +141,7 @@ class _Resolver:
         lane = self._lane(path)
         if lane is None:
             return None
-        if word not in FIGURES:
+        if word not in figures():
             self._unknown(word, path.names[-1].span)
             return None
         if word == "epochs_to":
@@ -183,17 +182,17 @@ class _Resolver:
 
     def _figure(self, lane: str, word: str, span: Span) -> Node | None:
         experiment = self.lanes[lane][0]
-        metric = _METRIC_FIGURES.get(word)
+        metric = metric_figures().get(word)
         if metric and experiment is not None and metric not in {m.name for m in experiment.metrics}:
             self.report.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
             return None
         return Figure(lane, word)
 
     def _unknown(self, word: str, span: Span) -> None:
-        if word in LATER["expect"]:
+        if figure_is_for_later(word):
             self.report.error("NN208", f"`{word}` is part of the language but has no meaning yet", span)
         elif word not in self.report.lost:
-            help = did_you_mean(word, [*FIGURES, *self.evaluator.lets]) or f"figures are {', '.join(FIGURES)}"
+            help = did_you_mean(word, [*figures(), *self.evaluator.lets]) or f"figures are {', '.join(figures())}"
             self.report.error("NN602", f"there is no figure `{word}`", span, help=help)
 
     def _constant(self, expression: tree.Expression, depth: int) -> Node | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnspec.checker.expressions import Evaluator, Given, check_value
+from nnspec.checker.expressions import Evaluator, Given, called, check_value
 from nnspec.checker.model import chain
 from nnspec.checker.outline import Outline
-from nnspec.checker.program import Choice, Experiment, PartValue, TrainSettings
+from nnspec.checker.program import Choice, Experiment, Origin, PartValue, TrainSettings
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.settings import LaneSettings
 from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, did_you_mean, parts
@@ -29,7 +29,7 @@ def evaluate(
     work = _Work(name, outline, settings, report, evaluator, top, complete)
     seed, dtype, train = work.seed(), work.dtype(), work.train()
     data = work.data()
-    evaluator.facts = data[0].facts if data else None
+    evaluator.data = data
     loss, optimizer = work.single("loss"), work.single("optimizer")
     metrics = work.metrics(data)
     section = work.model()
@@ -50,9 +50,7 @@ def evaluate(
     ready = layers and data and all(v is not UNKNOWN for v in (seed, dtype, train, loss, optimizer, metrics))
     if not ready or layers is None or data is None:
         return None, evaluator
-    experiment = Experiment(
-        name, seed, dtype, data, layers, loss, optimizer, metrics, train, seeded="seed" in settings.values
-    )
+    experiment = Experiment(name, seed, dtype, data, layers, loss, optimizer, metrics, train)
     return experiment, evaluator
 
 
@@ -78,7 +76,7 @@ class _Work:
     def _told(self, setting: str) -> bool:
         """Whether something could not be read or was not known that may have given a setting its value."""
         words = self.report.lost | self.report.meant
-        kind, _ = SETTINGS[setting]
+        kind = SETTINGS[setting].part or ("metric" if setting == "metrics" else "")
         return bool(words & {setting, "race", *(parts(kind) if kind else ())})
 
     def _changes(self, setting: str) -> Mapping[str, Given]:
@@ -144,13 +142,16 @@ class _Work:
 
     def _choice(self, expression: tree.Expression, given: Given, all_of: list[tree.Expression]) -> Choice | None:
         # An argument may be one that only some of the alternatives have: it goes to those.
-        changes = dict(self._changes("data"))
-        value = self.evaluator.part(expression, "data source", "`data`", given.via)
-        if isinstance(value, PartValue) and changes:
-            own = {name: change for name, change in changes.items() if value.part.signature().get(name) is not None}
-            value = self.evaluator.part(
-                expression, "data source", "`data`", given.via, own if len(all_of) > 1 and own else changes
-            )
+        changes = self._changes("data")
+        known = parts("data source")
+        others = {known[name].signature() for other in all_of if (name := called(other)) in known}
+        own = known[name].signature() if (name := called(expression)) in known else None
+        changes = {
+            word: change
+            for word, change in changes.items()
+            if own is None or own.get(word) or not any(signature.get(word) for signature in others)
+        }
+        value = self.evaluator.part(expression, "data source", "`data`", given.via, changes)
         if not isinstance(value, PartValue):
             return None
         source = value.make()
@@ -176,8 +177,12 @@ class _Work:
         classes = data[0].facts.classes if data else None
         if given is None:
             span = self.top
-            default = tree.Reference(tree.Path((tree.Name("accuracy", span),), span))
-            return (self.evaluator.part(default, "metric", "`metrics`", "default"),) if classes is not None else ()
+            usual = [part for part in parts("metric").values() if issubclass(part, Metric) and part.default]
+            return tuple(
+                PartValue(metric, {}, Origin(span, "default"))
+                for metric in usual
+                if classes is not None or not metric.needs_classes
+            )
         value = given.value
         items = value.items if isinstance(value, (tree.ListOf, tree.TupleOf)) else (value,)
         found = [self.evaluator.part(item, "metric", "`metrics`", given.via) for item in items]
@@ -199,13 +204,14 @@ class _Work:
         models, given = self.outline.models, self.settings.values.get("model")
         if given is None:
             if len(models) > 1 and "" not in models:
-                if self._told("model"):
+                if self._told("model") or not self.complete:
                     return None
                 names = ", ".join(f"`{name}`" for name in models)
                 self.report.error("NN205", f"which model? there are {names}", self.top, help="write `model = NAME`")
                 return None
             if not models:
                 self._missing("model", "such as `model { Linear(64); ReLU; Linear(10) }`")
+            self.report.chosen_models.update({"": None} if "" in models else models)
             return models.get("", next(iter(models.values()), None))
         value = given.value
         if isinstance(value, tree.Constant) and not self.report.readable(value.span):
@@ -215,6 +221,7 @@ class _Work:
             help = did_you_mean(word, [name for name in models if name])
             self.report.error("NN201", f"there is no model `{value.span.text}`", value.span, help=help)
             return None
+        self.report.chosen_models.add(word)
         return models[word]
 
     def fit(self, layers: tuple[Any, ...], loss: PartValue, data: tuple[Choice, ...]) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS, OPERATORS, Unfit
-from nnspec.checker.program import Bound, Origin, PartValue
+from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import FIGURES, did_you_mean, other_names, parts
+from nnspec.checker.words import did_you_mean, figures, other_names, parts
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, Part
 from nnspec.syntax import tree
 
-__all__ = ["Evaluator", "Given", "article", "check_value"]
+__all__ = ["Evaluator", "Given", "article", "called", "check_value"]
 
 _MAX_DEPTH = 150
 _DATA_FACTS = ("features", "classes", "shape", "size")
@@ -43,8 +43,8 @@ class Evaluator:
 
     report: Report
     lets: Mapping[str, Given]
-    facts: Facts | None = None
-    """Of the data, once it is known; `data.features` is an error before."""
+    data: tuple[Choice, ...] | None = None
+    """The data, once it is known; `data.features` is an error before."""
     used: set[str] = field(default_factory=set)
     _known: dict[str, Any] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
@@ -120,6 +120,11 @@ class Evaluator:
         arguments = expression.arguments if isinstance(expression, tree.Call) else ()
         return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
 
+    @property
+    def facts(self) -> Facts | None:
+        """Of the data, once it is known."""
+        return self.data[0].facts if self.data else None
+
     # Names
 
     def _reference(self, expression: tree.Reference, kinds: tuple[str, ...], via: str, depth: int) -> Any:
@@ -174,7 +179,7 @@ class Evaluator:
         names = [*self.lets, *(candidates if kinds else [*FUNCTIONS, *CONSTANTS, *candidates])]
         others = other_names({name: part.also for name, part in candidates.items()})
         help = did_you_mean(path.text, names, others)
-        if path.names[-1].text in FIGURES:
+        if path.names[-1].text in figures():
             help = "a figure of a run stands in `expect`, and not inside a function"
         return self.report.error("NN201", f"`{path.text}` is not known", path.span, help=help)
 
@@ -387,6 +392,14 @@ def check_value(report: Report, argument: Argument, value: Any, given: Given) ->
 def article(kind: str) -> str:
     """`an optimizer`, `a loss`."""
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def called(expression: tree.Expression) -> str:
+    """Return the name of the part that an expression makes, parentheses aside; empty where it makes none."""
+    while isinstance(expression, tree.Group):
+        expression = expression.inner
+    path = _callee(expression)
+    return path.text if path is not None else ""
 
 
 def _callee(expression: tree.Expression) -> tree.Path | None:

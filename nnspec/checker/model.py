@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nnspec.checker.expressions import Evaluator, Given
+from nnspec.checker.expressions import Evaluator, Given, called
 from nnspec.checker.program import Choice, LayerNode, PartValue
 from nnspec.checker.report import Report
 from nnspec.checker.words import LATER, SETTINGS, TRAIN, did_you_mean
@@ -50,7 +50,7 @@ def _bind(
             good = False
             _not_a_layer(item, report)
             continue
-        kind = _word(item.value)
+        kind = called(item.value) or "layer"
         counts[kind] = counts.get(kind, 0) + 1
         name = item.label or tree.Name(f"{kind}{counts[kind]}", item.value.span)
         if name.text in names:
@@ -70,16 +70,6 @@ def _bind(
                 help = did_you_mean(name_, names) or f"its layers are {', '.join(names)}"
                 report.error("NN201", f"the model has no layer `{name_}`", change.name, help=help)
     return found if good else None
-
-
-def _word(expression: tree.Expression) -> str:
-    while isinstance(expression, tree.Group):
-        expression = expression.inner
-    match expression:
-        case tree.Reference(path=path) | tree.Call(callee=path):
-            return path.text
-        case _:
-            return "layer"
 
 
 def _is_repeat(expression: tree.Expression) -> bool:

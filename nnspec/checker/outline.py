@@ -23,6 +23,8 @@ class Assignment:
 
     path: tuple[tree.Name, ...]
     given: Given
+    shared: bool = True
+    """Whether it is meant for every lane, and not for one that it names."""
 
     @property
     def text(self) -> str:

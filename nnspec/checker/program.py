@@ -89,7 +89,7 @@ class TrainSettings:
     """Whether a last batch that is not full is left out."""
 
 
-Seed = Annotated[int, Range(low=0, high=2**63 - 1), Also("random_seed", "random_state", "rng")]
+Seed = Annotated[int, Range(low=0, high=2**63 - 1)]
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,6 @@ class Experiment:
     optimizer: PartValue
     metrics: tuple[PartValue, ...]
     train: TrainSettings
-    seeded: bool = True
-    """Whether the spec gave the seed, or it is the default."""
 
     @property
     def facts(self) -> Facts:

@@ -29,6 +29,8 @@ class Report:
         """Words of items that could not be read: nobody is told that they are unknown or missing."""
         self.meant: set[str] = set()
         """Words that were suggested for unknown ones: nobody is told that they are missing."""
+        self.chosen_models: set[str] = set()
+        """Names of the models that some lane trains."""
         self._gaps: dict[Source, tuple[int, ...]] = {}
         self._absent: dict[str, tuple[str, list[str]]] = {}
         self._unreadable: dict[Source, frozenset[int]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nnspec.checker.expressions import Given, article
@@ -43,7 +43,7 @@ class LaneSettings:
 
 
 def settle(
-    outline: Outline, lane: LaneOutline | None, flags: Iterable[Assignment], report: Report, effective: set[Span]
+    outline: Outline, lane: LaneOutline | None, flags: Sequence[Assignment], report: Report, effective: set[Span]
 ) -> LaneSettings:
     """Settle a lane's settings. `effective` collects the names of those that were not replaced later."""
     settings = LaneSettings(dict(outline.lets), lanes=tuple(each.name.text for each in outline.lanes))
@@ -57,7 +57,9 @@ def settle(
             if assignment.text in replaced:
                 _twice(assignment.text, lane, assignment.span, replaced[assignment.text], report)
         _apply(sorted(lane.assignments, key=lambda a: len(a.path)), settings, report)
-    _apply(flags, settings, report)
+    for shared in (True, False):  # what is meant for this lane alone comes last
+        chosen = [flag for flag in flags if flag.shared == shared]
+        _apply(sorted(chosen, key=lambda a: len(a.path)), settings, report)
     for changes in (*settings.arguments.values(), *settings.layers.values(), settings.values, settings.lets):
         effective.update(given.name for given in changes.values())
     return settings
@@ -163,7 +165,7 @@ def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, r
     word = words[0]
     if word in report.lost:
         return
-    others = other_names({name: also for name, (_, also) in SETTINGS.items()} | {a.name: a.also for a in TRAIN})
+    others = other_names({name: row.also for name, row in SETTINGS.items()} | {a.name: a.also for a in TRAIN})
     found = others.get(word, word)
     if len(words) == 1 and (TRAIN.get(found) is not None or found in LATER["train"]):
         help = f"`{found}` belongs in `train`: `train.{found} = …`"
