@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from nnspec.api import run as run
     from nnspec.data.source import DataError as DataError
     from nnspec.data.source import DataUnavailable as DataUnavailable
+    from nnspec.diagnostics import SourceError as SourceError
     from nnspec.engine.random import set_seed as set_seed
+    from nnspec.errors import NnspecError as NnspecError
     from nnspec.runner.folder import OutputError as OutputError
 
 # Public name -> the module that it is taken from; a module of the same name is the value itself.
@@ -36,7 +38,9 @@ _PUBLIC = {
     "CheckResult": "nnspec.api",
     "DataError": "nnspec.data.source",
     "DataUnavailable": "nnspec.data.source",
+    "NnspecError": "nnspec.errors",
     "OutputError": "nnspec.runner.folder",
+    "SourceError": "nnspec.diagnostics",
     "SpecError": "nnspec.api",
     "check": "nnspec.api",
     "data": "nnspec.data",
@@ -51,7 +55,9 @@ __all__ = [
     "CheckResult",
     "DataError",
     "DataUnavailable",
+    "NnspecError",
     "OutputError",
+    "SourceError",
     "SpecError",
     "check",
     "data",

@@ -12,6 +12,7 @@ from nnspec.checker import check as check_source
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, Source, read_source, render_all
+from nnspec.errors import NnspecError
 
 if TYPE_CHECKING:
     from nnspec.runner.folder import RunFolder
@@ -34,7 +35,7 @@ PathLike = str | os.PathLike[str]
 Overrides = Mapping[str, Any] | Sequence[str] | None
 
 
-class SpecError(Exception):
+class SpecError(NnspecError):
     """A spec with errors. `diagnostics` holds them; the text shows them all."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
@@ -121,20 +122,25 @@ def run(
         DataError: the data cannot be had, or is unusable.
         OutputError: `out` cannot be written to.
     """
-    from nnspec.runner.folder import RunFolder
+    from nnspec.runner.folder import OutputError, RunFolder
     from nnspec.runner.observer import Silent
 
     compiled = compile_spec(path, set)
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
     folder = None if out is None else lambda: RunFolder.make(str(path), out, force)
-    return run_into(compiled, access, Silent(), folder)
+    result = run_into(compiled, access, Silent(), folder)
+    if result.unwritten:
+        raise OutputError(result.unwritten)
+    return result
 
 
 def run_into(
     compiled: Compiled, access: Access, observer: Observer, make_folder: Callable[[], RunFolder] | None
 ) -> RunResult:
-    """Run a compiled program; `make_folder` is called, where given, once the data is there."""
-    from nnspec.runner.folder import OutputError
+    """Run a compiled program; `make_folder` is called, where given, once the data is there.
+
+    What was trained is returned even where it cannot be written; `unwritten` says why.
+    """
     from nnspec.runner.record import write_record
     from nnspec.runner.run import run_program
 
@@ -147,16 +153,17 @@ def run_into(
     try:
         result = run_program(compiled, access, observer, prepare)
         for folder in made:
+            result.folder = folder.path.as_posix()
             try:
                 write_record(result, folder.path)
-                result.folder = folder.path.as_posix()
                 if any(lane.history["loss"] for lane in result.lanes.values()):
                     from nnspec.view.curves import save_curves
 
                     save_curves(result, folder.path / "curves.png")
+                    result.files = ("curves.png", *result.files)
+                folder.finish()
             except OSError as error:
-                raise OutputError(f"the run cannot be written to {folder.path}: {error.strerror or error}") from error
-            folder.finish()
+                result.unwritten = f"the run cannot be written to {folder.path}: {error.strerror or error}"
     finally:
         for folder in made:
             folder.discard_if_empty()
@@ -203,6 +210,8 @@ def _flags(overrides: Overrides) -> list[Source]:
     """Turn overrides into texts that the checker reads, named after where they came from."""
     if overrides is None:
         return []
+    if isinstance(overrides, str):
+        overrides = [overrides]
     if isinstance(overrides, Mapping):
         return [Source(f"set={{{key!r}: …}}", f"{key} = {_as_text(value)}") for key, value in overrides.items()]
     return [Source("--set", text) for text in overrides]
@@ -211,10 +220,11 @@ def _flags(overrides: Overrides) -> list[Source]:
 def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
+    value = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_as_text(item) for item in value) + "]"
-    if isinstance(value, (int, float)) or hasattr(value, "item"):
-        return repr(value.item() if hasattr(value, "item") else value)
+    if isinstance(value, (int, float)):
+        return repr(value)
     raise TypeError(f"a setting is a number, a string, true, false, none or a list of these, not {value!r}")

@@ -19,31 +19,32 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room, what it may import of the other rooms (a room with all in it, or one module), and why.
 ROWS: list[tuple[str, set[str], str]] = [
     ("_version", set(), "a number that every room may read"),
-    ("diagnostics", set(), "anything may have something to say, so it knows nobody"),
+    ("errors", set(), "the base of what every room may raise"),
+    ("diagnostics", {"errors"}, "anything may have something to say, so it knows nobody"),
     ("syntax", {"diagnostics"}, "a tree has positions and mistakes, no meaning"),
     ("engine", set(), "a library in its own right"),
-    ("data", {"engine"}, "a data source is a part, declared as the engine's parts are"),
+    ("data", {"engine", "errors"}, "a data source is a part, declared as the engine's parts are"),
     ("checker", {"syntax", "diagnostics", "engine", "data"}, "holds the text against the declarations of the parts"),
     ("compiler", {"checker", "engine", "data", "diagnostics"}, "turns a program into a plan for the engine"),
     (
         "runner",
-        {"compiler", "data", "engine", "checker", "_version"},
+        {"compiler", "data", "engine", "checker", "_version", "errors"},
         "trains plans and judges what the program expects",
     ),
     ("view", {"runner", "compiler", "checker.program", "engine"}, "shows results, and has no other business"),
     (
         "api",
-        {"diagnostics", "syntax", "engine", "data", "checker", "compiler", "runner", "view"},
+        {"diagnostics", "syntax", "engine", "data", "checker", "compiler", "runner", "view", "errors"},
         "the rooms in order, for Python and the command line alike",
     ),
     (
         "cli",
-        {"api", "view", "diagnostics", "data.source", "runner.folder", "runner.record", "_version"},
+        {"api", "view", "diagnostics", "data.source", "runner.folder", "runner.record", "_version", "errors"},
         "no logic: it takes words, calls the api, and shows; it hands access and folders through",
     ),
     (
         "",
-        {"api", "data", "engine", "view", "runner.folder", "_version"},
+        {"api", "data", "engine", "view", "runner.folder", "_version", "errors", "diagnostics"},
         "the package itself names what is public, lazily",
     ),
 ]

@@ -18,7 +18,7 @@ from nnspec.data import mnist as module
 from nnspec.data.mnist import MNIST_FILES, MNIST_MIRRORS, fetch_idx, load_idx
 from nnspec.engine.part import PARTS
 
-FACTS = Facts(shape=(4, 3), classes=10, train=5, test=2)
+FACTS = Facts(shape=(4, 3), classes=256, train=5, test=2)
 
 
 @pytest.fixture(autouse=True)

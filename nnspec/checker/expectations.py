@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nnspec.checker.expressions import Evaluator
+from nnspec.checker.expressions import MAX_DEPTH, Evaluator
 from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Experiment, Figure, Node, Number, Operation
 from nnspec.checker.report import UNKNOWN, Report
@@ -16,7 +16,6 @@ from nnspec.syntax import tree
 
 __all__ = ["expectation"]
 
-_MAX_DEPTH = 100
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
 _ORDER = ("program", "calculus", "outcome")
@@ -69,10 +68,10 @@ class _Resolver:
         self.too_deep = False
 
     def node(self, expression: tree.Expression, depth: int) -> Node | None:
-        if depth > _MAX_DEPTH:
+        if depth > MAX_DEPTH:
             if not self.too_deep:
                 self.too_deep = True
-                message = f"a statement of more than {_MAX_DEPTH} steps in depth"
+                message = f"a statement of more than {MAX_DEPTH} steps in depth"
                 self.report.error("NN106", message, expression.span)
             return None
         match expression:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nnspec.checker.functions import CONSTANTS, FUNCTIONS, OPERATORS, Unfit
+from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit
 from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.words import did_you_mean, figures, other_names, parts
@@ -16,9 +16,9 @@ from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, Part
 from nnspec.syntax import tree
 
-__all__ = ["Evaluator", "Given", "article", "called", "check_value"]
+__all__ = ["MAX_DEPTH", "Evaluator", "Given", "article", "called", "check_value"]
 
-_MAX_DEPTH = 150
+MAX_DEPTH = 150
 _DATA_FACTS = ("features", "classes", "shape", "size")
 
 
@@ -51,10 +51,8 @@ class Evaluator:
 
     def value(self, expression: tree.Expression, *, kinds: tuple[str, ...] = (), via: str = "", depth: int = 0) -> Any:
         """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, if any."""
-        if depth > _MAX_DEPTH and not isinstance(expression, tree.Constant):
-            return self.report.error(
-                "NN106", f"an expression of more than {_MAX_DEPTH} steps in depth", expression.span
-            )
+        if depth > MAX_DEPTH and not isinstance(expression, tree.Constant):
+            return self.report.error("NN106", f"an expression of more than {MAX_DEPTH} steps in depth", expression.span)
         match expression:
             case tree.Constant(value=value):
                 if not self.report.readable(expression.span):
@@ -318,6 +316,8 @@ class Evaluator:
     # Arithmetic
 
     def _all(self, items: tuple[tree.Expression, ...], kinds: tuple[str, ...], via: str, depth: int) -> Any:
+        if len(items) > MAX_ITEMS:
+            return self.report.error("NN304", f"a list has at most {MAX_ITEMS:,} items", items[MAX_ITEMS].span)
         values = [self.value(item, kinds=kinds, via=via, depth=depth + 1) for item in items]
         return UNKNOWN if any(value is UNKNOWN for value in values) else values
 

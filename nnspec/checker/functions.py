@@ -7,10 +7,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["CONSTANTS", "FUNCTIONS", "OPERATORS", "Unfit"]
+__all__ = ["CONSTANTS", "FUNCTIONS", "MAX_ITEMS", "OPERATORS", "Unfit"]
 
 _MAX_BITS = 4096
-_MAX_ITEMS = 10_000
+MAX_ITEMS = 10_000
 
 
 class Unfit(Exception):
@@ -52,8 +52,8 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def _count(number: Any) -> int:
-    if not isinstance(number, int) or not 1 <= number <= _MAX_ITEMS:
-        raise Unfit(f"a list has 1 to {_MAX_ITEMS} items, not {number}")
+    if not isinstance(number, int) or not 1 <= number <= MAX_ITEMS:
+        raise Unfit(f"a list has 1 to {MAX_ITEMS} items, not {number}")
     return number
 
 
@@ -61,8 +61,8 @@ def _range(*bounds: int) -> list[int]:
     if not all(isinstance(b, int) for b in bounds):
         raise Unfit("`range` takes integers")
     values = range(*bounds)
-    if len(values) > _MAX_ITEMS:
-        raise Unfit(f"a list has at most {_MAX_ITEMS} items, not {len(values)}")
+    if len(values) > MAX_ITEMS:
+        raise Unfit(f"a list has at most {MAX_ITEMS} items, not {len(values)}")
     return list(values)
 
 

@@ -118,14 +118,13 @@ def _code(arguments: Sequence[str] | None) -> int:
 def _explain(error: Exception) -> int:
     """Say what went wrong: the user's fault in its own words, ours with a request to report it."""
     from nnspec.api import SpecError
-    from nnspec.data.source import DataError
-    from nnspec.diagnostics import SourceError, render_all
-    from nnspec.runner.folder import OutputError
+    from nnspec.diagnostics import render_all
+    from nnspec.errors import NnspecError
 
     if isinstance(error, SpecError):
         click.echo(render_all(error.diagnostics, color=colored(sys.stderr)), err=True)
         return 2
-    if isinstance(error, (SourceError, DataError, OutputError)):
+    if isinstance(error, NnspecError):
         word = click.style("error", fg="red", bold=True) if colored(sys.stderr) else "error"
         click.echo(f"{word}: {error}", err=True)
         return 2

@@ -38,7 +38,7 @@ def command(
     """
     from nnspec.api import compile_spec, run_into
     from nnspec.data.source import Access
-    from nnspec.runner.folder import RunFolder
+    from nnspec.runner.folder import OutputError, RunFolder
     from nnspec.runner.record import history_record
     from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress, print_result
     from nnspec.view.terminal import console
@@ -65,6 +65,8 @@ def command(
         click.echo(json.dumps(record, allow_nan=False))
     else:
         print_result(result, compiled, screen)
+    if result.unwritten:
+        raise OutputError(result.unwritten)
     return result.exit_code
 
 

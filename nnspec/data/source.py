@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nnspec.engine.part import Part
+from nnspec.errors import NnspecError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Access", "DataError", "DataSource", "DataUnavailable", "Dataset", "Facts", "Split"]
 
 
-class DataError(Exception):
+class DataError(NnspecError):
     """Data that is there but cannot be used: corrupt, truncated, too few samples. The message says what to do."""
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from nnspec.errors import NnspecError
+
 __all__ = ["MAX_BYTES", "Source", "SourceError", "Span", "read_source"]
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -18,7 +20,7 @@ MAX_BYTES = 4 * 1024 * 1024
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
-class SourceError(Exception):
+class SourceError(NnspecError):
     """A spec that cannot be read as text. The message says what and what to do."""
 
 

@@ -27,10 +27,15 @@ class NumpyMLP:
         """Put a layer at the end; its parameters are called `name.weight` and so on. Returns the network.
 
         Without a name it gets its kind and number: `Linear1`, `ReLU1`, `Linear2`. Raises TypeError for what is no
-        layer, ValueError for a name that is taken.
+        layer, ValueError for a name that is taken,
+        and for a layer that is in the network already.
         """
         if not isinstance(layer, Layer):
             raise TypeError(f"NumpyMLP.add takes a layer, not {layer!r}")
+        if any(layer is other for other in self.layers):
+            raise ValueError(
+                f"{layer!r} is in the network already: a layer keeps what its own backward pass needs, once"
+            )
         kind = type(layer).__name__
         name = name or f"{kind}{1 + sum(type(other) is type(layer) for other in self.layers)}"
         if name in self.names:

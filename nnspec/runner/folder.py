@@ -9,10 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from nnspec.errors import NnspecError
+
 __all__ = ["OutputError", "RunFolder", "atomic"]
 
 
-class OutputError(Exception):
+class OutputError(NnspecError):
     """The run cannot be written there. The message says why and what to do."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from nnspec.engine.gradcheck import GradientReport
@@ -23,6 +23,11 @@ class LaneResult:
     name: str
     optimizer: str
     """As a spec writes it: `Adam(lr=0.001)`."""
+    loss: str
+    """As a spec writes it: `CrossEntropy`."""
+    seed: int
+    shapes: str
+    """The chain of widths: `784 → 64 → 10`."""
     epochs: int
     """How many were asked for."""
     params: int
@@ -42,8 +47,8 @@ class LaneResult:
         return math.fsum(self.epoch_seconds)
 
     def final(self, figure: str) -> float:
-        """Return a figure after the last epoch; NaN where no epoch was finished."""
-        values = self.history.get(figure)
+        """Return a figure after the last epoch; NaN where no epoch was finished. Raises KeyError for no figure."""
+        values = self.history[figure]
         return values[-1] if values else math.nan
 
 
@@ -84,7 +89,6 @@ class RunResult(Mapping[str, LaneResult]):
 
     title: str
     spec: str
-    seed: int
     lanes: dict[str, LaneResult]
     data: tuple[DataUse, ...]
     verdicts: tuple[Verdict, ...] = ()
@@ -93,7 +97,10 @@ class RunResult(Mapping[str, LaneResult]):
     interrupted: bool = False
     folder: str | None = None
     """Where the run was written, if it was."""
-    shapes: str = ""
+    files: tuple[str, ...] = ()
+    """What was written there."""
+    unwritten: str = ""
+    """Why not all of it could be written, where that is so."""
     summary: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, lane: str) -> LaneResult:
@@ -106,6 +113,16 @@ class RunResult(Mapping[str, LaneResult]):
 
     def __len__(self) -> int:
         return len(self.lanes)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed, where all lanes have the same."""
+        return _common([lane.seed for lane in self.lanes.values()])
+
+    @property
+    def shapes(self) -> str:
+        """The chain of widths, where all lanes have the same; empty otherwise."""
+        return _common([lane.shapes for lane in self.lanes.values()]) or ""
 
     @property
     def gradient_error(self) -> float | None:
@@ -123,8 +140,20 @@ class RunResult(Mapping[str, LaneResult]):
         return 1 if missed or any(lane.status == "diverged" for lane in self.lanes.values()) else 0
 
 
+T = TypeVar("T")
+
+
+def _common(values: list[T]) -> T | None:
+    return values[0] if values and all(value == values[0] for value in values) else None
+
+
 def common_loss(lanes: Sequence[LaneResult]) -> float | None:
-    """Return the lowest training loss that every lane reached, rounded up to two digits; None where there is none."""
+    """Return the lowest training loss that every lane reached, rounded up to two digits.
+
+    None where there is none, or where the lanes have different losses, which cannot be compared.
+    """
+    if _common([lane.loss for lane in lanes]) is None:
+        return None
     best = [min(lane.history["loss"]) for lane in lanes if lane.history.get("loss")]
     if not best or max(best) <= 0:
         return None

@@ -19,8 +19,8 @@ __all__ = ["history_record", "summary_record", "write_record"]
 FORMAT = 1
 
 
-def write_record(result: RunResult, folder: Path) -> list[str]:
-    """Write a run into its folder; return the names of the files, relative to it."""
+def write_record(result: RunResult, folder: Path) -> None:
+    """Write a run into its folder, and note the names of the files in it."""
     files = ["history.json", "summary.json"]
     _write_json(folder / "history.json", history_record(result))
     for lane in result.lanes.values():
@@ -31,7 +31,7 @@ def write_record(result: RunResult, folder: Path) -> list[str]:
             np.savez(file, **{name: p.data for name, p in lane.network.named_parameters().items()})  # type: ignore[arg-type]
         files.append(f"{lane.name}/weights.npz")
     _write_json(folder / "summary.json", result.summary)
-    return files
+    result.files = tuple(files)
 
 
 def history_record(result: RunResult) -> dict[str, Any]:

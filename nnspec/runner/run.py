@@ -68,13 +68,11 @@ def _result(
     return RunResult(
         title=program.title,
         spec=program.path,
-        seed=program.lanes[0].seed,
         lanes=lanes,
         data=uses,
         verdicts=judge(compiled, lanes, gradients),
         gradients=gradients,
         interrupted=interrupted,
-        shapes=program.lanes[0].shapes,
     )
 
 

@@ -27,28 +27,31 @@ def train_lane(experiment: Experiment, layout: Layout, dataset: Dataset, observe
     lane = LaneResult(
         name=experiment.name,
         optimizer=str(experiment.optimizer),
+        loss=str(experiment.loss),
+        seed=experiment.seed,
+        shapes=experiment.shapes,
         epochs=experiment.train.epochs,
         params=layout.params,
         history={name: [] for name in _figures(plan)},
         epoch_seconds=[],
         network=plan.network,
     )
-    rows: list[tuple[float, dict[str, float]]] = []
     try:
         observer.lane_begins(lane)
         # Overflow on the way to divergence is reported once, below, and not by NumPy line by line.
         with np.errstate(all="ignore"):
-            for row in _epochs(plan):
-                rows.append(row)
-                _write(lane, rows)
+            for seconds, figures in _epochs(plan):
+                for name, value in figures.items():
+                    lane.history[name].append(value)
+                lane.epoch_seconds.append(seconds)
                 observer.epoch_done(lane)
     except _Diverged as error:
         lane.status, lane.message = "diverged", _advice(experiment, str(error))
     except KeyboardInterrupt:
-        # Rows are appended whole, so this holds every epoch that was finished and nothing of the one that was not.
-        lane.status = "interrupted"
-        lane.message = f"after {len(rows)} of {lane.epochs} epochs"
-    _write(lane, rows)
+        # The time of an epoch is added last: an epoch without one was interrupted while its figures were added.
+        done = len(lane.epoch_seconds)
+        lane.history = {name: values[:done] for name, values in lane.history.items()}
+        lane.status, lane.message = "interrupted", f"after {done} of {lane.epochs} epochs"
     plan.release()
     return lane
 
@@ -84,11 +87,6 @@ def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
     if not math.isfinite(loss_sum):
         raise _Diverged(f"the sum of the losses became {loss_sum} in epoch {epoch + 1}")
     return loss_sum / seen, *(total / seen for total in sums)
-
-
-def _write(lane: LaneResult, rows: list[tuple[float, dict[str, float]]]) -> None:
-    lane.epoch_seconds = [seconds for seconds, _ in rows]
-    lane.history = {name: [figures[name] for _, figures in rows] for name in lane.history}
 
 
 def _advice(experiment: Experiment, what: str) -> str:

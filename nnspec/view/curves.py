@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.runner.folder import atomic
 from nnspec.runner.history import LaneResult, RunResult
-from nnspec.view.words import color_of, data_in_words, stand_in
+from nnspec.view.words import color_of, data_in_words, is_percent, metrics, stand_in
 
 if TYPE_CHECKING:
     import os
@@ -53,7 +53,6 @@ class _Panel:
 
 _LOSS = _Panel("Loss", "loss", faint="test_loss")
 _LOG_LOSS = _Panel("Training loss, logarithmic", "loss", log=True)
-_ACCURACY = _Panel("Test accuracy", "test_accuracy", percent=True)
 
 
 def plot_training_curves(
@@ -69,7 +68,7 @@ def plot_training_curves(
     by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`. `path` ends in `.png`, `.svg` or
     `.pdf`. Raises ValueError where there is nothing to draw.
     """
-    import matplotlib
+    matplotlib = _matplotlib()
     from matplotlib.figure import Figure
 
     curves = {
@@ -78,7 +77,7 @@ def plot_training_curves(
     }
     if not any(_ends(figures.get("loss", ())) for figures in curves.values()):
         raise ValueError("plot_training_curves: there is no curve to draw")
-    panels = [panel for panel in (_LOSS, _LOG_LOSS, _ACCURACY) if _drawable(panel, curves)]
+    panels = [panel for panel in (_LOSS, _LOG_LOSS, *_metric_panels()) if _drawable(panel, curves)]
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
         figure = Figure(figsize=(1.2 + 4.9 * len(panels), 5.4), dpi=130, facecolor="white")
         # parse_math=False here and below: a `$` in a name is a dollar sign.
@@ -97,6 +96,23 @@ def plot_training_curves(
     return figure
 
 
+def _matplotlib() -> Any:
+    """Import matplotlib without the backend that the environment names: a figure that is saved needs none of them."""
+    import os
+
+    wanted = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if wanted is not None:
+            os.environ["MPLBACKEND"] = wanted
+    return matplotlib
+
+
+def _metric_panels() -> list[_Panel]:
+    return [_Panel(f"Test {name}", f"test_{name}", percent=is_percent(name)) for name in metrics()]
+
+
 def _save(figure: Figure, file: Any, format: str) -> None:
     with warnings.catch_warnings():
         # A title in a script that the font lacks is drawn with boxes; nobody needs a warning for each of them.
@@ -110,7 +126,8 @@ def save_curves(result: RunResult, path: Path) -> None:
     title = result.title + "".join(f" – {stand_in(use)}" for use in standing)
     uses = " · ".join(data_in_words(use) for use in result.data)
     lanes = {lane.name: lane.history for lane in result.lanes.values()}  # all of them, for the sake of the colours
-    subtitle = f"{uses} · {result.shapes} · seed {result.seed}{_unfinished(list(result.lanes.values()))}"
+    facts = [uses, result.shapes, f"seed {result.seed}" if result.seed is not None else ""]
+    subtitle = " · ".join(fact for fact in facts if fact) + _unfinished(list(result.lanes.values()))
     plot_training_curves(lanes, title, subtitle=subtitle, path=path)
 
 
@@ -135,11 +152,18 @@ def _draw(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[
         marker: Any = "o" if len(values) <= 25 else None
         axis.plot(range(1, len(faint) + 1), faint, color=color, linewidth=1.1, alpha=0.65, linestyle=(0, (4, 2)))
         axis.plot(
-            range(1, len(values) + 1), values, color=color, linewidth=2.3, linestyle=dash, marker=marker, markersize=4
+            range(1, len(values) + 1),
+            values,
+            color=color,
+            linewidth=2.3,
+            linestyle=dash,
+            marker=marker,
+            markersize=4,
+            clip_on=False,
         )
     axis.set_title(panel.title, pad=10)
     axis.set_xlabel("epoch")
-    axis.set_xlim(min(1, longest - 1), longest)
+    axis.set_xlim(1, longest) if longest > 1 else axis.set_xlim(0.5, 1.5)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axis.grid(True, axis="y", which="both" if panel.log else "major")
     axis.set_axisbelow(True)
@@ -151,6 +175,7 @@ def _draw(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[
     elif panel.percent:
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_ylim(bottom=max(axis.get_ylim()[0], 0), top=min(max(axis.get_ylim()[1], 0.05), 1.02))
     else:
         axis.set_ylim(bottom=0)
     if panel.faint and any(figures.get(panel.faint) for figures in curves.values()):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "print_result"]
 
+_SHORT = {"accuracy": "acc"}
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}
 
 
@@ -144,7 +145,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
 
     order = [lane.name for lane in compiled.program.lanes]
     lanes = sorted(result.lanes.values(), key=_rank)
-    where = f"{result.spec} · seed {result.seed}"
+    where = result.spec + (f" · seed {result.seed}" if result.seed is not None else "")
     room = console.width - len(result.title) - len(where)
     side_by_side = room >= 2 and len(result.title) + len(where) < 100
     head = Text(result.title, style="bold").append(
@@ -164,14 +165,15 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     if missing:
         _line(console, f"– not trained: {', '.join(missing)}", style="yellow")
     _verdicts(result.verdicts, console)
-    if result.folder is not None:
-        files = "curves.png, history.json, summary.json, weights"
-        console.print(f"{result.folder}: {files}", style="dim", soft_wrap=True)
+    if result.folder is not None and result.files:
+        files = [name for name in result.files if not name.endswith("weights.npz")]
+        weights = ["weights"] if len(files) < len(result.files) else []
+        console.print(f"{result.folder}: {', '.join([*files, *weights])}", style="dim", soft_wrap=True)
 
 
 def _facts(result: RunResult) -> str:
     parts = [words.data_in_words(use) + (f" (for {use.asked_for})" if use.stands_in else "") for use in result.data]
-    parts.append(result.shapes)
+    parts += [result.shapes] if result.shapes else []
     params = {lane.params for lane in result.lanes.values()}
     if len(params) == 1:
         parts.append(f"{params.pop():,} parameters")
@@ -184,7 +186,7 @@ def _facts(result: RunResult) -> str:
 def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target: float | None = None) -> Table:
     """The table of lanes; with `target`, a column for when each of them got there."""
     highest = max((max(lane.history["loss"]) for lane in lanes if lane.history["loss"]), default=0.0)
-    metrics = [name for name in ("accuracy",) if any(name in lane.history for lane in lanes)]
+    metrics = [name for name in words.metrics() if any(name in lane.history for lane in lanes)]
     styles = [f"bold {words.color_of(order.index(lane.name))}" for lane in lanes]
     columns = [
         Column("lane", [lane.name for lane in lanes], 0, styles=styles),
@@ -193,7 +195,12 @@ def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target
         Column("curve", [words.spark(lane.history["loss"], highest) for lane in lanes], 6, styles=_plain(styles)),
         Column("test loss", [words.loss(lane.final("test_loss")) for lane in lanes], 5, right=True),
         *(
-            Column("test acc", [words.percent(lane.final(f"test_{name}")) for lane in lanes], 2, right=True)
+            Column(
+                f"test {_SHORT.get(name, name)}",
+                [_last(lane, f"test_{name}") for lane in lanes],
+                2,
+                right=True,
+            )
             for name in metrics
         ),
     ]
@@ -233,7 +240,11 @@ def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
 
 
 def _figure(name: str, value: float) -> str:
-    return words.percent(value) if name.endswith("accuracy") else words.loss(value)
+    return words.percent(value) if words.is_percent(name) else words.loss(value)
+
+
+def _last(lane: LaneResult, figure: str) -> str:
+    return _figure(figure, lane.final(figure)) if figure in lane.history else "–"
 
 
 def _line(console: Console, text: str, style: str = "") -> None:

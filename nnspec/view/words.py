@@ -5,9 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nnspec.engine.metrics import Metric
+from nnspec.engine.part import PARTS, Part
 from nnspec.runner.history import DataUse
 
-__all__ = ["PALETTE", "bytes_in_words", "color_of", "data_in_words", "loss", "percent", "seconds", "spark", "stand_in"]
+__all__ = [
+    "PALETTE",
+    "bytes_in_words",
+    "color_of",
+    "data_in_words",
+    "is_percent",
+    "loss",
+    "metrics",
+    "percent",
+    "seconds",
+    "spark",
+    "stand_in",
+]
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart; a lane has the same one everywhere.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
@@ -17,6 +31,17 @@ _BARS = "▁▂▃▄▅▆▇█"
 def color_of(index: int) -> str:
     """Return the colour of a lane by its place in the spec."""
     return PALETTE[index % len(PALETTE)]
+
+
+def metrics() -> dict[str, type[Part]]:
+    """Return the metrics by name."""
+    return PARTS["metric"]
+
+
+def is_percent(figure: str) -> bool:
+    """Whether people read a figure, of the training or the test data, in percent."""
+    metric = metrics().get(figure.removeprefix("test_"))
+    return metric is not None and issubclass(metric, Metric) and metric.percent
 
 
 def loss(value: float) -> str:
