@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: race test lint format types wheel reference clean
+.PHONY: race test lint format types wheel clean
 
 race: $(VENV)/installed
 	$(BIN)/nnspec run specs/race.nn

@@ -181,7 +181,7 @@ def gradcheck(
 ) -> tuple[GradientProof, ...]:
     """Check the gradients of a spec's networks, each once, against central differences in float64.
 
-    Raises what `run` raises.
+    Raises what `run` raises, and ValueError for a number of samples that is not 1 to 16.
     """
     from nnspec.runner.prove import prove_program
 

@@ -20,18 +20,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROWS: list[tuple[str, set[str], str]] = [
     ("_version", set(), "a number that every room may read"),
     ("errors", set(), "the base of what every room may raise"),
+    ("files", set(), "how every room writes a file"),
     ("diagnostics", {"errors"}, "anything may have something to say, so it knows nobody"),
     ("syntax", {"diagnostics"}, "a tree has positions and mistakes, no meaning"),
     ("engine", set(), "a library in its own right"),
-    ("data", {"engine", "errors"}, "a data source is a part, declared as the engine's parts are"),
+    ("data", {"engine", "errors", "files"}, "a data source is a part, declared as the engine's parts are"),
     ("checker", {"syntax", "diagnostics", "engine", "data"}, "holds the text against the declarations of the parts"),
     ("compiler", {"checker", "engine", "data", "diagnostics"}, "turns a program into a plan for the engine"),
     (
         "runner",
-        {"compiler", "data", "engine", "checker", "_version", "errors"},
+        {"compiler", "data", "engine", "checker", "_version", "errors", "files"},
         "trains plans and judges what the program expects",
     ),
-    ("view", {"runner", "compiler", "checker.program", "engine"}, "shows results, and has no other business"),
+    ("view", {"runner", "compiler", "checker.program", "engine", "files"}, "shows results, and has no other business"),
     (
         "api",
         {"diagnostics", "syntax", "engine", "data", "checker", "compiler", "runner", "view", "errors"},

@@ -16,8 +16,9 @@ import pytest
 from tiny_spec import ROOT, run, spec
 
 import nnspec
+from nnspec.files import atomic
 from nnspec.runner import folder as folder_module
-from nnspec.runner.folder import OutputError, RunFolder, atomic
+from nnspec.runner.folder import OutputError, RunFolder
 from nnspec.runner.history import RunResult
 from nnspec.runner.record import history_record, write_record
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 from nnspec.checker.expressions import Evaluator, Given, called
 from nnspec.checker.program import Choice, LayerNode, PartValue
@@ -175,10 +176,7 @@ class _Walk:
     def _count(self, geometry: Geometry, value: PartValue) -> None:
         before = self.parameters
         for shape in geometry.parameters.values():
-            size = 1
-            for extent in shape:
-                size *= extent
-            self.parameters += size
+            self.parameters += prod(shape)
         if before <= MAX_PARAMETERS < self.parameters:
             self.report.error("NN603", f"the model has more than {MAX_PARAMETERS:,} parameters here", value.origin.span)
 

@@ -17,6 +17,10 @@ __all__ = ["Assignment", "LaneOutline", "Outline", "assignments", "outline"]
 _RESERVED = {*SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
 
 
+MAX_NAME = 64
+"""The longest name of a lane: weights are kept in a folder of that name."""
+
+
 @dataclass(frozen=True)
 class Assignment:
     """A dotted name that is given a value: `train.epochs`, `optimizer.lr`, `width`."""
@@ -224,6 +228,9 @@ def _race(item: tree.Section, result: Outline, report: Report) -> None:
         if lane is None:
             continue
         word = lane.name.text
+        if len(word) > MAX_NAME:
+            report.error("NN302", f"a lane's name has at most {MAX_NAME} characters", lane.name.span)
+            continue
         if word in names:
             report.error(
                 "NN204",

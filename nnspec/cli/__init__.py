@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import click
@@ -90,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _code(arguments: Sequence[str] | None) -> int:
     _forgive_encoding()
+    _terminate_as_interrupt()
     try:
         result = cli.main(arguments, prog_name="nnspec", standalone_mode=False)
         if sys.stdout is not None:
@@ -150,6 +153,16 @@ def _our_fault(error: Exception) -> int:
     except OSError:
         click.echo(text, err=True)
     return 3
+
+
+def _terminate_as_interrupt() -> None:
+    """Let a run that is told to end (by a scheduler, say) keep what it has trained, as after Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _forgive_encoding() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-__all__ = ["colored", "data_options", "set_option", "spec_argument"]
+if TYPE_CHECKING:
+    from nnspec.diagnostics import Diagnostic
+
+__all__ = ["colored", "data_options", "set_option", "spec_argument", "warn"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,3 +42,10 @@ def data_options(function: F) -> F:
         metavar="DIR",
         help="Folder with the data's files; goes before $NNSPEC_DATA_DIR and the cache.",
     )(function)
+
+
+def warn(found: Sequence[Diagnostic]) -> None:
+    """Print warnings on stderr."""
+    from nnspec.diagnostics import render_all
+
+    click.echo(render_all(found, color=colored(sys.stderr)), err=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nnspec.cli.options import colored, data_options, set_option, spec_argument
+from nnspec.cli.options import data_options, set_option, spec_argument, warn
 
 __all__ = ["command"]
 
@@ -45,7 +44,7 @@ def command(
 
     if force and out is None:
         raise click.UsageError("--force goes with --out DIR")
-    compiled = compile_spec(spec, overrides, warn=_warn)
+    compiled = compile_spec(spec, overrides, warn=warn)
     screen = console(stderr=as_json)
     # FORCE_COLOR makes a terminal of a pipe as far as colours go; a table that is drawn again needs a real one.
     live = screen.is_terminal and screen.file.isatty()
@@ -68,9 +67,3 @@ def command(
     if result.unwritten:
         raise OutputError(result.unwritten)
     return result.exit_code
-
-
-def _warn(found: Any) -> None:
-    from nnspec.diagnostics import render_all
-
-    click.echo(render_all(found, color=colored(sys.stderr)), err=True)

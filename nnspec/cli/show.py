@@ -6,7 +6,7 @@ import json
 
 import click
 
-from nnspec.cli.options import set_option, spec_argument
+from nnspec.cli.options import set_option, spec_argument, warn
 
 __all__ = ["command"]
 
@@ -21,7 +21,7 @@ def command(spec: str, overrides: tuple[str, ...], as_json: bool) -> int:
     from nnspec.view.structure import print_structure, structure_record
     from nnspec.view.terminal import console
 
-    compiled = compile_spec(spec, overrides)
+    compiled = compile_spec(spec, overrides, warn=warn)
     if as_json:
         click.echo(json.dumps(structure_record(compiled)))
     else:

@@ -275,20 +275,11 @@ def _prepare(folder: Path, source: str) -> None:
 
 def _write(path: Path, content: bytearray, source: str) -> None:
     """Write a file so that it is there whole or not at all. Raises `DataUnavailable`."""
-    import os
-    import tempfile
+    from nnspec.files import atomic
 
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
-        try:
-            with open(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:  # an interrupt, too, leaves nothing behind
-            os.unlink(temporary)
-            raise
+        with atomic(path) as stream:
+            stream.write(content)
     except OSError as error:
         raise _unwritable(path, source, error) from None
 

@@ -133,6 +133,12 @@ def numerical_gradient_check(layer: Layer | NumpyMLP, x: NDArray[Any], epsilon: 
     return GradientReport(tuple(checks), len(x), epsilon).error
 
 
+def _positive(epsilon: float) -> float:
+    if not epsilon > 0:
+        raise ValueError(f"epsilon must be greater than 0, and {epsilon!r} is not")
+    return epsilon
+
+
 class _still:
     """While open, the layers of a network draw no new noise: the same function at every step."""
 
@@ -167,7 +173,7 @@ class _Probe:
         full: bool,
         rng: Generator | None,
     ) -> None:
-        self.network, self.value, self.epsilon, self.full = network, value, epsilon, full
+        self.network, self.value, self.epsilon, self.full = network, value, _positive(epsilon), full
         self.rng = rng or np.random.default_rng(0)
         self.inputs = [x]
         for layer in network.layers:

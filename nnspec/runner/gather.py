@@ -22,11 +22,6 @@ def gather(program: Program, access: Access) -> dict[str, Loaded]:
     return {lane.name: _once(lane, access, loaded) for lane in program.lanes}
 
 
-def first_available(experiment: Experiment, access: Access) -> Loaded:
-    """Load one experiment's data."""
-    return _once(experiment, access, {})
-
-
 def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded]) -> Loaded:
     key = tuple((choice.value.name, tuple(choice.value.values().items())) for choice in experiment.data)
     if key not in loaded:

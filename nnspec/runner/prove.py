@@ -26,8 +26,13 @@ MOST_SAMPLES = 16
 def prove_gradients(
     experiment: Experiment, dataset: Dataset, *, samples: int = MOST_SAMPLES, full: bool = False
 ) -> GradientReport:
-    """Check the gradients of a float64 copy of an experiment's network on its first training samples."""
-    count = min(samples, MOST_SAMPLES, len(dataset.train.y))
+    """Check the gradients of a float64 copy of an experiment's network on its first training samples.
+
+    Raises ValueError for a number of samples that is not 1 to 16.
+    """
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise ValueError(f"a gradient check takes 1 to {MOST_SAMPLES} samples, not {samples}")
+    count = min(samples, len(dataset.train.y))
     x = dataset.train.x[:count].astype(np.float64) / dataset.divisor
     labels = dataset.train.y[:count].astype(np.intp)
     loss: Loss = experiment.loss.make()

@@ -10,8 +10,8 @@ from typing import Any
 
 from nnspec.checker.program import Program
 from nnspec.engine._numpy import np
+from nnspec.files import atomic
 from nnspec.runner.environment import environment
-from nnspec.runner.folder import atomic
 from nnspec.runner.history import LaneResult, RunResult, common_loss, epochs_to
 
 __all__ = ["history_record", "summary_record", "write_record"]

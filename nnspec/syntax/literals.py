@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TypeVar
 
-__all__ = ["MAX_DIGITS", "bad_escape", "number", "unquoted"]
+__all__ = ["MAX_DIGITS", "bad_escape", "hidden_character", "number", "unquoted"]
 
 MAX_DIGITS = 400
 """The longest number that is read; Python's own limit is of the same kind."""
@@ -33,3 +34,10 @@ def bad_escape(text: str) -> tuple[int, str] | None:
         if match[1] not in _ESCAPES:
             return match.start(), match[0]
     return None
+
+
+def hidden_character(text: str) -> int | None:
+    """Return the offset of the first character that would not show but act, on a terminal say; tabs are blanks."""
+    return next(
+        (i for i, c in enumerate(text) if unicodedata.category(c) in ("Cc", "Cf") and c not in "\t\u200d"), None
+    )

@@ -19,7 +19,7 @@ from nnspec.syntax.build import Builder
 from nnspec.syntax.errors import explain
 from nnspec.syntax.grammar import parser
 from nnspec.syntax.layout import lay_out, span_of
-from nnspec.syntax.literals import MAX_DIGITS, bad_escape
+from nnspec.syntax.literals import MAX_DIGITS, bad_escape, hidden_character
 
 if TYPE_CHECKING:
     from lark import Token
@@ -161,6 +161,14 @@ def _bad_literals(source: Source, tokens: list[Token], unreadable: set[int]) -> 
             yield Diagnostic("NN104", f"this number has more than {MAX_DIGITS} digits", span_of(source, token))
             unreadable.add(token.start_pos or 0)
             tokens[i] = token.update(value="1")
+        elif token.type == "STRING" and (hidden := hidden_character(token)) is not None:
+            unreadable.add(token.start_pos or 0)
+            start = (token.start_pos or 0) + hidden
+            yield Diagnostic(
+                "NN103",
+                f"a string cannot hold the control character U+{ord(token[hidden]):04X}",
+                Span(source, start, start + 1),
+            )
         elif token.type == "STRING" and (found := bad_escape(token)) is not None:
             offset, text = found
             unreadable.add(token.start_pos or 0)

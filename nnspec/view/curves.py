@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnspec.runner.folder import atomic
+from nnspec.files import atomic
 from nnspec.runner.history import LaneResult, RunResult
 from nnspec.view.words import color_of, data_in_words, is_percent, metrics, stand_in
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
 from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss, epochs_to
+from nnspec.runner.observer import Silent
 from nnspec.view import words
 from nnspec.view.terminal import Column, table
 
@@ -22,7 +23,7 @@ _SHORT = {"accuracy": "acc"}
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}
 
 
-class QuietProgress:
+class QuietProgress(Silent):
     """Says nothing while it runs, but for what must not go unsaid: data that stands in for other data."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
@@ -30,27 +31,15 @@ class QuietProgress:
         self.order = [lane.name for lane in compiled.program.lanes]
         self.lanes: list[LaneResult] = []
 
-    def fetching(self, name: str, done: int, total: int | None) -> None:
-        """Say nothing."""
-
     def data_ready(self, data: Sequence[DataUse]) -> None:
         """Say which data stands in for which."""
         for use in data:
             if use.stands_in:
                 _line(self.console, f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
 
-    def proving(self, lane: str) -> None:
-        """Say nothing."""
-
     def lane_begins(self, lane: LaneResult) -> None:
         """Keep the lane."""
         self.lanes.append(lane)
-
-    def epoch_done(self, lane: LaneResult) -> None:
-        """Say nothing."""
-
-    def lane_ends(self, lane: LaneResult) -> None:
-        """Say nothing."""
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -91,7 +80,6 @@ class LiveProgress(QuietProgress):
     def __init__(self, console: Console, compiled: Compiled) -> None:
         super().__init__(console, compiled)
         self._live: Live | None = None
-        self._doing = ""
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """A bar of what has arrived."""

@@ -15,6 +15,7 @@ __all__ = ["Column", "console", "table"]
 
 _GAP = 3
 _PIPE_WIDTH = 160
+_NARROWEST = 20  # less is no terminal but a slip, such as COLUMNS=0
 
 
 def console(stderr: bool = False) -> Console:
@@ -30,6 +31,8 @@ def console(stderr: bool = False) -> Console:
     found = Screen(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)
     if not found.is_terminal and "COLUMNS" not in os.environ:
         found = Screen(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False, width=_PIPE_WIDTH)
+    if found.width < _NARROWEST:
+        found.width = _NARROWEST
     return found
 
 

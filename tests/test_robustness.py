@@ -1,0 +1,143 @@
+"""Slips and hostile surroundings: what a run does when the world around it is not as it should be."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nnspec
+from nnspec import engine as nn
+from nnspec.checker import check
+from nnspec.diagnostics import Source
+
+SPEC = """\
+data = Digits(train=60, test=20)
+model { Linear(8); Linear(10) }
+loss = CrossEntropy
+optimizer = SGD
+train { epochs = 2 }
+"""
+
+
+def nnspec_process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    (cwd / "a.nn").write_text(SPEC, encoding="utf-8")
+    return subprocess.Popen(
+        [sys.executable, "-c", "from nnspec.cli import main; main()", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("backend", ["module://nowhere.at_all", "nope"])
+def test_a_backend_that_is_not_installed_does_not_matter(backend: str, tmp_path: Path) -> None:
+    process = nnspec_process("run", "a.nn", "-q", "--out", "out", cwd=tmp_path, MPLBACKEND=backend)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
+
+
+def test_being_told_to_end_keeps_what_was_trained(tmp_path: Path) -> None:
+    process = nnspec_process("run", "a.nn", "--set", "train.epochs=1000000", "--out", "out", cwd=tmp_path)
+    assert process.stdout is not None
+    while "epoch 3/" not in (line := process.stdout.readline()):
+        assert line, "the run ended by itself"
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert "run interrupted: after " in out
+    assert (tmp_path / "out" / "run" / "weights.npz").is_file()
+
+
+def test_a_result_that_cannot_be_written_is_still_shown(tmp_path: Path) -> None:
+    (tmp_path / "out" / "summary.json").mkdir(parents=True)
+    process = nnspec_process("run", "a.nn", "-q", "--out", "out", "--force", cwd=tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 2
+    assert re.search(r"^run +2/2", out, re.MULTILINE)
+    assert "the run cannot be written to out" in err
+    with pytest.raises(nnspec.OutputError, match="cannot be written"):
+        nnspec.run(tmp_path / "a.nn", out=tmp_path / "out", force=True)
+
+
+def test_a_terminal_without_width_shows_something(tmp_path: Path) -> None:
+    process = nnspec_process("show", "a.nn", cwd=tmp_path, COLUMNS="0")
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert "Linear1" in out
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\x07", "\u202e"])
+def test_no_string_can_play_with_the_terminal(character: str) -> None:
+    text = SPEC + f'race "a{character}b" {{ Adam }}'
+    (found,) = check(Source("x.nn", text)).diagnostics
+    assert (found.code, found.span.text) == ("NN103", character)
+
+
+def test_a_lane_has_a_name_that_a_folder_can_have() -> None:
+    name = "n" * 65
+    (found,) = check(Source("x.nn", SPEC + f"race {{ {name}: Adam; SGD }}")).diagnostics
+    assert (found.code, found.span.text) == ("NN302", name)
+    assert not check(Source("x.nn", SPEC + f"race {{ {name[1:]}: Adam; SGD }}")).diagnostics
+
+
+def test_figures_of_one_lane_are_not_shown_as_those_of_all(tmp_path: Path) -> None:
+    text = (
+        SPEC
+        + "model wide { Linear(16); Linear(10) }\nrace { a { seed = 1 }\n b { seed = 2; model = wide; loss = MSE } }"
+    )
+    (tmp_path / "a.nn").write_text(text, encoding="utf-8")
+    result = nnspec.run(tmp_path / "a.nn")
+    assert (result.seed, result.shapes) == (None, "")
+    assert [result[lane].seed for lane in result] == [1, 2]
+    assert result.summary["common_loss"] is None
+
+
+def test_the_files_that_are_named_are_there(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
+    good = nnspec.run(tmp_path / "a.nn", out=tmp_path / "good")
+    assert set(good.files) == {"curves.png", "history.json", "summary.json", "run/weights.npz"}
+    lost = nnspec.run(tmp_path / "a.nn", {"optimizer.lr": 1e30}, tmp_path / "lost")
+    assert set(lost.files) == {"history.json", "summary.json"}
+    for result, folder in ((good, "good"), (lost, "lost")):
+        assert all((tmp_path / folder / name).is_file() for name in result.files)
+
+
+def test_a_figure_that_does_not_exist_is_no_number(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
+    with pytest.raises(KeyError):
+        nnspec.run(tmp_path / "a.nn")["run"].final("acuracy")
+
+
+@pytest.mark.parametrize("samples", [0, 17])
+def test_a_gradient_check_says_how_many_samples_it_takes(samples: int, tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
+    with pytest.raises(ValueError, match="1 to 16 samples"):
+        nnspec.gradcheck(tmp_path / "a.nn", samples=samples)
+
+
+def test_a_layer_is_in_a_network_once() -> None:
+    shared = nn.Tanh()
+    network = nn.NumpyMLP(nn.Linear(3, 3), shared)
+    with pytest.raises(ValueError, match="already"):
+        network.add(shared)
+
+
+def test_a_doubled_part_is_refused_wherever_it_comes_from() -> None:
+    with pytest.raises(TypeError, match="two parts"):
+        type("ReLU", (nn.ReLU,), {"spec_name": "ReLU", "__module__": "elsewhere"})
+
+
+def test_a_long_run_does_not_slow_down_with_its_history(tmp_path: Path) -> None:
+    """Each epoch's figures are added, not copied: the lists of a lane stay the same objects."""
+    (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
+    result = nnspec.run(tmp_path / "a.nn", {"train.epochs": 300})
+    assert {len(values) for values in result["run"].history.values()} == {300}
