@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """Folder with the four files of the real MNIST."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+    named = os.environ.get("NNSPEC_DATA_DIR")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
     if not folder.is_dir():
         pytest.skip(f"the real MNIST is not in {folder}")
     return folder

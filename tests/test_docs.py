@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import nnspec.data  # noqa: F401  (declares the data sources)
 from nnspec.api import check
+from nnspec.checker.words import LATER, SETTINGS, TRAIN, figures
+from nnspec.engine import PARTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -62,6 +65,7 @@ def test_every_python_snippet_runs(text: str, tmp_path: Path) -> None:
 def test_the_worked_example_of_contributing_works() -> None:
     (text,) = [s.values[0] for s in snippets("python") if "CONTRIBUTING" in s.id]  # type: ignore[attr-defined]
     program = f"""
+from __future__ import annotations
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.activations import Activation
 from nnspec.engine.layers.contract import saved
@@ -78,7 +82,7 @@ assert error < 1e-7, error
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            assert (page.parent / target).stat().st_size > 0, f"{page.name}: {target}"
 
 
 def test_the_readme_shows_the_race_as_it_is() -> None:
@@ -95,3 +99,21 @@ def test_the_error_in_the_readme_is_what_check_says(tmp_path: Path) -> None:
     text = (ROOT / "specs/race.nn").read_text(encoding="utf-8")
     spec.write_text(text.replace("Linear(32, 10)", "Linear(64, 10)"), encoding="utf-8")
     assert str(check(spec)).replace(str(tmp_path), "specs").startswith(shown[1].rstrip())
+
+
+@pytest.mark.parametrize("kind", sorted(PARTS))
+def test_every_part_and_argument_is_in_the_description_of_the_language(kind: str) -> None:
+    page = (ROOT / "docs/language.md").read_text(encoding="utf-8")
+    for name, part in PARTS[kind].items():
+        if part.__module__.startswith("nnspec."):
+            assert f"`{name}" in page, name
+            for argument in part.signature():
+                assert re.search(rf"\b{argument.name}\b", page), f"{name}: {argument.name}"
+
+
+def test_every_setting_is_in_the_description_of_the_language() -> None:
+    page = (ROOT / "docs/language.md").read_text(encoding="utf-8")
+    for name in [*SETTINGS, *(f"train.{argument.name}" for argument in TRAIN), *figures()]:
+        assert f"`{name}" in page, name
+    for words in LATER.values():
+        assert all(word in page for word in words)
