@@ -141,3 +141,17 @@ def test_a_long_run_does_not_slow_down_with_its_history(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
     result = nnspec.run(tmp_path / "a.nn", {"train.epochs": 300})
     assert {len(values) for values in result["run"].history.values()} == {300}
+
+
+def test_a_lane_that_explodes_does_not_press_the_others_flat(tmp_path: Path) -> None:
+    curves = {"a": [2.0, 1.0], "b": [2.5, 1.5], "wild": [1e9, 1e12]}
+    figure = nnspec.view.plot_training_curves(curves, path=tmp_path / "x.png")
+    linear, log = figure.axes
+    assert linear.get_ylim()[1] < 10
+    assert log.get_ylim()[1] > 1e12
+
+
+def test_one_epoch_is_a_point_in_the_middle() -> None:
+    for axis in nnspec.view.plot_training_curves({"a": [2.0]}).axes:
+        assert axis.get_xlim()[0] < 1 < axis.get_xlim()[1]
+        assert list(axis.get_xticks()) == [1]

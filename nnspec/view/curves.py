@@ -141,9 +141,10 @@ def _drawable(panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]
 
 
 def _draw(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
-    longest = 0
+    longest, top = 0, None if panel.log or panel.percent else _top(panel, curves)
+    cut = top is not None
     for index, figures in enumerate(curves.values()):
         color, dash = color_of(index), _DASHES[index // 7 % len(_DASHES)]
         faint = figures.get(panel.faint, ())
@@ -159,12 +160,12 @@ def _draw(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[
             linestyle=dash,
             marker=marker,
             markersize=4,
-            clip_on=False,
+            clip_on=cut,  # where nothing is cut off, the last marker is drawn whole
         )
     axis.set_title(panel.title, pad=10)
     axis.set_xlabel("epoch")
     axis.set_xlim(1, longest) if longest > 1 else axis.set_xlim(0.5, 1.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8) if longest > 1 else FixedLocator([1]))
     axis.grid(True, axis="y", which="both" if panel.log else "major")
     axis.set_axisbelow(True)
     if panel.log:
@@ -177,9 +178,17 @@ def _draw(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_ylim(bottom=max(axis.get_ylim()[0], 0), top=min(max(axis.get_ylim()[1], 0.05), 1.02))
     else:
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(bottom=0, top=top)
     if panel.faint and any(figures.get(panel.faint) for figures in curves.values()):
         axis.set_title("training solid, test dashed", loc="right", fontsize=10, color="#555555", fontweight="normal")
+
+
+def _top(panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> float | None:
+    """Cut a linear panel where one lane exploded and would press all others flat; the logarithmic one shows it."""
+    lanes = [[v for v in figures.get(panel.figure, ()) if math.isfinite(v)] for figures in curves.values()]
+    highest = sorted(max(values) for values in lanes if values)
+    usual = highest[(len(highest) - 1) // 2]
+    return 1.5 * usual if highest[-1] > 20 * usual > 0 else None
 
 
 def _leads(value: float, digits: tuple[int, ...]) -> bool:
@@ -195,7 +204,7 @@ def _ends(values: Sequence[float]) -> tuple[int, float] | None:
 def _name_lines(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     """Write each lane's name at the end of its line, moved apart where lines end close together."""
     ends = [
-        (axis.transData.transform(end), index, name)
+        (_inside(axis, axis.transData.transform(end)), index, name)
         for index, (name, figures) in enumerate(curves.items())
         if (end := _ends(figures.get(panel.figure, ()))) is not None
     ]
@@ -222,6 +231,11 @@ def _name_lines(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Seq
             annotation_clip=False,
             parse_math=False,
         )
+
+
+def _inside(axis: Axes, point: Any) -> tuple[float, float]:
+    """A point in pixels, moved to the edge of the axis where its line ends outside."""
+    return float(point[0]), min(max(float(point[1]), axis.bbox.y0), axis.bbox.y1)
 
 
 def _for_notebooks(figure: Figure) -> None:

@@ -48,6 +48,8 @@ def loss(value: float) -> str:
     """Three digits that matter: `0.0654`, `2.31`, `1.2e-05`."""
     if not math.isfinite(value):
         return "–"
+    if value >= 10_000:
+        return f"{value:.1e}"
     return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}" if value >= 0.001 else f"{value:.1e}"
 
 
