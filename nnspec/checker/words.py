@@ -105,7 +105,7 @@ def figure_is_for_later(word: str) -> bool:
 
 def parts(*kinds: str) -> dict[str, type[Part]]:
     """Return the parts of these kinds, or of all, by name."""
-    import nnspec.data  # noqa: F401  (declares the data sources)
+    import nnspec.data
     import nnspec.engine  # noqa: F401  (declares all other parts)
 
     return {name: part for kind in kinds or PARTS for name, part in PARTS.get(kind, {}).items()}
