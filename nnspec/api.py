@@ -162,6 +162,8 @@ def run_into(
                     save_curves(result, folder.path / "curves.png")
                     result.files = ("curves.png", *result.files)
                 folder.finish()
+            except KeyboardInterrupt:
+                result.interrupted = True  # the record is written before the picture is drawn
             except OSError as error:
                 result.unwritten = f"the run cannot be written to {folder.path}: {error.strerror or error}"
     finally:

@@ -155,3 +155,20 @@ def test_one_epoch_is_a_point_in_the_middle() -> None:
     for axis in nnspec.view.plot_training_curves({"a": [2.0]}).axes:
         assert axis.get_xlim()[0] < 1 < axis.get_xlim()[1]
         assert list(axis.get_xticks()) == [1]
+
+
+def test_a_folder_that_nobody_looks_into_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
+    with pytest.raises(nnspec.DataError, match="Digits reads no files"):
+        nnspec.run(tmp_path / "a.nn", data_dir=tmp_path)
+
+
+def test_ctrl_c_while_the_picture_is_drawn_keeps_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnspec.view.curves.save_curves", pressed)
+    (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
+    result = nnspec.run(tmp_path / "a.nn", out=tmp_path / "out")
+    assert (result.exit_code, len(result["run"].history["loss"])) == (130, 2)
+    assert set(result.files) == {"history.json", "summary.json", "run/weights.npz"}

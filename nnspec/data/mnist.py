@@ -70,6 +70,7 @@ class MNIST(DataSource):
     """
 
     spec_name = "MNIST"
+    reads_files = True
 
     def __init__(
         self,

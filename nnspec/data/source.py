@@ -100,6 +100,8 @@ class DataSource(Part):
     """Base of the data sources. The constructor keeps its arguments and does nothing else."""
 
     kind: ClassVar[str] = "data source"
+    reads_files: ClassVar[bool] = False
+    """Whether it looks for files, so that naming a folder means something to it."""
 
     def facts(self) -> Facts:
         """Shapes and counts, from the arguments alone. Raises ValueError where they contradict each other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnspec.checker.program import Choice, Experiment, Program
-from nnspec.data.source import Access, Dataset, DataUnavailable
+from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
 from nnspec.runner.history import DataUse
 
 __all__ = ["gather"]
@@ -18,8 +18,17 @@ def gather(program: Program, access: Access) -> dict[str, Loaded]:
 
     Raises DataUnavailable where no alternative can be had, DataError where data is there but unusable.
     """
+    _useful(program, access)
     loaded: dict[tuple[Any, ...], Loaded] = {}
     return {lane.name: _once(lane, access, loaded) for lane in program.lanes}
+
+
+def _useful(program: Program, access: Access) -> None:
+    """Refuse a folder that no source of the program would look into: it was named for a reason."""
+    sources = {choice.source for lane in program.lanes for choice in lane.data}
+    if access.data_dir is not None and not any(source.reads_files for source in sources):
+        names = ", ".join(sorted({source.spec_name for source in sources}))
+        raise DataError(f"{access.data_dir} is of no use here: {names} reads no files; leave --data-dir out")
 
 
 def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded]) -> Loaded:
