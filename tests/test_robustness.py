@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nnspec
 from nnspec import engine as nn
 from nnspec.checker import check
+from nnspec.data import Dataset, Facts, Split
 from nnspec.diagnostics import Source
 
 SPEC = """\
@@ -172,3 +174,39 @@ def test_ctrl_c_while_the_picture_is_drawn_keeps_the_result(tmp_path: Path, monk
     result = nnspec.run(tmp_path / "a.nn", out=tmp_path / "out")
     assert (result.exit_code, len(result["run"].history["loss"])) == (130, 2)
     assert set(result.files) == {"history.json", "summary.json", "run/weights.npz"}
+
+
+def test_labels_that_are_no_classes_are_refused_before_anything_trusts_them() -> None:
+    facts = Facts(shape=(2,), classes=10, train=2, test=1)
+    good, bad = (Split(np.zeros((2, 2), np.uint8), np.array(labels)) for labels in ([0, 9], [0, 10]))
+    Dataset("x", facts, good, good, 255.0, "", "")
+    for train, test in ((bad, good), (good, bad)):
+        with pytest.raises(nnspec.DataError, match="labels run from 0 to 10"):
+            Dataset("x", facts, train, test, 255.0, "", "")
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1e-5, float("nan")])
+def test_a_gradient_check_takes_a_step(epsilon: float) -> None:
+    with pytest.raises(ValueError, match="epsilon must be greater than 0"):
+        nn.numerical_gradient_check(nn.Linear(2, 2), np.ones((3, 2)), epsilon=epsilon)
+
+
+def test_cross_entropy_refuses_an_out_that_it_cannot_write_flat() -> None:
+    loss = nn.CrossEntropyLoss()
+    loss.forward(np.zeros((4, 3)), np.array([0, 1, 2, 0]))
+    with pytest.raises(ValueError, match="C-contiguous"):
+        loss.backward(out=np.empty((4, 3), order="F"))
+
+
+@pytest.mark.parametrize(("count", "codes"), [(10_000, []), (10_001, ["NN304"])])
+def test_a_list_has_a_longest_length(count: int, codes: list[str]) -> None:
+    text = SPEC + f"let many = [{', '.join(['1'] * count)}]"
+    assert [d.code for d in check(Source("x.nn", text)).diagnostics] == codes
+
+
+def test_show_says_what_check_says(tmp_path: Path) -> None:
+    process = nnspec_process("show", "a.nn", "--set", "model.Linear2.out_features=12", cwd=tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 0
+    assert "warning[NN701]" in err
+    assert "Linear2" in out
