@@ -310,6 +310,9 @@ class Evaluator:
         return False
 
     def _argument(self, argument: Argument, given: Given, depth: int) -> Any:
+        word = given.value.path.text if isinstance(given.value, tree.Reference) else ""
+        if word and word not in self.lets and (word in argument.words or (argument.takes_figure and word in figures())):
+            return word
         value = self.value(given.value, kinds=argument.kinds, via=given.via, depth=depth + 1)
         return check_value(self.report, argument, value, given)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from nnspec.data.source import DataSource, Facts
@@ -13,6 +13,7 @@ from nnspec.engine.part import Also, Count, Part, Range
 
 __all__ = [
     "Bound",
+    "Branch",
     "Case",
     "Choice",
     "Expectation",
@@ -110,6 +111,9 @@ class LayerNode:
     incoming: Shape
     geometry: Geometry
 
+    branches: tuple[Branch, ...] = ()
+    """What a composition (residual, add, concat) is made of; no branches for every other layer."""
+
     @property
     def span(self) -> Span:
         """Where the layer stands in the spec."""
@@ -118,6 +122,14 @@ class LayerNode:
     def arguments(self) -> dict[str, Any]:
         """Return every argument's value, inferred ones included."""
         return self.value.values() | dict(self.geometry.inferred)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One chain of layers inside a composition: a residual's `body` and `shortcut`, or a branch by its own name."""
+
+    name: str
+    layers: tuple[LayerNode, ...]
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,10 @@ class Experiment:
     optimizer: PartValue
     metrics: tuple[PartValue, ...]
     train: TrainSettings
+    lane: str = ""
+    """The lane's own name; with a sweep, several experiments share one, each at a point of its own."""
+    point: Mapping[str, str] = field(default_factory=dict)
+    """What a sweep sets here, as written: setting -> value."""
 
     @property
     def facts(self) -> Facts:

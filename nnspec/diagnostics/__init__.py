@@ -2,6 +2,8 @@
 
 from nnspec.diagnostics.codes import CODES as CODES
 from nnspec.diagnostics.diagnostic import Diagnostic as Diagnostic
+from nnspec.diagnostics.diagnostic import Edit as Edit
+from nnspec.diagnostics.diagnostic import Fix as Fix
 from nnspec.diagnostics.diagnostic import Note as Note
 from nnspec.diagnostics.render import render as render
 from nnspec.diagnostics.render import render_all as render_all

@@ -8,7 +8,7 @@ from typing import Literal
 from nnspec.diagnostics.codes import CODES
 from nnspec.diagnostics.source import Span
 
-__all__ = ["Diagnostic", "Note"]
+__all__ = ["Diagnostic", "Edit", "Fix", "Note"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,24 @@ class Note:
 
     span: Span
     text: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """New characters in the place of others."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A change of the text that would settle a finding. A safe one cannot make the spec mean what nobody wrote."""
+
+    message: str
+    """What it does, as an order: "replace `learning_rate` by `lr`"."""
+    edits: tuple[Edit, ...]
+    safe: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,7 @@ class Diagnostic:
     """Lines below the excerpt, such as the chain of shapes."""
     help: str = ""
     severity: Literal["error", "warning"] = "error"
+    fix: Fix | None = None
 
     def __post_init__(self) -> None:
         if self.code not in CODES:

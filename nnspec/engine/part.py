@@ -22,6 +22,7 @@ __all__ = [
     "Also",
     "Argument",
     "Count",
+    "FigureName",
     "Inferred",
     "Part",
     "Positive",
@@ -63,6 +64,10 @@ class Also(tuple[str, ...]):
     def __new__(cls, *names: str) -> Also:
         """Keep `names` in the order given."""
         return super().__new__(cls, names)
+
+
+class FigureName(str):
+    """The name of a figure of a run, which a spec writes as a bare word: `val_loss`."""
 
 
 class _Inferred:
@@ -114,6 +119,22 @@ class Argument:
     def problem(self, value: object) -> str | None:
         """Say what is wrong with `value` as this argument, or None where nothing is."""
         return self.type_problem(value) or self.range_problem(value)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The bare words that it takes, such as `same` for a padding."""
+        return tuple(
+            choice
+            for option in _options(self.type)
+            if typing.get_origin(option) is Literal
+            for choice in typing.get_args(option)
+            if isinstance(choice, str)
+        )
+
+    @property
+    def takes_figure(self) -> bool:
+        """Whether it takes the name of a figure."""
+        return FigureName in _options(self.type)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -252,6 +273,8 @@ def _is_of(value: object, annotation: Any) -> bool:
         )
     if annotation is None or annotation is type(None):
         return value is None
+    if annotation is FigureName:
+        return isinstance(value, str)
     if annotation is bool:
         return isinstance(value, bool)
     if annotation is int:
@@ -264,11 +287,13 @@ def _is_of(value: object, annotation: Any) -> bool:
 def _type_in_words(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     if origin is Literal:
-        return "one of " + ", ".join(f'"{choice}"' for choice in typing.get_args(annotation))
+        return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
     if origin is tuple:
         items = typing.get_args(annotation)
         return f"{len(items)} numbers" if set(items) <= {int, float} else f"{len(items)} values"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "none"}
+    if annotation is FigureName:
+        return "a figure, such as `val_loss`"
     if annotation in words:
         return words[annotation]
     kind = annotation.kind
