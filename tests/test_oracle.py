@@ -13,9 +13,9 @@ from nnspec import engine as nn
 from nnspec.engine import PARTS
 
 ORACLE = Path(__file__).parent / "oracle"
-LAYERS, LOSSES, TRAJECTORIES = (
+LAYERS, LOSSES, TRAJECTORIES, COMPOSITIONS = (
     json.loads((ORACLE / name).read_text(encoding="utf-8"))
-    for name in ("layers.json", "losses.json", "trajectories.json")
+    for name in ("layers.json", "losses.json", "trajectories.json", "compositions.json")
 )
 
 
@@ -31,8 +31,8 @@ def agree(ours: Any, theirs: Any, what: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "reference"),
-    [("layer", LAYERS), ("loss", LOSSES), ("optimizer", TRAJECTORIES)],
-    ids=["layer", "loss", "optimizer"],
+    [("layer", LAYERS), ("loss", LOSSES), ("optimizer", TRAJECTORIES), ("composition", COMPOSITIONS)],
+    ids=["layer", "loss", "optimizer", "composition"],
 )
 def test_every_part_has_a_reference_case(kind: str, reference: dict[str, Any]) -> None:
     # Only nnspec's own parts: other tests may enter parts of theirs.
@@ -53,6 +53,29 @@ def test_layer_agrees_forward_and_backward(case: dict[str, Any]) -> None:
     agree(layer.backward(np.array(case["r"])), np.array(case["x_grad"]), "gradient of the input")
     for name, values in case["parameter_grads"].items():
         agree(parameters[name].grad, np.array(values), f"gradient of {name}")
+
+
+def composed(part: str, branches: dict[str, Any]) -> nn.Composition:
+    """A composition as the reference describes it: lists of parts with their arguments or their own branches."""
+    made = {
+        name: [
+            composed(*item) if item[0] in PARTS["composition"] else PARTS["layer"][item[0]](**item[1]) for item in items
+        ]
+        for name, items in branches.items()
+    }
+    return PARTS["composition"][part](**made)
+
+
+@cases(COMPOSITIONS)
+def test_composition_agrees_forward_and_backward(case: dict[str, Any]) -> None:
+    composition = composed(case["part"], case["branches"])
+    parameters = composition.parameters()
+    for parameter, values in zip(parameters.values(), case["parameters"], strict=True):
+        parameter.data = values
+    agree(composition.forward(np.array(case["x"])), np.array(case["y"]), "output")
+    agree(composition.backward(np.array(case["r"])), np.array(case["x_grad"]), "gradient of the input")
+    for (name, parameter), values in zip(parameters.items(), case["parameter_grads"], strict=True):
+        agree(parameter.grad, np.array(values), f"gradient of {name}")
 
 
 @cases(LOSSES)

@@ -40,6 +40,23 @@ MODELS = (
     "ReLU; Linear(12); ReLU; Linear(10)",
     "Dropout(0.2); Linear(10)",
     "Flatten; Sigmoid; Tanh; Dropout(0.2); Linear(12); Sigmoid; Linear(10)",
+    "Linear(12); residual { Linear(12); ReLU; Linear(12) }; ReLU; Linear(10)",
+    "Linear(12); Tanh; residual { ReLU; Linear(8); Sigmoid; shortcut { ReLU; Linear(8); Sigmoid } }; Linear(10)",
+    "Linear(12); Tanh; residual { Dropout(0.3); Tanh }; residual { Linear(12); Dropout(0.3) }; Linear(10)",
+    "residual { Tanh; Linear(12); shortcut { Linear(12) } }; Linear(10)",
+    "residual { ReLU }; Linear(10)",
+    "Linear(12); Sigmoid; residual { Linear(10); Dropout(0.2); shortcut { Linear(10) } }; Sigmoid",
+    "Linear(12); residual { Linear(10); Sigmoid; shortcut { Linear(10); Tanh } }",
+    "Linear(12); Sigmoid; add { a { Linear(12) }; b { }; c { Linear(9); ReLU; Linear(12) } }; Tanh; Linear(10)",
+    "Linear(12); Tanh; add { a { }; b { Dropout(0.3) }; c { Tanh; Flatten; ReLU } }; Linear(10)",
+    "Linear(12); add { a { Linear(10); ReLU }; b { Linear(10) } }",
+    "add { a { Linear(12) }; b { Linear(12) }; c { ReLU; Linear(12) } }; Sigmoid; Linear(10)",
+    "Linear(12); concat { a { Linear(3); Sigmoid }; b { }; c { ReLU; Dropout(0.2) } }; Linear(10)",
+    "concat { a { Linear(5) }; b { Dropout(0.4); Linear(5); Tanh } }; Linear(10)",
+    "Linear(12); concat { a { Linear(5); Tanh }; b { Linear(5) } }",
+    "Linear(12); Sigmoid; residual { residual { Linear(12); ReLU }; residual { Tanh; residual { Linear(12) } } }; Tanh;"
+    " concat { a { add { p { Linear(6) }; q { residual { Linear(6); shortcut { Linear(6) } }; Sigmoid } } };"
+    " b { concat { p { ReLU }; q { residual { Sigmoid } } }; Dropout(0.2); Linear(4) } }",
 )
 OPTIMIZERS = {
     "SGD(lr=0.05)": lambda params: nn.SGD(params, lr=0.05),
@@ -83,17 +100,46 @@ def train(plan: Plan, epochs: int = EPOCHS) -> list[float]:
 
 def by_hand(model: str) -> nn.NumpyMLP:
     """Make the layers of a model one by one, each with the stream that belongs to its place."""
-    width, network = 784, nn.NumpyMLP()
-    for place, word in enumerate(model.split("; ")):
+    layers, _ = chain(re.findall(r"\w+(?:\([\d.]+\))?|[{}]", model), 784, ())
+    return nn.NumpyMLP(*layers)
+
+
+def chain(words: list[str], width: int, place: tuple[int, ...]) -> tuple[list[nn.Layer], int]:
+    """Make layers up to the end of their braces, which is taken off; return the width that leaves too."""
+    layers: list[nn.Layer] = []
+    while words and words[0] != "shortcut" and (word := words.pop(0)) != "}":
         kind, argument = re.fullmatch(r"(\w+)(?:\(([\d.]+)\))?", word).groups()
+        here = (*place, len(layers))
         if kind == "Linear":
-            network.add(nn.Linear(width, int(argument), rng=stream(SEED, Stream.WEIGHTS, place)))
+            layers.append(nn.Linear(width, int(argument), rng=stream(SEED, Stream.WEIGHTS, *here)))
             width = int(argument)
         elif kind == "Dropout":
-            network.add(nn.Dropout(float(argument), rng=stream(SEED, Stream.NOISE, place)))
+            layers.append(nn.Dropout(float(argument), rng=stream(SEED, Stream.NOISE, *here)))
+        elif kind in ("residual", "add", "concat"):
+            layer, width = composition(kind, words, width, here)
+            layers.append(layer)
         else:
-            network.add(getattr(nn, kind)())
-    return network
+            layers.append(getattr(nn, kind)())
+    return layers, width
+
+
+def composition(kind: str, words: list[str], width: int, place: tuple[int, ...]) -> tuple[nn.Layer, int]:
+    """Make a composition, of which the words from its brace on are still there."""
+    del words[0]
+    if kind == "residual":
+        body, out = chain(words, width, (*place, 0))
+        shortcut: list[nn.Layer] = []
+        if words[:1] == ["shortcut"]:
+            del words[:2]
+            shortcut, out = chain(words, width, (*place, 1))
+            del words[0]
+        return nn.Residual(body, shortcut), out
+    branches, outs = {}, []
+    while (name := words.pop(0)) != "}":
+        del words[0]
+        branches[name], out = chain(words, width, (*place, len(branches)))
+        outs.append(out)
+    return (nn.Add(**branches), outs[0]) if kind == "add" else (nn.Concat(**branches), sum(outs))
 
 
 def eager(
@@ -220,15 +266,22 @@ def test_nothing_is_read_before_it_is_written(
 # Memory and repetition
 
 ALLOCATION = 64 * 1024
+LARGE = (
+    "Linear(width); ReLU; Dropout(0.2); Linear(32); Sigmoid; Tanh; Linear(10)",
+    "concat { a { Linear(width); ReLU }; b { Linear(32) } }; Tanh; residual { ReLU; residual { Tanh; Dropout(0.2) } };"
+    " add { a { Linear(32); Sigmoid }; b { residual { Linear(32); shortcut { ReLU; Linear(32) } } } }; Sigmoid;"
+    " residual { ReLU; concat { a { Tanh }; b { } }; Linear(32) }; Sigmoid; Linear(10)",
+)
 SIZES = {"batch 64": (64, 64, 200), "batch 2,000, width 512": (2000, 512, 4100)}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("size", SIZES)
-def test_training_allocates_no_arrays(size: str, optimizer: str, loss: str) -> None:
+@pytest.mark.parametrize("layers", LARGE, ids=["a chain", "compositions"])
+def test_training_allocates_no_arrays(layers: str, size: str, optimizer: str, loss: str) -> None:
     batch, width, samples = SIZES[size]
-    model = f"Linear({width}); ReLU; Dropout(0.2); Linear(32); Sigmoid; Tanh; Linear(10)"
+    model = layers.replace("width", str(width))
     data = f"Digits(train={samples}, test={batch + 7})"
     plan = make_plan(spec(model, loss=loss, optimizer=optimizer, train=f"batch = {batch}", data=data))
     train(plan, 1)

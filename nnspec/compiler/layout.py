@@ -4,11 +4,11 @@ No array is made here, so that `check` and `show` can know all of it. The plan a
 
     parameters, gradients      one vector each; the layers' weights are views
     optimizer                  its state vectors, and one to work in
-    batch                      samples as stored, as floats, their labels, the order of an epoch
+    batch                      samples as stored, as floats, their labels; the order of an epoch, and what is held out
     activations                one buffer a layer, but for layers that write over their input
     backward                   two buffers, used in turn
-    work                       what kernels work in: arrays that live from forward to backward, and one pool for those
-                               that live within a call
+    work                       what kernels work in, activations inside of compositions among it: arrays that live from
+                               forward to backward, and one pool for those that live within a call
 """
 
 from __future__ import annotations
@@ -116,8 +116,9 @@ class Layout:
 
 
 def lay_out(experiment: Experiment) -> Layout:
-    """Lay out an experiment. Raises AssertionError where the parts contradict their own declarations."""
-    batch = min(experiment.train.batch, max(choice.facts.train for choice in experiment.data))
+    """Lay out an experiment. Raises AssertionError where the parts contradict their own declarations, and ValueError
+    where there are too few samples to hold any out."""
+    batch = min(experiment.train.batch, _split(experiment)[0])
     place = _Placing(batch, experiment.dtype)
     layers = tuple(_layers(experiment.layers, place))
     last = experiment.layers[-1].value.part
@@ -150,13 +151,24 @@ class _Placing:
     dtype: str
 
     def __call__(self, work: Mapping[str, Work]) -> WorkLayout:
-        offset, pooled = 0, {}
+        pooled: dict[str, tuple[int, Work]] = {}
+        pool = self._pool({name: array for name, array in work.items() if not array.saved}, 0, 0, pooled)
+        return WorkLayout({name: array for name, array in work.items() if array.saved}, pooled, pool)
+
+    def _pool(self, work: Mapping[str, Work], depth: int, start: int, pooled: dict[str, tuple[int, Work]]) -> int:
+        """Place arrays from `start` on and return where they end: those in use within different kernels overlap."""
+        inside: dict[str, dict[str, Work]] = {}
         for name, array in work.items():
-            if not array.saved:
-                pooled[name] = (offset, array)
-                nbytes = self.batch * prod(array.shape) * ITEMSIZE[dtype_of(array, self.dtype)]
-                offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
-        return WorkLayout({name: array for name, array in work.items() if array.saved}, pooled, offset)
+            if len(array.inside) > depth:
+                inside.setdefault(array.inside[depth], {})[name] = array
+                continue
+            pooled[name] = (start, array)
+            nbytes = self.batch * prod(array.shape) * ITEMSIZE[dtype_of(array, self.dtype)]
+            start += -(-nbytes // ALIGNMENT) * ALIGNMENT
+        end = start
+        for part in inside.values():
+            end = max(end, self._pool(part, depth + 1, start, pooled))
+        return end
 
 
 def _layers(nodes: tuple[LayerNode, ...], place: _Placing) -> Iterator[LayerLayout]:
@@ -189,7 +201,7 @@ def _vectors(layout: Layout, optimizer: type[Optimizer], experiment: Experiment)
 
 def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator[Buffer]:
     facts, rows = experiment.facts, layout.batch
-    samples = max(choice.facts.train for choice in experiment.data)
+    trained, held_out = _split(experiment)
     if facts.stored != layout.dtype:
         yield Buffer("stored", "batch", (rows, facts.features), facts.stored)
     yield Buffer("x", "batch", (rows, facts.features), layout.dtype)
@@ -197,9 +209,18 @@ def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator
     if loss.targets == "values" and facts.classes is not None:
         yield Buffer("one_hot", "batch", (rows, facts.classes), layout.dtype)
         yield Buffer("identity", "batch", (facts.classes, facts.classes), layout.dtype)
-    yield Buffer("order", "batch", (samples,), "intp")
+    yield Buffer("order", "batch", (trained,), "intp")
     if experiment.train.shuffle:
-        yield Buffer("ramp", "batch", (samples,), "intp")
+        yield Buffer("ramp", "batch", (trained,), "intp")
+    if held_out:
+        yield Buffer("held_out", "batch", (held_out,), "intp")
+
+
+def _split(experiment: Experiment) -> tuple[int, int]:
+    """How many samples are trained on, and how many held out, at most: alternatives of the data differ in size."""
+    sizes = [choice.facts.train for choice in experiment.data]
+    held_out = [experiment.train.held_out(size) for size in sizes]
+    return max(size - held for size, held in zip(sizes, held_out, strict=True)), max(held_out)
 
 
 def _passes(layout: Layout) -> Iterator[Buffer]:

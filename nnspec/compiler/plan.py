@@ -1,21 +1,24 @@
 """The compiled training loop: every buffer allocated once, every NumPy call known before the first step.
 
 A step gathers a batch from the data in its stored type, runs the layers forward into the plan's buffers, lets the
-loss work in the buffer of the outputs, runs backward down to the first layer with parameters, and has the optimizer
-move the one vector that holds all of them. Nothing of a batch's or a parameter's size is allocated on the way.
+loss work in the buffer of the outputs, runs backward down to the first layer with parameters, clips the one vector of
+gradients where that is asked for, and has the optimizer move the one vector that holds all parameters. Nothing of a
+batch's or a parameter's size is allocated on the way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from nnspec.checker.program import Experiment
+from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.layout import LayerLayout, Layout, WorkLayout, dtype_of
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
+from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
+from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
@@ -36,17 +39,32 @@ def build_network(experiment: Experiment, dtype: str | None = None) -> NumpyMLP:
     Every layer draws from streams of its own, so lanes whose models differ in one layer share all other weights.
     """
     network = NumpyMLP()
-    dtype = dtype or experiment.dtype
     for i, node in enumerate(experiment.layers):
-        more: dict[str, Any] = dict(node.geometry.inferred)
-        wanted = _accepted(node.value.part)
-        if "dtype" in wanted:
-            more["dtype"] = dtype
-        if "rng" in wanted:
-            purpose = Stream.WEIGHTS if node.geometry.parameters else Stream.NOISE
-            more["rng"] = stream(experiment.seed, purpose, i)
-        network.add(node.value.make(**more), node.name)
+        network.add(_make(node, experiment.seed, dtype or experiment.dtype, (i,)), node.name)
     return network
+
+
+def _make(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -> Layer:
+    """Make a layer. `place` leads to it: its number in the model; within, that of a branch and its number there."""
+    part = node.value.part
+    if issubclass(part, Composition):
+        compose: Callable[..., Layer] = part
+        chains = {
+            branch.name: {
+                part.name_within(node.name, branch.name, child.name): _make(child, seed, dtype, (*place, i, j))
+                for j, child in enumerate(branch.layers)
+            }
+            for i, branch in enumerate(node.branches)
+        }
+        return compose(**chains)
+    more: dict[str, Any] = dict(node.geometry.inferred)
+    wanted = _accepted(part)
+    if "dtype" in wanted:
+        more["dtype"] = dtype
+    if "rng" in wanted:
+        purpose = Stream.WEIGHTS if node.geometry.parameters else Stream.NOISE
+        more["rng"] = stream(seed, purpose, *place)
+    return node.value.make(**more)
 
 
 def _accepted(part: type) -> Mapping[str, Any]:
@@ -66,6 +84,11 @@ class _Pass:
     loss_out: NDArray[Any]
     forward: tuple[tuple[Layer, NDArray[Any]], ...]
     backward: tuple[tuple[Layer, NDArray[Any] | None], ...]
+
+    @property
+    def samples(self) -> NDArray[Any]:
+        """Where samples go as they are stored."""
+        return self.x if self.stored is None else self.stored
 
 
 class Plan:
@@ -87,8 +110,9 @@ class Plan:
         self._scale = np.dtype(layout.dtype).type(1.0 / dataset.divisor)
         self._train = _Rows(dataset.train)
         self._test = _Rows(dataset.test)
-        self._order = self.buffers["order"][: len(self._train.y)]
-        self._prepare_order()
+        self._epoch = 0
+        self._order, self._held_out = self._split(len(self._train.y))
+        assert self.batches, "the checker lets no `drop_last` through that leaves nothing"
         self._passes: dict[int, _Pass] = {}
 
     # Set-up
@@ -130,11 +154,24 @@ class Plan:
             arrays[name] = self.buffers["pool"][offset:end].view(dtype).reshape(shape)
         return arrays
 
-    def _prepare_order(self) -> None:
-        ramp = np.arange(len(self._order))
-        self._order[...] = ramp
+    def _split(self, samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Divide the training samples into the order of an epoch and what is held out, a choice of the seed alone.
+
+        Both are in the order of the data; a larger share holds out what a smaller one does, and more.
+        """
+        count = self.experiment.train.held_out(samples)
+        ramp = np.arange(samples)
+        held_out = ramp[:0]
+        if count:
+            chosen = stream(self.experiment.seed, Stream.VALIDATION).permutation(samples)[:count]
+            held_out = self.buffers["held_out"][:count]
+            held_out[...] = np.sort(chosen)
+            ramp = np.delete(ramp, chosen)
+        order = self.buffers["order"][: len(ramp)]
+        order[...] = ramp
         if self.experiment.train.shuffle:
             self.buffers["ramp"][: len(ramp)] = ramp
+        return order, held_out
 
     def release(self) -> None:
         """Give the network to whoever uses it now: its layers allocate again, and do not train."""
@@ -145,13 +182,19 @@ class Plan:
     # Batches
 
     @property
+    def held_out(self) -> int:
+        """How many training samples are held out for validation."""
+        return len(self._held_out)
+
+    @property
     def batches(self) -> int:
         """Steps an epoch."""
         samples, batch = len(self._order), self.layout.batch
         return samples // batch if self.experiment.train.drop_last else -(-samples // batch)
 
     def shuffle(self, epoch: int) -> None:
-        """Put the samples into the order of an epoch, which depends on seed and epoch alone."""
+        """Begin an epoch: put the samples into its order, which depends on seed and epoch alone."""
+        self._epoch = epoch
         if self.experiment.train.shuffle:
             np.copyto(self._order, self.buffers["ramp"][: len(self._order)])
             stream(self.experiment.seed, Stream.SHUFFLE, epoch).shuffle(self._order)
@@ -161,32 +204,56 @@ class Plan:
         start = number * self.layout.batch
         chosen = self._order[start : start + self.layout.batch]
         step = self._pass(len(chosen))
-        rows = self._train
-        # mode="clip" because the default buffers `out`; the order holds no other indices.
-        rows.x.take(chosen, axis=0, out=step.stored if step.stored is not None else step.x, mode="clip")
-        rows.y.take(chosen, out=step.labels, mode="clip")
+        self._gather(chosen, step)
         loss, figures = self._evaluate(step)
         grad = self.loss.backward(out=step.loss_out)
         for layer, out in step.backward:
             grad = layer.backward(grad, out, input_grad=out is not None)  # type: ignore[assignment]
-        self.optimizer.step()
+        self._move(number)
         return loss, len(chosen), figures
+
+    def _move(self, number: int) -> None:
+        """Clip the gradients and step, at the rate of this batch."""
+        train = self.experiment.train
+        if train.clip_value is not None:
+            clip_grad_value(self.optimizer.params, train.clip_value)
+        if train.clip_norm is not None:
+            clip_grad_norm(self.optimizer.params, train.clip_norm)
+        self.optimizer.at(self._epoch + number / self.batches, train.epochs)
+        self.optimizer.step()
+
+    def validate(self) -> tuple[float, tuple[float, ...]]:
+        """Return mean loss and mean of each metric over the samples held out; the network is left ready to train."""
+        return self._means(len(self._held_out), lambda part, step: self._gather(self._held_out[part], step))
 
     def test(self) -> tuple[float, tuple[float, ...]]:
         """Return mean loss and mean of each metric over the test samples; the network is left ready to train."""
-        rows, batch = self._test, self.layout.batch
+
+        def bring(part: slice, step: _Pass) -> None:
+            np.copyto(step.samples, self._test.x[part])
+            np.copyto(step.labels, self._test.y[part])
+
+        return self._means(len(self._test.y), bring)
+
+    def _means(self, count: int, bring: Callable[[slice, _Pass], None]) -> tuple[float, tuple[float, ...]]:
+        """Evaluate `count` samples without training; `bring` puts a part of them into the buffers."""
         total, totals = 0.0, [0.0] * len(self.metrics)
         self.network.eval()
-        for start in range(0, len(rows.y), batch):
-            part = slice(start, start + batch)
-            step = self._pass(len(rows.y[part]))
-            np.copyto(step.stored if step.stored is not None else step.x, rows.x[part])
-            np.copyto(step.labels, rows.y[part])
+        for start in range(0, count, self.layout.batch):
+            part = slice(start, min(start + self.layout.batch, count))
+            step = self._pass(part.stop - start)
+            bring(part, step)
             loss, figures = self._evaluate(step)
             total += loss * len(step.labels)
             totals = [t + f for t, f in zip(totals, figures, strict=True)]
         self.network.train()
-        return total / len(rows.y), tuple(t / len(rows.y) for t in totals)
+        return total / count, tuple(t / count for t in totals)
+
+    def _gather(self, chosen: NDArray[Any], step: _Pass) -> None:
+        """Put these of the training samples into the buffers."""
+        # mode="clip" because the default buffers `out`; the indices are all in range.
+        self._train.x.take(chosen, axis=0, out=step.samples, mode="clip")
+        self._train.y.take(chosen, out=step.labels, mode="clip")
 
     def _evaluate(self, step: _Pass) -> tuple[float, tuple[float, ...]]:
         """Run forward over the batch that lies in the buffers: its mean loss, and the sum of each metric."""

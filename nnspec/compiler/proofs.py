@@ -30,7 +30,7 @@ class Compiled:
 
 def prove(program: Program) -> tuple[Compiled, tuple[Diagnostic, ...]]:
     """Lay out every lane, and judge what can be judged already."""
-    compiled = Compiled(program, {lane.name: lay_out(lane) for lane in program.lanes})
+    compiled = Compiled(program, {lane.name: lay_out(lane) for lane in (*program.lanes, *program.models)})
     return compiled, (*_too_large(compiled), *_missed(compiled))
 
 
@@ -59,6 +59,9 @@ def _missed(compiled: Compiled) -> Iterator[Diagnostic]:
 def _judge(expectation: Expectation, compiled: Compiled) -> Iterator[Diagnostic]:
     for case in expectation.cases:
         if not calculate(case.node, compiled.figure):
-            values = ", ".join(f"{f.lane}.{f.name} is {compiled.figure(f):,.0f}" for f in case.figures())
+            alone = len(compiled.layouts) == 1
+            values = ", ".join(
+                f"{'' if alone else f'{f.lane}.'}{f.name} is {compiled.figure(f):,.0f}" for f in case.figures()
+            )
             yield Diagnostic("NN601", f"`{expectation.text}` does not hold", expectation.span, label=values)
             return

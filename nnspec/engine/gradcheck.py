@@ -143,7 +143,8 @@ class _still:
     """While open, the layers of a network draw no new noise: the same function at every step."""
 
     def __init__(self, network: NumpyMLP) -> None:
-        self.layers = network.layers
+        # Compositions come before their layers, whose own state is set back after theirs.
+        self.layers = [inner for layer in network.layers for inner in layer.walk()]
         for name, parameter in network.named_parameters().items():
             if parameter.data.dtype != np.float64:
                 raise ValueError(

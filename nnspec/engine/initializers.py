@@ -23,6 +23,8 @@ class Initializer(Part):
     """Base of the initialisers."""
 
     kind: ClassVar[str] = "initializer"
+    for_relu: ClassVar[bool] = False
+    """Whether its variance makes up for the half of the values that a ReLU cuts off."""
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return float64 numbers of `shape`."""
@@ -69,6 +71,7 @@ class HeNormal(Initializer):
     """N(0, 2 / fan_in), for ReLU. He et al. 2015; PyTorch's `kaiming_normal_`; Keras's `he_normal` truncates."""
 
     spec_name = "he_normal"
+    for_relu = True
     also = ("kaiming_normal",)
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
@@ -80,6 +83,7 @@ class HeUniform(Initializer):
     """U(-a, a) with a = sqrt(6 / fan_in). He et al. 2015; PyTorch's `kaiming_uniform_` for ReLU."""
 
     spec_name = "he_uniform"
+    for_relu = True
     also = ("kaiming_uniform",)
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:

@@ -21,6 +21,8 @@ class Loss(Part, Borrower):
     """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs)."""
 
     kind: ClassVar[str] = "loss"
+    takes_logits: ClassVar[bool] = False
+    """Whether it applies the softmax itself, so that the network's outputs must not be squashed before."""
     targets: ClassVar[Literal["classes", "values"]]
     """What it compares the outputs with: class numbers, or an array of the outputs' shape."""
 
@@ -102,6 +104,7 @@ class CrossEntropyLoss(Loss):
     spec_name = "CrossEntropy"
     also = ("CrossEntropyLoss", "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "SoftmaxCrossEntropy")
     targets = "classes"
+    takes_logits = True
 
     def __init__(self) -> None:
         super().__init__()

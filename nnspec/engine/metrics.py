@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape
-from nnspec.engine.part import Part
+from nnspec.engine.part import PARTS, Part
 from nnspec.engine.work import Borrower, Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Accuracy", "Metric"]
+__all__ = ["Accuracy", "Metric", "higher_is_better", "metric_of"]
 
 
 class Metric(Part, Borrower):
@@ -25,6 +25,8 @@ class Metric(Part, Borrower):
     """Whether it makes sense for class labels only."""
     percent: ClassVar[bool] = False
     """Whether it is a share, which people read in percent."""
+    higher_is_better: ClassVar[bool] = False
+    """Whether more of it is better; as with a loss, less is unless a metric says so."""
     default: ClassVar[bool] = False
     """Whether it is measured, where it makes sense, unless a spec says otherwise."""
 
@@ -48,6 +50,7 @@ class Accuracy(Metric):
     also = ("acc", "Accuracy", "sparse_categorical_accuracy")
     needs_classes = True
     percent = True
+    higher_is_better = True
     default = True
 
     @classmethod
@@ -60,3 +63,18 @@ class Accuracy(Metric):
         rows = outputs.shape[:1]
         predicted = outputs.argmax(axis=1, out=self.work_array("predicted", rows, np.intp))
         return float(np.count_nonzero(np.equal(predicted, labels, out=self.work_array("right", rows, bool))))
+
+
+def metric_of(figure: str) -> type[Metric] | None:
+    """Return the metric that a figure of a run measures: `accuracy` for `val_accuracy`. None for losses and others."""
+    metrics = PARTS.get("metric", {})
+    metric = (
+        metrics.get(figure) or metrics.get(figure.removeprefix("val_")) or metrics.get(figure.removeprefix("test_"))
+    )
+    return metric if metric is not None and issubclass(metric, Metric) else None
+
+
+def higher_is_better(figure: str) -> bool:
+    """Whether more of a figure of a run is better, as of `val_accuracy`; less of every loss is."""
+    metric = metric_of(figure)
+    return metric is not None and metric.higher_is_better

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from nnspec.engine.layers.contract import Layer
+from nnspec.engine.layers.contract import Layer, kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +21,7 @@ class NumpyMLP:
     def __init__(self, *layers: Layer) -> None:
         self.layers: list[Layer] = []
         self.names: list[str] = []
+        self._inside: set[Layer] = set()
         for layer in layers:
             self.add(layer)
 
@@ -27,19 +29,20 @@ class NumpyMLP:
         """Put a layer at the end; its parameters are called `name.weight` and so on. Returns the network.
 
         Without a name it gets its kind and number: `Linear1`, `ReLU1`, `Linear2`. Raises TypeError for what is no
-        layer, ValueError for a name that is taken,
-        and for a layer that is in the network already.
+        layer, ValueError for a name that is taken, and for a layer that is in the network already, also within another.
         """
         if not isinstance(layer, Layer):
             raise TypeError(f"NumpyMLP.add takes a layer, not {layer!r}")
-        if any(layer is other for other in self.layers):
+        inside = set(layer.walk())
+        if not self._inside.isdisjoint(inside):
             raise ValueError(
                 f"{layer!r} is in the network already: a layer keeps what its own backward pass needs, once"
             )
-        kind = type(layer).__name__
+        kind = kind_of(layer)
         name = name or f"{kind}{1 + sum(type(other) is type(layer) for other in self.layers)}"
         if name in self.names:
             raise ValueError(f"there is a layer {name!r} already")
+        self._inside |= inside
         self.layers.append(layer)
         self.names.append(name)
         return self
@@ -86,4 +89,4 @@ class NumpyMLP:
         return self
 
     def __repr__(self) -> str:
-        return "NumpyMLP(" + "".join(f"\n    {layer!r}," for layer in self.layers) + "\n)"
+        return "NumpyMLP(" + "".join(f"\n{indent(repr(layer), '    ')}," for layer in self.layers) + "\n)"

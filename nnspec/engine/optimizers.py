@@ -3,6 +3,12 @@
 θ is a parameter, g its gradient, lr the learning rate; all operations are element by element and in place. An
 optimizer does not know how many layers there are: it takes any list of parameters, and the compiled plan gives it a
 list of one, the vector that holds them all.
+
+Where lr is a schedule, whoever trains says before each step where training stands:
+
+    optimizer = nn.SGD(model.parameters(), lr=nn.CosineSchedule(0.1))
+    optimizer.at(epoch + batch / batches, epochs)
+    optimizer.step()
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from nnspec.engine._numpy import np
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Part, Positive, Probability, Rate
+from nnspec.engine.schedules import Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +36,10 @@ class Optimizer(Part):
     """
 
     kind: ClassVar[str] = "optimizer"
+    usual_rates: ClassVar[tuple[float, float]] = (1e-6, 10.0)
+    """Rates outside of these are rarely meant."""
+    schedule: Schedule | None
+    """What gives the rate, where it is not a plain number."""
 
     def __init__(self, params: Iterable[Parameter], slots: tuple[str, ...]) -> None:
         self.params = list(params)
@@ -41,6 +52,27 @@ class Optimizer(Part):
         largest = max(self.params, key=lambda p: p.size).data
         self._scratch = np.empty(largest.size, largest.dtype)
         self.steps = 0
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next step: a number, also where a schedule gives it. Set to either, it counts from there."""
+        return self._rate
+
+    @lr.setter
+    def lr(self, rate: float | Schedule) -> None:
+        if isinstance(rate, Schedule):
+            self.schedule, self._rate = rate, rate.rate(0.0, 1)
+        else:
+            self.schedule, self._rate = None, rate
+
+    def at(self, epoch: float, epochs: int) -> None:
+        """Say that training stands at `epoch`, a real number from 0, of `epochs`: a schedule gives its rate for that.
+
+        Without it, every step has the schedule's rate at the start, which with a warm-up is 0. (PyTorch's schedulers
+        are objects beside the optimizer, whose own `step()` moves the rate on.) A rate that is a number stays as it is.
+        """
+        if self.schedule is not None:
+            self._rate = self.schedule.rate(epoch, epochs)
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -81,12 +113,13 @@ class SGD(Optimizer):
     """
 
     spec_name = "SGD"
+    usual_rates = (1e-4, 2.0)
     also = ("GradientDescent", "sgd")
 
     def __init__(
         self,
         params: Iterable[Parameter],
-        lr: Rate = 0.01,
+        lr: Rate | Schedule = 0.01,
         *,
         momentum: Annotated[Probability, Also("beta", "mu")] = 0.0,
     ) -> None:
@@ -113,12 +146,13 @@ class Momentum(SGD):
     """v ← μ·v + g; θ ← θ − lr·v: `SGD` under the name of what it adds, with μ = 0.9. Polyak 1964."""
 
     spec_name = "Momentum"
+    usual_rates = (1e-5, 1.0)
     also = ("SGDMomentum", "HeavyBall")
 
     def __init__(
         self,
         params: Iterable[Parameter],
-        lr: Rate = 0.01,
+        lr: Rate | Schedule = 0.01,
         momentum: Annotated[Probability, Also("beta", "mu")] = 0.9,
     ) -> None:
         super().__init__(params, lr, momentum=momentum)
@@ -133,12 +167,13 @@ class Adam(Optimizer):
     """
 
     spec_name = "Adam"
+    usual_rates = (1e-6, 0.05)
     also = ("adam",)
 
     def __init__(
         self,
         params: Iterable[Parameter],
-        lr: Rate = 0.001,
+        lr: Rate | Schedule = 0.001,
         *,
         betas: tuple[Probability, Probability] = (0.9, 0.999),
         eps: Annotated[Positive, Also("epsilon")] = 1e-8,

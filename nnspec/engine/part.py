@@ -1,9 +1,10 @@
 """What a part is: a class whose constructor's signature is its signature in a `.nn` file.
 
-A part is a layer, a loss, an optimizer, an initialiser, a metric or a data source. Its constructor's annotations say
-everything that anyone needs to know of its arguments: type, range, default, whether the checker may infer it, and
-what other frameworks call it. From them come the checker's messages, the documentation, and the check of values that
-the constructor itself makes: a value that a spec may not hold raises `ValueError` in Python too, by the same rule.
+A part is a layer, a loss, an optimizer, a schedule, an initialiser, a metric, a stopping rule or a data source. Its
+constructor's annotations say everything that anyone needs to know of its arguments: type, range, default, whether the
+checker may infer it, and what other frameworks call it. From them come the checker's messages, the documentation, and
+the check of values that the constructor itself makes: a value that a spec may not hold raises `ValueError` in Python
+too, by the same rule.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ __all__ = [
     "FigureName",
     "Inferred",
     "Part",
+    "PlainPart",
     "Positive",
     "Probability",
     "Range",
@@ -52,10 +54,18 @@ class Range:
 
     def __str__(self) -> str:
         if self.high == math.inf:
-            return f"greater than {self.low:g}" if self.open_low else f"at least {self.low:g}"
+            return f"{'greater than' if self.open_low else 'at least'} {_in_words(self.low)}"
         if self.low == -math.inf:
-            return f"less than {self.high:g}" if self.open_high else f"at most {self.high:g}"
-        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+            return f"{'less than' if self.open_high else 'at most'} {_in_words(self.high)}"
+        low, high = _in_words(self.low), _in_words(self.high)
+        return f"in {'(' if self.open_low else '['}{low}, {high}{')' if self.open_high else ']'}"
+
+
+def _in_words(number: float) -> str:
+    """Write a number as a spec does: `1e-8`, and `2**63 - 1` rather than all its digits."""
+    if isinstance(number, int) and number > 10**15 and number & (number + 1) == 0:
+        return f"2**{number.bit_length()} - 1"
+    return f"{number:g}".replace("e-0", "e-").replace("e+0", "e")
 
 
 class Also(tuple[str, ...]):
@@ -98,9 +108,13 @@ class Argument:
 
     @property
     def expects(self) -> str:
-        """The values that are allowed, in words: `an integer at least 1`."""
-        words = " or ".join(_type_in_words(option) for option in _options(self.type))
-        return f"{words} {self.range}" if self.range else words
+        """The values that are allowed, in words: `an integer at least 1`, `a number greater than 0 or a schedule`."""
+        options = _options(self.type)
+        words = [_type_in_words(option) for option in options]
+        if self.range:
+            last = max(i for i, option in enumerate(options) if _is_numeric(option))
+            words[last] = f"{words[last]} {self.range}"
+        return " or ".join(words)
 
     def type_problem(self, value: object) -> str | None:
         """Say what is wrong with the type of `value`, or None where nothing is."""
@@ -112,7 +126,7 @@ class Argument:
         """Say what is wrong with the size of `value`, whose type is right, or None where nothing is."""
         if self.range is not None:
             for number in value if isinstance(value, (tuple, list)) else (value,):
-                if number is not None and not self.range.holds(number):
+                if _is_of(number, float) and not self.range.holds(number):
                     return f"`{self.name}` must be {self.range}, and {number!r} is not"
         return None
 
@@ -224,6 +238,35 @@ class Part:
         return Signature(()) if cls.__init__ is object.__init__ else Signature.of(cls.__init__)
 
 
+class PlainPart(Part):
+    """Base of parts that are nothing but their arguments: frozen, equal where these are, shown as a spec writes them.
+
+    A subclass hands its arguments to this constructor by name, and declares the attributes that they become. Raises
+    AttributeError where one is changed afterwards: whoever shares such a part sees the same one for ever.
+    """
+
+    def __init__(self, **arguments: object) -> None:
+        vars(self).update(arguments)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{self!r} cannot be changed: make another {self.spec_name}")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(vars(self).items())))
+
+    def __repr__(self) -> str:
+        given = [(a, getattr(self, a.name)) for a in self.signature()]
+        words = [
+            f"{a.name}={_default_in_words(value)}" if a.keyword_only else _default_in_words(value)
+            for a, value in given
+            if a.required or value != a.default
+        ]
+        return f"{self.spec_name}({', '.join(words)})" if words else self.spec_name
+
+
 def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:
     bare, notes = _without_notes(hint)
     return Argument(
@@ -258,6 +301,10 @@ def _options(annotation: Any) -> tuple[Any, ...]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return typing.get_args(annotation)
     return (annotation,)
+
+
+def _is_numeric(annotation: Any) -> bool:
+    return annotation in (int, float) or typing.get_origin(annotation) is tuple
 
 
 def _is_of(value: object, annotation: Any) -> bool:
@@ -317,11 +364,15 @@ def _value_in_words(value: object) -> str:
 
 
 def _default_in_words(value: object) -> str:
+    if isinstance(value, PlainPart):
+        return repr(value)
     if isinstance(value, Part):
         return value.spec_name
+    if isinstance(value, FigureName):
+        return str(value)
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return repr(value)
+    return repr(value).replace("e-0", "e-") if isinstance(value, float) else repr(value)
 
 
 def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]:
@@ -329,11 +380,12 @@ def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]
     bind = inspect.signature(init).bind
 
     @functools.wraps(init)
-    def checked(self: Part, *args: Any, **kwargs: Any) -> None:
+    def checked(self: Part, /, *args: Any, **kwargs: Any) -> None:
         try:
             given = bind(self, *args, **kwargs).arguments
         except TypeError as error:
-            raise TypeError(f"{cls.__name__}: {error}; it takes ({cls.signature()})") from None
+            takes = f"; it takes ({cls.signature()})" if cls.signature().arguments else ""
+            raise TypeError(f"{cls.__name__}: {error}{takes}") from None
         for name, value in given.items():
             argument = cls.signature().get(name)
             # None is also the `default` of an argument that has none.

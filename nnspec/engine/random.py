@@ -41,6 +41,7 @@ class Stream(IntEnum):
     SHUFFLE = 1
     NOISE = 2
     GRADIENT_CHECK = 3
+    VALIDATION = 4
 
 
 def stream(seed: int, purpose: Stream, *index: int) -> Generator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from nnspec.engine.gradcheck import GradientReport
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epochs_to"]
+__all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epochs_to", "mean"]
 
 Status = Literal["done", "diverged", "interrupted"]
 
 
 @dataclass
 class LaneResult:
-    """One trained lane."""
+    """One trained lane. Of a lane that was trained several times over, the means, and `repeats` has the single ones."""
 
     name: str
     optimizer: str
@@ -32,24 +32,63 @@ class LaneResult:
     """How many were asked for."""
     params: int
     history: dict[str, list[float]]
-    """A value an epoch for `loss`, `test_loss` and each metric with and without `test_`."""
+    """A value an epoch for `loss`, `test_loss` and each metric with and without `test_`; where samples are held out,
+    for `val_loss` and so on too. Over repeats, their means in those epochs that all of them have."""
     epoch_seconds: list[float]
     """Training time of each epoch: forward, backward and steps, without the test."""
     network: NumpyMLP
-    """The trained network, ready to use: `network.forward(x)` with x `(B, features)`."""
+    """The trained network, ready to use: `network.forward(x)` with x `(B, features)`. Of repeats, the first one's."""
     status: Status = "done"
     message: str = ""
     """What happened, where the lane did not finish."""
+    stopped: str = ""
+    """After which epoch training stopped early, and why, where it did."""
+    rates: list[float] = field(default_factory=list)
+    """The rate of the last step of each epoch, where a schedule gives it."""
+    held_out: int = 0
+    """How many of the training samples were held out for validation."""
+    repeat: int = 1
+    """Which of the repeats of its lane it is, and `of` how many."""
+    of: int = 1
+    repeats: tuple[LaneResult, ...] = ()
+    """The single trainings, where there were several: one a seed."""
+
+    @property
+    def label(self) -> str:
+        """Its name, and which repeat it is where there are several: `Adam, seed 43 (2 of 5)`."""
+        return f"{self.name}, seed {self.seed} ({self.repeat} of {self.of})" if self.of > 1 else self.name
+
+    @property
+    def counted(self) -> tuple[LaneResult, ...]:
+        """The trainings that means are taken over: all repeats but one that was interrupted; else the only one."""
+        whole = tuple(one for one in self.repeats if one.status != "interrupted")
+        return whole or self.repeats or (self,)
 
     @property
     def seconds(self) -> float:
         """Training time, without tests, set-up and reports."""
-        return math.fsum(self.epoch_seconds)
+        return mean(math.fsum(one.epoch_seconds) for one in self.counted)
 
     def final(self, figure: str) -> float:
-        """Return a figure after the last epoch; NaN where no epoch was finished. Raises KeyError for no figure."""
-        values = self.history[figure]
-        return values[-1] if values else math.nan
+        """Return a figure after the last epoch; NaN where no epoch was finished. Raises KeyError for no figure.
+
+        Over repeats, the mean of each one's own last epoch, also where they stopped after different ones.
+        """
+        return mean(_last(one.history[figure]) for one in self.counted)
+
+    def epochs_to(self, target: float) -> float:
+        """Return after how many epochs the training loss was first at or below `target`, on average over repeats.
+
+        Infinity where it never was, in any one of them.
+        """
+        return mean(epochs_to(one.history["loss"], target) for one in self.counted)
+
+    def seconds_to(self, target: float) -> float:
+        """Return the training time until the training loss was at or below `target`, as `epochs_to` counts."""
+        if math.isinf(self.epochs_to(target)):
+            return math.inf
+        ends = [(one, int(epochs_to(one.history["loss"], target))) for one in self.counted]
+        return mean(math.fsum(one.epoch_seconds[:end]) for one, end in ends)
 
 
 @dataclass(frozen=True)
@@ -143,18 +182,29 @@ class RunResult(Mapping[str, LaneResult]):
 T = TypeVar("T")
 
 
+def mean(values: Iterable[float]) -> float:
+    """Return the mean; of one value, that value to the last bit. Divided first, so that no sum can overflow."""
+    numbers = list(values)
+    return math.fsum(number / len(numbers) for number in numbers)
+
+
+def _last(values: Sequence[float]) -> float:
+    return values[-1] if values else math.nan
+
+
 def _common(values: list[T]) -> T | None:
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
 def common_loss(lanes: Sequence[LaneResult]) -> float | None:
-    """Return the lowest training loss that every lane reached, rounded up to two digits.
+    """Return the lowest training loss that every lane, and each of its repeats, reached, rounded up to two digits.
 
     None where there is none, or where the lanes have different losses, which cannot be compared.
     """
     if _common([lane.loss for lane in lanes]) is None:
         return None
-    best = [min(lane.history["loss"]) for lane in lanes if lane.history.get("loss")]
+    counted = [one for lane in lanes for one in lane.counted]
+    best = [min(one.history["loss"]) for one in counted if one.history.get("loss")]
     if not best or max(best) <= 0:
         return None
     loss = max(best)

@@ -9,11 +9,16 @@ from nnspec.checker import calculate
 from nnspec.checker.program import Case, Expectation, Figure
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.gradcheck import GradientReport
-from nnspec.runner.history import LaneResult, Verdict, epochs_to
+from nnspec.engine.metrics import higher_is_better
+from nnspec.runner.history import LaneResult, Verdict
 
 __all__ = ["judge"]
 
 _EXACT = frozenset({"params", "flops", "memory"})
+_BEFORE = _EXACT | {"gradient_error"}
+"""Figures that are known before training, and the same for all repeats."""
+_WORST = ", worst "
+_SHOWN = 6  # cases of a statement that are told one by one
 
 
 def judge(
@@ -29,16 +34,13 @@ def judge(
         lane = lanes.get(figure.lane)
         if lane is None or lane.status != "done":
             return math.nan
-        if figure.name == "epochs_to":
-            assert figure.target is not None, "the checker lets no `epochs_to` through without its loss"
-            return epochs_to(lane.history["loss"], figure.target)
-        return lane.final(figure.name)
+        return _outcome(figure, lane)
 
     return tuple(_verdict(expectation, look, lanes) for expectation in compiled.program.expectations)
 
 
 def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, LaneResult]) -> Verdict:
-    details: list[str] = []
+    details: list[list[str]] = []
     for case in expectation.cases:
         values = {figure: look(figure) for figure in case.figures()}  # type: ignore[operator]
         unknown = [figure.lane for figure, value in values.items() if math.isnan(value)]
@@ -49,18 +51,44 @@ def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, LaneRes
             if lane is not None and lane.status == "done":
                 held, why = False, "could not be measured"
             return Verdict(expectation.text, held, why)
-        detail = _in_words(case, values)
+        found = _in_words(case, values, lanes)
         if not calculate(case.node, values.__getitem__):
-            return Verdict(expectation.text, False, detail)
-        details.append(detail)
-    return Verdict(expectation.text, True, ", ".join(dict.fromkeys(details)))
+            return Verdict(expectation.text, False, _joined(found))
+        details.append(found)
+    if len(details) > _SHOWN:
+        detail = f"{_joined(details[0])}, … and so in all {len(details)} cases"
+        return Verdict(expectation.text, True, detail)
+    return Verdict(expectation.text, True, _joined([words for found in details for words in found]))
 
 
-def _in_words(case: Case, values: Mapping[Figure, float]) -> str:
+def _outcome(figure: Figure, lane: LaneResult) -> float:
+    """The value of a figure that training gives; over repeats, the mean."""
+    if figure.name == "epochs_to":
+        assert figure.target is not None, "the checker lets no `epochs_to` through without its loss"
+        return lane.epochs_to(figure.target)
+    return lane.final(figure.name)
+
+
+def _joined(found: list[str]) -> str:
+    """Put what was found of all cases into one line, each thing once."""
+    return ("; " if any(_WORST in words for words in found) else ", ").join(dict.fromkeys(found))
+
+
+def _in_words(case: Case, values: Mapping[Figure, float], lanes: Mapping[str, LaneResult]) -> list[str]:
     named = case.lane is not None and len(values) == 1
-    if named and {figure.name for figure in values} <= _EXACT | {"gradient_error"}:
-        return ", ".join(_number(figure, value) for figure, value in values.items())
-    return ", ".join(f"{figure.lane} {_number(figure, value)}" for figure, value in values.items())
+    if named and {figure.name for figure in values} <= _BEFORE:
+        return [_number(figure, value) for figure, value in values.items()]
+    return [f"{figure.lane} {_number(figure, value)}{_worst(figure, lanes)}" for figure, value in values.items()]
+
+
+def _worst(figure: Figure, lanes: Mapping[str, LaneResult]) -> str:
+    """Say what the worst of a lane's repeats came to: `, worst 0.081 of 5`. Nothing where there are none."""
+    repeats = lanes[figure.lane].repeats if figure.name not in _BEFORE else ()
+    if not repeats:
+        return ""
+    found = [_outcome(figure, one) for one in repeats]
+    worst = min(found) if higher_is_better(figure.name) else max(found)
+    return f"{_WORST}{_number(figure, worst).removesuffix(' epochs')} of {len(repeats)}"
 
 
 def _number(figure: Figure, value: float) -> str:
@@ -69,5 +97,5 @@ def _number(figure: Figure, value: float) -> str:
     if figure.name == "gradient_error":
         return f"{value:.1e}"
     if figure.name == "epochs_to":
-        return "never" if math.isinf(value) else f"{value:.0f} epochs"
+        return "never" if math.isinf(value) else f"{value:.{0 if value.is_integer() else 1}f} epochs"
     return f"{value:.4g}"

@@ -23,13 +23,13 @@ class Observer(Protocol):
         """The gradient check of a lane's network begins."""
 
     def lane_begins(self, lane: LaneResult) -> None:
-        """A lane begins to train."""
+        """A lane begins to train, or one of its repeats does."""
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """An epoch's figures were added to the lane's history."""
+        """An epoch's figures were added to the history of the lane, or of its repeat, that began last."""
 
     def lane_ends(self, lane: LaneResult) -> None:
-        """A lane is done, has diverged, or was interrupted."""
+        """A lane is done, has diverged, or was interrupted; told once, of all repeats together."""
 
 
 class Silent:

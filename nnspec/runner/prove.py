@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nnspec.checker.program import Experiment, Figure, Number, Operation, Program
+from nnspec.checker.program import Experiment, Figure, LayerNode, Number, Operation, Program
 from nnspec.compiler.plan import build_network
 from nnspec.data.source import Access, Dataset
 from nnspec.engine._numpy import np
@@ -79,7 +79,8 @@ def _prove(
 ) -> GradientProof:
     first = alike[0]
     names = tuple(lane.name for lane in alike)
-    spans = {node.name: node.span for node in first.layers} | {"loss": first.loss.origin.span}
+    spans = {node.name: node.span for layer in first.layers for node in layer.walk()}
+    spans["loss"] = first.loss.origin.span
     return GradientProof(
         lanes=names,
         bound=gradient_bound(program, names),
@@ -106,12 +107,16 @@ def _same_calculus(one: Experiment, other: Experiment) -> bool:
     def key(experiment: Experiment) -> object:
         return (
             experiment.seed,
-            [(node.value.name, _plain(node.arguments())) for node in experiment.layers],
+            [_plain_layer(node) for layer in experiment.layers for node in layer.walk()],
             (experiment.loss.name, _plain(experiment.loss.values())),
             [(choice.value.name, _plain(choice.value.values())) for choice in experiment.data],
         )
 
     return key(one) == key(other)
+
+
+def _plain_layer(node: LayerNode) -> object:
+    return node.value.name, _plain(node.arguments()), [(branch.name, len(branch.layers)) for branch in node.branches]
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, object]:

@@ -1,45 +1,86 @@
-"""A run on disk: history.json, summary.json, and the weights of each lane."""
+"""A run on disk: history.json, summary.json, and the weights of each lane.
+
+SGD/weights.npz        a lane that was trained once
+Adam/seed-42.npz       one that was trained with several seeds: a file each
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import re
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from nnspec.checker.program import Program
+from nnspec.checker.program import Program, TrainSettings
 from nnspec.engine._numpy import np
+from nnspec.engine.part import Part
 from nnspec.files import atomic
 from nnspec.runner.environment import environment
-from nnspec.runner.history import LaneResult, RunResult, common_loss, epochs_to
+from nnspec.runner.history import LaneResult, RunResult, common_loss
 
-__all__ = ["history_record", "summary_record", "write_record"]
+__all__ = ["folder_names", "history_record", "summary_record", "write_record"]
 
 FORMAT = 1
+_LONGEST = 200
+"""Bytes of a folder's name: systems allow 255."""
 
 
 def write_record(result: RunResult, folder: Path) -> None:
     """Write a run into its folder, and note the names of the files in it."""
     files = ["history.json", "summary.json"]
     _write_json(folder / "history.json", history_record(result))
-    for lane in result.lanes.values():
-        if lane.status == "diverged":
-            continue  # weights that are no numbers are of no use to anyone
-        (folder / lane.name).mkdir(exist_ok=True)
-        with atomic(folder / lane.name / "weights.npz") as file:
-            np.savez(file, **{name: p.data for name, p in lane.network.named_parameters().items()})  # type: ignore[arg-type]
-        files.append(f"{lane.name}/weights.npz")
+    for name, lane in zip(folder_names(result.lanes), result.lanes.values(), strict=True):
+        for one in lane.repeats or (lane,):
+            if one.status == "diverged":
+                continue  # weights that are no numbers are of no use to anyone
+            files.append(f"{name}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz")
+            (folder / name).mkdir(exist_ok=True)
+            with atomic(folder / files[-1]) as file:
+                np.savez(file, **{name: p.data for name, p in one.network.named_parameters().items()})  # type: ignore[arg-type]
     _write_json(folder / "summary.json", result.summary)
     result.files = tuple(files)
 
 
+def folder_names(lanes: Iterable[str]) -> list[str]:
+    """Return the name of each lane's folder: its own, where every system can have a folder of that name.
+
+    A sweep's lanes are called after their points, as written: `Adam,lr=1/2`. Signs that some system does not allow
+    become `_`, long names are cut, and names that would then be one folder (or are on a system that takes `a` and `A`
+    for the same) are numbered.
+    """
+    taken: set[str] = set()
+    names = []
+    for lane in lanes:
+        plain = re.sub(r"[^\w,.=+() -]", "_", lane).encode()[:_LONGEST].decode(errors="ignore").rstrip(". ") or "_"
+        name, number = plain, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{plain}-{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
 def history_record(result: RunResult) -> dict[str, Any]:
-    """Return the curves: for each lane, a list for each figure, a value an epoch."""
-    return {
-        "format": FORMAT,
-        "lanes": {lane.name: {**lane.history, "seconds": lane.epoch_seconds} for lane in result.lanes.values()},
-    }
+    """Return the curves: for each lane, a list for each figure, a value an epoch.
+
+    `lr` is there where a schedule gives the rate. Of a lane with repeats these are means, and `repeats` lists the
+    single ones in the same form, each with its seed.
+    """
+    return {"format": FORMAT, "lanes": {lane.name: _curves(lane) for lane in result.lanes.values()}}
+
+
+def _curves(lane: LaneResult) -> dict[str, Any]:
+    curves: dict[str, Any] = {**lane.history, "seconds": lane.epoch_seconds}
+    if lane.rates:
+        curves["lr"] = lane.rates
+    if lane.repeats:
+        curves["repeats"] = [{"seed": one.seed, **_curves(one)} for one in lane.repeats]
+    return curves
 
 
 def summary_record(result: RunResult, program: Program, started: str) -> dict[str, Any]:
@@ -80,25 +121,42 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
 
 def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str, Any]:
     experiment = next(e for e in program.lanes if e.name == lane.name)
-    epochs = epochs_to(lane.history["loss"], target) if target is not None else math.inf
-    reached = math.isfinite(epochs)
+    epochs = lane.epochs_to(target) if target is not None else math.inf
+    reached = target is not None and math.isfinite(epochs)
     return {
         "name": lane.name,
-        "status": lane.status,
-        "message": lane.message,
-        "seed": experiment.seed,
+        **_ending(lane),
         "dtype": experiment.dtype,
         "optimizer": lane.optimizer,
         "loss": str(experiment.loss),
         "batch": experiment.train.batch,
+        "train": _settings(experiment.train),
+        "held_out": lane.held_out,
         "params": lane.params,
-        "epochs": len(lane.history["loss"]),
         "epochs_asked_for": lane.epochs,
-        "seconds": lane.seconds,
-        "final": {name: values[-1] for name, values in lane.history.items() if values},
-        "epochs_to_common_loss": int(epochs) if reached else None,
-        "seconds_to_common_loss": math.fsum(lane.epoch_seconds[: int(epochs)]) if reached else None,
+        "epochs_to_common_loss": (int(epochs) if epochs.is_integer() else epochs) if reached else None,
+        "seconds_to_common_loss": lane.seconds_to(target) if target is not None and reached else None,
+        **({"repeats": [_ending(one) for one in lane.repeats]} if lane.repeats else {}),
     }
+
+
+def _ending(lane: LaneResult) -> dict[str, Any]:
+    """How a lane, or one of its repeats, ended."""
+    return {
+        "seed": lane.seed,
+        "status": lane.status,
+        "message": lane.message,
+        "stopped": lane.stopped,
+        "epochs": len(lane.epoch_seconds),
+        "seconds": lane.seconds,
+        "final": {name: lane.final(name) for name in lane.history if math.isfinite(lane.final(name))},
+    }
+
+
+def _settings(train: TrainSettings) -> dict[str, Any]:
+    """Every setting of `train`, parts as a spec writes them."""
+    values = {field.name: getattr(train, field.name) for field in fields(train)}
+    return {name: str(value) if isinstance(value, Part) else value for name, value in values.items()}
 
 
 def _number(value: float | None) -> float | None:

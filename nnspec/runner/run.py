@@ -16,7 +16,7 @@ from nnspec.runner.judge import judge
 from nnspec.runner.observer import Observer
 from nnspec.runner.prove import alike_lanes, prove_gradients
 from nnspec.runner.record import summary_record
-from nnspec.runner.train import train_lane
+from nnspec.runner.repeats import train_lane
 
 __all__ = ["PROOF_SAMPLES", "run_program"]
 

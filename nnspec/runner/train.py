@@ -1,28 +1,38 @@
-"""Training one lane."""
+"""Training one lane, once."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
+from nnspec.engine.schedules import Schedule
+from nnspec.engine.stopping import Stopping
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 
-__all__ = ["train_lane"]
+__all__ = ["train_once"]
+
+Measure = Callable[[], tuple[float, tuple[float, ...]]]
+_PREFIXES = {"validation": "val_", "test": "test_"}
 
 
 class _Diverged(Exception):
     """The loss is no number any more. The message says where."""
 
 
-def train_lane(experiment: Experiment, layout: Layout, dataset: Dataset, observer: Observer) -> LaneResult:
-    """Train a lane to its end, or to where its loss stops being a number, or until Ctrl-C. Never raises for these."""
+def train_once(
+    experiment: Experiment, layout: Layout, dataset: Dataset, observer: Observer, repeat: int = 1, of: int = 1
+) -> LaneResult:
+    """Train a lane to its end, or until it stops early, or to where its loss stops being a number, or until Ctrl-C.
+
+    Never raises for these.
+    """
     plan = Plan(experiment, layout, dataset)
     lane = LaneResult(
         name=experiment.name,
@@ -35,30 +45,63 @@ def train_lane(experiment: Experiment, layout: Layout, dataset: Dataset, observe
         history={name: [] for name in _figures(plan)},
         epoch_seconds=[],
         network=plan.network,
+        held_out=plan.held_out,
+        repeat=repeat,
+        of=of,
     )
     try:
         observer.lane_begins(lane)
         # Overflow on the way to divergence is reported once, below, and not by NumPy line by line.
         with np.errstate(all="ignore"):
+            stop = _Stop(experiment.train.early_stop, lane)
             for seconds, figures in _epochs(plan):
                 for name, value in figures.items():
                     lane.history[name].append(value)
+                if plan.optimizer.schedule is not None:
+                    lane.rates.append(plan.optimizer.lr)
                 lane.epoch_seconds.append(seconds)
                 observer.epoch_done(lane)
+                if stop.now():
+                    break
     except _Diverged as error:
         lane.status, lane.message = "diverged", _advice(experiment, str(error))
     except KeyboardInterrupt:
         # The time of an epoch is added last: an epoch without one was interrupted while its figures were added.
         done = len(lane.epoch_seconds)
         lane.history = {name: values[:done] for name, values in lane.history.items()}
+        lane.rates = lane.rates[:done]
         lane.status, lane.message = "interrupted", f"after {done} of {lane.epochs} epochs"
     plan.release()
     return lane
 
 
+class _Stop:
+    """Watches a lane by the rule that stops it early, where it has one."""
+
+    def __init__(self, rule: Stopping | None, lane: LaneResult) -> None:
+        assert rule is None or rule.of in lane.history, f"`{rule}`: `{rule.of}` is not measured"
+        self._rule, self._lane = rule, lane
+        self._watcher = rule.watch() if rule is not None else None
+
+    def now(self) -> bool:
+        """Say whether the lane stops after the epoch that was added last, and note in the lane that it does."""
+        lane, done = self._lane, len(self._lane.epoch_seconds)
+        if self._rule is None or self._watcher is None or done == lane.epochs:
+            return False
+        if self._watcher.stops(lane.history[self._rule.of][-1]):
+            lane.stopped = f"after epoch {done}: {self._rule.reason}"
+        return bool(lane.stopped)
+
+
+def _measures(plan: Plan) -> dict[str, Measure]:
+    """What is measured after every epoch: which samples -> how."""
+    held_out = {"validation": plan.validate} if plan.held_out else {}
+    return held_out | {"test": plan.test}
+
+
 def _figures(plan: Plan) -> list[str]:
     names = ["loss", *(metric.spec_name for metric in plan.metrics)]
-    return [*names, *(f"test_{name}" for name in names)]
+    return [*names, *(f"{_PREFIXES[samples]}{name}" for samples in _measures(plan) for name in names)]
 
 
 def _epochs(plan: Plan) -> Iterator[tuple[float, dict[str, float]]]:
@@ -67,10 +110,13 @@ def _epochs(plan: Plan) -> Iterator[tuple[float, dict[str, float]]]:
         started = time.perf_counter()
         means = _epoch(plan, epoch)
         seconds = time.perf_counter() - started
-        test_loss, test_metrics = plan.test()
-        if not math.isfinite(test_loss):
-            raise _Diverged(f"the test loss became {test_loss} after epoch {epoch + 1}")
-        yield seconds, dict(zip(_figures(plan), (*means, test_loss, *test_metrics), strict=True))
+        values = [*means]
+        for samples, measure in _measures(plan).items():
+            loss, metrics = measure()
+            if not math.isfinite(loss):
+                raise _Diverged(f"the {samples} loss became {loss} after epoch {epoch + 1}")
+            values += [loss, *metrics]
+        yield seconds, dict(zip(_figures(plan), values, strict=True))
 
 
 def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
@@ -95,6 +141,9 @@ def _advice(experiment: Experiment, what: str) -> str:
     rate, bound = optimizer.values().get("lr"), optimizer.arguments.get("lr")
     text = f"{what} ({optimizer}, {(bound or optimizer).origin.span})"
     usual = optimizer.part.signature().get("lr")
-    if not isinstance(rate, (int, float)) or usual is None:
+    start = rate.start if isinstance(rate, Schedule) else rate
+    if not isinstance(start, (int, float)) or usual is None:
         return text
-    return f"{text}: try a smaller rate, such as lr={usual.default if rate > usual.default else rate / 10:g}"
+    smaller = f"{usual.default if start > usual.default else start / 10:g}"
+    instead = f"{rate.spec_name}({smaller}, …)" if isinstance(rate, Schedule) else smaller
+    return f"{text}: try a smaller rate, such as lr={instead}"

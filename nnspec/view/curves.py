@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnspec.files import atomic
 from nnspec.runner.history import LaneResult, RunResult
-from nnspec.view.words import color_of, data_in_words, is_percent, metrics, stand_in
+from nnspec.view.panels import FAINT, LONGEST_NAME, NAMED, Curve, draw, drawable, ends, name_lines, panels
+from nnspec.view.words import data_in_words, seeds, stand_in
 
 if TYPE_CHECKING:
     import os
 
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["plot_training_curves", "save_curves"]
 
-_INK, _FAINT = "#222222", "#8a8a8a"
-_DASHES = ("-", "--", "-.", ":")
+_INK = "#222222"
+_SHORT_NAME = 10
+"""Letters that there is room for beside each panel; longer names make the picture wider."""
+_INCHES_A_LETTER = 0.115
 _STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _FAINT,
+    "axes.edgecolor": FAINT,
     "axes.labelcolor": _INK,
     "axes.titlesize": 13,
     "axes.titlelocation": "left",
@@ -41,22 +42,8 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class _Panel:
-    title: str
-    figure: str
-    faint: str = ""
-    """A second figure, drawn thinner: the test beside the training."""
-    log: bool = False
-    percent: bool = False
-
-
-_LOSS = _Panel("Loss", "loss", faint="test_loss")
-_LOG_LOSS = _Panel("Training loss, logarithmic", "loss", log=True)
-
-
 def plot_training_curves(
-    history: Mapping[str, Sequence[float] | Mapping[str, Sequence[float]]],
+    history: Mapping[str, Sequence[float] | Mapping[str, Any]],
     title: str = "Training",
     *,
     subtitle: str = "",
@@ -65,35 +52,59 @@ def plot_training_curves(
     """Draw training curves, and return the figure; with `path` it is saved there too.
 
     `history` maps a name to its losses, a number an epoch: `{"SGD": [2.1, 1.8], "Adam": [1.5, 0.9]}`, or to figures
-    by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`. `path` ends in `.png`, `.svg` or
-    `.pdf`. Raises ValueError where there is nothing to draw.
+    by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`, as in `history.json`. A figure called
+    `repeats` lists such figures for single trainings: what they differ by is drawn behind the curve. Of more than 12
+    lanes the 12 with the lowest last loss are told apart. `path` ends in `.png`, `.svg` or `.pdf`. Raises ValueError
+    where there is nothing to draw.
     """
     matplotlib = _matplotlib()
     from matplotlib.figure import Figure
 
-    curves = {
-        name: {figure: [float(x) for x in values] for figure, values in figures.items()}
-        for name, figures in ((name, v if isinstance(v, Mapping) else {"loss": v}) for name, v in history.items())
-    }
-    if not any(_ends(figures.get("loss", ())) for figures in curves.values()):
+    curves = _curves(history)
+    if not any(ends(curve("loss")) for curve in curves):
         raise ValueError("plot_training_curves: there is no curve to draw")
-    panels = [panel for panel in (_LOSS, _LOG_LOSS, *_metric_panels()) if _drawable(panel, curves)]
+    shown = [panel for panel in panels() if drawable(panel, curves)]
+    width, margins = _measures(len(shown), max(len(curve.name) for curve in curves if curve.named))
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
-        figure = Figure(figsize=(1.2 + 4.9 * len(panels), 5.4), dpi=130, facecolor="white")
+        figure = Figure(figsize=(width, 5.4), dpi=130, facecolor="white")
         # parse_math=False here and below: a `$` in a name is a dollar sign.
         figure.text(0.012, 0.965, title, fontsize=17, fontweight="bold", color=_INK, va="top", parse_math=False)
         figure.text(0.012, 0.89, subtitle, fontsize=11.5, color="#555555", va="top", parse_math=False)
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axis, panel in zip(axes, panels, strict=True):
-            _draw(axis, panel, curves)
-        figure.subplots_adjust(left=0.05, right=0.925, top=0.76 if subtitle else 0.8, bottom=0.13, wspace=0.52)
-        for axis, panel in zip(axes, panels, strict=True):
-            _name_lines(axis, panel, curves)
+        axes = figure.subplots(1, len(shown), squeeze=False)[0]
+        for axis, panel in zip(axes, shown, strict=True):
+            draw(axis, panel, curves)
+        figure.subplots_adjust(top=0.76 if subtitle else 0.8, bottom=0.13, **margins)
+        for axis, panel in zip(axes, shown, strict=True):
+            name_lines(axis, panel, curves)
         _for_notebooks(figure)
         if path is not None:
             with atomic(Path(path)) as file:
                 _save(figure, file, Path(path).suffix.removeprefix(".") or "png")
     return figure
+
+
+def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
+    """Return the width of a picture in inches, and its margins as shares; long names get room beside each panel."""
+    room = max(min(longest, LONGEST_NAME) - _SHORT_NAME, 0) * _INCHES_A_LETTER
+    usual = 1.2 + 4.9 * panels
+    axis = 0.875 * usual / (panels + 0.52 * (panels - 1))
+    width = usual + room * panels
+    left, right = 0.05 * usual / width, 1 - (0.075 * usual + room) / width
+    return width, {"left": left, "right": right, "wspace": 0.52 + room / axis}
+
+
+def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[Curve]:
+    """Read a history; the best lanes are told apart where there are too many for that."""
+    curves = []
+    for index, (name, values) in enumerate(history.items()):
+        figures: Mapping[str, Any] = values if isinstance(values, Mapping) else {"loss": values}
+        curves.append(Curve(name, index, _floats(figures), [_floats(one) for one in figures.get("repeats", ())]))
+    best = {curve.index for curve in sorted(curves, key=lambda curve: curve.final("loss"))[:NAMED]}
+    return [replace(curve, named=curve.index in best) for curve in curves]
+
+
+def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
+    return {name: [float(x) for x in values] for name, values in figures.items() if name not in ("repeats", "seed")}
 
 
 def _matplotlib() -> Any:
@@ -109,10 +120,6 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def _metric_panels() -> list[_Panel]:
-    return [_Panel(f"Test {name}", f"test_{name}", percent=is_percent(name)) for name in metrics()]
-
-
 def _save(figure: Figure, file: Any, format: str) -> None:
     with warnings.catch_warnings():
         # A title in a script that the font lacks is drawn with boxes; nobody needs a warning for each of them.
@@ -125,117 +132,18 @@ def save_curves(result: RunResult, path: Path) -> None:
     standing = [use for use in result.data if use.stands_in]
     title = result.title + "".join(f" – {stand_in(use)}" for use in standing)
     uses = " · ".join(data_in_words(use) for use in result.data)
-    lanes = {lane.name: lane.history for lane in result.lanes.values()}  # all of them, for the sake of the colours
-    facts = [uses, result.shapes, f"seed {result.seed}" if result.seed is not None else ""]
+    lanes = {  # all of them, for the sake of the colours
+        lane.name: {**lane.history, "repeats": [one.history for one in lane.repeats]} for lane in result.lanes.values()
+    }
+    named = f"the best {NAMED} of {len(lanes)} are named" if len(lanes) > NAMED else ""
+    spread = ", mean and range" if any(lane.repeats for lane in result.lanes.values()) else ""
+    facts = [uses, result.shapes, seeds(result) + spread, named]
     subtitle = " · ".join(fact for fact in facts if fact) + _unfinished(list(result.lanes.values()))
     plot_training_curves(lanes, title, subtitle=subtitle, path=path)
 
 
 def _unfinished(lanes: Sequence[LaneResult]) -> str:
     return "".join(f" · {lane.name} {lane.status}" for lane in lanes if lane.status != "done")
-
-
-def _drawable(panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> bool:
-    values = [v for figures in curves.values() for v in figures.get(panel.figure, ()) if math.isfinite(v)]
-    return bool(values) and not (panel.log and min(values) <= 0)
-
-
-def _draw(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
-
-    longest, top = 0, None if panel.log or panel.percent else _top(panel, curves)
-    cut = top is not None
-    for index, figures in enumerate(curves.values()):
-        color, dash = color_of(index), _DASHES[index // 7 % len(_DASHES)]
-        faint = figures.get(panel.faint, ())
-        values = figures.get(panel.figure, ())
-        longest = max(longest, len(values))
-        marker: Any = "o" if len(values) <= 25 else None
-        axis.plot(range(1, len(faint) + 1), faint, color=color, linewidth=1.1, alpha=0.65, linestyle=(0, (4, 2)))
-        axis.plot(
-            range(1, len(values) + 1),
-            values,
-            color=color,
-            linewidth=2.3,
-            linestyle=dash,
-            marker=marker,
-            markersize=4,
-            clip_on=cut,  # where nothing is cut off, the last marker is drawn whole
-        )
-    axis.set_title(panel.title, pad=10)
-    axis.set_xlabel("epoch")
-    axis.set_xlim(1, longest) if longest > 1 else axis.set_xlim(0.5, 1.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8) if longest > 1 else FixedLocator([1]))
-    axis.grid(True, axis="y", which="both" if panel.log else "major")
-    axis.set_axisbelow(True)
-    if panel.log:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if _leads(value, (2, 5)) else ""))
-        axis.tick_params(axis="y", which="minor", labelsize=10)
-    elif panel.percent:
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.set_ylim(bottom=max(axis.get_ylim()[0], 0), top=min(max(axis.get_ylim()[1], 0.05), 1.02))
-    else:
-        axis.set_ylim(bottom=0, top=top)
-    if panel.faint and any(figures.get(panel.faint) for figures in curves.values()):
-        axis.set_title("training solid, test dashed", loc="right", fontsize=10, color="#555555", fontweight="normal")
-
-
-def _top(panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> float | None:
-    """Cut a linear panel where one lane exploded and would press all others flat; the logarithmic one shows it."""
-    lanes = [[v for v in figures.get(panel.figure, ()) if math.isfinite(v)] for figures in curves.values()]
-    highest = sorted(max(values) for values in lanes if values)
-    usual = highest[(len(highest) - 1) // 2]
-    return 1.5 * usual if highest[-1] > 20 * usual > 0 else None
-
-
-def _leads(value: float, digits: tuple[int, ...]) -> bool:
-    return value > 0 and round(value / 10 ** math.floor(math.log10(value) + 1e-9)) in digits
-
-
-def _ends(values: Sequence[float]) -> tuple[int, float] | None:
-    """Where a curve ends, as (epoch, value): at its last finite value. None where it has none."""
-    finite = [(epoch, value) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
-    return finite[-1] if finite else None
-
-
-def _name_lines(axis: Axes, panel: _Panel, curves: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    """Write each lane's name at the end of its line, moved apart where lines end close together."""
-    ends = [
-        (_inside(axis, axis.transData.transform(end)), index, name)
-        for index, (name, figures) in enumerate(curves.items())
-        if (end := _ends(figures.get(panel.figure, ()))) is not None
-    ]
-    ends.sort(key=lambda end: end[0][1])
-    gap = min(15 * axis.figure.dpi / 72, axis.bbox.height / len(ends))
-    heights = [point[1] for point, _, _ in ends]
-    for i in range(1, len(heights)):
-        heights[i] = max(heights[i], heights[i - 1] + gap)
-    over = heights[-1] - max(point[1] for point, _, _ in ends)
-    down = min(over / 2, heights[0] - axis.bbox.y0)  # half of what they were moved up, but not below the axis
-    heights = [height - max(down, heights[-1] - axis.bbox.y1) for height in heights]
-    for (point, index, name), height in zip(ends, heights, strict=True):
-        shown = name if len(name) <= 14 else name[:13] + "…"
-        axis.annotate(
-            shown,
-            xy=(point[0], point[1]),
-            xycoords="figure pixels",
-            xytext=(point[0] + 9, height),
-            textcoords="figure pixels",
-            va="center",
-            color=color_of(index),
-            fontweight="bold",
-            fontsize=11.5,
-            annotation_clip=False,
-            parse_math=False,
-        )
-
-
-def _inside(axis: Axes, point: Any) -> tuple[float, float]:
-    """A point in pixels, moved to the edge of the axis where its line ends outside."""
-    return float(point[0]), min(max(float(point[1]), axis.bbox.y0), axis.bbox.y1)
 
 
 def _for_notebooks(figure: Figure) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
-from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss, epochs_to
+from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss
 from nnspec.runner.observer import Silent
 from nnspec.view import words
 from nnspec.view.terminal import Column, table
@@ -38,8 +38,12 @@ class QuietProgress(Silent):
                 _line(self.console, f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
 
     def lane_begins(self, lane: LaneResult) -> None:
-        """Keep the lane."""
+        """Keep the lane, or its repeat."""
         self.lanes.append(lane)
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        """Put the lane in the place of its repeats."""
+        self.lanes = [*(other for other in self.lanes if other.name != lane.name), lane]
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -66,10 +70,14 @@ class PlainProgress(QuietProgress):
     def epoch_done(self, lane: LaneResult) -> None:
         """A line with the epoch's figures."""
         figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.history]
-        _line(self.console, f"{lane.name}: epoch {len(lane.epoch_seconds)}/{lane.epochs}, {', '.join(figures)}")
+        figures += [f"lr {lane.rates[-1]:.3g}"] if lane.rates else []
+        _line(self.console, f"{lane.label}: epoch {_epochs(lane)}, {', '.join(figures)}")
 
     def lane_ends(self, lane: LaneResult) -> None:
-        """A line where a lane did not finish."""
+        """A line where a lane stopped early or did not finish."""
+        super().lane_ends(lane)
+        if lane.stopped:
+            _line(self.console, f"{lane.name}: stopped {lane.stopped}")
         if lane.status != "done":
             _line(self.console, f"{lane.name}: {lane.status}: {lane.message}")
 
@@ -133,7 +141,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
 
     order = [lane.name for lane in compiled.program.lanes]
     lanes = sorted(result.lanes.values(), key=_rank)
-    where = result.spec + (f" · seed {result.seed}" if result.seed is not None else "")
+    where = " · ".join(word for word in (result.spec, words.seeds(result)) if word)
     room = console.width - len(result.title) - len(where)
     side_by_side = room >= 2 and len(result.title) + len(where) < 100
     head = Text(result.title, style="bold").append(
@@ -147,6 +155,8 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         console.print(_lanes(lanes, order, console.width, common_loss(lanes) if len(lanes) > 1 else None))
         console.print()
     for lane in lanes:
+        if lane.stopped:
+            _line(console, f"– {lane.name} stopped {lane.stopped}", style="dim")
         if lane.status != "done":
             _line(console, f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red")
     missing = [name for name in order if name not in result.lanes]
@@ -154,7 +164,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         _line(console, f"– not trained: {', '.join(missing)}", style="yellow")
     _verdicts(result.verdicts, console)
     if result.folder is not None and result.files:
-        files = [name for name in result.files if not name.endswith("weights.npz")]
+        files = [name for name in result.files if not name.endswith(".npz")]
         weights = ["weights"] if len(files) < len(result.files) else []
         console.print(f"{result.folder}: {', '.join([*files, *weights])}", style="dim", soft_wrap=True)
 
@@ -165,6 +175,9 @@ def _facts(result: RunResult) -> str:
     params = {lane.params for lane in result.lanes.values()}
     if len(params) == 1:
         parts.append(f"{params.pop():,} parameters")
+    held_out = {lane.held_out for lane in result.lanes.values()} - {0}
+    if len(held_out) == 1:
+        parts.append(f"{held_out.pop():,} held out")
     error = result.gradient_error
     if error is not None and error < 1e-7:
         parts.append(f"gradients proved to {error:.0e}")
@@ -177,20 +190,13 @@ def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target
     metrics = [name for name in words.metrics() if any(name in lane.history for lane in lanes)]
     styles = [f"bold {words.color_of(order.index(lane.name))}" for lane in lanes]
     columns = [
-        Column("lane", [lane.name for lane in lanes], 0, styles=styles),
-        Column("epoch", [f"{len(lane.epoch_seconds)}/{lane.epochs}" for lane in lanes], 4, right=True),
+        Column("lane", [lane.label for lane in lanes], 0, styles=styles),
+        Column("runs", [str(len(lane.repeats) or "") for lane in lanes], 7, right=True),
+        Column("epoch", [_epochs(lane) for lane in lanes], 4, right=True),
         Column("loss", [words.loss(lane.final("loss")) for lane in lanes], 1, right=True),
         Column("curve", [words.spark(lane.history["loss"], highest) for lane in lanes], 6, styles=_plain(styles)),
-        Column("test loss", [words.loss(lane.final("test_loss")) for lane in lanes], 5, right=True),
-        *(
-            Column(
-                f"test {_SHORT.get(name, name)}",
-                [_last(lane, f"test_{name}") for lane in lanes],
-                2,
-                right=True,
-            )
-            for name in metrics
-        ),
+        *_measured("val", 8, lanes, metrics),
+        *_measured("test", 5, lanes, metrics),
     ]
     if target is not None:
         columns.append(Column(f"to loss {target:g}", [_to(lane, target) for lane in lanes], 3, right=True))
@@ -198,16 +204,31 @@ def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target
     return table(columns, width)
 
 
+def _measured(samples: str, rank: int, lanes: Sequence[LaneResult], metrics: Sequence[str]) -> Iterator[Column]:
+    """The columns of what was measured on some samples, where any lane has it."""
+    if any(f"{samples}_loss" in lane.history for lane in lanes):
+        yield Column(f"{samples} loss", [_last(lane, f"{samples}_loss") for lane in lanes], rank, right=True)
+        for name in metrics:
+            cells = [_last(lane, f"{samples}_{name}") for lane in lanes]
+            yield Column(f"{samples} {_SHORT.get(name, name)}", cells, rank - 3, right=True)
+
+
+def _epochs(lane: LaneResult) -> str:
+    """`7/20`, or where repeats stopped after different ones `7–9/20`."""
+    done = {len(one.epoch_seconds) for one in lane.counted}
+    return f"{'–'.join(map(str, sorted({min(done), max(done)})))}/{lane.epochs}"
+
+
 def _plain(styles: Sequence[str]) -> list[str]:
     return [style.removeprefix("bold ") for style in styles]
 
 
 def _to(lane: LaneResult, target: float) -> str:
-    epochs = epochs_to(lane.history["loss"], target)
+    epochs = lane.epochs_to(target)
     if math.isinf(epochs):
         return "–"
-    count = int(epochs)
-    return f"{count} epoch{'s' if count > 1 else ''}, {words.seconds(math.fsum(lane.epoch_seconds[:count]))}"
+    count = f"{epochs:.0f}" if epochs.is_integer() else f"{epochs:.1f}"
+    return f"{count} epoch{'s' if epochs > 1 else ''}, {words.seconds(lane.seconds_to(target))}"
 
 
 def _rank(lane: LaneResult) -> tuple[bool, float]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-from nnspec.checker.program import Experiment
+from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.proofs import Compiled
-from nnspec.engine.layers.contract import shape_in_words
+from nnspec.engine.layers.chain import buffer_of
+from nnspec.engine.layers.contract import Shape, shape_in_words
 from nnspec.view.terminal import Column, table
 from nnspec.view.words import bytes_in_words
 
@@ -30,30 +33,77 @@ def print_structure(compiled: Compiled, console: Console) -> None:
         console.print(lane.name, style="bold")
         if twin is None:
             shown.append(lane)
-            console.print(_layers(lane, compiled.layouts[lane.name], console.width))
+            console.print(_layers(compiled.layouts[lane.name], console.width))
         else:
             console.print(f"layers as in {twin.name}")
         _sums(lane, compiled.layouts[lane.name], console)
 
 
 def _same_layers(one: Experiment, other: Experiment) -> bool:
-    return [(n.name, str(n.value), n.incoming) for n in one.layers] == [
-        (n.name, str(n.value), n.incoming) for n in other.layers
-    ]
+    def layers(lane: Experiment) -> list[object]:
+        nodes = (node for layer in lane.layers for node in layer.walk())
+        return [(n.name, str(n.value), n.incoming, [branch.name for branch in n.branches]) for n in nodes]
+
+    return layers(one) == layers(other)
 
 
-def _layers(lane: Experiment, layout: Layout, width: int) -> Any:
-    nodes = [layer.node for layer in layout.layers]
-    writes = ["over its input" if layer.in_place else "its own buffer" for layer in layout.layers]
+@dataclass(frozen=True)
+class _Row:
+    """A line of the table: a layer, or a branch that has none."""
+
+    layer: str
+    incoming: Shape
+    out: Shape
+    size: int
+    flops: int
+    writes: str
+    where: str
+
+
+def _rows(layout: Layout) -> Iterator[_Row]:
+    for place in layout.layers:
+        yield _row(place.node, place.node.name, place.in_place)
+        yield from _inside(place.node, "  ")
+
+
+def _row(node: LayerNode, label: str, in_place: bool) -> _Row:
+    return _Row(
+        layer=label,
+        incoming=node.incoming,
+        out=node.geometry.out,
+        size=_size(node),
+        flops=node.geometry.flops,
+        writes="over its input" if in_place else "its own buffer",
+        where=f"{node.span.source.name}:{node.span.line}",
+    )
+
+
+def _inside(parent: LayerNode, margin: str) -> Iterator[_Row]:
+    """Yield what a composition is made of, each layer by its path in it; its sums are those of the composition."""
+    for branch in parent.branches:
+        if not branch.layers:
+            yield _Row(f"{margin}{branch.name}", parent.incoming, parent.incoming, 0, 0, "nothing", "")
+        for node in branch.layers:
+            path = node.name.removeprefix(f"{parent.name}.")
+            yield _row(node, f"{margin}{path}", buffer_of(path) not in parent.geometry.work)
+            yield from _inside(node, f"{margin}  ")
+
+
+def _size(node: LayerNode) -> int:
+    return sum(prod(shape) for shape in node.geometry.parameters.values())
+
+
+def _layers(layout: Layout, width: int) -> Any:
+    rows = list(_rows(layout))
     return table(
         [
-            Column("layer", [node.name for node in nodes], 0),
-            Column("in", [shape_in_words(node.incoming) for node in nodes], 1, right=True),
-            Column("out", [shape_in_words(node.geometry.out) for node in nodes], 1, right=True),
-            Column("parameters", [f"{layer.size:,}" for layer in layout.layers], 2, right=True),
-            Column("FLOPs", [f"{node.geometry.flops:,}" for node in nodes], 3, right=True),
-            Column("writes into", writes, 5),
-            Column("where", [f"{node.span.source.name}:{node.span.line}" for node in nodes], 4),
+            Column("layer", [row.layer for row in rows], 0),
+            Column("in", [shape_in_words(row.incoming) for row in rows], 1, right=True),
+            Column("out", [shape_in_words(row.out) for row in rows], 1, right=True),
+            Column("parameters", [f"{row.size:,}" for row in rows], 2, right=True),
+            Column("FLOPs", [f"{row.flops:,}" for row in rows], 3, right=True),
+            Column("writes into", [row.writes for row in rows], 5),
+            Column("where", [row.where for row in rows], 4),
         ],
         width,
     )
@@ -64,7 +114,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         ("optimizer", str(lane.optimizer)),
         ("loss", str(lane.loss)),
         ("data", " or ".join(str(choice.value) for choice in lane.data)),
-        ("train", f"{lane.train.epochs} epochs, batch {lane.train.batch}, {lane.dtype}"),
+        ("train", ", ".join([f"{lane.train.epochs} epochs", f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
         ("parameters", f"{layout.params:,}"),
         ("FLOPs", f"{layout.flops:,} a sample, forward"),
         ("memory", bytes_in_words(layout.memory)),
@@ -73,6 +123,13 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
     console.print()
     for name, value in rows:
         console.print(f"{name:<15} {value}", soft_wrap=True)
+
+
+def _more(lane: Experiment) -> list[str]:
+    """The settings of `train` that are not as usual, beside those that are always shown."""
+    train = [(field, getattr(lane.train, field.name)) for field in fields(lane.train)]
+    others = [(f.name, value) for f, value in train if value != f.default and f.name not in ("epochs", "batch")]
+    return [f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in others]
 
 
 def structure_record(compiled: Compiled) -> dict[str, Any]:
@@ -85,18 +142,6 @@ def structure_record(compiled: Compiled) -> dict[str, Any]:
 
 
 def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
-    def layer(place: Any) -> dict[str, Any]:
-        shapes: dict[str, Sequence[int]] = {name: list(shape) for name, (_, shape) in place.parameters.items()}
-        return {
-            "name": place.node.name,
-            "kind": place.node.value.name,
-            "in": list(place.node.incoming),
-            "out": list(place.node.geometry.out),
-            "parameters": shapes,
-            "params": place.size,
-            "flops": place.node.geometry.flops,
-        }
-
     return {
         "name": lane.name,
         "seed": lane.seed,
@@ -106,9 +151,27 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "data": [str(choice.value) for choice in lane.data],
         "epochs": lane.train.epochs,
         "batch": lane.train.batch,
-        "layers": [layer(place) for place in layout.layers],
+        "layers": [_layer_record(node) for node in lane.layers],
         "params": layout.params,
         "flops": layout.flops,
         "memory": layout.memory,
         "memory_by_group": layout.groups(),
     }
+
+
+def _layer_record(node: LayerNode) -> dict[str, Any]:
+    record = {
+        "name": node.name,
+        "kind": node.value.name,
+        "in": list(node.incoming),
+        "out": list(node.geometry.out),
+        "parameters": {name: list(shape) for name, shape in node.geometry.parameters.items()},
+        "params": _size(node),
+        "flops": node.geometry.flops,
+    }
+    if node.branches:
+        record["branches"] = [
+            {"name": branch.name, "layers": [_layer_record(inner) for inner in branch.layers]}
+            for branch in node.branches
+        ]
+    return record

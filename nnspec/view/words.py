@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nnspec.engine.metrics import Metric
+from nnspec.engine.metrics import metric_of
 from nnspec.engine.part import PARTS, Part
-from nnspec.runner.history import DataUse
+from nnspec.runner.history import DataUse, RunResult
 
 __all__ = [
     "PALETTE",
@@ -19,6 +19,7 @@ __all__ = [
     "metrics",
     "percent",
     "seconds",
+    "seeds",
     "spark",
     "stand_in",
 ]
@@ -39,9 +40,9 @@ def metrics() -> dict[str, type[Part]]:
 
 
 def is_percent(figure: str) -> bool:
-    """Whether people read a figure, of the training or the test data, in percent."""
-    metric = metrics().get(figure.removeprefix("test_"))
-    return metric is not None and issubclass(metric, Metric) and metric.percent
+    """Whether people read a figure, of whichever samples, in percent."""
+    metric = metric_of(figure)
+    return metric is not None and metric.percent
 
 
 def loss(value: float) -> str:
@@ -81,6 +82,16 @@ def spark(values: Sequence[float], highest: float, width: int = 15) -> str:
     if len(values) > width:
         values = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
     return "".join(_BARS[min(int(value / highest * len(_BARS)), len(_BARS) - 1)] for value in values)
+
+
+def seeds(result: RunResult) -> str:
+    """`seed 42`, or over repeats `seeds 42 to 46`; nothing where lanes have different ones."""
+    if result.seed is None:
+        return ""
+    last = {lane.repeats[-1].seed if lane.repeats else lane.seed for lane in result.lanes.values()}
+    if len(last) > 1:
+        return ""
+    return f"seeds {result.seed} to {max(last)}" if max(last) > result.seed else f"seed {result.seed}"
 
 
 def data_in_words(use: DataUse) -> str:

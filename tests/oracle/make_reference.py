@@ -57,6 +57,37 @@ class OptimizerRow:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ScheduleRow:
+    """A schedule of nnspec with its arguments, and PyTorch's for it, of an optimizer whose rate is the start."""
+
+    part: str
+    case: str
+    make: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+    arguments: dict[str, Any]
+    epochs: int = 12
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """Gradients of several parameters, and the bounds that they are clipped to: value first, then norm."""
+
+    case: str
+    grads: list[Tensor]
+    clip_value: float | None = None
+    max_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class CompositionRow:
+    """A composition by the name that a spec uses, with its branches: layers, or compositions as rows of their own."""
+
+    part: str
+    case: str
+    branches: dict[str, list[Any]]
+    x: Tensor
+
+
 def normal(*shape: int, scale: float = 1.0) -> Tensor:
     """Normal numbers with four decimals, so that the files stay readable."""
     return (torch.randn(*shape) * scale * 1e4).round() / 1e4
@@ -91,6 +122,65 @@ def layer_rows() -> list[LayerRow]:
         LayerRow("Dropout", "training, nothing dropped", lambda: nn.Dropout(0.0), normal(5, 4), {"p": 0.0}),
         LayerRow("Flatten", "images", nn.Flatten, normal(3, 2, 2, 3)),
         LayerRow("Flatten", "rows", nn.Flatten, normal(3, 4)),
+    ]
+
+
+UNUSED = torch.zeros(0)
+"""The input of a composition inside another one."""
+
+
+def linear(n: int, m: int) -> tuple[str, dict[str, Any]]:
+    """A linear layer in a branch."""
+    return "Linear", {"in_features": n, "out_features": m}
+
+
+def composition_rows() -> list[CompositionRow]:
+    """The compositions."""
+    relu, sigmoid, tanh = ("ReLU", {}), ("Sigmoid", {}), ("Tanh", {})
+    row = CompositionRow
+    return [
+        row("residual", "identity", {"body": [linear(4, 6), relu, linear(6, 4)]}, normal(5, 4)),
+        row("residual", "activations first and last", {"body": [relu, linear(4, 4), sigmoid]}, normal(5, 4)),
+        row(
+            "residual",
+            "shortcut",
+            {"body": [linear(4, 5), tanh, linear(5, 3)], "shortcut": [linear(4, 3)]},
+            normal(5, 4),
+        ),
+        row(
+            "residual",
+            "ReLU first in both",
+            {"body": [relu, linear(4, 3)], "shortcut": [relu, linear(4, 3)]},
+            normal(5, 4),
+        ),
+        row("residual", "one sample", {"body": [linear(4, 4)]}, normal(1, 4)),
+        row("residual", "images", {"body": [tanh, relu]}, normal(3, 2, 4, 3)),
+        row(
+            "residual",
+            "in a residual",
+            {"body": [row("residual", "", {"body": [linear(4, 4)]}, UNUSED), tanh]},
+            normal(5, 4),
+        ),
+        row(
+            "add",
+            "three branches",
+            {"a": [linear(4, 3)], "b": [linear(4, 3), sigmoid], "c": [linear(4, 3)]},
+            normal(5, 4),
+        ),
+        row("add", "an identity", {"a": [], "b": [tanh, linear(4, 4)]}, normal(5, 4)),
+        row("add", "images", {"a": [sigmoid], "b": []}, normal(2, 3, 2, 2)),
+        row("concat", "two branches", {"a": [linear(4, 3), relu], "b": [linear(4, 2)]}, normal(5, 4)),
+        row("concat", "an identity", {"a": [], "b": [linear(4, 1), tanh], "c": [sigmoid]}, normal(5, 4)),
+        row("concat", "images", {"a": [relu], "b": [], "c": [tanh]}, normal(2, 3, 2, 2)),
+        row(
+            "concat",
+            "of compositions",
+            {
+                "a": [row("add", "", {"p": [linear(4, 3)], "q": [relu, linear(4, 3)]}, UNUSED), tanh],
+                "b": [row("residual", "", {"body": [linear(4, 2)], "shortcut": [linear(4, 2)]}, UNUSED), linear(2, 2)],
+            },
+            normal(5, 4),
+        ),
     ]
 
 
@@ -137,6 +227,73 @@ OPTIMIZERS = [
 KEPT_STEPS = (1, 2, 10, 50)
 
 
+def warmed_up(
+    epochs: int, after: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+) -> Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]:
+    """Put a linear warm-up from zero before a schedule. `LinearLR` cannot start from zero."""
+
+    def make(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: epoch / epochs)
+        return torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, after(optimizer)], [epochs])
+
+    return make
+
+
+schedulers = torch.optim.lr_scheduler
+SCHEDULES = [
+    ScheduleRow("constant", "plain", lambda o: schedulers.ConstantLR(o, 1.0), {"start": 0.1}),
+    ScheduleRow(
+        "constant", "warm-up", warmed_up(4, lambda o: schedulers.ConstantLR(o, 1.0)), {"start": 0.1, "warmup": 4}
+    ),
+    ScheduleRow("linear", "to zero", lambda o: schedulers.LinearLR(o, 1.0, 0.0, 12), {"start": 0.2}),
+    ScheduleRow("linear", "up", lambda o: schedulers.LinearLR(o, 0.25, 1.0, 12), {"start": 0.05, "to": 0.2}),
+    ScheduleRow(
+        "linear",
+        "warm-up",
+        warmed_up(2, lambda o: schedulers.LinearLR(o, 1.0, 0.1, 10)),
+        {"start": 0.2, "to": 0.02, "warmup": 2},
+    ),
+    ScheduleRow("step", "tenths", lambda o: schedulers.StepLR(o, 5), {"start": 0.3, "every": 5}),
+    ScheduleRow(
+        "step",
+        "halves, warm-up",
+        warmed_up(3, lambda o: schedulers.StepLR(o, 2, 0.5)),
+        {"start": 0.3, "every": 2, "gamma": 0.5, "warmup": 3},
+    ),
+    ScheduleRow("exponential", "plain", lambda o: schedulers.ExponentialLR(o, 0.8), {"start": 0.1, "gamma": 0.8}),
+    ScheduleRow(
+        "exponential",
+        "warm-up",
+        warmed_up(1, lambda o: schedulers.ExponentialLR(o, 0.5)),
+        {"start": 0.1, "gamma": 0.5, "warmup": 1},
+    ),
+    ScheduleRow("cosine", "to zero", lambda o: schedulers.CosineAnnealingLR(o, 12), {"start": 1e-3}),
+    ScheduleRow(
+        "cosine", "to a floor", lambda o: schedulers.CosineAnnealingLR(o, 12, 1e-5), {"start": 1e-3, "to": 1e-5}
+    ),
+    ScheduleRow(
+        "cosine",
+        "warm-up",
+        warmed_up(2, lambda o: schedulers.CosineAnnealingLR(o, 10, 1e-5)),
+        {"start": 1e-3, "to": 1e-5, "warmup": 2},
+    ),
+]
+
+
+def clip_rows() -> list[ClipRow]:
+    """Gradients above, at and below their bounds; and where the 10⁻⁶ that PyTorch adds to the norm can be seen."""
+    return [
+        ClipRow("norm, above", [normal(4, 3, scale=3), normal(3)], max_norm=1.0),
+        ClipRow("norm, below", [normal(4, 3), normal(3)], max_norm=100.0),
+        ClipRow("norm, at the bound", [torch.tensor([3.0]), torch.tensor([4.0])], max_norm=5.0),
+        ClipRow("norm, tiny", [torch.tensor([3e-6, 0.0]), torch.tensor([[4e-6]])], max_norm=2e-6),
+        ClipRow("norm, zero", [torch.zeros(2, 2), torch.zeros(1)], max_norm=1.0),
+        ClipRow("value", [normal(4, 3, scale=2), normal(3)], clip_value=0.5),
+        ClipRow("value, nothing above", [normal(2, 3)], clip_value=50.0),
+        ClipRow("both", [normal(4, 3, scale=5), normal(3)], clip_value=2.0, max_norm=1.5),
+    ]
+
+
 def layer_case(row: LayerRow) -> dict[str, Any]:
     """Forward, and the gradient of Σ r·y with respect to the input and the parameters."""
     torch.manual_seed(zlib.crc32(f"{row.part}, {row.case}".encode()))
@@ -156,6 +313,57 @@ def layer_case(row: LayerRow) -> dict[str, Any]:
         "r": r.tolist(),
         "x_grad": x.grad.tolist(),
         "parameter_grads": {name: as_kept(p.grad) for name, p in module.named_parameters()},
+    }
+
+
+class Composed(nn.Module):
+    """A composition as one writes it in PyTorch."""
+
+    def __init__(self, row: CompositionRow) -> None:
+        super().__init__()
+        self.part = row.part
+        self.branches = nn.ModuleDict({name: nn.Sequential(*map(module, row.branches[name])) for name in row.branches})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Join what the branches give."""
+        if self.part == "residual":
+            around = self.branches["shortcut"](x) if "shortcut" in self.branches else x
+            return self.branches["body"](x) + around
+        outputs = [branch(x) for branch in self.branches.values()]
+        return torch.cat(outputs, dim=1) if self.part == "concat" else torch.stack(outputs).sum(dim=0)
+
+
+def module(item: Any) -> nn.Module:
+    """Make what stands in a branch."""
+    return Composed(item) if isinstance(item, CompositionRow) else getattr(nn, item[0])(**item[1])
+
+
+def written(row: CompositionRow) -> dict[str, Any]:
+    """The branches of a composition in JSON."""
+    return {
+        name: [[i.part, written(i)] if isinstance(i, CompositionRow) else list(i) for i in items]
+        for name, items in row.branches.items()
+    }
+
+
+def composition_case(row: CompositionRow) -> dict[str, Any]:
+    """Forward, and the gradient of Σ r·y with respect to the input and the parameters, these in order."""
+    torch.manual_seed(zlib.crc32(f"{row.part}, {row.case}".encode()))
+    composed = Composed(row)
+    x = row.x.clone().requires_grad_()
+    y = composed(x)
+    r = normal(*y.shape)
+    (r * y).sum().backward()
+    return {
+        "part": row.part,
+        "case": row.case,
+        "branches": written(row),
+        "x": x.tolist(),
+        "parameters": [as_kept(p) for p in composed.parameters()],
+        "y": y.tolist(),
+        "r": r.tolist(),
+        "x_grad": x.grad.tolist(),
+        "parameter_grads": [as_kept(p.grad) for p in composed.parameters()],
     }
 
 
@@ -191,6 +399,37 @@ def trajectory(row: OptimizerRow, start: dict[str, Tensor], x: Tensor, labels: T
     return {"part": row.part, "case": row.case, "arguments": row.arguments, "losses": losses, "after": after}
 
 
+def schedule_case(row: ScheduleRow) -> dict[str, Any]:
+    """The rate of every epoch, and after the last one."""
+    base = max(row.arguments["start"], row.arguments.get("to", 0.0))
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base)
+    schedule, rates = row.make(optimizer), []
+    for _ in range(row.epochs + 1):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return {"part": row.part, "case": row.case, "arguments": row.arguments, "epochs": row.epochs, "rates": rates}
+
+
+def clip_case(row: ClipRow) -> dict[str, Any]:
+    """The gradients before and after, and the norm that was found."""
+    params = [nn.Parameter(torch.zeros_like(grad)) for grad in row.grads]
+    for parameter, grad in zip(params, row.grads, strict=True):
+        parameter.grad = grad.clone()
+    if row.clip_value is not None:
+        nn.utils.clip_grad_value_(params, row.clip_value)
+    norm = None if row.max_norm is None else nn.utils.clip_grad_norm_(params, row.max_norm).item()
+    return {
+        "part": "clipping",
+        "case": row.case,
+        "clip_value": row.clip_value,
+        "max_norm": row.max_norm,
+        "grads": [grad.tolist() for grad in row.grads],
+        "norm": norm,
+        "after": [p.grad.tolist() for p in params],
+    }
+
+
 def network() -> nn.Sequential:
     """The network of the trajectories."""
     return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
@@ -214,7 +453,7 @@ def write(name: str, content: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Write the three files."""
+    """Write the files."""
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     torch.manual_seed(1)
@@ -227,6 +466,11 @@ def main() -> None:
     setting = {"x": x.tolist(), "labels": labels.tolist(), "start": parameters_of(model)}
     cases = [trajectory(row, start, x, labels) for row in OPTIMIZERS]
     write("trajectories.json", setting | {"cases": cases})
+    torch.manual_seed(4)
+    write("compositions.json", {"cases": [composition_case(row) for row in composition_rows()]})
+    write("schedules.json", {"cases": [schedule_case(row) for row in SCHEDULES]})
+    torch.manual_seed(4)
+    write("clipping.json", {"cases": [clip_case(row) for row in clip_rows()]})
 
 
 if __name__ == "__main__":

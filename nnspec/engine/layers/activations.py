@@ -21,6 +21,9 @@ class Activation(Layer):
 
     backward_reads = frozenset({"output"})
     in_place = True
+    family = "activation"
+    suits: ClassVar[tuple[str, ...]] = ()
+    """The initialisers made for it, where those made for ReLU start its units in the flat ends; the first is usual."""
     flops_each: ClassVar[int] = 1
     """FLOPs an element; an exponential or a hyperbolic tangent counts as one."""
     work_dtype: ClassVar[Any] = "float"
@@ -69,6 +72,7 @@ class Sigmoid(Activation):
     """y = 1 / (1 + e⁻ˣ); dL/dx = g · y (1 − y). Computed as (1 + tanh(x/2)) / 2, which cannot overflow."""
 
     spec_name = "Sigmoid"
+    suits = ("xavier_normal", "xavier_uniform")
     also = ("sigmoid", "Logistic")
     flops_each = 4
 
@@ -94,6 +98,7 @@ class Tanh(Activation):
     """y = tanh x; dL/dx = g · (1 − y²)."""
 
     spec_name = "Tanh"
+    suits = ("xavier_normal", "xavier_uniform")
     also = ("tanh",)
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:

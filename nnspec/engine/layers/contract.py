@@ -7,7 +7,7 @@ NumPy's own convention: without `out` they allocate; with `out` they write into 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -58,6 +58,9 @@ class Layer(Part, Borrower):
     in_place: ClassVar[bool] = False
     """Whether forward may write its output over its input, and backward its result over its gradient."""
 
+    family: ClassVar[Literal["", "linear", "activation", "noise"]] = ""
+    """What it is in the eyes of someone who knows the field, for advice about what stands beside what."""
+
     training: bool = True
     hold_noise: bool = False
     """Draw no new random numbers: the gradient check needs the same function at every step."""
@@ -84,6 +87,18 @@ class Layer(Part, Borrower):
         """Return the trainable parameters by name."""
         return {}
 
+    def children(self) -> Mapping[str, Layer]:
+        """Return the layers that this one is made of, by their paths in it."""
+        return {}
+
+    def walk(self) -> Iterator[Layer]:
+        """Go through this layer and all that it is made of, each before its own children."""
+        stack: list[Layer] = [self]
+        while stack:
+            layer = stack.pop()
+            yield layer
+            stack.extend(reversed([*layer.children().values()]))
+
     def sides(self) -> NDArray[Any] | None:
         """Which side of each kink the last forward pass took, or None for a smooth layer.
 
@@ -94,6 +109,22 @@ class Layer(Part, Borrower):
     def __repr__(self) -> str:
         parameters = ", ".join(f"{name} {p.shape}" for name, p in self.parameters().items())
         return f"{type(self).__name__}({parameters})"
+
+
+def numbered(layers: Iterable[Layer]) -> dict[str, Layer]:
+    """Name layers as a spec does where it gives no labels, by kind and number: `Linear1`, `ReLU1`, `Linear2`."""
+    found: dict[str, Layer] = {}
+    counts: dict[str, int] = {}
+    for layer in layers:
+        kind = kind_of(layer)
+        counts[kind] = counts.get(kind, 0) + 1
+        found[f"{kind}{counts[kind]}"] = layer
+    return found
+
+
+def kind_of(layer: Layer) -> str:
+    """Return what a spec calls layers of this class, or the name of a class that no spec knows."""
+    return str(vars(type(layer)).get("spec_name", type(layer).__name__))
 
 
 def shape_in_words(shape: Shape) -> str:

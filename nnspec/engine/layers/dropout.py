@@ -27,6 +27,7 @@ class Dropout(Layer):
     """
 
     spec_name = "Dropout"
+    family = "noise"
     in_place = True
 
     def __init__(

@@ -30,13 +30,14 @@ class Linear(Layer):
     """
 
     spec_name = "Linear"
+    family = "linear"
     also = ("Dense", "FullyConnected", "Affine")
     backward_reads = frozenset({"input"})
 
     def __init__(
         self,
-        in_features: Inferred[Annotated[Count, Also("input_dim", "n_in", "inputs")]],
-        out_features: Annotated[Count, Also("units", "n_out", "outputs", "hidden_size", "width")],
+        in_features: Inferred[Annotated[Count, Also("in", "input_dim", "in_dim", "n_in", "inputs")]],
+        out_features: Annotated[Count, Also("out", "units", "out_dim", "n_out", "outputs", "hidden_size", "width")],
         *,
         bias: Annotated[bool, Also("use_bias")] = True,
         init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = HE_NORMAL,

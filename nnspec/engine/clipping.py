@@ -1,0 +1,79 @@
+"""Gradient clipping: gradients made shorter, in place, between the backward pass and the step.
+
+Where both are wanted, `clip_grad_value` comes first: then one entry that exploded does not make the norm so large that
+clipping by it leaves nothing of the others. Both bounds hold afterwards, because clipping by the norm only shrinks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.parameter import Parameter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["clip_grad_norm", "clip_grad_value"]
+
+_EPSILON = 1e-6
+"""What PyTorch adds to the norm that it divides by, so that it never divides by zero."""
+
+
+def clip_grad_value(params: Sequence[Parameter], clip_value: float) -> None:
+    """g ← min(max(g, −c), c), entry by entry, as PyTorch's `clip_grad_value_`; NaN stays NaN. Nothing is allocated.
+
+    Raises ValueError where `clip_value` is not greater than 0.
+    """
+    _hold("clip_value", clip_value)
+    for parameter in params:
+        np.clip(parameter.grad, -clip_value, clip_value, out=parameter.grad)
+
+
+def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> float:
+    """g ← g · max_norm / (‖g‖ + 10⁻⁶) where that factor is below 1; ‖g‖ is the L2 norm over the entries of all.
+
+    Returns ‖g‖ as it was. Nothing is allocated. Pascanu et al. 2013; as PyTorch's `clip_grad_norm_`, but for gradients
+    whose square overflows, which there become zeros and here get the length `max_norm` too. Gradients that hold a NaN
+    or an infinity are left as they are, so that training sees its divergence.
+
+    Raises ValueError where `max_norm` is not greater than 0.
+    """
+    _hold("max_norm", max_norm)
+    grads = [parameter.grad for parameter in params]
+    with np.errstate(over="ignore"):
+        norm = _norm(grads)
+    if math.isinf(norm):
+        return _clip_huge(grads, max_norm)
+    factor = max_norm / (norm + _EPSILON)
+    if factor < 1:
+        _scale(grads, factor)
+    return norm
+
+
+def _hold(name: str, limit: float) -> None:
+    if not 0 < limit < math.inf:
+        raise ValueError(f"{name} must be greater than 0, and {limit!r} is not")
+
+
+def _norm(grads: Sequence[NDArray[Any]]) -> float:
+    """‖g‖, the sum of squares taken in the gradients' own dtype, parameter by parameter."""
+    return math.sqrt(sum(float(np.vdot(grad, grad)) for grad in grads))
+
+
+def _scale(grads: Sequence[NDArray[Any]], factor: float) -> None:
+    for grad in grads:
+        np.multiply(grad, factor, out=grad)
+
+
+def _clip_huge(grads: Sequence[NDArray[Any]], max_norm: float) -> float:
+    """Clip gradients whose squares overflow: divided by the largest entry first, they do not."""
+    largest = max(max(float(grad.max()), -float(grad.min())) for grad in grads if grad.size)
+    if not math.isfinite(largest):
+        return largest
+    _scale(grads, 1 / largest)
+    shape = _norm(grads)
+    _scale(grads, min(max_norm / shape, largest))
+    return largest * shape

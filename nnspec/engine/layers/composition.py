@@ -1,0 +1,259 @@
+"""Layers that are made of layers: a sum with a way around, a sum of branches, branches side by side.
+
+Every branch reads the same input x, and their outputs are joined:
+
+    Residual    y = F(x) + S(x)             S is the identity, or a shortcut of its own
+    Add         y = Σ fᵢ(x)
+    Concat      y = [f₁(x), f₂(x), …]
+
+so that dL/dx is the sum of what comes back through the branches. A branch without layers is the identity. A spec writes
+a composition as a section of the model, with the branches in its braces; its shape rule is `combine`. The compositions
+themselves are in `joining`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.chain import Chain, Member, gradient_work, work_of
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, numbered
+from nnspec.engine.part import Signature
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.parameter import Parameter
+    from nnspec.engine.work import Work
+
+__all__ = ["Composition", "Layers", "Member"]
+
+Layers = Sequence[Layer] | Mapping[str, Layer]
+"""A branch, as a program writes it: layers in a row, by names of their own or named by kind and number."""
+
+
+class Composition(Layer):
+    """Base of the layers made of layers: branches that all start at x `(B, *in)`, joined to y `(B, *out)`.
+
+    Parameters are called by the paths of the layers: `Linear1.weight` in a residual's own chain,
+    `shortcut.Linear1.weight` or `a.Linear1.weight` in a branch with a name. Raises ValueError for branches that are
+    missing, or empty where they may not be, for names that are taken or no names, and for a layer that stands in it
+    twice; TypeError for what is no layer; ShapeError at the first pass where the branches do not fit.
+    """
+
+    kind = "composition"
+    # What the first layers of the branches may read; the outputs that layers read are in buffers of their own.
+    backward_reads = frozenset({"input"})
+
+    own_chain: ClassVar[str] = ""
+    """The branch that stands in the braces of the composition itself, and has no part in the names of its layers."""
+    inner: ClassVar[tuple[str, ...]] = ()
+    """The names that other branches may have; any, where none are given."""
+    least: ClassVar[int] = 2
+    """The least number of branches."""
+    splits: ClassVar[bool] = False
+    """Whether each branch has a part of the gradient to itself, instead of reading all of it with the others."""
+
+    def __init__(self, branches: Mapping[str, Layers]) -> None:
+        super().__init__()
+        chains = {name: _named(layers, self) for name, layers in branches.items()}
+        _complete(type(self), chains)
+        self._branches: dict[str, Chain] = {}
+        self._children: dict[str, Layer] = {}
+        for branch, chain in chains.items():
+            layers = {self.path(branch, name): layer for name, layer in chain.items()}
+            self._branches[branch] = Chain(layers, owned=self.splits, direct=not self._branches)
+            self._children |= layers
+        self._distinct(sum(map(len, chains.values())))
+        self._training, self._hold_noise = True, False
+        self._shapes: tuple[Shape, ...] = ()
+
+    def _distinct(self, count: int) -> None:
+        names = sum(len(layer.parameters()) for layer in self._children.values())
+        if len(self._children) < count or len(self.parameters()) < names:
+            raise ValueError(f"two layers of this {type(self).__name__} have the same name")
+        layers = list(self.walk())
+        if len({id(layer) for layer in layers}) < len(layers):
+            raise ValueError(
+                f"a layer stands twice in this {type(self).__name__}: it keeps what its backward needs, once"
+            )
+
+    # What is known before any array exists
+
+    @classmethod
+    def signature(cls) -> Signature:  # type: ignore[override]
+        """Take no arguments: in a spec, the branches of a composition stand in its braces."""
+        return Signature(())
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Raise ShapeError: the shape of a composition follows from its branches, by `combine`."""
+        raise ShapeError(f"the shape of a `{cls.spec_name}` follows from its branches")
+
+    @classmethod
+    def path(cls, branch: str, name: str) -> str:
+        """Return the path in the composition of the layer called `name` in a branch."""
+        return name if branch == cls.own_chain else f"{branch}.{name}"
+
+    @classmethod
+    def name_within(cls, composition: str, branch: str, full: str) -> str:
+        """Return the name within its branch of a layer whose full name begins with that of its composition.
+
+        `residual1.shortcut.Linear1` is `Linear1` in the branch `shortcut` of `residual1`.
+        """
+        return full.removeprefix(f"{composition}.{cls.path(branch, '')}")
+
+    @classmethod
+    def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
+        """Return the shape of one sample's output, from those of the branches. Raises ShapeError, naming a branch."""
+        raise NotImplementedError
+
+    @classmethod
+    def additions(cls, out: Shape, branches: int) -> int:
+        """Count the FLOPs of joining one sample's outputs."""
+        raise NotImplementedError
+
+    @classmethod
+    def combine(cls, incoming: Shape, branches: Mapping[str, Sequence[Member]]) -> Geometry:
+        """Return shapes, parameters, cost and work arrays of branches that start at `incoming`. Raises ShapeError."""
+        _complete(cls, branches)
+        outs = {name: chain[-1].geometry.out if chain else incoming for name, chain in branches.items()}
+        out = cls.join(incoming, outs)
+        flops = cls.additions(out, len(branches))
+        parameters: dict[str, Shape] = {}
+        work: dict[str, Work] = {}
+        for branch, chain in branches.items():
+            members = {cls.path(branch, member.name): member for member in chain}
+            assert len(members) == len(chain), f"two layers of the branch {branch!r} have the same name"
+            work |= work_of(branch, members)
+            for path, member in members.items():
+                flops += member.geometry.flops
+                for name, shape in member.geometry.parameters.items():
+                    assert f"{path}.{name}" not in parameters, f"two parameters are called {path}.{name}"
+                    parameters[f"{path}.{name}"] = shape
+        work |= gradient_work(list(branches.values()), cls.splits)
+        return Geometry(out=out, flops=flops, parameters=parameters, work=work)
+
+    # The kernels
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Run every branch from x, and join what they give: `(B, *in) -> (B, *out)`."""
+        ys = [chain.forward(x) for chain in self._branches.values()]
+        shapes = (x.shape[1:], *(y.shape[1:] for y in ys))
+        if shapes != self._shapes:
+            self.join(x.shape[1:], dict(zip(self._branches, shapes[1:], strict=True)))
+            self._shapes = shapes
+        return self._joined(ys, out)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Σ over the branches of what comes back through each: `(B, *out) -> (B, *in)`; `grad` is left as it is."""
+        if not self._shapes:
+            raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass first")
+        total: NDArray[Any] | None = None
+        summed = False
+        for chain, share in zip(self._branches.values(), self._shares(grad), strict=True):
+            passed = chain.backward(share, out, input_grad=input_grad)
+            if not input_grad or passed is None:
+                continue
+            if total is None:
+                total = passed  # perhaps somebody else's array, even the gradient itself
+            else:
+                total, summed = np.add(total, passed, out=total if summed else out), True
+        return total
+
+    def _joined(self, ys: Sequence[NDArray[Any]], out: NDArray[Any] | None) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def _shares(self, grad: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Yield the gradient of each branch's output."""
+        raise NotImplementedError
+
+    # What is handed on to the layers
+
+    def children(self) -> Mapping[str, Layer]:
+        """Return the layers of all branches by their paths, in order."""
+        return self._children
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return the parameters of all branches, by the paths of their layers."""
+        return {
+            f"{path}.{name}": parameter
+            for path, layer in self._children.items()
+            for name, parameter in layer.parameters().items()
+        }
+
+    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
+        """Use the arrays of `work`, owned by the caller, here and in the branches; none takes them all back."""
+        shares: dict[str, dict[str, NDArray[Any]]] = {path: {} for path in self._children}
+        for name, array in work.items():
+            path, slash, rest = name.partition("/")
+            if slash:
+                shares[path][rest] = array
+        for path, layer in self._children.items():
+            layer.lend(shares[path])
+        for chain in self._branches.values():
+            chain.take(work)
+
+    @property
+    def training(self) -> bool:
+        """Whether it trains; setting it sets it for all layers of the branches."""
+        return self._training
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        self._training = value
+        for layer in self._children.values():
+            layer.training = value
+
+    @property
+    def hold_noise(self) -> bool:
+        """Whether no new random numbers are drawn; setting it sets it for all layers of the branches."""
+        return self._hold_noise
+
+    @hold_noise.setter
+    def hold_noise(self, value: bool) -> None:
+        self._hold_noise = value
+        for layer in self._children.values():
+            layer.hold_noise = value
+
+    def sides(self) -> NDArray[Any] | None:
+        """Which side of each kink in any branch the last forward pass took, in one row; None where all are smooth."""
+        found = [side.reshape(-1) for layer in self._children.values() if (side := layer.sides()) is not None]
+        return np.concatenate(found) if found else None
+
+    def __repr__(self) -> str:
+        branches = (f"{name}={_in_brackets(chain)}" for name, chain in self._branches.items())
+        return f"{type(self).__name__}(" + "".join(f"\n    {branch}," for branch in branches) + "\n)"
+
+
+def _in_brackets(chain: Chain) -> str:
+    layers = "".join(f"\n{indent(repr(layer), ' ' * 8)}," for layer in chain.layers.values())
+    return f"[{layers}\n    ]" if layers else "[]"
+
+
+def _complete(composition: type[Composition], branches: Mapping[str, Sequence[Any] | Mapping[str, Any]]) -> None:
+    """Raise ShapeError where branches are missing."""
+    if len(branches) < composition.least:
+        raise ShapeError(f"`{composition.spec_name}` needs at least {composition.least} branches")
+    own = composition.own_chain
+    if own and not branches.get(own):
+        raise ShapeError(f"the {own} of this `{composition.spec_name}` has no layers", argument=own)
+
+
+def _named(layers: Layers, composition: Composition) -> dict[str, Layer]:
+    """Name the layers of a branch, and see that they are layers and names."""
+    title = type(composition).__name__
+    if isinstance(layers, Layer) or not isinstance(layers, (Mapping, Sequence)):
+        raise TypeError(f"a branch of {title} is a list of layers, not {layers!r}")
+    for layer in layers.values() if isinstance(layers, Mapping) else layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{title} takes layers, not {layer!r}")
+    found = dict(layers) if isinstance(layers, Mapping) else numbered(layers)
+    for name in found:
+        if not all(word.isidentifier() for word in name.split(".")):
+            raise ValueError(f"{name!r} is no name of a layer")
+    return found

@@ -1,0 +1,164 @@
+"""The compositions: a sum with a way around, a sum of branches, branches side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, final
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.composition import Composition, Layers
+from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Add", "Concat", "Residual"]
+
+
+class _Sum(Composition):
+    """Base of the compositions that add: all branches give the same shape, and each gets the whole gradient."""
+
+    @classmethod
+    def additions(cls, out: Shape, branches: int) -> int:
+        """One an element for each branch after the first."""
+        return (max(branches, 2) - 1) * prod(out)
+
+    def _joined(self, ys: Sequence[NDArray[Any]], out: NDArray[Any] | None) -> NDArray[Any]:
+        first, second, *others = ys
+        total = np.add(first, second, out=out)
+        for y in others:
+            np.add(total, y, out=total)
+        return total
+
+    def _shares(self, grad: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        return (grad for _ in self._branches)
+
+
+@final
+class Residual(_Sum):
+    """y = F(x) + S(x): `(B, *in) -> (B, *out)`. F is the body; S is the identity, or a shortcut that fits x to F(x).
+
+    dL/dx = Fᵀ g + Sᵀ g for g = dL/dy, Fᵀ and Sᵀ being the branches' own backward passes: what arrives also goes around
+    the body as it is, which is what lets deep networks learn. He et al. 2016, whose activation after the sum is a layer
+    of its own here.
+    """
+
+    spec_name = "residual"
+    also = ("Residual", "ResidualBlock", "ResBlock", "skip")
+    own_chain = "body"
+    inner = ("shortcut",)
+    least = 1
+
+    def __init__(self, body: Layers, shortcut: Layers | None = None) -> None:
+        super().__init__({"body": body, "shortcut": [] if shortcut is None else shortcut})
+
+    @classmethod
+    def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
+        """Body and shortcut, or body and input, must agree in shape."""
+        body, around = outs["body"], outs.get("shortcut", incoming)
+        if body == around:
+            return body
+        if around == incoming:
+            raise ShapeError(
+                f"the body gives {_features(body)}, and {_features(incoming)} are added to them",
+                argument="body",
+                label=f"{_features(body)} leave here",
+                help=_advice(
+                    lambda: f"end the body with `Linear({incoming[0]})`, or add a `shortcut {{ Linear({body[0]}) }}`",
+                    incoming,
+                    body,
+                ),
+            )
+        raise ShapeError(
+            f"the body gives {_features(body)}, and the shortcut gives {_features(around)}",
+            argument="shortcut",
+            label=f"{_features(around)} leave here",
+            help=_advice(lambda: f"end the shortcut with `Linear({body[0]})`", incoming, body, around),
+        )
+
+
+@final
+class Add(_Sum):
+    """y = Σ fᵢ(x), two branches or more: `(B, *in) -> (B, *out)`. dL/dx = Σ fᵢᵀ g for g = dL/dy.
+
+    Branches are given one after another, or by name: `Add(a=[Linear(4, 3)], b=[])`. Keras has it as a layer of several
+    inputs; in PyTorch one writes the sum.
+    """
+
+    spec_name = "add"
+    also = ("Add", "sum", "Sum")
+
+    def __init__(self, /, *branches: Layers, **named: Layers) -> None:
+        super().__init__(_numbered_branches(branches) | named)
+
+    @classmethod
+    def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
+        """All branches must give the same shape."""
+        (first, out), *others = outs.items()
+        for name, shape in others:
+            if shape != out:
+                raise ShapeError(
+                    f"branch `{name}` gives {_features(shape)}, and `{first}` gives {_features(out)}",
+                    argument=name,
+                    label=f"{_features(shape)} leave here",
+                    help=_advice(lambda: f"what is added has one shape: end it with `Linear({out[0]})`", shape, out),
+                )
+        return out
+
+
+@final
+class Concat(Composition):
+    """y = [f₁(x), f₂(x), …] along the first axis of a sample: `(B, *in) -> (B, Σ nᵢ, *rest)`, fᵢ(x) `(B, nᵢ, *rest)`.
+
+    That is the axis of features, or of channels where they come first, as in `torch.cat(dim=1)`; Keras joins the last.
+    dL/dx = Σ fᵢᵀ gᵢ for dL/dy = [g₁, g₂, …]. Branches are given as those of `Add`. Szegedy et al. 2015.
+    """
+
+    spec_name = "concat"
+    also = ("Concat", "Concatenate", "concatenate", "cat", "Cat")
+    splits = True
+
+    def __init__(self, /, *branches: Layers, **named: Layers) -> None:
+        super().__init__(_numbered_branches(branches) | named)
+
+    @classmethod
+    def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
+        """All axes but the first must agree."""
+        (first, out), *others = outs.items()
+        for name, shape in others:
+            if shape[1:] != out[1:]:
+                raise ShapeError(
+                    f"branch `{name}` gives {_features(shape)}, and `{first}` gives {_features(out)}",
+                    argument=name,
+                    label=f"{_features(shape)} leave here",
+                    help="what stands side by side agrees in all axes but the first",
+                )
+        return (sum(shape[0] for shape in outs.values()), *out[1:])
+
+    @classmethod
+    def additions(cls, out: Shape, branches: int) -> int:
+        """None: what is put side by side is only moved."""
+        return 0
+
+    def _joined(self, ys: Sequence[NDArray[Any]], out: NDArray[Any] | None) -> NDArray[Any]:
+        return np.concatenate(ys, axis=1, out=out)
+
+    def _shares(self, grad: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        end = 0
+        for shape in self._shapes[1:]:
+            start, end = end, end + shape[0]
+            yield grad[:, start:end]
+
+
+def _numbered_branches(branches: Sequence[Layers]) -> dict[str, Layers]:
+    return {f"branch{i}": layers for i, layers in enumerate(branches, 1)}
+
+
+def _features(shape: Shape) -> str:
+    return f"{shape_in_words(shape)} features" if len(shape) == 1 else shape_in_words(shape)
+
+
+def _advice(rows: Callable[[], str], *shapes: Shape) -> str:
+    """Return advice that is true of rows of features, and of nothing where more axes are about."""
+    return rows() if all(len(shape) == 1 for shape in shapes) else "what is added has one shape"

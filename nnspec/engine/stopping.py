@@ -1,0 +1,88 @@
+"""When training stops before its time. A rule is frozen settings; the watcher that it makes holds the memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.part import Also, Count, FigureName, PlainPart, Range
+
+__all__ = ["Patience", "Stopping", "Watcher"]
+
+_VAL_LOSS = FigureName("val_loss")
+
+
+class Watcher:
+    """Follows one training: told of a figure after every epoch, it says when enough is enough."""
+
+    def stops(self, value: float) -> bool:
+        """Say whether training stops after an epoch with this value."""
+        raise NotImplementedError
+
+
+class Stopping(PlainPart):
+    """Base of the rules by which training stops early. `of` is the figure that a rule looks at after every epoch."""
+
+    kind: ClassVar[str] = "stopping rule"
+    of: FigureName
+
+    def watch(self) -> Watcher:
+        """Return a watcher for one training."""
+        raise NotImplementedError
+
+    @property
+    def reason(self) -> str:
+        """Why training stopped, in words, where it did: `val_loss did not improve for 5 epochs`."""
+        raise NotImplementedError
+
+
+class Patience(Stopping):
+    """Stops after `epochs` epochs in a row in which `of` did not improve on its best by more than `min_delta`.
+
+    Lower is better, but for metrics that say otherwise, such as accuracy. The first epoch always improves, so at least
+    1 + `epochs` are trained. As Keras's `EarlyStopping`: its `min_delta` counts likewise, and the weights at the end
+    are those of the last epoch, not of the best. PyTorch has none. Prechelt 1998.
+
+    Raises ValueError for arguments out of range.
+    """
+
+    spec_name = "patience"
+    also = ("EarlyStopping", "early_stopping", "Patience")
+    epochs: int
+    min_delta: float
+
+    def __init__(
+        self,
+        epochs: Annotated[Count, Also("patience", "n_iter_no_change")],
+        *,
+        of: Annotated[FigureName, Also("monitor", "figure")] = _VAL_LOSS,
+        min_delta: Annotated[float, Range(low=0), Also("tol", "delta", "threshold")] = 0.0,
+    ) -> None:
+        super().__init__(epochs=epochs, of=FigureName(of), min_delta=min_delta)
+
+    def watch(self) -> Watcher:
+        """Return a watcher that has seen nothing yet."""
+        return _Waiting(self)
+
+    @property
+    def reason(self) -> str:
+        """`val_loss did not improve for 5 epochs`."""
+        more = f" by more than {self.min_delta:g}" if self.min_delta else ""
+        return f"{self.of} did not improve{more} for {self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+
+
+class _Waiting(Watcher):
+    def __init__(self, rule: Patience) -> None:
+        self._rule = rule
+        self._sign = -1.0 if higher_is_better(rule.of) else 1.0
+        self._best, self._waited = math.inf, 0
+
+    def stops(self, value: float) -> bool:
+        """Count the epochs since the last that improved on the best."""
+        value *= self._sign
+        if self._best - value > self._rule.min_delta:
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        return self._waited >= self._rule.epochs

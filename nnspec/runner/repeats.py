@@ -1,0 +1,78 @@
+"""Training one lane, as often as its settings say: once, or with one seed after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.layout import Layout
+from nnspec.data.source import Dataset
+from nnspec.runner.history import LaneResult, Status, mean
+from nnspec.runner.observer import Observer
+from nnspec.runner.train import train_once
+
+__all__ = ["train_lane"]
+
+
+def train_lane(experiment: Experiment, layout: Layout, dataset: Dataset, observer: Observer) -> LaneResult:
+    """Train a lane with its seed, and with `train.repeats` the next ones too: exactly the runs that those seeds give.
+
+    A repeat that diverges does not keep the others from being trained. Ctrl-C keeps those that are there; it is raised
+    on only where there is none yet.
+    """
+    asked = experiment.train.repeats
+    if asked == 1:
+        return train_once(experiment, layout, dataset, observer)
+    repeats: list[LaneResult] = []
+    try:
+        for number in range(asked):
+            one = replace(experiment, seed=experiment.seed + number)
+            repeats.append(train_once(one, layout, dataset, observer, number + 1, asked))
+            if repeats[-1].status == "interrupted":
+                break
+    except KeyboardInterrupt:
+        if not repeats:
+            raise
+    return _together(repeats, asked)
+
+
+def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
+    """Return a lane of the means over its repeats, in those epochs that all of them have.
+
+    Beyond these, a mean would be one over those repeats that happened to go on, and jump where one of them ends.
+    """
+    first = repeats[0]
+    lane = replace(first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats))
+    epochs = min(len(one.epoch_seconds) for one in lane.counted)
+    lane.history = {
+        name: [mean(one.history[name][epoch] for one in lane.counted) for epoch in range(epochs)]
+        for name in first.history
+    }
+    lane.epoch_seconds = [mean(one.epoch_seconds[epoch] for one in lane.counted) for epoch in range(epochs)]
+    lane.rates = lane.counted[0].rates[:epochs]
+    lane.status, lane.message = _outcome(repeats, asked)
+    return lane
+
+
+def _outcome(repeats: Sequence[LaneResult], asked: int) -> tuple[Status, str]:
+    """Say how the lane ended: as its worst repeat did. The message begins with that one's seed."""
+    last = repeats[-1]
+    diverged = [one for one in repeats if one.status == "diverged"]
+    lost = f"{len(diverged)} of {len(repeats)} repeats diverged; seed {diverged[0].seed}: " if diverged else ""
+    if last.status == "interrupted":
+        return "interrupted", f"in repeat {last.repeat} of {asked}, seed {last.seed}, {last.message}"
+    if len(repeats) < asked:
+        return "interrupted", f"after {len(repeats)} of {asked} repeats"
+    return ("diverged", f"{lost}{diverged[0].message}") if diverged else ("done", "")
+
+
+def _stopped(repeats: Sequence[LaneResult]) -> str:
+    """Say which repeats stopped early, and why: `after epochs 7, 9 (seeds 42, 44): val_loss did not improve …`."""
+    early = [one for one in repeats if one.stopped]
+    if not early:
+        return ""
+    epochs = ", ".join(str(len(one.epoch_seconds)) for one in early)
+    seeds = ", ".join(str(one.seed) for one in early)
+    which = f"epoch {epochs} (seed {seeds})" if len(early) == 1 else f"epochs {epochs} (seeds {seeds})"
+    return f"after {which}: {early[0].stopped.partition(': ')[2]}"

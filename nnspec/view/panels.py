@@ -1,0 +1,227 @@
+"""The panels of a picture of training: lines, the band of a lane's repeats, and a name at the end of each line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nnspec.view.words import color_of, is_percent, metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["FAINT", "LONGEST_NAME", "NAMED", "Curve", "Panel", "draw", "drawable", "ends", "name_lines", "panels"]
+
+NAMED = 12
+"""How many lanes are told apart: of more, the best ones are, without thin lines, before the others in grey."""
+LONGEST_NAME = 30
+FAINT = "#8a8a8a"
+_GREY = "#c4c4c4"
+_DASHES = ("-", "--", "-.", ":")
+# The samples that a thin line tells of, by the prefix of their figures: word, and how it is drawn.
+_THIN: dict[str, tuple[str, Any]] = {
+    "val_": ("val dotted", (0, (1, 1.6))),
+    "test_": ("test dashed", (0, (4, 2))),
+}
+Values = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A lane: its figures by name, and those of its repeats, whose means they are."""
+
+    name: str
+    index: int
+    """Its place among all lanes, which gives its colour."""
+    figures: Mapping[str, Values]
+    repeats: Sequence[Mapping[str, Values]] = ()
+    named: bool = True
+
+    def __call__(self, figure: str) -> Values:
+        """Return the values of a figure, none where it was not measured."""
+        return self.figures.get(figure, ())
+
+    def each(self, figure: str) -> list[Values]:
+        """Return the values of a figure in each repeat."""
+        return [repeat.get(figure, ()) for repeat in self.repeats]
+
+    def final(self, figure: str) -> float:
+        """Return its last finite value; infinity where there is none."""
+        end = ends(self(figure))
+        return end[1] if end is not None else math.inf
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A pair of axes with one figure of every lane, and thinner beside it the same of other samples."""
+
+    title: str
+    figure: str
+    solid: str = ""
+    """What the solid lines are, where there are others."""
+    thin: tuple[str, ...] = field(default=())
+    """Prefixes of the figures that are drawn thin."""
+    log: bool = False
+    percent: bool = False
+
+
+def panels() -> list[Panel]:
+    """Return every panel that there may be."""
+    return [
+        Panel("Loss", "loss", solid="training solid", thin=("val_", "test_")),
+        Panel("Training loss, logarithmic", "loss", log=True),
+        *(
+            Panel(f"Test {name}", f"test_{name}", solid="test solid", thin=("val_",), percent=is_percent(name))
+            for name in metrics()
+        ),
+    ]
+
+
+def drawable(panel: Panel, curves: Sequence[Curve]) -> bool:
+    """Whether there is anything to draw, and nothing that a logarithm cannot take."""
+    values = [v for curve in curves for v in curve(panel.figure) if math.isfinite(v)]
+    return bool(values) and not (panel.log and min(values) <= 0)
+
+
+def draw(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
+    """Draw every lane into a panel; lanes without a name first, so that the others lie over them."""
+    top = None if panel.log or panel.percent else _top(panel, curves)
+    thin = {prefix: row for prefix, row in _THIN.items() if prefix in panel.thin and len(curves) <= NAMED}
+    for curve in sorted(curves, key=lambda curve: curve.named):
+        if curve.named:
+            _spread(axis, panel, curve)
+            _line(axis, panel, curve, thin, clip=top is not None)
+        else:
+            axis.plot(_epochs(curve(panel.figure)), curve(panel.figure), color=_GREY, linewidth=0.9)
+    _scale(axis, panel, curves, top)
+    found = [word for prefix, (word, _) in thin.items() if any(curve(_other(panel, prefix)) for curve in curves)]
+    if panel.solid and found:
+        words = ", ".join([panel.solid, *found])
+        axis.set_title(words, loc="right", fontsize=10, color="#555555", fontweight="normal")
+
+
+def _other(panel: Panel, prefix: str) -> str:
+    """The panel's figure on other samples."""
+    return prefix + panel.figure.removeprefix("test_")
+
+
+def _epochs(values: Values) -> range:
+    return range(1, len(values) + 1)
+
+
+def _line(axis: Axes, panel: Panel, curve: Curve, thin: Mapping[str, tuple[str, Any]], clip: bool) -> None:
+    color, values = color_of(curve.index), curve(panel.figure)
+    for prefix, (_, dash) in thin.items():
+        other = curve(_other(panel, prefix))
+        axis.plot(_epochs(other), other, color=color, linewidth=1.1, alpha=0.65, linestyle=dash)
+    marker: Any = "o" if len(values) <= 25 else None
+    axis.plot(
+        _epochs(values),
+        values,
+        color=color,
+        linewidth=2.3,
+        linestyle=_DASHES[curve.index // 7 % len(_DASHES)],
+        marker=marker,
+        markersize=4,
+        clip_on=clip,  # where nothing is cut off, the last marker is drawn whole
+    )
+
+
+def _spread(axis: Axes, panel: Panel, curve: Curve) -> None:
+    """Show what repeats differ by: a band from lowest to highest, or each of them where they end apart."""
+    each, color = curve.each(panel.figure), color_of(curve.index)
+    if not any(each):
+        return
+    if len({len(values) for values in each}) == 1:
+        low, high = ([of(values) for values in zip(*each, strict=True)] for of in (min, max))
+        axis.fill_between(_epochs(low), low, high, color=color, alpha=0.18, linewidth=0)
+    else:
+        for values in each:
+            axis.plot(_epochs(values), values, color=color, linewidth=0.9, alpha=0.45)
+
+
+def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], top: float | None) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+
+    longest = max(len(values) for curve in curves for values in (curve(panel.figure), *curve.each(panel.figure)))
+    axis.set_title(panel.title, pad=10)
+    axis.set_xlabel("epoch")
+    axis.set_xlim(1, longest) if longest > 1 else axis.set_xlim(0.5, 1.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8) if longest > 1 else FixedLocator([1]))
+    axis.grid(True, axis="y", which="both" if panel.log else "major")
+    axis.set_axisbelow(True)
+    if panel.log:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if _leads(value, (2, 5)) else ""))
+        axis.tick_params(axis="y", which="minor", labelsize=10)
+    elif panel.percent:
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_ylim(bottom=max(axis.get_ylim()[0], 0), top=min(max(axis.get_ylim()[1], 0.05), 1.02))
+    else:
+        axis.set_ylim(bottom=0, top=top)
+
+
+def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:
+    """Cut a linear panel where one lane exploded and would press all others flat; the logarithmic one shows it."""
+    lanes = [[v for v in curve(panel.figure) if math.isfinite(v)] for curve in curves]
+    highest = sorted(max(values) for values in lanes if values)
+    usual = highest[(len(highest) - 1) // 2]
+    return 1.5 * usual if highest[-1] > 20 * usual > 0 else None
+
+
+def _leads(value: float, digits: tuple[int, ...]) -> bool:
+    return value > 0 and round(value / 10 ** math.floor(math.log10(value) + 1e-9)) in digits
+
+
+def ends(values: Values) -> tuple[int, float] | None:
+    """Where a curve ends, as (epoch, value): at its last finite value. None where it has none."""
+    finite = [(epoch, value) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
+    return finite[-1] if finite else None
+
+
+def name_lines(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
+    """Write each lane's name at the end of its line, moved apart where lines end close together."""
+    found = [
+        (_inside(axis, axis.transData.transform(end)), curve)
+        for curve in curves
+        if curve.named and (end := ends(curve(panel.figure))) is not None
+    ]
+    if not found:
+        return
+    found.sort(key=lambda end: end[0][1])
+    gap = min(15 * axis.figure.dpi / 72, axis.bbox.height / len(found))
+    heights = [point[1] for point, _ in found]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    over = heights[-1] - max(point[1] for point, _ in found)
+    down = min(over / 2, heights[0] - axis.bbox.y0)  # half of what they were moved up, but not below the axis
+    heights = [height - max(down, heights[-1] - axis.bbox.y1) for height in heights]
+    for (point, curve), height in zip(found, heights, strict=True):
+        axis.annotate(
+            _short(curve.name),
+            xy=(point[0], point[1]),
+            xycoords="figure pixels",
+            xytext=(point[0] + 9, height),
+            textcoords="figure pixels",
+            va="center",
+            color=color_of(curve.index),
+            fontweight="bold",
+            fontsize=11.5,
+            annotation_clip=False,
+            parse_math=False,
+        )
+
+
+def _short(name: str) -> str:
+    """Cut a long name in its middle: lanes of a sweep differ at the end."""
+    tail = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - tail - 1]}…{name[-tail:]}"
+
+
+def _inside(axis: Axes, point: Any) -> tuple[float, float]:
+    """A point in pixels, moved to the edge of the axis where its line ends outside."""
+    return float(point[0]), min(max(float(point[1]), axis.bbox.y0), axis.bbox.y1)

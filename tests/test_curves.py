@@ -1,0 +1,256 @@
+"""Pictures and tables of validation, schedules, repeats, and of more lanes than can be told apart."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from rich.console import Console
+from tiny_spec import compiled, run, spec
+
+import nnspec
+from nnspec.runner.history import RunResult
+from nnspec.runner.record import write_record
+from nnspec.view.curves import save_curves
+from nnspec.view.panels import NAMED
+from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress, print_result
+from nnspec.view.structure import print_structure
+from nnspec.view.words import PALETTE
+
+GREY = "#c4c4c4"
+REPEATS = spec(
+    race="SGD(lr=0.1); Adam(lr=cosine(0.01, to=0.001))",
+    train="epochs = 4; batch = 16; validation = 0.2; repeats = 3",
+    more="seed = 42",
+    expect="Adam.loss < SGD.loss",
+)
+
+
+@pytest.fixture(scope="module")
+def result() -> RunResult:
+    return run(REPEATS)
+
+
+def drawn(history: dict[str, Any], **more: Any) -> Figure:
+    """Draw a history, to the last pixel, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = nnspec.view.plot_training_curves(history, **more)
+        figure.savefig(io.BytesIO(), format="png")
+    return figure
+
+
+def lines(axis: Axes, color: str) -> list[Any]:
+    return [line for line in axis.lines if to_hex(line.get_color()) == color.lower() and len(line.get_xdata())]
+
+
+def lanes(count: int, epochs: int = 4, **more: Any) -> dict[str, Any]:
+    return {
+        f"Adam,lr={i}": {
+            "loss": [2.0 + i - epoch / 10 for epoch in range(epochs)],
+            "test_accuracy": [0.5] * epochs,
+            **more,
+        }
+        for i in range(count)
+    }
+
+
+def test_validation_is_a_dotted_line_beside_the_others() -> None:
+    history = {"a": {"loss": [2.0, 1.0], "val_loss": [2.1, 1.2], "test_loss": [2.2, 1.3]}}
+    axis = drawn(history).axes[0]
+    assert axis.get_title(loc="right") == "training solid, val dotted, test dashed"
+    assert [list(line.get_ydata()) for line in lines(axis, PALETTE[0])] == [[2.1, 1.2], [2.2, 1.3], [2.0, 1.0]]
+    assert len({str(line._dash_pattern) for line in lines(axis, PALETTE[0])}) == 3
+    assert (
+        drawn({"a": {"loss": [2.0], "val_loss": [2.1]}}).axes[0].get_title(loc="right") == "training solid, val dotted"
+    )
+    assert drawn({"a": [2.0, 1.0]}).axes[0].get_title(loc="right") == ""
+
+
+def test_accuracy_has_its_validation_too() -> None:
+    history = {"a": {"loss": [2.0, 1.0], "test_accuracy": [0.5, 0.6], "val_accuracy": [0.4, 0.7]}}
+    panel = drawn(history).axes[2]
+    assert (panel.get_title(loc="left"), panel.get_title(loc="right")) == ("Test accuracy", "test solid, val dotted")
+    assert [list(line.get_ydata()) for line in lines(panel, PALETTE[0])] == [[0.4, 0.7], [0.5, 0.6]]
+
+
+def test_words_beside_a_title_do_not_run_into_it() -> None:
+    figure = drawn(
+        {"a": {"loss": [2.0, 1.0], "val_loss": [2.1, 1.2], "test_loss": [2.2, 1.3], "test_accuracy": [0.1, 0.2]}}
+    )
+    axis = figure.axes[0]
+    assert axis._left_title.get_window_extent().x1 + 5 < axis._right_title.get_window_extent().x0
+
+
+def test_repeats_of_one_length_are_a_band_from_lowest_to_highest() -> None:
+    repeats = [{"loss": [2.0, 1.0, 0.5]}, {"loss": [3.0, 0.8, 0.7]}]
+    axis = drawn({"a": {"loss": [2.5, 0.9, 0.6], "repeats": repeats}, "b": [1.0, 1.0, 1.0]}).axes[0]
+    (band,) = (c for c in axis.collections if isinstance(c, PolyCollection))
+    corners = {(float(x), float(y)) for x, y in band.get_paths()[0].vertices}
+    assert {(1, 2), (1, 3), (2, 0.8), (2, 1), (3, 0.5), (3, 0.7)} <= corners
+    assert to_hex(band.get_facecolor()[0]) == PALETTE[0].lower()
+    assert len(lines(axis, PALETTE[0])) == 1
+
+
+def test_repeats_that_end_apart_are_lines_of_their_own() -> None:
+    repeats = [{"loss": [2.0, 1.0, 0.5]}, {"loss": [3.0, 0.8]}]
+    axis = drawn({"a": {"loss": [2.5, 0.9], "repeats": repeats}}).axes[0]
+    assert not axis.collections
+    assert [list(line.get_ydata()) for line in lines(axis, PALETTE[0])] == [[2.0, 1.0, 0.5], [3.0, 0.8], [2.5, 0.9]]
+    assert axis.get_xlim()[1] == 3
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        {"a": {"loss": [], "repeats": [{"loss": []}, {"loss": [1.0]}]}, "b": [1.0]},
+        {"a": {"loss": [1.0, float("nan")], "repeats": [{"loss": [1.0, float("nan")]}] * 2}},
+        {"a": {"loss": [1.0], "repeats": [{"loss": [1.0]}] * 2}},
+        {"a": {"loss": [0.0, 0.0], "repeats": [{"loss": [0.0, 0.0]}] * 2}},
+        lanes(24, repeats=[{"loss": [2.0] * 4, "test_accuracy": [0.5] * 4}] * 3),
+        {f"{i}": [float("nan")] for i in range(20)} | {"a": [1.0]},
+    ],
+    ids=range(6),
+)
+def test_every_history_is_drawn_without_warnings(history: dict[str, Any]) -> None:
+    drawn(history, title="T", subtitle="S")
+
+
+@pytest.mark.parametrize("count", [NAMED - 1, NAMED, NAMED + 1, 24])
+def test_of_many_lanes_the_best_are_named_and_the_others_are_grey(count: int) -> None:
+    history = dict(reversed(lanes(count, val_loss=[1.0] * 4).items()))
+    for axis in drawn(history).axes[:2]:
+        named = {text.get_text() for text in axis.texts}
+        assert named == {f"Adam,lr={i}" for i in range(min(count, NAMED))}
+        others = max(count - NAMED, 0)
+        assert len(lines(axis, GREY)) == others
+        assert [to_hex(line.get_color()) for line in axis.lines[:others]] == [GREY] * others, "behind the named ones"
+    dotted = drawn(history).axes[0].get_title(loc="right")
+    assert dotted == ("training solid, val dotted" if count <= NAMED else "")
+
+
+@pytest.mark.parametrize("name", ["Adam", "Momentum,lr=0.003", "Momentum,width=128,dropout=0.25,lr=0.003"])
+def test_names_of_any_length_have_room_beside_their_panel(name: str) -> None:
+    history = {f"{name}{i}": figures for i, figures in enumerate(lanes(9).values())}
+    figure = drawn(history)
+    right = [axis.bbox.x1 for axis in figure.axes]
+    ends = [axis.bbox.x0 - 30 for axis in figure.axes[1:]] + [figure.bbox.x1]
+    for axis, inner, outer in zip(figure.axes, right, ends, strict=True):
+        for text in axis.texts:
+            box = text.get_window_extent()
+            assert inner < box.x0 < box.x1 <= outer, text.get_text()
+            assert text.get_text()[-4:] == f"{name}{text.get_text()[-1]}"[-4:], "the end, where lanes of a sweep differ"
+
+
+def test_a_record_of_history_can_be_drawn_as_it_is(result: RunResult, tmp_path: Path) -> None:
+    write_record(result, tmp_path)
+    record = json.loads((tmp_path / "history.json").read_text())
+    assert record["lanes"]["Adam"]["lr"] == result["Adam"].rates
+    assert "lr" not in record["lanes"]["SGD"]
+    axis = drawn(record["lanes"]).axes[0]
+    assert [text.get_text() for text in axis.texts]
+    assert len(axis.collections) == 2
+
+
+def test_the_picture_of_a_run_names_its_seeds_and_how_many_lanes_are_named(
+    result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subtitles = []
+    monkeypatch.setattr(
+        nnspec.view.curves, "plot_training_curves", lambda *_, subtitle, **__: subtitles.append(subtitle)
+    )
+    save_curves(result, tmp_path / "a.png")
+    race = "; ".join(f"lane{i}: SGD(lr=0.{i + 1:02})" for i in range(14))
+    save_curves(run(spec(race=race, train="epochs = 1")), tmp_path / "b.png")
+    assert subtitles == [
+        "Digits 50 train / 20 test · 784 → 6 → 10 · seeds 42 to 44, mean and range",
+        "Digits 50 train / 20 test · 784 → 6 → 10 · seed 0 · the best 12 of 14 are named",
+    ]
+
+
+# Tables and progress
+
+
+def screen(width: int = 160) -> Console:
+    return Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
+
+
+def test_the_table_has_the_means_of_all_samples(result: RunResult) -> None:
+    console = screen()
+    print_result(result, compiled(REPEATS), console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "tiny.nn · seeds 42 to 44" in text
+    assert "10 held out" in text
+    head = next(line for line in text.splitlines() if line.startswith("lane"))
+    assert [word for word in ("runs", "val loss", "val acc", "test loss", "test acc") if word in head] == [
+        *("runs", "val loss", "val acc", "test loss", "test acc")
+    ]
+    adam = next(line for line in text.splitlines() if line.startswith("Adam"))
+    assert adam.split()[:3] == ["Adam", "3", "4/4"]
+    assert nnspec.view.words.loss(result["Adam"].final("val_loss")) in adam
+    assert ", worst " in text
+
+
+def test_a_narrow_table_loses_validation_before_what_it_had(result: RunResult) -> None:
+    console = screen(70)
+    print_result(result, compiled(REPEATS), console)
+    head = next(line for line in console.file.getvalue().splitlines() if line.startswith("lane"))  # type: ignore[attr-defined]
+    assert "val" not in head
+    assert "test acc" in head
+
+
+def test_show_names_the_settings_that_are_not_as_usual() -> None:
+    console = screen()
+    print_structure(compiled(REPEATS), console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "train           4 epochs, batch 16, float32, validation 0.2, repeats 3\n" in text
+    assert "optimizer       Adam(lr=cosine(0.01, to=0.001))\n" in text
+    console = screen()
+    print_structure(compiled(spec(train="epochs = 4; batch = 16")), console)
+    assert "train           4 epochs, batch 16, float32\n" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def told(view: type[QuietProgress], text: str) -> tuple[str, QuietProgress]:
+    console, program = screen(), compiled(text)
+    progress = view(console, program)
+    run(text, observer=progress)
+    progress.close()
+    return console.file.getvalue(), progress  # type: ignore[attr-defined]
+
+
+def test_progress_names_the_repeat_the_rate_and_the_validation() -> None:
+    said, progress = told(PlainProgress, REPEATS)
+    first = next(line for line in said.splitlines() if line.startswith("Adam"))
+    assert first.startswith("Adam, seed 42 (1 of 3): epoch 1/4, loss ")
+    assert "val loss" in first
+    assert "val accuracy" in first
+    assert "%, lr 0.00" in first
+    assert "Adam, seed 44 (3 of 3): epoch 4/4" in said
+    assert not any(", lr" in line for line in said.splitlines() if line.startswith("SGD"))
+    assert [lane.label for lane in progress.lanes] == ["SGD", "Adam"], "a lane takes the place of its repeats"
+
+
+def test_an_early_stop_is_said_as_it_happens_and_in_the_end() -> None:
+    text = spec(
+        optimizer="SGD(lr=1e-9)", train="epochs = 9; batch = 16; early_stop = patience(2, of=test_loss, min_delta=0.1)"
+    )
+    said, _ = told(PlainProgress, text)
+    reason = "after epoch 3: test_loss did not improve by more than 0.1 for 2 epochs"
+    assert said.splitlines()[-1] == f"run: stopped {reason}"
+    console = screen()
+    print_result(run(text), compiled(text), console)
+    assert f"– run stopped {reason}" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "3/9" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_live_table_takes_repeats_together_when_they_are_done() -> None:
+    _, progress = told(LiveProgress, REPEATS)
+    assert [(lane.label, len(lane.repeats)) for lane in progress.lanes] == [("SGD", 3), ("Adam", 3)]

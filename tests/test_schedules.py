@@ -1,0 +1,257 @@
+"""Schedules: their closed forms, PyTorch's at whole epochs, and training with a rate that changes at every step."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_plan import EPOCHS, assert_equal_training, by_hand, digits, make_plan, train  # noqa: F401  (a fixture)
+from tiny_spec import run, spec
+
+from nnspec import engine as nn
+from nnspec.data.source import Dataset
+from nnspec.engine import PARTS
+from nnspec.engine.random import Stream, stream
+from nnspec.runner import train as train_module
+
+REFERENCE = json.loads((Path(__file__).parent / "oracle/schedules.json").read_text(encoding="utf-8"))
+SCHEDULES = {
+    "constant": nn.ConstantSchedule(0.1),
+    "linear": nn.LinearSchedule(0.1, to=0.02),
+    "step": nn.StepSchedule(0.1, every=3, gamma=0.5),
+    "exponential": nn.ExponentialSchedule(0.1, gamma=0.9),
+    "cosine": nn.CosineSchedule(0.1, to=0.02),
+}
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
+
+
+def warm(schedule: nn.Schedule, warmup: float) -> nn.Schedule:
+    """The same schedule behind a warm-up."""
+    return type(schedule)(**{**vars(schedule), "warmup": warmup})
+
+
+def test_every_schedule_is_tested_and_has_a_reference_case() -> None:
+    ours = {name for name, part in PARTS["schedule"].items() if part.__module__.startswith("nnspec.")}
+    assert ours == set(SCHEDULES) == {case["part"] for case in REFERENCE["cases"]}
+
+
+@pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda case: f"{case['part']}, {case['case']}")
+def test_rates_at_whole_epochs_are_pytorchs(case: dict[str, Any]) -> None:
+    schedule = PARTS["schedule"][case["part"]](**case["arguments"])
+    ours = [schedule.rate(epoch, case["epochs"]) for epoch in range(case["epochs"] + 1)]
+    np.testing.assert_allclose(ours, case["rates"], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epoch", "rate"),
+    [
+        (nn.ConstantSchedule(0.5), 7.25, 0.5),
+        (nn.LinearSchedule(0.8), 2.5, 0.6),
+        (nn.LinearSchedule(0.2, to=1.0), 2.5, 0.4),
+        (nn.LinearSchedule(0.8), 10, 0.0),
+        (nn.StepSchedule(1.0, every=4), 3.999, 1.0),
+        (nn.StepSchedule(1.0, every=4), 4, 0.1),
+        (nn.StepSchedule(1.0, every=4, gamma=0.5), 9.5, 0.25),
+        (nn.ExponentialSchedule(1.0, gamma=0.25), 0.5, 0.5),
+        (nn.ExponentialSchedule(3.0, gamma=0.5), 2, 0.75),
+        (nn.CosineSchedule(1.0), 0, 1.0),
+        (nn.CosineSchedule(1.0), 5, 0.5),
+        (nn.CosineSchedule(1.0, to=0.5), 2.5, 0.75 + 0.25 * math.sqrt(0.5)),
+        (nn.CosineSchedule(1.0, to=0.5), 10, 0.5),
+        (nn.CosineSchedule(1.0, warmup=2), 0.5, 0.25),
+        (nn.CosineSchedule(1.0, warmup=2), 6, 0.5),
+        (nn.StepSchedule(1.0, every=4, warmup=0.5), 4.25, 1.0),
+        (nn.StepSchedule(1.0, every=4, warmup=0.5), 4.5, 0.1),
+    ],
+    ids=str,
+)
+def test_rates_between_epochs_are_those_of_the_formula(schedule: nn.Schedule, epoch: float, rate: float) -> None:
+    assert schedule.rate(epoch, 10) == pytest.approx(rate, rel=1e-14, abs=1e-16)
+
+
+@every_schedule
+@pytest.mark.parametrize("warmup", [0.5, 1, 3])
+def test_a_warm_up_is_linear_from_zero_and_moves_what_follows(schedule: nn.Schedule, warmup: float) -> None:
+    warmed = warm(schedule, warmup)
+    assert warmed.rate(0.0, 10) == 0
+    assert warmed.rate(warmup / 4, 10) == pytest.approx(schedule.start / 4)
+    assert warmed.rate(warmup, 10) == pytest.approx(schedule.start)
+    for epoch in (0.0, 0.3, 1.0, 4.5):
+        assert warmed.rate(warmup + epoch, 10) == pytest.approx(schedule.after(epoch, 10 - warmup), rel=1e-12)
+
+
+@every_schedule
+@pytest.mark.parametrize(("epochs", "warmup"), [(10, 0), (1, 0), (3, 3), (3, 5), (1, 0.25)])
+def test_rates_are_numbers_between_the_ends_wherever_training_stands(
+    schedule: nn.Schedule, epochs: int, warmup: float
+) -> None:
+    warmed = warm(schedule, warmup)
+    rates = [warmed.rate(epochs * i / 97, epochs) for i in range(98)]
+    assert all(math.isfinite(rate) and 0 <= rate <= schedule.start * (1 + 1e-12) for rate in rates)
+    if warmup == 0:
+        assert all(later <= earlier for earlier, later in pairwise(rates))
+
+
+def test_a_warm_up_longer_than_training_ends_with_it() -> None:
+    schedule = nn.CosineSchedule(1.0, warmup=5)
+    assert [schedule.rate(epoch, 4) for epoch in range(5)] == [0, 0.2, 0.4, 0.6, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("constant", {"start": 0}),
+        ("cosine", {"start": -1.0}),
+        ("cosine", {"start": 1.0, "to": -0.1}),
+        ("cosine", {"start": 1.0, "warmup": -1}),
+        ("step", {"start": 1.0, "every": 0}),
+        ("step", {"start": 1.0, "every": 1.5}),
+        ("step", {"start": 1.0, "every": 2, "gamma": 0}),
+        ("exponential", {"start": 1.0, "gamma": 1.5}),
+        ("linear", {"start": "fast"}),
+    ],
+)
+def test_arguments_out_of_range_are_refused_by_name(name: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{list(arguments)[-1]}`"):
+        PARTS["schedule"][name](**arguments)
+
+
+def test_a_schedule_is_a_value() -> None:
+    one, same, other = nn.CosineSchedule(0.1, to=0.01), nn.CosineSchedule(0.1, to=0.01), nn.CosineSchedule(0.1)
+    assert one == same != other
+    assert hash(one) == hash(same)
+    assert one != nn.LinearSchedule(0.1, to=0.01)
+    assert copy.deepcopy(one) == one
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        one.to = 0.5
+    assert [str(schedule) for schedule in (one, other, warm(one, 2), SCHEDULES["step"])] == [
+        "cosine(0.1, to=0.01)",
+        "cosine(0.1)",
+        "cosine(0.1, to=0.01, warmup=2)",
+        "step(0.1, every=3, gamma=0.5)",
+    ]
+
+
+# Optimizers
+
+OPTIMIZERS = [cls for cls in PARTS["optimizer"].values() if cls.__module__.startswith("nnspec.")]
+
+
+@pytest.mark.parametrize("cls", OPTIMIZERS)
+def test_a_rate_is_a_number_or_a_schedule(cls: type[nn.Optimizer]) -> None:
+    argument = cls.signature().get("lr")
+    assert argument is not None
+    assert (argument.expects, argument.kinds) == ("a number greater than 0 or a schedule", ("schedule",))
+    with pytest.raises(ValueError, match="`lr` takes a number greater than 0 or a schedule, not the stopping rule"):
+        cls([nn.Parameter([1.0])], lr=nn.Patience(3))
+
+
+@pytest.mark.parametrize("cls", OPTIMIZERS)
+def test_an_optimizer_steps_at_the_rate_of_where_training_stands(cls: type[nn.Optimizer]) -> None:
+    scheduled, plain = ([nn.Parameter([1.0, -2.0])] for _ in range(2))
+    schedule = nn.CosineSchedule(0.1, to=0.01)
+    ours, theirs = cls(scheduled, lr=schedule), cls(plain, lr=0.5)
+    assert ours.lr == 0.1, "the rate at the start, before anybody has said where training stands"
+    for step in range(8):
+        ours.at(step / 2, 4)
+        theirs.lr = schedule.rate(step / 2, 4)
+        for params, optimizer in ((scheduled, ours), (plain, theirs)):
+            params[0].grad = [0.5 + step, -1.0]
+            optimizer.step()
+        np.testing.assert_array_equal(scheduled[0].data, plain[0].data)
+    assert (ours.schedule, theirs.schedule) == (schedule, None)
+
+
+def test_a_number_in_the_place_of_a_schedule_ends_it() -> None:
+    optimizer = nn.SGD([nn.Parameter([1.0])], lr=nn.LinearSchedule(1.0))
+    optimizer.lr = 0.25
+    optimizer.at(3.0, 4)
+    assert (optimizer.lr, optimizer.schedule) == (0.25, None)
+    optimizer.lr = nn.LinearSchedule(1.0)
+    optimizer.at(3.0, 4)
+    assert optimizer.lr == 0.25
+
+
+# Plans and runs
+
+TEXTS = {
+    "SGD(lr=cosine(0.1, to=0.001, warmup=1))": lambda p: nn.SGD(p, nn.CosineSchedule(0.1, to=0.001, warmup=1)),
+    "Momentum(linear(0.02))": lambda p: nn.Momentum(p, nn.LinearSchedule(0.02)),
+    "Adam(lr=step(0.01, every=1, gamma=0.5))": lambda p: nn.Adam(p, nn.StepSchedule(0.01, every=1, gamma=0.5)),
+    "Adam(lr=exponential(0.01, gamma=0.3))": lambda p: nn.Adam(p, nn.ExponentialSchedule(0.01, gamma=0.3)),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_plan_with_a_schedule_trains_as_the_loop_does(text: str, digits: Dataset) -> None:  # noqa: F811
+    settings = f"epochs = {EPOCHS}; batch = 16"
+    plan = make_plan(
+        spec("Linear(12); ReLU; Linear(10)", optimizer=text, train=settings, more="dtype = float64"), digits
+    )
+    network, loss, losses = by_hand("Linear(12); ReLU; Linear(10)"), nn.CrossEntropyLoss(), []
+    optimizer = TEXTS[text](network.parameters())
+    schedule = optimizer.schedule
+    x, y = digits.train.x * (1 / 255), digits.train.y.astype(int)
+    for epoch in range(EPOCHS):
+        order = np.arange(len(x))
+        stream(0, Stream.SHUFFLE, epoch).shuffle(order)
+        for batch in range(4):
+            chosen = order[16 * batch : 16 * (batch + 1)]
+            losses.append(loss.forward(network.forward(x[chosen]), y[chosen]))
+            network.backward(loss.backward())
+            optimizer.lr = schedule.rate(epoch + batch / 4, EPOCHS)  # a plain number, set before each step
+            optimizer.step()
+    assert_equal_training(plan, train(plan), network, losses)
+
+
+def test_a_constant_schedule_trains_bit_for_bit_as_the_number() -> None:
+    plain, scheduled = (run(spec(optimizer=f"Adam(lr={lr})"))["run"] for lr in ("0.01", "constant(0.01)"))
+    assert plain.history == scheduled.history
+    for one, other in zip(plain.network.parameters(), scheduled.network.parameters(), strict=True):
+        assert one.data.tobytes() == other.data.tobytes()
+    assert (plain.rates, scheduled.rates) == ([], [0.01, 0.01])
+
+
+def test_the_rate_of_the_last_step_of_each_epoch_is_kept() -> None:
+    found = run(spec(optimizer="SGD(lr=linear(0.1))", train="epochs = 3; batch = 16"))["run"]
+    assert found.optimizer == "SGD(lr=linear(0.1))"
+    assert found.rates == pytest.approx([0.1 * (1 - (epoch + 3 / 4) / 3) for epoch in range(3)])
+
+
+def test_ctrl_c_amid_the_books_of_an_epoch_keeps_them_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pressed(list[float]):
+        def append(self, value: float) -> None:
+            if len(self) == 2:
+                raise KeyboardInterrupt
+            super().append(value)
+
+    honest = train_module.LaneResult
+    monkeypatch.setattr(train_module, "LaneResult", lambda **more: honest(**{**more, "epoch_seconds": Pressed()}))
+    found = run(spec(optimizer="SGD(lr=linear(0.1))", train="epochs = 5"))["run"]
+    assert (found.status, len(found.rates), len(found.history["loss"])) == ("interrupted", 2, 2)
+
+
+def test_one_schedule_serves_several_lanes() -> None:
+    text = spec(race="a: SGD(lr=cosine(0.1)); b: SGD(lr=cosine(0.1)); c: SGD(lr=0.1)")
+    result = run(text)
+    assert result["a"].history == result["b"].history != result["c"].history
+
+
+@pytest.mark.parametrize(
+    ("rate", "advice"),
+    [
+        ("cosine(1e30)", "try a smaller rate, such as lr=cosine(0.01, …)"),
+        ("step(1e30, every=1)", "try a smaller rate, such as lr=step(0.01, …)"),
+        ("1e30", "try a smaller rate, such as lr=0.01"),
+    ],
+)
+def test_divergence_advises_a_smaller_start(rate: str, advice: str) -> None:
+    found = run(spec(optimizer=f"SGD(lr={rate})"))["run"]
+    assert found.status == "diverged"
+    assert found.message.endswith(advice)
