@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nnspec.diagnostics import Source, read_source
-from nnspec.syntax import parse, parse_expression, tree
+from nnspec.syntax import parse, tree
 from nnspec.syntax.grammar import grammar_text
 
 
@@ -27,9 +27,7 @@ def item(text: str) -> Any:
 
 
 def expression(text: str) -> Any:
-    value, diagnostics = parse_expression(Source("--set", text))
-    assert diagnostics == ()
-    return value
+    return item(f"x = {text}").value
 
 
 def shape(node: Any) -> Any:

@@ -36,9 +36,9 @@ model small {
 }
 
 model big {
-    Linear(2 * width)
+    Linear(2 * width, init=xavier_normal)
     Tanh
-    Linear(width + 16, init=he_normal)
+    Linear(width + 16, init=xavier_uniform)
     Sigmoid
     Linear(10)
 }
@@ -65,7 +65,64 @@ expect {
     epochs_to(loss=1.5) < 3 or gradient_error < 1e-6
 }
 """
-CORPUS = [RACE, LANES]
+BLOCKS = """\
+let width = 32
+let act = ReLU
+
+seed = 3
+data = Digits(train=400, test=100)
+loss = CrossEntropy
+optimizer = Adam(lr=cosine(0.002, to=1e-5, warmup=1))
+
+block Hidden(n, p=0.1) {
+    Linear(n)
+    act
+    Dropout(p)
+}
+
+block Deep(n) {
+    Hidden(n, p=0.2) * 2
+    residual {
+        Hidden(n)
+        shortcut { Linear(n, bias=false) }
+    }
+}
+
+model {
+    first: Deep(width)
+    concat {
+        a { Linear(width // 4); ReLU }
+        b { }
+    }
+    add {
+        a { Linear(24) }
+        b { Hidden(24) * 2 }
+    }
+    ReLU
+    Linear(data.classes)
+}
+model.first.Hidden1.p = 0.05
+
+train {
+    epochs = 3
+    batch = 25
+    validation = 0.2
+    early_stop = patience(2, of=val_loss)
+    clip_norm = 5.0
+    repeats = 2
+}
+
+sweep {
+    width = [16, 32]
+    optimizer.lr = logspace(-4, -2, 3)
+}
+
+expect {
+    params < 200_000
+    val_accuracy > 0.1 or test_loss < 3
+}
+"""
+CORPUS = [RACE, LANES, BLOCKS]
 
 TOKEN = re.compile(
     r"(?P<comment>#[^\n]*)|(?P<newline>\n)|(?P<space>[ \t]+)|(?P<string>\"[^\"\n]*\")"
@@ -124,7 +181,7 @@ def is_bracket(tok: Tok) -> bool:
 
 def misspell(toks: list[Tok], i: int, rng: random.Random) -> Fault | None:
     tok, after, before = toks[i], toks[i + 1].text, toks[i - 1].text if i else ""
-    defines = before in ("let", "model") or after == ":" or (after == "{" and tok.text in ("wide", "last"))
+    defines = before in ("let", "model", "block") or after == ":" or (after == "{" and tok.text in ("wide", "last"))
     if tok.kind != "word" or tok.text in KEYWORDS or defines or len(tok.text) < 3:
         return None
     k = rng.randrange(len(tok.text))
@@ -246,4 +303,4 @@ def test_nearly_every_fault_is_reported_and_nearly_every_message_is_about_one(
 
 
 def test_the_corpus_has_no_findings() -> None:
-    assert [check(Source("x.nn", text)).diagnostics for text in CORPUS] == [(), ()]
+    assert [check(Source("x.nn", text)).diagnostics for text in CORPUS] == [(), (), ()]

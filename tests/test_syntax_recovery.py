@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nnspec.checker import check
 from nnspec.diagnostics import CODES, Source, SourceError, read_source, render_all
 from nnspec.diagnostics.source import MAX_BYTES
-from nnspec.syntax import parse, parse_expression
+from nnspec.syntax import parse
 
 HEAD = 'a section is a word, perhaps a name or a "title", then `{`'
 
@@ -32,18 +32,35 @@ HEAD = 'a section is a word, perhaps a name or a "title", then `{`'
         ("ReLU Linear(3)", "Linear", "a line end or `;` is missing before `Linear`"),
         ("seed = 1 dtype = float32", "dtype", "a line end or `;` is missing before `dtype`"),
         ("Linear(3) ReLU", "ReLU", "a line end or `;` is missing before `ReLU`"),
-        ("train { epochs = 3 } seed = 4", "seed", "a line end or `;` is missing between `}` and `seed`"),
-        ("race { a { SGD } b { Adam } }", "b", "a line end or `;` is missing between `}` and `b`"),
         ("train { epochs = 3 batch = 4 }", "batch", "a line end or `;` is missing before `batch`"),
         ("x = f(1 2)", "2", "a comma is missing between `1` and `2`"),
         ("x = f(lr=1 eps=2)", "eps", "a comma is missing between `1` and `eps`"),
         ("x = [1 2]", "2", "a comma is missing between `1` and `2`"),
         ("x = f(,)", ",", "`,` cannot stand here"),
-        ("seed = 3,", ",", "`,` cannot stand here"),
+        ("seed = 3,", ",", "`,` does not end an item"),
+        ("train { epochs = 3, batch = 4 }", ",", "`,` does not end an item"),
         ("x = a..b", ".", "`.` cannot stand here"),
         ("x = Linear[3]", "[", "`[` cannot stand after `Linear`"),
         ("f(x) = 3", "=", "only a name can be given a value"),
-        ("seed += 3", "=", "only a name can be given a value"),
+        ("seed += 3", "+=", "`+=` cannot stand here"),
+        ("seed := 3", ":=", "`:=` cannot stand here"),
+        ("optimizer.lr: 3", ":", "`:` cannot stand here"),
+        ("let x: int = 3", ":", "`:` cannot stand here"),
+        ("Linear 64", "Linear 64", "`Linear 64` is neither a setting nor a layer"),
+        ("Linear(64) -> ReLU", "->", "`->` means nothing here"),
+        ("model { residual { ReLU } * 3 }", "*", "a section cannot be repeated"),
+        ("train = { }", "=", "a section has no `=`"),
+        ("train: { }", ":", "a section has no `:`"),
+        ("// remark", "//", "`//` cannot stand here"),
+        ("/* remark */", "/", "`/` cannot stand here"),
+        ("for i in range(3):", "for", "`for` means nothing in a spec: it has no loops"),
+        ("x = [i for i in y]", "for", "`for` means nothing in a spec: it has no loops"),
+        ("x = 1 if y else 2", "if", "`if` means nothing in a spec: it has no conditions"),
+        ("x = lambda y: y", "lambda", "`lambda` means nothing in a spec: it defines no functions"),
+        ("def f(x) { }", "def", "`def` means nothing in a spec: it defines no functions"),
+        ("const x = 3", "const", "`const` means nothing in a spec: a constant is declared by `let`"),
+        ("from x import y", "from", "`from` means nothing in a spec: an import takes all of a file"),
+        ("x > 90%", "90%", "`90%` is not a number"),
         ("x = f(lr: 1)", ":", "`:` cannot stand here"),
         ("let true = 3", "true", "`true` is a reserved word and cannot be a name"),
         ("let or = 3", "or", "`or` is a reserved word and cannot be a name"),
@@ -51,13 +68,14 @@ HEAD = 'a section is a word, perhaps a name or a "title", then `{`'
         ("or = 3", "or", "`or` cannot stand here"),
         ("let", "\n", "`let` is a reserved word, and its name is missing"),
         ("import", "\n", '`import` is a reserved word, and its file, as in `import "common.nn"`, is missing'),
-        ("import x", "x", "`x` cannot stand here"),
-        ("let x", "\n", "the line cannot end here"),
+        ("import x", "x", "an import names a file, in quotes"),
+        ("let x", "\n", "a `let` needs a value"),
         ("{ x = 3 }", "{", "`{` cannot stand here"),
         ("x = 3 @ 4", "@", "`@` means nothing here"),
-        ("x = 3 $$$ 4", "$", "`$` means nothing here"),
-        ("x = a && b", "&", "`&` means nothing here"),
-        ("x = “a”", "“", "`“` means nothing here"),
+        ("x = 3 $$$ 4", "$$$", "`$$$` means nothing here"),
+        ("x = a && b", "&&", "`&&` means nothing here"),
+        ("x = “a”", "“a”", "`“` and `”` are no quotes"),
+        ("x = “a", "“", "`“` means nothing here"),
         ("x = \x01", "\x01", "`U+0001` means nothing here"),
     ],
 )
@@ -169,12 +187,6 @@ def test_nobody_is_told_that_something_is_missing_that_could_not_be_read() -> No
     assert [code for code, _ in find(base("16", "1x6"))] == ["NN104"]
 
 
-def test_an_expression_by_itself_has_one_error() -> None:
-    value, diagnostics = parse_expression(Source("--set", "1 +"))
-    assert value is None
-    assert [(d.code, d.span.text) for d in diagnostics] == [("NN101", "+")]
-
-
 LIMITS = {
     "parentheses": "seed = " + "(" * 3000 + "1" + ")" * 3000,
     "open parentheses": "(" * 5000,
@@ -201,7 +213,6 @@ LIMITS = {
 @pytest.mark.parametrize("text", LIMITS.values(), ids=LIMITS.keys())
 def test_no_text_is_too_deep_or_too_long_for_a_message(text: str) -> None:
     assert diagnose(text)
-    parse_expression(Source("--set", text))
 
 
 @pytest.mark.parametrize("depth", [100, 101])

@@ -5,4 +5,6 @@ import json
 from nnspec.syntax.grammar import TABLES, tables
 
 if __name__ == "__main__":
-    TABLES.write_text(json.dumps(tables(), separators=(",", ":"), sort_keys=True) + "\n", encoding="utf-8")
+    text = json.dumps(tables(), separators=(",", ":"))
+    with open(TABLES, "w", encoding="utf-8") as file:
+        file.write(f"{text}\n")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nnspec.diagnostics import Source, Span
 from nnspec.syntax import tree
 from nnspec.syntax.literals import number, unquoted
-
-if TYPE_CHECKING:
-    from lark import Token
+from nnspec.syntax.token import Token
 
 __all__ = ["Builder"]
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from nnspec.diagnostics import Diagnostic, Source, Span
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Source, Span
+from nnspec.syntax.habits import FOREIGN, foreign
 from nnspec.syntax.layout import span_of
-
-if TYPE_CHECKING:
-    from lark import Token
+from nnspec.syntax.token import Token
 
 __all__ = ["explain"]
 
 _WORDS = {"LET", "BLOCK", "IMPORT", "TRUE", "FALSE", "NONE", "OR", "AND", "NOT"}
 _OPERATORS = {"COMPARE", "POWER", "FLOORDIV", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT", "OR", "AND", "NOT"}
 _ENDS = {"_NEWLINE", "SEMICOLON", "RBRACE", "$END"}
-_STARTS_VALUE = {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "NONE", "LPAR", "LSQB"}
-_STARTS_ITEM = _STARTS_VALUE | {"NOT", "LET", "BLOCK", "IMPORT"}
-_ENDS_VALUE = {"NAME", "INT", "FLOAT", "STRING", "TRUE", "FALSE", "NONE", "RPAR", "RSQB"}
+_LITERALS = {"INT", "FLOAT", "STRING", "TRUE", "FALSE", "NONE"}
+_STARTS_VALUE = _LITERALS | {"NAME", "LPAR", "LSQB"}
+_ENDS_VALUE = _LITERALS | {"NAME", "RPAR", "RSQB"}
 
 _NAMES = {
     "NAME": "a name",
@@ -36,82 +35,248 @@ _NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where reading failed: token `i` of the item that starts at token `first`."""
+
+    source: Source
+    tokens: Sequence[Token]
+    i: int
+    first: int
+    accepts: set[str]
+    """The types of token that would have fitted."""
+
+    @property
+    def token(self) -> Token:
+        """The token that cannot stand here."""
+        return self.tokens[self.i]
+
+    @property
+    def before(self) -> Token | None:
+        """The token before it in the same item."""
+        return self.tokens[self.i - 1] if self.i > self.first else None
+
+    @property
+    def head(self) -> Token:
+        """The first token of the item."""
+        return self.tokens[self.first]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of the item's tokens up to this one."""
+        return [token.type for token in self.tokens[self.first : self.i + 1]]
+
+    @property
+    def span(self) -> Span:
+        """The token; for the end of a line or of the file, the place just behind what stands before it."""
+        if self.token.type in ("_NEWLINE", "$END") and self.before is not None:
+            end = span_of(self.source, self.before).end
+            return Span(self.source, end, end + 1)
+        return span_of(self.source, self.token)
+
+    def stretch(self, first: Token, last: Token) -> Span:
+        """Return the characters from one token to another."""
+        return span_of(self.source, first).to(span_of(self.source, last))
+
+    def inside(self) -> bool:
+        """Whether a bracket of the item is open here."""
+        kinds = self.kinds[:-1]
+        return sum((kind in ("LPAR", "LSQB")) - (kind in ("RPAR", "RSQB")) for kind in kinds) > 0
+
+
 def explain(source: Source, tokens: Sequence[Token], i: int, first: int, accepts: set[str]) -> Diagnostic:
     """Say what is wrong with token i of the item that starts at token `first`. `accepts` are the types that fit."""
-    token, before = tokens[i], tokens[i - 1] if i > first else None
-    span = _place(source, token, before)
-    if before is not None and token.type in _ENDS | {"RPAR", "RSQB", "COMMA"}:
-        if before.type == "EQUAL":
-            return Diagnostic("NN101", "a value is missing after `=`", span_of(source, before), label="needs a value")
-        if before.type in _OPERATORS:
-            return Diagnostic("NN101", f"something is missing after `{before}`", span_of(source, before))
-        if before.type in ("LET", "BLOCK", "IMPORT"):
-            return Diagnostic("NN101", f"`{before}` is a reserved word, and its {_follows(before)} is missing", span)
-    if token.type in _WORDS and "NAME" in accepts and "INT" not in accepts:
-        return Diagnostic("NN101", f"`{token}` is a reserved word and cannot be a name", span, help="use another name")
-    if before is None and i and tokens[i - 1].type == "RBRACE" and token.type in _STARTS_ITEM:
-        return Diagnostic("NN101", f"a line end or `;` is missing between `}}` and `{token}`", span)
-    if i - first == 2 and tokens[first].type == tokens[first + 1].type == "NAME" and token.type in _ENDS | {"LPAR"}:
-        return _two_words(source, tokens[first], tokens[first + 1])
-    if before is not None and before.type in _ENDS_VALUE and token.type in _STARTS_VALUE:
-        return _run_together(source, tokens, i, first)
-    if token.type == "EQUAL":
-        return Diagnostic(
-            "NN101",
-            "only a name can be given a value",
-            span,
-            help="a setting is `name = value`, with nothing before it",
-        )
-    if token.type == "COLON":
-        return Diagnostic("NN101", "`:` cannot stand here", span, help="settings are written `name = value`")
-    if token.type == "LBRACE":
-        return Diagnostic(
-            "NN101", "`{` cannot stand here", span, help='a section is a word, perhaps a name or a "title", then `{`'
-        )
-    text = "the line cannot end here" if token.type in _ENDS - {"RBRACE"} else f"`{token}` cannot stand here"
-    return Diagnostic("NN101", text, span, help=_expected(accepts))
+    place = _Place(source, tokens, i, first, accepts)
+    for rule in _RULES:
+        found = rule(place)
+        if found is not None:
+            return found
+    ends = place.token.type in _ENDS - {"RBRACE"}
+    text = "the line cannot end here" if ends else f"`{place.token}` cannot stand here"
+    return _error(text, place.span, _expected(accepts))
 
 
-def _run_together(source: Source, tokens: Sequence[Token], i: int, first: int) -> Diagnostic:
-    token, before = tokens[i], tokens[i - 1]
-    span = span_of(source, token)
-    inside = sum((t.type in ("LPAR", "LSQB")) - (t.type in ("RPAR", "RSQB")) for t in tokens[first:i])
-    if inside > 0:
-        return Diagnostic("NN101", f"a comma is missing between `{before}` and `{token}`", span)
+def _error(message: str, span: Span, help: str = "", label: str = "", fix: Fix | None = None) -> Diagnostic:
+    return Diagnostic("NN101", message, span, label=label, help=help, fix=fix)
+
+
+def _foreign(place: _Place) -> Diagnostic | None:
+    """`for i in …`, `x if y else z`."""
+    for token in (place.head, place.before, place.token):
+        if token is not None and token.type == "NAME" and token in FOREIGN:
+            return foreign(str(token), span_of(place.source, token))
+    return None
+
+
+def _comment(place: _Place) -> Diagnostic | None:
+    """`// …` and `/* … */`."""
+    if place.i != place.first or place.token.type not in ("FLOORDIV", "SLASH"):
+        return None
+    return _error(f"`{place.token}` cannot stand here", place.span, "a comment begins with `#`")
+
+
+def _something_missing(place: _Place) -> Diagnostic | None:
+    token, before = place.token, place.before
+    if before is None or token.type not in _ENDS | {"RPAR", "RSQB", "COMMA"}:
+        return None
+    span = span_of(place.source, before)
+    if before.type == "EQUAL":
+        return _error("a value is missing after `=`", span, label="needs a value")
+    if before.type == "PERCENT" and "INT" in place.kinds[-3:-2]:
+        number = place.tokens[place.i - 2]
+        whole = place.stretch(number, before)
+        return _error(f"`{whole.text}` is not a number", whole, f"write {int(number.replace('_', '')) / 100:g}")
+    if before.type in _OPERATORS:
+        return _error(f"something is missing after `{before}`", span)
+    if before.type in _FOLLOWS:
+        return _error(f"`{before}` is a reserved word, and its {_FOLLOWS[before.type]} is missing", place.span)
+    if place.kinds == ["LET", "NAME", token.type]:
+        return _error("a `let` needs a value", place.span, f"such as `let {before} = 64`")
+    return None
+
+
+_FOLLOWS = {"LET": "name", "BLOCK": "name", "IMPORT": 'file, as in `import "common.nn"`,'}
+
+
+def _import(place: _Place) -> Diagnostic | None:
+    """`import numpy`, `import common.nn`."""
+    if place.before is None or place.before.type != "IMPORT":
+        return None
+    words = []
+    for token in place.tokens[place.i :]:
+        if token.type not in ("NAME", "DOT"):
+            break
+        words.append(token)
+    name = place.stretch(words[0], words[-1]).text if words else ""
+    file = f'"{name}"' if name.endswith(".nn") else '"common.nn"'
+    return _error("an import names a file, in quotes", place.span, f"such as `import {file}`")
+
+
+def _reserved(place: _Place) -> Diagnostic | None:
+    if place.token.type not in _WORDS or "NAME" not in place.accepts or "INT" in place.accepts:
+        return None
+    return _error(f"`{place.token}` is a reserved word and cannot be a name", place.span, "use another name")
+
+
+def _two_words(place: _Place) -> Diagnostic | None:
+    """`epochs 15`, where `=` is missing; `Linear 64`, where brackets are; `ReLU ReLU`, where the line end is."""
+    kinds = place.kinds
+    if kinds[:2] == ["NAME", "NAME"] and len(kinds) == 3 and place.token.type in _ENDS | {"LPAR"}:
+        one, other = place.tokens[place.first], place.tokens[place.first + 1]
+    elif len(kinds) == 2 and kinds[0] == "NAME" and kinds[1] in _STARTS_VALUE - {"LPAR", "LSQB"}:
+        one, other = place.head, place.token
+    else:
+        return None
+    part = one[0].isupper()
+    if part and other.type == "NAME":
+        return _error(f"a line end or `;` is missing before `{other}`", span_of(place.source, other))
+    whole = place.stretch(one, other)
+    if other.type == "NAME" and not other[0].isupper():
+        help = f"write `{one} = {other}` to give it a value, or `{one} {other} {{` to begin a section"
+    else:
+        help = f"write `{one}({other})`" if part else f"write `{one} = {other}`"
+    return _error(f"`{one} {other}` is neither a setting nor a layer", whole, help)
+
+
+def _run_together(place: _Place) -> Diagnostic | None:
+    token, before = place.token, place.before
+    if before is None or before.type not in _ENDS_VALUE or token.type not in _STARTS_VALUE:
+        return None
+    if place.inside():
+        end = Span(place.source, before.end_pos, before.end_pos)
+        fix = Fix("put a comma", (Edit(end, ","),)) if before.line == token.line else None
+        return _error(f"a comma is missing between `{before}` and `{token}`", place.span, fix=fix)
     if token.type in ("LPAR", "LSQB"):
-        return Diagnostic("NN101", f"`{token}` cannot stand after `{before}`", span)
-    if before.type == "NAME" and i - first == 1:
-        return _two_words(source, before, token)
-    return Diagnostic("NN101", f"a line end or `;` is missing before `{token}`", span)
+        help = f"arguments stand in `()`: `{before}(…)`" if place.kinds == ["NAME", "LSQB"] and _is_part(before) else ""
+        return _error(f"`{token}` cannot stand after `{before}`", place.span, help)
+    return _error(f"a line end or `;` is missing before `{token}`", place.span)
 
 
-def _two_words(source: Source, one: Token, other: Token) -> Diagnostic:
-    """`epochs 15`, where `=` is missing, or `ReLU ReLU`, where the line end is."""
-    if other.type == "NAME" and one[0].isupper():
-        return Diagnostic("NN101", f"a line end or `;` is missing before `{other}`", span_of(source, other))
-    return Diagnostic(
-        "NN101",
-        f"`{one} {other}` is neither a setting nor a layer",
-        tokens_span(source, one, other),
-        help=f"write `{one} = {other}` to give it a value, or `{one}({other})` to make a part",
-    )
+def _is_part(word: Token) -> bool:
+    return word[0].isupper()
 
 
-def tokens_span(source: Source, first: Token, last: Token) -> Span:
-    """Return the stretch from one token to another."""
-    return span_of(source, first).to(span_of(source, last))
+def _equal(place: _Place) -> Diagnostic | None:
+    """`f(x) = 3`, `seed += 3`, `seed := 3`."""
+    token, before = place.token, place.before
+    if token.type != "EQUAL":
+        return None
+    if before is not None and before.end_pos == token.start_pos and before.type in _OPERATORS | {"COLON"}:
+        sign = place.stretch(before, token)
+        name = place.stretch(place.head, place.tokens[place.i - 2]).text if place.i - 2 >= place.first else ""
+        if before.type == "COLON":
+            return _error("`:=` cannot stand here", sign, f"write `{name} = …`", fix=_write(sign, "=", "write `=`"))
+        return _error(f"`{sign.text}` cannot stand here", sign, "a setting is given its value once, by `=`")
+    return _error("only a name can be given a value", place.span, "a setting is `name = value`, with nothing before it")
 
 
-def _place(source: Source, token: Token, before: Token | None) -> Span:
-    """Where to point: at the token, or, for the end of a line or of the file, just behind what stands before it."""
-    if token.type in ("_NEWLINE", "$END") and before is not None:
-        end = span_of(source, before).end
-        return Span(source, end, end + 1)
-    return span_of(source, token)
+def _write(span: Span, text: str, message: str) -> Fix:
+    return Fix(message, (Edit(span, text),), safe=True)
 
 
-def _follows(word: Token) -> str:
-    return {"LET": "name", "BLOCK": "name", "IMPORT": 'file, as in `import "common.nn"`,'}[word.type]
+def _colon(place: _Place) -> Diagnostic | None:
+    """`optimizer.lr: 0.1`, `Adam(lr: 0.1)`, `let width: int = 3`."""
+    if place.token.type != "COLON":
+        return None
+    if place.head.type == "LET":
+        return _error("`:` cannot stand here", place.span, "a constant has a value and no type: `let width = 64`")
+    if place.before is None or place.before.type != "NAME":
+        return _error("`:` cannot stand here", place.span, "settings are written `name = value`")
+    if place.inside():
+        help, text = f"arguments are written `{place.before}=…`", "="
+    else:
+        help, text = f"settings are written `{place.stretch(place.head, place.before).text} = …`", " ="
+    fix = _write(place.span, text, "replace `:` by `=`")
+    return _error("`:` cannot stand here", place.span, help, fix=fix)
+
+
+def _brace(place: _Place) -> Diagnostic | None:
+    """`train = {`, `train: {`."""
+    if place.token.type != "LBRACE":
+        return None
+    if place.before is not None and place.kinds in (["NAME", "EQUAL", "LBRACE"], ["NAME", "COLON", "LBRACE"]):
+        sign = span_of(place.source, place.before)
+        fix = Fix(f"leave `{place.before}` out", (Edit(sign, ""),), safe=True)
+        return _error(f"a section has no `{place.before}`", sign, f"write `{place.head} {{`", fix=fix)
+    help = 'a section is a word, perhaps a name or a "title", then `{`'
+    return _error("`{` cannot stand here", place.span, help)
+
+
+def _arrow(place: _Place) -> Diagnostic | None:
+    """`Linear(64) -> ReLU`."""
+    token, before = place.token, place.before
+    if before is None or (before, token) != ("-", ">") or before.end_pos != token.start_pos:
+        return None
+    help = "arguments are separated by `,`"
+    if not place.inside():
+        help = "layers stand below each other, or on one line with `;` between them"
+    return _error("`->` means nothing here", place.stretch(before, token), help)
+
+
+def _star(place: _Place) -> Diagnostic | None:
+    """`residual { … } * 3`."""
+    behind = place.tokens[place.i - 1] if place.i else None
+    if place.token.type != "STAR" or place.i != place.first or behind is None or behind.type != "RBRACE":
+        return None
+    help = "make it a block: `block Name { … }`, then `Name * 3`"
+    return _error("a section cannot be repeated", place.span, help)
+
+
+_RULES: tuple[Callable[[_Place], Diagnostic | None], ...] = (
+    _foreign,
+    _comment,
+    _something_missing,
+    _import,
+    _reserved,
+    _two_words,
+    _run_together,
+    _equal,
+    _colon,
+    _brace,
+    _arrow,
+    _star,
+)
+"""In the order in which they are tried."""
 
 
 def _expected(accepts: set[str]) -> str:

@@ -1,25 +1,28 @@
-"""The grammar, loaded from `grammars/nn.lark`, as a lexer and an LALR parser.
+"""The tables of `grammars/nn.lark`: Lark makes them, and they ship as `tables.json`.
 
-Building the parse tables takes longer than everything else that `nnspec check` does on one file. So they ship as
-`tables.json`, which holds for one grammar and one version of Lark; with another version they are built on the spot.
-`python -m nnspec.syntax` writes the file anew.
+Making them, and even importing Lark, takes longer than everything else that `nnspec check` does on one file. So Lark
+works when the grammar changes (`python -m nnspec.syntax` writes the file anew) and `machine.py` reads what it made. A
+grammar that is not the one of the shipped tables gets its own on the spot.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
-from importlib.resources import files
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from lark import Lark, Token
 
-__all__ = ["TABLES", "build", "grammar_text", "parser", "tables"]
+__all__ = ["TABLES", "build", "grammar_text", "load", "tables"]
 
-TABLES = Path(__file__).with_name("tables.json")
+_HERE = os.path.dirname(__file__)
+TABLES = os.path.join(_HERE, "tables.json")
+# Beside the package when it is installed, at the top of the source tree otherwise.
+_GRAMMARS = (os.path.join(_HERE, "..", "grammars", "nn.lark"), os.path.join(_HERE, "..", "..", "grammars", "nn.lark"))
 
 
 class _KeepStrays:
@@ -32,72 +35,77 @@ class _KeepStrays:
 
 
 def grammar_text() -> str:
-    """Read the grammar: beside the package when it is installed, at the top of the source tree otherwise."""
-    installed = files("nnspec") / "grammars" / "nn.lark"
-    if installed.is_file():
-        return installed.read_text(encoding="utf-8")
-    return (Path(__file__).parents[2] / "grammars" / "nn.lark").read_text(encoding="utf-8")
+    """Read the grammar."""
+    place = next(place for place in _GRAMMARS if os.path.isfile(place))
+    with open(place, encoding="utf-8") as file:
+        return file.read()
 
 
 @functools.cache
-def parser(builder: Any) -> Lark:
-    """Return the parser whose rules call the methods of `builder`."""
-    import lark
-
-    shipped = json.loads(TABLES.read_text(encoding="utf-8")) if TABLES.is_file() else {}
-    made = (
-        _revive(shipped, builder)
-        if (shipped.get("lark"), shipped.get("grammar")) == (lark.__version__, _digest())
-        else build(builder)
-    )
-    made.lexer = made._build_lexer()  # or every text would build its own
-    return made
+def load() -> dict[str, Any]:
+    """Return the tables of the grammar: those that ship, or, where the grammar is another one, new ones."""
+    text = grammar_text()
+    if os.path.isfile(TABLES):
+        with open(TABLES, encoding="utf-8") as file:
+            shipped: dict[str, Any] = json.load(file)
+        if shipped["grammar"] == text:
+            return shipped
+    return tables()
 
 
-def build(builder: Any) -> Lark:
-    """Build the parser from the grammar's text. Raises Lark's GrammarError on a conflict."""
+def build(builder: Any = None, strict: bool = False) -> Lark:
+    """Have Lark build its own parser from the grammar's text. Raises Lark's GrammarError on a conflict."""
     from lark import Lark
 
     return Lark(
         grammar_text(),
         parser="lalr",
         lexer="basic",
-        start=["file", "expression"],
+        start=["file"],
         keep_all_tokens=True,
         maybe_placeholders=False,
         transformer=builder,
         postlex=_KeepStrays(),
+        strict=strict,
     )
 
 
 def tables() -> dict[str, Any]:
-    """Return the tables as plain data, with the grammar and the version of Lark that they are for."""
-    import lark
-    from lark.grammar import Rule
-    from lark.lexer import TerminalDef
-
-    data, memo = build(None).memo_serialize([TerminalDef, Rule])
-    data["options"]["postlex"] = None
-    return {"lark": lark.__version__, "grammar": _digest(), "data": data, "memo": memo}
-
-
-def _revive(shipped: dict[str, Any], builder: Any) -> Lark:
-    """Make a parser of tables that were JSON, which knows neither integers as keys nor tuples."""
-    from lark import Lark
-
-    automaton = shipped["data"]["parser"]["parser"]
-    automaton["states"] = {
-        int(state): {token: tuple(action) for token, action in row.items()}
-        for state, row in automaton["states"].items()
+    """Return as plain data what Lark makes of the grammar: the pattern of its lexer, its automaton and its rules."""
+    lark = build()
+    automaton = lark.parser.parser._parse_table
+    rules = list(lark.rules)
+    number = {rule: i for i, rule in enumerate(rules)}
+    states = []
+    for state in range(len(automaton.states)):
+        row = automaton.states[state]
+        states.append({name: number_of(action, argument, number) for name, (action, argument) in sorted(row.items())})
+    return {
+        "grammar": grammar_text(),
+        "terminals": _terminals(lark),
+        "ignored": sorted(lark.lexer_conf.ignore),
+        "start": automaton.start_states["file"],
+        "end": automaton.end_states["file"],
+        "rules": [_rule(rule) for rule in rules],
+        "states": states,
     }
-    memo = {int(key): value for key, value in shipped["memo"].items()}
-    made: Lark = Lark._load_from_dict(  # type: ignore[no-untyped-call]
-        shipped["data"], memo, transformer=builder, postlex=_KeepStrays()
-    )
-    return made
 
 
-def _digest() -> str:
-    import hashlib
+def number_of(action: Any, argument: Any, rules: dict[Any, int]) -> int:
+    """Write an action of the automaton as one number: a state to go to, or, negative, a rule to reduce by."""
+    return argument if action.name == "Shift" else ~rules[argument]
 
-    return hashlib.sha256(grammar_text().encode()).hexdigest()
+
+def _terminals(lark: Lark) -> list[list[str]]:
+    """Return name and regular expression of each terminal, in the order in which Lark's lexer tries them."""
+    lexer = lark._build_lexer()
+    scanner = lexer._build_scanner()
+    assert not lexer.callback, "no terminal is another one under a condition"
+    return [[terminal.name, terminal.pattern.to_regexp()] for terminal in scanner.terminals]
+
+
+def _rule(rule: Any) -> list[Any]:
+    """Return name, length, the builder's method, whether an only child stands for it, and which children it absorbs."""
+    inlined = [i for i, symbol in enumerate(rule.expansion) if not symbol.is_term and symbol.name.startswith("_")]
+    method = str(rule.alias or rule.options.template_source or rule.origin.name)
+    return [rule.origin.name, len(rule.expansion), method, bool(rule.options.expand1 and not rule.alias), inlined]

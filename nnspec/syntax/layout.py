@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import islice
 
-from nnspec.diagnostics import Diagnostic, Note, Source, Span
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Source, Span
+from nnspec.syntax.habits import plain_strings, thousands, without_commas
+from nnspec.syntax.machine import lex
+from nnspec.syntax.token import Token
 
-if TYPE_CHECKING:
-    from lark import Lark, Token
-
-__all__ = ["MAX_DEPTH", "Layout", "lay_out", "span_of"]
+__all__ = ["MAX_DEPTH", "MAX_TOKENS", "Layout", "lay_out", "span_of"]
 
 MAX_DEPTH = 100
 """How deep brackets and braces may stand in each other."""
 
+MAX_TOKENS = 100_000
+"""How many words and signs a file may have."""
+
 _FAR = 2_000  # tokens that are looked through for the head of a section whose brace is missing
 _CLOSES = {")": "(", "]": "["}
+_PLAIN = {"“": '"', "”": '"', "‘": "'", "’": "'", "−": "-", "×": "*"}  # what word processors make of what was typed
 
 
 @dataclass
@@ -29,28 +33,44 @@ class Layout:
     """Lines with an open bracket or a stray character; what the grammar would say of them is said already."""
     unreadable: set[int] = field(default_factory=set)
     """Where literals start whose value is not known."""
-    too_deep: bool = False
+    too_large: bool = False
+    """Whether it goes over a limit, so that the grammar does not get to see it."""
 
 
 def span_of(source: Source, token: Token) -> Span:
     """Return where a token stands."""
-    start = token.start_pos or 0
+    start = token.start_pos
     return Span(source, start, start + len(token))
 
 
-def lay_out(source: Source, lark: Lark) -> Layout:
+def lay_out(source: Source) -> Layout:
     """Lex a text. Strays become diagnostics; the rest is left to the grammar."""
-    raw = list(lark.lex(source.text))
+    raw = list(islice(lex(source.text), MAX_TOKENS + 1))
     layout = Layout([])
+    if len(raw) > MAX_TOKENS:
+        layout.too_large = True
+        message = f"this file has more than {MAX_TOKENS:,} words and signs"
+        layout.diagnostics.append(Diagnostic("NN107", message, span_of(source, raw[-1])))
+        layout.tokens = raw
+        return layout
+    for reading in (plain_strings, thousands):
+        raw, found = reading(source, raw)
+        layout.diagnostics += found
     raw = _without_strays(source, raw, layout)
     partner = _match(source, raw, layout)
     depth = 0
+    outer: set[int] = set()
     for i, token in enumerate(raw):
         if token.type in ("LPAR", "LSQB", "RPAR", "RSQB") and i in partner:
             depth += 1 if partner[i] > i else -1
         if depth and token.type == "_NEWLINE":
             continue
+        if token.type == "COMMA" and not depth and token.line not in layout.told_lines:
+            outer.add(token.start_pos)
         layout.tokens.append(token)
+    if outer:
+        layout.tokens, found = without_commas(source, layout.tokens, outer)
+        layout.diagnostics += found
     _join_heads(source, layout)
     layout.tokens = _balance(source, layout)
     return layout
@@ -100,11 +120,15 @@ def _without_strays(source: Source, raw: list[Token], layout: Layout) -> list[To
         span = span_of(source, token)
         if i and raw[i - 1].type == "STRAY" and raw[i - 1].end_pos == token.start_pos:
             continue  # one message for a run of strays
+        j = i
+        while raw[j + 1 : j + 2] == [token] and raw[j + 1].start_pos == raw[j].end_pos:  # `&&`, `||`
+            j += 1
+        span = span.to(span_of(source, raw[j]))
         layout.diagnostics.append(_stray(token, span))
         if token.type != "STRAY":
             layout.unreadable.add(span.start)
         if token.type != "BAD_NUMBER":
-            layout.told_lines.add(token.line or 0)
+            layout.told_lines.add(token.line)
         if token.type == "BAD_NUMBER":
             kept.append(token.update(type="INT", value="1"))  # so that the rest of the item is read as usual
         elif token.type == "OPEN_STRING":
@@ -129,6 +153,7 @@ def _stray(token: Token, span: Span) -> Diagnostic:
         "’": 'use plain quotes: "',
         "&": "write `and`",
         "|": "write `or`",
+        "→": "layers stand below each other, or on one line with `;` between them",
         "!": "write `not`",
         "^": "a power is written `**`",
         "−": "use the plain minus sign `-`",
@@ -136,8 +161,10 @@ def _stray(token: Token, span: Span) -> Diagnostic:
         "%": "",
         "\0": "is this a binary file?",
     }
-    text = str(token) if token.isprintable() else f"U+{ord(token):04X}"
-    return Diagnostic("NN101", f"`{text}` means nothing here", span, help=helps.get(str(token), ""))
+    text = span.text if token.isprintable() else f"U+{ord(token):04X}"
+    plain = _PLAIN.get(str(token))
+    fix = Fix(f"replace `{text}` by `{plain}`", (Edit(span, plain),), safe=True) if plain else None
+    return Diagnostic("NN101", f"`{text}` means nothing here", span, help=helps.get(str(token), ""), fix=fix)
 
 
 def _match(source: Source, raw: list[Token], layout: Layout) -> dict[int, int]:
@@ -152,7 +179,7 @@ def _match(source: Source, raw: list[Token], layout: Layout) -> dict[int, int]:
             layout.diagnostics.append(
                 Diagnostic("NN102", f"this `{token}` is never closed", span_of(source, token), label="opened here")
             )
-            layout.told_lines.add(token.line or 0)
+            layout.told_lines.add(token.line)
         stack.clear()
 
     for i, token in enumerate(raw):
@@ -167,8 +194,8 @@ def _match(source: Source, raw: list[Token], layout: Layout) -> dict[int, int]:
         elif token.type in ("LBRACE", "RBRACE"):
             leave_open()
             braces += 1 if token.type == "LBRACE" else -1
-        if len(stack) + braces > MAX_DEPTH and not layout.too_deep:
-            layout.too_deep = True
+        if len(stack) + braces > MAX_DEPTH and not layout.too_large:
+            layout.too_large = True
             layout.diagnostics.append(Diagnostic("NN106", f"nested more than {MAX_DEPTH} deep", span_of(source, token)))
     leave_open()
     return partner
@@ -176,11 +203,11 @@ def _match(source: Source, raw: list[Token], layout: Layout) -> dict[int, int]:
 
 def _astray(source: Source, token: Token, opener: Token | None, layout: Layout) -> None:
     span = span_of(source, token)
-    layout.told_lines.add(token.line or 0)
+    layout.told_lines.add(token.line)
     if opener is None:
         layout.diagnostics.append(Diagnostic("NN102", f"this `{token}` closes nothing", span))
         return
-    layout.told_lines.add(opener.line or 0)
+    layout.told_lines.add(opener.line)
     layout.diagnostics.append(
         Diagnostic(
             "NN102",
@@ -193,22 +220,29 @@ def _astray(source: Source, token: Token, opener: Token | None, layout: Layout) 
 
 def _balance(source: Source, layout: Layout) -> list[Token]:
     """Drop braces that close nothing, and close those that are left open, so that the grammar sees pairs only."""
-    missing = _unclosed(layout.tokens)
+    missing, extra = _unclosed(layout.tokens)
     kept: list[Token] = []
     stack: list[Token] = []
     margins: list[int] = []  # column of the first token of the line on which each open brace stands
     margin, line = 1, 0
     for token in layout.tokens:
         if token.line != line and token.type != "_NEWLINE":
-            line, margin = token.line or 0, token.column or 1
-            # A line as far left as the one that opened a brace, and no `}`: the brace should be closed by now.
-            while missing and stack and margin <= margins[-1] and token.type != "RBRACE":
+            line, margin = token.line, token.column
+            # A line as far left as the one that opened a brace, and no `}`: the brace should be closed by now; likewise
+            # a `}` farther left than that.
+            while missing and stack and margin < margins[-1] + (token.type != "RBRACE"):
                 missing -= 1
                 _close(source, stack.pop(), token, kept, layout)
                 margins.pop()
         if token.type == "RBRACE":
             if not stack:
                 _without_opener(source, token, kept, layout)
+                continue
+            # With one `}` too many, it is one that closes a brace of another line, and does not stand as that line does.
+            if extra and stack[-1].line != token.line and token.column != margins[-1]:
+                extra -= 1
+                message = "this `}` is one too many"
+                layout.diagnostics.append(Diagnostic("NN102", message, span_of(source, token)))
                 continue
             stack.pop()
             margins.pop()
@@ -227,12 +261,12 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
 
 def _without_opener(source: Source, token: Token, kept: list[Token], layout: Layout) -> None:
     """Say of a `}` that it closes nothing, or open the section whose head stands above it at the same margin."""
-    at_margin = (token.column or 1) == 1
+    at_margin = (token.column) == 1
     for i in range(len(kept) - 1, max(0, len(kept) - _FAR) if at_margin else len(kept), -1):
         if kept[i].type != "_NEWLINE":
             continue
         line = _line_up_to(kept, i - 1)
-        if not line or (line[0].column or 1) > 1:
+        if not line or line[0].column > 1:
             continue
         if not _is_head(line) or line[-1].line == token.line or kept[-1].line == line[-1].line:
             break
@@ -252,14 +286,17 @@ def _without_opener(source: Source, token: Token, kept: list[Token], layout: Lay
     layout.diagnostics.append(Diagnostic("NN102", "this `}` closes nothing", span_of(source, token)))
 
 
-def _unclosed(tokens: list[Token]) -> int:
-    depth = 0
+def _unclosed(tokens: list[Token]) -> tuple[int, int]:
+    """Count the braces that are never closed, and those that close nothing."""
+    depth = extra = 0
     for token in tokens:
         if token.type == "LBRACE":
             depth += 1
         elif token.type == "RBRACE" and depth:
             depth -= 1
-    return depth
+        elif token.type == "RBRACE":
+            extra += 1
+    return depth, extra
 
 
 def _close(source: Source, opener: Token, before: Token | None, kept: list[Token], layout: Layout) -> None:

@@ -11,24 +11,20 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 from nnspec.diagnostics import Diagnostic, Source, Span
 from nnspec.syntax import tree
 from nnspec.syntax.build import Builder
 from nnspec.syntax.errors import explain
-from nnspec.syntax.grammar import parser
 from nnspec.syntax.layout import lay_out, span_of
 from nnspec.syntax.literals import MAX_DIGITS, bad_escape, hidden_character
+from nnspec.syntax.machine import Machine, Mark, Unexpected
+from nnspec.syntax.token import Token
 
-if TYPE_CHECKING:
-    from lark import Token
-
-__all__ = ["Parsed", "parse", "parse_expression"]
+__all__ = ["Parsed", "parse"]
 
 _BUILDER = Builder()
-_ITEM_BEGINS_AFTER = frozenset({"_NEWLINE", "SEMICOLON", "LBRACE"})
-_BEGINS_ITEM = frozenset({"NAME", "LET", "BLOCK", "IMPORT", "INT", "FLOAT", "STRING", "LPAR", "LSQB", "NOT"})
+_ITEM_BEGINS_AFTER = frozenset({"_NEWLINE", "SEMICOLON", "LBRACE", "RBRACE"})
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,16 @@ class Parsed:
     """Offsets of the items that were left out."""
     unreadable: frozenset[int] = field(default_factory=frozenset)
     """Offsets of literals whose value is not known: 1 or the text as it is stands in their place."""
+    tokens: int = 0
+    """How many words and signs there are."""
+    unread: bool = False
+    """Whether it goes over a limit, and nothing of it was read."""
 
 
 def parse(source: Source) -> Parsed:
     """Read a whole file."""
     with _no_collection():
-        reader = _Reader(source, "file")
+        reader = _Reader(source)
         result = reader.read()
     return Parsed(
         result,
@@ -56,14 +56,9 @@ def parse(source: Source) -> Parsed:
         frozenset(reader.lost),
         tuple(reader.gaps),
         frozenset(reader.unreadable),
+        reader.count,
+        reader.unread,
     )
-
-
-def parse_expression(source: Source) -> tuple[tree.Expression | None, tuple[Diagnostic, ...]]:
-    """Read a text that is one expression, such as the value of a flag."""
-    reader = _Reader(source, "expression")
-    result = reader.read()
-    return result, tuple(reader.diagnostics)
 
 
 @contextmanager
@@ -79,78 +74,71 @@ def _no_collection() -> Iterator[None]:
 
 
 class _Reader:
-    def __init__(self, source: Source, start: str) -> None:
-        self.source, self.start = source, start
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.diagnostics: list[Diagnostic] = []
         self.lost: set[str] = set()
         self.gaps: list[int] = []
         self.unreadable: set[int] = set()
+        self.count = 0
+        self.unread = False
 
-    def read(self) -> Any:
-        lark = parser(_BUILDER)
+    def read(self) -> tree.File:
         _BUILDER.source = self.source
-        layout = lay_out(self.source, lark)
+        layout = lay_out(self.source)
         self.diagnostics += layout.diagnostics
         self.told_lines, self.unreadable = layout.told_lines, layout.unreadable
         tokens = layout.tokens
-        if layout.too_deep:
+        self.count = len(tokens)
+        self.unread = layout.too_large
+        if layout.too_large:
             self.lost.update(str(t) for t in tokens if t.type == "NAME")
-            return None if self.start == "expression" else tree.File((), Span(self.source, 0, 0))
+            return tree.File((), Span(self.source, 0, 0))
         self.diagnostics += _bad_literals(self.source, tokens, self.unreadable)
-        self.interactive = lark.parse_interactive(start=self.start)
-        return self._feed(tokens)
+        self.machine = Machine(_BUILDER)
+        return self._feed([*tokens, Token("$END", "", len(self.source.text))])
 
-    def _feed(self, tokens: list[Token]) -> Any:
-        from lark import Token, UnexpectedToken
-
-        state = self.interactive.parser_state
-        end = len(self.source.text)
-        tokens = [*tokens, Token("$END", "", start_pos=end, end_pos=end)]
-        mark = (0, list(state.state_stack), list(state.value_stack))
-        i = 0
+    def _feed(self, tokens: list[Token]) -> tree.File:
+        machine, feed = self.machine, self.machine.feed
+        first, mark = 0, Mark(machine)
+        i, end = 0, len(tokens) - 1
         while True:
             token = tokens[i]
             try:
-                result = state.feed_token(token, token.type == "$END")
-            except UnexpectedToken:
-                self._report(tokens, i, mark[0])
-                if self.start != "file":
-                    return None
-                state.state_stack[:], state.value_stack[:] = mark[1], mark[2]
-                first = mark[0]
-                if first and tokens[first - 1].type == "RBRACE":
-                    # Something behind a section, on its line: read on as if it stood on the next.
-                    state.feed_token(token.update(type="_NEWLINE", value="\n"))
-                    mark = (i, list(state.state_stack), list(state.value_stack))
-                    if token.type in _BEGINS_ITEM:
-                        continue
+                if i == end:
+                    result: tree.File = machine.finish()
+                    return result
+                feed(token)
+            except Unexpected:
+                self._report(tokens, i, first)
+                mark.restore(machine)
                 i = self._skip(tokens, first)
                 continue
-            if token.type == "$END":
-                return result
             i += 1
-            if token.type in _ITEM_BEGINS_AFTER or token.type == "RBRACE":
-                mark = (i, list(state.state_stack), list(state.value_stack))
+            if token.type in _ITEM_BEGINS_AFTER:
+                first, mark = i, Mark(machine)
 
     def _report(self, tokens: list[Token], i: int, first: int) -> None:
         if any(token.line in self.told_lines for token in tokens[first : i + 1]):
             return  # an open bracket on this line: said when the brackets were matched
-        accepts: set[str] = set(self.interactive.accepts())  # type: ignore[no-untyped-call]
-        self.diagnostics.append(explain(self.source, tokens, i, first, accepts))
+        self.diagnostics.append(explain(self.source, tokens, i, first, self.machine.accepts()))
 
     def _skip(self, tokens: list[Token], first: int) -> int:
         """Return the index from which to read on after the bad item that starts at `first`."""
         for j in range(first, len(tokens)):
             kind = tokens[j].type
             if kind == "LBRACE":
-                head = next((t for t in tokens[first:j] if t.type == "NAME"), None)
                 # The head of a section, reduced to its first word; empty where it has none.
-                word = head if head is not None else tokens[j].update(type="NAME", value="")
-                self.interactive.parser_state.feed_token(word)
+                names = [t for t in tokens[first:j] if t.type == "NAME"]
+                if tokens[first].type == "BLOCK":
+                    self.machine.feed(tokens[first])
+                    self.gaps.append(tokens[first].start_pos)  # its parameters are not known
+                self.machine.feed(names[0] if names else tokens[j].update(type="NAME", value=""))
+                self.lost.update(str(name) for name in names[1:])
                 return j
             if kind in ("_NEWLINE", "SEMICOLON", "RBRACE", "$END"):
                 self.lost.update(str(t) for t in tokens[first:j] if t.type == "NAME")
-                self.gaps.append(tokens[first].start_pos or 0)
+                self.gaps.append(tokens[first].start_pos)
                 return j
         raise AssertionError("the list of tokens ends with $END")
 
@@ -159,11 +147,11 @@ def _bad_literals(source: Source, tokens: list[Token], unreadable: set[int]) -> 
     for i, token in enumerate(tokens):
         if token.type in ("INT", "FLOAT") and len(token) > MAX_DIGITS:
             yield Diagnostic("NN104", f"this number has more than {MAX_DIGITS} digits", span_of(source, token))
-            unreadable.add(token.start_pos or 0)
+            unreadable.add(token.start_pos)
             tokens[i] = token.update(value="1")
         elif token.type == "STRING" and (hidden := hidden_character(token)) is not None:
-            unreadable.add(token.start_pos or 0)
-            start = (token.start_pos or 0) + hidden
+            unreadable.add(token.start_pos)
+            start = token.start_pos + hidden
             yield Diagnostic(
                 "NN103",
                 f"a string cannot hold the control character U+{ord(token[hidden]):04X}",
@@ -171,8 +159,8 @@ def _bad_literals(source: Source, tokens: list[Token], unreadable: set[int]) -> 
             )
         elif token.type == "STRING" and (found := bad_escape(token)) is not None:
             offset, text = found
-            unreadable.add(token.start_pos or 0)
-            start = (token.start_pos or 0) + offset
+            unreadable.add(token.start_pos)
+            start = token.start_pos + offset
             yield Diagnostic(
                 "NN103",
                 f"`{text}` is no escape",

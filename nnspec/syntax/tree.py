@@ -1,6 +1,7 @@
 """The tree of a `.nn` file: frozen, every node with its span, no meaning yet.
 
-A file is a list of items; so is the inside of every pair of braces.
+A file is a list of items; so is the inside of every pair of braces. Nodes are compared by identity and have no `repr`:
+making those two for two dozen classes takes longer than checking a spec.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Name:
     """A word."""
 
@@ -45,7 +46,7 @@ class Name:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Path:
     """Words with dots between: `optimizer.lr`."""
 
@@ -61,7 +62,7 @@ class Path:
 # Expressions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Constant:
     """A number, a string, `true`, `false` or `none`."""
 
@@ -69,7 +70,7 @@ class Constant:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Reference:
     """A name that stands for something: `width`, `data.features`, `ReLU`."""
 
@@ -81,7 +82,7 @@ class Reference:
         return self.path.span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Argument:
     """One argument of a call; positional where `name` is None."""
 
@@ -90,7 +91,7 @@ class Argument:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call:
     """`Linear(784, 64)`."""
 
@@ -99,7 +100,7 @@ class Call:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ListOf:
     """`[1, 2]`."""
 
@@ -107,7 +108,7 @@ class ListOf:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TupleOf:
     """`(1, 2)`."""
 
@@ -115,7 +116,7 @@ class TupleOf:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Group:
     """An expression in parentheses."""
 
@@ -123,7 +124,7 @@ class Group:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unary:
     """`-x` or `+x`."""
 
@@ -132,7 +133,7 @@ class Unary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Binary:
     """Arithmetic: `+ - * / // % **`."""
 
@@ -142,7 +143,7 @@ class Binary:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Compare:
     """A comparison; more than one operator is read so that the checker can say it is one too many."""
 
@@ -151,7 +152,7 @@ class Compare:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Not:
     """`not x`."""
 
@@ -159,7 +160,7 @@ class Not:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Logical:
     """`a or b`, `a and b`."""
 
@@ -174,7 +175,7 @@ Expression = Constant | Reference | Call | ListOf | TupleOf | Group | Unary | Bi
 # Items
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Setting:
     """`epochs = 15`, `optimizer.lr = 0.1`."""
 
@@ -183,7 +184,7 @@ class Setting:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Section:
     """`model { … }`, `model wide { … }`, `race "title" { … }`, `h1: residual { … }`."""
 
@@ -197,7 +198,7 @@ class Section:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Element:
     """An expression that stands as an item: `Linear(64)`, `h1: ReLU`, `params < 60_000`."""
 
@@ -206,7 +207,7 @@ class Element:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Let:
     """`let width = 64`."""
 
@@ -215,7 +216,7 @@ class Let:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter:
     """A parameter of a block, with its default."""
 
@@ -224,7 +225,7 @@ class Parameter:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Block:
     """`block Hidden(units, drop=0.0) { … }`."""
 
@@ -235,7 +236,7 @@ class Block:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Import:
     """`import "common.nn"`."""
 
@@ -246,7 +247,7 @@ class Import:
 Item = Setting | Section | Element | Let | Block | Import
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class File:
     """A whole file."""
 

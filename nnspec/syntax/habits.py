@@ -1,0 +1,150 @@
+"""What hands write that are used to other languages, and what it is here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Source, Span
+from nnspec.syntax.token import Token
+
+__all__ = ["FOREIGN", "foreign", "plain_strings", "thousands", "without_commas"]
+
+_LOOP = ("it has no loops", "layers are repeated by `* 3`, and a `sweep` tries one value after the other")
+_CONDITION = ("it has no conditions", "what differs between two experiments is a lane of a `race`")
+_FUNCTION = ("it defines no functions", "layers that belong together are a `block Name(units) { … }`")
+_CONSTANT = ("a constant is declared by `let`", "such as `let width = 64`")
+
+FOREIGN: dict[str, tuple[str, str]] = {
+    "for": _LOOP,
+    "while": _LOOP,
+    "if": _CONDITION,
+    "elif": _CONDITION,
+    "else": _CONDITION,
+    "switch": _CONDITION,
+    "def": _FUNCTION,
+    "fn": _FUNCTION,
+    "func": _FUNCTION,
+    "function": _FUNCTION,
+    "lambda": _FUNCTION,
+    "class": _FUNCTION,
+    "const": _CONSTANT,
+    "var": _CONSTANT,
+    "from": ("an import takes all of a file", 'such as `import "common.nn"`'),
+}
+"""Words that begin a statement elsewhere -> why a spec has no such thing, and what it has instead."""
+
+_CURLY = {"“": "”", "‘": "’", "„": "“", "”": "”", "’": "’", "«": "»"}  # what opens -> what closes
+
+
+def foreign(word: str, span: Span) -> Diagnostic:
+    """Say what to write in the place of a statement of another language."""
+    why, help = FOREIGN[word]
+    return Diagnostic("NN101", f"`{word}` means nothing in a spec: {why}", span, help=help)
+
+
+def plain_strings(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[Diagnostic]]:
+    """Make a string of what stands between the quotes of a word processor, on one line, and say that it should be."""
+    kept: list[Token] = []
+    found: list[Diagnostic] = []
+    i = 0
+    while i < len(raw):
+        token = raw[i]
+        closing = _closing(raw, i) if token.type == "STRAY" and token in _CURLY else None
+        if closing is None:
+            kept.append(token)
+            i += 1
+            continue
+        last = raw[closing]
+        inside = source.text[token.end_pos : last.start_pos]
+        kept.append(token.update(type="STRING", value=f'"{inside}"'))
+        kept[-1].end_pos = last.end_pos
+        edits = tuple(Edit(Span(source, t.start_pos, t.end_pos), '"') for t in (token, last))
+        fix = Fix("use plain quotes", edits, safe=True)
+        span = Span(source, token.start_pos, last.end_pos)
+        message = f"`{token}` and `{last}` are no quotes"
+        found.append(Diagnostic("NN101", message, span, help=f'write `"{inside}"`', fix=fix))
+        i = closing + 1
+    return kept, found
+
+
+def _closing(raw: Sequence[Token], opening: int) -> int | None:
+    """Return the index of the curly quote that closes one, on the same line and with no other quotes between."""
+    wanted = _CURLY[str(raw[opening])]
+    for i in range(opening + 1, len(raw)):
+        token = raw[i]
+        if token == wanted and token.type == "STRAY":
+            return i
+        if token.type in ("_NEWLINE", "STRING", "OPEN_STRING"):
+            return None
+    return None
+
+
+def thousands(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[Diagnostic]]:
+    """Make one number of `60,000`, and say how it is written.
+
+    In brackets a comma separates values, and only a second one such as `000`, which nobody writes, gives it away.
+    """
+    kept: list[Token] = []
+    found: list[Diagnostic] = []
+    i = depth = 0
+    while i < len(raw):
+        depth = _depth(raw[i], depth)
+        end = i
+        while end + 2 < len(raw) and _is_group(raw[end], raw[end + 1], raw[end + 2], depth > 0):
+            end += 2
+        if end == i:
+            kept.append(raw[i])
+            i += 1
+            continue
+        span = Span(source, raw[i].start_pos, raw[end].end_pos)
+        number = span.text.replace(",", "_")
+        commas = tuple(Edit(Span(source, c.start_pos, c.end_pos), "_") for c in raw[i + 1 : end : 2])
+        fix = Fix(f"write {number}", commas, safe=True)
+        found.append(Diagnostic("NN104", f"`{span.text}` is not one number", span, help=f"write {number}", fix=fix))
+        kept.append(raw[i].update(value=number))
+        kept[-1].end_pos = span.end
+        i = end + 1
+    return kept, found
+
+
+def _depth(token: Token, depth: int) -> int:
+    """How many brackets are open behind a token; a brace closes them all."""
+    if token.type in ("LBRACE", "RBRACE"):
+        return 0
+    return max(0, depth + (token.type in ("LPAR", "LSQB")) - (token.type in ("RPAR", "RSQB")))
+
+
+def _is_group(one: Token, comma: Token, other: Token, inside: bool) -> bool:
+    kinds = (one.type, comma.type, other.type) == ("INT", "COMMA", "INT")
+    touching = kinds and one.end_pos == comma.start_pos and comma.end_pos == other.start_pos
+    return touching and len(other) == 3 and (other[0] == "0" or not inside)
+
+
+def without_commas(source: Source, tokens: Sequence[Token], outer: set[int]) -> tuple[list[Token], list[Diagnostic]]:
+    """Put `;` in the place of commas between items, whose offsets are `outer`; one message for those of a section."""
+    kept: list[Token] = []
+    sections: dict[int, list[tuple[Token, bool]]] = {}
+    stack = [-1]
+    for token, after in [*pairwise(tokens), *((t, t) for t in tokens[-1:])]:
+        if token.type == "LBRACE":
+            stack.append(token.start_pos)
+        elif token.type == "RBRACE" and len(stack) > 1:
+            stack.pop()
+        if token.type == "COMMA" and token.start_pos in outer:
+            needed = after.type not in ("_NEWLINE", "SEMICOLON", "RBRACE") and after is not token
+            sections.setdefault(stack[-1], []).append((token, needed))
+            kept.append(token.update(type="SEMICOLON"))
+        else:
+            kept.append(token)
+    return kept, list(_about_commas(source, sections.values()))
+
+
+def _about_commas(source: Source, sections: Iterable[list[tuple[Token, bool]]]) -> Iterator[Diagnostic]:
+    for commas in sections:
+        edits = [Edit(Span(source, t.start_pos, t.end_pos), ";" if needed else "") for t, needed in commas]
+        more = f"and {len(commas) - 1} more like it" if len(commas) > 1 else ""
+        lines = all(not needed for _, needed in commas)
+        help = "leave it out: an item ends with its line" if lines else "write `;`, or begin a new line"
+        fix = Fix("leave the commas out" if lines else "write `;`", tuple(edits), safe=True)
+        yield Diagnostic("NN101", "`,` does not end an item", edits[0].span, label=more, help=help, fix=fix)
