@@ -30,12 +30,17 @@ def base(old: str = "", new: str = "", *, more: str = "") -> str:
     return (BASE.replace(old, new) if old else BASE) + more
 
 
-def diagnose(text: str, *flags: str) -> tuple[Diagnostic, ...]:
-    """Check a text. Whatever has no program has an error."""
+def everything(text: str, *flags: str) -> tuple[Diagnostic, ...]:
+    """Check a text, advice included. Whatever has no program has an error."""
     checked = check(Source("x.nn", text), [Source("--set", flag) for flag in flags])
     errors = [d for d in checked.diagnostics if d.severity == "error"]
     assert (checked.program is None) == bool(errors)
     return checked.diagnostics
+
+
+def diagnose(text: str, *flags: str) -> tuple[Diagnostic, ...]:
+    """Check a text, and return its errors."""
+    return tuple(d for d in everything(text, *flags) if d.severity == "error")
 
 
 def find(text: str, *flags: str) -> list[tuple[str, str]]:

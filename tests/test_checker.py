@@ -49,7 +49,7 @@ NAMES: dict[str, Case] = {
     "model": (base(more="model = wide"), [("NN201", "wide")]),
     "let": (base("16", "widht", more="let width = 3"), [("NN201", "widht")]),
     "initializer": (base("16", "16, init=he"), [("NN201", "he")]),
-    "function": (base("0.1", "cosine(1)"), [("NN201", "cosine")]),
+    "function": (base("0.1", "cosin(1)"), [("NN201", "cosin")]),
     "figure in a function": (base(more="expect { max(params, 3) > 1 }"), [("NN201", "params")]),
     "lane": (base(more="race { Adm }"), [("NN201", "Adm")]),
     "argument of a layer": (base("16", "16, bais=true"), [("NN202", "bais")]),
@@ -110,26 +110,6 @@ PLACES: dict[str, Case] = {
     "let with a part's name": (base(more="let Linear = 1"), [("NN206", "Linear")]),
     "circle": (base(more="let a = b\nlet b = 2 * a"), [("NN207", "a")]),
     "circle of one": (base(more="let a = a"), [("NN207", "a")]),
-}
-
-LATER: dict[str, Case] = {
-    "block": (base(more="block H(n, p=0.5) { Linear(n) }"), [("NN208", "block H(n, p=0.5)")]),
-    "block in a model": (base(LAYER, "block H { }\n"), [("NN208", "block H")]),
-    "import": (base(more='import "a.nn"'), [("NN208", 'import "a.nn"')]),
-    "sweep": (base(more="sweep zip { seed = [1, 2] }"), [("NN208", "sweep zip")]),
-    "repeat": (base("Linear(16)", "Linear(16) * 3"), [("NN208", "Linear(16) * 3")]),
-    "repeat of a label": (base("Linear(16)", "h: Linear(16) * 3"), [("NN208", "Linear(16) * 3")]),
-    **{
-        word: (base(LAYER, f"    {word} {{ a {{ ReLU }} }}\n"), [("NN208", word)])
-        for word in ("residual", "add", "concat", "shortcut")
-    },
-    **{
-        word: (base(more=f"train {{ {word} = 1 }}"), [("NN208", word)])
-        for word in ("validation", "early_stop", "clip_norm", "clip_value", "repeats")
-    },
-    "dotted": (base(more="train.repeats = 5"), [("NN208", "repeats")]),
-    "val_loss": (base(more="expect { val_loss < 1 }"), [("NN208", "val_loss")]),
-    "lane's val_accuracy": (base(more="expect { run.val_accuracy > 0 }"), [("NN208", "val_accuracy")]),
 }
 
 VALUES: dict[str, Case] = {
@@ -214,7 +194,7 @@ PROOFS: dict[str, Case] = {
 }
 
 TABLES = {
-    "syntax": SYNTAX, "names": NAMES, "places": PLACES, "later": LATER, "values": VALUES, "shapes": SHAPES,
+    "syntax": SYNTAX, "names": NAMES, "places": PLACES, "values": VALUES, "shapes": SHAPES,
     "statements": STATEMENTS,
 }  # fmt: skip
 CASES = {f"{table}: {name}": case for table, cases in TABLES.items() for name, case in cases.items()}
@@ -251,7 +231,8 @@ def test_what_can_be_proved_is_judged_by_check(text: str, expected: list[tuple[s
 
 def test_every_code_is_triggered_by_a_case() -> None:
     triggered = {code for table in (*TABLES.values(), PROOFS) for _, expected in table.values() for code, _ in expected}
-    assert triggered == set(CODES)
+    elsewhere = {"NN790", "NN791", "NN901", "NN902"}  # in test_ignores.py and test_check.py
+    assert triggered == set(CODES) - elsewhere
 
 
 def test_the_base_of_the_cases_has_no_findings() -> None:
@@ -269,7 +250,7 @@ model {
 }
 loss = CrossEntropy
 optimizer = SGD(rate=0.1)
-train { epochs = "x"; validation = 0.1 }
+train { epochs = "x"; validation = 2 }
 expect { accurcy > 0.5 }
 """
     assert find(text) == [
@@ -280,7 +261,7 @@ expect { accurcy > 0.5 }
         ("NN301", "3"),
         ("NN202", "rate"),
         ("NN301", '"x"'),
-        ("NN208", "validation"),
+        ("NN302", "2"),
         ("NN602", "accurcy"),
     ]
 
@@ -335,7 +316,7 @@ def test_a_name_that_is_clearly_meant_is_suggested(text: str, suggestion: str) -
         (base(LAYER, "seed = 3\n"), "`seed` belongs at the top of the file"),
         (base(more="Linear(3)"), "layers belong in `model { … }`"),
         (base(more="Adam"), "write `optimizer = Adam`, or put it in `race { … }`"),
-        (base(more="seed: 3"), "write `seed = …` with `=`, not `:`"),
+        (base(more="seed: 3"), "write `seed = 3`"),
         (base(more="seed.x = 3"), "`seed` takes a value itself"),
         (base("16", "16.0"), "write 16"),
         (base("Linear(10)", "Linear(64, 10)"), "`Linear(10)` takes whatever arrives"),

@@ -12,20 +12,12 @@ import pytest
 
 import nnspec.data  # noqa: F401  (declares the data sources)
 from nnspec.api import check
-from nnspec.checker.words import LATER, SETTINGS, TRAIN, figures
+from nnspec.checker.words import SETTINGS, TRAIN, figures
+from nnspec.diagnostics.explanations import completed
 from nnspec.engine import PARTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-
-# What a snippet that is not a whole experiment is completed with, unless it has its own.
-REST = {
-    "data": "data = Digits(train=100, test=50)",
-    "model": "model { Linear(10) }",
-    "loss": "loss = CrossEntropy",
-    "optimizer": "optimizer = SGD",
-}
-
 
 def snippets(language: str) -> list[object]:
     found = []
@@ -37,11 +29,16 @@ def snippets(language: str) -> list[object]:
     return found
 
 
-@pytest.mark.parametrize("text", snippets("nn"))
+# Snippets that begin with a file's name are files that others import.
+FILES = {match[1]: text for text in (s.values[0] for s in snippets("nn")) if (match := re.match(r"# (\w+\.nn)\n", text))}
+
+
+@pytest.mark.parametrize("text", [s for s in snippets("nn") if s.values[0] not in FILES.values()])
 def test_every_spec_in_the_docs_checks(text: str, tmp_path: Path) -> None:
-    missing = [line for word, line in REST.items() if not re.search(rf"^{word}\b", text, re.MULTILINE)]
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
     spec = tmp_path / "snippet.nn"
-    spec.write_text("\n".join([text, *missing]), encoding="utf-8")
+    spec.write_text(completed(text), encoding="utf-8")
     result = check(spec)
     assert result.ok, str(result)
     assert not result.diagnostics, str(result)
@@ -115,5 +112,3 @@ def test_every_setting_is_in_the_description_of_the_language() -> None:
     page = (ROOT / "docs/language.md").read_text(encoding="utf-8")
     for name in [*SETTINGS, *(f"train.{argument.name}" for argument in TRAIN), *figures()]:
         assert f"`{name}" in page, name
-    for words in LATER.values():
-        assert all(word in page for word in words)

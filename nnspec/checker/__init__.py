@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from nnspec.checker.binding import Given
+from nnspec.checker.expand import look_through
+from nnspec.checker.expectations import Run, expectation
 from nnspec.checker.expectations import calculate as calculate
-from nnspec.checker.expectations import expectation
 from nnspec.checker.experiment import evaluate
-from nnspec.checker.expressions import Evaluator, Given
-from nnspec.checker.model import chain
-from nnspec.checker.outline import Assignment, Outline, outline
-from nnspec.checker.program import Experiment, Program
+from nnspec.checker.expressions import Evaluator
+from nnspec.checker.ignores import silence
+from nnspec.checker.imports import load
+from nnspec.checker.lint import lint, lint_names, lint_seed
+from nnspec.checker.model import Models
+from nnspec.checker.outline import Assignment, LaneOutline, Outline, outline
+from nnspec.checker.program import Program
 from nnspec.checker.report import Report
 from nnspec.checker.settings import settle
+from nnspec.checker.sweep import Point, points, run_name
 from nnspec.checker.words import KIND_OF_SETTING, SETTINGS
 from nnspec.diagnostics import Diagnostic, Source, Span
 from nnspec.syntax import parse, tree
 
 __all__ = ["Checked", "calculate", "check"]
+
+MAX_TRAININGS = 10_000
+"""The most trainings that a spec may ask for."""
 
 
 @dataclass(frozen=True)
@@ -27,62 +36,139 @@ class Checked:
 
     program: Program | None
     diagnostics: tuple[Diagnostic, ...]
+    files: tuple[Source, ...] = ()
+    """The spec and every file that it imports."""
+    missing: tuple[str, ...] = ()
+    """Files that were looked for and could not be read."""
 
 
 def check(source: Source, flags: Sequence[Source] = ()) -> Checked:
     """Check a spec. `flags` are texts such as `train.epochs=3` that take the place of what the spec says."""
-    parsed = parse(source)
     report = Report()
-    report.take(source, parsed)
-    sorted_items = outline(parsed.file, report)
+    files = load(source, report)
+    items = outline(files, report)
     overrides = [a for flag in flags for a in _flag(flag, report)]
-    lanes = _lanes(sorted_items, overrides, report, _top(source))
-    expectations = [expectation(e, lanes, report) for e in sorted_items.expectations]
-    experiments = [experiment for experiment, _ in lanes.values()]
-    diagnostics = tuple(sorted(report.diagnostics, key=lambda d: d.order))
-    if report.failed or None in experiments or None in expectations:
-        return Checked(None, diagnostics)
+    lanes = _Lanes(items, overrides, report, _top(source))
+    runs = lanes.runs()
+    expectations = [expectation(e, runs, lanes.with_model, report) for e in items.expectations]
+    experiments = [run.experiment for run in runs if run.experiment is not None]
+    trainings = sum(experiment.train.repeats for experiment in experiments)
+    if trainings > MAX_TRAININGS:
+        message = f"this is {trainings:,} trainings, repeats counted, and a spec may have {MAX_TRAININGS:,}"
+        where = experiments[0].origins["train.repeats"].span
+        report.error("NN603", message, where, help="use fewer repeats, lanes or points")
+    lint(experiments, report)
+    if not report.failed:
+        lint_names(items, report)
+        lint_seed(experiments, [e for e in expectations if e is not None], lanes.top, report)
+    read = tuple(file for file, _ in files.order)
+    diagnostics = tuple(sorted(silence(report.diagnostics, read, judge=not flags), key=lambda d: d.order))
+    if report.failed or len(experiments) < len(runs) or None in expectations:
+        return Checked(None, diagnostics, read, tuple(files.missing))
     program = Program(
         path=source.name,
-        title=_title(sorted_items, source),
+        title=_title(items, source),
         text=source.text,
-        lanes=tuple(e for e in experiments if e is not None),
+        lanes=tuple(experiments),
         expectations=tuple(e for e in expectations if e is not None),
         overrides=tuple(flag.text for flag in flags),
+        models=tuple(run.experiment for run in lanes.extra.values() if run.experiment is not None),
     )
-    return Checked(program, diagnostics)
+    return Checked(program, diagnostics, read, tuple(files.missing))
 
 
-def _lanes(
-    items: Outline, overrides: list[Assignment], report: Report, top: Span
-) -> dict[str, tuple[Experiment | None, Evaluator]]:
-    """Evaluate every lane; a file without a race has one, called `run`."""
-    from_spec: set[Span] = set()
-    from_flags: set[Span] = set()
-    result: dict[str, tuple[Experiment | None, Evaluator]] = {}
-    names = [lane.name.text for lane in items.lanes] or ["run"]
-    per_lane = _by_lane(overrides, names, items)
-    if items.race is not None:
-        # The base by itself, for mistakes in what every lane happens to replace.
-        evaluate("", items, settle(items, None, [], report, set()), report, top, complete=False)
-    for name in names:
-        lane = next((lane for lane in items.lanes if lane.name.text == name), None)
-        settings = settle(items, lane, per_lane[name], report, from_flags)
-        settle(items, lane, [], Report(), from_spec)  # a flag may replace whatever it likes
-        result[name] = evaluate(name, items, settings, report, top)
-    _unchosen_models(items, result[names[0]][1], report)
-    report.report_absent({lane.name.text: lane.name.span for lane in items.lanes}, top)
-    own = [*items.assignments, *(a for lane in items.lanes for a in lane.assignments)]
-    _without_effect(own, from_spec, report)
-    _without_effect(overrides, from_flags, report)
+@dataclass
+class _Lanes:
+    """Evaluates every lane at every point of the sweep; a file without a race has one lane, called `run`."""
+
+    items: Outline
+    overrides: list[Assignment]
+    report: Report
+    top: Span
+    models: Models = field(default_factory=Models)
+    extra: dict[str, Run] = field(default_factory=dict)
+    """Models that no lane trains, evaluated with the settings of the base."""
+
+    def runs(self) -> list[Run]:
+        """Evaluate all of them."""
+        items, report = self.items, self.report
+        from_spec: set[Span] = set()
+        from_flags: set[Span] = set()
+        lanes: list[LaneOutline | None] = [*items.lanes] or [None]
+        names = [lane.name.text if lane else "run" for lane in lanes]
+        per_lane = _by_lane(self.overrides, names, items)
+        shared = [flag for flag in self.overrides if flag.shared and flag in per_lane[names[0]]]
+        base = settle(items, None, shared, Report(), set())
+        evaluator = Evaluator(report, base.lets, items.blocks)
+        found = points(items.sweep, shared, len(lanes), evaluator, report)
+        if items.race is not None:
+            # The base by itself, for mistakes in what every lane happens to replace.
+            self._evaluate("", None, [], Point(), set(), complete=False)
+        result: list[Run] = []
+        for lane, name in zip(lanes, names, strict=True):
+            settle(items, lane, [], Report(), from_spec, found[0].assignments)  # a flag may replace whatever it likes
+            for point in found:
+                result.append(self._evaluate(name, lane, per_lane[name], point, from_flags))
+        self._nothing_unread(result[0].evaluator)
+        report.report_absent({lane.name.text: lane.name.span for lane in items.lanes}, self.top)
+        own = [*items.assignments, *(a for lane in items.lanes for a in lane.assignments)]
+        _without_effect(own, from_spec, report)
+        _without_effect(self.overrides, from_flags, report)
+        return _named(result, several=items.race is not None)
+
+    def _evaluate(
+        self,
+        name: str,
+        lane: LaneOutline | None,
+        flags: list[Assignment],
+        point: Point,
+        effective: set[Span],
+        complete: bool = True,
+    ) -> Run:
+        items, report = self.items, self.report
+        if not report.work(1 + sum(len(layer) for layer in items.layers) + len(items.lets)):
+            where = items.sweep.head if items.sweep else items.race.head if items.race else self.top
+            report.error("NN603", "this asks for more runs, settings and layers than a spec may have", where)
+            return Run(name, name, point, None, Evaluator(report, {}))
+        settings = settle(items, lane, flags, report, effective, point.assignments)
+        experiment, evaluator = evaluate(name, items, settings, self.models, report, self.top, complete)
+        return Run(name, name, point, experiment, evaluator)
+
+    def with_model(self, word: str) -> Run | None:
+        """Return the base with a model that no lane trains; None where there is no model of that name."""
+        if word not in self.items.models or not word:
+            return None
+        if word not in self.extra:
+            name = tree.Name(word, self.items.models[word].head)
+            value = tree.Reference(tree.Path((name,), name.span))
+            flag = Assignment((tree.Name("model", name.span),), Given(value, name.span))
+            lane = self.items.lanes[0] if self.items.lanes else None
+            run = self._evaluate(f"model {word}", lane, [flag], Point(), set())
+            self.extra[word] = run
+        return self.extra[word]
+
+    def _nothing_unread(self, evaluator: Evaluator) -> None:
+        """Look for mistakes in models and blocks that no lane uses."""
+        for name, section in self.items.models.items():
+            if name not in self.report.chosen_models:
+                self.models.chain(section, {}, evaluator, self.report)
+        for name, block in self.items.blocks.items():
+            if name not in self.report.used_blocks:
+                look_through(block, evaluator, self.report)
+
+
+def _named(runs: list[Run], several: bool) -> list[Run]:
+    """Give every run a name of its own."""
+    taken: set[str] = set()
+    result = []
+    for run in runs:
+        name = run_name(run.lane, run.point, several)
+        if name in taken:
+            name = f"{name}~{run.point.number}"
+        taken.add(name)
+        experiment = run.experiment and replace(run.experiment, name=name, lane=run.lane, point=run.point.values)
+        result.append(replace(run, name=name, experiment=experiment))
     return result
-
-
-def _unchosen_models(items: Outline, evaluator: Evaluator, report: Report) -> None:
-    """Look for mistakes in models that no lane has chosen: nothing in a file goes unread."""
-    for name, section in items.models.items():
-        if name not in report.chosen_models:
-            chain(section, {}, evaluator, evaluator.data, report)
 
 
 def _by_lane(overrides: list[Assignment], names: list[str], items: Outline) -> dict[str, list[Assignment]]:

@@ -3,41 +3,64 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nnspec.checker.expressions import MAX_DEPTH, Evaluator
 from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Experiment, Figure, Node, Number, Operation
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import did_you_mean, figure_is_for_later, figures, metric_figures
+from nnspec.checker.sweep import Point
+from nnspec.checker.words import FIGURES_ELSEWHERE, figures, meant, metric_figures, needs_validation, respell
 from nnspec.diagnostics import Span
 from nnspec.syntax import tree
 
-__all__ = ["expectation"]
+__all__ = ["Run", "calculate", "expectation"]
 
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
 _ORDER = ("program", "calculus", "outcome")
 
 
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A lane at a point of the sweep: what an expectation speaks of."""
+
+    name: str
+    lane: str
+    point: Point
+    experiment: Experiment | None
+    evaluator: Evaluator
+
+
 def expectation(
-    element: tree.Element, lanes: Mapping[str, tuple[Experiment | None, Evaluator]], report: Report
+    element: tree.Element, runs: Sequence[Run], with_model: Callable[[str], Run | None], report: Report
 ) -> Expectation | None:
-    """Resolve a statement, or None where it is wrong."""
+    """Resolve a statement, or None where it is wrong. It must hold at every point of the sweep."""
     if not isinstance(_bare(element.value), (tree.Compare, tree.Logical, tree.Not)):
         report.error("NN602", "this states nothing", element.span, help="compare it, as in `test_accuracy > 0.9`")
         return None
     cases: list[Case] = []
-    for name, (experiment, evaluator) in lanes.items():
-        resolver = _Resolver(name, experiment, lanes, evaluator, report)
+    settled: set[int] = set()
+    at_point: dict[int, dict[str, Run]] = {}
+    for run in runs:
+        at_point.setdefault(run.point.number, {})[run.lane] = run
+    for run in runs:
+        if run.point.number in settled:
+            continue
+        if not report.work(1 + (element.span.end - element.span.start) // 8):
+            report.error("NN603", "this asks for more statements and runs than a spec may have", element.span)
+            return None
+        resolver = _Resolver(run, at_point[run.point.number], with_model, report)
         node = resolver.node(element.value, 0)
         if node is None:
             return None
-        if not resolver.implicit:
-            cases = [Case(None, node)]
-            break
-        cases.append(Case(name, node))
+        if resolver.implicit:
+            cases.append(Case(run.name, node))
+        else:
+            cases.append(Case(None, node))
+            settled.add(run.point.number)
     if not any(case.figures() for case in cases):
         report.error("NN602", "this speaks of no figure", element.span, help=f"figures are {', '.join(figures())}")
         return None
@@ -52,18 +75,13 @@ def _bare(expression: tree.Expression) -> tree.Expression:
 
 
 class _Resolver:
-    """Resolves one statement for one lane. `implicit` tells whether a figure without a lane's name was met."""
+    """Resolves one statement for one run. `implicit` tells whether a figure without a lane's name was met."""
 
     def __init__(
-        self,
-        lane: str,
-        experiment: Experiment | None,
-        lanes: Mapping[str, tuple[Experiment | None, Evaluator]],
-        evaluator: Evaluator,
-        report: Report,
+        self, run: Run, lanes: Mapping[str, Run], with_model: Callable[[str], Run | None], report: Report
     ) -> None:
-        self.lane, self.experiment, self.lanes = lane, experiment, lanes
-        self.evaluator, self.report = evaluator, report
+        self.run, self.evaluator, self.report, self.with_model = run, run.evaluator, report, with_model
+        self.lanes = lanes
         self.implicit = False
         self.too_deep = False
 
@@ -79,9 +97,8 @@ class _Resolver:
                 return self.node(inner, depth + 1)
             case tree.Compare(operands=operands, operators=operators):
                 if len(operators) > 1:
-                    self.report.error(
-                        "NN101", "only one comparison at a time", expression.span, help="join two with `and`"
-                    )
+                    message, help = "only one comparison at a time", _joined(expression)
+                    self.report.error("NN101", message, expression.span, help=help)
                     return None
                 return self._operation(operators[0].text, operands, depth, expression.span)
             case tree.Binary(operator=operator, left=left, right=right):
@@ -164,35 +181,56 @@ class _Resolver:
             if target is not UNKNOWN:
                 self.report.error("NN301", "`loss` takes a number", arguments[0].value.span)
             return None
-        return Figure(lane, word, float(target))
+        return Figure(lane.name, word, float(target))
 
-    def _lane(self, path: tree.Path) -> str | None:
+    def _lane(self, path: tree.Path) -> Run | None:
+        """Return the run that a figure is of: this one, that of the lane before the dot, or one with that model."""
         if len(path.names) == 1:
             self.implicit = True
-            return self.lane
+            return self.run
         word = ".".join(name.text for name in path.names[:-1])
         if word in self.lanes:
-            return word
+            return self.lanes[word]
+        trains = [run for run in self.lanes.values() if run.experiment and run.experiment.model == word]
+        if trains:
+            self.implicit = True  # every lane that trains it must comply
+            return self.run if self.run in trains else trains[0]
+        found = self.with_model(word)
+        if found is not None and figures().get(path.names[-1].text) in ("program", None):
+            return found
         span = path.names[0].span.to(path.names[-2].span)
-        help = did_you_mean(word, self.lanes) or f"lanes are {', '.join(self.lanes)}"
-        if not {word, "race"} & (self.report.lost | self.report.meant):
-            self.report.error("NN602", f"there is no lane `{word}`", span, help=help)
+        if found is not None:
+            self.report.error("NN602", f"no lane trains the model `{word}`", span)
+        elif not {word, "race"} & (self.report.lost | self.report.meant):
+            more = respell(span, self.lanes, otherwise=self._lanes_in_words(word, path))
+            self.report.error("NN602", f"there is no lane `{word}`", span, **more)
         return None
 
-    def _figure(self, lane: str, word: str, span: Span) -> Node | None:
-        experiment = self.lanes[lane][0]
+    def _lanes_in_words(self, word: str, path: tree.Path) -> str:
+        last = path.names[-1].text
+        if word in figures() and last in self.lanes:
+            return f"the lane stands before its figure: `{last}.{word}`"
+        if [*self.lanes] == ["run"]:
+            return "this spec has no race, so its figures have no lane before them"
+        return f"lanes are {', '.join(f'`{lane}`' for lane in self.lanes)}"
+
+    def _figure(self, run: Run, word: str, span: Span) -> Node | None:
+        experiment = run.experiment
         metric = metric_figures().get(word)
         if metric and experiment is not None and metric not in {m.name for m in experiment.metrics}:
             self.report.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
             return None
-        return Figure(lane, word)
+        if needs_validation(word) and experiment is not None and not experiment.train.validation:
+            help = "hold samples out: `train.validation = 0.1`"
+            self.report.error("NN602", f"`{word}` is not measured: no samples are held out", span, help=help)
+            return None
+        return Figure(run.name, word)
 
     def _unknown(self, word: str, span: Span) -> None:
-        if figure_is_for_later(word):
-            self.report.error("NN208", f"`{word}` is part of the language but has no meaning yet", span)
-        elif word not in self.report.lost:
-            help = did_you_mean(word, [*figures(), *self.evaluator.lets]) or f"figures are {', '.join(figures())}"
-            self.report.error("NN602", f"there is no figure `{word}`", span, help=help)
+        known = [*figures(), *self.evaluator.lets]
+        if not self.report.excuses(word, meant(word, known, FIGURES_ELSEWHERE)):
+            more = respell(span, known, FIGURES_ELSEWHERE, f"figures are {', '.join(f'`{f}`' for f in figures())}")
+            self.report.error("NN602", f"there is no figure `{word}`", span, **more)
 
     def _constant(self, expression: tree.Expression, depth: int) -> Node | None:
         value: Any = self.evaluator.value(expression, depth=depth)
@@ -201,6 +239,14 @@ class _Resolver:
         if value is not UNKNOWN:
             self.report.error("NN301", "a statement compares numbers", expression.span)
         return None
+
+
+def _joined(chain: tree.Compare) -> str:
+    """Write a chain of two comparisons as it is meant."""
+    if len(chain.operators) > 2:
+        return "join them with `and`"
+    (a, b, c), (first, second) = (operand.span.text for operand in chain.operands), (o.text for o in chain.operators)
+    return f"write `{a} {first} {b} and {b} {second} {c}`"
 
 
 def calculate(node: Node, look: Any) -> Any:

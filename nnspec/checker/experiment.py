@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnspec.checker.expressions import Evaluator, Given, called, check_value
-from nnspec.checker.model import chain
+from nnspec.checker.binding import Given
+from nnspec.checker.expressions import Evaluator, called, check_value
+from nnspec.checker.model import Models
 from nnspec.checker.outline import Outline
-from nnspec.checker.program import Choice, Experiment, Origin, PartValue, TrainSettings
+from nnspec.checker.program import Bound, Choice, Experiment, Origin, PartValue, TrainSettings
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.settings import LaneSettings
-from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, did_you_mean, parts
-from nnspec.diagnostics import Diagnostic, Note, Span
+from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, metric_figures, needs_validation, parts, respell
+from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
@@ -22,22 +23,28 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    name: str, outline: Outline, settings: LaneSettings, report: Report, top: Span, complete: bool = True
+    name: str,
+    outline: Outline,
+    settings: LaneSettings,
+    models: Models,
+    report: Report,
+    top: Span,
+    complete: bool = True,
 ) -> tuple[Experiment | None, Evaluator]:
     """Evaluate a lane; None where something is wrong. An incomplete one is only looked through for mistakes."""
-    evaluator = Evaluator(report, settings.lets)
+    evaluator = Evaluator(report, settings.lets, outline.blocks)
     work = _Work(name, outline, settings, report, evaluator, top, complete)
+    data = evaluator.data = work.data()
+    evaluator.data_failed = data is None
     seed, dtype, train = work.seed(), work.dtype(), work.train()
-    data = work.data()
-    evaluator.data = data
     loss, optimizer = work.single("loss"), work.single("optimizer")
     metrics = work.metrics(data)
     section = work.model()
     layers = None
     if section is not None:
-        layers = chain(section, settings.layers, evaluator, data, report)
+        layers = models.chain(section, settings.layers, evaluator, report)
     for let in settings.lets:
-        evaluator.value(tree.Reference(tree.Path((tree.Name(let, settings.lets[let].name),), settings.lets[let].name)))
+        evaluator.let(let)  # one that nothing uses is looked at too
     if layers and not any(node.geometry.parameters for node in layers):
         report.error(
             "NN205", "this model has nothing to train", layers[-1].span, help="add a layer such as `Linear(10)`"
@@ -47,10 +54,25 @@ def evaluate(
         work.fit(layers, loss, data)
     if isinstance(train, TrainSettings) and data:
         work.batches(train, data)
+        if metrics is not UNKNOWN:
+            work.validation(train, metrics, data)
     ready = layers and data and all(v is not UNKNOWN for v in (seed, dtype, train, loss, optimizer, metrics))
     if not ready or layers is None or data is None:
         return None, evaluator
-    experiment = Experiment(name, seed, dtype, data, layers, loss, optimizer, metrics, train)
+    experiment = Experiment(
+        name,
+        seed,
+        dtype,
+        data,
+        layers,
+        loss,
+        optimizer,
+        metrics,
+        train,
+        model=section.name.text if section is not None and section.name is not None else "",
+        origins={word: given.origin for word, given in settings.values.items()},
+        lets={word: Bound(evaluator.let(word), given.origin) for word, given in settings.lets.items()},
+    )
     return experiment, evaluator
 
 
@@ -75,6 +97,8 @@ class _Work:
 
     def _told(self, setting: str) -> bool:
         """Whether something could not be read or was not known that may have given a setting its value."""
+        if self.report.incomplete:
+            return True
         words = self.report.lost | self.report.meant
         kind = SETTINGS[setting].part or ("metric" if setting == "metrics" else "")
         return bool(words & {setting, "race", *(parts(kind) if kind else ())})
@@ -101,10 +125,7 @@ class _Work:
         if word in DTYPES:
             return word
         return self.report.error(
-            "NN301",
-            f"`dtype` is {' or '.join(DTYPES)}",
-            value.span,
-            help=did_you_mean(word or "", DTYPES),
+            "NN301", f"`dtype` is {' or '.join(DTYPES)}", value.span, **respell(value.span, DTYPES)
         )
 
     def train(self) -> Any:
@@ -218,8 +239,8 @@ class _Work:
             return None
         word = value.path.text if isinstance(value, tree.Reference) else ""
         if word not in models or not word:
-            help = did_you_mean(word, [name for name in models if name])
-            self.report.error("NN201", f"there is no model `{value.span.text}`", value.span, help=help)
+            more = respell(value.span, [name for name in models if name])
+            self.report.error("NN201", f"there is no model `{value.span.text}`", value.span, **more)
             return None
         self.report.chosen_models.add(word)
         return models[word]
@@ -238,12 +259,12 @@ class _Work:
                 help=error.help,
             )
             return
-        if classes is not None and last.geometry.out[0] > classes:
-            message = f"{last.geometry.out[0]} outputs for {classes} classes: the others can never be right"
-            self.report.add(Diagnostic("NN701", message, last.span, severity="warning"))
 
     def batches(self, train: TrainSettings, data: tuple[Choice, ...]) -> None:
         smallest = min(choice.facts.train for choice in data)
+        if train.validation and smallest < 2:
+            return  # there is nothing to hold out, which `validation` tells
+        smallest -= train.held_out(smallest)
         if train.drop_last and train.batch > smallest:
             given = self.settings.values.get("train.batch") or self.settings.values["train.drop_last"]
             self.report.error(
@@ -252,6 +273,27 @@ class _Work:
                 given.value.span,
                 help="use a smaller batch, or `drop_last = false`",
             )
+
+    def validation(self, train: TrainSettings, metrics: tuple[PartValue, ...], data: tuple[Choice, ...]) -> None:
+        """Hold the validation split against the data, and early stopping against what is measured."""
+        smallest = min(choice.facts.train for choice in data)
+        given = self.settings.values.get("train.validation")
+        if train.validation and given and smallest < 2:
+            message = f"`validation` needs at least 2 training samples, and there is {smallest}"
+            self.report.error("NN302", message, given.value.span)
+        stopping = self.settings.values.get("train.early_stop")
+        if train.early_stop is None or stopping is None:
+            return
+        figure, span = train.early_stop.of, stopping.value.span
+        metric = metric_figures().get(figure)
+        if needs_validation(figure) and not train.validation:
+            help = "hold some out: `train.validation = 0.1`"
+            self.report.error("NN602", f"`{figure}` is not measured: no samples are held out", span, help=help)
+        elif metric and metric not in {m.name for m in metrics}:
+            self.report.error("NN602", f"`{figure}` is not measured", span, help=f"add `{metric}` to `metrics`")
+        elif not metric and figure not in ("loss", "val_loss", "test_loss"):
+            help = "such as `val_loss`"
+            self.report.error("NN602", f"`{figure}` is not measured after each epoch", span, help=help)
 
 
 def _alternatives(expression: tree.Expression) -> list[tree.Expression]:

@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from nnspec.checker.binding import Given, assign, needed, take
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit
+from nnspec.checker.mending import better_number, better_part, better_value, one_of
 from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import did_you_mean, figures, other_names, parts
+from nnspec.checker.words import LITERALS, figures, meant, other_names, parts, respell
 from nnspec.data.source import Facts
-from nnspec.diagnostics import Note, Span
-from nnspec.engine.part import Argument, Part
+from nnspec.diagnostics import Span
+from nnspec.engine.part import Argument, Part, Signature
 from nnspec.syntax import tree
 
-__all__ = ["MAX_DEPTH", "Evaluator", "Given", "article", "called", "check_value"]
+__all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "check_value"]
 
 MAX_DEPTH = 150
 _DATA_FACTS = ("features", "classes", "shape", "size")
-
-
-@dataclass(frozen=True)
-class Given:
-    """An expression that gives a value to something, and what put it there."""
-
-    value: tree.Expression
-    name: Span
-    """The name that is given the value."""
-    via: str = ""
-
-    @property
-    def origin(self) -> Origin:
-        """Where the value stands."""
-        return Origin(self.value.span, self.via)
 
 
 @dataclass
@@ -43,11 +30,22 @@ class Evaluator:
 
     report: Report
     lets: Mapping[str, Given]
+    blocks: Mapping[str, tree.Block] = field(default_factory=dict)
     data: tuple[Choice, ...] | None = None
     """The data, once it is known; `data.features` is an error before."""
-    used: set[str] = field(default_factory=set)
+    data_failed: bool = False
+    """Whether the data has an error, which is reported already."""
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    """The values of a block's parameters, inside of it."""
+    outside: Evaluator | None = None
+    """The evaluator that knows no parameters: a `let` never sees them."""
     _known: dict[str, Any] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
+
+    def inside(self, scope: Mapping[str, Any]) -> Evaluator:
+        """Return an evaluator for the inside of a block, where its parameters have these values."""
+        outside = self.outside or self
+        return replace(outside, scope=scope, outside=outside)
 
     def value(self, expression: tree.Expression, *, kinds: tuple[str, ...] = (), via: str = "", depth: int = 0) -> Any:
         """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, if any."""
@@ -87,6 +85,10 @@ class Evaluator:
                     return UNKNOWN
                 return all(values) if operator.text == "and" else any(values)
 
+    def let(self, name: str) -> Any:
+        """Return the value of a `let`, or UNKNOWN."""
+        return self._let(name, self.lets[name].name, 0)
+
     def part(
         self,
         expression: tree.Expression,
@@ -105,18 +107,42 @@ class Evaluator:
         if isinstance(expression, tree.Constant) and not self.report.readable(expression.span):
             return UNKNOWN
         if name is None or len(name.names) > 1:
-            return self.report.error(
-                "NN305", f"{place} takes {article(kind)}", expression.span, help=_one_of(parts(kind))
-            )
+            more = better_part(expression, kind)
+            if name is not None and "fix" in more:
+                return self.report.error("NN201", f"there is no {kind} `{name.text}`", name.span, **more)
+            return self.report.error("NN305", f"{place} takes {article(kind)}", expression.span, **more)
         known, word = parts(kind), name.text
-        if word in self.lets and word not in known:
-            return self.report.error(
-                "NN305", f"{place} takes {article(kind)}, and `{word}` is a `let`", expression.span
-            )
-        if word not in known:
-            return self._no_part(word, kind, place, name.span)
+        if (word in self.scope or word in self.lets) and isinstance(expression, tree.Reference):
+            return self._named_part(expression, kind, place, changes or {})
         arguments = expression.arguments if isinstance(expression, tree.Call) else ()
+        if word not in known:
+            same = other_names({name: part.also for name, part in known.items()}).get(word)
+            if same and arguments:  # what is wrong with its arguments is worth telling, too
+                self._bind(known[same], name.span, expression.span, arguments, via, {}, 0)
+            return self._no_part(word, kind, place, name.span)
         return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
+
+    def _named_part(self, name: tree.Reference, kind: str, place: str, changes: Mapping[str, Given]) -> Any:
+        """Return the part that a `let` or a parameter stands for, with arguments changed."""
+        value = self.value(name)
+        if value is UNKNOWN:
+            return UNKNOWN
+        word = name.path.text
+        if not isinstance(value, PartValue) or value.part.kind != kind:
+            what = article(value.part.kind) if isinstance(value, PartValue) else "a value"
+            message = f"{place} takes {article(kind)}, and `{word}` is {what}"
+            return self.report.error("NN305", message, name.span)
+        return self._changed(value, changes) if changes else value
+
+    def _changed(self, value: PartValue, changes: Mapping[str, Given]) -> Any:
+        given: dict[str, Given] = {}
+        signature = value.part.signature()
+        if not take(value.name, signature, given, changes, self.report):
+            return UNKNOWN
+        bound = {word: self._bound(signature, word, entry, 0) for word, entry in given.items()}
+        if any(each.value is UNKNOWN for each in bound.values()):
+            return UNKNOWN
+        return replace(value, arguments={**value.arguments, **bound})
 
     @property
     def facts(self) -> Facts | None:
@@ -129,8 +155,11 @@ class Evaluator:
         names = expression.path.names
         word, span = names[0].text, expression.span
         if len(names) == 1:
+            if word in self.scope:
+                return self.scope[word]
             if word in self.lets:
-                return self._let(word, span, depth)
+                self.report.used_lets.add(word)
+                return (self.outside or self)._let(word, span, depth)
             if word in CONSTANTS:
                 return CONSTANTS[word]
             if word in parts():
@@ -142,7 +171,6 @@ class Evaluator:
         return self._unknown(expression.path, kinds)
 
     def _let(self, name: str, span: Span, depth: int) -> Any:
-        self.used.add(name)
         if name in self._known:
             return self._known[name]
         if name in self._open:
@@ -157,7 +185,9 @@ class Evaluator:
 
     def _fact(self, name: tree.Name) -> Any:
         if self.facts is None:
-            return self.report.error("NN203", "the data is not known here", name.span, help="use it in the model")
+            if self.data_failed:
+                return UNKNOWN
+            return self.report.error("NN203", "the data cannot be described by itself", name.span)
         if name.text == "size":
             return self.facts.train
         if name.text in _DATA_FACTS:
@@ -166,41 +196,52 @@ class Evaluator:
             "NN201",
             f"`data` has no `{name.text}`",
             name.span,
-            help=did_you_mean(name.text, _DATA_FACTS) or f"it has {', '.join(_DATA_FACTS)}",
+            **respell(name.span, _DATA_FACTS, otherwise=f"it has {', '.join(_DATA_FACTS)}"),
         )
 
     def _unknown(self, path: tree.Path, kinds: tuple[str, ...]) -> Any:
         word = path.names[0].text
-        if word in self.report.lost:
-            return UNKNOWN
-        candidates = parts(*kinds) if kinds else parts()
-        names = [*self.lets, *(candidates if kinds else [*FUNCTIONS, *CONSTANTS, *candidates])]
-        others = other_names({name: part.also for name, part in candidates.items()})
-        help = did_you_mean(path.text, names, others)
+        message = f"`{path.text}` is not known"
         if path.names[-1].text in figures():
             help = "a figure of a run stands in `expect`, and not inside a function"
-        return self.report.error("NN201", f"`{path.text}` is not known", path.span, help=help)
+            return self.report.error("NN201", message, path.span, help=help)
+        if word in self.blocks:
+            return self.report.error("NN305", f"`{word}` is a block, which stands in a model", path.span)
+        candidates = parts(*kinds) if kinds else parts()
+        names = [*self.scope, *self.lets, *FUNCTIONS, *CONSTANTS, *candidates, *LITERALS.values()]
+        others = other_names({name: part.also for name, part in candidates.items()}) | LITERALS
+        if self.report.excuses(word, meant(word, names, others)):
+            return UNKNOWN
+        return self.report.error("NN201", message, path.span, **respell(path.span, names, others))
 
     def _no_part(self, word: str, kind: str, place: str, span: Span) -> Any:
-        if word in self.report.lost and word not in parts():
-            return UNKNOWN
         if word in parts():
             other = parts()[word].kind
-            return self.report.error("NN305", f"`{word}` is {article(other)}, and {place} takes {article(kind)}", span)
+            message = f"`{word}` is {article(other)}, and {place} takes {article(kind)}"
+            alike = [name for name in parts(kind) if name.lower() == word.lower()]
+            return self.report.error("NN305", message, span, **respell(span, alike))
+        if word in self.blocks:
+            return self.report.error("NN305", f"`{word}` is a block, and {place} takes {article(kind)}", span)
         known = parts(kind)
-        help = did_you_mean(word, known, other_names({name: part.also for name, part in known.items()}))
-        return self.report.error("NN201", f"there is no {kind} `{word}`", span, help=help or _one_of(known))
+        names = [*known, *(self.blocks if kind == "layer" else ())]
+        others = other_names({name: part.also for name, part in known.items()})
+        if self.report.excuses(word, meant(word, names, others)):
+            return UNKNOWN
+        return self.report.error(
+            "NN201", f"there is no {kind} `{word}`", span, **respell(span, names, others, one_of(names))
+        )
 
     # Calls
 
     def _call(self, call: tree.Call, kinds: tuple[str, ...], via: str, depth: int) -> Any:
         word = call.callee.text
-        if word in FUNCTIONS and word not in self.lets:
+        if word in FUNCTIONS and word not in self.scope:
             return self._function(call, depth)
         if word in parts():
             return self._bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth)
-        if word in self.lets:
-            return self.report.error("NN305", f"`{word}` is a `let`, which cannot be called", call.callee.span)
+        if word in self.lets or word in self.scope:
+            what = "parameter" if word in self.scope else "`let`"
+            return self.report.error("NN305", f"`{word}` is a {what}, which cannot be called", call.callee.span)
         return self._unknown(call.callee, kinds)
 
     def _function(self, call: tree.Call, depth: int) -> Any:
@@ -230,84 +271,24 @@ class Evaluator:
         depth: int,
     ) -> Any:
         """Give each argument its value; report each that is unknown, doubled, missing or wrong."""
-        signature = part.signature()
-        given, complete = self._assign(part, name, list(arguments), via)
-        good = complete
-        for word, change in changes.items():
-            if self._has(part, word, change.name):
-                given[word] = change
-            else:
-                good = False
+        signature, title = part.signature(), part.spec_name
+        given, complete = assign(title, signature, list(arguments), via, self.report)
+        if not complete:
+            for argument in arguments:  # the mistakes of what was given to nobody are worth telling too
+                if argument.name is not None and signature.get(argument.name.text) is None:
+                    self.value(argument.value)
+        good = take(title, signature, given, changes, self.report) and complete
         bound: dict[str, Bound] = {}
         for word, entry in given.items():
-            argument = signature.get(word)
-            assert argument is not None, "only known arguments are assigned"
-            value = self._argument(argument, entry, depth)
-            if value is UNKNOWN:
-                good = False
-            else:
-                bound[word] = Bound(value, entry.origin)
-        for argument in signature:
-            if argument.required and argument.name not in given and complete:
-                good = False
-                self.report.error(
-                    "NN205", f"`{part.spec_name}` needs `{argument.name}`", name, help=f"{part.spec_name}({signature})"
-                )
+            bound[word] = self._bound(signature, word, entry, depth)
+            good = good and bound[word].value is not UNKNOWN
+        good = (not complete or needed(title, signature, given, name, self.report)) and good
         return PartValue(part, bound, Origin(span, via)) if good else UNKNOWN
 
-    def _assign(
-        self, part: type[Part], name: Span, arguments: list[tree.Argument], via: str
-    ) -> tuple[dict[str, Given], bool]:
-        """Decide which argument each value is for, and whether that could be decided of all."""
-        given: dict[str, Given] = {}
-        good = True
-        keywords = {a.name.text: a for a in arguments if a.name is not None}
-        positional = [a for a in arguments if a.name is None]
-        slots = part.signature().names_of_positionals(len(positional), keywords)
-        if slots is None:
-            most = len([a for a in part.signature() if not a.keyword_only and a.name not in keywords])
-            self.report.error(
-                "NN303",
-                f"`{part.spec_name}` takes {most or 'no'} unnamed argument{'' if most == 1 else 's'}, "
-                f"and {len(positional)} {'is' if len(positional) == 1 else 'are'} given",
-                positional[most].span.to(positional[-1].span),
-                help=f"{part.spec_name}({part.signature()})",
-            )
-            return {}, False
-        for slot, argument in zip(slots, positional, strict=True):
-            given[slot] = Given(argument.value, argument.span, via)
-        for argument in arguments:
-            if argument.name is None:
-                continue
-            word = argument.name.text
-            if not self._has(part, word, argument.name.span):
-                good = False
-                self.value(argument.value)  # its own mistakes are worth telling too
-            elif word in given:
-                good = False
-                self.report.error(
-                    "NN204",
-                    f"`{word}` is given twice",
-                    argument.name.span,
-                    notes=(Note(given[word].name, "first here"),),
-                )
-            else:
-                given[word] = Given(argument.value, argument.name.span, via)
-        return given, good
-
-    def _has(self, part: type[Part], word: str, span: Span) -> bool:
-        signature = part.signature()
-        if signature.get(word) is not None:
-            return True
-        others = other_names({a.name: a.also for a in signature})
-        takes = f"it takes {signature}" if signature.arguments else "it takes no arguments"
-        self.report.error(
-            "NN202",
-            f"`{part.spec_name}` has no argument `{word}`",
-            span,
-            help=did_you_mean(word, [a.name for a in signature], others) or takes,
-        )
-        return False
+    def _bound(self, signature: Signature, word: str, given: Given, depth: int) -> Bound:
+        argument = signature.get(word)
+        assert argument is not None, "only known arguments are assigned"
+        return Bound(self._argument(argument, given, depth), given.origin)
 
     def _argument(self, argument: Argument, given: Given, depth: int) -> Any:
         word = given.value.path.text if isinstance(given.value, tree.Reference) else ""
@@ -329,7 +310,9 @@ class Evaluator:
         if value is UNKNOWN or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             return value
         if isinstance(value, PartValue) and operator == "*":
-            return self.report.error("NN208", "repeating a layer with `*` has no meaning yet", expression.span)
+            return self.report.error(
+                "NN305", "only a layer or a block that stands in a model can be repeated", expression.span
+            )
         return self.report.error("NN301", f"`{operator}` takes numbers", expression.span)
 
     def _truth(self, expression: tree.Expression, operator: str, depth: int) -> Any:
@@ -386,10 +369,11 @@ def check_value(report: Report, argument: Argument, value: Any, given: Given) ->
         )
     problem = argument.type_problem(value)
     if problem:
-        whole = isinstance(value, float) and value.is_integer() and argument.type_problem(int(value)) is None
-        return report.error("NN301", problem, given.value.span, help=f"write {int(value)}" if whole else "")
+        return report.error("NN301", problem, given.value.span, **better_value(argument, value, given))
     problem = argument.range_problem(value)
-    return report.error("NN302", problem, given.value.span) if problem else value
+    if problem:
+        return report.error("NN302", problem, given.value.span, **better_number(argument, value))
+    return value
 
 
 def article(kind: str) -> str:
@@ -411,8 +395,3 @@ def _callee(expression: tree.Expression) -> tree.Path | None:
             return path
         case _:
             return None
-
-
-def _one_of(names: Iterable[str]) -> str:
-    found = sorted(names)
-    return f"there {'is' if len(found) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in found)

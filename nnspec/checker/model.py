@@ -1,143 +1,125 @@
-"""The chain of layers: each bound, named, and held against the shape that arrives."""
+"""The chain of layers held against the shapes that arrive."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Any
 
-from nnspec.checker.expressions import Evaluator, Given, called
-from nnspec.checker.program import Choice, LayerNode, PartValue
+from nnspec.checker.binding import Given
+from nnspec.checker.expand import Placed, expand
+from nnspec.checker.expressions import Evaluator
+from nnspec.checker.program import Branch, LayerNode, PartValue
 from nnspec.checker.report import Report
-from nnspec.checker.words import LATER, SETTINGS, TRAIN, did_you_mean
 from nnspec.diagnostics import Note, Span
+from nnspec.engine.layers.composition import Composition, Member
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
 from nnspec.syntax import tree
 
-__all__ = ["MAX_PARAMETERS", "chain"]
+__all__ = ["MAX_PARAMETERS", "Models", "chain"]
 
 MAX_PARAMETERS = 500_000_000
 _SHOWN = 12  # links of a chain of shapes in a message
 
 
+class Models:
+    """The models of a spec for all its lanes: lanes that ask for the same one share it, and the work of it."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, tuple[LayerNode, ...] | None] = {}
+
+    def chain(
+        self,
+        section: tree.Section,
+        changes: Mapping[str, Mapping[str, Given]],
+        evaluator: Evaluator,
+        report: Report,
+    ) -> tuple[LayerNode, ...] | None:
+        """Return the layers of a model, or None where one is wrong."""
+        key = (
+            id(section),
+            tuple((name, word, id(given)) for name, each in changes.items() for word, given in each.items()),
+            tuple(id(given) for given in evaluator.lets.values()),
+            tuple((choice.value.name, choice.facts) for choice in evaluator.data or ()),
+        )
+        if key not in self._known:
+            self._known[key] = chain(section, changes, evaluator, report)
+        return self._known[key]
+
+
 def chain(
-    section: tree.Section,
-    changes: Mapping[str, Mapping[str, Given]],
-    evaluator: Evaluator,
-    data: tuple[Choice, ...] | None,
-    report: Report,
+    section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, report: Report
 ) -> tuple[LayerNode, ...] | None:
     """Return the layers of a model, or None where one is wrong."""
-    bound = _bind(section, changes, evaluator, report)
+    placed = expand(section, changes, evaluator, report)
     if report.has_gaps(section.span):
         return None
     if not section.items:
         report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
-    if data is None or bound is None or not bound:
+    data = evaluator.data
+    if data is None or placed is None:
         return None
-    walk = _Walk(report, data[0])
-    return walk.along(bound)
-
-
-def _bind(
-    section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, report: Report
-) -> list[tuple[str, PartValue]] | None:
-    """Bind every layer to its arguments, under its label or its kind and number."""
-    found: list[tuple[str, PartValue]] = []
-    names: dict[str, Span] = {}
-    counts: dict[str, int] = {}
-    good = True
-    for item in section.items:
-        if not isinstance(item, tree.Element) or _is_repeat(item.value):
-            good = False
-            _not_a_layer(item, report)
-            continue
-        kind = called(item.value) or "layer"
-        counts[kind] = counts.get(kind, 0) + 1
-        name = item.label or tree.Name(f"{kind}{counts[kind]}", item.value.span)
-        if name.text in names:
-            good = False
-            first = Note(names[name.text], "first here")
-            report.error("NN204", f"two layers are called `{name.text}`", name.span, notes=(first,))
-        names[name.text] = name.span
-        value = evaluator.part(item.value, "layer", "`model`", changes=changes.get(name.text))
-        if isinstance(value, PartValue):
-            found.append((name.text, value))
-        else:
-            good = False
-    for name_, given in changes.items():
-        if name_ not in names:
-            good = False
-            for change in given.values():
-                help = did_you_mean(name_, names) or f"its layers are {', '.join(names)}"
-                report.error("NN201", f"the model has no layer `{name_}`", change.name, help=help)
-    return found if good else None
-
-
-def _is_repeat(expression: tree.Expression) -> bool:
-    return isinstance(expression, tree.Binary) and expression.operator.text == "*"
-
-
-def _not_a_layer(item: tree.Item, report: Report) -> None:
-    match item:
-        case tree.Element(value=value):
-            report.error("NN208", "repeating a layer with `*` has no meaning yet", value.span)
-        case tree.Section(keyword=keyword, head=head) if keyword.text in LATER["model"]:
-            report.error("NN208", f"`{keyword.text}` is part of the language but has no meaning yet", head)
-        case tree.Section(keyword=keyword, head=head):
-            if keyword.text:
-                report.error(
-                    "NN201",
-                    f"a model has no section `{keyword.text}`",
-                    head,
-                    help=did_you_mean(keyword.text, LATER["model"]),
-                )
-        case tree.Setting(path=path):
-            word = path.names[0].text
-            help = "a model holds layers, such as `Linear(64)`"
-            if TRAIN.get(word) is not None:
-                help = f"`{word}` belongs in `train`"
-            elif word in SETTINGS:
-                help = f"`{word}` belongs at the top of the file"
-            report.error("NN203", f"`{path.text}` cannot be set in a model", item.span, help=help)
-        case tree.Let():
-            report.error("NN203", "`let` belongs at the top of the file", item.span)
-        case tree.Block(head=head):
-            report.error("NN208", "`block` is part of the language but has no meaning yet", head)
-        case tree.Import():
-            report.error("NN203", "`import` belongs at the top of the file", item.span)
+    if not placed:
+        report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
+        return None
+    source = data[0]
+    walk = _Walk(report, (source.facts.features,), (source.value.origin.span, ""))
+    nodes = walk.along(placed)
+    return nodes if nodes is not None and walk.parameters <= MAX_PARAMETERS else None
 
 
 class _Walk:
-    """Goes along the chain and keeps what messages need: the shapes so far, and who made the last one."""
+    """Goes along a chain and keeps what messages need: the shapes so far, and who made the last one."""
 
-    def __init__(self, report: Report, data: Choice) -> None:
+    def __init__(self, report: Report, shape: Shape, maker: tuple[Span, str]) -> None:
         self.report = report
-        self.shape: Shape = (data.facts.features,)
-        self.maker: tuple[Span, str] = (data.value.origin.span, "")
-        self.links = [shape_in_words(self.shape)]
+        self.shape = shape
+        self.maker = maker
+        self.links = [shape_in_words(shape)]
         self.parameters = 0
 
-    def along(self, layers: list[tuple[str, PartValue]]) -> tuple[LayerNode, ...] | None:
+    def along(self, layers: Sequence[Placed]) -> tuple[LayerNode, ...] | None:
         nodes: list[LayerNode] = []
         good = True
-        for name, value in layers:
-            geometry = self._geometry(value)
+        for placed in layers:
+            branches = self._branches(placed)
+            if branches is None:
+                return None
+            geometry = self._geometry(placed, branches)
             if geometry is None:
                 good = False
-                geometry = self._forgiving(value)
+                geometry = self._forgiving(placed.value)
                 if geometry is None:
                     return None
-            self._count(geometry, value)
-            nodes.append(LayerNode(name, value, self.shape, geometry))
-            self._advance(value, geometry)
-        return tuple(nodes) if good and self.parameters <= MAX_PARAMETERS else None
+            if not placed.branches:
+                self._count(geometry, placed.value)
+            nodes.append(LayerNode(placed.name, placed.value, self.shape, geometry, branches, placed.uses))
+            self._advance(placed.value, geometry)
+        return tuple(nodes) if good else None
 
-    def _geometry(self, value: PartValue) -> Geometry | None:
-        assert issubclass(value.part, Layer)
+    def _branches(self, placed: Placed) -> tuple[Branch, ...] | None:
+        """Walk the branches of a composition, which all start from the shape that arrives at it."""
+        found: list[Branch] = []
+        good = True
+        for branch in placed.branches:
+            walk = _Walk(self.report, self.shape, self.maker)
+            walk.links = list(self.links)
+            walk.parameters = self.parameters
+            nodes = walk.along(branch.layers)
+            self.parameters = walk.parameters
+            good = good and nodes is not None
+            found.append(Branch(branch.name, nodes or ()))
+        return tuple(found) if good else None
+
+    def _geometry(self, placed: Placed, branches: tuple[Branch, ...]) -> Geometry | None:
+        part = placed.value.part
+        assert issubclass(part, Layer)
         try:
-            return value.part.geometry(self.shape, value.values())
+            if issubclass(part, Composition):
+                return part.combine(self.shape, {branch.name: _members(placed, part, branch) for branch in branches})
+            return part.geometry(self.shape, placed.value.values())
         except ShapeError as error:
-            self._report(value, error)
+            self._report(placed, error)
             return None
 
     def _forgiving(self, value: PartValue) -> Geometry | None:
@@ -150,20 +132,17 @@ class _Walk:
         except ShapeError:
             return None
 
-    def _report(self, value: PartValue, error: ShapeError) -> None:
+    def _report(self, placed: Placed, error: ShapeError) -> None:
+        value = placed.value
         bound = value.arguments.get(error.argument or "")
-        where = bound.origin.span if bound else value.origin.span
+        branch = next((b for b in placed.branches if b.name == error.argument), None)
+        where = bound.origin.span if bound else branch.span if branch else value.origin.span
         span, what = self.maker
         what = what or f"these {shape_in_words(self.shape)} features arrive"
-        self.report.error(
-            "NN401",
-            str(error),
-            where,
-            label=error.label,
-            notes=(Note(span, what),),
-            remarks=(f"shapes: {_shortened([*self.links, f'{value.name} ✗'])}",),
-            help=error.help,
-        )
+        used = [Note(use, f"in this `{_callee(use)}`") for use in placed.within[-1:]]
+        more: dict[str, Any] = {"label": error.label, "notes": (Note(span, what), *used), "help": error.help}
+        links = _shortened([*self.links, f"{value.name} ✗"])
+        self.report.error("NN401", str(error), where, remarks=(f"shapes: {links}",), **more)
 
     def _advance(self, value: PartValue, geometry: Geometry) -> None:
         if geometry.out != self.shape:
@@ -178,10 +157,25 @@ class _Walk:
         for shape in geometry.parameters.values():
             self.parameters += prod(shape)
         if before <= MAX_PARAMETERS < self.parameters:
-            self.report.error("NN603", f"the model has more than {MAX_PARAMETERS:,} parameters here", value.origin.span)
+            message, label = f"the model has more than {MAX_PARAMETERS:,} parameters", f"{self.parameters:,} up to here"
+            self.report.error("NN603", message, value.origin.span, label=label)
 
 
 def _shortened(links: list[str]) -> str:
     if len(links) > _SHOWN:
         links = [*links[: _SHOWN // 2], "…", *links[-_SHOWN // 2 :]]
     return " → ".join(links)
+
+
+def _members(placed: Placed, part: type[Composition], branch: Branch) -> list[Member]:
+    """Describe the layers of a branch to the composition that it is a part of."""
+    found = []
+    for node in branch.layers:
+        assert issubclass(node.value.part, Layer)
+        name = part.name_within(placed.name, branch.name, node.name)
+        found.append(Member(name, node.value.part, node.incoming, node.geometry))
+    return found
+
+
+def _callee(use: Span) -> str:
+    return use.text.partition("(")[0].strip()

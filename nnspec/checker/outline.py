@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from nnspec.checker.expressions import Given
+from nnspec.checker.binding import Given
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
+from nnspec.checker.imports import Files
 from nnspec.checker.report import Report
-from nnspec.checker.words import LATER, SECTIONS, SETTINGS, TRAIN, did_you_mean, meant, other_names, parts
-from nnspec.diagnostics import Note, Span
+from nnspec.checker.words import SECTIONS, SETTINGS, TRAIN, meant, other_names, parts, respell
+from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.syntax import tree
+from nnspec.syntax.habits import FOREIGN, foreign
 
-__all__ = ["Assignment", "LaneOutline", "Outline", "assignments", "outline"]
+__all__ = ["Assignment", "LaneOutline", "Outline", "Sweep", "assignments", "outline"]
 
 _RESERVED = {*SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
 
-
 MAX_NAME = 64
 """The longest name of a lane: weights are kept in a folder of that name."""
+
+_SHORT = 40
 
 
 @dataclass(frozen=True)
@@ -50,25 +53,50 @@ class LaneOutline:
     assignments: tuple[Assignment, ...] = ()
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """Settings with lists of values: all combinations, or, zipped, the first of each, the second of each, …"""
+
+    head: Span
+    zipped: bool
+    dimensions: tuple[Assignment, ...]
+
+
 @dataclass
 class Outline:
-    """A file, sorted."""
+    """A spec and its imports, sorted. What a file says goes before what it imports."""
 
+    files: Files
     lets: dict[str, Given] = field(default_factory=dict)
-    assignments: list[Assignment] = field(default_factory=list)
+    layers: list[list[Assignment]] = field(default_factory=list)
+    """The settings of each file, in the order in which they apply."""
     models: dict[str, tree.Section] = field(default_factory=dict)
     """By name; a model without one is called ""."""
+    blocks: dict[str, tree.Block] = field(default_factory=dict)
     race: tree.Section | None = None
     lanes: list[LaneOutline] = field(default_factory=list)
+    sweep: Sweep | None = None
     expectations: list[tree.Element] = field(default_factory=list)
+    firsts: dict[str, Span] = field(default_factory=dict)
+    """Where each name and section stands, for messages about a second one."""
+
+    @property
+    def assignments(self) -> list[Assignment]:
+        """All settings, in the order in which they apply."""
+        return [assignment for layer in self.layers for assignment in layer]
+
+    def goes_before(self, new: Span, old: Span) -> bool:
+        """Whether what stands at `new` takes the place of what stands at `old`, in a file that it imports."""
+        return self.files.goes_before(new.source, old.source)
 
 
-def outline(file: tree.File, report: Report) -> Outline:
-    """Sort the items of a file."""
-    result = Outline()
-    firsts: dict[str, Span] = {}
-    for item in file.items:
-        _ITEMS[type(item)](item, result, report, firsts)
+def outline(files: Files, report: Report) -> Outline:
+    """Sort the items of a spec and of what it imports."""
+    result = Outline(files)
+    for _, file in files.order:
+        result.layers.append([])
+        for item in file.items:
+            _ITEMS[type(item)](item, result, report)
     return result
 
 
@@ -76,7 +104,7 @@ def assignments(
     items: tuple[tree.Item, ...], prefix: tuple[tree.Name, ...], via: str, report: Report
 ) -> Iterator[Assignment]:
     """Yield the settings of a section, and of sections in it, by their full names. Other items are reported."""
-    place = f"`{'.'.join(name.text for name in prefix)}`" if prefix else "a lane"
+    place = f"`{'.'.join(name.text for name in prefix)}`" if prefix else "a sweep" if via == "sweep" else "a lane"
     for item in items:
         match item:
             case tree.Setting(path=path, value=value):
@@ -87,9 +115,13 @@ def assignments(
                 # Without a word its head could not be read: what is inside is taken for the section around it.
                 yield from assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, report)
             case tree.Element(label=tree.Name() as label):
-                report.error(
-                    "NN203", f"{place} holds settings", item.span, help=f"write `{label.text} = …` with `=`, not `:`"
-                )
+                colon = Span(item.span.source, label.span.end, item.value.span.start)
+                fix = Fix("replace `:` by `=`", (Edit(colon, " = "),), safe=True)
+                help = f"write `{label.text} = {_short(item.value)}`"
+                report.error("NN203", "settings are written with `=`, not `:`", item.span, help=help, fix=fix)
+            case tree.Let(name=name):
+                help = f"to give it another value here, write `{name.text} = …` without `let`"
+                report.error("NN203", f"`let` cannot stand in {place}", item.span, help=help)
             case tree.Element(value=tree.Compare()):
                 report.error("NN203", f"{place} holds settings", item.span, help="statements belong in `expect`")
             case tree.Element():
@@ -98,37 +130,59 @@ def assignments(
                 report.error("NN203", f"this cannot stand in {place}", _head(item))
 
 
-def _setting(item: tree.Setting, result: Outline, report: Report, firsts: dict[str, Span]) -> None:
-    result.assignments.append(Assignment(item.path.names, Given(item.value, item.path.span)))
+def _setting(item: tree.Setting, result: Outline, report: Report) -> None:
+    result.layers[-1].append(Assignment(item.path.names, Given(item.value, item.path.span)))
 
 
-def _let(item: tree.Let, result: Outline, report: Report, firsts: dict[str, Span]) -> None:
+def _let(item: tree.Let, result: Outline, report: Report) -> None:
     word = item.name.text
-    if word in _RESERVED or word in parts():
-        report.error(
-            "NN206",
-            f"a `let` cannot be called `{word}`, which has a meaning already",
-            item.name.span,
-            help="use another name",
-        )
-    elif word in result.lets:
-        first = Note(result.lets[word].name, "first here")
-        report.error("NN204", f"`{word}` is given twice", item.name.span, notes=(first,))
-    else:
+    if _free("let", item.name, result, report):
         result.lets[word] = Given(item.value, item.name.span)
 
 
-def _later(item: tree.Block | tree.Import, result: Outline, report: Report, firsts: dict[str, Span]) -> None:
-    word = "block" if isinstance(item, tree.Block) else "import"
-    report.error("NN208", f"`{word}` is part of the language but has no meaning yet", _head(item))
+def _block(item: tree.Block, result: Outline, report: Report) -> None:
+    seen: dict[str, Span] = {}
+    for parameter in item.parameters:
+        word, span = parameter.name.text, parameter.name.span
+        if word in seen:
+            report.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first here"),))
+        elif word in FUNCTIONS or word in CONSTANTS or word in parts() or word == "data":
+            report.error("NN206", f"a parameter cannot be called `{word}`, which has a meaning already", span)
+        seen[word] = span
+    if _free("block", item.name, result, report):
+        result.blocks[item.name.text] = item
 
 
-def _element(item: tree.Element, result: Outline, report: Report, firsts: dict[str, Span]) -> None:
+def _free(what: str, name: tree.Name, result: Outline, report: Report) -> bool:
+    """Whether a let or a block may have its name; where not, that is reported."""
+    word = name.text
+    if word in _RESERVED or word in parts():
+        message = f"a `{what}` cannot be called `{word}`, which has a meaning already"
+        report.error("NN206", message, name.span, help="use another name")
+        report.lost.add(word)
+        return False
+    first = result.firsts.get(f"name {word}")
+    if first is not None and not result.goes_before(name.span, first):
+        report.error("NN204", f"`{word}` is given twice", name.span, notes=(Note(first, "first here"),))
+        return False
+    result.lets.pop(word, None)
+    result.blocks.pop(word, None)
+    result.firsts[f"name {word}"] = name.span
+    return True
+
+
+def _import(item: tree.Import, result: Outline, report: Report) -> None:
+    """Nothing to do: what it brings stands before this file already."""
+
+
+def _element(item: tree.Element, result: Outline, report: Report) -> None:
     value = item.value
     path = value.path if isinstance(value, tree.Reference) else value.callee if isinstance(value, tree.Call) else None
-    help = ""
+    message, help, fix = "this stands for nothing at the top of a file", "", None
     if item.label is not None and item.label.text in SETTINGS:
-        help = f"write `{item.label.text} = …` with `=`, not `:`"
+        message, help = "settings are written with `=`, not `:`", f"write `{item.label.text} = {_short(value)}`"
+        colon = Span(item.span.source, item.label.span.end, item.value.span.start)
+        fix = Fix("replace `:` by `=`", (Edit(colon, " = "),), safe=True)
     elif isinstance(value, tree.Compare):
         help = "statements belong in `expect { … }`"
     elif isinstance(value, tree.Reference) and value.path.text in SECTIONS and item.label is None:
@@ -145,56 +199,67 @@ def _element(item: tree.Element, result: Outline, report: Report, firsts: dict[s
             "loss": f"write `loss = {value.span.text}`",
             "data source": f"write `data = {value.span.text}`",
         }.get(kind, "")
-    report.error("NN203", "this stands for nothing at the top of a file", item.span, help=help)
+    report.error("NN203", message, item.span, help=help, fix=fix)
 
 
-def _section(item: tree.Section, result: Outline, report: Report, firsts: dict[str, Span]) -> None:
+def _section(item: tree.Section, result: Outline, report: Report) -> None:
     word = item.keyword.text
     if not word:
         return  # its head could not be read, and that has been said
-    if word in LATER["file"]:
-        report.error("NN208", f"`{word}` is part of the language but has no meaning yet", item.head)
-        return
     if word in SECTIONS and item.label is not None:
         report.error("NN203", f"`{word}` takes no label", item.label.span, help=f"write `{word} {item.label.text} {{`")
     if word == "model":
-        _model(item, result, report, firsts)
+        _model(item, result, report)
     elif word in SECTIONS:
-        if _once(word, item, report, firsts):
+        if _once(word, item, result, report):
             _SECTIONS[word](item, result, report)
     elif word in SETTINGS and item.name is None and item.title is None:
-        result.assignments += assignments(item.items, (item.keyword,), "", report)
+        result.layers[-1] += assignments(item.items, (item.keyword,), "", report)
+    elif word in FOREIGN:
+        report.add(foreign(word, item.keyword.span))
     else:
         others = other_names(SECTIONS)
         report.meant.add(meant(word, SECTIONS, others) or "")
-        belongs = "this belongs inside `model`" if word in LATER["model"] else ""
-        report.error(
-            "NN201",
-            f"there is no section `{word}`",
-            item.keyword.span,
-            help=belongs or did_you_mean(word, SECTIONS, others) or f"there are {', '.join(SECTIONS)}",
-        )
+        inner = {name for kind in parts("composition").values() for name in (kind.spec_name, "shortcut")}
+        help = "this belongs inside `model`" if word in inner else f"there are {', '.join(SECTIONS)}"
+        more = {"help": help} if word in inner else respell(item.keyword.span, SECTIONS, others, help)
+        report.error("NN201", f"there is no section `{word}`", item.keyword.span, **more)
 
 
-def _model(item: tree.Section, result: Outline, report: Report, firsts: dict[str, Span]) -> None:
+def _model(item: tree.Section, result: Outline, report: Report) -> None:
     if item.title is not None:
-        report.error("NN203", "a model has a name, not a title", item.title.span, help="write it without quotes")
+        fix = Fix("leave the quotes out", (Edit(item.title.span, str(item.title.value)),), safe=True)
+        named = str(item.title.value).isidentifier()
+        report.error(
+            "NN203",
+            "a model has a name, not a title",
+            item.title.span,
+            help="write it without quotes" if named else "a name is one word without quotes",
+            fix=fix if named else None,
+        )
     name = item.name.text if item.name else ""
-    if _once(f"model {name}".strip(), item, report, firsts):
+    if _once(f"model {name}".strip(), item, result, report):
         result.models[name] = item
 
 
-def _once(what: str, item: tree.Section, report: Report, firsts: dict[str, Span]) -> bool:
-    if what in firsts:
-        report.error("NN204", f"`{what}` stands here twice", item.head, notes=(Note(firsts[what], "first here"),))
+def _once(what: str, item: tree.Section, result: Outline, report: Report) -> bool:
+    first = result.firsts.get(what)
+    if first is not None and first.source is not item.head.source and what in _MERGED:
+        return True
+    if first is not None and not result.goes_before(item.head, first):
+        report.error("NN204", f"`{what}` stands here twice", item.head, notes=(Note(first, "first here"),))
         return False
-    firsts[what] = item.head
+    result.firsts[what] = item.head
     return True
+
+
+_MERGED = frozenset({"train", "expect"})
+"""Sections of which every file may have one: settings are settled one by one, and all statements must hold."""
 
 
 def _train(item: tree.Section, result: Outline, report: Report) -> None:
     _no_name(item, report)
-    result.assignments += assignments(item.items, (item.keyword,), "", report)
+    result.layers[-1] += assignments(item.items, (item.keyword,), "", report)
 
 
 def _expect(item: tree.Section, result: Outline, report: Report) -> None:
@@ -203,9 +268,8 @@ def _expect(item: tree.Section, result: Outline, report: Report) -> None:
         if isinstance(inner, tree.Element) and inner.label is None:
             result.expectations.append(inner)
         elif isinstance(inner, tree.Setting):
-            report.error(
-                "NN203", "`expect` holds statements", inner.span, help=f"to compare, write `{inner.path.text} == …`"
-            )
+            help = f"to compare, write `{inner.path.text} == {_short(inner.value)}`"
+            report.error("NN203", "`expect` holds statements", inner.span, help=help)
         else:
             report.error("NN203", "`expect` holds statements, such as `test_accuracy > 0.9`", _head(inner))
 
@@ -216,8 +280,24 @@ def _no_name(item: tree.Section, report: Report) -> None:
         report.error("NN203", f"`{item.keyword.text}` takes no name", extra)
 
 
+def _sweep(item: tree.Section, result: Outline, report: Report) -> None:
+    if item.title is not None or (item.name is not None and item.name.text != "zip"):
+        extra = item.name or item.title
+        assert extra is not None
+        report.error(
+            "NN203",
+            f"`{extra.span.text}` means nothing behind `sweep`",
+            extra.span,
+            help="`sweep` takes all combinations, `sweep zip` one value of each list after the other",
+        )
+    dimensions = tuple(assignments(item.items, (), "sweep", report))
+    if not item.items and not report.has_gaps(item.span):
+        report.error("NN205", "a sweep needs lists of values", item.head, help="such as `width = [16, 32, 64]`")
+    result.sweep = Sweep(item.head, item.name is not None and item.name.text == "zip", dimensions)
+
+
 def _race(item: tree.Section, result: Outline, report: Report) -> None:
-    result.race = item
+    result.race, result.lanes = item, []
     if item.name is not None:
         report.error(
             "NN203", "a race has a title, in quotes", item.name.span, help=f'write `race "{item.name.text}" {{`'
@@ -242,7 +322,7 @@ def _race(item: tree.Section, result: Outline, report: Report) -> None:
             continue
         names[word] = lane.name.span
         result.lanes.append(lane)
-    if not item.items:
+    if not item.items and not report.has_gaps(item.span):
         report.error("NN205", "a race needs lanes", item.head, help="such as `Adam(lr=0.001)`")
 
 
@@ -267,6 +347,12 @@ def _lane(item: tree.Item, report: Report) -> LaneOutline | None:
     return None
 
 
+def _short(value: tree.Expression) -> str:
+    """Write a value into advice: as it stands, where that is short."""
+    text = value.span.text
+    return text if len(text) <= _SHORT and text.isprintable() else "…"
+
+
 def _is_part(item: tree.Item) -> bool:
     return isinstance(item, tree.Element) and item.label is None and isinstance(item.value, (tree.Reference, tree.Call))
 
@@ -278,8 +364,8 @@ def _head(item: tree.Item) -> Span:
 _ITEMS: dict[type, Callable[..., None]] = {
     tree.Setting: _setting,
     tree.Let: _let,
-    tree.Block: _later,
-    tree.Import: _later,
+    tree.Block: _block,
+    tree.Import: _import,
     tree.Element: _element,
     tree.Section: _section,
 }
@@ -288,4 +374,5 @@ _SECTIONS: dict[str, Callable[[tree.Section, Outline, Report], None]] = {
     "train": _train,
     "race": _race,
     "expect": _expect,
+    "sweep": _sweep,
 }

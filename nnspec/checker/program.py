@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Span
 from nnspec.engine.layers.contract import Geometry, Shape
-from nnspec.engine.part import Also, Count, Part, Range
+from nnspec.engine.part import Also, Count, Part, Positive, Range
+from nnspec.engine.stopping import Stopping
 
 __all__ = [
     "Bound",
@@ -26,6 +27,7 @@ __all__ = [
     "PartValue",
     "Program",
     "TrainSettings",
+    "Use",
 ]
 
 
@@ -88,6 +90,28 @@ class TrainSettings:
     """Whether every epoch has its own order."""
     drop_last: bool = False
     """Whether a last batch that is not full is left out."""
+    validation: Annotated[float, Range(low=0, high=1, open_high=True), Also("validation_split", "val_split")] = 0.0
+    """Share of the training samples that is held out: never trained on, measured after every epoch."""
+    early_stop: Annotated[Stopping | None, Also("early_stopping", "callbacks")] = None
+    """When training stops before its time."""
+    clip_norm: Annotated[Positive | None, Also("max_norm", "clipnorm", "global_clipnorm", "max_grad_norm")] = None
+    """The most that the L2 norm of all gradients together may be."""
+    clip_value: Annotated[Positive | None, Also("clipvalue", "max_grad_value")] = None
+    """The most that the size of each entry of the gradients may be; applied before `clip_norm`."""
+    repeats: Annotated[Count, Also("runs", "n_repeats", "num_repeats", "n_runs")] = 1
+    """How often a lane is trained, each time with the next seed."""
+
+    def held_out(self, samples: int) -> int:
+        """Return how many of `samples` training samples are held out: `validation` of them, rounded (a half to even).
+
+        It is at least one, and leaves at least one to train on; none where no share is asked for. Raises ValueError
+        where there are not enough samples for that.
+        """
+        if not self.validation:
+            return 0
+        if samples < 2:
+            raise ValueError(f"`validation` needs at least 2 training samples, not {samples}")
+        return min(max(round(self.validation * samples), 1), samples - 1)
 
 
 Seed = Annotated[int, Range(low=0, high=2**63 - 1)]
@@ -103,6 +127,16 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Use:
+    """A block that was opened in a model: its name there, and what its parameters are."""
+
+    name: str
+    block: str
+    parameters: Mapping[str, Bound]
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class LayerNode:
     """A layer in its place: what arrives is `incoming`, what leaves is `geometry.out`."""
 
@@ -113,6 +147,8 @@ class LayerNode:
 
     branches: tuple[Branch, ...] = ()
     """What a composition (residual, add, concat) is made of; no branches for every other layer."""
+    uses: tuple[Use, ...] = ()
+    """The blocks that it comes out of, outermost first."""
 
     @property
     def span(self) -> Span:
@@ -122,6 +158,14 @@ class LayerNode:
     def arguments(self) -> dict[str, Any]:
         """Return every argument's value, inferred ones included."""
         return self.value.values() | dict(self.geometry.inferred)
+
+    def walk(self) -> Iterator[LayerNode]:
+        """Go through this layer and all that it is made of, each before those inside it."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed([inner for branch in node.branches for inner in branch.layers]))
 
 
 @dataclass(frozen=True)
@@ -149,6 +193,12 @@ class Experiment:
     """The lane's own name; with a sweep, several experiments share one, each at a point of its own."""
     point: Mapping[str, str] = field(default_factory=dict)
     """What a sweep sets here, as written: setting -> value."""
+    model: str = ""
+    """The name of its model; "" for one without."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Where each setting that was given comes from: `seed`, `train.epochs`, `optimizer` …"""
+    lets: Mapping[str, Bound] = field(default_factory=dict)
+    """The value of each `let`, and where it comes from."""
 
     @property
     def facts(self) -> Facts:
@@ -241,3 +291,5 @@ class Program:
     expectations: tuple[Expectation, ...]
     overrides: tuple[str, ...] = ()
     """What was given with `--set`, as written."""
+    models: tuple[Experiment, ...] = ()
+    """Models that no lane trains and an expectation speaks of, each with the settings of the base."""

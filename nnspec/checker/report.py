@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,9 +21,14 @@ class Unknown:
 
 UNKNOWN: Final = Unknown()
 
+_NUMBER = re.compile(r"\d[\d,.×]*")
+
+MAX_WORK = 1_000_000
+"""The most steps that a spec may ask the checker for, so that no small text keeps it busy for minutes."""
+
 
 class Report:
-    """Diagnostics, each once: lanes share most of a spec, and what is wrong there is wrong in all of them."""
+    """Diagnostics, each once: lanes, and uses of a block, share most of a spec and its mistakes."""
 
     def __init__(self) -> None:
         self.lost: set[str] = set()
@@ -31,14 +37,23 @@ class Report:
         """Words that were suggested for unknown ones: nobody is told that they are missing."""
         self.chosen_models: set[str] = set()
         """Names of the models that some lane trains."""
+        self.used_blocks: set[str] = set()
+        """Names of the blocks that some model uses."""
+        self.incomplete = False
+        """Whether a whole file is missing in the spec, so that nothing can be said of what is not there."""
+        self.used_lets: set[str] = set()
+        """Names of the lets that some expression uses."""
+        self.left = MAX_WORK
+        """What may still be done: layers placed, settings evaluated, items of lists."""
         self._gaps: dict[Source, tuple[int, ...]] = {}
         self._absent: dict[str, tuple[str, list[str]]] = {}
         self._unreadable: dict[Source, frozenset[int]] = {}
-        self._found: dict[tuple[Any, ...], Diagnostic] = {}
+        self._found: dict[tuple[int, int, int, str, str], Diagnostic] = {}
 
     def take(self, source: Source, parsed: Parsed) -> None:
         """Take over what was found when a text was read."""
         self.lost |= parsed.lost
+        self.incomplete = self.incomplete or parsed.unread
         self._gaps[source], self._unreadable[source] = parsed.gaps, parsed.unreadable
         for diagnostic in parsed.diagnostics:
             self.add(diagnostic)
@@ -47,13 +62,22 @@ class Report:
         """Whether a literal has a value; where not, that is reported already."""
         return literal.start not in self._unreadable.get(literal.source, ())
 
+    def excuses(self, word: str, meant: str | None = None) -> bool:
+        """Whether nobody is to be told that a word is unknown: it may stand in what could not be read.
+
+        Where a whole file is missing that goes for every word, but for one that misspells another (`meant`).
+        """
+        return word in self.lost or (self.incomplete and meant is None)
+
     def has_gaps(self, span: Span) -> bool:
         """Whether an item that stands here could not be read."""
         return any(span.start <= gap < span.end for gap in self._gaps.get(span.source, ()))
 
     def absent(self, word: str, lane: str, help: str) -> None:
         """Note that a setting is missing in a lane: it is reported once for all of them."""
-        self._absent.setdefault(word, (help, []))[1].append(lane)
+        without = self._absent.setdefault(word, (help, []))[1]
+        if lane not in without:  # it may be missing at every point of a sweep
+            without.append(lane)
 
     def report_absent(self, lanes: Mapping[str, Span], top: Span) -> None:
         """Report what is missing: at the top where all lanes lack it, else at the first lane that does."""
@@ -63,15 +87,21 @@ class Report:
             message = f"`{word}` is missing" + ("" if everywhere else where)
             self.error("NN205", message, top if everywhere else lanes[without[0]], help=help)
 
+    def work(self, amount: int) -> bool:
+        """Take from the work that a spec may ask for; whether there was enough."""
+        self.left -= amount
+        return self.left >= 0
+
     def error(self, code: str, message: str, span: Span, **more: Any) -> Unknown:
         """Add an error, and return UNKNOWN for the value that it concerns."""
         self.add(Diagnostic(code, message, span, **more))
         return UNKNOWN
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Add a diagnostic, unless the same has been said of the same characters."""
+        """Add a diagnostic, unless the same, numbers aside, has been said of the same characters."""
         span = diagnostic.span
-        self._found.setdefault((id(span.source), span.start, span.end, diagnostic.code, diagnostic.message), diagnostic)
+        key = (id(span.source), span.start, span.end, diagnostic.code, _NUMBER.sub("#", diagnostic.message))
+        self._found.setdefault(key, diagnostic)
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from nnspec.checker.expressions import Given, article
+from nnspec.checker.binding import Given
+from nnspec.checker.expressions import article
 from nnspec.checker.outline import Assignment, LaneOutline, Outline
 from nnspec.checker.report import Report
-from nnspec.checker.words import (
-    KIND_OF_SETTING,
-    LATER,
-    SECTIONS,
-    SETTINGS,
-    TRAIN,
-    did_you_mean,
-    meant,
-    other_names,
-    parts,
-)
-from nnspec.diagnostics import Note, Span
+from nnspec.checker.words import KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, meant, other_names, parts, respell
+from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.syntax import tree
 
 __all__ = ["LaneSettings", "settle"]
@@ -37,18 +29,25 @@ class LaneSettings:
     arguments: dict[str, dict[str, Given]] = field(default_factory=dict)
     """Arguments of a setting's part that take the place of those given: setting, then argument."""
     layers: dict[str, dict[str, Given]] = field(default_factory=dict)
-    """Arguments of layers, by the layer's name."""
+    """Arguments of layers and blocks, by their full names."""
     lanes: tuple[str, ...] = ()
     """All lanes of the file, for messages."""
 
 
 def settle(
-    outline: Outline, lane: LaneOutline | None, flags: Sequence[Assignment], report: Report, effective: set[Span]
+    outline: Outline,
+    lane: LaneOutline | None,
+    flags: Sequence[Assignment],
+    report: Report,
+    effective: set[Span],
+    point: Sequence[Assignment] = (),
 ) -> LaneSettings:
-    """Settle a lane's settings. `effective` collects the names of those that were not replaced later."""
+    """Settle a lane's settings at a point of the sweep. `effective` collects the names of those that stayed."""
     settings = LaneSettings(dict(outline.lets), lanes=tuple(each.name.text for each in outline.lanes))
-    # Whole values first, so that `optimizer.lr = 0.1` may stand before `optimizer = SGD`.
-    _apply(sorted(outline.assignments, key=lambda a: len(a.path)), settings, report)
+    seen: dict[str, Span] = {}
+    for layer in outline.layers:
+        # Whole values first, so that `optimizer.lr = 0.1` may stand before `optimizer = SGD`.
+        _apply(sorted(layer, key=lambda a: len(a.path)), settings, report, seen, outline)
     if lane is not None:
         replaced: dict[str, Span] = {}
         for part in lane.parts:
@@ -56,10 +55,11 @@ def settle(
         for assignment in lane.assignments:
             if assignment.text in replaced:
                 _twice(assignment.text, lane, assignment.span, replaced[assignment.text], report)
-        _apply(sorted(lane.assignments, key=lambda a: len(a.path)), settings, report)
+        _apply(sorted(lane.assignments, key=lambda a: len(a.path)), settings, report, {}, outline)
+    _apply(sorted(point, key=lambda a: len(a.path)), settings, report, {}, outline)
     for shared in (True, False):  # what is meant for this lane alone comes last
         chosen = [flag for flag in flags if flag.shared == shared]
-        _apply(sorted(chosen, key=lambda a: len(a.path)), settings, report)
+        _apply(sorted(chosen, key=lambda a: len(a.path)), settings, report, {}, outline)
     for changes in (*settings.arguments.values(), *settings.layers.values(), settings.values, settings.lets):
         effective.update(given.name for given in changes.values())
     return settings
@@ -79,15 +79,15 @@ def _replace(
     word = path.text
     known = {name: p for name, p in parts().items() if p.kind in KIND_OF_SETTING}
     if word not in parts():
-        if word in report.lost:
-            return
         others = other_names({name: p.also for name, p in known.items()})
+        if report.excuses(word, meant(word, known, others)):
+            return
         report.meant.add(meant(word, known, others) or "")
         report.error(
             "NN201",
             f"there is no part `{word}`",
             path.span,
-            help=did_you_mean(word, known, others) or "a lane is an optimizer, a loss or a data source",
+            **respell(path.span, known, others, f"a lane is a part, such as {', '.join(f'`{p}`' for p in known)}"),
         )
     elif word not in known:
         report.error(
@@ -104,14 +104,16 @@ def _replace(
         settings.arguments.pop(setting, None)
 
 
-def _apply(assignments: Iterable[Assignment], settings: LaneSettings, report: Report) -> None:
-    seen: dict[str, Span] = {}
+def _apply(
+    assignments: Iterable[Assignment], settings: LaneSettings, report: Report, seen: dict[str, Span], outline: Outline
+) -> None:
     for assignment in assignments:
-        if assignment.text in seen:
-            first = Note(seen[assignment.text], "first here")
-            report.error("NN204", f"`{assignment.text}` is given twice", assignment.span, notes=(first,))
+        text = assignment.text
+        if text in seen and not outline.goes_before(assignment.span, seen[text]):
+            first = Note(seen[text], "first here")
+            report.error("NN204", f"`{text}` is given twice", assignment.span, notes=(first,))
             continue
-        seen[assignment.text] = assignment.span
+        seen[text] = assignment.span
         _assign(assignment, settings, report)
 
 
@@ -126,14 +128,12 @@ def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> N
             settings.arguments.pop(word, None)
         case ["train", word] if TRAIN.get(word) is not None:
             settings.values[f"train.{word}"] = given
-        case ["train", word] if word in LATER["train"]:
-            report.error("NN208", f"`{word}` is part of the language but has no meaning yet", assignment.path[1].span)
         case ["train", word, *_]:
             _unknown_in_train(word, assignment.path[1].span, report)
         case [word, argument] if word in _WITH_ARGUMENTS:
             settings.arguments.setdefault(word, {})[argument] = given
-        case ["model", layer, argument]:
-            settings.layers.setdefault(layer, {})[argument] = given
+        case ["model", *layer, argument] if layer:
+            settings.layers.setdefault(".".join(layer), {})[argument] = given
         case ["model", *_]:
             report.error(
                 "NN203", "this names no argument of a layer", assignment.span, help="write `model.LAYER.ARGUMENT = …`"
@@ -144,12 +144,10 @@ def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> N
 
 def _unknown_in_train(word: str, span: Span, report: Report) -> None:
     others = other_names({a.name: a.also for a in TRAIN})
-    help = did_you_mean(word, [a.name for a in TRAIN], others)
-    if not help and (word in SETTINGS or word in SECTIONS):
-        help = f"`{word}` stands at the top of the file"
-    help = help or _of_the_optimizer(word)
-    names = ", ".join(f"`{a.name}`" for a in TRAIN)
-    report.error("NN201", f"`train` has no setting `{word}`", span, help=help or f"it has {names}")
+    help = f"`{word}` stands at the top of the file" if word in SETTINGS or word in SECTIONS else ""
+    help = help or _of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in TRAIN)}"
+    more = respell(span, [a.name for a in TRAIN], others, help)
+    report.error("NN201", f"`train` has no setting `{word}`", span, **more)
 
 
 def _of_the_optimizer(word: str) -> str:
@@ -163,22 +161,24 @@ def _of_the_optimizer(word: str) -> str:
 
 def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, report: Report) -> None:
     word = words[0]
-    if word in report.lost:
+    if report.excuses(word, word if word in SETTINGS or word in SECTIONS or TRAIN.get(word) is not None else None):
         return
     others = other_names({name: row.also for name, row in SETTINGS.items()} | {a.name: a.also for a in TRAIN})
     found = others.get(word, word)
-    if len(words) == 1 and (TRAIN.get(found) is not None or found in LATER["train"]):
-        help = f"`{found}` belongs in `train`: `train.{found} = …`"
+    more: dict[str, Any] = {"help": f"there are {', '.join(f'`{name}`' for name in SETTINGS)} and `train`"}
+    if len(words) == 1 and TRAIN.get(found) is not None:
+        more = {"help": f"`{found}` belongs in `train`: `train.{found} = …`"}
+        if assignment.given.via in ("", "--set"):
+            fix = Fix(f"write `train.{found}`", (Edit(assignment.span, f"train.{found}"),), safe=True)
+            more["fix"] = fix
     elif len(words) > 1 and word in SETTINGS:
-        help = f"`{word}` takes " + ("no more than one name after it" if word in _WITH_ARGUMENTS else "a value itself")
+        help = "no more than one name after it" if word in _WITH_ARGUMENTS else "a value itself"
+        more = {"help": f"`{word}` takes {help}"}
+    elif _of_the_optimizer(word):
+        more = {"help": _of_the_optimizer(word)}
     else:
         lanes = settings.lanes if len(words) > 1 else ()
         known = [*SETTINGS, *settings.lets, *SECTIONS, *lanes]
         report.meant.add(meant(word, known, others) or "")
-        help = _of_the_optimizer(word) or did_you_mean(word, known, others)
-    report.error(
-        "NN201",
-        f"there is no setting `{assignment.text}`",
-        assignment.span,
-        help=help or f"there are {', '.join(f'`{name}`' for name in SETTINGS)} and `train`",
-    )
+        more = respell(assignment.path[0].span, known, others, more["help"])
+    report.error("NN201", f"there is no setting `{assignment.text}`", assignment.span, **more)

@@ -7,25 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nnspec.checker.program import Seed, TrainSettings
-from nnspec.diagnostics import nearest
+from nnspec.diagnostics import Edit, Fix, Span, nearest
 from nnspec.engine.part import PARTS, Part, Signature
 
 __all__ = [
     "DTYPES",
+    "FIGURES_ELSEWHERE",
     "KIND_OF_SETTING",
-    "LATER",
+    "LITERALS",
     "SECTIONS",
     "SETTINGS",
     "TRAIN",
     "did_you_mean",
-    "figure_is_for_later",
     "figures",
     "meant",
     "metric_figures",
+    "needs_validation",
     "other_names",
     "parts",
+    "respell",
 ]
 
 DTYPES = ("float32", "float64")
@@ -66,14 +69,67 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "train": ("training", "fit", "trainer"),
     "race": ("compare", "benchmark", "lanes"),
     "expect": ("expects", "assert", "require", "tests"),
+    "sweep": ("grid", "search", "gridsearch"),
 }
 
-# Words that are read and have no meaning yet, by place.
-LATER: dict[str, frozenset[str]] = {
-    "file": frozenset({"sweep"}),
-    "model": frozenset({"residual", "add", "concat", "shortcut"}),
-    "train": frozenset({"validation", "early_stop", "clip_norm", "clip_value", "repeats"}),
-    "expect": frozenset({"val_loss"}),
+# What other frameworks have and a spec needs not -> what to do.
+_NOT_NEEDED: dict[str, str] = {
+    "Softmax": "leave it out: `CrossEntropy` has its own softmax",
+    "LogSoftmax": "leave it out: `CrossEntropy` has its own softmax",
+    "softmax": "leave it out: `CrossEntropy` has its own softmax",
+    "Activation": "an activation is a layer of its own, such as `ReLU`",
+    "activation": "an activation is a layer of its own, such as `ReLU`",
+    "Input": "leave it out: the data decides what arrives",
+    "InputLayer": "leave it out: the data decides what arrives",
+    "input_shape": "leave it out: the data decides what arrives",
+    "Sequential": "leave it out: the layers of a model stand below each other",
+    "from_logits": "leave it out: `CrossEntropy` always takes logits",
+    "inplace": "leave it out: what may be overwritten is found out by nnspec",
+    "device": "leave it out: everything is computed on the CPU",
+    "verbose": "leave it out: `nnspec run --quiet` says less",
+}
+
+# Names of their own, however near they are to others: nobody who writes one means the other.
+_DISTINCT = frozenset(
+    (
+        "ELU",
+        "SELU",
+        "GELU",
+        "CELU",
+        "PReLU",
+        "SiLU",
+        "ReLU6",
+        "AdamW",
+        "NAdam",
+        "Nadam",
+        "RAdam",
+        "Adamax",
+        "Adagrad",
+        "float16",
+        "bfloat16",
+        "int8",
+        "int32",
+    )
+)
+
+# What a literal is called elsewhere -> here.
+LITERALS: dict[str, str] = {
+    **dict.fromkeys(("True", "TRUE", "yes", "Yes", "on", "On"), "true"),
+    **dict.fromkeys(("False", "FALSE", "no", "No", "off", "Off"), "false"),
+    **dict.fromkeys(("None", "NONE", "null", "nil", "Null"), "none"),
+}
+
+# What a figure is called elsewhere -> here.
+FIGURES_ELSEWHERE: dict[str, str] = {
+    "acc": "accuracy",
+    "val_acc": "val_accuracy",
+    "test_acc": "test_accuracy",
+    "train_loss": "loss",
+    "train_accuracy": "accuracy",
+    "parameters": "params",
+    "num_params": "params",
+    "n_params": "params",
+    "grad_error": "gradient_error",
 }
 
 # Figures of an expectation that are no metrics -> what it takes to know them.
@@ -83,6 +139,7 @@ _FIGURES: dict[str, str] = {
     "memory": "program",
     "gradient_error": "calculus",
     "loss": "outcome",
+    "val_loss": "outcome",
     "test_loss": "outcome",
     "epochs_to": "outcome",
 }
@@ -94,13 +151,13 @@ def figures() -> dict[str, str]:
 
 
 def metric_figures() -> dict[str, str]:
-    """Return every figure that a metric gives -> the metric: over the training batches, and over the test data."""
-    return {f"{prefix}{name}": name for name in parts("metric") for prefix in ("", "test_")}
+    """Return every figure that a metric gives -> the metric: over training batches, held-out samples and test data."""
+    return {f"{prefix}{name}": name for name in parts("metric") for prefix in ("", "val_", "test_")}
 
 
-def figure_is_for_later(word: str) -> bool:
-    """Whether a figure is part of the language and has no meaning yet."""
-    return word in LATER["expect"] or (word.removeprefix("val_") in parts("metric") and word.startswith("val_"))
+def needs_validation(figure: str) -> bool:
+    """Whether a figure is measured on held-out samples."""
+    return figure.startswith("val_")
 
 
 def parts(*kinds: str) -> dict[str, type[Part]]:
@@ -121,10 +178,26 @@ def meant(word: str, candidates: Iterable[str], others: Mapping[str, str] | None
     others = others or {}
     plain = word.lower().replace("_", "")
     found = others.get(word) or next((others[o] for o in others if o.lower().replace("_", "") == plain), None)
-    return found or nearest(word, candidates)
+    return found or (None if word in _DISTINCT or word in _NOT_NEEDED else nearest(word, candidates))
 
 
 def did_you_mean(word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str:
     """Return "did you mean `lr`?", or nothing where no candidate is clearly the one."""
     found = meant(word, candidates, others)
     return f"did you mean `{found}`?" if found and found != word else ""
+
+
+def respell(
+    span: Span, candidates: Iterable[str], others: Mapping[str, str] | None = None, otherwise: str = ""
+) -> dict[str, Any]:
+    """Return help and fix for the unknown word at a span, to be handed to `Report.error`; else `otherwise` as help.
+
+    A name that another framework uses is replaced safely; of a misspelt one that is for the user to say.
+    """
+    word = span.text
+    found = meant(word, candidates, others)
+    if not found or found == word:
+        return {"help": _NOT_NEEDED.get(word, otherwise)}
+    safe = (others or {}).get(word) == found
+    fix = Fix(f"replace `{word}` by `{found}`", (Edit(span, found),), safe)
+    return {"help": f"did you mean `{found}`?", "fix": fix}

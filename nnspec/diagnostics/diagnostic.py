@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nnspec.diagnostics.codes import CODES
-from nnspec.diagnostics.source import Span
+from nnspec.diagnostics.source import FLAG, Span
 
 __all__ = ["Diagnostic", "Edit", "Fix", "Note"]
 
@@ -35,6 +35,11 @@ class Fix:
     """What it does, as an order: "replace `learning_rate` by `lr`"."""
     edits: tuple[Edit, ...]
     safe: bool = False
+
+    @property
+    def in_files(self) -> bool:
+        """Whether all that it changes lies in files: what was given on the command line is for the user to change."""
+        return all(edit.span.source.name != FLAG for edit in self.edits)
 
 
 @dataclass(frozen=True)

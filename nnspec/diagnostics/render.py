@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nnspec.diagnostics.diagnostic import Diagnostic, Note
 from nnspec.diagnostics.source import Source, Span
 
-__all__ = ["render", "render_all"]
+__all__ = ["render", "render_all", "render_each"]
 
 _STYLES = {
     "error": "\x1b[1;31m",
@@ -18,9 +18,12 @@ _STYLES = {
     "note": "\x1b[36m",
     "help": "\x1b[1;32m",
     "bold": "\x1b[1m",
+    "quiet": "\x1b[2m",
 }
 _NEAR = 2  # lines between two marks that are shown rather than left out
 _WIDEST = 160  # a line of the excerpt is cut beyond this
+_COLUMNS = 80  # where a hint at the end of a line ends
+_GAP = 4  # blanks before it, at least
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,14 @@ class _Mark:
     main: bool
 
 
-def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
-    """Return a diagnostic as lines of text, with ANSI colours where asked."""
+def render(diagnostic: Diagnostic, *, color: bool = False, fixes: bool = False, hint: bool = False) -> str:
+    """Return a diagnostic as lines of text, with ANSI colours where asked.
+
+    `fixes` adds what `check --fix` would do, `hint` the command that explains the code.
+    """
     paint = _Paint(color)
     head = paint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]") + paint(
-        "bold", f": {diagnostic.message}"
+        "bold", f": {_printable(diagnostic.message)}"
     )
     main = Note(diagnostic.span, diagnostic.label)
     groups: dict[Source, list[Note]] = {diagnostic.span.source: [main]}
@@ -46,13 +52,23 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
     for source, notes in groups.items():
         arrow = "-->" if source is diagnostic.span.source else ":::"
         where = diagnostic.span if arrow == "-->" else notes[0].span
-        lines.append(f"{' ' * gutter}{paint('frame', arrow)} {where}")
+        lines.append(f"{' ' * gutter}{paint('frame', arrow)} {_printable(str(where))}")
         lines += _excerpt(source, notes, main, gutter, paint, diagnostic.severity)
-    remarks = [*diagnostic.remarks, *([f"help: {diagnostic.help}"] if diagnostic.help else [])]
-    if remarks:
+    below = _remarks(diagnostic, _COLUMNS - gutter - 3, fixes, hint, paint)
+    if below:
         lines.append(f"{' ' * (gutter + 1)}{paint('frame', '|')}")
-        lines += [f"{' ' * (gutter + 1)}{paint('frame', '=')} {_remark(text, paint)}" for text in remarks]
+        lines += [f"{' ' * (gutter + 1)}{paint('frame', '=')} {text}" for text in below]
     return "\n".join(lines)
+
+
+def render_each(diagnostics: Iterable[Diagnostic], *, color: bool = False, fixes: bool = False) -> list[str]:
+    """Return each of them, in the order given; the first of each code says how to have the code explained."""
+    seen: set[str] = set()
+    blocks = []
+    for diagnostic in diagnostics:
+        blocks.append(render(diagnostic, color=color, fixes=fixes, hint=diagnostic.code not in seen))
+        seen.add(diagnostic.code)
+    return blocks
 
 
 def render_all(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
@@ -64,8 +80,8 @@ def render_all(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str
         if number:
             counts.append(f"{number} {severity}{'s' if number > 1 else ''}")
     files = sorted({d.span.source.name for d in ordered})
-    where = files[0] if len(files) == 1 else f"{len(files)} files"
-    return "\n\n".join([render(d, color=color) for d in ordered] + [f"{' and '.join(counts)} in {where}"])
+    where = _printable(files[0]) if len(files) == 1 else f"{len(files)} files"
+    return "\n\n".join([*render_each(ordered, color=color), f"{' and '.join(counts)} in {where}"])
 
 
 def _excerpt(source: Source, notes: Iterable[Note], main: Note, gutter: int, paint: _Paint, severity: str) -> list[str]:
@@ -92,7 +108,9 @@ def _mark(source: Source, span: Span, text: str, main: bool) -> tuple[int, _Mark
     number, column = source.position(span.start)
     line = source.line(number)
     start = min(column - 1, len(line))
-    return number, _Mark(start, min(start + max(span.end - span.start, 1), max(len(line), start + 1)), text, main)
+    return number, _Mark(
+        start, min(start + max(span.end - span.start, 1), max(len(line), start + 1)), _printable(text), main
+    )
 
 
 def _code(source: Source, number: int, gutter: int, paint: _Paint) -> str:
@@ -109,9 +127,26 @@ def _carets(line: str, mark: _Mark, paint: _Paint, severity: str) -> str:
     return " " * before + paint(severity if mark.main else "note", f"{sign} {mark.text}".rstrip())
 
 
+def _remarks(diagnostic: Diagnostic, columns: int, fixes: bool, hint: bool, paint: _Paint) -> list[str]:
+    """Return the lines below the excerpt. The hint stands at the end of the last that has room, else below them."""
+    texts = [*diagnostic.remarks, *([f"help: {diagnostic.help}"] if diagnostic.help else [])]
+    fix = diagnostic.fix
+    if fixes and fix is not None and fix.in_files:
+        texts.append(f"fix: {fix.message} ({'--fix' if fix.safe else '--fix --unsafe-fixes'})")
+    texts = [_printable(text) for text in texts]
+    lines = [_remark(text, paint) for text in texts]
+    command = f"nnspec explain {diagnostic.code}"
+    for i in reversed(range(len(texts))) if hint else ():
+        room = columns - len(command) - 2 - _width(texts[i])
+        if room >= _GAP:
+            lines[i] += " " * room + paint("quiet", f"[{command}]")
+            return lines
+    return [*lines, _remark(f"see: {command}", paint)] if hint else lines
+
+
 def _remark(text: str, paint: _Paint) -> str:
     word, colon, rest = text.partition(":")
-    return paint("help" if word == "help" else "bold", word + colon) + rest if colon else text
+    return paint("help" if word in ("help", "fix") else "bold", word + colon) + rest if colon else text
 
 
 def _printable(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import codecs
 import os
 import re
 import stat
@@ -12,7 +13,10 @@ from pathlib import Path
 
 from nnspec.errors import NnspecError
 
-__all__ = ["MAX_BYTES", "Source", "SourceError", "Span", "read_source"]
+__all__ = ["FLAG", "MAX_BYTES", "Source", "SourceError", "Span", "read_source", "source_of"]
+
+FLAG = "--set"
+"""Name of the texts that come from the command line, and lie in no file."""
 
 MAX_BYTES = 4 * 1024 * 1024
 """The largest spec that is read."""
@@ -29,9 +33,11 @@ class Source:
     """A text and the name that messages call it by: a path, or the flag that it was given in."""
 
     name: str
-    text: str
+    text: str = field(repr=False)
     folder: Path = field(default_factory=Path)
     """Relative paths in the text start here."""
+    bom: bool = False
+    """Whether a byte order mark was taken off the front; whoever writes the text again puts it back."""
 
     @cached_property
     def line_starts(self) -> list[int]:
@@ -77,15 +83,18 @@ class Span:
         return f"{self.source.name}:{line}:{column}"
 
 
-def read_source(path: str | os.PathLike[str]) -> Source:
+def read_source(path: str | os.PathLike[str], shown: str | None = None) -> Source:
     """Read a spec: UTF-8 text, at most 4 MiB, from a regular file. A byte order mark is taken off.
+
+    `shown` is what messages call it, where that is not the path.
 
     Raises SourceError for what is missing, no regular file, too large, or no text.
     """
-    name = os.fspath(path)
+    place = os.fspath(path)
+    name = shown if shown is not None else place
     try:
         # Not to wait for ever on a pipe that nobody writes to; whatever is no regular file is refused below.
-        handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        handle = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         raise SourceError(f"there is no file {name}") from None
     except OSError as error:
@@ -96,9 +105,14 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         raise SourceError(f"{name} is {'a folder, not a spec' if stat.S_ISDIR(mode) else 'not a regular file'}")
     with os.fdopen(handle, "rb") as file:
         data = file.read(MAX_BYTES + 1)
+    return source_of(data, name, Path(place).parent)
+
+
+def source_of(data: bytes, name: str, folder: Path) -> Source:
+    """Make a source of the bytes of a file. Raises SourceError for what is too large, or no text."""
     if len(data) > MAX_BYTES:
         raise SourceError(f"{name} is larger than {MAX_BYTES // 1024**2} MiB, the most that a spec may be")
-    return Source(Path(name).as_posix(), _decode(data, name), Path(name).parent)
+    return Source(Path(name).as_posix(), _decode(data, name), folder, data.startswith(codecs.BOM_UTF8))
 
 
 def _decode(data: bytes, name: str) -> str:

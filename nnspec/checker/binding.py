@@ -1,0 +1,109 @@
+"""Which argument each value of a call is for: the same for parts and for blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nnspec.checker.program import Origin
+from nnspec.checker.report import Report
+from nnspec.checker.words import other_names, respell
+from nnspec.diagnostics import Note, Span
+from nnspec.engine.part import Signature
+from nnspec.syntax import tree
+
+__all__ = ["Given", "assign", "has_argument", "needed", "take"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """An expression that gives a value to something, and what put it there."""
+
+    value: tree.Expression
+    name: Span
+    """The name that is given the value."""
+    via: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the value stands."""
+        return Origin(self.value.span, self.via)
+
+
+def assign(
+    title: str, signature: Signature, arguments: Sequence[tree.Argument], via: str, report: Report
+) -> tuple[dict[str, Given], bool]:
+    """Decide which argument each value is for, and whether that could be decided of all."""
+    given: dict[str, Given] = {}
+    good = True
+    keywords = {a.name.text: a for a in arguments if a.name is not None}
+    positional = [a for a in arguments if a.name is None]
+    slots = signature.names_of_positionals(len(positional), keywords)
+    if slots is None:
+        _too_many(title, signature, positional, keywords, report)
+        return {}, False
+    for slot, argument in zip(slots, positional, strict=True):
+        given[slot] = Given(argument.value, argument.span, via)
+    for argument in arguments:
+        if argument.name is None:
+            continue
+        word = argument.name.text
+        if not has_argument(title, signature, word, argument.name.span, report):
+            good = False
+        elif word in given:
+            good = False
+            first = Note(given[word].name, "first here")
+            report.error("NN204", f"`{word}` is given twice", argument.name.span, notes=(first,))
+        else:
+            given[word] = Given(argument.value, argument.name.span, via)
+    return given, good
+
+
+def take(
+    title: str, signature: Signature, given: dict[str, Given], changes: Mapping[str, Given], report: Report
+) -> bool:
+    """Put changes in the place of what was given; whether all of them are known arguments."""
+    good = True
+    for word, change in changes.items():
+        if has_argument(title, signature, word, change.name, report):
+            given[word] = change
+        else:
+            good = False
+    return good
+
+
+def needed(title: str, signature: Signature, given: Mapping[str, Given], name: Span, report: Report) -> bool:
+    """Report what is needed and was not given; whether nothing was."""
+    missing = [a.name for a in signature if a.required and a.name not in given]
+    for word in missing:
+        report.error("NN205", f"`{title}` needs `{word}`", name, help=f"{title}({signature})")
+    return not missing
+
+
+def has_argument(title: str, signature: Signature, word: str, span: Span, report: Report) -> bool:
+    """Whether there is an argument of a name; where not, that is reported."""
+    if signature.get(word) is not None:
+        return True
+    others = other_names({a.name: a.also for a in signature})
+    takes = f"it takes {signature}" if signature.arguments else "it takes no arguments"
+    end = Span(span.source, span.end - len(word), span.end)  # of `optimizer.lrate`, the part that is at fault
+    more = respell(end if end.text == word else span, [a.name for a in signature], others, takes)
+    report.error("NN202", f"`{title}` has no argument `{word}`", span, **more)
+    return False
+
+
+def _too_many(
+    title: str,
+    signature: Signature,
+    positional: Sequence[tree.Argument],
+    keywords: Mapping[str, tree.Argument],
+    report: Report,
+) -> None:
+    most = len([a for a in signature if not a.keyword_only and a.name not in keywords])
+    report.error(
+        "NN303",
+        f"`{title}` takes {most or 'no'} unnamed argument{'' if most == 1 else 's'}, "
+        f"and {len(positional)} {'is' if len(positional) == 1 else 'are'} given",
+        positional[most].span.to(positional[-1].span),
+        help=f"{title}({signature})",
+    )

@@ -1,0 +1,461 @@
+"""From what stands in a model's braces to its layers: blocks opened, repeats unrolled, compositions taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nnspec.checker.binding import Given, assign, needed, take
+from nnspec.checker.expressions import Evaluator, called
+from nnspec.checker.program import Bound, Origin, PartValue, Use
+from nnspec.checker.report import UNKNOWN, Report
+from nnspec.checker.words import SETTINGS, TRAIN, did_you_mean, parts, respell
+from nnspec.diagnostics import Edit, Fix, Note, Span
+from nnspec.engine.layers.composition import Composition
+from nnspec.engine.part import Argument, Signature
+from nnspec.syntax import tree
+from nnspec.syntax.habits import FOREIGN, foreign
+
+__all__ = ["MAX_LAYERS", "Placed", "PlacedBranch", "expand", "look_through"]
+
+MAX_LAYERS = 20_000
+"""The most layers that a model may have, and that blocks may be opened."""
+
+MAX_DEPTH = 100
+"""How deep blocks and compositions may stand in each other."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A layer with its arguments and its full name, such as `Hidden2.Linear1`; no shapes yet."""
+
+    name: str
+    value: PartValue
+    within: tuple[Span, ...] = ()
+    """The uses of the blocks that it comes from, outermost first."""
+    branches: tuple[PlacedBranch, ...] = ()
+    uses: tuple[Use, ...] = ()
+    """The same with the values of the blocks' parameters."""
+
+
+@dataclass(frozen=True)
+class PlacedBranch:
+    """A chain of layers in a composition."""
+
+    name: str
+    span: Span
+    layers: tuple[Placed, ...]
+
+
+def expand(
+    section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, report: Report
+) -> list[Placed] | None:
+    """Return the layers of a model in order, or None where something in it is wrong."""
+    expansion = _Expansion(changes, report)
+    expansion.unplaced = report.has_gaps(section.span)
+    found = expansion.chain(section.items, _Place(evaluator))
+    expansion.report_unused()
+    return found if expansion.good else None
+
+
+def look_through(block: tree.Block, evaluator: Evaluator, report: Report) -> None:
+    """Look for mistakes in a block that no model uses: nothing in a file goes unread."""
+    expansion = _Expansion({}, report)
+    scope: dict[str, Any] = {}
+    for parameter in block.parameters:
+        scope[parameter.name.text] = UNKNOWN
+        if parameter.default is not None:
+            evaluator.inside(scope).value(parameter.default)
+    expansion.chain(block.items, _Place(evaluator.inside(scope), stack=(block.name.text,)))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where items stand: what names mean there, what comes before a layer's name, and the blocks around."""
+
+    evaluator: Evaluator
+    prefix: str = ""
+    within: tuple[Span, ...] = ()
+    uses: tuple[Use, ...] = ()
+    stack: tuple[str, ...] = ()
+    depth: int = 0
+    """How many compositions and blocks stand around."""
+    what: str = "a model"
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return self.what if " " in self.what else f"`{self.what}`"
+
+
+class _Text:
+    """The default of a block's parameter, for messages."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Expansion:
+    def __init__(self, changes: Mapping[str, Mapping[str, Given]], report: Report) -> None:
+        self.changes, self.report = changes, report
+        self.names: dict[str, Span] = {}
+        self.good = True
+        self.unplaced = False
+        """Whether there are layers whose names are not known, because of a mistake that is reported already."""
+        self.count = 0
+        self.full = False
+
+    def _error(self, code: str, message: str, span: Span, **more: Any) -> None:
+        self.good = False
+        self.report.error(code, message, span, **more)
+
+    # Chains of items
+
+    def chain(self, items: Sequence[tree.Item], place: _Place) -> list[Placed]:
+        found: list[Placed] = []
+        counts: dict[str, int] = {}
+        for item in items:
+            if self.full:
+                break
+            match item:
+                case tree.Element():
+                    self._element(item, place, counts, found)
+                case tree.Section(keyword=keyword) if keyword.text in parts("composition"):
+                    self._composition(item, place, counts, found)
+                case tree.Section(keyword=keyword) if not keyword.text:
+                    self.good = False  # its head could not be read, and that has been said
+                case _:
+                    self.good = False
+                    _not_a_layer(item, place, self.report)
+        return found
+
+    def _element(self, item: tree.Element, place: _Place, counts: dict[str, int], found: list[Placed]) -> None:
+        core, count = self._repeat(item.value, place.evaluator)
+        kind = _kind(core, place.evaluator)
+        names = self._names(item.label, kind, count, core.span, place, counts)
+        shared: Any = None
+        for name in names:
+            if not self._room(core.span):
+                return
+            changes = self._changes_of(name, item.label, place)
+            if kind in place.evaluator.blocks:
+                self._open(core, kind, name, changes, place, found)
+                continue
+            if shared is None or changes:
+                value = place.evaluator.part(core, "layer", place.title, changes=changes)
+                if not isinstance(value, PartValue):
+                    self.good, self.unplaced = False, True
+                    return
+                shared = None if changes else value
+            else:
+                value = shared
+            found.append(Placed(name, value, place.within, uses=place.uses))
+
+    def _room(self, span: Span) -> bool:
+        self.count += 1
+        if self.count <= MAX_LAYERS and self.report.work(1):
+            return True
+        if not self.full:
+            self.full = True
+            self._error("NN603", f"the model has more than {MAX_LAYERS:,} layers here", span)
+        return False
+
+    def _too_deep(self, place: _Place, span: Span) -> bool:
+        if place.depth < MAX_DEPTH:
+            return False
+        self.unplaced = True
+        self._error("NN106", f"blocks and compositions stand in each other more than {MAX_DEPTH} deep", span)
+        return True
+
+    # Repeats
+
+    def _repeat(self, expression: tree.Expression, evaluator: Evaluator) -> tuple[tree.Expression, int]:
+        """Take `Hidden(64) * 3` apart: what is repeated, and how often."""
+        count = 1
+        while True:
+            while isinstance(expression, tree.Group):
+                expression = expression.inner
+            if not (isinstance(expression, tree.Binary) and expression.operator.text == "*"):
+                return expression, count
+            layer, times = expression.left, expression.right
+            if not _makes_layer(layer, evaluator) and _makes_layer(times, evaluator):
+                layer, times = times, layer
+            count *= self._times(times, evaluator)
+            expression = layer
+
+    def _times(self, expression: tree.Expression, evaluator: Evaluator) -> int:
+        value = evaluator.value(expression)
+        if value is UNKNOWN:
+            self.good = False
+            return 1
+        if not isinstance(value, int) or isinstance(value, bool):
+            self._error("NN301", "a layer is repeated an integer number of times", expression.span)
+            return 1
+        if not 0 <= value <= MAX_LAYERS:
+            self._error("NN302", f"a layer is repeated 0 to {MAX_LAYERS:,} times, not {_short(value)}", expression.span)
+            return 1
+        return value
+
+    # Names
+
+    def _names(
+        self, label: tree.Name | None, kind: str, count: int, span: Span, place: _Place, counts: dict[str, int]
+    ) -> list[str]:
+        """Name each copy: by the label, numbered where there are several, or by kind and number."""
+        if count > MAX_LAYERS:
+            self._error("NN603", f"the model has more than {MAX_LAYERS:,} layers here", span)
+            return []
+        start = counts.get(kind, 0)
+        counts[kind] = start + count
+        if label is not None:
+            words = [label.text] if count == 1 else [f"{label.text}{i}" for i in range(1, count + 1)]
+        else:
+            words = [f"{kind}{i}" for i in range(start + 1, start + count + 1)]
+        names = [f"{place.prefix}{word}" for word in words]
+        for name in names:
+            where = label.span if label else span
+            if name in self.names:
+                first = Note(self.names[name], "first here")
+                self._error("NN204", f"two layers are called `{name}`", where, notes=(first,))
+            self.names[name] = where
+        return names
+
+    def _changes_of(self, name: str, label: tree.Name | None, place: _Place) -> Mapping[str, Given]:
+        """What settings such as `model.hidden.p = 0.2` say of a layer, or of all copies under its label."""
+        if not self.changes:
+            return {}
+        shared = self.changes.get(f"{place.prefix}{label.text}", {}) if label is not None else {}
+        if label is not None and shared:
+            self.names.setdefault(f"{place.prefix}{label.text}", label.span)
+        return {**shared, **self.changes.get(name, {})}
+
+    def report_unused(self) -> None:
+        """Report settings of layers that the model does not have, unless they may be some that could not be placed."""
+        for name, given in self.changes.items():
+            if name in self.names or self.unplaced:
+                continue
+            for change in given.values():
+                known = [n for n in self.names if n.count(".") <= name.count(".")]
+                help = did_you_mean(name, known) or f"its layers are {_some(known)}"
+                self._error("NN201", f"the model has no layer `{name}`", change.name, help=help)
+
+    # Blocks
+
+    def _open(
+        self,
+        use: tree.Expression,
+        word: str,
+        name: str,
+        changes: Mapping[str, Given],
+        place: _Place,
+        found: list[Placed],
+    ) -> None:
+        """Put the layers of a block in the place of its use."""
+        block = place.evaluator.blocks[word]
+        self.report.used_blocks.add(word)
+        if word in place.stack:
+            circle = " → ".join([*place.stack[place.stack.index(word) :], word])
+            help = "blocks come to an end; to repeat one, multiply it: `Hidden(64) * 3`"
+            self._error("NN207", f"block `{word}` uses itself: {circle}", use.span, help=help)
+            return
+        if self._too_deep(place, use.span):
+            return
+        if self.report.has_gaps(block.span):
+            self.good, self.unplaced = False, True
+        parameters: dict[str, Bound] = {}
+        if not self.report.has_gaps(block.head):  # else its parameters could not be read
+            parameters = self._bind(block, use, changes, place.evaluator)
+        scope = {parameter: bound.value for parameter, bound in parameters.items()}
+        inside = replace(
+            place,
+            evaluator=place.evaluator.inside(scope),
+            prefix=f"{name}.",
+            within=(*place.within, use.span),
+            uses=(*place.uses, Use(name, word, parameters, Origin(use.span))),
+            stack=(*place.stack, word),
+            depth=place.depth + 1,
+            what=word,
+        )
+        found += self.chain(block.items, inside)
+
+    def _bind(
+        self, block: tree.Block, use: tree.Expression, changes: Mapping[str, Given], evaluator: Evaluator
+    ) -> dict[str, Bound]:
+        """Return the value of each parameter and where it comes from; UNKNOWN for those that are wrong."""
+        title, signature = block.name.text, _signature(block)
+        arguments = use.arguments if isinstance(use, tree.Call) else ()
+        span = use.callee.span if isinstance(use, tree.Call) else use.span
+        given, good = assign(title, signature, list(arguments), "", self.report)
+        changed = {word: Given(g.value, g.name, g.via or "model") for word, g in changes.items()}
+        good = take(title, signature, given, changed, self.report) and good
+        good = (not good or needed(title, signature, given, span, self.report)) and good
+        bound: dict[str, Bound] = {}
+        for parameter in block.parameters:
+            word = parameter.name.text
+            entry = given.get(word)
+            if entry is not None:
+                # What a setting of the file changes knows no parameters; an argument knows those around its use.
+                where = evaluator.outside or evaluator if word in changes else evaluator
+                bound[word] = Bound(where.value(entry.value), changes.get(word, entry).origin)
+            elif parameter.default is not None:
+                known = {other: each.value for other, each in bound.items()}
+                default = evaluator.inside(known).value(parameter.default)
+                bound[word] = Bound(default, Origin(parameter.default.span, f"default of `{title}`"))
+            else:
+                bound[word] = Bound(UNKNOWN, Origin(span))
+            good = good and bound[word].value is not UNKNOWN
+        self.good = self.good and good
+        return bound
+
+    # Compositions
+
+    def _composition(self, item: tree.Section, place: _Place, counts: dict[str, int], found: list[Placed]) -> None:
+        part = parts("composition")[item.keyword.text]
+        assert issubclass(part, Composition)
+        if not self._room(item.head):
+            return
+        for extra in (item.name, item.title):
+            if extra is not None:
+                help = f"a label stands before it: `{extra.span.text.strip(chr(34))}: {item.keyword.text} {{`"
+                self._error("NN203", f"`{item.keyword.text}` takes no name", extra.span, help=help)
+        (name,) = self._names(item.label, item.keyword.text, 1, item.head, place, counts)
+        if self._unread(item):
+            self.good, self.unplaced = False, True
+        if self._too_deep(place, item.head):
+            return
+        inside = replace(place, prefix=f"{name}.", depth=place.depth + 1, what=item.keyword.text)
+        branches = tuple(self._branches(item, part, inside))
+        if len(branches) < part.least and not self._unread(item) and not _has_strangers(item, part):
+            help = f"such as `{item.keyword.text} {{ a {{ Linear(64) }} b {{ }} }}`"
+            self._error("NN205", f"`{item.keyword.text}` needs at least {part.least} branches", item.head, help=help)
+        found.append(Placed(name, PartValue(part, {}, Origin(item.head)), place.within, branches, place.uses))
+
+    def _unread(self, item: tree.Section) -> bool:
+        """Whether something in a section could not be read, which is told already."""
+        heads = (i for i in item.items if isinstance(i, tree.Section))
+        return self.report.has_gaps(item.span) or any(not head.keyword.text for head in heads)
+
+    def _branches(self, item: tree.Section, part: type[Composition], place: _Place) -> list[PlacedBranch]:
+        found: list[PlacedBranch] = []
+        inner = [i for i in item.items if _is_branch(i, part)]
+        rest = [i for i in item.items if not _is_branch(i, part)]
+        if part.own_chain:
+            if not rest and not self._unread(item):
+                self._error("NN205", f"this `{item.keyword.text}` has no layers", item.head)
+            found.append(PlacedBranch(part.own_chain, item.head, tuple(self.chain(rest, place))))
+        else:
+            for other in rest:
+                if isinstance(other, tree.Section) and not other.keyword.text:
+                    self.good = False
+                    continue
+                span = other.head if isinstance(other, (tree.Section, tree.Block)) else other.span
+                help = "a branch is a section, such as `a { Linear(64) }`"
+                self._error("NN203", f"`{item.keyword.text}` holds branches", span, help=help)
+        for branch in inner:
+            assert isinstance(branch, tree.Section)
+            word = branch.keyword.text
+            if word in [b.name for b in found]:
+                first = Note(next(b.span for b in found if b.name == word), "first here")
+                self._error("NN204", f"`{word}` stands here twice", branch.head, notes=(first,))
+                continue
+            layers = self.chain(branch.items, replace(place, prefix=f"{place.prefix}{word}.", what=word))
+            found.append(PlacedBranch(word, branch.head, tuple(layers)))
+        return found
+
+
+def _has_strangers(item: tree.Section, part: type[Composition]) -> bool:
+    """Whether something stands in a composition that is no branch, which is told already."""
+    return not part.own_chain and any(not _is_branch(inner, part) for inner in item.items)
+
+
+def _makes_layer(expression: tree.Expression, evaluator: Evaluator) -> bool:
+    word = _kind(expression, evaluator)
+    return word in parts("layer") or word in evaluator.blocks
+
+
+def _is_branch(item: tree.Item, part: type[Composition]) -> bool:
+    """Whether an item is a branch by itself: a section, of a name that the composition knows if it knows any."""
+    if not isinstance(item, tree.Section) or item.label is not None or item.name is not None or item.title is not None:
+        return False
+    word = item.keyword.text
+    return bool(word) and (word in part.inner if part.own_chain else word not in parts("composition"))
+
+
+def _kind(expression: tree.Expression, evaluator: Evaluator) -> str:
+    """Return what an element makes: the name of a layer or a block; "layer" where that is not known."""
+    word = called(expression)
+    if word in evaluator.scope or word in evaluator.lets:
+        if not isinstance(expression, tree.Reference):
+            return "layer"
+        value = evaluator.value(expression)
+        return value.name if isinstance(value, PartValue) else "layer"
+    return word or "layer"
+
+
+def _signature(block: tree.Block) -> Signature:
+    return Signature(
+        tuple(
+            Argument(
+                name=parameter.name.text,
+                type=Any,
+                range=None,
+                also=(),
+                inferred=False,
+                required=parameter.default is None,
+                keyword_only=False,
+                default=None if parameter.default is None else _Text(parameter.default.span.text),
+            )
+            for parameter in block.parameters
+        )
+    )
+
+
+def _not_a_layer(item: tree.Item, place: _Place, report: Report) -> None:
+    match item:
+        case tree.Section(keyword=keyword, head=head):
+            word, known = keyword.text, [*parts("composition"), "shortcut"]
+            more: dict[str, Any] = {"help": f"it holds layers, and the sections {', '.join(parts('composition'))}"}
+            if word == "shortcut":
+                more = {"help": "a `shortcut` stands in a `residual`"}
+            elif word in FOREIGN:
+                report.add(foreign(word, keyword.span))
+                return
+            elif word in place.evaluator.blocks:
+                more = {"help": f"a block is used like a layer: `{word}(…)`"}
+            elif word in parts("layer"):
+                more = {"help": f"its arguments stand in round brackets: `{word}(…)`"}
+            else:
+                more = respell(
+                    keyword.span, known, {"skip": "residual", "sum": "add", "parallel": "concat"}, more["help"]
+                )
+            report.error("NN201", f"{place.title} has no section `{word}`", head, **more)
+        case tree.Setting(path=path, value=value):
+            word = path.names[0].text
+            help = "a model holds layers, such as `Linear(64)`"
+            fix = None
+            if TRAIN.get(word) is not None:
+                help = f"`{word}` belongs in `train`"
+            elif word in SETTINGS:
+                help = f"`{word}` belongs at the top of the file"
+            elif _makes_layer(value, place.evaluator) and len(path.names) == 1:
+                help = f"a layer is given a name by `:`, as in `{word}: {' '.join(value.span.text.split())}`"
+                fix = Fix("replace `=` by `:`", (Edit(Span(item.span.source, path.span.end, value.span.start), ": "),))
+            report.error("NN203", f"`{path.text}` cannot be set in {place.title}", item.span, help=help, fix=fix)
+        case tree.Let():
+            report.error("NN203", "`let` belongs at the top of the file", item.span)
+        case tree.Block(head=head):
+            report.error("NN203", "`block` belongs at the top of the file", head)
+        case tree.Import():
+            report.error("NN203", "`import` belongs at the top of the file", item.span)
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _short(number: int) -> str:
+    return str(number) if abs(number) < 10**15 else f"about 10 to the {len(str(number)) - 1}"

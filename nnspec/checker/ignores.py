@@ -1,0 +1,135 @@
+"""Comments that silence lint: `# nn: ignore[NN701]`, at the end of the line it is about or on the line before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from nnspec.diagnostics import CODES, Diagnostic, Edit, Fix, Source, Span, nearest
+from nnspec.syntax.comments import comments
+
+__all__ = ["silence"]
+
+_COMMENT = re.compile(r"#\s*nn:\s*ignore\b\s*(?:\[([^\]]*)(\])?)?")
+_ABOUT_COMMENTS = ("NN790", "NN791")
+
+
+@dataclass
+class _Ignore:
+    """One comment: the codes it names, the line it is about, and what it has silenced."""
+
+    span: Span
+    codes: tuple[Span, ...]
+    line: int
+    used: set[str] = field(default_factory=set)
+
+
+def silence(diagnostics: Iterable[Diagnostic], files: Sequence[Source], judge: bool = True) -> tuple[Diagnostic, ...]:
+    """Return what is left of the findings, and what is to be said of the comments themselves.
+
+    `files` are the imports and, last, the spec. A comment that ignores nothing is a finding in the spec only (an
+    import is judged when it is checked by itself), and only where the checker got through all of it: neither an error
+    nor a flag (`judge` is false) may have kept it from what the comment is about.
+    """
+    found = tuple(diagnostics)
+    ignores = [ignore for source in files if "ignore" in source.text for ignore in _ignores(source)]
+    if not ignores:
+        return found
+    by_line: dict[tuple[Source, int], list[_Ignore]] = {}
+    for ignore in ignores:
+        by_line.setdefault((ignore.span.source, ignore.line), []).append(ignore)
+    kept = [d for d in found if not (_is_lint(d.code) and _silenced(d, by_line))]
+    about = [d for ignore in ignores for d in _misnamed(ignore)]
+    if judge and not any(d.severity == "error" for d in found):
+        about += [_unused(ignore) for ignore in ignores if ignore.span.source is files[-1] and _unneeded(ignore)]
+    return (*kept, *about)
+
+
+def _is_lint(code: str) -> bool:
+    return code.startswith("NN7") and code not in _ABOUT_COMMENTS
+
+
+def _ignores(source: Source) -> Iterator[_Ignore]:
+    found = comments(source)
+    alone = {c.span.line for c in found if source.line(c.span.line).lstrip().startswith("#")}
+    for comment in found:
+        match = _COMMENT.match(comment.span.text)
+        if match is None:
+            continue
+        line = comment.span.line
+        if line in alone:
+            while line in alone:  # other comments may stand between it and what it is about
+                line += 1
+        codes = []
+        if match[1] is not None and match[2]:
+            start = comment.span.start + match.start(1)
+            codes = [Span(source, start + m.start(), start + m.end()) for m in re.finditer(r"[^\s,]+", match[1])]
+        span = Span(source, comment.span.start, comment.span.start + match.end())
+        yield _Ignore(span, tuple(codes), line)
+
+
+def _silenced(diagnostic: Diagnostic, by_line: dict[tuple[Source, int], list[_Ignore]]) -> bool:
+    silenced = False
+    for ignore in by_line.get((diagnostic.span.source, diagnostic.span.line), ()):
+        if any(code.text == diagnostic.code for code in ignore.codes):
+            ignore.used.add(diagnostic.code)
+            silenced = True
+    return silenced
+
+
+def _misnamed(ignore: _Ignore) -> Iterator[Diagnostic]:
+    """Say what is wrong with a comment whatever the findings are."""
+    if not ignore.codes:
+        help = "name the codes, such as `# nn: ignore[NN701]`"
+        yield Diagnostic(
+            "NN791", "this comment ignores nothing in particular", ignore.span, help=help, severity="warning"
+        )
+    for code in ignore.codes:
+        if code.text not in CODES:
+            known = [c for c in CODES if _is_lint(c)]
+            right = nearest(code.text, known)
+            fix = Fix(f"replace `{code.text}` by `{right}`", (Edit(code, right),)) if right else None
+            help = f"did you mean `{right}`?" if right else "codes stand in brackets behind `error` and `warning`"
+            yield Diagnostic("NN791", f"there is no code `{code.text}`", code, help=help, severity="warning", fix=fix)
+        elif not _is_lint(code.text):
+            message = f"`{code.text}` cannot be ignored: {CODES[code.text]}"
+            help = "lint can be, NN7xx; errors and what is said of these comments cannot"
+            yield Diagnostic("NN791", message, code, help=help, severity="warning")
+
+
+def _unneeded(ignore: _Ignore) -> list[Span]:
+    return [
+        code for code in ignore.codes if _is_lint(code.text) and code.text in CODES and code.text not in ignore.used
+    ]
+
+
+def _unused(ignore: _Ignore) -> Diagnostic:
+    unneeded = _unneeded(ignore)
+    names = " and no ".join(f"`{code.text}`" for code in unneeded)
+    span = unneeded[0].to(unneeded[-1]) if len(unneeded) < len(ignore.codes) else ignore.span
+    return Diagnostic(
+        "NN790",
+        f"there is no {names} to ignore on line {ignore.line}",
+        span,
+        severity="warning",
+        fix=_without(ignore, unneeded),
+    )
+
+
+def _without(ignore: _Ignore, unneeded: list[Span]) -> Fix:
+    source = ignore.span.source
+    kept = [code.text for code in ignore.codes if code not in unneeded]
+    if kept:
+        inside = ignore.codes[0].to(ignore.codes[-1])
+        return Fix("take out what is not needed", (Edit(inside, ", ".join(kept)),), safe=True)
+    line = ignore.span.line
+    first, text = source.line_starts[line - 1], source.line(line)
+    start, end = ignore.span.start, first + len(text)
+    before = text[: start - first]
+    if before.strip():
+        start -= len(before) - len(before.rstrip())
+    else:  # a line of its own goes with its end
+        start = first
+        end = source.line_starts[line] if line < len(source.line_starts) else len(source.text)
+    return Fix("remove the comment", (Edit(Span(source, start, end), ""),), safe=True)

@@ -1,0 +1,148 @@
+"""Imports: which files a spec is made of. Each is read once, and goes before the file that imports it.
+
+An import is relative to the file that it stands in, names a `.nn` file, and stays in the project: the nearest folder
+above the spec with a `pyproject.toml` or a `.git`, or else the spec's own folder. Symbolic links are followed first.
+So a spec of unknown origin cannot have a stranger's file shown in messages.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from nnspec.checker.report import Report
+from nnspec.diagnostics import Edit, Fix, Note, Source, SourceError, Span, nearest, read_source
+from nnspec.syntax import MAX_TOKENS, parse, tree
+
+__all__ = ["Files", "load"]
+
+MAX_FILES = 100
+MAX_DEPTH = 32
+_MARKS = ("pyproject.toml", ".git")
+
+
+@dataclass
+class Files:
+    """A spec and all that it imports."""
+
+    order: list[tuple[Source, tree.File]] = field(default_factory=list)
+    """In the order in which they apply; the spec itself comes last."""
+    imports: dict[Source, set[Source]] = field(default_factory=dict)
+    """What each file imports, directly or through others."""
+    missing: list[str] = field(default_factory=list)
+    """Files that were looked for and could not be read."""
+
+    def goes_before(self, file: Source, other: Source) -> bool:
+        """Whether what `file` says takes the place of what `other` says: because it imports it."""
+        return other in self.imports.get(file, ())
+
+
+def load(spec: Source, report: Report) -> Files:
+    """Read a spec and its imports. What cannot be imported is reported where it is asked for."""
+    loading = _Loading(spec, report)
+    loading.visit(spec, ())
+    return loading.files
+
+
+class _Loading:
+    def __init__(self, spec: Source, report: Report) -> None:
+        self.report = report
+        self.files = Files()
+        self.by_place: dict[str, Source] = {os.path.realpath(spec.folder / os.path.basename(spec.name)): spec}
+        self.project = _project(os.path.realpath(spec.folder))
+        self.tokens = 0
+
+    def visit(self, source: Source, chain: tuple[Source, ...]) -> None:
+        """Read a file, first all that it imports. `chain` are the files that led here."""
+        parsed = parse(source)
+        self.report.take(source, parsed)
+        self.tokens += parsed.tokens
+        found: set[Source] = set()
+        seen: dict[Source, Span] = {}
+        for item in parsed.file.items:
+            if isinstance(item, tree.Import) and self.report.readable(item.target.span):
+                other = self._import(item, source, (*chain, source))
+                if other is None:
+                    continue
+                if other in seen:
+                    first = Note(seen[other], "first here")
+                    self.report.error("NN204", "this is imported twice", item.target.span, notes=(first,))
+                seen[other] = item.target.span
+                found |= {other, *self.files.imports.get(other, ())}
+        self.files.imports[source] = found
+        self.files.order.append((source, parsed.file))
+
+    def _import(self, item: tree.Import, source: Source, chain: tuple[Source, ...]) -> Source | None:
+        target, span = str(item.target.value), item.target.span
+        problem, help = self._unfit(target, source)
+        if problem:
+            self.report.error("NN209", problem, span, help=help)
+            self.report.incomplete = True
+            return None
+        name = os.path.normpath(os.path.join(os.path.dirname(source.name), target)).replace(os.sep, "/")
+        place = os.path.realpath(os.path.join(source.folder, target))
+        other = self.by_place.get(place)
+        if other in chain:
+            circle = " → ".join(s.name.rsplit("/", 1)[-1] for s in (*chain[chain.index(other) :], other))
+            self.report.error("NN210", f"imports go in a circle: {circle}", span)
+            return None
+        if other is not None:
+            return other
+        if len(self.by_place) >= MAX_FILES or len(chain) >= MAX_DEPTH or self.tokens > MAX_TOKENS:
+            what = f"at most {MAX_FILES} files, {MAX_DEPTH} deep, with {MAX_TOKENS:,} words and signs in all"
+            self.report.error("NN603", "this import is one too many", span, help=f"a spec is {what}")
+            return None
+        try:
+            other = read_source(os.path.join(source.folder, target), name)
+        except SourceError as error:
+            self.files.missing.append(place)
+            self.report.incomplete = True
+            self.report.error("NN209", str(error), span, **_respelt(place, target, span))
+            return None
+        self.by_place[place] = other
+        self.visit(other, chain)
+        return other
+
+    def _unfit(self, target: str, source: Source) -> tuple[str, str]:
+        """Say what is wrong with a path before it is looked at, and what to do; two empty texts where nothing is."""
+        if not target:
+            return "an import names a file", 'such as `import "common.nn"`'
+        if "\\" in target:
+            return "folders are separated by `/`", f'write `import "{target.replace(chr(92), "/")}"`'
+        if os.path.isabs(target) or (len(target) > 1 and target[1] == ":"):
+            return "an import is relative to the file it stands in", "so that a folder of specs can be moved as it is"
+        if not target.endswith(".nn"):
+            return "an import names a `.nn` file", f'did you mean `"{target}.nn"`?' if "." not in target else ""
+        place = os.path.realpath(os.path.join(source.folder, target))
+        if not (place + os.sep).startswith(self.project.rstrip(os.sep) + os.sep):
+            return (
+                "this file is outside of the project",
+                "a project is the nearest folder above the spec with a pyproject.toml or a .git, or its own folder",
+            )
+        return "", ""
+
+
+def _project(folder: str) -> str:
+    """Return the folder that imports may not leave."""
+    above = folder
+    while True:
+        if any(os.path.exists(os.path.join(above, mark)) for mark in _MARKS):
+            return above
+        parent = os.path.dirname(above)
+        if parent == above:
+            return folder
+        above = parent
+
+
+def _respelt(place: str, target: str, span: Span) -> dict[str, object]:
+    """Suggest a file beside the one that is not there."""
+    folder, name = os.path.split(place)
+    try:
+        beside = [entry for entry in os.listdir(folder) if entry.endswith(".nn")]
+    except OSError:
+        beside = []
+    found = nearest(name, beside)
+    if found is None or found == name:
+        return {}
+    text = f'"{target[: len(target) - len(name)]}{found}"'
+    return {"help": f"did you mean `{text}`?", "fix": Fix(f"import {text}", (Edit(span, text),))}

@@ -1,0 +1,200 @@
+"""Advice: what is legal and hardly meant. Each rule is one function; the table at the end is all there is to add to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+from nnspec.checker.outline import Outline
+from nnspec.checker.program import Expectation, Experiment, LayerNode
+from nnspec.checker.report import Report
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Span
+from nnspec.engine.initializers import Initializer
+from nnspec.engine.layers.activations import Activation
+from nnspec.engine.layers.contract import Layer
+from nnspec.engine.losses import Loss
+from nnspec.engine.optimizers import Optimizer
+from nnspec.engine.schedules import Schedule
+
+__all__ = ["lint", "lint_names", "lint_seed"]
+
+_CLOSE = 1.0000001  # a rate on the edge of the usual range, within rounding
+
+
+def lint(experiments: Iterable[Experiment], report: Report) -> None:
+    """Report what is hardly meant in experiments; lanes share layers, and advice about them is given once."""
+    seen: set[int] = set()
+    for experiment in experiments:
+        for rule in _OF_EXPERIMENTS:
+            _report(rule(experiment), report)
+        if id(experiment.layers) not in seen:
+            seen.add(id(experiment.layers))
+            layers = experiment.layers[:-1] if any(_squashed_logits(experiment)) else experiment.layers
+            for nodes in _chains(layers):
+                for rule_of_chains in _OF_CHAINS:
+                    _report(rule_of_chains(nodes), report)
+
+
+def lint_names(outline: Outline, report: Report) -> None:
+    """Report a `let` or a block of the spec itself that nothing uses; an imported file may hold more than one needs."""
+    spec, _ = outline.files.order[-1]
+    unused = [(f"`let {name}`", given.name) for name, given in outline.lets.items() if name not in report.used_lets]
+    unused += [(f"block `{n}`", block.name.span) for n, block in outline.blocks.items() if n not in report.used_blocks]
+    for what, span in unused:
+        if span.source is spec:
+            _report([_advice("NN710", f"nothing uses {what}", span)], report)
+
+
+def lint_seed(
+    experiments: Iterable[Experiment], expectations: Iterable[Expectation], top: Span, report: Report
+) -> None:
+    """Report a test of an outcome that does not say for which seed it holds."""
+    outcome = next((e for e in expectations if e.about == "outcome"), None)
+    if outcome is not None and any("seed" not in experiment.origins for experiment in experiments):
+        start = Span(top.source, top.start, top.start)
+        fix = Fix("say that it is seed 0", (Edit(start, "seed = 0\n"),), safe=True)
+        message = "this is expected of the outcome, and the spec does not say of which seed"
+        _report(
+            [_advice("NN708", message, outcome.span, "write `seed = 0`, which is what it is without", (), fix)], report
+        )
+
+
+def _report(found: Iterable[Diagnostic], report: Report) -> None:
+    for diagnostic in found:
+        report.add(diagnostic)
+
+
+def _advice(
+    code: str, message: str, span: Span, help: str = "", notes: tuple[Note, ...] = (), fix: Fix | None = None
+) -> Diagnostic:
+    return Diagnostic(code, message, span, help=help, notes=notes, severity="warning", fix=fix)
+
+
+def _chains(nodes: tuple[LayerNode, ...]) -> Iterator[tuple[LayerNode, ...]]:
+    """Go through a model's own chain and those of all branches in it."""
+    waiting = [nodes]
+    while waiting:
+        chain = waiting.pop()
+        yield chain
+        waiting += [branch.layers for node in chain for branch in node.branches]
+
+
+def _layer(node: LayerNode) -> type[Layer]:
+    assert issubclass(node.value.part, Layer)
+    return node.value.part
+
+
+# Rules of a chain of layers
+
+
+def _linear_twice(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
+    for one, other in pairwise(nodes):
+        if _layer(one).family == _layer(other).family == "linear" and one.span != other.span:
+            yield _advice(
+                "NN703",
+                f"`{one.value.name}` and `{other.value.name}` with nothing between are one linear map",
+                other.span,
+                "put an activation between them, such as `ReLU`",
+                (Note(one.span, "the first"),),
+            )
+
+
+def _start_for_relu(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
+    for one, other in pairwise(nodes):
+        part = _layer(other)
+        init = one.value.values().get("init")
+        if isinstance(init, Initializer) and init.for_relu and issubclass(part, Activation) and part.suits:
+            given = one.value.arguments.get("init")
+            follows = f"made for ReLU, and `{part.spec_name}` follows"
+            fix = None
+            if given is not None and given.origin.span.text == init.spec_name:
+                fix = Fix(f"replace `{init.spec_name}` by `{part.suits[0]}`", (Edit(given.origin.span, part.suits[0]),))
+            yield _advice(
+                "NN704",
+                f"`{init.spec_name}` is {follows}" if given else f"weights start `{init.spec_name}`, {follows}",
+                given.origin.span if given else one.span,
+                f"write `init={part.suits[0]}`",
+                (Note(other.span, "the activation"),),
+                fix,
+            )
+
+
+_OF_CHAINS: tuple[Callable[[tuple[LayerNode, ...]], Iterator[Diagnostic]], ...] = (_linear_twice, _start_for_relu)
+
+
+# Rules of an experiment
+
+
+def _more_outputs(experiment: Experiment) -> Iterator[Diagnostic]:
+    last, classes = experiment.layers[-1], experiment.facts.classes
+    outputs = last.geometry.out[0]
+    if classes is not None and outputs > classes:
+        maker = next(node for node in reversed(experiment.layers) if node.geometry.parameters)
+        message = f"{outputs} outputs for {classes} classes: the others can never be right"
+        yield _advice("NN701", message, maker.span)
+
+
+def _squashed_logits(experiment: Experiment) -> Iterator[Diagnostic]:
+    loss, last = experiment.loss.part, experiment.layers[-1]
+    assert issubclass(loss, Loss)
+    if loss.takes_logits and _layer(last).family == "activation":
+        yield _advice(
+            "NN702",
+            f"`{experiment.loss.name}` takes logits, and `{last.value.name}` bends them",
+            last.span,
+            f"leave the last `{last.value.name}` out: the loss has its own softmax",
+            (Note(experiment.loss.origin.span, "the loss"),),
+        )
+
+
+def _dropout_last(experiment: Experiment) -> Iterator[Diagnostic]:
+    last = experiment.layers[-1]
+    if _layer(last).family == "noise":
+        message = f"`{last.value.name}` behind the last layer drops outputs themselves"
+        yield _advice("NN705", message, last.span, "put it before the last layer")
+
+
+def _unusual_rate(experiment: Experiment) -> Iterator[Diagnostic]:
+    optimizer = experiment.optimizer
+    rate, bound = optimizer.values().get("lr"), optimizer.arguments.get("lr")
+    assert issubclass(optimizer.part, Optimizer)
+    rate = rate.start if isinstance(rate, Schedule) else rate
+    low, high = optimizer.part.usual_rates
+    if bound is not None and isinstance(rate, (int, float)) and not low / _CLOSE <= rate <= high * _CLOSE:
+        what = "large" if rate > high else "small"
+        message = f"lr={_figure(rate)} is unusually {what} for {optimizer.name}"
+        yield _advice("NN706", message, bound.origin.span, f"rates from {_figure(low)} to {_figure(high)} are usual")
+
+
+def _figure(number: float) -> str:
+    """Write a number as a spec does: `1e-6`."""
+    return f"{number:g}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def _large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
+    samples = min(choice.facts.train for choice in experiment.data)
+    origin = experiment.origins.get("train.batch")
+    if origin is not None and experiment.train.batch > samples:
+        message = f"a batch of {experiment.train.batch:,} is more than the {samples:,} training samples"
+        yield _advice("NN707", message, origin.span, "every epoch is one step with all of them")
+
+
+def _stops_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
+    rule, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
+    if rule is not None and origin is not None and rule.of.startswith("test_"):
+        yield _advice(
+            "NN709",
+            f"stopping by `{rule.of}` fits the run to the test data, whose figures then say too much",
+            origin.span,
+            f"hold samples out, and stop by `val_{rule.of.removeprefix('test_')}`",
+        )
+
+
+_OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
+    _more_outputs,
+    _squashed_logits,
+    _dropout_last,
+    _unusual_rate,
+    _large_batch,
+    _stops_by_test,
+)

@@ -1,0 +1,106 @@
+"""What to write in the place of a value that does not fit: help and fix of a finding, for `Report.error`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nnspec.checker.binding import Given
+from nnspec.checker.words import meant, other_names, parts
+from nnspec.diagnostics import Edit, Fix, Span
+from nnspec.engine.part import Argument, Part
+from nnspec.syntax import tree
+
+__all__ = ["better_number", "better_part", "better_value", "one_of"]
+
+
+def better_part(expression: tree.Expression, kind: str) -> dict[str, Any]:
+    """Return what to write where a part of a kind belongs and an expression that is no name stands."""
+    known = parts(kind)
+    match expression:
+        case tree.Constant(value=str(word)):
+            return _unquoted(word, expression.span, known) or {"help": one_of(known)}
+        case tree.ListOf(items=items) | tree.TupleOf(items=items) if kind == "layer" and items:
+            return {"help": "layers stand below each other, without brackets"}
+        case tree.ListOf(items=items) | tree.TupleOf(items=items) if items:
+            lanes = "; ".join(item.span.text for item in items)
+            return {"help": f"what is compared are the lanes of a race: `race {{ {lanes} }}`"}
+        case tree.Reference(path=path) | tree.Call(callee=path):
+            word = path.names[-1].text
+            found = word if word in known else other_names(_also(known)).get(word)
+            if found is not None:
+                fix = Fix(f"replace `{path.text}` by `{found}`", (Edit(path.span, found),), safe=True)
+                return {"help": f"names have nothing before them: write `{found}`", "fix": fix}
+    return {"help": one_of(known)}
+
+
+def better_value(argument: Argument, value: Any, given: Given) -> dict[str, Any]:
+    """Return what to write in the place of a value of the wrong type."""
+    span = given.value.span
+    if isinstance(value, float) and value.is_integer() and argument.type_problem(int(value)) is None:
+        return _whole(int(value), given.value)
+    if isinstance(value, str) and isinstance(given.value, tree.Constant):
+        number = _number(value)
+        if number is not None and argument.type_problem(number) is None:
+            fix = Fix("leave the quotes out", (Edit(span, value),), safe=True)
+            return {"help": f"write it without quotes: {value}", "fix": fix}
+        if argument.kinds:
+            return _unquoted(value, span, parts(*argument.kinds)) or {"help": one_of(parts(*argument.kinds))}
+    if argument.kinds and not any(argument.type_problem(other) is None for other in (1, 1.0)):
+        return {"help": one_of(f"{name}(…)" if _needs(part) else name for name, part in parts(*argument.kinds).items())}
+    return {}
+
+
+def better_number(argument: Argument, value: Any) -> dict[str, Any]:
+    """Return what to write in the place of a number out of range: of a percentage, the share that it is."""
+    share = argument.range is not None and argument.range.low == 0 and argument.range.high == 1
+    if share and isinstance(value, (int, float)) and 1 < value < 100:
+        return {"help": f"{value:g} % is written {value / 100:g}"}
+    return {}
+
+
+def one_of(names: Any) -> str:
+    """Return "there are `A`, `B`"."""
+    found = sorted(names)
+    return f"there {'is' if len(found) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in found)
+
+
+def _whole(number: int, expression: tree.Expression) -> dict[str, Any]:
+    match expression:
+        case tree.Constant():
+            fix = Fix(f"write {number}", (Edit(expression.span, str(number)),), safe=True)
+            return {"help": f"write {number}", "fix": fix}
+        case tree.Binary(operator=operator) if operator.text == "/":
+            fix = Fix("divide by `//`", (Edit(operator.span, "//"),), safe=True)
+            start = expression.span.start
+            text = expression.span.text
+            at = operator.span.start - start
+            return {"help": f"`//` gives integers: write `{text[:at]}//{text[at + 1 :]}`", "fix": fix}
+    return {"help": f"write {number}"}
+
+
+def _unquoted(word: str, span: Span, known: Mapping[str, type[Part]]) -> dict[str, Any]:
+    others = other_names(_also(known))
+    found = word if word in known else meant(word, known, others)
+    if not found:
+        return {}
+    sure = word.lower() == found.lower() or word in others
+    fix = Fix(f"replace `{span.text}` by `{found}`", (Edit(span, found),), safe=sure)
+    return {"help": f"write `{found}`, without quotes", "fix": fix}
+
+
+def _also(known: Mapping[str, type[Part]]) -> dict[str, tuple[str, ...]]:
+    return {name: part.also for name, part in known.items()}
+
+
+def _needs(part: type[Part]) -> bool:
+    return any(argument.required for argument in part.signature())
+
+
+def _number(text: str) -> int | float | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None

@@ -1,0 +1,136 @@
+"""NN7xx: what is legal and hardly meant."""
+
+from __future__ import annotations
+
+from nnspec.diagnostics.explanations.example import Example, Explanation
+
+__all__ = ["EXPLANATIONS"]
+
+EXPLANATIONS = {
+    "NN701": Explanation(
+        """ No sample ever has the label of the outputs beyond the classes, so all that
+training can teach them is to keep quiet. It works, and wastes the weights of the last layer; usually the number was
+copied from another data set (1000 is ImageNet's). `Linear(data.classes)` always fits.
+""",
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(100)\n}\n"),
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(data.classes)\n}\n"),
+        can_be_ignored=True,
+    ),
+    "NN702": Explanation(
+        """
+`CrossEntropy` takes logits and applies the softmax itself, in one step with the logarithm: log Σ eᶻ − z[label]
+neither overflows nor loses digits, and its gradient is softmax − one-hot, which never fades while the network is
+wrong.
+
+An activation before it spoils that. Outputs squeezed into 0 to 1 by a sigmoid (or a softmax) give, after the second
+softmax, at most e / (e + 9) ≈ 0.23 for the right one of ten classes: the loss cannot fall below about 1.46, and a
+wrong output that is saturated has almost no gradient. ReLU cuts off every negative logit, and with it the gradient.
+""",
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n    Sigmoid\n}\nloss = CrossEntropy\n"),
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n}\nloss = CrossEntropy\n"),
+        can_be_ignored=True,
+    ),
+    "NN703": Explanation(
+        """
+(x W₁ + b₁) W₂ + b₂ is x W + b for another W and b: two linear layers in a row can say nothing that one could not,
+with more weights and more time. Usually the activation between them was forgotten. Where a narrow first layer is
+meant to limit the rank of W, say so by ignoring this advice.
+""",
+        Example("model {\n    Linear(128)\n    Linear(64)\n    ReLU\n    Linear(10)\n}\n"),
+        Example("model {\n    Linear(128)\n    ReLU\n    Linear(64)\n    ReLU\n    Linear(10)\n}\n"),
+        can_be_ignored=True,
+    ),
+    "NN704": Explanation(
+        """
+He's start has the variance 2 / fan_in. The 2 makes up for ReLU, which sets half of its inputs to zero and so halves
+their mean square (He et al. 2015). Tanh and sigmoid cut nothing off: with weights √2 too large, each layer drives
+them further into the flat part of their curve, where gradients are near zero. For these Glorot and Bengio (2010)
+derived 2 / (fan_in + fan_out), which is `xavier_normal`. With one hidden layer one hardly sees the difference; with
+ten, it decides whether the first learns at all.
+""",
+        Example("model {\n    Linear(64)\n    Tanh\n    Linear(10)\n}\n"),
+        Example("model {\n    Linear(64, init=xavier_normal)\n    Tanh\n    Linear(10)\n}\n"),
+        can_be_ignored=True,
+    ),
+    "NN705": Explanation(
+        """
+Dropout sets values to zero at random while training, so that no unit can rely on one other. Behind the last layer the
+values are the network's answers: the loss is then computed for answers of which some were wiped out, whatever the
+network knew, and the gradient teaches it to hedge. Dropout belongs between the layers, after an activation.
+""",
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n    Dropout(0.2)\n}\n"),
+        Example("model {\n    Linear(64)\n    ReLU\n    Dropout(0.2)\n    Linear(10)\n}\n"),
+        can_be_ignored=True,
+    ),
+    "NN706": Explanation(
+        """
+Each optimizer has a range of rates that is used in practice. Adam divides each step by the size of recent gradients,
+so that every weight moves by about lr a step whatever the gradient's scale: 0.1 is far too much for it, and fair for
+plain SGD, whose steps shrink with the gradients. A rate outside of the range is usually one for another optimizer, or
+has a zero too few or too many.
+""",
+        Example("optimizer = Adam(lr=0.1)\n"),
+        Example("optimizer = Adam(lr=0.001)\n"),
+        can_be_ignored=True,
+    ),
+    "NN707": Explanation(
+        """
+A batch is never larger than the data it is drawn from, so each epoch here is one single step with all samples:
+gradient descent without the S. With 10 epochs a network takes 10 steps, which teaches it next to nothing. Where
+full-batch training is meant, `train.batch = data.size` says so.
+""",
+        Example("data = Digits(train=100, test=50)\ntrain.batch = 256\n"),
+        Example("data = Digits(train=100, test=50)\ntrain.batch = 25\n"),
+        can_be_ignored=True,
+    ),
+    "NN708": Explanation(
+        """
+What comes out of training depends on the seed: the starting weights, the order of samples and the dropout follow from
+it. A statement such as `test_accuracy > 0.9` is a test, and a test should say for which run it holds. Without a
+`seed`, nnspec takes 0, so the spec is reproducible as it is, but a reader cannot see that the author ever chose. To
+test that it holds for more than one seed, there is `train.repeats`.
+""",
+        Example("expect { test_accuracy > 0.1 }\n"),
+        Example("seed = 42\nexpect { test_accuracy > 0.1 }\n"),
+        can_be_ignored=True,
+    ),
+    "NN709": Explanation(
+        """
+Test data is there to say how a network does on what it has never seen, and that only works while no decision depends
+on it. Stopping at the epoch that looks best on the test data picks the luckiest of many networks, judged by the very
+figure that is then reported: it comes out better than the network is, and by how much nobody can tell. Hold some of
+the training samples out with `train.validation`, stop by `val_loss`, and look at the test data once, at the end.
+""",
+        Example("train {\n    epochs = 50\n    early_stop = patience(5, of=test_loss)\n}\n"),
+        Example("train {\n    epochs = 50\n    validation = 0.1\n    early_stop = patience(5, of=val_loss)\n}\n"),
+        can_be_ignored=True,
+    ),
+    "NN710": Explanation(
+        """
+Nothing depends on this `let` or `block`, so to change it changes nothing. Often something else was meant to use it:
+the constant stands at the top, and the number is still written out in the model. In a file that others import, unused
+names are not reported.
+""",
+        Example("let width = 64\nmodel {\n    Linear(32)\n    ReLU\n    Linear(10)\n}\n"),
+        Example("let width = 64\nmodel {\n    Linear(width)\n    ReLU\n    Linear(10)\n}\n"),
+        can_be_ignored=True,
+    ),
+    "NN790": Explanation(
+        """
+A comment `# nn: ignore[NN703]` silences that advice on its line, or, on a line of its own, on the line below. This
+one silences nothing: the advice is not given any more, or on another line. It is reported so that comments do not
+outlive what they were about, and some day silence something new. `nnspec check --fix` takes it out.
+""",
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)  # nn: ignore[NN703]\n}\n"),
+        Example("model {\n    Linear(64)\n    Linear(10)  # nn: ignore[NN703]\n}\n"),
+    ),
+    "NN791": Explanation(
+        """
+A comment that ignores advice names the codes, in brackets: `# nn: ignore[NN701]`, or several with commas between.
+Without a code it would silence what nobody has seen yet; an unknown code silences nothing; and errors cannot be
+ignored, since a spec with an error has no meaning that could be run.
+""",
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)  # nn: ignore\n}\n"),
+        Example("model {\n    Linear(64)\n    Linear(10)  # nn: ignore[NN703]\n}\n"),
+    ),
+}

@@ -1,0 +1,36 @@
+"""NN6xx: training, limits, and what is expected."""
+
+from __future__ import annotations
+
+from nnspec.diagnostics.explanations.example import Example, Explanation
+
+__all__ = ["EXPLANATIONS"]
+
+EXPLANATIONS = {
+    "NN601": Explanation(
+        """ A statement of `expect` about the program itself (its parameters, FLOPs or
+memory) is judged when the spec is checked, because it needs no training. This one does not hold; the figure beside it
+is exact. Change the network, or the statement. `nnspec show` says where the parameters are.
+""",
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n}\nexpect { params < 50_000 }\n"),
+        Example("model {\n    Linear(48)\n    ReLU\n    Linear(10)\n}\nexpect { params < 50_000 }\n"),
+    ),
+    "NN602": Explanation(
+        """
+A statement, or early stopping, speaks of a figure that this run does not have: an unknown one, that of a lane which
+does not exist, `val_loss` where no samples are held out, `accuracy` where it is no metric. Or it states nothing: a
+figure by itself is neither true nor false until it is compared.
+""",
+        Example("seed = 1\nexpect { val_accuracy > 0.5 }\n"),
+        Example("seed = 1\ntrain.validation = 0.1\nexpect { val_accuracy > 0.5 }\n"),
+    ),
+    "NN603": Explanation(
+        """
+What the spec asks for goes over a limit: 500 million parameters, 16 GiB of buffers in a lane, 20,000 layers, 1,000
+runs, 100 imported files. Checking computes sizes and allocates nothing, so a slip of the keyboard costs a message and
+not the machine's memory.
+""",
+        Example("model {\n    Linear(1_000_000_000)\n    ReLU\n    Linear(10)\n}\n"),
+        Example("model {\n    Linear(1_000)\n    ReLU\n    Linear(10)\n}\n"),
+    ),
+}

@@ -1,0 +1,26 @@
+"""NN9xx: what is wrong with a file as a whole, or with nnspec."""
+
+from __future__ import annotations
+
+from nnspec.diagnostics.explanations.example import Explanation
+
+__all__ = ["EXPLANATIONS"]
+
+EXPLANATIONS = {
+    "NN901": Explanation(
+        """ The file is not there, may not be read, is no regular file, is larger than
+4 MiB, or holds something else than UTF-8 text. A terminal shows that as a plain message; formats that programs read
+have a finding of this code for each such file, so that none is lost among hundreds. `nnspec check` then exits with 2
+instead of 1.
+""",
+        untold="It is about the file and not about what is written in it.",
+    ),
+    "NN902": Explanation(
+        """
+nnspec itself failed over this file, where it should have had a finding or none. All other files are checked, a report
+is written to a file whose name is printed, and `nnspec check` exits with 3. Please send that report: whatever the
+spec holds, this is our mistake and never yours.
+""",
+        untold="No spec should be able to; one that does is a bug.",
+    ),
+}
