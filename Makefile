@@ -2,6 +2,7 @@
 #
 #   make race    make the environment, install, run the race
 #   make test    the same, run all tests
+#   make docs    write the pages anew that are made from what nnspec says
 #
 # Another Python: make race PYTHON=python3.12
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: race test lint format types wheel clean
+.PHONY: race test docs lint format types wheel clean
 
 race: $(VENV)/installed
 	$(BIN)/nnspec run specs/race.nn
@@ -17,13 +18,18 @@ race: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
+docs: $(VENV)/installed-dev
+	$(BIN)/python tests/pages.py
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/nnspec fmt --check specs
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/nnspec fmt specs
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nnspec.api import CheckResult as CheckResult
     from nnspec.api import SpecError as SpecError
     from nnspec.api import check as check
+    from nnspec.api import format_spec as format_spec
+    from nnspec.api import format_text as format_text
     from nnspec.api import gradcheck as gradcheck
     from nnspec.api import run as run
     from nnspec.data.source import DataError as DataError
@@ -45,6 +47,8 @@ _PUBLIC = {
     "check": "nnspec.api",
     "data": "nnspec.data",
     "engine": "nnspec.engine",
+    "format_spec": "nnspec.api",
+    "format_text": "nnspec.api",
     "gradcheck": "nnspec.api",
     "run": "nnspec.api",
     "set_seed": "nnspec.engine.random",
@@ -62,6 +66,8 @@ __all__ = [
     "check",
     "data",
     "engine",
+    "format_spec",
+    "format_text",
     "gradcheck",
     "run",
     "set_seed",

@@ -13,20 +13,28 @@ from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, Source, read_source, render_all
 from nnspec.errors import NnspecError
+from nnspec.formatting import format_source, format_spec
 
 if TYPE_CHECKING:
     from nnspec.runner.folder import RunFolder
     from nnspec.runner.history import RunResult
     from nnspec.runner.observer import Observer
     from nnspec.runner.prove import GradientProof
+    from nnspec.view.comparison import Difference
 
 __all__ = [
     "CheckResult",
     "SpecError",
     "check",
+    "check_text",
     "compile_spec",
+    "diff",
     "fetch",
+    "format_spec",
+    "format_text",
     "gradcheck",
+    "new",
+    "resolved",
     "run",
     "run_into",
 ]
@@ -51,6 +59,10 @@ class CheckResult:
     diagnostics: tuple[Diagnostic, ...]
     compiled: Compiled | None
     """The program with its layout, where there is no error."""
+    files: tuple[Source, ...] = ()
+    """What was read: the imports and, last, the spec."""
+    missing: tuple[str, ...] = ()
+    """Imports that could not be read."""
 
     @property
     def ok(self) -> bool:
@@ -66,14 +78,18 @@ def check(path: PathLike, set: Overrides = None) -> CheckResult:
 
     `set` overrides settings, as in `run`. Raises SourceError for a file that cannot be read as text.
     """
-    source = read_source(path)
+    return check_text(read_source(path), set)
+
+
+def check_text(source: Source, set: Overrides = None) -> CheckResult:
+    """Check a spec that is in memory. Its imports are read from beside where it would lie."""
     checked = check_source(source, _flags(set))
     if checked.program is None:
-        return CheckResult(source.name, checked.diagnostics, None)
+        return CheckResult(source.name, checked.diagnostics, None, checked.files, checked.missing)
     compiled, proofs = prove(checked.program)
     found = (*checked.diagnostics, *proofs)
     failed = any(d.severity == "error" for d in found)
-    return CheckResult(source.name, found, None if failed else compiled)
+    return CheckResult(source.name, found, None if failed else compiled, checked.files, checked.missing)
 
 
 def compile_spec(
@@ -191,6 +207,43 @@ def gradcheck(
     return prove_program(compile_spec(path, set).program, access, samples=samples, full=full)
 
 
+def diff(a: PathLike, b: PathLike, set: Overrides = None) -> Difference:
+    """Hold two specs against each other in what they mean; `set` goes to both.
+
+        nnspec.diff("race.nn", "wider.nn").same
+
+    Raises SpecError with the errors of both, where they have any, SourceError for a file that cannot be read as text.
+    """
+    from nnspec.view.comparison import compare
+
+    found = [check(path, set) for path in (a, b)]
+    compiled = [each.compiled for each in found if each.compiled is not None]
+    if len(compiled) < len(found):
+        raise SpecError([d for each in found if each.compiled is None for d in each.diagnostics])
+    return compare(*compiled)
+
+
+def resolved(path: PathLike, set: Overrides = None, *, lane: str | None = None) -> dict[str, Any]:
+    """Return what a spec comes to, as plain data: every value of every lane, or of one, with where it comes from.
+
+    Raises SpecError, SourceError, and LaneError for a lane that there is none of.
+    """
+    from nnspec.view.resolved import pick, resolved_record
+
+    program = compile_spec(path, set).program
+    return resolved_record(program, pick(program, lane))
+
+
+def new(path: PathLike, template: str = "race", *, force: bool = False) -> Path:
+    """Write a starter spec and return where it lies; a file that is there stays, unless `force` says otherwise.
+
+    Raises StarterError where that cannot be done.
+    """
+    from nnspec.templates import write_template
+
+    return write_template(path, template, force=force)
+
+
 def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
     """Get the files of a data source into the cache, verified: each with whether it was there or was fetched.
 
@@ -206,6 +259,14 @@ def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
         raise DataError(f"there is no data source {name}; {did_you_mean(name, sources) or known}")
     assert issubclass(source, DataSource)
     return [(path, how) for path, how in source.fetch(access)]
+
+
+def format_text(text: str) -> str:
+    """Return the text of a spec in the one style there is. Raises SpecError where it does not parse."""
+    result = format_source(Source("text", text))
+    if result.diagnostics:
+        raise SpecError(result.diagnostics)
+    return result.after
 
 
 def _flags(overrides: Overrides) -> list[Source]:

@@ -219,7 +219,7 @@ def test_names_stand_beside_their_panel_in_the_order_of_the_ends(lanes: int, sha
     figure = nnspec.view.plot_training_curves({f"lane{i}": shape(i) for i in range(lanes)})
     axis = figure.axes[0]
     heights = [text.xyann[1] for text in axis.texts]
-    assert [text.get_text() for text in axis.texts] == [f"lane{i}" for i in range(lanes)]
+    assert [text.get_text() for text in axis.texts] == [f"lane{i}" for i in range(min(lanes, 12))]
     assert heights == sorted(set(heights))
     assert axis.bbox.y0 - 1 <= min(heights) <= max(heights) <= axis.bbox.y1 + 1
 

@@ -53,6 +53,42 @@ def test_a_shape_error_looks_as_designed() -> None:
     assert render(found) == SHAPE_ERROR
 
 
+def test_the_command_that_explains_stands_at_the_end_of_the_last_line() -> None:
+    (found,) = check(Source("specs/race.nn", BROKEN)).diagnostics
+    shown = render(found, hint=True)
+    assert shown == f"{SHAPE_ERROR}            [nnspec explain NN401]"
+    assert len(shown.splitlines()[-1]) == 80
+
+
+@pytest.mark.parametrize(
+    ("remarks", "help", "end"),
+    [
+        ((), "", ["  = see: nnspec explain NN101"]),
+        (("a: b",), "", [f"  = a: b{' ' * 50}[nnspec explain NN101]"]),
+        ((), "x" * 44, [f"  = help: {'x' * 44}    [nnspec explain NN101]"]),
+        (("a: b",), "x" * 45, [f"  = a: b{' ' * 50}[nnspec explain NN101]", f"  = help: {'x' * 45}"]),
+        ((), "x" * 45, [f"  = help: {'x' * 45}", "  = see: nnspec explain NN101"]),
+    ],
+)
+def test_where_the_last_line_has_no_room_there_is_one_more(remarks: tuple[str, ...], help: str, end: list[str]) -> None:
+    found = Diagnostic("NN101", "m", at("x", "x"), remarks=remarks, help=help)
+    assert render(found, hint=True).splitlines()[5:] == end
+    assert "nnspec explain" not in render(found)
+
+
+def test_each_code_is_said_to_be_explained_once() -> None:
+    shown = render_all(diagnose("sede = 1\nepocs = 1\nmodel { Linear(10, bais=true) }\n"))
+    assert [line.count("explain NN201") for line in shown.splitlines()].count(1) == 1
+    assert shown.count("nnspec explain") == len({d.code for d in diagnose("sede = 1\nmodel { Linear(1, bais=1) }")})
+
+
+def test_what_a_message_quotes_cannot_reach_the_terminal_either() -> None:
+    found = Diagnostic("NN101", "a\x1bb", at("x", "x"), label="c\x1bd", remarks=("e\x1bf",), help="g\x1bh")
+    shown = render(found)
+    assert "\x1b" not in shown
+    assert [shown.count(f"{a}\\x1b{b}") for a, b in ("ab", "cd", "ef", "gh")] == [1, 1, 1, 1]
+
+
 def test_several_findings_stand_in_file_order_with_a_count_below() -> None:
     text = RACE.replace("seed", "sede").replace("Adam(lr", "Adam(rl")
     shown = render_all(list(reversed(diagnose(text))))
@@ -117,7 +153,7 @@ def test_control_characters_cannot_reach_the_terminal() -> None:
 def test_what_the_checker_says_of_control_characters_holds_none(text: str) -> None:
     for color in (False, True):
         shown = render_all(diagnose(text), color=color)
-        for code in ("\x1b[0m", "\x1b[1m", "\x1b[36m", *(f"\x1b[1;3{n}m" for n in range(8))):
+        for code in ("\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[36m", *(f"\x1b[1;3{n}m" for n in range(8))):
             shown = shown.replace(code, "")
         assert all(c.isprintable() or c == "\n" for c in shown)
 

@@ -20,7 +20,7 @@ from nnspec.diagnostics import Source
 
 SPEC = """\
 data = Digits(train=60, test=20)
-model { Linear(8); Linear(10) }
+model { Linear(8); ReLU; Linear(10) }
 loss = CrossEntropy
 optimizer = SGD
 train { epochs = 2 }

@@ -43,11 +43,14 @@ def names(wheel: Path) -> list[str]:
 def test_the_wheel_holds_the_package_and_its_grammar_and_no_more(wheel: Path) -> None:
     found = names(wheel)
     assert {"nnspec/grammars/nn.lark", "nnspec/py.typed", "nnspec/__init__.py"} <= set(found)
+    assert "nnspec/diagnostics/formats/check.schema.json" in found
     assert {name.split("/")[0] for name in found} == {
         "nnspec",
         next(n for n in found if "/METADATA" in n).split("/")[0],
     }
-    assert not [name for name in found if "test" in name or name.endswith((".pyc", ".nn"))]
+    assert not [name for name in found if "test" in name or name.endswith(".pyc")]
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnspec/templates").glob("*.nn")}
+    assert {name for name in found if name.endswith(".nn")} == templates
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnspec").rglob("*.py")}
     assert {name for name in found if name.endswith(".py")} == modules
 

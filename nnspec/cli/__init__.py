@@ -22,9 +22,13 @@ __all__ = ["main"]
 
 # Command -> the module that holds it, in the order of the help page. A module is loaded when its command is used.
 _COMMANDS = {
+    "new": ("nnspec.cli.new", "Write a commented spec to start from."),
     "run": ("nnspec.cli.run", "Train every lane of a spec, and show which got down first."),
     "check": ("nnspec.cli.check", "Find every mistake in specs without training."),
+    "fmt": ("nnspec.cli.fmt", "Format specs in place, in the one style there is."),
+    "explain": ("nnspec.cli.explain", "Say what a code of check means, with an example."),
     "show": ("nnspec.cli.show", "Print layers, shapes, parameters, FLOPs and memory."),
+    "diff": ("nnspec.cli.diff", "Say what two specs differ in: in meaning, not in text."),
     "gradcheck": ("nnspec.cli.gradcheck", "Prove a spec's gradients against central differences."),
     "data": ("nnspec.cli.data", "Fetch data sets, and say where they are."),
 }
@@ -32,10 +36,13 @@ _COMMANDS = {
 _EXAMPLES = """\
 \b
 Start here:
+  nnspec new                                write a spec to start from
   nnspec run specs/race.nn                  train, compare, plot
   nnspec run SPEC --set train.epochs=3      change a setting for once
   nnspec check SPEC                         find every mistake in a spec
   nnspec show SPEC                          what the network is, exactly
+  nnspec show SPEC --resolved               every value, and where it comes from
+  nnspec diff A B                           what two specs differ in
   nnspec gradcheck SPEC                     prove its gradients
 """
 
@@ -121,6 +128,7 @@ def _code(arguments: Sequence[str] | None) -> int:
 def _explain(error: Exception) -> int:
     """Say what went wrong: the user's fault in its own words, ours with a request to report it."""
     from nnspec.api import SpecError
+    from nnspec.cli.faults import report_fault
     from nnspec.diagnostics import render_all
     from nnspec.errors import NnspecError
 
@@ -134,25 +142,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, MemoryError):
         click.echo("error: there is not enough memory for this; `nnspec show SPEC` says how much it needs", err=True)
         return 2
-    return _our_fault(error)
-
-
-def _our_fault(error: Exception) -> int:
-    import tempfile
-    import traceback
-
-    trace = "".join(traceback.format_exception(error))
-    text = f"nnspec {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n\n{trace}"
-    click.echo(f"error: a fault of nnspec itself: {type(error).__name__}: {error}", err=True)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", prefix="nnspec-fault-", suffix=".txt", delete=False, encoding="utf-8"
-        ) as file:
-            file.write(text)
-        click.echo(f"Please report it, with the file {file.name}", err=True)
-    except OSError:
-        click.echo(text, err=True)
-    return 3
+    return report_fault(error)
 
 
 def _terminate_as_interrupt() -> None:

@@ -2,41 +2,253 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
+from nnspec._version import __version__
 from nnspec.cli.options import colored, set_option
+from nnspec.diagnostics import MAX_BYTES, SourceError, source_of
+from nnspec.diagnostics.formats import FORMATS, Findings, Format, load
+from nnspec.diagnostics.formats.base import one_line, plural
+from nnspec.project.cache import Cache
+from nnspec.project.checking import CLEAN, FINDINGS, UNUSABLE, Checker, Outcome, distinct, refused
+from nnspec.project.config import Config, load_config
+from nnspec.project.gitignore import repository
+from nnspec.project.inputs import InputError, find_specs
 
 __all__ = ["command"]
 
+_STDIN = "<stdin>"
+_EPILOG = """\
+\b
+Exit codes: 0 clean; 1 findings at or above --fail-level;
+2 usage, or a file that cannot be read; 3 a fault of nnspec.
+"""
 
-@click.command("check")
-@click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=str))
+
+class _Options(NamedTuple):
+    specs: tuple[str, ...]
+    overrides: tuple[str, ...]
+    format: str
+    output: str | None
+    fail_level: str | None
+    fix: bool
+    unsafe_fixes: bool
+    diff: bool
+    quiet: bool
+    stdin_filename: str | None
+    allow_empty: bool
+    force_exclude: bool
+    no_gitignore: bool
+    config: str | None
+    isolated: bool
+    no_cache: bool
+
+
+@click.command("check", epilog=_EPILOG)
+@click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=str, allow_dash=True))
 @set_option
-def command(specs: tuple[str, ...], overrides: tuple[str, ...]) -> int:
+@click.option("--format", type=click.Choice([*FORMATS]), default="full", help="How findings are shown.")
+@click.option("-o", "--output", metavar="FILE", help="Write the findings to a file.")
+@click.option("--fail-level", type=click.Choice(["error", "warning"]), help="Least severity that exits with 1.")
+@click.option("--fix", is_flag=True, help="Put safe fixes into the files.")
+@click.option("--unsafe-fixes", is_flag=True, help="With --fix: also those that may change what a spec means.")
+@click.option("--diff", is_flag=True, help="With --fix: show what would change, and write nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing where there are no findings.")
+@click.option("--stdin-filename", metavar="NAME", help="What `-` is called; its imports start in that folder.")
+@click.option("--allow-empty", is_flag=True, help="It is no mistake when no file matches.")
+@click.option("--force-exclude", is_flag=True, help="Leave out what is excluded or ignored even where it is named.")
+@click.option("--no-gitignore", is_flag=True, help="Also look into what git ignores.")
+@click.option("--config", metavar="FILE", help="Read [tool.nnspec] of this file, not of the nearest pyproject.toml.")
+@click.option("--isolated", is_flag=True, help="Read no configuration.")
+@click.option("--no-cache", is_flag=True, help="Check files anew even where nothing has changed.")
+def command(**values: Any) -> int:
     """Find every mistake in SPECS without reading data or training.
 
-    Exits with 0 where there is none, 1 where there are findings, 2 where a file cannot be read.
+    SPECS are files, folders (all *.nn below), globs (quoted), or `-` for standard input.
     """
-    from nnspec.api import check
-    from nnspec.diagnostics import SourceError, render_all
+    options = _Options(**values)
+    _refuse_contradictions(options)
+    return _Run(options, load_config(options.config, isolated=options.isolated)).run()
 
-    color = colored(sys.stdout)
-    code = 0
-    for spec in specs:
+
+def _refuse_contradictions(options: _Options) -> None:
+    needs = [
+        ("--unsafe-fixes", options.unsafe_fixes, "--fix", options.fix),
+        ("--diff", options.diff, "--fix", options.fix),
+        ("--stdin-filename", options.stdin_filename is not None, "`-`", "-" in options.specs),
+    ]
+    for word, given, other, there in needs:
+        if given and not there:
+            raise click.UsageError(f"{word} goes with {other}")
+    excludes = [
+        ("--config", options.config is not None, "--isolated", options.isolated),
+        ("--diff", options.diff, "--output", options.output is not None),
+        ("--diff", options.diff, "--format", options.format != "full"),
+        ("--fix", options.fix and not options.diff, "`-`: add --diff", "-" in options.specs),
+    ]
+    for word, given, other, there in excludes:
+        if given and there:
+            raise click.UsageError(f"{word} does not go with {other}")
+
+
+class _Run:
+    """One call of the command."""
+
+    def __init__(self, options: _Options, config: Config) -> None:
+        self.options, self.config = options, config
+        self.format: Format = load(options.format)()
+        self.root = repository(os.getcwd()) or config.folder
+        self.cache = Cache(self.root, options.overrides, enabled=not options.no_cache)
+        self.checker = Checker(self.cache, options.overrides, config.ignore, self._on_fault)
+        self.code = CLEAN
+        self.faults = 0
+        self.fixed: list[int] = []
+        """How many fixes went into each file that got any."""
+
+    def run(self) -> int:
+        """Check, show, and return the exit code."""
         try:
-            result = check(spec, overrides)
+            outcomes = list(self._outcomes())
+        finally:
+            self.cache.save()
+        found = distinct(outcomes)
+        level = self.options.fail_level or self.config.fail_level
+        if any(d.severity == "error" or level == "warning" for d in found):
+            self.code = max(self.code, FINDINGS)
+        self.code = max([self.code, *(outcome.code for outcome in outcomes)])
+        if not self.options.diff:
+            self._show(outcomes)
+        self._tell_fixes()
+        return self.code
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        options = self.options
+        problems: list[InputError] = []
+        names = find_specs(
+            options.specs,
+            root=Path(self.config.folder),
+            exclude=self.config.exclude,
+            force_exclude=options.force_exclude,
+            respect_gitignore=self.config.respect_gitignore and not options.no_gitignore,
+            complain=problems.append,
+            memory=self.cache.memory,
+        )
+        for problem in problems:
+            if not problem.empty:
+                yield self._told(refused(problem.argument, str(problem)))
+            elif not options.allow_empty:
+                _complain(str(problem))
+                self.code = UNUSABLE
+        for name in names:
+            outcome = self._stdin() if name == "-" else self.checker.file(name)
+            yield self._told(self._mended(outcome) if options.fix else outcome)
+
+    def _stdin(self) -> Outcome:
+        name = self.options.stdin_filename or _STDIN
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        try:
+            return self.checker.text(source_of(data, name, Path(name).parent))
         except SourceError as error:
-            click.echo(f"error: {error}", err=True)
-            code = 2
-            continue
-        if result.diagnostics:
-            click.echo(render_all(result.diagnostics, color=color))
+            return refused(name, str(error))
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        """Say on stderr what could not be read, where the format does not."""
+        if outcome.code == UNUSABLE and not self.format.for_machines:
+            _complain(outcome.diagnostics[0].message)
+        return outcome
+
+    def _mended(self, outcome: Outcome) -> Outcome:
+        """Put fixes into a file, or show them, and return what is found then."""
+        unsafe = self.options.unsafe_fixes
+        source = outcome.fixable(unsafe)
+        if source is None:
+            return outcome
+        from nnspec.project.fixing import difference, mend, write
+
+        mended = mend(source, outcome.diagnostics, lambda text: self.checker.text(text).diagnostics, unsafe)
+        if not mended.applied:
+            return outcome
+        self.fixed.append(len(mended.applied))
+        if self.options.diff:
+            click.echo(difference(source, mended.source), nl=False)
+            return outcome
+        try:
+            write(mended.source)
+        except OSError as error:
+            _complain(f"{outcome.name} cannot be written: {error.strerror}")
+            self.fixed.pop()
+            self.code = UNUSABLE
+            return outcome
+        return self.checker.file(outcome.name)
+
+    def _show(self, outcomes: list[Outcome]) -> None:
+        read = [outcome for outcome in outcomes if outcome.code == CLEAN]
+        shown = outcomes if self.format.for_machines else read
+        findings = Findings(
+            distinct(shown),
+            files=len(read),
+            clean=_clean(read[0]) if read else "",
+            version=__version__,
+            root=self.root,
+            mendable="-" not in self.options.specs,
+        )
+        output = self.options.output
+        if output is None or output == "-":
+            if (
+                not self.format.for_machines
+                and not findings.diagnostics
+                and (self.options.quiet or (not read and self.code))
+            ):
+                return
+            text = self.format.render(findings, color=colored(sys.stdout))
+            click.echo(text.encode("utf-8", "replace") if self.format.for_machines else text, nl=False)
+            return
+        _write(output, self.format.render(findings).encode("utf-8", "replace"))
+        if not self.options.quiet:
+            click.echo(f"{one_line(output)}: {findings.summary()}", err=True)
+
+    def _tell_fixes(self) -> None:
+        if self.fixed:
+            done = "would be applied" if self.options.diff else "applied"
+            text = f"{plural(sum(self.fixed), 'fix', 'fixes')} {done} in {plural(len(self.fixed), 'file')}"
+            click.echo(text, err=self.options.diff or self.format.for_machines)
+
+    def _on_fault(self, name: str, error: Exception) -> None:
+        """Write a report of the first; a thousand of them would help nobody."""
+        from nnspec.cli.faults import report_fault
+
+        self.faults += 1
+        if self.faults == 1:
+            report_fault(error, one_line(name))
         else:
-            assert result.compiled is not None, "no findings means a program"
-            lanes = len(result.compiled.program.lanes)
-            click.echo(f"{result.path}: no findings in {lanes} lane{'s' if lanes > 1 else ''}")
-        if not result.ok:
-            code = max(code, 1)
-    return code
+            _complain(f"{name}: a fault of nnspec itself: {type(error).__name__}: {error}")
+
+
+def _clean(outcome: Outcome) -> str:
+    return f"{one_line(outcome.name)}: no findings in {plural(outcome.lanes, 'lane')}"
+
+
+def _complain(message: str) -> None:
+    word = click.style("error", fg="red", bold=True) if colored(sys.stderr) else "error"
+    click.echo(f"{word}: {one_line(message)}", err=True)
+
+
+def _write(path: str, data: bytes) -> None:
+    from nnspec.files import atomic
+
+    place = os.path.realpath(path)
+    try:
+        if os.path.lexists(place) and not os.path.isfile(place):
+            with open(place, "wb") as stream:  # a device or a pipe is written to, not replaced
+                stream.write(data)
+        else:
+            with atomic(Path(place)) as file:
+                file.write(data)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None

@@ -14,14 +14,33 @@ __all__ = ["command"]
 @click.command("show")
 @spec_argument
 @set_option
+@click.option("--resolved", is_flag=True, help="Print every value that a run depends on, and where it comes from.")
+@click.option("--lane", metavar="NAME", help="With --resolved: only this lane.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(spec: str, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Print the layers, shapes, parameters, FLOPs and memory of each lane of SPEC, exactly."""
+def command(spec: str, overrides: tuple[str, ...], resolved: bool, lane: str | None, as_json: bool) -> int:
+    """Print the layers, shapes, parameters, FLOPs and memory of each lane of SPEC, exactly.
+
+    With --resolved, print the program after imports, blocks, repeats, lanes, sweeps and --set: every value, defaults
+    and what is inferred included, and the line that it comes from. Of many lanes the first is told in full, and of the
+    others what differs from it.
+    """
     from nnspec.api import compile_spec
-    from nnspec.view.structure import print_structure, structure_record
     from nnspec.view.terminal import console
 
+    if lane is not None and not resolved:
+        raise click.UsageError("--lane goes with --resolved")
     compiled = compile_spec(spec, overrides, warn=warn)
+    if resolved:
+        from nnspec.view.resolved import pick, print_resolved, resolved_record
+
+        lanes = pick(compiled.program, lane)
+        if as_json:
+            click.echo(json.dumps(resolved_record(compiled.program, lanes)))
+        else:
+            print_resolved(compiled.program, lanes, console())
+        return 0
+    from nnspec.view.structure import print_structure, structure_record
+
     if as_json:
         click.echo(json.dumps(structure_record(compiled)))
     else:

@@ -7,6 +7,7 @@ with the wrong thing is passed over for that file only. Every wait has an end, n
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -46,10 +47,14 @@ class _MirrorError(Exception):
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder for fetched data called `name`, which need not exist; it follows XDG_CACHE_HOME."""
+    """Return the folder for fetched data called `name`, which need not exist.
+
+    It lies in NNSPEC_CACHE_DIR where that is set, else in the user's cache folder, which follows XDG_CACHE_HOME.
+    """
     import platformdirs
 
-    return platformdirs.user_cache_path("nnspec", appauthor=False) / "data" / name
+    named = os.environ.get("NNSPEC_CACHE_DIR")
+    return (Path(named) if named else platformdirs.user_cache_path("nnspec", appauthor=False)) / "data" / name
 
 
 def parse_mirrors(text: str, variable: str) -> tuple[str, ...]:

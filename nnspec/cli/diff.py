@@ -1,0 +1,40 @@
+"""`nnspec diff`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from nnspec.cli.options import set_option
+
+__all__ = ["command"]
+
+_EPILOG = """\
+\b
+Exit codes: 0 they mean the same; 1 they differ; 2 usage, or a spec that cannot be read or has errors;
+3 a fault of nnspec.
+"""
+
+
+@click.command("diff", epilog=_EPILOG)
+@click.argument("a", type=click.Path(path_type=str))
+@click.argument("b", type=click.Path(path_type=str))
+@set_option
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(a: str, b: str, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Say what specs A and B differ in: in what they mean, not in their text.
+
+    Lanes, layers, arguments, sizes, settings and expectations count. Formatting, comments, the names of lets, blocks,
+    models and layers, defaults that are written out, imports and the titles of races do not. `--set` goes to both.
+    """
+    from nnspec.api import diff
+    from nnspec.view.difference import difference_record, print_difference
+    from nnspec.view.terminal import console
+
+    found = diff(a, b, overrides)
+    if as_json:
+        click.echo(json.dumps(difference_record(found)))
+    else:
+        print_difference(found, console())
+    return 0 if found.same else 1

@@ -1,0 +1,111 @@
+"""`nnspec explain`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nnspec.cli.options import colored
+
+if TYPE_CHECKING:
+    from nnspec.diagnostics import Diagnostic
+    from nnspec.diagnostics.explanations import Example
+
+__all__ = ["command", "found_in"]
+
+_WIDEST = 100  # columns of text, however wide the terminal is
+
+
+@click.command("explain")
+@click.argument("code", required=False)
+def command(code: str | None) -> int:
+    """Explain a CODE of `nnspec check`, such as NN401, with an example; without one, list all codes."""
+    from nnspec.diagnostics.explanations import code_of
+
+    if code is None:
+        click.echo("\n".join(_all_codes()))
+        return 0
+    known = code_of(code)
+    if known is None:
+        raise click.UsageError(f"there is no code {code}; {_nearest(code)}")
+    click.echo("\n".join(_page(known)))
+    return 0
+
+
+def found_in(example: Example) -> tuple[Diagnostic, ...]:
+    """Return what check finds in an example, which is written to a folder of its own for that."""
+    from nnspec.api import check_text
+    from nnspec.diagnostics import Source
+    from nnspec.diagnostics.explanations import NAME
+
+    with tempfile.TemporaryDirectory(prefix="nnspec-") as folder:
+        for name, text in {**example.beside, NAME: example.spec}.items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+        return check_text(Source(NAME, example.spec, Path(folder))).diagnostics
+
+
+def _all_codes() -> Iterator[str]:
+    from nnspec.diagnostics import CODES
+    from nnspec.diagnostics.explanations import groups
+
+    for name, codes in groups():
+        yield _bold(name)
+        yield from (f"  {code}  {CODES[code]}" for code in codes)
+        yield ""
+    yield "`nnspec explain CODE` shows what a code means, with an example."
+
+
+def _nearest(word: str) -> str:
+    from nnspec.diagnostics import CODES, nearest
+    from nnspec.diagnostics.explanations import spelled
+
+    found = nearest(spelled(word), CODES)
+    return f"did you mean {found}?" if found else "`nnspec explain` lists them all"
+
+
+def _page(code: str) -> Iterator[str]:
+    from nnspec.diagnostics import CODES, render
+    from nnspec.diagnostics.explanations import explanation
+
+    about = explanation(code)
+    yield _bold(f"{code}: {CODES[code]}")
+    for paragraph in about.paragraphs():
+        yield ""
+        yield from textwrap.wrap(paragraph, _columns(), break_long_words=False, break_on_hyphens=False)
+    if about.bad is None or about.good is None:
+        yield from ("", f"There is no example. {about.untold}")
+        return
+    found = found_in(about.bad)
+    yield from ("", _bold("Refused" if found[0].severity == "error" else "Advised against"), "")
+    yield from _listing(about.bad)
+    for diagnostic in found:
+        yield from ("", render(diagnostic, color=colored(sys.stdout), fixes=True))
+    yield from ("", _bold("Better"), "")
+    yield from _listing(about.good)
+    if about.can_be_ignored:
+        yield from ("", f"Where it is meant, a comment at the end of the line says so: # nn: ignore[{code}]")
+
+
+def _listing(example: Example) -> Iterator[str]:
+    files = example.files()
+    for name, text in files.items():
+        if len(files) > 1:
+            yield f"    # {name}"
+        yield from textwrap.indent(text, "    ").splitlines()
+        if name != [*files][-1]:
+            yield ""
+
+
+def _columns() -> int:
+    return max(min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST), 40)
+
+
+def _bold(text: str) -> str:
+    return click.style(text, bold=True) if colored(sys.stdout) else text

@@ -1,0 +1,137 @@
+"""What a project says of itself: `[tool.nnspec]` in a `pyproject.toml`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from nnspec.diagnostics.codes import CODES
+from nnspec.diagnostics.suggest import nearest
+from nnspec.errors import NnspecError
+
+__all__ = ["Config", "ConfigError", "load_config"]
+
+_FILE = "pyproject.toml"
+_LARGEST = 4 * 1024 * 1024
+
+
+class ConfigError(NnspecError):
+    """A configuration that cannot be followed. The message names the file and the key."""
+
+
+class Config(NamedTuple):
+    """Settings of a project. Paths in it are relative to `folder`."""
+
+    folder: str
+    """Where the file lies, and the current folder where there is none."""
+    path: str = ""
+    exclude: tuple[str, ...] = ()
+    """Patterns as in a `.gitignore`: what they match is left out."""
+    fail_level: str = "error"
+    """The least severity that makes `check` exit with 1."""
+    ignore: frozenset[str] = frozenset()
+    """Codes of lint that are not told."""
+    respect_gitignore: bool = True
+    """Whether what git ignores is left out."""
+
+
+def load_config(file: str | None = None, *, isolated: bool = False) -> Config:
+    """Read the configuration of `file`, or of the nearest `pyproject.toml` upwards that has a `[tool.nnspec]`.
+
+    The search ends at the top of the repository. `isolated` reads none.
+
+    Raises ConfigError for a file that cannot be read or is no TOML, and for a key or value that means nothing.
+    """
+    here = os.getcwd()
+    if isolated:
+        return Config(here)
+    if file is not None:
+        table = _table(file, named=True)
+        if table is None:
+            raise ConfigError(f"{file} has no [tool.nnspec]")
+        return _config(table, os.path.dirname(os.path.abspath(file)), file)
+    folder = here
+    while True:
+        path = os.path.join(folder, _FILE)
+        if os.path.isfile(path):
+            shown = os.path.relpath(path, here)
+            table = _table(shown)
+            if table is not None:
+                return _config(table, folder, shown)
+        above = os.path.dirname(folder)
+        if above == folder or os.path.lexists(os.path.join(folder, ".git")):
+            return Config(here)
+        folder = above
+
+
+def _table(path: str, named: bool = False) -> dict[str, Any] | None:
+    """Return the table of a file, None where there is none. TOML is only read where our name is in the file."""
+    try:
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            data = file.read(_LARGEST)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    if b"nnspec" not in data:
+        return None
+    import tomllib
+
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    tool = document.get("tool")
+    table = tool.get("nnspec") if isinstance(tool, dict) else None
+    if table is not None and not isinstance(table, dict):
+        raise ConfigError(f"{path}: `tool.nnspec` must be a table, [tool.nnspec]")
+    return table
+
+
+class _Key(NamedTuple):
+    field: str
+    what: str
+    """What it must be, in words."""
+    fits: Callable[[Any], bool]
+    convert: Callable[[Any], Any]
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+_KEYS = {
+    "exclude": _Key("exclude", 'a list of patterns, such as ["drafts/"]', _is_texts, tuple),
+    "fail-level": _Key("fail_level", '"error" or "warning"', lambda v: v in ("error", "warning"), str),
+    "ignore": _Key("ignore", 'a list of lint codes, such as ["NN701"]', _is_texts, frozenset),
+    "respect-gitignore": _Key("respect_gitignore", "true or false", lambda v: isinstance(v, bool), bool),
+}
+
+
+def _config(table: dict[str, Any], folder: str, path: str) -> Config:
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in _KEYS:
+            right = nearest(name.replace("_", "-"), _KEYS)
+            hint = f"did you mean `{right}`?" if right else f"there are {', '.join(_KEYS)}"
+            raise ConfigError(f"{path}: [tool.nnspec] has no key `{name}`; {hint}")
+        key = _KEYS[name]
+        if not key.fits(value):
+            raise ConfigError(f"{path}: `{name}` in [tool.nnspec] is {key.what}, not {value!r}")
+        values[key.field] = key.convert(value)
+    for code in sorted(values.get("ignore", ())):
+        _ignorable(code, path)
+    for pattern in values.get("exclude", ()):
+        if not pattern.strip("!/ "):
+            raise ConfigError(f"{path}: `exclude` in [tool.nnspec] holds {pattern!r}, which is no pattern")
+    return Config(folder, path, **values)
+
+
+def _ignorable(code: str, path: str) -> None:
+    lint = [c for c in CODES if c.startswith("NN7")]
+    if code in lint:
+        return
+    if code in CODES:
+        raise ConfigError(f"{path}: `ignore` in [tool.nnspec] holds {code}, but only lint can be ignored, NN7xx")
+    right = nearest(code, lint)
+    hint = f"; did you mean {right}?" if right else ""
+    raise ConfigError(f"{path}: `ignore` in [tool.nnspec] holds {code!r}, and there is no such code{hint}")

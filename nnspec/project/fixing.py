@@ -1,0 +1,108 @@
+"""Fixes put into files: to a fixpoint, and only where they leave the file better than it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nnspec.diagnostics.diagnostic import Diagnostic, Fix
+from nnspec.diagnostics.fixes import applicable, put_in
+from nnspec.diagnostics.source import Source
+
+__all__ = ["MOST_ROUNDS", "Mended", "difference", "mend", "write"]
+
+MOST_ROUNDS = 10
+"""A fix may make way for another; two that undo each other would go on for ever."""
+
+Check = Callable[[Source], Sequence[Diagnostic]]
+
+
+class Mended(NamedTuple):
+    """A text with its fixes, and what is still found in it."""
+
+    source: Source
+    applied: tuple[Fix, ...]
+    diagnostics: Sequence[Diagnostic]
+
+
+def mend(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool = False) -> Mended:
+    """Put fixes into a text, check it, and again, until there is nothing left to do.
+
+    A fix is dropped when its result has an error that was not there before. Where there are as many errors and as many
+    warnings left as at the start, the text stays as it was.
+
+    Args:
+        source: the text.
+        found: what is found in it.
+        check: finds what is wrong in a text.
+        unsafe: put in fixes, too, that may make the spec mean what nobody wrote.
+    """
+    state = Mended(source, (), found)
+    dropped: set[tuple[object, ...]] = set()
+    for _ in range(MOST_ROUNDS):
+        wanted = [d for d in state.diagnostics if d.fix is None or _key(d.fix) not in dropped]
+        fixes = applicable(state.source, wanted, unsafe)
+        if not fixes:
+            break
+        better = _try(state, fixes, check)
+        if better is None:
+            good = [fix for fix in fixes if len(fixes) > 1 and _try(state, [fix], check)]
+            dropped |= {_key(fix) for fix in fixes if fix not in good}
+            better = _try(state, good, check) or _try(state, good[:1], check)
+        state = better or state
+    return state if _weight(state.diagnostics) < _weight(found) else Mended(source, (), found)
+
+
+def _try(state: Mended, fixes: list[Fix], check: Check) -> Mended | None:
+    """Return the text with fixes, or None where that brings an error."""
+    old = state.source
+    new = Source(old.name, put_in(old, fixes), old.folder, old.bom)
+    found = check(new)
+    before, after = _errors(state.diagnostics), _errors(found)
+    return None if after - before else Mended(new, (*state.applied, *fixes), found)
+
+
+def _errors(found: Sequence[Diagnostic]) -> Counter[tuple[str, str]]:
+    return Counter((d.code, d.message) for d in found if d.severity == "error")
+
+
+def _weight(found: Sequence[Diagnostic]) -> tuple[int, int]:
+    return sum(_errors(found).values()), len(found)
+
+
+def _key(fix: Fix) -> tuple[object, ...]:
+    """Return what a fix is known by when the text has moved."""
+    return (fix.message, *((edit.span.text, edit.text) for edit in fix.edits))
+
+
+def write(source: Source) -> None:
+    """Write a text to the file that it came from; a link stays a link, and permissions stay as they are.
+
+    Raises OSError where that cannot be done; the file is then as it was.
+    """
+    from nnspec.files import rewrite
+
+    rewrite(Path(source.name), ("\ufeff" * source.bom + source.text).encode("utf-8"))
+
+
+def difference(old: Source, new: Source) -> str:
+    """Return what changes, as a unified diff; an empty text where nothing does."""
+    import difflib
+
+    lines = difflib.unified_diff(_lines(old), _lines(new), old.name, new.name)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(source: Source) -> list[str]:
+    return list(_split(source.text))
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yield lines with their ends; other than `splitlines`, only at what ends a line in a diff."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end

@@ -1,0 +1,242 @@
+"""Which files are meant: by a name, by the folder they lie in, or by a glob."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from nnspec.errors import NnspecError
+from nnspec.project.gitignore import Chain, Memory, Patterns, chain_above, chain_in, ignored, repository
+
+__all__ = ["SUFFIX", "InputError", "find_specs"]
+
+SUFFIX = ".nn"
+"""What names of specs end with; folders and globs find no others."""
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+class InputError(NnspecError):
+    """An argument that names nothing that could be read. The message says which."""
+
+    def __init__(self, message: str, argument: str = "", *, empty: bool = False) -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.empty = empty
+        """Whether the place is there and only holds no spec."""
+
+
+def find_specs(
+    arguments: Sequence[str],
+    *,
+    root: Path | None = None,
+    exclude: Sequence[str] = (),
+    force_exclude: bool = False,
+    respect_gitignore: bool = True,
+    complain: Callable[[InputError], None] | None = None,
+    memory: Memory | None = None,
+) -> list[str]:
+    """Return the files that the arguments mean, as they should be shown: sorted, each once, with `/` between folders.
+
+    A file is taken as it is named, whatever its suffix. A folder means all `*.nn` in and below it, a glob (`*`, `?`,
+    `[a-z]`, `**` for any number of folders) all `*.nn` that match. Both leave out what is hidden, what git ignores
+    and what is excluded, and follow no symbolic link to a folder. `-` is passed through.
+
+    Args:
+        arguments: files, folders, globs, or `-`.
+        root: what `exclude` is relative to; by default the current folder.
+        exclude: patterns as in a `.gitignore`.
+        force_exclude: leave out files that are named, too, where they are excluded or ignored.
+        respect_gitignore: leave out what git ignores.
+        complain: is told of each argument that is at fault, and the others are gone on with.
+        memory: what patterns said of paths before; it is added to.
+
+    Raises:
+        InputError: a path does not exist or cannot be read, or an argument matches nothing; without `complain`.
+    """
+    problems: list[InputError] = []
+    finder = _Finder(os.path.abspath(root or os.curdir), exclude, force_exclude, respect_gitignore, memory)
+    finder.complain = complain or problems.append
+    found: dict[str, str] = {}
+    for argument in arguments:
+        for path in finder.find(argument):
+            found.setdefault(path if path == "-" else os.path.abspath(path), path)
+    if problems:
+        raise InputError("\n".join(str(problem) for problem in problems), problems[0].argument)
+    return sorted(found.values())
+
+
+class _Finder:
+    complain: Callable[[InputError], None]
+
+    def __init__(
+        self, root: str, exclude: Sequence[str], force_exclude: bool, respect_gitignore: bool, memory: Memory | None
+    ) -> None:
+        self.root = root
+        self.exclude = Patterns(root, exclude, memory) if exclude else None
+        self.force_exclude = force_exclude
+        self.respect_gitignore = respect_gitignore
+        self.memory = memory
+
+    def find(self, argument: str) -> Iterator[str]:
+        """Yield what one argument means."""
+        shown = _tidy(argument)
+        if argument == "-":
+            yield argument
+        elif os.path.isdir(argument):
+            yield from self._search(argument, shown, ["**", "*"], f"there is no {SUFFIX} file in {shown}")
+        elif os.path.lexists(argument):
+            if not (self.force_exclude and self._is_left_out(os.path.abspath(argument))):
+                yield shown
+        elif _MAGIC.search(argument):
+            parts = [part for part in argument.replace(os.sep, "/").split("/") if part not in ("", ".")]
+            first = next(i for i, part in enumerate(parts) if _MAGIC.search(part))
+            start = ("/" if os.path.isabs(argument) else "") + "/".join(parts[:first])
+            yield from self._search(start, start, parts[first:], f"no {SUFFIX} file matches {argument}")
+        else:
+            self.complain(InputError(f"there is no file {shown}", shown))
+
+    def _search(self, folder: str, shown: str, parts: list[str], otherwise: str) -> Iterator[str]:
+        place = os.path.abspath(folder or os.curdir)
+        none = True
+        if not os.path.isdir(place):
+            self.complain(InputError(f"there is no folder {shown}", shown))
+            return
+        chain, left_out = self._above(place)
+        walk = _Walk(self, _pattern(parts))
+        for name in [] if left_out else walk.run(place, chain):
+            none = False
+            yield f"{shown.rstrip('/')}/{name}" if shown not in ("", ".") else name
+        if none and not walk.failed:
+            hint = " that is not ignored or excluded" if left_out or walk.left_out else ""
+            self.complain(InputError(otherwise + hint, shown, empty=True))
+
+    def _above(self, folder: str) -> tuple[Chain, bool]:
+        """Return the ignore files above a folder, and whether they or the configuration leave all of it out."""
+        left_out = self._lies_in_excluded(folder)
+        if not self.respect_gitignore:
+            return (), left_out
+        top = repository(folder)
+        if top is None:
+            top = self.root if folder.startswith(self.root.rstrip(os.sep) + os.sep) else folder
+        chain, is_ignored = chain_above(folder, top, self.memory)
+        return chain, left_out or is_ignored
+
+    def _is_left_out(self, path: str) -> bool:
+        folder = os.path.dirname(path)
+        chain, left_out = self._above(folder)
+        if left_out:
+            return True
+        if self.respect_gitignore:
+            names = [name for name in (".git", ".gitignore") if os.path.lexists(os.path.join(folder, name))]
+            chain = chain_in(folder, chain, names, self.memory)
+        return self._is_excluded(path, False) or ignored(path, False, chain)
+
+    def _is_excluded(self, path: str, is_folder: bool) -> bool:
+        if self.exclude is None or not path.startswith(self.root.rstrip(os.sep) + os.sep):
+            return False
+        return bool(self.exclude.verdict(path, is_folder))
+
+    def _lies_in_excluded(self, folder: str) -> bool:
+        while folder.startswith(self.root) and folder != self.root:
+            if self._is_excluded(folder, True):
+                return True
+            folder = os.path.dirname(folder)
+        return False
+
+    def leaves_out(self, path: str, is_folder: bool, chain: Chain) -> bool:
+        """Whether something in a folder that is searched is left out."""
+        return self._is_excluded(path, is_folder) or ignored(path, is_folder, chain)
+
+
+class _Walk:
+    """A search through folders. What a folder still has to match is the set of places reached in the pattern."""
+
+    def __init__(self, finder: _Finder, pattern: list[re.Pattern[str] | None]) -> None:
+        self.finder = finder
+        self.pattern = pattern
+        self.failed = False
+        self.left_out = False
+
+    def run(self, top: str, chain: Chain) -> Iterator[str]:
+        """Yield the files found, relative to `top`."""
+        waiting = [(top, "", chain, self._after({0}))]
+        while waiting:
+            folder, shown, above, reached = waiting.pop()
+            try:
+                with os.scandir(folder) as listing:
+                    entries = list(listing)
+            except OSError as error:
+                self.failed = True
+                name = shown.rstrip("/") or folder
+                self.finder.complain(InputError(f"the folder {name} cannot be read: {error.strerror}", name))
+                continue
+            inner = above
+            if self.finder.respect_gitignore:
+                inner = chain_in(
+                    folder, above, {e.name for e in entries if e.name.startswith(".git")}, self.finder.memory
+                )
+            for entry in entries:
+                further, is_match = self._step(entry.name, reached)
+                if not further and not is_match:
+                    continue
+                path = f"{folder.rstrip(os.sep)}{os.sep}{entry.name}"
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder and further and not self._leaves_out(path, True, inner):
+                    waiting.append((path, f"{shown}{entry.name}/", inner, further))
+                elif not is_folder and is_match and entry.name.endswith(SUFFIX):
+                    is_link_to_folder = entry.is_symlink() and os.path.isdir(path)
+                    if not is_link_to_folder and not self._leaves_out(path, False, inner):
+                        yield shown + entry.name
+
+    def _leaves_out(self, path: str, is_folder: bool, chain: Chain) -> bool:
+        result = self.finder.leaves_out(path, is_folder, chain)
+        self.left_out |= result
+        return result
+
+    def _after(self, places: set[int]) -> set[int]:
+        """Add the places that can be reached without a step: `**` also stands for no folder at all."""
+        for place in sorted(places):
+            while place < len(self.pattern) and self.pattern[place] is None:
+                place += 1
+                places.add(place)
+        return places
+
+    def _step(self, name: str, reached: set[int]) -> tuple[set[int], bool]:
+        """Return the places in the pattern behind a name, and whether the name itself completes the pattern."""
+        further: set[int] = set()
+        is_match = False
+        for place in reached:
+            part = self.pattern[place]
+            if part is None:
+                if not name.startswith("."):
+                    further.add(place)
+            elif part.match(name):
+                if place + 1 == len(self.pattern):
+                    is_match = True
+                else:
+                    further.add(place + 1)
+        return self._after(further), is_match
+
+
+def _pattern(parts: Sequence[str]) -> list[re.Pattern[str] | None]:
+    """Turn the parts of a glob into what a name has to match; None stands for any number of folders."""
+    result: list[re.Pattern[str] | None] = []
+    for part in [*parts, "*"] if parts[-1] == "**" else parts:
+        if part == "**":
+            if not result or result[-1] is not None:
+                result.append(None)
+        else:
+            not_hidden = "" if part.startswith(".") else r"(?!\.)"
+            result.append(re.compile(not_hidden + fnmatch.translate(part)))
+    return result
+
+
+def _tidy(path: str) -> str:
+    """Return a path as it is shown: `/` between folders, no `./`; `..` stays, for it may lead through a link."""
+    parts = path.replace(os.sep, "/").split("/")
+    kept = "/".join(part for part in parts if part not in ("", "."))
+    return f"/{kept}" if path.startswith("/") else kept or "."

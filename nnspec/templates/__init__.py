@@ -1,0 +1,58 @@
+"""Starter specs: one file each beside this one, commented line by line, that check without findings and run offline."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from nnspec.errors import NnspecError
+from nnspec.files import atomic, rewrite
+
+__all__ = ["TEMPLATES", "StarterError", "template", "write_template"]
+
+TEMPLATES = {
+    "race": "three optimizers on one network: which of them learns fastest",
+    "classify": "a classifier with held-out samples, early stopping and dropout",
+    "sweep": "all combinations of a few widths and rates",
+    "deep": "a deep network with and without residual connections, made of blocks",
+}
+"""Name -> what it shows; the first is written where none is asked for."""
+
+
+class StarterError(NnspecError):
+    """A starter spec that cannot be written. The message says why and what to do."""
+
+
+def template(name: str) -> str:
+    """Return the text of a starter spec. Raises StarterError for a name that there is none of."""
+    if name not in TEMPLATES:
+        raise StarterError(f"there is no template {name}; there are {', '.join(TEMPLATES)}")
+    return (files(__name__) / f"{name}.nn").read_text(encoding="utf-8")
+
+
+def write_template(path: str | os.PathLike[str], name: str = next(iter(TEMPLATES)), *, force: bool = False) -> Path:
+    """Write a starter spec, whole or not at all, and return where it lies. No folder is made.
+
+    Raises StarterError for an unknown name, a path that is not that of a spec, a file that is there already unless
+    `force` says to replace it, and a place that cannot be written to.
+    """
+    place, data = Path(path), template(name).encode("utf-8")
+    if place.suffix != ".nn":
+        raise StarterError(f"the name of a spec ends in .nn, such as {place.with_name(place.name + '.nn')}")
+    if place.is_dir():
+        raise StarterError(f"{place} is a folder")
+    there = os.path.lexists(place)
+    if there and not force:
+        raise StarterError(f"{place} is there already; --force replaces it")
+    if not place.parent.is_dir():
+        raise StarterError(f"there is no folder {place.parent}; make it first")
+    try:
+        if there:
+            rewrite(place, data)
+        else:
+            with atomic(place) as file:
+                file.write(data)
+    except OSError as error:
+        raise StarterError(f"{place} cannot be written: {error.strerror or error}") from None
+    return place

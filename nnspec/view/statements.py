@@ -1,0 +1,39 @@
+"""What a program expects, written so that statements which mean the same read the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nnspec.checker.program import Case, Figure, Node, Number, Operation, Program
+
+__all__ = ["statements"]
+
+_TURNED = {">": "<", ">=": "<="}
+
+
+def statements(program: Program, names: Mapping[str, str]) -> dict[frozenset[str], str]:
+    """Return the text of each statement, by what it says in all its cases.
+
+    `names` are what lanes are called in the program that it is held against. A statement says the same whichever lanes
+    and points of a sweep it has to hold for.
+    """
+    lanes = {lane.name: names.get(lane.lane, lane.lane) for lane in program.lanes}
+    found: dict[frozenset[str], str] = {}
+    for expectation in program.expectations:
+        key = frozenset(_said(case.node, case, lanes) for case in expectation.cases)
+        found.setdefault(key, expectation.text)
+    return found
+
+
+def _said(node: Node, case: Case, lanes: Mapping[str, str]) -> str:
+    match node:
+        case Number(value=value):
+            return f"{value:,}" if isinstance(value, int) else repr(value)
+        case Figure(lane=lane, name=name, target=target):
+            of = "" if lane == case.lane else f"{lanes.get(lane, lane)}."
+            return f"{of}{name}" + ("" if target is None else f"(loss={target!r})")
+        case Operation(operator=operator, operands=operands):
+            words = [_said(operand, case, lanes) for operand in operands]
+            if operator in _TURNED:
+                operator, words = _TURNED[operator], words[::-1]
+            return f"({f' {operator} '.join(words)})" if len(words) > 1 else f"{operator} {words[0]}"

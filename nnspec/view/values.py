@@ -1,0 +1,167 @@
+"""Values as a spec writes them, and where they came from: the same in every view that shows both."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from nnspec.checker.program import Bound, LayerNode, Origin, PartValue
+from nnspec.engine.part import Argument, FigureName, Part
+
+__all__ = [
+    "Word",
+    "arguments",
+    "as_written",
+    "in_text",
+    "is_file",
+    "layer_arguments",
+    "one_line",
+    "place",
+    "plain",
+    "short_names",
+    "where",
+    "written",
+]
+
+_LONGEST = 40  # characters of an expression, beside the place where it stands
+
+
+class Word(str):
+    """Text that a spec writes without quotes: a name, not a string."""
+
+
+def written(value: object) -> str:
+    """Return a value as a spec writes it: `0.001`, `(0.9, 0.999)`, `cosine(0.001, to=1e-05, warmup=0)`."""
+    match value:
+        case PartValue() | LayerNode():
+            return value.name if isinstance(value, PartValue) else value.value.name
+        case Part():
+            return _part(value)
+        case Word() | FigureName():
+            return str(value)
+        case str():
+            return json.dumps(value, ensure_ascii=not value.isprintable())
+        case None | bool():
+            return str(value).lower()
+        case list():
+            return f"[{', '.join(map(written, value))}]"
+        case tuple():
+            return f"({', '.join(map(written, value))}{',' * (len(value) == 1)})"
+        case _:
+            return repr(value)
+
+
+def _part(part: Part) -> str:
+    given = [(a, getattr(part, a.name)) for a in part.signature() if hasattr(part, a.name)]
+    words = [f"{a.name}={written(value)}" if a.keyword_only else written(value) for a, value in given]
+    return f"{part.spec_name}({', '.join(words)})" if words else part.spec_name
+
+
+def plain(value: object) -> Any:
+    """Return a value as JSON can hold it; a part as a spec writes it."""
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return written(value)
+
+
+def meaning(value: object) -> Hashable:
+    """Return something that is equal for values that mean the same: parts by their arguments, a list as a tuple."""
+    match value:
+        case PartValue():
+            return value.name, tuple((a.name, meaning(bound.value)) for a, bound in arguments(value))
+        case Part():
+            given = [(a.name, getattr(value, a.name)) for a in value.signature() if hasattr(value, a.name)]
+            return value.spec_name, tuple((name, meaning(each)) for name, each in given)
+        case list() | tuple():
+            return tuple(meaning(item) for item in value)
+        case _:
+            return value if isinstance(value, Hashable) else repr(value)
+
+
+def arguments(value: PartValue, inferred: Mapping[str, Any] | None = None) -> Iterator[tuple[Argument, Bound]]:
+    """Yield every argument of a part with its value and origin: as given, inferred, or the default."""
+    filled = inferred or {}
+    for argument in value.part.signature():
+        bound = value.arguments.get(argument.name)
+        if bound is None and argument.name in filled:
+            bound = Bound(filled[argument.name], Origin(value.origin.span, "inferred"))
+        elif bound is None:
+            bound = Bound(argument.default, Origin(value.origin.span, "default"))
+        if isinstance(bound.value, str) and bound.value in argument.words:
+            bound = Bound(Word(bound.value), bound.origin)
+        yield argument, bound
+
+
+def layer_arguments(node: LayerNode) -> Iterator[tuple[Argument, Bound]]:
+    """Yield every argument of a layer in its place."""
+    return arguments(node.value, node.geometry.inferred)
+
+
+# Places
+
+_NOWHERE = frozenset({"default", "inferred"})
+_LITERAL = re.compile(r"""\d[\d_]*\.?[\d_]*(?:[eE][+-]?\d+)?|"[^"\n]*"|'[^'\n]*'""")
+_OPERATION = re.compile(r"[+*/%]|\w\s*-|\)\s*-")
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+def in_text(origin: Origin) -> bool:
+    """Whether there is a place in a text that gives this value; defaults and what is inferred have none."""
+    return origin.via not in _NOWHERE
+
+
+def is_file(origin: Origin) -> bool:
+    """Whether that text is a file, and not a flag."""
+    return in_text(origin) and not origin.via.startswith(("--set", "set="))
+
+
+def as_written(origin: Origin) -> str:
+    """Return the characters at a place in one line, with everything escaped that could play with a terminal."""
+    return one_line(" ".join(origin.span.text.split()))
+
+
+def where(origin: Origin, value: object, names: Mapping[str, str]) -> str:
+    """Say where a value comes from: "race.nn:9", "race.nn:20 lane `wide`", "--set", "race.nn:9 `width // 2`".
+
+    The expression stands there where it says more than the value that came out of it.
+    """
+    text = as_written(origin) if in_text(origin) else ""
+    if not text or not _tells_more(text, value):
+        return place(origin, names)
+    return f"{place(origin, names)} `{text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}`"
+
+
+def place(origin: Origin, names: Mapping[str, str]) -> str:
+    """Say where something stands, and what put it there."""
+    if not in_text(origin):
+        return origin.via
+    if not is_file(origin):
+        return "--set"
+    name = origin.span.source.name
+    return " ".join(word for word in (f"{names.get(name, name)}:{origin.span.line}", origin.via) if word)
+
+
+def _tells_more(text: str, value: object) -> bool:
+    words = written(value)
+    if isinstance(value, (PartValue, Word)) and text.startswith(f"{words}("):
+        return False  # its arguments are told one by one
+    bare = _LITERAL.sub("0", text)
+    known = set(_NAME.findall(words))
+    return bool(_OPERATION.search(bare)) or not set(_NAME.findall(bare)) <= known
+
+
+def short_names(origins: Iterable[Origin]) -> dict[str, str]:
+    """Return what each file is called in a column: the last part of its path where no other file shares it."""
+    files = {origin.span.source.name for origin in origins if is_file(origin)}
+    last = [PurePosixPath(name).name for name in files]
+    return {name: one_line(short if last.count(short := PurePosixPath(name).name) == 1 else name) for name in files}
+
+
+def one_line(text: str) -> str:
+    """Return a text with everything escaped that would end a line or play with a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,372 @@
+"""`show --resolved`: every value that a run depends on, each with an origin that is true."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_spec import RACE, compiled, spec
+
+from nnspec.api import SpecError, resolved
+from nnspec.cli import _code
+from nnspec.engine.part import PARTS
+from nnspec.view.resolved import LaneError
+from nnspec.view.rows import rows
+from nnspec.view.values import written
+
+COMMON = """\
+let width = 8
+let rate = width / 1000
+block Hidden(units, drop=0.1) {
+    Linear(units)
+    Dropout(drop)
+}
+block TwinHidden(units, drop=0.1) {
+    Linear(units)
+    Dropout(drop)
+}
+dtype = float64
+optimizer = Momentum(momentum=0.5)
+train.epochs = 3
+"""
+EVERYTHING = """\
+import "parts/common.nn"
+seed = 3
+data = MNIST(train=60, test=20) or Digits(train=50, test=20, seed=2 + 2)
+let act = ReLU
+let rule = Adam(lr=cosine(0.01, to=0.0001), eps=1e-7)
+model small {
+    h: Hidden(width, drop=0.2) * 2
+    act
+    residual {
+        Linear(6)
+        shortcut { Linear(6, init=xavier_normal) }
+    }
+    concat {
+        a { Linear(3, bias=false) }
+        b { }
+    }
+    out: Linear(data.classes)
+}
+model big {
+    h: Hidden(12)
+    Linear(12, 10)
+}
+model.h.drop = 0.3
+model = small
+loss = CrossEntropy
+metrics = [accuracy]
+optimizer.lr = rate
+train {
+    epochs = 2
+    batch = 8
+    early_stop = patience(3, of=loss)
+    clip_norm = 1.5
+}
+sweep {
+    width = [8, 9]
+    train.clip_value = logspace(-1, 1, 2)
+}
+race "Everything" {
+    SGD(lr=0.05)
+    named { optimizer = rule; data.train = 40 }
+    wide { model = big; train.batch = 16; train.shuffle = false; seed = 9 }
+    plain { model = small; optimizer.momentum = 0.25; model.h2.units = 5; model.out.bias = false }
+}
+expect { params < 60_000 }
+"""
+
+TWINS = {
+    "layer": ["Linear", "ReLU", "Dropout"],
+    "optimizer": ["SGD", "Momentum", "Adam"],
+    "loss": ["CrossEntropy"],
+    "data source": ["MNIST", "Digits"],
+}
+
+
+@pytest.fixture
+def twins() -> Iterator[None]:
+    """A second part like each of those above, so that any of them can be exchanged for another that fits."""
+    for kind, names in TWINS.items():
+        for name in names:
+            type(f"Twin{name}", (PARTS[kind][name],), {"spec_name": f"Twin{name}"})
+    yield
+    for kind, names in TWINS.items():
+        for name in names:
+            del PARTS[kind][f"Twin{name}"]
+
+
+def another(row: dict[str, Any]) -> str | None:
+    """Return an expression with another value, to stand where this one comes from; None where none would fit."""
+    value, text = row["value"], row["origin"]["text"]
+    plain = {"float64": "float32", "small": "big", "big": "small", "xavier_normal": "zeros"}
+    match value:
+        case "residual" | "concat":
+            assert text.startswith(value)
+            return None
+        case str() if value in plain:
+            return plain[value]
+        case str() if value.startswith(("cosine", "patience")):
+            return "0.5" if value.startswith("cosine") else "patience(7, of=loss)"
+        case str():
+            return text.replace(value, f"Twin{value}", 1) if value in text else f"Twin{value}"
+        case bool():
+            return str(not value).lower()
+        case int():
+            return str(value + 11)
+        case float():
+            return "[0.5, 0.6]" if text.startswith("logspace") else str(value / 2)
+        case list():
+            return "[]"
+    raise AssertionError(row)
+
+
+def here(folder: Path, origin: dict[str, Any]) -> tuple[Path, int]:
+    """Return the file and the offset that an origin names."""
+    path = Path(origin["file"])
+    path = path if path.is_absolute() else folder / path
+    lines = path.read_text().splitlines(keepends=True)
+    offset = sum(map(len, lines[: origin["line"] - 1])) + origin["column"] - 1
+    assert path.read_text().startswith(origin["text"], offset), origin
+    return path, offset
+
+
+def values(path: Path, lane: int, *flags: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = resolved(path, list(flags))["lanes"][lane]["values"]
+    assert len({row["name"] for row in found}) == len(found)
+    return found
+
+
+def by_name(path: Path, *flags: str, lane: int = 0) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in values(path, lane, *flags)}
+
+
+def changed(path: Path, folder: Path, lane: int, place: int, row: dict[str, Any]) -> bool:
+    """Change the text at the origin of a lane's row, and say whether it has another value then."""
+    text = another(row)
+    if text is None:
+        return True
+    file, offset = here(folder, row["origin"])
+    before = file.read_text()
+    try:
+        file.write_text(before[:offset] + text + before[offset + len(row["origin"]["text"]) :])
+        after = values(path, lane)[place]
+        if text.startswith("Twin"):  # what has no name of its own is called by what it is
+            return bool(after["value"] == f"Twin{row['value']}")
+        return after["name"] == row["name"] and after["value"] != row["value"]
+    except SpecError as error:
+        # A size that is stated must agree with what arrives: the error has to point right there.
+        spans = [span for d in error.diagnostics for span in (d.span, *(note.span for note in d.notes))]
+        there = any(span.start <= offset < span.end for span in spans if span.source.name.endswith(file.name))
+        # Of the two sides of a sum, it is for the reader to say which is wrong.
+        there = there or ("residual" in row["name"] and all(d.code == "NN401" for d in error.diagnostics))
+        return row["name"].endswith("_features") and there
+    finally:
+        file.write_text(before)
+
+
+@pytest.mark.parametrize("which", ["race", "everything"])
+def test_every_origin_is_true(which: str, tmp_path: Path, twins: None) -> None:
+    path = tmp_path / "a.nn"
+    race = re.sub(r"^    (SGD|Momentum|Adam)\(", r"    \1: \1(", RACE.read_text(), flags=re.MULTILINE)
+    path.write_text(race if which == "race" else EVERYTHING)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/common.nn").write_text(COMMON)
+    record, seen = resolved(path), set[str]()
+    for lane in range(0, len(record["lanes"]), 1 if which == "race" else 4):  # one point of the sweep of each lane
+        for place, row in enumerate(record["lanes"][lane]["values"]):
+            origin = row["origin"]
+            if row["kind"] in ("group", "branch"):
+                assert origin is None
+                continue
+            seen.add(origin["via"])
+            if origin["file"] is None:
+                assert origin["via"] in ("default", "inferred")
+            else:
+                assert changed(path, tmp_path, lane, place, row), (record["lanes"][lane]["name"], row)
+    if which == "everything":
+        lanes = {"lane `SGD`", "lane `named`", "lane `wide`", "lane `plain`"}
+        assert seen == {"", "default", "inferred", "sweep", "default of `Hidden`"} | lanes
+
+
+GIVEN = {bool: lambda v: str(not v).lower(), int: lambda v: str(v + 1), float: lambda v: str(v + 0.25)}
+WORDS = {
+    "dtype": "float64",
+    "metrics": "[]",
+    "train.early_stop": "patience(2, of=loss)",
+    "train.clip_norm": "1.5",
+    "train.clip_value": "1.5",
+    "optimizer.betas": "(0.5, 0.6)",
+}
+
+
+@pytest.mark.parametrize(("number", "lane"), [(0, "SGD"), (1, "Momentum"), (2, "Adam")])
+def test_every_default_is_one(number: int, lane: str, tmp_path: Path) -> None:
+    """Nothing in the text gives it, and it takes the setting of that name to change it."""
+    path = tmp_path / "a.nn"
+    path.write_text(RACE.read_text().replace("MNIST(train=2000, test=500) or ", ""))
+    defaults = [row for row in values(path, number) if row["origin"] and row["origin"]["via"] == "default"]
+    assert len(defaults) > 12
+    for row in defaults:
+        name, value = row["name"], row["value"]
+        text = "zeros" if value == "he_normal" else WORDS.get(name) or GIVEN[type(value)](value)
+        after = by_name(path, f"{lane}.{name}={text}", lane=number)[name]
+        assert after["value"] != value
+        column = len(f"{lane}.{name}") + 2
+        assert after["origin"] == {"file": None, "line": 1, "column": column, "via": "--set", "text": text}
+
+
+def test_nothing_is_missing() -> None:
+    """Every argument of every part in its place, every setting of `train`, every layer at any depth, every `let`."""
+    program = compiled(spec("add { a { Linear(4) } b { residual { Linear(784) }; Linear(4) } }; Linear(10)")).program
+    lane = program.lanes[0]
+    names = [row.name for row in rows(lane)]
+    for setting, value in (("data", lane.data[0].value), ("loss", lane.loss), ("optimizer", lane.optimizer)):
+        assert [n for n in names if n.startswith(f"{setting}.")] == [
+            f"{setting}.{a.name}" for a in value.part.signature()
+        ]
+    assert [n.removeprefix("train.") for n in names if n.startswith("train.")] == list(vars(lane.train))
+    nodes = [node for layer in lane.layers for node in layer.walk()]
+    layers = [f"model.{node.name}" for node in nodes]
+    assert [n for n in names if n in layers] == layers
+    for node in nodes:
+        assert {f"model.{node.name}.{a}" for a in node.arguments()} <= set(names)
+    assert "model.add1.b.residual1.Linear1.init" in names
+
+
+def test_inferred_arguments_have_their_values(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(spec("Linear(6); Linear(10)"))
+    found = by_name(tmp_path / "a.nn")
+    assert [found[f"model.Linear{i}.in_features"]["value"] for i in (1, 2)] == [784, 6]
+
+
+def test_the_value_of_a_parameter_comes_from_its_use(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text("block H(n, p=0.5) { Linear(n); Dropout(p) }\n" + spec("H(6); H(7); Linear(10)"))
+    found = by_name(tmp_path / "a.nn", "model.H2.n=9")
+    assert [found[f"model.H{i}.n"]["value"] for i in (1, 2)] == [6, 9]
+    assert [found[f"model.H{i}.Linear1.out_features"]["value"] for i in (1, 2)] == [6, 9]
+    assert found["model.H1.n"]["origin"]["line"] == 3
+    assert found["model.H2.n"]["origin"]["via"] == "--set"
+    assert found["model.H2.p"]["origin"] == {"file": str(tmp_path / "a.nn"), "line": 1, "column": 14} | {
+        "via": "default of `H`",
+        "text": "0.5",
+    }
+
+
+# The words
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert _code(["show", "--resolved", *map(str, arguments)]) == 0
+    out, _ = capsys.readouterr()
+    assert "\x1b" not in out
+    return out
+
+
+def test_a_race_is_told_once_and_then_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    first, momentum, adam, expect = shown(capsys, RACE).split("\n\n")[1:]
+    lines = first.splitlines()
+    assert lines[0] == "lane SGD"
+    assert [line.split() for line in lines[1:5]] == [
+        ["seed", "42", "race.nn:5"],
+        ["dtype", "float32", "default"],
+        ["data", "MNIST", "race.nn:6"],
+        ["train", "2000", "race.nn:6"],
+    ]
+    assert all(len(line) <= 80 for line in lines)
+    assert len({line.index("race.nn:") for line in lines if "race.nn:" in line}) == 1
+    assert "  lr              0.01          race.nn:24 lane `SGD`" in lines
+    assert momentum.splitlines() == [
+        "lane Momentum: as SGD, but for",
+        "optimizer   Momentum  race.nn:25 lane `Momentum`",
+        "  lr        0.01      race.nn:25 lane `Momentum`",
+        "  momentum  0.9       race.nn:25 lane `Momentum`",
+    ]
+    assert adam.count("\n") == 4
+    assert [line.split()[-1] for line in expect.splitlines()[1:]] == ["race.nn:30", "race.nn:31"]
+
+
+def test_a_lane_that_changes_an_argument_shows_it_under_its_heads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "let w = 6\nseed = 1\n" + spec(
+        "h: Linear(w * 2); ReLU; Linear(10)", race="SGD; b { SGD; model.h.bias = false }"
+    )
+    (tmp_path / "a.nn").write_text(text)
+    first, other = shown(capsys, tmp_path / "a.nn").strip().split("\n\n")[1:]
+    assert [line.split() for line in other.splitlines()[1:4]] == [
+        ["model"],
+        ["h", "Linear", "a.nn:4"],
+        ["bias", "false", "a.nn:6", "lane", "`b`"],
+    ]
+    assert "a.nn:4 `w * 2`" in first
+    assert "ReLU" not in other
+
+
+def test_one_lane_can_be_picked_and_a_sweep_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = "sweep { seed = [1, 2] }"
+    (tmp_path / "a.nn").write_text(spec(race="SGD(lr=0.1); Adam", more=more))
+    out = shown(capsys, tmp_path / "a.nn", "--lane", "Adam,seed=2")
+    assert out.count("lane A") == 1
+    assert "a.nn:7 sweep" in out
+    assert ": as " not in out
+    out = shown(capsys, tmp_path / "a.nn", "--lane", "Adam")
+    assert "lane Adam,seed=2: as Adam,seed=1, but for\nseed  2  a.nn:7 sweep\n" in out
+    assert "2 of 4 lanes" in out
+    record = json.loads(shown(capsys, tmp_path / "a.nn", "--lane", "Adam", "--json"))
+    assert [lane["point"] for lane in record["lanes"]] == [{"seed": "1"}, {"seed": "2"}]
+
+
+def test_flags_win_and_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    out = shown(capsys, RACE, "--set", "train.batch=2 * 8", "--set", "Adam.optimizer.lr=0.5", "--lane", "Adam")
+    assert [line.split() for line in out.splitlines() if "--set" in line] == [
+        ["lr", "0.5", "--set"],
+        ["batch", "16", "--set", "`2", "*", "8`"],
+    ]
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/a.nn").write_text("seed = 5")
+    (tmp_path / "a.nn").write_text('import "b/a.nn"\n' + spec())
+    out = shown(capsys, tmp_path / "a.nn")
+    assert f"{tmp_path}/b/a.nn:1" in out
+    assert f"{tmp_path}/a.nn:2" in out
+
+
+def test_what_is_asked_wrongly_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(LaneError):
+        resolved(RACE, lane="Adm")
+    for line, words in (
+        (["show", "--resolved", str(RACE), "--lane", "Adm"], "has no lane Adm; there are SGD, Momentum, Adam"),
+        (["show", str(RACE), "--lane", "Adam"], "--lane goes with --resolved"),
+        (["show", "--resolved", str(tmp_path / "nowhere.nn")], "there is no file"),
+    ):
+        assert _code(line) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert words in err
+
+
+def test_values_are_written_as_a_spec_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lets = 'let a = "x\\ty"\nlet b = [1, 2.5, true]\nlet c = (none,)\nlet d = -1e-3\n'
+    (tmp_path / "a.nn").write_text(lets + spec())
+    tail = shown(capsys, tmp_path / "a.nn").splitlines()[-4:]
+    assert [line.split("  a.nn")[0].split(maxsplit=1)[1].strip() for line in tail] == [
+        '"x\\ty"',
+        "[1, 2.5, true]",
+        "(none,)",
+        "-0.001",
+    ]
+    assert "`" not in "".join(tail)
+    assert written("\x1b") == '"\\u001b"'
+
+
+def test_a_deep_composition_is_no_burden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = "residual { " * 60 + "ReLU" + " }" * 60
+    (tmp_path / "a.nn").write_text(spec(f"{deep}; Linear(10)"))
+    assert "residual1." * 60 + "ReLU1" in shown(capsys, tmp_path / "a.nn")
