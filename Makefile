@@ -2,7 +2,6 @@
 #
 #   make race    make the environment, install, run the race
 #   make test    the same, run all tests
-#   make docs    write the pages anew that are made from what nnspec says
 #
 # Another Python: make race PYTHON=python3.12
 
@@ -18,6 +17,7 @@ race: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
+# The pages that are made from what nnspec says: docs/errors.md, docs/gallery.md.
 docs: $(VENV)/installed-dev
 	$(BIN)/python tests/pages.py
 

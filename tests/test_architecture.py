@@ -172,7 +172,7 @@ BUDGET = [
     ("from nnspec.cli import _code; assert _code(['--help']) == 0", {"numpy", "lark", "matplotlib", "rich"}),
     (
         f"from nnspec.cli import _code; assert _code(['check', {str(RACE)!r}]) == 0",
-        {"numpy._core", "matplotlib", "rich"},
+        {"numpy._core", "matplotlib", "rich", "nnspec.diagnostics.explanations"},
     ),
     (f"from nnspec.cli import _code; assert _code(['show', {str(RACE)!r}]) == 0", {"numpy._core", "matplotlib"}),
     ("from nnspec.cli import _code; assert _code(['explain', 'NN401']) == 0", {"numpy._core", "matplotlib", "rich"}),

@@ -21,6 +21,7 @@ from nnspec.checker import check as honest_check
 from nnspec.cli import _code
 from nnspec.diagnostics import Source
 from nnspec.diagnostics.formats import FORMATS
+from nnspec.project import fixing
 
 GOOD = "seed = 1\n" + BASE
 WARNING = GOOD.replace("Linear(10)", "Linear(20)")
@@ -395,6 +396,26 @@ def test_a_fault_over_one_file_leaves_the_others(
         assert "NN902" in out
     if format in ("json", "sarif"):
         json.loads(out)
+
+
+def test_a_fault_over_a_fix_leaves_the_file_and_the_others(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("a", "b"):
+        (here / f"specs/{name}.nn").write_text(PASTED)
+    honest = fixing.put_in
+
+    def put_in(source: Source, fixes: Any) -> str:
+        if source.name.endswith("a.nn"):
+            raise RuntimeError("boom")
+        return honest(source, fixes)
+
+    monkeypatch.setattr(fixing, "put_in", put_in)
+    code, out, err = run("specs/a.nn specs/b.nn --fix --format json", once=True)
+    assert (code, json.loads(out)["errors"]) == (3, 1)
+    assert err.startswith("error: specs/a.nn: a fault of nnspec itself: RuntimeError: boom\n")
+    assert ["×" in (here / f"specs/{name}.nn").read_text() for name in ("a", "b")] == [True, False]
 
 
 def test_a_fault_is_not_remembered(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from nnspec.engine import PARTS
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
+
 def snippets(language: str) -> list[object]:
     found = []
     for page in PAGES:
@@ -30,7 +31,9 @@ def snippets(language: str) -> list[object]:
 
 
 # Snippets that begin with a file's name are files that others import.
-FILES = {match[1]: text for text in (s.values[0] for s in snippets("nn")) if (match := re.match(r"# (\w+\.nn)\n", text))}
+FILES = {
+    match[1]: text for text in (s.values[0] for s in snippets("nn")) if (match := re.match(r"# (\w+\.nn)\n", text))
+}
 
 
 @pytest.mark.parametrize("text", [s for s in snippets("nn") if s.values[0] not in FILES.values()])

@@ -158,7 +158,7 @@ def test_every_code_can_be_explained(code: str) -> None:
     shown = explain(code)
     assert shown.return_value == 0
     assert shown.output.startswith(f"{code}: {CODES[code]}\n")
-    assert max(map(len, shown.output.splitlines())) <= 170
+    assert max(map(len, shown.output.splitlines())) <= 120
 
 
 @pytest.mark.parametrize("word", ["NN702", "nn702", "702", "[NN702]", "error[NN702]", "warning[nn702]"])

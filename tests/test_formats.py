@@ -264,6 +264,7 @@ def test_sarif_names_rules_places_and_fixes() -> None:
     assert "region" not in unreadable["locations"][0]["physicalLocation"]
     (about_flag,) = [r for r in run["results"] if r["message"]["text"] == "unknown"]
     assert "locations" not in about_flag
+    assert "fixes" not in about_flag
 
 
 def test_sarif_paths_start_at_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

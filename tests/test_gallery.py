@@ -50,7 +50,6 @@ AT_ONCE = {
     "A model as PyTorch writes it": 3,
     "The batch size at the top of the file": 2,
     "Python's True and None": 2,
-    "Layers beside each other without branches": 2,
 }
 """How often those mistakes are made that are made more than once."""
 

@@ -291,7 +291,7 @@ def test_adam_is_algorithm_1_of_its_paper(lr: float, betas: tuple[float, float],
     [
         (nn.SGD, "lr=0.01, momentum=0.0"),
         (nn.Momentum, "lr=0.01, momentum=0.9"),
-        (nn.Adam, "lr=0.001, betas=(0.9, 0.999), eps=1e-08"),
+        (nn.Adam, "lr=0.001, betas=(0.9, 0.999), eps=1e-8"),
     ],
 )
 def test_a_spec_sees_these_arguments_and_defaults(cls: type[Optimizer], shown: str) -> None:

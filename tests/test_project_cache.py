@@ -135,6 +135,17 @@ def test_a_change_of_the_file_or_an_import_is_seen(here: Path, change: Callable[
     assert not run("imports.nn")[1]
 
 
+def test_a_pipe_in_the_place_of_an_empty_file_is_seen(here: Path) -> None:
+    (here / "empty.nn").write_text("")
+    run("empty.nn")
+    assert run("empty.nn")[1]
+    (here / "empty.nn").unlink()
+    os.mkfifo(here / "empty.nn")
+    outcome, hit = run("empty.nn")
+    assert not hit
+    assert [d.code for d in outcome.diagnostics] == ["NN901"]
+
+
 def test_a_file_that_was_missed_and_comes_is_seen(here: Path) -> None:
     first, _ = run("lost.nn")
     assert [d.code for d in first.diagnostics] == ["NN209"]

@@ -72,7 +72,7 @@ def test_the_command_that_explains_stands_at_the_end_of_the_last_line() -> None:
 )
 def test_where_the_last_line_has_no_room_there_is_one_more(remarks: tuple[str, ...], help: str, end: list[str]) -> None:
     found = Diagnostic("NN101", "m", at("x", "x"), remarks=remarks, help=help)
-    assert render(found, hint=True).splitlines()[5:] == end
+    assert render(found, hint=True).splitlines()[6:] == end
     assert "nnspec explain" not in render(found)
 
 

@@ -41,6 +41,7 @@ let act = ReLU
 let rule = Adam(lr=cosine(0.01, to=0.0001), eps=1e-7)
 model small {
     h: Hidden(width, drop=0.2) * 2
+    Hidden(11)
     act
     residual {
         Linear(6)
@@ -54,7 +55,7 @@ model small {
 }
 model big {
     h: Hidden(12)
-    Linear(12, 10)
+    out: Linear(10)
 }
 model.h.drop = 0.3
 model = small
@@ -75,7 +76,7 @@ race "Everything" {
     SGD(lr=0.05)
     named { optimizer = rule; data.train = 40 }
     wide { model = big; train.batch = 16; train.shuffle = false; seed = 9 }
-    plain { model = small; optimizer.momentum = 0.25; model.h2.units = 5; model.out.bias = false }
+    plain { model = small; optimizer.momentum = 0.25; model.h.units = 5; model.out.bias = false }
 }
 expect { params < 60_000 }
 """
@@ -145,40 +146,51 @@ def by_name(path: Path, *flags: str, lane: int = 0) -> dict[str, dict[str, Any]]
     return {row["name"]: row for row in values(path, lane, *flags)}
 
 
-def changed(path: Path, folder: Path, lane: int, place: int, row: dict[str, Any]) -> bool:
-    """Change the text at the origin of a lane's row, and say whether it has another value then."""
-    text = another(row)
-    if text is None:
-        return True
-    file, offset = here(folder, row["origin"])
+Place = tuple[int, int]
+"""A lane and a row of it, by their numbers."""
+
+
+def after_change(path: Path, file: Path, offset: int, old: str, new: str) -> list[Any] | SpecError:
+    """Return the lanes of a spec as they are while a text in one of its files is another one."""
     before = file.read_text()
+    file.write_text(before[:offset] + new + before[offset + len(old) :])
     try:
-        file.write_text(before[:offset] + text + before[offset + len(row["origin"]["text"]) :])
-        after = values(path, lane)[place]
-        if text.startswith("Twin"):  # what has no name of its own is called by what it is
-            return bool(after["value"] == f"Twin{row['value']}")
-        return after["name"] == row["name"] and after["value"] != row["value"]
+        lanes: list[Any] = resolved(path)["lanes"]
+        return lanes
     except SpecError as error:
-        # A size that is stated must agree with what arrives: the error has to point right there.
-        spans = [span for d in error.diagnostics for span in (d.span, *(note.span for note in d.notes))]
-        there = any(span.start <= offset < span.end for span in spans if span.source.name.endswith(file.name))
-        # Of the two sides of a sum, it is for the reader to say which is wrong.
-        there = there or ("residual" in row["name"] and all(d.code == "NN401" for d in error.diagnostics))
-        return row["name"].endswith("_features") and there
+        return error
     finally:
         file.write_text(before)
 
 
+def is_refused_there(error: SpecError, file: Path, offset: int, row: dict[str, Any]) -> bool:
+    """Whether a size that must agree with others is refused, with the finger on it."""
+    spans = [span for d in error.diagnostics for span in (d.span, *(note.span for note in d.notes))]
+    there = any(span.start <= offset < span.end for span in spans if span.source.name.endswith(file.name))
+    # Of the two sides of a sum, it is for the reader to say which is wrong.
+    there = there or ("residual" in row["name"] and all(d.code == "NN401" for d in error.diagnostics))
+    return row["name"].endswith("_features") and there
+
+
+def is_changed(before: dict[str, Any], after: dict[str, Any], text: str) -> bool:
+    if text.startswith("Twin"):  # what has no name of its own is called by what it is
+        return bool(after["value"] == f"Twin{before['value']}")
+    return after["name"] == before["name"] and after["value"] != before["value"]
+
+
 @pytest.mark.parametrize("which", ["race", "everything"])
 def test_every_origin_is_true(which: str, tmp_path: Path, twins: None) -> None:
+    """Change the text that a value is said to come from: it changes, in every lane that says so."""
     path = tmp_path / "a.nn"
     race = re.sub(r"^    (SGD|Momentum|Adam)\(", r"    \1: \1(", RACE.read_text(), flags=re.MULTILINE)
     path.write_text(race if which == "race" else EVERYTHING)
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts/common.nn").write_text(COMMON)
-    record, seen = resolved(path), set[str]()
-    for lane in range(0, len(record["lanes"]), 1 if which == "race" else 4):  # one point of the sweep of each lane
-        for place, row in enumerate(record["lanes"][lane]["values"]):
+    lanes, seen = resolved(path)["lanes"], set[str]()
+    trials: dict[tuple[Path, int, str, str], list[dict[str, Any]]] = {}
+    rows_of: dict[int, Place] = {}
+    for i, lane in enumerate(lanes):
+        for j, row in enumerate(lane["values"]):
             origin = row["origin"]
             if row["kind"] in ("group", "branch"):
                 assert origin is None
@@ -186,11 +198,21 @@ def test_every_origin_is_true(which: str, tmp_path: Path, twins: None) -> None:
             seen.add(origin["via"])
             if origin["file"] is None:
                 assert origin["via"] in ("default", "inferred")
+            elif (text := another(row)) is not None:
+                trials.setdefault((*here(tmp_path, origin), origin["text"], text), []).append(row)
+                rows_of[id(row)] = (i, j)
+    for (file, offset, old, new), found in trials.items():
+        after = after_change(path, file, offset, old, new)
+        for row in found:
+            i, j = rows_of[id(row)]
+            if isinstance(after, SpecError):
+                assert is_refused_there(after, file, offset, row), (lanes[i]["name"], row, str(after))
             else:
-                assert changed(path, tmp_path, lane, place, row), (record["lanes"][lane]["name"], row)
+                assert is_changed(row, after[i]["values"][j], new), (lanes[i]["name"], row, new)
     if which == "everything":
-        lanes = {"lane `SGD`", "lane `named`", "lane `wide`", "lane `plain`"}
-        assert seen == {"", "default", "inferred", "sweep", "default of `Hidden`"} | lanes
+        assert seen == {"", "default", "inferred", "sweep", "default of `Hidden`"} | {
+            f"lane `{name}`" for name in ("SGD", "named", "wide", "plain")
+        }
 
 
 GIVEN = {bool: lambda v: str(not v).lower(), int: lambda v: str(v + 1), float: lambda v: str(v + 0.25)}
@@ -305,6 +327,37 @@ def test_a_lane_that_changes_an_argument_shows_it_under_its_heads(
     ]
     assert "a.nn:4 `w * 2`" in first
     assert "ReLU" not in other
+
+
+def test_what_is_inferred_and_follows_is_not_told_of_other_lanes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lanes = "a: SGD; b { SGD; model.Linear1.out_features = 7 }"
+    (tmp_path / "a.nn").write_text(spec("Linear(6); ReLU; Linear(10)", race=lanes))
+    assert shown(capsys, tmp_path / "a.nn").split("\n\n")[2].splitlines() == [
+        "lane b: as a, but for",
+        "model",
+        "  Linear1         Linear  a.nn:2",
+        "    out_features  7       a.nn:4 lane `b`",
+        "optimizer         SGD     a.nn:4 lane `b`",
+    ]
+
+
+def test_of_data_with_alternatives_all_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = "MNIST(train=50, test=20) or Digits(train=50, test=20)"
+    (tmp_path / "a.nn").write_text(spec(data=data, race="a: SGD; b { SGD; data.seed = 1 }"))
+    lines = shown(capsys, tmp_path / "a.nn").split("\n\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == [
+        *("lane", "data", "train", "test", "or", "train", "test", "seed", "optimizer"),
+    ]
+
+
+def test_a_part_by_name_comes_from_the_name_and_its_arguments_from_the_part(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text("let rule = Adam(lr=0.1)\n" + spec(optimizer="rule"))
+    found = by_name(tmp_path / "a.nn")
+    assert (found["optimizer"]["value"], found["optimizer"]["origin"]["text"]) == ("Adam", "rule")
+    assert found["optimizer.lr"]["origin"]["line"] == 1
+    assert found["rule.lr"]["origin"] == found["optimizer.lr"]["origin"]
 
 
 def test_one_lane_can_be_picked_and_a_sweep_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,17 +9,17 @@ from nnspec.checker.binding import Given
 from nnspec.checker.expand import look_through
 from nnspec.checker.expectations import Run, expectation
 from nnspec.checker.expectations import calculate as calculate
-from nnspec.checker.experiment import evaluate
+from nnspec.checker.experiment import describe, evaluate
 from nnspec.checker.expressions import Evaluator
 from nnspec.checker.ignores import silence
 from nnspec.checker.imports import load
 from nnspec.checker.lint import lint, lint_names, lint_seed
-from nnspec.checker.model import Models
+from nnspec.checker.model import Shared
 from nnspec.checker.outline import Assignment, LaneOutline, Outline, outline
 from nnspec.checker.program import Program
 from nnspec.checker.report import Report
 from nnspec.checker.settings import settle
-from nnspec.checker.sweep import Point, points, run_name
+from nnspec.checker.sweep import Point, points, run_name, swept_twice
 from nnspec.checker.words import KIND_OF_SETTING, SETTINGS
 from nnspec.diagnostics import Diagnostic, Source, Span
 from nnspec.syntax import parse, tree
@@ -28,6 +28,9 @@ __all__ = ["Checked", "calculate", "check"]
 
 MAX_TRAININGS = 10_000
 """The most trainings that a spec may ask for."""
+
+
+_RUN, _SETTING = 100, 2  # steps that it takes to put a run together, and each of its settings
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def check(source: Source, flags: Sequence[Source] = ()) -> Checked:
     overrides = [a for flag in flags for a in _flag(flag, report)]
     lanes = _Lanes(items, overrides, report, _top(source))
     runs = lanes.runs()
-    expectations = [expectation(e, runs, lanes.with_model, report) for e in items.expectations]
+    expectations = [expectation(e, runs, items.models, lanes.with_model, report) for e in items.expectations]
     experiments = [run.experiment for run in runs if run.experiment is not None]
     trainings = sum(experiment.train.repeats for experiment in experiments)
     if trainings > MAX_TRAININGS:
@@ -85,7 +88,7 @@ class _Lanes:
     overrides: list[Assignment]
     report: Report
     top: Span
-    models: Models = field(default_factory=Models)
+    shared: Shared = field(default_factory=Shared)
     extra: dict[str, Run] = field(default_factory=dict)
     """Models that no lane trains, evaluated with the settings of the base."""
 
@@ -98,9 +101,9 @@ class _Lanes:
         names = [lane.name.text if lane else "run" for lane in lanes]
         per_lane = _by_lane(self.overrides, names, items)
         shared = [flag for flag in self.overrides if flag.shared and flag in per_lane[names[0]]]
-        base = settle(items, None, shared, Report(), set())
-        evaluator = Evaluator(report, base.lets, items.blocks)
-        found = points(items.sweep, shared, len(lanes), evaluator, report)
+        found = self._points(shared, len(lanes))
+        if items.sweep is not None:
+            swept_twice(items.sweep, shared, items.lanes, per_lane, report)
         if items.race is not None:
             # The base by itself, for mistakes in what every lane happens to replace.
             self._evaluate("", None, [], Point(), set(), complete=False)
@@ -112,9 +115,18 @@ class _Lanes:
         self._nothing_unread(result[0].evaluator)
         report.report_absent({lane.name.text: lane.name.span for lane in items.lanes}, self.top)
         own = [*items.assignments, *(a for lane in items.lanes for a in lane.assignments)]
-        _without_effect(own, from_spec, report)
-        _without_effect(self.overrides, from_flags, report)
+        _without_effect(own, from_spec, items, report)
+        _without_effect(self.overrides, from_flags, items, report)
         return _named(result, several=items.race is not None)
+
+    def _points(self, flags: list[Assignment], lanes: int) -> list[Point]:
+        """Return the points of the sweep, whose lists know the lets and the data of the base."""
+        if self.items.sweep is None:
+            return [Point()]
+        base = settle(self.items, None, flags, Report(), set())
+        evaluator = Evaluator(self.report, base.lets, self.items.blocks)
+        describe(self.items, base, evaluator, self.shared, self.top)
+        return points(self.items.sweep, flags, lanes, evaluator, self.report)
 
     def _evaluate(
         self,
@@ -126,12 +138,13 @@ class _Lanes:
         complete: bool = True,
     ) -> Run:
         items, report = self.items, self.report
-        if not report.work(1 + sum(len(layer) for layer in items.layers) + len(items.lets)):
-            where = items.sweep.head if items.sweep else items.race.head if items.race else self.top
-            report.error("NN603", "this asks for more runs, settings and layers than a spec may have", where)
+        settings_here = sum(len(layer) for layer in items.layers) + len(items.lets) + len(point.assignments)
+        settings_here += len(lane.assignments) if lane is not None else 0
+        where = items.sweep.head if items.sweep else items.race.head if items.race else self.top
+        if not report.work(_RUN + settings_here * _SETTING, where):
             return Run(name, name, point, None, Evaluator(report, {}))
         settings = settle(items, lane, flags, report, effective, point.assignments)
-        experiment, evaluator = evaluate(name, items, settings, self.models, report, self.top, complete)
+        experiment, evaluator = evaluate(name, items, settings, self.shared, report, self.top, complete)
         return Run(name, name, point, experiment, evaluator)
 
     def with_model(self, word: str) -> Run | None:
@@ -151,7 +164,7 @@ class _Lanes:
         """Look for mistakes in models and blocks that no lane uses."""
         for name, section in self.items.models.items():
             if name not in self.report.chosen_models:
-                self.models.chain(section, {}, evaluator, self.report)
+                self.shared.chain(section, {}, evaluator, self.report)
         for name, block in self.items.blocks.items():
             if name not in self.report.used_blocks:
                 look_through(block, evaluator, self.report)
@@ -184,17 +197,24 @@ def _by_lane(overrides: list[Assignment], names: list[str], items: Outline) -> d
     return result
 
 
-def _without_effect(assignments: list[Assignment], effective: set[Span], report: Report) -> None:
-    """Report arguments that were set for a part which every lane then replaces: nothing is ignored in silence."""
+def _without_effect(assignments: list[Assignment], effective: set[Span], items: Outline, report: Report) -> None:
+    """Report arguments that were set for a part which every lane, or the sweep, then replaces.
+
+    Nothing is ignored in silence, but for what a file replaces that imports the one where it is set.
+    """
+    if report.failed:
+        return
+    swept = {dimension.text for dimension in items.sweep.dimensions} if items.sweep else set()
     for assignment in assignments:
-        of_a_part = len(assignment.path) == 2 and assignment.path[0].text in KIND_OF_SETTING.values()
-        if not report.failed and of_a_part and assignment.span not in effective:
-            report.error(
-                "NN203",
-                f"`{assignment.text}` has no effect: every lane replaces `{assignment.path[0].text}`",
-                assignment.span,
-                help="set it in the lanes",
-            )
+        whole, span = assignment.path[0].text, assignment.span
+        if len(assignment.path) != 2 or whole not in KIND_OF_SETTING.values() or span in effective:
+            continue
+        replacing = [place for place in (items.race, items.sweep) if place is not None]
+        if items.replaced(whole, span) or any(items.goes_before(place.head, span) for place in replacing):
+            continue
+        who, where = ("the sweep", "sweep") if whole in swept else ("every lane", "lanes")
+        message = f"`{assignment.text}` has no effect: {who} replaces `{whole}`"
+        report.error("NN203", message, span, help=f"set it in the {where}")
 
 
 def _flag(source: Source, report: Report) -> list[Assignment]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nnspec.checker.program import Origin
 from nnspec.checker.report import Report
-from nnspec.checker.words import other_names, respell
+from nnspec.checker.words import other_names
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Signature
 from nnspec.syntax import tree
@@ -87,7 +87,7 @@ def has_argument(title: str, signature: Signature, word: str, span: Span, report
     others = other_names({a.name: a.also for a in signature})
     takes = f"it takes {signature}" if signature.arguments else "it takes no arguments"
     end = Span(span.source, span.end - len(word), span.end)  # of `optimizer.lrate`, the part that is at fault
-    more = respell(end if end.text == word else span, [a.name for a in signature], others, takes)
+    more = report.respell(end if end.text == word else span, [a.name for a in signature], others, takes)
     report.error("NN202", f"`{title}` has no argument `{word}`", span, **more)
     return False
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
 from nnspec.checker.expressions import Evaluator, called
+from nnspec.checker.functions import short
 from nnspec.checker.program import Bound, Origin, PartValue, Use
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import SETTINGS, TRAIN, did_you_mean, parts, respell
+from nnspec.checker.words import SETTINGS, TRAIN, parts
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.part import Argument, Signature
@@ -24,6 +25,8 @@ MAX_LAYERS = 20_000
 
 MAX_DEPTH = 100
 """How deep blocks and compositions may stand in each other."""
+
+_LAYER = 8  # steps that it takes to put a layer in its place
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,14 @@ def expand(
 
 def look_through(block: tree.Block, evaluator: Evaluator, report: Report) -> None:
     """Look for mistakes in a block that no model uses: nothing in a file goes unread."""
-    expansion = _Expansion({}, report)
+    expansion = _Expansion({}, report, brief=True)
     scope: dict[str, Any] = {}
     for parameter in block.parameters:
-        scope[parameter.name.text] = UNKNOWN
         if parameter.default is not None:
             evaluator.inside(scope).value(parameter.default)
-    expansion.chain(block.items, _Place(evaluator.inside(scope), stack=(block.name.text,)))
+        scope[parameter.name.text] = UNKNOWN
+    word = block.name.text
+    expansion.chain(block.items, _Place(evaluator.inside(scope), stack=(word,), what=word))
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class _Place:
 
     evaluator: Evaluator
     prefix: str = ""
+    shared: str = ""
+    """The prefix with the labels of repeated blocks as they are written, without the number of the copy."""
     within: tuple[Span, ...] = ()
     uses: tuple[Use, ...] = ()
     stack: tuple[str, ...] = ()
@@ -100,9 +106,13 @@ class _Text:
 
 
 class _Expansion:
-    def __init__(self, changes: Mapping[str, Mapping[str, Given]], report: Report) -> None:
+    def __init__(self, changes: Mapping[str, Mapping[str, Given]], report: Report, brief: bool = False) -> None:
         self.changes, self.report = changes, report
+        self.brief = brief
+        """Whether it only looks for mistakes: one copy of a repeat does, and a block that was opened before."""
         self.names: dict[str, Span] = {}
+        self.reached: set[str] = set()
+        """Names in changes that a layer or block goes by."""
         self.good = True
         self.unplaced = False
         """Whether there are layers whose names are not known, because of a mistake that is reported already."""
@@ -119,7 +129,8 @@ class _Expansion:
         found: list[Placed] = []
         counts: dict[str, int] = {}
         for item in items:
-            if self.full:
+            if self.full or not self.report.work(1, _span(item)):
+                self.good, self.unplaced = False, True
                 break
             match item:
                 case tree.Element():
@@ -127,42 +138,58 @@ class _Expansion:
                 case tree.Section(keyword=keyword) if keyword.text in parts("composition"):
                     self._composition(item, place, counts, found)
                 case tree.Section(keyword=keyword) if not keyword.text:
-                    self.good = False  # its head could not be read, and that has been said
+                    self.good, self.unplaced = False, True  # its head could not be read, and that has been said
                 case _:
-                    self.good = False
+                    self.good, self.unplaced = False, True
                     _not_a_layer(item, place, self.report)
         return found
 
     def _element(self, item: tree.Element, place: _Place, counts: dict[str, int], found: list[Placed]) -> None:
         core, count = self._repeat(item.value, place.evaluator)
+        if not count:
+            self._look_at(core, place)
+        count = min(count, 1) if self.brief else count
         kind = _kind(core, place.evaluator)
-        names = self._names(item.label, kind, count, core.span, place, counts)
+        words = self._words(item.label, kind, count, core.span, place, counts)
         shared: Any = None
-        for name in names:
+        for word in words:
             if not self._room(core.span):
                 return
-            changes = self._changes_of(name, item.label, place)
+            name = f"{place.prefix}{word}"
+            general = f"{place.shared}{item.label.text if item.label else word}"
+            changes = self._changes_of(name, item.label, general, place)
             if kind in place.evaluator.blocks:
-                self._open(core, kind, name, changes, place, found)
+                self._open(core, kind, (name, general), changes, place, found)
                 continue
             if shared is None or changes:
                 value = place.evaluator.part(core, "layer", place.title, changes=changes)
                 if not isinstance(value, PartValue):
-                    self.good, self.unplaced = False, True
+                    self.good = False
+                    self.unplaced = self.unplaced or kind not in parts("layer")
                     return
                 shared = None if changes else value
             else:
                 value = shared
             found.append(Placed(name, value, place.within, uses=place.uses))
 
+    def _look_at(self, core: tree.Expression, place: _Place) -> None:
+        """Look for mistakes in what is repeated 0 times."""
+        aside = _Expansion({}, self.report, brief=True)
+        aside._element(tree.Element(None, core, core.span), place, {}, [])
+        self.good = self.good and aside.good
+
     def _room(self, span: Span) -> bool:
         self.count += 1
-        if self.count <= MAX_LAYERS and self.report.work(1):
-            return True
-        if not self.full:
-            self.full = True
-            self._error("NN603", f"the model has more than {MAX_LAYERS:,} layers here", span)
-        return False
+        if self.count > MAX_LAYERS and not self.full:
+            self._too_many(span)
+        if self.full or not self.report.work(_LAYER, span):
+            self.good, self.unplaced = False, True
+            return False
+        return True
+
+    def _too_many(self, span: Span) -> None:
+        self.full, self.unplaced = True, True
+        self._error("NN603", f"the model has more than {MAX_LAYERS:,} layers here", span)
 
     def _too_deep(self, place: _Place, span: Span) -> bool:
         if place.depth < MAX_DEPTH:
@@ -189,25 +216,24 @@ class _Expansion:
 
     def _times(self, expression: tree.Expression, evaluator: Evaluator) -> int:
         value = evaluator.value(expression)
-        if value is UNKNOWN:
-            self.good = False
-            return 1
-        if not isinstance(value, int) or isinstance(value, bool):
-            self._error("NN301", "a layer is repeated an integer number of times", expression.span)
-            return 1
-        if not 0 <= value <= MAX_LAYERS:
-            self._error("NN302", f"a layer is repeated 0 to {MAX_LAYERS:,} times, not {_short(value)}", expression.span)
-            return 1
-        return value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_LAYERS:
+            return value
+        self.good, self.unplaced = False, True
+        if isinstance(value, int) and not isinstance(value, bool):
+            message = f"a layer is repeated 0 to {MAX_LAYERS:,} times, not {short(value)}"
+            evaluator.misfit("NN302", message, expression)
+        elif value is not UNKNOWN:
+            evaluator.misfit("NN301", "a layer is repeated an integer number of times", expression)
+        return 1
 
     # Names
 
-    def _names(
+    def _words(
         self, label: tree.Name | None, kind: str, count: int, span: Span, place: _Place, counts: dict[str, int]
     ) -> list[str]:
-        """Name each copy: by the label, numbered where there are several, or by kind and number."""
+        """Name each copy: by the label, numbered unless there is one, or by kind and number."""
         if count > MAX_LAYERS:
-            self._error("NN603", f"the model has more than {MAX_LAYERS:,} layers here", span)
+            self._too_many(span)
             return []
         start = counts.get(kind, 0)
         counts[kind] = start + count
@@ -215,33 +241,42 @@ class _Expansion:
             words = [label.text] if count == 1 else [f"{label.text}{i}" for i in range(1, count + 1)]
         else:
             words = [f"{kind}{i}" for i in range(start + 1, start + count + 1)]
+        where = label.span if label else span
         names = [f"{place.prefix}{word}" for word in words]
-        for name in names:
-            where = label.span if label else span
-            if name in self.names:
-                first = Note(self.names[name], "first here")
-                self._error("NN204", f"two layers are called `{name}`", where, notes=(first,))
-            self.names[name] = where
-        return names
+        if label is not None and count != 1:
+            names = [f"{place.prefix}{label.text}", *names]
+        double = next((name for name in names if name in self.names), None)
+        if double is not None:
+            first = Note(self.names[double], "first here")
+            self._error("NN204", f"two layers are called `{double}`", where, notes=(first,))
+        self.names |= dict.fromkeys(names, where)
+        if not count and label is not None:
+            self.reached |= {name for name in self.changes if f"{name}.".startswith(f"{place.prefix}{label.text}.")}
+        return words
 
-    def _changes_of(self, name: str, label: tree.Name | None, place: _Place) -> Mapping[str, Given]:
-        """What settings such as `model.hidden.p = 0.2` say of a layer, or of all copies under its label."""
-        if not self.changes:
-            return {}
-        shared = self.changes.get(f"{place.prefix}{label.text}", {}) if label is not None else {}
-        if label is not None and shared:
-            self.names.setdefault(f"{place.prefix}{label.text}", label.span)
-        return {**shared, **self.changes.get(name, {})}
+    def _changes_of(self, name: str, label: tree.Name | None, general: str, place: _Place) -> Mapping[str, Given]:
+        """What settings such as `model.hidden.p = 0.2` say to all copies under a label, and then to this one."""
+        found: dict[str, Given] = {}
+        here = f"{place.prefix}{label.text}" if label is not None else name
+        word = name.removeprefix(place.prefix)
+        for key in dict.fromkeys((general, f"{place.shared}{word}", here, name)) if self.changes else ():
+            if key in self.changes:
+                self.reached.add(key)
+                found |= self.changes[key]
+        return found
 
     def report_unused(self) -> None:
         """Report settings of layers that the model does not have, unless they may be some that could not be placed."""
-        for name, given in self.changes.items():
-            if name in self.names or self.unplaced:
+        for name, given in self.changes.items() if not self.unplaced else ():
+            if name in self.names or name in self.reached:
                 continue
+            self.good = False
+            depth = name.count(".")
+            known = [n for n in self.names if n.count(".") <= depth] if self.report.compares else []
             for change in given.values():
-                known = [n for n in self.names if n.count(".") <= name.count(".")]
-                help = did_you_mean(name, known) or f"its layers are {_some(known)}"
-                self._error("NN201", f"the model has no layer `{name}`", change.name, help=help)
+                found = self.report.nearest(name, known)
+                help = f"did you mean `{found}`?" if found else f"its layers are {_some(known)}" if known else ""
+                self.report.error("NN201", f"the model has no layer `{name}`", change.name, help=help)
 
     # Blocks
 
@@ -249,15 +284,20 @@ class _Expansion:
         self,
         use: tree.Expression,
         word: str,
-        name: str,
+        names: tuple[str, str],
         changes: Mapping[str, Given],
         place: _Place,
         found: list[Placed],
     ) -> None:
-        """Put the layers of a block in the place of its use."""
+        """Put the layers of a block in the place of its use. `names` are that of this copy and that of all copies."""
         block = place.evaluator.blocks[word]
+        known = word in self.report.used_blocks
         self.report.used_blocks.add(word)
+        if word in self.report.broken_blocks:
+            self.good, self.unplaced = False, True
+            return
         if word in place.stack:
+            self.unplaced = True
             circle = " → ".join([*place.stack[place.stack.index(word) :], word])
             help = "blocks come to an end; to repeat one, multiply it: `Hidden(64) * 3`"
             self._error("NN207", f"block `{word}` uses itself: {circle}", use.span, help=help)
@@ -267,33 +307,38 @@ class _Expansion:
         if self.report.has_gaps(block.span):
             self.good, self.unplaced = False, True
         parameters: dict[str, Bound] = {}
+        sources: dict[str, tree.Expression] = {}
         if not self.report.has_gaps(block.head):  # else its parameters could not be read
-            parameters = self._bind(block, use, changes, place.evaluator)
+            parameters, sources = self._bind(block, use, changes, place.evaluator)
+        if self.brief and known:
+            return
         scope = {parameter: bound.value for parameter, bound in parameters.items()}
         inside = replace(
             place,
-            evaluator=place.evaluator.inside(scope),
-            prefix=f"{name}.",
+            evaluator=place.evaluator.inside(scope, sources),
+            prefix=f"{names[0]}.",
+            shared=f"{names[1]}.",
             within=(*place.within, use.span),
-            uses=(*place.uses, Use(name, word, parameters, Origin(use.span))),
+            uses=(*place.uses, Use(names[0], word, parameters, Origin(use.span))),
             stack=(*place.stack, word),
             depth=place.depth + 1,
             what=word,
         )
-        found += self.chain(block.items, inside)
+        with self.report.inside(block.span, Note(use.span, f"in this `{word}`")):
+            found += self.chain(block.items, inside)
 
     def _bind(
         self, block: tree.Block, use: tree.Expression, changes: Mapping[str, Given], evaluator: Evaluator
-    ) -> dict[str, Bound]:
-        """Return the value of each parameter and where it comes from; UNKNOWN for those that are wrong."""
+    ) -> tuple[dict[str, Bound], dict[str, tree.Expression]]:
+        """Return the value of each parameter, UNKNOWN for those that are wrong, and what gave it to it."""
         title, signature = block.name.text, _signature(block)
         arguments = use.arguments if isinstance(use, tree.Call) else ()
         span = use.callee.span if isinstance(use, tree.Call) else use.span
         given, good = assign(title, signature, list(arguments), "", self.report)
-        changed = {word: Given(g.value, g.name, g.via or "model") for word, g in changes.items()}
-        good = take(title, signature, given, changed, self.report) and good
+        good = take(title, signature, given, changes, self.report) and good
         good = (not good or needed(title, signature, given, span, self.report)) and good
         bound: dict[str, Bound] = {}
+        sources: dict[str, tree.Expression] = {}
         for parameter in block.parameters:
             word = parameter.name.text
             entry = given.get(word)
@@ -301,15 +346,17 @@ class _Expansion:
                 # What a setting of the file changes knows no parameters; an argument knows those around its use.
                 where = evaluator.outside or evaluator if word in changes else evaluator
                 bound[word] = Bound(where.value(entry.value), changes.get(word, entry).origin)
+                sources[word] = where.source(entry.value)
             elif parameter.default is not None:
-                known = {other: each.value for other, each in bound.items()}
-                default = evaluator.inside(known).value(parameter.default)
-                bound[word] = Bound(default, Origin(parameter.default.span, f"default of `{title}`"))
+                where = evaluator.inside({other: each.value for other, each in bound.items()}, dict(sources))
+                origin = Origin(parameter.default.span, f"default of `{title}`")
+                bound[word] = Bound(where.value(parameter.default), origin)
+                sources[word] = where.source(parameter.default)
             else:
                 bound[word] = Bound(UNKNOWN, Origin(span))
             good = good and bound[word].value is not UNKNOWN
         self.good = self.good and good
-        return bound
+        return bound, sources
 
     # Compositions
 
@@ -322,15 +369,19 @@ class _Expansion:
             if extra is not None:
                 help = f"a label stands before it: `{extra.span.text.strip(chr(34))}: {item.keyword.text} {{`"
                 self._error("NN203", f"`{item.keyword.text}` takes no name", extra.span, help=help)
-        (name,) = self._names(item.label, item.keyword.text, 1, item.head, place, counts)
+        keyword = item.keyword.text
+        (word,) = self._words(item.label, keyword, 1, item.head, place, counts)
+        name, general = f"{place.prefix}{word}", f"{place.shared}{word}"
+        changes = self._changes_of(name, item.label, general, place)
+        self.good = take(keyword, part.signature(), {}, changes, self.report) and self.good
         if self._unread(item):
             self.good, self.unplaced = False, True
         if self._too_deep(place, item.head):
             return
-        inside = replace(place, prefix=f"{name}.", depth=place.depth + 1, what=item.keyword.text)
+        inside = replace(place, prefix=f"{name}.", shared=f"{general}.", depth=place.depth + 1, what=keyword)
         branches = tuple(self._branches(item, part, inside))
         if len(branches) < part.least and not self._unread(item) and not _has_strangers(item, part):
-            help = f"such as `{item.keyword.text} {{ a {{ Linear(64) }} b {{ }} }}`"
+            help = f"such as `{keyword} {{ a {{ Linear(64) }}; b {{ }} }}`"
             self._error("NN205", f"`{item.keyword.text}` needs at least {part.least} branches", item.head, help=help)
         found.append(Placed(name, PartValue(part, {}, Origin(item.head)), place.within, branches, place.uses))
 
@@ -348,21 +399,25 @@ class _Expansion:
                 self._error("NN205", f"this `{item.keyword.text}` has no layers", item.head)
             found.append(PlacedBranch(part.own_chain, item.head, tuple(self.chain(rest, place))))
         else:
+            self.unplaced = self.unplaced or bool(rest)
             for other in rest:
                 if isinstance(other, tree.Section) and not other.keyword.text:
                     self.good = False
                     continue
-                span = other.head if isinstance(other, (tree.Section, tree.Block)) else other.span
                 help = "a branch is a section, such as `a { Linear(64) }`"
-                self._error("NN203", f"`{item.keyword.text}` holds branches", span, help=help)
+                self._error("NN203", f"`{item.keyword.text}` holds branches", _span(other), help=help)
+                break  # whoever takes layers for branches needs to be told once
+        firsts: dict[str, Span] = {}
         for branch in inner:
             assert isinstance(branch, tree.Section)
             word = branch.keyword.text
-            if word in [b.name for b in found]:
-                first = Note(next(b.span for b in found if b.name == word), "first here")
+            if word in firsts:
+                first = Note(firsts[word], "first here")
                 self._error("NN204", f"`{word}` stands here twice", branch.head, notes=(first,))
                 continue
-            layers = self.chain(branch.items, replace(place, prefix=f"{place.prefix}{word}.", what=word))
+            firsts[word] = branch.head
+            prefix, shared = f"{place.prefix}{word}.", f"{place.shared}{word}."
+            layers = self.chain(branch.items, replace(place, prefix=prefix, shared=shared, what=word))
             found.append(PlacedBranch(word, branch.head, tuple(layers)))
         return found
 
@@ -429,9 +484,8 @@ def _not_a_layer(item: tree.Item, place: _Place, report: Report) -> None:
             elif word in parts("layer"):
                 more = {"help": f"its arguments stand in round brackets: `{word}(…)`"}
             else:
-                more = respell(
-                    keyword.span, known, {"skip": "residual", "sum": "add", "parallel": "concat"}, more["help"]
-                )
+                others = {"skip": "residual", "sum": "add", "parallel": "concat"}
+                more = report.respell(keyword.span, known, others, more["help"])
             report.error("NN201", f"{place.title} has no section `{word}`", head, **more)
         case tree.Setting(path=path, value=value):
             word = path.names[0].text
@@ -457,5 +511,5 @@ def _some(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
-def _short(number: int) -> str:
-    return str(number) if abs(number) < 10**15 else f"about 10 to the {len(str(number)) - 1}"
+def _span(item: tree.Item) -> Span:
+    return item.head if isinstance(item, (tree.Section, tree.Block)) else item.span

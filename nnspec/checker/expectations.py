@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from nnspec.checker.expressions import MAX_DEPTH, Evaluator
@@ -12,7 +14,7 @@ from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Experiment, Figure, Node, Number, Operation
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.sweep import Point
-from nnspec.checker.words import FIGURES_ELSEWHERE, figures, meant, metric_figures, needs_validation, respell
+from nnspec.checker.words import FIGURES_ELSEWHERE, figures, metric_figures, needs_validation, respelt
 from nnspec.diagnostics import Span
 from nnspec.syntax import tree
 
@@ -20,6 +22,8 @@ __all__ = ["Run", "calculate", "expectation"]
 
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
+_RUNS_A_STEP = 8  # of those that a statement is looked through for
+_LARGEST = sys.float_info.max
 _ORDER = ("program", "calculus", "outcome")
 
 
@@ -34,31 +38,55 @@ class Run:
     evaluator: Evaluator
 
 
+@dataclass
+class _Lanes:
+    """The runs of all lanes at one point of the sweep."""
+
+    by_name: dict[str, Run]
+
+    @cached_property
+    def by_model(self) -> dict[str, list[Run]]:
+        """Those that train a model, for each name of one."""
+        found: dict[str, list[Run]] = {}
+        for run in self.by_name.values():
+            if run.experiment is not None and run.experiment.model:
+                found.setdefault(run.experiment.model, []).append(run)
+        return found
+
+
 def expectation(
-    element: tree.Element, runs: Sequence[Run], with_model: Callable[[str], Run | None], report: Report
+    element: tree.Element,
+    runs: Sequence[Run],
+    models: Collection[str],
+    with_model: Callable[[str], Run | None],
+    report: Report,
 ) -> Expectation | None:
-    """Resolve a statement, or None where it is wrong. It must hold at every point of the sweep."""
+    """Resolve a statement, or None where it is wrong. It must hold at every point of the sweep.
+
+    `models` are the names of all models, and `with_model` evaluates one that no lane trains.
+    """
     if not isinstance(_bare(element.value), (tree.Compare, tree.Logical, tree.Not)):
         report.error("NN602", "this states nothing", element.span, help="compare it, as in `test_accuracy > 0.9`")
         return None
     cases: list[Case] = []
     settled: set[int] = set()
-    at_point: dict[int, dict[str, Run]] = {}
+    at_point: dict[int, _Lanes] = {}
+    if not report.work(len(runs) // _RUNS_A_STEP, element.span):
+        return None
     for run in runs:
-        at_point.setdefault(run.point.number, {})[run.lane] = run
+        at_point.setdefault(run.point.number, _Lanes({})).by_name[run.lane] = run
     for run in runs:
         if run.point.number in settled:
             continue
-        if not report.work(1 + (element.span.end - element.span.start) // 8):
-            report.error("NN603", "this asks for more statements and runs than a spec may have", element.span)
+        resolver = _Resolver(run, at_point[run.point.number], models, with_model, report)
+        if report.exhausted:
             return None
-        resolver = _Resolver(run, at_point[run.point.number], with_model, report)
         node = resolver.node(element.value, 0)
         if node is None:
             return None
-        if resolver.implicit:
+        if resolver.implicit or resolver.trained:
             cases.append(Case(run.name, node))
-        else:
+        elif not resolver.borrowed:
             cases.append(Case(None, node))
             settled.add(run.point.number)
     if not any(case.figures() for case in cases):
@@ -75,14 +103,23 @@ def _bare(expression: tree.Expression) -> tree.Expression:
 
 
 class _Resolver:
-    """Resolves one statement for one run. `implicit` tells whether a figure without a lane's name was met."""
+    """Resolves one statement for one run.
+
+    `implicit` tells whether a figure without a lane's name was met, `trained` whether one of the model that this run
+    trains, `borrowed` whether one of a model that other runs train.
+    """
 
     def __init__(
-        self, run: Run, lanes: Mapping[str, Run], with_model: Callable[[str], Run | None], report: Report
+        self,
+        run: Run,
+        lanes: _Lanes,
+        models: Collection[str],
+        with_model: Callable[[str], Run | None],
+        report: Report,
     ) -> None:
         self.run, self.evaluator, self.report, self.with_model = run, run.evaluator, report, with_model
-        self.lanes = lanes
-        self.implicit = False
+        self.lanes, self.models = lanes, models
+        self.implicit = self.trained = self.borrowed = False
         self.too_deep = False
 
     def node(self, expression: tree.Expression, depth: int) -> Node | None:
@@ -91,6 +128,8 @@ class _Resolver:
                 self.too_deep = True
                 message = f"a statement of more than {MAX_DEPTH} steps in depth"
                 self.report.error("NN106", message, expression.span)
+            return None
+        if not self.report.work(1, expression.span):
             return None
         match expression:
             case tree.Group(inner=inner):
@@ -142,13 +181,15 @@ class _Resolver:
             return None
         states = isinstance(node, Operation) and node.operator in _STATES
         if states != (operator in _JOINS):
-            takes = "statements, such as `loss < 0.1`" if operator in _JOINS else "numbers"
+            takes = "statements, such as `loss < 0.1`" if operator in _JOINS else "numbers, not statements"
             self.report.error("NN301", f"`{operator}` takes {takes}", expression.span)
             return None
         return node
 
     def _name(self, path: tree.Path, expression: tree.Expression, depth: int) -> Node | None:
         word = path.names[-1].text
+        if path.names[0].text == "data" and "data" not in self.lanes.by_name:
+            return self._constant(expression, depth)
         if len(path.names) == 1 and (word in self.evaluator.lets or word not in figures()):
             if word in self.evaluator.lets:
                 return self._constant(expression, depth)
@@ -181,6 +222,9 @@ class _Resolver:
             if target is not UNKNOWN:
                 self.report.error("NN301", "`loss` takes a number", arguments[0].value.span)
             return None
+        if abs(target) > _LARGEST:
+            self.report.error("NN302", "this number is larger than a float can be", arguments[0].value.span)
+            return None
         return Figure(lane.name, word, float(target))
 
     def _lane(self, path: tree.Path) -> Run | None:
@@ -189,12 +233,13 @@ class _Resolver:
             self.implicit = True
             return self.run
         word = ".".join(name.text for name in path.names[:-1])
-        if word in self.lanes:
-            return self.lanes[word]
-        trains = [run for run in self.lanes.values() if run.experiment and run.experiment.model == word]
+        if word in self.lanes.by_name:
+            return self.lanes.by_name[word]
+        trains = self.lanes.by_model.get(word)
         if trains:
-            self.implicit = True  # every lane that trains it must comply
-            return self.run if self.run in trains else trains[0]
+            own = self.run.experiment is not None and self.run.experiment.model == word
+            self.trained, self.borrowed = self.trained or own, self.borrowed or not own
+            return self.run if own else trains[0]
         found = self.with_model(word)
         if found is not None and figures().get(path.names[-1].text) in ("program", None):
             return found
@@ -202,17 +247,20 @@ class _Resolver:
         if found is not None:
             self.report.error("NN602", f"no lane trains the model `{word}`", span)
         elif not {word, "race"} & (self.report.lost | self.report.meant):
-            more = respell(span, self.lanes, otherwise=self._lanes_in_words(word, path))
-            self.report.error("NN602", f"there is no lane `{word}`", span, **more)
+            models = [name for name in self.models if name]
+            otherwise = self._lanes_in_words(word, path)
+            more = self.report.respell(span, [*self.lanes.by_name, *models], otherwise=otherwise)
+            what = "lane and no model" if models else "lane"
+            self.report.error("NN602", f"there is no {what} `{word}`", span, **more)
         return None
 
     def _lanes_in_words(self, word: str, path: tree.Path) -> str:
         last = path.names[-1].text
-        if word in figures() and last in self.lanes:
+        if word in figures() and last in self.lanes.by_name:
             return f"the lane stands before its figure: `{last}.{word}`"
-        if [*self.lanes] == ["run"]:
+        if [*self.lanes.by_name] == ["run"]:
             return "this spec has no race, so its figures have no lane before them"
-        return f"lanes are {', '.join(f'`{lane}`' for lane in self.lanes)}"
+        return f"lanes are {', '.join(f'`{lane}`' for lane in self.lanes.by_name)}"
 
     def _figure(self, run: Run, word: str, span: Span) -> Node | None:
         experiment = run.experiment
@@ -227,9 +275,9 @@ class _Resolver:
         return Figure(run.name, word)
 
     def _unknown(self, word: str, span: Span) -> None:
-        known = [*figures(), *self.evaluator.lets]
-        if not self.report.excuses(word, meant(word, known, FIGURES_ELSEWHERE)):
-            more = respell(span, known, FIGURES_ELSEWHERE, f"figures are {', '.join(f'`{f}`' for f in figures())}")
+        found = self.report.nearest(word, [*figures(), *self.evaluator.lets], FIGURES_ELSEWHERE)
+        if not self.report.excuses(word, found):
+            more = respelt(span, found, FIGURES_ELSEWHERE, f"figures are {', '.join(f'`{f}`' for f in figures())}")
             self.report.error("NN602", f"there is no figure `{word}`", span, **more)
 
     def _constant(self, expression: tree.Expression, depth: int) -> Node | None:

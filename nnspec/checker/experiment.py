@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnspec.checker.binding import Given
-from nnspec.checker.expressions import Evaluator, called, check_value
-from nnspec.checker.model import Models
+from nnspec.checker.expressions import Evaluator, called
+from nnspec.checker.mending import one_of
+from nnspec.checker.model import Shared
 from nnspec.checker.outline import Outline
 from nnspec.checker.program import Bound, Choice, Experiment, Origin, PartValue, TrainSettings
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.settings import LaneSettings
-from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, metric_figures, needs_validation, parts, respell
+from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, metric_figures, needs_validation, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
 from nnspec.engine.losses import Loss
@@ -26,7 +27,7 @@ def evaluate(
     name: str,
     outline: Outline,
     settings: LaneSettings,
-    models: Models,
+    shared: Shared,
     report: Report,
     top: Span,
     complete: bool = True,
@@ -34,7 +35,7 @@ def evaluate(
     """Evaluate a lane; None where something is wrong. An incomplete one is only looked through for mistakes."""
     evaluator = Evaluator(report, settings.lets, outline.blocks)
     work = _Work(name, outline, settings, report, evaluator, top, complete)
-    data = evaluator.data = work.data()
+    data = evaluator.data = work.data(shared)
     evaluator.data_failed = data is None
     seed, dtype, train = work.seed(), work.dtype(), work.train()
     loss, optimizer = work.single("loss"), work.single("optimizer")
@@ -42,7 +43,7 @@ def evaluate(
     section = work.model()
     layers = None
     if section is not None:
-        layers = models.chain(section, settings.layers, evaluator, report)
+        layers = shared.chain(section, settings.layers, evaluator, report)
     for let in settings.lets:
         evaluator.let(let)  # one that nothing uses is looked at too
     if layers and not any(node.geometry.parameters for node in layers):
@@ -74,6 +75,13 @@ def evaluate(
         lets={word: Bound(evaluator.let(word), given.origin) for word, given in settings.lets.items()},
     )
     return experiment, evaluator
+
+
+def describe(outline: Outline, settings: LaneSettings, evaluator: Evaluator, shared: Shared, top: Span) -> None:
+    """Let expressions that stand for no lane know the data."""
+    work = _Work("", outline, settings, evaluator.report, evaluator, top, complete=False)
+    evaluator.data = work.data(shared)
+    evaluator.data_failed = evaluator.data is None
 
 
 class _Work:
@@ -110,7 +118,7 @@ class _Work:
         given = self.settings.values.get("seed")
         if given is None:
             return 0
-        return check_value(self.report, SEED, self.evaluator.value(given.value), given)
+        return self.evaluator.fitting(SEED, self.evaluator.value(given.value), given)
 
     def dtype(self) -> Any:
         given = self.settings.values.get("dtype")
@@ -125,7 +133,7 @@ class _Work:
         if word in DTYPES:
             return word
         return self.report.error(
-            "NN301", f"`dtype` is {' or '.join(DTYPES)}", value.span, **respell(value.span, DTYPES)
+            "NN301", f"`dtype` is {' or '.join(DTYPES)}", value.span, **self.report.respell(value.span, DTYPES)
         )
 
     def train(self) -> Any:
@@ -134,16 +142,20 @@ class _Work:
             given = self.settings.values.get(f"train.{argument.name}")
             if given is None:
                 continue
-            value = check_value(self.report, argument, self.evaluator.value(given.value), given)
+            value = self.evaluator.value(given.value, kinds=argument.kinds)
+            value = self.evaluator.fitting(argument, value, given)
             good = good and value is not UNKNOWN
             values[argument.name] = value
         return TrainSettings(**values) if good else UNKNOWN
 
-    def data(self) -> tuple[Choice, ...] | None:
+    def data(self, shared: Shared) -> tuple[Choice, ...] | None:
         given = self.settings.values.get("data")
         if given is None:
             self._missing("data", "such as `data = MNIST(train=2000, test=500) or Digits(train=2000, test=500)`")
             return None
+        return shared.data(given, self._changes("data"), self.evaluator, lambda: self._choices(given))
+
+    def _choices(self, given: Given) -> tuple[Choice, ...] | None:
         alternatives = _alternatives(given.value)
         found = [self._choice(expression, given, alternatives) for expression in alternatives]
         choices = tuple(choice for choice in found if choice is not None)
@@ -239,7 +251,9 @@ class _Work:
             return None
         word = value.path.text if isinstance(value, tree.Reference) else ""
         if word not in models or not word:
-            more = respell(value.span, [name for name in models if name])
+            named = [name for name in models if name]
+            otherwise = one_of(named) if named else "a model with a name is written `model NAME { … }`"
+            more = self.report.respell(value.span, named, otherwise=otherwise)
             self.report.error("NN201", f"there is no model `{value.span.text}`", value.span, **more)
             return None
         self.report.chosen_models.add(word)
@@ -284,7 +298,7 @@ class _Work:
         stopping = self.settings.values.get("train.early_stop")
         if train.early_stop is None or stopping is None:
             return
-        figure, span = train.early_stop.of, stopping.value.span
+        figure, span = train.early_stop.of, self._figure_of(stopping)
         metric = metric_figures().get(figure)
         if needs_validation(figure) and not train.validation:
             help = "hold some out: `train.validation = 0.1`"
@@ -294,6 +308,12 @@ class _Work:
         elif not metric and figure not in ("loss", "val_loss", "test_loss"):
             help = "such as `val_loss`"
             self.report.error("NN602", f"`{figure}` is not measured after each epoch", span, help=help)
+
+    def _figure_of(self, stopping: Given) -> Span:
+        """Where the figure stands by which training stops; the whole rule where it does not say one."""
+        rule = self.evaluator.value(stopping.value)
+        bound = rule.arguments.get("of") if isinstance(rule, PartValue) else None
+        return bound.origin.span if bound else self.evaluator.source(stopping.value).span
 
 
 def _alternatives(expression: tree.Expression) -> list[tree.Expression]:

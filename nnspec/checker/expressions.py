@@ -8,19 +8,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
-from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit
+from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit, reason
 from nnspec.checker.mending import better_number, better_part, better_value, one_of
 from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import LITERALS, figures, meant, other_names, parts, respell
+from nnspec.checker.words import LITERALS, figures, other_names, parts, respelt
 from nnspec.data.source import Facts
-from nnspec.diagnostics import Span
+from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, Part, Signature
 from nnspec.syntax import tree
 
-__all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "check_value"]
+__all__ = ["MAX_DEPTH", "Evaluator", "article", "called"]
 
 MAX_DEPTH = 150
+_ITEMS_A_STEP = 10  # of the lists that functions make
 _DATA_FACTS = ("features", "classes", "shape", "size")
 
 
@@ -37,20 +38,24 @@ class Evaluator:
     """Whether the data has an error, which is reported already."""
     scope: Mapping[str, Any] = field(default_factory=dict)
     """The values of a block's parameters, inside of it."""
+    sources: Mapping[str, tree.Expression] = field(default_factory=dict)
+    """What gave the parameters their values: where a value that does not fit is at fault."""
     outside: Evaluator | None = None
     """The evaluator that knows no parameters: a `let` never sees them."""
     _known: dict[str, Any] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
-    def inside(self, scope: Mapping[str, Any]) -> Evaluator:
+    def inside(self, scope: Mapping[str, Any], sources: Mapping[str, tree.Expression] | None = None) -> Evaluator:
         """Return an evaluator for the inside of a block, where its parameters have these values."""
         outside = self.outside or self
-        return replace(outside, scope=scope, outside=outside)
+        return replace(outside, scope=scope, sources=sources or {}, outside=outside)
 
     def value(self, expression: tree.Expression, *, kinds: tuple[str, ...] = (), via: str = "", depth: int = 0) -> Any:
         """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, if any."""
         if depth > MAX_DEPTH and not isinstance(expression, tree.Constant):
-            return self.report.error("NN106", f"an expression of more than {MAX_DEPTH} steps in depth", expression.span)
+            return self._too_deep(expression.span)
+        if not self.report.work(1, expression.span):
+            return UNKNOWN
         match expression:
             case tree.Constant(value=value):
                 if not self.report.readable(expression.span):
@@ -80,14 +85,44 @@ class Evaluator:
                 value = self._truth(operand, "not", depth)
                 return value if value is UNKNOWN else not value
             case tree.Logical(operator=operator, left=left, right=right):
-                values = [self._truth(side, operator.text, depth) for side in (left, right)]
-                if UNKNOWN in values:
-                    return UNKNOWN
-                return all(values) if operator.text == "and" else any(values)
+                return self._logical(operator.text, (left, right), expression.span, depth)
 
     def let(self, name: str) -> Any:
         """Return the value of a `let`, or UNKNOWN."""
         return self._let(name, self.lets[name].name, 0)
+
+    def _too_deep(self, span: Span) -> Any:
+        message = f"an expression of more than {MAX_DEPTH} steps in depth"
+        if not self._open:
+            return self.report.error("NN106", message, span)
+        if not self.report.deep_lets:  # of a long row of them, each hundredth would be too deep
+            self.report.deep_lets = True
+            self.report.error("NN106", message, span, help="a `let` counts with all that it is made of")
+        return UNKNOWN
+
+    def source(self, expression: tree.Expression) -> tree.Expression:
+        """Return the expression that is at fault where the value of this one does not fit.
+
+        That is what gave a block's parameter its value, or a `let` where a lane, a sweep or a flag changes it. The
+        value of a `let` that nobody changes may fit elsewhere, and the fault is in its use.
+        """
+        word = _word(expression)
+        if word in self.scope:
+            return self.sources.get(word, expression)
+        found = expression
+        for _ in range(MAX_DEPTH):
+            given = self.lets.get(word)
+            if given is None:
+                break
+            found = given.value if given.via else found
+            word = _word(given.value)
+        return found
+
+    def misfit(self, code: str, message: str, expression: tree.Expression, **more: Any) -> Any:
+        """Report that a value does not fit, at the characters that are at fault, and return UNKNOWN."""
+        source = self.source(expression)
+        notes = () if source is expression else (Note(expression.span, "it goes here"),)
+        return self.report.error(code, message, source.span, notes=notes, **more)
 
     def part(
         self,
@@ -129,9 +164,8 @@ class Evaluator:
             return UNKNOWN
         word = name.path.text
         if not isinstance(value, PartValue) or value.part.kind != kind:
-            what = article(value.part.kind) if isinstance(value, PartValue) else "a value"
-            message = f"{place} takes {article(kind)}, and `{word}` is {what}"
-            return self.report.error("NN305", message, name.span)
+            what = article(value.part.kind) if isinstance(value, PartValue) else _what(value)
+            return self.misfit("NN305", f"{place} takes {article(kind)}, and `{word}` is {what}", name)
         return self._changed(value, changes) if changes else value
 
     def _changed(self, value: PartValue, changes: Mapping[str, Given]) -> Any:
@@ -196,7 +230,7 @@ class Evaluator:
             "NN201",
             f"`data` has no `{name.text}`",
             name.span,
-            **respell(name.span, _DATA_FACTS, otherwise=f"it has {', '.join(_DATA_FACTS)}"),
+            **self.report.respell(name.span, _DATA_FACTS, otherwise=f"it has {', '.join(_DATA_FACTS)}"),
         )
 
     def _unknown(self, path: tree.Path, kinds: tuple[str, ...]) -> Any:
@@ -210,25 +244,29 @@ class Evaluator:
         candidates = parts(*kinds) if kinds else parts()
         names = [*self.scope, *self.lets, *FUNCTIONS, *CONSTANTS, *candidates, *LITERALS.values()]
         others = other_names({name: part.also for name, part in candidates.items()}) | LITERALS
-        if self.report.excuses(word, meant(word, names, others)):
+        found = self.report.nearest(word, names, others)
+        if self.report.excuses(word, found):
             return UNKNOWN
-        return self.report.error("NN201", message, path.span, **respell(path.span, names, others))
+        otherwise = one_of(candidates) if kinds else ""
+        return self.report.error("NN201", message, path.span, **respelt(path.span, found, others, otherwise))
 
     def _no_part(self, word: str, kind: str, place: str, span: Span) -> Any:
         if word in parts():
             other = parts()[word].kind
             message = f"`{word}` is {article(other)}, and {place} takes {article(kind)}"
-            alike = [name for name in parts(kind) if name.lower() == word.lower()]
-            return self.report.error("NN305", message, span, **respell(span, alike))
+            alike = next((name for name in parts(kind) if name.lower() == word.lower()), None)
+            help = f"it is a section: `{word} {{ … }}`" if other == "composition" and kind == "layer" else ""
+            return self.report.error("NN305", message, span, **respelt(span, alike, otherwise=help))
         if word in self.blocks:
             return self.report.error("NN305", f"`{word}` is a block, and {place} takes {article(kind)}", span)
         known = parts(kind)
         names = [*known, *(self.blocks if kind == "layer" else ())]
         others = other_names({name: part.also for name, part in known.items()})
-        if self.report.excuses(word, meant(word, names, others)):
+        found = self.report.nearest(word, names, others)
+        if self.report.excuses(word, found):
             return UNKNOWN
         return self.report.error(
-            "NN201", f"there is no {kind} `{word}`", span, **respell(span, names, others, one_of(names))
+            "NN201", f"there is no {kind} `{word}`", span, **respelt(span, found, others, one_of(names))
         )
 
     # Calls
@@ -257,7 +295,9 @@ class Evaluator:
         except TypeError:
             return self.report.error("NN303", f"`{word}` cannot take these arguments", call.span)
         except (ValueError, ArithmeticError, Unfit) as error:
-            return self.report.error("NN304", f"`{word}` cannot be computed: {error}", call.span)
+            return self.report.error("NN304", f"`{word}` cannot be computed: {reason(error)}", call.span)
+        if isinstance(result, list) and not self.report.work(len(result) // _ITEMS_A_STEP, call.span):
+            return UNKNOWN
         return self._finite(result, call.span)
 
     def _bind(
@@ -292,10 +332,45 @@ class Evaluator:
 
     def _argument(self, argument: Argument, given: Given, depth: int) -> Any:
         word = given.value.path.text if isinstance(given.value, tree.Reference) else ""
-        if word and word not in self.lets and (word in argument.words or (argument.takes_figure and word in figures())):
-            return word
+        if word and word not in self.lets and word not in self.scope:
+            if word in argument.words:
+                return word
+            if argument.takes_figure:
+                return self._figure(word, given.value)
         value = self.value(given.value, kinds=argument.kinds, via=given.via, depth=depth + 1)
-        return check_value(self.report, argument, value, given)
+        if argument.takes_figure and isinstance(value, str):
+            return self._figure(value, given.value)
+        return self.fitting(argument, value, given)
+
+    def _figure(self, word: str, expression: tree.Expression) -> Any:
+        if word in figures():
+            return word
+        quoted = isinstance(expression, tree.Constant)
+        span = expression.span
+        inside = Span(span.source, span.start + 1, span.end - 1) if quoted else span
+        known = [name for name in figures() if name != "epochs_to"]
+        more = self.report.respell(inside, known, otherwise=f"figures are {', '.join(known)}")
+        return self.report.error("NN201", f"there is no figure `{word}`", span, **more)
+
+    def fitting(self, argument: Argument, value: Any, given: Given) -> Any:
+        """Hold a value against the declaration of what it is for; a part as a value is made. UNKNOWN if unfit."""
+        if value is UNKNOWN:
+            return UNKNOWN
+        if isinstance(value, PartValue) and value.part.kind in argument.kinds:
+            value = value.make()
+        if isinstance(value, PartValue):
+            kind = article(value.part.kind)
+            message = f"`{argument.name}` takes {argument.expects}, and `{value.name}` is {kind}"
+            return self.misfit("NN305", message, given.value)
+        problem = argument.type_problem(value)
+        if problem:
+            better = better_value(argument, value, replace(given, value=self.source(given.value)))
+            return self.misfit("NN301", problem, given.value, **better)
+        try:
+            problem = argument.range_problem(value)
+        except OverflowError:
+            problem = f"`{argument.name}` takes {argument.expects}, and this is larger than a float can be"
+        return self.misfit("NN302", problem, given.value, **better_number(argument, value)) if problem else value
 
     # Arithmetic
 
@@ -309,17 +384,25 @@ class Evaluator:
         value = self.value(expression, depth=depth + 1)
         if value is UNKNOWN or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             return value
-        if isinstance(value, PartValue) and operator == "*":
-            return self.report.error(
-                "NN305", "only a layer or a block that stands in a model can be repeated", expression.span
-            )
-        return self.report.error("NN301", f"`{operator}` takes numbers", expression.span)
+        if isinstance(value, PartValue) and value.part.kind == "layer" and operator == "*":
+            return self.misfit("NN305", "only a layer or a block that stands in a model can be repeated", expression)
+        return self.misfit("NN301", f"`{operator}` takes numbers{_but(value)}", expression)
 
     def _truth(self, expression: tree.Expression, operator: str, depth: int) -> Any:
         value = self.value(expression, depth=depth + 1)
         if value is UNKNOWN or isinstance(value, bool):
             return value
-        return self.report.error("NN301", f"`{operator}` takes true or false", expression.span)
+        return self.misfit("NN301", f"`{operator}` takes true or false{_but(value)}", expression)
+
+    def _logical(self, operator: str, sides: tuple[tree.Expression, ...], span: Span, depth: int) -> Any:
+        if any(called(side) in parts("data source") for side in sides):
+            return self.report.error(
+                "NN305", f"`{operator}` joins data sources in `data` alone", span, help="such as `data = A or B`"
+            )
+        values = [self._truth(side, operator, depth) for side in sides]
+        if UNKNOWN in values:
+            return UNKNOWN
+        return all(values) if operator == "and" else any(values)
 
     def _binary(
         self, whole: tree.Binary, operator: tree.Name, left: tree.Expression, right: tree.Expression, depth: int
@@ -346,7 +429,7 @@ class Evaluator:
         try:
             result = OPERATORS[operator](*values)
         except (ArithmeticError, Unfit) as error:
-            return self.report.error("NN304", f"this cannot be computed: {error}", span)
+            return self.report.error("NN304", f"this cannot be computed: {reason(error)}", span)
         return self._finite(result, span)
 
     def _finite(self, result: Any, span: Span) -> Any:
@@ -355,25 +438,18 @@ class Evaluator:
         return result
 
 
-def check_value(report: Report, argument: Argument, value: Any, given: Given) -> Any:
-    """Hold a value against the declaration of what it is for; a part among the values is made. UNKNOWN if unfit."""
-    if value is UNKNOWN:
-        return UNKNOWN
-    if isinstance(value, PartValue) and value.part.kind in argument.kinds:
-        value = value.make()
-    if isinstance(value, PartValue):
-        return report.error(
-            "NN305",
-            f"`{argument.name}` takes {argument.expects}, and `{value.name}` is {article(value.part.kind)}",
-            given.value.span,
-        )
-    problem = argument.type_problem(value)
-    if problem:
-        return report.error("NN301", problem, given.value.span, **better_value(argument, value, given))
-    problem = argument.range_problem(value)
-    if problem:
-        return report.error("NN302", problem, given.value.span, **better_number(argument, value))
-    return value
+def _word(expression: tree.Expression) -> str:
+    while isinstance(expression, tree.Group):
+        expression = expression.inner
+    return expression.path.text if isinstance(expression, tree.Reference) else ""
+
+
+def _what(value: object) -> str:
+    return "a list" if isinstance(value, (list, tuple)) else "a value"
+
+
+def _but(value: object) -> str:
+    return f", and `{value.name}` is {article(value.part.kind)}" if isinstance(value, PartValue) else ""
 
 
 def article(kind: str) -> str:

@@ -7,9 +7,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["CONSTANTS", "FUNCTIONS", "MAX_ITEMS", "OPERATORS", "Unfit"]
+__all__ = ["CONSTANTS", "FUNCTIONS", "MAX_ITEMS", "OPERATORS", "Unfit", "reason", "short"]
 
 _MAX_BITS = 4096
+_MAX_DIGITS = 400
 MAX_ITEMS = 10_000
 
 
@@ -17,14 +18,31 @@ class Unfit(Exception):
     """A computation that has no result. The message says why."""
 
 
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (OverflowError, "the result is too large"),
+    (ZeroDivisionError, "division by zero"),
+    (ValueError, "it has no value there"),
+)
+
+
+def reason(error: Exception) -> str:
+    """Say why a computation has no result, without the words of Python."""
+    return next((text for kind, text in _REASONS if isinstance(error, kind)), str(error))
+
+
+def short(number: float) -> str:
+    """Write a number, one of very many digits in words."""
+    return str(number) if abs(number) < 10**15 else f"about 10 to the {len(str(int(abs(number)))) - 1}"
+
+
 def _checked_power(base: float, exponent: float) -> Any:
     if isinstance(base, int) and isinstance(exponent, int) and exponent > 0:
         if abs(base) > 1 and base.bit_length() * exponent > _MAX_BITS:
-            raise Unfit(f"{base} ** {exponent} is too large")
+            raise Unfit(f"{short(base)} ** {short(exponent)} is too large")
         return base**exponent
     result = base**exponent
     if isinstance(result, complex):
-        raise Unfit(f"{base} ** {exponent} is not a real number")
+        raise Unfit(f"{short(base)} ** {short(exponent)} is not a real number")
     return result
 
 
@@ -53,7 +71,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 def _count(number: Any) -> int:
     if not isinstance(number, int) or not 1 <= number <= MAX_ITEMS:
-        raise Unfit(f"a list has 1 to {MAX_ITEMS} items, not {number}")
+        raise Unfit(f"a list has 1 to {MAX_ITEMS:,} items, not {short(number) if _is_number(number) else 'that'}")
     return number
 
 
@@ -61,9 +79,19 @@ def _range(*bounds: int) -> list[int]:
     if not all(isinstance(b, int) for b in bounds):
         raise Unfit("`range` takes integers")
     values = range(*bounds)
-    if len(values) > MAX_ITEMS:
-        raise Unfit(f"a list has at most {MAX_ITEMS} items, not {len(values)}")
+    if values[MAX_ITEMS:]:  # its length may be larger than Python counts
+        raise Unfit(f"a list has at most {MAX_ITEMS:,} items")
     return list(values)
+
+
+def _round(number: float, digits: int | None = None) -> float:
+    if digits is not None and (not isinstance(digits, int) or abs(digits) > _MAX_DIGITS):
+        raise Unfit(f"digits are an integer from -{_MAX_DIGITS} to {_MAX_DIGITS}")
+    return round(number) if digits is None else round(number, digits)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _linspace(start: float, stop: float, count: int) -> list[float]:
@@ -90,7 +118,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": max,
     "min": min,
     "range": _range,
-    "round": round,
+    "round": _round,
     "sqrt": math.sqrt,
     "sum": sum,
 }

@@ -52,15 +52,14 @@ def _is_lint(code: str) -> bool:
 
 def _ignores(source: Source) -> Iterator[_Ignore]:
     found = comments(source)
-    alone = {c.span.line for c in found if source.line(c.span.line).lstrip().startswith("#")}
+    about = {line: line + 1 for c in found if source.line(line := c.span.line).lstrip().startswith("#")}
+    for line in sorted(about, reverse=True):  # other comments may stand between one and what it is about
+        about[line] = about.get(line + 1, line + 1)
     for comment in found:
         match = _COMMENT.match(comment.span.text)
         if match is None:
             continue
-        line = comment.span.line
-        if line in alone:
-            while line in alone:  # other comments may stand between it and what it is about
-                line += 1
+        line = about.get(comment.span.line, comment.span.line)
         codes = []
         if match[1] is not None and match[2]:
             start = comment.span.start + match.start(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 from nnspec.checker.report import Report
 from nnspec.diagnostics import Edit, Fix, Note, Source, SourceError, Span, nearest, read_source
@@ -51,6 +52,7 @@ class _Loading:
         self.by_place: dict[str, Source] = {os.path.realpath(spec.folder / os.path.basename(spec.name)): spec}
         self.project = _project(os.path.realpath(spec.folder))
         self.tokens = 0
+        self.full = False
 
     def visit(self, source: Source, chain: tuple[Source, ...]) -> None:
         """Read a file, first all that it imports. `chain` are the files that led here."""
@@ -88,9 +90,12 @@ class _Loading:
             return None
         if other is not None:
             return other
-        if len(self.by_place) >= MAX_FILES or len(chain) >= MAX_DEPTH or self.tokens > MAX_TOKENS:
+        asked = len(self.by_place) + len(self.files.missing)
+        if self.full or asked >= MAX_FILES or len(chain) >= MAX_DEPTH or self.tokens > MAX_TOKENS:
             what = f"at most {MAX_FILES} files, {MAX_DEPTH} deep, with {MAX_TOKENS:,} words and signs in all"
-            self.report.error("NN603", "this import is one too many", span, help=f"a spec is {what}")
+            if not self.full:
+                self.report.error("NN603", "this import is one too many", span, help=f"a spec is {what}")
+            self.full = True
             return None
         try:
             other = read_source(os.path.join(source.folder, target), name)
@@ -134,7 +139,7 @@ def _project(folder: str) -> str:
         above = parent
 
 
-def _respelt(place: str, target: str, span: Span) -> dict[str, object]:
+def _respelt(place: str, target: str, span: Span) -> dict[str, Any]:
     """Suggest a file beside the one that is not there."""
     folder, name = os.path.split(place)
     try:

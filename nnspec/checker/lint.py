@@ -168,7 +168,7 @@ def _unusual_rate(experiment: Experiment) -> Iterator[Diagnostic]:
 
 def _figure(number: float) -> str:
     """Write a number as a spec does: `1e-6`."""
-    return f"{number:g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{number:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 def _large_batch(experiment: Experiment) -> Iterator[Diagnostic]:

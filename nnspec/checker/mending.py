@@ -67,6 +67,8 @@ def one_of(names: Any) -> str:
 
 def _whole(number: int, expression: tree.Expression) -> dict[str, Any]:
     match expression:
+        case tree.Constant() if expression.span.text.endswith(")"):  # one of a list that a function made
+            return {"help": "`range(…)` makes integers"}
         case tree.Constant():
             fix = Fix(f"write {number}", (Edit(expression.span, str(number)),), safe=True)
             return {"help": f"write {number}", "fix": fix}

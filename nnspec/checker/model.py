@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
 from nnspec.checker.binding import Given
 from nnspec.checker.expand import Placed, expand
 from nnspec.checker.expressions import Evaluator
-from nnspec.checker.program import Branch, LayerNode, PartValue
+from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
 from nnspec.checker.report import Report
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition, Member
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
 from nnspec.syntax import tree
 
-__all__ = ["MAX_PARAMETERS", "Models", "chain"]
+__all__ = ["MAX_PARAMETERS", "Shared", "chain"]
 
 MAX_PARAMETERS = 500_000_000
 _SHOWN = 12  # links of a chain of shapes in a message
 
 
-class Models:
-    """The models of a spec for all its lanes: lanes that ask for the same one share it, and the work of it."""
+class Shared:
+    """Models and data of a spec for all its lanes: lanes that ask for the same share it, and the work of it."""
 
     def __init__(self) -> None:
         self._known: dict[object, tuple[LayerNode, ...] | None] = {}
+        self._data: dict[object, tuple[Choice, ...] | None] = {}
+
+    def data(
+        self,
+        given: Given,
+        changes: Mapping[str, Given],
+        evaluator: Evaluator,
+        make: Callable[[], tuple[Choice, ...] | None],
+    ) -> tuple[Choice, ...] | None:
+        """Return the data that a setting names, made once."""
+        key = (id(given), tuple((word, id(change)) for word, change in changes.items()), _ids(evaluator))
+        if key not in self._data:
+            self._data[key] = make()
+        return self._data[key]
 
     def chain(
         self,
@@ -39,12 +53,17 @@ class Models:
         key = (
             id(section),
             tuple((name, word, id(given)) for name, each in changes.items() for word, given in each.items()),
-            tuple(id(given) for given in evaluator.lets.values()),
+            _ids(evaluator),
             tuple((choice.value.name, choice.facts) for choice in evaluator.data or ()),
         )
         if key not in self._known:
             self._known[key] = chain(section, changes, evaluator, report)
         return self._known[key]
+
+
+def _ids(evaluator: Evaluator) -> tuple[int, ...]:
+    """Tell which expressions the lets stand for; these live as long as the check does."""
+    return tuple(map(id, evaluator.lets.values()))
 
 
 def chain(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from nnspec.checker.binding import Given
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.imports import Files
 from nnspec.checker.report import Report
-from nnspec.checker.words import SECTIONS, SETTINGS, TRAIN, meant, other_names, parts, respell
-from nnspec.diagnostics import Edit, Fix, Note, Span
+from nnspec.checker.words import SECTIONS, SETTINGS, TRAIN, figures, other_names, parts, respelt
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Span
 from nnspec.syntax import tree
 from nnspec.syntax.habits import FOREIGN, foreign
 
-__all__ = ["Assignment", "LaneOutline", "Outline", "Sweep", "assignments", "outline"]
+__all__ = ["MAX_RUNS", "Assignment", "LaneOutline", "Outline", "Sweep", "assignments", "outline"]
 
 _RESERVED = {*SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
 
@@ -22,6 +23,12 @@ MAX_NAME = 64
 """The longest name of a lane: weights are kept in a folder of that name."""
 
 _SHORT = 40
+
+MAX_RUNS = 1000
+"""The most runs, lanes times points of a sweep, that a spec may have."""
+
+_MAX_PARAMETERS = 100
+"""The most parameters that a block may have."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +86,29 @@ class Outline:
     expectations: list[tree.Element] = field(default_factory=list)
     firsts: dict[str, Span] = field(default_factory=dict)
     """Where each name and section stands, for messages about a second one."""
+    doubled: dict[str, list[Diagnostic]] = field(default_factory=dict)
+    """What is to be said of each second one, unless a file that imports both has one of its own."""
 
     @property
     def assignments(self) -> list[Assignment]:
         """All settings, in the order in which they apply."""
         return [assignment for layer in self.layers for assignment in layer]
 
+    @cached_property
+    def places(self) -> dict[str, list[Span]]:
+        """Where each setting is given, once all of them are known."""
+        found: dict[str, list[Span]] = {}
+        for assignment in self.assignments:
+            found.setdefault(assignment.text, []).append(assignment.span)
+        return found
+
     def goes_before(self, new: Span, old: Span) -> bool:
         """Whether what stands at `new` takes the place of what stands at `old`, in a file that it imports."""
         return self.files.goes_before(new.source, old.source)
+
+    def replaced(self, setting: str, span: Span) -> bool:
+        """Whether a file that imports the one of `span` gives the setting a value of its own."""
+        return any(self.goes_before(place, span) for place in self.places.get(setting, ()))
 
 
 def outline(files: Files, report: Report) -> Outline:
@@ -97,6 +118,9 @@ def outline(files: Files, report: Report) -> Outline:
         result.layers.append([])
         for item in file.items:
             _ITEMS[type(item)](item, result, report)
+    for found in result.doubled.values():
+        for diagnostic in found:
+            report.add(diagnostic)
     return result
 
 
@@ -114,6 +138,9 @@ def assignments(
             case tree.Section(label=None, keyword=keyword, name=None, title=None, items=inner):
                 # Without a word its head could not be read: what is inside is taken for the section around it.
                 yield from assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, report)
+            case tree.Element(label=tree.Name() as label) if via.startswith("lane") and _is_part(item, labelled=True):
+                help = f"write `{item.value.span.text}` without a label"
+                report.error("NN203", "a part inside a lane has no name", label.span, help=help)
             case tree.Element(label=tree.Name() as label):
                 colon = Span(item.span.source, label.span.end, item.value.span.start)
                 fix = Fix("replace `:` by `=`", (Edit(colon, " = "),), safe=True)
@@ -125,7 +152,12 @@ def assignments(
             case tree.Element(value=tree.Compare()):
                 report.error("NN203", f"{place} holds settings", item.span, help="statements belong in `expect`")
             case tree.Element():
-                report.error("NN203", f"{place} holds settings, such as `name = value`", item.span)
+                example = "name = [a, b]" if via == "sweep" else "name = value"
+                report.error("NN203", f"{place} holds settings, such as `{example}`", item.span)
+            case tree.Import() | tree.Block():
+                what = "import" if isinstance(item, tree.Import) else "block"
+                help = f"`{what}` belongs at the top of the file"
+                report.error("NN203", f"`{what}` cannot stand in {place}", _head(item), help=help)
             case _:
                 report.error("NN203", f"this cannot stand in {place}", _head(item))
 
@@ -142,13 +174,19 @@ def _let(item: tree.Let, result: Outline, report: Report) -> None:
 
 def _block(item: tree.Block, result: Outline, report: Report) -> None:
     seen: dict[str, Span] = {}
+    before = report.count
     for parameter in item.parameters:
         word, span = parameter.name.text, parameter.name.span
         if word in seen:
             report.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first here"),))
         elif word in FUNCTIONS or word in CONSTANTS or word in parts() or word == "data":
-            report.error("NN206", f"a parameter cannot be called `{word}`, which has a meaning already", span)
+            message = f"a parameter cannot be called `{word}`, which has a meaning already"
+            report.error("NN206", message, span, help="use another name")
         seen[word] = span
+    if len(item.parameters) > _MAX_PARAMETERS:
+        report.error("NN603", f"a block has at most {_MAX_PARAMETERS} parameters", item.name.span)
+    if report.count > before:
+        report.broken_blocks.add(item.name.text)
     if _free("block", item.name, result, report):
         result.blocks[item.name.text] = item
 
@@ -156,18 +194,27 @@ def _block(item: tree.Block, result: Outline, report: Report) -> None:
 def _free(what: str, name: tree.Name, result: Outline, report: Report) -> bool:
     """Whether a let or a block may have its name; where not, that is reported."""
     word = name.text
-    if word in _RESERVED or word in parts():
+    if word in _RESERVED or word in parts() or word in figures():
         message = f"a `{what}` cannot be called `{word}`, which has a meaning already"
         report.error("NN206", message, name.span, help="use another name")
         report.lost.add(word)
         return False
-    first = result.firsts.get(f"name {word}")
-    if first is not None and not result.goes_before(name.span, first):
-        report.error("NN204", f"`{word}` is given twice", name.span, notes=(Note(first, "first here"),))
+    if not _first(f"name {word}", f"`{word}` is given twice", name.span, result):
         return False
     result.lets.pop(word, None)
     result.blocks.pop(word, None)
-    result.firsts[f"name {word}"] = name.span
+    return True
+
+
+def _first(key: str, message: str, span: Span, result: Outline) -> bool:
+    """Whether something is the first of its name, or takes the place of those in files that its file imports."""
+    first = result.firsts.get(key)
+    if first is not None and not result.goes_before(span, first):
+        second = Diagnostic("NN204", message, span, notes=(Note(first, "first here"),))
+        result.doubled.setdefault(key, []).append(second)
+        return False
+    result.firsts[key] = span
+    result.doubled[key] = [d for d in result.doubled.get(key, ()) if not result.goes_before(span, d.span)]
     return True
 
 
@@ -219,10 +266,11 @@ def _section(item: tree.Section, result: Outline, report: Report) -> None:
         report.add(foreign(word, item.keyword.span))
     else:
         others = other_names(SECTIONS)
-        report.meant.add(meant(word, SECTIONS, others) or "")
         inner = {name for kind in parts("composition").values() for name in (kind.spec_name, "shortcut")}
         help = "this belongs inside `model`" if word in inner else f"there are {', '.join(SECTIONS)}"
-        more = {"help": help} if word in inner else respell(item.keyword.span, SECTIONS, others, help)
+        found = None if word in inner else report.nearest(word, SECTIONS, others)
+        report.meant.add(found or "")
+        more = respelt(item.keyword.span, found, others, help)
         report.error("NN201", f"there is no section `{word}`", item.keyword.span, **more)
 
 
@@ -246,11 +294,7 @@ def _once(what: str, item: tree.Section, result: Outline, report: Report) -> boo
     first = result.firsts.get(what)
     if first is not None and first.source is not item.head.source and what in _MERGED:
         return True
-    if first is not None and not result.goes_before(item.head, first):
-        report.error("NN204", f"`{what}` stands here twice", item.head, notes=(Note(first, "first here"),))
-        return False
-    result.firsts[what] = item.head
-    return True
+    return _first(what, f"`{what}` stands here twice", item.head, result)
 
 
 _MERGED = frozenset({"train", "expect"})
@@ -321,6 +365,10 @@ def _race(item: tree.Section, result: Outline, report: Report) -> None:
             )
             continue
         names[word] = lane.name.span
+        if len(names) > MAX_RUNS:
+            report.error("NN603", f"a race has at most {MAX_RUNS:,} lanes", lane.name.span)
+            report.lost.add("race")
+            break
         result.lanes.append(lane)
     if not item.items and not report.has_gaps(item.span):
         report.error("NN205", "a race needs lanes", item.head, help="such as `Adam(lr=0.001)`")
@@ -332,7 +380,7 @@ def _lane(item: tree.Item, report: Report) -> LaneOutline | None:
             tree.Element(label=label, value=tree.Reference(path=path) as value)
             | tree.Element(label=label, value=tree.Call(callee=path) as value)
         ):
-            return LaneOutline(label or path.names[0], (value,))
+            return LaneOutline(label or tree.Name(path.text, path.span), (value,))
         case tree.Section(label=None, keyword=keyword, name=None, title=None, items=items) if keyword.text:
             inside = tuple(i.value for i in items if isinstance(i, tree.Element) and _is_part(i))
             rest = tuple(i for i in items if not (isinstance(i, tree.Element) and _is_part(i)))
@@ -353,8 +401,10 @@ def _short(value: tree.Expression) -> str:
     return text if len(text) <= _SHORT and text.isprintable() else "…"
 
 
-def _is_part(item: tree.Item) -> bool:
-    return isinstance(item, tree.Element) and item.label is None and isinstance(item.value, (tree.Reference, tree.Call))
+def _is_part(item: tree.Item, labelled: bool = False) -> bool:
+    if not isinstance(item, tree.Element) or (item.label is not None) != labelled:
+        return False
+    return isinstance(item.value, (tree.Reference, tree.Call))
 
 
 def _head(item: tree.Item) -> Span:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
-from nnspec.diagnostics import Diagnostic, Source, Span
+from nnspec.checker.words import meant, respelt
+from nnspec.diagnostics import Diagnostic, Note, Source, Span
 from nnspec.syntax import Parsed
 
 __all__ = ["UNKNOWN", "Report", "Unknown"]
@@ -22,9 +25,15 @@ class Unknown:
 UNKNOWN: Final = Unknown()
 
 _NUMBER = re.compile(r"\d[\d,.×]*")
+_LONG = re.compile(r"\S{80,}")
+
+_LONGEST = 160  # a message that is longer has its longest words cut
 
 MAX_WORK = 1_000_000
 """The most steps that a spec may ask the checker for, so that no small text keeps it busy for minutes."""
+
+MAX_COMPARED = 30_000
+"""The most names that unknown ones are compared with, for suggestions."""
 
 
 class Report:
@@ -43,8 +52,14 @@ class Report:
         """Whether a whole file is missing in the spec, so that nothing can be said of what is not there."""
         self.used_lets: set[str] = set()
         """Names of the lets that some expression uses."""
+        self.broken_blocks: set[str] = set()
+        """Names of the blocks whose parameters are wrong, which is reported: nobody is told what they lack."""
+        self.deep_lets = False
+        """Whether it has been said that lets are too deep in each other."""
         self.left = MAX_WORK
         """What may still be done: layers placed, settings evaluated, items of lists."""
+        self._compared = 0
+        self._uses: list[tuple[Span, Note]] = []
         self._gaps: dict[Source, tuple[int, ...]] = {}
         self._absent: dict[str, tuple[str, list[str]]] = {}
         self._unreadable: dict[Source, frozenset[int]] = {}
@@ -71,7 +86,9 @@ class Report:
 
     def has_gaps(self, span: Span) -> bool:
         """Whether an item that stands here could not be read."""
-        return any(span.start <= gap < span.end for gap in self._gaps.get(span.source, ()))
+        gaps = self._gaps.get(span.source, ())
+        at = bisect_left(gaps, span.start)
+        return at < len(gaps) and gaps[at] < span.end
 
     def absent(self, word: str, lane: str, help: str) -> None:
         """Note that a setting is missing in a lane: it is reported once for all of them."""
@@ -87,14 +104,56 @@ class Report:
             message = f"`{word}` is missing" + ("" if everywhere else where)
             self.error("NN205", message, top if everywhere else lanes[without[0]], help=help)
 
-    def work(self, amount: int) -> bool:
-        """Take from the work that a spec may ask for; whether there was enough."""
-        self.left -= amount
+    def work(self, amount: int, span: Span) -> bool:
+        """Take from the work that a spec may ask for; whether there was enough. Where it ends, that is reported."""
+        before, self.left = self.left, self.left - amount
+        if self.left < 0 <= before:
+            message = f"checking this spec takes more than {MAX_WORK:,} steps"
+            self.error("NN603", message, span, help="a step is a value, a layer or a setting in a run; they end here")
         return self.left >= 0
 
-    def error(self, code: str, message: str, span: Span, **more: Any) -> Unknown:
+    @property
+    def exhausted(self) -> bool:
+        """Whether the work that a spec may ask for is done: nothing more is looked at."""
+        return self.left < 0
+
+    def respell(
+        self, span: Span, candidates: Iterable[str], others: Mapping[str, str] | None = None, otherwise: str = ""
+    ) -> dict[str, Any]:
+        """Return help and fix for the unknown word at a span, to be handed to `error`; else `otherwise` as help."""
+        return respelt(span, self.nearest(span.text, candidates, others), others, otherwise)
+
+    @property
+    def compares(self) -> bool:
+        """Whether names are still looked for."""
+        return self._compared <= MAX_COMPARED
+
+    def nearest(self, word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
+        """Return the name that is meant by an unknown word, or None. A spec has only so many of them looked for."""
+        names = list(candidates) if self.compares else []
+        self._compared += 1 + len(names)
+        return meant(word, names, others)
+
+    @contextmanager
+    def inside(self, whole: Span, use: Note) -> Iterator[None]:
+        """Say of every mistake in a block, whose characters are `whole`, where the block is used."""
+        self._uses.append((whole, use))
+        try:
+            yield
+        finally:
+            self._uses.pop()
+
+    def _use(self, span: Span) -> tuple[Note, ...]:
+        for whole, use in reversed(self._uses):
+            if whole.source is span.source and whole.start <= span.start and span.end <= whole.end:
+                return (use,)
+        return ()
+
+    def error(self, code: str, message: str, span: Span, notes: tuple[Note, ...] = (), **more: Any) -> Unknown:
         """Add an error, and return UNKNOWN for the value that it concerns."""
-        self.add(Diagnostic(code, message, span, **more))
+        if len(message) > _LONGEST:
+            message = _LONG.sub(lambda word: f"{word[0][:60]}…{word[0][-10:]}", message)
+        self.add(Diagnostic(code, message, span, notes=(*notes, *self._use(span)), **more))
         return UNKNOWN
 
     def add(self, diagnostic: Diagnostic) -> None:
@@ -107,6 +166,11 @@ class Report:
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Everything found, in order of finding."""
         return tuple(self._found.values())
+
+    @property
+    def count(self) -> int:
+        """How many findings there are."""
+        return len(self._found)
 
     @property
     def failed(self) -> bool:

@@ -10,7 +10,7 @@ from nnspec.checker.binding import Given
 from nnspec.checker.expressions import article
 from nnspec.checker.outline import Assignment, LaneOutline, Outline
 from nnspec.checker.report import Report
-from nnspec.checker.words import KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, meant, other_names, parts, respell
+from nnspec.checker.words import KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, other_names, parts, respelt
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.syntax import tree
 
@@ -80,15 +80,14 @@ def _replace(
     known = {name: p for name, p in parts().items() if p.kind in KIND_OF_SETTING}
     if word not in parts():
         others = other_names({name: p.also for name, p in known.items()})
-        if report.excuses(word, meant(word, known, others)):
+        found = report.nearest(word, known, others)
+        if report.excuses(word, found):
             return
-        report.meant.add(meant(word, known, others) or "")
-        report.error(
-            "NN201",
-            f"there is no part `{word}`",
-            path.span,
-            **respell(path.span, known, others, f"a lane is a part, such as {', '.join(f'`{p}`' for p in known)}"),
-        )
+        report.meant.add(found or "")
+        help = f"a lane is a part, such as {', '.join(f'`{p}`' for p in known)}"
+        if word in settings.lets:
+            found, help = None, f"`{word}` is a `let`: write such as `{word} {{ optimizer = {word} }}`"
+        report.error("NN201", f"there is no part `{word}`", path.span, **respelt(path.span, found, others, help))
     elif word not in known:
         report.error(
             "NN305",
@@ -110,6 +109,8 @@ def _apply(
     for assignment in assignments:
         text = assignment.text
         if text in seen and not outline.goes_before(assignment.span, seen[text]):
+            if outline.replaced(text, assignment.span) and outline.replaced(text, seen[text]):
+                continue
             first = Note(seen[text], "first here")
             report.error("NN204", f"`{text}` is given twice", assignment.span, notes=(first,))
             continue
@@ -129,7 +130,11 @@ def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> N
         case ["train", word] if TRAIN.get(word) is not None:
             settings.values[f"train.{word}"] = given
         case ["train", word, *_]:
-            _unknown_in_train(word, assignment.path[1].span, report)
+            if TRAIN.get(word) is not None:
+                help = f"`train.{word}` takes a value itself"
+                report.error("NN201", f"there is no setting `{assignment.text}`", assignment.span, help=help)
+            else:
+                _unknown_in_train(word, assignment.path[1].span, report)
         case [word, argument] if word in _WITH_ARGUMENTS:
             settings.arguments.setdefault(word, {})[argument] = given
         case ["model", *layer, argument] if layer:
@@ -146,7 +151,7 @@ def _unknown_in_train(word: str, span: Span, report: Report) -> None:
     others = other_names({a.name: a.also for a in TRAIN})
     help = f"`{word}` stands at the top of the file" if word in SETTINGS or word in SECTIONS else ""
     help = help or _of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in TRAIN)}"
-    more = respell(span, [a.name for a in TRAIN], others, help)
+    more = report.respell(span, [a.name for a in TRAIN], others, help)
     report.error("NN201", f"`train` has no setting `{word}`", span, **more)
 
 
@@ -179,6 +184,7 @@ def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, r
     else:
         lanes = settings.lanes if len(words) > 1 else ()
         known = [*SETTINGS, *settings.lets, *SECTIONS, *lanes]
-        report.meant.add(meant(word, known, others) or "")
-        more = respell(assignment.path[0].span, known, others, more["help"])
+        near = report.nearest(word, known, others)
+        report.meant.add(near or "")
+        more = respelt(assignment.path[0].span, near, others, more["help"])
     report.error("NN201", f"there is no setting `{assignment.text}`", assignment.span, **more)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnspec.checker.binding import Given
-from nnspec.checker.expressions import Evaluator
-from nnspec.checker.functions import FUNCTIONS
-from nnspec.checker.outline import MAX_NAME, Assignment, Sweep
-from nnspec.checker.report import UNKNOWN, Report
+from nnspec.checker.expressions import Evaluator, called
+from nnspec.checker.functions import short
+from nnspec.checker.outline import MAX_NAME, MAX_RUNS, Assignment, LaneOutline, Sweep
+from nnspec.checker.report import UNKNOWN, Report, Unknown
+from nnspec.checker.words import KIND_OF_SETTING, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.syntax import tree
 
-__all__ = ["MAX_RUNS", "Point", "points", "run_name"]
-
-MAX_RUNS = 1000
-"""The most runs, lanes times points, that a spec may have."""
+__all__ = ["Point", "points", "run_name", "swept_twice"]
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-=,")
 
@@ -37,7 +35,8 @@ class Point:
 @dataclass(frozen=True)
 class _Axis:
     setting: Assignment
-    values: tuple[tuple[Assignment, str], ...]
+    values: Sequence[tree.Expression]
+    texts: Sequence[str]
 
 
 def points(
@@ -46,7 +45,6 @@ def points(
     """Return every point; what `--set` fixes is no longer swept. Lists that are none are reported."""
     if sweep is None:
         return [Point()]
-    flags = {flag.text for flag in fixed}
     axes: list[_Axis] = []
     firsts: dict[str, Span] = {}
     good = True
@@ -58,12 +56,60 @@ def points(
         firsts[dimension.text] = dimension.span
         axis = _axis(dimension, evaluator, report)
         good = good and axis is not None
-        if axis is not None and dimension.text not in flags:
+        if axis is not None and not _fixed(dimension, fixed):
             axes.append(axis)
     if not good or not axes or not _fits(sweep, axes, lanes, report):
         return [Point()]
-    rows = zip(*(a.values for a in axes), strict=True) if sweep.zipped else itertools.product(*(a.values for a in axes))
+    columns = [_column(axis) for axis in axes]
+    rows = zip(*columns, strict=True) if sweep.zipped else itertools.product(*columns)
     return [_point(number, row, axes) for number, row in enumerate(rows, 1)]
+
+
+def _column(axis: _Axis) -> list[tuple[Assignment, str]]:
+    setting, name = axis.setting, axis.setting.given.name
+    given = [Assignment(setting.path, Given(value, name, "sweep")) for value in axis.values]
+    return list(zip(given, axis.texts, strict=True))
+
+
+def _fixed(dimension: Assignment, flags: Sequence[Assignment]) -> bool:
+    """Whether a flag gives a setting its value, or the whole of which it is an argument."""
+    return any(flag.text in _wholes(dimension.text) for flag in flags)
+
+
+def swept_twice(
+    sweep: Sweep,
+    fixed: Sequence[Assignment],
+    lanes: Sequence[LaneOutline],
+    own_flags: Mapping[str, Sequence[Assignment]],
+    report: Report,
+) -> None:
+    """Report what a lane sets and the sweep sets again: one of them would go for nothing."""
+    swept = {dimension.text: dimension for dimension in sweep.dimensions if not _fixed(dimension, fixed)}
+    told: set[str] = set()
+    kinds = {name: KIND_OF_SETTING.get(part.kind, "") for name, part in parts().items()}
+    for lane in lanes:
+        given = [(kinds.get(called(part), ""), part.span) for part in lane.parts]
+        for word, span in given + [(assignment.text, assignment.span) for assignment in lane.assignments]:
+            dimension = next((swept[whole] for whole in _wholes(word) if whole in swept), None)
+            if dimension is not None and dimension.text not in told:
+                told.add(dimension.text)
+                message = f"lane `{lane.name.text}` sets `{word}`, and the sweep sets it again"
+                report.error("NN204", message, span, notes=(Note(dimension.span, "swept here"),))
+    for name, flags in own_flags.items():
+        for flag in flags:
+            if flag.shared:
+                continue
+            inside = [d for d in swept.values() if flag.text in _wholes(d.text) or d.text in _wholes(flag.text)]
+            for dimension in inside[:1]:
+                message = f"`{dimension.text}` is swept, and cannot be set in lane `{name}` alone"
+                help = f"`{flag.text}=…` sets it in every lane, and ends its sweep"
+                report.error("NN204", message, flag.span, notes=(Note(dimension.span, "swept here"),), help=help)
+
+
+def _wholes(setting: str) -> list[str]:
+    """Return a setting and all that it is a part of: `optimizer.lr` and `optimizer`."""
+    words = setting.split(".")
+    return [".".join(words[:i]) for i in range(len(words), 0, -1)]
 
 
 def _fits(sweep: Sweep, axes: list[_Axis], lanes: int, report: Report) -> bool:
@@ -82,53 +128,62 @@ def _fits(sweep: Sweep, axes: list[_Axis], lanes: int, report: Report) -> bool:
     for length in () if sweep.zipped else lengths:
         count *= length
     if count * lanes > MAX_RUNS:
-        what = " × ".join(f"{n:,}" for n in ([lanes] if lanes > 1 else []) + ([count] if sweep.zipped else lengths))
-        message = f"this is {what} = {count * lanes:,} runs, and a spec may have {MAX_RUNS:,}"
+        factors = [f"{n:,}" for n in ([lanes] if lanes > 1 else []) + ([count] if sweep.zipped else lengths)]
+        product = f"{' × '.join(factors)} = " if len(factors) > 1 else ""
+        message = f"this is {product}{_many(count * lanes)} runs, and a spec may have {MAX_RUNS:,}"
         report.error("NN603", message, sweep.head)
         return False
     return True
 
 
+def _many(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else short(count)
+
+
 def _axis(dimension: Assignment, evaluator: Evaluator, report: Report) -> _Axis | None:
     given = dimension.given
-    expressions = _list(given.value, evaluator, report)
+    expressions = _list(given.value, evaluator)
+    if isinstance(expressions, Unknown):
+        return None
     if expressions is None:
+        help = "such as `[16, 32, 64]` or `logspace(-4, -1, 4)`"
+        report.error("NN301", "a sweep takes lists", given.value.span, help=help)
         return None
     if not expressions:
         report.error("NN302", "this list is empty", given.value.span)
         return None
+    if not report.work(len(expressions), given.value.span):
+        return None
     texts = [_text(expression) for expression in expressions]
-    for i, text in enumerate(texts):
-        if text in texts[:i]:
-            first = Note(expressions[texts.index(text)].span, "first here")
-            report.error("NN204", f"`{text}` is given twice", expressions[i].span, notes=(first,))
+    firsts: dict[str, Span] = {}
+    for text, expression in zip(texts, expressions, strict=True):
+        if text in firsts:
+            first = Note(firsts[text], "first here")
+            report.error("NN204", f"`{text}` is given twice", expression.span, notes=(first,))
             return None
-    values = tuple(
-        (Assignment(dimension.path, Given(expression, given.name, "sweep")), text)
-        for expression, text in zip(expressions, texts, strict=True)
-    )
-    return _Axis(dimension, values)
+        firsts[text] = expression.span
+    return _Axis(dimension, expressions, texts)
 
 
-def _list(expression: tree.Expression, evaluator: Evaluator, report: Report) -> Sequence[tree.Expression] | None:
-    """Return the items of a list that is written, named by a `let`, or made by a function; None where it is none."""
+def _list(expression: tree.Expression, evaluator: Evaluator) -> Sequence[tree.Expression] | Unknown | None:
+    """Return the items of a list that is written, named by a `let`, or made by a function.
+
+    UNKNOWN for one that is wrong, which is reported, and None for what is no list.
+    """
     match expression:
         case tree.Group(inner=inner):
-            return _list(inner, evaluator, report)
+            return _list(inner, evaluator)
         case tree.ListOf(items=items) | tree.TupleOf(items=items):
             return items
         case tree.Reference(path=path) if path.text in evaluator.lets:
             value = evaluator.value(expression)  # finds a `let` that depends on itself
-            return None if value is UNKNOWN else _list(evaluator.lets[path.text].value, evaluator, report)
-        case tree.Call(callee=callee) if callee.text in FUNCTIONS:
+            return UNKNOWN if value is UNKNOWN else _list(evaluator.lets[path.text].value, evaluator)
+        case tree.Call(callee=callee) if callee.text not in parts():
             value = evaluator.value(expression)
+            if value is UNKNOWN:
+                return UNKNOWN
             if isinstance(value, (list, tuple)):
                 return [tree.Constant(item, expression.span) for item in value]
-            if value is UNKNOWN:
-                return None
-    report.error(
-        "NN301", "a sweep takes lists", expression.span, help="such as `[16, 32, 64]` or `logspace(-4, -1, 4)`"
-    )
     return None
 
 
@@ -159,6 +214,6 @@ def run_name(lane: str, point: Point, several: bool) -> str:
     """Name a run after its lane and its point: `Adam,lr=0.01`. Weights are kept in a folder of that name."""
     if not point.label:
         return lane
-    plain = "".join(c if c in _PLAIN else "" if c in " \"'" else "-" for c in point.label)
+    plain = "".join(c if c in _PLAIN else "" if c in " \"')]" else "-" for c in point.label)
     name = f"{lane},{plain}" if several else plain
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 6]}~{point.number}"

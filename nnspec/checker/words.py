@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import nnspec.data
+import nnspec.engine  # noqa: F401  (both declare parts)
 from nnspec.checker.program import Seed, TrainSettings
 from nnspec.diagnostics import Edit, Fix, Span, nearest
 from nnspec.engine.part import PARTS, Part, Signature
@@ -18,6 +20,7 @@ __all__ = [
     "FIGURES_ELSEWHERE",
     "KIND_OF_SETTING",
     "LITERALS",
+    "NOT_NEEDED",
     "SECTIONS",
     "SETTINGS",
     "TRAIN",
@@ -28,7 +31,7 @@ __all__ = [
     "needs_validation",
     "other_names",
     "parts",
-    "respell",
+    "respelt",
 ]
 
 DTYPES = ("float32", "float64")
@@ -73,7 +76,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 
 # What other frameworks have and a spec needs not -> what to do.
-_NOT_NEEDED: dict[str, str] = {
+NOT_NEEDED: dict[str, str] = {
     "Softmax": "leave it out: `CrossEntropy` has its own softmax",
     "LogSoftmax": "leave it out: `CrossEntropy` has its own softmax",
     "softmax": "leave it out: `CrossEntropy` has its own softmax",
@@ -160,11 +163,10 @@ def needs_validation(figure: str) -> bool:
     return figure.startswith("val_")
 
 
-def parts(*kinds: str) -> dict[str, type[Part]]:
+def parts(*kinds: str) -> Mapping[str, type[Part]]:
     """Return the parts of these kinds, or of all, by name."""
-    import nnspec.data
-    import nnspec.engine  # noqa: F401  (declares all other parts)
-
+    if len(kinds) == 1 and kinds[0] in PARTS:
+        return PARTS[kinds[0]]
     return {name: part for kind in kinds or PARTS for name, part in PARTS.get(kind, {}).items()}
 
 
@@ -178,7 +180,7 @@ def meant(word: str, candidates: Iterable[str], others: Mapping[str, str] | None
     others = others or {}
     plain = word.lower().replace("_", "")
     found = others.get(word) or next((others[o] for o in others if o.lower().replace("_", "") == plain), None)
-    return found or (None if word in _DISTINCT or word in _NOT_NEEDED else nearest(word, candidates))
+    return found or (None if word in _DISTINCT or word in NOT_NEEDED else nearest(word, candidates))
 
 
 def did_you_mean(word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str:
@@ -187,17 +189,16 @@ def did_you_mean(word: str, candidates: Iterable[str], others: Mapping[str, str]
     return f"did you mean `{found}`?" if found and found != word else ""
 
 
-def respell(
-    span: Span, candidates: Iterable[str], others: Mapping[str, str] | None = None, otherwise: str = ""
+def respelt(
+    span: Span, found: str | None, others: Mapping[str, str] | None = None, otherwise: str = ""
 ) -> dict[str, Any]:
-    """Return help and fix for the unknown word at a span, to be handed to `Report.error`; else `otherwise` as help.
+    """Return help and fix that put the name `found` in the place of the word at a span; else `otherwise` as help.
 
     A name that another framework uses is replaced safely; of a misspelt one that is for the user to say.
     """
     word = span.text
-    found = meant(word, candidates, others)
     if not found or found == word:
-        return {"help": _NOT_NEEDED.get(word, otherwise)}
+        return {"help": NOT_NEEDED.get(word, otherwise)}
     safe = (others or {}).get(word) == found
     fix = Fix(f"replace `{word}` by `{found}`", (Edit(span, found),), safe)
     return {"help": f"did you mean `{found}`?", "fix": fix}

@@ -16,7 +16,7 @@ from nnspec.diagnostics import MAX_BYTES, SourceError, source_of
 from nnspec.diagnostics.formats import FORMATS, Findings, Format, load
 from nnspec.diagnostics.formats.base import one_line, plural
 from nnspec.project.cache import Cache
-from nnspec.project.checking import CLEAN, FINDINGS, UNUSABLE, Checker, Outcome, distinct, refused
+from nnspec.project.checking import CLEAN, FAULT, FINDINGS, UNUSABLE, Checker, Outcome, distinct, refused
 from nnspec.project.config import Config, load_config
 from nnspec.project.gitignore import repository
 from nnspec.project.inputs import InputError, find_specs
@@ -144,10 +144,12 @@ class _Run:
                 yield self._told(refused(problem.argument, str(problem)))
             elif not options.allow_empty:
                 _complain(str(problem))
-                self.code = UNUSABLE
+                self.code = max(self.code, UNUSABLE)
         for name in names:
             outcome = self._stdin() if name == "-" else self.checker.file(name)
-            yield self._told(self._mended(outcome) if options.fix else outcome)
+            if options.fix:
+                outcome = self._mended_or_left(outcome)
+            yield self._told(outcome)
 
     def _stdin(self) -> Outcome:
         name = self.options.stdin_filename or _STDIN
@@ -162,6 +164,14 @@ class _Run:
         if outcome.code == UNUSABLE and not self.format.for_machines:
             _complain(outcome.diagnostics[0].message)
         return outcome
+
+    def _mended_or_left(self, outcome: Outcome) -> Outcome:
+        try:
+            return self._mended(outcome)
+        except Exception as error:  # noqa: BLE001  (the other files are still mended)
+            self._on_fault(outcome.name, error)
+            self.code = max(self.code, FAULT)
+            return outcome
 
     def _mended(self, outcome: Outcome) -> Outcome:
         """Put fixes into a file, or show them, and return what is found then."""
@@ -183,7 +193,7 @@ class _Run:
         except OSError as error:
             _complain(f"{outcome.name} cannot be written: {error.strerror}")
             self.fixed.pop()
-            self.code = UNUSABLE
+            self.code = max(self.code, UNUSABLE)
             return outcome
         return self.checker.file(outcome.name)
 

@@ -76,11 +76,10 @@ def _page(code: str) -> Iterator[str]:
 
     about = explanation(code)
     yield _bold(f"{code}: {CODES[code]}")
-    for paragraph in about.paragraphs():
+    for paragraph in [*about.paragraphs(), *([f"There is no example. {about.untold}"] if about.untold else [])]:
         yield ""
         yield from textwrap.wrap(paragraph, _columns(), break_long_words=False, break_on_hyphens=False)
     if about.bad is None or about.good is None:
-        yield from ("", f"There is no example. {about.untold}")
         return
     found = found_in(about.bad)
     yield from ("", _bold("Refused" if found[0].severity == "error" else "Advised against"), "")

@@ -31,7 +31,7 @@ def command(path: str | None, template: str | None, as_list: bool, force: bool) 
             click.echo(f"{name:<{width}}  {what}")
         return 0
     name = template or next(iter(TEMPLATES))
-    written = write_template(path or _PATH, name, force=force)
+    written = write_template(_PATH if path is None else path, name, force=force)
     click.echo(f"{written}: {TEMPLATES[name]}")
     click.echo(f"next: nnspec run {shlex.quote(str(written))}")
     return 0

@@ -65,7 +65,7 @@ def _in_words(number: float) -> str:
     """Write a number as a spec does: `1e-8`, and `2**63 - 1` rather than all its digits."""
     if isinstance(number, int) and number > 10**15 and number & (number + 1) == 0:
         return f"2**{number.bit_length()} - 1"
-    return f"{number:g}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{number:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 class Also(tuple[str, ...]):

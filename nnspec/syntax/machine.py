@@ -45,7 +45,8 @@ def _pattern() -> tuple[re.Pattern[str], frozenset[str]]:
 
 
 Children = list[Any]
-Rule = tuple[str, int, Callable[[Children], Any]]
+Rule = tuple[str, int, Callable[[Children], Any] | None]
+"""Name, length, and what makes its value; None for one that gives way to its only child."""
 
 
 class Mark:
@@ -90,6 +91,9 @@ class Machine:
                 values.append(token)
                 return
             name, size, make = rules[~action]
+            if make is None:  # most reductions: a rule that gives way to its only child
+                states[-1] = actions[states[-2]][name]
+                continue
             if size:
                 children = values[-size:]
                 del states[-size:], values[-size:]
@@ -109,7 +113,7 @@ class Machine:
             children = self.values[-size:] if size else []
             if size:
                 del self.states[-size:], self.values[-size:]
-            self.values.append(make(children))
+            self.values.append(make(children) if make is not None else children[0])
             self.states.append(self._actions[self.states[-1]][name])
         return self.values[-1]
 
@@ -136,15 +140,16 @@ class Machine:
 
 @functools.cache
 def _rules(builder: Any) -> list[Rule]:
-    return [(name, size, _maker(name, method, only, own, builder)) for name, size, method, only, own in load()["rules"]]
+    return [
+        (name, size, None if only and size == 1 and not own else _maker(name, method, only, own, builder))
+        for name, size, method, only, own in load()["rules"]
+    ]
 
 
 def _maker(name: str, method: str, only: bool, inlined: list[int], builder: Any) -> Callable[[Children], Any]:
     """Return what makes a rule's value of its children."""
     if name.startswith("_"):  # its children become those of the rule around it
         return functools.partial(_flat, inlined) if inlined else _itself
-    if only and not hasattr(builder, method):
-        return _first  # a rule that groups others and never has more than one child
     make: Callable[[Children], Any] = getattr(builder, method)
     if inlined:
         whole, positions = make, inlined
@@ -163,11 +168,6 @@ def _maker(name: str, method: str, only: bool, inlined: list[int], builder: Any)
 
 def _itself(children: Children) -> Children:
     return children
-
-
-def _first(children: Children) -> Any:
-    (child,) = children
-    return child
 
 
 def _flat(inlined: list[int], children: Children) -> Children:

@@ -38,21 +38,25 @@ def write_template(path: str | os.PathLike[str], name: str = next(iter(TEMPLATES
     `force` says to replace it, and a place that cannot be written to.
     """
     place, data = Path(path), template(name).encode("utf-8")
-    if place.suffix != ".nn":
-        raise StarterError(f"the name of a spec ends in .nn, such as {place.with_name(place.name + '.nn')}")
+    try:
+        _write(place, data, force)
+    except OSError as error:
+        raise StarterError(f"{place} cannot be written: {error.strerror or error}") from None
+    return place
+
+
+def _write(place: Path, data: bytes, force: bool) -> None:
     if place.is_dir():
         raise StarterError(f"{place} is a folder")
+    if place.suffix != ".nn":
+        raise StarterError(f"the name of a spec ends in .nn, such as {place}.nn")
     there = os.path.lexists(place)
     if there and not force:
         raise StarterError(f"{place} is there already; --force replaces it")
     if not place.parent.is_dir():
         raise StarterError(f"there is no folder {place.parent}; make it first")
-    try:
-        if there:
-            rewrite(place, data)
-        else:
-            with atomic(place) as file:
-                file.write(data)
-    except OSError as error:
-        raise StarterError(f"{place} cannot be written: {error.strerror or error}") from None
-    return place
+    if there:
+        rewrite(place, data)
+        return
+    with atomic(place) as file:
+        file.write(data)

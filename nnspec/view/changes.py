@@ -140,15 +140,16 @@ def _data(a: Experiment, b: Experiment) -> Iterator[Change]:
 
 
 def _layers(old: Sequence[Mark], new: Sequence[Mark]) -> Iterator[Change]:
+    places = {id(mark): i for found in (old, new) for i, mark in enumerate(found)}
     for before, after in align(old, new):
         if before is not None and after is not None:
             yield from _arguments(before, after)
         elif before is not None:
             text = _in_words(before)
-            yield Change(before.name, text, None, _behind(before, old), text, None)
+            yield Change(before.name, text, None, _behind(old, places[id(before)]), text, None)
         elif after is not None:
             text = _in_words(after)
-            yield Change(after.name, None, text, _behind(after, new), None, text)
+            yield Change(after.name, None, text, _behind(new, places[id(after)]), None, text)
 
 
 def _arguments(before: Mark, after: Mark) -> Iterator[Change]:
@@ -170,9 +171,8 @@ def _in_words(mark: Mark) -> str:
     return f"{mark.node.value.name}({', '.join(words)})" if words else mark.node.value.name
 
 
-def _behind(mark: Mark, found: Sequence[Mark]) -> str:
+def _behind(found: Sequence[Mark], place: int) -> str:
     """Say where a layer stands."""
-    place = next(i for i, other in enumerate(found) if other is mark)
     if not place:
         return "at the start"
     before = found[place - 1]

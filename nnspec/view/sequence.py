@@ -8,6 +8,7 @@ changes no number that is computed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -18,8 +19,8 @@ from nnspec.view.values import layer_arguments, meaning
 
 __all__ = ["Mark", "align", "marks"]
 
-_MOST = 250_000
-"""The most pairs of marks that are aligned; what is larger is taken for replaced as a whole."""
+_MOST = 10**12
+"""The most pairs of equal marks that are looked at; where there are more, all is taken for replaced."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def align(a: Sequence[Mark], b: Sequence[Mark]) -> Iterator[Pair]:
 
 
 def _middle(a: Sequence[Mark], b: Sequence[Mark]) -> Iterator[Pair]:
-    if len(a) * len(b) <= _MOST:
+    ours, theirs = Counter(mark.key for mark in a), Counter(mark.key for mark in b)
+    if sum(count * theirs[key] for key, count in ours.items()) <= _MOST:
         yield from _paired(a, b, [lambda mark: mark.key, lambda mark: (mark.kind, mark.name), lambda mark: mark.kind])
     else:
         yield from _paired(a, b, [])

@@ -43,7 +43,7 @@ meant to limit the rank of W, say so by ignoring this advice.
     "NN704": Explanation(
         """
 He's start has the variance 2 / fan_in. The 2 makes up for ReLU, which sets half of its inputs to zero and so halves
-their mean square (He et al. 2015). Tanh and sigmoid cut nothing off: with weights √2 too large, each layer drives
+their mean square (He et al. 2015). Tanh and sigmoid cut nothing off: with weights about √2 too large, each layer drives
 them further into the flat part of their curve, where gradients are near zero. For these Glorot and Bengio (2010)
 derived 2 / (fan_in + fan_out), which is `xavier_normal`. With one hidden layer one hardly sees the difference; with
 ten, it decides whether the first learns at all.

@@ -25,8 +25,8 @@ Cross-entropy reads one output for each class: the unnormalised log-probabilitie
 others. With fewer outputs than classes, some labels have none. MSE compares with one-hot rows, so it needs exactly as
 many as there are classes; data without classes cannot be judged by cross-entropy at all.
 """,
-        Example("model {\n    Linear(64)\n    ReLU\n    Linear(1)\n}\n"),
-        Example("model {\n    Linear(64)\n    ReLU\n    Linear(data.classes)\n}\n"),
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(1)\n}\nloss = CrossEntropy\n"),
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(data.classes)\n}\nloss = CrossEntropy\n"),
     ),
     "NN501": Explanation(
         """

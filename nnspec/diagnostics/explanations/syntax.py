@@ -51,7 +51,10 @@ Brackets and braces stand in each other at most 100 deep, expressions have at mo
 innermost, and blocks use blocks at most 50 deep. Nobody writes more by hand. The limits keep a file from a generator,
 or from a stranger, from exhausting the stack; a text that goes over one gets this message, and never a crash.
 """,
-        Example(f"train.epochs = {'(' * 101}15{')' * 101}\n", shown="train.epochs = ((((( … 101 of them … 15 … )))))"),
+        Example(
+            "train.epochs = " + "(\n" * 101 + "15\n" + ")\n" * 101,
+            shown="train.epochs = (\n(\n(\n… 101 of them …\n15\n… and as many that close …\n)",
+        ),
         Example("train.epochs = 15\n"),
     ),
     "NN107": Explanation(
@@ -60,7 +63,7 @@ A file has at most 100,000 words and signs, which is thousands of times what an 
 (data that was pasted, a generator that did not stop), and reading it would keep a terminal or an editor waiting. What
 is repeated can be said once: `Linear(64) * 100`, a `block`, a `sweep`.
 """,
-        Example("seed = 1\n" + ";" * 100_001, shown="seed = 1\n;;;;; … 100,001 of them"),
+        Example("seed = 1\n" + ";\n" * 50_001, shown="seed = 1\n;\n;\n… and so on, 50,000 times"),
         Example("seed = 1\n"),
     ),
 }

@@ -26,9 +26,9 @@ from. Values that work and are hardly meant, such as a rate of 10, get advice in
     ),
     "NN303": Explanation(
         """
-The part or function takes fewer values without a name, or more of them, than are given, or the lists of a `sweep zip`
-are not equally long, so that some values would have no partner. Arguments in the middle of a list are best given by
-name: `Adam(0.001, eps=1e-7)`. For `Linear` one number is the output and two are input and output, as with `range`.
+A part or a function is given more or fewer values than it takes, or the lists of a `sweep zip` are not equally long,
+so that some values would have no partner. Arguments in the middle of a list are best given by name: `Adam(0.001,
+eps=1e-7)`. For `Linear` one number is the output and two are input and output, as with `range`.
 """,
         Example("optimizer = Adam(0.001, 0.9, 0.999)\n"),
         Example("optimizer = Adam(0.001, betas=(0.9, 0.999))\n"),

@@ -1,0 +1,185 @@
+"""What people write who come from elsewhere: one message each, and the fix that is offered makes a spec of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from findings import BASE, base, diagnose, everything, find, only
+
+from nnspec.checker import check
+from nnspec.checker.words import FIGURES_ELSEWHERE, LITERALS, NOT_NEEDED, SECTIONS, SETTINGS, TRAIN, figures, parts
+from nnspec.diagnostics import Source
+from nnspec.diagnostics.fixes import apply
+from nnspec.syntax import parse
+from nnspec.syntax.habits import FOREIGN
+
+MENDED = {
+    "commas on a line": (base(more="train { epochs = 3, batch = 4, }"), "train { epochs = 3; batch = 4 }"),
+    "commas at line ends": (
+        base("    Linear(16)\n    ReLU\n", "    Linear(16),\n    ReLU,\n"),
+        "Linear(16)\n    ReLU\n",
+    ),
+    "a comma in a number": (base("SGD(lr=0.1)", "SGD(lr=0.1)\nexpect { params < 1,000,000 }"), "params < 1_000_000"),
+    "a comma in an argument": (base("= Digits", "= MNIST(train=60,000)"), "train=60_000"),
+    "curly quotes": (base(more="race “a b” {\n    SGD(lr=0.1)\n}"), 'race "a b" {'),
+    "single curly quotes": (base(more="race ‘a’ {\n    SGD(lr=0.1)\n}"), 'race "a" {'),
+    "a colon behind a dotted name": (base(more="optimizer.lr: 0.5"), "optimizer.lr = 0.5"),
+    "a colon in a call": (base("lr=0.1", "lr: 0.1"), "SGD(lr= 0.1)"),
+    "a colon at the top": (base(more="seed: 3"), "seed = 3"),
+    "a section with =": (base(more="train = { epochs = 3 }"), "train  { epochs = 3 }"),
+    "a section with :": (base("model {", "model: {"), "model {"),
+    ":=": (base(more="seed := 3"), "seed = 3"),
+    "a module": (base("    Linear(16)", "    nn.Linear(16)"), "    Linear(16)"),
+    "two modules": (base("= SGD", "= torch.optim.SGD"), "= SGD"),
+    "another framework's name behind a module": (base("    Linear(16)", "    layers.Dense(16)"), "    Linear(16)"),
+    "a loss as a string": (base("CrossEntropy", '"CrossEntropy"'), "= CrossEntropy"),
+    "an optimizer as a string": (base("SGD(lr=0.1)", '"adam"'), "= Adam"),
+    "a metric as a string": (base(more='metrics = ["accuracy"]'), "[accuracy]"),
+    "an initializer as a string": (base("16", '16, init="he_normal"'), "init=he_normal"),
+    "a number as a string": (base(more='seed = "42"'), "seed = 42"),
+    "a rate as a string": (base("0.1", '"0.1"'), "lr=0.1"),
+    "True": (base(more="train.shuffle = True"), "= true"),
+    "None": (base(more="train.clip_norm = None"), "= none"),
+    "a division": (base("Linear(16)", "Linear(width / 2)", more="let width = 32"), "width // 2"),
+    "in and out": (base("Linear(16)", "Linear(in=784, out=16)"), "Linear(in_features=784, out_features=16)"),
+    "a figure": (base(more="seed = 1\nexpect { test_acc > 0 }"), "test_accuracy > 0"),
+}
+
+
+@pytest.mark.parametrize(("text", "part"), MENDED.values(), ids=MENDED.keys())
+def test_the_safe_fix_makes_a_spec_without_findings(text: str, part: str) -> None:
+    source = Source("x.nn", text)
+    found = check(source).diagnostics
+    assert found
+    assert all(d.fix is not None and d.fix.safe for d in found)
+    mended = apply(source, found)
+    assert part in mended
+    assert everything(mended) == ()
+
+
+ADVISED = {
+    "softmax": (base("    ReLU\n", "    ReLU\n    Softmax\n"), "leave it out: `CrossEntropy` has its own softmax"),
+    "activation": (base("16", "16, activation=ReLU"), "an activation is a layer of its own, such as `ReLU`"),
+    "device": (base(more='device = "cuda"'), "leave it out: everything is computed on the CPU"),
+    "percentage": (base("    ReLU\n", "    Dropout(20)\n"), "20 % is written 0.2"),
+    "percentage of a test": (base(more="expect { accuracy > 90% }"), "write 0.9"),
+    "list of optimizers": (
+        base("SGD(lr=0.1)", "[SGD, Adam]"),
+        "what is compared are the lanes of a race: `race { SGD; Adam }`",
+    ),
+    "list of layers": (base("    ReLU\n", "    [ReLU, ReLU]\n"), "layers stand below each other, without brackets"),
+    "layer in lower case": (base("    Linear(16)", "    linear(16)"), "did you mean `Linear`?"),
+    "layer in braces": (base("Linear(16)", "Linear{16}"), "its arguments stand in round brackets: `Linear(…)`"),
+    "layer given a name": (base("    ReLU\n", "    a = ReLU\n"), "a layer is given a name by `:`, as in `a: ReLU`"),
+    "two comparisons": (base(more="expect { 0 < loss < 1 }"), "write `0 < loss and loss < 1`"),
+    "three comparisons": (base(more="expect { 0 < loss < 1 < 2 }"), "join them with `and`"),
+    "setting for a statement": (base(more="expect { params = 3 }"), "to compare, write `params == 3`"),
+    "lane without a race": (
+        base(more="expect { Adam.loss < 1 }"),
+        "this spec has no race, so its figures have no lane before them",
+    ),
+    "lane behind its figure": (
+        base(more="race { SGD(lr=0.1) }\nexpect { loss.SGD < 1 }"),
+        "the lane stands before its figure: `SGD.loss`",
+    ),
+    "number for a rule": (base(more="train.early_stop = 5"), "there is `patience(…)`"),
+    "colon in a section": (base(more="train { epochs: 3 }"), "write `epochs = 3`"),
+    "no layer by another's name": (base("    ReLU\n", "    GELU\n"), None),
+    "no optimizer by another's name": (base("SGD(lr=0.1)", "AdamW"), None),
+    "layer in a call": (base("ReLU", "Sequential(ReLU)"), "leave it out: the layers of a model stand below each other"),
+}
+
+
+@pytest.mark.parametrize(("text", "help"), ADVISED.values(), ids=ADVISED.keys())
+def test_what_is_meant_is_said(text: str, help: str | None) -> None:
+    found = only(text)
+    if help is None:
+        assert "did you mean" not in found.help
+    else:
+        assert found.help == help
+
+
+@pytest.mark.parametrize("word", FOREIGN)
+@pytest.mark.parametrize("line", ["{word} x {{\n}}\n", "{word} x in y:\n", "{word} {{\n}}\n"])
+def test_a_statement_of_another_language_is_one_message(word: str, line: str) -> None:
+    (found,) = diagnose(BASE + line.format(word=word))
+    assert (found.code, found.span.text) == ("NN101", word)
+    assert found.message == f"`{word}` means nothing in a spec: {FOREIGN[word][0]}"
+    assert [d.code for d in diagnose(base("    ReLU\n", f"    {word} x {{\n    }}\n"))] == ["NN101"]
+
+
+@pytest.mark.parametrize("word", FOREIGN)
+def test_words_of_other_languages_may_be_names(word: str) -> None:
+    assert find(base("16", word, more=f"let {word} = 3\n")) == []
+
+
+def test_what_is_called_otherwise_elsewhere_has_no_meaning_here() -> None:
+    mine = {*parts(), *SETTINGS, *SECTIONS, *(a.name for a in TRAIN), *figures()}
+    assert not {*NOT_NEEDED, *LITERALS, *FIGURES_ELSEWHERE, *FOREIGN} & mine
+    assert {*FIGURES_ELSEWHERE.values()} <= {*figures()}
+    assert {*LITERALS.values()} == {"true", "false", "none"}
+
+
+def test_another_frameworks_layer_has_its_arguments_looked_at_too() -> None:
+    assert find(base("    ReLU\n", '    Dense(16, activation="relu", bais=true)\n')) == [
+        ("NN201", "Dense"),
+        ("NN202", "activation"),
+        ("NN202", "bais"),
+    ]
+
+
+def test_where_an_import_is_missing_nothing_is_said_of_what_may_stand_in_it(tmp_path: Path) -> None:
+    text = """\
+import "comon.nn"
+model { Hidden(width); Droput(0.2); Linear(10) }
+race { SGD; Adma }
+decay = 3
+expect { quality > 3 }
+"""
+    source = Source("x.nn", text, tmp_path)
+    found = [(d.code, d.span.text) for d in check(source).diagnostics]
+    assert found == [("NN209", '"comon.nn"'), ("NN201", "Droput"), ("NN201", "Adma")]
+
+
+def test_a_file_that_is_too_large_is_not_said_to_lack_anything() -> None:
+    assert [d.code for d in diagnose("seed = 1\n" + ";" * 100_001)] == ["NN107"]
+
+
+def test_a_reserved_name_is_one_message() -> None:
+    assert find(base("16", "16 * epochs", more="let epochs = 2\n")) == [("NN206", "epochs")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = f(784,128)\n", "x = [1,200]\n", "x = f(1, 000)\n", "x = (1,20)\n", "x = f(10,100,1000)\n"],
+)
+def test_commas_between_values_are_commas(text: str) -> None:
+    assert [d.code for d in parse(Source("x.nn", text)).diagnostics] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("x = “a\n", ["NN101"]),
+        ("x = “a” b”\n", ["NN101", "NN101"]),
+        ('x = “a "b" c”\n', ["NN101"] * 2),
+        ("x = “\\q”\n", ["NN101", "NN103"]),
+        ("“”\n", ["NN101"]),
+    ],
+)
+def test_curly_quotes_that_are_no_pair_are_strays(text: str, codes: list[str]) -> None:
+    assert [d.code for d in parse(Source("x.nn", text)).diagnostics] == codes
+
+
+def test_a_comma_behind_an_open_bracket_is_not_said_to_end_an_item() -> None:
+    assert find(base("Linear(16)", "Linear(784, 16")) == [("NN102", "(")]
+
+
+def test_each_section_has_its_own_message_about_commas() -> None:
+    text = base("Linear(16)\n    ReLU\n", "Linear(16),\n    ReLU,\n", more="train { epochs = 3, batch = 4 }")
+    found = diagnose(text)
+    assert [(d.code, d.span.text, d.label) for d in found] == [
+        ("NN101", ",", "and 1 more like it"),
+        ("NN101", ",", ""),
+    ]
