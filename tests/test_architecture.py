@@ -34,10 +34,26 @@ ROWS: list[tuple[str, set[str], str]] = [
         {"compiler", "data", "engine", "checker", "_version", "errors", "files"},
         "trains plans and judges what the program expects",
     ),
-    ("view", {"runner", "compiler", "checker.program", "engine", "files", "errors"}, "shows results, and has no other business"),
+    (
+        "view",
+        {"runner", "compiler", "checker.program", "engine", "files", "errors"},
+        "shows results, and has no other business",
+    ),
     (
         "api",
-        {"diagnostics", "syntax", "engine", "data", "checker", "compiler", "runner", "view", "errors", "formatting", "templates"},
+        {
+            "diagnostics",
+            "syntax",
+            "engine",
+            "data",
+            "checker",
+            "compiler",
+            "runner",
+            "view",
+            "errors",
+            "formatting",
+            "templates",
+        },
         "the rooms in order, for Python and the command line alike",
     ),
     (

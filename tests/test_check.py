@@ -335,12 +335,28 @@ def test_a_machine_gets_its_document_from_a_fixing_run_too(run: Run, here: Path)
 
 
 def test_only_files_that_are_named_are_mended(run: Run, here: Path) -> None:
-    common = here / "specs/common.nn"
-    common.write_text("let n = 2 × 8\n")
-    (here / "specs/main.nn").write_text('import "common.nn"\n' + GOOD.replace("Linear(16)", "Linear(n)"))
-    code, _, _ = run("specs/main.nn --fix")
-    assert code == 1
-    assert "×" in common.read_text()
+    common, main = here / "specs/common.nn", here / "specs/main.nn"
+    common.write_text(PASTED)
+    main.write_text('import "common.nn"\nseed = 1 × 2\n')
+    code, _, _ = run("specs/main.nn --fix", once=True)
+    assert (code, common.read_text()) == (1, PASTED)
+    assert main.read_text() == 'import "common.nn"\nseed = 1 * 2\n'
+    run("specs/main.nn --fix")
+    assert common.read_text() == PASTED
+    assert run("specs/main.nn specs/common.nn --fix", once=True)[0] == 0
+    assert "×" not in common.read_text()
+
+
+@pytest.mark.parametrize("flags", ["", " --no-cache"])
+def test_what_is_mended_in_an_import_is_no_longer_found_with_those_that_import_it(
+    run: Run, here: Path, flags: str
+) -> None:
+    (here / "specs/z.nn").write_text(PASTED)
+    for name in ("a", "b"):
+        (here / f"specs/{name}.nn").write_text('import "z.nn"\nseed = 2\n')
+    run(f"specs/a.nn specs/b.nn{flags}")
+    out = run(f"specs/a.nn specs/b.nn specs/z.nn --fix{flags}", once=True)
+    assert out == (0, "3 files checked, no findings\n1 fix applied in 1 file\n", "")
 
 
 def test_a_file_that_cannot_be_written_is_said(run: Run, here: Path) -> None:

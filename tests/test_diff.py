@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pytest
-from tiny_spec import RACE, compiled, spec
+from tiny_spec import RACE, ROOT, compiled, spec
 
 from nnspec.api import SpecError, diff
 from nnspec.cli import _code
@@ -191,6 +192,30 @@ def test_a_layer_that_is_called_otherwise_says_so() -> None:
     assert [change.note for change in group.changes][:2] == ["at the start", "was Linear2"]
 
 
+def test_it_is_said_where_a_layer_stands() -> None:
+    def notes(model: str) -> list[str]:
+        return [
+            c.note for group in held(spec("Linear(10)"), spec(model)).groups for c in group.changes if c.sign == "+"
+        ]
+
+    assert notes("ReLU; Tanh; Linear(10)") == ["at the start", "after ReLU1"]
+    assert notes("residual { ReLU; shortcut { Tanh } }; Sigmoid; Linear(10)") == [
+        "at the start",
+        "first in residual1",
+        "after residual1.ReLU1",
+        "first in residual1.shortcut",
+        "after residual1.shortcut.Tanh1",
+        "after residual1",
+    ]
+
+
+def test_an_argument_of_one_of_several_sources_is_told_with_its_name() -> None:
+    data = "MNIST(train=50, test=20) or Digits(train=50, test=20)"
+    assert told(held(spec(data=data), spec(data=data.replace("50, test=20) or", "50, test=19) or")))) == [
+        ("~", "data.MNIST.test", "20", "19"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("a", "b", "changes"),
     [
@@ -244,8 +269,8 @@ def test_models_of_any_size_take_no_time() -> None:
     start = perf_counter()
     assert ("+", "Tanh1", "Tanh") in told(compare(*ready))
     for count in (190, 3000):
-        one, other = "ReLU; " * count, "Tanh; ReLU; " * count
-        both = (compiled(spec(f"Sigmoid; {each} Linear(10)")) for each in (f"{one}Tanh;", other))
+        one, other = "ReLU; " * count, "ReLU; Tanh; " * count
+        both = (compiled(spec(f"Sigmoid; {each} Linear(10)")) for each in (f"{one}Dropout;", other))
         assert not compare(*both).same
     assert perf_counter() - start < 5
 
@@ -363,6 +388,42 @@ def test_the_words_of_a_difference(pair: tuple[str, str], capsys: pytest.Capture
     assert lines[-2:] == ["- expect  Adam.loss < SGD.loss", "+ expect  Adam.loss < Momentum.loss"]
     assert "\x1b" not in out
     assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_page_shows_what_is_printed(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {
+        "Linear(64, 32)\n    ReLU": "Linear(64, 64)\n    ReLU\n    Dropout(0.2)",
+        "Linear(32, 10)": "Linear(64, 10)",
+        "SGD(lr=0.01)": "SGD(lr=0.02)\n    fast: SGD(lr=0.1)",
+        "Adam.loss < SGD.loss": "",
+    }
+    text = RACE.read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    Path("wider.nn").write_text(text)
+    assert _code(["diff", *pair]) == 1
+    printed = capsys.readouterr().out
+    page = (ROOT / "docs/compare.md").read_text("utf-8")
+    (sample,) = re.findall(r"```\n(--- .*?)```", page, flags=re.DOTALL)
+    for part in sample.split("…\n"):
+        assert part in printed
+
+
+def test_what_is_too_long_for_a_line_takes_two(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("drawn.nn").write_text(RACE.read_text().replace("MNIST(train=2000, test=500) or ", ""))
+    assert _code(["diff", "race.nn", "drawn.nn"]) == 1
+    assert capsys.readouterr().out.splitlines()[4:6] == [
+        "~ data  MNIST(train=2000, test=500) or Digits(train=2000, test=500, seed=0)",
+        "      → Digits(train=2000, test=500, seed=0)",
+    ]
+
+
+def test_of_many_lanes_a_few_are_named(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    lanes = "; ".join(f"a{i}: SGD(lr=0.1)" for i in range(9))
+    Path("many.nn").write_text(spec(race=f"SGD; {lanes}"))
+    Path("other.nn").write_text(spec(race=f"SGD; {lanes.replace('0.1', '0.2')}"))
+    assert _code(["diff", "many.nn", "other.nn"]) == 1
+    assert "\nlanes a0, a1, a2, a3, a4, a5 and 3 more\n" in capsys.readouterr().out
 
 
 def test_the_same_is_said_and_exits_with_0(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_spec import RACE, compiled, spec
+from tiny_spec import RACE, ROOT, compiled, spec
 
 from nnspec.api import SpecError, resolved
 from nnspec.cli import _code
@@ -419,7 +419,19 @@ def test_values_are_written_as_a_spec_writes_them(tmp_path: Path, capsys: pytest
     assert written("\x1b") == '"\\u001b"'
 
 
+def test_the_page_shows_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/compare.md").read_text("utf-8")
+    text, sample = re.findall(r"```nn\n(.*?)```.*?```\n(.*?)```", page, flags=re.DOTALL)[0]
+    monkeypatch.chdir(tmp_path)
+    Path("race.nn").write_text(text)
+    printed = shown(capsys, "race.nn", "--lane", "wide", "--set", "optimizer.lr=0.5")
+    for part in re.split(r"^ *…\n", sample, flags=re.MULTILINE):
+        assert part in printed
+
+
 def test_a_deep_composition_is_no_burden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    deep = "residual { " * 60 + "ReLU" + " }" * 60
+    deep = "residual { " * 45 + "ReLU" + " }" * 45
     (tmp_path / "a.nn").write_text(spec(f"{deep}; Linear(10)"))
-    assert "residual1." * 60 + "ReLU1" in shown(capsys, tmp_path / "a.nn")
+    assert "residual1." * 45 + "ReLU1" in shown(capsys, tmp_path / "a.nn")

@@ -30,7 +30,7 @@ MAX_TRAININGS = 10_000
 """The most trainings that a spec may ask for."""
 
 
-_RUN, _SETTING = 100, 2  # steps that it takes to put a run together, and each of its settings
+_RUN, _SETTING = 100, 4  # steps that it takes to put a run together, and each of its settings
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ class _Lanes:
             self._evaluate("", None, [], Point(), set(), complete=False)
         result: list[Run] = []
         for lane, name in zip(lanes, names, strict=True):
-            settle(items, lane, [], Report(), from_spec, found[0].assignments)  # a flag may replace whatever it likes
+            settle(
+                items, lane, [], Report(suggests=False), from_spec, found[0].assignments
+            )  # a flag may replace whatever it likes
             for point in found:
                 result.append(self._evaluate(name, lane, per_lane[name], point, from_flags))
         self._nothing_unread(result[0].evaluator)
@@ -123,7 +125,7 @@ class _Lanes:
         """Return the points of the sweep, whose lists know the lets and the data of the base."""
         if self.items.sweep is None:
             return [Point()]
-        base = settle(self.items, None, flags, Report(), set())
+        base = settle(self.items, None, flags, Report(suggests=False), set())
         evaluator = Evaluator(self.report, base.lets, self.items.blocks)
         describe(self.items, base, evaluator, self.shared, self.top)
         return points(self.items.sweep, flags, lanes, evaluator, self.report)

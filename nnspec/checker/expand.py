@@ -23,7 +23,7 @@ __all__ = ["MAX_LAYERS", "Placed", "PlacedBranch", "expand", "look_through"]
 MAX_LAYERS = 20_000
 """The most layers that a model may have, and that blocks may be opened."""
 
-MAX_DEPTH = 100
+MAX_DEPTH = 50
 """How deep blocks and compositions may stand in each other."""
 
 _LAYER = 8  # steps that it takes to put a layer in its place
@@ -174,6 +174,8 @@ class _Expansion:
 
     def _look_at(self, core: tree.Expression, place: _Place) -> None:
         """Look for mistakes in what is repeated 0 times."""
+        if not self.report.work(_LAYER, core.span):
+            return
         aside = _Expansion({}, self.report, brief=True)
         aside._element(tree.Element(None, core, core.span), place, {}, [])
         self.good = self.good and aside.good
@@ -195,6 +197,8 @@ class _Expansion:
         if place.depth < MAX_DEPTH:
             return False
         self.unplaced = True
+        if self.brief:  # what is too deep in a model is told there
+            return True
         self._error("NN106", f"blocks and compositions stand in each other more than {MAX_DEPTH} deep", span)
         return True
 

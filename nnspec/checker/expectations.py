@@ -23,6 +23,7 @@ __all__ = ["Run", "calculate", "expectation"]
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
 _RUNS_A_STEP = 8  # of those that a statement is looked through for
+_CASE = 4  # steps that it takes to begin with a run
 _LARGEST = sys.float_info.max
 _ORDER = ("program", "calculus", "outcome")
 
@@ -78,9 +79,9 @@ def expectation(
     for run in runs:
         if run.point.number in settled:
             continue
-        resolver = _Resolver(run, at_point[run.point.number], models, with_model, report)
-        if report.exhausted:
+        if not report.work(_CASE, element.span):
             return None
+        resolver = _Resolver(run, at_point[run.point.number], models, with_model, report)
         node = resolver.node(element.value, 0)
         if node is None:
             return None

@@ -18,6 +18,7 @@ from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
+from nnspec.engine.part import Signature
 from nnspec.syntax import tree
 
 __all__ = ["evaluate"]
@@ -157,7 +158,9 @@ class _Work:
 
     def _choices(self, given: Given) -> tuple[Choice, ...] | None:
         alternatives = _alternatives(given.value)
-        found = [self._choice(expression, given, alternatives) for expression in alternatives]
+        known = parts("data source")
+        signatures = [known[name].signature() for name in {called(e) for e in alternatives} if name in known]
+        found = [self._choice(expression, given, signatures) for expression in alternatives]
         choices = tuple(choice for choice in found if choice is not None)
         if len(choices) < len(found):
             return None
@@ -173,16 +176,15 @@ class _Work:
                 return None
         return choices
 
-    def _choice(self, expression: tree.Expression, given: Given, all_of: list[tree.Expression]) -> Choice | None:
+    def _choice(self, expression: tree.Expression, given: Given, all_of: list[Signature]) -> Choice | None:
         # An argument may be one that only some of the alternatives have: it goes to those.
         changes = self._changes("data")
         known = parts("data source")
-        others = {known[name].signature() for other in all_of if (name := called(other)) in known}
         own = known[name].signature() if (name := called(expression)) in known else None
         changes = {
             word: change
             for word, change in changes.items()
-            if own is None or own.get(word) or not any(signature.get(word) for signature in others)
+            if own is None or own.get(word) or not any(signature.get(word) for signature in all_of)
         }
         value = self.evaluator.part(expression, "data source", "`data`", given.via, changes)
         if not isinstance(value, PartValue):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
@@ -21,7 +22,7 @@ from nnspec.syntax import tree
 __all__ = ["MAX_DEPTH", "Evaluator", "article", "called"]
 
 MAX_DEPTH = 150
-_ITEMS_A_STEP = 10  # of the lists that functions make
+_ITEMS_A_STEP = 4  # of the lists that functions make
 _DATA_FACTS = ("features", "classes", "shape", "size")
 
 
@@ -242,7 +243,7 @@ class Evaluator:
         if word in self.blocks:
             return self.report.error("NN305", f"`{word}` is a block, which stands in a model", path.span)
         candidates = parts(*kinds) if kinds else parts()
-        names = [*self.scope, *self.lets, *FUNCTIONS, *CONSTANTS, *candidates, *LITERALS.values()]
+        names = chain(self.scope, self.lets, FUNCTIONS, CONSTANTS, candidates, LITERALS.values())
         others = other_names({name: part.also for name, part in candidates.items()}) | LITERALS
         found = self.report.nearest(word, names, others)
         if self.report.excuses(word, found):
@@ -276,7 +277,8 @@ class Evaluator:
         if word in FUNCTIONS and word not in self.scope:
             return self._function(call, depth)
         if word in parts():
-            return self._bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth)
+            # It takes as many calls here as two steps.
+            return self._bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth + 1)
         if word in self.lets or word in self.scope:
             what = "parameter" if word in self.scope else "`let`"
             return self.report.error("NN305", f"`{word}` is a {what}, which cannot be called", call.callee.span)
@@ -287,7 +289,9 @@ class Evaluator:
         named = next((a for a in call.arguments if a.name is not None), None)
         if named is not None:
             return self.report.error("NN202", f"`{word}` takes no named arguments", named.span)
-        values = [self.value(argument.value, depth=depth + 1) for argument in call.arguments]
+        values = []
+        for argument in call.arguments:
+            values.append(self.value(argument.value, depth=depth + 1))
         if any(value is UNKNOWN for value in values):
             return UNKNOWN
         try:
@@ -377,7 +381,9 @@ class Evaluator:
     def _all(self, items: tuple[tree.Expression, ...], kinds: tuple[str, ...], via: str, depth: int) -> Any:
         if len(items) > MAX_ITEMS:
             return self.report.error("NN304", f"a list has at most {MAX_ITEMS:,} items", items[MAX_ITEMS].span)
-        values = [self.value(item, kinds=kinds, via=via, depth=depth + 1) for item in items]
+        values = []
+        for item in items:  # a comprehension would be one more call a level
+            values.append(self.value(item, kinds=kinds, via=via, depth=depth + 1))
         return UNKNOWN if any(value is UNKNOWN for value in values) else values
 
     def _number(self, expression: tree.Expression, operator: str, depth: int) -> Any:
@@ -399,7 +405,9 @@ class Evaluator:
             return self.report.error(
                 "NN305", f"`{operator}` joins data sources in `data` alone", span, help="such as `data = A or B`"
             )
-        values = [self._truth(side, operator, depth) for side in sides]
+        values = []
+        for side in sides:
+            values.append(self._truth(side, operator, depth))
         if UNKNOWN in values:
             return UNKNOWN
         return all(values) if operator == "and" else any(values)
@@ -407,8 +415,9 @@ class Evaluator:
     def _binary(
         self, whole: tree.Binary, operator: tree.Name, left: tree.Expression, right: tree.Expression, depth: int
     ) -> Any:
-        values = [self._number(side, operator.text, depth) for side in (left, right)]
-        return self._operate(operator.text, values, whole.span)
+        first = self._number(left, operator.text, depth)
+        second = self._number(right, operator.text, depth)
+        return self._operate(operator.text, [first, second], whole.span)
 
     def _compare(
         self,

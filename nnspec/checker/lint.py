@@ -15,6 +15,7 @@ from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.schedules import Schedule
+from nnspec.syntax import tree
 
 __all__ = ["lint", "lint_names", "lint_seed"]
 
@@ -36,13 +37,36 @@ def lint(experiments: Iterable[Experiment], report: Report) -> None:
 
 
 def lint_names(outline: Outline, report: Report) -> None:
-    """Report a `let` or a block of the spec itself that nothing uses; an imported file may hold more than one needs."""
+    """Report a `let`, a block or a parameter that nothing uses; an imported file may hold more than one needs."""
     spec, _ = outline.files.order[-1]
     unused = [(f"`let {name}`", given.name) for name, given in outline.lets.items() if name not in report.used_lets]
     unused += [(f"block `{n}`", block.name.span) for n, block in outline.blocks.items() if n not in report.used_blocks]
+    unused += [
+        (f"parameter `{parameter.name.text}` of block `{name}`", parameter.name.span)
+        for name, block in outline.blocks.items()
+        for parameter in block.parameters
+        if parameter.name.text not in _words((block.items, tuple(p.default for p in block.parameters)))
+    ]
     for what, span in unused:
         if span.source is spec:
             _report([_advice("NN710", f"nothing uses {what}", span)], report)
+
+
+def _words(part: object) -> set[str]:
+    """Return the first word of every name that stands in a part of the tree."""
+    found: set[str] = set()
+    waiting = [part]
+    while waiting:
+        match waiting.pop():
+            case tree.Path(names=names):
+                found.add(names[0].text)
+            case tuple(parts):
+                waiting += parts
+            case tree.Name() | Span() | tree.Constant() | None:
+                pass
+            case node:
+                waiting += [getattr(node, name) for name in getattr(node, "__slots__", ())]
+    return found
 
 
 def lint_seed(

@@ -39,7 +39,7 @@ MAX_COMPARED = 30_000
 class Report:
     """Diagnostics, each once: lanes, and uses of a block, share most of a spec and its mistakes."""
 
-    def __init__(self) -> None:
+    def __init__(self, suggests: bool = True) -> None:
         self.lost: set[str] = set()
         """Words of items that could not be read: nobody is told that they are unknown or missing."""
         self.meant: set[str] = set()
@@ -58,7 +58,7 @@ class Report:
         """Whether it has been said that lets are too deep in each other."""
         self.left = MAX_WORK
         """What may still be done: layers placed, settings evaluated, items of lists."""
-        self._compared = 0
+        self._compared = 0 if suggests else MAX_COMPARED + 1
         self._uses: list[tuple[Span, Note]] = []
         self._gaps: dict[Source, tuple[int, ...]] = {}
         self._absent: dict[str, tuple[str, list[str]]] = {}
@@ -107,15 +107,10 @@ class Report:
     def work(self, amount: int, span: Span) -> bool:
         """Take from the work that a spec may ask for; whether there was enough. Where it ends, that is reported."""
         before, self.left = self.left, self.left - amount
-        if self.left < 0 <= before:
+        if self.left < 0 <= before and not self.failed:
             message = f"checking this spec takes more than {MAX_WORK:,} steps"
             self.error("NN603", message, span, help="a step is a value, a layer or a setting in a run; they end here")
         return self.left >= 0
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the work that a spec may ask for is done: nothing more is looked at."""
-        return self.left < 0
 
     def respell(
         self, span: Span, candidates: Iterable[str], others: Mapping[str, str] | None = None, otherwise: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from nnspec.checker.binding import Given
@@ -183,7 +184,7 @@ def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, r
         more = {"help": _of_the_optimizer(word)}
     else:
         lanes = settings.lanes if len(words) > 1 else ()
-        known = [*SETTINGS, *settings.lets, *SECTIONS, *lanes]
+        known = chain(SETTINGS, settings.lets, SECTIONS, lanes)
         near = report.nearest(word, known, others)
         report.meant.add(near or "")
         more = respelt(assignment.path[0].span, near, others, more["help"])

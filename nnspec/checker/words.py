@@ -5,8 +5,10 @@ Tables, not branches: a new setting is a row.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import nnspec.data
@@ -148,14 +150,24 @@ _FIGURES: dict[str, str] = {
 }
 
 
-def figures() -> dict[str, str]:
+def figures() -> Mapping[str, str]:
     """Return every figure of an expectation -> what it takes to know it: `program`, `calculus` or `outcome`."""
-    return _FIGURES | dict.fromkeys(metric_figures(), "outcome")
+    return _known_figures(tuple(parts("metric")))
 
 
-def metric_figures() -> dict[str, str]:
+def metric_figures() -> Mapping[str, str]:
     """Return every figure that a metric gives -> the metric: over training batches, held-out samples and test data."""
-    return {f"{prefix}{name}": name for name in parts("metric") for prefix in ("", "val_", "test_")}
+    return _figures_of(tuple(parts("metric")))
+
+
+@functools.cache
+def _known_figures(metrics: tuple[str, ...]) -> Mapping[str, str]:
+    return MappingProxyType(_FIGURES | dict.fromkeys(_figures_of(metrics), "outcome"))
+
+
+@functools.cache
+def _figures_of(metrics: tuple[str, ...]) -> Mapping[str, str]:
+    return MappingProxyType({f"{prefix}{name}": name for name in metrics for prefix in ("", "val_", "test_")})
 
 
 def needs_validation(figure: str) -> bool:

@@ -1,7 +1,7 @@
 """The command line: one file a command, and no logic of its own.
 
-Exit codes: 0 good; 1 an expectation missed, a lane diverged, or findings; 2 usage, spec or data at fault; 3 a fault
-of nnspec; 130 interrupted.
+Exit codes: 0 good; 1 an expectation missed, a lane diverged, findings, or differences; 2 usage, spec or data at fault;
+3 a fault of nnspec; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -115,6 +115,8 @@ class _Run:
         """Check, show, and return the exit code."""
         try:
             outcomes = list(self._outcomes())
+            if self.fixed and not self.options.diff:
+                outcomes = self._afresh(outcomes)
         finally:
             self.cache.save()
         found = distinct(outcomes)
@@ -150,6 +152,11 @@ class _Run:
             if options.fix:
                 outcome = self._mended_or_left(outcome)
             yield self._told(outcome)
+
+    def _afresh(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Return what is found now that files are mended: one may import another that was mended after it."""
+        self.cache.reread()
+        return [self.checker.file(outcome.name) if outcome.code == CLEAN else outcome for outcome in outcomes]
 
     def _stdin(self) -> Outcome:
         name = self.options.stdin_filename or _STDIN
@@ -194,8 +201,7 @@ class _Run:
             _complain(f"{outcome.name} cannot be written: {error.strerror}")
             self.fixed.pop()
             self.code = max(self.code, UNUSABLE)
-            return outcome
-        return self.checker.file(outcome.name)
+        return outcome
 
     def _show(self, outcomes: list[Outcome]) -> None:
         read = [outcome for outcome in outcomes if outcome.code == CLEAN]

@@ -12,8 +12,8 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 they mean the same; 1 they differ; 2 usage, or a spec that cannot be read or has errors;
-3 a fault of nnspec.
+Exit codes: 0 they mean the same; 1 they differ; 2 usage, or a spec that
+cannot be read or has errors; 3 a fault of nnspec.
 """
 
 

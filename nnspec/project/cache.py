@@ -126,6 +126,10 @@ class Cache:
         ]
         self._changed = True
 
+    def reread(self) -> None:
+        """Forget what imports held when they were read first: they have been written to."""
+        self._imports.clear()
+
     def save(self) -> None:
         """Write what is new, if there is anything and it can be written."""
         if not self._path or not (self._changed or _size(self.memory) != self._verdicts):

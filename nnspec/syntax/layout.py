@@ -238,7 +238,7 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
             if not stack:
                 _without_opener(source, token, kept, layout)
                 continue
-            # With one `}` too many, it is one that closes a brace of another line, and does not stand as that line does.
+            # Of `}` that are too many, one closes a brace of another line and does not stand where that line begins.
             if extra and stack[-1].line != token.line and token.column != margins[-1]:
                 extra -= 1
                 message = "this `}` is one too many"

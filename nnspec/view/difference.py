@@ -18,6 +18,7 @@ __all__ = ["difference_record", "print_difference"]
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 _NAMES = 32  # the widest that the column of names becomes
+_LANES = 6  # as many are named; `--json` has all
 _WIDTH = 76  # what was and what is stand on two lines where one would be longer
 
 
@@ -65,7 +66,8 @@ def print_difference(found: Difference, console: Console) -> None:
 def _of(lanes: Sequence[str], count: int) -> str:
     if len(lanes) == count:
         return "every lane"
-    return f"lane{'s' if len(lanes) > 1 else ''} {', '.join(lanes)}"
+    more = f" and {len(lanes) - _LANES:,} more" if len(lanes) > _LANES else ""
+    return f"lane{'s' if len(lanes) > 1 else ''} {', '.join(lanes[:_LANES])}{more}"
 
 
 def _print_lane(lane: LaneChange, sign: str, console: Console) -> None:

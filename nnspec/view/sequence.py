@@ -19,7 +19,7 @@ from nnspec.view.values import layer_arguments, meaning
 
 __all__ = ["Mark", "align", "marks"]
 
-_MOST = 10**12
+_MOST = 40_000
 """The most pairs of equal marks that are looked at; where there are more, all is taken for replaced."""
 
 

@@ -30,7 +30,8 @@ SECONDS, MEGABYTES = 2.5, 250
 """Beyond these an input is shown."""
 MOST_SECONDS, MOST_MEGABYTES = 5, 500
 """Beyond these it fails."""
-TIMEOUT = 20
+TIMEOUT = 12
+"""Seconds of processor after which an input is given up."""
 
 COMMANDS: dict[str, list[str]] = {
     "check": ["check", "--no-cache"],
@@ -72,7 +73,7 @@ def measure(arguments: list[str], folder: Path) -> Cost:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30)),
+            preexec_fn=_limit,
         )  # fmt: skip
         status, usage = _wait(process)
         size = out.seek(0, os.SEEK_END) + err.tell()
@@ -87,8 +88,14 @@ def measure(arguments: list[str], folder: Path) -> Cost:
     )
 
 
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+    resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT, TIMEOUT))
+
+
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:
-    end = time.monotonic() + TIMEOUT
+    """Wait for a process; one that sleeps is ended as well."""
+    end = time.monotonic() + 20 * TIMEOUT
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
