@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker import check as check_source
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access
-from nnspec.diagnostics import Diagnostic, Source, read_source, render_all
+from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render_all
 from nnspec.errors import NnspecError
 from nnspec.formatting import format_source, format_spec
 
@@ -58,7 +58,7 @@ class CheckResult:
     path: str
     diagnostics: tuple[Diagnostic, ...]
     compiled: Compiled | None
-    """The program with its layout, where there is no error."""
+    """The program with its layout; None where there is an error, or no experiment but a file to import."""
     files: tuple[Source, ...] = ()
     """What was read: the imports and, last, the spec."""
     missing: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class CheckResult:
     @property
     def ok(self) -> bool:
         """Whether there is no error; warnings are allowed."""
-        return self.compiled is not None
+        return not any(d.severity == "error" for d in self.diagnostics)
 
     def __str__(self) -> str:
         return render_all(self.diagnostics) if self.diagnostics else f"{self.path}: no findings"
@@ -85,11 +85,11 @@ def check_text(source: Source, set: Overrides = None) -> CheckResult:
     """Check a spec that is in memory. Its imports are read from beside where it would lie."""
     checked = check_source(source, _flags(set))
     if checked.program is None:
-        return CheckResult(source.name, checked.diagnostics, None, checked.files, checked.missing)
+        return CheckResult(source.name, first_of(checked.diagnostics), None, checked.files, checked.missing)
     compiled, proofs = prove(checked.program)
     found = (*checked.diagnostics, *proofs)
     failed = any(d.severity == "error" for d in found)
-    return CheckResult(source.name, found, None if failed else compiled, checked.files, checked.missing)
+    return CheckResult(source.name, first_of(found), None if failed else compiled, checked.files, checked.missing)
 
 
 def compile_spec(
@@ -97,13 +97,22 @@ def compile_spec(
 ) -> Compiled:
     """Check a spec and return what follows from it. `warn` is given the warnings, if there are any.
 
-    Raises SpecError for a spec with errors, SourceError for a file that cannot be read as text.
+    Raises SpecError for a spec with errors, SourceError for a file that cannot be read as text, NnspecError for one
+    that is no experiment.
     """
     result = check(path, set)
-    if result.compiled is None:
+    if not result.ok:
         raise SpecError(result.diagnostics)
+    compiled = _experiment(result)
     if result.diagnostics:
         warn(result.diagnostics)
+    return compiled
+
+
+def _experiment(result: CheckResult) -> Compiled:
+    """Return the program of a file without errors. Raises NnspecError for one that others import."""
+    if result.compiled is None:
+        raise NnspecError(f"{result.path} is no experiment by itself, but a file for others to import")
     return result.compiled
 
 
@@ -217,10 +226,9 @@ def diff(a: PathLike, b: PathLike, set: Overrides = None) -> Difference:
     from nnspec.view.comparison import compare
 
     found = [check(path, set) for path in (a, b)]
-    compiled = [each.compiled for each in found if each.compiled is not None]
-    if len(compiled) < len(found):
-        raise SpecError([d for each in found if each.compiled is None for d in each.diagnostics])
-    return compare(*compiled)
+    if not all(each.ok for each in found):
+        raise SpecError([d for each in found if not each.ok for d in each.diagnostics])
+    return compare(*map(_experiment, found))
 
 
 def resolved(path: PathLike, set: Overrides = None, *, lane: str | None = None) -> dict[str, Any]:

@@ -224,7 +224,9 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "models": numbered("model mN { Linear(10) }\n", before=BARE),
     "models without names": repeated("model { Linear(10) }\n", before=BARE),
     "models as statements": numbered(
-        "mN.params < 1\n", "expect { {} }\n", BARE + numbered("model mN { Linear(10) }\n", most=2000)(40_000) + "model = m1\n"
+        "mN.params < 1\n",
+        "expect { {} }\n",
+        BARE + numbered("model mN { Linear(10) }\n", most=2000)(40_000) + "model = m1\n",
     ),
     "sections of no name": repeated("a { b = 1 }\n", before=BASE),
     "misspelt sections": repeated("modle { b = 1 }\n", before=BASE),
@@ -239,8 +241,12 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "twenty thousand layers": rows(20_000, "ReLU\n", "model {\nLinear(10)\n{}}\n", BARE),
     "repeated layers": lambda size: BARE + f"model {{ Linear(10); ReLU * {min(size, 20_000)} }}",
     "repeated blocks": lambda size: BARE + f"block B {{ ReLU * 100 }}\nmodel {{ Linear(10); B * {min(size, 199)} }}",
-    "repeated blocks of nothing": lambda size: BARE + f"block B {{ }}\nmodel {{ Linear(10); {'B * 20000;' * (size // 10)} }}",
-    "repeated compositions": lambda size: BARE + f"block B {{ residual {{ ReLU }} }}\nmodel {{ Linear(10); B * {min(size, 9_999)} }}",
+    "repeated blocks of nothing": lambda size: (
+        BARE + f"block B {{ }}\nmodel {{ Linear(10); {'B * 20000;' * (size // 10)} }}"
+    ),
+    "repeated compositions": lambda size: (
+        BARE + f"block B {{ residual {{ ReLU }} }}\nmodel {{ Linear(10); B * {min(size, 9_999)} }}"
+    ),
     "repeats of nothing": repeated("ReLU * 0\n", "model { Linear(10)\n{}}\n", BARE),
     "a repeat of 10 to the 12": lambda size: BARE + "model { ReLU * 10 ** 12; Linear(10) }",
     "repeats of repeats": repeated("20000 * ", "model { {}ReLU; Linear(10) }", BARE),
@@ -269,7 +275,11 @@ TEXTS: dict[str, Callable[[int], str]] = {
         BASE + "sweep { seed = range(1000) }\nexpect { " + "+".join(["loss"] * (size // 5)) + " < 1 }"
     ),
     "lanes with long settings": lambda size: (
-        BASE + "sweep { seed = range(1000) }\nlet a = " + "+".join(["1"] * 100) + "\n" + numbered("let aN = a\n", most=990)(size)
+        BASE
+        + "sweep { seed = range(1000) }\nlet a = "
+        + "+".join(["1"] * 100)
+        + "\n"
+        + numbered("let aN = a\n", most=990)(size)
     ),
     "lets at points": lambda size: BASE + "sweep { seed = range(1000) }\n" + numbered("let aN = M\n")(size),
     "layers at points": lambda size: (
@@ -304,6 +314,53 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "settings given in many lanes": lambda size: (
         BASE + "race {" + "".join(f"l{i} {{ {'seed = 1;' * 50} }}\n" for i in range(max(1, size // 500))) + "}"
     ),
+    "unknown arguments of a long block": lambda size: (
+        BARE
+        + numbered("aN=1, ", "block B({}z=1) { ReLU }\n")(size // 2)
+        + repeated("B(q=1);", "model { {}Linear(10) }")(size // 2)
+    ),
+    "missing arguments of a long block": lambda size: (
+        BARE
+        + numbered("aN, ", "block B({}z) { ReLU }\n")(size // 2)
+        + repeated("B(q=1);", "model { {}Linear(10) }")(size // 2)
+    ),
+    "unnamed arguments of a long block": lambda size: (
+        BARE
+        + numbered("aN, ", "block B({}z=1) { ReLU }\n")(size // 2)
+        + repeated("B(1);", "model { {}Linear(10) }")(size // 2)
+    ),
+    "lanes of long names and their figures": lambda size: (
+        BASE
+        + "race {"
+        + "".join(f"{'l' * 55}{i}: SGD\n" for i in range(900))
+        + "}\n"
+        + numbered("qN.loss < 1\n", "expect { {} }")(max(1, size - 60_000))
+    ),  # fmt: skip
+    "settings that some lanes lack": lambda size: (
+        BASE.replace("loss = CrossEntropy\n", "")
+        + numbered("lN { seed = N }\n", "race { m { loss = MSE }\n{}}\n")(size)
+    ),
+    "near names of 60 letters": lambda size: (
+        BASE
+        + "".join(f"let {'ab' * 30}{i} = 1\n" for i in range(max(1, size // 150)))
+        + "".join(f"let c{i} = {'ba' * 30}{i}\n" for i in range(max(1, size // 150)))
+    ),
+    "sums of lists": lambda size: (
+        BASE + "let a = range(10000)\nlet b = [" + "a," * min(size // 2, 9000) + "]\nlet c = sum(b, [])\n"
+    ),
+    "lists of lists compared": lambda size: (
+        BASE
+        + numbered("let aN = [aM, aM]\nlet bN = [bM, bM]\n", before="let a0 = [1]\nlet b0 = [1]\n", most=40)(size)
+        + "let z = max(a40, b40)\n"
+    ),
+    "numbers that double": numbered("let aN = aM + aM\n", before=BASE + "let a0 = 2 ** 4000\n"),
+    "sums of large numbers": repeated("2**4096,", "let a = [{}1]\nseed = sum(a) * 2\n", BARE),
+    "a round of 10 to the 10": lambda size: BASE.replace("seed = 1", "seed = round(7, -10 ** 10)"),
+    "learning_rate again and again": numbered("optimizer.learning_rate = 0.N\n", before=BASE),
+    "wrong layers with fixes": repeated("Dense(8)\nRelu\n", "model { {}Linear(10) }\n", BARE),
+    "colons for equal signs": repeated("seed: 1\n", before=BASE),
+    "commas between settings": repeated("x = 1,\n", "train { {} }\n", BASE),
+    "thousands in lanes": repeated("a { train.batch = 1,000 }\n", "race { {} }\n", BASE),
     "binary": repeated("".join(map(chr, range(1, 256)))),
     "every character": lambda size: "".join(map(chr, range(1, min(size, 0xD800)))),
 }

@@ -252,3 +252,17 @@ def test_the_picture_of_a_run_says_what_stands_in_and_what_did_not_finish(
     assert subtitle == "Digits 50 train / 20 test · 784 → 6 → 10 · seed 0 · Momentum diverged"
     colors = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
     assert colors == {"SGD": nnspec.view.words.color_of(1), "Adam": nnspec.view.words.color_of(2)}
+
+
+def test_a_file_that_others_import_is_no_experiment_and_no_error(tmp_path: Path) -> None:
+    common = tmp_path / "common.nn"
+    common.write_text("block Hidden(units) { Linear(units); ReLU }\n", encoding="utf-8")
+    result = nnspec.check(common)
+    assert result.ok
+    assert [d.code for d in result.diagnostics] == ["NN711"]
+    with pytest.raises(nnspec.NnspecError, match=r"common\.nn is no experiment by itself"):
+        nnspec.run(common)
+    common.write_text("# nn: ignore[NN711]\n" + common.read_text(encoding="utf-8"), encoding="utf-8")
+    assert nnspec.check(common).diagnostics == ()
+    with pytest.raises(nnspec.NnspecError, match=r"common\.nn is no experiment by itself"):
+        nnspec.run(common)

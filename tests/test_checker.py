@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from findings import BASE, RACE, base, diagnose, find, only
+from findings import BASE, RACE, base, diagnose, everything, find, only
 
-from nnspec import api
+from nnspec import api, checker
 from nnspec.data.source import DataSource, Facts
-from nnspec.diagnostics import CODES
+from nnspec.diagnostics import CODES, Source
 from nnspec.engine.part import PARTS
 
 LAYER = "    ReLU\n"  # of BASE: where other items of a model are put
@@ -30,6 +30,7 @@ SYNTAX: dict[str, Case] = {
     "too many digits": (base("16", "1" * 401), [("NN104", "1" * 401)]),
     "too deep": (base("16", "(" * 99 + "16" + ")" * 99), [("NN106", "(")]),
     "too many steps": (base("16", "1" + "+1" * 200), [("NN106", "1" + "+1" * 50)]),
+    "too many words": (base(more="metrics = [" + "1, " * 50_001 + "]"), [("NN107", ",")]),
 }
 
 NAMES: dict[str, Case] = {
@@ -110,6 +111,8 @@ PLACES: dict[str, Case] = {
     "let with a part's name": (base(more="let Linear = 1"), [("NN206", "Linear")]),
     "circle": (base(more="let a = b\nlet b = 2 * a"), [("NN207", "a")]),
     "circle of one": (base(more="let a = a"), [("NN207", "a")]),
+    "import of no file": (base(more='import "nowhere.nn"'), [("NN209", '"nowhere.nn"')]),
+    "import of itself": (base(more='import "x.nn"'), [("NN210", '"x.nn"')]),
 }
 
 VALUES: dict[str, Case] = {
@@ -171,7 +174,6 @@ SHAPES: dict[str, Case] = {
     "outputs of MSE": (base("CrossEntropy", "MSE").replace("(10)", "(11)"), [("NN402", "Linear(11)")]),
     "alternatives": (base("Digits", "Digits or Small"), [("NN501", "Small")]),
     "too wide": (base("Linear(16)", "Linear(10**9)"), [("NN603", "Linear(10**9)")]),
-    "more outputs than classes": (base("Linear(10)", "Linear(11)"), [("NN701", "Linear(11)")]),
 }
 
 STATEMENTS: dict[str, Case] = {
@@ -184,6 +186,8 @@ STATEMENTS: dict[str, Case] = {
     "epochs_to, unnamed": (base(more="expect { epochs_to(0.1) < 3 }"), [("NN602", "epochs_to(0.1)")]),
     "call of a figure": (base(more="expect { loss(3) < 3 }"), [("NN602", "loss(3)")]),
     "not measured": (base(more="metrics = []\nexpect { accuracy > 0 }"), [("NN602", "accuracy")]),
+    "percent": (base(more="expect { test_accuracy > 90 }"), [("NN604", "90")]),
+    "less than nothing": (base(more="expect { -0.5 < run.accuracy }"), [("NN604", "-0.5")]),
 }
 
 PROOFS: dict[str, Case] = {
@@ -191,6 +195,21 @@ PROOFS: dict[str, Case] = {
     "flops and memory": (base(more="expect { flops > 1e9 or memory < 1 }"), [("NN601", "flops > 1e9 or memory < 1")]),
     "no result": (base(more="expect { params / (flops - flops) != 1 }"), [("NN601", "params / (flops - flops) != 1")]),
     "memory": (base("Digits", "Digits(train=10**10)"), [("NN603", "Linear(16)")]),
+}
+
+ADVICE: dict[str, Case] = {
+    "outputs": (base("Linear(10)", "Linear(11)"), [("NN701", "Linear(11)")]),
+    "logits": (base("    Linear(10)\n", "    Linear(10)\n    Sigmoid\n"), [("NN702", "Sigmoid")]),
+    "linear twice": (base(LAYER, ""), [("NN703", "Linear(10)")]),
+    "start": (base("ReLU", "Tanh"), [("NN704", "Linear(16)")]),
+    "dropout": (base("    Linear(10)\n", "    Linear(10)\n    Dropout\n"), [("NN705", "Dropout")]),
+    "rate": (base("0.1", "30"), [("NN706", "30")]),
+    "batch": (base(more="train.batch = 5000"), [("NN707", "5000")]),
+    "seed": (base(more="expect { loss < 9 }"), [("NN708", "loss < 9")]),
+    "stopping": (base(more="train.early_stop = patience(3, of=test_loss)"), [("NN709", "patience(3, of=test_loss)")]),
+    "unused": (base(more="let a = 1"), [("NN710", "a")]),
+    "ignored, and not there": (base(more="seed = 1  # nn: ignore[NN701]"), [("NN790", "# nn: ignore[NN701]")]),
+    "ignored, what cannot be": (base(more="seed = 1  # nn: ignore[NN201]"), [("NN791", "NN201")]),
 }
 
 TABLES = {
@@ -229,10 +248,22 @@ def test_what_can_be_proved_is_judged_by_check(text: str, expected: list[tuple[s
     assert [(d.code, d.span.text) for d in api.check(spec).diagnostics] == expected
 
 
+@pytest.mark.parametrize(("text", "expected"), ADVICE.values(), ids=ADVICE.keys())
+def test_advice_is_given_at_its_own_characters_and_a_program_all_the_same(
+    text: str, expected: list[tuple[str, str]]
+) -> None:
+    found = everything(text)
+    assert [(d.code, d.span.text) for d in found] == expected
+    assert {d.severity for d in found} == {"warning"}
+
+
 def test_every_code_is_triggered_by_a_case() -> None:
-    triggered = {code for table in (*TABLES.values(), PROOFS) for _, expected in table.values() for code, _ in expected}
-    elsewhere = {"NN790", "NN791", "NN901", "NN902"}  # in test_ignores.py and test_check.py
-    assert triggered == set(CODES) - elsewhere
+    tables = (*TABLES.values(), PROOFS, ADVICE)
+    triggered = {code for table in tables for _, expected in table.values() for code, _ in expected}
+    checked = checker.check(Source("x.nn", "block H(n) { Linear(n) }\n"))  # no error, and no program
+    assert checked.program is None
+    triggered |= {d.code for d in checked.diagnostics}
+    assert triggered == {code for code in CODES if not code.startswith("NN9")}
 
 
 def test_the_base_of_the_cases_has_no_findings() -> None:
@@ -357,3 +388,145 @@ def test_nothing_is_ignored_each_word_of_the_race_misspelt_is_reported() -> None
         for wrong in (word[0] + "q", "q" + word[0], word[0][:-1] + "q"):
             text = RACE[: word.start()] + wrong + RACE[word.end() :]
             assert diagnose(text), f"{wrong} for {word[0]} at {word.start()}"
+
+
+EVERYTHING = """\
+let width = 32
+let act = Tanh
+let rates = [0.01, 0.02]
+let opt = Momentum(lr=0.05, momentum=0.8)
+data = MNIST(train=200, test=50) or Digits(train=200, test=50, seed=3)
+data.train = 100
+seed = 3
+dtype = float64
+metrics = [accuracy]
+block Hidden(units, fn=ReLU, drop=0.1) { Linear(units, bias=true, init=xavier_normal); fn; Dropout(drop) }
+block Deep(size, times=2) { Hidden(size, fn=act) * times }
+model small { Linear(width); ReLU; Linear(data.classes) }
+model big {
+    h: Hidden(width, drop=0.2) * 2
+    Deep(width // 2)
+    residual { Linear(16); act; shortcut { Linear(16) } }
+    Flatten
+    Linear(max(10, data.classes), init=he_normal)
+}
+model = small
+loss = CrossEntropy
+optimizer = SGD(lr=0.1)
+train {
+    epochs = 5; batch = 16; shuffle = true; drop_last = false; repeats = 2
+    validation = 0.2; early_stop = patience(3, of=val_loss, min_delta=0.01)
+    clip_norm = 1.0; clip_value = 2.0
+}
+race "All of it" {
+    SGD(lr=0.2)
+    fast: Adam(lr=cosine(0.01, to=0.001, warmup=1), betas=(0.9, 0.99))
+    wide { model = big; model.h.units = 24; model.h2.Linear1.out_features = 20; train.batch = 8; width = 40 }
+    named { optimizer = opt }
+    other { MSE; Adam; dtype = float32 }
+}
+sweep { seed = range(1, len(rates)); train { epochs = [3] } }
+expect {
+    big.params < 1e6 and flops < 1e7 * width
+    gradient_error < 1e-5
+    fast.loss < SGD.loss and test_accuracy > 0.1
+    wide.epochs_to(loss=0.5) < 9 or val_accuracy > 0.1 or memory < 1e9
+    named.loss < other.loss
+}
+"""
+
+
+def test_nothing_is_ignored_each_word_of_everything_misspelt_is_reported() -> None:
+    assert find(EVERYTHING) == []
+    code = re.sub(r'#[^\n]*|"[^"\n]*"', lambda comment: " " * len(comment[0]), EVERYTHING)
+    words = [match for match in re.finditer(r"[A-Za-z_]\w*", code) if not re.fullmatch(r"e\d?", match[0])]
+    assert len(words) > 150
+    for word in words:
+        text = EVERYTHING[: word.end()] + "q" + EVERYTHING[word.end() :]
+        assert diagnose(text), f"{word[0]}q at {word.start()}"
+
+
+ONE_FAULT = {
+    "section of a model, misspelt": (TWO_MODELS.replace("model small", "modle small") + "model = small", "modle"),
+    "section of train, misspelt": (base(more="trian { validation = 0.1 }\nexpect { val_loss < 3 }"), "trian"),
+    "validation, misspelt": (
+        base(more="train { validaton = 0.1; early_stop = patience(3) }\nexpect { val_loss < 3 }"),
+        "validaton",
+    ),
+    "model in a lane, misspelt": (
+        TWO_MODELS + "model = small\nrace { a { modle = big; model.Linear2.bias = false }; SGD }",
+        "modle",
+    ),
+    "figure of an argument, misspelt": (base(more="train.early_stop = patience(3, off=loss)"), "off"),
+    "argument that no alternative has": (base("Digits", "MNIST or Digits", more="data.trian = 3"), "data.trian"),
+}
+
+
+@pytest.mark.parametrize(("text", "pointed"), ONE_FAULT.values(), ids=ONE_FAULT.keys())
+def test_one_fault_is_one_message(text: str, pointed: str) -> None:
+    assert only(text).span.text == pointed
+
+
+@pytest.mark.parametrize(
+    ("text", "pointed"),
+    [
+        (base("0.1", "widht", more="let width = 3\noptimizer.lr = 0.2\ntrain.batch = width"), "widht"),
+        (base("0.1", "-1", more="optimizer.lr = 0.2"), "-1"),
+        (base("Linear(16)", "h: Linear(widht)", more="model.h.out_features = 3"), "widht"),
+        (base("Linear(16)", "h: A(widht)", more="block A(n) { Linear(n) }\nmodel.h.n = 3"), "widht"),
+    ],
+)
+def test_what_is_replaced_is_looked_at_too(text: str, pointed: str) -> None:
+    assert only(text).span.text == pointed
+
+
+@pytest.mark.parametrize(
+    ("call", "pointed"), [("SGD(0.1, lr=0.2)", "lr"), ("Momentum(0.1, 0.9, momentum=0.5)", "momentum")]
+)
+def test_a_place_and_a_name_for_one_argument_are_one_too_many(call: str, pointed: str) -> None:
+    found = only(base("SGD(lr=0.1)", call))
+    assert (found.code, found.span.text) == ("NN204", pointed)
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("round(5, -10**9)", "`round` cannot be computed: digits are an integer from -400 to 400"),
+        ("range(10**30)", "`range` cannot be computed: a list has at most 10,000 items"),
+        ("linspace(0, 1, 10**9)", "`linspace` cannot be computed: a list has 1 to 10,000 items, not 1000000000"),
+        ("sqrt(-1)", "`sqrt` cannot be computed: it has no value there"),
+        ("max([])", "`max` cannot be computed: it has no value there"),
+        ("exp(10**6)", "`exp` cannot be computed: the result is too large"),
+        ("2.0 ** 10 ** 5", "this cannot be computed: the result is too large"),
+        ("10 ** 400 / 3.0", "this cannot be computed: the result is too large"),
+        ("0.0 ** -1", "this cannot be computed: division by zero"),
+        ("(10 ** 1000) ** 9", "this cannot be computed: about 10 to the 1000 ** 9 is too large"),
+        ("7 % 0", "this cannot be computed: division by zero"),
+    ],
+)
+def test_what_cannot_be_computed_is_said_without_the_words_of_python(expression: str, message: str) -> None:
+    found = only(base(more=f"let a = {expression}"))
+    assert (found.code, found.message) == ("NN304", message)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "Linear(" + " + ".join(["1"] * 140) + ")",
+        "Linear(" + "abs(" * 60 + "1" + ")" * 60 + ")",
+        "Linear(3, init=" + "Linear(3, init=" * 30 + "zeros" + ")" * 30 + ")",
+        "Linear(3, bias=" + "not " * 140 + "true)",
+        "Linear(3, bias=" + " or ".join(["true"] * 140) + ")",
+    ],
+)
+def test_the_deepest_that_is_allowed_does_not_exhaust_the_stack(inner: str) -> None:
+    blocks = "".join(f"block A{i} {{ A{i + 1} }}\n" for i in range(48)) + f"block A48 {{ {inner} }}\n"
+    text = base("ReLU", "A0", more=blocks)
+
+    def below(frames: int) -> None:
+        if frames:
+            below(frames - 1)
+        else:
+            diagnose(text)
+
+    below(150)

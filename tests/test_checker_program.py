@@ -228,6 +228,7 @@ LIMITS = {
     "power": (base("16", "10**10**10"), "NN304"),
     "product": (base("16", "*".join(["10**1000"] * 4)), "NN304"),
     "repeat": (base("Linear(16)", "Linear(16) * 10**12"), "NN302"),
+    "repeat of a repeat": (base("Linear(16)", "Linear(16) * 10_000 * 10_000"), "NN603"),
     "list": (base("0.1", "sum(linspace(0, 1, 10**12))"), "NN304"),
     "depth of an expression": (base("0.1", "+".join(["1"] * 5000)), "NN106"),
     "depth of a statement": (base(more="expect { loss < " + "+".join(["1"] * 5000) + " }"), "NN106"),

@@ -6,7 +6,6 @@ plan trains as a loop does, in test_plan.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from test_plan import make_plan, train
 from tiny_spec import OFFLINE, compiled, noise, spec
 
 from nnspec import engine as nn
+from nnspec.checker.expand import MAX_DEPTH
 from nnspec.compiler.layout import lay_out
 from nnspec.compiler.plan import Plan, build_network
 from nnspec.engine import PARTS
@@ -456,7 +456,7 @@ def test_a_layer_that_writes_over_what_is_shared_is_found(monkeypatch: pytest.Mo
 
 # --- Depth ---
 
-DEEP = 98  # braces of the model and of the file leave this many
+DEEP = MAX_DEPTH  # as deep as compositions may stand in each other
 
 
 def deep(depth: int) -> Layer:
@@ -470,8 +470,7 @@ def deep(depth: int) -> Layer:
     return layer
 
 
-def test_compositions_a_hundred_deep_take_no_longer_than_they_are_large() -> None:
-    begin = time.perf_counter()
+def test_compositions_a_hundred_deep_are_no_larger_than_what_they_hold() -> None:
     layer, x = deep(100), normal(3, 4)
     for parameter in layer.parameters().values():
         parameter.data *= 0.1
@@ -483,10 +482,9 @@ def test_compositions_a_hundred_deep_take_no_longer_than_they_are_large() -> Non
     assert layer.backward(np.ones_like(y)).shape == x.shape
     layer.training = layer.hold_noise = False
     assert repr(layer).count("Linear(") == 1 + 2 * 33
-    assert time.perf_counter() - begin < 20
 
 
-def test_a_spec_may_nest_as_deep_as_braces_go() -> None:
+def test_a_spec_may_nest_as_deep_as_the_language_lets_it() -> None:
     model = "Linear(4); " + "residual { " * DEEP + "Tanh; Linear(4)" + " }" * DEEP + "; Linear(10)"
     program = compiled(spec(model, train="batch = 16"))
     lane, layout = program.program.lanes[0], program.layouts["run"]

@@ -116,10 +116,12 @@ def test_codes_without_an_example_say_why_and_exist_all_the_same(small: None) ->
     from nnspec.diagnostics import Source
 
     without = sorted(set(CODES) - set(EXAMPLES))
-    assert without == ["NN501", "NN901", "NN902"]
+    assert without == ["NN501", "NN901", "NN902", "NN903"]
     assert all(explanation(code).untold.endswith(".") for code in without)
     assert codes(check_text(Source("x.nn", completed("data = Digits or Small\n"))).diagnostics) == ["NN501"]
     assert codes(refused("x.nn", "why").diagnostics) == ["NN901"]
+    many = codes(check_text(Source("x.nn", "$\n" * 1_001)).diagnostics)
+    assert (len(many), many[-1]) == (1_001, "NN903")
 
 
 def test_a_fault_of_ours_has_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +188,7 @@ def test_without_a_code_all_are_listed_by_group() -> None:
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("NN411", "did you mean NN401?"),
+        ("NN441", "did you mean NN401?"),
         ("nn40", "did you mean"),
         ("xyz", "`nnspec explain` lists them all"),
         ("", "`nnspec explain` lists them all"),

@@ -112,7 +112,7 @@ def test_a_link_that_leads_nowhere_is_something_that_is_there(here: Path) -> Non
         (["new", "no/such/a.nn"], "there is no folder no/such; make it first"),
         (["new", "a"], "the name of a spec ends in .nn, such as a.nn"),
         (["new", ""], ". is a folder"),
-        (["new", "a.txt"], "such as a.txt.nn"),
+        (["new", "a.txt"], "such as a.nn"),
         (["new", "folder.nn"], "folder.nn is a folder"),
         (["new", "folder.nn", "--force"], "folder.nn is a folder"),
         (["new", "sealed.nn", "--force"], "sealed.nn cannot be written"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nnspec.checker.program import Origin
 from nnspec.checker.report import Report
-from nnspec.checker.words import other_names
+from nnspec.checker.words import other_names, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Signature
 from nnspec.syntax import tree
@@ -35,12 +35,19 @@ def assign(
 ) -> tuple[dict[str, Given], bool]:
     """Decide which argument each value is for, and whether that could be decided of all."""
     given: dict[str, Given] = {}
-    good = True
+    own = [a for a in arguments if title in parts("optimizer") and _is_parameters(a)]
+    for argument in own:
+        message = f"`{title}` is not told what it trains"
+        report.error("NN303", message, argument.span, help="leave it out: an optimizer trains the whole model")
+    good = not own
+    arguments = [a for a in arguments if a not in own]
     keywords = {a.name.text: a for a in arguments if a.name is not None}
     positional = [a for a in arguments if a.name is None]
-    slots = signature.names_of_positionals(len(positional), keywords)
+    # An argument that steps back leaves its place to others; else each value has the place that it has in Python.
+    named = keywords if any(a.inferred for a in signature) else {}
+    slots = signature.names_of_positionals(len(positional), named)
     if slots is None:
-        _too_many(title, signature, positional, keywords, report)
+        _too_many(title, signature, positional, named, report)
         return {}, False
     for slot, argument in zip(slots, positional, strict=True):
         given[slot] = Given(argument.value, argument.span, via)
@@ -57,6 +64,13 @@ def assign(
         else:
             given[word] = Given(argument.value, argument.name.span, via)
     return given, good
+
+
+def _is_parameters(argument: tree.Argument) -> bool:
+    """Whether this is the `model.parameters()` that other frameworks give to an optimizer."""
+    value = argument.value
+    path = value.callee if isinstance(value, tree.Call) else value.path if isinstance(value, tree.Reference) else None
+    return path is not None and len(path.names) > 1 and path.names[-1].text == "parameters"
 
 
 def take(
@@ -105,5 +119,13 @@ def _too_many(
         f"`{title}` takes {most or 'no'} unnamed argument{'' if most == 1 else 's'}, "
         f"and {len(positional)} {'is' if len(positional) == 1 else 'are'} given",
         positional[most].span.to(positional[-1].span),
-        help=f"{title}({signature})",
+        help=f"{_by_name(signature, positional[most:], keywords)}{title}({signature})",
     )
+
+
+def _by_name(signature: Signature, extra: Sequence[tree.Argument], keywords: Mapping[str, tree.Argument]) -> str:
+    """Say how one value too many is given its name, where it is a number and the next argument takes one."""
+    open_ones = [a for a in signature if a.keyword_only and a.name not in keywords]
+    if len(extra) != 1 or not open_ones or open_ones[0].type_problem(1) is not None:
+        return ""
+    return f"give it by name, as in `{open_ones[0].name}={extra[0].span.text}`: "

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
 from nnspec.checker.expressions import Evaluator, called
-from nnspec.checker.functions import short
+from nnspec.checker.functions import CONSTANTS, FUNCTIONS, short
 from nnspec.checker.program import Bound, Origin, PartValue, Use
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.words import SETTINGS, TRAIN, parts
@@ -26,7 +26,7 @@ MAX_LAYERS = 20_000
 MAX_DEPTH = 50
 """How deep blocks and compositions may stand in each other."""
 
-_LAYER = 8  # steps that it takes to put a layer in its place
+_LAYER = 16  # steps that it takes to put a layer in its place
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,18 @@ class PlacedBranch:
 
     name: str
     span: Span
-    layers: tuple[Placed, ...]
+    layers: tuple[Placed | None, ...]
 
 
 def expand(
     section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, report: Report
-) -> list[Placed] | None:
-    """Return the layers of a model in order, or None where something in it is wrong."""
+) -> tuple[list[Placed | None], bool]:
+    """Return the layers of a model in order, None for those that are wrong, and whether everything is right."""
     expansion = _Expansion(changes, report)
-    expansion.unplaced = report.has_gaps(section.span)
+    expansion.unplaced = report.has_gaps(section.span) or report.doubts("model")
     found = expansion.chain(section.items, _Place(evaluator))
     expansion.report_unused()
-    return found if expansion.good else None
+    return found, expansion.good
 
 
 def look_through(block: tree.Block, evaluator: Evaluator, report: Report) -> None:
@@ -125,8 +125,8 @@ class _Expansion:
 
     # Chains of items
 
-    def chain(self, items: Sequence[tree.Item], place: _Place) -> list[Placed]:
-        found: list[Placed] = []
+    def chain(self, items: Sequence[tree.Item], place: _Place) -> list[Placed | None]:
+        found: list[Placed | None] = []
         counts: dict[str, int] = {}
         for item in items:
             if self.full or not self.report.work(1, _span(item)):
@@ -139,12 +139,14 @@ class _Expansion:
                     self._composition(item, place, counts, found)
                 case tree.Section(keyword=keyword) if not keyword.text:
                     self.good, self.unplaced = False, True  # its head could not be read, and that has been said
+                    found.append(None)
                 case _:
                     self.good, self.unplaced = False, True
+                    found.append(None)
                     _not_a_layer(item, place, self.report)
         return found
 
-    def _element(self, item: tree.Element, place: _Place, counts: dict[str, int], found: list[Placed]) -> None:
+    def _element(self, item: tree.Element, place: _Place, counts: dict[str, int], found: list[Placed | None]) -> None:
         core, count = self._repeat(item.value, place.evaluator)
         if not count:
             self._look_at(core, place)
@@ -166,6 +168,7 @@ class _Expansion:
                 if not isinstance(value, PartValue):
                     self.good = False
                     self.unplaced = self.unplaced or kind not in parts("layer")
+                    found.append(None)
                     return
                 shared = None if changes else value
             else:
@@ -206,17 +209,15 @@ class _Expansion:
 
     def _repeat(self, expression: tree.Expression, evaluator: Evaluator) -> tuple[tree.Expression, int]:
         """Take `Hidden(64) * 3` apart: what is repeated, and how often."""
+        factors = _factors(expression)
+        makers = [factor for factor in factors if _makes_layer(factor, evaluator)]
+        named = [factor for factor in factors if _unknown(factor, evaluator)]
+        core = (*makers, *named, factors[0])[0]
         count = 1
-        while True:
-            while isinstance(expression, tree.Group):
-                expression = expression.inner
-            if not (isinstance(expression, tree.Binary) and expression.operator.text == "*"):
-                return expression, count
-            layer, times = expression.left, expression.right
-            if not _makes_layer(layer, evaluator) and _makes_layer(times, evaluator):
-                layer, times = times, layer
-            count *= self._times(times, evaluator)
-            expression = layer
+        for factor in factors:
+            if factor is not core:
+                count = min(count * self._times(factor, evaluator), MAX_LAYERS + 1)
+        return core, count
 
     def _times(self, expression: tree.Expression, evaluator: Evaluator) -> int:
         value = evaluator.value(expression)
@@ -291,7 +292,7 @@ class _Expansion:
         names: tuple[str, str],
         changes: Mapping[str, Given],
         place: _Place,
-        found: list[Placed],
+        found: list[Placed | None],
     ) -> None:
         """Put the layers of a block in the place of its use. `names` are that of this copy and that of all copies."""
         block = place.evaluator.blocks[word]
@@ -339,6 +340,8 @@ class _Expansion:
         arguments = use.arguments if isinstance(use, tree.Call) else ()
         span = use.callee.span if isinstance(use, tree.Call) else use.span
         given, good = assign(title, signature, list(arguments), "", self.report)
+        for word in given.keys() & changes.keys():  # what is replaced is looked at too
+            evaluator.value(given[word].value)
         good = take(title, signature, given, changes, self.report) and good
         good = (not good or needed(title, signature, given, span, self.report)) and good
         bound: dict[str, Bound] = {}
@@ -364,7 +367,9 @@ class _Expansion:
 
     # Compositions
 
-    def _composition(self, item: tree.Section, place: _Place, counts: dict[str, int], found: list[Placed]) -> None:
+    def _composition(
+        self, item: tree.Section, place: _Place, counts: dict[str, int], found: list[Placed | None]
+    ) -> None:
         part = parts("composition")[item.keyword.text]
         assert issubclass(part, Composition)
         if not self._room(item.head):
@@ -381,12 +386,16 @@ class _Expansion:
         if self._unread(item):
             self.good, self.unplaced = False, True
         if self._too_deep(place, item.head):
+            found.append(None)
             return
         inside = replace(place, prefix=f"{name}.", shared=f"{general}.", depth=place.depth + 1, what=keyword)
         branches = tuple(self._branches(item, part, inside))
-        if len(branches) < part.least and not self._unread(item) and not _has_strangers(item, part):
+        if _branch_count(item, part) < part.least and not self._unread(item) and not _has_strangers(item, part):
             help = f"such as `{keyword} {{ a {{ Linear(64) }}; b {{ }} }}`"
             self._error("NN205", f"`{item.keyword.text}` needs at least {part.least} branches", item.head, help=help)
+        if len(branches) < part.least or (part.own_chain and not branches[0].layers):
+            found.append(None)  # which is told already
+            return
         found.append(Placed(name, PartValue(part, {}, Origin(item.head)), place.within, branches, place.uses))
 
     def _unread(self, item: tree.Section) -> bool:
@@ -401,6 +410,12 @@ class _Expansion:
         if part.own_chain:
             if not rest and not self._unread(item):
                 self._error("NN205", f"this `{item.keyword.text}` has no layers", item.head)
+            for other in rest:
+                label = other.label if isinstance(other, tree.Element) else None
+                if label is not None and label.text in part.inner:
+                    assert isinstance(other, tree.Element)
+                    help = f"write `{label.text} {{ {other.value.span.text} }}`"
+                    self._error("NN203", f"`{label.text}` is a section here, and no label", label.span, help=help)
             found.append(PlacedBranch(part.own_chain, item.head, tuple(self.chain(rest, place))))
         else:
             self.unplaced = self.unplaced or bool(rest)
@@ -426,9 +441,36 @@ class _Expansion:
         return found
 
 
+def _branch_count(item: tree.Section, part: type[Composition]) -> int:
+    return bool(part.own_chain) + sum(_is_branch(inner, part) for inner in item.items)
+
+
 def _has_strangers(item: tree.Section, part: type[Composition]) -> bool:
     """Whether something stands in a composition that is no branch, which is told already."""
     return not part.own_chain and any(not _is_branch(inner, part) for inner in item.items)
+
+
+def _factors(expression: tree.Expression) -> list[tree.Expression]:
+    """Return what is multiplied, in order; the expression alone where nothing is."""
+    found: list[tree.Expression] = []
+    waiting = [expression]
+    while waiting:
+        match waiting.pop():
+            case tree.Group(inner=inner):
+                waiting.append(inner)
+            case tree.Binary(operator=tree.Name(text="*"), left=left, right=right):
+                waiting += [right, left]
+            case factor:
+                found.append(factor)
+    return found
+
+
+def _unknown(expression: tree.Expression, evaluator: Evaluator) -> bool:
+    """Whether an expression is a name, or the call of one, that has no value: a layer, perhaps, that is misspelt."""
+    word = called(expression)
+    return word.isidentifier() and not any(
+        word in known for known in (evaluator.scope, evaluator.lets, FUNCTIONS, CONSTANTS)
+    )
 
 
 def _makes_layer(expression: tree.Expression, evaluator: Evaluator) -> bool:
@@ -512,7 +554,7 @@ def _not_a_layer(item: tree.Item, place: _Place, report: Report) -> None:
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+    return ", ".join(f"`{name}`" for name in names[:most]) + (", …" if len(names) > most else "")
 
 
 def _span(item: tree.Item) -> Span:

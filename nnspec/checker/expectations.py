@@ -16,6 +16,7 @@ from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.sweep import Point
 from nnspec.checker.words import FIGURES_ELSEWHERE, figures, metric_figures, needs_validation, respelt
 from nnspec.diagnostics import Span
+from nnspec.engine.metrics import metric_of
 from nnspec.syntax import tree
 
 __all__ = ["Run", "calculate", "expectation"]
@@ -149,7 +150,9 @@ class _Resolver:
                 return self._operation("not", (operand,), depth, expression.span)
             case tree.Unary(operator=operator, operand=operand):
                 node = self._operand(operator.text, operand, depth)
-                return node if node is None or operator.text == "+" else Operation("-", (Number(0.0), node))
+                if node is None or operator.text == "+":
+                    return node
+                return Number(-node.value) if isinstance(node, Number) else Operation("-", (Number(0.0), node))
             case tree.Reference(path=path):
                 return self._name(path, expression, depth)
             case tree.Call(callee=path) if path.names[-1].text in figures():
@@ -161,6 +164,8 @@ class _Resolver:
         nodes = [self._operand(operator, operand, depth) for operand in operands]
         found = tuple(node for node in nodes if node is not None)
         if len(found) < len(nodes):
+            return None
+        if operator in _STATES and not self._reachable(found, operands):
             return None
         numbers = [node.value for node in found if isinstance(node, Number)]
         if len(numbers) == len(found) and operator not in _STATES:
@@ -174,6 +179,17 @@ class _Resolver:
                 return None
             return Number(result)
         return Operation(operator, found)
+
+    def _reachable(self, nodes: tuple[Node, ...], operands: tuple[tree.Expression, ...]) -> bool:
+        """Whether a share is compared with a number that a share can be."""
+        shares = [n for n in nodes if isinstance(n, Figure) and (m := metric_of(n.name)) is not None and m.percent]
+        for node, operand in zip(nodes, operands, strict=True):
+            if shares and isinstance(node, Number) and not 0 <= node.value <= 1:
+                percent = f": {node.value:g} % is written {node.value / 100:g}" if 1 < node.value <= 100 else ""
+                message = f"`{shares[0].name}` is a share, from 0 to 1, and {node.value:g} is not"
+                self.report.error("NN604", message, operand.span, help=f"a share is at most 1{percent}")
+                return False
+        return True
 
     def _operand(self, operator: str, expression: tree.Expression, depth: int) -> Node | None:
         """Resolve what an operator stands before or after: statements for `and`, `or`, `not`, else numbers."""
@@ -250,9 +266,11 @@ class _Resolver:
         elif not {word, "race"} & (self.report.lost | self.report.meant):
             models = [name for name in self.models if name]
             otherwise = self._lanes_in_words(word, path)
-            more = self.report.respell(span, [*self.lanes.by_name, *models], otherwise=otherwise)
+            near = self.report.nearest(word, [*self.lanes.by_name, *models])
             what = "lane and no model" if models else "lane"
-            self.report.error("NN602", f"there is no {what} `{word}`", span, **more)
+            if not self.report.excuses(word, near):
+                more = respelt(span, near, otherwise=otherwise)
+                self.report.error("NN602", f"there is no {what} `{word}`", span, **more)
         return None
 
     def _lanes_in_words(self, word: str, path: tree.Path) -> str:
@@ -270,6 +288,8 @@ class _Resolver:
             self.report.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
             return None
         if needs_validation(word) and experiment is not None and not experiment.train.validation:
+            if self.report.doubts("train", "validation"):
+                return None
             help = "hold samples out: `train.validation = 0.1`"
             self.report.error("NN602", f"`{word}` is not measured: no samples are held out", span, help=help)
             return None

@@ -13,7 +13,7 @@ from nnspec.checker.outline import Outline
 from nnspec.checker.program import Bound, Choice, Experiment, Origin, PartValue, TrainSettings
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.settings import LaneSettings
-from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, metric_figures, needs_validation, parts
+from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, metric_figures, needs_validation, parts, respelt
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
 from nnspec.engine.losses import Loss
@@ -160,7 +160,7 @@ class _Work:
         alternatives = _alternatives(given.value)
         known = parts("data source")
         signatures = [known[name].signature() for name in {called(e) for e in alternatives} if name in known]
-        found = [self._choice(expression, given, signatures) for expression in alternatives]
+        found = [self._choice(expression, given, signatures, n == 0) for n, expression in enumerate(alternatives)]
         choices = tuple(choice for choice in found if choice is not None)
         if len(choices) < len(found):
             return None
@@ -176,15 +176,16 @@ class _Work:
                 return None
         return choices
 
-    def _choice(self, expression: tree.Expression, given: Given, all_of: list[Signature]) -> Choice | None:
-        # An argument may be one that only some of the alternatives have: it goes to those.
+    def _choice(self, expression: tree.Expression, given: Given, all_of: list[Signature], first: bool) -> Choice | None:
+        # An argument may be one that only some of the alternatives have: it goes to those. Of one that none has, the
+        # first of them says so.
         changes = self._changes("data")
         known = parts("data source")
         own = known[name].signature() if (name := called(expression)) in known else None
         changes = {
             word: change
             for word, change in changes.items()
-            if own is None or own.get(word) or not any(signature.get(word) for signature in all_of)
+            if own is None or own.get(word) or (first and not any(signature.get(word) for signature in all_of))
         }
         value = self.evaluator.part(expression, "data source", "`data`", given.via, changes)
         if not isinstance(value, PartValue):
@@ -255,8 +256,10 @@ class _Work:
         if word not in models or not word:
             named = [name for name in models if name]
             otherwise = one_of(named) if named else "a model with a name is written `model NAME { … }`"
-            more = self.report.respell(value.span, named, otherwise=otherwise)
-            self.report.error("NN201", f"there is no model `{value.span.text}`", value.span, **more)
+            near = self.report.nearest(value.span.text, named)
+            if not self.report.excuses(word, near):
+                more = respelt(value.span, near, otherwise=otherwise)
+                self.report.error("NN201", f"there is no model `{value.span.text}`", value.span, **more)
             return None
         self.report.chosen_models.add(word)
         return models[word]
@@ -302,6 +305,8 @@ class _Work:
             return
         figure, span = train.early_stop.of, self._figure_of(stopping)
         metric = metric_figures().get(figure)
+        if needs_validation(figure) and not train.validation and self.report.doubts("train", "validation"):
+            return
         if needs_validation(figure) and not train.validation:
             help = "hold some out: `train.validation = 0.1`"
             self.report.error("NN602", f"`{figure}` is not measured: no samples are held out", span, help=help)

@@ -13,7 +13,7 @@ from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS,
 from nnspec.checker.mending import better_number, better_part, better_value, one_of
 from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import LITERALS, figures, other_names, parts, respelt
+from nnspec.checker.words import FIGURES_ELSEWHERE, LITERALS, figures, other_names, parts, respelt
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, Part, Signature
@@ -51,8 +51,10 @@ class Evaluator:
         outside = self.outside or self
         return replace(outside, scope=scope, sources=sources or {}, outside=outside)
 
-    def value(self, expression: tree.Expression, *, kinds: tuple[str, ...] = (), via: str = "", depth: int = 0) -> Any:
-        """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, if any."""
+    def value(
+        self, expression: tree.Expression, *, kinds: tuple[str, ...] | None = None, via: str = "", depth: int = 0
+    ) -> Any:
+        """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, None all."""
         if depth > MAX_DEPTH and not isinstance(expression, tree.Constant):
             return self._too_deep(expression.span)
         if not self.report.work(1, expression.span):
@@ -186,7 +188,7 @@ class Evaluator:
 
     # Names
 
-    def _reference(self, expression: tree.Reference, kinds: tuple[str, ...], via: str, depth: int) -> Any:
+    def _reference(self, expression: tree.Reference, kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
         names = expression.path.names
         word, span = names[0].text, expression.span
         if len(names) == 1:
@@ -234,7 +236,7 @@ class Evaluator:
             **self.report.respell(name.span, _DATA_FACTS, otherwise=f"it has {', '.join(_DATA_FACTS)}"),
         )
 
-    def _unknown(self, path: tree.Path, kinds: tuple[str, ...]) -> Any:
+    def _unknown(self, path: tree.Path, kinds: tuple[str, ...] | None) -> Any:
         word = path.names[0].text
         message = f"`{path.text}` is not known"
         if path.names[-1].text in figures():
@@ -242,7 +244,7 @@ class Evaluator:
             return self.report.error("NN201", message, path.span, help=help)
         if word in self.blocks:
             return self.report.error("NN305", f"`{word}` is a block, which stands in a model", path.span)
-        candidates = parts(*kinds) if kinds else parts()
+        candidates = parts() if kinds is None else parts(*kinds) if kinds else {}
         names = chain(self.scope, self.lets, FUNCTIONS, CONSTANTS, candidates, LITERALS.values())
         others = other_names({name: part.also for name, part in candidates.items()}) | LITERALS
         found = self.report.nearest(word, names, others)
@@ -272,7 +274,7 @@ class Evaluator:
 
     # Calls
 
-    def _call(self, call: tree.Call, kinds: tuple[str, ...], via: str, depth: int) -> Any:
+    def _call(self, call: tree.Call, kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
         word = call.callee.text
         if word in FUNCTIONS and word not in self.scope:
             return self._function(call, depth)
@@ -319,8 +321,11 @@ class Evaluator:
         given, complete = assign(title, signature, list(arguments), via, self.report)
         if not complete:
             for argument in arguments:  # the mistakes of what was given to nobody are worth telling too
-                if argument.name is not None and signature.get(argument.name.text) is None:
+                stray = argument.name is not None and signature.get(argument.name.text) is None
+                if stray and _word(argument.value) not in figures():
                     self.value(argument.value)
+        for word in given.keys() & changes.keys():  # and so are those of what is replaced
+            self._bound(signature, word, given[word], depth)
         good = take(title, signature, given, changes, self.report) and complete
         bound: dict[str, Bound] = {}
         for word, entry in given.items():
@@ -352,8 +357,8 @@ class Evaluator:
         quoted = isinstance(expression, tree.Constant)
         span = expression.span
         inside = Span(span.source, span.start + 1, span.end - 1) if quoted else span
-        known = [name for name in figures() if name != "epochs_to"]
-        more = self.report.respell(inside, known, otherwise=f"figures are {', '.join(known)}")
+        known = [name for name, needs in figures().items() if needs == "outcome" and name != "epochs_to"]
+        more = self.report.respell(inside, known, FIGURES_ELSEWHERE, f"figures are {', '.join(known)}")
         return self.report.error("NN201", f"there is no figure `{word}`", span, **more)
 
     def fitting(self, argument: Argument, value: Any, given: Given) -> Any:
@@ -378,7 +383,7 @@ class Evaluator:
 
     # Arithmetic
 
-    def _all(self, items: tuple[tree.Expression, ...], kinds: tuple[str, ...], via: str, depth: int) -> Any:
+    def _all(self, items: tuple[tree.Expression, ...], kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
         if len(items) > MAX_ITEMS:
             return self.report.error("NN304", f"a list has at most {MAX_ITEMS:,} items", items[MAX_ITEMS].span)
         values = []
@@ -387,7 +392,7 @@ class Evaluator:
         return UNKNOWN if any(value is UNKNOWN for value in values) else values
 
     def _number(self, expression: tree.Expression, operator: str, depth: int) -> Any:
-        value = self.value(expression, depth=depth + 1)
+        value = self.value(expression, kinds=(), depth=depth + 1)
         if value is UNKNOWN or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             return value
         if isinstance(value, PartValue) and value.part.kind == "layer" and operator == "*":
@@ -395,7 +400,7 @@ class Evaluator:
         return self.misfit("NN301", f"`{operator}` takes numbers{_but(value)}", expression)
 
     def _truth(self, expression: tree.Expression, operator: str, depth: int) -> Any:
-        value = self.value(expression, depth=depth + 1)
+        value = self.value(expression, kinds=(), depth=depth + 1)
         if value is UNKNOWN or isinstance(value, bool):
             return value
         return self.misfit("NN301", f"`{operator}` takes true or false{_but(value)}", expression)

@@ -12,6 +12,7 @@ from nnspec.syntax.comments import comments
 __all__ = ["silence"]
 
 _COMMENT = re.compile(r"#\s*nn:\s*ignore\b\s*(?:\[([^\]]*)(\])?)?")
+_MOST_HELPS = 1000
 _ABOUT_COMMENTS = ("NN790", "NN791")
 
 
@@ -22,6 +23,7 @@ class _Ignore:
     span: Span
     codes: tuple[Span, ...]
     line: int
+    names: frozenset[str]
     used: set[str] = field(default_factory=set)
 
 
@@ -33,14 +35,17 @@ def silence(diagnostics: Iterable[Diagnostic], files: Sequence[Source], judge: b
     nor a flag (`judge` is false) may have kept it from what the comment is about.
     """
     found = tuple(diagnostics)
-    ignores = [ignore for source in files if "ignore" in source.text for ignore in _ignores(source)]
+    unread = {d.span.source for d in found if d.code == "NN107"}
+    read = [source for source in files if "ignore" in source.text and source not in unread]
+    ignores = [ignore for source in read for ignore in _ignores(source)]
     if not ignores:
         return found
     by_line: dict[tuple[Source, int], list[_Ignore]] = {}
     for ignore in ignores:
         by_line.setdefault((ignore.span.source, ignore.line), []).append(ignore)
     kept = [d for d in found if not (_is_lint(d.code) and _silenced(d, by_line))]
-    about = [d for ignore in ignores for d in _misnamed(ignore)]
+    helps = iter(range(_MOST_HELPS))
+    about = [d for ignore in ignores for d in _misnamed(ignore, helps)]
     if judge and not any(d.severity == "error" for d in found):
         about += [_unused(ignore) for ignore in ignores if ignore.span.source is files[-1] and _unneeded(ignore)]
     return (*kept, *about)
@@ -65,20 +70,20 @@ def _ignores(source: Source) -> Iterator[_Ignore]:
             start = comment.span.start + match.start(1)
             codes = [Span(source, start + m.start(), start + m.end()) for m in re.finditer(r"[^\s,]+", match[1])]
         span = Span(source, comment.span.start, comment.span.start + match.end())
-        yield _Ignore(span, tuple(codes), line)
+        yield _Ignore(span, tuple(codes), line, frozenset(code.text for code in codes))
 
 
 def _silenced(diagnostic: Diagnostic, by_line: dict[tuple[Source, int], list[_Ignore]]) -> bool:
     silenced = False
     for ignore in by_line.get((diagnostic.span.source, diagnostic.span.line), ()):
-        if any(code.text == diagnostic.code for code in ignore.codes):
+        if diagnostic.code in ignore.names:
             ignore.used.add(diagnostic.code)
             silenced = True
     return silenced
 
 
-def _misnamed(ignore: _Ignore) -> Iterator[Diagnostic]:
-    """Say what is wrong with a comment whatever the findings are."""
+def _misnamed(ignore: _Ignore, helps: Iterator[int]) -> Iterator[Diagnostic]:
+    """Say what is wrong with a comment whatever the findings are. For `helps` times, the right code is looked for."""
     if not ignore.codes:
         help = "name the codes, such as `# nn: ignore[NN701]`"
         yield Diagnostic(
@@ -87,7 +92,7 @@ def _misnamed(ignore: _Ignore) -> Iterator[Diagnostic]:
     for code in ignore.codes:
         if code.text not in CODES:
             known = [c for c in CODES if _is_lint(c)]
-            right = nearest(code.text, known)
+            right = nearest(code.text, known) if next(helps, None) is not None else None
             fix = Fix(f"replace `{code.text}` by `{right}`", (Edit(code, right),)) if right else None
             help = f"did you mean `{right}`?" if right else "codes stand in brackets behind `error` and `warning`"
             yield Diagnostic("NN791", f"there is no code `{code.text}`", code, help=help, severity="warning", fix=fix)
@@ -117,8 +122,8 @@ def _unused(ignore: _Ignore) -> Diagnostic:
 
 
 def _without(ignore: _Ignore, unneeded: list[Span]) -> Fix:
-    source = ignore.span.source
-    kept = [code.text for code in ignore.codes if code not in unneeded]
+    source, without = ignore.span.source, set(unneeded)
+    kept = [code.text for code in ignore.codes if code not in without]
     if kept:
         inside = ignore.codes[0].to(ignore.codes[-1])
         return Fix("take out what is not needed", (Edit(inside, ", ".join(kept)),), safe=True)

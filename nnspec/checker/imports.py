@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnspec.checker.report import Report
-from nnspec.diagnostics import Edit, Fix, Note, Source, SourceError, Span, nearest, read_source
+from nnspec.diagnostics import Edit, Fix, Note, Source, SourceError, Span, read_source
 from nnspec.syntax import MAX_TOKENS, parse, tree
 
 __all__ = ["Files", "load"]
 
 MAX_FILES = 100
 MAX_DEPTH = 32
+MAX_PATH = 1000
 _MARKS = ("pyproject.toml", ".git")
 
 
@@ -102,7 +103,7 @@ class _Loading:
         except SourceError as error:
             self.files.missing.append(place)
             self.report.incomplete = True
-            self.report.error("NN209", str(error), span, **_respelt(place, target, span))
+            self.report.error("NN209", str(error), span, **self._respelt(place, target, span))
             return None
         self.by_place[place] = other
         self.visit(other, chain)
@@ -116,6 +117,8 @@ class _Loading:
             return "folders are separated by `/`", f'write `import "{target.replace(chr(92), "/")}"`'
         if os.path.isabs(target) or (len(target) > 1 and target[1] == ":"):
             return "an import is relative to the file it stands in", "so that a folder of specs can be moved as it is"
+        if len(target) > MAX_PATH:
+            return f"a path has at most {MAX_PATH:,} characters", ""
         if not target.endswith(".nn"):
             return "an import names a `.nn` file", f'did you mean `"{target}.nn"`?' if "." not in target else ""
         place = os.path.realpath(os.path.join(source.folder, target))
@@ -125,6 +128,19 @@ class _Loading:
                 "a project is the nearest folder above the spec with a pyproject.toml or a .git, or its own folder",
             )
         return "", ""
+
+    def _respelt(self, place: str, target: str, span: Span) -> dict[str, Any]:
+        """Suggest a file beside the one that is not there."""
+        folder, name = os.path.split(place)
+        try:
+            beside = [entry for entry in os.listdir(folder) if entry.endswith(".nn")]
+        except OSError:
+            beside = []
+        found = self.report.nearest(name, beside)
+        if found is None or found == name:
+            return {}
+        text = f'"{target[: len(target) - len(name)]}{found}"'
+        return {"help": f"did you mean `{text}`?", "fix": Fix(f"import {text}", (Edit(span, text),))}
 
 
 def _project(folder: str) -> str:
@@ -137,17 +153,3 @@ def _project(folder: str) -> str:
         if parent == above:
             return folder
         above = parent
-
-
-def _respelt(place: str, target: str, span: Span) -> dict[str, Any]:
-    """Suggest a file beside the one that is not there."""
-    folder, name = os.path.split(place)
-    try:
-        beside = [entry for entry in os.listdir(folder) if entry.endswith(".nn")]
-    except OSError:
-        beside = []
-    found = nearest(name, beside)
-    if found is None or found == name:
-        return {}
-    text = f'"{target[: len(target) - len(name)]}{found}"'
-    return {"help": f"did you mean `{text}`?", "fix": Fix(f"import {text}", (Edit(span, text),))}

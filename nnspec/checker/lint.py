@@ -17,7 +17,7 @@ from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.schedules import Schedule
 from nnspec.syntax import tree
 
-__all__ = ["lint", "lint_names", "lint_seed"]
+__all__ = ["for_import", "lint", "lint_names", "lint_seed"]
 
 _CLOSE = 1.0000001  # a rate on the edge of the usual range, within rounding
 
@@ -67,6 +67,16 @@ def _words(part: object) -> set[str]:
             case node:
                 waiting += [getattr(node, name) for name in getattr(node, "__slots__", ())]
     return found
+
+
+def for_import(top: Span) -> Diagnostic:
+    """Say that a file is no experiment by itself."""
+    return _advice(
+        "NN711",
+        "this file is no experiment by itself: it has no `data`, no `loss` and no `optimizer`",
+        top,
+        "right for a file that others import; `# nn: ignore[NN711]` says so",
+    )
 
 
 def lint_seed(

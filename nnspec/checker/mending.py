@@ -13,6 +13,9 @@ from nnspec.syntax import tree
 
 __all__ = ["better_number", "better_part", "better_value", "one_of"]
 
+_MOST = 40
+"""How many names are listed."""
+
 
 def better_part(expression: tree.Expression, kind: str) -> dict[str, Any]:
     """Return what to write where a part of a kind belongs and an expression that is no name stands."""
@@ -46,6 +49,10 @@ def better_value(argument: Argument, value: Any, given: Given) -> dict[str, Any]
             return {"help": f"write it without quotes: {value}", "fix": fix}
         if argument.kinds:
             return _unquoted(value, span, parts(*argument.kinds)) or {"help": one_of(parts(*argument.kinds))}
+    if type(value) is int and value in (0, 1) and argument.type_problem(True) is None:
+        word = "true" if value else "false"
+        fix = Fix(f"write `{word}`", (Edit(span, word),), safe=True)
+        return {"help": f"write `{word}`"} | ({"fix": fix} if isinstance(given.value, tree.Constant) else {})
     if argument.kinds and not any(argument.type_problem(other) is None for other in (1, 1.0)):
         return {"help": one_of(f"{name}(…)" if _needs(part) else name for name, part in parts(*argument.kinds).items())}
     return {}
@@ -60,9 +67,10 @@ def better_number(argument: Argument, value: Any) -> dict[str, Any]:
 
 
 def one_of(names: Any) -> str:
-    """Return "there are `A`, `B`"."""
+    """Return "there are `A`, `B`"; of very many, the first and how many more."""
     found = sorted(names)
-    return f"there {'is' if len(found) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in found)
+    more = f" and {len(found) - _MOST:,} more" if len(found) > _MOST else ""
+    return f"there {'is' if len(found) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in found[:_MOST]) + more
 
 
 def _whole(number: int, expression: tree.Expression) -> dict[str, Any]:

@@ -70,21 +70,21 @@ def chain(
     section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, report: Report
 ) -> tuple[LayerNode, ...] | None:
     """Return the layers of a model, or None where one is wrong."""
-    placed = expand(section, changes, evaluator, report)
+    placed, good = expand(section, changes, evaluator, report)
     if report.has_gaps(section.span):
         return None
     if not section.items:
         report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
     data = evaluator.data
-    if data is None or placed is None:
+    if data is None:
         return None
-    if not placed:
+    if not placed and good:
         report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
         return None
     source = data[0]
     walk = _Walk(report, (source.facts.features,), (source.value.origin.span, ""))
     nodes = walk.along(placed)
-    return nodes if nodes is not None and walk.parameters <= MAX_PARAMETERS else None
+    return nodes if good and nodes and walk.parameters <= MAX_PARAMETERS else None
 
 
 class _Walk:
@@ -96,20 +96,35 @@ class _Walk:
         self.maker = maker
         self.links = [shape_in_words(shape)]
         self.parameters = 0
+        self.lost = False
+        """Whether nobody knows what arrives, behind a layer that could not be placed."""
 
-    def along(self, layers: Sequence[Placed]) -> tuple[LayerNode, ...] | None:
+    def _begins_anew(self, placed: Placed | None) -> bool:
+        """Whether what leaves a layer is known although what arrives is not, as of `Linear(64)`: from there on, shapes
+        are looked at again."""
+        shape = None if placed is None or placed.branches else _own_shape(placed.value)
+        if placed is None or shape is None:
+            return False
+        self.shape, self.links = shape, ["…"]
+        self.maker = (placed.value.origin.span, "")
+        self.links.append(f"{placed.value.name} {shape_in_words(shape)}")
+        return True
+
+    def along(self, layers: Sequence[Placed | None]) -> tuple[LayerNode, ...] | None:
         nodes: list[LayerNode] = []
         good = True
         for placed in layers:
+            if placed is None or self.lost:
+                good, self.lost = False, not self._begins_anew(placed)
+                continue
             branches = self._branches(placed)
-            if branches is None:
-                return None
-            geometry = self._geometry(placed, branches)
-            if geometry is None:
+            geometry = None if branches is None else self._geometry(placed, branches)
+            if geometry is None or branches is None:
                 good = False
                 geometry = self._forgiving(placed.value)
-                if geometry is None:
-                    return None
+            if geometry is None or branches is None:
+                self.lost = not self._begins_anew(placed)
+                continue
             if not placed.branches:
                 self._count(geometry, placed.value)
             nodes.append(LayerNode(placed.name, placed.value, self.shape, geometry, branches, placed.uses))
@@ -143,13 +158,7 @@ class _Walk:
 
     def _forgiving(self, value: PartValue) -> Geometry | None:
         """Go on as if the layer had not said what it expects, so that the next mistake is found too."""
-        assert issubclass(value.part, Layer)
-        try:
-            return value.part.geometry(
-                self.shape, value.values() | {a.name: None for a in value.part.signature() if a.inferred}
-            )
-        except ShapeError:
-            return None
+        return _uninformed(value, self.shape)
 
     def _report(self, placed: Placed, error: ShapeError) -> None:
         value = placed.value
@@ -178,6 +187,22 @@ class _Walk:
         if before <= MAX_PARAMETERS < self.parameters:
             message, label = f"the model has more than {MAX_PARAMETERS:,} parameters", f"{self.parameters:,} up to here"
             self.report.error("NN603", message, value.origin.span, label=label)
+
+
+def _uninformed(value: PartValue, incoming: Shape) -> Geometry | None:
+    """Return what a layer would be without the arguments that can be inferred; None where shapes still do not fit."""
+    assert issubclass(value.part, Layer)
+    unsaid = {a.name: None for a in value.part.signature() if a.inferred}
+    try:
+        return value.part.geometry(incoming, value.values() | unsaid)
+    except ShapeError:
+        return None
+
+
+def _own_shape(value: PartValue) -> Shape | None:
+    """Return the shape that leaves a layer whatever arrives, such as two widths that hardly stand in a spec."""
+    found = {g.out if (g := _uninformed(value, (width,))) is not None else None for width in (9973, 9967)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _shortened(links: list[str]) -> str:

@@ -11,11 +11,11 @@ from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.imports import Files
 from nnspec.checker.report import Report
 from nnspec.checker.words import SECTIONS, SETTINGS, TRAIN, figures, other_names, parts, respelt
-from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Span
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Source, Span
 from nnspec.syntax import tree
 from nnspec.syntax.habits import FOREIGN, foreign
 
-__all__ = ["MAX_RUNS", "Assignment", "LaneOutline", "Outline", "Sweep", "assignments", "outline"]
+__all__ = ["MAX_NAME", "MAX_RUNS", "Assignment", "LaneOutline", "Outline", "Sweep", "assignments", "outline"]
 
 _RESERVED = {*SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
 
@@ -95,11 +95,11 @@ class Outline:
         return [assignment for layer in self.layers for assignment in layer]
 
     @cached_property
-    def places(self) -> dict[str, list[Span]]:
-        """Where each setting is given, once all of them are known."""
-        found: dict[str, list[Span]] = {}
+    def places(self) -> dict[str, set[Source]]:
+        """The files in which each setting is given, once all of them are known."""
+        found: dict[str, set[Source]] = {}
         for assignment in self.assignments:
-            found.setdefault(assignment.text, []).append(assignment.span)
+            found.setdefault(assignment.text, set()).add(assignment.span.source)
         return found
 
     def goes_before(self, new: Span, old: Span) -> bool:
@@ -108,7 +108,7 @@ class Outline:
 
     def replaced(self, setting: str, span: Span) -> bool:
         """Whether a file that imports the one of `span` gives the setting a value of its own."""
-        return any(self.goes_before(place, span) for place in self.places.get(setting, ()))
+        return any(self.files.goes_before(file, span.source) for file in self.places.get(setting, ()))
 
 
 def outline(files: Files, report: Report) -> Outline:
@@ -230,6 +230,11 @@ def _element(item: tree.Element, result: Outline, report: Report) -> None:
         message, help = "settings are written with `=`, not `:`", f"write `{item.label.text} = {_short(value)}`"
         colon = Span(item.span.source, item.label.span.end, item.value.span.start)
         fix = Fix("replace `:` by `=`", (Edit(colon, " = "),), safe=True)
+        report.meant.add(item.label.text)
+    elif isinstance(value, tree.Compare) and value.operands[0].span.text in SETTINGS:
+        word = value.operands[0].span.text
+        help = f"write `{word} = …` to give it a value"
+        report.meant.add(word)
     elif isinstance(value, tree.Compare):
         help = "statements belong in `expect { … }`"
     elif isinstance(value, tree.Reference) and value.path.text in SECTIONS and item.label is None:
@@ -261,6 +266,8 @@ def _section(item: tree.Section, result: Outline, report: Report) -> None:
         if _once(word, item, result, report):
             _SECTIONS[word](item, result, report)
     elif word in SETTINGS and item.name is None and item.title is None:
+        if any(isinstance(inner, tree.Element) for inner in item.items):
+            report.meant.add(word)
         result.layers[-1] += assignments(item.items, (item.keyword,), "", report)
     elif word in FOREIGN:
         report.add(foreign(word, item.keyword.span))
@@ -270,6 +277,8 @@ def _section(item: tree.Section, result: Outline, report: Report) -> None:
         help = "this belongs inside `model`" if word in inner else f"there are {', '.join(SECTIONS)}"
         found = None if word in inner else report.nearest(word, SECTIONS, others)
         report.meant.add(found or "")
+        if item.name is not None:
+            report.lost.add(item.name.text)
         more = respelt(item.keyword.span, found, others, help)
         report.error("NN201", f"there is no section `{word}`", item.keyword.span, **more)
 

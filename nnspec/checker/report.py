@@ -84,6 +84,10 @@ class Report:
         """
         return word in self.lost or (self.incomplete and meant is None)
 
+    def doubts(self, *words: str) -> bool:
+        """Whether one of these words may stand in what could not be read, or is the one that is meant by another."""
+        return any(word in self.lost or word in self.meant for word in words)
+
     def has_gaps(self, span: Span) -> bool:
         """Whether an item that stands here could not be read."""
         gaps = self._gaps.get(span.source, ())
@@ -95,6 +99,11 @@ class Report:
         without = self._absent.setdefault(word, (help, []))[1]
         if lane not in without:  # it may be missing at every point of a sweep
             without.append(lane)
+
+    @property
+    def absent_words(self) -> frozenset[str]:
+        """The settings that are missing in some lane."""
+        return frozenset(self._absent)
 
     def report_absent(self, lanes: Mapping[str, Span], top: Span) -> None:
         """Report what is missing: at the top where all lanes lack it, else at the first lane that does."""

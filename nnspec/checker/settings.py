@@ -152,40 +152,49 @@ def _unknown_in_train(word: str, span: Span, report: Report) -> None:
     others = other_names({a.name: a.also for a in TRAIN})
     help = f"`{word}` stands at the top of the file" if word in SETTINGS or word in SECTIONS else ""
     help = help or _of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in TRAIN)}"
-    more = report.respell(span, [a.name for a in TRAIN], others, help)
-    report.error("NN201", f"`train` has no setting `{word}`", span, **more)
+    near = report.nearest(word, [a.name for a in TRAIN], others)
+    report.meant.add(near or "")
+    report.error("NN201", f"`train` has no setting `{word}`", span, **respelt(span, near, others, help))
 
 
-def _of_the_optimizer(word: str) -> str:
+def _lane_before(assignment: Assignment) -> str:
+    """Return the lane that a flag names before the setting, with its dot; "" where it names none."""
+    written = assignment.span.text
+    return written.removesuffix(assignment.text) if written.endswith(f".{assignment.text}") else ""
+
+
+def _of_the_optimizer(word: str, lane: str = "") -> str:
     """Say where an argument of the optimizers belongs, under this or another of its names; "" where it is none."""
     for part in parts("optimizer").values():
         for argument in part.signature():
             if word == argument.name or word in argument.also:
-                return f"`{argument.name}` belongs to the optimizer: `optimizer.{argument.name} = …`"
+                return f"`{argument.name}` belongs to the optimizer: `{lane}optimizer.{argument.name} = …`"
     return ""
 
 
 def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, report: Report) -> None:
     word = words[0]
-    if report.excuses(word, word if word in SETTINGS or word in SECTIONS or TRAIN.get(word) is not None else None):
-        return
     others = other_names({name: row.also for name, row in SETTINGS.items()} | {a.name: a.also for a in TRAIN})
     found = others.get(word, word)
+    known = {*SETTINGS, *SECTIONS, *(a.name for a in TRAIN)}
+    lanes = settings.lanes if len(words) > 1 else ()
+    near = word if word in known else report.nearest(word, chain(SETTINGS, settings.lets, SECTIONS, lanes), others)
+    if report.excuses(word, near):
+        return
     more: dict[str, Any] = {"help": f"there are {', '.join(f'`{name}`' for name in SETTINGS)} and `train`"}
+    if len(words) == 1 and not assignment.given.via:
+        more["help"] += f"; a constant is declared by `let {word} = …`"
     if len(words) == 1 and TRAIN.get(found) is not None:
-        more = {"help": f"`{found}` belongs in `train`: `train.{found} = …`"}
-        if assignment.given.via in ("", "--set"):
-            fix = Fix(f"write `train.{found}`", (Edit(assignment.span, f"train.{found}"),), safe=True)
-            more["fix"] = fix
+        more = {"help": f"`{found}` belongs in `train`: `{_lane_before(assignment)}train.{found} = …`"}
+        more["fix"] = Fix(f"write `train.{found}`", (Edit(assignment.span, f"train.{found}"),), safe=True)
     elif len(words) > 1 and word in SETTINGS:
         help = "no more than one name after it" if word in _WITH_ARGUMENTS else "a value itself"
         more = {"help": f"`{word}` takes {help}"}
     elif _of_the_optimizer(word):
-        more = {"help": _of_the_optimizer(word)}
+        more = {"help": _of_the_optimizer(word, _lane_before(assignment))}
+    elif len(words) > 1 and word.rstrip("0123456789") in parts("layer"):
+        more = {"help": f"what is set in a model begins with `model`: `model.{assignment.text} = …`"}
     else:
-        lanes = settings.lanes if len(words) > 1 else ()
-        known = chain(SETTINGS, settings.lets, SECTIONS, lanes)
-        near = report.nearest(word, known, others)
         report.meant.add(near or "")
         more = respelt(assignment.path[0].span, near, others, more["help"])
     report.error("NN201", f"there is no setting `{assignment.text}`", assignment.span, **more)

@@ -92,6 +92,17 @@ NOT_NEEDED: dict[str, str] = {
     "inplace": "leave it out: what may be overwritten is found out by nnspec",
     "device": "leave it out: everything is computed on the CPU",
     "verbose": "leave it out: `nnspec run --quiet` says less",
+    "beta1": "the two are one argument: `betas=(0.9, 0.999)`",
+    "beta2": "the two are one argument: `betas=(0.9, 0.999)`",
+    "beta_1": "the two are one argument: `betas=(0.9, 0.999)`",
+    "beta_2": "the two are one argument: `betas=(0.9, 0.999)`",
+    "scheduler": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
+    "schedule": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
+    "lr_scheduler": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
+    "clip": "write `clip_norm` for the gradients together, `clip_value` for each entry",
+    "grad_clip": "write `clip_norm` for the gradients together, `clip_value` for each entry",
+    "gradient_clip": "write `clip_norm` for the gradients together, `clip_value` for each entry",
+    "seeds": "`train.repeats = 3` trains with one seed after another",
 }
 
 # Names of their own, however near they are to others: nobody who writes one means the other.
@@ -206,11 +217,12 @@ def respelt(
 ) -> dict[str, Any]:
     """Return help and fix that put the name `found` in the place of the word at a span; else `otherwise` as help.
 
-    A name that another framework uses is replaced safely; of a misspelt one that is for the user to say.
+    A name that another framework uses, or in other letter case, is replaced safely; of a misspelt one that is for the
+    user to say.
     """
     word = span.text
     if not found or found == word:
         return {"help": NOT_NEEDED.get(word, otherwise)}
-    safe = (others or {}).get(word) == found
+    safe = (others or {}).get(word) == found or found.lower() == word.lower()
     fix = Fix(f"replace `{word}` by `{found}`", (Edit(span, found),), safe)
     return {"help": f"did you mean `{found}`?", "fix": fix}

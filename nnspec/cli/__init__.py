@@ -6,6 +6,7 @@ Exit codes: 0 good; 1 an expectation missed, a lane diverged, findings, or diffe
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -47,6 +48,24 @@ Start here:
 """
 
 
+# What makes writing to standard output fail without a fault of anybody's.
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EIO)
+
+# What other tools call a command -> what it is called here.
+_ELSEWHERE = {
+    "train": "run",
+    "fit": "run",
+    "lint": "check",
+    "validate": "check",
+    "format": "fmt",
+    "init": "new",
+    "compare": "diff",
+    "summary": "show",
+    "fetch": "data fetch",
+    "download": "data fetch",
+}
+
+
 class _Lazy(click.Group):
     """Loads a command's module only when it is used, so that `nnspec --help` is fast."""
 
@@ -66,7 +85,7 @@ class _Lazy(click.Group):
         if word not in _COMMANDS and not word.startswith("-"):
             from nnspec.diagnostics import nearest
 
-            found = nearest(word, _COMMANDS)
+            found = _ELSEWHERE.get(word) or nearest(word, _COMMANDS)
             hint = f" Did you mean `{found}`?" if found else ""
             if word.endswith(".nn"):
                 hint = f" Did you mean `nnspec run {word}`?"
@@ -141,6 +160,9 @@ def _explain(error: Exception) -> int:
         return 2
     if isinstance(error, MemoryError):
         click.echo("error: there is not enough memory for this; `nnspec show SPEC` says how much it needs", err=True)
+        return 2
+    if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+        click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
         return 2
     return report_fault(error)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from nnspec._version import __version__
-from nnspec.cli.options import colored, set_option
+from nnspec.cli.options import colored, read_stdin, set_option
 from nnspec.diagnostics import MAX_BYTES, SourceError, source_of
 from nnspec.diagnostics.formats import FORMATS, Findings, Format, load
 from nnspec.diagnostics.formats.base import one_line, plural
@@ -160,8 +160,8 @@ class _Run:
 
     def _stdin(self) -> Outcome:
         name = self.options.stdin_filename or _STDIN
-        data = sys.stdin.buffer.read(MAX_BYTES + 1)
         try:
+            data = read_stdin(MAX_BYTES + 1)
             return self.checker.text(source_of(data, name, Path(name).parent))
         except SourceError as error:
             return refused(name, str(error))

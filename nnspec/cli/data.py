@@ -12,7 +12,7 @@ def command() -> None:
     """Fetch data sets, and say where they are."""
 
 
-@command.command("fetch")
+@command.command("fetch", short_help="Fetch data sets such as MNIST into the cache.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--offline", is_flag=True, help="Only look whether it is there.")
 def fetch(names: tuple[str, ...], offline: bool) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnspec.cli.options import colored
+from nnspec.cli.options import colored, read_stdin
 from nnspec.diagnostics import MAX_BYTES, Source, render_all, source_of
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 fine; 1 --check found files that would change; 2 usage, or a file that cannot be
-read, parsed or written and stays as it is; 3 a fault of nnspec.
+Exit codes: 0 fine; 1 --check found files that would change; 2 usage, or a file
+that cannot be read, parsed or written and stays as it is; 3 a fault of nnspec.
 """
 
 # What happened to a file: to format it or only to look -> words for one, words for several.
@@ -88,7 +88,7 @@ def _one(path: str, stdin_filename: str, check: bool, diff: bool) -> tuple[int, 
 
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
+            data = read_stdin(MAX_BYTES + 1)
             result = format_source(source_of(data, stdin_filename, Path()))
         else:
             result = format_spec(path, write=not (check or diff))

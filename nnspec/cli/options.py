@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from nnspec.diagnostics import Diagnostic
 
-__all__ = ["colored", "data_options", "set_option", "spec_argument", "warn"]
+__all__ = ["colored", "data_options", "read_stdin", "set_option", "spec_argument", "warn"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +31,15 @@ set_option = click.option(
 def colored(stream: TextIO | None) -> bool:
     """Whether what is written to a stream is to have colours: a terminal, and nobody said NO_COLOR."""
     return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def read_stdin(most: int) -> bytes:
+    """Read standard input, up to so many bytes. Raises SourceError where it is closed."""
+    from nnspec.diagnostics import SourceError
+
+    if sys.stdin is None:
+        raise SourceError("standard input is closed")
+    return sys.stdin.buffer.read(most)
 
 
 def data_options(function: F) -> F:

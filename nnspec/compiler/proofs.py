@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from nnspec.compiler.layout import Layout, lay_out
 from nnspec.diagnostics import Diagnostic
 
 __all__ = ["MAX_MEMORY", "Compiled", "prove"]
+
+_THOUSANDS = re.compile(r"(?<![\w.])(\d{1,3})\.(\d{3})(?![\w.])")
 
 MAX_MEMORY = 16 * 1024**3
 """The most bytes that one lane's buffers may take."""
@@ -63,5 +66,8 @@ def _judge(expectation: Expectation, compiled: Compiled) -> Iterator[Diagnostic]
             values = ", ".join(
                 f"{'' if alone else f'{f.lane}.'}{f.name} is {compiled.figure(f):,.0f}" for f in case.figures()
             )
-            yield Diagnostic("NN601", f"`{expectation.text}` does not hold", expectation.span, label=values)
+            meant = _THOUSANDS.search(expectation.text)
+            help = f"the point is for decimals: is `{meant[1]}_{meant[2]}` meant?" if meant else ""
+            message = f"`{expectation.text}` does not hold"
+            yield Diagnostic("NN601", message, expectation.span, label=values, help=help)
             return

@@ -5,6 +5,8 @@ from nnspec.diagnostics.diagnostic import Diagnostic as Diagnostic
 from nnspec.diagnostics.diagnostic import Edit as Edit
 from nnspec.diagnostics.diagnostic import Fix as Fix
 from nnspec.diagnostics.diagnostic import Note as Note
+from nnspec.diagnostics.many import MOST_FINDINGS as MOST_FINDINGS
+from nnspec.diagnostics.many import first_of as first_of
 from nnspec.diagnostics.render import render as render
 from nnspec.diagnostics.render import render_all as render_all
 from nnspec.diagnostics.render import render_each as render_each

@@ -30,10 +30,11 @@ def applicable(source: Source, diagnostics: Iterable[Diagnostic], unsafe: bool =
 
 def put_in(source: Source, fixes: Iterable[Fix]) -> str:
     """Return a text with fixes that do not overlap."""
-    text = source.text
-    for edit in sorted((e for fix in fixes for e in fix.edits), key=lambda e: e.span.start, reverse=True):
-        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
-    return text
+    text, parts, end = source.text, [], 0
+    for edit in sorted((e for fix in fixes for e in fix.edits), key=lambda e: e.span.start):
+        parts += [text[end : edit.span.start], edit.text]
+        end = edit.span.end
+    return "".join([*parts, text[end:]])
 
 
 def apply(source: Source, diagnostics: Iterable[Diagnostic], unsafe: bool = False) -> str:

@@ -114,15 +114,17 @@ def _mark(source: Source, span: Span, text: str, main: bool) -> tuple[int, _Mark
 
 
 def _code(source: Source, number: int, gutter: int, paint: _Paint) -> str:
-    text = _printable(source.line(number))
+    text = _printable(source.line(number)[: _WIDEST + 1])  # whatever the line's length: there may be many marks in it
     text = text if len(text) <= _WIDEST else text[:_WIDEST] + "…"
     return f"{paint('frame', f'{number:>{gutter}} |')} {text}".rstrip()
 
 
 def _carets(line: str, mark: _Mark, paint: _Paint, severity: str) -> str:
-    before, under = _width(_printable(line[: mark.start])), _width(_printable(line[mark.start : mark.end]))
-    if before > _WIDEST:
+    left = _printable(line[: min(mark.start, _WIDEST + 1)])
+    before = _width(left)
+    if max(before, len(left)) > _WIDEST:
         return f"{' ' * _WIDEST}{paint(severity, f'… column {mark.start + 1}: {mark.text}'.rstrip(': '))}"
+    under = _width(_printable(line[mark.start : min(mark.end, mark.start + _WIDEST)]))
     sign = ("^" if mark.main else "-") * max(1, min(under, _WIDEST - before))
     return " " * before + paint(severity if mark.main else "note", f"{sign} {mark.text}".rstrip())
 

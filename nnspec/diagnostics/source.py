@@ -9,6 +9,7 @@ import re
 import stat
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from nnspec.errors import NnspecError
@@ -48,6 +49,20 @@ class Source:
         """Return (line, column) of an offset."""
         line = bisect.bisect_right(self.line_starts, offset)
         return line, offset - self.line_starts[line - 1] + 1
+
+    @cached_property
+    def _byte_starts(self) -> list[int]:
+        """How many bytes of UTF-8 stand before each line."""
+        text, starts = self.text, self.line_starts
+        sizes = (len(text[start:end].encode("utf-8", "replace")) for start, end in pairwise(starts))
+        return list(accumulate(sizes, initial=0))
+
+    def byte(self, offset: int) -> int:
+        """Return how many bytes of UTF-8 stand before an offset."""
+        if self.text.isascii():
+            return min(offset, len(self.text))
+        line = bisect.bisect_right(self.line_starts, offset) - 1
+        return self._byte_starts[line] + len(self.text[self.line_starts[line] : offset].encode("utf-8", "replace"))
 
     def line(self, number: int) -> str:
         """Return a line without its end."""
@@ -103,8 +118,11 @@ def read_source(path: str | os.PathLike[str], shown: str | None = None) -> Sourc
     if not stat.S_ISREG(mode):
         os.close(handle)
         raise SourceError(f"{name} is {'a folder, not a spec' if stat.S_ISDIR(mode) else 'not a regular file'}")
-    with os.fdopen(handle, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
+    try:
+        with os.fdopen(handle, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:  # such as of /proc/self/mem, which calls itself a regular file
+        raise SourceError(f"{name} cannot be read: {error.strerror}") from None
     return source_of(data, name, Path(place).parent)
 
 

@@ -6,14 +6,19 @@ from collections.abc import Iterable
 
 __all__ = ["nearest"]
 
+_LONGEST = 64
+"""Words longer than this are not looked for."""
+
+_MOST_SLIPS = 5
+
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that `word` is a misspelling of, or None where none is clearly nearest.
 
     Distance is Damerau-Levenshtein's (insert, delete, change, swap neighbours), blind to case; up to one slip for
-    each three characters, and nobody else as near.
+    each three characters, and five at most; and nobody else as near.
     """
-    allowed = max(1, (len(word) + 1) // 3)
+    allowed = min(max(1, (len(word) + 1) // 3), _MOST_SLIPS)
     ranked = sorted({(_distance(word.lower(), c.lower(), allowed), c.lower() != word.lower(), c) for c in candidates})
     ranked = [row for row in ranked if row[0] <= allowed]
     if not ranked or (len(word) == 1 and ranked[0][0] > 0):
@@ -24,15 +29,22 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def _distance(a: str, b: str, limit: int) -> int:
-    if abs(len(a) - len(b)) > limit or len(a) > 64:
-        return limit + 1
+    """Return the distance, or something above the limit where it is above that."""
+    beyond = limit + 1
+    if abs(len(a) - len(b)) > limit or len(a) > _LONGEST:
+        return beyond
+    last: list[int] = []
     before: list[int] = []
-    row = list(range(len(b) + 1))
+    row = [j if j <= limit else beyond for j in range(len(b) + 1)]
     for i, x in enumerate(a, 1):
-        before, last, row = row, before, [i]
-        for j, y in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+        last, before, row = before, row, [beyond] * (len(b) + 1)
+        if i <= limit:
+            row[0] = i
+        for j in range(max(1, i - limit), min(len(b), i + limit) + 1):  # farther off, the lengths alone differ too much
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != b[j - 1]))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == b[j - 1]:
                 cost = min(cost, last[j - 2] + 1)
-            row.append(cost)
-    return row[-1]
+            row[j] = cost
+        if min(row) > limit and min(before) > limit:
+            return beyond
+    return min(row[-1], beyond)

@@ -16,6 +16,9 @@ __all__ = ["MOST_ROUNDS", "Mended", "difference", "mend", "write"]
 MOST_ROUNDS = 10
 """A fix may make way for another; two that undo each other would go on for ever."""
 
+_MOST_CHECKED = 2_000_000
+"""How many characters are checked while fixes are tried one by one: of a large file only some of them are."""
+
 Check = Callable[[Source], Sequence[Diagnostic]]
 
 
@@ -41,6 +44,7 @@ def mend(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool
     """
     state = Mended(source, (), found)
     dropped: set[tuple[object, ...]] = set()
+    tries = max(_MOST_CHECKED // (len(source.text) + 1), 1)
     for _ in range(MOST_ROUNDS):
         wanted = [d for d in state.diagnostics if d.fix is None or _key(d.fix) not in dropped]
         fixes = applicable(state.source, wanted, unsafe)
@@ -48,7 +52,9 @@ def mend(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool
             break
         better = _try(state, fixes, check)
         if better is None:
-            good = [fix for fix in fixes if len(fixes) > 1 and _try(state, [fix], check)]
+            tried = fixes[:tries]
+            tries = max(tries - len(tried), 1)
+            good = [fix for fix in tried if len(fixes) > 1 and _try(state, [fix], check)]
             dropped |= {_key(fix) for fix in fixes if fix not in good}
             better = _try(state, good, check) or _try(state, good[:1], check)
         state = better or state

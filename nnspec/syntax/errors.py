@@ -71,7 +71,7 @@ class _Place:
         """The token; for the end of a line or of the file, the place just behind what stands before it."""
         if self.token.type in ("_NEWLINE", "$END") and self.before is not None:
             end = span_of(self.source, self.before).end
-            return Span(self.source, end, end + 1)
+            return Span(self.source, end, min(end + 1, len(self.source.text)))
         return span_of(self.source, self.token)
 
     def stretch(self, first: Token, last: Token) -> Span:
@@ -175,6 +175,8 @@ def _two_words(place: _Place) -> Diagnostic | None:
         help = f"write `{one} = {other}` to give it a value, or `{one} {other} {{` to begin a section"
     else:
         help = f"write `{one}({other})`" if part else f"write `{one} = {other}`"
+    if one == "repeat":
+        help = "what is repeated is multiplied, such as `Linear(64) * 3`"
     return _error(f"`{one} {other}` is neither a setting nor a layer", whole, help)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from nnspec.diagnostics import Diagnostic, Source, Span
+from nnspec.diagnostics import Diagnostic, Source, Span, first_of
 from nnspec.diagnostics.source import MAX_BYTES
 from nnspec.syntax import tree
 from nnspec.syntax.comments import comments
@@ -57,7 +57,7 @@ def format_source(source: Source) -> Formatted:
         source = Source(source.name, source.text[1:], source.folder)
     before = parse(source)
     if before.diagnostics:
-        return Formatted(source.text, before.diagnostics)
+        return Formatted(source.text, first_of(before.diagnostics))
     end = _line_end(source.text)
     text = "".join(f"{line}{end}" for line in lines(pieces(source)))
     if text == source.text:

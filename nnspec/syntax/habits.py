@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -30,10 +31,12 @@ FOREIGN: dict[str, tuple[str, str]] = {
     "class": _FUNCTION,
     "const": _CONSTANT,
     "var": _CONSTANT,
+    "include": ("an import takes over a file", 'such as `import "common.nn"`'),
     "from": ("an import takes all of a file", 'such as `import "common.nn"`'),
 }
 """Words that begin a statement elsewhere -> why a spec has no such thing, and what it has instead."""
 
+_DIGITS_AND_COMMA = re.compile("[0-9],[0-9]")
 _CURLY = {"“": "”", "‘": "’", "„": "“", "”": "”", "’": "’", "«": "»"}  # what opens -> what closes
 
 
@@ -45,12 +48,15 @@ def foreign(word: str, span: Span) -> Diagnostic:
 
 def plain_strings(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[Diagnostic]]:
     """Make a string of what stands between the quotes of a word processor, on one line, and say that it should be."""
+    if not any(quote in source.text for quote in _CURLY):
+        return list(raw), []
     kept: list[Token] = []
     found: list[Diagnostic] = []
+    closings = _closings(raw)
     i = 0
     while i < len(raw):
         token = raw[i]
-        closing = _closing(raw, i) if token.type == "STRAY" and token in _CURLY else None
+        closing = closings.get(i)
         if closing is None:
             kept.append(token)
             i += 1
@@ -68,28 +74,41 @@ def plain_strings(source: Source, raw: Sequence[Token]) -> tuple[list[Token], li
     return kept, found
 
 
-def _closing(raw: Sequence[Token], opening: int) -> int | None:
-    """Return the index of the curly quote that closes one, on the same line and with no other quotes between."""
-    wanted = _CURLY[str(raw[opening])]
-    for i in range(opening + 1, len(raw)):
+def _closings(raw: Sequence[Token]) -> dict[int, int]:
+    """Return opening -> closing curly quote, by index: on the same line and with no other string between."""
+    found: dict[int, int] = {}
+    behind: dict[str, int] = {}  # the next of each quote
+    for i in range(len(raw) - 1, -1, -1):
         token = raw[i]
-        if token == wanted and token.type == "STRAY":
-            return i
         if token.type in ("_NEWLINE", "STRING", "OPEN_STRING"):
-            return None
-    return None
+            behind.clear()
+        elif token.type == "STRAY":
+            closing = behind.get(_CURLY.get(str(token), ""))
+            if closing is not None:
+                found[i] = closing
+            behind[str(token)] = i
+    return found
 
 
 def thousands(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[Diagnostic]]:
-    """Make one number of `60,000`, and say how it is written.
+    """Make one number of `60,000` and of `0,001`, and say how it is written.
 
     In brackets a comma separates values, and only a second one such as `000`, which nobody writes, gives it away.
     """
+    if not _DIGITS_AND_COMMA.search(source.text):
+        return list(raw), []
     kept: list[Token] = []
     found: list[Diagnostic] = []
     i = depth = 0
     while i < len(raw):
         depth = _depth(raw[i], depth)
+        decimal = _decimal(source, raw, i, depth > 0)
+        if decimal is not None:
+            found.append(decimal)
+            kept.append(raw[i].update(type="FLOAT", value=decimal.span.text.replace(",", ".")))
+            kept[-1].end_pos = decimal.span.end
+            i += 3
+            continue
         end = i
         while end + 2 < len(raw) and _is_group(raw[end], raw[end + 1], raw[end + 2], depth > 0):
             end += 2
@@ -115,10 +134,28 @@ def _depth(token: Token, depth: int) -> int:
     return max(0, depth + (token.type in ("LPAR", "LSQB")) - (token.type in ("RPAR", "RSQB")))
 
 
-def _is_group(one: Token, comma: Token, other: Token, inside: bool) -> bool:
+def _decimal(source: Source, raw: Sequence[Token], i: int, inside: bool) -> Diagnostic | None:
+    """Say that `0,5`, where it begins, has a comma for its point; None where it may be two values."""
+    if i + 2 >= len(raw) or raw[i] != "0" or not _touch(*raw[i : i + 3]):
+        return None
+    zero = len(raw[i + 2]) > 1 and raw[i + 2][0] == "0"
+    if inside and not zero and (i == 0 or raw[i - 1].type != "EQUAL"):
+        return None
+    span = Span(source, raw[i].start_pos, raw[i + 2].end_pos)
+    number = span.text.replace(",", ".")
+    edit = Edit(Span(source, raw[i + 1].start_pos, raw[i + 1].end_pos), ".")
+    fix = Fix(f"write {number}", (edit,), safe=zero)
+    return Diagnostic("NN104", f"`{span.text}` is not one number", span, help=f"write {number}", fix=fix)
+
+
+def _touch(one: Token, comma: Token, other: Token) -> bool:
+    """Whether these are two whole numbers with a comma and no blank between."""
     kinds = (one.type, comma.type, other.type) == ("INT", "COMMA", "INT")
-    touching = kinds and one.end_pos == comma.start_pos and comma.end_pos == other.start_pos
-    return touching and len(other) == 3 and (other[0] == "0" or not inside)
+    return kinds and one.end_pos == comma.start_pos and comma.end_pos == other.start_pos
+
+
+def _is_group(one: Token, comma: Token, other: Token, inside: bool) -> bool:
+    return _touch(one, comma, other) and len(other) == 3 and (other[0] == "0" or not inside)
 
 
 def without_commas(source: Source, tokens: Sequence[Token], outer: set[int]) -> tuple[list[Token], list[Diagnostic]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Source, Span
 from nnspec.syntax.habits import plain_strings, thousands, without_commas
 from nnspec.syntax.machine import lex
 from nnspec.syntax.token import Token
 
-__all__ = ["MAX_DEPTH", "MAX_TOKENS", "Layout", "lay_out", "span_of"]
+__all__ = ["MAX_DEPTH", "MAX_LINE", "MAX_TOKENS", "Layout", "lay_out", "span_of"]
 
 MAX_DEPTH = 100
 """How deep brackets and braces may stand in each other."""
@@ -18,7 +18,9 @@ MAX_DEPTH = 100
 MAX_TOKENS = 100_000
 """How many words and signs a file may have."""
 
-_FAR = 2_000  # tokens that are looked through for the head of a section whose brace is missing
+MAX_LINE = 200_000
+"""How many characters a line may have: a string or a number that is longer would take the lexer very much memory."""
+
 _CLOSES = {")": "(", "]": "["}
 _PLAIN = {"“": '"', "”": '"', "‘": "'", "’": "'", "−": "-", "×": "*"}  # what word processors make of what was typed
 
@@ -45,8 +47,14 @@ def span_of(source: Source, token: Token) -> Span:
 
 def lay_out(source: Source) -> Layout:
     """Lex a text. Strays become diagnostics; the rest is left to the grammar."""
-    raw = list(islice(lex(source.text), MAX_TOKENS + 1))
     layout = Layout([])
+    long = _long_line(source)
+    if long is not None:
+        layout.too_large = True
+        message = f"this line has more than {MAX_LINE:,} characters"
+        layout.diagnostics.append(Diagnostic("NN107", message, long))
+        return layout
+    raw = list(islice(lex(source.text), MAX_TOKENS + 1))
     if len(raw) > MAX_TOKENS:
         layout.too_large = True
         message = f"this file has more than {MAX_TOKENS:,} words and signs"
@@ -74,6 +82,16 @@ def lay_out(source: Source) -> Layout:
     _join_heads(source, layout)
     layout.tokens = _balance(source, layout)
     return layout
+
+
+def _long_line(source: Source) -> Span | None:
+    """Return the first character that is one too many for its line; None where there is none."""
+    if len(source.text) <= MAX_LINE:
+        return None
+    for start, end in pairwise([*source.line_starts, len(source.text)]):
+        if end - start > MAX_LINE:
+            return Span(source, start + MAX_LINE, start + MAX_LINE + 1)
+    return None
 
 
 def _join_heads(source: Source, layout: Layout) -> None:
@@ -225,6 +243,7 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
     stack: list[Token] = []
     margins: list[int] = []  # column of the first token of the line on which each open brace stands
     margin, line = 1, 0
+    lines = _Lines(kept)
     for token in layout.tokens:
         if token.line != line and token.type != "_NEWLINE":
             line, margin = token.line, token.column
@@ -236,7 +255,7 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
                 margins.pop()
         if token.type == "RBRACE":
             if not stack:
-                _without_opener(source, token, kept, layout)
+                _without_opener(source, token, lines, layout)
                 continue
             # Of `}` that are too many, one closes a brace of another line and does not stand where that line begins.
             if extra and stack[-1].line != token.line and token.column != margins[-1]:
@@ -259,31 +278,51 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
     return kept
 
 
-def _without_opener(source: Source, token: Token, kept: list[Token], layout: Layout) -> None:
+class _Lines:
+    """Knows the last line that begins in the first column, while tokens are added to a list."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self._seen = 0
+        self._end: int | None = None
+
+    def last(self) -> int | None:
+        """Return the index of the line end behind it, or None."""
+        for i in range(self._seen, len(self.tokens)):
+            if self.tokens[i].type == "_NEWLINE":
+                line = _line_up_to(self.tokens, i - 1)
+                if line and line[0].column == 1:
+                    self._end = i
+        self._seen = len(self.tokens)
+        return self._end
+
+    def open(self, brace: Token) -> None:
+        """Put a brace behind it, so that it is none of the lines that could be opened."""
+        assert self._end is not None
+        self.tokens.insert(self._end, brace)
+        self._seen, self._end = self._seen + 1, None
+
+
+def _without_opener(source: Source, token: Token, lines: _Lines, layout: Layout) -> None:
     """Say of a `}` that it closes nothing, or open the section whose head stands above it at the same margin."""
-    at_margin = (token.column) == 1
-    for i in range(len(kept) - 1, max(0, len(kept) - _FAR) if at_margin else len(kept), -1):
-        if kept[i].type != "_NEWLINE":
-            continue
-        line = _line_up_to(kept, i - 1)
-        if not line or line[0].column > 1:
-            continue
-        if not _is_head(line) or line[-1].line == token.line or kept[-1].line == line[-1].line:
-            break
-        layout.diagnostics.append(
-            Diagnostic(
-                "NN102",
-                f"a `{{` is missing behind `{line[-1]}`",
-                span_of(source, line[0]).to(span_of(source, line[-1])),
-                notes=(Note(span_of(source, token), "closed here"),),
-            )
-        )
-        opener = line[-1].update(type="LBRACE", value="{")
-        opener.start_pos = opener.end_pos = line[-1].end_pos
-        kept.insert(i, opener)
-        kept.append(token)
+    kept = lines.tokens
+    end = lines.last() if token.column == 1 else None
+    line = _line_up_to(kept, end - 1) if end is not None else []
+    if not _is_head(line) or line[-1].line == token.line or kept[-1].line == line[-1].line:
+        layout.diagnostics.append(Diagnostic("NN102", "this `}` closes nothing", span_of(source, token)))
         return
-    layout.diagnostics.append(Diagnostic("NN102", "this `}` closes nothing", span_of(source, token)))
+    layout.diagnostics.append(
+        Diagnostic(
+            "NN102",
+            f"a `{{` is missing behind `{line[-1]}`",
+            span_of(source, line[0]).to(span_of(source, line[-1])),
+            notes=(Note(span_of(source, token), "closed here"),),
+        )
+    )
+    opener = line[-1].update(type="LBRACE", value="{")
+    opener.start_pos = opener.end_pos = line[-1].end_pos
+    lines.open(opener)
+    kept.append(token)
 
 
 def _unclosed(tokens: list[Token]) -> tuple[int, int]:

@@ -78,6 +78,7 @@ class Machine:
         self._end: int = tables["end"]
         self.states: list[int] = [tables["start"]]
         self.values: list[Any] = []
+        self._accepted: dict[tuple[int, ...], set[str]] = {}
 
     def feed(self, token: Token) -> None:
         """Take the next token. Raises Unexpected, leaving the stacks where they were when it did not fit."""
@@ -119,7 +120,11 @@ class Machine:
 
     def accepts(self) -> set[str]:
         """Return the types of the tokens that may come next."""
-        return {kind for kind in self._actions[self.states[-1]] if not kind.islower() and self._takes(kind)}
+        place = tuple(self.states)
+        if place not in self._accepted:
+            kinds = self._actions[self.states[-1]]
+            self._accepted[place] = {kind for kind in kinds if not kind.islower() and self._takes(kind)}
+        return self._accepted[place]
 
     def _takes(self, kind: str) -> bool:
         """Whether a token would be taken: the reductions before it may lead to where it does not fit."""

@@ -49,7 +49,7 @@ def _write(place: Path, data: bytes, force: bool) -> None:
     if place.is_dir():
         raise StarterError(f"{place} is a folder")
     if place.suffix != ".nn":
-        raise StarterError(f"the name of a spec ends in .nn, such as {place}.nn")
+        raise StarterError(f"the name of a spec ends in .nn, such as {place.with_suffix('.nn')}")
     there = os.path.lexists(place)
     if there and not force:
         raise StarterError(f"{place} is there already; --force replaces it")

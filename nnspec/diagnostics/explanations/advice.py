@@ -115,6 +115,16 @@ names are not reported.
         Example("let width = 64\nmodel {\n    Linear(width)\n    ReLU\n    Linear(10)\n}\n"),
         can_be_ignored=True,
     ),
+    "NN711": Explanation(
+        """
+A file of lets, blocks and models is there for others to import, and nothing is wrong with it; only `nnspec run` has
+nothing to run. Where it is meant to be an experiment, it lacks the settings that every experiment has. Where it is not,
+a comment says so: `# nn: ignore[NN711]` above its first line.
+""",
+        Example("block Hidden(units) { Linear(units); ReLU }\n", whole=True),
+        Example("# nn: ignore[NN711]\nblock Hidden(units) { Linear(units); ReLU }\n", whole=True),
+        can_be_ignored=True,
+    ),
     "NN790": Explanation(
         """
 A comment `# nn: ignore[NN703]` silences that advice on its line, or, on a line of its own, on the line below. This

@@ -33,4 +33,12 @@ not the machine's memory.
         Example("model {\n    Linear(1_000_000_000)\n    ReLU\n    Linear(10)\n}\n"),
         Example("model {\n    Linear(1_000)\n    ReLU\n    Linear(10)\n}\n"),
     ),
+    "NN604": Explanation(
+        """
+Accuracy is a share of the samples: 0 is none of them, 1 is all. Held against a number outside of that, a statement is
+true or false whatever the training does. Mostly the number is meant in percent.
+""",
+        Example("seed = 1\nexpect { test_accuracy > 90 }\n"),
+        Example("seed = 1\nexpect { test_accuracy > 0.9 }\n"),
+    ),
 }

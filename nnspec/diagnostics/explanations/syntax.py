@@ -59,9 +59,9 @@ or from a stranger, from exhausting the stack; a text that goes over one gets th
     ),
     "NN107": Explanation(
         """
-A file has at most 100,000 words and signs, which is thousands of times what an experiment needs. More is a mistake
-(data that was pasted, a generator that did not stop), and reading it would keep a terminal or an editor waiting. What
-is repeated can be said once: `Linear(64) * 100`, a `block`, a `sweep`.
+A file has at most 100,000 words and signs, and a line at most 200,000 characters, which is thousands of times what an
+experiment needs. More is a mistake (data that was pasted, a generator that did not stop), and reading it would keep a
+terminal or an editor waiting. What is repeated can be said once: `Linear(64) * 100`, a `block`, a `sweep`.
 """,
         Example("seed = 1\n" + ";\n" * 50_001, shown="seed = 1\n;\n;\n… and so on, 50,000 times"),
         Example("seed = 1\n"),

@@ -23,4 +23,12 @@ spec holds, this is our mistake and never yours.
 """,
         untold="No spec should be able to; one that does is a bug.",
     ),
+    "NN903": Explanation(
+        """
+Of a spec with very many findings the first thousand are told, errors before warnings, and this one says how many more
+there are. So many have one cause: a file that is no spec, a brace that is missing, a generator that repeats a mistake.
+`nnspec check --fix` leaves such a file alone.
+""",
+        untold="It takes a thousand others.",
+    ),
 }

@@ -59,4 +59,4 @@ def _place(span: Span, findings: Findings) -> dict[str, Any]:
 def _position(source: Source, offset: int) -> dict[str, int]:
     line, column = source.position(offset)
     mark = 3 if source.bom else 0
-    return {"line": line, "column": column, "byte": mark + len(source.text[:offset].encode("utf-8", "replace"))}
+    return {"line": line, "column": column, "byte": mark + source.byte(offset)}

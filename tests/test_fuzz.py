@@ -1,0 +1,314 @@
+"""Texts that nobody would write: whatever they are, nnspec keeps its promises (`promises.py`).
+
+`tests/fuzz/fuzz_check.py` looks for more such texts, guided by coverage and for as long as one likes; what it finds goes
+into CASES. `tests/fuzz/sizes.py` measures what large ones cost.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import promises
+import pytest
+from hostile_texts import BASE, BYTES, TEXTS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from promises import checks, formats, reads
+from spec_writer import SpecWriter, edited, soup
+from vocabulary import KEYWORDS, NAMES, SIGNS, STRANGE, VALUES, vocabulary
+
+from nnspec.api import check_text
+from nnspec.checker import lint, sweep
+from nnspec.diagnostics import MOST_FINDINGS, Source, SourceError, read_source, render
+from nnspec.diagnostics.suggest import nearest
+from nnspec.syntax import format as formatter
+from nnspec.syntax import lines, parse
+from nnspec.syntax.layout import MAX_LINE
+
+STEADY = settings(
+    deadline=None, derandomize=True, database=None, print_blob=False, suppress_health_check=list(HealthCheck)
+)
+"""The same examples on every machine and every day."""
+
+# What was found, each once. A name says what was wrong.
+CASES: dict[str, str] = {
+    "a span behind the end of the text": "seed =",
+    "a span in an empty text": "",
+}
+
+FLAGS: dict[str, list[str]] = {}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_was_found_stays_mended(name: str, tmp_path: Path) -> None:
+    checks(CASES[name], FLAGS.get(name, ()), tmp_path)
+    formats(CASES[name])
+
+
+# Any text
+
+
+CHARACTERS = st.text(alphabet=st.characters(codec="utf-8"), max_size=120)
+LINE_ENDS = st.lists(CHARACTERS | st.sampled_from(["\n", "\r", "\r\n", "\x0b", "\x85", "\u2028"]), max_size=8).map(
+    "".join
+)
+CONTROLS = st.text(alphabet=st.characters(max_codepoint=0xFF), max_size=120)
+
+
+@settings(STEADY, max_examples=150)
+@given(text=CHARACTERS | LINE_ENDS | CONTROLS, flag=st.none() | CHARACTERS)
+def test_any_text(text: str, flag: str | None) -> None:
+    checks(text, [] if flag is None else [flag])
+    formats(text)
+
+
+# The language's own words in any order
+
+
+def words(chance: float = 0.8) -> st.SearchStrategy[str]:
+    word = st.one_of([st.sampled_from(kind) for kind in (KEYWORDS, SIGNS, SIGNS, NAMES, NAMES, VALUES, STRANGE)])
+    ends = st.sampled_from(["\n", ";", " { ", " }", " = ", "(", ")"])
+    return st.lists(word | word | ends, max_size=40).flatmap(
+        lambda found: st.sampled_from([" ", " ", " ", ""]).map(lambda blank: blank.join(found))
+    )
+
+
+INSIDE = st.sampled_from(
+    [
+        "{}",
+        "model {{ {} }}",
+        "train {{ {} }}",
+        "race {{ {} }}",
+        "expect {{ {} }}",
+        "sweep {{ {} }}",
+        "seed = {}",
+        "let x = {}",
+    ]
+)
+
+
+@settings(STEADY, max_examples=300)
+@given(text=words(), around=INSIDE, base=st.booleans())
+def test_any_words_of_the_language(text: str, around: str, base: bool) -> None:
+    whole = BASE * base + around.format(text)
+    checks(whole)
+    formats(whole)
+
+
+# Specs that are right, and what a few edits make of them
+
+
+def written(chance: random.Random, folder: Path) -> str:
+    writer = SpecWriter(chance)
+    text = writer.text()
+    for name, content in writer.files.items():
+        (folder / name).write_text(content, encoding="utf-8", newline="")
+    return text
+
+
+CHANCES = st.randoms(use_true_random=False)
+
+
+@settings(STEADY, max_examples=60)
+@given(chance=CHANCES)
+def test_a_spec_that_is_right_has_a_program(chance: random.Random) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = written(chance, folder)
+        found = [render(d) for d in checks(text, folder=folder).diagnostics if d.severity == "error"]
+        assert found == []
+        formatted = formats(text)
+        assert checks(formatted, folder=folder).compiled is not None
+
+
+@settings(STEADY, max_examples=200)
+@given(chance=CHANCES, count=st.integers(1, 3))
+def test_a_spec_with_a_few_edits(chance: random.Random, count: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = edited(written(chance, folder), chance, count)
+        for path in folder.iterdir():
+            if chance.random() < 0.3:
+                path.write_text(edited(path.read_text("utf-8"), chance, 1), encoding="utf-8", errors="replace")
+        checks(text, folder=folder)
+        formats(text)
+
+
+# Any bytes
+
+
+def _encoded(text: str) -> st.SearchStrategy[bytes]:
+    codecs = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252"]
+    return st.sampled_from(codecs).map(lambda codec: text.encode(codec, "replace"))
+
+
+TEXT_BYTES = (CHARACTERS | LINE_ENDS).flatmap(_encoded)
+CUT_BYTES = st.tuples(TEXT_BYTES, st.integers(0, 40)).map(lambda cut: cut[0][: len(cut[0]) - cut[1]])
+
+
+@settings(STEADY, max_examples=200)
+@given(data=st.binary(max_size=200) | TEXT_BYTES | CUT_BYTES | st.sampled_from(sorted(BYTES.values(), key=len)[:18]))
+def test_any_bytes(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source = reads(data, Path(folder) / "x.nn")
+    if source is not None:
+        checks(source.text)
+        formats(source.text)
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_bytes_that_are_hard(name: str, tmp_path: Path) -> None:
+    source = reads(BYTES[name], tmp_path / "x.nn")
+    fine = {"nothing", "a mark", "only a mark", "two marks", "many marks", "CRLF", "CR", "all line ends"}
+    assert (source is not None) == (name in fine)
+
+
+@pytest.mark.parametrize("place", ["/proc/self/mem", "/dev/zero", "/proc/self/fd", "/dev/full"])
+def test_places_that_are_no_files(place: str) -> None:
+    if not os.path.exists(place):
+        pytest.skip(f"there is no {place} here")
+    with pytest.raises(SourceError):
+        read_source(place)
+
+
+# Large and hostile texts, small
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_hostile_texts(name: str, tmp_path: Path) -> None:
+    text = TEXTS[name](1_500)
+    checks(text, folder=tmp_path)
+    formats(text)
+
+
+def test_a_line_has_a_longest_length() -> None:
+    assert [d.code for d in parse(Source("x.nn", "#" * MAX_LINE)).diagnostics] == []
+    (found,) = parse(Source("x.nn", f"# a\n#{'b' * MAX_LINE}\n")).diagnostics
+    assert (found.code, found.message) == ("NN107", f"this line has more than {MAX_LINE:,} characters")
+    assert found.span.source.position(found.span.start) == (2, MAX_LINE + 1)
+    assert "… column 200001" in render(found)
+
+
+@pytest.mark.parametrize(("errors", "advice"), [(1_000, 0), (1_001, 0), (999, 3), (4, 1_200), (0, 1_500)])
+def test_of_very_many_findings_the_first_are_told_and_how_many_more_there_are(errors: int, advice: int) -> None:
+    text = "model {\n" + "Linear(10)\n" * (advice + 1) + "}\n" + "$\n" * errors
+    text = f"seed = 1\ndata = Digits\nloss = CrossEntropy\noptimizer = SGD\n{text}"
+    found = check_text(Source("x.nn", text)).diagnostics
+    left = errors + advice - MOST_FINDINGS
+    if left <= 0:
+        assert len(found) == errors + advice
+        return
+    more = max(0, errors - MOST_FINDINGS)
+    assert len(found) == MOST_FINDINGS + 1
+    assert sum(d.severity == "error" for d in found[:-1]) == min(errors, MOST_FINDINGS)
+    assert found[-1].message == f"{left:,} more findings are not shown" + (f", {more} of them errors" if more else "")
+    assert (found[-1].code, found[-1].severity) == ("NN903", "error" if more else "warning")
+
+
+def test_the_nearest_name_is_the_one_that_the_plain_definition_finds() -> None:
+    chance = random.Random(3)
+    for _ in range(300):
+        word, *others = ("".join(chance.choices("abcd", k=chance.randrange(1, 9))) for _ in range(6))
+        ranked = sorted((_distance(word, other), other) for other in set(others))
+        allowed = max(1, (len(word) + 1) // 3)
+        clear = ranked[0][0] <= allowed and (len(ranked) == 1 or ranked[1][0] > ranked[0][0])
+        expected = ranked[0][1] if clear and (len(word) > 1 or ranked[0][0] == 0) else None
+        assert nearest(word, others) == expected
+
+
+def _distance(a: str, b: str) -> int:
+    """Count the slips between two words: by the definition, with no short cut."""
+    if not a or not b:
+        return len(a) + len(b)
+    steps = [_distance(a[1:], b) + 1, _distance(a, b[1:]) + 1, _distance(a[1:], b[1:]) + (a[0] != b[0])]
+    if len(a) > 1 and len(b) > 1 and a[:2] == b[1::-1]:
+        steps.append(_distance(a[2:], b[2:]) + 1)
+    return min(steps)
+
+
+# The vocabulary, and what is made of it
+
+
+def test_the_vocabulary_has_all_words_and_signs() -> None:
+    assert set(KEYWORDS) == {"let", "block", "import", "true", "false", "none", "or", "and", "not"}
+    assert {"{", "}", "(", ")", "[", "]", "**", "//", "==", ";", ":"} <= set(SIGNS)
+    assert {"Linear", "lr", "learning_rate", "sweep", "val_loss", "logspace", "shortcut", "float64"} <= set(NAMES)
+    assert all(vocabulary())
+
+
+def test_random_specs_have_all_that_the_language_has() -> None:
+    writers = [SpecWriter(random.Random(seed)) for seed in range(200)]
+    texts = [writer.text() for writer in writers]
+    joined = "\n".join([*texts, *(text for writer in writers for text in writer.files.values())])
+    for word in (
+        *"import let block residual shortcut add concat race sweep zip expect train".split(),
+        "\r\n",
+        "# about",
+    ):
+        assert word in joined
+    assert len({edited(text, random.Random(1), 3) for text in texts} & set(texts)) < 20
+    assert soup(random.Random(1), 30) != soup(random.Random(2), 30)
+
+
+# What is planted is found
+
+
+def lose_a_comment(pieces: Any) -> list[str]:
+    return [re.sub(r"  # about what stands before", "", line) for line in lines.lines(pieces)]
+
+
+def fail_at_a_zip(*arguments: Any, **more: Any) -> Any:
+    found = POINTS(*arguments, **more)
+    if arguments[0] is not None and arguments[0].zipped:
+        raise KeyError("planted")
+    return found
+
+
+def fail_at_much(nodes: Any) -> Any:
+    raise ZeroDivisionError("planted")
+
+
+def cut_a_letter(text: str) -> str:
+    return text[1:] if "é" in text else text
+
+
+POINTS = sweep.points
+
+PLANTS: dict[str, tuple[str, Any, Callable[[], None]]] = {
+    "a crash at a rare word": ("nnspec.checker.points", fail_at_a_zip, test_a_spec_with_a_few_edits),
+    "a crash in advice": ("nnspec.checker.lint._OF_CHAINS", (fail_at_much,), test_a_spec_that_is_right_has_a_program),
+    "an error that is lost": ("nnspec.checker.report.Report.failed", False, test_any_words_of_the_language),
+    "a bare exception of the reader": ("nnspec.diagnostics.source._decode", bytes.decode, test_any_bytes),
+    "a comment that fmt loses": ("nnspec.syntax.format.lines", lose_a_comment, test_a_spec_that_is_right_has_a_program),
+    "control characters that are shown": ("nnspec.diagnostics.render._printable", str, test_any_text),
+    "a column too far": ("nnspec.syntax.layout.len", lambda text: len(text) + 1, test_any_words_of_the_language),
+}
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_fault_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, fault, property = PLANTS[name]
+    monkeypatch.setattr(place, fault, raising=False)
+    if name == "a comment that fmt loses":
+        monkeypatch.setattr(formatter, "_hold", lambda *_: None)  # fmt itself would notice
+    with pytest.raises((Exception, ExceptionGroup)) as error:
+        property()
+    assert not isinstance(error.value, pytest.skip.Exception)
+
+
+def test_the_promises_see_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promises, "format_source", lambda source: formatter.Formatted(source.text + "a = 1\n"))
+    with pytest.raises(AssertionError, match="keeps the tree"):
+        formats("b = 1\n")
+    monkeypatch.setattr(promises, "format_source", lambda source: formatter.Formatted(f"# c\n{source.text}"))
+    with pytest.raises(AssertionError, match="keeps the comments"):
+        formats("b = 1\n")
+    monkeypatch.setattr(promises, "format_source", lambda source: formatter.Formatted(f"{source.text}\n"))
+    with pytest.raises(AssertionError, match="twice"):
+        formats("b = 1\n")

@@ -1,0 +1,175 @@
+"""Advice: what is legal and hardly meant, at its own characters, once, and never where it is meant."""
+
+from __future__ import annotations
+
+import pytest
+from findings import ROOT, base, everything
+
+from nnspec.checker import check
+from nnspec.diagnostics import Diagnostic, read_source
+
+LAYERS = "    Linear(16)\n    ReLU\n    Linear(10)\n"
+
+
+def model(*layers: str, more: str = "") -> str:
+    """Return the base with these layers."""
+    return base(LAYERS, "".join(f"    {layer}\n" for layer in layers), more=more)
+
+
+def advice(text: str, *flags: str) -> list[tuple[str, str]]:
+    """Return codes and what they point at. There is a program all the same."""
+    found = everything(text, *flags)
+    assert {d.severity for d in found} <= {"warning"}, found
+    return [(d.code, d.span.text) for d in found]
+
+
+def one(text: str) -> Diagnostic:
+    (found,) = everything(text)
+    return found
+
+
+GIVEN = {
+    "NN701 outputs": (model("Linear(12)"), [("NN701", "Linear(12)")]),
+    "NN701 outputs, then an activation": (
+        model("Linear(12)", "ReLU"),
+        [("NN701", "Linear(12)"), ("NN702", "ReLU")],
+    ),
+    "NN702 ReLU": (model("Linear(10)", "ReLU"), [("NN702", "ReLU")]),
+    "NN702 Sigmoid": (model("Linear(10)", "Sigmoid"), [("NN702", "Sigmoid")]),
+    "NN702 named": (model("Linear(10)", "act", more="let act = Tanh"), [("NN702", "Tanh")]),
+    "NN703 in a row": (model("Linear(16)", "Linear(10)"), [("NN703", "Linear(10)")]),
+    "NN703 three": (
+        model("Linear(16)", "Linear(12)", "Linear(10)"),
+        [("NN703", "Linear(12)"), ("NN703", "Linear(10)")],
+    ),
+    "NN703 out of a block": (
+        model("A", "Linear(10)", more="block A { Linear(16) }"),
+        [("NN703", "Linear(10)")],
+    ),
+    "NN703 in a branch": (
+        model("residual { Linear(16); Linear(784) }", "Linear(10)"),
+        [("NN703", "Linear(784)")],
+    ),
+    "NN704 default": (model("Linear(16)", "Tanh", "Linear(10)"), [("NN704", "Linear(16)")]),
+    "NN704 default, Sigmoid": (model("Linear(16)", "Sigmoid", "Linear(10)"), [("NN704", "Linear(16)")]),
+    "NN704 written": (model("Linear(16, init=he_uniform)", "Tanh", "Linear(10)"), [("NN704", "he_uniform")]),
+    "NN704 in a branch": (
+        model("add { a { Linear(8); Tanh }; b { Linear(8) } }", "Linear(10)"),
+        [("NN704", "Linear(8)")],
+    ),
+    "NN705 last": (model("Linear(10)", "Dropout(0.5)"), [("NN705", "Dropout(0.5)")]),
+    "NN706 large": (base("0.1", "3"), [("NN706", "3")]),
+    "NN706 small": (base("0.1", "1e-5"), [("NN706", "1e-5")]),
+    "NN706 of a schedule": (base("0.1", "cosine(30)"), [("NN706", "cosine(30)")]),
+    "NN706 of Adam": (base("SGD(lr=0.1)", "Adam(lr=0.1)"), [("NN706", "0.1")]),
+    "NN706 as a setting": (base(more="optimizer.lr = 30"), [("NN706", "30")]),
+    "NN706 in a lane": (base(more="race { SGD(lr=30); SGD2 { optimizer.lr = 0.1 } }"), [("NN706", "30")]),
+    "NN706 in a sweep": (base(more="sweep { optimizer.lr = [0.1, 30] }"), [("NN706", "30")]),
+    "NN707 large": (base(more="train.batch = 3000"), [("NN707", "3000")]),
+    "NN708 no seed": (base(more="expect { test_accuracy > 0.1 }"), [("NN708", "test_accuracy > 0.1")]),
+    "NN708 no seed, the first": (
+        base(more="expect { params < 1e6; loss < 9; test_accuracy > 0.1 }"),
+        [("NN708", "loss < 9")],
+    ),
+    "NN709 by the test": (
+        base(more="train.early_stop = patience(5, of=test_accuracy)"),
+        [("NN709", "patience(5, of=test_accuracy)")],
+    ),
+    "NN710 let": (base(more="let width = 3"), [("NN710", "width")]),
+    "NN710 let of a let": (base(more="let a = 3\nlet b = a"), [("NN710", "b")]),
+    "NN710 block": (base(more="block A { ReLU }"), [("NN710", "A")]),
+    "NN710 block of a block": (base(more="block A { B }\nblock B { ReLU }"), [("NN710", "A")]),
+    "NN710 parameter": (
+        model("A(3)", "Linear(10)", more="block A(x) { ReLU }"),
+        [("NN710", "x")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), GIVEN.values(), ids=GIVEN.keys())
+def test_advice_is_given_at_its_own_characters(text: str, expected: list[tuple[str, str]]) -> None:
+    assert advice(text) == expected
+
+
+NOT_GIVEN = {
+    "as many outputs as classes": model("Linear(10)"),
+    "more outputs inside": model("Linear(64)", "ReLU", "Linear(10)"),
+    "an activation before another loss": model("Linear(10, init=zeros)", "Sigmoid").replace("CrossEntropy", "MSE"),
+    "an activation between": model("Linear(16)", "ReLU", "Linear(10)"),
+    "dropout between": model("Linear(16)", "ReLU", "Dropout(0.5)", "Linear(10)"),
+    "two branches of one layer": model("add { a { Linear(8) }; b { Linear(8) } }", "ReLU", "Linear(10)"),
+    "starts for ReLU": model("Linear(16, init=he_uniform)", "ReLU", "Linear(10)"),
+    "starts for Tanh": model("Linear(16, init=xavier_normal)", "Tanh", "Linear(10)"),
+    "no weights before the activation": model("Tanh", "Linear(10)"),
+    "a copy of the same layer": model("Linear(10) * 3"),
+    "rates that are usual": base(more="race { SGD(lr=0.0001); b: SGD(lr=2); Adam(lr=1e-6); d: Adam(lr=0.05) }"),
+    "the rate of a default": base("SGD(lr=0.1)", "SGD"),
+    "a batch of all": base(more="train.batch = 2000"),
+    "a seed": base(more="seed = 0\nexpect { test_accuracy > 0.1 }"),
+    "a seed in every lane": base(more="race { a { seed = 1 }; b { seed = 2 } }\nexpect { loss < 9 }"),
+    "a seed that is swept": base(more="sweep { seed = [1, 2] }\nexpect { loss < 9 }"),
+    "what is proved": base(more="expect { params < 1e6; gradient_error < 1e-4 }"),
+    "stopping by the validation": base(more="train { validation = 0.1; early_stop = patience(5) }"),
+    "a let in a lane": base(more="let a = 3\nrace { x { a = 4; train.batch = a }; y { seed = 1 } }"),
+    "a let in a statement": base(more="let a = 1e6\nexpect { params < a }"),
+    "a let in a sweep": base(more="let a = [1, 2]\nsweep { seed = a }"),
+    "a let in a block": base("ReLU", "A", more="let a = 0.5\nblock A { Dropout(a) }"),
+    "a let in what is repeated no time": base("ReLU", "ReLU; Dropout(a) * 0", more="let a = 0.5"),
+    "a block in what is repeated no time": base("ReLU", "ReLU; A * 0", more="block A { ReLU }"),
+    "a let as a default": base("ReLU", "A", more="let a = 0.5\nblock A(p=a) { Dropout(p) }"),
+    "a let that a model has which no lane trains": base(
+        "model {", "model other { Linear(a); ReLU; Linear(10) }\nmodel {", more="let a = 3"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", NOT_GIVEN.values(), ids=NOT_GIVEN.keys())
+def test_nothing_is_said_of_what_is_meant(text: str) -> None:
+    assert advice(text) == []
+
+
+@pytest.mark.parametrize("spec", sorted((ROOT / "specs").rglob("*.nn")), ids=lambda path: str(path.name))
+def test_the_specs_that_are_shipped_need_no_advice(spec: object) -> None:
+    assert check(read_source(str(spec))).diagnostics == ()
+
+
+def test_advice_that_lanes_and_points_share_is_given_once() -> None:
+    more = "race { SGD; Adam }\nsweep { train.epochs = [1, 2, 3] }"
+    assert advice(model("Linear(16)", "Linear(12)", more=more)) == [("NN701", "Linear(12)"), ("NN703", "Linear(12)")]
+
+
+def test_advice_about_a_block_is_given_once_however_often_it_is_used() -> None:
+    more = "block A { Linear(8); Tanh }"
+    assert advice(model("A * 3", "A", "Linear(10)", more=more)) == [("NN704", "Linear(8)")]
+
+
+def test_where_there_is_an_error_names_are_not_judged() -> None:
+    found = everything(base("0.1", "0", more="let a = 3\nexpect { loss < 9 }"))
+    assert [d.code for d in found] == ["NN302"]
+
+
+def test_what_advice_says() -> None:
+    twice = one(model("Linear(16)", "Linear(10)"))
+    assert twice.message == "`Linear` and `Linear` with nothing between are one linear map"
+    assert twice.help == "put an activation between them, such as `ReLU`"
+    assert [(n.span.text, n.text) for n in twice.notes] == [("Linear(16)", "the first")]
+    start = one(model("Linear(16)", "Tanh", "Linear(10)"))
+    assert start.message == "weights start `he_normal`, made for ReLU, and `Tanh` follows"
+    assert start.help == "write `init=xavier_normal`"
+    assert [(n.span.text, n.text) for n in start.notes] == [("Tanh", "the activation")]
+    assert one(base("0.1", "30")).message == "lr=30 is unusually large for SGD"
+    assert one(base("0.1", "1e-5")).help == "rates from 0.0001 to 2 are usual"
+    assert one(base(more="train.batch = 3000")).message == "a batch of 3,000 is more than the 2,000 training samples"
+    logits = one(model("Linear(10)", "Sigmoid"))
+    assert [(n.span.text, n.text) for n in logits.notes] == [("CrossEntropy", "the loss")]
+    assert one(model("Linear(12)")).message == "12 outputs for 10 classes: the others can never be right"
+    assert one(base(more="let a = 3")).message == "nothing uses `let a`"
+    assert (
+        one(model("A(3)", "Linear(10)", more="block A(x) { ReLU }")).message
+        == "nothing uses parameter `x` of block `A`"
+    )
+
+
+def test_a_flag_may_be_what_advice_is_about() -> None:
+    assert advice(base(), "optimizer.lr=30") == [("NN706", "30")]
+    assert advice(base(), "train.batch=3000") == [("NN707", "3000")]
