@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: race test docs lint format types wheel clean
+.PHONY: race test docs lint format types wheel fuzz sizes clean
 
 race: $(VENV)/installed
 	$(BIN)/nnspec run specs/race.nn
@@ -20,6 +20,16 @@ test: $(VENV)/installed-dev
 # The pages that are made from what nnspec says: docs/errors.md, docs/gallery.md.
 docs: $(VENV)/installed-dev
 	$(BIN)/python tests/pages.py
+
+# Look for texts over which nnspec fails: FUZZ_SECONDS for parse, check, fmt and reading together.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/fuzz_check.py
+
+# What large and hostile inputs cost, each in a process of its own. Takes a while.
+sizes: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz/sizes.py
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

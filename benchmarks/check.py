@@ -128,9 +128,8 @@ def main(rounds: int) -> None:
             for what, command in commands.items():
                 found[what].append(run(command, folder))
     bare = found["import click, lark"]
-    print(
-        f"| whole process, median of {rounds} rounds | wall | processor | wall over the bare import |\n|---|---|---|---|"
-    )
+    print(f"| whole process, median of {rounds} rounds | wall | processor | wall over the bare import |")
+    print("|---|---|---|---|")
     for what, times in found.items():
         ratio = statistics.median(t[0] / b[0] for t, b in zip(times, bare, strict=True))
         wall, cpu = (statistics.median(t[i] for t in times) for i in (0, 1))

@@ -55,6 +55,11 @@ def rows(items: int, item: str, around: str, before: str = BASE) -> Callable[[in
     return lambda size: before + around.replace("{}", item * max(1, min(items, size // len(item))))
 
 
+def _swept(setting: str, size: int) -> str:
+    """Sweep a setting over as many points as there may be, where the text is large."""
+    return f"sweep {{ {setting} = range(1, {min(1001, 10 + size // 100)}) }}\n"
+
+
 def _lanes_and_statements(size: int) -> str:
     """As many statements as there is room for, over 30 lanes at 33 points."""
     lanes = "; ".join(f"l{i}: SGD(lr=0.0{i + 1})" for i in range(30))
@@ -261,9 +266,9 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "a sweep of many different": numbered("N,", "sweep { seed = [{}] }\n", BASE, 100_000),
     "a sweep of a range": lambda size: BASE + "sweep { seed = range(10000) }\n",
     "a zip of ranges": lambda size: BASE + "sweep zip { seed = range(10000); train.batch = range(1, 10001) }\n",
-    "a thousand points": lambda size: BASE + "sweep { seed = range(1000) }\n",
+    "a thousand points": lambda size: BASE + _swept("seed", size),
     "a thousand points of models": lambda size: (
-        BARE + "let w = 1\nmodel { Linear(w) * 20; Linear(10) }\nsweep { w = range(1, 1001) }\n"
+        BARE + "let w = 1\nmodel { Linear(w) * 20; Linear(10) }\n" + _swept("w", size)
     ),
     "sweeps of many settings": numbered("xN = [1, 2]\n", "sweep { {} }\n", BASE),
     "sweeps of lets": lambda size: (
@@ -272,21 +277,22 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "statements": repeated("loss < 1\n", "expect {\n{}}\n", BASE),
     "statements of lanes at points": _lanes_and_statements,
     "long statements of lanes": lambda size: (
-        BASE + "sweep { seed = range(1000) }\nexpect { " + "+".join(["loss"] * (size // 5)) + " < 1 }"
+        BASE + _swept("seed", size) + "expect { " + "+".join(["loss"] * (size // 5)) + " < 1 }"
     ),
     "lanes with long settings": lambda size: (
         BASE
-        + "sweep { seed = range(1000) }\nlet a = "
+        + _swept("seed", size)
+        + "let a = "
         + "+".join(["1"] * 100)
         + "\n"
         + numbered("let aN = a\n", most=990)(size)
     ),
-    "lets at points": lambda size: BASE + "sweep { seed = range(1000) }\n" + numbered("let aN = M\n")(size),
+    "lets at points": lambda size: BASE + _swept("seed", size) + numbered("let aN = M\n")(size),
     "layers at points": lambda size: (
-        BARE + "let w = 1\nsweep { w = range(1, 1001) }\nmodel {\n" + "Linear(w)\n" * (size // 10) + "Linear(10) }\n"
+        BARE + "let w = 1\n" + _swept("w", size) + "model {\n" + "Linear(w)\n" * (size // 10) + "Linear(10) }\n"
     ),
     "wrong layers at points": lambda size: (
-        BARE + "let w = 1\nsweep { w = range(1, 1001) }\nmodel {\n" + "Linear(w, 5)\n" * (size // 13) + "Linear(10) }\n"
+        BARE + "let w = 1\n" + _swept("w", size) + "model {\n" + "Linear(w, 5)\n" * (size // 13) + "Linear(10) }\n"
     ),
     # What is said of them
     "errors with long lines": lambda size: ("x = 1 " + "# " + "a" * 1000 + "\n") * max(1, size // 1010),
@@ -335,7 +341,7 @@ TEXTS: dict[str, Callable[[int], str]] = {
         + "".join(f"{'l' * 55}{i}: SGD\n" for i in range(900))
         + "}\n"
         + numbered("qN.loss < 1\n", "expect { {} }")(max(1, size - 60_000))
-    ),  # fmt: skip
+    ),
     "settings that some lanes lack": lambda size: (
         BASE.replace("loss = CrossEntropy\n", "")
         + numbered("lN { seed = N }\n", "race { m { loss = MSE }\n{}}\n")(size)
@@ -353,7 +359,11 @@ TEXTS: dict[str, Callable[[int], str]] = {
         + numbered("let aN = [aM, aM]\nlet bN = [bM, bM]\n", before="let a0 = [1]\nlet b0 = [1]\n", most=40)(size)
         + "let z = max(a40, b40)\n"
     ),
-    "numbers that double": numbered("let aN = aM + aM\n", before=BASE + "let a0 = 2 ** 4000\n"),
+    "numbers that double": lambda size: (
+        BASE
+        + numbered("let aN = aM + aM\n", before="let a0 = 2 ** 2000\n", most=13_000)(size)
+        + "train.epochs = a13000\n"
+    ),
     "sums of large numbers": repeated("2**4096,", "let a = [{}1]\nseed = sum(a) * 2\n", BARE),
     "a round of 10 to the 10": lambda size: BASE.replace("seed = 1", "seed = round(7, -10 ** 10)"),
     "learning_rate again and again": numbered("optimizer.learning_rate = 0.N\n", before=BASE),

@@ -64,7 +64,7 @@ def _about(code: str) -> Iterator[str]:
     yield _listing(about.bad, "")
     yield _fenced("\n\n".join(render(diagnostic, fixes=True) for diagnostic in found_in(about.bad)))
     yield "Better:"
-    yield _listing(about.good, "nn")
+    yield _listing(about.good, "" if about.good.whole else "nn")
     if about.can_be_ignored:
         yield f"Where it is meant, a comment at the end of the line says so: `# nn: ignore[{code}]`."
 

@@ -79,6 +79,7 @@ ROWS: list[tuple[str, set[str], str]] = [
         },
         "no logic: it takes words, calls the api, and shows; it hands access and folders through",
     ),
+    ("__main__", {"cli"}, "`python -m nnspec` is the command line"),
     (
         "",
         {"api", "data", "engine", "view", "runner.folder", "_version", "errors", "diagnostics"},

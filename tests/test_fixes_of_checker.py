@@ -18,7 +18,8 @@ HIDDEN = "block Hidden(units, act=ReLU) { Linear(units); act }\n"
 
 CASES: dict[str, Case] = {
     "layer of another framework": (base("ReLU", "relu"), "relu", "ReLU", True),
-    "layer, misspelt": (base("ReLU", "RelU"), "RelU", "ReLU", False),
+    "layer in other letters": (base("ReLU", "RelU"), "RelU", "ReLU", True),
+    "layer, misspelt": (base("ReLU", "ReLUU"), "ReLUU", "ReLU", False),
     "layer with arguments": (base("Linear(16)", "Dense(16)"), "Dense", "Linear", True),
     "loss of another framework": (base("CrossEntropy", "CrossEntropyLoss"), "CrossEntropyLoss", "CrossEntropy", True),
     "optimizer, misspelt": (base("SGD(", "SDG("), "SDG", "SGD", False),
@@ -92,7 +93,7 @@ CASES: dict[str, Case] = {
         "[NN701]",
         True,
     ),
-    "NN791": (base("Linear(10)", "Linear(12)  # nn: ignore[NN7O1]"), "NN7O1", "NN701", False),
+    "NN791": (base("Linear(10)", "Linear(12)  # nn: ignore[NNN701]"), "NNN701", "NN701", False),
 }
 
 

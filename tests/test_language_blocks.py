@@ -108,6 +108,11 @@ def test_a_block_sees_lets_and_a_parameter_hides_a_let_but_not_in_other_lets() -
     assert lane(spec("A\nLinear(width)\nReLU", more)).shapes == "784 → 3 → 16 → 8 → 10"
 
 
+def test_a_let_sees_no_parameter_of_the_blocks_around_its_use() -> None:
+    more = "\nlet width = 8\nlet twice = 2 * width\nblock Outer(width) { Inner }\nblock Inner { Linear(twice); ReLU }"
+    assert lane(spec("Outer(3)", more)).shapes == "784 → 16 → 10"
+
+
 def test_an_argument_is_evaluated_where_the_block_is_used() -> None:
     more = "\nblock Outer(units) { Inner(units + 1) }\nblock Inner(units) { Linear(units); ReLU }"
     assert lane(spec("Outer(4)", more)).shapes == "784 → 5 → 10"

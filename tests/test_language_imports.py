@@ -180,6 +180,12 @@ def test_a_spec_that_is_in_memory_imports_from_beside_where_it_would_lie(tmp_pat
         assert checked.program.lanes[0].seed == 3
 
 
+def test_what_a_file_says_goes_before_what_is_imported_through_others(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"a.nn": 'import "b.nn"', "b.nn": 'import "c.nn"', "c.nn": "seed = 3\nlet n = 3"}
+    found = settings(tmp_path, base("16", "n", more='import "a.nn"\nseed = 4\nlet n = 5'), files)
+    assert (found["seed"], found["shapes"]) == (4, "784 → 5 → 10")
+
+
 def test_a_value_from_an_import_knows_its_file(tmp_path: Path) -> None:
     checked = given(tmp_path, base(more='import "a.nn"'), {"a.nn": "\nseed = 3"})
     assert checked.program is not None

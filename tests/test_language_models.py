@@ -401,6 +401,11 @@ def test_a_wrong_name_is_told_once(model: str, more: str, code: str, pointed: st
     assert help is None or found.help == help
 
 
+def test_what_could_not_be_read_elsewhere_does_not_excuse_a_wrong_name() -> None:
+    text = "seed = 1 2\n" + spec("h: ReLU", "\nmodel.g.p = 3\n")
+    assert find(text) == [("NN101", "2"), ("NN201", "model.g.p")]
+
+
 @pytest.mark.parametrize(
     "flag", ["model.h.unitz=3", "model.g.units=3", "model.h.units=-3", "model.h4.units=3", "model.h=3"]
 )

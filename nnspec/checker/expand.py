@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
-from nnspec.checker.expressions import Evaluator, called
-from nnspec.checker.functions import CONSTANTS, FUNCTIONS, short
+from nnspec.checker.expressions import Evaluator
+from nnspec.checker.functions import short
+from nnspec.checker.placing import (
+    Place,
+    Placed,
+    PlacedBranch,
+    branch_count,
+    factors,
+    has_strangers,
+    is_branch,
+    is_unknown,
+    kind_of,
+    makes_layer,
+    not_a_layer,
+    signature_of,
+    some,
+    span_of,
+)
 from nnspec.checker.program import Bound, Origin, PartValue, Use
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import SETTINGS, TRAIN, parts
-from nnspec.diagnostics import Edit, Fix, Note, Span
+from nnspec.checker.words import parts
+from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition
-from nnspec.engine.part import Argument, Signature
 from nnspec.syntax import tree
-from nnspec.syntax.habits import FOREIGN, foreign
 
-__all__ = ["MAX_LAYERS", "Placed", "PlacedBranch", "expand", "look_through"]
+__all__ = ["MAX_DEPTH", "MAX_LAYERS", "expand", "look_through"]
 
 MAX_LAYERS = 20_000
 """The most layers that a model may have, and that blocks may be opened."""
@@ -29,35 +43,13 @@ MAX_DEPTH = 50
 _LAYER = 16  # steps that it takes to put a layer in its place
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A layer with its arguments and its full name, such as `Hidden2.Linear1`; no shapes yet."""
-
-    name: str
-    value: PartValue
-    within: tuple[Span, ...] = ()
-    """The uses of the blocks that it comes from, outermost first."""
-    branches: tuple[PlacedBranch, ...] = ()
-    uses: tuple[Use, ...] = ()
-    """The same with the values of the blocks' parameters."""
-
-
-@dataclass(frozen=True)
-class PlacedBranch:
-    """A chain of layers in a composition."""
-
-    name: str
-    span: Span
-    layers: tuple[Placed | None, ...]
-
-
 def expand(
     section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, report: Report
 ) -> tuple[list[Placed | None], bool]:
     """Return the layers of a model in order, None for those that are wrong, and whether everything is right."""
     expansion = _Expansion(changes, report)
     expansion.unplaced = report.has_gaps(section.span) or report.doubts("model")
-    found = expansion.chain(section.items, _Place(evaluator))
+    found = expansion.chain(section.items, Place(evaluator))
     expansion.report_unused()
     return found, expansion.good
 
@@ -71,38 +63,7 @@ def look_through(block: tree.Block, evaluator: Evaluator, report: Report) -> Non
             evaluator.inside(scope).value(parameter.default)
         scope[parameter.name.text] = UNKNOWN
     word = block.name.text
-    expansion.chain(block.items, _Place(evaluator.inside(scope), stack=(word,), what=word))
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where items stand: what names mean there, what comes before a layer's name, and the blocks around."""
-
-    evaluator: Evaluator
-    prefix: str = ""
-    shared: str = ""
-    """The prefix with the labels of repeated blocks as they are written, without the number of the copy."""
-    within: tuple[Span, ...] = ()
-    uses: tuple[Use, ...] = ()
-    stack: tuple[str, ...] = ()
-    depth: int = 0
-    """How many compositions and blocks stand around."""
-    what: str = "a model"
-
-    @property
-    def title(self) -> str:
-        """What it is called in messages."""
-        return self.what if " " in self.what else f"`{self.what}`"
-
-
-class _Text:
-    """The default of a block's parameter, for messages."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
+    expansion.chain(block.items, Place(evaluator.inside(scope), stack=(word,), what=word))
 
 
 class _Expansion:
@@ -125,11 +86,11 @@ class _Expansion:
 
     # Chains of items
 
-    def chain(self, items: Sequence[tree.Item], place: _Place) -> list[Placed | None]:
+    def chain(self, items: Sequence[tree.Item], place: Place) -> list[Placed | None]:
         found: list[Placed | None] = []
         counts: dict[str, int] = {}
         for item in items:
-            if self.full or not self.report.work(1, _span(item)):
+            if self.full or not self.report.work(1, span_of(item)):
                 self.good, self.unplaced = False, True
                 break
             match item:
@@ -143,15 +104,15 @@ class _Expansion:
                 case _:
                     self.good, self.unplaced = False, True
                     found.append(None)
-                    _not_a_layer(item, place, self.report)
+                    not_a_layer(item, place, self.report)
         return found
 
-    def _element(self, item: tree.Element, place: _Place, counts: dict[str, int], found: list[Placed | None]) -> None:
+    def _element(self, item: tree.Element, place: Place, counts: dict[str, int], found: list[Placed | None]) -> None:
         core, count = self._repeat(item.value, place.evaluator)
         if not count:
             self._look_at(core, place)
         count = min(count, 1) if self.brief else count
-        kind = _kind(core, place.evaluator)
+        kind = kind_of(core, place.evaluator)
         words = self._words(item.label, kind, count, core.span, place, counts)
         shared: Any = None
         for word in words:
@@ -175,7 +136,7 @@ class _Expansion:
                 value = shared
             found.append(Placed(name, value, place.within, uses=place.uses))
 
-    def _look_at(self, core: tree.Expression, place: _Place) -> None:
+    def _look_at(self, core: tree.Expression, place: Place) -> None:
         """Look for mistakes in what is repeated 0 times."""
         if not self.report.work(_LAYER, core.span):
             return
@@ -196,7 +157,7 @@ class _Expansion:
         self.full, self.unplaced = True, True
         self._error("NN603", f"the model has more than {MAX_LAYERS:,} layers here", span)
 
-    def _too_deep(self, place: _Place, span: Span) -> bool:
+    def _too_deep(self, place: Place, span: Span) -> bool:
         if place.depth < MAX_DEPTH:
             return False
         self.unplaced = True
@@ -209,12 +170,12 @@ class _Expansion:
 
     def _repeat(self, expression: tree.Expression, evaluator: Evaluator) -> tuple[tree.Expression, int]:
         """Take `Hidden(64) * 3` apart: what is repeated, and how often."""
-        factors = _factors(expression)
-        makers = [factor for factor in factors if _makes_layer(factor, evaluator)]
-        named = [factor for factor in factors if _unknown(factor, evaluator)]
-        core = (*makers, *named, factors[0])[0]
+        found = factors(expression)
+        makers = [factor for factor in found if makes_layer(factor, evaluator)]
+        named = [factor for factor in found if is_unknown(factor, evaluator)]
+        core = (*makers, *named, found[0])[0]
         count = 1
-        for factor in factors:
+        for factor in found:
             if factor is not core:
                 count = min(count * self._times(factor, evaluator), MAX_LAYERS + 1)
         return core, count
@@ -234,7 +195,7 @@ class _Expansion:
     # Names
 
     def _words(
-        self, label: tree.Name | None, kind: str, count: int, span: Span, place: _Place, counts: dict[str, int]
+        self, label: tree.Name | None, kind: str, count: int, span: Span, place: Place, counts: dict[str, int]
     ) -> list[str]:
         """Name each copy: by the label, numbered unless there is one, or by kind and number."""
         if count > MAX_LAYERS:
@@ -259,7 +220,7 @@ class _Expansion:
             self.reached |= {name for name in self.changes if f"{name}.".startswith(f"{place.prefix}{label.text}.")}
         return words
 
-    def _changes_of(self, name: str, label: tree.Name | None, general: str, place: _Place) -> Mapping[str, Given]:
+    def _changes_of(self, name: str, label: tree.Name | None, general: str, place: Place) -> Mapping[str, Given]:
         """What settings such as `model.hidden.p = 0.2` say to all copies under a label, and then to this one."""
         found: dict[str, Given] = {}
         here = f"{place.prefix}{label.text}" if label is not None else name
@@ -280,7 +241,7 @@ class _Expansion:
             known = [n for n in self.names if n.count(".") <= depth] if self.report.compares else []
             for change in given.values():
                 found = self.report.nearest(name, known)
-                help = f"did you mean `{found}`?" if found else f"its layers are {_some(known)}" if known else ""
+                help = f"did you mean `{found}`?" if found else f"its layers are {some(known)}" if known else ""
                 self.report.error("NN201", f"the model has no layer `{name}`", change.name, help=help)
 
     # Blocks
@@ -291,7 +252,7 @@ class _Expansion:
         word: str,
         names: tuple[str, str],
         changes: Mapping[str, Given],
-        place: _Place,
+        place: Place,
         found: list[Placed | None],
     ) -> None:
         """Put the layers of a block in the place of its use. `names` are that of this copy and that of all copies."""
@@ -336,7 +297,7 @@ class _Expansion:
         self, block: tree.Block, use: tree.Expression, changes: Mapping[str, Given], evaluator: Evaluator
     ) -> tuple[dict[str, Bound], dict[str, tree.Expression]]:
         """Return the value of each parameter, UNKNOWN for those that are wrong, and what gave it to it."""
-        title, signature = block.name.text, _signature(block)
+        title, signature = block.name.text, signature_of(block)
         arguments = use.arguments if isinstance(use, tree.Call) else ()
         span = use.callee.span if isinstance(use, tree.Call) else use.span
         given, good = assign(title, signature, list(arguments), "", self.report)
@@ -368,7 +329,7 @@ class _Expansion:
     # Compositions
 
     def _composition(
-        self, item: tree.Section, place: _Place, counts: dict[str, int], found: list[Placed | None]
+        self, item: tree.Section, place: Place, counts: dict[str, int], found: list[Placed | None]
     ) -> None:
         part = parts("composition")[item.keyword.text]
         assert issubclass(part, Composition)
@@ -390,7 +351,7 @@ class _Expansion:
             return
         inside = replace(place, prefix=f"{name}.", shared=f"{general}.", depth=place.depth + 1, what=keyword)
         branches = tuple(self._branches(item, part, inside))
-        if _branch_count(item, part) < part.least and not self._unread(item) and not _has_strangers(item, part):
+        if branch_count(item, part) < part.least and not self._unread(item) and not has_strangers(item, part):
             help = f"such as `{keyword} {{ a {{ Linear(64) }}; b {{ }} }}`"
             self._error("NN205", f"`{item.keyword.text}` needs at least {part.least} branches", item.head, help=help)
         if len(branches) < part.least or (part.own_chain and not branches[0].layers):
@@ -403,10 +364,10 @@ class _Expansion:
         heads = (i for i in item.items if isinstance(i, tree.Section))
         return self.report.has_gaps(item.span) or any(not head.keyword.text for head in heads)
 
-    def _branches(self, item: tree.Section, part: type[Composition], place: _Place) -> list[PlacedBranch]:
+    def _branches(self, item: tree.Section, part: type[Composition], place: Place) -> list[PlacedBranch]:
         found: list[PlacedBranch] = []
-        inner = [i for i in item.items if _is_branch(i, part)]
-        rest = [i for i in item.items if not _is_branch(i, part)]
+        inner = [i for i in item.items if is_branch(i, part)]
+        rest = [i for i in item.items if not is_branch(i, part)]
         if part.own_chain:
             if not rest and not self._unread(item):
                 self._error("NN205", f"this `{item.keyword.text}` has no layers", item.head)
@@ -424,7 +385,7 @@ class _Expansion:
                     self.good = False
                     continue
                 help = "a branch is a section, such as `a { Linear(64) }`"
-                self._error("NN203", f"`{item.keyword.text}` holds branches", _span(other), help=help)
+                self._error("NN203", f"`{item.keyword.text}` holds branches", span_of(other), help=help)
                 break  # whoever takes layers for branches needs to be told once
         firsts: dict[str, Span] = {}
         for branch in inner:
@@ -439,123 +400,3 @@ class _Expansion:
             layers = self.chain(branch.items, replace(place, prefix=prefix, shared=shared, what=word))
             found.append(PlacedBranch(word, branch.head, tuple(layers)))
         return found
-
-
-def _branch_count(item: tree.Section, part: type[Composition]) -> int:
-    return bool(part.own_chain) + sum(_is_branch(inner, part) for inner in item.items)
-
-
-def _has_strangers(item: tree.Section, part: type[Composition]) -> bool:
-    """Whether something stands in a composition that is no branch, which is told already."""
-    return not part.own_chain and any(not _is_branch(inner, part) for inner in item.items)
-
-
-def _factors(expression: tree.Expression) -> list[tree.Expression]:
-    """Return what is multiplied, in order; the expression alone where nothing is."""
-    found: list[tree.Expression] = []
-    waiting = [expression]
-    while waiting:
-        match waiting.pop():
-            case tree.Group(inner=inner):
-                waiting.append(inner)
-            case tree.Binary(operator=tree.Name(text="*"), left=left, right=right):
-                waiting += [right, left]
-            case factor:
-                found.append(factor)
-    return found
-
-
-def _unknown(expression: tree.Expression, evaluator: Evaluator) -> bool:
-    """Whether an expression is a name, or the call of one, that has no value: a layer, perhaps, that is misspelt."""
-    word = called(expression)
-    return word.isidentifier() and not any(
-        word in known for known in (evaluator.scope, evaluator.lets, FUNCTIONS, CONSTANTS)
-    )
-
-
-def _makes_layer(expression: tree.Expression, evaluator: Evaluator) -> bool:
-    word = _kind(expression, evaluator)
-    return word in parts("layer") or word in evaluator.blocks
-
-
-def _is_branch(item: tree.Item, part: type[Composition]) -> bool:
-    """Whether an item is a branch by itself: a section, of a name that the composition knows if it knows any."""
-    if not isinstance(item, tree.Section) or item.label is not None or item.name is not None or item.title is not None:
-        return False
-    word = item.keyword.text
-    return bool(word) and (word in part.inner if part.own_chain else word not in parts("composition"))
-
-
-def _kind(expression: tree.Expression, evaluator: Evaluator) -> str:
-    """Return what an element makes: the name of a layer or a block; "layer" where that is not known."""
-    word = called(expression)
-    if word in evaluator.scope or word in evaluator.lets:
-        if not isinstance(expression, tree.Reference):
-            return "layer"
-        value = evaluator.value(expression)
-        return value.name if isinstance(value, PartValue) else "layer"
-    return word or "layer"
-
-
-def _signature(block: tree.Block) -> Signature:
-    return Signature(
-        tuple(
-            Argument(
-                name=parameter.name.text,
-                type=Any,
-                range=None,
-                also=(),
-                inferred=False,
-                required=parameter.default is None,
-                keyword_only=False,
-                default=None if parameter.default is None else _Text(parameter.default.span.text),
-            )
-            for parameter in block.parameters
-        )
-    )
-
-
-def _not_a_layer(item: tree.Item, place: _Place, report: Report) -> None:
-    match item:
-        case tree.Section(keyword=keyword, head=head):
-            word, known = keyword.text, [*parts("composition"), "shortcut"]
-            more: dict[str, Any] = {"help": f"it holds layers, and the sections {', '.join(parts('composition'))}"}
-            if word == "shortcut":
-                more = {"help": "a `shortcut` stands in a `residual`"}
-            elif word in FOREIGN:
-                report.add(foreign(word, keyword.span))
-                return
-            elif word in place.evaluator.blocks:
-                more = {"help": f"a block is used like a layer: `{word}(…)`"}
-            elif word in parts("layer"):
-                more = {"help": f"its arguments stand in round brackets: `{word}(…)`"}
-            else:
-                others = {"skip": "residual", "sum": "add", "parallel": "concat"}
-                more = report.respell(keyword.span, known, others, more["help"])
-            report.error("NN201", f"{place.title} has no section `{word}`", head, **more)
-        case tree.Setting(path=path, value=value):
-            word = path.names[0].text
-            help = "a model holds layers, such as `Linear(64)`"
-            fix = None
-            if TRAIN.get(word) is not None:
-                help = f"`{word}` belongs in `train`"
-            elif word in SETTINGS:
-                help = f"`{word}` belongs at the top of the file"
-            elif _makes_layer(value, place.evaluator) and len(path.names) == 1:
-                help = f"a layer is given a name by `:`, as in `{word}: {' '.join(value.span.text.split())}`"
-                fix = Fix("replace `=` by `:`", (Edit(Span(item.span.source, path.span.end, value.span.start), ": "),))
-            report.error("NN203", f"`{path.text}` cannot be set in {place.title}", item.span, help=help, fix=fix)
-        case tree.Let():
-            report.error("NN203", "`let` belongs at the top of the file", item.span)
-        case tree.Block(head=head):
-            report.error("NN203", "`block` belongs at the top of the file", head)
-        case tree.Import():
-            report.error("NN203", "`import` belongs at the top of the file", item.span)
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(f"`{name}`" for name in names[:most]) + (", …" if len(names) > most else "")
-
-
-def _span(item: tree.Item) -> Span:
-    return item.head if isinstance(item, (tree.Section, tree.Block)) else item.span

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from nnspec.checker.expressions import MAX_DEPTH, Evaluator
@@ -26,6 +27,7 @@ _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
 _RUNS_A_STEP = 8  # of those that a statement is looked through for
 _CASE = 4  # steps that it takes to begin with a run
 _LARGEST = sys.float_info.max
+_MOST_LANES = 40  # that are listed
 _ORDER = ("program", "calculus", "outcome")
 
 
@@ -279,7 +281,9 @@ class _Resolver:
             return f"the lane stands before its figure: `{last}.{word}`"
         if [*self.lanes.by_name] == ["run"]:
             return "this spec has no race, so its figures have no lane before them"
-        return f"lanes are {', '.join(f'`{lane}`' for lane in self.lanes.by_name)}"
+        lanes = [f"`{lane}`" for lane in islice(self.lanes.by_name, _MOST_LANES)]
+        more = len(self.lanes.by_name) - len(lanes)
+        return f"lanes are {', '.join(lanes)}" + (f" and {more:,} more" if more else "")
 
     def _figure(self, run: Run, word: str, span: Span) -> Node | None:
         experiment = run.experiment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 __all__ = ["CONSTANTS", "FUNCTIONS", "MAX_ITEMS", "OPERATORS", "Unfit", "reason", "short"]
@@ -46,6 +46,21 @@ def _checked_power(base: float, exponent: float) -> Any:
     return result
 
 
+def _checked_sum(left: float, right: float) -> Any:
+    return _bounded(left + right)
+
+
+def _checked_difference(left: float, right: float) -> Any:
+    return _bounded(left - right)
+
+
+def _bounded(result: float) -> float:
+    """Return a result, unless it is an integer of very many digits: nobody could even be told which."""
+    if isinstance(result, int) and result.bit_length() > _MAX_BITS:
+        raise Unfit("the result is too large")
+    return result
+
+
 def _checked_product(left: float, right: float) -> Any:
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:
         raise Unfit("the product is too large")
@@ -53,8 +68,8 @@ def _checked_product(left: float, right: float) -> Any:
 
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
+    "+": _checked_sum,
+    "-": _checked_difference,
     "*": _checked_product,
     "/": operator.truediv,
     "//": operator.floordiv,
@@ -96,11 +111,26 @@ def _is_number(value: object) -> bool:
 
 def _linspace(start: float, stop: float, count: int) -> list[float]:
     steps = _count(count) - 1
-    return [start + (stop - start) * i / steps if steps else start for i in range(count)]
+    values = [start + (stop - start) * i / steps if steps else start for i in range(count)]
+    if not all(map(math.isfinite, values)):
+        raise OverflowError
+    return values
 
 
 def _logspace(start: float, stop: float, count: int) -> list[float]:
     return [10.0**exponent for exponent in _linspace(start, stop, count)]
+
+
+def _of_numbers(function: Callable[[Sequence[float]], float], least: int) -> Callable[..., float]:
+    """Return a function of a list of numbers, or of at least so many. Lists of lists could take any time to compare."""
+
+    def checked(*values: Any) -> float:
+        numbers = values if len(values) >= least else values[0] if values else None
+        if not isinstance(numbers, (list, tuple)) or not all(isinstance(number, (int, float)) for number in numbers):
+            raise TypeError
+        return _bounded(function(numbers))
+
+    return checked
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -115,12 +145,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log10": math.log10,
     "log2": math.log2,
     "logspace": _logspace,
-    "max": max,
-    "min": min,
+    "max": _of_numbers(max, least=2),
+    "min": _of_numbers(min, least=2),
     "range": _range,
     "round": _round,
     "sqrt": math.sqrt,
-    "sum": sum,
+    "sum": _of_numbers(sum, least=MAX_ITEMS),
 }
 
 CONSTANTS: dict[str, Any] = {"pi": math.pi}

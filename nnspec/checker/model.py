@@ -7,8 +7,9 @@ from math import prod
 from typing import Any
 
 from nnspec.checker.binding import Given
-from nnspec.checker.expand import Placed, expand
+from nnspec.checker.expand import expand
 from nnspec.checker.expressions import Evaluator
+from nnspec.checker.placing import Placed
 from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
 from nnspec.checker.report import Report
 from nnspec.diagnostics import Note, Span

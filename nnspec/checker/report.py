@@ -135,7 +135,7 @@ class Report:
     def nearest(self, word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
         """Return the name that is meant by an unknown word, or None. A spec has only so many of them looked for."""
         names = list(candidates) if self.compares else []
-        self._compared += 1 + len(names)
+        self._compared += 1 + len(names) * (1 + len(word) // 12)
         return meant(word, names, others)
 
     @contextmanager

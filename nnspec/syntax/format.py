@@ -53,11 +53,12 @@ def format_source(source: Source) -> Formatted:
 
     Raises FormatFault if the result does not have the tree and the comments of the text.
     """
-    if source.text.startswith("\ufeff"):
-        source = Source(source.name, source.text[1:], source.folder)
+    given = source.text
+    if given.startswith("\ufeff"):
+        source = Source(source.name, given[1:], source.folder)
     before = parse(source)
     if before.diagnostics:
-        return Formatted(source.text, first_of(before.diagnostics))
+        return Formatted(given, first_of(before.diagnostics))
     end = _line_end(source.text)
     text = "".join(f"{line}{end}" for line in lines(pieces(source)))
     if text == source.text:
@@ -66,7 +67,7 @@ def format_source(source: Source) -> Formatted:
     after = parse(result)
     over = [found for found in after.diagnostics if found.code == "NN107"]
     if over or len(text.encode("utf-8", "replace")) > MAX_BYTES:
-        return Formatted(source.text, (_too_large(source),))
+        return Formatted(given, (_too_large(source),))
     _hold(source, before, result, after)
     return Formatted(text)
 

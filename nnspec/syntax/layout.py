@@ -41,8 +41,7 @@ class Layout:
 
 def span_of(source: Source, token: Token) -> Span:
     """Return where a token stands."""
-    start = token.start_pos
-    return Span(source, start, start + len(token))
+    return Span(source, token.start_pos, token.end_pos)
 
 
 def lay_out(source: Source) -> Layout:

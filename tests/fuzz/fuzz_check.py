@@ -29,7 +29,7 @@ ROOT = TESTS.parent
 sys.path[:0] = [str(TESTS), str(ROOT)]
 
 TARGETS = ("check", "fmt", "parse", "read")
-LONGEST = 20_000
+LONGEST, LONGEST_SEED = 20_000, 2_500
 SLOW, LARGE = 3.0, 100
 """Seconds of processor, and megabytes, that no input of that length may take. Coverage costs a factor of about four."""
 
@@ -69,9 +69,8 @@ def fuzz(target: str, folder: Path, arguments: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["nnspec"]):
-        import nnspec.api
-        import nnspec.diagnostics.explanations
-        import nnspec.project.fixing
+        import promises  # noqa: F401  (and with it all of nnspec that is fuzzed)
+
         from nnspec.diagnostics.formats import FORMATS, load
 
         for name in FORMATS:
@@ -83,11 +82,11 @@ def fuzz(target: str, folder: Path, arguments: list[str]) -> None:
 
     def one(data: bytes) -> None:
         started, before = time.process_time(), _peak()
-        what = ""
+        what = trace = ""
         try:
             run(data)
-        except Exception as error:
-            what = _kind(error)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is what is looked for)
+            what, trace = _kind(error), traceback.format_exc()
         seconds, megabytes = time.process_time() - started, _peak() - before
         if seconds > SLOW:
             what = what or f"slow: {seconds:.0f} s"
@@ -97,7 +96,7 @@ def fuzz(target: str, folder: Path, arguments: list[str]) -> None:
             known.add(what)
             place = folder / "failures" / f"{target}-{hashlib.sha1(data).hexdigest()[:12]}"
             place.with_suffix(".nn").write_bytes(data)
-            place.with_suffix(".txt").write_text(f"{what}\n{traceback.format_exc()}", encoding="utf-8")
+            place.with_suffix(".txt").write_text(f"{what}\n{trace}", encoding="utf-8")
             print(f"FAILURE {what}: {place}.nn", flush=True)
 
     def mutated(data: bytes, longest: int, seed: int) -> bytes:
@@ -157,7 +156,7 @@ def prepare(folder: Path) -> None:
     for name in ("seeds", "failures", *(f"corpus/{target}" for target in TARGETS)):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for text in seeds():
-        data = text.encode("utf-8", "replace")[:LONGEST]
+        data = text.encode("utf-8", "replace")[:LONGEST_SEED]
         (folder / "seeds" / hashlib.sha1(data).hexdigest()).write_bytes(data)
     words = {word.encode("utf-8") for word in vocabulary()}
     lines = ["".join(f"\\x{byte:02x}" for byte in word) for word in sorted(words)]
@@ -176,8 +175,8 @@ def run(target: str, seconds: int, folder: Path) -> bool:
     before = {path.name for path in (folder / "failures").iterdir()}
     arguments = [
         str(folder / "corpus" / target), str(folder / "seeds"), f"-dict={folder / 'words.dict'}",
-        f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=60", "-rss_limit_mb=2000", "-print_final_stats=1",
-        f"-artifact_prefix={folder / 'failures' / target}-", "-len_control=20",
+        f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=60", "-rss_limit_mb=2000", "-len_control=20",
+        f"-artifact_prefix={folder / 'failures' / target}-", "-report_slow_units=60", "-print_final_stats=1",
     ]  # fmt: skip
     command = [sys.executable, __file__, "--child", target, "--folder", str(folder), *arguments]
     process = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False)
@@ -212,7 +211,8 @@ def main() -> int:
         fuzz(options.child, folder, arguments)
     prepare(folder)
     targets = [options.target] if options.target else [*TARGETS]
-    return 0 if all([run(target, options.seconds // len(targets), folder) for target in targets]) else 1
+    good = [run(target, options.seconds // len(targets), folder) for target in targets]
+    return 0 if all(good) else 1
 
 
 if __name__ == "__main__":

@@ -210,8 +210,8 @@ def main() -> int:
                 count += 1
                 failed += cost.failed
                 if cost.dear or options.all:
-                    row = f"| {title} | {what} | {cost.seconds:.2f} | {cost.megabytes:.0f} | {cost.code} | {cost.output:,} |"
-                    print(row + (f" {cost.last}" if cost.failed else ""), flush=True)
+                    figures = f"{cost.seconds:.2f} | {cost.megabytes:.0f} | {cost.code} | {cost.output:,}"
+                    print(f"| {title} | {what} | {figures} |", cost.last if cost.failed else "", flush=True)
     print(f"\n{count} measured, {failed} failed")
     return 1 if failed else 0
 

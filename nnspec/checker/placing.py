@@ -1,0 +1,214 @@
+"""The items of a model, one by one: what each may be, and what is said of one that may not stand there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnspec.checker.expressions import Evaluator, called
+from nnspec.checker.functions import CONSTANTS, FUNCTIONS
+from nnspec.checker.program import PartValue, Use
+from nnspec.checker.report import Report
+from nnspec.checker.words import SETTINGS, TRAIN, parts
+from nnspec.diagnostics import Edit, Fix, Span
+from nnspec.engine.layers.composition import Composition
+from nnspec.engine.part import Argument, Signature
+from nnspec.syntax import tree
+from nnspec.syntax.habits import FOREIGN, foreign
+
+__all__ = [
+    "Place",
+    "Placed",
+    "PlacedBranch",
+    "branch_count",
+    "factors",
+    "has_strangers",
+    "is_branch",
+    "is_unknown",
+    "kind_of",
+    "makes_layer",
+    "not_a_layer",
+    "signature_of",
+    "some",
+    "span_of",
+]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A layer with its arguments and its full name, such as `Hidden2.Linear1`; no shapes yet."""
+
+    name: str
+    value: PartValue
+    within: tuple[Span, ...] = ()
+    """The uses of the blocks that it comes from, outermost first."""
+    branches: tuple[PlacedBranch, ...] = ()
+    uses: tuple[Use, ...] = ()
+    """The same with the values of the blocks' parameters."""
+
+
+@dataclass(frozen=True)
+class PlacedBranch:
+    """A chain of layers in a composition."""
+
+    name: str
+    span: Span
+    layers: tuple[Placed | None, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where items stand: what names mean there, what comes before a layer's name, and the blocks around."""
+
+    evaluator: Evaluator
+    prefix: str = ""
+    shared: str = ""
+    """The prefix with the labels of repeated blocks as they are written, without the number of the copy."""
+    within: tuple[Span, ...] = ()
+    uses: tuple[Use, ...] = ()
+    stack: tuple[str, ...] = ()
+    depth: int = 0
+    """How many compositions and blocks stand around."""
+    what: str = "a model"
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return self.what if " " in self.what else f"`{self.what}`"
+
+
+class _Text:
+    """The default of a block's parameter, for messages."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def branch_count(item: tree.Section, part: type[Composition]) -> int:
+    """Count the branches that a composition's section holds, its own chain included."""
+    return bool(part.own_chain) + sum(is_branch(inner, part) for inner in item.items)
+
+
+def has_strangers(item: tree.Section, part: type[Composition]) -> bool:
+    """Whether something stands in a composition that is no branch, which is told already."""
+    return not part.own_chain and any(not is_branch(inner, part) for inner in item.items)
+
+
+def factors(expression: tree.Expression) -> list[tree.Expression]:
+    """Return what is multiplied, in order; the expression alone where nothing is."""
+    found: list[tree.Expression] = []
+    waiting = [expression]
+    while waiting:
+        match waiting.pop():
+            case tree.Group(inner=inner):
+                waiting.append(inner)
+            case tree.Binary(operator=tree.Name(text="*"), left=left, right=right):
+                waiting += [right, left]
+            case factor:
+                found.append(factor)
+    return found
+
+
+def is_branch(item: tree.Item, part: type[Composition]) -> bool:
+    """Whether an item is a branch by itself: a section, of a name that the composition knows if it knows any."""
+    if not isinstance(item, tree.Section) or item.label is not None or item.name is not None or item.title is not None:
+        return False
+    word = item.keyword.text
+    return bool(word) and (word in part.inner if part.own_chain else word not in parts("composition"))
+
+
+def signature_of(block: tree.Block) -> Signature:
+    """Return a block's parameters as the arguments that its uses take."""
+    return Signature(
+        tuple(
+            Argument(
+                name=parameter.name.text,
+                type=Any,
+                range=None,
+                also=(),
+                inferred=False,
+                required=parameter.default is None,
+                keyword_only=False,
+                default=None if parameter.default is None else _Text(parameter.default.span.text),
+            )
+            for parameter in block.parameters
+        )
+    )
+
+
+def not_a_layer(item: tree.Item, place: Place, report: Report) -> None:
+    """Say of an item why it cannot stand in a model, and where it belongs."""
+    match item:
+        case tree.Section(keyword=keyword, head=head):
+            word, known = keyword.text, [*parts("composition"), "shortcut"]
+            more: dict[str, Any] = {"help": f"it holds layers, and the sections {', '.join(parts('composition'))}"}
+            if word == "shortcut":
+                more = {"help": "a `shortcut` stands in a `residual`"}
+            elif word in FOREIGN:
+                report.add(foreign(word, keyword.span))
+                return
+            elif word in place.evaluator.blocks:
+                more = {"help": f"a block is used like a layer: `{word}(…)`"}
+            elif word in parts("layer"):
+                more = {"help": f"its arguments stand in round brackets: `{word}(…)`"}
+            else:
+                others = {"skip": "residual", "sum": "add", "parallel": "concat"}
+                more = report.respell(keyword.span, known, others, more["help"])
+            report.error("NN201", f"{place.title} has no section `{word}`", head, **more)
+        case tree.Setting(path=path, value=value):
+            word = path.names[0].text
+            help = "a model holds layers, such as `Linear(64)`"
+            fix = None
+            if TRAIN.get(word) is not None:
+                help = f"`{word}` belongs in `train`"
+            elif word in SETTINGS:
+                help = f"`{word}` belongs at the top of the file"
+            elif makes_layer(value, place.evaluator) and len(path.names) == 1:
+                help = f"a layer is given a name by `:`, as in `{word}: {' '.join(value.span.text.split())}`"
+                fix = Fix("replace `=` by `:`", (Edit(Span(item.span.source, path.span.end, value.span.start), ": "),))
+            report.error("NN203", f"`{path.text}` cannot be set in {place.title}", item.span, help=help, fix=fix)
+        case tree.Let():
+            report.error("NN203", "`let` belongs at the top of the file", item.span)
+        case tree.Block(head=head):
+            report.error("NN203", "`block` belongs at the top of the file", head)
+        case tree.Import():
+            report.error("NN203", "`import` belongs at the top of the file", item.span)
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """List names, the first of many."""
+    return ", ".join(f"`{name}`" for name in names[:most]) + (", …" if len(names) > most else "")
+
+
+def span_of(item: tree.Item) -> Span:
+    """Return where an item stands: its head, where it has one."""
+    return item.head if isinstance(item, (tree.Section, tree.Block)) else item.span
+
+
+def is_unknown(expression: tree.Expression, evaluator: Evaluator) -> bool:
+    """Whether an expression is a name, or the call of one, that has no value: a layer, perhaps, that is misspelt."""
+    word = called(expression)
+    return word.isidentifier() and not any(
+        word in known for known in (evaluator.scope, evaluator.lets, FUNCTIONS, CONSTANTS)
+    )
+
+
+def makes_layer(expression: tree.Expression, evaluator: Evaluator) -> bool:
+    """Whether an expression makes a layer, or the layers of a block."""
+    word = kind_of(expression, evaluator)
+    return word in parts("layer") or word in evaluator.blocks
+
+
+def kind_of(expression: tree.Expression, evaluator: Evaluator) -> str:
+    """Return what an element makes: the name of a layer or a block; "layer" where that is not known."""
+    word = called(expression)
+    if word in evaluator.scope or word in evaluator.lets:
+        if not isinstance(expression, tree.Reference):
+            return "layer"
+        value = evaluator.value(expression)
+        return value.name if isinstance(value, PartValue) else "layer"
+    return word or "layer"
