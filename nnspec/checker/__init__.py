@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from nnspec.checker.binding import Given
 from nnspec.checker.expand import look_through
-from nnspec.checker.expectations import Run, expectation
+from nnspec.checker.expectations import Run, at_points, expectation
 from nnspec.checker.expectations import calculate as calculate
 from nnspec.checker.experiment import describe, evaluate
 from nnspec.checker.expressions import Evaluator
@@ -64,7 +64,8 @@ def _check(source: Source, flags: Sequence[Source]) -> Checked:
     overrides = [a for flag in flags for a in _flag(flag, report)]
     lanes = _Lanes(items, overrides, report, _top(source))
     runs = lanes.runs()
-    expectations = [expectation(e, runs, items.models, lanes.with_model, report) for e in items.expectations]
+    by_point = at_points(runs)
+    expectations = [expectation(e, runs, by_point, items.models, lanes.with_model, report) for e in items.expectations]
     experiments = [run.experiment for run in runs if run.experiment is not None]
     trainings = sum(experiment.train.repeats for experiment in experiments)
     if trainings > MAX_TRAININGS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -20,7 +20,7 @@ from nnspec.diagnostics import Span
 from nnspec.engine.metrics import metric_of
 from nnspec.syntax import tree
 
-__all__ = ["Run", "calculate", "expectation"]
+__all__ = ["Lanes", "Run", "at_points", "calculate", "expectation"]
 
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
@@ -43,7 +43,7 @@ class Run:
 
 
 @dataclass
-class _Lanes:
+class Lanes:
     """The runs of all lanes at one point of the sweep."""
 
     by_name: dict[str, Run]
@@ -58,33 +58,39 @@ class _Lanes:
         return found
 
 
+def at_points(runs: Sequence[Run]) -> dict[int, Lanes]:
+    """Sort runs by the number of their point."""
+    found: dict[int, Lanes] = {}
+    for run in runs:
+        found.setdefault(run.point.number, Lanes({})).by_name[run.lane] = run
+    return found
+
+
 def expectation(
     element: tree.Element,
     runs: Sequence[Run],
+    lanes: Mapping[int, Lanes],
     models: Collection[str],
     with_model: Callable[[str], Run | None],
     report: Report,
 ) -> Expectation | None:
     """Resolve a statement, or None where it is wrong. It must hold at every point of the sweep.
 
-    `models` are the names of all models, and `with_model` evaluates one that no lane trains.
+    `lanes` are the runs by point, `models` the names of all models, and `with_model` evaluates one that no lane trains.
     """
     if not isinstance(_bare(element.value), (tree.Compare, tree.Logical, tree.Not)):
         report.error("NN602", "this states nothing", element.span, help="compare it, as in `test_accuracy > 0.9`")
         return None
     cases: list[Case] = []
     settled: set[int] = set()
-    at_point: dict[int, _Lanes] = {}
     if not report.work(len(runs) // _RUNS_A_STEP, element.span):
         return None
-    for run in runs:
-        at_point.setdefault(run.point.number, _Lanes({})).by_name[run.lane] = run
     for run in runs:
         if run.point.number in settled:
             continue
         if not report.work(_CASE, element.span):
             return None
-        resolver = _Resolver(run, at_point[run.point.number], models, with_model, report)
+        resolver = _Resolver(run, lanes[run.point.number], models, with_model, report)
         node = resolver.node(element.value, 0)
         if node is None:
             return None
@@ -116,7 +122,7 @@ class _Resolver:
     def __init__(
         self,
         run: Run,
-        lanes: _Lanes,
+        lanes: Lanes,
         models: Collection[str],
         with_model: Callable[[str], Run | None],
         report: Report,

@@ -198,11 +198,17 @@ def other_names(table: Mapping[str, Iterable[str]]) -> dict[str, str]:
     return {other: name for name, others in table.items() for other in others}
 
 
+@functools.lru_cache(maxsize=4096)
+def _plain(word: str) -> str:
+    """Return a name as it is in every style: `BatchSize`, `batch_size` and `batchsize` are the same."""
+    return word.lower().replace("_", "")
+
+
 def meant(word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
     """Return the name that a word stands for in another framework, or that it misspells; None where none is clear."""
     others = others or {}
-    plain = word.lower().replace("_", "")
-    found = others.get(word) or next((others[o] for o in others if o.lower().replace("_", "") == plain), None)
+    plain = _plain(word)
+    found = others.get(word) or next((name for other, name in others.items() if _plain(other) == plain), None)
     return found or (None if word in _DISTINCT or word in NOT_NEEDED else nearest(word, candidates))
 
 

@@ -41,9 +41,14 @@ def _distance(a: str, b: str, limit: int) -> int:
         if i <= limit:
             row[0] = i
         for j in range(max(1, i - limit), min(len(b), i + limit) + 1):  # farther off, the lengths alone differ too much
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != b[j - 1]))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == b[j - 1]:
-                cost = min(cost, last[j - 2] + 1)
+            y = b[j - 1]
+            cost = before[j - 1] if x == y else before[j - 1] + 1
+            if before[j] < cost:
+                cost = before[j] + 1
+            if row[j - 1] < cost:
+                cost = row[j - 1] + 1
+            if i > 1 and j > 1 and x != y and x == b[j - 2] and a[i - 2] == y and last[j - 2] < cost:
+                cost = last[j - 2] + 1
             row[j] = cost
         if min(row) > limit and min(before) > limit:
             return beyond
