@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
-from nnspec.checker.expressions import Evaluator
+from nnspec.checker.expressions import Evaluator, operands
 from nnspec.checker.functions import short
 from nnspec.checker.placing import (
     Place,
     Placed,
     PlacedBranch,
     branch_count,
-    factors,
     has_strangers,
     is_branch,
     is_unknown,
@@ -170,7 +169,7 @@ class _Expansion:
 
     def _repeat(self, expression: tree.Expression, evaluator: Evaluator) -> tuple[tree.Expression, int]:
         """Take `Hidden(64) * 3` apart: what is repeated, and how often."""
-        found = factors(expression)
+        found = operands(expression, "*")
         makers = [factor for factor in found if makes_layer(factor, evaluator)]
         named = [factor for factor in found if is_unknown(factor, evaluator)]
         core = (*makers, *named, found[0])[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnspec.checker.binding import Given
-from nnspec.checker.expressions import Evaluator, called
+from nnspec.checker.expressions import Evaluator, called, operands
 from nnspec.checker.mending import one_of
 from nnspec.checker.model import Shared
 from nnspec.checker.outline import Outline
@@ -157,7 +157,7 @@ class _Work:
         return shared.data(given, self._changes("data"), self.evaluator, lambda: self._choices(given))
 
     def _choices(self, given: Given) -> tuple[Choice, ...] | None:
-        alternatives = _alternatives(given.value)
+        alternatives = operands(given.value, "or")
         known = parts("data source")
         signatures = [known[name].signature() for name in {called(e) for e in alternatives} if name in known]
         found = [self._choice(expression, given, signatures, n == 0) for n, expression in enumerate(alternatives)]
@@ -321,21 +321,6 @@ class _Work:
         rule = self.evaluator.value(stopping.value)
         bound = rule.arguments.get("of") if isinstance(rule, PartValue) else None
         return bound.origin.span if bound else self.evaluator.source(stopping.value).span
-
-
-def _alternatives(expression: tree.Expression) -> list[tree.Expression]:
-    """`A or B or C` as a list; anything else is one alternative, and the binding of parts says what is wrong."""
-    found: list[tree.Expression] = []
-    waiting = [expression]
-    while waiting:
-        match waiting.pop():
-            case tree.Group(inner=inner):
-                waiting.append(inner)
-            case tree.Logical(operator=tree.Name(text="or"), left=left, right=right):
-                waiting += [right, left]
-            case other:
-                found.append(other)
-    return found
 
 
 def _facts_in_words(choice: Choice) -> str:

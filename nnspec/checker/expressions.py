@@ -19,7 +19,7 @@ from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, Part, Signature
 from nnspec.syntax import tree
 
-__all__ = ["MAX_DEPTH", "Evaluator", "article", "called"]
+__all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "operands"]
 
 MAX_DEPTH = 150
 _ITEMS_A_STEP = 4  # of the lists that functions make
@@ -469,6 +469,24 @@ def _but(value: object) -> str:
 def article(kind: str) -> str:
     """`an optimizer`, `a loss`."""
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def operands(expression: tree.Expression, operator: str) -> list[tree.Expression]:
+    """Return what a chain of one operator joins, in order, parentheses aside; anything else is alone."""
+    found: list[tree.Expression] = []
+    waiting = [expression]
+    while waiting:
+        match waiting.pop():
+            case tree.Group(inner=inner):
+                waiting.append(inner)
+            case (
+                tree.Binary(operator=tree.Name(text=text), left=left, right=right)
+                | tree.Logical(operator=tree.Name(text=text), left=left, right=right)
+            ) if text == operator:
+                waiting += [right, left]
+            case other:
+                found.append(other)
+    return found
 
 
 def called(expression: tree.Expression) -> str:

@@ -22,7 +22,6 @@ __all__ = [
     "Placed",
     "PlacedBranch",
     "branch_count",
-    "factors",
     "has_strangers",
     "is_branch",
     "is_unknown",
@@ -96,21 +95,6 @@ def branch_count(item: tree.Section, part: type[Composition]) -> int:
 def has_strangers(item: tree.Section, part: type[Composition]) -> bool:
     """Whether something stands in a composition that is no branch, which is told already."""
     return not part.own_chain and any(not is_branch(inner, part) for inner in item.items)
-
-
-def factors(expression: tree.Expression) -> list[tree.Expression]:
-    """Return what is multiplied, in order; the expression alone where nothing is."""
-    found: list[tree.Expression] = []
-    waiting = [expression]
-    while waiting:
-        match waiting.pop():
-            case tree.Group(inner=inner):
-                waiting.append(inner)
-            case tree.Binary(operator=tree.Name(text="*"), left=left, right=right):
-                waiting += [right, left]
-            case factor:
-                found.append(factor)
-    return found
 
 
 def is_branch(item: tree.Item, part: type[Composition]) -> bool:
