@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_layers import COMPOSED, Composed, geometry_of, spoilt, work_arrays
+from samples import Composed, geometry_of
+from samples.compositions import SAMPLES as COMPOSED
+from test_layers import spoilt, work_arrays
 from test_plan import make_plan, train
 from tiny_spec import OFFLINE, compiled, noise, spec
 

@@ -2,203 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import tracemalloc
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from samples import CLASSES, Sample, every_sample
 
 from nnspec import engine as nn
-from nnspec.engine import PARTS
-from nnspec.engine.layers.contract import Geometry, Layer, ShapeError
+from nnspec.engine.layers.contract import Layer, ShapeError
 from nnspec.engine.part import Count, Inferred, Signature
 
-# Only nnspec's own parts: other tests may enter parts of theirs.
-KINDS = PARTS["layer"] | PARTS["composition"]
-CLASSES = {name: cls for name, cls in KINDS.items() if cls.__module__.startswith("nnspec.")}
+SAMPLES = every_sample()
 
-
-@dataclass(frozen=True)
-class Sample:
-    """A layer with arguments, and the shape of one sample that it takes."""
-
-    part: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    incoming: tuple[int, ...] = (6,)
-
-    def build(self, **more: Any) -> Layer:
-        return CLASSES[self.part](**self.arguments, **more)
-
-    def make(self, **more: Any) -> Layer:
-        layer = self.build(**more)
-        rng = np.random.default_rng(1)
-        for parameter in layer.parameters().values():
-            parameter.data = rng.standard_normal(parameter.shape)
-        return layer
-
-    def geometry(self) -> Geometry:
-        defaults = {argument.name: argument.default for argument in CLASSES[self.part].signature()}
-        return CLASSES[self.part].geometry(self.incoming, defaults | self.arguments)
-
-    def make_in(self, dtype: str) -> Layer:
-        takes_dtype = "dtype" in inspect.signature(CLASSES[self.part].__init__).parameters
-        return self.make(dtype=dtype) if takes_dtype else self.make()
-
-    def x(self, batch: int, dtype: Any = np.float64) -> np.ndarray:
-        return np.random.default_rng(2).standard_normal((batch, *self.incoming)).astype(dtype)
-
-    def grad(self, batch: int, dtype: Any = np.float64) -> np.ndarray:
-        return np.random.default_rng(3).standard_normal((batch, *self.geometry().out)).astype(dtype)
-
-    def __str__(self) -> str:
-        arguments = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
-        return f"{self.part}({arguments}) of {self.incoming}"
-
-
-@dataclass(frozen=True)
-class Composed(Sample):
-    """A composition, made of layers in a dtype."""
-
-    compose: Callable[[Linear], Layer] = nn.ReLU
-
-    def build(self, dtype: str = "float64") -> Layer:
-        return self.compose(functools.partial(nn.Linear, dtype=dtype))
-
-    def geometry(self) -> Geometry:
-        return geometry_of(self.build(), self.incoming)
-
-    def make_in(self, dtype: str) -> Layer:
-        return self.make(dtype=dtype)
-
-    def __str__(self) -> str:
-        return f"{self.part}, {self.arguments['case']}"
-
-
-Linear = Callable[[int, int], Layer]
-
-
-def geometry_of(layer: Layer, incoming: tuple[int, ...]) -> Geometry:
-    """Geometry of a layer that is made already, for those that a composition here is made of."""
-    if isinstance(layer, nn.Composition):
-        return type(layer).combine(incoming, {name: members(chain, incoming) for name, chain in branches_of(layer)})
-    width = layer.weight.shape[1] if isinstance(layer, nn.Linear) else None
-    return type(layer).geometry(incoming, {"in_features": None, "out_features": width, "bias": True})
-
-
-def branches_of(layer: nn.Composition) -> list[tuple[str, dict[str, Layer]]]:
-    return [
-        (name, {path.removeprefix(layer.path(name, "")): inner for path, inner in chain.layers.items()})
-        for name, chain in layer._branches.items()
-    ]
-
-
-def members(chain: dict[str, Layer], incoming: tuple[int, ...]) -> list[nn.Member]:
-    found = []
-    for name, layer in chain.items():
-        geometry = geometry_of(layer, incoming)
-        found.append(nn.Member(name, type(layer), incoming, geometry))
-        incoming = geometry.out
-    return found
-
-
-def composed(part: str, case: str, compose: Callable[[Linear], Layer], incoming: tuple[int, ...] = (6,)) -> Composed:
-    return Composed(part, {"case": case}, incoming, compose)
-
-
-COMPOSED = [
-    composed("residual", "identity", lambda L: nn.Residual([L(6, 6), nn.Tanh(), L(6, 6)])),
-    composed("residual", "a layer", lambda L: nn.Residual([L(6, 6)])),
-    composed("residual", "in place first", lambda L: nn.Residual([nn.ReLU(), L(6, 6), nn.Sigmoid(), L(6, 6)])),
-    composed("residual", "in place last", lambda L: nn.Residual([L(6, 6), nn.Sigmoid()])),
-    composed("residual", "in place only", lambda L: nn.Residual([nn.ReLU()])),
-    composed("residual", "three in place", lambda L: nn.Residual([nn.Tanh(), nn.Dropout(0.4), nn.Sigmoid()])),
-    composed("residual", "dropout", lambda L: nn.Residual([L(6, 4), nn.Dropout(0.3), nn.ReLU(), L(4, 6)])),
-    composed("residual", "dropout last", lambda L: nn.Residual([L(6, 6), nn.Dropout(0.3)])),
-    composed("residual", "shortcut", lambda L: nn.Residual([L(6, 5), nn.ReLU(), L(5, 3)], [L(6, 3)])),
-    composed("residual", "ReLU first in both", lambda L: nn.Residual([nn.ReLU(), L(6, 3)], [nn.ReLU(), L(6, 3)])),
-    composed(
-        "residual", "Sigmoid last in both", lambda L: nn.Residual([L(6, 3), nn.Sigmoid()], [L(6, 3), nn.Sigmoid()])
-    ),
-    composed("residual", "shortcut without weights", lambda L: nn.Residual([L(6, 6)], [nn.Dropout(0.5)])),
-    composed("residual", "weights in the shortcut alone", lambda L: nn.Residual([nn.Tanh()], [L(6, 6)])),
-    composed(
-        "residual",
-        "images",
-        lambda L: nn.Residual([nn.Flatten(), L(12, 5)], [nn.ReLU(), nn.Flatten(), L(12, 5)]),
-        (3, 4),
-    ),
-    composed("residual", "wide and narrow", lambda L: nn.Residual([L(6, 9), L(9, 2), L(2, 8), L(8, 6)])),
-    composed("residual", "in a residual", lambda L: nn.Residual([nn.Residual([L(6, 6), nn.ReLU()]), L(6, 6)])),
-    composed(
-        "residual",
-        "three deep",
-        lambda L: nn.Residual(
-            [
-                L(6, 4),
-                nn.Residual([nn.Residual([nn.Tanh(), L(4, 4)]), nn.Sigmoid(), nn.Dropout(0.2)]),
-                nn.ReLU(),
-                L(4, 6),
-            ]
-        ),
-    ),
-    composed("add", "two", lambda L: nn.Add([L(6, 3)], [L(6, 3), nn.Tanh()])),
-    composed("add", "identity first", lambda L: nn.Add([], [L(6, 6), nn.ReLU()], [nn.Sigmoid()])),
-    composed("add", "identity last", lambda L: nn.Add([nn.ReLU(), L(6, 6)], [L(6, 6)], [])),
-    composed("add", "nothing but identities", lambda L: nn.Add([], [], [])),
-    composed("add", "two identities, then layers", lambda L: nn.Add([], [], [nn.Tanh()], [L(6, 6)])),
-    composed("add", "flattened", lambda L: nn.Add([nn.Flatten()], [nn.Flatten(), nn.ReLU()]), (2, 3)),
-    composed("add", "of images", lambda L: nn.Add([nn.Tanh()], [nn.Dropout(0.2)]), (2, 3, 2)),
-    composed("concat", "two", lambda L: nn.Concat([L(6, 3)], [L(6, 2), nn.Tanh()])),
-    composed("concat", "identity", lambda L: nn.Concat([L(6, 3), nn.ReLU()], [])),
-    composed("concat", "identity first", lambda L: nn.Concat([], [nn.Sigmoid(), L(6, 1)], [nn.Dropout(0.5)])),
-    composed(
-        "concat", "in place everywhere", lambda L: nn.Concat([nn.ReLU()], [nn.Tanh(), nn.Dropout(0.2)], [nn.Sigmoid()])
-    ),
-    composed("concat", "of images", lambda L: nn.Concat([nn.ReLU()], [nn.Tanh()], []), (2, 3, 2)),
-    composed(
-        "concat",
-        "flattened at the end",
-        lambda L: nn.Concat([nn.Tanh(), nn.Flatten()], [nn.Flatten(), L(6, 2)]),
-        (2, 3),
-    ),
-    composed(
-        "concat",
-        "of compositions",
-        lambda L: nn.Concat(
-            [nn.Residual([nn.ReLU(), L(6, 4)], [L(6, 4)]), nn.Add([nn.ReLU()], [nn.Residual([L(4, 4)])])],
-            [nn.Concat([L(6, 2), nn.Sigmoid()], [nn.Residual([nn.Tanh()])]), L(8, 3)],
-        ),
-    ),
-]
-
-# Layers that need arguments or take a shape of their own; every other layer is made by default and given (6,).
-TABLE = [
-    *COMPOSED,
-    Sample("Linear", {"in_features": 4, "out_features": 3}, (4,)),
-    Sample("Linear", {"in_features": 3, "out_features": 7, "bias": False}, (3,)),
-    Sample("Linear", {"in_features": 1, "out_features": 1}, (1,)),
-    Sample("ReLU"),
-    Sample("ReLU", {}, (2, 3, 2)),
-    Sample("Dropout"),
-    Sample("Dropout", {"p": 0.0}, (2, 3)),
-    Sample("Dropout", {"p": 0.9}, (2, 3)),
-    Sample("Flatten", {}, (2, 3)),
-    Sample("Flatten", {}, (4,)),
-]
-SAMPLES = TABLE + [Sample(name) for name in CLASSES if name not in {sample.part for sample in TABLE}]
-CONSTRUCTIBLE = [
-    sample
-    for sample in SAMPLES
-    if sample in TABLE or all(not a.required and not a.inferred for a in CLASSES[sample.part].signature())
-]
-
-every_layer = pytest.mark.parametrize("sample", CONSTRUCTIBLE, ids=str)
+every_layer = pytest.mark.parametrize("sample", SAMPLES, ids=str)
 layers_in_place = pytest.mark.parametrize(
-    "sample", [sample for sample in CONSTRUCTIBLE if CLASSES[sample.part].in_place], ids=str
+    "sample", [sample for sample in SAMPLES if CLASSES[sample.part].in_place], ids=str
 )
 batches = pytest.mark.parametrize("batch", [1, 5])
 
@@ -235,8 +54,8 @@ def work_arrays(sample: Sample, batch: int, dtype: Any = np.float64) -> dict[str
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_layer_is_sampled(name: str) -> None:
-    assert name in {sample.part for sample in CONSTRUCTIBLE}, (
-        f"{name} cannot be made without arguments: give it a row in TABLE"
+    assert name in {sample.part for sample in SAMPLES}, (
+        f"{name} cannot be made without arguments: give it a row in tests/samples"
     )
 
 
@@ -451,8 +270,8 @@ def test_linear_refuses_a_width_that_does_not_arrive() -> None:
 
 
 def test_linear_refuses_images() -> None:
-    with pytest.raises(ShapeError, match="28×28 arrives") as caught:
-        nn.Linear.geometry((28, 28), {"in_features": None, "out_features": 10, "bias": True})
+    with pytest.raises(ShapeError, match="3×28×28 arrives") as caught:
+        nn.Linear.geometry((3, 28, 28), {"in_features": None, "out_features": 10, "bias": True})
     assert "Flatten" in caught.value.help
 
 

@@ -149,5 +149,5 @@ def test_alternatives_of_different_size_fit_the_same_buffers() -> None:
     assert layout.batch == 30
     for choice in program.program.lanes[0].data:
         plan = Plan(program.program.lanes[0], layout, noise(choice.facts))
-        plan.shuffle(0)
+        plan.begin(0)
         assert sum(plan.train_batch(number)[1] for number in range(plan.batches)) == choice.facts.train

@@ -13,10 +13,14 @@ from nnspec import engine as nn
 from nnspec.engine import PARTS
 
 ORACLE = Path(__file__).parent / "oracle"
-LAYERS, LOSSES, TRAJECTORIES, COMPOSITIONS = (
-    json.loads((ORACLE / name).read_text(encoding="utf-8"))
-    for name in ("layers.json", "losses.json", "trajectories.json", "compositions.json")
-)
+
+
+def read(name: str) -> dict[str, Any]:
+    return json.loads((ORACLE / name).read_text(encoding="utf-8"))
+
+
+LAYERS = {"cases": [case for path in sorted(ORACLE.glob("layers*.json")) for case in read(path.name)["cases"]]}
+LOSSES, TRAJECTORIES, COMPOSITIONS = (read(name) for name in ("losses.json", "trajectories.json", "compositions.json"))
 
 
 def cases(reference: dict[str, Any]) -> pytest.MarkDecorator:
@@ -49,10 +53,15 @@ def test_layer_agrees_forward_and_backward(case: dict[str, Any]) -> None:
     assert parameters.keys() == case["parameters"].keys()
     for name, values in case["parameters"].items():
         parameters[name].data = values
+    layer.keep_state({name: np.array(values) for name, values in case.get("state", {}).items()})
     agree(layer.forward(np.array(case["x"])), np.array(case["y"]), "output")
-    agree(layer.backward(np.array(case["r"])), np.array(case["x_grad"]), "gradient of the input")
+    passed = layer.backward(np.array(case["r"]))
+    if case["x_grad"] is not None:
+        agree(passed, np.array(case["x_grad"]), "gradient of the input")
     for name, values in case["parameter_grads"].items():
         agree(parameters[name].grad, np.array(values), f"gradient of {name}")
+    for name, values in case.get("state_after", {}).items():
+        agree(layer.state()[name], np.array(values), f"{name} afterwards")
 
 
 def composed(part: str, branches: dict[str, Any]) -> nn.Composition:

@@ -92,7 +92,7 @@ def train(plan: Plan, epochs: int = EPOCHS) -> list[float]:
     """Train a plan; return the loss of every batch."""
     losses = []
     for epoch in range(epochs):
-        plan.shuffle(epoch)
+        plan.begin(epoch)
         losses += [plan.train_batch(number)[0] for number in range(plan.batches)]
         plan.test()
     return losses
@@ -223,7 +223,7 @@ def test_testing_in_between_changes_nothing_of_the_training(digits: Dataset) -> 
     once, often = make_plan(text, digits), make_plan(text, digits)
     for epoch in range(EPOCHS):
         for plan in (once, often):
-            plan.shuffle(epoch)
+            plan.begin(epoch)
             for number in range(plan.batches):
                 plan.train_batch(number)
                 if plan is often:
@@ -321,7 +321,7 @@ def test_lanes_start_with_the_same_weights_and_see_the_same_batches() -> None:
         np.testing.assert_array_equal(plans[0].buffers["parameters"], other.buffers["parameters"])
     for epoch in (0, 5):
         for plan in plans:
-            plan.shuffle(epoch)
+            plan.begin(epoch)
         orders = [plan.buffers["order"].tolist() for plan in plans]
         assert orders[0] == orders[1] == orders[2] != sorted(orders[0])
 
@@ -330,11 +330,11 @@ def test_epochs_have_orders_of_their_own_that_do_not_depend_on_those_before() ->
     plan, other = make_plan(spec()), make_plan(spec())
     orders = []
     for epoch in range(4):
-        plan.shuffle(epoch)
+        plan.begin(epoch)
         orders.append(plan.buffers["order"].tolist())
     assert len({tuple(order) for order in orders}) == 4
     assert all(sorted(order) == list(range(SAMPLES)) for order in orders)
-    other.shuffle(3)
+    other.begin(3)
     assert other.buffers["order"].tolist() == orders[3]
 
 

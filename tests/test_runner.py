@@ -79,13 +79,11 @@ def test_means_of_an_epoch_weigh_batches_by_their_size() -> None:
     data = program.program.lanes[0].data[0].source.load(OFFLINE)
     plan = Plan(program.program.lanes[0], program.layouts["run"], data)
     for epoch in range(2):
-        plan.shuffle(epoch)
+        plan.begin(epoch)
         steps = [plan.train_batch(number) for number in range(plan.batches)]
-        assert [size for _, size, _ in steps] == [16, 16, 16, 2]
-        assert found.history["loss"][epoch] == pytest.approx(
-            sum(loss * size for loss, size, _ in steps) / 50, rel=1e-12
-        )
-        assert found.history["accuracy"][epoch] == sum(right for _, _, (right,) in steps) / 50
+        assert [size for _, size in steps] == [16, 16, 16, 2]
+        assert found.history["loss"][epoch] == pytest.approx(sum(loss * size for loss, size in steps) / 50, rel=1e-12)
+        assert (found.history["accuracy"][epoch],) == plan.figures()
 
 
 def test_an_observer_hears_of_everything_in_order() -> None:
@@ -210,7 +208,7 @@ def test_divergence_that_only_the_test_sees_is_seen() -> None:
 
 
 def test_losses_that_are_numbers_and_whose_sum_is_none_diverge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Plan, "train_batch", lambda plan, number: (1e307, 50, (0.0,)))
+    monkeypatch.setattr(Plan, "train_batch", lambda plan, number: (1e307, 50))
     result = run(spec(train="epochs = 1; batch = 50"))
     assert result["run"].status == "diverged"
     assert "the sum of the losses became inf in epoch 1" in result["run"].message
@@ -221,8 +219,8 @@ def test_finished_epochs_of_a_lane_that_diverges_are_kept(monkeypatch: pytest.Mo
 
     def broken(plan: Plan, number: int) -> Any:
         calls.append(number)
-        loss, size, figures = honest(plan, number)
-        return (math.nan if len(calls) == 6 else loss), size, figures
+        loss, size = honest(plan, number)
+        return (math.nan if len(calls) == 6 else loss), size
 
     monkeypatch.setattr(Plan, "train_batch", broken)
     found = run(spec(train="epochs = 3; batch = 16"))["run"]

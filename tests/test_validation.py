@@ -54,13 +54,13 @@ def test_one_sample_is_too_few_to_hold_any_out() -> None:
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9])
 def test_samples_are_either_trained_on_or_held_out(share: float, shuffle: str) -> None:
     plan = make_plan(spec(train=settings(share, f"shuffle = {shuffle}")))
-    held_out = plan._held_out.tolist()
+    held_out = plan.data._held_out.tolist()
     assert len(held_out) == plan.held_out == round(share * SAMPLES)
     for epoch in range(3):
-        plan.shuffle(epoch)
-        assert sorted(plan._order.tolist() + held_out) == list(range(SAMPLES))
-        assert (plan._order.tolist() == sorted(plan._order)) is (shuffle == "false")
-    assert plan._held_out.tolist() == held_out == sorted(held_out)
+        plan.begin(epoch)
+        assert sorted(plan.data._order.tolist() + held_out) == list(range(SAMPLES))
+        assert (plan.data._order.tolist() == sorted(plan.data._order)) is (shuffle == "false")
+    assert plan.data._held_out.tolist() == held_out == sorted(held_out)
     assert [plan.train_batch(number)[1] for number in range(plan.batches)][-1] == (SAMPLES - len(held_out)) % 16 or 16
 
 
@@ -68,7 +68,7 @@ def test_the_choice_is_one_of_the_seed_alone() -> None:
     def held_out(share: float = 0.2, lane: str = "a", more: str = "") -> set[int]:
         race = "a: SGD; b { Adam; model = other; train.batch = 7; train.epochs = 9; train.shuffle = false }"
         text = spec(race=race, train=settings(share), more=f"model other {{ Linear(10) }}\nmodel = main\n{more}")
-        return set(make_plan(text.replace("model {", "model main {"), lane=lane)._held_out.tolist())
+        return set(make_plan(text.replace("model {", "model main {"), lane=lane).data._held_out.tolist())
 
     chosen = held_out()
     assert chosen == held_out() == held_out(lane="b")
@@ -91,7 +91,7 @@ def test_nothing_is_learned_from_what_is_held_out(digits: Dataset) -> None:  # n
     text = spec("Linear(12); ReLU; Dropout(0.3); Linear(10)", optimizer="Adam(lr=0.01)", train=settings(0.3))
     clean = make_plan(text, digits)
     x, y = digits.train.x.copy(), digits.train.y.copy()
-    x[clean._held_out], y[clean._held_out] = 255 - x[clean._held_out], (y[clean._held_out] + 1) % 10
+    x[clean.data._held_out], y[clean.data._held_out] = 255 - x[clean.data._held_out], (y[clean.data._held_out] + 1) % 10
     changed = make_plan(text, replace(digits, train=Split(x, y)))
     assert train(clean) == train(changed)
     np.testing.assert_array_equal(clean.buffers["parameters"], changed.buffers["parameters"])
@@ -102,7 +102,7 @@ def test_nothing_is_learned_from_what_is_held_out(digits: Dataset) -> None:  # n
 def test_training_goes_as_on_a_data_set_of_the_others_alone(digits: Dataset) -> None:  # noqa: F811
     text = spec("Linear(12); ReLU; Linear(10)", train=settings(0.3, "shuffle = false"), more="dtype = float64")
     plan = make_plan(text, digits)
-    rest = np.setdiff1d(np.arange(SAMPLES), plan._held_out)
+    rest = np.setdiff1d(np.arange(SAMPLES), plan.data._held_out)
     fewer = compiled(text, "train.validation=0", f"data=Digits(train={len(rest)}, test=20)")
     alone = replace(digits, train=Split(digits.train.x[rest], digits.train.y[rest]))
     other = Plan(fewer.program.lanes[0], fewer.layouts["run"], alone)
@@ -115,8 +115,8 @@ def test_figures_are_those_of_the_network_on_the_samples_held_out(digits: Datase
     train(plan)
     loss, (accuracy,) = plan.validate()
     plan.release()
-    outputs = plan.network.forward(digits.train.x[plan._held_out] / 255)
-    labels = digits.train.y[plan._held_out].astype(int)
+    outputs = plan.network.forward(digits.train.x[plan.data._held_out] / 255)
+    labels = digits.train.y[plan.data._held_out].astype(int)
     assert loss == pytest.approx(nn.CrossEntropyLoss().forward(outputs, labels), rel=1e-12)
     assert accuracy == np.mean(outputs.argmax(axis=1) == labels)
 
@@ -126,7 +126,7 @@ def test_measuring_in_between_changes_nothing_of_the_training(digits: Dataset) -
     once, often = make_plan(text, digits), make_plan(text, digits)
     for epoch in range(3):
         for plan in (once, often):
-            plan.shuffle(epoch)
+            plan.begin(epoch)
             for number in range(plan.batches):
                 plan.train_batch(number)
                 if plan is often:
@@ -137,7 +137,7 @@ def test_measuring_in_between_changes_nothing_of_the_training(digits: Dataset) -
 def test_mse_is_measured_against_one_hot_rows(digits: Dataset) -> None:  # noqa: F811
     plan = make_plan(spec("Linear(10)", loss="MSE", train=settings(0.2), more="dtype = float64"), digits)
     network = by_hand("Linear(10)")
-    rows = plan._held_out
+    rows = plan.data._held_out
     expected = nn.MSELoss().forward(network.forward(digits.train.x[rows] / 255), np.eye(10)[digits.train.y[rows]])
     assert plan.validate()[0] == pytest.approx(expected, rel=1e-12)
 
@@ -172,7 +172,7 @@ def test_alternatives_of_different_size_fit_the_same_buffers() -> None:
     assert (shapes["order"], shapes["held_out"]) == ((40,), (10,)), "as many as the largest needs"
     for choice, held_out in zip(program.program.lanes[0].data, (2, 10), strict=True):
         plan = Plan(program.program.lanes[0], layout, noise(choice.facts))
-        plan.shuffle(0)
+        plan.begin(0)
         assert plan.held_out == held_out
         assert sum(plan.train_batch(number)[1] for number in range(plan.batches)) == choice.facts.train - held_out
         plan.validate()
@@ -228,4 +228,4 @@ def test_divergence_that_only_the_validation_sees_is_seen() -> None:
 def test_without_a_share_nothing_changes() -> None:
     plain, none = run(spec())["run"], run(spec(train="epochs = 2; batch = 16; validation = 0"))["run"]
     assert plain.history == none.history
-    assert not make_plan(spec())._held_out.size
+    assert not make_plan(spec()).data._held_out.size

@@ -166,7 +166,7 @@ class _Work:
             return None
         first = choices[0]
         for other in choices[1:]:
-            if (other.facts.shape, other.facts.classes) != (first.facts.shape, first.facts.classes):
+            if _agreed(other) != _agreed(first):
                 self.report.error(
                     "NN501",
                     f"`{first.value.name}` is {_facts_in_words(first)}, `{other.value.name}` {_facts_in_words(other)}",
@@ -265,10 +265,10 @@ class _Work:
         return models[word]
 
     def fit(self, layers: tuple[Any, ...], loss: PartValue, data: tuple[Choice, ...]) -> None:
-        last, classes = layers[-1], data[0].facts.classes
+        last, facts = layers[-1], data[0].facts
         assert issubclass(loss.part, Loss)
         try:
-            loss.part.fit(last.geometry.out, classes)
+            loss.part.fit(last.geometry.out, facts.classes, facts.target)
         except ShapeError as error:
             self.report.error(
                 "NN402",
@@ -321,6 +321,11 @@ class _Work:
         rule = self.evaluator.value(stopping.value)
         bound = rule.arguments.get("of") if isinstance(rule, PartValue) else None
         return bound.origin.span if bound else self.evaluator.source(stopping.value).span
+
+
+def _agreed(choice: Choice) -> tuple[object, ...]:
+    """What all alternatives of the data must have in common."""
+    return choice.facts.shape, choice.facts.classes, choice.facts.target
 
 
 def _facts_in_words(choice: Choice) -> str:

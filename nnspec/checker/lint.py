@@ -160,7 +160,7 @@ _OF_CHAINS: tuple[Callable[[tuple[LayerNode, ...]], Iterator[Diagnostic]], ...] 
 
 
 def _more_outputs(experiment: Experiment) -> Iterator[Diagnostic]:
-    last, classes = experiment.layers[-1], experiment.facts.classes
+    last, classes = experiment.layers[-1], experiment.classes
     outputs = last.geometry.out[0]
     if classes is not None and outputs > classes:
         maker = next(node for node in reversed(experiment.layers) if node.geometry.parameters)

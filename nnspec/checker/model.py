@@ -12,6 +12,7 @@ from nnspec.checker.expressions import Evaluator
 from nnspec.checker.placing import Placed
 from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
 from nnspec.checker.report import Report
+from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition, Member
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
@@ -83,9 +84,18 @@ def chain(
         report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
         return None
     source = data[0]
-    walk = _Walk(report, (source.facts.features,), (source.value.origin.span, ""))
+    walk = _Walk(report, _entry(placed, source.facts), (source.value.origin.span, ""))
     nodes = walk.along(placed)
     return nodes if good and nodes and walk.parameters <= MAX_PARAMETERS else None
+
+
+def _entry(placed: Sequence[Placed | None], facts: Facts) -> Shape:
+    """Return the shape in which samples enter: their own where the first layer looks at it, and a row otherwise."""
+    first = next(iter(placed), None)
+    while first is not None and first.branches:
+        first = next((branch.layers[0] for branch in first.branches if branch.layers), None)
+    part = first.value.part if first is not None else None
+    return facts.shape if part is not None and issubclass(part, Layer) and part.sees_shape else (facts.features,)
 
 
 class _Walk:

@@ -206,6 +206,16 @@ class Experiment:
         return self.data[0].facts
 
     @property
+    def classes(self) -> int | None:
+        """How many classes the targets have that the loss compares with; None where they are numbers."""
+        return self.facts.classes
+
+    @property
+    def target(self) -> Shape:
+        """Shape of one sample's target that the loss compares with."""
+        return self.facts.target
+
+    @property
     def outputs(self) -> Shape:
         """Shape of the network's output for one sample."""
         return self.layers[-1].geometry.out

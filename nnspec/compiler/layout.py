@@ -3,6 +3,7 @@
 No array is made here, so that `check` and `show` can know all of it. The plan allocates exactly these buffers.
 
     parameters, gradients      one vector each; the layers' weights are views
+    state of layers            what they remember besides: running means and variances
     optimizer                  its state vectors, and one to work in
     batch                      samples as stored, as floats, their labels; the order of an epoch, and what is held out
     activations                one buffer a layer, but for layers that write over their input
@@ -194,6 +195,9 @@ def _vectors(layout: Layout, optimizer: type[Optimizer], experiment: Experiment)
     size = (layout.params,)
     yield Buffer("parameters", "parameters", size, layout.dtype)
     yield Buffer("gradients", "gradients", size, layout.dtype)
+    for i, layer in enumerate(layout.layers):
+        for name, shape in layer.node.geometry.state.items():
+            yield Buffer(f"layer{i}.{name}", "state of layers", shape, layout.dtype)
     for slot in optimizer.state_slots(experiment.optimizer.values()):
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
     yield Buffer("optimizer.scratch", "optimizer", size, layout.dtype)
@@ -205,10 +209,11 @@ def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator
     if facts.stored != layout.dtype:
         yield Buffer("stored", "batch", (rows, facts.features), facts.stored)
     yield Buffer("x", "batch", (rows, facts.features), layout.dtype)
-    yield Buffer("labels", "batch", (rows,), "intp")
-    if loss.targets == "values" and facts.classes is not None:
-        yield Buffer("one_hot", "batch", (rows, facts.classes), layout.dtype)
-        yield Buffer("identity", "batch", (facts.classes, facts.classes), layout.dtype)
+    yield Buffer("labels", "batch", (rows, *facts.target), layout.dtype if facts.classes is None else "intp")
+    if loss.targets == "values" and experiment.classes is not None:
+        yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
+        if prod(experiment.outputs) != prod(experiment.target):
+            yield Buffer("identity", "batch", (experiment.classes, experiment.classes), layout.dtype)
     yield Buffer("order", "batch", (trained,), "intp")
     if experiment.train.shuffle:
         yield Buffer("ramp", "batch", (trained,), "intp")

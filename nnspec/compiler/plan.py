@@ -8,14 +8,15 @@ batch's or a parameter's size is allocated on the way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, LayerNode
+from nnspec.compiler.batches import Batches
 from nnspec.compiler.layout import LayerLayout, Layout, WorkLayout, dtype_of
-from nnspec.data.source import Dataset, Split
+from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
 from nnspec.engine.layers.composition import Composition
@@ -78,17 +79,11 @@ class _Pass:
     """The views that a batch of one size needs: forward and backward, each layer with where it writes."""
 
     x: NDArray[Any]
-    stored: NDArray[Any] | None
     labels: NDArray[Any]
     targets: NDArray[Any]
     loss_out: NDArray[Any]
     forward: tuple[tuple[Layer, NDArray[Any]], ...]
     backward: tuple[tuple[Layer, NDArray[Any] | None], ...]
-
-    @property
-    def samples(self) -> NDArray[Any]:
-        """Where samples go as they are stored."""
-        return self.x if self.stored is None else self.stored
 
 
 class Plan:
@@ -103,23 +98,21 @@ class Plan:
         self.network = build_network(experiment)
         self.loss: Loss = experiment.loss.make()
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
-        vector = Parameter.over(self.buffers["parameters"], self.buffers["gradients"])
-        self._move_parameters()
+        vector = Parameter.over(self.buffers["parameters"], self.buffers["gradients"], self._move_parameters())
         self.optimizer = self._make_optimizer(vector)
+        self._keep_state()
         self._lend()
-        self._scale = np.dtype(layout.dtype).type(1.0 / dataset.divisor)
-        self._train = _Rows(dataset.train)
-        self._test = _Rows(dataset.test)
+        self.data = Batches(experiment, layout, dataset, self.buffers)
         self._epoch = 0
-        self._order, self._held_out = self._split(len(self._train.y))
-        assert self.batches, "the checker lets no `drop_last` through that leaves nothing"
+        self._begin_metrics()
         self._passes: dict[int, _Pass] = {}
 
     # Set-up
 
-    def _move_parameters(self) -> None:
-        """Make every layer's weights views of the one vector."""
+    def _move_parameters(self) -> tuple[slice, ...]:
+        """Make every layer's weights views of the one vector, and return which parts of it decay."""
         self.buffers["gradients"].fill(0)
+        decaying: list[slice] = []
         for layer, place in zip(self.network.layers, self.layout.layers, strict=True):
             parameters = layer.parameters()
             assert list(parameters) == list(place.parameters), f"{place.node.name}: parameters differ from its geometry"
@@ -130,6 +123,16 @@ class Plan:
                 parameter.move_to(
                     self.buffers["parameters"][part].reshape(shape), self.buffers["gradients"][part].reshape(shape)
                 )
+                if parameter.decays:
+                    decaying.append(part)
+        return tuple(decaying)
+
+    def _keep_state(self) -> None:
+        """Keep what layers remember besides their parameters (running means, say) in buffers of the plan."""
+        for i, (layer, place) in enumerate(zip(self.network.layers, self.layout.layers, strict=True)):
+            declared = place.node.geometry.state
+            assert layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry"
+            layer.keep_state({name: self.buffers[f"layer{i}.{name}"] for name in declared})
 
     def _make_optimizer(self, vector: Parameter) -> Optimizer:
         optimizer: Optimizer = self.experiment.optimizer.make(params=[vector])
@@ -142,8 +145,6 @@ class Plan:
         self.loss.lend(self._work("loss", self.layout.loss_work))
         for i, (metric, work) in enumerate(zip(self.metrics, self.layout.metric_work, strict=True)):
             metric.lend(self._work(f"metric{i}", work))
-        if "identity" in self.buffers:
-            self.buffers["identity"][...] = np.eye(len(self.buffers["identity"]))
 
     def _work(self, owner: str, work: WorkLayout) -> dict[str, NDArray[Any]]:
         arrays = {name: self.buffers[f"{owner}.{name}"] for name in work.saved}
@@ -154,63 +155,44 @@ class Plan:
             arrays[name] = self.buffers["pool"][offset:end].view(dtype).reshape(shape)
         return arrays
 
-    def _split(self, samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Divide the training samples into the order of an epoch and what is held out, a choice of the seed alone.
-
-        Both are in the order of the data; a larger share holds out what a smaller one does, and more.
-        """
-        count = self.experiment.train.held_out(samples)
-        ramp = np.arange(samples)
-        held_out = ramp[:0]
-        if count:
-            chosen = stream(self.experiment.seed, Stream.VALIDATION).permutation(samples)[:count]
-            held_out = self.buffers["held_out"][:count]
-            held_out[...] = np.sort(chosen)
-            ramp = np.delete(ramp, chosen)
-        order = self.buffers["order"][: len(ramp)]
-        order[...] = ramp
-        if self.experiment.train.shuffle:
-            self.buffers["ramp"][: len(ramp)] = ramp
-        return order, held_out
-
     def release(self) -> None:
         """Give the network to whoever uses it now: its layers allocate again, and do not train."""
         for layer in self.network.layers:
             layer.lend({})
         self.network.eval()
 
-    # Batches
+    # Training
 
     @property
     def held_out(self) -> int:
         """How many training samples are held out for validation."""
-        return len(self._held_out)
+        return self.data.held_out
 
     @property
     def batches(self) -> int:
         """Steps an epoch."""
-        samples, batch = len(self._order), self.layout.batch
-        return samples // batch if self.experiment.train.drop_last else -(-samples // batch)
+        return len(self.data)
 
-    def shuffle(self, epoch: int) -> None:
-        """Begin an epoch: put the samples into its order, which depends on seed and epoch alone."""
+    def begin(self, epoch: int) -> None:
+        """Begin an epoch: its own order of samples, and metrics that have seen nothing."""
         self._epoch = epoch
-        if self.experiment.train.shuffle:
-            np.copyto(self._order, self.buffers["ramp"][: len(self._order)])
-            stream(self.experiment.seed, Stream.SHUFFLE, epoch).shuffle(self._order)
+        self.data.shuffle(epoch)
+        self._begin_metrics()
 
-    def train_batch(self, number: int) -> tuple[float, int, tuple[float, ...]]:
-        """Make one step on a batch of this epoch: its mean loss, its size, and the sum of each metric."""
-        start = number * self.layout.batch
-        chosen = self._order[start : start + self.layout.batch]
-        step = self._pass(len(chosen))
-        self._gather(chosen, step)
-        loss, figures = self._evaluate(step)
+    def train_batch(self, number: int) -> tuple[float, int]:
+        """Make one step on a batch of this epoch; return its mean loss and its size. The metrics see it too."""
+        rows = self.data.train(number)
+        step = self._pass(rows)
+        loss = self._evaluate(step)
         grad = self.loss.backward(out=step.loss_out)
         for layer, out in step.backward:
             grad = layer.backward(grad, out, input_grad=out is not None)  # type: ignore[assignment]
         self._move(number)
-        return loss, len(chosen), figures
+        return loss, rows
+
+    def figures(self) -> tuple[float, ...]:
+        """Return each metric over the batches since `begin`."""
+        return tuple(metric.result() for metric in self.metrics)
 
     def _move(self, number: int) -> None:
         """Clip the gradients and step, at the rate of this batch."""
@@ -223,51 +205,36 @@ class Plan:
         self.optimizer.step()
 
     def validate(self) -> tuple[float, tuple[float, ...]]:
-        """Return mean loss and mean of each metric over the samples held out; the network is left ready to train."""
-        return self._means(len(self._held_out), lambda part, step: self._gather(self._held_out[part], step))
+        """Return mean loss and each metric over the samples held out; the network is left ready to train."""
+        return self._measure(self.data.validation())
 
     def test(self) -> tuple[float, tuple[float, ...]]:
-        """Return mean loss and mean of each metric over the test samples; the network is left ready to train."""
+        """Return mean loss and each metric over the test samples; the network is left ready to train."""
+        return self._measure(self.data.test())
 
-        def bring(part: slice, step: _Pass) -> None:
-            np.copyto(step.samples, self._test.x[part])
-            np.copyto(step.labels, self._test.y[part])
-
-        return self._means(len(self._test.y), bring)
-
-    def _means(self, count: int, bring: Callable[[slice, _Pass], None]) -> tuple[float, tuple[float, ...]]:
-        """Evaluate `count` samples without training; `bring` puts a part of them into the buffers."""
-        total, totals = 0.0, [0.0] * len(self.metrics)
+    def _measure(self, batches: Iterator[int]) -> tuple[float, tuple[float, ...]]:
+        """Evaluate samples without training, as they are brought into the buffers."""
+        total, count = 0.0, 0
+        self._begin_metrics()
         self.network.eval()
-        for start in range(0, count, self.layout.batch):
-            part = slice(start, min(start + self.layout.batch, count))
-            step = self._pass(part.stop - start)
-            bring(part, step)
-            loss, figures = self._evaluate(step)
-            total += loss * len(step.labels)
-            totals = [t + f for t, f in zip(totals, figures, strict=True)]
+        for rows in batches:
+            total += self._evaluate(self._pass(rows)) * rows
+            count += rows
         self.network.train()
-        return total / count, tuple(t / count for t in totals)
+        return total / count, self.figures()
 
-    def _gather(self, chosen: NDArray[Any], step: _Pass) -> None:
-        """Put these of the training samples into the buffers."""
-        # mode="clip" because the default buffers `out`; the indices are all in range.
-        self._train.x.take(chosen, axis=0, out=step.samples, mode="clip")
-        self._train.y.take(chosen, out=step.labels, mode="clip")
+    def _begin_metrics(self) -> None:
+        for metric in self.metrics:
+            metric.begin()
 
-    def _evaluate(self, step: _Pass) -> tuple[float, tuple[float, ...]]:
-        """Run forward over the batch that lies in the buffers: its mean loss, and the sum of each metric."""
+    def _evaluate(self, step: _Pass) -> float:
+        """Run forward over the batch that lies in the buffers; the metrics see it. Returns its mean loss."""
         x = step.x
-        if step.stored is not None:
-            np.copyto(x, step.stored)
-        if self.dataset.divisor != 1:
-            np.multiply(x, self._scale, out=x)
-        if "identity" in self.buffers:
-            self.buffers["identity"].take(step.labels, axis=0, out=step.targets, mode="clip")
         for layer, out in step.forward:
             x = layer.forward(x, out)
-        figures = tuple(metric.total(x, step.labels) for metric in self.metrics)
-        return self.loss.forward(x, step.targets, out=step.loss_out), figures
+        for metric in self.metrics:
+            metric.add(x, step.labels)
+        return self.loss.forward(x, step.targets, out=step.loss_out)
 
     # Views
 
@@ -278,8 +245,7 @@ class Plan:
         return found
 
     def _make_pass(self, rows: int) -> _Pass:
-        x = self.buffers["x"][:rows]
-        labels = self.buffers["labels"][:rows]
+        x = self.data.x(rows)
         current, forward = x, []
         for i, (layer, place) in enumerate(zip(self.network.layers, self.layout.layers, strict=True)):
             out = place.node.geometry.out
@@ -287,9 +253,8 @@ class Plan:
             forward.append((layer, current))
         return _Pass(
             x=x,
-            stored=self.buffers["stored"][:rows] if "stored" in self.buffers else None,
-            labels=labels,
-            targets=self.buffers["one_hot"][:rows] if "one_hot" in self.buffers else labels,
+            labels=self.data.labels(rows),
+            targets=self.data.targets(rows),
             loss_out=current if self.layout.loss_in_place else self.buffers["loss"][:rows],
             forward=tuple(forward),
             backward=tuple(self._backward(rows, current if self.layout.loss_in_place else self.buffers["loss"][:rows])),
@@ -310,11 +275,3 @@ class Plan:
             steps.append((self.network.layers[i], grad))
         steps.append((self.network.layers[self.layout.first_trained], None))
         return steps
-
-
-class _Rows:
-    """A split as the plan reads it: samples as stored, labels as the integers that index."""
-
-    def __init__(self, split: Split) -> None:
-        self.x = np.ascontiguousarray(split.x)
-        self.y = split.y.astype(np.intp)

@@ -43,6 +43,8 @@ class Facts:
     """How many test samples."""
     stored: str = "uint8"
     """dtype in which samples are kept; batches are converted on their way in."""
+    target: tuple[int, ...] = ()
+    """Shape of one sample's target: () for a label or a number, (64,) for a label at each of 64 places."""
 
     @property
     def features(self) -> int:
@@ -52,7 +54,8 @@ class Facts:
 
 @dataclass(frozen=True)
 class Split:
-    """Samples with their labels: x `(n, features)` in the stored type, y `(n,)` integers."""
+    """Samples with their targets: x `(n, features)` in the stored type; y `(n, *target)`, integers where there are
+    classes, and floats in a regression."""
 
     x: NDArray[Any]
     y: NDArray[Any]
@@ -77,7 +80,7 @@ class Dataset:
         """Raise DataError for a label that is no class: everything behind trusts them."""
         classes = self.facts.classes
         for split in (self.train, self.test):
-            if classes is not None and len(split.y) and not 0 <= split.y.min() <= split.y.max() < classes:
+            if classes is not None and split.y.size and not 0 <= split.y.min() <= split.y.max() < classes:
                 raise DataError(
                     f"{self.source}: labels run from {split.y.min()} to {split.y.max()}, "
                     f"and {classes} classes go from 0 to {classes - 1}"

@@ -27,8 +27,9 @@ class Loss(Part, Borrower):
     """What it compares the outputs with: class numbers, or an array of the outputs' shape."""
 
     @classmethod
-    def fit(cls, outputs: Shape, classes: int | None) -> None:
-        """Hold the network's outputs against the data's classes (None: a regression). Raises ShapeError."""
+    def fit(cls, outputs: Shape, classes: int | None, target: Shape = ()) -> None:
+        """Hold the network's outputs for a sample against its target: a shape, of labels of so many classes or, with
+        None, of numbers. Raises ShapeError."""
         raise NotImplementedError
 
     @classmethod
@@ -63,7 +64,7 @@ class MSELoss(Loss):
         self._difference: NDArray[Any] | None = None
 
     @classmethod
-    def fit(cls, outputs: Shape, classes: int | None) -> None:
+    def fit(cls, outputs: Shape, classes: int | None, target: Shape = ()) -> None:
         """One output for each class, since class labels are compared as one-hot rows."""
         if classes is not None and outputs != (classes,):
             raise ShapeError(
@@ -113,7 +114,7 @@ class CrossEntropyLoss(Loss):
         self._rows: NDArray[Any] | None = None
 
     @classmethod
-    def fit(cls, outputs: Shape, classes: int | None) -> None:
+    def fit(cls, outputs: Shape, classes: int | None, target: Shape = ()) -> None:
         """A row of at least as many logits as there are classes."""
         if classes is None:
             raise ShapeError("CrossEntropy needs classes, and the data has none", help="a regression takes `MSE`")

@@ -18,7 +18,7 @@ __all__ = ["Accuracy", "Metric", "higher_is_better", "metric_of"]
 
 
 class Metric(Part, Borrower):
-    """Base of the metrics: a sum over samples, divided by their number at the end of an epoch."""
+    """Base of the metrics: `begin`, then `add` batch after batch, then `result` over all of them."""
 
     kind: ClassVar[str] = "metric"
     needs_classes: ClassVar[bool] = False
@@ -38,8 +38,16 @@ class Metric(Part, Borrower):
         """Return the work arrays for outputs of a shape (of one sample)."""
         return MappingProxyType({})
 
-    def total(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
-        """Return the sum of the figure over a batch: outputs `(B, *out)` and labels `(B,)`."""
+    def begin(self) -> None:
+        """Forget all batches."""
+        raise NotImplementedError
+
+    def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Count a batch: outputs `(B, *out)`, which are left as they are, and the data's targets `(B, *target)`."""
+        raise NotImplementedError
+
+    def result(self) -> float:
+        """Return the figure over all samples since `begin`."""
         raise NotImplementedError
 
 
@@ -58,11 +66,21 @@ class Accuracy(Metric):
         """The predicted class and whether it is right, for each sample."""
         return {"predicted": Work((), "index"), "right": Work((), "bool")}
 
-    def total(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
-        """How many samples are right."""
+    def begin(self) -> None:
+        """Forget all batches."""
+        self._right = self._seen = 0
+
+    def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Count which samples are right."""
         rows = outputs.shape[:1]
         predicted = outputs.argmax(axis=1, out=self.work_array("predicted", rows, np.intp))
-        return float(np.count_nonzero(np.equal(predicted, labels, out=self.work_array("right", rows, bool))))
+        right = np.equal(predicted, targets, out=self.work_array("right", rows, bool))
+        self._right += int(np.count_nonzero(right))
+        self._seen += len(outputs)
+
+    def result(self) -> float:
+        """Right ones over all."""
+        return self._right / self._seen
 
 
 def metric_of(figure: str) -> type[Metric] | None:

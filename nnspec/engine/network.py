@@ -75,6 +75,14 @@ class NumpyMLP:
         """Return every parameter, in the order of the layers."""
         return list(self.named_parameters().values())
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what layers remember besides their parameters (running means, say), by full name, in their order."""
+        return {
+            f"{name}.{key}": array
+            for name, layer in zip(self.names, self.layers, strict=True)
+            for key, array in layer.state().items()
+        }
+
     def train(self) -> NumpyMLP:
         """Switch the layers that differ (dropout) to training."""
         return self._set_training(True)

@@ -17,21 +17,30 @@ class Parameter:
 
     Assigning to either copies into the array that is there, so that whoever holds a view of it (an optimizer, the
     compiled plan) sees the new numbers. ValueError where the shape differs.
+
+    `decaying` are the ranges of the flattened array that an optimizer's weight decay applies to: all of a weight, and
+    nothing of a bias or of the scale and shift of a normalisation, which layers make with `decays=False`.
     """
 
-    __slots__ = ("_data", "_grad")
+    __slots__ = ("_data", "_grad", "decaying")
 
-    def __init__(self, data: ArrayLike, dtype: str | None = None) -> None:
+    def __init__(self, data: ArrayLike, dtype: str | None = None, *, decays: bool = True) -> None:
         values = np.array(data, dtype=dtype, order="C")
         self._data: NDArray[Any] = values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
         self._grad: NDArray[Any] = np.zeros_like(self._data)
+        self.decaying: tuple[slice, ...] = (slice(None),) if decays else ()
 
     @classmethod
-    def over(cls, data: NDArray[Any], grad: NDArray[Any]) -> Parameter:
+    def over(cls, data: NDArray[Any], grad: NDArray[Any], decaying: tuple[slice, ...] = (slice(None),)) -> Parameter:
         """Make a parameter of two arrays that the caller owns, without copying them."""
         parameter = cls.__new__(cls)
-        parameter._data, parameter._grad = data, grad
+        parameter._data, parameter._grad, parameter.decaying = data, grad, decaying
         return parameter
+
+    @property
+    def decays(self) -> bool:
+        """Whether weight decay applies to any of it."""
+        return bool(self.decaying)
 
     @property
     def data(self) -> NDArray[Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Figure, LayerNode, Number, Operation, Program
 from nnspec.compiler.plan import build_network
@@ -17,6 +18,9 @@ from nnspec.engine.random import Stream, stream
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["MOST_SAMPLES", "GradientProof", "alike_lanes", "gradient_bound", "prove_gradients", "prove_program"]
 
@@ -33,11 +37,9 @@ def prove_gradients(
     if not 1 <= samples <= MOST_SAMPLES:
         raise ValueError(f"a gradient check takes 1 to {MOST_SAMPLES} samples, not {samples}")
     count = min(samples, len(dataset.train.y))
-    x = dataset.train.x[:count].astype(np.float64) / dataset.divisor
-    labels = dataset.train.y[:count].astype(np.intp)
+    x = dataset.train.x[:count].astype(np.float64).reshape(count, *experiment.layers[0].incoming) / dataset.divisor
     loss: Loss = experiment.loss.make()
-    classes = experiment.facts.classes
-    targets = np.eye(classes)[labels] if loss.targets == "values" and classes is not None else labels
+    targets = _targets(experiment, loss, dataset.train.y[:count])
     return check_gradients(
         build_network(experiment, "float64"),
         loss,
@@ -46,6 +48,16 @@ def prove_gradients(
         full=full,
         rng=stream(experiment.seed, Stream.GRADIENT_CHECK),
     )
+
+
+def _targets(experiment: Experiment, loss: Loss, labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the targets of some samples as the loss takes them."""
+    if loss.targets == "classes":
+        return labels.astype(np.intp)
+    outputs = (len(labels), *experiment.outputs)
+    if experiment.classes is not None and prod(experiment.outputs) != prod(experiment.target):
+        return np.eye(experiment.classes)[labels.astype(np.intp)].reshape(outputs)
+    return labels.astype(np.float64).reshape(outputs)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ def write_record(result: RunResult, folder: Path) -> None:
             files.append(f"{name}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz")
             (folder / name).mkdir(exist_ok=True)
             with atomic(folder / files[-1]) as file:
-                np.savez(file, **{name: p.data for name, p in one.network.named_parameters().items()})  # type: ignore[arg-type]
+                parameters = {name: p.data for name, p in one.network.named_parameters().items()}
+                np.savez(file, **parameters | one.network.state())  # type: ignore[arg-type]
     _write_json(folder / "summary.json", result.summary)
     result.files = tuple(files)
 

@@ -120,19 +120,18 @@ def _epochs(plan: Plan) -> Iterator[tuple[float, dict[str, float]]]:
 
 
 def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
-    """Train one epoch; return the means of loss and metrics over its batches, weighted by their size."""
-    plan.shuffle(epoch)
-    seen, loss_sum, sums = 0, 0.0, [0.0] * len(plan.metrics)
+    """Train one epoch; return the loss, a mean over its batches weighted by their size, and each metric."""
+    plan.begin(epoch)
+    seen, loss_sum = 0, 0.0
     for number in range(plan.batches):
-        loss, size, figures = plan.train_batch(number)
+        loss, size = plan.train_batch(number)
         if not math.isfinite(loss):
             raise _Diverged(f"the loss became {loss} in epoch {epoch + 1}, batch {number + 1} of {plan.batches}")
         seen += size
         loss_sum += loss * size
-        sums = [total + figure for total, figure in zip(sums, figures, strict=True)]
     if not math.isfinite(loss_sum):
         raise _Diverged(f"the sum of the losses became {loss_sum} in epoch {epoch + 1}")
-    return loss_sum / seen, *(total / seen for total in sums)
+    return loss_sum / seen, *plan.figures()
 
 
 def _advice(experiment: Experiment, what: str) -> str:

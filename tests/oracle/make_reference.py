@@ -1,6 +1,6 @@
 """Write the reference numbers of `tests/test_oracle.py`, computed by PyTorch in float64.
 
-    python tests/oracle/make_reference.py
+    python tests/oracle/make_reference.py [layers_convolution ...]
 
 needs `torch`, which neither nnspec nor its tests need: the JSON files beside this script are committed. One more
 layer, loss or optimizer is one more row at the end of a table below, and leaves the numbers of the others as they are.
@@ -9,7 +9,9 @@ Weights are stored as nnspec keeps them, (in, out).
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,23 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from row import LayerRow, as_kept, normal
 from torch import nn
 from torch.nn import functional
 
 HERE = Path(__file__).parent
 Tensor = torch.Tensor
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """A layer of nnspec by the name that a spec uses, with its arguments, and PyTorch's for it."""
-
-    part: str
-    case: str
-    make: Callable[[], nn.Module]
-    x: Tensor
-    arguments: dict[str, Any] = field(default_factory=dict)
-    training: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,16 +77,6 @@ class CompositionRow:
     case: str
     branches: dict[str, list[Any]]
     x: Tensor
-
-
-def normal(*shape: int, scale: float = 1.0) -> Tensor:
-    """Normal numbers with four decimals, so that the files stay readable."""
-    return (torch.randn(*shape) * scale * 1e4).round() / 1e4
-
-
-def as_kept(parameter: Tensor) -> list[Any]:
-    """Numbers of a parameter as nnspec keeps it: PyTorch's weights are (out, in)."""
-    return (parameter.mT if parameter.ndim == 2 else parameter).tolist()
 
 
 def layer_rows() -> list[LayerRow]:
@@ -295,25 +276,29 @@ def clip_rows() -> list[ClipRow]:
 
 
 def layer_case(row: LayerRow) -> dict[str, Any]:
-    """Forward, and the gradient of Σ r·y with respect to the input and the parameters."""
+    """Forward, and the gradient of Σ r·y with respect to the input, unless it is whole numbers, and the parameters."""
     torch.manual_seed(zlib.crc32(f"{row.part}, {row.case}".encode()))
     module = row.make().train(row.training)
-    x = row.x.clone().requires_grad_()
-    y = module(x)
+    before = {name: getattr(module, name).tolist() for name in row.state}
+    x = row.x.clone().requires_grad_(row.x.is_floating_point())
+    y = row.output(module(x))
     r = normal(*y.shape)
     (r * y).sum().backward()
-    return {
+    case = {
         "part": row.part,
         "case": row.case,
         "arguments": row.arguments,
         "training": row.training,
         "x": x.tolist(),
-        "parameters": {name: as_kept(p) for name, p in module.named_parameters()},
+        "parameters": row.convert(dict(module.named_parameters())),
         "y": y.tolist(),
         "r": r.tolist(),
-        "x_grad": x.grad.tolist(),
-        "parameter_grads": {name: as_kept(p.grad) for name, p in module.named_parameters()},
+        "x_grad": None if x.grad is None else x.grad.tolist(),
+        "parameter_grads": row.convert({name: p.grad for name, p in module.named_parameters()}),
     }
+    if row.state:
+        case |= {"state": before, "state_after": {name: getattr(module, name).tolist() for name in row.state}}
+    return case
 
 
 class Composed(nn.Module):
@@ -452,10 +437,16 @@ def write(name: str, content: dict[str, Any]) -> None:
     (HERE / name).write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
-def main() -> None:
-    """Write the files."""
+def main(*families: str) -> None:
+    """Write the files; of the families of layers with a module of their own, those that are named, or all."""
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
+    for family in families or sorted(path.stem for path in HERE.glob("layers_*.py")):
+        torch.manual_seed(1)
+        rows = importlib.import_module(family).layer_rows()
+        write(f"{family}.json", {"cases": [layer_case(row) for row in rows]})
+    if families:
+        return
     torch.manual_seed(1)
     write("layers.json", {"cases": [layer_case(row) for row in layer_rows()]})
     torch.manual_seed(2)
@@ -474,4 +465,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -123,6 +123,7 @@ class Composition(Layer):
         out = cls.join(incoming, outs)
         flops = cls.additions(out, len(branches))
         parameters: dict[str, Shape] = {}
+        state: dict[str, Shape] = {}
         work: dict[str, Work] = {}
         for branch, chain in branches.items():
             members = {cls.path(branch, member.name): member for member in chain}
@@ -133,8 +134,9 @@ class Composition(Layer):
                 for name, shape in member.geometry.parameters.items():
                     assert f"{path}.{name}" not in parameters, f"two parameters are called {path}.{name}"
                     parameters[f"{path}.{name}"] = shape
+                state |= {f"{path}.{name}": shape for name, shape in member.geometry.state.items()}
         work |= gradient_work(list(branches.values()), cls.splits)
-        return Geometry(out=out, flops=flops, parameters=parameters, work=work)
+        return Geometry(out=out, flops=flops, parameters=parameters, work=work, state=state)
 
     # The kernels
 
@@ -185,6 +187,15 @@ class Composition(Layer):
             for path, layer in self._children.items()
             for name, parameter in layer.parameters().items()
         }
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what the layers of all branches remember, by their paths."""
+        return {f"{path}.{name}": a for path, layer in self._children.items() for name, a in layer.state().items()}
+
+    def keep_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Hand each layer the arrays for what it remembers."""
+        for path, layer in self._children.items():
+            layer.keep_state({name: arrays[f"{path}.{name}"] for name in layer.state()})
 
     def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
         """Use the arrays of `work`, owned by the caller, here and in the branches; none takes them all back."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.engine.work import Borrower, Work
 
@@ -47,6 +48,8 @@ class Geometry:
     inferred: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Values of the arguments that a spec may leave out."""
     work: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
+    state: Mapping[str, Shape] = field(default_factory=lambda: MappingProxyType({}))
+    """What the layer remembers besides its parameters, in the network's dtype: running means and variances, say."""
 
 
 class Layer(Part, Borrower):
@@ -58,12 +61,19 @@ class Layer(Part, Borrower):
     in_place: ClassVar[bool] = False
     """Whether forward may write its output over its input, and backward its result over its gradient."""
 
+    sees_shape: ClassVar[bool] = False
+    """Whether it looks at the shape of a sample, so that at the head of a model samples enter in the shape that the
+    data gives them, such as 28×28; every other first layer gets a row of numbers."""
     family: ClassVar[Literal["", "linear", "activation", "noise"]] = ""
     """What it is in the eyes of someone who knows the field, for advice about what stands beside what."""
 
     training: bool = True
     hold_noise: bool = False
     """Draw no new random numbers: the gradient check needs the same function at every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state: dict[str, NDArray[Any]] = {}
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -86,6 +96,16 @@ class Layer(Part, Borrower):
     def parameters(self) -> dict[str, Parameter]:
         """Return the trainable parameters by name."""
         return {}
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that the layer remembers besides its parameters, by name; forward writes to them."""
+        return dict(self._state)
+
+    def keep_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep that state from now on, numbers and all, in arrays of its shapes that the caller owns."""
+        for name, array in arrays.items():
+            np.copyto(array, self._state[name])
+            self._state[name] = array
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers that this one is made of, by their paths in it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
@@ -25,8 +26,9 @@ HE_NORMAL = HeNormal()
 class Linear(Layer):
     """y = x W + b, with x `(B, in)`, W `(in, out)`, b `(out,)`, y `(B, out)`.
 
-    dL/dW = xᵀ g, dL/db = Σ_B g, dL/dx = g Wᵀ for g = dL/dy. Weights start He-normal, biases at zero. PyTorch keeps W
-    as `(out, in)` and starts both uniformly in ±1/√in; Keras starts W Glorot-uniform.
+    Of sequences `(B, T, in)` it takes every place alike: y `(B, T, out)`.
+    dL/dW = xᵀ g, dL/db = Σ g over batch and places, dL/dx = g Wᵀ for g = dL/dy. Weights start He-normal, biases at
+    zero. PyTorch keeps W as `(out, in)` and starts both uniformly in ±1/√in; Keras starts W Glorot-uniform.
     """
 
     spec_name = "Linear"
@@ -47,18 +49,18 @@ class Linear(Layer):
         super().__init__()
         weights = init.draw((in_features, out_features), in_features, out_features, rng or default_generator())
         self.weight = Parameter(weights, dtype)
-        self.bias = Parameter(np.zeros(out_features), dtype) if bias else None
+        self.bias = Parameter(np.zeros(out_features), dtype, decays=False) if bias else None
         self._x: NDArray[Any] | None = None
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(in,) -> (out,)`; 2·in·out FLOPs for the products, out more for the bias."""
-        if len(incoming) != 1:
+        """`(in,) -> (out,)`, `(T, in) -> (T, out)`; 2·in·out FLOPs a place for the products, out more for the bias."""
+        if len(incoming) not in (1, 2):
             raise ShapeError(
                 f"Linear takes a row of features, and {shape_in_words(incoming)} arrives",
                 help="put `Flatten` before it",
             )
-        (arriving,), given = incoming, arguments.get("in_features")
+        (*places, arriving), given = incoming, arguments.get("in_features")
         out, bias = arguments["out_features"], arguments["bias"]
         if given is not None and given != arriving:
             raise ShapeError(
@@ -68,17 +70,22 @@ class Linear(Layer):
                 help=f"`Linear({out})` takes whatever arrives",
             )
         return Geometry(
-            out=(out,),
-            flops=2 * arriving * out + (out if bias else 0),
+            out=(*places, out),
+            flops=prod(places) * (2 * arriving * out + (out if bias else 0)),
             parameters={"weight": (arriving, out)} | ({"bias": (out,)} if bias else {}),
             inferred={"in_features": arriving},
-            work={"ones": Work(())} if bias else {},
+            work={"ones": Work(tuple(places))} if bias else {},
         )
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """y = x W + b: `(B, in) -> (B, out)`."""
+        """y = x W + b: `(B, in) -> (B, out)`, and `(B, T, in) -> (B, T, out)`."""
         self._x = x
-        y = np.matmul(x, self.weight.data, out=out)
+        if x.ndim == 2:
+            y = np.matmul(x, self.weight.data, out=out)
+        else:
+            # One product for all places, instead of one for each sample.
+            y = np.empty((*x.shape[:-1], self.weight.shape[1]), x.dtype) if out is None else out
+            np.matmul(_rows(x), self.weight.data, out=_rows(y))
         if self.bias is not None:
             np.add(y, self.bias.data, out=y)
         return y
@@ -86,16 +93,28 @@ class Linear(Layer):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """`(B, out) -> (B, in)`, writing dL/dW and dL/db."""
+        """`(B, out) -> (B, in)`, writing dL/dW and dL/db; with places alike."""
         x = saved(self._x, self)
-        np.matmul(x.swapaxes(-1, -2), grad, out=self.weight.grad)
+        g = _rows(grad)
+        np.matmul(_rows(x).T, g, out=self.weight.grad)
         if self.bias is not None:
             # Σ over the batch as a product with ones: three times as fast as a sum along that axis.
-            ones = self.work_array("ones", grad.shape[:1], grad.dtype)
+            ones = self.work_array("ones", grad.shape[:-1], grad.dtype)
             ones.fill(1)
-            np.matmul(ones, grad, out=self.bias.grad)
-        return np.matmul(grad, self.weight.data.swapaxes(-1, -2), out=out) if input_grad else None
+            np.matmul(ones.reshape(-1), g, out=self.bias.grad)
+        if not input_grad:
+            return None
+        if x.ndim == 2:
+            return np.matmul(grad, self.weight.data.T, out=out)
+        passed = np.empty(x.shape, grad.dtype) if out is None else out
+        np.matmul(g, self.weight.data.T, out=_rows(passed))
+        return passed
 
     def parameters(self) -> dict[str, Parameter]:
         """Return `weight`, and `bias` where there is one."""
         return {"weight": self.weight} | ({"bias": self.bias} if self.bias is not None else {})
+
+
+def _rows(array: NDArray[Any]) -> NDArray[Any]:
+    """All places of all samples below each other: `(B, T, n)` as `(B·T, n)`."""
+    return array.reshape(-1, array.shape[-1])

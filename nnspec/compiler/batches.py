@@ -1,0 +1,156 @@
+"""The way of the data into the plan: which samples, in which order, converted and put into the plan's buffers.
+
+Samples lie as they are stored (bytes of images, say) and are gathered batch by batch; what is stored otherwise than the
+network computes is converted on its way in. Nothing of a batch's size is allocated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.layout import Layout
+from nnspec.data.source import Dataset, Split
+from nnspec.engine._numpy import np
+from nnspec.engine.losses import Loss
+from nnspec.engine.random import Stream, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["Batches"]
+
+
+class Batches:
+    """The samples of an experiment, brought into buffers of its layout."""
+
+    def __init__(
+        self, experiment: Experiment, layout: Layout, dataset: Dataset, buffers: Mapping[str, NDArray[Any]]
+    ) -> None:
+        self._train_settings, self._seed = experiment.train, experiment.seed
+        self._buffers, self._batch, self._dataset = buffers, layout.batch, dataset
+        self._entry = experiment.layers[0].incoming
+        loss = experiment.loss.part
+        assert issubclass(loss, Loss)
+        self._target = experiment.outputs if loss.targets == "values" else experiment.target
+        self._scale = np.dtype(layout.dtype).type(1.0 / dataset.divisor)
+        labels: Any = buffers["labels"].dtype
+        self._train = _Rows(dataset.train, labels)
+        self._test = _Rows(dataset.test, labels)
+        self._order, self._held_out = self._split(len(self._train.y))
+        assert len(self), "the checker lets no `drop_last` through that leaves nothing"
+        if "identity" in buffers:
+            buffers["identity"][...] = np.eye(len(buffers["identity"]))
+
+    def __len__(self) -> int:
+        """Steps an epoch."""
+        samples = len(self._order)
+        return samples // self._batch if self._train_settings.drop_last else -(-samples // self._batch)
+
+    @property
+    def held_out(self) -> int:
+        """How many training samples are held out for validation."""
+        return len(self._held_out)
+
+    def _split(self, samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Divide the training samples into the order of an epoch and what is held out, a choice of the seed alone.
+
+        Both are in the order of the data; a larger share holds out what a smaller one does, and more.
+        """
+        count = self._train_settings.held_out(samples)
+        ramp = np.arange(samples)
+        held_out = ramp[:0]
+        if count:
+            chosen = stream(self._seed, Stream.VALIDATION).permutation(samples)[:count]
+            held_out = self._buffers["held_out"][:count]
+            held_out[...] = np.sort(chosen)
+            ramp = np.delete(ramp, chosen)
+        order = self._buffers["order"][: len(ramp)]
+        order[...] = ramp
+        if self._train_settings.shuffle:
+            self._buffers["ramp"][: len(ramp)] = ramp
+        return order, held_out
+
+    # Where samples are brought
+
+    def x(self, rows: int) -> NDArray[Any]:
+        """Return where `rows` samples stand that enter the network, `(rows, *entry)`."""
+        return self._buffers["x"][:rows].reshape(rows, *self._entry)
+
+    def targets(self, rows: int) -> NDArray[Any]:
+        """Return where their targets stand, as the loss takes them: labels, or an array like the outputs."""
+        found = self._buffers["targets" if "targets" in self._buffers else "labels"][:rows]
+        return found.reshape(rows, *self._target)
+
+    def labels(self, rows: int) -> NDArray[Any]:
+        """Return where their targets stand, as the data has them: what metrics compare with."""
+        return self._buffers["labels"][:rows]
+
+    # Bringing them
+
+    def shuffle(self, epoch: int) -> None:
+        """Put the samples into the order of an epoch, which depends on seed and epoch alone."""
+        if self._train_settings.shuffle:
+            np.copyto(self._order, self._buffers["ramp"][: len(self._order)])
+            stream(self._seed, Stream.SHUFFLE, epoch).shuffle(self._order)
+
+    def train(self, number: int) -> int:
+        """Bring a batch of this epoch; return its size."""
+        start = number * self._batch
+        return self._gather(self._order[start : start + self._batch])
+
+    def validation(self) -> Iterator[int]:
+        """Bring the samples held out, batch by batch, and yield the size of each."""
+        for start in range(0, len(self._held_out), self._batch):
+            yield self._gather(self._held_out[start : start + self._batch])
+
+    def test(self) -> Iterator[int]:
+        """Bring the test samples, batch by batch, and yield the size of each."""
+        for start in range(0, len(self._test.y), self._batch):
+            part = slice(start, min(start + self._batch, len(self._test.y)))
+            rows = part.stop - part.start
+            np.copyto(self._stored(rows), self._test.x[part])
+            np.copyto(self._buffers["labels"][:rows], self._test.y[part])
+            yield self._convert(rows)
+
+    def _stored(self, rows: int) -> NDArray[Any]:
+        """Where samples go as they are stored."""
+        return self._buffers["stored" if "stored" in self._buffers else "x"][:rows]
+
+    def _gather(self, chosen: NDArray[Any]) -> int:
+        """Bring these of the training samples."""
+        rows = len(chosen)
+        # mode="clip" because the default buffers `out`; the indices are all in range.
+        self._train.x.take(chosen, axis=0, out=self._stored(rows), mode="clip")
+        self._train.y.take(chosen, axis=0, out=self._buffers["labels"][:rows], mode="clip")
+        return self._convert(rows)
+
+    def _convert(self, rows: int) -> int:
+        x = self._buffers["x"][:rows]
+        if "stored" in self._buffers:
+            np.copyto(x, self._buffers["stored"][:rows])
+        if self._dataset.divisor != 1:
+            np.multiply(x, self._scale, out=x)
+        if "targets" in self._buffers:
+            self._as_numbers(self._buffers["labels"][:rows], self._buffers["targets"][:rows])
+        return rows
+
+    def _as_numbers(self, labels: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Write labels as a loss of numbers takes them: as one-hot rows, or as they are where one number is wanted."""
+        if "identity" in self._buffers:
+            self._buffers["identity"].take(labels, axis=0, out=targets, mode="clip")
+        else:
+            np.copyto(targets, labels.reshape(targets.shape))
+
+
+class _Rows:
+    """A split as it is gathered from: a row of numbers a sample as stored, labels as the integers that index."""
+
+    def __init__(self, split: Split, labels: Any) -> None:
+        x = np.ascontiguousarray(split.x)
+        self.x = x.reshape(len(x), prod(x.shape[1:]))
+        self.y = split.y.astype(labels)

@@ -1,0 +1,124 @@
+"""Samples of every layer, on which the contract of layers is held in `test_layers.py`.
+
+Each module of this package has a list `SAMPLES` of the layers of its family: those that need arguments, or take a shape
+of their own. Every other layer is made by default and given rows of 6 numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnspec import engine as nn
+from nnspec.engine import PARTS
+from nnspec.engine.layers.contract import Geometry, Layer
+
+# Only nnspec's own parts: other tests may enter parts of theirs.
+KINDS = PARTS["layer"] | PARTS["composition"]
+CLASSES = {name: cls for name, cls in KINDS.items() if cls.__module__.startswith("nnspec.")}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A layer with arguments, and the shape of one sample that it takes."""
+
+    part: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    incoming: tuple[int, ...] = (6,)
+    tokens: int = 0
+    """How many different whole numbers x is made of, for layers that look up; 0 for real numbers."""
+
+    def build(self, **more: Any) -> Layer:
+        return CLASSES[self.part](**dict(self.geometry().inferred) | self.arguments | more)
+
+    def make(self, **more: Any) -> Layer:
+        layer = self.build(**more)
+        rng = np.random.default_rng(1)
+        for parameter in layer.parameters().values():
+            parameter.data = rng.standard_normal(parameter.shape)
+        return layer
+
+    def geometry(self) -> Geometry:
+        defaults = {argument.name: argument.default for argument in CLASSES[self.part].signature()}
+        return CLASSES[self.part].geometry(self.incoming, defaults | self.arguments)
+
+    def make_in(self, dtype: str) -> Layer:
+        takes_dtype = "dtype" in inspect.signature(CLASSES[self.part].__init__).parameters
+        return self.make(dtype=dtype) if takes_dtype else self.make()
+
+    def x(self, batch: int, dtype: Any = np.float64) -> np.ndarray:
+        rng = np.random.default_rng(2)
+        if self.tokens:
+            return rng.integers(0, self.tokens, (batch, *self.incoming)).astype(dtype)
+        return rng.standard_normal((batch, *self.incoming)).astype(dtype)
+
+    def grad(self, batch: int, dtype: Any = np.float64) -> np.ndarray:
+        return np.random.default_rng(3).standard_normal((batch, *self.geometry().out)).astype(dtype)
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
+        return f"{self.part}({arguments}) of {self.incoming}"
+
+
+@dataclass(frozen=True)
+class Composed(Sample):
+    """A composition, made of layers in a dtype."""
+
+    compose: Callable[[Linear], Layer] = nn.ReLU
+
+    def build(self, dtype: str = "float64") -> Layer:
+        return self.compose(functools.partial(nn.Linear, dtype=dtype))
+
+    def geometry(self) -> Geometry:
+        return geometry_of(self.build(), self.incoming)
+
+    def make_in(self, dtype: str) -> Layer:
+        return self.make(dtype=dtype)
+
+    def __str__(self) -> str:
+        return f"{self.part}, {self.arguments['case']}"
+
+
+Linear = Callable[[int, int], Layer]
+
+
+def geometry_of(layer: Layer, incoming: tuple[int, ...]) -> Geometry:
+    """Geometry of a layer that is made already, for those that a composition here is made of."""
+    if isinstance(layer, nn.Composition):
+        return type(layer).combine(incoming, {name: members(chain, incoming) for name, chain in branches_of(layer)})
+    width = layer.weight.shape[1] if isinstance(layer, nn.Linear) else None
+    return type(layer).geometry(incoming, {"in_features": None, "out_features": width, "bias": True})
+
+
+def branches_of(layer: nn.Composition) -> list[tuple[str, dict[str, Layer]]]:
+    return [
+        (name, {path.removeprefix(layer.path(name, "")): inner for path, inner in chain.layers.items()})
+        for name, chain in layer._branches.items()
+    ]
+
+
+def members(chain: dict[str, Layer], incoming: tuple[int, ...]) -> list[nn.Member]:
+    found = []
+    for name, layer in chain.items():
+        geometry = geometry_of(layer, incoming)
+        found.append(nn.Member(name, type(layer), incoming, geometry))
+        incoming = geometry.out
+    return found
+
+
+def every_sample() -> list[Sample]:
+    """The samples of all modules here, and the layers that need none."""
+    table: list[Sample] = []
+    for module in pkgutil.iter_modules(__path__):
+        table += importlib.import_module(f"{__name__}.{module.name}").SAMPLES
+    sampled = {sample.part for sample in table}
+    rest = {name: cls for name, cls in CLASSES.items() if name not in sampled}
+    plain = [name for name, cls in rest.items() if not any(a.required for a in cls.signature())]
+    return table + [Sample(name) for name in plain]
