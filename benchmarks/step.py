@@ -84,7 +84,7 @@ def _plan(plan: Plan) -> Epoch:
     epochs = iter(range(10**9))
 
     def epoch() -> None:
-        plan.shuffle(next(epochs))
+        plan.begin(next(epochs))
         for number in range(plan.batches):
             plan.train_batch(number)
 

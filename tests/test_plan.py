@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import re
 import tracemalloc
@@ -12,9 +13,10 @@ import pytest
 from tiny_spec import OFFLINE, compiled, noise, spec
 
 from nnspec import engine as nn
+from nnspec.compiler.batches import Batches
 from nnspec.compiler.plan import Plan
 from nnspec.data.digits import Digits
-from nnspec.data.source import Dataset
+from nnspec.data.source import Dataset, Split
 from nnspec.engine.random import Stream, stream
 
 SAMPLES, EPOCHS, SEED = 50, 3, 0
@@ -228,7 +230,8 @@ def test_testing_in_between_changes_nothing_of_the_training(digits: Dataset) -> 
                 plan.train_batch(number)
                 if plan is often:
                     plan.test()
-    np.testing.assert_array_equal(once.buffers["parameters"], often.buffers["parameters"])
+    for mine, theirs in zip(once.network.parameters(), often.network.parameters(), strict=True):
+        np.testing.assert_array_equal(mine.data, theirs.data)
 
 
 def test_a_released_network_takes_batches_of_any_size_and_leaves_the_plans_buffers(digits: Dataset) -> None:
@@ -353,3 +356,42 @@ def test_a_change_to_one_layer_leaves_the_weights_of_the_others(other: str, unch
     two = make_plan(spec(other)).network
     for place in unchanged:
         np.testing.assert_array_equal(one.layers[place].weight.data, two.layers[place].weight.data)
+
+
+# Features that are always zero
+
+
+@pytest.mark.parametrize("optimizer", ["SGD(lr=0.05)", "Momentum(lr=0.05)", "Adam(lr=0.01)"])
+def test_features_that_are_always_zero_are_left_out_and_nothing_else_changes(optimizer: str, digits: Dataset) -> None:
+    ink_everywhere = np.random.default_rng(5).integers(1, 256, digits.test.x.shape).astype(np.uint8)
+    data = dataclasses.replace(digits, test=Split(ink_everywhere, digits.test.y))
+    at_rest = ~data.train.x.reshape(SAMPLES, -1).any(axis=0)
+    text = spec("Linear(12); ReLU; Linear(10)", optimizer=optimizer)
+    narrow, whole = make_plan(text, data), make_plan(text, data)
+    whole.data = Batches(whole.experiment, whole.layout, data, whole.buffers, narrow=False)
+    whole._narrowing = None
+    whole.optimizer = whole._make_optimizer(())
+    start = [parameter.data.copy() for parameter in narrow.network.parameters()]
+    for epoch in range(3):
+        for plan in (narrow, whole):
+            plan.begin(epoch)
+            for number in range(plan.batches):
+                plan.train_batch(number)
+        np.testing.assert_allclose(narrow.test()[0], whole.test()[0], rtol=1e-5)
+    for mine, theirs in zip(narrow.network.parameters(), whole.network.parameters(), strict=True):
+        np.testing.assert_allclose(mine.data, theirs.data, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(narrow.network.parameters()[0].data[at_rest], start[0][at_rest])
+    assert at_rest.sum() > 100
+    assert narrow.optimizer.params[0].size == whole.optimizer.params[0].size - at_rest.sum() * 12
+
+
+@pytest.mark.parametrize("model", ["residual { Linear(784) }; Linear(10)", "ReLU; Linear(10)"])
+def test_only_a_weight_with_a_row_for_each_feature_is_narrowed(model: str, digits: Dataset) -> None:
+    assert make_plan(spec(model), digits).data.alive is None
+    assert make_plan(spec("Linear(10)"), digits).data.alive is not None
+
+
+def test_what_decays_is_never_left_out() -> None:
+    assert nn.Adam.rests({"lr": 0.1})
+    assert nn.Adam.rests({"lr": 0.1, "weight_decay": 0.0})
+    assert not nn.Adam.rests({"lr": 0.1, "weight_decay": 0.01})

@@ -6,7 +6,9 @@ network computes is converted on its way in. Nothing of a batch's size is alloca
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +26,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches"]
 
+WORTH_NARROWING = 0.95
+"""Share of features alive above which all are kept."""
+
 
 class Batches:
-    """The samples of an experiment, brought into buffers of its layout."""
+    """The samples of an experiment, brought into buffers of its layout.
+
+    With `narrow`, features that are zero in every sample that is trained on are left out in training: `alive` are the
+    others, or None where nearly all are. Samples that only measure come whole.
+    """
 
     def __init__(
-        self, experiment: Experiment, layout: Layout, dataset: Dataset, buffers: Mapping[str, NDArray[Any]]
+        self,
+        experiment: Experiment,
+        layout: Layout,
+        dataset: Dataset,
+        buffers: Mapping[str, NDArray[Any]],
+        *,
+        narrow: bool = False,
     ) -> None:
         self._train_settings, self._seed = experiment.train, experiment.seed
         self._buffers, self._batch, self._dataset = buffers, layout.batch, dataset
@@ -39,9 +54,12 @@ class Batches:
         self._target = experiment.outputs if loss.targets == "values" else experiment.target
         self._scale = np.dtype(layout.dtype).type(1.0 / dataset.divisor)
         labels: Any = buffers["labels"].dtype
-        self._train = _Rows(dataset.train, labels)
-        self._test = _Rows(dataset.test, labels)
-        self._order, self._held_out = self._split(len(self._train.y))
+        self._whole, self._test = _Rows(dataset.train, labels), _Rows(dataset.test, labels)
+        self._scaled, self._as_values = dataset.divisor != 1, "targets" in buffers
+        self._known: dict[tuple[int, int], _Places] = {}
+        self._order, self._held_out = self._split(len(self._whole.y))
+        self.alive = _alive(self._whole.x, self._order) if narrow else None
+        self._train = self._whole if self.alive is None else self._whole.of(self.alive)
         assert len(self), "the checker lets no `drop_last` through that leaves nothing"
         if "identity" in buffers:
             buffers["identity"][...] = np.eye(len(buffers["identity"]))
@@ -77,9 +95,11 @@ class Batches:
 
     # Where samples are brought
 
-    def x(self, rows: int) -> NDArray[Any]:
-        """Return where `rows` samples stand that enter the network, `(rows, *entry)`."""
-        return self._buffers["x"][:rows].reshape(rows, *self._entry)
+    def x(self, rows: int, *, whole: bool = True) -> NDArray[Any]:
+        """Return where `rows` samples stand that enter the network: `(rows, *entry)`, or without `whole` what is left
+        of them in training."""
+        x = self._places(rows, self._test if whole else self._train).x
+        return x if self.alive is not None and not whole else x.reshape(rows, *self._entry)
 
     def targets(self, rows: int) -> NDArray[Any]:
         """Return where their targets stand, as the loss takes them: labels, or an array like the outputs."""
@@ -89,6 +109,16 @@ class Batches:
     def labels(self, rows: int) -> NDArray[Any]:
         """Return where their targets stand, as the data has them: what metrics compare with."""
         return self._buffers["labels"][:rows]
+
+    def _places(self, rows: int, split: _Rows) -> _Places:
+        """Return where `rows` samples of a split go, made once."""
+        columns = split.x.shape[1]
+        found = self._known.get((rows, columns))
+        if found is None:
+            x = _first(self._buffers["x"], rows, columns)
+            stored = _first(self._buffers["stored"], rows, columns) if "stored" in self._buffers else x
+            found = self._known[rows, columns] = _Places(stored, x, self.labels(rows))
+        return found
 
     # Bringing them
 
@@ -101,42 +131,39 @@ class Batches:
     def train(self, number: int) -> int:
         """Bring a batch of this epoch; return its size."""
         start = number * self._batch
-        return self._gather(self._order[start : start + self._batch])
+        return self._gather(self._order[start : start + self._batch], self._train)
 
     def validation(self) -> Iterator[int]:
         """Bring the samples held out, batch by batch, and yield the size of each."""
         for start in range(0, len(self._held_out), self._batch):
-            yield self._gather(self._held_out[start : start + self._batch])
+            yield self._gather(self._held_out[start : start + self._batch], self._whole)
 
     def test(self) -> Iterator[int]:
         """Bring the test samples, batch by batch, and yield the size of each."""
         for start in range(0, len(self._test.y), self._batch):
             part = slice(start, min(start + self._batch, len(self._test.y)))
             rows = part.stop - part.start
-            np.copyto(self._stored(rows), self._test.x[part])
-            np.copyto(self._buffers["labels"][:rows], self._test.y[part])
-            yield self._convert(rows)
+            places = self._places(rows, self._test)
+            np.copyto(places.stored, self._test.x[part])
+            np.copyto(places.labels, self._test.y[part])
+            yield self._convert(rows, places)
 
-    def _stored(self, rows: int) -> NDArray[Any]:
-        """Where samples go as they are stored."""
-        return self._buffers["stored" if "stored" in self._buffers else "x"][:rows]
-
-    def _gather(self, chosen: NDArray[Any]) -> int:
-        """Bring these of the training samples."""
+    def _gather(self, chosen: NDArray[Any], split: _Rows) -> int:
+        """Bring these samples of a split."""
         rows = len(chosen)
+        places = self._places(rows, split)
         # mode="clip" because the default buffers `out`; the indices are all in range.
-        self._train.x.take(chosen, axis=0, out=self._stored(rows), mode="clip")
-        self._train.y.take(chosen, axis=0, out=self._buffers["labels"][:rows], mode="clip")
-        return self._convert(rows)
+        split.x.take(chosen, axis=0, out=places.stored, mode="clip")
+        split.y.take(chosen, axis=0, out=places.labels, mode="clip")
+        return self._convert(rows, places)
 
-    def _convert(self, rows: int) -> int:
-        x = self._buffers["x"][:rows]
-        if "stored" in self._buffers:
-            np.copyto(x, self._buffers["stored"][:rows])
-        if self._dataset.divisor != 1:
-            np.multiply(x, self._scale, out=x)
-        if "targets" in self._buffers:
-            self._as_numbers(self._buffers["labels"][:rows], self._buffers["targets"][:rows])
+    def _convert(self, rows: int, places: _Places) -> int:
+        if places.stored is not places.x:
+            np.copyto(places.x, places.stored)
+        if self._scaled:
+            np.multiply(places.x, self._scale, out=places.x)
+        if self._as_values:
+            self._as_numbers(places.labels, self._buffers["targets"][:rows])
         return rows
 
     def _as_numbers(self, labels: NDArray[Any], targets: NDArray[Any]) -> None:
@@ -147,6 +174,15 @@ class Batches:
             np.copyto(targets, labels.reshape(targets.shape))
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where a batch of one size goes: rows as they are stored and as the network computes, and labels."""
+
+    stored: NDArray[Any]
+    x: NDArray[Any]
+    labels: NDArray[Any]
+
+
 class _Rows:
     """A split as it is gathered from: a row of numbers a sample as stored, labels as the integers that index."""
 
@@ -154,3 +190,23 @@ class _Rows:
         x = np.ascontiguousarray(split.x)
         self.x = x.reshape(len(x), prod(x.shape[1:]))
         self.y = split.y.astype(labels)
+
+    def of(self, features: NDArray[Any]) -> _Rows:
+        """Return the same samples with only these of their features."""
+        fewer = copy.copy(self)
+        fewer.x = self.x.take(features, axis=1)
+        return fewer
+
+
+def _alive(x: NDArray[Any], chosen: NDArray[Any]) -> NDArray[Any] | None:
+    """Return the features that are not zero in all chosen rows, where leaving the others out is worth its while."""
+    found = np.zeros(x.shape[1], bool)
+    for start in range(0, len(chosen), 1024):  # part by part, to copy no more than a part
+        found |= x[chosen[start : start + 1024]].any(axis=0)
+    alive: NDArray[Any] = np.flatnonzero(found)
+    return alive if 0 < len(alive) <= len(found) * WORTH_NARROWING else None
+
+
+def _first(buffer: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
+    """Return the first numbers of a buffer as an array of that many rows and columns, contiguous."""
+    return buffer.reshape(-1)[: rows * columns].reshape(rows, columns)

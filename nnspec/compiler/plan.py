@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.batches import Batches
 from nnspec.compiler.layout import LayerLayout, Layout, WorkLayout, dtype_of
+from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
@@ -95,17 +96,24 @@ class Plan:
     def __init__(self, experiment: Experiment, layout: Layout, dataset: Dataset) -> None:
         self.experiment, self.layout, self.dataset = experiment, layout, dataset
         self.buffers: dict[str, NDArray[Any]] = {b.name: np.empty(b.shape, b.dtype) for b in layout.buffers}
-        self.network = build_network(experiment)
+        self._network = build_network(experiment)
         self.loss: Loss = experiment.loss.make()
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
-        vector = Parameter.over(self.buffers["parameters"], self.buffers["gradients"], self._move_parameters())
-        self.optimizer = self._make_optimizer(vector)
+        self.data = Batches(experiment, layout, dataset, self.buffers, narrow=may_narrow(experiment))
+        decaying = self._move_parameters()
         self._keep_state()
         self._lend()
-        self.data = Batches(experiment, layout, dataset, self.buffers)
+        self._narrowing = self._make_narrowing()
+        self.optimizer = self._make_optimizer(decaying)
         self._epoch = 0
         self._begin_metrics()
-        self._passes: dict[int, _Pass] = {}
+        self._passes: dict[tuple[int, bool], _Pass] = {}
+
+    @property
+    def network(self) -> NumpyMLP:
+        """The network that is trained, its numbers as they are now."""
+        self._narrow(False)
+        return self._network
 
     # Set-up
 
@@ -113,7 +121,7 @@ class Plan:
         """Make every layer's weights views of the one vector, and return which parts of it decay."""
         self.buffers["gradients"].fill(0)
         decaying: list[slice] = []
-        for layer, place in zip(self.network.layers, self.layout.layers, strict=True):
+        for layer, place in zip(self._network.layers, self.layout.layers, strict=True):
             parameters = layer.parameters()
             assert list(parameters) == list(place.parameters), f"{place.node.name}: parameters differ from its geometry"
             for name, parameter in parameters.items():
@@ -129,18 +137,30 @@ class Plan:
 
     def _keep_state(self) -> None:
         """Keep what layers remember besides their parameters (running means, say) in buffers of the plan."""
-        for i, (layer, place) in enumerate(zip(self.network.layers, self.layout.layers, strict=True)):
+        for i, (layer, place) in enumerate(zip(self._network.layers, self.layout.layers, strict=True)):
             declared = place.node.geometry.state
             assert layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry"
             layer.keep_state({name: self.buffers[f"layer{i}.{name}"] for name in declared})
 
-    def _make_optimizer(self, vector: Parameter) -> Optimizer:
+    def _make_narrowing(self) -> Narrowing | None:
+        """Leave out what features that are always zero would meet, where there are such."""
+        if self.data.alive is None:
+            return None
+        first = self._network.layers[0]
+        scratch = self.buffers["optimizer.scratch"][: first.parameters()[first.rows_of].size]
+        return Narrowing(first, self.data.alive, scratch)
+
+    def _make_optimizer(self, decaying: tuple[slice, ...]) -> Optimizer:
+        """Make the optimizer of all that is trained, as one vector."""
+        start = self._narrowing.start if self._narrowing is not None else 0
+        vector = Parameter.over(self.buffers["parameters"][start:], self.buffers["gradients"][start:], decaying)
         optimizer: Optimizer = self.experiment.optimizer.make(params=[vector])
-        optimizer.keep_in({name: self.buffers[f"optimizer.{name}"] for name in (*optimizer.state[0], "scratch")})
+        names = (*optimizer.state[0], "scratch")
+        optimizer.keep_in({name: self.buffers[f"optimizer.{name}"][start:] for name in names})
         return optimizer
 
     def _lend(self) -> None:
-        for i, (layer, place) in enumerate(zip(self.network.layers, self.layout.layers, strict=True)):
+        for i, (layer, place) in enumerate(zip(self._network.layers, self.layout.layers, strict=True)):
             layer.lend(self._work(f"layer{i}", place.work))
         self.loss.lend(self._work("loss", self.layout.loss_work))
         for i, (metric, work) in enumerate(zip(self.metrics, self.layout.metric_work, strict=True)):
@@ -159,7 +179,7 @@ class Plan:
         """Give the network to whoever uses it now: its layers allocate again, and do not train."""
         for layer in self.network.layers:
             layer.lend({})
-        self.network.eval()
+        self._network.eval()
 
     # Training
 
@@ -182,7 +202,7 @@ class Plan:
     def train_batch(self, number: int) -> tuple[float, int]:
         """Make one step on a batch of this epoch; return its mean loss and its size. The metrics see it too."""
         rows = self.data.train(number)
-        step = self._pass(rows)
+        step = self._pass(rows, whole=False)
         loss = self._evaluate(step)
         grad = self.loss.backward(out=step.loss_out)
         for layer, out in step.backward:
@@ -216,11 +236,11 @@ class Plan:
         """Evaluate samples without training, as they are brought into the buffers."""
         total, count = 0.0, 0
         self._begin_metrics()
-        self.network.eval()
+        self._network.eval()
         for rows in batches:
-            total += self._evaluate(self._pass(rows)) * rows
+            total += self._evaluate(self._pass(rows, whole=True)) * rows
             count += rows
-        self.network.train()
+        self._network.train()
         return total / count, self.figures()
 
     def _begin_metrics(self) -> None:
@@ -238,40 +258,51 @@ class Plan:
 
     # Views
 
-    def _pass(self, rows: int) -> _Pass:
-        found = self._passes.get(rows)
+    def _pass(self, rows: int, whole: bool) -> _Pass:
+        """Return the views of so many samples, whole or as they are in training."""
+        if self._narrowing is not None:
+            self._narrowing.narrow(not whole)
+        found = self._passes.get((rows, whole))
         if found is None:
-            found = self._passes[rows] = self._make_pass(rows)
+            found = self._passes[rows, whole] = self._make_pass(rows, whole)
         return found
 
-    def _make_pass(self, rows: int) -> _Pass:
-        x = self.data.x(rows)
+    def _narrow(self, wanted: bool) -> None:
+        if self._narrowing is not None:
+            self._narrowing.narrow(wanted)
+
+    def _make_pass(self, rows: int, whole: bool) -> _Pass:
+        layers = [*self._network.layers]
+        if self._narrowing is not None and not whole:
+            layers[0] = self._narrowing.layer
+        x = self.data.x(rows, whole=whole)
         current, forward = x, []
-        for i, (layer, place) in enumerate(zip(self.network.layers, self.layout.layers, strict=True)):
+        for i, (layer, place) in enumerate(zip(layers, self.layout.layers, strict=True)):
             out = place.node.geometry.out
             current = current.reshape(rows, *out) if place.in_place else self.buffers[f"y{i}"][:rows]
             forward.append((layer, current))
+        loss_out = current if self.layout.loss_in_place else self.buffers["loss"][:rows]
         return _Pass(
             x=x,
             labels=self.data.labels(rows),
             targets=self.data.targets(rows),
-            loss_out=current if self.layout.loss_in_place else self.buffers["loss"][:rows],
+            loss_out=loss_out,
             forward=tuple(forward),
-            backward=tuple(self._backward(rows, current if self.layout.loss_in_place else self.buffers["loss"][:rows])),
+            backward=tuple(self._backward(layers, rows, loss_out)),
         )
 
-    def _backward(self, rows: int, grad: NDArray[Any]) -> list[tuple[Layer, NDArray[Any] | None]]:
+    def _backward(self, layers: list[Layer], rows: int, grad: NDArray[Any]) -> list[tuple[Layer, NDArray[Any] | None]]:
         """Give each layer, from the last to the first that is trained, the buffer of its result; None for the last."""
         steps: list[tuple[Layer, NDArray[Any] | None]] = []
         turn = 0
         for i in range(len(self.layout.layers) - 1, self.layout.first_trained, -1):
             place: LayerLayout = self.layout.layers[i]
             shape = (rows, *place.node.incoming)
-            if self.network.layers[i].in_place:
+            if layers[i].in_place:
                 grad = grad.reshape(shape)
             else:
                 grad = self.buffers[f"g{turn}"][: prod(shape)].reshape(shape)
                 turn = 1 - turn
-            steps.append((self.network.layers[i], grad))
-        steps.append((self.network.layers[self.layout.first_trained], None))
+            steps.append((layers[i], grad))
+        steps.append((layers[self.layout.first_trained], None))
         return steps

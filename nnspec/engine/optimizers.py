@@ -79,6 +79,11 @@ class Optimizer(Part):
         """Name the state that is kept for each parameter, each of the parameter's size."""
         raise NotImplementedError
 
+    @classmethod
+    def rests(cls, arguments: Mapping[str, Any]) -> bool:
+        """Whether a number stays as it is while its gradient has always been zero. Weight decay would move it."""
+        return not arguments.get("weight_decay", 0)
+
     def step(self) -> None:
         """Move every parameter once, along its `.grad`."""
         self.steps += 1

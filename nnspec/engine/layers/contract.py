@@ -64,6 +64,9 @@ class Layer(Part, Borrower):
     sees_shape: ClassVar[bool] = False
     """Whether it looks at the shape of a sample, so that at the head of a model samples enter in the shape that the
     data gives them, such as 28×28; every other first layer gets a row of numbers."""
+    rows_of: ClassVar[str] = ""
+    """The parameter whose row i meets feature i of a sample and nothing else does, where there is one, for `(in,)`: a
+    feature that is always zero then neither counts nor has a gradient."""
     family: ClassVar[Literal["", "linear", "activation", "noise"]] = ""
     """What it is in the eyes of someone who knows the field, for advice about what stands beside what."""
 

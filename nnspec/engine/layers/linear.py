@@ -35,6 +35,7 @@ class Linear(Layer):
     family = "linear"
     also = ("Dense", "FullyConnected", "Affine")
     backward_reads = frozenset({"input"})
+    rows_of = "weight"
 
     def __init__(
         self,
