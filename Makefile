@@ -50,7 +50,7 @@ wheel: $(VENV)/installed-dev
 	$(BIN)/python -m build --wheel --outdir build/wheel . > build/wheel/build.log || (cat build/wheel/build.log; false)
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/python -m pip install --quiet --disable-pip-version-check build/wheel/nnspec-*.whl
-	cp specs/*.nn build/wheel/elsewhere
+	cp -R specs/. build/wheel/elsewhere
 	cd build/wheel/elsewhere && ../venv/bin/nnspec --version && ../venv/bin/nnspec check *.nn
 	cd build/wheel/elsewhere && ../venv/bin/nnspec run race.nn --offline --out out
 	test -s build/wheel/elsewhere/out/curves.png

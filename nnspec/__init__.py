@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nnspec.engine.random import set_seed as set_seed
     from nnspec.errors import NnspecError as NnspecError
     from nnspec.runner.folder import OutputError as OutputError
+    from nnspec.runner.workers import WorkerError as WorkerError
 
 # Public name -> the module that it is taken from; a module of the same name is the value itself.
 _PUBLIC = {
@@ -42,6 +43,7 @@ _PUBLIC = {
     "DataUnavailable": "nnspec.data.source",
     "NnspecError": "nnspec.errors",
     "OutputError": "nnspec.runner.folder",
+    "WorkerError": "nnspec.runner.workers",
     "SourceError": "nnspec.diagnostics",
     "SpecError": "nnspec.api",
     "check": "nnspec.api",

@@ -63,6 +63,8 @@ class CheckResult:
     """What was read: the imports and, last, the spec."""
     missing: tuple[str, ...] = ()
     """Imports that could not be read."""
+    looked_at: tuple[str, ...] = ()
+    """Data files that were looked at, or for."""
 
     @property
     def ok(self) -> bool:
@@ -74,7 +76,7 @@ class CheckResult:
 
 
 def check(path: PathLike, set: Overrides = None) -> CheckResult:
-    """Check a spec without reading data or training: every mistake in it, in one go.
+    """Check a spec without loading data or training: every mistake in it, in one go.
 
     `set` overrides settings, as in `run`. Raises SourceError for a file that cannot be read as text.
     """
@@ -85,11 +87,20 @@ def check_text(source: Source, set: Overrides = None) -> CheckResult:
     """Check a spec that is in memory. Its imports are read from beside where it would lie."""
     checked = check_source(source, _flags(set))
     if checked.program is None:
-        return CheckResult(source.name, first_of(checked.diagnostics), None, checked.files, checked.missing)
+        return CheckResult(
+            source.name, first_of(checked.diagnostics), None, checked.files, checked.missing, checked.looked_at
+        )
     compiled, proofs = prove(checked.program)
     found = (*checked.diagnostics, *proofs)
     failed = any(d.severity == "error" for d in found)
-    return CheckResult(source.name, first_of(found), None if failed else compiled, checked.files, checked.missing)
+    return CheckResult(
+        source.name,
+        first_of(found),
+        None if failed else compiled,
+        checked.files,
+        checked.missing,
+        checked.looked_at,
+    )
 
 
 def compile_spec(
@@ -124,6 +135,8 @@ def run(
     force: bool = False,
     data_dir: PathLike | None = None,
     offline: bool = False,
+    jobs: int | None = 1,
+    alone: bool = False,
 ) -> RunResult:
     """Train every lane of a spec, and return the curves, the networks and the verdicts.
 
@@ -140,12 +153,18 @@ def run(
         force: write into `out` even where it is not empty.
         data_dir: folder with the files of a data source.
         offline: forbid the network.
+        jobs: how many processes train side by side, None for as many as are worth their while. A script that asks for
+            more than one does so below `if __name__ == "__main__":`, because they import it.
+        alone: train every lane by itself, not in a stack with lanes of its kind. The numbers are the same, however
+            lanes are trained.
 
     Raises:
         SpecError: the spec has errors.
         SourceError: the spec cannot be read as text.
         DataError: the data cannot be had, or is unusable.
         OutputError: `out` cannot be written to.
+        WorkerError: a process that trained was ended from outside.
+        ValueError: fewer than one job.
     """
     from nnspec.runner.folder import OutputError, RunFolder
     from nnspec.runner.observer import Silent
@@ -153,21 +172,27 @@ def run(
     compiled = compile_spec(path, set)
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
     folder = None if out is None else lambda: RunFolder.make(str(path), out, force)
-    result = run_into(compiled, access, Silent(), folder)
+    result = run_into(compiled, access, Silent(), folder, jobs=jobs, alone=alone)
     if result.unwritten:
         raise OutputError(result.unwritten)
     return result
 
 
 def run_into(
-    compiled: Compiled, access: Access, observer: Observer, make_folder: Callable[[], RunFolder] | None
+    compiled: Compiled,
+    access: Access,
+    observer: Observer,
+    make_folder: Callable[[], RunFolder] | None,
+    *,
+    jobs: int | None = 1,
+    alone: bool = False,
 ) -> RunResult:
     """Run a compiled program; `make_folder` is called, where given, once the data is there.
 
     What was trained is returned even where it cannot be written; `unwritten` says why.
     """
     from nnspec.runner.record import write_record
-    from nnspec.runner.run import run_program
+    from nnspec.runner.run import Ways, run_program
 
     made: list[RunFolder] = []
 
@@ -176,7 +201,7 @@ def run_into(
             made.append(make_folder())
 
     try:
-        result = run_program(compiled, access, observer, prepare)
+        result = run_program(compiled, access, observer, prepare, Ways(jobs, stacked=not alone))
         for folder in made:
             result.folder = folder.path.as_posix()
             try:

@@ -111,7 +111,9 @@ class SpecWriter:
         if self.maybe(0.2):
             data = f"MNIST(train=60, test=20) or {data}"
         metrics = ["", "metrics = accuracy", "metrics = [accuracy]", "metrics = []"]
-        made = [f"data = {data}", f"loss = {self.pick('CrossEntropy', 'MSE')}", f"optimizer = {self.optimizer()}"]
+        metrics += ["metrics = [confusion, accuracy, top_k(3)]", "metrics = f1(average=micro)"]
+        losses = ("CrossEntropy", "MSE", "CrossEntropy(label_smoothing=0.1)", "Hinge(0.5)", "MAE", "BCEWithLogits")
+        made = [f"data = {data}", f"loss = {self.pick(*losses)}", f"optimizer = {self.optimizer()}"]
         made += [self.pick("seed = 3", "seed = 2 ** 40", ""), self.pick("", "dtype = float64", 'dtype = "float32"')]
         return [*made, self.pick(*metrics)]
 
@@ -214,12 +216,16 @@ class SpecWriter:
         self.validates = self.maybe(0.4)
         if self.validates:
             items.append("validation = 0.2")
+            items += ["stratify = true"] if self.maybe(0.3) else []
             items.append(
                 self.pick("early_stop = none", "early_stop = patience(2)", "early_stop = patience(1, of=val_loss)")
             )
         items.append(
             self.pick("clip_norm = 1.0", "clip_value = 0.5", "clip_norm = none", "drop_last = true", "repeats = 2")
         )
+        items += ["standardise = true"] if self.maybe(0.2) else []
+        if self.maybe(0.3):
+            items.append(self.pick("augment = shift(1)", "augment = [flip, noise(0.1)]", "augment = none"))
         return "" if self.maybe(0.2) and not self.validates else f"train {self.braces(items)}"
 
     def runs(self) -> list[str]:

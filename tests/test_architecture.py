@@ -82,7 +82,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("__main__", {"cli"}, "`python -m nnspec` is the command line"),
     (
         "",
-        {"api", "data", "engine", "view", "runner.folder", "_version", "errors", "diagnostics"},
+        {"api", "data", "engine", "view", "runner.folder", "runner.workers", "_version", "errors", "diagnostics"},
         "the package itself names what is public, lazily",
     ),
 ]
@@ -90,10 +90,12 @@ TABLE = {room: allowed for room, allowed, _ in ROWS}
 
 # Libraries, and the only rooms that may import them.
 LIBRARIES = {
+    "PIL": {"data"},
     "matplotlib": {"view"},
     "rich": {"view"},
     "click": {"cli"},
     "lark": {"syntax"},
+    "numba": {"engine"},
     "numpy": {"engine", "runner", "data", "compiler", "checker"},
     "pathspec": {"project"},
     "platformdirs": {"data", "project"},

@@ -173,6 +173,7 @@ SHAPES: dict[str, Case] = {
     "outputs": (base("Linear(10)", "Linear(9)"), [("NN402", "Linear(9)")]),
     "outputs of MSE": (base("CrossEntropy", "MSE").replace("(10)", "(11)"), [("NN402", "Linear(11)")]),
     "alternatives": (base("Digits", "Digits or Small"), [("NN501", "Small")]),
+    "data file": (base("= Digits", '= Text("none.txt")'), [("NN502", '"none.txt"')]),
     "too wide": (base("Linear(16)", "Linear(10**9)"), [("NN603", "Linear(10**9)")]),
 }
 
@@ -208,6 +209,8 @@ ADVICE: dict[str, Case] = {
     "seed": (base(more="expect { loss < 9 }"), [("NN708", "loss < 9")]),
     "stopping": (base(more="train.early_stop = patience(3, of=test_loss)"), [("NN709", "patience(3, of=test_loss)")]),
     "unused": (base(more="let a = 1"), [("NN710", "a")]),
+    "bias": (base("ReLU", "BatchNorm\n    ReLU"), [("NN713", "Linear(16)")]),
+    "logarithms": (base("CrossEntropy", "NLL"), [("NN712", "Linear(10)")]),
     "ignored, and not there": (base(more="seed = 1  # nn: ignore[NN701]"), [("NN790", "# nn: ignore[NN701]")]),
     "ignored, what cannot be": (base(more="seed = 1  # nn: ignore[NN201]"), [("NN791", "NN201")]),
 }

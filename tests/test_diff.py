@@ -106,7 +106,11 @@ DIFFERENT = [
         "SGD: Adam;",
         [("~", "optimizer", "SGD(lr=0.01, momentum=0.0)", "Adam(lr=0.001, betas=(0.9, 0.999), eps=1e-08)")],
     ),
-    ("CrossEntropy", "MSE", [("~", "loss", "CrossEntropy", "MSE")]),
+    (
+        "CrossEntropy",
+        "MSE",
+        [("~", "loss", "CrossEntropy(label_smoothing=0.0, class_weights=none)", "MSE")],
+    ),
     ("train=50", "train=60", [("~", "data.train", "50", "60")]),
     (
         "Digits(train=50, test=20)",

@@ -59,7 +59,6 @@ def test_the_safe_fix_makes_a_spec_without_findings(text: str, part: str) -> Non
 
 
 ADVISED = {
-    "softmax": (base("    ReLU\n", "    ReLU\n    Softmax\n"), "leave it out: `CrossEntropy` has its own softmax"),
     "activation": (base("16", "16, activation=ReLU"), "an activation is a layer of its own, such as `ReLU`"),
     "device": (base(more='device = "cuda"'), "leave it out: everything is computed on the CPU"),
     "percentage": (base("    ReLU\n", "    Dropout(20)\n"), "20 % is written 0.2"),
@@ -85,8 +84,21 @@ ADVISED = {
     ),
     "number for a rule": (base(more="train.early_stop = 5"), "there is `patience(…)`"),
     "colon in a section": (base(more="train { epochs: 3 }"), "write `epochs = 3`"),
-    "no layer by another's name": (base("    ReLU\n", "    GELU\n"), None),
-    "no optimizer by another's name": (base("SGD(lr=0.1)", "AdamW"), None),
+    "no layer by another's name": (base("    ReLU\n", "    CELU\n"), None),
+    "no optimizer by another's name": (base("SGD(lr=0.1)", "Adafactor"), None),
+    "Nesterov's momentum": (base("SGD(lr=0.1)", "SGD(nesterov=true)"), "`Nesterov` is an optimizer of its own"),
+    "AMSGrad": (base("SGD(lr=0.1)", "Adam(amsgrad=true)"), "`AMSGrad` is an optimizer of its own"),
+    "decay in train": (
+        base(more="train.weight_decay = 0.1"),
+        "`weight_decay` belongs to the optimizer: `optimizer.weight_decay = …`",
+    ),
+    "a layer's regularizer": (
+        base("Linear(16)", "Linear(16, kernel_regularizer=L2(0.1))"),
+        "a penalty is on the weights of all layers: `train.penalty = L2(1e-4)`",
+    ),
+    "a scheduler of PyTorch's": (base("lr=0.1", "lr=ReduceLROnPlateau(0.1)"), "did you mean `plateau`?"),
+    "an initializer of Keras's": (base("16", "16, init=LecunNormal"), "did you mean `lecun_normal`?"),
+    "a constant": (base("16", "16, init=constant(0.1)"), "did you mean `fill`?"),
     "layer in a call": (base("ReLU", "Sequential(ReLU)"), "leave it out: the layers of a model stand below each other"),
 }
 

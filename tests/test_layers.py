@@ -250,6 +250,27 @@ def test_fortran_order_and_strides_change_no_number(sample: Sample) -> None:
         np.testing.assert_allclose(dx, reference["input gradient"], rtol=1e-13)
 
 
+@every_layer
+def test_samples_that_are_last_in_memory_change_no_number(sample: Sample) -> None:
+    layer = sample.make()
+    wishes = {leaf.batch_last for leaf in layer.walk() if not leaf.children()}
+    if "no" in wishes or ("rows" in wishes and len(sample.incoming) > 1):
+        pytest.skip("wants C order")
+    leaving = last_in_memory if wishes <= {"keeps", "prefers"} else np.ascontiguousarray
+    reference = passes(layer, sample, 5)
+    x, dx = last_in_memory(sample.x(5)), last_in_memory(spoilt((5, *sample.incoming)))
+    y, grad = leaving(spoilt(reference["output"].shape)), leaving(sample.grad(5))
+    np.testing.assert_allclose(forward(layer, x, out=y), reference["output"], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(layer.backward(grad, out=dx), reference["input gradient"], rtol=1e-12, atol=1e-13)
+    for name, parameter in layer.parameters().items():
+        np.testing.assert_allclose(parameter.grad, reference[name], rtol=1e-12, atol=1e-13)
+
+
+def last_in_memory(array: np.ndarray) -> np.ndarray:
+    """The same array with its samples along the last axis in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 0, -1)), -1, 0)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_costs_two_flops_a_weight_and_one_a_bias(bias: bool) -> None:
     geometry = nn.Linear.geometry((784,), {"in_features": None, "out_features": 64, "bias": bias})

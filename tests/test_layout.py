@@ -64,7 +64,7 @@ def test_all_weights_are_views_of_one_vector(optimizer: str) -> None:
             assert np.shares_memory(view, vector)
             offset += view.nbytes
         assert offset == vector.nbytes
-    pairs = [(plan.optimizer.params[0].data, "parameters"), (plan.optimizer._scratch, "optimizer.scratch")]
+    pairs = [(plan.optimizer.params[0].data, "parameters"), (plan.optimizer.work["scratch"], "optimizer.scratch")]
     pairs += [(array, f"optimizer.{slot}") for slot, array in plan.optimizer.state[0].items()]
     for array, name in pairs:
         assert array.ctypes.data == plan.buffers[name].ctypes.data

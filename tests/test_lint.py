@@ -36,6 +36,20 @@ GIVEN = {
     ),
     "NN702 ReLU": (model("Linear(10)", "ReLU"), [("NN702", "ReLU")]),
     "NN702 Sigmoid": (model("Linear(10)", "Sigmoid"), [("NN702", "Sigmoid")]),
+    "NN712 NLL": (
+        model("Linear(10)", more="loss = NLL").replace("loss = CrossEntropy\n", ""),
+        [("NN712", "Linear(10)")],
+    ),
+    "NN702 Softmax": (model("Linear(10)", "Softmax"), [("NN702", "Softmax")]),
+    "NN702 LogSoftmax": (model("Linear(10)", "LogSoftmax"), [("NN702", "LogSoftmax")]),
+    "NN713 Linear": (
+        model("Linear(16)", "BatchNorm", "ReLU", "Linear(10)"),
+        [("NN713", "Linear(16)")],
+    ),
+    "NN713 Conv2D": (
+        model("Reshape([1, 28, 28])", "Conv2D(4, 3, bias=true)", "BatchNorm", "ReLU", "Flatten", "Linear(10)"),
+        [("NN713", "Conv2D(4, 3, bias=true)")],
+    ),
     "NN702 named": (model("Linear(10)", "act", more="let act = Tanh"), [("NN702", "Tanh")]),
     "NN703 in a row": (model("Linear(16)", "Linear(10)"), [("NN703", "Linear(10)")]),
     "NN703 three": (
@@ -95,6 +109,11 @@ NOT_GIVEN = {
     "as many outputs as classes": model("Linear(10)"),
     "more outputs inside": model("Linear(64)", "ReLU", "Linear(10)"),
     "an activation before another loss": model("Linear(10, init=zeros)", "Sigmoid").replace("CrossEntropy", "MSE"),
+    "no bias before batch norm": model("Linear(16, bias=false)", "BatchNorm", "ReLU", "Linear(10)"),
+    "a bias before layer norm": model("Linear(16)", "LayerNorm", "ReLU", "Linear(10)"),
+    "a bias of another axis than the channels": model(
+        "Reshape([16, 49])", "Linear(16)", "BatchNorm", "ReLU", "Flatten", "Linear(10)"
+    ),
     "an activation between": model("Linear(16)", "ReLU", "Linear(10)"),
     "dropout between": model("Linear(16)", "ReLU", "Dropout(0.5)", "Linear(10)"),
     "two branches of one layer": model("add { a { Linear(8) }; b { Linear(8) } }", "ReLU", "Linear(10)"),
@@ -173,3 +192,30 @@ def test_what_advice_says() -> None:
 def test_a_flag_may_be_what_advice_is_about() -> None:
     assert advice(base(), "optimizer.lr=30") == [("NN706", "30")]
     assert advice(base(), "train.batch=3000") == [("NN707", "3000")]
+
+
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        ("Softmax", "`CrossEntropy` applies a softmax to what it gets, and `Softmax` has done so already"),
+        (
+            "LogSoftmax",
+            "`CrossEntropy` takes the logarithm of a softmax itself: `LogSoftmax` before it changes nothing",
+        ),
+        ("Sigmoid", "`CrossEntropy` takes logits, and `Sigmoid` bends them"),
+    ],
+)
+def test_what_stands_before_a_loss_of_logits_is_named_by_what_it_does(last: str, says: str) -> None:
+    assert one(model("Linear(10)", last)).message == says
+
+
+@pytest.mark.parametrize(
+    ("layer", "mended"),
+    [("Linear(16)", "Linear(16, bias=false)"), ("Linear(16, bias=true)", "Linear(16, bias=false)")],
+)
+def test_a_bias_without_effect_can_be_left_out_by_its_fix(layer: str, mended: str) -> None:
+    text = model(layer, "BatchNorm", "ReLU", "Linear(10)")
+    fix = one(text).fix
+    assert fix is not None
+    (edit,) = fix.edits
+    assert f"{text[: edit.span.start]}{edit.text}{text[edit.span.end :]}" == text.replace(layer, mended, 1)

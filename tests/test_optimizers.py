@@ -24,6 +24,16 @@ VARIANTS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (nn.Momentum, {"momentum": 0.0}),
     (nn.Adam, {"betas": (0.0, 0.0)}),
     (nn.Adam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-2}),
+    (nn.Nesterov, {"momentum": 0.0}),
+    (nn.RMSProp, {"alpha": 0.0}),
+    (nn.RMSProp, {"centered": True, "eps": 1e-2}),
+    (nn.RMSProp, {"momentum": 0.9}),
+    (nn.RMSProp, {"momentum": 0.5, "centered": True, "alpha": 0.9}),
+    (nn.NAdam, {"momentum_decay": 0.1}),
+    (nn.RAdam, {"betas": (0.9, 0.9)}),
+    *((cls, {"weight_decay": 1e-3}) for cls in CLASSES.values()),
+    (nn.AdamW, {"weight_decay": 0.0}),
+    (nn.SGD, {"momentum": 0.9, "weight_decay": 1e-3, "decay_all": True}),
 ]
 
 every_optimizer = pytest.mark.parametrize(
@@ -108,12 +118,15 @@ def test_a_step_goes_downhill(cls: type[Optimizer], arguments: dict[str, Any]) -
 
 
 @every_optimizer
-def test_zero_gradients_from_the_start_move_nothing(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
+def test_zero_gradients_from_the_start_move_nothing_unless_weights_decay(
+    cls: type[Optimizer], arguments: dict[str, Any]
+) -> None:
     params = parameters()
     before, optimizer = numbers(params), cls(params, **arguments)
     for _ in range(3):
         optimizer.step()
-    np.testing.assert_array_equal(numbers(params), before)
+    defaults = {argument.name: argument.default for argument in cls.signature()}
+    np.testing.assert_array_equal(numbers(params) == before, cls.rests(defaults | arguments))
 
 
 @every_optimizer
@@ -128,6 +141,7 @@ def test_zero_grad_empties_every_gradient(cls: type[Optimizer], arguments: dict[
 def test_weights_that_are_assigned_between_steps_are_where_the_next_step_starts(
     cls: type[Optimizer], arguments: dict[str, Any]
 ) -> None:
+    arguments = arguments | {"weight_decay": 0.0}  # with it, a step depends on where it starts
     params, row = parameters(), gradients(1)[0]
     optimizer = cls(params, **arguments)
     spread(row, params)
@@ -168,7 +182,8 @@ def test_the_declared_state_is_the_state(cls: type[Optimizer], arguments: dict[s
     for parameter, state in zip(params, optimizer.state, strict=True):
         assert tuple(state) == slots
         assert all(array.shape == parameter.shape and not array.any() for array in state.values())
-    assert optimizer._scratch.size == max(parameter.size for parameter in params)
+    assert tuple(optimizer.work) == cls.work_slots(defaults | arguments)
+    assert {array.size for array in optimizer.work.values()} == {max(parameter.size for parameter in params)}
 
 
 @every_optimizer
@@ -289,10 +304,158 @@ def test_adam_is_algorithm_1_of_its_paper(lr: float, betas: tuple[float, float],
 @pytest.mark.parametrize(
     ("cls", "shown"),
     [
-        (nn.SGD, "lr=0.01, momentum=0.0"),
-        (nn.Momentum, "lr=0.01, momentum=0.9"),
-        (nn.Adam, "lr=0.001, betas=(0.9, 0.999), eps=1e-8"),
+        (nn.SGD, "lr=0.01, momentum=0.0, weight_decay=0.0, decay_all=false"),
+        (nn.Momentum, "lr=0.01, momentum=0.9, weight_decay=0.0, decay_all=false"),
+        (nn.Adam, "lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decay_all=false"),
+        (nn.AdamW, "lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, decay_all=false"),
     ],
 )
 def test_a_spec_sees_these_arguments_and_defaults(cls: type[Optimizer], shown: str) -> None:
     assert str(cls.signature()) == shown
+
+
+# Weight decay
+
+DECAYING = [cls for cls in CLASSES.values() if cls.signature().get("weight_decay")]
+
+
+def test_every_optimizer_knows_weight_decay() -> None:
+    assert len(DECAYING) == len(CLASSES)
+    for cls in CLASSES.values():
+        assert [cls.signature().get(name).range for name in ("weight_decay", "lr")] != [None, None]
+        with pytest.raises(ValueError, match="`weight_decay` must be at least 0"):
+            cls(parameters(), weight_decay=-0.1)
+
+
+def several(cls: type[Optimizer], **more: Any) -> tuple[list[nn.Parameter], Optimizer]:
+    rng = np.random.default_rng(1)
+    params = [nn.Parameter(rng.standard_normal(shape), decays=len(shape) > 1) for shape in SHAPES]
+    return params, cls(params, lr=0.01, **more)
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
+def test_weights_decay_and_biases_do_not_unless_all_shall(cls: type[Optimizer]) -> None:
+    (plain, without), (some, weights), (every, all_of) = (
+        several(cls, weight_decay=decay, decay_all=whole) for decay, whole in ((0.0, False), (0.1, False), (0.1, True))
+    )
+    for row in gradients(5):
+        for params, optimizer in ((plain, without), (some, weights), (every, all_of)):
+            spread(row, params)
+            optimizer.step()
+    for free, partly, wholly in zip(plain, some, every, strict=True):
+        assert np.array_equal(free.data, partly.data) is not partly.decays
+        assert np.array_equal(partly.data, wholly.data) is partly.decays
+
+
+@pytest.mark.parametrize("decay_all", [False, True])
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
+def test_one_vector_decays_where_the_parameters_that_it_holds_do(cls: type[Optimizer], decay_all: bool) -> None:
+    many, optimizer = several(cls, weight_decay=0.05, decay_all=decay_all)
+    ends = np.cumsum([parameter.size for parameter in many])
+    decaying = tuple(slice(end - p.size, end) for p, end in zip(many, ends, strict=True) if p.decays)
+    one = nn.Parameter.over(numbers(many), np.zeros(SIZE), decaying)
+    single = cls([one], lr=0.01, weight_decay=0.05, decay_all=decay_all)
+    for row in gradients(20):
+        spread(row, many)
+        one.grad = row
+        optimizer.step()
+        single.step()
+        np.testing.assert_array_equal(numbers(many), one.data, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("decaying", "exempt"),
+    [
+        ([], [slice(0, 7)]),
+        ([slice(None)], []),
+        ([slice(2, 4)], [slice(0, 2), slice(4, 7)]),
+        ([slice(4, 7), slice(0, 3)], [slice(3, 4)]),
+        ([slice(0, 3), slice(3, 7)], []),
+        ([slice(0, 5), slice(1, 3)], [slice(5, 7)]),
+    ],
+)
+def test_what_does_not_decay_is_the_rest(decaying: list[slice], exempt: list[slice]) -> None:
+    theta = nn.Parameter.over(np.ones(7), np.zeros(7), tuple(decaying))
+    optimizer = nn.SGD([theta], lr=1.0, weight_decay=0.25)
+    assert optimizer._exempt == [tuple(exempt)]
+    optimizer.step()
+    kept = [i for i in range(7) if any(i in range(*part.indices(7)) for part in exempt)]
+    assert [i for i in range(7) if theta.data[i] == 1] == kept
+
+
+def test_decay_in_the_gradient_and_in_the_step_by_hand() -> None:
+    theta = one_parameter(2.0)
+    optimizer = nn.SGD([theta], lr=0.5, weight_decay=0.25, momentum=0.5)
+    theta.grad = [1.0]
+    optimizer.step()  # g = 1 + 0.25·2, v = 1.5
+    assert theta.data.item() == 2 - 0.5 * 1.5
+    theta = one_parameter(2.0)
+    optimizer = nn.Lion([theta], lr=0.5, weight_decay=0.25)
+    theta.grad = [-3.0]
+    optimizer.step()
+    assert theta.data.item() == 2 * (1 - 0.5 * 0.25) + 0.5
+
+
+@pytest.mark.parametrize("cls", [nn.SGD, nn.Adam, nn.AdamW, nn.RMSProp, nn.NAdam])
+def test_only_decay_in_the_gradient_takes_an_array(cls: type[Optimizer]) -> None:
+    slots = cls.work_slots({"weight_decay": 0.1})
+    assert ("decayed" in slots) is not cls.decoupled
+    assert cls.work_slots({"weight_decay": 0.0}) == cls.scratches
+
+
+# What each of them is about
+
+
+def test_nesterov_looks_ahead() -> None:
+    theta = one_parameter(1.0)
+    optimizer = nn.Nesterov([theta], lr=0.25, momentum=0.5)
+    theta.grad = [2.0]
+    optimizer.step()  # v = 2, direction 2 + 0.5·2
+    assert theta.data.item() == 1 - 0.25 * 3
+    theta.grad = [0.0]
+    optimizer.step()  # v = 1, direction 0.5
+    assert theta.data.item() == 0.25 - 0.25 * 0.5
+
+
+def test_a_constant_gradient_never_makes_the_centered_root_a_nan() -> None:
+    for value in (1.0, 0.1, 1e-3, 1 / 3):
+        theta = one_parameter(0.0)
+        optimizer = nn.RMSProp([theta], alpha=0.5, centered=True)
+        for _ in range(200):
+            theta.grad = [value]
+            optimizer.step()
+        assert np.isfinite(theta.data).all()
+
+
+def test_amsgrad_never_forgets_a_large_gradient() -> None:
+    ends = {}
+    for cls in (nn.Adam, nn.AMSGrad):
+        theta = one_parameter(0.0)
+        optimizer = cls([theta], lr=0.1, betas=(0.0, 0.5))
+        for step in range(60):
+            theta.grad = [100.0 if step == 0 else 1e-3]
+            optimizer.step()
+        ends[cls] = -theta.data.item() - 0.1
+    assert ends[nn.AMSGrad] < 1e-3 < 1 < ends[nn.Adam]
+
+
+def test_lion_moves_everything_by_the_rate() -> None:
+    params = parameters()
+    optimizer = nn.Lion(params, lr=2.0**-10)
+    for row in gradients(10):
+        before = numbers(params)
+        spread(row, params)
+        optimizer.step()
+        np.testing.assert_allclose(np.abs(numbers(params) - before), 2.0**-10, rtol=1e-10)
+
+
+def test_nadam_depends_on_the_number_of_the_step_alone() -> None:
+    one, other = several(nn.NAdam)[1], several(nn.NAdam)[1]
+    for one.steps in range(1, 40):
+        last = one._products()
+    other.steps = 39
+    assert other._products() == last
+    other.steps = 3
+    other._products()
+    one.steps = 3
+    assert other._products() == one._products()

@@ -20,7 +20,8 @@ def read(name: str) -> dict[str, Any]:
 
 
 LAYERS = {"cases": [case for path in sorted(ORACLE.glob("layers*.json")) for case in read(path.name)["cases"]]}
-LOSSES, TRAJECTORIES, COMPOSITIONS = (read(name) for name in ("losses.json", "trajectories.json", "compositions.json"))
+LOSSES = {"cases": [case for path in sorted(ORACLE.glob("losses*.json")) for case in read(path.name)["cases"]]}
+TRAJECTORIES, COMPOSITIONS = (read(name) for name in ("trajectories.json", "compositions.json"))
 
 
 def cases(reference: dict[str, Any]) -> pytest.MarkDecorator:
@@ -35,7 +36,12 @@ def agree(ours: Any, theirs: Any, what: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "reference"),
-    [("layer", LAYERS), ("loss", LOSSES), ("optimizer", TRAJECTORIES), ("composition", COMPOSITIONS)],
+    [
+        ("layer", LAYERS),
+        ("loss", LOSSES),
+        ("optimizer", read("trajectories_100.json")),
+        ("composition", COMPOSITIONS),
+    ],
     ids=["layer", "loss", "optimizer", "composition"],
 )
 def test_every_part_has_a_reference_case(kind: str, reference: dict[str, Any]) -> None:
@@ -53,7 +59,8 @@ def test_layer_agrees_forward_and_backward(case: dict[str, Any]) -> None:
     assert parameters.keys() == case["parameters"].keys()
     for name, values in case["parameters"].items():
         parameters[name].data = values
-    layer.keep_state({name: np.array(values) for name, values in case.get("state", {}).items()})
+    for name, values in case.get("state", {}).items():
+        layer.state()[name][...] = values
     agree(layer.forward(np.array(case["x"])), np.array(case["y"]), "output")
     passed = layer.backward(np.array(case["r"]))
     if case["x_grad"] is not None:
@@ -89,7 +96,7 @@ def test_composition_agrees_forward_and_backward(case: dict[str, Any]) -> None:
 
 @cases(LOSSES)
 def test_loss_agrees_in_value_and_gradient(case: dict[str, Any]) -> None:
-    loss = PARTS["loss"][case["part"]]()
+    loss = PARTS["loss"][case["part"]](**case.get("arguments", {}))
     value = loss.forward(np.array(case["outputs"]), np.array(case["targets"]))
     agree(np.array(value), np.array(case["value"]), "value")
     agree(loss.backward(), np.array(case["grad"]), "gradient of the outputs")

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from test_runner import Listener, lane
-from tiny_spec import run, spec
+from tiny_spec import ALONE, run, spec
 
 from nnspec.compiler.plan import Plan
 from nnspec.runner import repeats as repeats_module
+from nnspec.runner import together as together_module
 from nnspec.runner import train as train_module
 from nnspec.runner.history import LaneResult, RunResult, common_loss
 from nnspec.runner.record import folder_names, history_record, write_record
@@ -86,7 +87,7 @@ def test_an_observer_hears_of_every_repeat_and_of_the_end_once() -> None:
     listener = Listener()
     labels = []
     listener.lane_begins = lambda one: (labels.append(one.label), listener._note("begins", one.name, 0))  # type: ignore[method-assign]
-    run(spec(train="epochs = 2; batch = 16; repeats = 2", more="seed = 42"), observer=listener)
+    run(spec(train="epochs = 2; batch = 16; repeats = 2", more="seed = 42"), observer=listener, ways=ALONE)
     single = [("begins", "run", 0), ("epoch", "run", 1), ("epoch", "run", 2)]
     assert listener.events == [("data", "Digits", 0), *single, *single, ("ends", "run", 2)]
     assert labels == ["run, seed 42 (1 of 2)", "run, seed 43 (2 of 2)"]
@@ -143,7 +144,7 @@ def test_a_repeat_that_diverges_makes_the_lane_diverge_and_the_others_are_traine
         return (math.nan if plan.experiment.seed == 43 else loss), size
 
     monkeypatch.setattr(Plan, "train_batch", broken)
-    result = run(spec(train="epochs = 2; batch = 16; repeats = 3", more="seed = 42", expect="loss < 99"))
+    result = run(spec(train="epochs = 2; batch = 16; repeats = 3", more="seed = 42", expect="loss < 99"), ways=ALONE)
     found = result["run"]
     assert [one.status for one in found.repeats] == ["done", "diverged", "done"]
     assert found.status == "diverged"
@@ -177,7 +178,7 @@ def test_ctrl_c_keeps_the_repeats_before_and_leaves_the_broken_one_out_of_the_me
                 raise KeyboardInterrupt
 
     text = spec(race=RACE, train="epochs = 4; batch = 16; repeats = 3", more="seed = 42", expect="SGD.loss < 99")
-    result = run(text, observer=Pressing())
+    result = run(text, observer=Pressing(), ways=ALONE)
     assert list(result) == ["SGD"]
     found = result["SGD"]
     assert (found.status, found.message, len(found.repeats)) == ("interrupted", message, repeat)
@@ -188,19 +189,19 @@ def test_ctrl_c_keeps_the_repeats_before_and_leaves_the_broken_one_out_of_the_me
 
 
 def test_ctrl_c_while_a_repeat_is_set_up_keeps_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = repeats_module.train_once
+    honest = together_module.train_once
 
     def pressed(experiment: Any, *rest: Any) -> LaneResult:
         if experiment.seed == 1:
             raise KeyboardInterrupt
         return honest(experiment, *rest)
 
-    monkeypatch.setattr(repeats_module, "train_once", pressed)
-    result = run(spec(race=RACE, train="epochs = 2; batch = 16; repeats = 3"))
+    monkeypatch.setattr(together_module, "train_once", pressed)
+    result = run(spec(race=RACE, train="epochs = 2; batch = 16; repeats = 3"), ways=ALONE)
     assert list(result) == ["SGD"]
     assert (result["SGD"].status, result["SGD"].message) == ("interrupted", "after 1 of 3 repeats")
     assert result.exit_code == 130
-    assert list(run(spec(train="repeats = 2"), "seed=1")) == [], "with none there is no lane"
+    assert list(run(spec(train="repeats = 2"), "seed=1", ways=ALONE)) == [], "with none there is no lane"
 
 
 # Verdicts

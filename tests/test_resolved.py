@@ -222,7 +222,18 @@ WORDS = {
     "train.early_stop": "patience(2, of=loss)",
     "train.clip_norm": "1.5",
     "train.clip_value": "1.5",
+    "loss.class_weights": "range(1, 11)",
+    "train.augment": "[shift(1), flip]",
+    "train.target": "input",
+    "train.sample": "0",
+    "train.penalty": "L2(0.1)",
+    "train.constraint": "max_norm(3)",
     "optimizer.betas": "(0.5, 0.6)",
+}
+# What a value needs beside it, to mean anything.
+TOGETHER = {
+    "train.stratify": ("train.validation=0.1",),
+    "train.target": ("loss=MSE", "metrics=[]", "model.Linear3.out_features=784"),
 }
 
 
@@ -236,7 +247,8 @@ def test_every_default_is_one(number: int, lane: str, tmp_path: Path) -> None:
     for row in defaults:
         name, value = row["name"], row["value"]
         text = "zeros" if value == "he_normal" else WORDS.get(name) or GIVEN[type(value)](value)
-        after = by_name(path, f"{lane}.{name}={text}", lane=number)[name]
+        beside = [f"{lane}.{setting}" for setting in TOGETHER.get(name, ())]
+        after = by_name(path, f"{lane}.{name}={text}", *beside, lane=number)[name]
         assert after["value"] != value
         column = len(f"{lane}.{name}") + 2
         assert after["origin"] == {"file": None, "line": 1, "column": column, "via": "--set", "text": text}
@@ -301,14 +313,14 @@ def test_a_race_is_told_once_and_then_what_differs(capsys: pytest.CaptureFixture
     ]
     assert all(len(line) <= 80 for line in lines)
     assert len({line.index("race.nn:") for line in lines if "race.nn:" in line}) == 1
-    assert "  lr              0.01          race.nn:24 lane `SGD`" in lines
+    assert "  lr               0.01          race.nn:24 lane `SGD`" in lines
     assert momentum.splitlines() == [
         "lane Momentum: as SGD, but for",
         "optimizer   Momentum  race.nn:25 lane `Momentum`",
         "  lr        0.01      race.nn:25 lane `Momentum`",
         "  momentum  0.9       race.nn:25 lane `Momentum`",
     ]
-    assert adam.count("\n") == 4
+    assert adam.count("\n") == 6
     assert [line.split()[-1] for line in expect.splitlines()[1:]] == ["race.nn:30", "race.nn:31"]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import OFFLINE, compiled, run, spec
+from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Access, DataError, DataUnavailable
-from nnspec.runner import run as run_module
+from nnspec.runner import together as together_module
 from nnspec.runner import train as train_module
 from nnspec.runner.history import LaneResult, common_loss, epochs_to
 from nnspec.runner.observer import Silent
@@ -88,7 +88,7 @@ def test_means_of_an_epoch_weigh_batches_by_their_size() -> None:
 
 def test_an_observer_hears_of_everything_in_order() -> None:
     listener = Listener()
-    run(spec(race=RACE, expect="gradient_error < 1"), observer=listener)
+    run(spec(race=RACE, expect="gradient_error < 1"), observer=listener, ways=ALONE)
     trained = [(e, n, c) for n in ("SGD", "Adam") for e, c in (("begins", 0), ("epoch", 1), ("epoch", 2), ("ends", 2))]
     assert listener.events == [("data", "Digits", 0), ("proving", "SGD", 0), *trained]
 
@@ -172,8 +172,9 @@ def test_nothing_holds_of_a_lane_that_diverged_but_what_was_proved_before(expect
     assert detail in result.verdicts[0].detail
 
 
-def test_gradients_that_cannot_be_measured_miss_their_bound() -> None:
-    # Weights of zero put every unit of the ReLU on its kink.
+def test_gradients_that_cannot_be_measured_miss_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Weights of zero put every unit of the ReLU on its kink, and here nothing moves them off it.
+    monkeypatch.setattr("nnspec.runner.prove.MOVE", 0.0)
     result = run(spec("Linear(6, init=zeros); ReLU; Linear(10)", expect="gradient_error < 1"))
     assert math.isnan(result.gradient_error or 0)
     assert (result.verdicts[0].held, result.verdicts[0].detail) == (False, "could not be measured")
@@ -244,7 +245,7 @@ def test_finished_epochs_of_a_lane_that_diverges_are_kept(monkeypatch: pytest.Mo
 )
 def test_ctrl_c_keeps_what_was_trained(stop: tuple[str, str, int], statuses: list[str], epochs: list[int]) -> None:
     text = spec(race=RACE, train="epochs = 3; batch = 16", expect="gradient_error < 1\nAdam.loss < 99\nSGD.loss < 99")
-    result = run(text, observer=Listener(stop))
+    result = run(text, observer=Listener(stop), ways=ALONE)
     assert [one.status for one in result.values()] == statuses
     assert [len(one.history["loss"]) for one in result.values()] == epochs
     assert (result.interrupted, result.exit_code) == (True, 130)
@@ -256,15 +257,15 @@ def test_ctrl_c_keeps_what_was_trained(stop: tuple[str, str, int], statuses: lis
 
 
 def test_ctrl_c_while_a_lane_is_set_up_keeps_the_lanes_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = run_module.train_lane
+    honest = together_module.train_once
 
     def pressed(experiment: Any, *rest: Any) -> LaneResult:
         if experiment.name == "Adam":
             raise KeyboardInterrupt
         return honest(experiment, *rest)
 
-    monkeypatch.setattr(run_module, "train_lane", pressed)
-    result = run(spec(race=RACE))
+    monkeypatch.setattr(together_module, "train_once", pressed)
+    result = run(spec(race=RACE), ways=ALONE)
     assert (list(result), result["SGD"].status, result.exit_code) == (["SGD"], "done", 130)
 
 

@@ -15,19 +15,28 @@ from test_plan import EPOCHS, assert_equal_training, by_hand, digits, make_plan,
 from tiny_spec import run, spec
 
 from nnspec import engine as nn
+from nnspec.checker import check
 from nnspec.data.source import Dataset
+from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.random import Stream, stream
 from nnspec.runner import train as train_module
 
-REFERENCE = json.loads((Path(__file__).parent / "oracle/schedules.json").read_text(encoding="utf-8"))
+ORACLE = sorted((Path(__file__).parent / "oracle").glob("schedules*.json"))
+CASES = [case for path in ORACLE for case in json.loads(path.read_text(encoding="utf-8"))["cases"]]
 SCHEDULES = {
     "constant": nn.ConstantSchedule(0.1),
     "linear": nn.LinearSchedule(0.1, to=0.02),
     "step": nn.StepSchedule(0.1, every=3, gamma=0.5),
     "exponential": nn.ExponentialSchedule(0.1, gamma=0.9),
     "cosine": nn.CosineSchedule(0.1, to=0.02),
+    "polynomial": nn.PolynomialSchedule(0.1, power=3, to=0.02),
+    "piecewise": nn.PiecewiseSchedule(0.1, boundaries=[2, 3.5], values=(0.05, 0.01)),
+    "cosine_restarts": nn.CosineRestartsSchedule(0.1, every=2, mult=2, to=0.02),
+    "one_cycle": nn.OneCycleSchedule(0.1, up=0.4),
+    "plateau": nn.PlateauSchedule(0.1, patience=2),
 }
+FALLING = {name: SCHEDULES[name] for name in SCHEDULES.keys() - {"cosine_restarts", "one_cycle"}}
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES.keys())
 
 
@@ -38,13 +47,17 @@ def warm(schedule: nn.Schedule, warmup: float) -> nn.Schedule:
 
 def test_every_schedule_is_tested_and_has_a_reference_case() -> None:
     ours = {name for name, part in PARTS["schedule"].items() if part.__module__.startswith("nnspec.")}
-    assert ours == set(SCHEDULES) == {case["part"] for case in REFERENCE["cases"]}
+    assert ours == set(SCHEDULES) == {case["part"] for case in CASES}
 
 
-@pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda case: f"{case['part']}, {case['case']}")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['part']}, {case['case']}")
 def test_rates_at_whole_epochs_are_pytorchs(case: dict[str, Any]) -> None:
     schedule = PARTS["schedule"][case["part"]](**case["arguments"])
-    ours = [schedule.rate(epoch, case["epochs"]) for epoch in range(case["epochs"] + 1)]
+    follower, ours = schedule.follow(), []
+    for epoch in range(case["epochs"] + 1):
+        ours.append(follower.rate(epoch, case["epochs"]))
+        if epoch < len(case.get("figures", ())):
+            follower.tell(epoch + 1, {schedule.of: case["figures"][epoch]})
     np.testing.assert_allclose(ours, case["rates"], rtol=1e-12, atol=1e-15)
 
 
@@ -68,6 +81,27 @@ def test_rates_at_whole_epochs_are_pytorchs(case: dict[str, Any]) -> None:
         (nn.CosineSchedule(1.0, warmup=2), 6, 0.5),
         (nn.StepSchedule(1.0, every=4, warmup=0.5), 4.25, 1.0),
         (nn.StepSchedule(1.0, every=4, warmup=0.5), 4.5, 0.1),
+        (nn.PolynomialSchedule(1.0), 2.5, 0.5625),
+        (nn.PolynomialSchedule(1.0, power=1, to=0.5), 5, 0.75),
+        (nn.PolynomialSchedule(1.0, power=3, to=0.5), 10, 0.5),
+        (nn.PiecewiseSchedule(1.0, boundaries=[4, 6.5], values=[0.5, 2.0]), 3.999, 1.0),
+        (nn.PiecewiseSchedule(1.0, boundaries=[4, 6.5], values=[0.5, 2.0]), 4, 0.5),
+        (nn.PiecewiseSchedule(1.0, boundaries=[4, 6.5], values=[0.5, 2.0]), 6.5, 2.0),
+        (nn.PiecewiseSchedule(1.0, boundaries=[], values=[]), 6.5, 1.0),
+        (nn.CosineRestartsSchedule(1.0, every=2), 4, 1.0),
+        (nn.CosineRestartsSchedule(1.0, every=2), 5, 0.5),
+        (nn.CosineRestartsSchedule(1.0, every=1, mult=3), 2.5, 0.5),
+        (nn.CosineRestartsSchedule(1.0, every=1, mult=3), 4, 1.0),
+        (nn.CosineRestartsSchedule(1.0, every=1, mult=3, warmup=2), 4.5, 0.5),
+        (nn.CosineRestartsSchedule(1.0, every=5, mult=10**308), 9.5, 1.0),
+        (nn.OneCycleSchedule(1.0, up=0.5, div=4), 0, 0.25),
+        (nn.OneCycleSchedule(1.0, up=0.5, div=4), 2.5, 0.625),
+        (nn.OneCycleSchedule(1.0, up=0.5, div=4), 5, 1.0),
+        (nn.OneCycleSchedule(1.0, up=0.5, div=4, final_div=5), 10, 0.05),
+        (nn.OneCycleSchedule(1.0, up=0.0, div=4, final_div=5), 0, 1.0),
+        (nn.OneCycleSchedule(1.0, up=0.5, div=4, warmup=2), 1, 0.125),
+        (nn.OneCycleSchedule(1.0, up=0.5, div=4, warmup=2), 6, 1.0),
+        (nn.PlateauSchedule(1.0), 9, 1.0),
     ],
     ids=str,
 )
@@ -93,8 +127,8 @@ def test_rates_are_numbers_between_the_ends_wherever_training_stands(
 ) -> None:
     warmed = warm(schedule, warmup)
     rates = [warmed.rate(epochs * i / 97, epochs) for i in range(98)]
-    assert all(math.isfinite(rate) and 0 <= rate <= schedule.start * (1 + 1e-12) for rate in rates)
-    if warmup == 0:
+    assert all(math.isfinite(rate) and 0 <= rate <= schedule.largest * (1 + 1e-12) for rate in rates)
+    if warmup == 0 and schedule in FALLING.values():
         assert all(later <= earlier for earlier, later in pairwise(rates))
 
 
@@ -115,6 +149,19 @@ def test_a_warm_up_longer_than_training_ends_with_it() -> None:
         ("step", {"start": 1.0, "every": 2, "gamma": 0}),
         ("exponential", {"start": 1.0, "gamma": 1.5}),
         ("linear", {"start": "fast"}),
+        ("polynomial", {"start": 1.0, "power": 0}),
+        ("piecewise", {"start": 1.0, "values": [1.0], "boundaries": [0]}),
+        ("piecewise", {"start": 1.0, "boundaries": [1], "values": [-1.0]}),
+        ("piecewise", {"start": 1.0, "boundaries": [1], "values": 0.5}),
+        ("piecewise", {"start": 1.0, "values": [0.1, 0.2], "boundaries": [2, 2]}),
+        ("cosine_restarts", {"start": 1.0, "every": 0}),
+        ("cosine_restarts", {"start": 1.0, "every": 2, "mult": 1.5}),
+        ("one_cycle", {"peak": 1.0, "up": 1.0}),
+        ("one_cycle", {"peak": 1.0, "div": 0.5}),
+        ("one_cycle", {"peak": 0}),
+        ("plateau", {"start": 1.0, "patience": 0}),
+        ("plateau", {"start": 1.0, "gamma": 0}),
+        ("plateau", {"start": 1.0, "cooldown": -1}),
     ],
 )
 def test_arguments_out_of_range_are_refused_by_name(name: str, arguments: dict[str, Any]) -> None:
@@ -136,6 +183,125 @@ def test_a_schedule_is_a_value() -> None:
         "cosine(0.1, to=0.01, warmup=2)",
         "step(0.1, every=3, gamma=0.5)",
     ]
+
+
+def test_boundaries_and_values_of_different_count_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 boundaries and 2 values: each boundary has the rate that begins there"):
+        nn.PiecewiseSchedule(0.1, boundaries=[3], values=[0.1, 0.2])
+
+
+def test_the_largest_rate_is_what_is_judged() -> None:
+    assert nn.CosineSchedule(0.1).largest == 0.1
+    assert (nn.OneCycleSchedule(0.1).start, nn.OneCycleSchedule(0.1).largest) == (0.1 / 25, 0.1)
+    assert nn.PiecewiseSchedule(0.1, boundaries=[1, 2], values=[0.5, 0.2]).largest == 0.5
+
+
+# Plateau
+
+
+def told(schedule: nn.PlateauSchedule, figures: list[float]) -> list[float]:
+    """The rate of every epoch, and of the one after the last."""
+    follower, rates = schedule.follow(), []
+    for epoch, figure in enumerate(figures, 1):
+        rates.append(follower.rate(epoch - 1, len(figures)))
+        follower.tell(epoch, {str(schedule.of): figure, "other": 0.0})
+    return [*rates, follower.rate(len(figures), len(figures))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "figures", "rates"),
+    [
+        ({"patience": 2}, [3, 2, 1, 0], [1, 1, 1, 1, 1]),
+        ({"patience": 2}, [3, 3, 3], [1, 1, 1, 0.5]),
+        ({"patience": 2}, [3, 3, 3, 3, 3, 3], [1, 1, 1, 0.5, 0.5, 0.25, 0.25]),
+        ({"patience": 2}, [3, 4, 2, 4, 2], [1, 1, 1, 1, 1, 0.5]),
+        ({"patience": 1, "to": 0.3}, [3, 3, 3, 3], [1, 1, 0.5, 0.3, 0.3]),
+        ({"patience": 1, "to": 2.0}, [3, 3, 3], [1, 1, 1, 1]),
+        ({"patience": 1, "min_delta": 0.5}, [3, 2.5, 2.4], [1, 1, 0.5, 0.5]),
+        ({"patience": 1, "cooldown": 2}, [3, 3, 3, 3, 3], [1, 1, 0.5, 0.5, 0.5, 0.25]),
+        ({"patience": 1, "of": "val_accuracy"}, [0.1, 0.2, 0.2], [1, 1, 1, 0.5]),
+        ({"patience": 1, "of": "loss", "warmup": 2}, [1, 2, 3, 4], [0, 0.5, 1, 1, 0.5]),
+    ],
+)
+def test_plateau_by_hand(arguments: dict[str, Any], figures: list[float], rates: list[float]) -> None:
+    schedule = nn.PlateauSchedule(1.0, gamma=0.5, **arguments)
+    assert told(schedule, figures) == rates
+    assert told(schedule, figures) == rates, "a follower of its own for each training"
+
+
+def test_a_follower_goes_on_where_another_one_was() -> None:
+    schedule = nn.PlateauSchedule(1.0, patience=2, gamma=0.5, cooldown=1)
+    figures = [float(value) for value in np.random.default_rng(3).integers(0, 20, 40)]
+    whole = told(schedule, figures)
+    for cut in (0, 1, 7, 20, 39):
+        first, second = schedule.follow(), schedule.follow()
+        for epoch, figure in enumerate(figures[:cut], 1):
+            first.tell(epoch, {"val_loss": figure})
+        second.keep_state(dict(first.state()))
+        rates = []
+        for epoch, figure in enumerate(figures[cut:], cut):
+            rates.append(second.rate(epoch, 40))
+            second.tell(epoch + 1, {"val_loss": figure})
+        assert rates == whole[cut:-1]
+    assert len(set(whole)) > 3
+    assert nn.CosineSchedule(1.0).follow().state() == {}
+
+
+def test_a_figure_that_is_missing_is_an_error() -> None:
+    with pytest.raises(KeyError, match="val_loss"):
+        nn.PlateauSchedule(1.0).follow().tell(1, {"loss": 1.0})
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, **figures: list[float]) -> None:
+    """Let every lane have these figures, whatever it learns."""
+    honest = train_module._epochs
+
+    def epochs(plan: Any) -> Any:
+        for epoch, (seconds, found) in enumerate(honest(plan)):
+            yield seconds, found | {name: values[epoch] for name, values in figures.items()}
+
+    monkeypatch.setattr(train_module, "_epochs", epochs)
+
+
+@pytest.mark.parametrize("of", ["loss", "val_loss", "accuracy", "val_accuracy", "test_loss"])
+def test_a_lane_lowers_its_rate_when_its_figure_says(of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign = -1 if "accuracy" in of else 1
+    scripted(monkeypatch, **{of: [3.0 * sign, 2.0 * sign, 2.5 * sign, 2.0 * sign, 1.0 * sign, 2.0 * sign]})
+    text = spec(
+        optimizer=f"SGD(lr=plateau(0.5, patience=2, gamma=0.5, of={of}))",
+        train="epochs = 6; batch = 16; validation = 0.2; repeats = 2",
+    )
+    for one in run(text)["run"].repeats:
+        assert one.rates == [0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_until_its_figure_says_so_a_plateau_trains_as_the_number() -> None:
+    settings = "epochs = 3; batch = 16; validation = 0.2"
+    plain, plateau = (run(spec(optimizer=f"Adam(lr={lr})", train=settings))["run"] for lr in ("0.01", "plateau(0.01)"))
+    assert plain.history == plateau.history
+    lowered = run(spec(optimizer="Adam(lr=plateau(0.01, patience=1, min_delta=99))", train=settings))["run"]
+    assert lowered.rates == pytest.approx([0.01, 0.01, 0.001])
+    assert lowered.history["loss"][:2] == plain.history["loss"][:2]
+    assert lowered.history["loss"][2] != plain.history["loss"][2]
+
+
+@pytest.mark.parametrize(
+    ("lr", "train", "code", "told"),
+    [
+        ("plateau(0.1)", "epochs = 2", "NN602", "`val_loss` is not measured: no samples are held out"),
+        ("plateau(0.1, of=params)", "validation = 0.2", "NN602", "`params` is not measured after each epoch"),
+        ("plateau(0.1, of=test_loss)", "epochs = 2", "NN709", "lowering the rate by `test_loss` fits the run"),
+        ("piecewise(0.1, boundaries=[3], values=[])", "epochs = 2", "NN302", "1 boundaries and 0 values"),
+        ("piecewise(0.1, boundaries=[3, 2], values=[1, 1])", "epochs = 2", "NN302", "`boundaries` must ascend"),
+        ("one_cycle(30)", "epochs = 2", "NN706", "lr=30 is unusually large"),
+        ("piecewise(0.1, boundaries=[1], values=[50])", "epochs = 2", "NN706", "lr=50 is unusually large"),
+    ],
+)
+def test_check_says_what_is_wrong_with_a_schedule(lr: str, train: str, code: str, told: str) -> None:
+    checked = check(Source("tiny.nn", spec(optimizer=f"SGD(lr={lr})", train=train)), [])
+    (found,) = checked.diagnostics
+    assert found.code == code
+    assert told in found.message
 
 
 # Optimizers
@@ -185,6 +351,12 @@ TEXTS = {
     "Momentum(linear(0.02))": lambda p: nn.Momentum(p, nn.LinearSchedule(0.02)),
     "Adam(lr=step(0.01, every=1, gamma=0.5))": lambda p: nn.Adam(p, nn.StepSchedule(0.01, every=1, gamma=0.5)),
     "Adam(lr=exponential(0.01, gamma=0.3))": lambda p: nn.Adam(p, nn.ExponentialSchedule(0.01, gamma=0.3)),
+    "Adam(lr=polynomial(0.01, power=3))": lambda p: nn.Adam(p, nn.PolynomialSchedule(0.01, power=3)),
+    "SGD(one_cycle(0.1, up=0.5))": lambda p: nn.SGD(p, nn.OneCycleSchedule(0.1, up=0.5)),
+    "SGD(cosine_restarts(0.1, every=1))": lambda p: nn.SGD(p, nn.CosineRestartsSchedule(0.1, every=1)),
+    "SGD(piecewise(0.1, boundaries=[0.5, 1], values=[0.05, 0.01], warmup=0.25))": lambda p: nn.SGD(
+        p, nn.PiecewiseSchedule(0.1, boundaries=[0.5, 1], values=[0.05, 0.01], warmup=0.25)
+    ),
 }
 
 

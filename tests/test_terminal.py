@@ -116,7 +116,7 @@ def test_without_stdout_the_exit_code_still_counts(here: Path) -> None:
 @posix
 def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
     with subprocess.Popen(
-        [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000"],
+        [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000", "--alone", "--jobs", "1"],
         cwd=here,
         env=environment(here / ".cache"),
         stdout=subprocess.PIPE,
@@ -141,6 +141,33 @@ def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
     assert json.loads((folder / "summary.json").read_text())["interrupted"] is True
     assert (folder / "SGD/weights.npz").is_file()
     assert (folder / "curves.png").is_file()
+
+
+@posix
+@pytest.mark.parametrize("way", [["--jobs", "1"], ["--jobs", "2"]])
+def test_ctrl_c_ends_all_lanes_that_train(here: Path, way: list[str]) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000", *way],
+        cwd=here,
+        env=environment(here / ".cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for lane in ("SGD", "Adam"):
+                next(line for line in process.stdout if line.startswith(f"{lane}: epoch "))
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, "")
+    for lane in ("SGD", "Adam"):
+        assert f"✗ {lane} interrupted: after " in out
+        assert (here / f"runs/a/1/{lane}/weights.npz").is_file()
 
 
 def on_a_terminal(here: Path, arguments: list[str], columns: int = 100, **variables: str) -> tuple[int, str]:

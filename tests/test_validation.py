@@ -84,6 +84,8 @@ def test_the_numbers_of_the_streams_stay_as_they_are() -> None:
         "NOISE": 2,
         "GRADIENT_CHECK": 3,
         "VALIDATION": 4,
+        "AUGMENT": 5,
+        "SAMPLE": 6,
     }
 
 

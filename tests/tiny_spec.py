@@ -17,11 +17,14 @@ from nnspec.data.source import Access, Dataset, Facts, Split
 from nnspec.diagnostics import Source, render_all
 from nnspec.runner.history import RunResult
 from nnspec.runner.observer import Silent
-from nnspec.runner.run import run_program
+from nnspec.runner.run import Ways, run_program
 
 ROOT = Path(__file__).resolve().parents[1]
 RACE = ROOT / "specs" / "race.nn"
 OFFLINE = Access(offline=True)
+TOGETHER = Ways()
+ALONE = Ways(stacked=False)
+"""One lane after another, each by itself."""
 
 
 def spec(
@@ -57,9 +60,9 @@ def compiled(text: str, *overrides: str) -> Compiled:
     return prove(checked.program)[0]
 
 
-def run(text: str, *overrides: str, observer: Any = None, access: Access = OFFLINE) -> RunResult:
+def run(text: str, *overrides: str, observer: Any = None, access: Access = OFFLINE, ways: Ways = TOGETHER) -> RunResult:
     """Run a spec that must be right, writing nothing."""
-    return run_program(compiled(text, *overrides), access, observer or Silent())
+    return run_program(compiled(text, *overrides), access, observer or Silent(), ways=ways)
 
 
 def noise(facts: Facts, seed: int = 0) -> Dataset:

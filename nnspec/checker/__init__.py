@@ -44,6 +44,8 @@ class Checked:
     """The spec and every file that it imports."""
     missing: tuple[str, ...] = ()
     """Files that were looked for and could not be read."""
+    looked_at: tuple[str, ...] = ()
+    """Data files that were looked at, or for."""
 
 
 def check(source: Source, flags: Sequence[Source] = ()) -> Checked:
@@ -79,7 +81,7 @@ def _check(source: Source, flags: Sequence[Source]) -> Checked:
     read = tuple(file for file, _ in files.order)
     diagnostics = tuple(sorted(silence(report.diagnostics, read, judge=not flags), key=lambda d: d.order))
     if report.failed or len(experiments) < len(runs) or None in expectations:
-        return Checked(None, diagnostics, read, tuple(files.missing))
+        return Checked(None, diagnostics, read, tuple(files.missing), tuple(report.looked_at))
     program = Program(
         path=source.name,
         title=_title(items, source),
@@ -89,7 +91,7 @@ def _check(source: Source, flags: Sequence[Source]) -> Checked:
         overrides=tuple(flag.text for flag in flags),
         models=tuple(run.experiment for run in lanes.extra.values() if run.experiment is not None),
     )
-    return Checked(program, diagnostics, read, tuple(files.missing))
+    return Checked(program, diagnostics, read, tuple(files.missing), tuple(report.looked_at))
 
 
 @dataclass

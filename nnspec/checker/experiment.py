@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,18 @@ from nnspec.checker.expressions import Evaluator, called, operands
 from nnspec.checker.mending import one_of
 from nnspec.checker.model import Shared
 from nnspec.checker.outline import Outline
-from nnspec.checker.program import Bound, Choice, Experiment, Origin, PartValue, TrainSettings
+from nnspec.checker.preparing import prepared
+from nnspec.checker.program import Bound, Choice, Experiment, Origin, PartValue, TrainSettings, input_as_target
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.settings import LaneSettings
 from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, metric_figures, needs_validation, parts, respelt
-from nnspec.diagnostics import Note, Span
+from nnspec.data.source import FileFault
+from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.part import Signature
+from nnspec.engine.schedules import Schedule
 from nnspec.syntax import tree
 
 __all__ = ["evaluate"]
@@ -53,11 +57,14 @@ def evaluate(
         )
         layers = None
     if layers and data and isinstance(loss, PartValue):
-        work.fit(layers, loss, data)
+        fits = work.fit(layers, loss, data)
+        if fits and metrics is not UNKNOWN:
+            work.measures(layers, metrics, data)
     if isinstance(train, TrainSettings) and data:
         work.batches(train, data)
+        prepared(train, settings, data[0].facts, report)
         if metrics is not UNKNOWN:
-            work.validation(train, metrics, data)
+            work.validation(train, metrics, data, optimizer)
     ready = layers and data and all(v is not UNKNOWN for v in (seed, dtype, train, loss, optimizer, metrics))
     if not ready or layers is None or data is None:
         return None, evaluator
@@ -98,6 +105,7 @@ class _Work:
     ) -> None:
         self.outline, self.settings, self.report, self.evaluator = outline, settings, report, evaluator
         self.lane, self.top, self.complete = lane, top, complete
+        self.target: Any = TrainSettings.target
 
     def _missing(self, word: str, help: str) -> Any:
         if self.complete and not self._told(word):
@@ -143,10 +151,10 @@ class _Work:
             given = self.settings.values.get(f"train.{argument.name}")
             if given is None:
                 continue
-            value = self.evaluator.value(given.value, kinds=argument.kinds)
-            value = self.evaluator.fitting(argument, value, given)
+            value = self.evaluator.argument(argument, given)
             good = good and value is not UNKNOWN
             values[argument.name] = value
+        self.target = values.get("target", TrainSettings.target)
         return TrainSettings(**values) if good else UNKNOWN
 
     def data(self, shared: Shared) -> tuple[Choice, ...] | None:
@@ -190,12 +198,31 @@ class _Work:
         value = self.evaluator.part(expression, "data source", "`data`", given.via, changes)
         if not isinstance(value, PartValue):
             return None
-        source = value.make()
         try:
+            source = value.make()
+            self.report.looked_at.update(dict.fromkeys(source.looks_at()))
             return Choice(value, source, source.facts())
+        except FileFault as fault:
+            self._unfit_file(fault, value)
         except ValueError as error:
             self.report.error("NN302", str(error), value.origin.span)
-            return None
+        return None
+
+    def _unfit_file(self, fault: FileFault, value: PartValue) -> None:
+        """Report a file that the data cannot be had from, at the characters of the argument that is at fault."""
+        bound = value.arguments.get(fault.argument)
+        span = bound.origin.span if bound else value.origin.span
+        if not fault.word:
+            self.report.error("NN502", fault.message, span, help=fault.help)
+            return
+        at = span.text.find(f'"{fault.word}"')
+        span = Span(span.source, span.start + at, span.start + at + len(fault.word) + 2) if at >= 0 else span
+        near = self.report.nearest(fault.word, fault.known) if at >= 0 else None
+        more: dict[str, Any] = {"help": fault.help}
+        if near is not None:
+            text = json.dumps(near, ensure_ascii=not near.isprintable())
+            more = {"help": f"did you mean `{text}`?", "fix": Fix(f"write `{text}`", (Edit(span, text),))}
+        self.report.error("NN201", fault.message, span, **more)
 
     def single(self, setting: str) -> Any:
         given = self.settings.values.get(setting)
@@ -210,7 +237,7 @@ class _Work:
 
     def metrics(self, data: tuple[Choice, ...] | None) -> Any:
         given = self.settings.values.get("metrics")
-        classes = data[0].facts.classes if data else None
+        classes = data[0].facts.classes if data and self.target != "input" else None
         if given is None:
             span = self.top
             usual = [part for part in parts("metric").values() if issubclass(part, Metric) and part.default]
@@ -231,9 +258,13 @@ class _Work:
                 return self.report.error("NN204", f"`{metric.name}` is given twice", metric.origin.span, notes=(first,))
             firsts[metric.name] = metric.origin.span
             if data and classes is None and issubclass(metric.part, Metric) and metric.part.needs_classes:
+                whose = "targets have" if self.target == "input" else "data has"
                 return self.report.error(
-                    "NN305", f"`{metric.name}` needs classes, and the data has none", metric.origin.span
+                    "NN305", f"`{metric.name}` needs classes, and the {whose} none", metric.origin.span
                 )
+            if data and classes is not None and issubclass(metric.part, Metric) and metric.part.needs_numbers:
+                message = f"`{metric.name}` compares numbers, and the data has classes"
+                return self.report.error("NN305", message, metric.origin.span, help="such as `accuracy`")
         return tuple(found)
 
     def model(self) -> tree.Section | None:
@@ -264,20 +295,42 @@ class _Work:
         self.report.chosen_models.add(word)
         return models[word]
 
-    def fit(self, layers: tuple[Any, ...], loss: PartValue, data: tuple[Choice, ...]) -> None:
+    def fit(self, layers: tuple[Any, ...], loss: PartValue, data: tuple[Choice, ...]) -> bool:
+        """Hold the network's outputs against the loss; say whether they fit."""
         last, facts = layers[-1], data[0].facts
         assert issubclass(loss.part, Loss)
+        if self.target is UNKNOWN:
+            return False
+        outputs, classes, target = last.geometry.out, facts.classes, facts.target
+        if self.target == "input":
+            classes, target = None, input_as_target(facts, outputs)
         try:
-            loss.part.fit(last.geometry.out, facts.classes, facts.target)
+            loss.part.fit(outputs, classes, target, loss.values())
         except ShapeError as error:
-            self.report.error(
-                "NN402",
-                str(error),
-                last.span,
-                notes=(Note(loss.origin.span, "the loss"),),
-                help=error.help,
-            )
-            return
+            own = loss.arguments.get(error.argument or "")
+            notes = [] if own else [Note(loss.origin.span, "the loss")]
+            if self.target == "input":
+                notes.append(Note(self.settings.values["train.target"].value.span, "what it compares with"))
+            span = own.origin.span if own else last.span
+            self.report.error("NN402", str(error), span, notes=tuple(notes), help=error.help)
+            return False
+        return True
+
+    def measures(self, layers: tuple[Any, ...], metrics: tuple[PartValue, ...], data: tuple[Choice, ...]) -> None:
+        """Hold the network's outputs against what is measured."""
+        last, facts = layers[-1], data[0].facts
+        outputs, classes, target = last.geometry.out, facts.classes, facts.target
+        if self.target == "input":
+            classes, target = None, input_as_target(facts, outputs)
+        for metric in metrics:
+            assert issubclass(metric.part, Metric)
+            try:
+                metric.part.fit(outputs, classes, target, metric.values())
+            except ShapeError as error:
+                own = metric.arguments.get(error.argument or "")
+                notes = () if own else (Note(last.span, "the outputs"),)
+                span = own.origin.span if own else metric.origin.span
+                self.report.error("NN402", str(error), span, notes=notes, help=error.help)
 
     def batches(self, train: TrainSettings, data: tuple[Choice, ...]) -> None:
         smallest = min(choice.facts.train for choice in data)
@@ -293,17 +346,24 @@ class _Work:
                 help="use a smaller batch, or `drop_last = false`",
             )
 
-    def validation(self, train: TrainSettings, metrics: tuple[PartValue, ...], data: tuple[Choice, ...]) -> None:
-        """Hold the validation split against the data, and early stopping against what is measured."""
+    def validation(
+        self, train: TrainSettings, metrics: tuple[PartValue, ...], data: tuple[Choice, ...], optimizer: Any
+    ) -> None:
+        """Hold the validation split against the data, and what goes by a figure against what is measured."""
         smallest = min(choice.facts.train for choice in data)
         given = self.settings.values.get("train.validation")
         if train.validation and given and smallest < 2:
             message = f"`validation` needs at least 2 training samples, and there is {smallest}"
             self.report.error("NN302", message, given.value.span)
         stopping = self.settings.values.get("train.early_stop")
-        if train.early_stop is None or stopping is None:
-            return
-        figure, span = train.early_stop.of, self._figure_of(stopping)
+        if train.early_stop is not None and stopping is not None:
+            self._measured(train.early_stop.of, self._figure_of(stopping), train, metrics)
+        rate = optimizer.arguments.get("lr") if isinstance(optimizer, PartValue) else None
+        if rate is not None and isinstance(rate.value, Schedule) and rate.value.of is not None:
+            self._measured(rate.value.of, rate.origin.span, train, metrics)
+
+    def _measured(self, figure: str, span: Span, train: TrainSettings, metrics: tuple[PartValue, ...]) -> None:
+        """Report a figure that training goes by and that is not measured after every epoch."""
         metric = metric_figures().get(figure)
         if needs_validation(figure) and not train.validation and self.report.doubts("train", "validation"):
             return

@@ -16,7 +16,7 @@ from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.words import FIGURES_ELSEWHERE, LITERALS, figures, other_names, parts, respelt
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
-from nnspec.engine.part import Argument, Part, Signature
+from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature
 from nnspec.syntax import tree
 
 __all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "operands"]
@@ -337,19 +337,28 @@ class Evaluator:
     def _bound(self, signature: Signature, word: str, given: Given, depth: int) -> Bound:
         argument = signature.get(word)
         assert argument is not None, "only known arguments are assigned"
-        return Bound(self._argument(argument, given, depth), given.origin)
+        return Bound(self.argument(argument, given, depth), given.origin)
 
-    def _argument(self, argument: Argument, given: Given, depth: int) -> Any:
+    def argument(self, argument: Argument, given: Given, depth: int = 0) -> Any:
+        """Return the value that an argument is given, where it fits, or UNKNOWN; the bare words of some are theirs."""
         word = given.value.path.text if isinstance(given.value, tree.Reference) else ""
         if word and word not in self.lets and word not in self.scope:
             if word in argument.words:
-                return word
+                return BareWord(word)
             if argument.takes_figure:
                 return self._figure(word, given.value)
+            if argument.words and word not in CONSTANTS and word not in FUNCTIONS and word not in parts():
+                message = f"`{argument.name}` takes {argument.expects}, not `{word}`"
+                return self.report.error("NN301", message, given.value.span, **self._word_meant(argument, given))
         value = self.value(given.value, kinds=argument.kinds, via=given.via, depth=depth + 1)
         if argument.takes_figure and isinstance(value, str):
             return self._figure(value, given.value)
+        if isinstance(value, str) and value in argument.words:
+            return BareWord(value)
         return self.fitting(argument, value, given)
+
+    def _word_meant(self, argument: Argument, given: Given) -> dict[str, Any]:
+        return self.report.respell(given.value.span, [*argument.words, *self.lets, *self.scope], LITERALS)
 
     def _figure(self, word: str, expression: tree.Expression) -> Any:
         if word in figures():
@@ -366,11 +375,18 @@ class Evaluator:
         if value is UNKNOWN:
             return UNKNOWN
         if isinstance(value, PartValue) and value.part.kind in argument.kinds:
-            value = value.make()
+            try:
+                value = value.make()
+            except ValueError as error:  # arguments that are each right and do not go together
+                return self.report.error("NN302", str(error), value.origin.span)
+        if argument.kinds and isinstance(value, (list, tuple)):
+            value = type(value)(_made(item, argument.kinds) for item in value)
         if isinstance(value, PartValue):
             kind = article(value.part.kind)
             message = f"`{argument.name}` takes {argument.expects}, and `{value.name}` is {kind}"
-            return self.misfit("NN305", message, given.value)
+            alike = other_names({name: part.also for name, part in parts(*argument.kinds).items()}).get(value.name)
+            more = {"help": f"did you mean `{alike}`?"} if argument.kinds and alike else {}
+            return self.misfit("NN305", message, given.value, **more)
         problem = argument.type_problem(value)
         if problem:
             better = better_value(argument, value, replace(given, value=self.source(given.value)))
@@ -379,7 +395,11 @@ class Evaluator:
             problem = argument.range_problem(value)
         except OverflowError:
             problem = f"`{argument.name}` takes {argument.expects}, and this is larger than a float can be"
-        return self.misfit("NN302", problem, given.value, **better_number(argument, value)) if problem else value
+        if problem:
+            return self.misfit("NN302", problem, given.value, **better_number(argument, value))
+        if isinstance(value, str) and argument.takes_path:
+            return FilePath(value, self.source(given.value).span.source.folder)
+        return value
 
     # Arithmetic
 
@@ -450,6 +470,11 @@ class Evaluator:
         if isinstance(result, float) and not math.isfinite(result):
             return self.report.error("NN304", "the result is not a finite number", span)
         return result
+
+
+def _made(item: Any, kinds: tuple[str, ...]) -> Any:
+    """Make a part of these kinds; anything else stays what it is."""
+    return item.make() if isinstance(item, PartValue) and item.part.kind in kinds else item
 
 
 def _word(expression: tree.Expression) -> str:

@@ -153,7 +153,38 @@ def _start_for_relu(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
             )
 
 
-_OF_CHAINS: tuple[Callable[[tuple[LayerNode, ...]], Iterator[Diagnostic]], ...] = (_linear_twice, _start_for_relu)
+def _bias_before_mean(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
+    for one, other in pairwise(nodes):
+        # A bias of the last axis is one of the channels only where there is no other axis.
+        of_channels = _layer(one).sees_shape or len(one.geometry.out) == 1
+        if _layer(other).takes_mean_off and of_channels and one.value.values().get("bias") is True:
+            yield _advice(
+                "NN713",
+                f"the bias of `{one.value.name}` has no effect: `{other.value.name}` takes it off with the mean",
+                one.span,
+                f"write `bias=false`: `{other.value.name}` has a shift of its own",
+                (Note(other.span, "the normalisation"),),
+                _without_bias(one),
+            )
+
+
+def _without_bias(node: LayerNode) -> Fix | None:
+    given, text = node.value.arguments.get("bias"), node.span.text
+    if given is not None:
+        return (
+            Fix("leave the bias out", (Edit(given.origin.span, "false"),)) if given.origin.span.text == "true" else None
+        )
+    if not text.endswith(")") or not text.startswith(f"{node.value.name}("):
+        return None
+    end = node.span.end - 1
+    return Fix("leave the bias out", (Edit(Span(node.span.source, end, end), ", bias=false"),))
+
+
+_OF_CHAINS: tuple[Callable[[tuple[LayerNode, ...]], Iterator[Diagnostic]], ...] = (
+    _linear_twice,
+    _start_for_relu,
+    _bias_before_mean,
+)
 
 
 # Rules of an experiment
@@ -161,7 +192,7 @@ _OF_CHAINS: tuple[Callable[[tuple[LayerNode, ...]], Iterator[Diagnostic]], ...] 
 
 def _more_outputs(experiment: Experiment) -> Iterator[Diagnostic]:
     last, classes = experiment.layers[-1], experiment.classes
-    outputs = last.geometry.out[0]
+    outputs = last.geometry.out[-1]
     if classes is not None and outputs > classes:
         maker = next(node for node in reversed(experiment.layers) if node.geometry.parameters)
         message = f"{outputs} outputs for {classes} classes: the others can never be right"
@@ -172,11 +203,30 @@ def _squashed_logits(experiment: Experiment) -> Iterator[Diagnostic]:
     loss, last = experiment.loss.part, experiment.layers[-1]
     assert issubclass(loss, Loss)
     if loss.takes_logits and _layer(last).family == "activation":
+        name, bends = experiment.loss.name, last.value.name
+        message = f"`{name}` takes logits, and `{bends}` bends them"
+        if _layer(last).bends_by == loss.bends_by:
+            message = f"`{name}` applies a {loss.bends_by} to what it gets, and `{bends}` has done so already"
+            if _layer(last).gives_logs:
+                message = f"`{name}` takes the logarithm of a softmax itself: `{bends}` before it changes nothing"
         yield _advice(
             "NN702",
-            f"`{experiment.loss.name}` takes logits, and `{last.value.name}` bends them",
+            message,
             last.span,
-            f"leave the last `{last.value.name}` out: the loss has its own softmax",
+            f"leave the last `{last.value.name}` out: the loss has its own {loss.bends_by}",
+            (Note(experiment.loss.origin.span, "the loss"),),
+        )
+
+
+def _no_logs(experiment: Experiment) -> Iterator[Diagnostic]:
+    loss, last = experiment.loss.part, experiment.layers[-1]
+    assert issubclass(loss, Loss)
+    if loss.takes_logs and not (_layer(last).gives_logs or last.branches):
+        yield _advice(
+            "NN712",
+            f"`{experiment.loss.name}` takes log-probabilities, and `{last.value.name}` gives others",
+            last.span,
+            "put `LogSoftmax` behind it" + (", or use `CrossEntropy`" if loss.targets == "classes" else ""),
             (Note(experiment.loss.origin.span, "the loss"),),
         )
 
@@ -192,7 +242,7 @@ def _unusual_rate(experiment: Experiment) -> Iterator[Diagnostic]:
     optimizer = experiment.optimizer
     rate, bound = optimizer.values().get("lr"), optimizer.arguments.get("lr")
     assert issubclass(optimizer.part, Optimizer)
-    rate = rate.start if isinstance(rate, Schedule) else rate
+    rate = rate.largest if isinstance(rate, Schedule) else rate
     low, high = optimizer.part.usual_rates
     if bound is not None and isinstance(rate, (int, float)) and not low / _CLOSE <= rate <= high * _CLOSE:
         what = "large" if rate > high else "small"
@@ -213,22 +263,28 @@ def _large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
         yield _advice("NN707", message, origin.span, "every epoch is one step with all of them")
 
 
-def _stops_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
-    rule, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
-    if rule is not None and origin is not None and rule.of.startswith("test_"):
-        yield _advice(
-            "NN709",
-            f"stopping by `{rule.of}` fits the run to the test data, whose figures then say too much",
-            origin.span,
-            f"hold samples out, and stop by `val_{rule.of.removeprefix('test_')}`",
-        )
+def _goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
+    stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
+    rate = experiment.optimizer.arguments.get("lr")
+    followed = []
+    if stop is not None and origin is not None:
+        followed.append((stop.of, origin, "stopping"))
+    if rate is not None and isinstance(rate.value, Schedule) and rate.value.of is not None:
+        followed.append((rate.value.of, rate.origin, "lowering the rate"))
+    for figure, where, what in followed:
+        if figure.startswith("test_"):
+            instead = f"val_{figure.removeprefix('test_')}"
+            message = f"{what} by `{figure}` fits the run to the test data, whose figures then say too much"
+            help = f"hold samples out, and {'stop' if what == 'stopping' else 'go'} by `{instead}`"
+            yield _advice("NN709", message, where.span, help)
 
 
 _OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
     _more_outputs,
     _squashed_logits,
+    _no_logs,
     _dropout_last,
     _unusual_rate,
     _large_batch,
-    _stops_by_test,
+    _goes_by_test,
 )

@@ -85,6 +85,7 @@ def chain(
         return None
     source = data[0]
     walk = _Walk(report, _entry(placed, source.facts), (source.value.origin.span, ""))
+    walk.tokens = min(choice.facts.tokens for choice in data) and max(choice.facts.tokens for choice in data)
     nodes = walk.along(placed)
     return nodes if good and nodes and walk.parameters <= MAX_PARAMETERS else None
 
@@ -107,6 +108,8 @@ class _Walk:
         self.maker = maker
         self.links = [shape_in_words(shape)]
         self.parameters = 0
+        self.tokens = 0
+        """How many ids arrive as the data has them; 0 for numbers."""
         self.lost = False
         """Whether nobody knows what arrives, behind a layer that could not be placed."""
 
@@ -149,7 +152,7 @@ class _Walk:
         for branch in placed.branches:
             walk = _Walk(self.report, self.shape, self.maker)
             walk.links = list(self.links)
-            walk.parameters = self.parameters
+            walk.parameters, walk.tokens = self.parameters, self.tokens
             nodes = walk.along(branch.layers)
             self.parameters = walk.parameters
             good = good and nodes is not None
@@ -162,10 +165,27 @@ class _Walk:
         try:
             if issubclass(part, Composition):
                 return part.combine(self.shape, {branch.name: _members(placed, part, branch) for branch in branches})
-            return part.geometry(self.shape, placed.value.values())
+            return part.geometry(self.shape, self._looked_up(part, placed.value.values()))
         except ShapeError as error:
             self._report(placed, error)
             return None
+
+    def _looked_up(self, part: type[Layer], arguments: dict[str, Any]) -> dict[str, Any]:
+        """Tell a layer that looks ids up how many there are. Raises ShapeError where it knows fewer, or none arrive."""
+        name = part.looks_up
+        if not name:
+            return arguments
+        given = arguments[name]
+        if not self.tokens:
+            return arguments | {name: None}
+        if given is not None and given < self.tokens:
+            raise ShapeError(
+                f"this {part.spec_name} knows {given} ids, and the data has {self.tokens}",
+                argument=name,
+                label=f"{self.tokens} are needed",
+                help=f"leave `{name}` out: it follows from the data",
+            )
+        return arguments | {name: given or self.tokens}
 
     def _forgiving(self, value: PartValue) -> Geometry | None:
         """Go on as if the layer had not said what it expects, so that the next mistake is found too."""
@@ -188,7 +208,7 @@ class _Walk:
             # The argument that says how much leaves, where one value does.
             sizes = [b for b in value.arguments.values() if (b.value,) == geometry.out]
             self.maker = (sizes[-1].origin.span if sizes else value.origin.span, "")
-        self.shape = geometry.out
+        self.shape, self.tokens = geometry.out, 0
         self.links.append(f"{value.name} {shape_in_words(self.shape)}")
 
     def _count(self, geometry: Geometry, value: PartValue) -> None:

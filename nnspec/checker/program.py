@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from math import prod
+from typing import Annotated, Any, Literal
 
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Span
+from nnspec.engine.augmentations import Augmentation
 from nnspec.engine.layers.contract import Geometry, Shape
-from nnspec.engine.part import Also, Count, Part, Positive, Range
+from nnspec.engine.part import Also, BareWord, Count, Part, Positive, Range
+from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.stopping import Stopping
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "Program",
     "TrainSettings",
     "Use",
+    "input_as_target",
 ]
 
 
@@ -100,6 +104,52 @@ class TrainSettings:
     """The most that the size of each entry of the gradients may be; applied before `clip_norm`."""
     repeats: Annotated[Count, Also("runs", "n_repeats", "num_repeats", "n_runs")] = 1
     """How often a lane is trained, each time with the next seed."""
+    stratify: Annotated[bool, Also("stratified")] = False
+    """Whether the samples held out have every class in its share."""
+    target: Annotated[Literal["labels", "input"], Also("targets", "label")] = BareWord("labels")  # type: ignore[assignment]
+    """What the loss compares with: what the data tells of a sample, or the sample itself."""
+    standardise: Annotated[bool, Also("standardize", "normalise", "normalize", "scale")] = False
+    """Whether every feature is shifted and scaled to mean 0 and standard deviation 1, as the training samples tell."""
+    augment: Annotated[
+        Augmentation | tuple[Augmentation, ...] | None, Also("augmentation", "augmentations", "transform", "transforms")
+    ] = None
+    """How training samples are varied every time that they are met."""
+
+    penalty: Annotated[
+        Penalty | tuple[Penalty, ...] | None,
+        Also("regularizer", "regularization", "kernel_regularizer", "weight_regularizer", "penalties"),
+    ] = None
+    """What is added to the training loss for large weights."""
+    constraint: Annotated[Constraint | None, Also("kernel_constraint", "constraints", "weight_constraint")] = None
+    """What weights are held to after every step."""
+    sample: Annotated[int | None, Range(low=0, high=100_000), Also("generate", "max_new_tokens", "sample_length")] = (
+        None
+    )
+    """How many characters the trained network writes at the end; none is 400 where it learns a text."""
+    temperature: Annotated[float, Range(low=0)] = 0.8
+    """How freely it writes: 1 draws characters as the network gives them odds, less keeps to the likelier ones, and 0
+    takes the likeliest."""
+
+    def __post_init__(self) -> None:
+        """Keep lists as tuples, since settings are frozen."""
+        for name in ("augment", "penalty"):
+            if isinstance(getattr(self, name), (list, tuple)):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def penalties(self) -> tuple[Penalty, ...]:
+        """What is added to the training loss."""
+        return self.penalty if isinstance(self.penalty, tuple) else (self.penalty,) if self.penalty else ()
+
+    @property
+    def augmentations(self) -> tuple[Augmentation, ...]:
+        """How samples are varied, one way after another."""
+        return self.augment if isinstance(self.augment, tuple) else (self.augment,) if self.augment else ()
+
+    @property
+    def prepares(self) -> bool:
+        """Whether samples enter the network otherwise than the data has them."""
+        return self.standardise or bool(self.augmentations)
 
     def held_out(self, samples: int) -> int:
         """Return how many of `samples` training samples are held out: `validation` of them, rounded (a half to even).
@@ -112,6 +162,11 @@ class TrainSettings:
         if samples < 2:
             raise ValueError(f"`validation` needs at least 2 training samples, not {samples}")
         return min(max(round(self.validation * samples), 1), samples - 1)
+
+
+def input_as_target(facts: Facts, outputs: Shape) -> Shape:
+    """Return the shape in which outputs are compared with the sample itself: their own, where that holds as many."""
+    return outputs if prod(outputs) == facts.features else (facts.features,)
 
 
 Seed = Annotated[int, Range(low=0, high=2**63 - 1)]
@@ -208,12 +263,12 @@ class Experiment:
     @property
     def classes(self) -> int | None:
         """How many classes the targets have that the loss compares with; None where they are numbers."""
-        return self.facts.classes
+        return None if self.train.target == "input" else self.facts.classes
 
     @property
     def target(self) -> Shape:
         """Shape of one sample's target that the loss compares with."""
-        return self.facts.target
+        return input_as_target(self.facts, self.outputs) if self.train.target == "input" else self.facts.target
 
     @property
     def outputs(self) -> Shape:

@@ -56,6 +56,8 @@ class Report:
         """Names of the blocks whose parameters are wrong, which is reported: nobody is told what they lack."""
         self.deep_lets = False
         """Whether it has been said that lets are too deep in each other."""
+        self.looked_at: dict[str, None] = {}
+        """Data files and folders that the findings depend on."""
         self.left = MAX_WORK
         """What may still be done: layers placed, settings evaluated, items of lists."""
         self._compared = 0 if suggests else MAX_COMPARED + 1

@@ -15,6 +15,7 @@ import nnspec.data
 import nnspec.engine  # noqa: F401  (both declare parts)
 from nnspec.checker.program import Seed, TrainSettings
 from nnspec.diagnostics import Edit, Fix, Span, nearest
+from nnspec.engine.metrics import Metric
 from nnspec.engine.part import PARTS, Part, Signature
 
 __all__ = [
@@ -79,9 +80,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 # What other frameworks have and a spec needs not -> what to do.
 NOT_NEEDED: dict[str, str] = {
-    "Softmax": "leave it out: `CrossEntropy` has its own softmax",
-    "LogSoftmax": "leave it out: `CrossEntropy` has its own softmax",
-    "softmax": "leave it out: `CrossEntropy` has its own softmax",
     "Activation": "an activation is a layer of its own, such as `ReLU`",
     "activation": "an activation is a layer of its own, such as `ReLU`",
     "Input": "leave it out: the data decides what arrives",
@@ -96,6 +94,10 @@ NOT_NEEDED: dict[str, str] = {
     "beta2": "the two are one argument: `betas=(0.9, 0.999)`",
     "beta_1": "the two are one argument: `betas=(0.9, 0.999)`",
     "beta_2": "the two are one argument: `betas=(0.9, 0.999)`",
+    "nesterov": "`Nesterov` is an optimizer of its own",
+    "amsgrad": "`AMSGrad` is an optimizer of its own",
+    "kernel_regularizer": "a penalty is on the weights of all layers: `train.penalty = L2(1e-4)`",
+    "kernel_constraint": "a constraint is on the weights of all layers: `train.constraint = max_norm(3)`",
     "scheduler": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
     "schedule": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
     "lr_scheduler": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
@@ -108,19 +110,11 @@ NOT_NEEDED: dict[str, str] = {
 # Names of their own, however near they are to others: nobody who writes one means the other.
 _DISTINCT = frozenset(
     (
-        "ELU",
-        "SELU",
-        "GELU",
         "CELU",
-        "PReLU",
-        "SiLU",
         "ReLU6",
-        "AdamW",
-        "NAdam",
-        "Nadam",
-        "RAdam",
-        "Adamax",
-        "Adagrad",
+        "Adafactor",
+        "LAMB",
+        "LARS",
         "float16",
         "bfloat16",
         "int8",
@@ -163,12 +157,17 @@ _FIGURES: dict[str, str] = {
 
 def figures() -> Mapping[str, str]:
     """Return every figure of an expectation -> what it takes to know it: `program`, `calculus` or `outcome`."""
-    return _known_figures(tuple(parts("metric")))
+    return _known_figures(_measured())
 
 
 def metric_figures() -> Mapping[str, str]:
     """Return every figure that a metric gives -> the metric: over training batches, held-out samples and test data."""
-    return _figures_of(tuple(parts("metric")))
+    return _figures_of(_measured())
+
+
+def _measured() -> tuple[str, ...]:
+    """The metrics that are one number."""
+    return tuple(name for name, part in parts("metric").items() if issubclass(part, Metric) and part.is_figure)
 
 
 @functools.cache

@@ -68,7 +68,7 @@ class _Options(NamedTuple):
 @click.option("--isolated", is_flag=True, help="Read no configuration.")
 @click.option("--no-cache", is_flag=True, help="Check files anew even where nothing has changed.")
 def command(**values: Any) -> int:
-    """Find every mistake in SPECS without reading data or training.
+    """Find every mistake in SPECS without loading data or training.
 
     SPECS are files, folders (all *.nn below), globs (quoted), or `-` for standard input.
     """

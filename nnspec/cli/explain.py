@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +50,9 @@ def found_in(example: Example) -> tuple[Diagnostic, ...]:
     with tempfile.TemporaryDirectory(prefix="nnspec-") as folder:
         for name, text in {**example.beside, NAME: example.spec}.items():
             Path(folder, name).write_text(text, encoding="utf-8")
-        return check_text(Source(NAME, example.spec, Path(folder))).diagnostics
+        found = check_text(Source(NAME, example.spec, Path(folder))).diagnostics
+        # Where the example happens to lie is nobody's business.
+        return tuple(replace(one, message=one.message.replace(f"{folder}{os.sep}", "")) for one in found)
 
 
 def _all_codes() -> Iterator[str]:

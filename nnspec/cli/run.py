@@ -19,6 +19,14 @@ __all__ = ["command"]
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the run here, not to runs/SPEC/N.")
 @click.option("--force", is_flag=True, help="Write into --out even where it is not empty.")
 @data_options
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Train in N processes side by side; by default in as many as are worth their while.",
+)
+@click.option("--alone", is_flag=True, help="Train every lane by itself, not in a stack with lanes of its kind.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress; the result only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
 def command(
@@ -28,6 +36,8 @@ def command(
     force: bool,
     data_dir: Path | None,
     offline: bool,
+    jobs: int | None,
+    alone: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -56,6 +66,8 @@ def command(
             Access(data_dir, offline, progress.fetching),
             progress,
             lambda: RunFolder.make(spec, out, force),
+            jobs=jobs,
+            alone=alone,
         )
     finally:
         progress.close()

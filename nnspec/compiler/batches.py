@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
+from nnspec.compiler.preparing import Preparation, divide
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
@@ -55,9 +56,13 @@ class Batches:
         self._scale = np.dtype(layout.dtype).type(1.0 / dataset.divisor)
         labels: Any = buffers["labels"].dtype
         self._whole, self._test = _Rows(dataset.train, labels), _Rows(dataset.test, labels)
-        self._scaled, self._as_values = dataset.divisor != 1, "targets" in buffers
-        self._known: dict[tuple[int, int], _Places] = {}
-        self._order, self._held_out = self._split(len(self._whole.y))
+        self._of_input = experiment.train.target == "input"
+        self._scaled, self._as_values = dataset.divisor != 1, "targets" in buffers and not self._of_input
+        self._known: dict[tuple[int, _Rows], _Places] = {}
+        self._order, self._held_out = self._split(self._whole.y)
+        self._prepare: Preparation | None = None
+        if experiment.train.prepares or self._of_input:
+            self._prepare = Preparation(experiment, buffers, dataset, self._order)
         self.alive = _alive(self._whole.x, self._order) if narrow else None
         self._train = self._whole if self.alive is None else self._whole.of(self.alive)
         assert len(self), "the checker lets no `drop_last` through that leaves nothing"
@@ -74,24 +79,21 @@ class Batches:
         """How many training samples are held out for validation."""
         return len(self._held_out)
 
-    def _split(self, samples: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Divide the training samples into the order of an epoch and what is held out, a choice of the seed alone.
-
-        Both are in the order of the data; a larger share holds out what a smaller one does, and more.
-        """
-        count = self._train_settings.held_out(samples)
-        ramp = np.arange(samples)
-        held_out = ramp[:0]
-        if count:
-            chosen = stream(self._seed, Stream.VALIDATION).permutation(samples)[:count]
-            held_out = self._buffers["held_out"][:count]
-            held_out[...] = np.sort(chosen)
-            ramp = np.delete(ramp, chosen)
-        order = self._buffers["order"][: len(ramp)]
-        order[...] = ramp
+    def _split(self, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Keep the order of an epoch, and what is held out."""
+        trained, chosen = divide(self._train_settings, self._seed, labels)
+        held_out = self._buffers["held_out"][: len(chosen)] if len(chosen) else chosen
+        held_out[...] = chosen
+        order = self._buffers["order"][: len(trained)]
+        order[...] = trained
         if self._train_settings.shuffle:
-            self._buffers["ramp"][: len(ramp)] = ramp
+            self._buffers["ramp"][: len(trained)] = trained
         return order, held_out
+
+    @property
+    def scaling(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Mean and standard deviation of each feature, where samples are standardised: (x − mean) / deviation."""
+        return self._prepare.scaling if self._prepare is not None else None
 
     # Where samples are brought
 
@@ -108,30 +110,33 @@ class Batches:
 
     def labels(self, rows: int) -> NDArray[Any]:
         """Return where their targets stand, as the data has them: what metrics compare with."""
-        return self._buffers["labels"][:rows]
+        return self.targets(rows) if self._of_input else self._buffers["labels"][:rows]
 
     def _places(self, rows: int, split: _Rows) -> _Places:
         """Return where `rows` samples of a split go, made once."""
-        columns = split.x.shape[1]
-        found = self._known.get((rows, columns))
+        found = self._known.get((rows, split))
         if found is None:
-            x = _first(self._buffers["x"], rows, columns)
-            stored = _first(self._buffers["stored"], rows, columns) if "stored" in self._buffers else x
-            found = self._known[rows, columns] = _Places(stored, x, self.labels(rows))
+            columns = split.x.shape[1]
+            stored = x = _first(self._buffers["x"], rows, columns)
+            if split.x.dtype != x.dtype:
+                stored = _first(self._buffers["stored"], rows, columns)
+            found = self._known[rows, split] = _Places(stored, x, self._buffers["labels"][:rows])
         return found
 
     # Bringing them
 
     def shuffle(self, epoch: int) -> None:
-        """Put the samples into the order of an epoch, which depends on seed and epoch alone."""
+        """Begin an epoch: put the samples into its order, which depends on seed and epoch alone."""
         if self._train_settings.shuffle:
             np.copyto(self._order, self._buffers["ramp"][: len(self._order)])
             stream(self._seed, Stream.SHUFFLE, epoch).shuffle(self._order)
+        if self._prepare is not None:
+            self._prepare.begin(epoch)
 
     def train(self, number: int) -> int:
         """Bring a batch of this epoch; return its size."""
         start = number * self._batch
-        return self._gather(self._order[start : start + self._batch], self._train)
+        return self._gather(self._order[start : start + self._batch], self._train, training=True)
 
     def validation(self) -> Iterator[int]:
         """Bring the samples held out, batch by batch, and yield the size of each."""
@@ -148,20 +153,22 @@ class Batches:
             np.copyto(places.labels, self._test.y[part])
             yield self._convert(rows, places)
 
-    def _gather(self, chosen: NDArray[Any], split: _Rows) -> int:
+    def _gather(self, chosen: NDArray[Any], split: _Rows, *, training: bool = False) -> int:
         """Bring these samples of a split."""
         rows = len(chosen)
         places = self._places(rows, split)
         # mode="clip" because the default buffers `out`; the indices are all in range.
         split.x.take(chosen, axis=0, out=places.stored, mode="clip")
         split.y.take(chosen, axis=0, out=places.labels, mode="clip")
-        return self._convert(rows, places)
+        return self._convert(rows, places, training)
 
-    def _convert(self, rows: int, places: _Places) -> int:
+    def _convert(self, rows: int, places: _Places, training: bool = False) -> int:
         if places.stored is not places.x:
             np.copyto(places.x, places.stored)
         if self._scaled:
             np.multiply(places.x, self._scale, out=places.x)
+        if self._prepare is not None:
+            self._prepare(places.x, training=training)
         if self._as_values:
             self._as_numbers(places.labels, self._buffers["targets"][:rows])
         return rows

@@ -4,7 +4,7 @@ No array is made here, so that `check` and `show` can know all of it. The plan a
 
     parameters, gradients      one vector each; the layers' weights are views
     state of layers            what they remember besides: running means and variances
-    optimizer                  its state vectors, and one to work in
+    optimizer                  its state vectors, and those that it works in
     batch                      samples as stored, as floats, their labels; the order of an epoch, and what is held out
     activations                one buffer a layer, but for layers that write over their input
     backward                   two buffers, used in turn
@@ -25,6 +25,7 @@ from nnspec.engine.layers.contract import Layer, Shape
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.optimizers import Optimizer
+from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
 
 __all__ = ["Buffer", "LayerLayout", "Layout", "WorkLayout", "dtype_of", "lay_out"]
@@ -70,6 +71,8 @@ class LayerLayout:
     in_place: bool
     """Whether it writes its output over its input."""
     work: WorkLayout
+    batch_last: bool = False
+    """Whether the samples are the last axis of its output in memory."""
 
     @property
     def size(self) -> int:
@@ -121,7 +124,7 @@ def lay_out(experiment: Experiment) -> Layout:
     where there are too few samples to hold any out."""
     batch = min(experiment.train.batch, _split(experiment)[0])
     place = _Placing(batch, experiment.dtype)
-    layers = tuple(_layers(experiment.layers, place))
+    layers = _ordered(tuple(_layers(experiment.layers, place)))
     last = experiment.layers[-1].value.part
     loss, optimizer = experiment.loss.part, experiment.optimizer.part
     assert issubclass(last, Layer)
@@ -133,9 +136,9 @@ def lay_out(experiment: Experiment) -> Layout:
         layers=layers,
         buffers=(),
         loss_in_place="output" not in last.backward_reads,
-        loss_work=place(loss.work(experiment.outputs)),
+        loss_work=place(loss.work(experiment.outputs, experiment.loss.values())),
         metric_work=tuple(
-            place(m.part.work(experiment.outputs)) for m in experiment.metrics if issubclass(m.part, Metric)
+            place(m.part.work(experiment.outputs, m.values())) for m in experiment.metrics if issubclass(m.part, Metric)
         ),
         first_trained=next(i for i, layer in enumerate(layers) if layer.parameters),
     )
@@ -191,6 +194,35 @@ def _layers(nodes: tuple[LayerNode, ...], place: _Placing) -> Iterator[LayerLayo
         before = part
 
 
+def _ordered(layers: tuple[LayerLayout, ...]) -> tuple[LayerLayout, ...]:
+    """Say of each output how it lies in memory: as its layer would have it, where the next one takes it so.
+
+    Samples enter in C order, and what goes to the loss is in C order.
+    """
+    last: list[bool] = []
+    for layer in layers:
+        wish = _wish(layer.node)
+        last.append(wish == "prefers" or (wish == "keeps" and any(last[-1:])))
+    for i in reversed(range(len(layers))):
+        behind = layers[i + 1] if i + 1 < len(layers) else None
+        taken = behind is not None and _wish(behind.node) != "no"
+        same_memory = behind is not None and behind.in_place
+        last[i] = last[i] and taken and (last[i + 1] if same_memory else True)
+    return tuple(replace(layer, batch_last=flag) for layer, flag in zip(layers, last, strict=True))
+
+
+def _wish(node: LayerNode) -> str:
+    """Return what a layer makes of arrays whose samples are the last axis in memory."""
+    assert issubclass(node.value.part, Layer)
+    wish: str = node.value.part.batch_last
+    if node.branches:
+        inner = {_wish(child) for branch in node.branches for child in branch.layers}
+        return "no" if inner - {"keeps", "prefers"} else "prefers" if "prefers" in inner else "keeps"
+    if wish == "rows":
+        return "takes" if len(node.incoming) == 1 else "no"
+    return wish
+
+
 def _vectors(layout: Layout, optimizer: type[Optimizer], experiment: Experiment) -> Iterator[Buffer]:
     size = (layout.params,)
     yield Buffer("parameters", "parameters", size, layout.dtype)
@@ -200,7 +232,13 @@ def _vectors(layout: Layout, optimizer: type[Optimizer], experiment: Experiment)
             yield Buffer(f"layer{i}.{name}", "state of layers", shape, layout.dtype)
     for slot in optimizer.state_slots(experiment.optimizer.values()):
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
-    yield Buffer("optimizer.scratch", "optimizer", size, layout.dtype)
+    for name in optimizer.work_slots(experiment.optimizer.values()):
+        yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
+    if experiment.train.penalties:
+        yield Buffer("penalty", "optimizer", (min(BLOCK, layout.params),), layout.dtype)
+    if experiment.train.constraint is not None:
+        shapes = [shape for layer in layout.layers for _, shape in layer.parameters.values()]
+        yield Buffer("constraint", "optimizer", (max(units(shape)[0] for shape in shapes),), layout.dtype)
 
 
 def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator[Buffer]:
@@ -210,15 +248,21 @@ def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator
         yield Buffer("stored", "batch", (rows, facts.features), facts.stored)
     yield Buffer("x", "batch", (rows, facts.features), layout.dtype)
     yield Buffer("labels", "batch", (rows, *facts.target), layout.dtype if facts.classes is None else "intp")
-    if loss.targets == "values" and experiment.classes is not None:
+    if loss.targets == "values" and (experiment.classes is not None or experiment.train.target == "input"):
         yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
-        if prod(experiment.outputs) != prod(experiment.target):
+        if experiment.classes is not None and prod(experiment.outputs) != prod(experiment.target):
             yield Buffer("identity", "batch", (experiment.classes, experiment.classes), layout.dtype)
     yield Buffer("order", "batch", (trained,), "intp")
     if experiment.train.shuffle:
         yield Buffer("ramp", "batch", (trained,), "intp")
     if held_out:
         yield Buffer("held_out", "batch", (held_out,), "intp")
+    if experiment.train.standardise:
+        yield Buffer("mean", "batch", (facts.features,), layout.dtype)
+        yield Buffer("factor", "batch", (facts.features,), layout.dtype)
+    for i, augmentation in enumerate(experiment.train.augmentations):
+        for name, array in augmentation.work(facts.shape).items():
+            yield Buffer(f"augment{i}.{name}", "batch", (rows, *array.shape), dtype_of(array, layout.dtype))
 
 
 def _split(experiment: Experiment) -> tuple[int, int]:

@@ -31,6 +31,9 @@ def may_narrow(experiment: Experiment) -> bool:
     first, optimizer = experiment.layers[0], experiment.optimizer
     assert issubclass(first.value.part, Layer)
     assert issubclass(optimizer.part, Optimizer)
+    train = experiment.train
+    if train.prepares or train.target == "input" or train.penalties or train.constraint is not None:
+        return False
     return bool(first.value.part.rows_of) and len(first.incoming) == 1 and optimizer.part.rests(optimizer.values())
 
 

@@ -8,9 +8,12 @@ batch's or a parameter's size is allocated on the way.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, LayerNode
@@ -20,6 +23,7 @@ from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
+from nnspec.engine.compiled import asked_for
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
@@ -27,12 +31,14 @@ from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter
+from nnspec.engine.penalties import constrain, penalise
 from nnspec.engine.random import Stream, stream
+from nnspec.engine.work import samples_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Plan", "build_network"]
+__all__ = ["Plan", "build_network", "make_layer"]
 
 
 def build_network(experiment: Experiment, dtype: str | None = None) -> NumpyMLP:
@@ -42,18 +48,18 @@ def build_network(experiment: Experiment, dtype: str | None = None) -> NumpyMLP:
     """
     network = NumpyMLP()
     for i, node in enumerate(experiment.layers):
-        network.add(_make(node, experiment.seed, dtype or experiment.dtype, (i,)), node.name)
+        network.add(make_layer(node, experiment.seed, dtype or experiment.dtype, (i,)), node.name)
     return network
 
 
-def _make(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -> Layer:
+def make_layer(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -> Layer:
     """Make a layer. `place` leads to it: its number in the model; within, that of a branch and its number there."""
     part = node.value.part
     if issubclass(part, Composition):
         compose: Callable[..., Layer] = part
         chains = {
             branch.name: {
-                part.name_within(node.name, branch.name, child.name): _make(child, seed, dtype, (*place, i, j))
+                part.name_within(node.name, branch.name, child.name): make_layer(child, seed, dtype, (*place, i, j))
                 for j, child in enumerate(branch.layers)
             }
             for i, branch in enumerate(node.branches)
@@ -93,13 +99,25 @@ class Plan:
     `network` shares its numbers with the plan's vector: what the plan trains, the network computes with.
     """
 
-    def __init__(self, experiment: Experiment, layout: Layout, dataset: Dataset) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        layout: Layout,
+        dataset: Dataset,
+        buffers: Mapping[str, NDArray[Any]] = MappingProxyType({}),
+        data: Batches | None = None,
+    ) -> None:
+        """Allocate what the layout says, but for `buffers` that are there already. `data` are batches of the same
+        settings that another plan made and shares, together with the buffers that they are brought into."""
         self.experiment, self.layout, self.dataset = experiment, layout, dataset
-        self.buffers: dict[str, NDArray[Any]] = {b.name: np.empty(b.shape, b.dtype) for b in layout.buffers}
+        self.buffers: dict[str, NDArray[Any]] = {
+            b.name: buffers[b.name] if b.name in buffers else np.empty(b.shape, b.dtype) for b in layout.buffers
+        }
         self._network = build_network(experiment)
+        self._absorbed = self._absorb()
         self.loss: Loss = experiment.loss.make()
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
-        self.data = Batches(experiment, layout, dataset, self.buffers, narrow=may_narrow(experiment))
+        self.data = data or Batches(experiment, layout, dataset, self.buffers, narrow=may_narrow(experiment))
         decaying = self._move_parameters()
         self._keep_state()
         self._lend()
@@ -117,6 +135,10 @@ class Plan:
 
     # Set-up
 
+    def _absorb(self) -> frozenset[int]:
+        """Let layers take over the work of those before them, and return which of these need not run."""
+        return frozenset(i for i, (one, other) in enumerate(pairwise(self._network.layers)) if other.absorb(one))
+
     def _move_parameters(self) -> tuple[slice, ...]:
         """Make every layer's weights views of the one vector, and return which parts of it decay."""
         self.buffers["gradients"].fill(0)
@@ -131,8 +153,8 @@ class Plan:
                 parameter.move_to(
                     self.buffers["parameters"][part].reshape(shape), self.buffers["gradients"][part].reshape(shape)
                 )
-                if parameter.decays:
-                    decaying.append(part)
+                for start, stop, _ in (each.indices(parameter.size) for each in parameter.decaying):
+                    decaying.append(slice(offset + start, offset + stop))
         return tuple(decaying)
 
     def _keep_state(self) -> None:
@@ -155,8 +177,10 @@ class Plan:
         start = self._narrowing.start if self._narrowing is not None else 0
         vector = Parameter.over(self.buffers["parameters"][start:], self.buffers["gradients"][start:], decaying)
         optimizer: Optimizer = self.experiment.optimizer.make(params=[vector])
-        names = (*optimizer.state[0], "scratch")
+        names = (*optimizer.state[0], *optimizer.work)
         optimizer.keep_in({name: self.buffers[f"optimizer.{name}"][start:] for name in names})
+        if asked_for():
+            optimizer.compile()
         return optimizer
 
     def _lend(self) -> None:
@@ -183,6 +207,10 @@ class Plan:
 
     # Training
 
+    def clock(self) -> float:
+        """Return seconds, counted from any moment, of which two tell how long training took between them."""
+        return time.perf_counter()
+
     @property
     def held_out(self) -> int:
         """How many training samples are held out for validation."""
@@ -207,22 +235,29 @@ class Plan:
         grad = self.loss.backward(out=step.loss_out)
         for layer, out in step.backward:
             grad = layer.backward(grad, out, input_grad=out is not None)  # type: ignore[assignment]
-        self._move(number)
-        return loss, rows
+        return loss + self._move(number), rows
 
     def figures(self) -> tuple[float, ...]:
-        """Return each metric over the batches since `begin`."""
-        return tuple(metric.result() for metric in self.metrics)
+        """Return each metric that is a figure over the batches since `begin`."""
+        return tuple(metric.result() for metric in self.metrics if metric.is_figure)
 
-    def _move(self, number: int) -> None:
-        """Clip the gradients and step, at the rate of this batch."""
+    def tables(self) -> dict[str, list[list[int]]]:
+        """Return each metric that is a table, over the samples measured last."""
+        return {metric.spec_name: metric.result().tolist() for metric in self.metrics if not metric.is_figure}
+
+    def _move(self, number: int) -> float:
+        """Add penalties to the gradients, clip these, and step, at the rate of this batch. Returns the penalties."""
         train = self.experiment.train
+        penalty = penalise(self.optimizer.params, train.penalties, self.buffers["penalty"]) if train.penalties else 0.0
         if train.clip_value is not None:
             clip_grad_value(self.optimizer.params, train.clip_value)
         if train.clip_norm is not None:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
         self.optimizer.at(self._epoch + number / self.batches, train.epochs)
         self.optimizer.step()
+        if train.constraint is not None:
+            constrain(self._network.parameters(), train.constraint, self.buffers["constraint"])
+        return penalty
 
     def validate(self) -> tuple[float, tuple[float, ...]]:
         """Return mean loss and each metric over the samples held out; the network is left ready to train."""
@@ -279,7 +314,12 @@ class Plan:
         current, forward = x, []
         for i, (layer, place) in enumerate(zip(layers, self.layout.layers, strict=True)):
             out = place.node.geometry.out
-            current = current.reshape(rows, *out) if place.in_place else self.buffers[f"y{i}"][:rows]
+            if i in self._absorbed:
+                continue
+            if place.in_place:
+                current = current.reshape(rows, *out)
+            else:
+                current = samples_in(self.buffers[f"y{i}"], (rows, *out), batch_last=place.batch_last)
             forward.append((layer, current))
         loss_out = current if self.layout.loss_in_place else self.buffers["loss"][:rows]
         return _Pass(
@@ -296,12 +336,15 @@ class Plan:
         steps: list[tuple[Layer, NDArray[Any] | None]] = []
         turn = 0
         for i in range(len(self.layout.layers) - 1, self.layout.first_trained, -1):
+            if i in self._absorbed:
+                continue
             place: LayerLayout = self.layout.layers[i]
             shape = (rows, *place.node.incoming)
             if layers[i].in_place:
                 grad = grad.reshape(shape)
             else:
-                grad = self.buffers[f"g{turn}"][: prod(shape)].reshape(shape)
+                batch_last = self.layout.layers[i - 1].batch_last
+                grad = samples_in(self.buffers[f"g{turn}"], shape, batch_last=batch_last)
                 turn = 1 - turn
             steps.append((layers[i], grad))
         steps.append((layers[self.layout.first_trained], None))

@@ -9,9 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnspec.data.arrays import NPY, NPZ
 from nnspec.data.digits import Digits
+from nnspec.data.idx_files import IDX, FashionMNIST
+from nnspec.data.images import Images
 from nnspec.data.mnist import MNIST
-from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, Split
+from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
+from nnspec.data.table import CSV
+from nnspec.data.text import Text
+from nnspec.data.toy import XOR, Blobs, Circles, Moons, Sine, Spirals
 from nnspec.engine._numpy import np
 
 if TYPE_CHECKING:
@@ -20,15 +26,29 @@ if TYPE_CHECKING:
     Arrays = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
 
 __all__ = [
+    "CSV",
+    "IDX",
     "MNIST",
+    "NPY",
+    "NPZ",
+    "XOR",
     "Access",
+    "Blobs",
+    "Circles",
     "DataError",
     "DataSource",
     "DataUnavailable",
     "Dataset",
     "Digits",
     "Facts",
+    "FashionMNIST",
+    "FileFault",
+    "Images",
+    "Moons",
+    "Sine",
+    "Spirals",
     "Split",
+    "Text",
     "load_digits",
     "load_mnist",
 ]

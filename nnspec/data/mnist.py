@@ -26,7 +26,7 @@ from nnspec.data.idx import IdxFile, read_idx
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, Split
 from nnspec.engine.part import Range
 
-__all__ = ["MNIST", "MNIST_FILES", "MNIST_MIRRORS", "fetch_idx", "load_idx"]
+__all__ = ["MNIST", "MNIST_FILES", "MNIST_MIRRORS", "fetch_idx", "load_idx", "named_folder"]
 
 Files = tuple[IdxFile, IdxFile, IdxFile, IdxFile]
 """Training images and labels, then test images and labels."""
@@ -138,7 +138,7 @@ def fetch_idx(files: Files, access: Access) -> list[tuple[Path, Literal["already
 
 def _locate(files: Files, access: Access) -> tuple[list[Path], str, str]:
     """Find or fetch the files: their paths, where they come from, and what to do about one that is unusable."""
-    named = _named_folder(access)
+    named = named_folder(access)
     if named:
         folder, by = named
         return (
@@ -158,7 +158,7 @@ def _cache() -> Path:
     return cache_folder("mnist")
 
 
-def _named_folder(access: Access) -> tuple[Path, str] | None:
+def named_folder(access: Access) -> tuple[Path, str] | None:
     """Return the folder that the user named, and by what; None where there is no such folder."""
     if access.data_dir is not None:
         return Path(os.path.expanduser(access.data_dir)), "--data-dir"

@@ -1,12 +1,13 @@
 """What a data source is, and what it gives: facts that need no reading, and a data set.
 
 `facts()` is plain arithmetic on the source's arguments, so that `check` can know every shape before any byte is read;
-`load()` reads, fetches or draws.
+a source of the user's own files looks at their beginnings, or goes through those that are small. `load()` reads,
+fetches or draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -18,7 +19,7 @@ from nnspec.errors import NnspecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Access", "DataError", "DataSource", "DataUnavailable", "Dataset", "Facts", "Split"]
+__all__ = ["Access", "DataError", "DataSource", "DataUnavailable", "Dataset", "Facts", "FileFault", "Split"]
 
 
 class DataError(NnspecError):
@@ -27,6 +28,24 @@ class DataError(NnspecError):
 
 class DataUnavailable(DataError):
     """Data that cannot be had here: no file and no network. The next alternative of an `or` is taken instead."""
+
+
+class FileFault(DataError, ValueError):
+    """A file that an argument names and that cannot be what the source needs: `facts` and `load` raise it."""
+
+    def __init__(
+        self, message: str, *, argument: str = "path", help: str = "", word: str = "", known: Sequence[str] = ()
+    ) -> None:
+        super().__init__(f"{message}; {help}" if help else message)
+        self.message = message
+        self.argument = argument
+        """The argument at fault."""
+        self.help = help
+        """What to do."""
+        self.word = word
+        """The word in the argument that is not known, where it is that."""
+        self.known = tuple(known)
+        """The words that it may be."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,9 @@ class Facts:
     """dtype in which samples are kept; batches are converted on their way in."""
     target: tuple[int, ...] = ()
     """Shape of one sample's target: () for a label or a number, (64,) for a label at each of 64 places."""
+    tokens: int = 0
+    """How many different whole numbers samples are made of, from 0 on, where they stand for things: the characters of
+    a text. 0 for numbers that measure."""
 
     @property
     def features(self) -> int:
@@ -75,11 +97,20 @@ class Dataset:
     """Of the bytes of train.x, train.y, test.x, test.y, in this order: equal data, equal digest."""
     origin: str
     """Where it came from, for a reader: a folder, an address, or `drawn, seed 0`."""
+    alphabet: str | None = None
+    """The characters that ids stand for, in order, where samples are a text."""
+    class_names: tuple[str, ...] = ()
+    """What the classes are called, in order, where the data says so."""
 
     def __post_init__(self) -> None:
-        """Raise DataError for a label that is no class: everything behind trusts them."""
-        classes = self.facts.classes
+        """Raise DataError for a label that is no class or an id that is none: everything behind trusts them."""
+        classes, tokens = self.facts.classes, self.facts.tokens
         for split in (self.train, self.test):
+            if tokens and split.x.size and not 0 <= split.x.min() <= split.x.max() < tokens:
+                raise DataError(
+                    f"{self.source}: ids run from {split.x.min()} to {split.x.max()}, "
+                    f"and {tokens} of them go from 0 to {tokens - 1}"
+                )
             if classes is not None and split.y.size and not 0 <= split.y.min() <= split.y.max() < classes:
                 raise DataError(
                     f"{self.source}: labels run from {split.y.min()} to {split.y.max()}, "
@@ -107,8 +138,15 @@ class DataSource(Part):
     """Whether it looks for files, so that naming a folder means something to it."""
 
     def facts(self) -> Facts:
-        """Shapes and counts, from the arguments alone. Raises ValueError where they contradict each other."""
+        """Shapes and counts, from the arguments alone, or from the files that they name.
+
+        Raises ValueError where arguments contradict each other, FileFault where a file cannot be used.
+        """
         raise NotImplementedError
+
+    def looks_at(self) -> tuple[str, ...]:
+        """Return the files and folders that `facts` looks at: where one of them changes, the facts may."""
+        return ()
 
     def load(self, access: Access) -> Dataset:
         """Get the data. Raises `DataUnavailable` where it cannot be had here, `DataError` where it is unusable."""

@@ -13,6 +13,7 @@ One step of training:
 Everything is float64 unless a layer is told otherwise (`dtype="float32"`).
 """
 
+from nnspec.engine.augmentations import *  # noqa: F403
 from nnspec.engine.clipping import *  # noqa: F403
 from nnspec.engine.gradcheck import *  # noqa: F403
 from nnspec.engine.initializers import *  # noqa: F403
@@ -26,6 +27,8 @@ from nnspec.engine.part import PARTS as PARTS
 from nnspec.engine.part import Argument as Argument
 from nnspec.engine.part import Part as Part
 from nnspec.engine.part import Signature as Signature
+from nnspec.engine.penalties import *  # noqa: F403
+from nnspec.engine.plateau import *  # noqa: F403
 from nnspec.engine.random import set_seed as set_seed
 from nnspec.engine.schedules import *  # noqa: F403
 from nnspec.engine.stopping import *  # noqa: F403

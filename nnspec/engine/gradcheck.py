@@ -9,21 +9,22 @@ divided by the bound 1e-7 (with a margin of 4), so that a gradient that is truly
 wrong derivative still shows as soon as it is larger than the noise.
 
 A step that flips the side of a ReLU crosses a kink, where no derivative exists: such entries are counted and left out.
-Tensors with more than 20,000 entries are checked along random directions, which see every entry, and in a sample of
-single entries, which say where.
+Tensors with more than 20,000 entries, and those of which each step is long, as in convolutions, are checked along
+random directions, which see every entry, and in a sample of single entries, which say where.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.network import NumpyMLP
+from nnspec.engine.penalties import BLOCK, Penalty, penalise
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -34,6 +35,8 @@ __all__ = ["GradientReport", "TensorCheck", "check_gradients", "numerical_gradie
 EPSILON = 1e-5
 BOUND = 1e-7
 FULL_UP_TO = 20_000
+WORTH = 50_000_000
+"""Entries times numbers in the layers that each of their steps runs through, above which a tensor is sampled."""
 SAMPLED_ENTRIES = 384
 DIRECTIONS = 32
 UNIT = 2.0**-52
@@ -70,6 +73,18 @@ class GradientReport:
     tensors: tuple[TensorCheck, ...]
     samples: int
     epsilon: float
+    moved: tuple[str, ...] = ()
+    """Parameters that were moved a little from where they start, for there every step crossed a kink."""
+
+    def with_others(self, others: GradientReport) -> GradientReport:
+        """Return this report with the tensors of another one in place of its own."""
+        known = {tensor.name: tensor for tensor in others.tensors}
+        return replace(self, tensors=tuple(known.get(tensor.name, tensor) for tensor in self.tensors))
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Names of the tensors of which nothing could be checked."""
+        return tuple(tensor.name for tensor in self.tensors if math.isnan(tensor.error))
 
     @property
     def error(self) -> float:
@@ -91,26 +106,40 @@ def check_gradients(
     epsilon: float = EPSILON,
     full: bool = False,
     rng: Generator | None = None,
+    penalties: Sequence[Penalty] = (),
+    only: Collection[str] | None = None,
 ) -> GradientReport:
     """Check every parameter of `network`, its input x `(B, *in)` and the gradient of `loss` at its outputs.
+
+    `penalties` on its weights are part of what is differentiated. `only` names parameters, where not all are wanted.
 
     The network must be float64; its parameters and their gradients are as before afterwards, up to the last backward
     pass. `full` takes every entry of every tensor. Raises ValueError for a network in another dtype.
     """
 
+    params = network.parameters()
+    weights = [p.data.reshape(-1)[part] for p in (params if penalties else ()) for part in p.decaying]
+
     def value(outputs: NDArray[Any]) -> float:
-        return loss.forward(outputs, targets)
+        return loss.forward(outputs, targets) + sum(penalty.value(w) for penalty in penalties for w in weights)
+
+    def kinks() -> NDArray[Any] | None:
+        sides = [loss.sides(), *(penalty.sides(w) for penalty in penalties for w in weights)]
+        known = [side.reshape(-1) for side in sides if side is not None]
+        return np.concatenate(known) if known else None
 
     x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
     with _still(network):
-        probe = _Probe(network, x, value, epsilon, full, rng)
+        probe = _Probe(network, x, value, epsilon, full, rng, kinks)
         outputs = network.forward(x).copy()
         magnitude = max(abs(value(outputs)), 1.0)
         grad = loss.backward()
         input_grad = network.backward(grad)
-        checks = list(probe.parameters(magnitude))
-        checks.append(probe.tensor("input", x, input_grad, 0, magnitude))
-        checks.append(probe.tensor("loss", outputs, grad, len(network.layers), magnitude))
+        penalise(params, penalties, np.empty(BLOCK))
+        checks = list(probe.parameters(magnitude, only))
+        if only is None:
+            checks.append(probe.tensor("input", x, input_grad, 0, magnitude))
+            checks.append(probe.tensor("loss", outputs, grad, len(network.layers), magnitude))
     return GradientReport(tuple(checks), len(x), epsilon)
 
 
@@ -173,17 +202,21 @@ class _Probe:
         epsilon: float,
         full: bool,
         rng: Generator | None,
+        kinks: Callable[[], NDArray[Any] | None] = lambda: None,
     ) -> None:
+        self.kinks = kinks
         self.network, self.value, self.epsilon, self.full = network, value, _positive(epsilon), full
         self.rng = rng or np.random.default_rng(0)
         self.inputs = [x]
         for layer in network.layers:
             self.inputs.append(layer.forward(self.inputs[-1]))
 
-    def parameters(self, magnitude: float) -> Iterator[TensorCheck]:
+    def parameters(self, magnitude: float, only: Collection[str] | None = None) -> Iterator[TensorCheck]:
         """Check the parameters of every layer, against the gradients of the last backward pass."""
         for k, (prefix, layer) in enumerate(zip(self.network.names, self.network.layers, strict=True)):
             for key, parameter in layer.parameters().items():
+                if only is not None and f"{prefix}.{key}" not in only:
+                    continue
                 grad = parameter.grad.copy()
                 yield self.tensor(f"{prefix}.{key}", parameter.data, grad, k, magnitude, self.inputs[k])
 
@@ -199,7 +232,9 @@ class _Probe:
         """Check one tensor: `array`, stepped in place, feeds layer `first`, or is itself what enters there."""
         evaluate = self._from(first, array if start is None else start)
         flat, analytic = array.reshape(-1), grad.reshape(-1)
-        sampled = flat.size > FULL_UP_TO and not self.full
+        numbers = sum(x.size for x in self.inputs[first:])
+        long = flat.size > SAMPLED_ENTRIES and flat.size * numbers > WORTH
+        sampled = (flat.size > FULL_UP_TO or long) and not self.full
         entries = (
             np.sort(self.rng.choice(flat.size, SAMPLED_ENTRIES, replace=False)) if sampled else np.arange(flat.size)
         )
@@ -230,7 +265,8 @@ class _Probe:
                 side = layer.sides()
                 if side is not None:
                     sides.append(side)
-            return self.value(y), sides
+            value, side = self.value(y), self.kinks()
+            return value, sides if side is None else [*sides, side]
 
         return evaluate
 

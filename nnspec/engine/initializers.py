@@ -1,54 +1,164 @@
 """How weights start. Ordered by how hard they are to understand.
 
-fan_in and fan_out are the numbers of inputs and outputs that one weight connects; every draw is made in float64 and
-rounded to the parameter's dtype afterwards, so that float32 and float64 networks start from the same numbers.
+fan_in and fan_out are the numbers of inputs and outputs that one weight connects: in and out of `Linear`, k²·in/groups
+and k²·out/groups of a convolution (PyTorch's fan_out leaves the groups out). Every draw is made in float64 and rounded
+to the parameter's dtype afterwards, so that float32 and float64 networks start from the same numbers.
+
+None of them truncates but `truncated_normal`. Keras does in `glorot_normal`, `he_normal` and `lecun_normal`: what is
+further out than two standard deviations is drawn again, and the rest made wider by 1/0.88 to make up for it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Part
+from nnspec.engine.part import Also, PlainPart, Positive, Range
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["HeNormal", "HeUniform", "Initializer", "XavierNormal", "XavierUniform", "Zeros"]
+__all__ = [
+    "Fill",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Normal",
+    "Ones",
+    "Orthogonal",
+    "TruncatedNormal",
+    "Uniform",
+    "XavierNormal",
+    "XavierUniform",
+    "Zeros",
+]
+
+Std = Annotated[Positive, Also("stddev", "sigma", "scale")]
+Start = Annotated[float, Range(low=-1e9, high=1e9)]
 
 
-class Initializer(Part):
+class Initializer(PlainPart):
     """Base of the initialisers."""
 
     kind: ClassVar[str] = "initializer"
     for_relu: ClassVar[bool] = False
     """Whether its variance makes up for the half of the values that a ReLU cuts off."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return float64 numbers of `shape`."""
         raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return self.spec_name
 
 
 class Zeros(Initializer):
     """All zero: right for biases; for weights it keeps every unit of a layer equal for ever."""
 
     spec_name = "zeros"
+    also = ("zeros_", "Zeros")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return zeros."""
         return np.zeros(shape)
 
 
+class Ones(Initializer):
+    """All one."""
+
+    spec_name = "ones"
+    also = ("ones_", "Ones")
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return ones."""
+        return np.ones(shape)
+
+
+class Fill(Initializer):
+    """All the same `value`. PyTorch's `constant_`; Keras's `Constant`. (`constant` is a schedule here.)"""
+
+    spec_name = "fill"
+    also = ("constant", "constant_", "Constant")
+    value: float
+
+    def __init__(self, value: Start) -> None:
+        PlainPart.__init__(self, value=value)
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return an array of the value."""
+        return np.full(shape, float(self.value))
+
+
+class Normal(Initializer):
+    """N(mean, std²), whatever the fans. PyTorch's `normal_`, whose default is std = 1; Keras's `RandomNormal`."""
+
+    spec_name = "normal"
+    also: ClassVar[tuple[str, ...]] = ("normal_", "RandomNormal", "random_normal", "gaussian")
+    std: float
+    mean: float
+
+    def __init__(self, *, std: Std = 0.05, mean: Start = 0.0) -> None:
+        PlainPart.__init__(self, std=std, mean=mean)
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return normal numbers."""
+        return rng.standard_normal(shape) * self.std + self.mean
+
+
+class TruncatedNormal(Normal):
+    """N(mean, std²) of which what is further than 2·std from the mean is drawn again. Its deviation is 0.88·std.
+
+    Keras's `TruncatedNormal`; PyTorch's `trunc_normal_`, whose bounds are -2 and 2 themselves and not 2·std.
+    """
+
+    spec_name = "truncated_normal"
+    also = ("trunc_normal", "trunc_normal_", "TruncatedNormal")
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return normal numbers within two deviations."""
+        values = rng.standard_normal(shape)
+        far = np.abs(values) > 2
+        while far.any():
+            values[far] = rng.standard_normal(int(far.sum()))
+            far = np.abs(values) > 2
+        return values * self.std + self.mean
+
+
+class Uniform(Initializer):
+    """U(low, high), whatever the fans. PyTorch's `uniform_`, from 0 to 1 by default; Keras's `RandomUniform`.
+
+    Raises ValueError where `low` is not less than `high`.
+    """
+
+    spec_name = "uniform"
+    also = ("uniform_", "RandomUniform", "random_uniform")
+    low: float
+    high: float
+
+    def __init__(
+        self,
+        *,
+        low: Annotated[Start, Also("minval", "a", "min")] = -0.05,
+        high: Annotated[Start, Also("maxval", "b", "max")] = 0.05,
+    ) -> None:
+        if not low < high:
+            raise ValueError(f"uniform: `low` must be less than `high`, and {low:g} is not less than {high:g}")
+        PlainPart.__init__(self, low=low, high=high)
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return uniform numbers."""
+        return rng.uniform(self.low, self.high, shape)
+
+
 class XavierNormal(Initializer):
-    """N(0, 2 / (fan_in + fan_out)), for tanh and sigmoid. Glorot & Bengio 2010; Keras's `glorot_normal` truncates."""
+    """N(0, 2 / (fan_in + fan_out)), for tanh and sigmoid. Glorot & Bengio 2010; PyTorch's `xavier_normal_`."""
 
     spec_name = "xavier_normal"
-    also = ("glorot_normal",)
+    also = ("glorot_normal", "xavier_normal_", "GlorotNormal")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return normal numbers of variance 2 / (fan_in + fan_out)."""
@@ -59,7 +169,7 @@ class XavierUniform(Initializer):
     """U(-a, a) with a = sqrt(6 / (fan_in + fan_out)). Glorot & Bengio 2010; Keras's `glorot_uniform`."""
 
     spec_name = "xavier_uniform"
-    also = ("glorot_uniform",)
+    also = ("glorot_uniform", "xavier_uniform_", "GlorotUniform", "xavier", "glorot")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return uniform numbers of variance 2 / (fan_in + fan_out)."""
@@ -68,11 +178,11 @@ class XavierUniform(Initializer):
 
 
 class HeNormal(Initializer):
-    """N(0, 2 / fan_in), for ReLU. He et al. 2015; PyTorch's `kaiming_normal_`; Keras's `he_normal` truncates."""
+    """N(0, 2 / fan_in), for ReLU. He et al. 2015; PyTorch's `kaiming_normal_` for ReLU."""
 
     spec_name = "he_normal"
     for_relu = True
-    also = ("kaiming_normal",)
+    also = ("kaiming_normal", "kaiming_normal_", "HeNormal")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return normal numbers of variance 2 / fan_in."""
@@ -84,9 +194,55 @@ class HeUniform(Initializer):
 
     spec_name = "he_uniform"
     for_relu = True
-    also = ("kaiming_uniform",)
+    also = ("kaiming_uniform", "kaiming_uniform_", "HeUniform")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return uniform numbers of variance 2 / fan_in."""
         limit = math.sqrt(6.0 / fan_in)
         return rng.uniform(-limit, limit, shape)
+
+
+class LeCunNormal(Initializer):
+    """N(0, 1 / fan_in), for SELU and for units without an activation. LeCun et al. 1998; Klambauer et al. 2017."""
+
+    spec_name = "lecun_normal"
+    also = ("LecunNormal", "lecun_normal_")
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return normal numbers of variance 1 / fan_in."""
+        return rng.standard_normal(shape) * math.sqrt(1.0 / fan_in)
+
+
+class LeCunUniform(Initializer):
+    """U(-a, a) with a = sqrt(3 / fan_in). Keras's `lecun_uniform`; PyTorch's layers start with a = sqrt(1 / fan_in)."""
+
+    spec_name = "lecun_uniform"
+    also = ("LecunUniform", "lecun_uniform_")
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return uniform numbers of variance 1 / fan_in."""
+        limit = math.sqrt(3.0 / fan_in)
+        return rng.uniform(-limit, limit, shape)
+
+
+class Orthogonal(Initializer):
+    """A matrix Q with QᵀQ = gain²·I, or QQᵀ where it is wider than high, drawn evenly from all of them.
+
+    What has more than two axes is taken as a matrix of its first axis by all others: the kernels of a convolution are
+    orthogonal to each other. It is Q of the QR decomposition of normal numbers with R's diagonal made positive; its
+    last digits depend on LAPACK. Saxe et al. 2014, Mezzadri 2007; PyTorch's `orthogonal_`; Keras's `Orthogonal`.
+    """
+
+    spec_name = "orthogonal"
+    also = ("orthogonal_", "Orthogonal")
+    gain: float
+
+    def __init__(self, *, gain: Positive = 1.0) -> None:
+        PlainPart.__init__(self, gain=gain)
+
+    def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
+        """Return an orthogonal matrix in this shape."""
+        rows, columns = shape[0], math.prod(shape[1:])
+        q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+        q *= np.where(np.diagonal(r) < 0, -self.gain, self.gain)
+        return np.ascontiguousarray(q if rows >= columns else q.T).reshape(shape)

@@ -12,18 +12,22 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 __all__ = [
     "PARTS",
     "Also",
     "Argument",
+    "BareWord",
     "Count",
     "FigureName",
+    "FilePath",
     "Inferred",
     "Part",
     "PlainPart",
@@ -76,8 +80,30 @@ class Also(tuple[str, ...]):
         return super().__new__(cls, names)
 
 
+class BareWord(str):
+    """A word that a spec writes without quotes, such as `same` for a padding."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 class FigureName(str):
     """The name of a figure of a run, which a spec writes as a bare word: `val_loss`."""
+
+
+class FilePath(str):
+    """The path of a file or a folder. A spec writes it in quotes, as it is from the folder that the spec lies in."""
+
+    written: str
+    """As the spec has it, or the caller."""
+
+    def __new__(cls, path: str | os.PathLike[str], folder: str | os.PathLike[str] = "") -> FilePath:
+        """Join a path to the folder that it starts from."""
+        if isinstance(path, FilePath):
+            return path
+        made = super().__new__(cls, os.fspath(Path(folder) / path))
+        made.written = os.fspath(path)
+        return made
 
 
 class _Inferred:
@@ -151,10 +177,16 @@ class Argument:
         return FigureName in _options(self.type)
 
     @property
+    def takes_path(self) -> bool:
+        """Whether it takes the path of a file."""
+        return FilePath in _options(self.type)
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of part that it takes, where it takes parts."""
-        options = _options(self.type)
-        return tuple(option.kind for option in options if isinstance(option, type) and issubclass(option, Part))
+        options = [_item(option) or option for option in _options(self.type)]
+        kinds = [option.kind for option in options if isinstance(option, type) and issubclass(option, Part)]
+        return tuple(dict.fromkeys(kinds))
 
 
 # Arguments that Python callers and the compiler give and a spec never does.
@@ -269,6 +301,9 @@ class PlainPart(Part):
 
 def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:
     bare, notes = _without_notes(hint)
+    default = None if parameter.default is inspect.Parameter.empty else parameter.default
+    if isinstance(default, str) and any(default in typing.get_args(o) for o in _options(bare)):
+        default = BareWord(default)
     return Argument(
         name=parameter.name,
         type=bare,
@@ -277,7 +312,7 @@ def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:
         inferred=any(isinstance(n, _Inferred) for n in notes),
         required=parameter.default is inspect.Parameter.empty and not any(isinstance(n, _Inferred) for n in notes),
         keyword_only=parameter.kind is inspect.Parameter.KEYWORD_ONLY,
-        default=None if parameter.default is inspect.Parameter.empty else parameter.default,
+        default=default,
     )
 
 
@@ -303,6 +338,12 @@ def _options(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def _item(annotation: Any) -> Any:
+    """Return what a list of any length holds, as `tuple[float, ...]`; None for another type."""
+    items = typing.get_args(annotation)
+    return items[0] if typing.get_origin(annotation) is tuple and items[1:] == (...,) else None
+
+
 def _is_numeric(annotation: Any) -> bool:
     return annotation in (int, float) or typing.get_origin(annotation) is tuple
 
@@ -313,6 +354,8 @@ def _is_of(value: object, annotation: Any) -> bool:
         return value in typing.get_args(annotation)
     if origin is tuple:
         items = typing.get_args(annotation)
+        if (item := _item(annotation)) is not None:
+            return isinstance(value, (tuple, list)) and all(_is_of(each, item) for each in value)
         return (
             isinstance(value, (tuple, list))
             and len(value) == len(items)
@@ -322,6 +365,8 @@ def _is_of(value: object, annotation: Any) -> bool:
         return value is None
     if annotation is FigureName:
         return isinstance(value, str)
+    if annotation is FilePath:
+        return isinstance(value, (str, os.PathLike))
     if annotation is bool:
         return isinstance(value, bool)
     if annotation is int:
@@ -337,10 +382,14 @@ def _type_in_words(annotation: Any) -> str:
         return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
     if origin is tuple:
         items = typing.get_args(annotation)
+        if (item := _item(annotation)) is not None:
+            return f"a list of {item.kind if hasattr(item, 'kind') else 'string' if item is str else 'number'}s"
         return f"{len(items)} numbers" if set(items) <= {int, float} else f"{len(items)} values"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "none"}
     if annotation is FigureName:
         return "a figure, such as `val_loss`"
+    if annotation is FilePath:
+        return "a path in quotes"
     if annotation in words:
         return words[annotation]
     kind = annotation.kind

@@ -42,6 +42,8 @@ class Stream(IntEnum):
     NOISE = 2
     GRADIENT_CHECK = 3
     VALIDATION = 4
+    AUGMENT = 5
+    SAMPLE = 6
 
 
 def stream(seed: int, purpose: Stream, *index: int) -> Generator:

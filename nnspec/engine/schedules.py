@@ -4,20 +4,30 @@ A schedule stands where a rate may stand: `Adam(lr=cosine(1e-3, to=1e-5, warmup=
 state; it is a function of where training stands, e of E epochs, where e is a real number: batch b of B in epoch n is
 e = n + b/B, both counted from 0. PyTorch's schedulers are stepped once an epoch instead, so there a rate stays what it
 is for an epoch; at whole epochs the two agree.
+
+One that goes by a figure of the run (`plateau.py`) is a value like the others. What it remembers of one training is its
+follower's, a few numbers that can be kept and given back.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
-from nnspec.engine.part import Also, Count, PlainPart, Positive, Range
+from nnspec.engine.part import Also, Count, FigureName, PlainPart, Positive, Probability, Range
 
 __all__ = [
     "ConstantSchedule",
+    "CosineRestartsSchedule",
     "CosineSchedule",
     "ExponentialSchedule",
+    "Follower",
     "LinearSchedule",
+    "OneCycleSchedule",
+    "PiecewiseSchedule",
+    "PolynomialSchedule",
     "Schedule",
     "StepSchedule",
 ]
@@ -27,6 +37,28 @@ End = Annotated[float, Range(low=0), Also("end", "final", "eta_min", "min_lr", "
 Factor = Annotated[float, Range(low=0, high=1, open_low=True), Also("decay", "factor", "decay_rate", "drop")]
 Period = Annotated[Count, Also("step_size", "period", "decay_steps", "epochs")]
 Warmup = Annotated[float, Range(low=0), Also("warmup_epochs", "warm_up")]
+Divisor = Annotated[float, Range(low=1)]
+
+
+class Follower:
+    """Gives the rates of one training by a schedule. Whoever trains tells it the figures of every epoch."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def rate(self, epoch: float, epochs: int) -> float:
+        """Return the rate at `epoch` of `epochs`, by what has been told so far."""
+        return self.schedule.rate(epoch, epochs)
+
+    def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
+        """Take note of the figures after so many epochs. KeyError where that which the schedule goes by is missing."""
+
+    def state(self) -> dict[str, float]:
+        """Return all that it remembers, to be given to `keep_state` of a new one."""
+        return {}
+
+    def keep_state(self, state: Mapping[str, float]) -> None:
+        """Go on where another one was."""
 
 
 class Schedule(PlainPart):
@@ -42,7 +74,19 @@ class Schedule(PlainPart):
 
     kind: ClassVar[str] = "schedule"
     start: float
+    """The rate at the end of the warm-up."""
     warmup: float
+    of: FigureName | None = None
+    """The figure that it goes by, where it goes by one."""
+
+    @property
+    def largest(self) -> float:
+        """The largest rate that it gives, where it does not only fall from `start`."""
+        return self.start
+
+    def follow(self) -> Follower:
+        """Return what gives the rates of one training."""
+        return Follower(self)
 
     def rate(self, epoch: float, epochs: int) -> float:
         """Return the rate at `epoch`, a real number from 0 to `epochs`, of a training of `epochs` in all."""
@@ -72,7 +116,7 @@ class LinearSchedule(Schedule):
     """rate = start + (to − start) · e / E. PyTorch's `LinearLR`, which takes factors; Keras's `PolynomialDecay`."""
 
     spec_name = "linear"
-    also = ("LinearLR", "PolynomialDecay", "linear_decay")
+    also = ("LinearLR", "linear_decay")
     to: float
 
     def __init__(self, start: Start, *, to: End = 0, warmup: Warmup = 0) -> None:
@@ -135,6 +179,149 @@ class CosineSchedule(Schedule):
         return self.to + (self.start - self.to) * (1 + math.cos(math.pi * _share(epoch, epochs))) / 2
 
 
+class PolynomialSchedule(Schedule):
+    """rate = to + (start − to) · (1 − e / E)^power: for powers above 1, steep first and flat at the end.
+
+    PyTorch's `PolynomialLR`, which always ends at 0, and Keras's `PolynomialDecay`; both have power = 1 by default,
+    which is `linear`.
+    """
+
+    spec_name = "polynomial"
+    also = ("PolynomialLR", "PolynomialDecay", "poly")
+    to: float
+    power: float
+
+    def __init__(self, start: Start, *, power: Positive = 2.0, to: End = 0, warmup: Warmup = 0) -> None:
+        super().__init__(start=start, power=power, to=to, warmup=warmup)
+
+    def after(self, epoch: float, epochs: float) -> float:
+        """To + (start − to) · (1 − e / E)^power."""
+        return self.to + (self.start - self.to) * (1 - _share(epoch, epochs)) ** self.power
+
+
+class PiecewiseSchedule(Schedule):
+    """rate = start, and values[i] from boundaries[i] on, which are epochs in ascending order.
+
+    Keras's `PiecewiseConstantDecay`, whose boundaries are steps and whose first value is `start` here; PyTorch's
+    `MultiStepLR` where each value is the same share of the one before. Raises ValueError where boundaries do not ascend
+    or there are not as many values.
+    """
+
+    spec_name = "piecewise"
+    also = ("MultiStepLR", "PiecewiseConstantDecay", "piecewise_constant", "multistep")
+    boundaries: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def __init__(
+        self,
+        start: Start,
+        *,
+        boundaries: Annotated[tuple[float, ...], Range(low=0, open_low=True), Also("milestones", "at")],
+        values: Annotated[tuple[float, ...], Range(low=0), Also("rates", "lrs")],
+        warmup: Warmup = 0,
+    ) -> None:
+        if len(boundaries) != len(values):
+            counts = f"{len(boundaries)} boundaries and {len(values)} values"
+            raise ValueError(f"piecewise: {counts}: each boundary has the rate that begins there")
+        if any(later <= earlier for earlier, later in pairwise(boundaries)):
+            raise ValueError("piecewise: `boundaries` must ascend")
+        super().__init__(start=start, boundaries=tuple(boundaries), values=tuple(values), warmup=warmup)
+
+    @property
+    def largest(self) -> float:
+        """The largest of all rates."""
+        return max(self.start, *self.values) if self.values else self.start
+
+    def after(self, epoch: float, epochs: float) -> float:
+        """The value that belongs to the last boundary so far."""
+        passed = sum(epoch >= boundary for boundary in self.boundaries)
+        return self.values[passed - 1] if passed else self.start
+
+
+class CosineRestartsSchedule(Schedule):
+    """rate = to + (start − to) · (1 + cos(π · e′ / n)) / 2 with e′ epochs since the last restart, of n until the next.
+
+    n is `every` at first, and `mult` times as long after each restart. Loshchilov & Hutter 2017 (SGDR), equation 5;
+    PyTorch's `CosineAnnealingWarmRestarts`; Keras's `CosineDecayRestarts`, which can also lower the start each time.
+    """
+
+    spec_name = "cosine_restarts"
+    also = ("CosineAnnealingWarmRestarts", "CosineDecayRestarts", "SGDR", "sgdr", "warm_restarts")
+    every: int
+    to: float
+    mult: int
+
+    def __init__(
+        self,
+        start: Start,
+        *,
+        every: Annotated[Count, Also("T_0", "period", "cycle", "first_decay_steps")],
+        mult: Annotated[Count, Also("T_mult", "t_mul")] = 1,
+        to: End = 0,
+        warmup: Warmup = 0,
+    ) -> None:
+        super().__init__(start=start, every=every, mult=mult, to=to, warmup=warmup)
+
+    def after(self, epoch: float, epochs: float) -> float:
+        """To + (start − to) · (1 + cos(π · e′ / n)) / 2."""
+        period = float(self.every)
+        if self.mult == 1:
+            epoch %= period
+        while epoch >= period:
+            epoch -= period
+            period *= self.mult
+        return self.to + (self.start - self.to) * (1 + math.cos(math.pi * epoch / period)) / 2
+
+
+class OneCycleSchedule(Schedule):
+    """Up from peak/div to `peak` for a share `up` of the epochs, and down to peak/(div·final_div), each on a cosine.
+
+    Smith & Topin 2018, in the two phases of PyTorch's `OneCycleLR`, whose names are `max_lr`, `pct_start`, `div_factor`
+    and `final_div_factor`. It is stepped after every batch and has its phases end one step earlier, at the last step of
+    training rather than behind it; it also moves the momentum, which stays as it is here.
+    """
+
+    spec_name = "one_cycle"
+    also = ("OneCycleLR", "OneCycle", "onecycle")
+    peak: float
+    up: float
+    div: float
+    final_div: float
+
+    def __init__(
+        self,
+        peak: Annotated[Positive, Also("start", "lr", "max_lr", "learning_rate")],
+        *,
+        up: Annotated[Probability, Also("pct_start")] = 0.3,
+        div: Annotated[Divisor, Also("div_factor")] = 25.0,
+        final_div: Annotated[Divisor, Also("final_div_factor")] = 1e4,
+        warmup: Warmup = 0,
+    ) -> None:
+        super().__init__(peak=peak, up=up, div=div, final_div=final_div, warmup=warmup)
+
+    @property
+    def start(self) -> float:  # type: ignore[override]
+        """The rate that it climbs from."""
+        return self.peak / self.div
+
+    @property
+    def largest(self) -> float:
+        """The peak."""
+        return self.peak
+
+    def after(self, epoch: float, epochs: float) -> float:
+        """Along one half of a cosine, and then along another."""
+        share = _share(epoch, epochs)
+        if share < self.up:
+            return _along_cosine(self.start, self.peak, share / self.up)
+        return _along_cosine(self.peak, self.start / self.final_div, (share - self.up) / (1 - self.up))
+
+
 def _share(epoch: float, epochs: float) -> float:
     """How much of the way is behind: 0 to 1, and 0 where nothing follows the warm-up."""
     return min(epoch / epochs, 1.0) if epochs > 0 else 0.0
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    """From start to end on one half of a cosine, of which a share is behind."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

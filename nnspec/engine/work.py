@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.engine._numpy import np
@@ -11,7 +12,7 @@ from nnspec.engine._numpy import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Borrower", "Work"]
+__all__ = ["Borrower", "Work", "samples_in"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,10 @@ class Borrower:
         if lent is None or len(lent) < shape[0]:
             return np.empty(shape, dtype)
         return lent[: shape[0]]
+
+
+def samples_in(memory: NDArray[Any], shape: tuple[int, ...], *, batch_last: bool = False) -> NDArray[Any]:
+    """Return the first numbers of an array in one piece as samples `(B, *s)`, without copying them: in C order, or
+    such that the samples are the last axis in memory."""
+    numbers = memory.reshape(-1)[: prod(shape)]
+    return np.moveaxis(numbers.reshape(*shape[1:], shape[0]), -1, 0) if batch_last else numbers.reshape(shape)

@@ -96,8 +96,20 @@ class Cache:
         self.hits += 1
         return Known(lanes, diagnostics)
 
-    def store(self, name: str, data: bytes, known: Known, files: Sequence[Source], missing: Sequence[str]) -> None:
-        """Keep what was found in a file. `files` are its imports and, last, itself; `missing` what was not there."""
+    def store(
+        self,
+        name: str,
+        data: bytes,
+        known: Known,
+        files: Sequence[Source],
+        missing: Sequence[str],
+        looked_at: Sequence[str] = (),
+    ) -> None:
+        """Keep what was found in a file.
+
+        `files` are its imports and, last, itself; `missing` what was not there; `looked_at` the data files that were
+        looked at, or for: whether they changed is told by time and size, since they may be large.
+        """
         if not files or digest(data.removeprefix(codecs.BOM_UTF8)) != _digest_of(files[-1]):
             return  # it has been written to meanwhile
         if not missing and any(d.code == "NN209" for d in known.diagnostics):
@@ -120,7 +132,7 @@ class Cache:
             digest(data),
             known.lanes,
             imports,
-            [[path, _traces(path)] for path in missing],
+            [[path, _traces(path)] for path in (*missing, *looked_at)],
             findings,
             self._day,
         ]

@@ -81,7 +81,7 @@ class Checker:
         lanes = 0 if result.compiled is None else len(result.compiled.program.lanes)
         known = Known(lanes, result.diagnostics)
         if data is not None:
-            self.cache.store(name, data, known, result.files, result.missing)
+            self.cache.store(name, data, known, result.files, result.missing, result.looked_at)
         return self._outcome(name, known)
 
     def _check(self, source: Source) -> CheckResult:

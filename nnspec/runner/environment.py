@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["environment", "one_blas_thread"]
+from nnspec.engine.compiled import CompilerMissing, asked_for, compiled
+from nnspec.errors import NnspecError
+
+__all__ = ["check_compiler", "environment", "one_blas_thread"]
 
 
 @contextmanager
@@ -18,6 +21,15 @@ def one_blas_thread() -> Iterator[None]:
 
     with threadpool_limits(limits=1, user_api="blas"):
         yield
+
+
+def check_compiler() -> None:
+    """Raise NnspecError where compiled kernels are asked for and cannot be had."""
+    try:
+        if asked_for():
+            compiled(lambda: None)
+    except (ValueError, CompilerMissing) as error:
+        raise NnspecError(str(error)) from error
 
 
 def environment() -> dict[str, Any]:
@@ -33,6 +45,7 @@ def environment() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "system": platform.system(),
         "machine": platform.machine(),
+        "compiled": asked_for(),
         "blas": [
             {
                 "library": pool.get("internal_api"),

@@ -32,10 +32,18 @@ def _useful(program: Program, access: Access) -> None:
 
 
 def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded]) -> Loaded:
-    key = tuple((choice.value.name, tuple(choice.value.values().items())) for choice in experiment.data)
+    key = tuple(
+        (choice.value.name, *((word, _fixed(value)) for word, value in choice.value.values().items()))
+        for choice in experiment.data
+    )
     if key not in loaded:
         loaded[key] = _load(experiment.data, access)
     return loaded[key]
+
+
+def _fixed(value: Any) -> Any:
+    """Return a value that may be a key: lists as tuples."""
+    return tuple(map(_fixed, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _load(choices: tuple[Choice, ...], access: Access) -> Loaded:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 if TYPE_CHECKING:
     from nnspec.engine.gradcheck import GradientReport
     from nnspec.engine.network import NumpyMLP
+    from nnspec.runner.sample import Writer
 
 __all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epochs_to", "mean"]
 
@@ -47,6 +48,15 @@ class LaneResult:
     """The rate of the last step of each epoch, where a schedule gives it."""
     held_out: int = 0
     """How many of the training samples were held out for validation."""
+    scaling: tuple[Any, Any] | None = None
+    """Mean and standard deviation of each feature, where samples are standardised: what the network takes is
+    (x − mean) / deviation."""
+    writer: Writer | None = None
+    """Writes text with the trained network, where it learned one: `lane.writer.write(200, prompt="The ")`."""
+    sample: str = ""
+    """What it wrote at the end of the run."""
+    tables: dict[str, list[list[int]]] = field(default_factory=dict)
+    """Metrics that are tables, such as `confusion`, of the test data after the last epoch: a row a label."""
     repeat: int = 1
     """Which of the repeats of its lane it is, and `of` how many."""
     of: int = 1

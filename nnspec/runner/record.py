@@ -41,7 +41,8 @@ def write_record(result: RunResult, folder: Path) -> None:
             (folder / name).mkdir(exist_ok=True)
             with atomic(folder / files[-1]) as file:
                 parameters = {name: p.data for name, p in one.network.named_parameters().items()}
-                np.savez(file, **parameters | one.network.state())  # type: ignore[arg-type]
+                scaling = dict(zip(("input.mean", "input.deviation"), one.scaling or (), strict=False))
+                np.savez(file, **parameters | one.network.state() | scaling)
     _write_json(folder / "summary.json", result.summary)
     result.files = tuple(files)
 
@@ -76,7 +77,8 @@ def history_record(result: RunResult) -> dict[str, Any]:
 
 
 def _curves(lane: LaneResult) -> dict[str, Any]:
-    curves: dict[str, Any] = {**lane.history, "seconds": lane.epoch_seconds}
+    figures = {name: [_number(value) for value in values] for name, values in lane.history.items()}
+    curves: dict[str, Any] = {**figures, "seconds": lane.epoch_seconds}
     if lane.rates:
         curves["lr"] = lane.rates
     if lane.repeats:
@@ -151,13 +153,21 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         "epochs": len(lane.epoch_seconds),
         "seconds": lane.seconds,
         "final": {name: lane.final(name) for name in lane.history if math.isfinite(lane.final(name))},
+        **({"tables": lane.tables} if lane.tables else {}),
+        **({"sample": lane.sample} if lane.sample else {}),
     }
 
 
 def _settings(train: TrainSettings) -> dict[str, Any]:
     """Every setting of `train`, parts as a spec writes them."""
     values = {field.name: getattr(train, field.name) for field in fields(train)}
-    return {name: str(value) if isinstance(value, Part) else value for name, value in values.items()}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Part) else value
 
 
 def _number(value: float | None) -> float | None:

@@ -1,40 +1,21 @@
-"""Training one lane, as often as its settings say: once, or with one seed after another."""
+"""What becomes of a lane that was trained as often as its settings say: once, or with one seed after another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nnspec.checker.program import Experiment
-from nnspec.compiler.layout import Layout
-from nnspec.data.source import Dataset
 from nnspec.runner.history import LaneResult, Status, mean
-from nnspec.runner.observer import Observer
-from nnspec.runner.train import train_once
 
-__all__ = ["train_lane"]
+__all__ = ["lane_of"]
 
 
-def train_lane(experiment: Experiment, layout: Layout, dataset: Dataset, observer: Observer) -> LaneResult:
-    """Train a lane with its seed, and with `train.repeats` the next ones too: exactly the runs that those seeds give.
+def lane_of(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
+    """Return a lane of its trainings: of one, as it is; of repeats, with their means, and those that are there.
 
-    A repeat that diverges does not keep the others from being trained. Ctrl-C keeps those that are there; it is raised
-    on only where there is none yet.
+    Each is exactly the run that its seed gives alone. One that diverges does not keep the others from being trained.
     """
-    asked = experiment.train.repeats
-    if asked == 1:
-        return train_once(experiment, layout, dataset, observer)
-    repeats: list[LaneResult] = []
-    try:
-        for number in range(asked):
-            one = replace(experiment, seed=experiment.seed + number)
-            repeats.append(train_once(one, layout, dataset, observer, number + 1, asked))
-            if repeats[-1].status == "interrupted":
-                break
-    except KeyboardInterrupt:
-        if not repeats:
-            raise
-    return _together(repeats, asked)
+    return repeats[0] if asked == 1 else _together(repeats, asked)
 
 
 def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
@@ -43,7 +24,7 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
     Beyond these, a mean would be one over those repeats that happened to go on, and jump where one of them ends.
     """
     first = repeats[0]
-    lane = replace(first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats))
+    lane = replace(first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), tables={})
     epochs = min(len(one.epoch_seconds) for one in lane.counted)
     lane.history = {
         name: [mean(one.history[name][epoch] for one in lane.counted) for epoch in range(epochs)]

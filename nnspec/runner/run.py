@@ -3,58 +3,139 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 
 from nnspec.checker.program import Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientReport
-from nnspec.runner.environment import one_blas_thread
+from nnspec.runner.environment import check_compiler, one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
 from nnspec.runner.judge import judge
 from nnspec.runner.observer import Observer
 from nnspec.runner.prove import alike_lanes, prove_gradients
 from nnspec.runner.record import summary_record
-from nnspec.runner.repeats import train_lane
+from nnspec.runner.repeats import lane_of
+from nnspec.runner.sample import write_samples
+from nnspec.runner.together import Training, group, train_together, trainings
+from nnspec.runner.workers import Workers, usual_jobs
 
-__all__ = ["PROOF_SAMPLES", "run_program"]
+__all__ = ["PROOF_SAMPLES", "Ways", "run_program"]
 
 PROOF_SAMPLES = 8
 """Samples of the gradient check that an expectation asks for; `nnspec gradcheck` takes twice as many."""
 
 
-def run_program(
-    compiled: Compiled, access: Access, observer: Observer, before_training: Callable[[], None] = lambda: None
-) -> RunResult:
-    """Run every lane, one after another. Ctrl-C ends the lane that trains and leaves out those behind it.
+@dataclass(frozen=True)
+class Ways:
+    """How lanes are trained. Their numbers are the same to the last bit, whichever way it is."""
 
-    `before_training` is called when the data is there and nothing has been trained yet. Raises DataError.
+    jobs: int | None = 1
+    """How many processes train, side by side; None for as many as are worth their while on this machine."""
+    stacked: bool = True
+    """Whether lanes that compute alike train as one stack; else each is trained by itself, and timed by itself."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for fewer than one job."""
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"lanes are trained in at least one process, not {self.jobs}")
+
+
+def run_program(
+    compiled: Compiled,
+    access: Access,
+    observer: Observer,
+    before_training: Callable[[], None] = lambda: None,
+    ways: Ways = Ways(),
+) -> RunResult:
+    """Run every lane. Ctrl-C ends the lanes that train and leaves out those that have not begun.
+
+    `before_training` is called when the data is there and nothing has been trained yet. Raises DataError, NnspecError
+    where compiled kernels are asked for and cannot be had, and WorkerError where a process that trained was ended from
+    outside.
     """
+    check_compiler()
     program = compiled.program
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    data = gather(program, access)
-    uses = tuple(dict.fromkeys(use for _, use in data.values()))
-    observer.data_ready(uses)
-    before_training()
-    lanes: dict[str, LaneResult] = {}
+    everything = trainings(compiled)
+    jobs = usual_jobs(everything) if ways.jobs is None else min(ways.jobs, len(everything))
+    groups = group(everything, jobs, ways.stacked)
+    lanes = _Lanes(program, observer)
     gradients: dict[str, GradientReport] = {}
-    interrupted = False
-    with one_blas_thread():
-        try:
-            gradients = _proofs(program, {name: dataset for name, (dataset, _) in data.items()}, observer)
-            for experiment in program.lanes:
-                lane = train_lane(experiment, compiled.layouts[experiment.name], data[experiment.name][0], observer)
-                lanes[lane.name] = lane  # before anything else, so that an interrupt from here on does not lose it
-                interrupted = lane.status == "interrupted"
-                observer.lane_ends(lane)
-                if interrupted:
-                    break
-        except KeyboardInterrupt:
-            interrupted = True
-        result = _result(compiled, lanes, uses, gradients, interrupted)
-        result.summary = summary_record(result, program, started)
+    with ExitStack() as hired:
+        # The workers start while the data is loaded and gradients are proved.
+        workers = hired.enter_context(Workers(jobs)) if jobs > 1 else None
+        data = gather(program, access)
+        datasets = {name: dataset for name, (dataset, _) in data.items()}
+        uses = tuple(dict.fromkeys(use for _, use in data.values()))
+        observer.data_ready(uses)
+        before_training()
+        with one_blas_thread():
+            try:
+                gradients = _proofs(program, datasets, observer)
+                work = [(members, datasets[members[0].experiment.name]) for members in groups]
+                if workers is not None:
+                    workers.train(work, observer, lanes.add)
+                else:
+                    _train(work, observer, lanes)
+            except KeyboardInterrupt:
+                lanes.interrupted = True
+            lanes.close()
+            lanes.interrupted |= not write_samples(program, lanes.in_order(), datasets)
+            result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
+            result.summary = summary_record(result, program, started) | {"ways": _ways(groups, jobs)}
     return result
+
+
+def _train(work: Sequence[tuple[tuple[Training, ...], Dataset]], observer: Observer, lanes: _Lanes) -> None:
+    """Train group after group, until one is interrupted."""
+    for members, dataset in work:
+        lanes.add(train_together(members, dataset, observer))
+        if lanes.interrupted:
+            return
+
+
+class _Lanes:
+    """The lanes of a run, as their trainings come in."""
+
+    def __init__(self, program: Program, observer: Observer) -> None:
+        self._asked = {lane.name: lane.train.repeats for lane in program.lanes}
+        self._observer = observer
+        self._found: dict[str, list[LaneResult]] = {}
+        self._lanes: dict[str, LaneResult] = {}
+        self.interrupted = False
+
+    def add(self, results: Sequence[LaneResult]) -> None:
+        """Take in trainings that ended together."""
+        for one in results:
+            self._found.setdefault(one.name, []).append(one)
+        self.interrupted |= any(one.status == "interrupted" for one in results)
+        for name in dict.fromkeys(one.name for one in results):
+            if len(self._found[name]) == self._asked[name]:
+                self._end(name)
+
+    def close(self) -> None:
+        """End lanes of which only some repeats were trained."""
+        for name in [name for name in self._found if name not in self._lanes]:
+            self._end(name)
+
+    def _end(self, name: str) -> None:
+        repeats = sorted(self._found[name], key=lambda one: one.repeat)
+        lane = self._lanes[name] = lane_of(repeats, self._asked[name])
+        self._observer.lane_ends(lane)
+
+    def in_order(self) -> dict[str, LaneResult]:
+        """Return the lanes in the program's order."""
+        return {name: self._lanes[name] for name in self._asked if name in self._lanes}
+
+
+def _ways(groups: Sequence[tuple[Training, ...]], jobs: int) -> dict[str, Any]:
+    """How it ran: in how many processes, and which trainings were one stack."""
+    return {"jobs": jobs, "stacks": [[each.label for each in members] for members in groups if len(members) > 1]}
 
 
 def _result(

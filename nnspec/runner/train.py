@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
@@ -16,7 +15,7 @@ from nnspec.engine.stopping import Stopping
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 
-__all__ = ["train_once"]
+__all__ = ["train_once", "train_plan"]
 
 Measure = Callable[[], tuple[float, tuple[float, ...]]]
 _PREFIXES = {"validation": "val_", "test": "test_"}
@@ -33,7 +32,20 @@ def train_once(
 
     Never raises for these.
     """
-    plan = Plan(experiment, layout, dataset)
+    training = train_plan(Plan(experiment, layout, dataset), observer, repeat, of)
+    # Overflow on the way to divergence is reported once, by the lane, and not by NumPy line by line.
+    with np.errstate(all="ignore"):
+        while True:
+            try:
+                next(training)
+            except StopIteration as end:
+                lane: LaneResult = end.value
+                return lane
+
+
+def train_plan(plan: Plan, observer: Observer, repeat: int = 1, of: int = 1) -> Generator[None, None, LaneResult]:
+    """Train a plan as `train_once` does, pausing when the lane has begun and after every epoch but the last."""
+    experiment = plan.experiment
     lane = LaneResult(
         name=experiment.name,
         optimizer=str(experiment.optimizer),
@@ -41,28 +53,31 @@ def train_once(
         seed=experiment.seed,
         shapes=experiment.shapes,
         epochs=experiment.train.epochs,
-        params=layout.params,
+        params=plan.layout.params,
         history={name: [] for name in _figures(plan)},
         epoch_seconds=[],
         network=plan.network,
         held_out=plan.held_out,
+        scaling=plan.data.scaling,
         repeat=repeat,
         of=of,
     )
     try:
         observer.lane_begins(lane)
-        # Overflow on the way to divergence is reported once, below, and not by NumPy line by line.
-        with np.errstate(all="ignore"):
-            stop = _Stop(experiment.train.early_stop, lane)
-            for seconds, figures in _epochs(plan):
-                for name, value in figures.items():
-                    lane.history[name].append(value)
-                if plan.optimizer.schedule is not None:
-                    lane.rates.append(plan.optimizer.lr)
-                lane.epoch_seconds.append(seconds)
-                observer.epoch_done(lane)
-                if stop.now():
-                    break
+        yield
+        stop = _Stop(experiment.train.early_stop, lane)
+        for seconds, figures in _epochs(plan):
+            for name, value in figures.items():
+                lane.history[name].append(value)
+            if plan.optimizer.schedule is not None:
+                lane.rates.append(plan.optimizer.lr)
+            lane.tables = plan.tables()
+            lane.epoch_seconds.append(seconds)
+            plan.optimizer.tell(len(lane.epoch_seconds), figures)
+            observer.epoch_done(lane)
+            if stop.now() or len(lane.epoch_seconds) == lane.epochs:
+                break
+            yield
     except _Diverged as error:
         lane.status, lane.message = "diverged", _advice(experiment, str(error))
     except KeyboardInterrupt:
@@ -100,16 +115,16 @@ def _measures(plan: Plan) -> dict[str, Measure]:
 
 
 def _figures(plan: Plan) -> list[str]:
-    names = ["loss", *(metric.spec_name for metric in plan.metrics)]
+    names = ["loss", *(metric.spec_name for metric in plan.metrics if metric.is_figure)]
     return [*names, *(f"{_PREFIXES[samples]}{name}" for samples in _measures(plan) for name in names)]
 
 
 def _epochs(plan: Plan) -> Iterator[tuple[float, dict[str, float]]]:
     """Train epoch by epoch, and yield the training time and the figures of each."""
     for epoch in range(plan.experiment.train.epochs):
-        started = time.perf_counter()
+        started = plan.clock()
         means = _epoch(plan, epoch)
-        seconds = time.perf_counter() - started
+        seconds = plan.clock() - started
         values = [*means]
         for samples, measure in _measures(plan).items():
             loss, metrics = measure()
@@ -140,7 +155,7 @@ def _advice(experiment: Experiment, what: str) -> str:
     rate, bound = optimizer.values().get("lr"), optimizer.arguments.get("lr")
     text = f"{what} ({optimizer}, {(bound or optimizer).origin.span})"
     usual = optimizer.part.signature().get("lr")
-    start = rate.start if isinstance(rate, Schedule) else rate
+    start = rate.largest if isinstance(rate, Schedule) else rate
     if not isinstance(start, (int, float)) or usual is None:
         return text
     smaller = f"{usual.default if start > usual.default else start / 10:g}"

@@ -107,10 +107,16 @@ class Changes:
         return self._layers[key]
 
 
-def in_full(value: PartValue) -> str:
-    """Return a part with all its arguments: `SGD(lr=0.01, momentum=0.0)`."""
-    words = [f"{argument.name}={written(bound.value)}" for argument, bound in arguments(value)]
+def in_full(value: PartValue, beside: PartValue | None = None) -> str:
+    """Return a part with all its arguments: `SGD(lr=0.01, momentum=0.0)`; without the defaults shared with another."""
+    shared = _defaults(value).items() & _defaults(beside).items() if beside else frozenset()
+    left_out = {name for name, _ in shared}
+    words = [f"{a.name}={written(bound.value)}" for a, bound in arguments(value) if a.name not in left_out]
     return f"{value.name}({', '.join(words)})" if words else value.name
+
+
+def _defaults(value: PartValue) -> dict[str, str]:
+    return {a.name: written(bound.value) for a, bound in arguments(value) if bound.origin.via == "default"}
 
 
 def _value(what: str, old: object, new: object, note: str = "") -> Iterator[Change]:
@@ -121,7 +127,7 @@ def _value(what: str, old: object, new: object, note: str = "") -> Iterator[Chan
 def _part(what: str, old: PartValue, new: PartValue) -> Iterator[Change]:
     """Yield the arguments that differ, or the whole part where it is another."""
     if old.part is not new.part:
-        yield from _value(what, Word(in_full(old)), Word(in_full(new)))
+        yield from _value(what, Word(in_full(old, new)), Word(in_full(new, old)))
         return
     for (argument, before), (_, after) in zip(arguments(old), arguments(new), strict=True):
         yield from _value(f"{what}.{argument.name}", before.value, after.value)

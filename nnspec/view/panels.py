@@ -162,7 +162,8 @@ def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], top: float | None)
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_ylim(bottom=max(axis.get_ylim()[0], 0), top=min(max(axis.get_ylim()[1], 0.05), 1.02))
     else:
-        axis.set_ylim(bottom=0, top=top)
+        lowest = min(v for curve in curves for v in curve(panel.figure) if math.isfinite(v))
+        axis.set_ylim(bottom=0 if lowest >= 0 else None, top=top)
 
 
 def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:

@@ -52,6 +52,11 @@ def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
         for tensor in tensors:
             if tensor.left_out:
                 console.print(_left_out(tensor), style="dim", soft_wrap=True)
+        if report.moved:
+            console.print(
+                f"checked beside where they start, for every step there crosses a kink: {', '.join(report.moved)}",
+                style="dim",
+            )
         mark, style = ("✓", "green") if proof.holds else ("✗", "bold red")
         if math.isnan(report.error):
             console.print("✗ a tensor could not be checked: every step crossed a kink", style="bold red")

@@ -10,7 +10,9 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss
 from nnspec.runner.observer import Silent
 from nnspec.view import words
+from nnspec.view.counts import counts
 from nnspec.view.terminal import Column, table
+from nnspec.view.writing import written
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "print_result"]
 
 _SHORT = {"accuracy": "acc"}
+_IN_FULL = 6  # lanes, the best ones, whose tables and texts are printed; summary.json has those of all
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}
 
 
@@ -154,6 +157,9 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     if lanes:
         console.print(_lanes(lanes, order, console.width, common_loss(lanes) if len(lanes) > 1 else None))
         console.print()
+    for lane in lanes[:_IN_FULL]:
+        for line in (*counts(lane, console.width), *written(lane)):
+            _line(console, line)
     for lane in lanes:
         if lane.stopped:
             _line(console, f"– {lane.name} stopped {lane.stopped}", style="dim")

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nnspec.checker.program import Bound, LayerNode, Origin, PartValue
-from nnspec.engine.part import Argument, FigureName, Part
+from nnspec.engine.part import Argument, BareWord, FigureName, FilePath, Part
 
 __all__ = [
     "Word",
@@ -40,8 +40,10 @@ def written(value: object) -> str:
             return value.name if isinstance(value, PartValue) else value.value.name
         case Part():
             return _part(value)
-        case Word() | FigureName():
+        case Word() | FigureName() | BareWord():
             return str(value)
+        case FilePath():
+            return written(value.written)
         case str():
             return json.dumps(value, ensure_ascii=not value.isprintable())
         case None | bool():

@@ -51,7 +51,8 @@ def loss(value: float) -> str:
         return "–"
     if value >= 10_000:
         return f"{value:.1e}"
-    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}" if value >= 0.001 else f"{value:.1e}"
+    size = abs(value)  # r2 may be negative
+    return f"{value:.3f}" if size >= 0.1 else f"{value:.4f}" if size >= 0.001 else f"{value:.1e}"
 
 
 def percent(value: float) -> str:

@@ -19,23 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from row import LayerRow, as_kept, normal
+from row import LayerRow, LossRow, as_kept, loss_case, normal
 from torch import nn
 from torch.nn import functional
 
 HERE = Path(__file__).parent
+FAMILIES = ("layers_*.py", "losses_*.py", "trajectories_*.py", "schedules_*.py")
+"""Modules of their own: those of layers have `layer_rows()`, others `content()`, all of what stands in their file."""
 Tensor = torch.Tensor
-
-
-@dataclass(frozen=True)
-class LossRow:
-    """A loss of nnspec and PyTorch's for it, with what it is given."""
-
-    part: str
-    case: str
-    make: Callable[[], nn.Module]
-    outputs: Tensor
-    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -352,21 +343,6 @@ def composition_case(row: CompositionRow) -> dict[str, Any]:
     }
 
 
-def loss_case(row: LossRow) -> dict[str, Any]:
-    """Value, and gradient with respect to the outputs."""
-    outputs = row.outputs.clone().requires_grad_()
-    value = row.make()(outputs, row.targets)
-    value.backward()
-    return {
-        "part": row.part,
-        "case": row.case,
-        "outputs": outputs.tolist(),
-        "targets": row.targets.tolist(),
-        "value": value.item(),
-        "grad": outputs.grad.tolist(),
-    }
-
-
 def trajectory(row: OptimizerRow, start: dict[str, Tensor], x: Tensor, labels: Tensor) -> dict[str, Any]:
     """Train the 6-5-4-3 network on one fixed batch: every loss, and the parameters after some of the steps."""
     model = network()
@@ -438,13 +414,14 @@ def write(name: str, content: dict[str, Any]) -> None:
 
 
 def main(*families: str) -> None:
-    """Write the files; of the families of layers with a module of their own, those that are named, or all."""
+    """Write the files; of the families with a module of their own, those that are named, or all."""
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
-    for family in families or sorted(path.stem for path in HERE.glob("layers_*.py")):
+    for family in families or sorted(path.stem for glob in FAMILIES for path in HERE.glob(glob)):
         torch.manual_seed(1)
-        rows = importlib.import_module(family).layer_rows()
-        write(f"{family}.json", {"cases": [layer_case(row) for row in rows]})
+        module = importlib.import_module(family)
+        made = hasattr(module, "content")
+        write(f"{family}.json", module.content() if made else {"cases": [layer_case(r) for r in module.layer_rows()]})
     if families:
         return
     torch.manual_seed(1)

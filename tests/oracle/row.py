@@ -1,4 +1,4 @@
-"""What a row of the reference says of a layer; the families of layers have modules `layers_*.py` of their own.
+"""What a row of the reference says of a layer or a loss; families of layers have modules `layers_*.py` of their own.
 
 Each of these has `layer_rows()`, and its numbers stand in the JSON file of the same name:
 
@@ -48,3 +48,31 @@ class LayerRow:
     """PyTorch's buffers, such as `running_mean`, that nnspec remembers under the same names."""
     output: Callable[[Any], Tensor] = lambda y: y
     """The output, where the module returns more than that."""
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """A loss of nnspec with its arguments, and PyTorch's for it, with what it is given."""
+
+    part: str
+    case: str
+    make: Callable[[], Callable[[Tensor, Tensor], Tensor]]
+    outputs: Tensor
+    targets: Tensor
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def loss_case(row: LossRow) -> dict[str, Any]:
+    """Value, and gradient with respect to the outputs."""
+    outputs = row.outputs.clone().requires_grad_()
+    value = row.make()(outputs, row.targets)
+    value.backward()
+    return {
+        "part": row.part,
+        "case": row.case,
+        **({"arguments": row.arguments} if row.arguments else {}),
+        "outputs": outputs.tolist(),
+        "targets": row.targets.tolist(),
+        "value": value.item(),
+        "grad": outputs.grad.tolist(),
+    }

@@ -16,4 +16,7 @@ SAMPLES = [
     Sample("Dropout", {"p": 0.9}, (2, 3)),
     Sample("Flatten", {}, (2, 3)),
     Sample("Flatten", {}, (4,)),
+    Sample("Reshape", {"shape": (3, 2)}),
+    Sample("Reshape", {"shape": [-1]}, (2, 3)),
+    Sample("Reshape", {"shape": (1, 2, -1)}, (3, 4)),
 ]

@@ -20,7 +20,7 @@ copied from another data set (1000 is ImageNet's). `Linear(data.classes)` always
         """
 `CrossEntropy` takes logits and applies the softmax itself, in one step with the logarithm: log Σ eᶻ − z[label]
 neither overflows nor loses digits, and its gradient is softmax − one-hot, which never fades while the network is
-wrong.
+wrong. `BCEWithLogits` does the same with a sigmoid for each output.
 
 An activation before it spoils that. Outputs squeezed into 0 to 1 by a sigmoid (or a softmax) give, after the second
 softmax, at most e / (e + 9) ≈ 0.23 for the right one of ten classes: the loss cannot fall below about 1.46, and a
@@ -123,6 +123,28 @@ a comment says so: `# nn: ignore[NN711]` above its first line.
 """,
         Example("block Hidden(units) { Linear(units); ReLU }\n", whole=True),
         Example("# nn: ignore[NN711]\nblock Hidden(units) { Linear(units); ReLU }\n", whole=True),
+        can_be_ignored=True,
+    ),
+    "NN712": Explanation(
+        """
+`NLL` is −y[label] and `KLDiv` is Σ t (log t − y): both believe that the outputs y are logarithms of probabilities, and
+look at nothing that would tell. Other outputs may be made as large as one likes, and then the loss falls below zero and
+goes on falling while nothing is learnt. `LogSoftmax` behind the last layer makes any numbers such logarithms. With
+class labels, `CrossEntropy` is both in one step.
+""",
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n}\nloss = NLL\n"),
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n    LogSoftmax\n}\nloss = NLL\n"),
+        can_be_ignored=True,
+    ),
+    "NN713": Explanation(
+        """
+Batch normalisation takes the mean of each channel over the batch off, and with it whatever was added to the channel
+everywhere: y is the same with any bias, the bias has a gradient of zero, and it stays where it starts. The
+normalisation has a shift of its own behind it, which does what the bias was for. `bias=false` saves the parameters and
+the time. A norm within the sample, such as `LayerNorm`, takes one mean off all channels, so a bias before it counts.
+""",
+        Example("model {\n    Linear(64)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"),
+        Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"),
         can_be_ignored=True,
     ),
     "NN790": Explanation(

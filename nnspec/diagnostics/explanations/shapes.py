@@ -23,7 +23,8 @@ where a change further up should be noticed.
         """
 Cross-entropy reads one output for each class: the unnormalised log-probabilities (logits) of this class against the
 others. With fewer outputs than classes, some labels have none. MSE compares with one-hot rows, so it needs exactly as
-many as there are classes; data without classes cannot be judged by cross-entropy at all.
+many as there are classes; data without classes cannot be judged by cross-entropy at all. Where every place of a
+sequence has a label, every place needs its row of outputs. Metrics read outputs alike, and some need more than one.
 """,
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(1)\n}\nloss = CrossEntropy\n"),
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(data.classes)\n}\nloss = CrossEntropy\n"),
@@ -35,5 +36,18 @@ the shape of a sample and in the number of classes: a spec that is valid on one 
 may differ in how many samples they have.
 """,
         untold="MNIST and Digits, the sources that nnspec has, agree; a source that is added in Python may not.",
+    ),
+    "NN502": Explanation(
+        """
+Some sources are made of files of your own: a text, a table, arrays, images. Their paths start from the folder of the
+file that they are written in. The shapes follow from the files, so `check` looks at them; it opens regular files alone,
+and none that is larger than its kind may be. Here there is no such file, it is another kind of file, it is damaged, or
+there is too little in it for what the other arguments ask for. The message says which, and where in the file.
+""",
+        Example('data = Text("poem.txt", context=8)\nmodel { Embedding(16); ReLU; Linear(data.classes) }\n'),
+        Example(
+            'data = Text("poem.txt", context=8)\nmodel { Embedding(16); ReLU; Linear(data.classes) }\n',
+            {"poem.txt": "How much wood would a woodchuck chuck\nif a woodchuck could chuck wood?\n" * 4},
+        ),
     ),
 }

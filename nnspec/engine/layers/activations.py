@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
+from nnspec.engine.part import Also, Range
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Activation", "ReLU", "Sigmoid", "Tanh"]
+__all__ = ["Activation", "HardSigmoid", "LeakyReLU", "ReLU", "Sigmoid", "Tanh"]
 
 
 class Activation(Layer):
@@ -21,6 +22,8 @@ class Activation(Layer):
 
     backward_reads = frozenset({"output"})
     in_place = True
+    each_alone = True
+    batch_last = "keeps"
     family = "activation"
     suits: ClassVar[tuple[str, ...]] = ()
     """The initialisers made for it, where those made for ReLU start its units in the flat ends; the first is usual."""
@@ -68,10 +71,47 @@ class ReLU(Activation):
         return saved(self._y, self) > 0
 
 
+class LeakyReLU(Activation):
+    """y = max(x, a·x), 0 ≤ a < 1; dL/dx = g where y > 0, else a·g (also at the kink x = 0, as in PyTorch).
+
+    a is the `negative_slope`, 0.01 as in PyTorch; Keras's is 0.3. Maas et al. 2013.
+    """
+
+    spec_name = "LeakyReLU"
+    also = ("leaky_relu", "LReLU", "LeakyRelu")
+    flops_each = 2
+
+    def __init__(
+        self, negative_slope: Annotated[float, Range(low=0, high=1, open_high=True), Also("alpha", "slope")] = 0.01
+    ) -> None:
+        super().__init__()
+        self.negative_slope = float(negative_slope)
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """max(x, a·x)."""
+        scaled = np.multiply(x, self.negative_slope, out=self.work_array("derivative", x.shape, x.dtype))
+        self._y = np.maximum(x, scaled, out=out)
+        return self._y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """g · max([y > 0], a)."""
+        y = saved(self._y, self)
+        slope = np.greater(y, 0, out=self.work_array("derivative", y.shape, y.dtype))
+        np.maximum(slope, self.negative_slope, out=slope)
+        return np.multiply(grad, slope, out=out)
+
+    def sides(self) -> NDArray[Any] | None:
+        """Whether each unit is above zero."""
+        return saved(self._y, self) > 0
+
+
 class Sigmoid(Activation):
     """y = 1 / (1 + e⁻ˣ); dL/dx = g · y (1 − y). Computed as (1 + tanh(x/2)) / 2, which cannot overflow."""
 
     spec_name = "Sigmoid"
+    bends_by = "sigmoid"
     suits = ("xavier_normal", "xavier_uniform")
     also = ("sigmoid", "Logistic")
     flops_each = 4
@@ -114,3 +154,43 @@ class Tanh(Activation):
         slope = np.multiply(y, y, out=self.work_array("derivative", y.shape, y.dtype))
         np.subtract(1, slope, out=slope)
         return np.multiply(grad, slope, out=out)
+
+
+class HardSigmoid(Activation):
+    """y = min(max(x/6 + 1/2, 0), 1); dL/dx = g/6 where 0 < y < 1, else 0. As PyTorch's and Keras's."""
+
+    spec_name = "HardSigmoid"
+    also = ("Hardsigmoid", "hard_sigmoid", "hardsigmoid")
+    suits = ("xavier_normal", "xavier_uniform")
+    flops_each = 4
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Any shape, unchanged."""
+        geometry = super().geometry(incoming, arguments)
+        work = {**geometry.work, "above": Work(incoming, "bool")}
+        return Geometry(out=incoming, flops=geometry.flops, work=work)
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """min(max(x/6 + 1/2, 0), 1)."""
+        y = np.multiply(x, 1 / 6, out=out)
+        np.add(y, 0.5, out=y)
+        np.maximum(y, 0, out=y)
+        self._y = np.minimum(y, 1, out=y)
+        return self._y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """g/6 · [0 < y < 1]."""
+        y = saved(self._y, self)
+        slope = np.greater(y, 0, out=self.work_array("derivative", y.shape, y.dtype))
+        np.multiply(slope, 1 / 6, out=slope)
+        above = np.greater_equal(y, 1, out=self.work_array("above", y.shape, bool))
+        np.copyto(slope, 0, where=above)
+        return np.multiply(grad, slope, out=out)
+
+    def sides(self) -> NDArray[Any] | None:
+        """Which of its three pieces each unit is on."""
+        y = saved(self._y, self)
+        return (y > 0).astype(np.int8) + (y >= 1)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape
-from nnspec.engine.work import Work
+from nnspec.engine.work import Work, samples_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,6 +123,7 @@ class Chain:
         self.layers = dict(layers)
         self._layers = tuple(layers.values())
         self._owned, self._direct = owned, direct
+        self._batch_last = False
         trained = (k for k, layer in enumerate(self._layers) if layer.parameters())
         self._first_trained = next(trained, len(self._layers))
         self._shapes: list[tuple[int, ...]] = []
@@ -138,10 +139,13 @@ class Chain:
     def forward(self, x: NDArray[Any]) -> NDArray[Any]:
         """Run the layers in order; x is left as it is."""
         self._shapes = [x.shape]
+        self._batch_last = _is_batch_last(x)
         lent = len(x) <= self._room
         for layer, buffer in zip(self._layers, self._outs, strict=True):
-            out = x if buffer is None else buffer[: len(x)]
-            x = layer.forward(x, out if lent else None)
+            out: NDArray[Any] | None = None
+            if lent:
+                out = x if buffer is None else self._cut(buffer, (len(x), *buffer.shape[1:]))
+            x = layer.forward(x, out)
             self._shapes.append(x.shape)
         return x
 
@@ -171,7 +175,7 @@ class Chain:
         route = self._route()[k]
         if route == _OUT:  # an array in any case: a layer may return a view of a buffer that the next branch writes to
             return np.empty(self._shapes[k], grad.dtype)
-        return grad if route == _OVER else _cut(self._gradients[route], self._shapes[k])
+        return grad if route == _OVER else self._cut(self._gradients[route], self._shapes[k])
 
     def _route(self) -> tuple[int, ...]:
         if not self._routes:
@@ -184,11 +188,15 @@ class Chain:
         """Copy a part of a gradient that others read too, so that the layers find it in one piece."""
         if len(grad) > self._room:
             return grad.copy()
-        own = _cut(self._gradients[0], grad.shape)
+        own = self._cut(self._gradients[0], grad.shape)
         np.copyto(own, grad)
         return own
 
+    def _cut(self, buffer: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
+        assert buffer is not None, "a composition is lent all of its work arrays or none"
+        return samples_in(buffer, shape, batch_last=self._batch_last)
 
-def _cut(buffer: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
-    assert buffer is not None, "a composition is lent all of its work arrays or none"
-    return buffer.reshape(-1)[: prod(shape)].reshape(shape)
+
+def _is_batch_last(x: NDArray[Any]) -> bool:
+    """Whether the samples are the last axis in memory, as they are where all layers of the chain would have it."""
+    return x.ndim > 2 and x.strides[0] == x.itemsize and not x.flags.c_contiguous

@@ -64,11 +64,29 @@ class Layer(Part, Borrower):
     sees_shape: ClassVar[bool] = False
     """Whether it looks at the shape of a sample, so that at the head of a model samples enter in the shape that the
     data gives them, such as 28×28; every other first layer gets a row of numbers."""
+    batch_last: ClassVar[Literal["no", "rows", "takes", "keeps", "prefers"]] = "no"
+    """What it makes of arrays whose first axis, the samples, is the last in memory, x and y alike with their gradients:
+    `no`, it wants C order; `takes`, x may be such, and y is in C order; `rows`, so it is where a sample is a row of
+    numbers; `keeps`, y is in the order of x; `prefers`, it is fastest where both are such. Its numbers do not depend
+    on it, up to rounding."""
     rows_of: ClassVar[str] = ""
     """The parameter whose row i meets feature i of a sample and nothing else does, where there is one, for `(in,)`: a
     feature that is always zero then neither counts nor has a gradient."""
-    family: ClassVar[Literal["", "linear", "activation", "noise"]] = ""
+    each_alone: ClassVar[bool] = False
+    """Whether every sample is computed by itself, by operations that give it the same bits wherever it stands in a
+    batch of whatever size, without parameters, noise or state. The samples of several lanes may then be one batch."""
+    gives_logs: ClassVar[bool] = False
+    """Whether its outputs are logarithms of probabilities."""
+    bends_by: ClassVar[str] = ""
+    """The function that it applies where losses of logits may have it in them: `softmax` or `sigmoid`."""
+    takes_mean_off: ClassVar[bool] = False
+    """Whether it takes the mean of each channel off, whatever was added to it before."""
+    family: ClassVar[Literal["", "linear", "activation", "noise", "norm"]] = ""
     """What it is in the eyes of someone who knows the field, for advice about what stands beside what."""
+
+    looks_up: ClassVar[str] = ""
+    """The argument that says how many ids x is made of, for a layer that looks rows up by whole numbers: the checker
+    fills it in from the data. Such a layer takes what the data gives, and nothing that others computed."""
 
     training: bool = True
     hold_noise: bool = False
@@ -82,6 +100,15 @@ class Layer(Part, Borrower):
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Return shapes, parameters and cost for `incoming`, the shape of one sample. Raises ShapeError."""
         raise NotImplementedError
+
+    @classmethod
+    def stack(cls, parameters: Mapping[str, Parameter]) -> Layer | None:
+        """Return a layer that does at once what this class does in each of L lanes, bit for bit, or None for no such.
+
+        `parameters` have the lane axis first. Its kernels take x `(L, B, *in)`, or `(B, *in)` where all lanes have the
+        same, to y `(L, B, *out)`. Where there is none, each lane's own layer is called.
+        """
+        return None
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Compute y = f(x): `(B, *in) -> (B, *out)`, keeping what backward needs."""
@@ -109,6 +136,14 @@ class Layer(Part, Borrower):
         for name, array in arrays.items():
             np.copyto(array, self._state[name])
             self._state[name] = array
+
+    def absorb(self, before: Layer) -> bool:
+        """Do from now on what `before` does too, where the layer can, and say whether it does.
+
+        A plan then runs this layer alone, on what would have arrived at `before`, which keeps its shape. The bits are
+        the same, and so they are where both run.
+        """
+        return False
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers that this one is made of, by their paths in it."""

@@ -29,6 +29,7 @@ class Dropout(Layer):
     spec_name = "Dropout"
     family = "noise"
     in_place = True
+    batch_last = "keeps"
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class Linear(Layer):
     also = ("Dense", "FullyConnected", "Affine")
     backward_reads = frozenset({"input"})
     rows_of = "weight"
+    batch_last = "rows"
 
     def __init__(
         self,
@@ -78,6 +79,11 @@ class Linear(Layer):
             work={"ones": Work(tuple(places))} if bias else {},
         )
 
+    @classmethod
+    def stack(cls, parameters: Mapping[str, Parameter]) -> Layer:
+        """Return the layers of all lanes as one, whose products run lane after lane within one call."""
+        return _Lanes(parameters["weight"], parameters.get("bias"))
+
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """y = x W + b: `(B, in) -> (B, out)`, and `(B, T, in) -> (B, T, out)`."""
         self._x = x
@@ -114,6 +120,56 @@ class Linear(Layer):
     def parameters(self) -> dict[str, Parameter]:
         """Return `weight`, and `bias` where there is one."""
         return {"weight": self.weight} | ({"bias": self.bias} if self.bias is not None else {})
+
+
+class _Lanes(Layer):
+    """y[l] = x[l] W[l] + b[l], with x `(L, B, in)` or for all lanes `(B, in)`, W `(L, in, out)`, b `(L, out)`.
+
+    The operations of `Linear` with one axis more, in its order; a stack of products is one product for each lane, so
+    the numbers are the same to the last bit. Places `(L, B, T, in)` are taken alike.
+    """
+
+    def __init__(self, weight: Parameter, bias: Parameter | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+        self._x: NDArray[Any] | None = None
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """`(L, B, in) -> (L, B, out)`."""
+        weight, shared = self.weight.data, x.ndim < (3 if out is None else out.ndim)
+        lead = x.shape[:-1] if not shared else (len(weight), *x.shape[:-1])
+        y = np.empty((*lead, weight.shape[-1]), x.dtype) if out is None else out
+        self._x = _rows(x) if shared else _lane_rows(x)
+        rows = _lane_rows(y)
+        np.matmul(self._x, weight, out=rows)
+        if self.bias is not None:
+            np.add(rows, self.bias.data[:, None], out=rows)
+        return y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """`(L, B, out) -> (L, B, in)`, writing dL/dW and dL/db of every lane."""
+        x, g = saved(self._x, self), _lane_rows(grad)
+        np.matmul(x.swapaxes(-1, -2), g, out=self.weight.grad)
+        if self.bias is not None:
+            ones = self.work_array("ones", g.shape[1:2], g.dtype)
+            ones.fill(1)
+            np.matmul(ones, g, out=self.bias.grad)
+        if not input_grad:
+            return None
+        passed = np.empty((*grad.shape[:-1], self.weight.shape[1]), grad.dtype) if out is None else out
+        np.matmul(g, self.weight.data.swapaxes(-1, -2), out=_lane_rows(passed))
+        return passed
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return `weight`, and `bias` where there is one, of all lanes."""
+        return {"weight": self.weight} | ({"bias": self.bias} if self.bias is not None else {})
+
+
+def _lane_rows(array: NDArray[Any]) -> NDArray[Any]:
+    """All places of a lane's samples below each other: `(L, B, T, n)` as `(L, B·T, n)`."""
+    return array if array.ndim == 3 else array.reshape(len(array), -1, array.shape[-1])
 
 
 def _rows(array: NDArray[Any]) -> NDArray[Any]:

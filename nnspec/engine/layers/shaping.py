@@ -2,46 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
+from nnspec.engine.part import Also, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Flatten"]
+__all__ = ["Flatten", "Reshape"]
 
 
-class Flatten(Layer):
-    """Each sample as one row: `(B, *s) -> (B, Π s)`, in C order. The result shares memory with x where it can."""
+class _Reshaping(Layer):
+    """Base of the layers that only change the shape. The result shares memory with x where it can."""
 
-    spec_name = "Flatten"
     in_place = True
+    each_alone = True
+    batch_last = "keeps"
 
     def __init__(self) -> None:
         super().__init__()
         self._shape: tuple[int, ...] | None = None
+
+    def _leaving(self, incoming: Shape) -> Shape:
+        """Return the shape that a sample gets."""
+        raise NotImplementedError
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Give each sample its new shape."""
+        self._shape = x.shape
+        return _reshaped(x, (len(x), *self._leaving(x.shape[1:])), out)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Give each sample the shape back that it had."""
+        if self._shape is None:
+            raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass first")
+        return _reshaped(grad, self._shape, out)
+
+
+class Flatten(_Reshaping):
+    """Each sample as one row: `(B, *s) -> (B, Π s)`, in C order."""
+
+    spec_name = "Flatten"
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`s -> (Π s,)`, free of cost."""
         return Geometry(out=(prod(incoming),), flops=0)
 
-    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Reshape to `(B, Π s)`."""
-        self._shape = x.shape
-        return _reshaped(x, (len(x), prod(x.shape[1:])), out)
+    def _leaving(self, incoming: Shape) -> Shape:
+        return (prod(incoming),)
 
-    def backward(
-        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
-    ) -> NDArray[Any] | None:
-        """Reshape back to `(B, *s)`."""
-        if self._shape is None:
-            raise RuntimeError("Flatten.backward needs a forward pass first")
-        return _reshaped(grad, self._shape, out)
+
+class Reshape(_Reshaping):
+    """Each sample in another shape of as many numbers, in C order: `(B, *s) -> (B, *shape)`.
+
+    One extent may be -1: it is whatever is left. `Reshape([1, 28, 28])` makes an image of one channel of a row of 784.
+    """
+
+    spec_name = "Reshape"
+    also = ("reshape", "View", "Unflatten")
+
+    def __init__(self, shape: Annotated[tuple[int, ...], Range(low=-1), Also("target_shape", "size")]) -> None:
+        super().__init__()
+        if problem := _shape_problem(shape):
+            raise ValueError(f"Reshape: {problem}")
+        self.shape = tuple(shape)
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`s -> shape`, free of cost."""
+        shape = arguments["shape"]
+        if problem := _shape_problem(shape):
+            raise ShapeError(problem, argument="shape", label="no shape")
+        return Geometry(out=_filled(shape, incoming), flops=0)
+
+    def _leaving(self, incoming: Shape) -> Shape:
+        return _filled(self.shape, incoming)
+
+
+def _shape_problem(shape: Sequence[int]) -> str:
+    """Say why this is no shape, or nothing."""
+    if not shape:
+        return "`shape` needs an extent at least"
+    if any(n == 0 for n in shape):
+        return "no extent of `shape` is 0"
+    return "" if sum(n == -1 for n in shape) < 2 else "one extent of `shape` at most is -1: it follows from the others"
+
+
+def _filled(shape: Sequence[int], incoming: Shape) -> Shape:
+    """Return the shape with what -1 stands for. Raises ShapeError where the numbers do not fit into it."""
+    numbers, known = prod(incoming), prod(n for n in shape if n != -1)
+    if -1 in shape and numbers % known == 0:
+        return tuple(numbers // known if n == -1 else int(n) for n in shape)
+    if known != numbers:
+        written = f"[{', '.join(map(str, shape))}]"
+        raise ShapeError(
+            f"{shape_in_words(incoming)} are {numbers} numbers, and {written} has room for "
+            f"{'a multiple of ' if -1 in shape else ''}{known}",
+            argument="shape",
+            label=f"{numbers} numbers arrive",
+        )
+    return tuple(int(n) for n in shape)
 
 
 def _reshaped(x: NDArray[Any], shape: tuple[int, ...], out: NDArray[Any] | None) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Metrics: figures for people, which training does not use."""
+"""What a metric is, and which figures of a run are one's."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Shape
+from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
 from nnspec.engine.part import PARTS, Part
 from nnspec.engine.work import Borrower, Work
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Accuracy", "Metric", "higher_is_better", "metric_of"]
+__all__ = ["Metric", "higher_is_better", "metric_of"]
+
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Metric(Part, Borrower):
@@ -23,20 +24,35 @@ class Metric(Part, Borrower):
     kind: ClassVar[str] = "metric"
     needs_classes: ClassVar[bool] = False
     """Whether it makes sense for class labels only."""
+    needs_numbers: ClassVar[bool] = False
+    """Whether it makes sense for targets that are numbers only."""
     percent: ClassVar[bool] = False
     """Whether it is a share, which people read in percent."""
     higher_is_better: ClassVar[bool] = False
     """Whether more of it is better; as with a loss, less is unless a metric says so."""
     default: ClassVar[bool] = False
     """Whether it is measured, where it makes sense, unless a spec says otherwise."""
+    is_figure: ClassVar[bool] = True
+    """Whether it is one number, with a curve over the epochs; else a table of the test data after the last epoch."""
 
     def __init__(self) -> None:
         super().__init__()
 
     @classmethod
-    def work(cls, outputs: Shape) -> Mapping[str, Work]:
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """Hold the network's outputs for a sample against its target, as a loss does. Raises ShapeError."""
+        if cls.needs_classes and (outputs[:-1] != target or not outputs):
+            places = f" for each of {shape_in_words(target)} places" if target else ""
+            raise ShapeError(
+                f"`{cls.spec_name}` takes a row of outputs{places}, and the network's are {shape_in_words(outputs)}"
+            )
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
         """Return the work arrays for outputs of a shape (of one sample)."""
-        return MappingProxyType({})
+        return NO_ARGUMENTS
 
     def begin(self) -> None:
         """Forget all batches."""
@@ -46,41 +62,9 @@ class Metric(Part, Borrower):
         """Count a batch: outputs `(B, *out)`, which are left as they are, and the data's targets `(B, *target)`."""
         raise NotImplementedError
 
-    def result(self) -> float:
-        """Return the figure over all samples since `begin`."""
+    def result(self) -> Any:
+        """Return the figure, or the table, over all samples since `begin`."""
         raise NotImplementedError
-
-
-class Accuracy(Metric):
-    """Share of samples whose largest output is at their label, `(B, C)` and `(B,)` -> [0, 1]; ties go to the first."""
-
-    spec_name = "accuracy"
-    also = ("acc", "Accuracy", "sparse_categorical_accuracy")
-    needs_classes = True
-    percent = True
-    higher_is_better = True
-    default = True
-
-    @classmethod
-    def work(cls, outputs: Shape) -> Mapping[str, Work]:
-        """The predicted class and whether it is right, for each sample."""
-        return {"predicted": Work((), "index"), "right": Work((), "bool")}
-
-    def begin(self) -> None:
-        """Forget all batches."""
-        self._right = self._seen = 0
-
-    def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Count which samples are right."""
-        rows = outputs.shape[:1]
-        predicted = outputs.argmax(axis=1, out=self.work_array("predicted", rows, np.intp))
-        right = np.equal(predicted, targets, out=self.work_array("right", rows, bool))
-        self._right += int(np.count_nonzero(right))
-        self._seen += len(outputs)
-
-    def result(self) -> float:
-        """Right ones over all."""
-        return self._right / self._seen
 
 
 def metric_of(figure: str) -> type[Metric] | None:

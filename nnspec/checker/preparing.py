@@ -1,0 +1,60 @@
+"""What is done to samples before the network sees them, held against what samples are."""
+
+from __future__ import annotations
+
+from nnspec.checker.program import TrainSettings
+from nnspec.checker.report import Report
+from nnspec.checker.settings import LaneSettings
+from nnspec.data.source import Facts
+from nnspec.diagnostics import Span
+from nnspec.engine.layers.contract import ShapeError
+
+__all__ = ["prepared"]
+
+MOST_AUGMENTATIONS = 16
+
+
+def prepared(train: TrainSettings, settings: LaneSettings, facts: Facts, report: Report) -> None:
+    """Report what cannot be done to the samples of some data."""
+    words = ("augment", "stratify", "standardise", "target", "sample")
+    given = {word: settings.values.get(f"train.{word}") for word in words}
+    spans = {word: entry.value.span for word, entry in given.items() if entry is not None}
+    if facts.tokens:
+        _of_ids(train, spans, report)
+    elif "augment" in spans:
+        _augmentations(train, facts, spans["augment"], report)
+    if train.sample and "sample" in spans and not facts.tokens:
+        message = "`sample` asks for text that the network writes, and it learns none"
+        report.error("NN302", message, spans["sample"], help="leave it out, or learn from a `Text`")
+    if train.stratify and "stratify" in spans:
+        _stratified(train, facts, spans["stratify"], report)
+
+
+def _of_ids(train: TrainSettings, spans: dict[str, Span], report: Report) -> None:
+    """Refuse to reckon with the ids of a text."""
+    done = {"augment": train.augmentations, "standardise": train.standardise, "target": train.target == "input"}
+    for word, asked_for in done.items():
+        if asked_for and word in spans:
+            what = "`target = input` compares" if word == "target" else f"`{word}` changes"
+            message = f"{what} numbers that measure, and the ids of a text are names"
+            report.error("NN302", message, spans[word], help=f"leave `{word}` out")
+
+
+def _augmentations(train: TrainSettings, facts: Facts, span: Span, report: Report) -> None:
+    if len(train.augmentations) > MOST_AUGMENTATIONS:
+        message = f"at most {MOST_AUGMENTATIONS} augmentations, and these are {len(train.augmentations):,}"
+        report.error("NN302", message, span)
+        return
+    for augmentation in train.augmentations:
+        try:
+            augmentation.fit(facts.shape)
+        except ShapeError as error:
+            report.error("NN401", str(error), span, help=error.help)
+
+
+def _stratified(train: TrainSettings, facts: Facts, span: Span, report: Report) -> None:
+    if facts.classes is None or facts.target:
+        report.error("NN302", "`stratify` goes by the class of a sample, and the data has none", span)
+    elif not train.validation and not report.doubts("train", "validation"):
+        message, help = "`stratify` is about samples held out, and there are none", "such as `validation = 0.1`"
+        report.error("NN302", message, span, help=help)

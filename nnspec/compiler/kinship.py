@@ -1,0 +1,84 @@
+"""Which lanes make a stack, and how wide: see `stack.py`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import Any
+
+from nnspec.checker.program import Experiment, LayerNode, TrainSettings
+from nnspec.compiler.layout import Layout
+from nnspec.engine.layers.contract import Layer
+from nnspec.engine.part import Part
+
+__all__ = ["MOST_BYTES", "each_alone", "kin", "widest"]
+
+MOST_BYTES = 6 * 1024**2
+"""What the numbers of a stack may take that are touched in every step. Beyond, the lanes push each other out of the
+processor's caches, and stacking them is slower than it need be."""
+
+TOUCHED = ("parameters", "gradients", "activations", "backward")
+FREE = {"epochs", "early_stop", "clip_norm", "clip_value", "penalty", "constraint", "repeats"}
+"""Settings of `train` that a stack's lanes may differ in, because each lane heeds its own."""
+COMMON = {"batch", "shuffle", "drop_last", "validation", "stratify", "target", "standardise", "augment"}
+"""Settings that they have in common. A lane that uses any other is trained alone."""
+
+
+def widest(layout: Layout) -> int:
+    """Return how many lanes of this layout make the widest stack that is worth its while; 1 where none is."""
+    if not any(each_alone(place.node) or _stacks(place.node) for place in layout.layers):
+        return 1
+    if any(place.batch_last for place in layout.layers):
+        return 1  # convolutions, say: as fast alone, in an order of memory that a stack does not have
+    groups = layout.groups()
+    return max(1, MOST_BYTES // sum(groups.get(name, 0) for name in TOUCHED))
+
+
+def kin(experiment: Experiment) -> object:
+    """Return what lanes must have in common to be stacked; None for a lane that cannot be."""
+    train, usual = experiment.train, TrainSettings()
+    for field in fields(train):
+        if field.name not in FREE | COMMON and getattr(train, field.name) != getattr(usual, field.name):
+            return None
+    return (
+        experiment.dtype,
+        tuple((choice.value.name, _plain(choice.value.values())) for choice in experiment.data),
+        tuple(_form(node) for node in experiment.layers),
+        (experiment.loss.name, _plain(experiment.loss.values())),
+        tuple((metric.name, _plain(metric.values())) for metric in experiment.metrics),
+        tuple(_in_words(getattr(train, name)) for name in sorted(COMMON)),
+    )
+
+
+def _form(node: LayerNode) -> object:
+    """What two layers must have in common to stand in one place of a stack; initialisers may differ, for instance."""
+    shapes = tuple(node.geometry.parameters.items())
+    arguments = _plain(node.arguments()) if each_alone(node) else ()
+    inside = tuple((branch.name, tuple(map(_form, branch.layers))) for branch in node.branches)
+    return node.value.part, node.incoming, node.geometry.out, shapes, arguments, inside
+
+
+def each_alone(node: LayerNode) -> bool:
+    """Whether the samples of all lanes may be one batch."""
+    part, geometry = node.value.part, node.geometry
+    assert issubclass(part, Layer)
+    noisy = "rng" in inspect.signature(part.__init__).parameters
+    return part.each_alone and not (geometry.parameters or geometry.state or noisy or node.branches)
+
+
+def _stacks(node: LayerNode) -> bool:
+    """Whether its class has a stack of its own."""
+    part = node.value.part
+    assert issubclass(part, Layer)
+    return next(base for base in part.__mro__ if "stack" in vars(base)) is not Layer
+
+
+def _plain(arguments: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((name, _in_words(value)) for name, value in arguments.items())
+
+
+def _in_words(value: object) -> str:
+    """Values in a form in which equal ones are equal: each lane makes parts of its own."""
+    if isinstance(value, Part):
+        return f"{type(value).__name__}({ {name: _in_words(each) for name, each in vars(value).items()} })"
+    return f"({', '.join(map(_in_words, value))})" if isinstance(value, (list, tuple)) else repr(value)

@@ -1,0 +1,163 @@
+"""Reading the files that a spec names: whatever they are, with limits, and without waiting for anything.
+
+Such a file is of unknown origin, and `check` looks at it too. So only regular files are opened, never a pipe or a
+device; nothing larger than a limit is read; and what is told of a file's content in messages is no more than what a
+data file of its kind shows in its head.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from nnspec.data.source import FileFault
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.part import FilePath
+
+__all__ = ["State", "decoded", "digest_of", "open_regular", "remembered", "shares", "shown", "size_in_words"]
+
+_MOST_REMEMBERED = 64
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_MIB = 1024**2
+_CHUNK = 1 << 20
+
+T = TypeVar("T")
+
+
+class State(NamedTuple):
+    """What changes when a file does."""
+
+    device: int
+    inode: int
+    changed: int
+    size: int
+
+
+def open_regular(path: FilePath | str, most: int, argument: str = "path") -> tuple[IO[bytes], State]:
+    """Open a regular file of at most `most` bytes: the file, which the caller closes, and its state.
+
+    Raises FileFault where there is none, it is something else, or it is larger.
+    """
+    try:
+        handle = os.open(path, _READ)
+    except FileNotFoundError:
+        raise FileFault(f"there is no file {shown(path)}", argument=argument, help=_beside(path)) from None
+    except OSError as error:
+        raise FileFault(f"{shown(path)} cannot be read: {error.strerror or error}", argument=argument) from None
+    except ValueError:
+        raise FileFault("this cannot be the name of a file", argument=argument) from None
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise FileFault(f"{shown(path)} is a folder, not a file", argument=argument)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileFault(f"{shown(path)} is not a regular file", argument=argument)
+        if status.st_size > most:
+            message = f"{shown(path)} is larger than {size_in_words(most)}, the most that is read of such a file"
+            raise FileFault(message, argument=argument)
+        return os.fdopen(handle, "rb"), State(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def shown(path: FilePath | str) -> str:
+    """Return a path as messages show it, on one line whatever it holds."""
+    text = str(path).replace(os.sep, "/")
+    return text if text.isprintable() and len(text) <= 200 else ascii(text[-200:])[1:-1]
+
+
+def size_in_words(count: int) -> str:
+    """`64 MiB`, `1 GiB`."""
+    return f"{count / _MIB / 1024:g} GiB" if count >= 1024 * _MIB else f"{count / _MIB:g} MiB"
+
+
+def _beside(path: FilePath | str) -> str:
+    """Say where a path starts, and which file beside it may be meant."""
+    import difflib
+
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = [entry.name for entry, _ in zip(entries, range(1000), strict=False)]
+    except (OSError, ValueError):
+        return "a path starts from the folder that the spec lies in"
+    found = difflib.get_close_matches(name, names, 1, 0.7)
+    if found and found[0].isprintable():
+        written = getattr(path, "written", str(path))
+        return f'did you mean `"{written[: len(written) - len(name)]}{found[0]}"`?'
+    return "a path starts from the folder that the spec lies in"
+
+
+_known: dict[tuple[Any, ...], Any] = {}
+
+
+def remembered(make: Callable[[IO[bytes]], T], path: FilePath | str, most: int, *key: object) -> T:
+    """Return what `make` says of an open file; of one that has not changed since, what it said before.
+
+    `key` says what else it depends on, `make` itself aside. What is raised is not remembered.
+    """
+    file, state = open_regular(path, most)
+    with file:
+        whole = (make.__module__, make.__qualname__, str(path), state, *key)
+        if whole in _known:
+            return _known[whole]
+        value = make(file)
+    if len(_known) >= _MOST_REMEMBERED:
+        _known.pop(next(iter(_known)))
+    _known[whole] = value
+    return value
+
+
+def decoded(file: IO[bytes], path: FilePath, most: int) -> Iterator[str]:
+    """Read UTF-8 text piece by piece, each line end as "\\n". Raises FileFault for what is no text."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    lines = io.IncrementalNewlineDecoder(None, translate=True)
+    offset, more, mark = 0, True, 0
+    while more:
+        try:
+            piece = file.read(min(_CHUNK, most + 1 - offset))
+        except OSError as error:
+            raise FileFault(f"{shown(path)} cannot be read: {error.strerror or error}") from None
+        more = bool(piece)
+        if not offset and piece.startswith(codecs.BOM_UTF8):
+            mark = len(codecs.BOM_UTF8)
+        held = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(piece, final=not more)
+        except UnicodeDecodeError as error:
+            at = offset - held + error.start + (0 if offset else mark)
+            raise FileFault(
+                f"{shown(path)} is not UTF-8 text: byte {at:,} is 0x{error.object[error.start]:02x}",
+                help="save it as UTF-8",
+            ) from None
+        if "\0" in text:
+            raise FileFault(f"{shown(path)} holds a NUL: it is no text", help="name a text file, saved as UTF-8")
+        offset += len(piece)
+        if offset > most:
+            raise FileFault(f"{shown(path)} grows while it is read")
+        if text := lines.decode(text, final=not more):
+            yield text
+
+
+def shares(count: int, test: float) -> tuple[int, int]:
+    """Split so many samples into (training, test): `test` of them, rounded, at least one of either."""
+    held = min(max(round(test * count), 1), count - 1)
+    return count - held, held
+
+
+def digest_of(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return the SHA-256 of the bytes of arrays, one after the other."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""A text by its characters: given those of a window, the network tells of each which one follows it."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+from nnspec.data.files import decoded, digest_of, open_regular, remembered, shares, shown
+from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.engine._numpy import np
+from nnspec.engine.part import Also, Count, FilePath, Range
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Text"]
+
+MOST_BYTES = 64 * 1024**2
+MOST_STORED = 1 << 30  # bytes of all windows together
+
+
+class Text(DataSource):
+    """A text file by its characters, in windows: sample i holds the `context` characters from i · `stride` on, and its
+    target those that follow them, one further: targets[t] = text[i · stride + t + 1].
+
+    The `alphabet` is every character that the file holds, sorted by code point; x and y hold their places in it, so
+    `facts.classes` is its length and both shapes are `(context,)`. The last `test` of the text is for testing; no
+    window reaches over the border. `stride` is `context` where it is not given: windows that do not overlap, so each
+    character is read once and told once an epoch. A smaller one gives more windows of the same text.
+
+    The file is UTF-8, at most 64 MiB; a byte order mark is left out, and every line end is a "\\n".
+    """
+
+    spec_name = "Text"
+    also = ("Characters", "CharDataset", "TextFile", "Shakespeare", "TinyShakespeare")
+
+    def __init__(
+        self,
+        path: Annotated[FilePath, Also("file", "filename", "text")],
+        context: Annotated[int, Range(low=1, high=65_536), Also("block_size", "seq_len", "window", "length")] = 64,
+        *,
+        test: Annotated[
+            float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")
+        ] = 0.1,
+        stride: Annotated[Count | None, Also("step", "hop")] = None,
+    ) -> None:
+        self.path = FilePath(path)
+        self.context = context
+        self.test = test
+        self.stride = stride
+
+    def looks_at(self) -> tuple[str, ...]:
+        """The text."""
+        return (self.path,)
+
+    def facts(self) -> Facts:
+        """Windows in both parts of the text, and a class for every character of the alphabet.
+
+        Raises FileFault for a file that is no text, has no two different characters, or is too short.
+        """
+        alphabet, length = remembered(self._survey, self.path, MOST_BYTES)
+        train, test = shares(length, self.test)
+        counts = self._windows(train), self._windows(test)
+        if not all(counts):
+            part, held = ("training", train) if not counts[0] else ("test", test)
+            raise FileFault(
+                f"the {part} part of the text has {held:,} characters, and a window takes {self.context + 1:,}: "
+                f"`context` and the one that follows",
+                argument="context",
+                help="a smaller `context`, a longer text" + ("" if not counts[0] else ", or a larger `test`"),
+            )
+        size = 2 * sum(counts) * self.context * (1 if len(alphabet) <= 256 else 2)
+        if size > MOST_STORED:
+            message = f"so many windows take {size / 2**30:.1f} GiB, and 1 GiB is the most"
+            raise FileFault(message, argument="stride" if self.stride else "path", help="use a larger `stride`")
+        stored = "uint8" if len(alphabet) <= 256 else "uint16"
+        return Facts(
+            (self.context,), len(alphabet), *counts, stored=stored, target=(self.context,), tokens=len(alphabet)
+        )
+
+    def load(self, access: Access) -> Dataset:
+        """Read the text. `access` is not used: the path says where it is.
+
+        Raises DataError for what `facts` does, and where the file is written to meanwhile.
+        """
+        facts = self.facts()
+        alphabet, length = remembered(self._survey, self.path, MOST_BYTES)
+        ids = self._ids(alphabet, facts.stored)
+        if len(ids) != length:
+            raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
+        border = shares(length, self.test)[0]
+        train, test = self._split(ids[:border]), self._split(ids[border:])
+        return Dataset(
+            source=self.spec_name,
+            facts=facts,
+            train=train,
+            test=test,
+            divisor=1.0,
+            sha256=digest_of((train.x, train.y, test.x, test.y)),
+            origin=os.path.abspath(self.path),
+            alphabet=alphabet,
+        )
+
+    def _windows(self, length: int) -> int:
+        """How many windows a stretch of so many characters has."""
+        return max(length - self.context - 1, -1) // (self.stride or self.context) + 1
+
+    def _split(self, ids: NDArray[Any]) -> Split:
+        both = np.lib.stride_tricks.sliding_window_view(ids, self.context + 1)[:: self.stride or self.context]
+        return Split(np.ascontiguousarray(both[:, :-1]), np.ascontiguousarray(both[:, 1:]))
+
+    def _survey(self, file: IO[bytes]) -> tuple[str, int]:
+        """Return the alphabet and the length of an open text."""
+        seen: set[str] = set()
+        length = 0
+        for piece in decoded(file, self.path, MOST_BYTES):
+            seen.update(piece)
+            length += len(piece)
+        if len(seen) < 2:
+            what = "is empty" if not seen else "holds a single character over and over"
+            raise FileFault(f"{shown(self.path)} {what}, and there is nothing to learn of it")
+        if len(seen) > 1 << 16:
+            raise FileFault(f"{shown(self.path)} has {len(seen):,} different characters, and 65,536 are the most")
+        return "".join(sorted(seen)), length
+
+    def _ids(self, alphabet: str, stored: str) -> NDArray[Any]:
+        """Return the place in the alphabet of every character of the text."""
+        places = np.zeros(0x110000, dtype=stored)
+        places[[ord(character) for character in alphabet]] = np.arange(len(alphabet), dtype=stored)
+        file, _ = open_regular(self.path, MOST_BYTES)
+        with file:
+            pieces = [
+                places[np.frombuffer(piece.encode("utf-32-le"), np.uint32)]
+                for piece in decoded(file, self.path, MOST_BYTES)
+            ]
+        return np.concatenate([np.zeros(0, stored), *pieces])

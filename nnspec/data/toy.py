@@ -1,0 +1,321 @@
+"""Toy data: points in the plane, drawn by nnspec itself: no file, no network, the same bytes everywhere.
+
+**Only integers**, as in `digits.py`, and for the same reason: floating point may differ in the last bit between
+machines and libraries. All randomness is PCG64's raw integers; a position is a whole number of 1/65,536; sine and
+cosine are polynomials on integers (`_sine`). What is drawn is stored as float32, which holds every such number exactly.
+
+**Which sample depends on what.** Training sample i is made of the words `words · i` to `words · (i + 1)` of the raw
+integers of `PCG64(seed)`, test sample i of the same words of `PCG64(seed).jumped()`, so far along that the two never
+meet. So a smaller set is the beginning of a larger one, and `train` does not change the test samples.
+
+**Classes take turns**: sample i is of class i mod classes, so every set is balanced as far as its size allows.
+
+**Noise** is normal in each coordinate, as far as the sum of twelve uniform numbers is: its standard deviation is the
+one asked for, and nothing lies beyond six of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from nnspec.data.source import Access, Dataset, DataSource, Facts, Split
+from nnspec.engine._numpy import np
+from nnspec.engine.part import Also, Count, Range
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Integers = NDArray[np.int64]
+    Words = NDArray[np.uint64]
+
+__all__ = ["XOR", "Blobs", "Circles", "Moons", "Sine", "Spirals"]
+
+UNIT = 1 << 16  # positions per 1.0
+TURN = 1 << 32  # angles per full turn
+ONE = 1 << 28  # what stands for 1 in sines
+TAU = 1686629713  # 2π · ONE, rounded
+NORMAL_WORDS = 3  # raw integers that one normal number is made of
+CHUNK = 1 << 16  # raw integers drawn at a time, or a sample's where that is more
+
+Noise = Annotated[float, Range(low=0, high=10), Also("noise_std", "std", "sigma")]
+Seed = Annotated[int, Range(low=0)]
+Classes = Annotated[int, Range(low=2, high=100), Also("n_classes", "num_classes", "centers", "arms")]
+Features = Annotated[int, Range(low=1, high=1000), Also("n_features", "num_features", "dim")]
+Times = Annotated[float, Range(low=0, high=100, open_low=True)]
+
+
+class _Toy(DataSource):
+    """What all of them have in common: a number of words a sample, and what is made of them."""
+
+    words: int
+    """How many raw integers a sample is made of."""
+    classes: int | None
+    train: int
+    test: int
+    noise: float
+    seed: int
+    size: ClassVar[int] = 2
+    """How many coordinates a sample has."""
+
+    def facts(self) -> Facts:
+        """Points, each of one class or with one number."""
+        return Facts(shape=(self.size,), classes=self.classes, train=self.train, test=self.test, stored="float32")
+
+    def load(self, access: Access) -> Dataset:
+        """Draw the points. `access` is not used: nothing is read or fetched."""
+        train = self._split(np.random.PCG64(self.seed), self.train)
+        test = self._split(np.random.PCG64(self.seed).jumped(), self.test)
+        digest = hashlib.sha256()
+        for part in (train.x, train.y, test.x, test.y):
+            digest.update(part.tobytes())
+        return Dataset(
+            source=self.spec_name,
+            facts=self.facts(),
+            train=train,
+            test=test,
+            divisor=1.0,
+            sha256=digest.hexdigest(),
+            origin=f"drawn by nnspec, seed {self.seed}",
+        )
+
+    def _split(self, stream: np.random.PCG64, count: int) -> Split:
+        """Draw the first `count` samples of a stream of raw integers."""
+        x = np.empty((count, *self.facts().shape), dtype="<f4")
+        y = np.empty(count, dtype="<f4" if self.classes is None else np.uint8)
+        rows = max(CHUNK // self.words, 1)
+        for start in range(0, count, rows):
+            stop = min(start + rows, count)
+            words = stream.random_raw((stop - start) * self.words).reshape(stop - start, self.words)
+            points, targets = self.draw(np.arange(start, stop, dtype=np.int64), words)
+            np.divide(points, UNIT, out=x[start:stop], casting="unsafe")
+            if self.classes is None:
+                np.divide(targets, UNIT, out=y[start:stop], casting="unsafe")
+            else:
+                y[start:stop] = targets
+        return Split(x, y)
+
+    def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
+        """Return positions `(n, size)` of the samples with these numbers, and their classes, or values, `(n,)`."""
+        raise NotImplementedError
+
+    def _strayed(self, points: list[Integers], words: Words) -> Integers:
+        """Put coordinates side by side, each with noise of its own."""
+        spread = round(self.noise * UNIT)
+        columns = [c + _normal(words[:, 3 * i : 3 * i + 3], spread) for i, c in enumerate(points)]
+        return np.stack(columns, axis=1)
+
+
+class Blobs(_Toy):
+    """Clouds of points: class k is normal about a centre of its own, drawn evenly from [−10, 10] in each coordinate.
+
+    As scikit-learn's `make_blobs`, with `noise` for its `cluster_std`.
+    """
+
+    spec_name = "Blobs"
+    also = ("make_blobs",)
+    classes: int
+
+    def __init__(
+        self,
+        train: Count = 1000,
+        test: Count = 500,
+        *,
+        classes: Classes = 3,
+        features: Features = 2,
+        noise: Annotated[Noise, Also("cluster_std")] = 1.0,
+        seed: Seed = 0,
+    ) -> None:
+        self.train, self.test, self.seed = train, test, seed
+        self.classes, self.noise, self.features = classes, noise, features
+        self.words = features * NORMAL_WORDS
+
+    def facts(self) -> Facts:
+        """Points of so many coordinates."""
+        return Facts((self.features,), self.classes, self.train, self.test, stored="float32")
+
+    def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
+        """The centre of the class, and noise."""
+        labels = index % self.classes
+        middle = self.centres()[labels]
+        return self._strayed(list(middle.T), words), labels
+
+    def centres(self) -> Integers:
+        """The classes' centres `(classes, features)`, from a stretch of the same sequence that no sample comes from."""
+        words = np.random.PCG64(self.seed).jumped(2).random_raw(self.classes * self.features)
+        return ((_fraction(words) * 20 >> 16) - 10 * UNIT).reshape(self.classes, self.features)
+
+
+class XOR(_Toy):
+    """Points of the square [−1, 1]²: class 1 where exactly one of the two coordinates is positive, else class 0.
+
+    No straight line parts them. The class is that of the point before its noise.
+    """
+
+    spec_name = "XOR"
+    also = ("Xor",)
+    classes = 2
+    words = 2 + 2 * NORMAL_WORDS
+
+    def __init__(self, train: Count = 1000, test: Count = 500, *, noise: Noise = 0.05, seed: Seed = 0) -> None:
+        self.train, self.test, self.noise, self.seed = train, test, noise, seed
+
+    def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
+        """The quarters of the square take turns."""
+        labels, negative = index & 1, index >> 1 & 1
+        x, y = (1 + (_fraction(words[:, i]) >> 16) for i in (0, 1))
+        x, y = np.where(negative, -x, x), np.where(negative ^ labels, -y, y)
+        return self._strayed([x, y], words[:, 2:]), labels
+
+
+class Circles(_Toy):
+    """Two circles about the origin: class 0 of radius 1, class 1 inside of it, `factor` times as large.
+
+    As scikit-learn's `make_circles`, but that points lie anywhere on their circle, not in equal steps.
+    """
+
+    spec_name = "Circles"
+    also = ("make_circles",)
+    classes = 2
+    words = 1 + 2 * NORMAL_WORDS
+
+    def __init__(
+        self,
+        train: Count = 1000,
+        test: Count = 500,
+        *,
+        factor: Annotated[float, Range(low=0, high=1, open_high=True)] = 0.5,
+        noise: Noise = 0.1,
+        seed: Seed = 0,
+    ) -> None:
+        self.train, self.test, self.factor, self.noise, self.seed = train, test, factor, noise, seed
+
+    def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
+        """Radius by class, and any angle."""
+        labels = index & 1
+        radius = np.where(labels, round(self.factor * UNIT), UNIT)
+        return self._strayed(list(_around(radius, _fraction(words[:, 0]))), words[:, 1:]), labels
+
+
+class Moons(_Toy):
+    """Two half circles of radius 1 that reach into each other, for an angle t in [0, π).
+
+    Class 0 lies at (cos t, sin t), class 1 at (1 − cos t, 1/2 − sin t). As scikit-learn's `make_moons`, but that points
+    lie anywhere on their moon, not in equal steps.
+    """
+
+    spec_name = "Moons"
+    also = ("make_moons", "TwoMoons")
+    classes = 2
+    words = 1 + 2 * NORMAL_WORDS
+
+    def __init__(self, train: Count = 1000, test: Count = 500, *, noise: Noise = 0.1, seed: Seed = 0) -> None:
+        self.train, self.test, self.noise, self.seed = train, test, noise, seed
+
+    def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
+        """Half a turn, once above and once below."""
+        labels = index & 1
+        x, y = _around(UNIT, _fraction(words[:, 0]) >> 1)
+        points = [np.where(labels, UNIT - x, x), np.where(labels, UNIT // 2 - y, y)]
+        return self._strayed(points, words[:, 1:]), labels
+
+
+class Spirals(_Toy):
+    """Arms of a spiral, one a class: at a place t along its arm, drawn evenly from [0, 1), arm k of K has
+    radius 0.1 + 0.9 t and angle 2π (turns · t + k/K)."""
+
+    spec_name = "Spirals"
+    also = ("Spiral", "make_spirals", "TwoSpirals")
+    classes: int
+    words = 1 + 2 * NORMAL_WORDS
+
+    def __init__(
+        self,
+        train: Count = 1000,
+        test: Count = 500,
+        *,
+        classes: Classes = 3,
+        turns: Times = 1.0,
+        noise: Noise = 0.05,
+        seed: Seed = 0,
+    ) -> None:
+        self.train, self.test, self.seed = train, test, seed
+        self.classes, self.turns, self.noise = classes, turns, noise
+
+    def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
+        """A place along the arm of the class."""
+        labels = index % self.classes
+        along = _fraction(words[:, 0])
+        radius = (UNIT + (along * 9 >> 16)) // 10
+        angle = (along * round(self.turns * UNIT) >> 16) + labels * TURN // self.classes
+        return self._strayed(list(_around(radius, angle)), words[:, 1:]), labels
+
+
+class Sine(_Toy):
+    """A regression: y = sin(2π · frequency · x) and noise, for x drawn evenly from [−1, 1)."""
+
+    spec_name = "Sine"
+    also = ("SineWave",)
+    classes = None
+    size = 1
+    words = 1 + NORMAL_WORDS
+
+    def __init__(
+        self,
+        train: Count = 1000,
+        test: Count = 500,
+        *,
+        frequency: Annotated[Times, Also("periods", "omega")] = 1.0,
+        noise: Noise = 0.1,
+        seed: Seed = 0,
+    ) -> None:
+        self.train, self.test, self.seed = train, test, seed
+        self.frequency, self.noise = frequency, noise
+
+    def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
+        """A place, and the sine there; noise is in y alone."""
+        x = (_fraction(words[:, 0]) >> 15) - UNIT
+        y = _rounded(_sine(x * round(self.frequency * UNIT)), ONE // UNIT)
+        return x[:, None], self._strayed([y], words[:, 1:])[:, 0]
+
+
+def _fraction(words: Words) -> Integers:
+    """Integers from 0 to 2**32 − 1, evenly: the words' upper halves."""
+    return (words >> np.uint64(32)).astype(np.int64)
+
+
+def _normal(words: Words, spread: int) -> Integers:
+    """Nearly normal integers with mean 0 and standard deviation `spread`, from three words each.
+
+    The sum of their twelve 16-bit quarters has the standard deviation 2**16, but for 1 part in 2**33.
+    """
+    total = np.zeros(len(words), dtype=np.int64)
+    for column in words.T:
+        for shift in (0, 16, 32, 48):
+            total += (column >> np.uint64(shift) & np.uint64(0xFFFF)).astype(np.int64)
+    return _rounded((total - 6 * 0xFFFF) * spread, UNIT)
+
+
+def _around(radius: int | Integers, angle: Integers) -> tuple[Integers, Integers]:
+    """x and y of the points at these angles of circles about the origin."""
+    return _rounded(radius * _sine(angle + TURN // 4), ONE), _rounded(radius * _sine(angle), ONE)
+
+
+def _sine(angle: Integers) -> Integers:
+    """The sine, in 1/ONE: x (1 − x²/(2·3) (1 − x²/(4·5) (1 − …))) over the quarter turn that the angle falls back to.
+
+    Nothing here reaches 2**62, for angles below 2**62.
+    """
+    quarter, rest = angle >> 30 & 3, angle & (TURN // 4 - 1)
+    x = np.where(quarter & 1, TURN // 4 - rest, rest) * TAU >> 32
+    square = x * x >> 28
+    series = np.full(x.shape, ONE, dtype=np.int64)
+    for n in (14, 12, 10, 8, 6, 4, 2):
+        series = ONE - (square * series >> 28) // (n * (n + 1))
+    value = x * series >> 28
+    return np.where(quarter & 2, -value, value)
+
+
+def _rounded(numbers: Integers, unit: int) -> Integers:
+    """Whole numbers of `unit`, a half upwards."""
+    return (numbers + unit // 2) // unit

@@ -1,0 +1,155 @@
+"""The layer that brings the numbers of each channel to a common size over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Count, Inferred, Positive, Range
+from nnspec.engine.work import Work, samples_in
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BatchNorm"]
+
+Eps = Annotated[Positive, Also("epsilon")]
+Affine = Annotated[bool, Also("elementwise_affine", "scale")]
+
+
+class BatchNorm(Layer):
+    """y = γ·x̂ + β with x̂ = (x − mean) / √(var + ε) over batch and places, for each channel of x `(B, C, *)`.
+
+    In training mean and variance (divided by n) are those of the batch, n being the numbers that a channel has in it,
+    and running ones follow them: r ← (1 − momentum)·r + momentum·now, the variance divided by n − 1 for that; in use
+    the running ones take their place. A batch with a single number a channel says nothing of a variance: x̂ is 0, and
+    the running ones stay. (PyTorch refuses such a batch.) dL/dx = γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), where in
+    use only the first term is left; dL/dγ = Σ g·x̂, dL/dβ = Σ g. Both in PyTorch's definition; in Keras `momentum` is
+    1 minus this one, and the running variance is divided by n. Ioffe & Szegedy 2015.
+    """
+
+    spec_name = "BatchNorm"
+    family = "norm"
+    takes_mean_off = True
+    batch_last = "keeps"
+    also = ("BatchNorm1d", "BatchNorm2d", "BatchNormalization", "batch_norm", "BatchNorm1D", "BatchNorm2D")
+
+    def __init__(
+        self,
+        num_features: Inferred[Annotated[Count, Also("channels", "features")]],
+        *,
+        eps: Eps = 1e-5,
+        momentum: Annotated[float, Range(low=0, high=1)] = 0.1,
+        affine: Affine = True,
+        dtype: str = "float64",
+    ) -> None:
+        super().__init__()
+        self.eps = float(eps)
+        self.weight = Parameter(np.ones(num_features), dtype, decays=False) if affine else None
+        self.bias = Parameter(np.zeros(num_features), dtype, decays=False) if affine else None
+        self._normalised: NDArray[Any] | None = None
+        self.momentum = float(momentum)
+        self._state = {"running_mean": np.zeros(num_features, dtype), "running_var": np.ones(num_features, dtype)}
+        # A number a channel each, in which every pass works.
+        self._inverse, self._sums, self._products = (np.empty(num_features, dtype) for _ in range(3))
+        self._by_batch = False
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(C, *) -> (C, *)`; 8 FLOPs a number."""
+        channels, given = incoming[0], arguments.get("num_features")
+        if given is not None and given != channels:
+            raise ShapeError(
+                f"this BatchNorm expects {given} channels, and {shape_in_words(incoming)} arrives",
+                argument="num_features",
+                label=f"{given} expected here",
+                help="`BatchNorm` takes whatever arrives",
+            )
+        return Geometry(
+            out=incoming,
+            flops=8 * prod(incoming),
+            parameters=dict.fromkeys(("weight", "bias"), (channels,)) if arguments.get("affine", True) else {},
+            inferred={"num_features": channels},
+            work={"normalised": Work(incoming, saved=True), "term": Work(incoming)},
+            state={"running_mean": (channels,), "running_var": (channels,)},
+        )
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """γ·(x − mean) / √(var + ε) + β."""
+        axes, beside = _but_channels(x), (-1, *[1] * (x.ndim - 2))
+        normalised, term = self._in_order_of(x, "normalised"), self._in_order_of(x, "term")
+        mean, var = self._state["running_mean"], self._state["running_var"]
+        self._by_batch = self.training
+        if self.training:
+            count = x.size // x.shape[1]
+            mean = np.add.reduce(x, axis=axes, out=self._sums)
+            np.multiply(mean, 1 / count, out=mean)
+            np.subtract(x, mean.reshape(beside), out=normalised)
+            np.multiply(normalised, normalised, out=term)
+            var = np.add.reduce(term, axis=axes, out=self._products)
+            np.multiply(var, 1 / count, out=var)
+            if count > 1 and not self.hold_noise:
+                self._follow(mean, var, count)
+        else:
+            np.subtract(x, mean.reshape(beside), out=normalised)
+        np.add(var, self.eps, out=self._inverse)
+        np.sqrt(self._inverse, out=self._inverse)
+        np.divide(1, self._inverse, out=self._inverse)
+        self._normalised = np.multiply(normalised, self._inverse.reshape(beside), out=normalised)
+        if self.weight is None or self.bias is None:
+            return np.positive(normalised, out=out)
+        y = np.multiply(normalised, self.weight.data.reshape(beside), out=out)
+        return np.add(y, self.bias.data.reshape(beside), out=y)
+
+    def _follow(self, mean: NDArray[Any], var: NDArray[Any], count: int) -> None:
+        """Let the running mean and variance follow those of a batch."""
+        for running, now, factor in (
+            (self._state["running_mean"], mean, 1.0),
+            (self._state["running_var"], var, count / (count - 1)),
+        ):
+            np.multiply(running, 1 - self.momentum, out=running)
+            share = np.multiply(now, self.momentum * factor, out=self._inverse)
+            np.add(running, share, out=running)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), writing dL/dγ and dL/dβ."""
+        normalised = saved(self._normalised, self)
+        axes, beside, count = _but_channels(grad), (-1, *[1] * (grad.ndim - 2)), grad.size // grad.shape[1]
+        term = np.multiply(grad, normalised, out=self._in_order_of(grad, "term"))
+        products = np.add.reduce(term, axis=axes, out=self._products)
+        sums = np.add.reduce(grad, axis=axes, out=self._sums)
+        if self.weight is not None and self.bias is not None:
+            np.copyto(self.weight.grad, products)
+            np.copyto(self.bias.grad, sums)
+        if not input_grad:
+            return None
+        factor = self._inverse
+        if self._by_batch:
+            np.multiply(sums, 1 / count, out=sums)
+            np.multiply(products, 1 / count, out=products)
+            np.multiply(normalised, products.reshape(beside), out=term)
+            np.add(term, sums.reshape(beside), out=term)
+            passed = np.subtract(grad, term, out=out)
+        else:
+            passed = np.positive(grad, out=out)
+        if self.weight is not None:
+            factor = np.multiply(factor, self.weight.data, out=sums)
+        return np.multiply(passed, factor.reshape(beside), out=passed)
+
+    def _in_order_of(self, x: NDArray[Any], name: str) -> NDArray[Any]:
+        """Return a work array that lies in memory as x does, so that both are gone through in one run."""
+        return samples_in(self.work_array(name, x.shape, x.dtype), x.shape, batch_last=not x.flags.c_contiguous)
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return `weight`, γ, and `bias`, β, where there are such."""
+        return {} if self.weight is None or self.bias is None else {"weight": self.weight, "bias": self.bias}
+
+
+def _but_channels(x: NDArray[Any]) -> tuple[int, ...]:
+    return tuple(axis for axis in range(x.ndim) if axis != 1)

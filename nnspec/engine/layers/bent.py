@@ -1,0 +1,162 @@
+"""Activations that are a line on one side and something else on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.activations import Activation
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Count, Positive
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ELU", "SELU", "PReLU"]
+
+
+class _Exponential(Activation):
+    """Base of these: y = s·x where x > 0, else s·α·(eˣ − 1); dL/dx = g·s where y > 0, else g·(y + s·α)."""
+
+    flops_each = 5
+    scale: ClassVar[float] = 1.0
+    """s."""
+    alpha: float
+    """α."""
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Any shape, unchanged."""
+        geometry = super().geometry(incoming, arguments)
+        work = {**geometry.work, "positive": Work(incoming, "bool")}
+        return Geometry(out=incoming, flops=geometry.flops, work=work)
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """s·(max(x, 0) + α·(e^min(x, 0) − 1))."""
+        below = np.minimum(x, 0, out=self.work_array("derivative", x.shape, x.dtype))
+        np.expm1(below, out=below)
+        np.multiply(below, self.alpha * self.scale, out=below)
+        y = np.maximum(x, 0, out=out)
+        if self.scale != 1:
+            np.multiply(y, self.scale, out=y)
+        self._y = np.add(y, below, out=y)
+        return self._y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """g·s where y > 0, else g·(y + s·α)."""
+        y = saved(self._y, self)
+        slope = np.add(y, self.scale * self.alpha, out=self.work_array("derivative", y.shape, y.dtype))
+        positive = np.greater(y, 0, out=self.work_array("positive", y.shape, bool))
+        np.copyto(slope, self.scale, where=positive)
+        return np.multiply(grad, slope, out=out)
+
+    def sides(self) -> NDArray[Any] | None:
+        """Whether each unit is on its line."""
+        return saved(self._y, self) > 0
+
+
+class ELU(_Exponential):
+    """y = x where x > 0, else α·(eˣ − 1); dL/dx = g where y > 0, else g·(y + α). Clevert et al. 2016; as PyTorch's."""
+
+    spec_name = "ELU"
+    also = ("elu", "Elu")
+
+    def __init__(self, alpha: Positive = 1.0) -> None:
+        super().__init__()
+        self.alpha = float(alpha)
+
+
+class SELU(_Exponential):
+    """y = s·x where x > 0, else s·α·(eˣ − 1), with s = 1.0507… and α = 1.6733…; dL/dx = g·s or g·(y + s·α).
+
+    With weights from `lecun_normal` the units keep mean 0 and variance 1 from layer to layer by themselves.
+    Klambauer et al. 2017, whose two constants these are; as PyTorch's.
+    """
+
+    spec_name = "SELU"
+    also = ("selu", "Selu")
+    suits = ("lecun_normal", "lecun_uniform")
+    scale = 1.0507009873554804934193349852946
+    alpha = 1.6732632423543772848170429916717
+
+
+class PReLU(Layer):
+    """y = max(x, 0) + a·min(x, 0), a `(1,)`, or `(C,)` for the channels of x `(B, C, *)`; learned, from 0.25 on.
+
+    dL/dx = g where x > 0, else a·g; dL/da = Σ g·min(x, 0) over all that share it. Weight decay leaves a alone, as the
+    paper asks. As PyTorch's `PReLU`; Keras has an a for every unit, from 0 on. He et al. 2015.
+    """
+
+    spec_name = "PReLU"
+    also = ("prelu", "PRelu", "ParametricReLU")
+    backward_reads = frozenset({"input"})
+    family = "activation"
+
+    def __init__(
+        self,
+        num_parameters: Annotated[Count, Also("channels")] = 1,
+        *,
+        init: Annotated[float, Also("alpha", "negative_slope")] = 0.25,
+        dtype: str = "float64",
+    ) -> None:
+        super().__init__()
+        self.weight = Parameter(np.full(num_parameters, float(init)), dtype, decays=False)
+        self._x: NDArray[Any] | None = None
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Any shape, unchanged, whose first extent is `num_parameters`, if these are several."""
+        count = arguments.get("num_parameters", 1)
+        if count > 1 and incoming[:1] != (count,):
+            raise ShapeError(
+                f"this PReLU has {count} slopes, and {shape_in_words(incoming)} arrives",
+                argument="num_parameters",
+                label="one, or one for each channel",
+            )
+        return Geometry(
+            out=incoming, flops=3 * prod(incoming), parameters={"weight": (count,)}, work={"term": Work(incoming)}
+        )
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """max(x, 0) + a·min(x, 0)."""
+        self._x = x
+        below = np.minimum(x, 0, out=self.work_array("term", x.shape, x.dtype))
+        np.multiply(below, self._slopes(x), out=below)
+        y = np.maximum(x, 0, out=out)
+        return np.add(y, below, out=y)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """g where x > 0, else a·g; writing dL/da."""
+        x, slopes = saved(self._x, self), self._slopes(grad)
+        term = np.minimum(x, 0, out=self.work_array("term", x.shape, x.dtype))
+        np.multiply(term, grad, out=term)
+        shared = tuple(axis for axis in range(x.ndim) if axis != 1 or self.weight.size == 1)
+        np.add.reduce(term, axis=shared, out=self.weight.grad if self.weight.size > 1 else self.weight.grad.reshape(()))
+        if not input_grad:
+            return None
+        np.greater(x, 0, out=term)
+        passed = np.multiply(grad, term, out=out)
+        np.subtract(1, term, out=term)
+        np.multiply(term, slopes, out=term)
+        np.multiply(term, grad, out=term)
+        return np.add(passed, term, out=passed)
+
+    def _slopes(self, x: NDArray[Any]) -> NDArray[Any]:
+        """a as it stands beside x."""
+        return self.weight.data.reshape(-1, *[1] * (x.ndim - 2)) if self.weight.size > 1 else self.weight.data
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return `weight`, a."""
+        return {"weight": self.weight}
+
+    def sides(self) -> NDArray[Any] | None:
+        """Whether each unit is above zero."""
+        return saved(self._x, self) > 0

@@ -1,0 +1,303 @@
+"""Convolutions over one axis or two, channels first: `(C, L)` and `(C, H, W)`.
+
+What the windows see is copied side by side ("im2col"), and one product does the rest:
+
+    columns (K, N)      K = C/groups · kernel places a group, N = windows · samples
+    y = W · columns     (out, K) · (K, N)
+    dL/dW = g · columnsᵀ        columns anew, for keeping them takes K/C times the memory of x
+    dL/dcolumns = Wᵀ · g        added up where the windows overlap ("col2im")
+
+Chellapilla, Puri & Simard 2006. The samples are the last axis of the columns, so that each copy and each addition goes
+over long runs; large layers are done in bands of rows of windows, so that the columns of a band stay in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from nnspec.engine._numpy import np
+from nnspec.engine.initializers import HeNormal, Initializer
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.windows import (
+    Dilation,
+    Kernel,
+    Padding,
+    Sizes,
+    Stride,
+    Windows,
+    each,
+    in_one_piece,
+    planes_of,
+    samples_of,
+    sizes,
+    windows_on,
+)
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Count, Inferred
+from nnspec.engine.random import default_generator
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+__all__ = ["Conv1D", "Conv2D"]
+
+HE_NORMAL = HeNormal()
+BAND = 20_000
+"""Numbers of a sample's columns that are worked on at a time."""
+
+InChannels = Inferred[Annotated[Count, Also("in", "in_features", "channels", "c_in")]]
+OutChannels = Annotated[Count, Also("out", "filters", "out_features", "n_filters", "features", "c_out")]
+Groups = Annotated[Count, Also("n_groups")]
+Bias = Annotated[bool, Also("use_bias")]
+Init = Annotated[Initializer, Also("kernel_initializer", "weight_init")]
+
+
+class _Convolution(Layer):
+    """Base of the convolutions: all that is the same for one axis and for two."""
+
+    family = "linear"
+    backward_reads = frozenset({"input"})
+    sees_shape = True
+    batch_last = "prefers"
+    axes: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: InChannels,
+        out_channels: OutChannels,
+        kernel_size: Kernel,
+        stride: Stride = 1,
+        padding: Padding = "valid",
+        dilation: Dilation = 1,
+        groups: Groups = 1,
+        *,
+        bias: Bias = True,
+        init: Init = HE_NORMAL,
+        dtype: str = "float64",
+        rng: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        problem = _group_problem(in_channels, out_channels, groups)
+        if problem:
+            raise ValueError(f"{type(self).__name__}: {problem}")
+        self.groups = groups
+        self._window = (sizes(kernel_size), sizes(stride), sizes(padding), sizes(dilation), type(self).__name__)
+        places = each(kernel_size, self.axes)
+        shape = (out_channels, in_channels // groups, *places)
+        fan_in, fan_out = prod(shape[1:]), out_channels // groups * prod(places)
+        self.weight = Parameter(init.draw(shape, fan_in, fan_out, rng or default_generator()), dtype)
+        self.bias = Parameter(np.zeros(out_channels), dtype, decays=False) if bias else None
+        self._x: NDArray[Any] | None = None
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(C, *s) -> (out, *s')`; a sample without a channel axis is one channel. 2·K FLOPs a number for the product,
+        one more for the bias."""
+        channels, *plane = _with_channel(incoming, cls)
+        given, out, groups = arguments.get("in_channels"), arguments["out_channels"], arguments["groups"]
+        if given is not None and given != channels:
+            raise ShapeError(
+                f"this {cls.spec_name} expects {given} channels but gets {channels}",
+                argument="in_channels",
+                label=f"{given} expected here",
+                help=f"`{cls.spec_name}({out}, {_in_spec(arguments['kernel_size'])})` takes whatever arrives",
+            )
+        if problem := _group_problem(channels, out, groups):
+            raise ShapeError(problem, argument="groups", label="does not divide both")
+        window = (sizes(arguments[name]) for name in ("kernel_size", "stride", "padding", "dilation"))
+        windows = windows_on(tuple(plane), *window, cls.spec_name)
+        shape = (out, channels // groups, *each(arguments["kernel_size"], cls.axes))
+        leaving = (out, *windows.out) if cls.axes == 2 else (out, windows.out[1])
+        rows, bias = _rows_of_band(channels, out, windows, groups), arguments["bias"]
+        work = {
+            "padded": Work((channels, *windows.padded)),
+            "columns": Work((channels * prod(windows.size), rows, windows.out[1])),
+            "product": Work((out, *windows.out)),
+        }
+        if rows < windows.out[0]:
+            work["partial"] = Work(shape)
+        return Geometry(
+            out=leaving,
+            flops=prod(leaving) * (2 * prod(shape[1:]) + (1 if bias else 0)),
+            parameters={"weight": shape} | ({"bias": (out,)} if bias else {}),
+            inferred={"in_channels": channels},
+            work=work,
+        )
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Slide W over x, and add b."""
+        self._x = x
+        planes = planes_of(x, self.axes)
+        windows = self._windows_on(planes)
+        shape = (len(self.weight.data), *windows.out, len(x))
+        wanted = np.empty(shape, x.dtype) if out is None else planes_of(out, self.axes)
+        y = wanted if in_one_piece(wanted) else self._work_planes("product", shape, x.dtype)
+        weight, source = self._by_group(self.weight.data), self._padded(planes, windows)
+        for start, stop, columns in self._bands(source, windows):
+            np.copyto(columns, windows.view(source, start, stop))
+            np.matmul(weight, self._matrix(columns), out=self._matrix(y[:, start:stop]))
+        if self.bias is not None:
+            np.add(y, self.bias.data[:, None, None, None], out=y)
+        if y is not wanted:
+            np.copyto(wanted, y)
+        return samples_of(wanted, self.axes) if out is None else out
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Write dL/dW and dL/db, and spread Wᵀ g over the places that each window saw."""
+        x = saved(self._x, self)
+        planes, g = planes_of(x, self.axes), planes_of(grad, self.axes)
+        windows = self._windows_on(planes)
+        if not in_one_piece(g):
+            arrived, g = g, self._work_planes("product", g.shape, g.dtype)
+            np.copyto(g, arrived)
+        if self.bias is not None:
+            np.add.reduce(g.reshape(len(g), -1), axis=1, out=self.bias.grad)
+        self._weight_gradient(g, self._padded(planes, windows), windows)
+        if not input_grad:
+            return None
+        wanted = np.empty(planes.shape, g.dtype) if out is None else planes_of(out, self.axes)
+        self._input_gradient(g, wanted, windows)
+        return samples_of(wanted, self.axes).reshape(x.shape) if out is None else out
+
+    def _weight_gradient(self, g: NDArray[Any], source: NDArray[Any], windows: Windows) -> None:
+        """dL/dW = Σ g · columnsᵀ over the bands."""
+        total = self._by_group(self.weight.grad)
+        for start, stop, columns in self._bands(source, windows):
+            np.copyto(columns, windows.view(source, start, stop))
+            part = total
+            if start:
+                part = self.work_array("partial", (1, *self.weight.shape), g.dtype).reshape(total.shape)
+            np.matmul(self._matrix(g[:, start:stop]), self._matrix(columns).mT, out=part)
+            if start:
+                np.add(total, part, out=total)
+
+    def _input_gradient(self, g: NDArray[Any], wanted: NDArray[Any], windows: Windows) -> None:
+        """dL/dx: each place of Wᵀ · g is added to where its window saw it."""
+        direct = not windows.has_padding and in_one_piece(wanted)
+        channels, _, _, batch = wanted.shape
+        dx = wanted if direct else self._work_planes("padded", (channels, *windows.padded, batch), g.dtype)
+        dx.fill(0)
+        weight = self._by_group(self.weight.data).mT
+        for start, stop, columns in self._bands(dx, windows):
+            np.matmul(weight, self._matrix(g[:, start:stop]), out=self._matrix(columns))
+            for (i, j), where in windows.places(start, stop):
+                seen = dx[where]
+                np.add(seen, columns[:, i, j], out=seen)
+        if not direct:
+            np.copyto(wanted, windows.inner(dx))
+
+    def _windows_on(self, planes: NDArray[Any]) -> Windows:
+        return windows_on(planes.shape[3 - self.axes : 3], *self._window)
+
+    def _padded(self, planes: NDArray[Any], windows: Windows) -> NDArray[Any]:
+        """Return planes in one piece with their padding: themselves where that is what they are."""
+        if not windows.has_padding and in_one_piece(planes):
+            return planes
+        channels, _, _, batch = planes.shape
+        padded = self._work_planes("padded", (channels, *windows.padded, batch), planes.dtype)
+        windows.fill_border(padded, 0)
+        np.copyto(windows.inner(padded), planes)
+        return padded
+
+    def _bands(self, planes: NDArray[Any], windows: Windows) -> Iterator[tuple[int, int, NDArray[Any]]]:
+        """Yield rows of windows, from one to before another, with an array for their columns."""
+        channels, _, _, batch = planes.shape
+        rows = _rows_of_band(channels, len(self.weight.data), windows, self.groups)
+        width = windows.out[1]
+        height = channels * prod(windows.size)
+        memory = self.work_array("columns", (batch, height, rows, width), planes.dtype).reshape(-1)
+        for start in range(0, windows.out[0], rows):
+            stop = min(start + rows, windows.out[0])
+            shape = (channels, *windows.size, stop - start, width, batch)
+            yield start, stop, memory[: prod(shape)].reshape(shape)
+
+    def _work_planes(self, name: str, shape: Shape, dtype: Any) -> NDArray[Any]:
+        """Return a work array as planes `(C, H, W, B)`."""
+        *planes, batch = shape
+        return self.work_array(name, (batch, *planes), dtype).reshape(shape)
+
+    def _by_group(self, weight: NDArray[Any]) -> NDArray[Any]:
+        """Return W or dL/dW as a matrix (out, K), or as one for each group."""
+        out = len(weight)
+        return weight.reshape(out, -1) if self.groups == 1 else weight.reshape(self.groups, out // self.groups, -1)
+
+    def _matrix(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return columns `(C, kh, kw, rows, columns, B)` or channels `(C, rows, columns, B)` as a matrix, its second
+        axis the windows and samples, or as one for each group."""
+        *first, rows, columns, batch = array.shape
+        places = (prod(first),) if self.groups == 1 else (self.groups, prod(first) // self.groups)
+        return array.reshape(*places, rows * columns * batch)
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return `weight` (out, in/groups, *kernel), as PyTorch keeps it, and `bias` where there is one."""
+        return {"weight": self.weight} | ({"bias": self.bias} if self.bias is not None else {})
+
+
+class Conv2D(_Convolution):
+    """y[o, h, w] = b[o] + Σ W[o, c, i, j] · x[c, s·h + d·i − p, s·w + d·j − p].
+
+    Summed over c, i, j: `(B, C, H, W) -> (B, out, H', W')`, a cross-correlation, as everywhere in the field. Samples
+    `(B, H, W)` are of one channel. dL/dW sums g times what each window saw, dL/dx sends W times g back there. Kernel,
+    stride, padding and dilation are numbers or pairs (rows, columns). `padding=same` gives ⌈H/s⌉ rows (PyTorch has it
+    for s = 1 only), an odd place of padding standing at the end. With groups, each group of channels of y sees a group
+    of those of x; `groups=C` is the depthwise convolution. Weights `(out, C/groups, kh, kw)` start He-normal with
+    fan-in C/groups · kh · kw, biases at zero; PyTorch starts both uniformly. Keras puts channels last and keeps W as
+    `(kh, kw, C, out)`. LeCun et al. 1989.
+    """
+
+    spec_name = "Conv2D"
+    also = ("Conv2d", "Convolution2D", "conv2d", "Conv")
+    axes = 2
+
+
+class Conv1D(_Convolution):
+    """y[o, t] = b[o] + Σ W[o, c, i] · x[c, s·t + d·i − p].
+
+    Summed over c, i: `(B, C, L) -> (B, out, L')`. As `Conv2D`, along one axis: samples `(B, L)` are of one channel;
+    W `(out, C/groups, k)`. Keras takes `(L, C)`.
+    """
+
+    spec_name = "Conv1D"
+    also = ("Conv1d", "Convolution1D", "conv1d")
+    axes = 1
+
+
+def _with_channel(incoming: Shape, cls: type[_Convolution]) -> Shape:
+    """Return a sample's shape with its channels first. Raises ShapeError for what has other axes."""
+    if len(incoming) == cls.axes:
+        return (1, *incoming)
+    if len(incoming) == cls.axes + 1:
+        return incoming
+    wanted = "channels, rows and columns" if cls.axes == 2 else "channels and places"
+    example = "Reshape([1, 28, 28])" if cls.axes == 2 else "Reshape([1, 100])"
+    raise ShapeError(
+        f"{cls.spec_name} takes {wanted}, and {shape_in_words(incoming)} arrives",
+        help=f"put a `Reshape` before it, such as `{example}`",
+    )
+
+
+def _group_problem(channels: int, out: int, groups: int) -> str:
+    """Say what does not fit, or nothing."""
+    if channels % groups == 0 and out % groups == 0:
+        return ""
+    return f"`groups` must divide the channels, and {channels} go in and {out} come out of {groups} groups"
+
+
+def _rows_of_band(channels: int, out: int, windows: Windows, groups: int) -> int:
+    """Return how many rows of windows are worked on at a time, in bands of about the same height.
+
+    Never a band whose columns are smaller than the weights: their gradients have to be added up over the bands.
+    """
+    height, (rows, width) = channels * prod(windows.size), windows.out
+    bands = -(-height * rows * width // max(BAND, height * out // groups))
+    return -(-rows // bands)
+
+
+def _in_spec(kernel: Sizes) -> str:
+    return str(kernel) if isinstance(kernel, int) else str(list(kernel))

@@ -1,0 +1,204 @@
+"""Recurrent layers with gates, which decide what is kept from step to step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.recurrent import Features, Hidden, Recurrent, sigmoid, sigmoid_slope, tanh_slope
+from nnspec.engine.part import Also
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+__all__ = ["GRU", "LSTM"]
+
+
+class LSTM(Recurrent):
+    """c ← f c + i g and h ← o tanh(c), with x W_ih + b_ih + h W_hh + b_hh in four parts: i, f and o the sigmoids of
+    theirs, g the hyperbolic tangent of its own.
+
+    x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. Columns of the
+    weights are those of i, f, g, o in turn, as in PyTorch's `LSTM(batch_first=True)`. Hochreiter and Schmidhuber, Long
+    Short-Term Memory, 1997, with the forget gate of Gers, Schmidhuber and Cummins, Learning to Forget, 2000. Keras has
+    one bias, starts that of f at 1, and returns the last unless told otherwise.
+    """
+
+    spec_name = "LSTM"
+    also = ("LongShortTermMemory",)
+    gates = merged = 4
+    flops_each = 29
+
+    def __init__(
+        self,
+        in_features: Features,
+        hidden: Hidden,
+        *,
+        return_sequences: bool = True,
+        bias: Annotated[bool, Also("use_bias")] = True,
+        dtype: str = "float64",
+        rng: Generator | None = None,
+    ) -> None:
+        super().__init__(in_features, hidden, return_sequences, bias, dtype, rng)
+        self._kept: tuple[NDArray[Any], ...] = ()
+
+    @classmethod
+    def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:
+        return {
+            "gates": Work((places, 4 * hidden), saved=True),
+            "cells": Work((places, hidden), saved=True),
+            "bent": Work((places, hidden), saved=True),
+            "slopes": Work((4 * hidden,)),
+            "cell": Work((hidden,)),
+            "term": Work((hidden,)),
+        }
+
+    def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
+        dtype = hidden.dtype
+        gates, cells, bent = (
+            self._gated("gates", dtype),
+            self._array("cells", self.hidden, dtype),
+            self._array("bent", self.hidden, dtype),
+        )
+        self._kept = gates, cells, bent
+        np.copyto(gates, products)
+        recurrent, weights, term = self._of_gates(dtype), self._weights(), self._of_step("term", dtype)
+        for step, a in enumerate(gates):
+            if step:
+                np.matmul(hidden[step - 1], weights, out=recurrent)
+                np.add(a, recurrent, out=a)
+            sigmoid(a[:2])
+            np.tanh(a[2], out=a[2])
+            sigmoid(a[3])
+            c = np.multiply(a[0], a[2], out=cells[step])
+            if step:
+                np.add(c, np.multiply(a[1], cells[step - 1], out=term), out=c)
+            np.tanh(c, out=bent[step])
+            np.multiply(a[3], bent[step], out=hidden[step])
+
+    def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
+        dtype, (gates, cells, bent) = hidden.dtype, self._kept
+        dh, dc, term = (self._of_step(name, dtype) for name in ("gradient", "cell", "term"))
+        by_gates, slope, back = self._by_gates(rows), self._slopes(dtype), self.weight_hh.data.T
+        np.copyto(dh, arriving[-1])
+        dc.fill(0)
+        for step in reversed(range(len(hidden))):
+            i, _, g, o = gates[step]
+            tanh_slope(bent[step], term)
+            np.multiply(term, o, out=term)
+            np.multiply(term, dh, out=term)
+            np.add(dc, term, out=dc)
+            sigmoid_slope(gates[step, :2], slope[:2])
+            np.multiply(slope[0], g, out=slope[0])
+            tanh_slope(g, slope[2])
+            np.multiply(slope[2], i, out=slope[2])
+            sigmoid_slope(o, slope[3])
+            np.multiply(slope[3], bent[step], out=slope[3])
+            np.multiply(slope[3], dh, out=slope[3])
+            np.multiply(slope[0], dc, out=slope[0])
+            np.multiply(slope[2], dc, out=slope[2])
+            if not step:
+                slope[1].fill(0)
+                np.copyto(by_gates[0], slope)
+                return
+            np.multiply(slope[1], cells[step - 1], out=slope[1])
+            np.multiply(slope[1], dc, out=slope[1])
+            np.multiply(dc, gates[step, 1], out=dc)
+            np.copyto(by_gates[step], slope)
+            np.matmul(rows[step], back, out=dh)
+            np.add(dh, arriving[step - 1], out=dh)
+
+
+class GRU(Recurrent):
+    """h ← (1 − z) n + z h, with r and z the sigmoids of x W_ih + b_ih + h W_hh + b_hh in their columns, and
+    n = tanh(x W_in + b_in + r (h W_hn + b_hn)).
+
+    x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. Columns of the
+    weights are those of r, z, n in turn, and r is applied after the product, as in PyTorch's `GRU(batch_first=True)`,
+    and in Keras with `reset_after=True`; Cho et al., Learning Phrase Representations, 2014, apply it before, and have z
+    and 1 − z the other way round, as has Keras, whose columns are z, r, n.
+    """
+
+    spec_name = "GRU"
+    also = ("GatedRecurrentUnit",)
+    gates = 3
+    merged = 2
+    flops_each = 22
+
+    def __init__(
+        self,
+        in_features: Features,
+        hidden: Hidden,
+        *,
+        return_sequences: bool = True,
+        bias: Annotated[bool, Also("use_bias")] = True,
+        dtype: str = "float64",
+        rng: Generator | None = None,
+    ) -> None:
+        super().__init__(in_features, hidden, return_sequences, bias, dtype, rng)
+        self._kept: tuple[NDArray[Any], ...] = ()
+
+    @classmethod
+    def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:
+        return {
+            "gates": Work((places, 3 * hidden), saved=True),
+            "lifts": Work((places, hidden), saved=True),
+            "lifted": Work((places, hidden)),
+            "slopes": Work((3 * hidden,)),
+            "term": Work((hidden,)),
+        }
+
+    def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
+        dtype = hidden.dtype
+        gates, lifts = self._gated("gates", dtype), self._array("lifts", self.hidden, dtype)
+        self._kept = gates, lifts
+        np.copyto(gates, products)
+        np.copyto(lifts, 0 if self.bias_hh is None else self.bias_hh.data[2 * self.hidden :])
+        recurrent, weights, term = self._of_gates(dtype), self._weights(), self._of_step("term", dtype)
+        for step, (h, lift) in enumerate(zip(hidden, lifts, strict=True)):
+            both, new = gates[step, :2], gates[step, 2]
+            if step:
+                np.matmul(hidden[step - 1], weights, out=recurrent)
+                np.add(both, recurrent[:2], out=both)
+                np.add(lift, recurrent[2], out=lift)
+            sigmoid(both)
+            np.add(new, np.multiply(both[0], lift, out=term), out=new)
+            np.tanh(new, out=new)
+            # n + z (h − n)
+            np.subtract(hidden[step - 1], new, out=h) if step else np.negative(new, out=h)
+            np.multiply(h, both[1], out=h)
+            np.add(h, new, out=h)
+
+    def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
+        dtype, (gates, lifts) = hidden.dtype, self._kept
+        self._lifted = lifted = self._array("lifted", self.hidden, dtype)  # dL/d(h W_hn + b_hn)
+        dh, term = self._of_step("gradient", dtype), self._of_step("term", dtype)
+        by_gates, slope, back = self._by_gates(rows), self._slopes(dtype), self.weight_hh.data.T
+        to_state = self._of_gates(dtype).reshape(-1, 3 * self.hidden)  # as rows, but for what `lifted` is instead
+        np.copyto(dh, arriving[-1])
+        for step in reversed(range(len(hidden))):
+            r, z, new = gates[step]
+            np.subtract(1, z, out=term)
+            np.multiply(term, dh, out=term)
+            tanh_slope(new, slope[2])
+            np.multiply(slope[2], term, out=slope[2])
+            np.multiply(slope[2], r, out=lifted[step])
+            sigmoid_slope(gates[step, :2], slope[:2])
+            np.multiply(slope[0], lifts[step], out=slope[0])
+            np.multiply(slope[0], slope[2], out=slope[0])
+            np.subtract(hidden[step - 1], new, out=term) if step else np.negative(new, out=term)
+            np.multiply(slope[1], term, out=slope[1])
+            np.multiply(slope[1], dh, out=slope[1])
+            np.copyto(by_gates[step], slope)
+            if not step:
+                return
+            np.multiply(dh, z, out=dh)
+            np.copyto(to_state, rows[step])
+            np.copyto(to_state[:, 2 * self.hidden :], lifted[step])
+            np.add(dh, np.matmul(to_state, back, out=term), out=dh)
+            np.add(dh, arriving[step - 1], out=dh)
+
+    def _turn_to_state(self, slopes: NDArray[Any]) -> None:
+        np.copyto(slopes[:, 2], self._lifted)

@@ -1,0 +1,220 @@
+"""Normalisation over the numbers of one sample: zero mean, unit variance, then a scale and a shift that are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Count, Inferred, Positive
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LayerNorm", "RMSNorm"]
+
+Normalized = Inferred[Annotated[Count | tuple[Count, ...], Also("shape", "features", "dim", "normalized_dim", "axis")]]
+Epsilon = Annotated[Positive, Also("epsilon", "variance_epsilon")]
+Affine = Annotated[bool, Also("affine", "scale")]
+
+
+class _RowNorm(Layer):
+    """Base of the norms over the last axes of a sample: each row of n numbers by itself.
+
+    x̂ = (x − m) / √(v + ε), y = x̂ ∘ w + b. With ĝ = g ∘ w and means ⟨·⟩ over the row
+
+        dL/dx = (ĝ − ⟨ĝ⟩ − x̂ ⟨ĝ ∘ x̂⟩) / √(v + ε),    dL/dw = Σ g ∘ x̂,    dL/db = Σ g
+
+    and where no mean is taken off, m and ⟨ĝ⟩ are left out. Sums over rows are products with ones.
+    """
+
+    family = "norm"
+    in_place = True
+    centred: ClassVar[bool]
+    weight: Parameter | None = None
+    bias: Parameter | None = None
+
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float) -> None:
+        super().__init__()
+        self.normalized_shape = _extents(normalized_shape)
+        self.eps = float(eps)
+        self._kept: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Any shape, unchanged; the last axes are `normalized_shape`, the last one alone where nothing is said."""
+        given = arguments.get("normalized_shape")
+        shape = incoming[-1:] if given is None else _extents(given)
+        if not shape or incoming[-len(shape) :] != shape:
+            expected = shape_in_words(shape) or "nothing"
+            raise ShapeError(
+                f"this {cls.spec_name} expects {expected} and gets {shape_in_words(incoming)}",
+                argument="normalized_shape",
+                label="other than what arrives",
+                help=f"`{cls.spec_name}` without it takes the last axis, whatever arrives",
+            )
+        places = prod(incoming) // prod(shape)
+        learned = cls._learned(arguments)
+        return Geometry(
+            out=incoming,
+            flops=(4 + 2 * cls.centred + len(learned)) * prod(incoming),
+            parameters=dict.fromkeys(learned, shape),
+            inferred={"normalized_shape": shape[0]} if given is None else {},
+            work={
+                "normal": Work(incoming, saved=True),
+                "inverse": Work((places,), saved=True),
+                "means": Work((places,)),
+                "product": Work(incoming),
+            }
+            | ({"ones": Work((places,))} if learned else {}),
+        )
+
+    @classmethod
+    def _learned(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the parameters."""
+        raise NotImplementedError
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Normalise each row, keeping x̂ and 1/√(v + ε)."""
+        n = prod(self.normalized_shape)
+        rows = x.reshape(-1, n)
+        normal = self.work_array("normal", x.shape, x.dtype).reshape(-1, n)
+        places = (len(x), len(rows) // len(x))
+        inverse = self.work_array("inverse", places, x.dtype).reshape(-1)
+        if self.centred:
+            means = self.work_array("means", places, x.dtype).reshape(-1)
+            np.add.reduce(rows, axis=1, out=means)
+            np.divide(means, n, out=means)
+            rows = np.subtract(rows, means[:, None], out=normal)
+        np.einsum("ij,ij->i", rows, rows, out=inverse)
+        np.divide(inverse, n, out=inverse)
+        np.add(inverse, self.eps, out=inverse)
+        np.sqrt(inverse, out=inverse)
+        np.divide(1, inverse, out=inverse)
+        np.multiply(rows, inverse[:, None], out=normal)
+        self._kept = normal, inverse
+        y = np.empty(x.shape, x.dtype) if out is None else out
+        result = y.reshape(-1, n)
+        if self.weight is None:
+            np.copyto(result, normal)
+        else:
+            np.multiply(normal, self.weight.data.reshape(-1), out=result)
+        if self.bias is not None:
+            np.add(result, self.bias.data.reshape(-1), out=result)
+        return y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """dL/dx of each row, writing dL/dw and dL/db."""
+        if self._kept is None:
+            saved(None, self)
+        assert self._kept is not None
+        normal, inverse = self._kept
+        n = normal.shape[1]
+        g, places = grad.reshape(-1, n), (len(grad), len(normal) // len(grad))
+        product = self.work_array("product", grad.shape, grad.dtype).reshape(-1, n)
+        np.multiply(g, normal, out=product)
+        if self.weight is not None:
+            ones = self.work_array("ones", places, grad.dtype).reshape(-1)
+            ones.fill(1)
+            np.matmul(ones, product, out=self.weight.grad.reshape(-1))
+            if self.bias is not None:
+                np.matmul(ones, g, out=self.bias.grad.reshape(-1))
+        if not input_grad:
+            return None
+        passed = np.empty(grad.shape, grad.dtype) if out is None else out
+        means = self.work_array("means", places, grad.dtype).reshape(-1)
+        self._mean_with_weight(product, means)
+        np.multiply(normal, means[:, None], out=product)
+        if self.centred:
+            self._mean_with_weight(g, means)
+        dx = passed.reshape(-1, n)
+        if self.weight is not None:
+            g = np.multiply(g, self.weight.data.reshape(-1), out=dx)
+        np.subtract(g, product, out=dx)
+        if self.centred:
+            np.subtract(dx, means[:, None], out=dx)
+        np.multiply(dx, inverse[:, None], out=dx)
+        return passed
+
+    def _mean_with_weight(self, rows: NDArray[Any], means: NDArray[Any]) -> None:
+        """Write ⟨r ∘ w⟩ of each row r."""
+        if self.weight is None:
+            np.add.reduce(rows, axis=1, out=means)
+        else:
+            np.matmul(rows, self.weight.data.reshape(-1), out=means)
+        np.divide(means, rows.shape[1], out=means)
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return `weight` and `bias`, where there are such."""
+        found = {"weight": self.weight, "bias": self.bias}
+        return {name: parameter for name, parameter in found.items() if parameter is not None}
+
+
+def _extents(shape: int | Sequence[int]) -> Shape:
+    return tuple(int(n) for n in shape) if isinstance(shape, Sequence) else (int(shape),)
+
+
+class LayerNorm(_RowNorm):
+    """y = (x − m) / √(v + ε) ∘ w + b, m and v the mean and the biased variance of each row: `(B, *s) -> (B, *s)`.
+
+    A row is the last axis, or the last axes where `normalized_shape` says so. w starts at one, b at zero, of the shape
+    of a row; weight decay applies to neither. Ba, Kiros & Hinton 2016. As in PyTorch; Keras has ε = 10⁻³.
+    """
+
+    spec_name = "LayerNorm"
+    also = ("LayerNormalization", "layer_norm", "layernorm")
+    centred = True
+
+    def __init__(
+        self,
+        normalized_shape: Normalized,
+        eps: Epsilon = 1e-5,
+        *,
+        elementwise_affine: Affine = True,
+        bias: Annotated[bool, Also("use_bias", "center")] = True,
+        dtype: str = "float64",
+    ) -> None:
+        super().__init__(normalized_shape, eps)
+        if elementwise_affine:
+            self.weight = Parameter(np.ones(self.normalized_shape), dtype, decays=False)
+            self.bias = Parameter(np.zeros(self.normalized_shape), dtype, decays=False) if bias else None
+
+    @classmethod
+    def _learned(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        if not arguments["elementwise_affine"]:
+            return ()
+        return ("weight", "bias") if arguments["bias"] else ("weight",)
+
+
+class RMSNorm(_RowNorm):
+    """y = x / √(⟨x²⟩ + ε) ∘ w, ⟨·⟩ the mean over each row: `(B, *s) -> (B, *s)`. No mean is taken off, nothing added.
+
+    A row is the last axis, or the last axes where `normalized_shape` says so. w starts at one; weight decay does not
+    apply to it. Zhang & Sennrich 2019. PyTorch's ε is by default the unit of rounding of the dtype.
+    """
+
+    spec_name = "RMSNorm"
+    also = ("RMSNormalization", "rms_norm", "rmsnorm")
+    centred = False
+
+    def __init__(
+        self,
+        normalized_shape: Normalized,
+        eps: Epsilon = 1e-5,
+        *,
+        elementwise_affine: Affine = True,
+        dtype: str = "float64",
+    ) -> None:
+        super().__init__(normalized_shape, eps)
+        if elementwise_affine:
+            self.weight = Parameter(np.ones(self.normalized_shape), dtype, decays=False)
+
+    @classmethod
+    def _learned(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("weight",) if arguments["elementwise_affine"] else ()

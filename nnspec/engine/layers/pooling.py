@@ -1,0 +1,282 @@
+"""Pools: windows of channels `(C, L)` or `(C, H, W)` brought down to one number each; no parameters.
+
+At each place of the window one NumPy call looks at all windows at once. The windows of a channel never see another one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.activations import ReLU
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.windows import (
+    Kernel,
+    Padding,
+    Stride,
+    Windows,
+    planes_of,
+    samples_of,
+    sizes,
+    windows_on,
+)
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["AvgPool", "GlobalAvgPool", "MaxPool"]
+
+
+class _Pool(Layer):
+    """Base of the pools with windows: `(B, C, *s) -> (B, C, *s')` for one axis or two."""
+
+    batch_last = "prefers"
+    each_alone = True
+    around: ClassVar[float] = 0.0
+    """What stands in the padding."""
+    padded: ClassVar[tuple[str, ...]] = ("padded",)
+    """Work arrays of padded planes: the first is that of x, the last that of dL/dx."""
+
+    def __init__(self, kernel_size: Kernel = 2, stride: Stride | None = None, padding: Padding = "valid") -> None:
+        super().__init__()
+        self._window = _window({"kernel_size": kernel_size, "stride": stride, "padding": padding}, type(self).__name__)
+        self._x: NDArray[Any] | None = None
+        self._y: NDArray[Any] | None = None
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(C, *s) -> (C, *s')`; a FLOP a place of each window."""
+        if len(incoming) not in (2, 3):
+            raise ShapeError(
+                f"{cls.spec_name} takes channels of one axis or two, and {shape_in_words(incoming)} arrives",
+                help="put a `Reshape` before it, such as `Reshape([1, 28, 28])`",
+            )
+        channels, *plane = incoming
+        windows = _windows_on(tuple(plane), _window(arguments, cls.spec_name))
+        out = (channels, *windows.out) if len(plane) == 2 else (channels, windows.out[1])
+        work = dict(cls.works((channels, *windows.out), windows))
+        if windows.has_padding:
+            work |= {name: Work((channels, *windows.padded)) for name in cls.padded}
+        return Geometry(out=out, flops=prod(out) * prod(windows.size), work=work)
+
+    @classmethod
+    def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
+        """Declare what the kernels work in besides padded planes, for windows `(C, rows, columns)`."""
+        raise NotImplementedError
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Bring each window down to a number: `(B, C, *s) -> (B, C, *s')`."""
+        self._x = x
+        axes, planes, windows = self._of(x)
+        y = np.empty((len(planes), *windows.out, len(x)), x.dtype) if out is None else planes_of(out, axes)
+        self._reduce(self._padded(planes, windows), y, windows)
+        self._y = samples_of(y, axes) if out is None else out
+        return self._y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Hand the gradient of each window to the places that it saw: `(B, C, *s') -> (B, C, *s)`."""
+        axes, planes, windows = self._of(saved(self._x, self))
+        if not input_grad:
+            return None
+        dx = np.empty(planes.shape, grad.dtype) if out is None else planes_of(out, axes)
+        whole = dx
+        if windows.has_padding:
+            whole = self._work_planes(self.padded[-1], (len(planes), *windows.padded, planes.shape[-1]), grad.dtype)
+        if not windows.tile:
+            whole.fill(0)
+        self._spread(planes_of(grad, axes), whole, windows)
+        if windows.has_padding:
+            np.copyto(dx, windows.inner(whole))
+        return samples_of(dx, axes) if out is None else out
+
+    def _reduce(self, source: NDArray[Any], y: NDArray[Any], windows: Windows) -> None:
+        """Write y from padded planes."""
+        raise NotImplementedError
+
+    def _spread(self, g: NDArray[Any], dx: NDArray[Any], windows: Windows) -> None:
+        """Write or add to padded planes of dL/dx, which are zero where windows do not tile them."""
+        raise NotImplementedError
+
+    def _of(self, x: NDArray[Any]) -> tuple[int, NDArray[Any], Windows]:
+        """Return how many axes the windows slide along, x as planes, and the windows."""
+        axes = x.ndim - 2
+        return axes, planes_of(x, axes), _windows_on(x.shape[2:], self._window)
+
+    def _padded(self, planes: NDArray[Any], windows: Windows) -> NDArray[Any]:
+        """Return planes with their padding."""
+        if not windows.has_padding:
+            return planes
+        channels, _, _, batch = planes.shape
+        padded = self._work_planes("padded", (channels, *windows.padded, batch), planes.dtype)
+        windows.fill_border(padded, self.around)
+        np.copyto(windows.inner(padded), planes)
+        return padded
+
+    def _work_planes(self, name: str, shape: Shape, dtype: Any) -> NDArray[Any]:
+        """Return a work array as planes `(C, H, W, B)`."""
+        *planes, batch = shape
+        return self.work_array(name, (batch, *planes), dtype).reshape(shape)
+
+
+class MaxPool(_Pool):
+    """y[c, h, w] = max x[c, s·h + i − p, s·w + j − p] over the window's places: `(B, C, H, W) -> (B, C, H', W')`.
+
+    dL/dx is g at the place of the largest number, the first of equal ones, as in PyTorch, and 0 elsewhere; where
+    windows overlap, the sum. Padding is never the largest. Samples `(C, L)` have windows of one axis. The stride is the
+    kernel's size where none is given; padding is at most half of it, as in PyTorch.
+    """
+
+    spec_name = "MaxPool"
+    also = ("MaxPool2d", "MaxPool1d", "MaxPooling2D", "MaxPooling1D", "MaxPool2D", "MaxPool1D", "max_pool")
+    backward_reads = frozenset({"input", "output"})
+    around = -math.inf
+    rectifies = False
+    """Whether it does a ReLU's work besides: max(x, 0) may as well be taken of the largest number of a window."""
+    padded = ("padded", "spread")
+
+    @classmethod
+    def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
+        """Which windows have their largest number here, and which have not met theirs yet."""
+        work = {"hit": Work(out, "bool"), "free": Work(out, "bool")}
+        return work if windows.disjoint else work | {"share": Work(out)}
+
+    def _reduce(self, source: NDArray[Any], y: NDArray[Any], windows: Windows) -> None:
+        for number, (_, where) in enumerate(windows.places()):
+            if number:
+                np.maximum(y, source[where], out=y)
+            else:
+                np.copyto(y, source[where])
+        if self.rectifies:
+            np.maximum(y, 0, out=y)
+
+    def _spread(self, g: NDArray[Any], dx: NDArray[Any], windows: Windows) -> None:
+        for place, hit in self._winners(windows):
+            if windows.disjoint:
+                np.multiply(g, hit, out=dx[place])
+            else:
+                share = np.multiply(g, hit, out=self._work_planes("share", g.shape, g.dtype))
+                np.add(dx[place], share, out=dx[place])
+
+    def _winners(self, windows: Windows) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
+        """Yield each place of a window with the windows whose first largest number stands there."""
+        axes, planes, _ = self._of(saved(self._x, self))
+        source, y = self._padded(planes, windows), planes_of(saved(self._y, self), axes)
+        hit, free = (self._work_planes(name, y.shape, bool) for name in ("hit", "free"))
+        if self.rectifies:
+            np.greater(y, 0, out=free)
+        else:
+            free.fill(True)
+        for _, place in windows.places():
+            np.equal(source[place], y, out=hit)
+            np.logical_and(hit, free, out=hit)
+            yield place, hit
+            np.logical_xor(free, hit, out=free)
+
+    def absorb(self, before: Layer) -> bool:
+        """Take over a ReLU, on a number a window instead of on all of them."""
+        self.rectifies = self.rectifies or type(before) is ReLU
+        return type(before) is ReLU
+
+    def sides(self) -> NDArray[Any] | None:
+        """Which place of each window holds its largest number."""
+        *_, windows = self._of(saved(self._x, self))
+        return np.stack([hit.copy() for _, hit in self._winners(windows)])
+
+
+class AvgPool(_Pool):
+    """y[c, h, w] = 1/k Σ x[c, s·h + i − p, s·w + j − p] over the window's k places: `(B, C, H, W) -> (B, C, H', W')`.
+
+    dL/dx adds g/k wherever a window looked. Padding counts as zeros, as PyTorch has it by default; Keras leaves it out
+    of sum and k. Arguments and shapes are those of `MaxPool`.
+    """
+
+    spec_name = "AvgPool"
+    also = ("AvgPool2d", "AvgPool1d", "AveragePooling2D", "AveragePooling1D", "AvgPool2D", "AveragePool", "avg_pool")
+
+    @classmethod
+    def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
+        """What each window hands to each of its places."""
+        return {"share": Work(out)}
+
+    def _reduce(self, source: NDArray[Any], y: NDArray[Any], windows: Windows) -> None:
+        for number, (_, where) in enumerate(windows.places()):
+            if number:
+                np.add(y, source[where], out=y)
+            else:
+                np.copyto(y, source[where])
+        np.multiply(y, 1.0 / prod(windows.size), out=y)
+
+    def _spread(self, g: NDArray[Any], dx: NDArray[Any], windows: Windows) -> None:
+        share = np.multiply(g, 1.0 / prod(windows.size), out=self._work_planes("share", g.shape, g.dtype))
+        for _, where in windows.places():
+            if windows.disjoint:
+                np.copyto(dx[where], share)
+            else:
+                np.add(dx[where], share, out=dx[where])
+
+
+class GlobalAvgPool(Layer):
+    """y[c] = mean of x[c] over all its places: `(B, C, *s) -> (B, C)`; dL/dx = g / Π s everywhere. Lin et al. 2014.
+
+    PyTorch writes it as `AdaptiveAvgPool2d(1)` and `Flatten`.
+    """
+
+    spec_name = "GlobalAvgPool"
+    also = ("GlobalAveragePooling2D", "GlobalAveragePooling1D", "GlobalAvgPool2D", "AdaptiveAvgPool2d", "GAP")
+    batch_last = "takes"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shape: tuple[int, ...] | None = None
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(C, *s) -> (C,)`; a FLOP a number."""
+        if len(incoming) < 2:
+            raise ShapeError(
+                f"GlobalAvgPool takes channels of places, and {shape_in_words(incoming)} arrives",
+                help="put it behind a convolution, before any `Flatten`",
+            )
+        return Geometry(out=incoming[:1], flops=prod(incoming), work={"share": Work(incoming[:1])})
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Mean over all axes but the channels: `(B, C, *s) -> (B, C)`."""
+        self._shape = x.shape
+        y = np.add.reduce(x, axis=tuple(range(2, x.ndim)), out=out)
+        return np.multiply(y, 1.0 / prod(x.shape[2:]), out=y)
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """g / Π s at every place: `(B, C) -> (B, C, *s)`."""
+        if self._shape is None:
+            raise RuntimeError("GlobalAvgPool.backward needs a forward pass first")
+        share = self.work_array("share", grad.shape, grad.dtype)
+        np.multiply(grad, 1.0 / prod(self._shape[2:]), out=share)
+        dx = np.empty(self._shape, grad.dtype) if out is None else out
+        np.copyto(dx, share.reshape(*share.shape, *(1 for _ in self._shape[2:])))
+        return dx
+
+
+def _window(arguments: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    """Return what the windows follow from, besides the plane."""
+    kernel, stride = arguments["kernel_size"], arguments["stride"]
+    return sizes(kernel), sizes(kernel if stride is None else stride), sizes(arguments["padding"]), 1, name
+
+
+def _windows_on(plane: Shape, window: tuple[Any, ...]) -> Windows:
+    windows = windows_on(plane, *window)
+    before, after = windows.before, windows.after
+    if any(2 * max(pads) > size for *pads, size in zip(before, after, windows.size, strict=True)):
+        raise ShapeError(
+            f"the padding of a {window[-1]} is at most half of its window of {shape_in_words(windows.size)}",
+            argument="padding",
+            label="more than half",
+        )
+    return windows

@@ -1,0 +1,299 @@
+"""Recurrent layers: sequences of rows, one after another, each with what was made of those before.
+
+Kernels keep everything with time first and gates apart, `(T, gates, B, hidden)`, so that each step works in one piece
+of memory. All products that need not wait for the step before are one product over all T·B rows: of inputs forward; of
+inputs, weights and biases backward.
+
+PyTorch's equations, gates in its order and both its biases; W is (in, gates·hidden) here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import sqrt
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Count, Inferred
+from nnspec.engine.random import default_generator
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+__all__ = ["RNN"]
+
+Features = Inferred[Annotated[Count, Also("in", "input_size", "input_dim", "n_in", "inputs")]]
+Hidden = Annotated[Count, Also("hidden_size", "units", "out_features", "hidden_features", "n_hidden")]
+
+
+class Recurrent(Layer):
+    """Base of the recurrent layers: x `(B, T, in)` -> y `(B, T, hidden)`, or with `return_sequences=false` the last of
+    them, `(B, hidden)`. The state before the first step is zero; everything starts uniformly in ±1/√hidden."""
+
+    sees_shape = True
+    gates: ClassVar[int]
+    """How many columns a hidden unit has."""
+    merged: ClassVar[int]
+    """In how many of these, the first ones, both biases are added before anything else happens."""
+    flops_each: ClassVar[int]
+    """FLOPs a hidden unit and step besides the products; an exponential or a hyperbolic tangent counts as one."""
+
+    def __init__(
+        self, in_features: int, hidden: int, return_sequences: bool, bias: bool, dtype: str, rng: Generator | None
+    ) -> None:
+        super().__init__()
+        draw, bound, width = rng or default_generator(), 1 / sqrt(hidden), self.gates * hidden
+        self.hidden, self.return_sequences = int(hidden), return_sequences
+        self.weight_ih = Parameter(draw.uniform(-bound, bound, (in_features, width)), dtype)
+        self.weight_hh = Parameter(draw.uniform(-bound, bound, (hidden, width)), dtype)
+        self.bias_ih = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if bias else None
+        self.bias_hh = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if bias else None
+        self._bias = np.empty(width if bias else 0, dtype)
+        self._places = (0, 0)
+        self._inputs: NDArray[Any] | None = None
+        self._hidden: NDArray[Any] | None = None
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """`(T, in) -> (T, hidden)`, or `(hidden,)`; 2·gates·hidden·(in + hidden) FLOPs a step for the products."""
+        name = cls.spec_name
+        if len(incoming) != 2:
+            raise ShapeError(
+                f"{name} takes a sequence of rows, such as 20×8, and {shape_in_words(incoming)} arrives",
+                help="put `Embedding` before it, where these are the numbers of words or letters"
+                if len(incoming) == 1
+                else "",
+            )
+        (places, arriving), given = incoming, arguments.get("in_features")
+        hidden, width = arguments["hidden"], cls.gates * arguments["hidden"]
+        if given is not None and given != arriving:
+            raise ShapeError(
+                f"this {name} expects {given} features but gets {arriving}",
+                argument="in_features",
+                label=f"{given} expected here",
+                help=f"`{name}({hidden})` takes whatever arrives",
+            )
+        bias = arguments["bias"]
+        biases: dict[str, Shape] = {"bias_ih": (width,), "bias_hh": (width,)} if bias else {}
+        return Geometry(
+            out=(places, hidden) if arguments["return_sequences"] else (hidden,),
+            flops=places * (2 * width * (arriving + hidden) + cls.flops_each * hidden),
+            parameters={"weight_ih": (arriving, width), "weight_hh": (hidden, width)} | biases,
+            inferred={"in_features": arriving},
+            work={
+                "inputs": Work((places, arriving), saved=True),
+                "hidden": Work((places, hidden), saved=True),
+                "rows": Work((places, width)),
+                "arriving": Work((places, hidden)),
+                "passed": Work((places, arriving)),
+                "gradient": Work((hidden,)),
+                **({"recurrent": Work((width,))} if places > 1 else {}),
+                **({"ones": Work((places,))} if bias else {}),
+                **cls._more_work(places, hidden),
+            },
+        )
+
+    @classmethod
+    def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:
+        return {}
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Step through the sequence: `(B, T, in) -> (B, T, hidden)`, or `(B, hidden)`."""
+        batch, places, features = x.shape
+        self._places = (places, batch)
+        self._inputs = inputs = self._array("inputs", features, x.dtype)
+        np.copyto(inputs, x.transpose(1, 0, 2))
+        self._hidden = hidden = self._array("hidden", self.hidden, x.dtype)
+        rows = self._array("rows", self.gates * self.hidden, x.dtype)
+        np.matmul(_flat(inputs), self.weight_ih.data, out=_flat(rows))
+        if self.bias_ih is not None and self.bias_hh is not None:
+            merged = self.merged * self.hidden
+            np.copyto(self._bias, self.bias_ih.data)
+            np.add(self._bias[:merged], self.bias_hh.data[:merged], out=self._bias[:merged])
+            np.add(rows, self._bias, out=rows)
+        self._run(self._by_gates(rows), hidden)
+        shape = (batch, places, self.hidden) if self.return_sequences else (batch, self.hidden)
+        y = np.empty(shape, x.dtype) if out is None else out
+        np.copyto(y, hidden.transpose(1, 0, 2) if self.return_sequences else hidden[-1])
+        return y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Step back through the sequence: `(B, T, hidden)` or `(B, hidden) -> (B, T, in)`, writing all gradients."""
+        inputs, hidden = saved(self._inputs, self), saved(self._hidden, self)
+        (places, batch), width, dtype = self._places, self.gates * self.hidden, grad.dtype
+        arriving = self._array("arriving", self.hidden, dtype)
+        if self.return_sequences:
+            np.copyto(arriving, grad.transpose(1, 0, 2))
+        else:
+            arriving[:-1].fill(0)
+            np.copyto(arriving[-1], grad)
+        rows = self._array("rows", width, dtype)
+        self._run_back(arriving, hidden, rows)
+        flat = _flat(rows)
+        np.matmul(_flat(inputs).T, flat, out=self.weight_ih.grad)
+        self._sum(flat, self.bias_ih)
+        if input_grad:
+            passed = self._array("passed", inputs.shape[-1], dtype)
+            np.matmul(flat, self.weight_ih.data.T, out=_flat(passed))
+            out = np.empty((batch, places, inputs.shape[-1]), dtype) if out is None else out
+            np.copyto(out, passed.transpose(1, 0, 2))
+        self._turn_to_state(self._by_gates(rows))
+        self._sum(flat, self.bias_hh)
+        if places > 1:
+            np.matmul(_flat(hidden[:-1]).T, _flat(rows[1:]), out=self.weight_hh.grad)
+        else:
+            self.weight_hh.grad.fill(0)
+        return out if input_grad else None
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return `weight_ih`, `weight_hh`, and `bias_ih` and `bias_hh` where there are."""
+        named = {
+            "weight_ih": self.weight_ih,
+            "weight_hh": self.weight_hh,
+            "bias_ih": self.bias_ih,
+            "bias_hh": self.bias_hh,
+        }
+        return {name: parameter for name, parameter in named.items() if parameter is not None}
+
+    def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
+        """Fill `hidden` step by step, from x W_ih + b_ih of all steps, and b_hh as far as it is merged."""
+        raise NotImplementedError
+
+    def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
+        """Fill `rows` `(T, B, gates·hidden)` with dL/d(x W_ih + b_ih), from dL/dy of all steps."""
+        raise NotImplementedError
+
+    def _turn_to_state(self, slopes: NDArray[Any]) -> None:
+        """Turn dL/d(x W_ih + b_ih) into dL/d(h W_hh + b_hh): the same where both are added."""
+
+    # Pieces of steps
+
+    def _array(self, name: str, width: int, dtype: Any) -> NDArray[Any]:
+        """A work array `(T, B, width)`."""
+        places, batch = self._places
+        return self.work_array(name, (batch, places, width), dtype).reshape(places, batch, width)
+
+    def _slopes(self, dtype: Any) -> NDArray[Any]:
+        """The work array of one step's gradients, `(gates, B, hidden)`."""
+        batch = self._places[1]
+        return self.work_array("slopes", (batch, self.gates * self.hidden), dtype).reshape(self.gates, batch, -1)
+
+    def _gated(self, name: str, dtype: Any) -> NDArray[Any]:
+        """A work array `(T, gates, B, hidden)`."""
+        places, batch = self._places
+        return self._array(name, self.gates * self.hidden, dtype).reshape(places, self.gates, batch, self.hidden)
+
+    def _of_step(self, name: str, dtype: Any) -> NDArray[Any]:
+        """A work array of one step, `(B, hidden)`."""
+        return self.work_array(name, (self._places[1], self.hidden), dtype)
+
+    def _of_gates(self, dtype: Any) -> NDArray[Any]:
+        """The work array of products with the state, `(gates, B, hidden)`."""
+        batch = self._places[1]
+        if self._places[0] == 1:
+            return np.empty((self.gates, 0, self.hidden), dtype)
+        return self.work_array("recurrent", (batch, self.gates * self.hidden), dtype).reshape(self.gates, batch, -1)
+
+    def _by_gates(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """A view of `(T, B, gates·hidden)` as `(T, gates, B, hidden)`."""
+        places, batch = self._places
+        return rows.reshape(places, batch, self.gates, self.hidden).transpose(0, 2, 1, 3)
+
+    def _weights(self) -> NDArray[Any]:
+        """A view of W_hh with gates apart: `(gates, hidden, hidden)`."""
+        return self.weight_hh.data.reshape(self.hidden, self.gates, self.hidden).transpose(1, 0, 2)
+
+    def _sum(self, rows: NDArray[Any], bias: Parameter | None) -> None:
+        """Write the gradient of a bias: Σ over all steps as a product with ones, faster than a sum along that axis."""
+        if bias is not None:
+            ones = self.work_array("ones", self._places[::-1], rows.dtype).reshape(-1)
+            ones.fill(1)
+            np.matmul(ones, rows, out=bias.grad)
+
+
+class RNN(Recurrent):
+    """h ← f(x W_ih + b_ih + h W_hh + b_hh), with f tanh or, with `activation=relu`, max(·, 0), for each row x in turn.
+
+    x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. Elman, Finding
+    Structure in Time, 1990. As PyTorch's `RNN(batch_first=True)`; Keras's `SimpleRNN` has one bias and returns the last
+    unless told otherwise.
+    """
+
+    spec_name = "RNN"
+    also = ("SimpleRNN", "Elman", "Recurrent")
+    gates = merged = 1
+    flops_each = 4
+
+    def __init__(
+        self,
+        in_features: Features,
+        hidden: Hidden,
+        *,
+        activation: Annotated[Literal["tanh", "relu"], Also("nonlinearity")] = "tanh",
+        return_sequences: bool = True,
+        bias: Annotated[bool, Also("use_bias")] = True,
+        dtype: str = "float64",
+        rng: Generator | None = None,
+    ) -> None:
+        super().__init__(in_features, hidden, return_sequences, bias, dtype, rng)
+        self.activation = activation
+
+    def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
+        np.copyto(hidden, products[:, 0])
+        recurrent = self._of_gates(hidden.dtype)[0]
+        for step, h in enumerate(hidden):
+            if step:
+                np.matmul(hidden[step - 1], self.weight_hh.data, out=recurrent)
+                np.add(h, recurrent, out=h)
+            if self.activation == "tanh":
+                np.tanh(h, out=h)
+            else:
+                np.maximum(h, 0, out=h)
+
+    def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
+        if self.activation == "tanh":
+            tanh_slope(hidden, rows)
+        else:
+            np.sign(hidden, out=rows)
+        dh, back = self._of_step("gradient", hidden.dtype), self.weight_hh.data.T
+        np.copyto(dh, arriving[-1])
+        for step in reversed(range(len(hidden))):
+            np.multiply(rows[step], dh, out=rows[step])
+            if step:
+                np.matmul(rows[step], back, out=dh)
+                np.add(dh, arriving[step - 1], out=dh)
+
+    def sides(self) -> NDArray[Any] | None:
+        """Whether each unit is active at each step, with `relu`."""
+        return saved(self._hidden, self) > 0 if self.activation == "relu" else None
+
+
+def _flat(array: NDArray[Any]) -> NDArray[Any]:
+    """All steps below each other: `(T, B, n)` as `(T·B, n)`."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def sigmoid(a: NDArray[Any]) -> None:
+    """1 / (1 + e⁻ᵃ) in place, as ½ tanh(½ a) + ½, which cannot overflow."""
+    np.multiply(a, 0.5, out=a)
+    np.tanh(a, out=a)
+    np.multiply(a, 0.5, out=a)
+    np.add(a, 0.5, out=a)
+
+
+def sigmoid_slope(y: NDArray[Any], out: NDArray[Any]) -> None:
+    """y (1 − y)."""
+    np.subtract(1, y, out=out)
+    np.multiply(out, y, out=out)
+
+
+def tanh_slope(y: NDArray[Any], out: NDArray[Any]) -> None:
+    """1 − y²."""
+    np.multiply(y, y, out=out)
+    np.subtract(1, out, out=out)

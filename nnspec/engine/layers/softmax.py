@@ -1,0 +1,105 @@
+"""What turns a row of numbers into shares, and the logarithm of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LogSoftmax", "Softmax"]
+
+
+class _Shares(Layer):
+    """Base of these two. Both go along the last axis of a sample."""
+
+    backward_reads = frozenset({"output"})
+    in_place = True
+    family = "activation"
+    bends_by = "softmax"
+    suits = ("xavier_normal", "xavier_uniform")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._y: NDArray[Any] | None = None
+
+    @classmethod
+    def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
+        """Any shape, unchanged."""
+        return Geometry(
+            out=incoming,
+            flops=5 * prod(incoming),
+            work={"row": Work((*incoming[:-1], 1)), "term": Work(incoming)},
+        )
+
+    def _row(self, x: NDArray[Any]) -> NDArray[Any]:
+        return self.work_array("row", (*x.shape[:-1], 1), x.dtype)
+
+    def _term(self, x: NDArray[Any]) -> NDArray[Any]:
+        return self.work_array("term", x.shape, x.dtype)
+
+
+class Softmax(_Shares):
+    """yᵢ = e^xᵢ / Σⱼ e^xⱼ along the last axis; dL/dxᵢ = yᵢ·(gᵢ − Σⱼ gⱼ·yⱼ).
+
+    The largest x is taken off first, so that nothing overflows. `CrossEntropy` has its own softmax and takes the
+    numbers before this one. As PyTorch's `Softmax(dim=-1)`.
+    """
+
+    spec_name = "Softmax"
+    also = ("softmax", "SoftMax")
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """e^xᵢ / Σⱼ e^xⱼ."""
+        row = np.maximum.reduce(x, axis=-1, keepdims=True, out=self._row(x))
+        y = np.subtract(x, row, out=out)
+        np.exp(y, out=y)
+        np.add.reduce(y, axis=-1, keepdims=True, out=row)
+        self._y = np.divide(y, row, out=y)
+        return self._y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """yᵢ·(gᵢ − Σⱼ gⱼ·yⱼ)."""
+        y = saved(self._y, self)
+        row = np.add.reduce(np.multiply(grad, y, out=self._term(y)), axis=-1, keepdims=True, out=self._row(y))
+        passed = np.subtract(grad, row, out=out)
+        return np.multiply(passed, y, out=passed)
+
+
+class LogSoftmax(_Shares):
+    """yᵢ = xᵢ − log Σⱼ e^xⱼ along the last axis; dL/dxᵢ = gᵢ − e^yᵢ·Σⱼ gⱼ.
+
+    The largest x is taken off first, so that nothing overflows. `NLL` takes its outputs. As PyTorch's
+    `LogSoftmax(dim=-1)`.
+    """
+
+    spec_name = "LogSoftmax"
+    gives_logs = True
+    also = ("log_softmax", "logsoftmax")
+
+    def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """xᵢ − log Σⱼ e^xⱼ."""
+        row = np.maximum.reduce(x, axis=-1, keepdims=True, out=self._row(x))
+        y = np.subtract(x, row, out=out)
+        np.add.reduce(np.exp(y, out=self._term(x)), axis=-1, keepdims=True, out=row)
+        np.log(row, out=row)
+        self._y = np.subtract(y, row, out=y)
+        return self._y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """gᵢ − e^yᵢ·Σⱼ gⱼ."""
+        y = saved(self._y, self)
+        shares = np.exp(y, out=self._term(y))
+        row = np.add.reduce(grad, axis=-1, keepdims=True, out=self._row(y))
+        np.multiply(shares, row, out=shares)
+        return np.subtract(grad, shares, out=out)

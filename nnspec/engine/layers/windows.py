@@ -1,0 +1,216 @@
+"""Windows that slide over a plane: where they stand, for convolutions and pools alike.
+
+Along an axis of extent n, windows of k values with dilation d reach over e = d (k − 1) + 1 places, and steps of s fit
+
+    ⌊(n + before + after − e) / s⌋ + 1
+
+of them, `before` and `after` being the padding on either side. Kernels see two axes; samples of one axis are planes of
+one row.
+
+The kernels work on arrays whose samples lie along the *last* axis in memory, `(C, H, W, B)` for samples `(B, C, H, W)`:
+what is read at a place of a window is then one run of W·B numbers, or of B where the step is wider than one, instead
+of many short ones. Arrays in another order are copied into that one first.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
+from nnspec.engine.part import Also, Count, Range
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Dilation",
+    "Kernel",
+    "Padding",
+    "Sizes",
+    "Stride",
+    "Windows",
+    "each",
+    "in_one_piece",
+    "planes_of",
+    "samples_of",
+    "sizes",
+    "windows_on",
+]
+
+Extent = Annotated[int, Range(low=0)]
+Kernel = Annotated[Count | tuple[Count, Count], Also("kernel", "filter_size", "pool_size", "size", "k", "window")]
+Stride = Annotated[Count | tuple[Count, Count], Also("strides", "step", "s")]
+Dilation = Annotated[Count | tuple[Count, Count], Also("dilation_rate", "rate")]
+Padding = Annotated[Literal["valid", "same"] | Extent | tuple[Extent, Extent], Also("pad", "pads")]
+
+Pair = tuple[int, int]
+Sizes = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows on a plane; every field is of rows, then of columns."""
+
+    size: Pair
+    stride: Pair
+    dilation: Pair
+    before: Pair
+    after: Pair
+    padded: Pair
+    """Extents of the plane with its padding."""
+    out: Pair
+    """How many windows there are."""
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether anything is put around the plane."""
+        return any(self.before) or any(self.after)
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether no two windows see the same place."""
+        return self.dilation == (1, 1) and all(s >= k for s, k in zip(self.stride, self.size, strict=True))
+
+    @property
+    def tile(self) -> bool:
+        """Whether the windows see every place of the padded plane, and see it once."""
+        covered = tuple(n * k for n, k in zip(self.out, self.size, strict=True))
+        return self.stride == self.size and covered == self.padded and self.disjoint
+
+    def inner(self, planes: NDArray[Any]) -> NDArray[Any]:
+        """Return what is not padding of planes `(C, *padded, B)`."""
+        (top, left), (height, width) = self.before, self.padded
+        return planes[:, top : height - self.after[0], left : width - self.after[1]]
+
+    def fill_border(self, planes: NDArray[Any], value: float) -> None:
+        """Write a value to the padding of planes `(C, *padded, B)`."""
+        (top, left), (bottom, right), (height, width) = self.before, self.after, self.padded
+        for border in (
+            planes[:, :top],
+            planes[:, height - bottom :],
+            planes[:, top : height - bottom, :left],
+            planes[:, top : height - bottom, width - right :],
+        ):
+            border.fill(value)
+
+    def places(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[Pair, tuple[slice, slice, slice]]]:
+        """Yield each place of a window with where it falls on planes `(C, *padded, B)`, for these rows of windows."""
+        rows = (self.out[0] if stop is None else stop) - start
+        (down, across), (dy, dx) = self.stride, self.dilation
+        for i in range(self.size[0]):
+            top = i * dy + start * down
+            for j in range(self.size[1]):
+                left = j * dx
+                yield (
+                    (i, j),
+                    (
+                        slice(None),
+                        slice(top, top + (rows - 1) * down + 1, down),
+                        slice(left, left + (self.out[1] - 1) * across + 1, across),
+                    ),
+                )
+
+    def view(self, planes: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+        """Return what the windows see of planes `(C, *padded, B)` without copying it: `(C, *size, rows, columns, B)`,
+        for these rows of windows."""
+        channels, _, _, batch = planes.shape
+        channel, row, column, sample = planes.strides
+        (down, across), (dy, dx) = self.stride, self.dilation
+        return np.lib.stride_tricks.as_strided(
+            planes[:, start * down :],
+            (channels, *self.size, stop - start, self.out[1], batch),
+            (channel, dy * row, dx * column, down * row, across * column, sample),
+            writeable=False,
+        )
+
+
+@functools.lru_cache(maxsize=512)
+def windows_on(plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, dilation: Sizes, name: str) -> Windows:
+    """Return the windows of a layer called `name` on a plane of one axis or two. Raises ShapeError where none fits."""
+    axes = len(plane)
+    sizes, strides, dilations = (each(value, axes, name) for value in (size, stride, dilation))
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(sizes, dilations, strict=True))
+    if padding == "valid":
+        paddings = [(0, 0)] * axes
+    elif padding == "same":
+        paddings = [_same(*of_axis) for of_axis in zip(plane, reach, strides, strict=True)]
+    else:
+        assert not isinstance(padding, str)
+        paddings = [(p, p) for p in each(padding, axes, name)]
+    padded = tuple(n + before + after for n, (before, after) in zip(plane, paddings, strict=True))
+    if any(n < e for n, e in zip(padded, reach, strict=True)):
+        around = " with its padding" if padded != plane else ""
+        raise ShapeError(
+            f"a window of {shape_in_words(reach)} does not fit on {shape_in_words(padded)}{around}",
+            argument="kernel_size",
+            label=f"reaches over {shape_in_words(reach)}",
+            help="take a smaller one, or `padding=same`",
+        )
+    out = tuple((n - e) // s + 1 for n, e, s in zip(padded, reach, strides, strict=True))
+    before, after = ([p[side] for p in paddings] for side in (0, 1))
+    return Windows(
+        size=_pair(sizes, 1),
+        stride=_pair(strides, 1),
+        dilation=_pair(dilations, 1),
+        before=_pair(before, 0),
+        after=_pair(after, 0),
+        padded=_pair(padded, 1),
+        out=_pair(out, 1),
+    )
+
+
+def each(value: Sizes, axes: int, name: str = "a window") -> tuple[int, ...]:
+    """Return a size for each axis."""
+    if isinstance(value, int) or hasattr(value, "__index__"):
+        return (int(value),) * axes
+    if len(value) != axes:
+        raise ShapeError(
+            f"{name} slides along {axes} {'axis' if axes == 1 else 'axes'} here, and {len(value)} sizes are given"
+        )
+    return tuple(int(v) for v in value)
+
+
+def _same(extent: int, reach: int, stride: int) -> Pair:
+    """Return the padding with which ⌈n / s⌉ windows fit, an odd one being one more at the end, as in Keras and, for a
+    stride of 1, PyTorch."""
+    windows = -(-extent // stride)
+    total = max((windows - 1) * stride + reach - extent, 0)
+    return total // 2, total - total // 2
+
+
+def _pair(values: Sequence[int], row: int) -> Pair:
+    """Return values of two axes; of one axis, `row` is that of the single row."""
+    first, *rest = values
+    return (first, rest[0]) if rest else (row, first)
+
+
+def sizes(value: Any) -> Any:
+    """Return sizes as they can be looked up by: a number, or a tuple."""
+    return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+def samples_of(planes: NDArray[Any], axes: int) -> NDArray[Any]:
+    """Return planes `(C, H, W, B)` as samples `(B, C, H, W)`, or `(B, C, W)` for one axis, without copying them."""
+    samples = planes.transpose(3, 0, 1, 2)
+    return samples if axes == 2 else samples[:, :, 0]
+
+
+def planes_of(samples: NDArray[Any], axes: int) -> NDArray[Any]:
+    """Return samples `(B, C, H, W)`, or `(B, C, W)` for one axis, as planes `(C, H, W, B)`, without copying them.
+
+    Samples that have no axis of channels are of one channel.
+    """
+    if samples.ndim == axes + 1:
+        samples = samples[:, None]
+    if axes == 1:
+        samples = samples[:, :, None]
+    return samples.transpose(1, 2, 3, 0)
+
+
+def in_one_piece(planes: NDArray[Any]) -> bool:
+    """Whether planes lie in memory as the kernels want them."""
+    return bool(planes.flags.c_contiguous)

@@ -1,0 +1,7 @@
+"""Losses: how wrong the network's outputs are, as one number, and its gradient with respect to the outputs."""
+
+from nnspec.engine.losses.contract import *  # noqa: F403
+from nnspec.engine.losses.cross_entropy import *  # noqa: F403
+from nnspec.engine.losses.margin import *  # noqa: F403
+from nnspec.engine.losses.probability import *  # noqa: F403
+from nnspec.engine.losses.regression import *  # noqa: F403

@@ -1,0 +1,195 @@
+"""What a loss is, and how its outputs are held against the data's targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
+from nnspec.engine.part import Part
+from nnspec.engine.work import Borrower, Work
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Loss"]
+
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Loss(Part, Borrower):
+    """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs)."""
+
+    kind: ClassVar[str] = "loss"
+    takes_logits: ClassVar[bool] = False
+    """Whether it bends the network's outputs itself, so that these must not be squashed before."""
+    bends_by: ClassVar[str] = "softmax"
+    """What it bends logits by, where it does."""
+    takes_logs: ClassVar[bool] = False
+    """Whether it takes logarithms of probabilities, which the network must give."""
+    targets: ClassVar[Literal["classes", "values"]]
+    """What it compares the outputs with: class numbers, or an array of the outputs' shape."""
+
+    lanes: int = 1
+    """Over how many lanes the samples are divided, one lane's after another's, each with a loss of its own: `each`."""
+    each: list[float]
+    """The loss of every lane after `forward`, where there are several."""
+
+    @property
+    def stacks(self) -> bool:
+        """Whether it takes the samples of several lanes at once, and gives each lane what it would have alone, bit for
+        bit: because it sets `lanes` off against the number of samples wherever that enters."""
+        return False
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """Hold the network's outputs for a sample against its target: a shape, of labels of so many classes or, with
+        None, of numbers; and the loss's own arguments against both. Raises ShapeError."""
+        raise NotImplementedError
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """Return the work arrays for outputs of a shape (of one sample)."""
+        return NO_ARGUMENTS
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used to work in."""
+        raise NotImplementedError
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return dL/d(outputs) of the last forward pass; `out` may be the array that forward worked in."""
+        raise NotImplementedError
+
+    def mean(self, values: NDArray[Any]) -> float:
+        """Return the mean of what each sample adds to the loss; with several lanes, of their own means."""
+        if self.lanes == 1:
+            return float(np.add.reduce(values, axis=None)) / values.size
+        rows = values.reshape(self.lanes, -1)
+        self.each = [total / rows.shape[1] for total in np.add.reduce(rows, axis=1).tolist()]
+        return sum(self.each) / self.lanes
+
+    def sides(self) -> NDArray[Any] | None:
+        """Which side of each kink the last forward pass took, or None for a smooth loss, as layers say it."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def saved(value: NDArray[Any] | None, loss: Loss) -> NDArray[Any]:
+    """Return what forward kept for backward. Raises RuntimeError where forward has not run."""
+    if value is None:
+        raise RuntimeError(f"{type(loss).__name__}.backward needs a forward pass first")
+    return value
+
+
+def contiguous(out: NDArray[Any] | None, loss: Loss) -> None:
+    """Refuse an array to write to that has no flat view. Raises ValueError."""
+    if out is not None and not out.flags.c_contiguous:
+        raise ValueError(f"{type(loss).__name__}.backward: `out` must be C-contiguous")
+
+
+# Shapes
+
+
+def fit_values(loss: type[Loss], outputs: Shape, classes: int | None, target: Shape) -> None:
+    """Numbers as the data has them, or one output for each class, since labels are compared as one-hot rows."""
+    name = loss.spec_name
+    if classes is None:
+        if _without_ones(outputs) != _without_ones(target):
+            wanted = shape_in_words(target) or "1"
+            raise ShapeError(
+                f"{name} compares {shape_in_words(outputs)} outputs with targets of {wanted}",
+                help=f"end the model with `Linear({target[-1] if target else 1})`",
+            )
+    elif outputs != (*target, classes):
+        raise ShapeError(
+            f"{name} compares {classes} classes as one-hot rows, and there are {shape_in_words(outputs)} outputs",
+            help=f"end the model with `Linear({classes})`",
+        )
+
+
+def _without_ones(shape: Shape) -> Shape:
+    return tuple(extent for extent in shape if extent != 1)
+
+
+def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: Shape, what: str) -> None:
+    """A row of at least as many outputs as there are classes, for each place of the target."""
+    name = loss.spec_name
+    if classes is None:
+        raise ShapeError(f"{name} needs classes, and the data has none", help="a regression takes `MSE`")
+    if outputs[:-1] != target or not outputs:
+        where = f" for each of {shape_in_words(target)} places" if target else ""
+        keeps = f"`Linear({classes})`, which keeps the places" if target else f"`Flatten` and `Linear({classes})`"
+        raise ShapeError(
+            f"{name} takes a row of {what}{where}, and the network's outputs are {shape_in_words(outputs)}",
+            help=f"end the model with {keeps}",
+        )
+    if outputs[-1] < classes:
+        raise ShapeError(
+            f"the data has {classes} classes, and the network only {outputs[-1]} outputs",
+            help=f"end the model with `Linear({classes})`",
+        )
+
+
+def fit_weights(outputs: Shape, arguments: Mapping[str, Any]) -> None:
+    """A weight for each output, where classes have weights."""
+    weights = arguments.get("class_weights")
+    if weights is not None and len(weights) != outputs[-1]:
+        raise ShapeError(
+            f"{len(weights)} weights for {outputs[-1]} outputs",
+            argument="class_weights",
+            help="give one for each class",
+        )
+
+
+# Arrays
+
+
+def check_shape(loss: Loss, outputs: NDArray[Any], wanted: NDArray[Any]) -> None:
+    """Refuse values of another shape, instead of broadcasting. Raises ValueError."""
+    if wanted.shape != outputs.shape:
+        raise ValueError(f"{type(loss).__name__}: outputs have shape {outputs.shape}, targets {wanted.shape}")
+
+
+def check_labels(loss: Loss, outputs: NDArray[Any], labels: NDArray[Any], what: str, *, rows: bool = False) -> None:
+    """Refuse labels that are no classes of outputs `(B, C)` or `(B, T, C)`. Raises ValueError.
+
+    With `rows` there may be a row that sums to 1 in place of each label. A single output is one of two classes.
+    """
+    name = type(loss).__name__
+    if outputs.ndim < 2:
+        raise ValueError(f"{name}: {what} are (B, C) or (B, T, C), not {outputs.shape}")
+    places, classes = outputs.shape[:-1], outputs.shape[-1]
+    if rows and labels.ndim == outputs.ndim:
+        if labels.shape != outputs.shape:
+            raise ValueError(f"{name}: {what} have shape {outputs.shape}, one-hot labels {labels.shape}")
+        if not np.allclose(labels.sum(axis=-1), 1):
+            raise ValueError(f"{name}: each row of one-hot labels must sum to 1")
+        return
+    if labels.shape != places or not np.issubdtype(labels.dtype, np.integer):
+        otherwise = f" or rows of shape {outputs.shape}" if rows else ""
+        raise ValueError(
+            f"{name}: labels are {shape_in_words(places)} integers{otherwise}, "
+            f"not {labels.dtype} of shape {labels.shape}"
+        )
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        raise ValueError(f"{name}: labels run from {labels.min()} to {labels.max()}, classes from 0 to {classes - 1}")
+
+
+def positions(labels: NDArray[Any], classes: int, out: NDArray[Any]) -> NDArray[Any]:
+    """Where row i's label stands in the flat outputs: i·C + label."""
+    return np.add(_starts(len(labels), classes), labels, out=out, casting="unsafe")
+
+
+@lru_cache(maxsize=64)
+def _starts(rows: int, classes: int) -> NDArray[Any]:
+    """Where each row begins in the flat outputs: 0, C, 2·C, …; made once for a size, since every batch asks for it."""
+    starts: NDArray[Any] = np.arange(0, rows * classes, classes, dtype=np.intp)
+    starts.flags.writeable = False
+    return starts

@@ -1,0 +1,203 @@
+"""Softmax and the logarithm of what it gives the right class, as one loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape
+from nnspec.engine.losses.contract import (
+    NO_ARGUMENTS,
+    Loss,
+    check_labels,
+    contiguous,
+    fit_classes,
+    fit_weights,
+    positions,
+    saved,
+)
+from nnspec.engine.part import Also, Range
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["CrossEntropyLoss"]
+
+ClassWeights = Annotated[
+    tuple[float, ...] | None, Range(low=0, open_low=True), Also("weight", "weights", "class_weight")
+]
+
+
+class CrossEntropyLoss(Loss):
+    """L = mean over B of −log softmax(z)[label], for logits z `(B, C)`; dL/dz = (softmax(z) − onehot) / B.
+
+    Of sequences, logits `(B, T, C)` and labels `(B, T)`, it is the mean over all B·T places. Softmax and logarithm are
+    one step, log Σ eᶻ − z[label] with the row's maximum taken off first, so that no exponential overflows and no
+    logarithm sees zero. Labels are ints `(B,)`, or rows `(B, C)` that sum to 1 (one-hot).
+
+    With `label_smoothing` ε the label's share of its row is 1 − ε, and ε is spread over all C classes (Szegedy et al.,
+    Rethinking the Inception Architecture, 2016). With `class_weights` w every logarithm counts w of its class, and L is
+    Σ w[label] … / Σ w[label], or with rows Σ … / B.
+
+    As PyTorch's `CrossEntropyLoss(weight, label_smoothing)`, but for classes that stand last, where it has `(B, C, T)`;
+    Keras's takes probabilities unless told `from_logits=True`.
+    """
+
+    spec_name = "CrossEntropy"
+    also = ("CrossEntropyLoss", "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "SoftmaxCrossEntropy")
+    targets = "classes"
+    takes_logits = True
+
+    def __init__(
+        self,
+        *,
+        label_smoothing: Annotated[float, Range(low=0, high=1), Also("smoothing")] = 0.0,
+        class_weights: ClassWeights = None,
+    ) -> None:
+        super().__init__()
+        self.label_smoothing = float(label_smoothing)
+        self.class_weights = class_weights
+        self._plain = not label_smoothing and class_weights is None
+        self._vectors: dict[tuple[int, Any], tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._softmax: NDArray[Any] | None = None
+        self._index: NDArray[Any] | None = None
+        self._rows: NDArray[Any] | None = None
+        self._places: Shape = ()
+        self._share = 0.0
+        self._amounts: NDArray[Any] | None = None
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """A row of at least as many logits as there are classes, for each place of the target."""
+        fit_classes(cls, outputs, classes, target, "logits")
+        fit_weights(outputs, arguments)
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """The softmax with a column a place, two numbers a place, and where each label stands in the flat logits."""
+        places = outputs[:-1]
+        work = {
+            "columns": Work(outputs, saved=True),
+            "sums": Work(places),
+            "picked": Work(places),
+            "index": Work(places, "index", saved=True),
+        }
+        if not arguments.get("label_smoothing") and arguments.get("class_weights") is None:
+            return work
+        return work | {"amounts": Work(places, saved=True), "spread": Work(places)}
+
+    @property
+    def stacks(self) -> bool:
+        """Without weights and smoothing."""
+        return self._plain
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Mean negative log-likelihood of the labels. Raises ValueError for labels that are no classes.
+
+        With `out` the labels are trusted to be ints in range, because whoever owns the arrays has checked them once.
+        """
+        labels = np.asarray(targets)
+        if out is None:
+            check_labels(self, outputs, labels, "logits", rows=True)
+        places, classes = outputs.shape[:-1], outputs.shape[-1]
+        columns = self.work_array("columns", outputs.shape, outputs.dtype)
+        sums = self.work_array("sums", places, outputs.dtype)
+        picked = self.work_array("picked", places, outputs.dtype)
+        index = self.work_array("index", places, np.intp)
+        if len(places) > 1:  # all places of all samples below each other
+            outputs, labels = outputs.reshape(-1, classes), labels.reshape(-1, *labels.shape[len(places) :])
+            sums, picked, index = sums.reshape(-1), picked.reshape(-1), index.reshape(-1)
+        # Transposed, so that maxima and sums over the classes run along the batch, many samples at a time.
+        columns = columns.reshape(classes, len(outputs))
+        self._places, self._share = places, self.lanes / len(outputs)
+        np.copyto(columns, outputs.T)
+        np.maximum.reduce(columns, axis=0, out=sums)
+        np.subtract(columns, sums, out=columns)
+        if labels.ndim == 1:
+            self._rows, self._index = None, positions(labels, classes, index)
+            # mode="clip" because the default buffers `out`; every position is in range.
+            outputs.reshape(-1).take(index, out=picked, mode="clip")
+            np.subtract(picked, sums, out=picked)
+        else:
+            self._rows, self._index = labels if self._plain else self._spread_over(labels, columns.dtype), None
+            np.einsum("cb,bc->b", columns, self._rows, out=picked)
+        if not self._plain:
+            return self._weighed(labels, columns, sums, picked)
+        np.exp(columns, out=columns)
+        np.add.reduce(columns, axis=0, out=sums)
+        self._softmax = np.divide(columns, sums, out=columns)
+        np.log(sums, out=sums)
+        np.subtract(sums, picked, out=sums)
+        return self.mean(sums)
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """(softmax − onehot) / B. Raises ValueError for an `out` that is not C-contiguous."""
+        softmax = saved(self._softmax, self)
+        contiguous(out, self)
+        classes, places = softmax.shape
+        whole = np.empty((*self._places, classes), softmax.dtype) if out is None else out
+        grad = whole if whole.ndim == 2 else whole.reshape(places, classes)
+        share = self._share
+        np.multiply(softmax.T, share, out=grad)
+        if self._index is None:
+            assert self._rows is not None, "labels are either positions or rows"
+            np.subtract(grad, self._rows * share, out=grad)
+            return whole
+        flat = grad.reshape(-1)
+        picked = self.work_array("picked", self._places, grad.dtype)
+        if picked.ndim > 1:
+            picked = picked.reshape(-1)
+        if not self._plain:
+            np.subtract(grad, self._of_classes(classes, grad.dtype)[1] * share, out=grad)
+        flat.take(self._index, out=picked, mode="clip")
+        np.subtract(picked, share if self._amounts is None else self._amounts, out=picked)
+        flat.put(self._index, picked, mode="clip")
+        return whole
+
+    # With weights or smoothing: L = Σᵢ Σ_c q[i, c] (log Σ eᶻ − z[i, c]) · share, where row i of q has (1 − ε) w[label]
+    # at its label and ε w[c] / C everywhere; dL/dz = (softmax · Σ_c q − q) · share.
+
+    def _weighed(self, labels: NDArray[Any], columns: NDArray[Any], sums: NDArray[Any], picked: NDArray[Any]) -> float:
+        """Finish forward: of `columns` z − max, `picked` its values at the labels, or Σ_c q z of rows."""
+        weights, smooth = self._of_classes(len(columns), columns.dtype)
+        if self._index is not None:
+            amounts = self.work_array("amounts", self._places, columns.dtype).reshape(-1)
+            spread = self.work_array("spread", self._places, columns.dtype).reshape(-1)
+            np.matmul(smooth, columns, out=spread)
+            weights.take(labels, out=amounts, mode="clip")
+            self._share = 1.0 / float(np.add.reduce(amounts))
+            np.multiply(amounts, 1 - self.label_smoothing, out=amounts)
+            np.multiply(picked, amounts, out=picked)
+            np.add(picked, spread, out=picked)
+            mass = np.add(amounts, float(np.add.reduce(smooth)), out=spread)
+            self._amounts = np.multiply(amounts, self._share, out=amounts)
+        else:
+            mass = np.add.reduce(saved(self._rows, self), axis=1)
+        np.exp(columns, out=columns)
+        np.add.reduce(columns, axis=0, out=sums)
+        np.divide(columns, sums, out=columns)
+        self._softmax = np.multiply(columns, mass, out=columns)
+        np.log(sums, out=sums)
+        np.multiply(sums, mass, out=sums)
+        np.subtract(sums, picked, out=sums)
+        return float(np.add.reduce(sums)) * self._share
+
+    def _spread_over(self, rows: NDArray[Any], dtype: Any) -> NDArray[Any]:
+        """Return q for labels that are rows."""
+        weights, smooth = self._of_classes(rows.shape[1], dtype)
+        return rows * weights * (1 - self.label_smoothing) + smooth
+
+    def _of_classes(self, classes: int, dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the weight w of each class, and what smoothing adds to it, ε w / C. Raises ValueError."""
+        found = self._vectors.get((classes, dtype))
+        if found is None:
+            weights = np.ones(classes) if self.class_weights is None else np.array(self.class_weights, np.float64)
+            if len(weights) != classes:
+                raise ValueError(f"CrossEntropyLoss: {len(weights)} weights for {classes} classes")
+            found = weights.astype(dtype), (weights * self.label_smoothing / classes).astype(dtype)
+            self._vectors[classes, dtype] = found
+        return found

@@ -1,0 +1,146 @@
+"""The loss of margins, which is content where the right class leads by enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape
+from nnspec.engine.losses.contract import (
+    NO_ARGUMENTS,
+    Loss,
+    check_labels,
+    contiguous,
+    fit_classes,
+    positions,
+    saved,
+)
+from nnspec.engine.part import Positive
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["HingeLoss"]
+
+
+class HingeLoss(Loss):
+    """L = mean over B of max(0, m + max over j ≠ label of z[j] − z[label]), for scores z `(B, C)`, or `(B, T, C)`.
+
+    Where the label does not lead by the margin m, dL/dz is −1/B at the label and 1/B at its strongest rival; else 0.
+    Crammer and Singer, On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines, 2001; as
+    scikit-learn's `hinge_loss`. PyTorch's `MultiMarginLoss` sums over all rivals and divides by C instead; Keras's
+    `CategoricalHinge` takes no rival's score below 0.
+
+    One output for two classes: L = mean of max(0, m − s z) with s = ±1 for label 1 and 0 (Cortes and Vapnik,
+    Support-Vector Networks, 1995).
+    """
+
+    spec_name = "Hinge"
+    also = ("HingeLoss", "MultiMarginLoss", "MultiMargin", "CategoricalHinge", "HingeEmbeddingLoss")
+    targets = "classes"
+
+    def __init__(self, margin: Positive = 1.0) -> None:
+        super().__init__()
+        self.margin = float(margin)
+        self._slack: NDArray[Any] | None = None
+        self._own: NDArray[Any] | None = None
+        self._rival: NDArray[Any] | None = None
+        self._shape: Shape = ()
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """A row of at least as many scores as there are classes, for each place of the target; or one for two."""
+        if classes != 2 or outputs != (*target, 1):
+            fit_classes(cls, outputs, classes, target, "scores")
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """By how much each label does not lead; where it and its rival stand in the flat scores, or its sign."""
+        places = outputs[:-1]
+        work = {"slack": Work(places, saved=True), "amounts": Work(places)}
+        if outputs[-1] == 1:
+            return work | {"signs": Work(places, saved=True)}
+        indices = {name: Work(places, "index", saved=True) for name in ("own", "rival")}
+        return work | indices | {"others": Work(outputs)}
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Mean shortfall. Raises ValueError for labels that are no classes; with `out` they are trusted."""
+        labels = np.asarray(targets)
+        if out is None:
+            self._check(outputs, labels)
+        self._shape = outputs.shape
+        slack, amounts = self._array("slack", outputs.dtype), self._array("amounts", outputs.dtype)
+        if outputs.shape[-1] == 1:
+            self._of_one(outputs.reshape(-1), labels.reshape(-1), slack)
+        else:
+            self._of_many(outputs, labels.reshape(-1), slack, amounts)
+        self._slack = np.maximum(slack, 0, out=slack)
+        return float(np.add.reduce(slack)) / slack.size
+
+    def _of_one(self, scores: NDArray[Any], labels: NDArray[Any], slack: NDArray[Any]) -> None:
+        """m − s z."""
+        signs = self._array("signs", scores.dtype)
+        np.multiply(labels, 2.0, out=signs, casting="unsafe")
+        np.subtract(signs, 1, out=signs)
+        np.multiply(signs, scores, out=slack)
+        np.subtract(self.margin, slack, out=slack)
+        self._own, self._rival = signs, None
+
+    def _of_many(self, outputs: NDArray[Any], labels: NDArray[Any], slack: NDArray[Any], amounts: NDArray[Any]) -> None:
+        """m + z[rival] − z[label]; the first of equal rivals counts."""
+        classes = outputs.shape[-1]
+        own, rival = self._array("own", np.intp), self._array("rival", np.intp)
+        positions(labels, classes, own)
+        others = self.work_array("others", outputs.shape, outputs.dtype).reshape(-1, classes)
+        np.copyto(others, outputs.reshape(-1, classes))
+        flat = others.reshape(-1)
+        flat.take(own, out=amounts, mode="clip")
+        flat.put(own, -np.inf, mode="clip")
+        np.maximum.reduce(others, axis=1, out=slack)
+        others.argmax(axis=1, out=rival)
+        np.subtract(own, labels, out=own, casting="unsafe")
+        np.add(rival, own, out=rival)
+        np.add(own, labels, out=own, casting="unsafe")
+        np.subtract(slack, amounts, out=slack)
+        np.add(slack, self.margin, out=slack)
+        self._own, self._rival = own, rival
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """−1/B at labels without their margin, 1/B at their rivals. Raises ValueError for an `out` that is not
+        C-contiguous."""
+        slack = saved(self._slack, self)
+        contiguous(out, self)
+        own = saved(self._own, self)
+        grad = np.empty(self._shape, slack.dtype) if out is None else out
+        amounts = np.sign(slack, out=self._array("amounts", slack.dtype))
+        np.multiply(amounts, 1.0 / slack.size, out=amounts)
+        if self._rival is None:
+            np.multiply(amounts, own, out=amounts)
+            np.negative(amounts, out=grad.reshape(-1))
+            return grad
+        grad.fill(0)
+        flat = grad.reshape(-1)
+        flat.put(self._rival, amounts, mode="clip")
+        flat.put(own, np.negative(amounts, out=amounts), mode="clip")
+        return grad
+
+    def sides(self) -> NDArray[Any] | None:
+        """Which labels lack their margin, and which rivals they have."""
+        violated = (saved(self._slack, self) > 0).astype(np.intp)
+        return violated if self._rival is None else np.stack([violated, self._rival])
+
+    def _array(self, name: str, dtype: Any) -> NDArray[Any]:
+        """A number a place, all places of all samples in a row."""
+        return self.work_array(name, self._shape[:-1], dtype).reshape(-1)
+
+    def _check(self, outputs: NDArray[Any], labels: NDArray[Any]) -> None:
+        if outputs.ndim > 1 and outputs.shape[-1] == 1:
+            outputs = np.broadcast_to(outputs, (*outputs.shape[:-1], 2))
+        check_labels(self, outputs, labels, "scores")
+
+    def __repr__(self) -> str:
+        return f"HingeLoss(margin={self.margin:g})"

@@ -1,0 +1,216 @@
+"""Losses of probabilities that are no softmax of logits: a logit each, or logarithms as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
+from nnspec.engine.losses.contract import (
+    NO_ARGUMENTS,
+    Loss,
+    check_labels,
+    check_shape,
+    contiguous,
+    fit_classes,
+    fit_values,
+    fit_weights,
+    positions,
+    saved,
+)
+from nnspec.engine.losses.cross_entropy import ClassWeights
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["BCEWithLogitsLoss", "KLDivLoss", "NLLLoss"]
+
+
+class BCEWithLogitsLoss(Loss):
+    """L = mean of −t log σ(z) − (1 − t) log(1 − σ(z)) over all B·out logits z; dL/dz = (σ(z) − t) / (B·out).
+
+    Each output is a yes or no of its own, with target t in [0, 1]. Of data with two classes and one output, t is the
+    label; with an output for each class, labels are one-hot rows: each class against all others. Computed as
+    max(z, 0) − z t + log(1 + e^−|z|), which neither overflows nor takes the logarithm of zero. As PyTorch's
+    `BCEWithLogitsLoss`; Keras's `BinaryCrossentropy` takes probabilities unless told `from_logits=True`.
+    """
+
+    spec_name = "BCEWithLogits"
+    also = ("BinaryCrossEntropy", "BCEWithLogitsLoss", "BCELoss", "BCE", "BinaryCrossentropy", "SigmoidCrossEntropy")
+    targets = "values"
+    takes_logits = True
+    bends_by = "sigmoid"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._difference: NDArray[Any] | None = None
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """The target's own shape; one output for two classes; or an output for each class."""
+        if classes == 2 and outputs == (*target, 1):
+            return
+        if classes is not None and outputs == (*target, 1):
+            raise ShapeError(
+                f"one output tells 2 classes apart, and the data has {classes}", help=f"end with `Linear({classes})`"
+            )
+        fit_values(cls, outputs, classes, target)
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """The exponentials, and one array for the sums."""
+        return {"powers": Work(outputs), "terms": Work(outputs)}
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Mean negative log-likelihood. Raises ValueError where shapes differ or, without `out`, for t outside
+        [0, 1]."""
+        wanted = np.asarray(targets)
+        check_shape(self, outputs, wanted)
+        if out is None and wanted.size and not (wanted.min() >= 0 and wanted.max() <= 1):
+            raise ValueError(f"BCEWithLogitsLoss: targets lie in [0, 1], not from {wanted.min()} to {wanted.max()}")
+        powers = self.work_array("powers", outputs.shape, outputs.dtype)
+        terms = self.work_array("terms", outputs.shape, outputs.dtype)
+        np.multiply(outputs, wanted, out=powers)
+        np.maximum(outputs, 0, out=terms)
+        np.subtract(terms, powers, out=terms)
+        total = float(np.add.reduce(terms, axis=None))
+        np.absolute(outputs, out=powers)
+        np.negative(powers, out=powers)
+        np.exp(powers, out=powers)
+        # σ(z) = e^min(z, 0) / (1 + e^−|z|), to the last digit in both tails.
+        sigma = np.minimum(outputs, 0, out=out)
+        np.exp(sigma, out=sigma)
+        np.divide(sigma, np.add(powers, 1, out=terms), out=sigma)
+        self._difference = np.subtract(sigma, wanted, out=sigma)
+        total += float(np.add.reduce(np.log1p(powers, out=powers), axis=None))
+        return total / outputs.size
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """(σ(z) − t) / (B·out)."""
+        difference = saved(self._difference, self)
+        return np.multiply(difference, 1.0 / difference.size, out=out)
+
+
+class NLLLoss(Loss):
+    """L = mean of −y[label] over log-probabilities y `(B, C)`, or `(B, T, C)`; dL/dy = −onehot / B.
+
+    What comes before must give logarithms of probabilities: `LogSoftmax`. `CrossEntropy` takes logits, is both in one
+    step, and faster. With `class_weights` w it is the weighted mean Σ −w[label] y[label] / Σ w[label]. As PyTorch's
+    `NLLLoss`, but for classes that stand last.
+    """
+
+    spec_name = "NLL"
+    also = ("NLLLoss", "NegativeLogLikelihood")
+    targets = "classes"
+    takes_logs = True
+
+    def __init__(self, *, class_weights: ClassWeights = None) -> None:
+        super().__init__()
+        self._weights = None if class_weights is None else np.array(class_weights, dtype=np.float64)
+        self._index: NDArray[Any] | None = None
+        self._amounts: NDArray[Any] | float = 0.0
+        self._shape: Shape = ()
+        self._dtype: Any = None
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """A row of at least as many log-probabilities as there are classes, for each place of the target."""
+        fit_classes(cls, outputs, classes, target, "log-probabilities")
+        fit_weights(outputs, arguments)
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """Where each label stands in the flat outputs, what stands there, and its weight, where there are weights."""
+        places = outputs[:-1]
+        work = {"index": Work(places, "index", saved=True), "picked": Work(places)}
+        return work if arguments.get("class_weights") is None else work | {"amounts": Work(places, saved=True)}
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Mean of −y[label]. Raises ValueError for labels that are no classes; with `out` they are trusted."""
+        labels = np.asarray(targets)
+        if out is None:
+            check_labels(self, outputs, labels, "log-probabilities")
+        places, classes = outputs.shape[:-1], outputs.shape[-1]
+        self._shape, self._dtype = outputs.shape, outputs.dtype
+        index = self.work_array("index", places, np.intp).reshape(-1)
+        picked = self.work_array("picked", places, outputs.dtype).reshape(-1)
+        labels = labels.reshape(-1)
+        self._index = positions(labels, classes, index)
+        outputs.reshape(-1).take(index, out=picked, mode="clip")
+        if self._weights is None:
+            self._amounts = -1.0 / picked.size
+            return float(np.add.reduce(picked)) / -picked.size
+        amounts = self.work_array("amounts", places, outputs.dtype).reshape(-1)
+        self._weights.astype(outputs.dtype, copy=False).take(labels, out=amounts, mode="clip")
+        total = float(np.add.reduce(amounts))
+        self._amounts = np.multiply(amounts, -1.0 / total, out=amounts)
+        return float(np.add.reduce(np.multiply(picked, amounts, out=picked)))
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """−onehot / B, or each −w[label] / Σ w[label]. Raises ValueError for an `out` that is not C-contiguous."""
+        index = saved(self._index, self)
+        contiguous(out, self)
+        grad = np.empty(self._shape, self._dtype) if out is None else out
+        grad.fill(0)
+        grad.reshape(-1).put(index, self._amounts, mode="clip")
+        return grad
+
+
+class KLDivLoss(Loss):
+    """L = mean over B (and places T) of Σ t (log t − y), for log-probabilities y `(B, C)` and probabilities t.
+
+    dL/dy = −t / B; where t is 0, so is its term. What comes before must give logarithms: `LogSoftmax`. Class numbers as
+    targets mean one-hot rows. As PyTorch's `KLDivLoss(reduction="batchmean")`; its default divides by C as well, and
+    its `batchmean` not by T. Kullback and Leibler, On Information and Sufficiency, 1951.
+    """
+
+    spec_name = "KLDiv"
+    also = ("KLDivLoss", "KLDivergence", "KullbackLeibler")
+    targets = "values"
+    takes_logs = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._negative: NDArray[Any] | None = None
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """The target's own shape, or an output for each class."""
+        if not outputs:
+            raise ShapeError(f"KLDiv takes rows of log-probabilities, not {shape_in_words(outputs)}")
+        fit_values(cls, outputs, classes, target)
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """One array for the terms."""
+        return {"terms": Work(outputs)}
+
+    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+        """Mean divergence. Raises ValueError where shapes differ or, without `out`, for negative probabilities."""
+        wanted = np.asarray(targets)
+        check_shape(self, outputs, wanted)
+        if out is None and wanted.size and not wanted.min() >= 0:
+            raise ValueError(f"KLDivLoss: probabilities are at least 0, not {wanted.min()}")
+        terms = self.work_array("terms", outputs.shape, outputs.dtype)
+        # The smallest number that has a logarithm, which t = 0 multiplies by zero.
+        np.maximum(wanted, np.finfo(terms.dtype).tiny, out=terms)
+        np.log(terms, out=terms)
+        np.subtract(terms, outputs, out=terms)
+        np.multiply(terms, wanted, out=terms)
+        negative = np.empty(outputs.shape, outputs.dtype) if out is None else out
+        self._negative = np.negative(wanted, out=negative, casting="unsafe")
+        return float(np.add.reduce(terms, axis=None)) / prod(outputs.shape[:-1])
+
+    def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """−t / B."""
+        negative = saved(self._negative, self)
+        return np.multiply(negative, 1.0 / prod(negative.shape[:-1]), out=out)

@@ -1,0 +1,318 @@
+"""Metrics of class labels, of outputs `(B, C)` with labels `(B,)`, or `(B, T, C)` with `(B, T)`, all places alike.
+
+The class that is predicted is where the largest output is, the first of equal ones; of a single output for two classes,
+1 where it is greater than 0, the half of a sigmoid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape, ShapeError
+from nnspec.engine.losses.contract import positions
+from nnspec.engine.metrics.contract import NO_ARGUMENTS, Metric
+from nnspec.engine.part import Also, Count
+from nnspec.engine.work import Work
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["F1", "Accuracy", "Confusion", "Perplexity", "Precision", "Recall", "TopK"]
+
+MOST_IN_TABLE = 100
+"""The most classes that a table of them is made for."""
+
+
+class Predicting(Metric):
+    """Base of the metrics that look at which class is predicted."""
+
+    needs_classes = True
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """The predicted class of each place, and whether it is right."""
+        places = outputs[:-1]
+        return {"predicted": Work(places, "index"), "right": Work(places, "bool")}
+
+    def _predict(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        places = outputs.shape[:-1]
+        predicted = self.work_array("predicted", places, np.intp)
+        if outputs.shape[-1] > 1:
+            return outputs.argmax(axis=-1, out=predicted)
+        return np.greater(outputs[..., 0], 0, out=predicted)
+
+    def _right(self, predicted: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
+        return np.equal(predicted, targets, out=self.work_array("right", predicted.shape, bool))
+
+
+class Accuracy(Predicting):
+    """Share of places whose largest output is at their label, `(B, C)` and `(B,)` -> [0, 1]; ties go to the first."""
+
+    spec_name = "accuracy"
+    also = ("acc", "Accuracy", "sparse_categorical_accuracy")
+    percent = True
+    higher_is_better = True
+    default = True
+
+    def begin(self) -> None:
+        """Forget all batches."""
+        self._hits = self._seen = 0
+
+    def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Count which places are right."""
+        right = self._right(self._predict(outputs), targets)
+        self._hits += int(np.count_nonzero(right))
+        self._seen += right.size
+
+    def result(self) -> float:
+        """Right ones over all."""
+        return self._hits / self._seen
+
+
+class TopK(Metric):
+    """Share of places whose label is among the k largest outputs; of equal ones the first come first.
+
+    With k = 1 it is accuracy. scikit-learn's `top_k_accuracy_score` puts the last of equal ones first.
+    """
+
+    spec_name = "top_k"
+    also = ("top_k_accuracy", "TopKCategoricalAccuracy", "top5", "top_5")
+    needs_classes = True
+    percent = True
+    higher_is_better = True
+
+    def __init__(self, k: Annotated[Count, Also("n", "top")] = 5) -> None:
+        super().__init__()
+        self.k = int(k)
+        self._classes: NDArray[Any] | None = None
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """More outputs than k, since all others would be right always."""
+        super().fit(outputs, classes, target, arguments)
+        k = arguments.get("k", 5)
+        if k >= outputs[-1]:
+            raise ShapeError(f"`top_k` of {outputs[-1]} outputs is always right with k={k}", argument="k")
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """Which outputs come before the label's, and how many do."""
+        places = outputs[:-1]
+        return {
+            "before": Work(outputs, "bool"),
+            "alike": Work(outputs, "bool"),
+            "index": Work(places, "index"),
+            "own": Work(places),
+        }
+
+    def begin(self) -> None:
+        """Forget all batches."""
+        self._hits = self._seen = 0
+
+    def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Count the labels before which fewer than k outputs come."""
+        index = self.work_array("index", targets.shape, np.intp)
+        own = _at_labels(outputs, targets, index, self.work_array("own", targets.shape, outputs.dtype))
+        alike = np.equal(outputs, own[..., None], out=self.work_array("alike", outputs.shape, bool))
+        before = self.work_array("before", outputs.shape, bool)
+        if self._classes is None or len(self._classes) != outputs.shape[-1]:
+            self._classes = np.arange(outputs.shape[-1])
+        np.less(self._classes, targets[..., None], out=before)
+        np.logical_and(alike, before, out=alike)
+        np.greater(outputs, own[..., None], out=before)
+        np.logical_or(before, alike, out=before)
+        rank = np.add.reduce(before, axis=-1, out=index, dtype=np.intp)
+        self._hits += int(np.count_nonzero(np.less(rank, self.k, out=alike[..., 0])))
+        self._seen += targets.size
+
+    def result(self) -> float:
+        """Right ones over all."""
+        return self._hits / self._seen
+
+
+class Rates(Predicting):
+    """Base of the rates of a class k, from its true positives, false positives and false negatives.
+
+    `macro` is their mean over the classes that occur among labels or predictions; `micro` takes sums over all classes,
+    which with one label a place is accuracy. A rate without a denominator is 0. As scikit-learn's with
+    `average="macro"`, `"micro"`, and `zero_division=0`.
+    """
+
+    percent = True
+    higher_is_better = True
+
+    def __init__(self, *, average: Literal["macro", "micro"] = "macro") -> None:
+        super().__init__()
+        self.average = average
+        self._counts: dict[int, NDArray[Any]] = {}
+        self._now: NDArray[Any] | None = None
+
+    def begin(self) -> None:
+        """Forget all batches."""
+        self._now = None
+
+    def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Count labels, predictions and hits of each class."""
+        if self._now is None:
+            classes = max(outputs.shape[-1], 2)
+            self._now = self._counts.setdefault(classes, np.zeros((3, classes), np.intp))
+            self._now.fill(0)
+        predicted = self._predict(outputs)
+        labels, predictions, hits = self._now
+        right = self._right(predicted, targets)
+        np.add.at(labels, targets.reshape(-1), 1)
+        np.add.at(predictions, predicted.reshape(-1), 1)
+        np.add.at(hits, targets.reshape(-1), right.reshape(-1))
+
+    def result(self) -> float:
+        """The mean over classes, or the rate of the sums."""
+        assert self._now is not None, "there is no figure of no samples"
+        rows = self._now.T.tolist()
+        if self.average == "micro":
+            rows = [[sum(column) for column in zip(*rows, strict=True)]]
+        rates = [self._rate(hits, labels, predictions) for labels, predictions, hits in rows if labels or predictions]
+        return math.fsum(rates) / len(rates)
+
+    def _rate(self, hits: int, labels: int, predictions: int) -> float:
+        raise NotImplementedError
+
+
+class Precision(Rates):
+    """Of the places where a class is predicted, the share that is of it: TP / (TP + FP); `average` as in `macro`."""
+
+    spec_name = "precision"
+    also = ("precision_score", "Precision")
+
+    def _rate(self, hits: int, labels: int, predictions: int) -> float:
+        return hits / predictions if predictions else 0.0
+
+
+class Recall(Rates):
+    """Of the places of a class, the share where it is predicted: TP / (TP + FN); `average` as in `macro`."""
+
+    spec_name = "recall"
+    also = ("recall_score", "Recall", "sensitivity")
+
+    def _rate(self, hits: int, labels: int, predictions: int) -> float:
+        return hits / labels if labels else 0.0
+
+
+class F1(Rates):
+    """Harmonic mean of precision and recall of a class: 2 TP / (2 TP + FP + FN); `average` as in `macro`."""
+
+    spec_name = "f1"
+    also = ("f1_score", "F1", "F1Score", "fscore")
+
+    def _rate(self, hits: int, labels: int, predictions: int) -> float:
+        return 2 * hits / (labels + predictions)
+
+
+class Confusion(Predicting):
+    """How often which class is taken for which: a table with a row for each label and a column for each prediction.
+
+    It is no figure: the run keeps the table of the test data after the last epoch.
+    """
+
+    spec_name = "confusion"
+    also = ("confusion_matrix", "ConfusionMatrix")
+    is_figure = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tables: dict[int, NDArray[Any]] = {}
+        self._now: NDArray[Any] | None = None
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """Few enough outputs for a table."""
+        super().fit(outputs, classes, target, arguments)
+        if outputs[-1] > MOST_IN_TABLE:
+            raise ShapeError(f"`confusion` of {outputs[-1]:,} outputs is no table to read: {MOST_IN_TABLE} at most")
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """The predicted class of each place, and which entry of the flat table it adds to."""
+        return {"predicted": Work(outputs[:-1], "index"), "entries": Work(outputs[:-1], "index")}
+
+    def begin(self) -> None:
+        """Forget all batches."""
+        self._now = None
+
+    def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Count each pair of a label and a prediction."""
+        classes = max(outputs.shape[-1], 2)
+        if self._now is None:
+            self._now = self._tables.setdefault(classes, np.zeros((classes, classes), np.intp))
+            self._now.fill(0)
+        entries = np.multiply(
+            targets, classes, out=self.work_array("entries", targets.shape, np.intp), casting="unsafe"
+        )
+        np.add(entries, self._predict(outputs), out=entries)
+        np.add.at(self._now.reshape(-1), entries.reshape(-1), 1)
+
+    def result(self) -> NDArray[Any]:
+        """Counts `(C, C)`: row the label, column the prediction."""
+        assert self._now is not None, "there is no table of no samples"
+        return self._now.copy()
+
+
+class Perplexity(Metric):
+    """e to the mean over all places of −log softmax(z)[label]: how many classes, all alike, it is as unsure between.
+
+    Outputs are logits, or log-probabilities, which the softmax leaves as they are. Of one class for sure it is 1.
+    """
+
+    spec_name = "perplexity"
+    also = ("ppl", "Perplexity")
+    needs_classes = True
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """An output for each class."""
+        super().fit(outputs, classes, target, arguments)
+        if outputs[-1] < 2:
+            raise ShapeError("`perplexity` needs an output for each class, and there is one", help="end with two")
+
+    @classmethod
+    def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
+        """The exponentials, and two numbers and an index a place."""
+        places = outputs[:-1]
+        return {"powers": Work(outputs), "top": Work(places), "own": Work(places), "index": Work(places, "index")}
+
+    def begin(self) -> None:
+        """Forget all batches."""
+        self._total, self._seen = 0.0, 0
+
+    def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Add −log softmax(z)[label] of each place: log Σ eᶻ⁻ᵐ + m − z[label] with m the largest."""
+        places, dtype = targets.shape, outputs.dtype
+        own = self.work_array("own", places, dtype)
+        _at_labels(outputs, targets, self.work_array("index", places, np.intp), own)
+        top = np.maximum.reduce(outputs, axis=-1, out=self.work_array("top", places, dtype))
+        powers = np.subtract(outputs, top[..., None], out=self.work_array("powers", outputs.shape, dtype))
+        np.exp(powers, out=powers)
+        np.subtract(top, own, out=own)
+        self._total += float(np.add.reduce(own, axis=None))
+        np.add.reduce(powers, axis=-1, out=top)
+        self._total += float(np.add.reduce(np.log(top, out=top), axis=None))
+        self._seen += targets.size
+
+    def result(self) -> float:
+        """e to the mean; infinity where that is too large for a number."""
+        mean = self._total / self._seen
+        return math.exp(mean) if mean < 709 else math.inf
+
+
+def _at_labels(outputs: NDArray[Any], labels: NDArray[Any], index: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+    """The output at each label."""
+    positions(labels.reshape(-1), outputs.shape[-1], index.reshape(-1))
+    return outputs.reshape(-1).take(index, out=out, mode="clip")

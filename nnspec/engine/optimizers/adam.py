@@ -1,0 +1,295 @@
+"""Adam and what was made of it: a step is the mean gradient divided by its usual size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.contract import Decay, Loop, Optimizer
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Positive, Probability, Range, Rate
+from nnspec.engine.schedules import Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["AMSGrad", "AdaMax", "Adam", "AdamW", "NAdam", "RAdam"]
+
+Betas = tuple[Probability, Probability]
+Epsilon = Annotated[Positive, Also("epsilon")]
+
+
+class Adam(Optimizer):
+    """m ← β₁·m + (1−β₁)·g, v ← β₂·v + (1−β₂)·g²; θ ← θ − lr · (m / (1−β₁ᵗ)) / (√(v / (1−β₂ᵗ)) + ε) at step t.
+
+    Kingma & Ba 2015, algorithm 1, with bias correction; as PyTorch's `Adam`. Keras's corrects in the rate and adds
+    its ε (1e-7) to the uncorrected √v. The state kept here is m / (1−β₁) and v / (1−β₂): the same recurrence with two
+    multiplications fewer, their constants moved into the rate and into ε.
+    """
+
+    spec_name = "Adam"
+    usual_rates = (1e-6, 0.05)
+    also: ClassVar[tuple[str, ...]] = ("adam",)
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.001,
+        *,
+        betas: Betas = (0.9, 0.999),
+        eps: Epsilon = 1e-8,
+        weight_decay: Decay = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
+        self.betas = betas
+        self.eps = eps
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The two moments, scaled as said above."""
+        return ("first_moment", "second_moment")
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """θ ← θ − rate · m′ / (√v′ + ε′), with m′ = m/(1−β₁) and v′ = v/(1−β₂)."""
+        first, second = state
+        beta1, beta2, eps, rate = self.factors()
+        np.multiply(first, beta1, out=first)
+        np.add(first, grad, out=first)
+        np.multiply(second, beta2, out=second)
+        np.multiply(grad, grad, out=scratch)
+        np.add(second, scratch, out=second)
+        np.sqrt(second, out=scratch)
+        np.add(scratch, eps, out=scratch)
+        np.divide(first, scratch, out=scratch)
+        np.multiply(scratch, rate, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+    def factors(self) -> tuple[float, ...]:
+        """β₁, β₂, ε′ and the rate."""
+        beta1, beta2 = self.betas
+        # √(v/(1−β₂ᵗ)) = c·√v′, so m̂ / (√v̂ + ε) = m̂/c / (√v′ + ε/c).
+        c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
+        return beta1, beta2, self.eps / c, self.lr * (1 - beta1) / (1 - beta1**self.steps) / c
+
+    def loop(self) -> Loop | None:
+        """All of it in one pass."""
+        return _adam if type(self).update is Adam.update else None
+
+
+def _adam(theta: Any, grad: Any, first: Any, second: Any, beta1: Any, beta2: Any, eps: Any, rate: Any) -> None:
+    """`Adam.update`, number by number."""
+    for i in range(theta.size):
+        first[i] = first[i] * beta1 + grad[i]
+        second[i] = second[i] * beta2 + grad[i] * grad[i]
+        theta[i] -= first[i] / (np.sqrt(second[i]) + eps) * rate
+
+
+class AdamW(Adam):
+    """θ ← (1 − lr·λ)·θ, then Adam's step: weight decay λ of its own, which the gradient's size does not divide.
+
+    As PyTorch's `AdamW`, but that only weights decay (`decay_all` takes all). Keras's default is λ = 0.004. The paper
+    multiplies λ by the schedule alone and not by the rate. Loshchilov & Hutter 2019, algorithm 2.
+    """
+
+    spec_name = "AdamW"
+    also = ("adamw",)
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.001,
+        *,
+        betas: Betas = (0.9, 0.999),
+        eps: Epsilon = 1e-8,
+        weight_decay: Decay = 0.01,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay, decay_all=decay_all)
+
+
+class AMSGrad(Adam):
+    """Adam with the largest v so far, v̂ ← max(v̂, v), in the place of v: no rate ever grows again.
+
+    As PyTorch's `Adam(amsgrad=True)`, whose maximum is that of v before its bias is corrected, as here. The paper
+    corrects no bias. Reddi, Kale & Kumar 2018, algorithm 2.
+    """
+
+    spec_name = "AMSGrad"
+    also = ("AmsGrad", "amsgrad")
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Adam's two moments, and the largest second moment so far, scaled alike."""
+        return ("first_moment", "second_moment", "largest")
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """θ ← θ − rate · m′ / (√v̂′ + ε′), scaled as in Adam."""
+        first, second, largest = state
+        beta1, beta2 = self.betas
+        _moments(first, second, grad, scratch, self.betas)
+        np.maximum(largest, second, out=largest)
+        c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
+        np.sqrt(largest, out=scratch)
+        np.add(scratch, self.eps / c, out=scratch)
+        np.divide(first, scratch, out=scratch)
+        np.multiply(scratch, self.lr * (1 - beta1) / (1 - beta1**self.steps) / c, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+class AdaMax(Optimizer):
+    """m ← β₁·m + (1−β₁)·g, u ← max(β₂·u, |g| + ε); θ ← θ − lr / (1−β₁ᵗ) · m / u at step t.
+
+    Kingma & Ba 2015, algorithm 2, where ε is 0; as PyTorch's `Adamax`. Keras's adds ε to u in the step. The state kept
+    here is m / (1−β₁) and u.
+    """
+
+    spec_name = "AdaMax"
+    usual_rates = (1e-6, 0.1)
+    also = ("Adamax", "adamax")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.002,
+        *,
+        betas: Betas = (0.9, 0.999),
+        eps: Epsilon = 1e-8,
+        weight_decay: Decay = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
+        self.betas = betas
+        self.eps = eps
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The first moment, scaled, and the size of the largest gradient, which fades."""
+        return ("first_moment", "largest")
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """m′ ← β₁·m′ + g, u ← max(β₂·u, |g| + ε); θ ← θ − lr (1−β₁) / (1−β₁ᵗ) · m′ / u."""
+        first, largest = state
+        beta1, beta2 = self.betas
+        np.multiply(first, beta1, out=first)
+        np.add(first, grad, out=first)
+        np.abs(grad, out=scratch)
+        np.add(scratch, self.eps, out=scratch)
+        np.multiply(largest, beta2, out=largest)
+        np.maximum(largest, scratch, out=largest)
+        np.divide(first, largest, out=scratch)
+        np.multiply(scratch, self.lr * (1 - beta1) / (1 - beta1**self.steps), out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+class NAdam(Adam):
+    """Adam with Nesterov's momentum, which grows: μₜ = β₁·(1 − 0.96^(t·ψ) / 2), Πₜ = μ₁·…·μₜ, ψ the `momentum_decay`;
+
+        θ ← θ − lr · (μₜ₊₁ / (1 − Πₜ₊₁) · m + (1−μₜ) / (1 − Πₜ) · g) / (√(v / (1−β₂ᵗ)) + ε) at step t
+
+    with Adam's m and v. Dozat 2016; as PyTorch's `NAdam`. Keras's `Nadam` has ψ = 0.004 fixed, as here by default. The
+    state kept here is m / (1−β₁) and v / (1−β₂).
+    """
+
+    spec_name = "NAdam"
+    also = ("Nadam", "nadam")
+    scratches = ("scratch", "second_scratch")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.002,
+        *,
+        betas: Betas = (0.9, 0.999),
+        eps: Epsilon = 1e-8,
+        momentum_decay: Annotated[float, Range(low=0), Also("psi", "schedule_decay")] = 0.004,
+        weight_decay: Decay = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay, decay_all=decay_all)
+        self.momentum_decay = momentum_decay
+        self._product, self._factors = 1.0, 0
+
+    def _momentum(self, step: int) -> float:
+        """μₜ at step t."""
+        return self.betas[0] * (1 - 0.96 ** (step * self.momentum_decay) / 2)
+
+    def _products(self) -> tuple[float, float]:
+        """Πₜ and Πₜ₊₁: a function of the step alone, whichever steps were made before."""
+        if self._factors > self.steps:
+            self._product, self._factors = 1.0, 0
+        while self._factors < self.steps:
+            self._factors += 1
+            self._product *= self._momentum(self._factors)
+        return self._product, self._product * self._momentum(self.steps + 1)
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """θ ← θ − (a·m′ + b·g) / (√v′ + ε′), scaled as in Adam."""
+        other, first, second = state
+        beta1, beta2 = self.betas
+        product, next_product = self._products()
+        c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
+        a = self.lr * self._momentum(self.steps + 1) / (1 - next_product) * (1 - beta1) / c
+        b = self.lr * (1 - self._momentum(self.steps)) / (1 - product) / c
+        _moments(first, second, grad, scratch, self.betas)
+        np.multiply(first, a, out=other)
+        np.multiply(grad, b, out=scratch)
+        np.add(other, scratch, out=other)
+        np.sqrt(second, out=scratch)
+        np.add(scratch, self.eps / c, out=scratch)
+        np.divide(other, scratch, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+class RAdam(Adam):
+    """Adam that divides by √v only once v is worth it, and then by as much as it is worth:
+
+        ρ∞ = 2 / (1−β₂) − 1,  ρₜ = ρ∞ − 2·t·β₂ᵗ / (1−β₂ᵗ),  r = √((ρₜ−4)(ρₜ−2)ρ∞ / ((ρ∞−4)(ρ∞−2)ρₜ))
+        θ ← θ − lr · r · √(1−β₂ᵗ) · m̂ / (√v + ε) where ρₜ > 5, and θ ← θ − lr · m̂ where not, m̂ = m / (1−β₁ᵗ)
+
+    with Adam's m and v, so that no warm-up is needed. As PyTorch's `RAdam`; the paper has ρₜ > 4 and no ε. Liu et al.
+    2020. The state kept here is m / (1−β₁) and v / (1−β₂).
+    """
+
+    spec_name = "RAdam"
+    also = ("RectifiedAdam", "radam")
+
+    def _rectification(self) -> float:
+        """R, or 0 while the variance is not worth dividing by."""
+        beta2 = self.betas[1]
+        longest = 2 / (1 - beta2) - 1
+        length = longest - 2 * self.steps * beta2**self.steps / (1 - beta2**self.steps)
+        if length <= 5:
+            return 0.0
+        share = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        return math.sqrt(share)
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """θ ← θ − rate · m′ / (√v′ + ε/c) with c = √(1−β₂), or θ ← θ − rate · m′."""
+        first, second = state
+        beta1, beta2 = self.betas
+        _moments(first, second, grad, scratch, self.betas)
+        rate, direction = self.lr * (1 - beta1) / (1 - beta1**self.steps), first
+        r = self._rectification()
+        if r:
+            c = math.sqrt(1 - beta2)
+            rate *= r * math.sqrt(1 - beta2**self.steps) / c
+            np.sqrt(second, out=scratch)
+            np.add(scratch, self.eps / c, out=scratch)
+            direction = np.divide(first, scratch, out=scratch)
+        np.multiply(direction, rate, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+def _moments(
+    first: NDArray[Any], second: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], betas: tuple[float, float]
+) -> None:
+    """m′ ← β₁·m′ + g, v′ ← β₂·v′ + g²."""
+    np.multiply(first, betas[0], out=first)
+    np.add(first, grad, out=first)
+    np.multiply(second, betas[1], out=second)
+    np.multiply(grad, grad, out=scratch)
+    np.add(second, scratch, out=second)

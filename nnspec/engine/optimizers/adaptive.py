@@ -1,0 +1,179 @@
+"""A rate of its own for every number, by how large its gradients have been."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.contract import Decay, Optimizer
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Positive, Probability, Rate
+from nnspec.engine.schedules import Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["AdaDelta", "AdaGrad", "RMSProp"]
+
+Epsilon = Annotated[Positive, Also("epsilon")]
+
+
+class AdaGrad(Optimizer):
+    """s ← s + g²; θ ← θ − lr·g / (√s + ε), starting from s = 0.
+
+    As PyTorch's `Adagrad`, whose `lr_decay` is a schedule here. Keras's starts from s = 0.1 and has ε = 1e-7 under the
+    root. Duchi, Hazan & Singer 2011.
+    """
+
+    spec_name = "AdaGrad"
+    usual_rates = (1e-4, 1.0)
+    also = ("Adagrad", "adagrad")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.01,
+        *,
+        eps: Epsilon = 1e-10,
+        weight_decay: Decay = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
+        self.eps = eps
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The sum of squares."""
+        return ("square_sum",)
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """s ← s + g²; θ ← θ − lr·g / (√s + ε)."""
+        (square_sum,) = state
+        np.multiply(grad, grad, out=scratch)
+        np.add(square_sum, scratch, out=square_sum)
+        np.sqrt(square_sum, out=scratch)
+        np.add(scratch, self.eps, out=scratch)
+        np.divide(grad, scratch, out=scratch)
+        np.multiply(scratch, self.lr, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+class RMSProp(Optimizer):
+    """s ← α·s + (1−α)·g²; θ ← θ − lr·v, where v = g / (√s + ε).
+
+    With momentum μ: v ← μ·v + g / (√s + ε). Centered, s is made less by the square of the mean gradient,
+    m ← α·m + (1−α)·g: √(s − m²), an estimate of the variance (Graves 2013).
+
+    As PyTorch's `RMSprop`, but that rounding cannot make s − m² negative here. Keras's has α = 0.9, called `rho`, and
+    ε = 1e-7 under the root. Tieleman & Hinton 2012. The state kept here is s / (1−α), m / (1−α) and √(1−α)·v: the same
+    recurrence with fewer multiplications, their constants moved into the rate and into ε.
+    """
+
+    spec_name = "RMSProp"
+    usual_rates = (1e-6, 0.1)
+    also = ("RMSprop", "rmsprop")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.01,
+        *,
+        alpha: Annotated[Probability, Also("rho", "decay")] = 0.99,
+        momentum: Annotated[Probability, Also("mu")] = 0.0,
+        centered: bool = False,
+        eps: Epsilon = 1e-8,
+        weight_decay: Decay = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        slots = self.state_slots({"momentum": momentum, "centered": centered})
+        super().__init__(params, lr, slots, weight_decay=weight_decay, decay_all=decay_all)
+        self.alpha = alpha
+        self.momentum = momentum
+        self.centered = centered
+        self.eps = eps
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The mean square; the mean, where centered; a velocity, where there is momentum. Scaled as said above."""
+        means = ("square", "mean") if arguments["centered"] else ("square",)
+        return (*means, "velocity") if arguments["momentum"] else means
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """s′ ← α·s′ + g², m′ ← α·m′ + g; θ ← θ − lr/c · g / (√(s′ − c²·m′²) + ε/c), with c = √(1−α)."""
+        square, *rest = state
+        c = math.sqrt(1 - self.alpha)
+        np.multiply(square, self.alpha, out=square)
+        np.multiply(grad, grad, out=scratch)
+        np.add(square, scratch, out=square)
+        spread = square
+        if self.centered:
+            mean = rest.pop(0)
+            np.multiply(mean, self.alpha, out=mean)
+            np.add(mean, grad, out=mean)
+            np.multiply(mean, mean, out=scratch)
+            np.multiply(scratch, c * c, out=scratch)
+            np.subtract(square, scratch, out=scratch)
+            spread = np.maximum(scratch, 0, out=scratch)
+        np.sqrt(spread, out=scratch)
+        np.add(scratch, self.eps / c, out=scratch)
+        np.divide(grad, scratch, out=scratch)
+        direction = scratch
+        for velocity in rest:
+            np.multiply(velocity, self.momentum, out=velocity)
+            direction = np.add(velocity, scratch, out=velocity)
+        np.multiply(direction, self.lr / c, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+class AdaDelta(Optimizer):
+    """s ← ρ·s + (1−ρ)·g²; Δ = √(u + ε) / √(s + ε) · g; u ← ρ·u + (1−ρ)·Δ²; θ ← θ − lr·Δ.
+
+    As PyTorch's `Adadelta`; the paper has no rate, which is lr = 1, and Keras's default of 0.001 makes it very slow.
+    The first steps are small, for u grows from 0. Zeiler 2012.
+    """
+
+    spec_name = "AdaDelta"
+    usual_rates = (1e-3, 10.0)
+    also = ("Adadelta", "adadelta")
+    scratches = ("scratch", "second_scratch")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 1.0,
+        *,
+        rho: Annotated[Probability, Also("alpha", "decay")] = 0.9,
+        eps: Epsilon = 1e-6,
+        weight_decay: Decay = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
+        self.rho = rho
+        self.eps = eps
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The mean squares of gradients and of steps."""
+        return ("square", "square_step")
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """Δ = √((u + ε) / (s + ε)) · g; θ ← θ − lr·Δ."""
+        other, square, square_step = state
+        self._mean(square, grad, scratch)
+        np.add(square, self.eps, out=other)
+        np.add(square_step, self.eps, out=scratch)
+        np.divide(scratch, other, out=scratch)
+        np.sqrt(scratch, out=scratch)
+        np.multiply(scratch, grad, out=scratch)
+        self._mean(square_step, scratch, other)
+        np.multiply(scratch, self.lr, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+    def _mean(self, mean: NDArray[Any], values: NDArray[Any], scratch: NDArray[Any]) -> None:
+        """Mean ← ρ · mean + (1−ρ) · values²."""
+        np.multiply(values, values, out=scratch)
+        np.multiply(scratch, 1 - self.rho, out=scratch)
+        np.multiply(mean, self.rho, out=mean)
+        np.add(mean, scratch, out=mean)

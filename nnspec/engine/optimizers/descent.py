@@ -1,0 +1,119 @@
+"""Descent along the gradient, with and without momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.contract import Decay, Loop, Optimizer
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Probability, Rate
+from nnspec.engine.schedules import Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SGD", "Momentum", "Nesterov"]
+
+
+class SGD(Optimizer):
+    """θ ← θ − lr·g; with momentum μ: v ← μ·v + g, θ ← θ − lr·v, starting from v = 0.
+
+    As PyTorch's `SGD`. Keras folds the rate into the velocity (v ← μ·v − lr·g, θ ← θ + v), which differs when the rate
+    changes during training. Robbins & Monro 1951; Polyak 1964.
+    """
+
+    spec_name = "SGD"
+    usual_rates = (1e-4, 2.0)
+    also = ("GradientDescent", "sgd")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.01,
+        *,
+        momentum: Annotated[Probability, Also("beta", "mu")] = 0.0,
+        weight_decay: Decay = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        slots = self.state_slots({"momentum": momentum})
+        super().__init__(params, lr, slots, weight_decay=weight_decay, decay_all=decay_all)
+        self.momentum = momentum
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """A velocity, where there is momentum."""
+        return ("velocity",) if arguments["momentum"] else ()
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """v ← μ·v + g; θ ← θ − lr·v."""
+        direction = grad
+        for velocity in state:
+            np.multiply(velocity, self.momentum, out=velocity)
+            direction = np.add(velocity, grad, out=velocity)
+        np.multiply(direction, self.lr, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+    def factors(self) -> tuple[float, ...]:
+        """The rate, and μ before it where there is momentum."""
+        return (self.momentum, self.lr) if self.momentum else (self.lr,)
+
+    def loop(self) -> Loop | None:
+        """All of it in one pass."""
+        if type(self).update is not SGD.update:
+            return None
+        return _descent_with_momentum if self.momentum else _descent
+
+
+def _descent(theta: Any, grad: Any, rate: Any) -> None:
+    """`SGD.update` without momentum, number by number."""
+    for i in range(theta.size):
+        theta[i] -= grad[i] * rate
+
+
+def _descent_with_momentum(theta: Any, grad: Any, velocity: Any, momentum: Any, rate: Any) -> None:
+    """`SGD.update` with momentum, number by number."""
+    for i in range(theta.size):
+        velocity[i] = velocity[i] * momentum + grad[i]
+        theta[i] -= velocity[i] * rate
+
+
+class Momentum(SGD):
+    """v ← μ·v + g; θ ← θ − lr·v: `SGD` under the name of what it adds, with μ = 0.9. Polyak 1964."""
+
+    spec_name = "Momentum"
+    usual_rates = (1e-5, 1.0)
+    also = ("SGDMomentum", "HeavyBall")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.01,
+        momentum: Annotated[Probability, Also("beta", "mu")] = 0.9,
+        *,
+        weight_decay: Decay = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(params, lr, momentum=momentum, weight_decay=weight_decay, decay_all=decay_all)
+
+
+class Nesterov(Momentum):
+    """v ← μ·v + g; θ ← θ − lr·(g + μ·v): the gradient as if the velocity had been followed already.
+
+    As PyTorch's `SGD(nesterov=True)`. Keras folds the rate into the velocity, as with momentum. Nesterov 1983;
+    Sutskever et al. 2013. The state kept here is μ·v: u ← μ·(u + g), θ ← θ − lr·(g + u), which needs one array less.
+    """
+
+    spec_name = "Nesterov"
+    also = ("NAG", "NesterovMomentum")
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """u ← μ·(u + g); θ ← θ − lr·(g + u)."""
+        direction = grad
+        for ahead in state:
+            np.add(ahead, grad, out=ahead)
+            np.multiply(ahead, self.momentum, out=ahead)
+            direction = np.add(grad, ahead, out=scratch)
+        np.multiply(direction, self.lr, out=scratch)
+        np.subtract(theta, scratch, out=theta)

@@ -1,0 +1,107 @@
+"""A rate that falls when a figure of the run does not improve any more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated
+
+from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.part import Also, Count, FigureName, Range
+from nnspec.engine.schedules import End, Factor, Follower, Schedule, Start, Warmup
+
+__all__ = ["PlateauSchedule"]
+
+_VAL_LOSS = FigureName("val_loss")
+
+
+class PlateauSchedule(Schedule):
+    """rate = max(start · γ^k, to), k being how often `of` did not improve for `patience` epochs in a row.
+
+    An epoch improves where its figure is better than the best so far by more than `min_delta`; lower is better, but for
+    metrics that say otherwise. After each reduction, `cooldown` epochs are not counted, and none of the warm-up are.
+    The new rate begins with the next epoch, and never is less than `to`.
+
+    PyTorch's `ReduceLROnPlateau` with `threshold_mode="abs"` and `threshold=min_delta`, whose `patience` is one less:
+    it counts the epochs that are still borne. Keras's `ReduceLROnPlateau` counts as here.
+    """
+
+    spec_name = "plateau"
+    also = ("ReduceLROnPlateau", "reduce_on_plateau")
+    gamma: float
+    patience: int
+    min_delta: float
+    cooldown: int
+    to: float
+
+    def __init__(
+        self,
+        start: Start,
+        *,
+        patience: Annotated[Count, Also("epochs")] = 5,
+        gamma: Factor = 0.1,
+        of: Annotated[FigureName, Also("monitor", "figure")] = _VAL_LOSS,
+        min_delta: Annotated[float, Range(low=0), Also("threshold", "delta", "tol")] = 0.0,
+        cooldown: Annotated[int, Range(low=0)] = 0,
+        to: End = 0,
+        warmup: Warmup = 0,
+    ) -> None:
+        super().__init__(
+            start=start,
+            patience=patience,
+            gamma=gamma,
+            of=FigureName(of),
+            min_delta=min_delta,
+            cooldown=cooldown,
+            to=to,
+            warmup=warmup,
+        )
+
+    def after(self, epoch: float, epochs: float) -> float:
+        """Start, as long as nothing was told."""
+        return self.start
+
+    def reduced(self, rate: float, times: int) -> float:
+        """Return what reductions make of a rate."""
+        return max(rate * self.gamma**times, min(rate, self.to)) if times else rate
+
+    def follow(self) -> Follower:
+        """Return a follower that was told nothing yet."""
+        return _PlateauFollower(self)
+
+
+class _PlateauFollower(Follower):
+    schedule: PlateauSchedule
+
+    def __init__(self, schedule: PlateauSchedule) -> None:
+        super().__init__(schedule)
+        self._best, self._waited, self._resting, self._reductions = math.inf, 0, 0, 0
+
+    def rate(self, epoch: float, epochs: int) -> float:
+        """The rate, as often reduced as there was reason to."""
+        return self.schedule.reduced(self.schedule.rate(epoch, epochs), self._reductions)
+
+    def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
+        """Count the epochs that did not improve on the best."""
+        rule = self.schedule
+        assert rule.of is not None
+        value = figures[rule.of] * (-1.0 if higher_is_better(rule.of) else 1.0)
+        if epochs <= rule.warmup:
+            return
+        if self._best - value > rule.min_delta:
+            self._best, self._waited = value, 0
+        else:
+            self._waited += 1
+        if self._resting:
+            self._resting, self._waited = self._resting - 1, 0
+        if self._waited >= rule.patience:
+            self._reductions, self._waited, self._resting = self._reductions + 1, 0, rule.cooldown
+
+    def state(self) -> dict[str, float]:
+        """The best so far, what is counted towards the next reduction, and how many there were."""
+        return {"best": self._best, "waited": self._waited, "resting": self._resting, "reductions": self._reductions}
+
+    def keep_state(self, state: Mapping[str, float]) -> None:
+        """Go on where another one was."""
+        self._best = float(state["best"])
+        self._waited, self._resting, self._reductions = (int(state[k]) for k in ("waited", "resting", "reductions"))

@@ -1,0 +1,132 @@
+"""Trainings that go on together: which ones do, and how they take turns.
+
+A training is a lane once, with one seed. Those that compute alike make a stack (see `compiler/stack.py`); every one of
+them goes its own way in everything else, epoch by epoch: it stops early, diverges, or is done, as it would alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.kinship import kin, widest
+from nnspec.compiler.layout import Layout
+from nnspec.compiler.proofs import Compiled
+from nnspec.compiler.stack import LanePlan, Stack
+from nnspec.data.source import Dataset
+from nnspec.engine._numpy import np
+from nnspec.runner.history import LaneResult
+from nnspec.runner.observer import Observer
+from nnspec.runner.train import train_once, train_plan
+
+__all__ = ["Training", "group", "train_together", "trainings"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A lane that is trained once: its `experiment` has the seed of this repeat."""
+
+    experiment: Experiment
+    layout: Layout
+    repeat: int
+    of: int
+
+    @property
+    def label(self) -> str:
+        """The lane's name, and the seed where there are several."""
+        return f"{self.experiment.name}, seed {self.experiment.seed}" if self.of > 1 else self.experiment.name
+
+
+def trainings(compiled: Compiled) -> list[Training]:
+    """Return all trainings of a program: of each lane in turn, its repeats with one seed after another."""
+    found = []
+    for lane in compiled.program.lanes:
+        repeats = lane.train.repeats
+        for number in range(repeats):
+            experiment = replace(lane, seed=lane.seed + number) if number else lane
+            found.append(Training(experiment, compiled.layouts[lane.name], number + 1, repeats))
+    return found
+
+
+def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = True) -> list[tuple[Training, ...]]:
+    """Divide trainings into groups that go on together, at least `parts` where there are as many.
+
+    Lanes of one kin make a stack, each repeat its own, since they share their batches; of a lane that has no kin, the
+    repeats do.
+    """
+    alone: list[tuple[Hashable, list[Training]]] = []
+    families: dict[Hashable, list[Training]] = {}
+    for number, training in enumerate(all_trainings):
+        key = kin(training.experiment) if stacked else None
+        families.setdefault(key if key is not None else number, []).append(training)
+    for family in families.values():
+        several = len({training.experiment.name for training in family}) > 1
+        for repeat in sorted({training.repeat for training in family}) if several else [0]:
+            alone.append((repeat, [training for training in family if repeat in (0, training.repeat)]))
+    total = sum(len(members) for _, members in alone)
+    groups: list[tuple[Training, ...]] = []
+    for _, members in alone:
+        width = min(widest(members[0].layout), max(1, -(-total // parts)))
+        count = -(-len(members) // width)
+        width = -(-len(members) // count)  # groups of one size, or nearly
+        groups += [tuple(members[start : start + width]) for start in range(0, len(members), width)]
+    return groups
+
+
+def train_together(group: Sequence[Training], dataset: Dataset, observer: Observer) -> list[LaneResult]:
+    """Train a group to its end; Ctrl-C ends all of it. A training that had not begun then is left out.
+
+    Every lane has the numbers that it has alone, to the last bit.
+    """
+    if len(group) == 1:
+        (one,) = group
+        return [train_once(one.experiment, one.layout, dataset, observer, one.repeat, one.of)]
+    stack = Stack([(each.experiment, each.layout) for each in group], dataset)
+    return _Turns(group, stack, observer).take()
+
+
+class _Turns:
+    """Trainings that take turns, an epoch each."""
+
+    def __init__(self, group: Sequence[Training], stack: Stack, observer: Observer) -> None:
+        self._stack = stack
+        self._going: dict[LanePlan, Generator[None, None, LaneResult]] = {
+            plan: train_plan(plan, observer, each.repeat, each.of)
+            for plan, each in zip(stack.plans, group, strict=True)
+        }
+        self._ended: dict[int, LaneResult] = {}
+
+    def take(self) -> list[LaneResult]:
+        with np.errstate(all="ignore"):
+            try:
+                while self._going:
+                    self._stack.settle([plan for plan in [*self._going] if not self._turn(plan)])
+            except KeyboardInterrupt:
+                self._interrupt()
+        return [self._ended[place] for place in sorted(self._ended)]
+
+    def _turn(self, plan: LanePlan) -> bool:
+        """Let a training go on for an epoch, and say whether it goes on behind that. Raises KeyboardInterrupt."""
+        try:
+            next(self._going[plan])
+        except StopIteration as end:
+            self._end(plan, end.value)
+            return False
+        return True
+
+    def _end(self, plan: LanePlan, lane: LaneResult) -> None:
+        del self._going[plan]
+        self._ended[plan.lane] = lane
+        if lane.status == "interrupted":
+            raise KeyboardInterrupt
+
+    def _interrupt(self) -> None:
+        """End all that still go on."""
+        for plan, training in self._going.items():
+            try:
+                training.throw(KeyboardInterrupt())
+            except StopIteration as end:
+                self._ended[plan.lane] = end.value
+            except KeyboardInterrupt:  # it had not begun
+                continue

@@ -1,0 +1,368 @@
+"""Groups of trainings side by side, each in a process of its own with one BLAS thread.
+
+Processes, because threads share the interpreter: two of them were no faster than one (measured on two cores). They
+are started anew (`spawn`), so nothing of the parent's state leaks into them, on any system. A worker is sent a group
+and its data, trains as the parent would, and sends back what an observer is told and, at the end, the weights.
+"""
+
+from __future__ import annotations
+
+import _thread
+import math
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from queue import SimpleQueue
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from nnspec.compiler.plan import build_network
+from nnspec.data.source import Dataset
+from nnspec.engine._numpy import np
+from nnspec.errors import NnspecError
+from nnspec.runner.environment import one_blas_thread
+from nnspec.runner.history import LaneResult
+from nnspec.runner.observer import Observer, Silent
+from nnspec.runner.together import Training, train_together
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+__all__ = ["WorkerError", "Workers", "usual_jobs"]
+
+WORTH = 3.0
+"""Seconds of training that make another process worth its while: one starts in half a second to one."""
+FLOPS = 20e9
+"""What a core computes in a second, roughly, and how long the calls of a step take besides, for that estimate alone."""
+SECONDS_A_STEP = 5e-5
+PATIENCE = 10.0
+"""Seconds that workers have to come to an end after Ctrl-C."""
+
+Group = tuple[Training, ...]
+Take = Callable[[list[LaneResult]], None]
+
+
+class WorkerError(NnspecError):
+    """A process that trained lanes is gone. The message says which lanes, and what to do."""
+
+
+def usual_jobs(everything: Sequence[Training]) -> int:
+    """Return how many processes are worth their while: one for every few seconds of work, at most one a core."""
+    return max(1, min(_cores(), len(everything), int(math.fsum(map(_seconds, everything)) / WORTH)))
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _seconds(training: Training) -> float:
+    """Estimate how long a training takes: forward and backward are three times forward."""
+    experiment, layout = training.experiment, training.layout
+    samples = experiment.facts.train
+    each = samples * 3 * layout.flops / FLOPS + samples / layout.batch * SECONDS_A_STEP
+    return experiment.train.epochs * each
+
+
+# In the parent
+
+
+class Workers:
+    """Processes that train groups. A context: leaving it ends them."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Workers:
+        with _unheard():
+            self._workers = [_Worker() for _ in range(self._count)]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    def train(self, work: Sequence[tuple[Group, Dataset]], observer: Observer, take: Take) -> None:
+        """Train groups on all workers at once; `take` is given the trainings of each as it ends.
+
+        Ctrl-C, here or in what is called, ends the groups that train; what they had is taken too, and it is raised on.
+        Raises WorkerError.
+        """
+        waiting = list(reversed(work))
+        busy: dict[object, _Worker] = {}
+        with _CtrlC() as pressed:
+            try:
+                for worker in self._workers[: len(work)]:
+                    worker.give(*waiting.pop(), observer)
+                    busy[worker.connection] = worker
+                while busy:
+                    pressed.check()
+                    for ready in wait([worker.connection for worker in busy.values()], 0.1):
+                        worker = busy[ready]
+                        results = worker.hear()
+                        if results is None:
+                            continue
+                        del busy[ready]
+                        if waiting:
+                            worker.give(*waiting.pop(), observer)
+                            busy[ready] = worker
+                        take(results)
+                pressed.check()
+            except KeyboardInterrupt:
+                self._stop(busy, take)
+                raise
+
+    def _stop(self, busy: dict[object, _Worker], take: Take) -> None:
+        """Have the workers come to an end, and take what they had."""
+        for worker in busy.values():
+            worker.stop()
+        end = time.monotonic() + PATIENCE
+        while busy and time.monotonic() < end:
+            for ready in wait([worker.connection for worker in busy.values()], 0.1):
+                results = busy[ready].hear()
+                if results is not None:
+                    del busy[ready]
+                    take(results)
+
+
+class _Worker:
+    """One process, as its parent sees it."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(target=_work, args=(theirs,), name="nnspec", daemon=True)
+        self._process.start()
+        theirs.close()
+        self._group: Group = ()
+        self._lanes: dict[int, LaneResult] = {}
+        self._observer: Observer = Silent()
+        self._dataset: Dataset | None = None
+
+    def give(self, group: Group, dataset: Dataset, observer: Observer) -> None:
+        """Send it a group to train; the data only where it has not got it yet."""
+        self._group, self._observer, self._lanes = group, observer, {}
+        try:
+            self.connection.send((group, None if dataset is self._dataset else dataset))
+        except OSError as error:
+            raise self._gone() from error
+        self._dataset = dataset
+
+    def stop(self) -> None:
+        """Have it stop training, as Ctrl-C would. Nobody is told of what it still says."""
+        self._observer = Silent()
+        with suppress(OSError):
+            self.connection.send(None)
+
+    def end(self) -> None:
+        """End it."""
+        self.connection.close()
+        self._process.join(0.2)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def hear(self) -> list[LaneResult] | None:
+        """Take in one thing that it says; return the trainings when all of them have ended."""
+        try:
+            kind, place, said = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._gone() from error
+        if kind == "fault":
+            raise RuntimeError(f"a worker failed:\n{said}")
+        if kind == "done":
+            return [self._lanes[place] for place in said]
+        if kind == "begins":
+            network = build_network(self._group[place].experiment)
+            lane = self._lanes[place] = LaneResult(network=network, **said)
+            self._observer.lane_begins(lane)
+        elif kind == "epoch":
+            self._add(self._lanes[place], *said)
+            self._observer.epoch_done(self._lanes[place])
+        else:
+            self._fill(self._lanes[place], *said)
+        return None
+
+    def _add(self, lane: LaneResult, figures: Mapping[str, float], rates: Sequence[float], seconds: float) -> None:
+        for name, value in figures.items():
+            lane.history[name].append(value)
+        lane.rates += rates
+        lane.epoch_seconds.append(seconds)
+
+    def _fill(
+        self, lane: LaneResult, values: Mapping[str, Any], arrays: Sequence[Any], state: Mapping[str, Any]
+    ) -> None:
+        """Give a lane everything that its training left."""
+        for name, value in values.items():
+            setattr(lane, name, value)
+        for parameter, data in zip(lane.network.parameters(), arrays, strict=True):
+            parameter.data = data
+        for name, array in lane.network.state().items():
+            np.copyto(array, state[name])
+        lane.network.eval()
+
+    def _gone(self) -> WorkerError:
+        self._process.join(1)
+        code = self._process.exitcode
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+        names = ", ".join(each.label for each in self._group)
+        return WorkerError(
+            f"the process that trained {names} {how}; with --jobs 1 nothing is trained in a process of its own "
+            '(a Python script that asks for jobs does so below `if __name__ == "__main__":`)'
+        )
+
+
+class _CtrlC:
+    """Within, Ctrl-C waits for `check`, so that no message is cut in two. It only comes to the main thread."""
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self._before: Any = None
+
+    def __enter__(self) -> _CtrlC:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        self._pressed = True
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt where it was pressed."""
+        if self._pressed:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Within, processes are started that Ctrl-C does not reach: the parent tells them when to stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _proxy(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(values)
+
+
+# Programs hold read-only mappings, which Python does not send by itself.
+ForkingPickler.register(MappingProxyType, lambda mapping: (_proxy, (dict(mapping),)))
+
+
+# In the worker
+
+
+def _work(connection: Connection) -> None:
+    """Train the groups that arrive, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what the inbox has come instead of Ctrl-C
+    dataset: Dataset | None = None
+    with one_blas_thread():
+        inbox = _Inbox(connection)  # with NumPy loaded: two threads at once may not be the first to need it
+        while True:
+            group, sent = inbox.next()
+            dataset = sent or dataset
+            assert dataset is not None, "data is sent with the first group"
+            try:
+                lanes = inbox.guarded(lambda: train_together(group, dataset, _Speaker(inbox, group)))  # noqa: B023
+                for lane in lanes:
+                    inbox.send("ends", _place(group, lane), _all_of(lane))
+                inbox.send("done", 0, [_place(group, lane) for lane in lanes])
+            except Exception:  # noqa: BLE001  (the parent raises it again)
+                inbox.send("fault", 0, traceback.format_exc())
+
+
+def _place(group: Group, lane: LaneResult) -> int:
+    return next(i for i, t in enumerate(group) if (t.experiment.name, t.repeat) == (lane.name, lane.repeat))
+
+
+def _values(lane: LaneResult) -> dict[str, Any]:
+    """Everything about a lane but its network."""
+    return {field.name: getattr(lane, field.name) for field in fields(lane) if field.name != "network"}
+
+
+def _all_of(lane: LaneResult) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
+    return _values(lane), [parameter.data for parameter in lane.network.parameters()], lane.network.state()
+
+
+class _Speaker(Silent):
+    """Tells the parent what an observer is told."""
+
+    def __init__(self, inbox: _Inbox, group: Group) -> None:
+        self._inbox, self._group = inbox, group
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        """Send what is known of it."""
+        self._inbox.send("begins", _place(self._group, lane), _values(lane))
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        """Send the epoch alone."""
+        figures = {name: values[-1] for name, values in lane.history.items()}
+        self._inbox.send("epoch", _place(self._group, lane), (figures, lane.rates[-1:], lane.epoch_seconds[-1]))
+
+
+class _Inbox:
+    """The worker's end of the line: a thread listens, so that a word to stop reaches training that is under way."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._training = False
+        self._groups: SimpleQueue[tuple[Group, Dataset | None]] = SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def next(self) -> tuple[Group, Dataset | None]:
+        """Wait for a group."""
+        return self._groups.get()
+
+    def guarded(self, train: Callable[[], list[LaneResult]]) -> list[LaneResult]:
+        """Train so that a word to stop comes as KeyboardInterrupt."""
+        lanes: list[LaneResult] = []
+        try:
+            self._training = True
+            lanes = train()
+            with self._lock:
+                self._training = False
+        except KeyboardInterrupt:  # outside of all trainings, which see to their own
+            self._training = False
+        return lanes
+
+    def send(self, kind: str, place: int, said: object) -> None:
+        """Say one thing, all of it: no word to stop comes in between."""
+        with self._lock:
+            self._connection.send((kind, place, said))
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                heard = self._connection.recv()
+            except (EOFError, OSError):
+                os._exit(1)  # the parent is gone
+            except BaseException:  # noqa: BLE001  (the parent raises it again)
+                self.send("fault", 0, traceback.format_exc())
+                os._exit(1)
+            if heard is not None:
+                self._groups.put(heard)
+                continue
+            with self._lock:
+                if self._training:
+                    _thread.interrupt_main(signal.SIGTERM)

@@ -1,0 +1,20 @@
+"""What trained networks wrote, in lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nnspec.runner.history import LaneResult
+
+__all__ = ["written"]
+
+
+def written(lane: LaneResult) -> Iterator[str]:
+    """Yield what a lane wrote, as it stands; signs that would steer a terminal are shown as what they are."""
+    if not lane.sample:
+        return
+    yield f"{lane.label} writes:"
+    yield ""
+    for line in lane.sample.split("\n"):
+        yield "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in line)
+    yield ""

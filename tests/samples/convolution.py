@@ -1,0 +1,32 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from samples import Sample
+
+
+def conv2d(incoming: tuple[int, ...], out: int, kernel: Any, **more: Any) -> Sample:
+    return Sample("Conv2D", {"out_channels": out, "kernel_size": kernel} | more, incoming)
+
+
+def conv1d(incoming: tuple[int, ...], out: int, kernel: Any, **more: Any) -> Sample:
+    return Sample("Conv1D", {"out_channels": out, "kernel_size": kernel} | more, incoming)
+
+
+SAMPLES = [
+    conv2d((2, 3, 4), 3, 2),
+    conv2d((3, 3), 2, 2),
+    conv2d((2, 3, 3), 1, 1, bias=False),
+    conv2d((1, 4, 3), 2, [2, 3], padding="same"),
+    conv2d((2, 4, 5), 2, 3, padding="same", stride=2),
+    conv2d((1, 3, 4), 2, [3, 2], padding=[2, 1], stride=[1, 2]),
+    conv2d((1, 5, 4), 2, 2, dilation=[3, 2]),
+    conv2d((2, 3, 3), 4, 2, groups=2, padding=1),
+    conv2d((3, 3, 3), 3, 2, groups=3),
+    conv2d((2, 5, 5), 1, 2, stride=3),
+    conv1d((2, 5), 3, 3),
+    conv1d((5,), 2, 2, stride=2),
+    conv1d((2, 4), 2, 3, padding="same", dilation=2, groups=2),
+]

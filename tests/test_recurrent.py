@@ -1,0 +1,111 @@
+"""What is particular to recurrent layers, besides the contract of layers and PyTorch's numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_plan import ALLOCATION, peak_growth, train
+from tiny_spec import OFFLINE, compiled, spec
+
+from nnspec import engine as nn
+from nnspec.compiler.plan import Plan
+from nnspec.engine.layers.contract import ShapeError
+from nnspec.runner.prove import prove_gradients
+
+KINDS = (nn.RNN, nn.GRU, nn.LSTM)
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def arguments(**more: Any) -> dict[str, Any]:
+    return {"in_features": None, "hidden": 3, "return_sequences": True, "bias": True, "activation": "tanh"} | more
+
+
+@every_kind
+def test_the_last_row_is_the_last_of_all_rows(kind: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 6, 2))
+    nn.set_seed(1)
+    every = kind(2, 3)
+    nn.set_seed(1)
+    last = kind(2, 3, return_sequences=False)
+    np.testing.assert_array_equal(every.forward(x)[:, -1], last.forward(x))
+
+
+@every_kind
+def test_a_step_knows_nothing_of_those_after_it(kind: Any) -> None:
+    layer, x = kind(2, 3), np.random.default_rng(0).standard_normal((4, 6, 2))
+    y = layer.forward(x)
+    x[:, 4:] = 9
+    np.testing.assert_array_equal(layer.forward(x)[:, :4], y[:, :4])
+    assert not np.allclose(layer.forward(x)[:, 4:], y[:, 4:])
+
+
+@every_kind
+def test_it_starts_as_pytorch_does(kind: Any) -> None:
+    for parameter in kind(300, 100).parameters().values():
+        assert 0.09 < np.abs(parameter.data).max() <= 0.1
+        assert abs(parameter.data.std() * np.sqrt(3) - 0.1) < 0.015
+
+
+@every_kind
+def test_biases_do_not_decay(kind: Any) -> None:
+    decay = {name: parameter.decays for name, parameter in kind(2, 3).parameters().items()}
+    assert decay == {"weight_ih": True, "weight_hh": True, "bias_ih": False, "bias_hh": False}
+
+
+@every_kind
+def test_shapes_that_are_no_sequences_of_rows_are_refused(kind: Any) -> None:
+    assert kind.geometry((7, 2), arguments()).out == (7, 3)
+    assert kind.geometry((7, 2), arguments(return_sequences=False)).out == (3,)
+    with pytest.raises(ShapeError, match="and 20 arrives") as caught:
+        kind.geometry((20,), arguments())
+    assert "Embedding" in caught.value.help
+    with pytest.raises(ShapeError, match="and 3×28×28 arrives"):
+        kind.geometry((3, 28, 28), arguments())
+    with pytest.raises(ShapeError, match="expects 5 features but gets 2") as caught:
+        kind.geometry((7, 2), arguments(in_features=5))
+    assert caught.value.argument == "in_features"
+
+
+def test_flops_are_those_of_the_products_and_a_few_a_unit() -> None:
+    for kind, gates in zip(KINDS, (1, 3, 4), strict=True):
+        flops = kind.geometry((10, 64), arguments(hidden=128)).flops
+        products = 10 * 2 * gates * 128 * (64 + 128)
+        assert products < flops < 1.1 * products
+
+
+def test_far_inputs_saturate_in_silence() -> None:
+    for kind in KINDS:
+        layer = kind(2, 3)
+        assert np.isfinite(layer.forward(np.full((2, 4, 2), 1e4))).all()
+        assert np.isfinite(layer.backward(np.ones((2, 4, 3)))).all()
+
+
+def plan_of(model: str, **more: Any) -> Plan:
+    program = compiled(spec(model, **more))
+    (experiment,) = program.program.lanes
+    return Plan(experiment, program.layouts["run"], experiment.data[0].source.load(OFFLINE))
+
+
+MODELS = (
+    "RNN(8, return_sequences=false); Linear(10)",
+    "GRU(6); residual { RNN(6, activation=relu) }; GRU(5, return_sequences=false); Linear(10)",
+    "LSTM(6); Tanh; concat { a { LSTM(4) }; b { GRU(4) } }; Linear(2); Flatten; Linear(10)",
+    "add { a { LSTM(6, return_sequences=false) }; b { GRU(6, return_sequences=false) } }; Linear(10)",
+)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_stands_in_models_and_trains_without_allocating(model: str) -> None:
+    data = "Digits(train=300, test=70)"
+    plan = plan_of(model, data=data, optimizer="Adam(lr=0.01)", train="batch = 64; clip_norm = 1")
+    first = train(plan, 1)[0]
+    assert peak_growth(plan) <= ALLOCATION
+    assert train(plan, 3)[-1] < first
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_gradients_hold_in_models(model: str) -> None:
+    plan = plan_of(model)
+    assert prove_gradients(plan.experiment, plan.dataset, samples=3).error < 1e-7

@@ -1,0 +1,262 @@
+"""Text from a file: windows, targets, alphabet, and what is said of files that are none."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from findings import BASE
+from hostile_files import HOSTILE, refused
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_spec import run, spec
+
+from nnspec.api import check, compile_spec
+from nnspec.checker import check as check_source
+from nnspec.data import Access, DataError, Facts, FileFault, Text
+from nnspec.diagnostics import Source
+from nnspec.engine.part import FilePath
+from nnspec.project.cache import Cache
+from nnspec.project.checking import Checker
+
+POEM = "the rain in spain stays mainly in the plain\n" * 20
+
+
+@pytest.fixture
+def poem(tmp_path: Path) -> Path:
+    path = tmp_path / "poem.txt"
+    path.write_text(POEM)
+    return path
+
+
+def decoded(rows: np.ndarray, alphabet: str) -> list[str]:
+    return ["".join(alphabet[i] for i in row) for row in rows]
+
+
+def load(path: Path, *arguments: int, **named: float) -> tuple[Text, list[str], list[str]]:
+    source = Text(path, *arguments, **named)
+    data = source.load(Access())
+    assert data.facts == source.facts()
+    assert len(data.train.x) == data.facts.train
+    assert len(data.test.x) == data.facts.test
+    texts = [
+        f"{x}|{y}" for x, y in zip(*(decoded(a, data.alphabet) for a in (data.train.x, data.train.y)), strict=True)
+    ]
+    tests = [f"{x}|{y}" for x, y in zip(*(decoded(a, data.alphabet) for a in (data.test.x, data.test.y)), strict=True)]
+    return source, texts, tests
+
+
+def test_windows_and_what_follows(tmp_path: Path) -> None:
+    path = tmp_path / "abc.txt"
+    path.write_text("abcdefghijklmnopqrst")
+    _, train, test = load(path, 3, test=0.4)
+    assert train == ["abc|bcd", "def|efg", "ghi|hij"]  # of abcdefghijkl
+    assert test == ["mno|nop", "pqr|qrs"]
+    _, train, test = load(path, 3, test=0.2, stride=6)
+    assert train == ["abc|bcd", "ghi|hij", "mno|nop"]  # of abcdefghijklmnop: the last window just fits
+    assert test == ["qrs|rst"]
+    assert load(path, 3, test=0.4, stride=1)[1] == [
+        f"{'abcdefghijkl'[i : i + 3]}|{'abcdefghijkl'[i + 1 : i + 4]}" for i in range(9)
+    ]
+
+
+def test_facts(poem: Path) -> None:
+    alphabet = len(set(POEM))
+    assert Text(poem, 64).facts() == Facts(
+        (64,), alphabet, (792 - 65) // 64 + 1, 1, "uint8", target=(64,), tokens=alphabet
+    )
+
+
+def test_alphabet_is_sorted_and_of_all_of_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("zebra " * 20 + "é€𝄞Z", encoding="utf-8")
+    data = Text(path, 2).load(Access())
+    assert data.alphabet == " Zaberzé€𝄞"
+    assert data.facts.tokens == 10
+    assert data.test.x.max() == 8
+
+
+def test_large_alphabets_take_two_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    text = "".join(chr(0x4E00 + i) for i in range(257)) * 2
+    path.write_text(text, encoding="utf-8")
+    data = Text(path, 4).load(Access())
+    assert data.facts.stored == "uint16" == data.train.x.dtype == data.train.y.dtype
+    assert decoded(data.train.x, data.alphabet)[64] == text[256:260]
+
+
+def test_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
+    plain, other = tmp_path / "plain.txt", tmp_path / "other.txt"
+    plain.write_bytes(POEM.encode())
+    other.write_bytes(b"\xef\xbb\xbf" + POEM.replace("\n", "\r\n").encode())
+    assert Text(plain, 8).load(Access()).sha256 == Text(other, 8).load(Access()).sha256
+
+
+def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.txt"
+    path.write_bytes(("né€𝄞\r\n\r" * 30).encode())
+    whole = Text(path, 8).load(Access())
+    path.touch()
+    monkeypatch.setattr("nnspec.data.files._CHUNK", 3)
+    pieces = Text(path, 8).load(Access())
+    assert (whole.sha256, whole.alphabet) == (pieces.sha256, pieces.alphabet)
+    assert whole.alphabet == "\nné€𝄞"
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
+    make, message = HOSTILE[kind]
+    make(tmp_path / "x.txt")
+    with refused(message):
+        Text(tmp_path / "x.txt").facts()
+    with pytest.raises(DataError, match=message):
+        Text(tmp_path / "x.txt").load(Access())
+
+
+BAD = {
+    "empty": (b"", "is empty"),
+    "one character": (b"aaaaaaaaa", "a single character over and over"),
+    "latin-1": (b"abc\xe9def", "byte 3 is 0xe9; save it as UTF-8"),
+    "behind a mark": (b"\xef\xbb\xbfabc\xe9def", "byte 6 is 0xe9"),
+    "cut": (b"abcdefg\xe2\x82", "byte 7 is 0xe2"),
+    "nul": (b"abc\0def", "holds a NUL"),
+    "utf-16": ("abc".encode("utf-16"), "byte 0 is 0xff"),
+    "surrogate": (b"ab\xed\xa0\x80", "byte 2 is 0xed"),
+}
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 1 << 20])
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, chunk: int) -> None:
+    monkeypatch.setattr("nnspec.data.files._CHUNK", chunk)
+    content, message = BAD[kind]
+    (tmp_path / "x.txt").write_bytes(content)
+    with refused(message):
+        Text(tmp_path / "x.txt", 2).facts()
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode),
+    context=st.integers(1, 9),
+    test=st.floats(0.01, 0.99),
+)
+def test_any_bytes(tmp_path: Path, content: bytes, context: int, test: float) -> None:
+    path = tmp_path / "any.txt"
+    path.write_bytes(content)
+    try:
+        facts = Text(path, context, test=test).facts()
+    except FileFault:
+        return
+    data = Text(path, context, test=test).load(Access())
+    assert data.facts == facts
+    assert data.train.x.shape == data.train.y.shape == (facts.train, context)
+    assert data.test.x.shape == data.test.y.shape == (facts.test, context)
+    text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    assert text.startswith("".join(decoded(data.train.x, data.alphabet)))
+
+
+def test_windows_that_take_too_much(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnspec.data.text.MOST_STORED", 1000)
+    with refused("1 GiB is the most; use a larger `stride`", "stride"):
+        Text(poem, 8, stride=1).facts()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part", "argument"), [("context=800", "training", "context"), ("context=200", "test", "context")]
+)
+def test_too_short(poem: Path, arguments: str, part: str, argument: str) -> None:
+    (found,) = findings(poem, f'Text("poem.txt", {arguments})')
+    assert found.code == "NN502"
+    assert f"the {part} part of the text has" in found.message
+    assert found.span.text == arguments.split("=")[1]
+
+
+# In a spec
+
+
+def findings(poem: Path, data: str, **more: str):
+    text = spec("Embedding(4); ReLU; Linear(data.classes)", data=data, **more)
+    return check_source(Source("t.nn", text, poem.parent)).diagnostics
+
+
+def test_a_path_starts_from_the_folder_of_the_spec(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings(poem, 'Text("poem.txt", 8)') == ()
+    (found,) = findings(poem, 'Text("poim.txt", 8)')
+    assert (found.code, found.span.text, found.help) == ("NN502", '"poim.txt"', 'did you mean `"poem.txt"`?')
+    assert findings(poem, "Text(where, 8)", more='let where = "poem.txt"') == ()
+    inner = poem.parent / "inner"
+    inner.mkdir()
+    (inner / "common.nn").write_text('data = Text("../poem.txt", context=8)\n')
+    (inner / "main.nn").write_text('import "common.nn"\n' + spec().replace("data = Digits(train=50, test=20)\n", ""))
+    assert check(inner / "main.nn").looked_at == (str(inner / "../poem.txt"),)
+    monkeypatch.chdir(inner)  # a flag starts from where one works
+    assert check(inner / "main.nn", {"data.path": '"../poem.txt"'}).looked_at == ("../poem.txt",)
+
+
+@pytest.mark.parametrize("path", ["3", "none", '["a"]', "Digits"])
+def test_what_is_no_path(poem: Path, path: str) -> None:
+    (found,) = findings(poem, f"Text({path})")
+    assert found.code in ("NN301", "NN305")
+    assert "`path` takes a path in quotes" in found.message
+
+
+def test_in_a_run(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(poem.parent)
+    result = run(spec("Embedding(8); ReLU; Linear(data.classes)", data='Text("poem.txt", context=8)'))
+    loss = result["run"].history["loss"]
+    assert loss[-1] < loss[0]
+
+
+def test_what_was_checked_is_known_until_the_text_changes(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(poem.parent)
+    monkeypatch.setenv("NNSPEC_CACHE_DIR", str(poem.parent / "cache"))
+    Path("t.nn").write_text(BASE.replace("data = Digits", 'data = Text("texts/t.txt", context=8)'))
+
+    def checked() -> tuple[bool, list[str]]:
+        cache = Cache("root", ())
+        outcome = Checker(cache).file("t.nn")
+        cache.save()
+        return cache.hits == 1, [d.message for d in outcome.diagnostics if d.code == "NN502"]
+
+    assert checked() == (False, ["there is no file texts/t.txt"])
+    assert checked() == (True, ["there is no file texts/t.txt"])
+    Path("texts").mkdir()
+    Path("texts/t.txt").write_text("aa")
+    assert checked() == (
+        False,
+        ["texts/t.txt holds a single character over and over, and there is nothing to learn of it"],
+    )
+    assert checked()[0]
+    Path("texts/t.txt").write_text(POEM)
+    assert checked() == (False, [])
+    assert checked() == (True, [])
+    os.truncate("texts/t.txt", 5)
+    assert checked()[0] is False
+
+
+def test_written_to_between_check_and_run(poem: Path) -> None:
+    source = Text(poem, 8)
+    before = source.facts()
+    poem.write_text(POEM * 2)
+    assert source.facts() != before
+
+
+def test_a_path_is_what_it_stands_for() -> None:
+    path = FilePath("data/x.csv", "specs")
+    assert path == os.path.join("specs", "data", "x.csv")
+    assert path.written == "data/x.csv"
+    again = pickle.loads(pickle.dumps(path))
+    assert (again, again.written, FilePath(path)) == (path, "data/x.csv", path)
+    assert FilePath("/x/y.csv", "specs") == "/x/y.csv"
+
+
+def test_resolved_writes_the_path_of_the_spec(poem: Path) -> None:
+    (poem.parent / "t.nn").write_text(spec("Embedding(4); ReLU; Linear(data.classes)", data='Text("poem.txt", 8)'))
+    from nnspec.view.values import written
+
+    bound = compile_spec(poem.parent / "t.nn").program.lanes[0].data[0].value.arguments["path"]
+    assert written(bound.value) == '"poem.txt"'
