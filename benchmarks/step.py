@@ -10,7 +10,8 @@ orientation only: they are the machine's, at that moment.
 "The products" are the eight matrix products of forward and backward, over all columns and all batches of an epoch
 (the ragged last one included), with the gradient of the input left out.
 
-Contenders that are not installed are left out, and the table says so: PyTorch (eager), scikit-learn, JAX (jit + scan).
+Contenders that are not installed are left out, and the table says so: optimizers compiled by Numba, PyTorch (eager),
+scikit-learn, JAX (jit + scan).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import nnspec
 from nnspec.api import compile_spec
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Access, Dataset
+from nnspec.runner.environment import environment
 from nnspec.runner.gather import gather
 
 Epoch = Callable[[], object]
@@ -78,6 +80,15 @@ def ours(data: Dataset, spec: str) -> dict[str, Epoch]:
     return {
         f"nnspec {lane.name}": _plan(Plan(lane, compiled.layouts[lane.name], data)) for lane in compiled.program.lanes
     }
+
+
+def ours_compiled(data: Dataset, spec: str) -> dict[str, Epoch]:
+    """The same with the optimizers' steps compiled by Numba."""
+    os.environ["NNSPEC_COMPILED"] = "1"
+    try:
+        return {f"{name}, compiled": epoch for name, epoch in ours(data, spec).items()}
+    finally:
+        del os.environ["NNSPEC_COMPILED"]
 
 
 def _plan(plan: Plan) -> Epoch:
@@ -210,11 +221,11 @@ def main() -> None:
     data = next(iter(gather(compiled.program, Access(given.data_dir, offline=True)).values()))[0]
     contenders = {**products(data), **ours(data, given.spec)}
     left_out = []
-    for make in (torch_eager, sklearn, jax_scan):
+    for make in (lambda d: ours_compiled(d, given.spec), torch_eager, sklearn, jax_scan):
         try:
             contenders |= make(data)
         except ImportError as error:
-            left_out.append(f"{make.__name__}: {error.name} is not installed")
+            left_out.append(f"{error.name} is not installed")
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for epoch in contenders.values():
         epoch()
@@ -234,7 +245,8 @@ def _print(times: dict[str, list[float]], data: Dataset, rounds: int, left_out: 
     batches = -(-len(data.train.y) // BATCH)
     print(
         f"nnspec {nnspec.__version__}, NumPy {np.__version__}, Python {platform.python_version()}, one thread; "
-        f"{data.source}, {len(data.train.y)} samples, batch {BATCH}; {rounds} rounds"
+        f"{data.source}, {len(data.train.y)} samples, batch {BATCH}; {rounds} rounds; "
+        f"kernels {', '.join(str(pool.get('architecture')) for pool in environment()['blas'])}"
     )
     print(f"\n{'':34} {'times the products':>26}    {'a step':>9}\n{'':34} {'median':>8} {'least':>8} {'most':>8}")
     for name, own in times.items():
@@ -244,9 +256,10 @@ def _print(times: dict[str, list[float]], data: Dataset, rounds: int, left_out: 
     print()
     for lane in RATES:
         others = [name for name in times if name.endswith(f" {lane}") and not name.startswith("nnspec")]
-        for other in others:
-            ratios = [a / b for a, b in zip(times[other], times[f"nnspec {lane}"], strict=True)]
-            print(f"{other}: {statistics.median(ratios):.2f} times as long as nnspec {lane}")
+        for own in (f"nnspec {lane}", f"nnspec {lane}, compiled"):
+            for other in others if own in times else ():
+                ratios = [a / b for a, b in zip(times[other], times[own], strict=True)]
+                print(f"{other}: {statistics.median(ratios):.2f} times as long as {own}")
     for line in left_out:
         print(f"left out, {line}")
 
