@@ -10,8 +10,10 @@ from test_plan import ALLOCATION, peak_growth, train
 from tiny_spec import OFFLINE, compiled, spec
 
 from nnspec.compiler.plan import Plan
+from nnspec.data.source import DataError
 from nnspec.engine import PARTS
 from nnspec.engine.losses import Loss
+from nnspec.runner.gather import gather
 from nnspec.runner.prove import prove_gradients
 
 WEIGHTS = "class_weights=[1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5]"
@@ -106,3 +108,23 @@ def test_measuring_allocates_no_arrays(loss: str, metrics: str) -> None:
 def test_nothing_is_left_out() -> None:
     ours: dict[str, Any] = {name: cls for name, cls in PARTS["loss"].items() if cls.__module__.startswith("nnspec.")}
     assert {loss.partition("(")[0] for loss in LOSSES} == ours.keys()
+
+
+@pytest.mark.parametrize(
+    ("loss", "model", "data", "more"),
+    [
+        ("BCEWithLogits", "Linear(1)", "Sine(train=7, test=9)", ""),
+        ("KLDiv", "Linear(1)", "Sine(train=7, test=9)", ""),
+        ("BCEWithLogits", "Linear(2)", "Moons(train=7, test=9)", "train.target = input"),
+        ("BCEWithLogits", "Linear(784)", "Digits(train=7, test=9)", "train.target = input; train.standardise = true"),
+    ],
+)
+def test_targets_that_a_loss_is_not_defined_for_are_refused(loss: str, model: str, data: str, more: str) -> None:
+    program = compiled(spec(model, loss=loss, data=data, more=more)).program
+    with pytest.raises(DataError, match=f"^{loss} takes targets .*0.*; "):
+        gather(program, OFFLINE)
+
+
+def test_an_autoencoder_of_samples_from_0_to_1_may_take_probabilities() -> None:
+    text = spec("Linear(784)", loss="BCEWithLogits", data="Digits(train=7, test=9)", more="train.target = input")
+    assert gather(compiled(text).program, OFFLINE)

@@ -50,9 +50,16 @@ def test_two_arrays_are_split(path: Path) -> None:
     data = load(path, x=X, y=Y)
     assert (data.train.x[:, 0].tolist(), data.test.x[:, 0].tolist()) == ([0, 6, 12, 18, 24, 30, 36, 42], [48, 54])
     mixed = NPZ(path, test=0.3, seed=3).load(Access())
-    order = np.argsort(np.random.PCG64(3).random_raw(10), kind="stable")
+    words = np.random.PCG64(np.random.SeedSequence(3, spawn_key=(0,))).random_raw(10)
+    order = np.argsort(words, kind="stable")
     assert [*mixed.train.y, *mixed.test.y] == Y[order].tolist()
     assert len(mixed.test.y) == 3
+
+
+def test_what_numpy_drew_with_the_same_seed_is_shuffled(path: Path) -> None:
+    np.savez(path, x=np.zeros((600, 2)), y=np.random.default_rng(0).choice(4, 600, p=[0.25] * 4))
+    data = NPZ(path, seed=0).load(Access())
+    assert np.bincount(data.test.y, minlength=4).min() > 15
 
 
 def test_targets(path: Path) -> None:

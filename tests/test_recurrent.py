@@ -19,7 +19,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def arguments(**more: Any) -> dict[str, Any]:
-    return {"in_features": None, "hidden": 3, "return_sequences": True, "bias": True, "activation": "tanh"} | more
+    return {"in_features": None, "hidden_size": 3, "return_sequences": True, "bias": True, "activation": "tanh"} | more
 
 
 @every_kind
@@ -70,7 +70,7 @@ def test_shapes_that_are_no_sequences_of_rows_are_refused(kind: Any) -> None:
 
 def test_flops_are_those_of_the_products_and_a_few_a_unit() -> None:
     for kind, gates in zip(KINDS, (1, 3, 4), strict=True):
-        flops = kind.geometry((10, 64), arguments(hidden=128)).flops
+        flops = kind.geometry((10, 64), arguments(hidden_size=128)).flops
         products = 10 * 2 * gates * 128 * (64 + 128)
         assert products < flops < 1.1 * products
 

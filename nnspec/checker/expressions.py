@@ -251,6 +251,8 @@ class Evaluator:
         if self.report.excuses(word, found):
             return UNKNOWN
         otherwise = one_of(candidates) if kinds else ""
+        if kinds and "schedule" in kinds:
+            otherwise = f"a rate is a number or a schedule: {otherwise}"
         return self.report.error("NN201", message, path.span, **respelt(path.span, found, others, otherwise))
 
     def _no_part(self, word: str, kind: str, place: str, span: Span) -> Any:

@@ -46,7 +46,7 @@ def kin(experiment: Experiment) -> object:
         tuple(_form(node) for node in experiment.layers),
         (experiment.loss.name, _plain(experiment.loss.values())),
         tuple((metric.name, _plain(metric.values())) for metric in experiment.metrics),
-        tuple(_in_words(getattr(train, name)) for name in sorted(COMMON)),
+        tuple(_comparable(getattr(train, name)) for name in sorted(COMMON)),
     )
 
 
@@ -74,11 +74,11 @@ def _stacks(node: LayerNode) -> bool:
 
 
 def _plain(arguments: Any) -> tuple[tuple[str, str], ...]:
-    return tuple((name, _in_words(value)) for name, value in arguments.items())
+    return tuple((name, _comparable(value)) for name, value in arguments.items())
 
 
-def _in_words(value: object) -> str:
-    """Values in a form in which equal ones are equal: each lane makes parts of its own."""
+def _comparable(value: object) -> str:
+    """Write a value so that equal ones are written alike: each lane makes parts of its own."""
     if isinstance(value, Part):
-        return f"{type(value).__name__}({ {name: _in_words(each) for name, each in vars(value).items()} })"
-    return f"({', '.join(map(_in_words, value))})" if isinstance(value, (list, tuple)) else repr(value)
+        return f"{type(value).__name__}({ {name: _comparable(each) for name, each in vars(value).items()} })"
+    return f"({', '.join(map(_comparable, value))})" if isinstance(value, (list, tuple)) else repr(value)

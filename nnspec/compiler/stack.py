@@ -82,7 +82,7 @@ Call = tuple[Callable[..., Any], "NDArray[Any]", "NDArray[Any]"]
 class _Pass:
     """The calls that batches of one size need, in order, each with the arrays that it reads and writes."""
 
-    x: tuple[tuple[NDArray[Any], NDArray[Any]], ...]
+    copies: tuple[tuple[NDArray[Any], NDArray[Any]], ...]
     """What is copied after a batch was brought: from -> to."""
     forward: tuple[Call, ...]
     metrics: tuple[Call, ...]
@@ -250,7 +250,7 @@ class Stack:
 
     def _evaluate(self, step: _Pass) -> list[float]:
         """Run forward over the batch that lies in the buffers; the metrics see it. Returns the loss of every lane."""
-        for source, target in step.x:
+        for source, target in step.copies:
             np.copyto(target, source)
         for call, x, out in step.forward:
             call(x, out)
@@ -309,7 +309,6 @@ class Stack:
             calls = self._calls(i, layers[i], whole, current, out)
             forward += [(layer.forward, read, written) for layer, read, written in calls]
             current = out
-        labels = self._sources[0].labels(rows)
         loss_out = current if self._loss_out is None else self._cut(self._loss_out, current.shape[1:])
         targets = self._targets[: self._count * rows].reshape(self._count, rows, *self._targets.shape[1:])
         for lane, source in enumerate(self._sources):
@@ -319,7 +318,7 @@ class Stack:
             labels = plan.data.labels(rows)
             metrics += [(metric.add, current[plan.lane], labels) for metric in plan.metrics]
         return _Pass(
-            x=tuple(copies),
+            copies=tuple(copies),
             forward=tuple(forward),
             metrics=tuple(metrics),
             losses=tuple(self._losses(current, targets, loss_out)),
@@ -400,6 +399,7 @@ def _order(experiment: Experiment) -> tuple[int, bool]:
 
 
 def _arrays(pooled: Any) -> dict[str, Any]:
+    """Return the work arrays of a pool, without their places in it."""
     return {name: array for name, (_, array) in pooled.items()}
 
 

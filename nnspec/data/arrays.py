@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from nnspec.data.files import digest_of, open_regular, remembered, shares, shown, size_in_words
+from nnspec.data.files import Seed, Share, digest_of, open_regular, remembered, shares, shown, shuffled, size_in_words
 from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, FilePath, Positive, Range
+from nnspec.engine.part import Also, FilePath, Positive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,9 +31,6 @@ _CHUNK = 1 << 18
 _TAIL = 1 << 17  # where the list of an archive stands
 _NUMBERS = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 _PAIRS = (("x_train", "y_train", "x_test", "y_test"), ("x", "y"))
-
-Test = Annotated[float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")]
-Seed = Annotated[int, Range(low=0), Also("random_state")]
 
 
 class _Head(NamedTuple):
@@ -118,7 +115,7 @@ class _Arrays(DataSource):
             x, y = arrays
             order = np.arange(len(x))
             if self.shuffle:
-                order = np.argsort(np.random.PCG64(self.seed).random_raw(len(x)), kind="stable")
+                order = shuffled(len(x), self.seed)
             parts = [order[: facts.train], order[facts.train :]]
             arrays = [array[rows] for rows in parts for array in (x, y)]
         for place, array in zip([*places, *places], arrays, strict=False):
@@ -160,7 +157,7 @@ class NPZ(_Arrays):
         self,
         path: Annotated[FilePath, Also("file", "filename")],
         *,
-        test: Test = 0.2,
+        test: Share = 0.2,
         shuffle: bool = True,
         seed: Seed = 0,
         divisor: Annotated[Positive | None, Also("scale")] = None,
@@ -198,7 +195,7 @@ class NPY(_Arrays):
         x_test: FilePath | None = None,
         y_test: FilePath | None = None,
         *,
-        test: Test = 0.2,
+        test: Share = 0.2,
         shuffle: bool = True,
         seed: Seed = 0,
         divisor: Annotated[Positive | None, Also("scale")] = None,

@@ -12,16 +12,30 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from nnspec.data.source import FileFault
+from nnspec.engine._numpy import np
+from nnspec.engine.part import Also, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.engine.part import FilePath
 
-__all__ = ["State", "decoded", "digest_of", "open_regular", "remembered", "shares", "shown", "size_in_words"]
+__all__ = [
+    "Seed",
+    "Share",
+    "State",
+    "decoded",
+    "digest_of",
+    "open_regular",
+    "remembered",
+    "shares",
+    "shown",
+    "shuffled",
+    "size_in_words",
+]
 
 _MOST_REMEMBERED = 64
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -29,6 +43,11 @@ _MIB = 1024**2
 _CHUNK = 1 << 20
 
 T = TypeVar("T")
+
+Share = Annotated[float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")]
+"""How much of a file without test data of its own is held back for testing."""
+Seed = Annotated[int, Range(low=0), Also("random_state")]
+"""Where the order starts from in which such a file is split."""
 
 
 class State(NamedTuple):
@@ -151,6 +170,16 @@ def shares(count: int, test: float) -> tuple[int, int]:
     """Split so many samples into (training, test): `test` of them, rounded, at least one of either."""
     held = min(max(round(test * count), 1), count - 1)
     return count - held, held
+
+
+def shuffled(count: int, seed: int) -> NDArray[Any]:
+    """Return the order of so many samples that a seed gives, the same with every version of NumPy.
+
+    The words are not those of `numpy.random.default_rng(seed)`: samples whose numbers were drawn one after the other
+    from that very generator would be sorted by them, and not shuffled.
+    """
+    words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0,))).random_raw(count)
+    return np.argsort(words, kind="stable")
 
 
 def digest_of(arrays: Iterable[NDArray[Any]]) -> str:

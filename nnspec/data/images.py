@@ -8,7 +8,7 @@ import warnings
 from math import prod
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
-from nnspec.data.files import digest_of, open_regular, shares, shown, size_in_words
+from nnspec.data.files import Seed, Share, digest_of, open_regular, shares, shown, size_in_words
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Range
@@ -54,10 +54,8 @@ class Images(DataSource):
         *,
         size: Annotated[tuple[Side, Side] | None, Also("image_size", "resize", "target_size")] = None,
         colour: Annotated[Literal["grey", "rgb"], Also("color", "mode", "color_mode")] = "grey",
-        test: Annotated[
-            float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")
-        ] = 0.2,
-        seed: Annotated[int, Range(low=0), Also("random_state")] = 0,
+        test: Share = 0.2,
+        seed: Seed = 0,
     ) -> None:
         self.path = FilePath(path)
         self.size = None if size is None else (int(size[0]), int(size[1]))

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
-from nnspec.data.files import decoded, digest_of, open_regular, remembered, shares, shown
+from nnspec.data.files import Seed, Share, decoded, digest_of, open_regular, remembered, shares, shown, shuffled
 from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, BareWord, FilePath, Range
+from nnspec.engine.part import Also, BareWord, FilePath
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,15 +52,13 @@ class CSV(DataSource):
         path: Annotated[FilePath, Also("file", "filename")],
         target: Annotated[str | tuple[str, ...], Also("label", "y", "targets", "label_column")],
         *,
-        test: Annotated[
-            float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")
-        ] = 0.2,
+        test: Share = 0.2,
         features: Annotated[tuple[str, ...] | None, Also("columns", "x", "usecols")] = None,
         categories: Annotated[tuple[str, ...], Also("categorical", "text", "onehot", "one_hot", "classes")] = (),
         missing: Annotated[Literal["error", "drop", "mean"], Also("na", "nan", "fillna", "impute")] = "error",
         delimiter: Annotated[str, Also("sep", "separator")] = ",",
         shuffle: bool = True,
-        seed: Annotated[int, Range(low=0), Also("random_state")] = 0,
+        seed: Seed = 0,
     ) -> None:
         self.path = FilePath(path)
         self.target = (target,) if isinstance(target, str) else tuple(target)
@@ -96,7 +94,7 @@ class CSV(DataSource):
             raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
         order = np.arange(table.rows)
         if self.shuffle:
-            order = np.argsort(np.random.PCG64(self.seed).random_raw(table.rows), kind="stable")
+            order = shuffled(table.rows, self.seed)
         x, y = table.samples(order[: facts.train]), table.targets()
         train, test = (
             Split(np.ascontiguousarray(x[rows]), np.ascontiguousarray(y[rows]))

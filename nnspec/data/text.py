@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-from nnspec.data.files import decoded, digest_of, open_regular, remembered, shares, shown
+from nnspec.data.files import Share, decoded, digest_of, open_regular, remembered, shares, shown
 from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath, Range
@@ -39,9 +39,7 @@ class Text(DataSource):
         path: Annotated[FilePath, Also("file", "filename", "text")],
         context: Annotated[int, Range(low=1, high=65_536), Also("block_size", "seq_len", "window", "length")] = 64,
         *,
-        test: Annotated[
-            float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")
-        ] = 0.1,
+        test: Share = 0.1,
         stride: Annotated[Count | None, Also("step", "hop")] = None,
     ) -> None:
         self.path = FilePath(path)

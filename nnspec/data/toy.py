@@ -16,9 +16,9 @@ one asked for, and nothing lies beyond six of these.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from nnspec.data.files import digest_of
 from nnspec.data.source import Access, Dataset, DataSource, Facts, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, Range
@@ -66,16 +66,13 @@ class _Toy(DataSource):
         """Draw the points. `access` is not used: nothing is read or fetched."""
         train = self._split(np.random.PCG64(self.seed), self.train)
         test = self._split(np.random.PCG64(self.seed).jumped(), self.test)
-        digest = hashlib.sha256()
-        for part in (train.x, train.y, test.x, test.y):
-            digest.update(part.tobytes())
         return Dataset(
             source=self.spec_name,
             facts=self.facts(),
             train=train,
             test=test,
             divisor=1.0,
-            sha256=digest.hexdigest(),
+            sha256=digest_of((train.x, train.y, test.x, test.y)),
             origin=f"drawn by nnspec, seed {self.seed}",
         )
 

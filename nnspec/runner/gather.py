@@ -6,6 +6,8 @@ from typing import Any
 
 from nnspec.checker.program import Choice, Experiment, Program
 from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
+from nnspec.engine.losses import Loss
+from nnspec.engine.part import Range
 from nnspec.runner.history import DataUse
 
 __all__ = ["gather"]
@@ -16,11 +18,15 @@ Loaded = tuple[Dataset, DataUse]
 def gather(program: Program, access: Access) -> dict[str, Loaded]:
     """Load the data of every lane; lanes that name the same data share it.
 
-    Raises DataUnavailable where no alternative can be had, DataError where data is there but unusable.
+    Raises DataUnavailable where no alternative can be had, DataError where data is there but unusable, or
+    holds targets that a lane's loss is not defined for.
     """
     _useful(program, access)
     loaded: dict[tuple[Any, ...], Loaded] = {}
-    return {lane.name: _once(lane, access, loaded) for lane in program.lanes}
+    found = {lane.name: _once(lane, access, loaded) for lane in program.lanes}
+    for lane in program.lanes:
+        _suits_the_loss(lane, found[lane.name][0])
+    return found
 
 
 def _useful(program: Program, access: Access) -> None:
@@ -39,6 +45,30 @@ def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], 
     if key not in loaded:
         loaded[key] = _load(experiment.data, access)
     return loaded[key]
+
+
+def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
+    """Refuse numbers as targets that the loss is not defined for: it would fall without end."""
+    loss = experiment.loss.part
+    assert issubclass(loss, Loss)
+    of_input = experiment.train.target == "input"
+    if loss.target_range == Range() or not (of_input or dataset.facts.classes is None):
+        return
+    if of_input and experiment.train.standardise:
+        raise DataError(
+            f"{experiment.loss} takes targets {loss.target_range}, and samples that are standardised are not; leave "
+            "`train.standardise` out, or take MSE"
+        )
+    for split in (dataset.train, dataset.test):
+        values, divisor = (split.x, dataset.divisor) if of_input else (split.y, 1.0)
+        if not values.size:
+            continue
+        low, high = float(values.min()) / divisor, float(values.max()) / divisor
+        if not (loss.target_range.holds(low) and loss.target_range.holds(high)):
+            raise DataError(
+                f"{experiment.loss} takes targets {loss.target_range}, and those of {dataset.source} run from "
+                f"{low:g} to {high:g}; take MSE, MAE or Huber for numbers"
+            )
 
 
 def _fixed(value: Any) -> Any:

@@ -121,8 +121,9 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         *((f"  {group}", f"{count:,} bytes") for group, count in layout.groups().items()),
     ]
     console.print()
+    width = max(15, *(len(name) for name, _ in rows))
     for name, value in rows:
-        console.print(f"{name:<15} {value}", soft_wrap=True)
+        console.print(f"{name:<{width}} {value}", soft_wrap=True)
 
 
 def _more(lane: Experiment) -> list[str]:

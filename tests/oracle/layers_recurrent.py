@@ -20,7 +20,7 @@ def rows_of(part: str, **more: Any) -> list[LayerRow]:
     words = f", {more['nonlinearity']}" if more else ""
 
     def row(case: str, x: Tensor, hidden: int, last: bool = False, **given: Any) -> LayerRow:
-        sizes = {"in_features": x.shape[-1], "hidden": hidden}
+        sizes = {"in_features": x.shape[-1], "hidden_size": hidden}
         return LayerRow(
             part,
             case + words,

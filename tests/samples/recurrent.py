@@ -8,7 +8,7 @@ from samples import Sample
 
 
 def layer(part: str, incoming: tuple[int, ...], hidden: int, **more: Any) -> Sample:
-    return Sample(part, {"hidden": hidden} | more, incoming)
+    return Sample(part, {"hidden_size": hidden} | more, incoming)
 
 
 SAMPLES = [

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import Initializer, XavierUniform
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, shape_in_words
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
@@ -60,7 +60,9 @@ class MultiHeadAttention(Layer):
 
     def __init__(
         self,
-        embed_dim: Inferred[Annotated[Count, Also("width", "d_model", "in_features", "dim", "n_embd")]],
+        embed_dim: Inferred[
+            Annotated[Count, Also("width", "d_model", "in_features", "dim", "n_embd", "embedding_dim")]
+        ],
         num_heads: Annotated[Count, Also("heads", "n_heads", "nhead", "n_head")],
         *,
         causal: Annotated[bool, Also("is_causal", "use_causal_mask")] = False,
@@ -184,7 +186,7 @@ class MultiHeadAttention(Layer):
         scores_grad = self.work_array("scores_grad", scores.shape, heads.dtype)
         np.matmul(do, v.swapaxes(-1, -2), out=scores_grad)
         np.matmul(scores.swapaxes(-1, -2), do, out=dv)
-        rows = _rows(scores_grad)
+        rows = rows_of_places(scores_grad)
         np.subtract(rows, by_head.reshape(-1, 1), out=rows)
         np.multiply(scores_grad, scores, out=scores_grad)
         np.multiply(scores_grad, self._scale, out=scores_grad)
@@ -201,7 +203,7 @@ class MultiHeadAttention(Layer):
         if self.causal:
             np.copyto(scores, -np.inf, where=self._seen(scores) == 0)
         np.max(scores, axis=-1, out=largest)
-        rows = _rows(scores)
+        rows = rows_of_places(scores)
         np.subtract(rows, largest.reshape(-1, 1), out=rows)
         np.exp(scores, out=scores)
 
@@ -236,7 +238,7 @@ def _uneven(width: int, heads: int) -> str:
 
 def _affine(x: NDArray[Any], weight: Parameter, bias: Parameter | None, out: NDArray[Any]) -> NDArray[Any]:
     """out = x W + b for every place, as one product."""
-    np.matmul(_rows(x), weight.data, out=_rows(out))
+    np.matmul(rows_of_places(x), weight.data, out=rows_of_places(out))
     if bias is not None:
         np.add(out, bias.data, out=out)
     return out
@@ -251,21 +253,16 @@ def _affine_back(
     out: NDArray[Any] | None,
 ) -> NDArray[Any] | None:
     """Write dL/dW and dL/db; return dL/dx where there is an array for it."""
-    rows = _rows(grad)
-    np.matmul(_rows(x).T, rows, out=weight.grad)
+    rows = rows_of_places(grad)
+    np.matmul(rows_of_places(x).T, rows, out=weight.grad)
     if bias is not None:
         np.matmul(ones.reshape(-1), rows, out=bias.grad)
     if out is not None:
-        np.matmul(rows, weight.data.T, out=_rows(out))
+        np.matmul(rows, weight.data.T, out=rows_of_places(out))
     return out
 
 
 def _sums_of_rows(array: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
     """Σ over the last axis, as a product with ones: a tenth of the time of a sum along it."""
-    np.matmul(_rows(array), np.ones(array.shape[-1], array.dtype), out=out.reshape(-1))
+    np.matmul(rows_of_places(array), np.ones(array.shape[-1], array.dtype), out=out.reshape(-1))
     return out
-
-
-def _rows(array: NDArray[Any]) -> NDArray[Any]:
-    """All places of all samples below each other: `(B, T, n)` as `(B·T, n)`."""
-    return array.reshape(-1, array.shape[-1])

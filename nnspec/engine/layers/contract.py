@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nnspec.engine.parameter import Parameter
 
 __all__ = ["Geometry", "Layer", "Shape", "ShapeError", "shape_in_words"]
+
+Kept = TypeVar("Kept")
 
 Shape = tuple[int, ...]
 """Shape of one sample; the batch axis B stands before it."""
@@ -190,8 +192,13 @@ def shape_in_words(shape: Shape) -> str:
     return "×".join(str(extent) for extent in shape)
 
 
-def saved(value: NDArray[Any] | None, layer: Layer) -> NDArray[Any]:
+def saved(value: Kept | None, layer: Layer) -> Kept:
     """Return what forward kept for backward. Raises RuntimeError where forward has not run."""
     if value is None:
         raise RuntimeError(f"{type(layer).__name__}.backward needs a forward pass first")
     return value
+
+
+def rows_of_places(array: NDArray[Any]) -> NDArray[Any]:
+    """View all places of all samples below each other: `(B, T, n)` as `(B·T, n)`."""
+    return array.reshape(-1, array.shape[-1])

@@ -106,9 +106,8 @@ class Embedding(Layer):
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
         """Add up what arrives at each id; nothing goes on from here: dL/dx = 0."""
-        if self._ids is None:
-            raise RuntimeError("Embedding.backward needs a forward pass first")
-        ids, rows = self._ids.reshape(-1), grad.reshape(-1, grad.shape[-1])
+        places = saved(self._ids, self)
+        ids, rows = places.reshape(-1), grad.reshape(-1, grad.shape[-1])
         vocabulary = len(self._ramp)
         if vocabulary <= ONE_HOT_UP_TO:
             room = self.work_array("one_hot", (len(grad), vocabulary * prod(grad.shape[1:-1])), grad.dtype)
@@ -120,7 +119,7 @@ class Embedding(Layer):
             np.add.at(self.weight.grad, ids, rows)
         if not input_grad:
             return None
-        nothing = np.empty(self._ids.shape, grad.dtype) if out is None else out
+        nothing = np.empty(places.shape, grad.dtype) if out is None else out
         nothing.fill(0)
         return nothing
 
@@ -159,7 +158,9 @@ class PositionalEmbedding(_Positions):
         length: Inferred[
             Annotated[Count, Also("max_len", "sequence_length", "context", "block_size", "num_embeddings")]
         ],
-        embedding_dim: Inferred[Annotated[Count, Also("width", "dim", "d_model", "features", "n_embd")]],
+        embedding_dim: Inferred[
+            Annotated[Count, Also("width", "dim", "d_model", "features", "n_embd", "embed_dim", "output_dim")]
+        ],
         *,
         init: Init = SMALL_NORMAL,
         dtype: str = "float64",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.recurrent import Features, Hidden, Recurrent, sigmoid, sigmoid_slope, tanh_slope
+from nnspec.engine.layers.recurrent import Features, HiddenSize, Recurrent, sigmoid, sigmoid_slope, tanh_slope
 from nnspec.engine.part import Also
 from nnspec.engine.work import Work
 
@@ -34,14 +34,14 @@ class LSTM(Recurrent):
     def __init__(
         self,
         in_features: Features,
-        hidden: Hidden,
+        hidden_size: HiddenSize,
         *,
         return_sequences: bool = True,
         bias: Annotated[bool, Also("use_bias")] = True,
         dtype: str = "float64",
         rng: Generator | None = None,
     ) -> None:
-        super().__init__(in_features, hidden, return_sequences, bias, dtype, rng)
+        super().__init__(in_features, hidden_size, return_sequences, bias, dtype, rng)
         self._kept: tuple[NDArray[Any], ...] = ()
 
     @classmethod
@@ -59,8 +59,8 @@ class LSTM(Recurrent):
         dtype = hidden.dtype
         gates, cells, bent = (
             self._gated("gates", dtype),
-            self._array("cells", self.hidden, dtype),
-            self._array("bent", self.hidden, dtype),
+            self._array("cells", self.hidden_size, dtype),
+            self._array("bent", self.hidden_size, dtype),
         )
         self._kept = gates, cells, bent
         np.copyto(gates, products)
@@ -130,14 +130,14 @@ class GRU(Recurrent):
     def __init__(
         self,
         in_features: Features,
-        hidden: Hidden,
+        hidden_size: HiddenSize,
         *,
         return_sequences: bool = True,
         bias: Annotated[bool, Also("use_bias")] = True,
         dtype: str = "float64",
         rng: Generator | None = None,
     ) -> None:
-        super().__init__(in_features, hidden, return_sequences, bias, dtype, rng)
+        super().__init__(in_features, hidden_size, return_sequences, bias, dtype, rng)
         self._kept: tuple[NDArray[Any], ...] = ()
 
     @classmethod
@@ -152,10 +152,10 @@ class GRU(Recurrent):
 
     def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
         dtype = hidden.dtype
-        gates, lifts = self._gated("gates", dtype), self._array("lifts", self.hidden, dtype)
+        gates, lifts = self._gated("gates", dtype), self._array("lifts", self.hidden_size, dtype)
         self._kept = gates, lifts
         np.copyto(gates, products)
-        np.copyto(lifts, 0 if self.bias_hh is None else self.bias_hh.data[2 * self.hidden :])
+        np.copyto(lifts, 0 if self.bias_hh is None else self.bias_hh.data[2 * self.hidden_size :])
         recurrent, weights, term = self._of_gates(dtype), self._weights(), self._of_step("term", dtype)
         for step, (h, lift) in enumerate(zip(hidden, lifts, strict=True)):
             both, new = gates[step, :2], gates[step, 2]
@@ -173,10 +173,10 @@ class GRU(Recurrent):
 
     def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
         dtype, (gates, lifts) = hidden.dtype, self._kept
-        self._lifted = lifted = self._array("lifted", self.hidden, dtype)  # dL/d(h W_hn + b_hn)
+        self._lifted = lifted = self._array("lifted", self.hidden_size, dtype)  # dL/d(h W_hn + b_hn)
         dh, term = self._of_step("gradient", dtype), self._of_step("term", dtype)
         by_gates, slope, back = self._by_gates(rows), self._slopes(dtype), self.weight_hh.data.T
-        to_state = self._of_gates(dtype).reshape(-1, 3 * self.hidden)  # as rows, but for what `lifted` is instead
+        to_state = self._of_gates(dtype).reshape(-1, 3 * self.hidden_size)  # as rows, but for what `lifted` is instead
         np.copyto(dh, arriving[-1])
         for step in reversed(range(len(hidden))):
             r, z, new = gates[step]
@@ -196,7 +196,7 @@ class GRU(Recurrent):
                 return
             np.multiply(dh, z, out=dh)
             np.copyto(to_state, rows[step])
-            np.copyto(to_state[:, 2 * self.hidden :], lifted[step])
+            np.copyto(to_state[:, 2 * self.hidden_size :], lifted[step])
             np.add(dh, np.matmul(to_state, back, out=term), out=dh)
             np.add(dh, arriving[step - 1], out=dh)
 

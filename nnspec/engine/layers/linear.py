@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import HeNormal, Initializer
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, shape_in_words
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
@@ -92,7 +92,7 @@ class Linear(Layer):
         else:
             # One product for all places, instead of one for each sample.
             y = np.empty((*x.shape[:-1], self.weight.shape[1]), x.dtype) if out is None else out
-            np.matmul(_rows(x), self.weight.data, out=_rows(y))
+            np.matmul(rows_of_places(x), self.weight.data, out=rows_of_places(y))
         if self.bias is not None:
             np.add(y, self.bias.data, out=y)
         return y
@@ -102,8 +102,8 @@ class Linear(Layer):
     ) -> NDArray[Any] | None:
         """`(B, out) -> (B, in)`, writing dL/dW and dL/db; with places alike."""
         x = saved(self._x, self)
-        g = _rows(grad)
-        np.matmul(_rows(x).T, g, out=self.weight.grad)
+        g = rows_of_places(grad)
+        np.matmul(rows_of_places(x).T, g, out=self.weight.grad)
         if self.bias is not None:
             # Σ over the batch as a product with ones: three times as fast as a sum along that axis.
             ones = self.work_array("ones", grad.shape[:-1], grad.dtype)
@@ -114,7 +114,7 @@ class Linear(Layer):
         if x.ndim == 2:
             return np.matmul(grad, self.weight.data.T, out=out)
         passed = np.empty(x.shape, grad.dtype) if out is None else out
-        np.matmul(g, self.weight.data.T, out=_rows(passed))
+        np.matmul(g, self.weight.data.T, out=rows_of_places(passed))
         return passed
 
     def parameters(self) -> dict[str, Parameter]:
@@ -139,7 +139,7 @@ class _Lanes(Layer):
         weight, shared = self.weight.data, x.ndim < (3 if out is None else out.ndim)
         lead = x.shape[:-1] if not shared else (len(weight), *x.shape[:-1])
         y = np.empty((*lead, weight.shape[-1]), x.dtype) if out is None else out
-        self._x = _rows(x) if shared else _lane_rows(x)
+        self._x = rows_of_places(x) if shared else _lane_rows(x)
         rows = _lane_rows(y)
         np.matmul(self._x, weight, out=rows)
         if self.bias is not None:
@@ -170,8 +170,3 @@ class _Lanes(Layer):
 def _lane_rows(array: NDArray[Any]) -> NDArray[Any]:
     """All places of a lane's samples below each other: `(L, B, T, n)` as `(L, B·T, n)`."""
     return array if array.ndim == 3 else array.reshape(len(array), -1, array.shape[-1])
-
-
-def _rows(array: NDArray[Any]) -> NDArray[Any]:
-    """All places of all samples below each other: `(B, T, n)` as `(B·T, n)`."""
-    return array.reshape(-1, array.shape[-1])

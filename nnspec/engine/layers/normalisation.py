@@ -111,10 +111,7 @@ class _RowNorm(Layer):
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
         """dL/dx of each row, writing dL/dw and dL/db."""
-        if self._kept is None:
-            saved(None, self)
-        assert self._kept is not None
-        normal, inverse = self._kept
+        normal, inverse = saved(self._kept, self)
         n = normal.shape[1]
         g, places = grad.reshape(-1, n), (len(grad), len(normal) // len(grad))
         product = self.work_array("product", grad.shape, grad.dtype).reshape(-1, n)

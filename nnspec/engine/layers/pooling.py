@@ -255,12 +255,11 @@ class GlobalAvgPool(Layer):
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
         """g / Π s at every place: `(B, C) -> (B, C, *s)`."""
-        if self._shape is None:
-            raise RuntimeError("GlobalAvgPool.backward needs a forward pass first")
+        shape = saved(self._shape, self)
         share = self.work_array("share", grad.shape, grad.dtype)
-        np.multiply(grad, 1.0 / prod(self._shape[2:]), out=share)
-        dx = np.empty(self._shape, grad.dtype) if out is None else out
-        np.copyto(dx, share.reshape(*share.shape, *(1 for _ in self._shape[2:])))
+        np.multiply(grad, 1.0 / prod(shape[2:]), out=share)
+        dx = np.empty(shape, grad.dtype) if out is None else out
+        np.copyto(dx, share.reshape(*share.shape, *(1 for _ in shape[2:])))
         return dx
 
 

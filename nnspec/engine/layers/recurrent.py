@@ -14,7 +14,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, shape_in_words
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["RNN"]
 
 Features = Inferred[Annotated[Count, Also("in", "input_size", "input_dim", "n_in", "inputs")]]
-Hidden = Annotated[Count, Also("hidden_size", "units", "out_features", "hidden_features", "n_hidden")]
+HiddenSize = Annotated[Count, Also("hidden", "units", "out_features", "hidden_features", "n_hidden")]
 
 
 class Recurrent(Layer):
@@ -43,13 +43,13 @@ class Recurrent(Layer):
     """FLOPs a hidden unit and step besides the products; an exponential or a hyperbolic tangent counts as one."""
 
     def __init__(
-        self, in_features: int, hidden: int, return_sequences: bool, bias: bool, dtype: str, rng: Generator | None
+        self, in_features: int, hidden_size: int, return_sequences: bool, bias: bool, dtype: str, rng: Generator | None
     ) -> None:
         super().__init__()
-        draw, bound, width = rng or default_generator(), 1 / sqrt(hidden), self.gates * hidden
-        self.hidden, self.return_sequences = int(hidden), return_sequences
+        draw, bound, width = rng or default_generator(), 1 / sqrt(hidden_size), self.gates * hidden_size
+        self.hidden_size, self.return_sequences = int(hidden_size), return_sequences
         self.weight_ih = Parameter(draw.uniform(-bound, bound, (in_features, width)), dtype)
-        self.weight_hh = Parameter(draw.uniform(-bound, bound, (hidden, width)), dtype)
+        self.weight_hh = Parameter(draw.uniform(-bound, bound, (hidden_size, width)), dtype)
         self.bias_ih = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if bias else None
         self.bias_hh = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if bias else None
         self._bias = np.empty(width if bias else 0, dtype)
@@ -69,7 +69,7 @@ class Recurrent(Layer):
                 else "",
             )
         (places, arriving), given = incoming, arguments.get("in_features")
-        hidden, width = arguments["hidden"], cls.gates * arguments["hidden"]
+        hidden, width = arguments["hidden_size"], cls.gates * arguments["hidden_size"]
         if given is not None and given != arriving:
             raise ShapeError(
                 f"this {name} expects {given} features but gets {arriving}",
@@ -107,16 +107,16 @@ class Recurrent(Layer):
         self._places = (places, batch)
         self._inputs = inputs = self._array("inputs", features, x.dtype)
         np.copyto(inputs, x.transpose(1, 0, 2))
-        self._hidden = hidden = self._array("hidden", self.hidden, x.dtype)
-        rows = self._array("rows", self.gates * self.hidden, x.dtype)
-        np.matmul(_flat(inputs), self.weight_ih.data, out=_flat(rows))
+        self._hidden = hidden = self._array("hidden", self.hidden_size, x.dtype)
+        rows = self._array("rows", self.gates * self.hidden_size, x.dtype)
+        np.matmul(rows_of_places(inputs), self.weight_ih.data, out=rows_of_places(rows))
         if self.bias_ih is not None and self.bias_hh is not None:
-            merged = self.merged * self.hidden
+            merged = self.merged * self.hidden_size
             np.copyto(self._bias, self.bias_ih.data)
             np.add(self._bias[:merged], self.bias_hh.data[:merged], out=self._bias[:merged])
             np.add(rows, self._bias, out=rows)
         self._run(self._by_gates(rows), hidden)
-        shape = (batch, places, self.hidden) if self.return_sequences else (batch, self.hidden)
+        shape = (batch, places, self.hidden_size) if self.return_sequences else (batch, self.hidden_size)
         y = np.empty(shape, x.dtype) if out is None else out
         np.copyto(y, hidden.transpose(1, 0, 2) if self.return_sequences else hidden[-1])
         return y
@@ -126,8 +126,8 @@ class Recurrent(Layer):
     ) -> NDArray[Any] | None:
         """Step back through the sequence: `(B, T, hidden)` or `(B, hidden) -> (B, T, in)`, writing all gradients."""
         inputs, hidden = saved(self._inputs, self), saved(self._hidden, self)
-        (places, batch), width, dtype = self._places, self.gates * self.hidden, grad.dtype
-        arriving = self._array("arriving", self.hidden, dtype)
+        (places, batch), width, dtype = self._places, self.gates * self.hidden_size, grad.dtype
+        arriving = self._array("arriving", self.hidden_size, dtype)
         if self.return_sequences:
             np.copyto(arriving, grad.transpose(1, 0, 2))
         else:
@@ -135,18 +135,18 @@ class Recurrent(Layer):
             np.copyto(arriving[-1], grad)
         rows = self._array("rows", width, dtype)
         self._run_back(arriving, hidden, rows)
-        flat = _flat(rows)
-        np.matmul(_flat(inputs).T, flat, out=self.weight_ih.grad)
+        flat = rows_of_places(rows)
+        np.matmul(rows_of_places(inputs).T, flat, out=self.weight_ih.grad)
         self._sum(flat, self.bias_ih)
         if input_grad:
             passed = self._array("passed", inputs.shape[-1], dtype)
-            np.matmul(flat, self.weight_ih.data.T, out=_flat(passed))
+            np.matmul(flat, self.weight_ih.data.T, out=rows_of_places(passed))
             out = np.empty((batch, places, inputs.shape[-1]), dtype) if out is None else out
             np.copyto(out, passed.transpose(1, 0, 2))
         self._turn_to_state(self._by_gates(rows))
         self._sum(flat, self.bias_hh)
         if places > 1:
-            np.matmul(_flat(hidden[:-1]).T, _flat(rows[1:]), out=self.weight_hh.grad)
+            np.matmul(rows_of_places(hidden[:-1]).T, rows_of_places(rows[1:]), out=self.weight_hh.grad)
         else:
             self.weight_hh.grad.fill(0)
         return out if input_grad else None
@@ -182,32 +182,36 @@ class Recurrent(Layer):
     def _slopes(self, dtype: Any) -> NDArray[Any]:
         """The work array of one step's gradients, `(gates, B, hidden)`."""
         batch = self._places[1]
-        return self.work_array("slopes", (batch, self.gates * self.hidden), dtype).reshape(self.gates, batch, -1)
+        return self.work_array("slopes", (batch, self.gates * self.hidden_size), dtype).reshape(self.gates, batch, -1)
 
     def _gated(self, name: str, dtype: Any) -> NDArray[Any]:
         """A work array `(T, gates, B, hidden)`."""
         places, batch = self._places
-        return self._array(name, self.gates * self.hidden, dtype).reshape(places, self.gates, batch, self.hidden)
+        return self._array(name, self.gates * self.hidden_size, dtype).reshape(
+            places, self.gates, batch, self.hidden_size
+        )
 
     def _of_step(self, name: str, dtype: Any) -> NDArray[Any]:
         """A work array of one step, `(B, hidden)`."""
-        return self.work_array(name, (self._places[1], self.hidden), dtype)
+        return self.work_array(name, (self._places[1], self.hidden_size), dtype)
 
     def _of_gates(self, dtype: Any) -> NDArray[Any]:
         """The work array of products with the state, `(gates, B, hidden)`."""
         batch = self._places[1]
         if self._places[0] == 1:
-            return np.empty((self.gates, 0, self.hidden), dtype)
-        return self.work_array("recurrent", (batch, self.gates * self.hidden), dtype).reshape(self.gates, batch, -1)
+            return np.empty((self.gates, 0, self.hidden_size), dtype)
+        return self.work_array("recurrent", (batch, self.gates * self.hidden_size), dtype).reshape(
+            self.gates, batch, -1
+        )
 
     def _by_gates(self, rows: NDArray[Any]) -> NDArray[Any]:
         """A view of `(T, B, gates·hidden)` as `(T, gates, B, hidden)`."""
         places, batch = self._places
-        return rows.reshape(places, batch, self.gates, self.hidden).transpose(0, 2, 1, 3)
+        return rows.reshape(places, batch, self.gates, self.hidden_size).transpose(0, 2, 1, 3)
 
     def _weights(self) -> NDArray[Any]:
         """A view of W_hh with gates apart: `(gates, hidden, hidden)`."""
-        return self.weight_hh.data.reshape(self.hidden, self.gates, self.hidden).transpose(1, 0, 2)
+        return self.weight_hh.data.reshape(self.hidden_size, self.gates, self.hidden_size).transpose(1, 0, 2)
 
     def _sum(self, rows: NDArray[Any], bias: Parameter | None) -> None:
         """Write the gradient of a bias: Σ over all steps as a product with ones, faster than a sum along that axis."""
@@ -233,7 +237,7 @@ class RNN(Recurrent):
     def __init__(
         self,
         in_features: Features,
-        hidden: Hidden,
+        hidden_size: HiddenSize,
         *,
         activation: Annotated[Literal["tanh", "relu"], Also("nonlinearity")] = "tanh",
         return_sequences: bool = True,
@@ -241,7 +245,7 @@ class RNN(Recurrent):
         dtype: str = "float64",
         rng: Generator | None = None,
     ) -> None:
-        super().__init__(in_features, hidden, return_sequences, bias, dtype, rng)
+        super().__init__(in_features, hidden_size, return_sequences, bias, dtype, rng)
         self.activation = activation
 
     def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
@@ -272,11 +276,6 @@ class RNN(Recurrent):
     def sides(self) -> NDArray[Any] | None:
         """Whether each unit is active at each step, with `relu`."""
         return saved(self._hidden, self) > 0 if self.activation == "relu" else None
-
-
-def _flat(array: NDArray[Any]) -> NDArray[Any]:
-    """All steps below each other: `(T, B, n)` as `(T·B, n)`."""
-    return array.reshape(-1, array.shape[-1])
 
 
 def sigmoid(a: NDArray[Any]) -> None:

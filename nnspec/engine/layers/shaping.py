@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
 from nnspec.engine.part import Also, Range
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ class _Reshaping(Layer):
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
         """Give each sample the shape back that it had."""
-        if self._shape is None:
-            raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass first")
-        return _reshaped(grad, self._shape, out)
+        return _reshaped(grad, saved(self._shape, self), out)
 
 
 class Flatten(_Reshaping):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
-from nnspec.engine.part import Part
+from nnspec.engine.part import Part, Range
 from nnspec.engine.work import Borrower, Work
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Loss(Part, Borrower):
     """Whether it takes logarithms of probabilities, which the network must give."""
     targets: ClassVar[Literal["classes", "values"]]
     """What it compares the outputs with: class numbers, or an array of the outputs' shape."""
+    target_range: ClassVar[Range] = Range()
+    """Where the numbers that it compares with must lie."""
 
     lanes: int = 1
     """Over how many lanes the samples are divided, one lane's after another's, each with a loss of its own: `each`."""

@@ -21,6 +21,7 @@ from nnspec.engine.losses.contract import (
     saved,
 )
 from nnspec.engine.losses.cross_entropy import ClassWeights
+from nnspec.engine.part import Range
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class BCEWithLogitsLoss(Loss):
     spec_name = "BCEWithLogits"
     also = ("BinaryCrossEntropy", "BCEWithLogitsLoss", "BCELoss", "BCE", "BinaryCrossentropy", "SigmoidCrossEntropy")
     targets = "values"
+    target_range = Range(0, 1)
     takes_logits = True
     bends_by = "sigmoid"
 
@@ -174,6 +176,7 @@ class KLDivLoss(Loss):
     spec_name = "KLDiv"
     also = ("KLDivLoss", "KLDivergence", "KullbackLeibler")
     targets = "values"
+    target_range = Range(0)
     takes_logs = True
 
     def __init__(self) -> None:

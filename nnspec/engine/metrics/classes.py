@@ -183,7 +183,7 @@ class Rates(Predicting):
 
 
 class Precision(Rates):
-    """Of the places where a class is predicted, the share that is of it: TP / (TP + FP); `average` as in `macro`."""
+    """Where a class is predicted, the share that is right: TP / (TP + FP); of all classes by `average`."""
 
     spec_name = "precision"
     also = ("precision_score", "Precision")
@@ -193,7 +193,7 @@ class Precision(Rates):
 
 
 class Recall(Rates):
-    """Of the places of a class, the share where it is predicted: TP / (TP + FN); `average` as in `macro`."""
+    """Of the places of a class, the share where it is predicted: TP / (TP + FN); of all classes by `average`."""
 
     spec_name = "recall"
     also = ("recall_score", "Recall", "sensitivity")
@@ -203,7 +203,7 @@ class Recall(Rates):
 
 
 class F1(Rates):
-    """Harmonic mean of precision and recall of a class: 2 TP / (2 TP + FP + FN); `average` as in `macro`."""
+    """Harmonic mean of precision and recall of a class: 2 TP / (2 TP + FP + FN); of all classes by `average`."""
 
     spec_name = "f1"
     also = ("f1_score", "F1", "F1Score", "fscore")

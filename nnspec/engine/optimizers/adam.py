@@ -55,12 +55,8 @@ class Adam(Optimizer):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """θ ← θ − rate · m′ / (√v′ + ε′), with m′ = m/(1−β₁) and v′ = v/(1−β₂)."""
         first, second = state
-        beta1, beta2, eps, rate = self.factors()
-        np.multiply(first, beta1, out=first)
-        np.add(first, grad, out=first)
-        np.multiply(second, beta2, out=second)
-        np.multiply(grad, grad, out=scratch)
-        np.add(second, scratch, out=second)
+        _, _, eps, rate = self.factors()
+        _moments(first, second, grad, scratch, self.betas)
         np.sqrt(second, out=scratch)
         np.add(scratch, eps, out=scratch)
         np.divide(first, scratch, out=scratch)
@@ -129,14 +125,13 @@ class AMSGrad(Adam):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """θ ← θ − rate · m′ / (√v̂′ + ε′), scaled as in Adam."""
         first, second, largest = state
-        beta1, beta2 = self.betas
+        _, _, eps, rate = self.factors()
         _moments(first, second, grad, scratch, self.betas)
         np.maximum(largest, second, out=largest)
-        c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
         np.sqrt(largest, out=scratch)
-        np.add(scratch, self.eps / c, out=scratch)
+        np.add(scratch, eps, out=scratch)
         np.divide(first, scratch, out=scratch)
-        np.multiply(scratch, self.lr * (1 - beta1) / (1 - beta1**self.steps) / c, out=scratch)
+        np.multiply(scratch, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
 
