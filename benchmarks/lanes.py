@@ -2,11 +2,11 @@
 
     python benchmarks/lanes.py [--rounds 11] [--epochs 3] [--lanes 24] [--jobs 2] [--data-dir DIR]
 
-The race is specs/race.nn; the sweep is its network with SGD at 24 learning rates. In each round every contender trains
-all lanes once, in turn, and its time is divided by the time that the lanes took alone, one after another, in that same
-round: the table shows the median, the least and the most of these ratios. Each trains the same epochs, and measures
-loss and accuracy over training and test samples. All have one BLAS thread a process. Processes are started before, and
-how long that takes is said below.
+The race is specs/race.nn; the sweep is its network with SGD (or --optimizer) at 24 learning rates. In each round every
+contender trains all lanes once, in turn, and its time is divided by the time that the lanes took alone, one after
+another, in that same round: the table shows the median, the least and the most of these ratios. Each trains the same
+epochs, and measures loss and accuracy over training and test samples. All have one BLAS thread a process. Processes are
+started before, and how long that takes is said below.
 
 PyTorch (eager), where it is installed, trains the lanes one after another, as its tutorials write it; it measures no
 accuracy while it trains, and its test samples are one batch.
@@ -47,12 +47,12 @@ RACE = Path(__file__).resolve().parents[1] / "specs/race.nn"
 FORMS = {"SGD": {}, "Momentum": {"momentum": 0.9}, "Adam": None}
 
 
-def sweep(lanes: int, folder: Path) -> Path:
-    """Write the race's network with SGD at so many rates."""
+def sweep(lanes: int, optimizer: str, folder: Path) -> Path:
+    """Write the race's network with an optimizer at so many rates."""
     head = RACE.read_text("utf-8").partition("\nrace ")[0]
-    rates = ", ".join(f"{rate:.5g}" for rate in np.geomspace(1e-3, 0.3, lanes))
+    rates = ", ".join(f"{rate:.5g}" for rate in np.geomspace(1e-4, 0.03, lanes))
     path = folder / "sweep.nn"
-    path.write_text(f"{head}\noptimizer = SGD\nsweep {{ optimizer.lr = [{rates}] }}\n", "utf-8")
+    path.write_text(f"{head}\noptimizer = {optimizer}\nsweep {{ optimizer.lr = [{rates}] }}\n", "utf-8")
     return path
 
 
@@ -147,6 +147,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=11)
     options.add_argument("--epochs", type=int, default=3, help="epochs of a contender's turn")
     options.add_argument("--lanes", type=int, default=24, help="rates of the sweep")
+    options.add_argument("--optimizer", default="SGD", choices=FORMS, help="of the sweep")
     options.add_argument("--jobs", type=int, default=2)
     options.add_argument("--data-dir", type=Path)
     given = options.parse_args()
@@ -157,7 +158,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, one_blas_thread():
         started = time.perf_counter()
         with Workers(given.jobs) as workers:
-            specs = {"the race": RACE, f"{given.lanes} rates": sweep(given.lanes, Path(folder))}
+            specs = {"the race": RACE, f"{given.lanes} rates": sweep(given.lanes, given.optimizer, Path(folder))}
             first = None
             for title, spec in specs.items():
                 compiled = compile_spec(spec, {"train.epochs": given.epochs})

@@ -143,8 +143,7 @@ class MaxPool(_Pool):
     @classmethod
     def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
         """Which windows have their largest number here, and which have not met theirs yet."""
-        work = {"hit": Work(out, "bool"), "free": Work(out, "bool")}
-        return work if windows.disjoint else work | {"share": Work(out)}
+        return {"hit": Work(out, "bool"), "free": Work(out, "bool"), "share": Work(out)}
 
     def _reduce(self, source: NDArray[Any], y: NDArray[Any], windows: Windows) -> None:
         for number, (_, where) in enumerate(windows.places()):
@@ -157,10 +156,13 @@ class MaxPool(_Pool):
 
     def _spread(self, g: NDArray[Any], dx: NDArray[Any], windows: Windows) -> None:
         for place, hit in self._winners(windows):
+            # Made a number first: a product with what is none is cast piece by piece, into memory of its own.
+            share = self._work_planes("share", g.shape, g.dtype)
+            np.copyto(share, hit)
             if windows.disjoint:
-                np.multiply(g, hit, out=dx[place])
+                np.multiply(g, share, out=dx[place])
             else:
-                share = np.multiply(g, hit, out=self._work_planes("share", g.shape, g.dtype))
+                np.multiply(g, share, out=share)
                 np.add(dx[place], share, out=dx[place])
 
     def _winners(self, windows: Windows) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
