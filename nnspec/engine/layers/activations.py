@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
 from nnspec.engine.part import Also, Range
-from nnspec.engine.work import Work
+from nnspec.engine.work import Work, samples_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,9 @@ class ReLU(Activation):
     ) -> NDArray[Any] | None:
         """g · [y > 0]."""
         y = saved(self._y, self)
-        active = np.greater(y, 0, out=self.work_array("derivative", y.shape, bool))
+        memory = self.work_array("derivative", y.shape, bool)
+        # In the order of y: NumPy goes through arrays of one order in one piece.
+        active = np.greater(y, 0, out=samples_in(memory, y.shape, batch_last=not y.flags.c_contiguous))
         return np.multiply(grad, active, out=out)
 
     def sides(self) -> NDArray[Any] | None:
