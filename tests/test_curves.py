@@ -19,7 +19,7 @@ from tiny_spec import compiled, run, spec
 import nnspec
 from nnspec.runner.history import RunResult
 from nnspec.runner.record import write_record
-from nnspec.view.curves import save_curves
+from nnspec.view.curves import plot_training_curves, save_curves
 from nnspec.view.panels import NAMED
 from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress, print_result
 from nnspec.view.structure import print_structure
@@ -254,3 +254,14 @@ def test_an_early_stop_is_said_as_it_happens_and_in_the_end() -> None:
 def test_a_live_table_takes_repeats_together_when_they_are_done() -> None:
     _, progress = told(LiveProgress, REPEATS)
     assert [(lane.label, len(lane.repeats)) for lane in progress.lanes] == [("SGD", 3), ("Adam", 3)]
+
+
+@pytest.mark.parametrize(("metrics", "rows", "columns"), [(1, 1, 3), (2, 1, 4), (3, 2, 3), (5, 2, 4), (8, 3, 4)])
+def test_many_panels_stand_in_rows(metrics: int, rows: int, columns: int) -> None:
+    names = ["accuracy", "f1", "precision", "recall", "perplexity", "mse", "mae", "r2"][:metrics]
+    lane = {"loss": [2.0, 1.0], "test_loss": [2.0, 1.5]} | {f"test_{name}": [0.1, 0.5] for name in names}
+    figure = plot_training_curves({"Adam": lane})
+    assert len(figure.axes) == metrics + 2
+    places = [axis.get_position() for axis in figure.axes]
+    assert len({round(place.y0, 6) for place in places}) == rows
+    assert len({round(place.x0, 6) for place in places}) == columns

@@ -208,6 +208,19 @@ def test_parameters_are_float64_by_default(sample: Sample) -> None:
 
 
 @every_layer
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_numbers_neither_overflow_nor_warn(sample: Sample, dtype: str) -> None:
+    layer, x = sample.make_in(dtype), sample.x(5, dtype)
+    if not sample.tokens:
+        x *= 1e4
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y = layer.forward(x)
+        dx = layer.backward(sample.grad(5, dtype))
+    for array in (y, dx, *(parameter.grad for parameter in layer.parameters().values())):
+        assert np.isfinite(array).all()
+
+
+@every_layer
 def test_each_backward_overwrites_the_gradients(sample: Sample) -> None:
     layer = sample.make()
     reference = passes(layer, sample, 5)

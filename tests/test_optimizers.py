@@ -11,6 +11,7 @@ import pytest
 from nnspec import engine as nn
 from nnspec.engine import PARTS
 from nnspec.engine.optimizers import Optimizer
+from nnspec.engine.parameter import Parameter
 
 SHAPES = [(6, 5), (5,), (5, 3), (3,), (1, 1)]
 SIZE = sum(int(np.prod(shape)) for shape in SHAPES)
@@ -459,3 +460,14 @@ def test_nadam_depends_on_the_number_of_the_step_alone() -> None:
     other._products()
     one.steps = 3
     assert other._products() == one._products()
+
+
+def test_a_parameter_that_has_moved_to_other_arrays_is_found_there() -> None:
+    parameter = Parameter(np.ones(3))
+    optimizer = nn.SGD([parameter], lr=1.0)
+    parameter.grad = np.ones(3)
+    optimizer.step()
+    data, grad = np.empty(3), np.empty(3)
+    parameter.move_to(data, grad)
+    optimizer.step()
+    np.testing.assert_array_equal(data, -np.ones(3))

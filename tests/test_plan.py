@@ -391,6 +391,29 @@ def test_only_a_weight_with_a_row_for_each_feature_is_narrowed(model: str, digit
     assert make_plan(spec("Linear(10)"), digits).data.alive is not None
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "train"),
+    [
+        ("SGD(lr=0.05, weight_decay=0.1)", ""),
+        ("AdamW(weight_decay=0.1)", ""),
+        ("SGD", "penalty = L2(0.1)"),
+        ("SGD", "constraint = max_norm(0.1)"),
+        ("SGD", "standardise = true"),
+        ("SGD", "augment = noise(0.1)"),
+    ],
+)
+def test_nothing_is_left_out_that_moves_without_a_gradient(optimizer: str, train: str, digits: Dataset) -> None:
+    text = spec("Linear(10)", optimizer=optimizer, train=f"epochs = 1; batch = 16; {train}")
+    plan = make_plan(text, digits)
+    assert plan.data.alive is None
+    before = plan.network.parameters()[0].data.copy()
+    plan.begin(0)
+    plan.train_batch(0)
+    at_rest = ~digits.train.x.reshape(SAMPLES, -1).any(axis=0)
+    moved = plan.network.parameters()[0].data[at_rest] != before[at_rest]
+    assert moved.all() == (train not in ("standardise = true",))
+
+
 def test_what_decays_is_never_left_out() -> None:
     assert nn.Adam.rests({"lr": 0.1})
     assert nn.Adam.rests({"lr": 0.1, "weight_decay": 0.0})

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["plot_training_curves", "save_curves"]
 
 _INK = "#222222"
+_IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
+"""Panels side by side before there is another row of them; inches of a picture with one row; inches between rows."""
 _SHORT_NAME = 10
 """Letters that there is room for beside each panel; longer names make the picture wider."""
 _INCHES_A_LETTER = 0.115
@@ -64,16 +66,35 @@ def plot_training_curves(
     if not any(ends(curve("loss")) for curve in curves):
         raise ValueError("plot_training_curves: there is no curve to draw")
     shown = [panel for panel in panels() if drawable(panel, curves)]
-    width, margins = _measures(len(shown), max(len(curve.name) for curve in curves if curve.named))
+    columns = len(shown) if len(shown) <= _IN_A_ROW else -(-len(shown) // -(-len(shown) // _IN_A_ROW))
+    rows = -(-len(shown) // columns)
+    width, margins = _measures(columns, max(len(curve.name) for curve in curves if curve.named))
+    head, foot = (0.24 if subtitle else 0.2) * _HEIGHT, 0.13 * _HEIGHT
+    height = _HEIGHT + (rows - 1) * (_HEIGHT - head - foot + _BETWEEN)
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
-        figure = Figure(figsize=(width, 5.4), dpi=130, facecolor="white")
+        figure = Figure(figsize=(width, height), dpi=130, facecolor="white")
         # parse_math=False here and below: a `$` in a name is a dollar sign.
-        figure.text(0.012, 0.965, title, fontsize=17, fontweight="bold", color=_INK, va="top", parse_math=False)
-        figure.text(0.012, 0.89, subtitle, fontsize=11.5, color="#555555", va="top", parse_math=False)
-        axes = figure.subplots(1, len(shown), squeeze=False)[0]
+        figure.text(
+            0.012,
+            1 - 0.035 * _HEIGHT / height,
+            title,
+            fontsize=17,
+            fontweight="bold",
+            color=_INK,
+            va="top",
+            parse_math=False,
+        )
+        figure.text(
+            0.012, 1 - 0.11 * _HEIGHT / height, subtitle, fontsize=11.5, color="#555555", va="top", parse_math=False
+        )
+        every = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+        for axis in every[len(shown) :]:
+            axis.remove()
+        axes = every[: len(shown)]
         for axis, panel in zip(axes, shown, strict=True):
             draw(axis, panel, curves)
-        figure.subplots_adjust(top=0.76 if subtitle else 0.8, bottom=0.13, **margins)
+        gap = _BETWEEN / (_HEIGHT - head - foot)
+        figure.subplots_adjust(top=1 - head / height, bottom=foot / height, hspace=gap, **margins)
         for axis, panel in zip(axes, shown, strict=True):
             name_lines(axis, panel, curves)
         _for_notebooks(figure)
