@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from nnspec.errors import NnspecError
 from nnspec.formatting import format_source, format_spec
 
 if TYPE_CHECKING:
+    from nnspec.runner.checkpoint import Checkpoints
     from nnspec.runner.folder import RunFolder
     from nnspec.runner.history import RunResult
     from nnspec.runner.observer import Observer
@@ -137,6 +140,8 @@ def run(
     offline: bool = False,
     jobs: int | None = 1,
     alone: bool = False,
+    resume: bool = False,
+    checkpoint: float = 10.0,
 ) -> RunResult:
     """Train every lane of a spec, and return the curves, the networks and the verdicts.
 
@@ -157,22 +162,27 @@ def run(
             more than one does so below `if __name__ == "__main__":`, because they import it.
         alone: train every lane by itself, not in a stack with lanes of its kind. The numbers are the same, however
             lanes are trained.
+        resume: go on with the run in `out`, where there is one; it ends with the numbers that it would have had.
+        checkpoint: least seconds between two checkpoints of a training on the way, in `out`; 0 keeps every epoch.
 
     Raises:
+        CheckpointError: a checkpoint in `out` is damaged.
         SpecError: the spec has errors.
         SourceError: the spec cannot be read as text.
         DataError: the data cannot be had, or is unusable.
         OutputError: `out` cannot be written to.
         WorkerError: a process that trained was ended from outside.
-        ValueError: fewer than one job.
+        ValueError: fewer than one job, `resume` without `out`.
     """
     from nnspec.runner.folder import OutputError, RunFolder
     from nnspec.runner.observer import Silent
 
+    if resume and out is None:
+        raise ValueError("`resume` goes with `out`: the folder of the run")
     compiled = compile_spec(path, set)
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
-    folder = None if out is None else lambda: RunFolder.make(str(path), out, force)
-    result = run_into(compiled, access, Silent(), folder, jobs=jobs, alone=alone)
+    folder = None if out is None else lambda: RunFolder.make(str(path), out, force, resume)
+    result = run_into(compiled, access, Silent(), folder, jobs=jobs, alone=alone, resume=resume, checkpoint=checkpoint)
     if result.unwritten:
         raise OutputError(result.unwritten)
     return result
@@ -186,19 +196,26 @@ def run_into(
     *,
     jobs: int | None = 1,
     alone: bool = False,
+    resume: bool = False,
+    checkpoint: float = 10.0,
 ) -> RunResult:
     """Run a compiled program; `make_folder` is called, where given, once the data is there.
 
     What was trained is returned even where it cannot be written; `unwritten` says why.
     """
+    from nnspec.runner.checkpoint import Checkpoints
     from nnspec.runner.record import write_record
     from nnspec.runner.run import Ways, run_program
 
     made: list[RunFolder] = []
 
-    def prepare() -> None:
-        if make_folder is not None:
-            made.append(make_folder())
+    def prepare() -> Checkpoints | None:
+        if make_folder is None:
+            return None
+        made.append(make_folder())
+        identity = _identity(compiled)
+        made[0].begin(identity, compiled.program.path, compiled.program.text, resume=resume)
+        return Checkpoints(made[0].path / "checkpoints", identity, checkpoint, resume)
 
     try:
         result = run_program(compiled, access, observer, prepare, Ways(jobs, stacked=not alone))
@@ -212,6 +229,8 @@ def run_into(
                     save_curves(result, folder.path / "curves.png")
                     result.files = ("curves.png", *result.files)
                 folder.finish()
+                unsaved = [one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats)]
+                result.unwritten = next(filter(None, unsaved), "")
             except KeyboardInterrupt:
                 result.interrupted = True  # the record is written before the picture is drawn
             except OSError as error:
@@ -220,6 +239,15 @@ def run_into(
         for folder in made:
             folder.discard_if_empty()
     return result
+
+
+def _identity(compiled: Compiled) -> str:
+    """Name all that a program comes to: every value of every lane, and where it comes from."""
+    from nnspec.view.resolved import resolved_record
+
+    program = compiled.program
+    record = [program.text, [*program.overrides], resolved_record(program, program.lanes)]
+    return hashlib.sha256(json.dumps(record, default=str).encode()).hexdigest()
 
 
 def gradcheck(

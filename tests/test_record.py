@@ -195,9 +195,21 @@ def test_a_disk_that_fills_up_is_an_output_error(tmp_path: Path, monkeypatch: py
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(folder_module.os, "fsync", full)
-    with pytest.raises(OutputError, match=r"the run cannot be written to .*out: No space left on device"):
+    with pytest.raises(OutputError, match=r"nothing can be written to .*out: No space left on device"):
         nnspec.run(tmp_path / "a.nn", out=tmp_path / "out", offline=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_that_fills_up_in_training_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.nn").write_text(RACE)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nnspec.runner.record.atomic", full)
+    with pytest.raises(OutputError, match=r"the run cannot be written to .*out: No space left on device"):
+        nnspec.run(tmp_path / "a.nn", out=tmp_path / "out", offline=True)
+    assert len([*(tmp_path / "out/checkpoints").glob("*/seed-5.npz")]) == 2  # what was trained is not lost
 
 
 # Records
@@ -208,7 +220,10 @@ def test_a_run_leaves_history_summary_weights_and_a_picture(tmp_path: Path) -> N
     result = nnspec.run(tmp_path / "a.nn", out=tmp_path / "out", offline=True)
     files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*"))
     weights = ["Adam", "Adam/weights.npz", "SGD", "SGD/weights.npz"]
-    assert files == [*weights, "curves.png", "history.json", "summary.json"]
+    kept = [f"checkpoints/{path}" for path in ("Adam", "Adam/seed-5.npz", "SGD", "SGD/seed-5.npz")]
+    records = ["curves.png", "history.json", "run.json", "spec.nn", "summary.json"]
+    assert files == sorted([*weights, "checkpoints", *kept, *records])
+    assert (tmp_path / "out/spec.nn").read_text("utf-8") == RACE
     assert result.folder == (tmp_path / "out").as_posix()
     assert (tmp_path / "out/curves.png").read_bytes().startswith(b"\x89PNG")
     assert strict(tmp_path / "out/history.json") == history_record(result)

@@ -18,7 +18,8 @@ from nnspec.runner import repeats as repeats_module
 from nnspec.runner import together as together_module
 from nnspec.runner import train as train_module
 from nnspec.runner.history import LaneResult, RunResult, common_loss
-from nnspec.runner.record import folder_names, history_record, write_record
+from nnspec.runner.naming import folder_names
+from nnspec.runner.record import history_record, write_record
 
 RACE = "SGD(lr=0.1); Adam(lr=0.01)"
 TEXT = spec(
@@ -42,8 +43,8 @@ def changed(monkeypatch: pytest.MonkeyPatch, change: Callable[[Plan, int, dict[s
     """Let `change` see, and write into, the figures of every epoch."""
     honest = train_module._epochs
 
-    def epochs(plan: Plan) -> Any:
-        for epoch, (seconds, figures) in enumerate(honest(plan), 1):
+    def epochs(plan: Plan, done: int) -> Any:
+        for epoch, (seconds, figures) in enumerate(honest(plan, done), 1):
             change(plan, epoch, figures)
             yield seconds, figures
 

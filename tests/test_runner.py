@@ -277,8 +277,8 @@ def test_ctrl_c_amid_the_books_of_an_epoch_keeps_them_whole(monkeypatch: pytest.
 
     honest = train_module._epochs
 
-    def epochs(plan: Any) -> Any:
-        for number, (seconds, figures) in enumerate(honest(plan)):
+    def epochs(plan: Any, done: int) -> Any:
+        for number, (seconds, figures) in enumerate(honest(plan, done)):
             yield seconds, figures if number < 2 else Pressed(figures)
 
     monkeypatch.setattr(train_module, "_epochs", epochs)

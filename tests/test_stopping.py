@@ -90,8 +90,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, **figures: list[float]) -> None:
     """Let every lane have these figures, whatever it learns."""
     honest = train_module._epochs
 
-    def epochs(plan: Plan) -> Any:
-        for epoch, (seconds, found) in enumerate(honest(plan)):
+    def epochs(plan: Plan, done: int) -> Any:
+        for epoch, (seconds, found) in enumerate(honest(plan, done)):
             yield seconds, found | {name: values[epoch] for name, values in figures.items()}
 
     monkeypatch.setattr(train_module, "_epochs", epochs)

@@ -18,6 +18,14 @@ __all__ = ["command"]
 @set_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the run here, not to runs/SPEC/N.")
 @click.option("--force", is_flag=True, help="Write into --out even where it is not empty.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out where it was ended, or start it.")
+@click.option(
+    "--checkpoint",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    metavar="SECONDS",
+    help="Least time between two checkpoints of a lane, 10 by default; 0 keeps every epoch.",
+)
 @data_options
 @click.option(
     "--jobs",
@@ -34,6 +42,8 @@ def command(
     overrides: tuple[str, ...],
     out: Path | None,
     force: bool,
+    resume: bool,
+    checkpoint: float,
     data_dir: Path | None,
     offline: bool,
     jobs: int | None,
@@ -54,6 +64,10 @@ def command(
 
     if force and out is None:
         raise click.UsageError("--force goes with --out DIR")
+    if resume and out is None:
+        raise click.UsageError("--resume goes with --out DIR, the folder of the run")
+    if resume and force:
+        raise click.UsageError("--resume goes on with what --force would write over: give one of them")
     compiled = compile_spec(spec, overrides, warn=warn)
     screen = console(stderr=as_json)
     # FORCE_COLOR makes a terminal of a pipe as far as colours go; a table that is drawn again needs a real one.
@@ -65,9 +79,11 @@ def command(
             compiled,
             Access(data_dir, offline, progress.fetching),
             progress,
-            lambda: RunFolder.make(spec, out, force),
+            lambda: RunFolder.make(spec, out, force, resume),
             jobs=jobs,
             alone=alone,
+            resume=resume,
+            checkpoint=checkpoint,
         )
     finally:
         progress.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from nnspec.engine.metrics import higher_is_better
@@ -18,6 +19,14 @@ class Watcher:
 
     def stops(self, value: float) -> bool:
         """Say whether training stops after an epoch with this value."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, float]:
+        """Return all that it remembers."""
+        raise NotImplementedError
+
+    def keep_state(self, state: Mapping[str, float]) -> None:
+        """Go on where another one was."""
         raise NotImplementedError
 
 
@@ -86,3 +95,11 @@ class _Waiting(Watcher):
         else:
             self._waited += 1
         return self._waited >= self._rule.epochs
+
+    def state(self) -> dict[str, float]:
+        """The best so far, and the epochs since."""
+        return {"best": self._best, "waited": self._waited}
+
+    def keep_state(self, state: Mapping[str, float]) -> None:
+        """Go on where another one was."""
+        self._best, self._waited = float(state["best"]), int(state["waited"])

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from nnspec.errors import NnspecError
+from nnspec.files import atomic
 
 __all__ = ["OutputError", "RunFolder"]
+
+
+FORMAT = 1
+MANIFEST = "run.json"
+MOST_MANIFEST = 1024**2
 
 
 class OutputError(NnspecError):
@@ -24,10 +31,15 @@ class RunFolder:
         self._numbered, self._made = numbered, made
 
     @classmethod
-    def make(cls, spec: str, out: str | os.PathLike[str] | None, force: bool) -> RunFolder:
-        """Make the folder. Raises OutputError where that cannot be done, or where it holds something already."""
+    def make(
+        cls, spec: str, out: str | os.PathLike[str] | None, force: bool = False, resume: bool = False
+    ) -> RunFolder:
+        """Make the folder. Raises OutputError where that cannot be done, or where it holds something already.
+
+        With `resume` it may hold a run, which `begin` goes on with.
+        """
         try:
-            return cls._named(Path(out), force) if out is not None else cls._numbered_folder(spec)
+            return cls._named(Path(out), force, resume) if out is not None else cls._numbered_folder(spec)
         except OSError as error:
             where = error.filename or out or "runs"
             raise OutputError(
@@ -35,12 +47,14 @@ class RunFolder:
             ) from None
 
     @classmethod
-    def _named(cls, path: Path, force: bool) -> RunFolder:
+    def _named(cls, path: Path, force: bool, resume: bool) -> RunFolder:
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file, not a folder")
         made = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()) and not force:
+        if resume:
+            _only_a_run(path)
+        elif any(path.iterdir()) and not force:
             raise OutputError(f"{path} is not empty; name another folder, or add --force to write into this one")
         _try_to_write(path)
         return cls(path, numbered=False, made=made)
@@ -61,6 +75,23 @@ class RunFolder:
             else:
                 return cls(path, numbered=True, made=True)
 
+    def begin(self, identity: str, spec: str, text: str, *, resume: bool) -> None:
+        """Write down which spec is run here, or with `resume` make sure that it is the one that was.
+
+        Raises OutputError where that cannot be written, and where another experiment was run here.
+        """
+        manifest = self.path / MANIFEST
+        try:
+            if resume and manifest.exists():
+                _same(manifest, identity)
+                return
+            record = {"format": FORMAT, "spec": spec, "identity": identity}
+            for path, content in ((self.path / "spec.nn", text), (manifest, json.dumps(record, indent=2) + "\n")):
+                with atomic(path) as file:
+                    file.write(content.encode())
+        except OSError as error:
+            raise OutputError(f"nothing can be written to {self.path}: {error.strerror or error}") from None
+
     def finish(self) -> None:
         """Point `latest` at this run, where it is one of a numbered row and the system has links."""
         if not self._numbered:
@@ -74,10 +105,32 @@ class RunFolder:
             os.replace(temporary, link)
 
     def discard_if_empty(self) -> None:
-        """Remove the folder again where it was made for this run and nothing was written into it."""
-        if self._made:
+        """Remove the folder again where it was made for this run and nothing came of it."""
+        if self._made and {child.name for child in self.path.iterdir()} <= {MANIFEST, "spec.nn"}:
             with suppress(OSError):
+                for name in (MANIFEST, "spec.nn"):
+                    (self.path / name).unlink(missing_ok=True)
                 self.path.rmdir()
+
+
+def _only_a_run(path: Path) -> None:
+    """Refuse a folder with something else in it than a run."""
+    if any(not child.name.startswith(".") for child in path.iterdir()) and not (path / MANIFEST).exists():
+        raise OutputError(f"{path} holds something else than a run ({MANIFEST} is not there); name another folder")
+
+
+def _same(manifest: Path, identity: str) -> None:
+    """Refuse the folder of another experiment, which stays as it is."""
+    try:
+        record = json.loads(manifest.read_bytes()[:MOST_MANIFEST])
+        known = record["identity"]
+    except (ValueError, KeyError, TypeError):
+        raise OutputError(f"{manifest} is damaged; name another folder with --out") from None
+    if known != identity:
+        raise OutputError(
+            f"{manifest.parent} holds a run of another experiment ({record.get('spec')}, or other settings); "
+            "name another folder with --out"
+        )
 
 
 def _try_to_write(path: Path) -> None:

@@ -57,6 +57,8 @@ class LaneResult:
     """What it wrote at the end of the run."""
     tables: dict[str, list[list[int]]] = field(default_factory=dict)
     """Metrics that are tables, such as `confusion`, of the test data after the last epoch: a row a label."""
+    unsaved: str = ""
+    """Why its last checkpoint could not be written, where that is so."""
     repeat: int = 1
     """Which of the repeats of its lane it is, and `of` how many."""
     of: int = 1

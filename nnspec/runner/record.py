@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
-from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,11 @@ from nnspec.engine.part import Part
 from nnspec.files import atomic
 from nnspec.runner.environment import environment
 from nnspec.runner.history import LaneResult, RunResult, common_loss
+from nnspec.runner.naming import folder_names
 
-__all__ = ["folder_names", "history_record", "summary_record", "write_record"]
+__all__ = ["history_record", "summary_record", "write_record"]
 
 FORMAT = 1
-_LONGEST = 200
-"""Bytes of a folder's name: systems allow 255."""
 
 
 def write_record(result: RunResult, folder: Path) -> None:
@@ -45,26 +42,6 @@ def write_record(result: RunResult, folder: Path) -> None:
                 np.savez(file, **parameters | one.network.state() | scaling)
     _write_json(folder / "summary.json", result.summary)
     result.files = tuple(files)
-
-
-def folder_names(lanes: Iterable[str]) -> list[str]:
-    """Return the name of each lane's folder: its own, where every system can have a folder of that name.
-
-    A sweep's lanes are called after their points, as written: `Adam,lr=1/2`. Signs that some system does not allow
-    become `_`, long names are cut, and names that would then be one folder (or are on a system that takes `a` and `A`
-    for the same) are numbered.
-    """
-    taken: set[str] = set()
-    names = []
-    for lane in lanes:
-        plain = re.sub(r"[^\w,.=+() -]", "_", lane).encode()[:_LONGEST].decode(errors="ignore").rstrip(". ") or "_"
-        name, number = plain, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{plain}-{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
 
 
 def history_record(result: RunResult) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from nnspec.checker.program import Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientReport
+from nnspec.runner.checkpoint import Checkpoints
 from nnspec.runner.environment import check_compiler, one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
@@ -49,12 +50,13 @@ def run_program(
     compiled: Compiled,
     access: Access,
     observer: Observer,
-    before_training: Callable[[], None] = lambda: None,
+    before_training: Callable[[], Checkpoints | None] = lambda: None,
     ways: Ways = Ways(),
 ) -> RunResult:
     """Run every lane. Ctrl-C ends the lanes that train and leaves out those that have not begun.
 
-    `before_training` is called when the data is there and nothing has been trained yet. Raises DataError, NnspecError
+    `before_training` is called when the data is there and nothing has been trained yet, and may say where checkpoints
+    are kept: trainings go on from those that are there. Raises DataError, CheckpointError, NnspecError
     where compiled kernels are asked for and cannot be had, and WorkerError where a process that trained was ended from
     outside.
     """
@@ -63,7 +65,6 @@ def run_program(
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     everything = trainings(compiled)
     jobs = usual_jobs(everything) if ways.jobs is None else min(ways.jobs, len(everything))
-    groups = group(everything, jobs, ways.stacked)
     lanes = _Lanes(program, observer)
     gradients: dict[str, GradientReport] = {}
     with ExitStack() as hired:
@@ -73,12 +74,17 @@ def run_program(
         datasets = {name: dataset for name, (dataset, _) in data.items()}
         uses = tuple(dict.fromkeys(use for _, use in data.values()))
         observer.data_ready(uses)
-        before_training()
+        checkpoints = before_training()
+        ended: list[LaneResult] = []
+        if checkpoints is not None:
+            everything, ended = checkpoints.enter(everything, {name: use.sha256 for name, (_, use) in data.items()})
+        groups = group(everything, jobs, ways.stacked)
         with one_blas_thread():
             try:
                 gradients = _proofs(program, datasets, observer)
+                lanes.add_ended(ended)
                 work = [(members, datasets[members[0].experiment.name]) for members in groups]
-                if workers is not None:
+                if workers is not None and work:
                     workers.train(work, observer, lanes.add)
                 else:
                     _train(work, observer, lanes)
@@ -127,6 +133,12 @@ class _Lanes:
         repeats = sorted(self._found[name], key=lambda one: one.repeat)
         lane = self._lanes[name] = lane_of(repeats, self._asked[name])
         self._observer.lane_ends(lane)
+
+    def add_ended(self, results: Sequence[LaneResult]) -> None:
+        """Take in trainings that had ended before this run went on."""
+        for one in results:
+            self._observer.lane_begins(one)
+            self.add([one])
 
     def in_order(self) -> dict[str, LaneResult]:
         """Return the lanes in the program's order."""

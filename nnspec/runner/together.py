@@ -16,6 +16,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.stack import LanePlan, Stack
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
+from nnspec.runner.checkpoint import Keeper
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 from nnspec.runner.train import train_once, train_plan
@@ -31,6 +32,13 @@ class Training:
     layout: Layout
     repeat: int
     of: int
+    keeper: Keeper | None = None
+    """Keeps its checkpoint, where one is kept, and says where it goes on."""
+
+    @property
+    def done(self) -> int:
+        """How many epochs are done already."""
+        return self.keeper.start.epochs if self.keeper is not None and self.keeper.start is not None else 0
 
     @property
     def label(self) -> str:
@@ -52,14 +60,14 @@ def trainings(compiled: Compiled) -> list[Training]:
 def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = True) -> list[tuple[Training, ...]]:
     """Divide trainings into groups that go on together, at least `parts` where there are as many.
 
-    Lanes of one kin make a stack, each repeat its own, since they share their batches; of a lane that has no kin, the
-    repeats do.
+    Lanes of one kin that have as many epochs behind them make a stack, each repeat its own, since they share their
+    batches; of a lane that has no kin, the repeats do.
     """
     alone: list[tuple[Hashable, list[Training]]] = []
     families: dict[Hashable, list[Training]] = {}
     for number, training in enumerate(all_trainings):
         key = kin(training.experiment) if stacked else None
-        families.setdefault(key if key is not None else number, []).append(training)
+        families.setdefault((training.done, key if key is not None else number), []).append(training)
     for family in families.values():
         several = len({training.experiment.name for training in family}) > 1
         for repeat in sorted({training.repeat for training in family}) if several else [0]:
@@ -81,7 +89,7 @@ def train_together(group: Sequence[Training], dataset: Dataset, observer: Observ
     """
     if len(group) == 1:
         (one,) = group
-        return [train_once(one.experiment, one.layout, dataset, observer, one.repeat, one.of)]
+        return [train_once(one.experiment, one.layout, dataset, observer, one.repeat, one.of, one.keeper)]
     stack = Stack([(each.experiment, each.layout) for each in group], dataset)
     return _Turns(group, stack, observer).take()
 
@@ -92,7 +100,7 @@ class _Turns:
     def __init__(self, group: Sequence[Training], stack: Stack, observer: Observer) -> None:
         self._stack = stack
         self._going: dict[LanePlan, Generator[None, None, LaneResult]] = {
-            plan: train_plan(plan, observer, each.repeat, each.of)
+            plan: train_plan(plan, observer, each.repeat, each.of, each.keeper)
             for plan, each in zip(stack.plans, group, strict=True)
         }
         self._ended: dict[int, LaneResult] = {}

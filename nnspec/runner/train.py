@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.plan import Plan
+from nnspec.compiler.snapshot import Snapshot, restore
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
+from nnspec.runner.checkpoint import CheckpointError, Keeper
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 
@@ -26,13 +28,19 @@ class _Diverged(Exception):
 
 
 def train_once(
-    experiment: Experiment, layout: Layout, dataset: Dataset, observer: Observer, repeat: int = 1, of: int = 1
+    experiment: Experiment,
+    layout: Layout,
+    dataset: Dataset,
+    observer: Observer,
+    repeat: int = 1,
+    of: int = 1,
+    keeper: Keeper | None = None,
 ) -> LaneResult:
     """Train a lane to its end, or until it stops early, or to where its loss stops being a number, or until Ctrl-C.
 
-    Never raises for these.
+    Never raises for these. With a `keeper` it goes on where that says, and keeps checkpoints.
     """
-    training = train_plan(Plan(experiment, layout, dataset), observer, repeat, of)
+    training = train_plan(Plan(experiment, layout, dataset), observer, repeat, of, keeper)
     # Overflow on the way to divergence is reported once, by the lane, and not by NumPy line by line.
     with np.errstate(all="ignore"):
         while True:
@@ -43,7 +51,9 @@ def train_once(
                 return lane
 
 
-def train_plan(plan: Plan, observer: Observer, repeat: int = 1, of: int = 1) -> Generator[None, None, LaneResult]:
+def train_plan(
+    plan: Plan, observer: Observer, repeat: int = 1, of: int = 1, keeper: Keeper | None = None
+) -> Generator[None, None, LaneResult]:
     """Train a plan as `train_once` does, pausing when the lane has begun and after every epoch but the last."""
     experiment = plan.experiment
     lane = LaneResult(
@@ -62,11 +72,13 @@ def train_plan(plan: Plan, observer: Observer, repeat: int = 1, of: int = 1) -> 
         repeat=repeat,
         of=of,
     )
+    stop = _Stop(experiment.train.early_stop, lane)
+    if keeper is not None and keeper.start is not None:
+        _go_on(plan, lane, stop, keeper)
     try:
         observer.lane_begins(lane)
         yield
-        stop = _Stop(experiment.train.early_stop, lane)
-        for seconds, figures in _epochs(plan):
+        for seconds, figures in _epochs(plan, len(lane.epoch_seconds)):
             for name, value in figures.items():
                 lane.history[name].append(value)
             if plan.optimizer.schedule is not None:
@@ -77,6 +89,8 @@ def train_plan(plan: Plan, observer: Observer, repeat: int = 1, of: int = 1) -> 
             observer.epoch_done(lane)
             if stop.now() or len(lane.epoch_seconds) == lane.epochs:
                 break
+            if keeper is not None and keeper.due():
+                keeper.keep(plan, lane, stop.state(), ended=False)
             yield
     except _Diverged as error:
         lane.status, lane.message = "diverged", _advice(experiment, str(error))
@@ -86,8 +100,25 @@ def train_plan(plan: Plan, observer: Observer, repeat: int = 1, of: int = 1) -> 
         lane.history = {name: values[:done] for name, values in lane.history.items()}
         lane.rates = lane.rates[:done]
         lane.status, lane.message = "interrupted", f"after {done} of {lane.epochs} epochs"
+    if keeper is not None and lane.status != "interrupted":
+        keeper.keep(plan, lane, stop.state(), ended=True)
     plan.release()
     return lane
+
+
+def _go_on(plan: Plan, lane: LaneResult, stop: _Stop, keeper: Keeper) -> None:
+    """Put a training where its checkpoint says. Raises CheckpointError."""
+    start = keeper.start
+    assert start is not None, "the keeper says where"
+    arrays = {name: array for name, array in start.snapshot.arrays.items() if not name.startswith("scaling.")}
+    try:
+        restore(plan, Snapshot(arrays, start.snapshot.values))
+        lane.history = {name: [*start.lane["history"][name]] for name in lane.history}
+        lane.epoch_seconds, lane.rates = [*start.lane["epoch_seconds"]], [*start.lane["rates"]]
+        lane.tables = start.lane["tables"]
+        stop.keep_state(start.stopping)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the checkpoint {keeper.path} cannot be used: {error}") from None
 
 
 class _Stop:
@@ -107,6 +138,15 @@ class _Stop:
             lane.stopped = f"after epoch {done}: {self._rule.reason}"
         return bool(lane.stopped)
 
+    def state(self) -> dict[str, float] | None:
+        """Return what the rule remembers, where there is one."""
+        return self._watcher.state() if self._watcher is not None else None
+
+    def keep_state(self, state: Mapping[str, float] | None) -> None:
+        """Go on where another one was."""
+        if self._watcher is not None and state is not None:
+            self._watcher.keep_state(state)
+
 
 def _measures(plan: Plan) -> dict[str, Measure]:
     """What is measured after every epoch: which samples -> how."""
@@ -119,9 +159,9 @@ def _figures(plan: Plan) -> list[str]:
     return [*names, *(f"{_PREFIXES[samples]}{name}" for samples in _measures(plan) for name in names)]
 
 
-def _epochs(plan: Plan) -> Iterator[tuple[float, dict[str, float]]]:
-    """Train epoch by epoch, and yield the training time and the figures of each."""
-    for epoch in range(plan.experiment.train.epochs):
+def _epochs(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:
+    """Train the epochs that are not done yet, and yield the training time and the figures of each."""
+    for epoch in range(done, plan.experiment.train.epochs):
         started = plan.clock()
         means = _epoch(plan, epoch)
         seconds = plan.clock() - started

@@ -17,6 +17,7 @@ from nnspec.engine.part import Part
 from nnspec.engine.work import Borrower, Work
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
     from numpy.typing import NDArray
 
     from nnspec.engine.parameter import Parameter
@@ -138,6 +139,11 @@ class Layer(Part, Borrower):
         for name, array in arrays.items():
             np.copyto(array, self._state[name])
             self._state[name] = array
+
+    @property
+    def noise(self) -> Generator | None:
+        """The generator that it draws from in training, where it has one of its own."""
+        return None
 
     def absorb(self, before: Layer) -> bool:
         """Do from now on what `before` does too, where the layer can, and say whether it does.

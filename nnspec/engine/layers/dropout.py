@@ -42,6 +42,11 @@ class Dropout(Layer):
         self._rng = rng
         self._scale: NDArray[Any] | None = None
 
+    @property
+    def noise(self) -> Generator | None:
+        """The generator that masks are drawn from; None for the one of `set_seed`."""
+        return self._rng
+
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Any shape, unchanged; one multiplication an element."""

@@ -1,0 +1,76 @@
+"""All that a plan remembers between two epochs, taken out of it and put back: training goes on to the same bits.
+
+What is not here is made anew from the seed and the number of the epoch: the order of samples, augmentations, batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nnspec.compiler.plan import Plan
+from nnspec.engine._numpy import np
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+__all__ = ["Snapshot", "restore", "take"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Arrays by name (parameters, what layers remember, the optimizer's state) and, as plain data, all the rest."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    values: Mapping[str, Any]
+
+
+def take(plan: Plan) -> Snapshot:
+    """Copy what a plan remembers, between two epochs."""
+    arrays = {name: array.copy() for name, array in _arrays(plan).items()}
+    follower = plan.optimizer.follower
+    return Snapshot(
+        arrays,
+        {
+            "steps": plan.optimizer.steps,
+            "schedule": follower.state() if follower is not None else None,
+            "noise": [rng.bit_generator.state for rng in _noise(plan)],
+        },
+    )
+
+
+def restore(plan: Plan, snapshot: Snapshot) -> None:
+    """Put a plan that has not trained where another one of the same experiment was.
+
+    Raises ValueError for a snapshot of another experiment, before anything is changed.
+    """
+    arrays, noise, values = _arrays(plan), _noise(plan), snapshot.values
+    if arrays.keys() != snapshot.arrays.keys() or len(noise) != len(values["noise"]):
+        raise ValueError("it holds other arrays")
+    for name, array in arrays.items():
+        found = snapshot.arrays[name]
+        if found.shape != array.shape or found.dtype != array.dtype:
+            raise ValueError(f"{name} is {found.dtype} {found.shape}, not {array.dtype} {array.shape}")
+    for name, array in arrays.items():
+        np.copyto(array, snapshot.arrays[name])
+    for rng, state in zip(noise, values["noise"], strict=True):
+        rng.bit_generator.state = state
+    plan.optimizer.steps = int(values["steps"])
+    if plan.optimizer.follower is not None:
+        plan.optimizer.follower.keep_state(values["schedule"])
+
+
+def _arrays(plan: Plan) -> dict[str, NDArray[Any]]:
+    """Name the arrays that a plan remembers; parameters stand in the order of the network, not of training."""
+    network = plan.network
+    state = {f"layer.{name}": array for name, array in network.state().items()}
+    moments = {f"optimizer.{name}": array for name, array in plan.optimizer.state[0].items()}
+    return {"parameters": plan.buffers["parameters"], **state, **moments}
+
+
+def _noise(plan: Plan) -> list[Generator]:
+    """Return the generators of layers that draw in training, in the order of the network."""
+    layers = (inner for layer in plan.network.layers for inner in layer.walk())
+    return [layer.noise for layer in layers if layer.noise is not None]

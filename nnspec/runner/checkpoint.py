@@ -1,0 +1,225 @@
+"""Trainings on disk while they go on, so that one that was ended from outside goes on where it was.
+
+A checkpoint is one NPZ file, written under another name and renamed: it is whole or not there. It holds the arrays of a
+snapshot, and as JSON bytes the history and the identity of the training; a digest covers both. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnspec.compiler.plan import Plan, build_network
+from nnspec.compiler.snapshot import Snapshot, take
+from nnspec.engine._numpy import np
+from nnspec.errors import NnspecError
+from nnspec.files import atomic
+from nnspec.runner.history import LaneResult
+from nnspec.runner.naming import folder_names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.checker.program import Experiment
+    from nnspec.runner.together import Training
+
+__all__ = ["Checkpoint", "CheckpointError", "Checkpoints", "Keeper", "read_checkpoint", "restored_lane"]
+
+FORMAT = 1
+MOST_HEADER = 256 * 1024**2
+"""The most bytes of JSON that are read: histories of very many epochs are far below."""
+_HEADER = "checkpoint"
+_APART = frozenset({"network", "scaling", "writer", "repeats"})
+"""What of a lane is no plain data, and is made anew."""
+
+
+class CheckpointError(NnspecError):
+    """A checkpoint that cannot be used. The message says why and what to do; the file stays as it is."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training as it stood after an epoch, or at its end."""
+
+    identity: str
+    """Names all that the training depends on."""
+    ended: bool
+    lane: Mapping[str, Any]
+    """The fields of its LaneResult that are plain data."""
+    stopping: Mapping[str, float] | None
+    """What the rule remembers that stops it early."""
+    snapshot: Snapshot
+
+    @property
+    def epochs(self) -> int:
+        """How many were done."""
+        return len(self.lane["epoch_seconds"])
+
+
+@dataclass
+class Keeper:
+    """Keeps one training's checkpoint at a place: at its end, and on the way every so many seconds."""
+
+    path: Path
+    identity: str
+    seconds: float
+    """Least time between two on the way; 0 keeps every epoch. No number of the run depends on it."""
+    start: Checkpoint | None = None
+    """Where the training goes on."""
+    _last: float | None = None
+
+    def due(self) -> bool:
+        """Whether it is time for another one."""
+        now = time.monotonic()
+        self._last = self._last if self._last is not None else now
+        return now - self._last >= self.seconds
+
+    def keep(self, plan: Plan, lane: LaneResult, stopping: Mapping[str, float] | None, *, ended: bool) -> None:
+        """Write it. Where that fails, training goes on, and the lane says so."""
+        values = {f.name: getattr(lane, f.name) for f in fields(lane) if f.name not in _APART}
+        snapshot = take(plan)
+        if lane.scaling is not None:
+            scaling = dict(zip(("scaling.mean", "scaling.deviation"), lane.scaling, strict=True))
+            snapshot = Snapshot({**snapshot.arrays, **scaling}, snapshot.values)
+        try:
+            _write(self.path, Checkpoint(self.identity, ended, values, stopping, snapshot))
+        except OSError as error:
+            lane.unsaved = f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
+        else:
+            lane.unsaved = ""
+        self._last = time.monotonic()
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the checkpoints of a run are kept, and how often."""
+
+    folder: Path
+    identity: str
+    """Names all that the spec comes to."""
+    seconds: float = 10.0
+    """Least time between two of a training on the way."""
+    resume: bool = False
+    """Whether trainings go on from those that are there; else these are removed."""
+
+    def enter(self, everything: Sequence[Training], data: Mapping[str, str]) -> tuple[list[Training], list[LaneResult]]:
+        """Return the trainings that are not done yet, each with its keeper, and those that had ended.
+
+        `data` are the digests of each lane's data. All checkpoints are read before anything is trained. Raises
+        CheckpointError.
+        """
+        names = list(dict.fromkeys(each.experiment.name for each in everything))
+        folders = dict(zip(names, folder_names(names), strict=True))
+        left: list[Training] = []
+        ended: list[LaneResult] = []
+        for each in everything:
+            name, seed = each.experiment.name, each.experiment.seed
+            path = self.folder / folders[name] / f"seed-{seed}.npz"
+            words = json.dumps([self.identity, name, seed, data[name]])
+            identity = hashlib.sha256(words.encode()).hexdigest()
+            if not self.resume:
+                path.unlink(missing_ok=True)
+            start = read_checkpoint(path, identity) if self.resume else None
+            if start is not None and start.ended:
+                try:
+                    ended.append(restored_lane(each.experiment, start))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise CheckpointError(f"the checkpoint {path} cannot be used: {error}") from None
+            else:
+                left.append(replace(each, keeper=Keeper(path, identity, self.seconds, start)))
+        return left, ended
+
+
+def _write(path: Path, checkpoint: Checkpoint) -> None:
+    header = {
+        "format": FORMAT,
+        "identity": checkpoint.identity,
+        "ended": checkpoint.ended,
+        "lane": checkpoint.lane,
+        "stopping": checkpoint.stopping,
+        "values": checkpoint.snapshot.values,
+    }
+    text = json.dumps(header, ensure_ascii=False).encode()
+    arrays = checkpoint.snapshot.arrays
+    digest = np.frombuffer(_digest(text, arrays), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as file:
+        np.savez(file, allow_pickle=False, **{_HEADER: np.frombuffer(text, np.uint8), "sha256": digest}, **arrays)
+
+
+def _digest(text: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    digest = hashlib.sha256(text)
+    for name in sorted(arrays):
+        digest.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.digest()
+
+
+def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
+    """Return the checkpoint at a place, None where there is none.
+
+    Raises CheckpointError for a file that is damaged, or that belongs to another training.
+    """
+    for left in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed while it wrote
+        with suppress(OSError):
+            left.unlink()
+    try:
+        with path.open("rb") as file:
+            found = _read(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError) as error:
+        why = getattr(error, "strerror", None) or "it is damaged"
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be used: {why}; remove it to train its lane from the start"
+        ) from None
+    if found.identity != identity:
+        raise CheckpointError(
+            f"the checkpoint {path} belongs to another experiment: spec, settings or data differ; choose another "
+            "folder with --out"
+        )
+    return found
+
+
+def _read(file: Any) -> Checkpoint:
+    with np.load(file, allow_pickle=False) as archive:
+        if archive.zip.getinfo(f"{_HEADER}.npy").file_size > MOST_HEADER:
+            raise ValueError("its header is too large")
+        text = archive[_HEADER].tobytes()
+        header = json.loads(text)
+        if header["format"] != FORMAT:
+            raise ValueError("its format is unknown")
+        arrays = {name: archive[name] for name in archive.files if name not in (_HEADER, "sha256")}
+        if archive["sha256"].tobytes() != _digest(text, arrays):
+            raise ValueError("its digest differs")
+    return Checkpoint(
+        identity=str(header["identity"]),
+        ended=bool(header["ended"]),
+        lane=dict(header["lane"]),
+        stopping=header["stopping"],
+        snapshot=Snapshot(arrays, header["values"]),
+    )
+
+
+def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
+    """Return a training that has ended, network and all, as it was when it ended."""
+    network, arrays = build_network(experiment), checkpoint.snapshot.arrays
+    start = 0
+    for parameter in network.parameters():
+        part = arrays["parameters"][start : start + parameter.size]
+        parameter.data = part.reshape(parameter.shape).copy()
+        start += parameter.size
+    for name, array in network.state().items():
+        np.copyto(array, arrays[f"layer.{name}"])
+    network.eval()
+    scaling = None
+    if "scaling.mean" in arrays:
+        scaling = arrays["scaling.mean"], arrays["scaling.deviation"]
+    return LaneResult(network=network, scaling=scaling, **checkpoint.lane)

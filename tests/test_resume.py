@@ -1,0 +1,213 @@
+"""Runs that are ended from outside and go on: to the same bits, or with words that say why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_spec import COMMAND, environment, nnspec, spec
+
+from nnspec import run
+from nnspec.errors import NnspecError
+from nnspec.runner import checkpoint as checkpoint_module
+from nnspec.runner.checkpoint import CheckpointError
+from nnspec.runner.folder import OutputError
+
+KILLS = 50
+SPEC = spec(
+    model="Linear(16); BatchNorm; ReLU; Dropout(0.3); Linear(10)",
+    data="Digits(train=300, test=50)",
+    race="Adam(lr=plateau(0.01, patience=1)); NAdam(lr=0.01); Momentum(lr=cosine(0.05)); wide { train.batch = 50 }",
+    train="epochs = 12; batch = 16; validation = 0.2; repeats = 2; early_stop = patience(4); augment = noise(0.1)",
+    more="seed = 42\noptimizer = SGD(lr=0.1)",
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.nn").write_text(SPEC)
+    return tmp_path / "tiny.nn"
+
+
+def outcome(folder: Path) -> tuple[Any, dict[str, bytes]]:
+    """What a run came to, without its clock times: its curves, and the bytes of every array."""
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: timeless(v) for k, v in value.items() if k != "seconds"}
+        return [timeless(item) for item in value] if isinstance(value, list) else value
+
+    arrays = {}
+    for file in sorted(folder.glob("*/*.npz")):
+        with np.load(file, allow_pickle=False) as archive:
+            arrays |= {f"{file.parent.name}/{file.name}:{name}": archive[name].tobytes() for name in archive.files}
+    return timeless(json.loads((folder / "history.json").read_text("utf-8"))), arrays
+
+
+def killed(path: Path, out: Path, seconds: float) -> bool:
+    """Run in a process that is killed after so many seconds; whether it was still at it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks beside threads
+        child = os.fork()
+    if child == 0:
+        try:
+            run(path, out=out, resume=True, checkpoint=0)
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(path: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    run(path, out=tmp_path / "whole", checkpoint=0)
+    whole, length = outcome(tmp_path / "whole"), time.monotonic() - started
+    assert len(whole[1]) > 40
+    rng, hit, amid = random.Random(0), 0, 0
+    for number in range(KILLS):
+        out = tmp_path / f"out{number}"
+        hit += killed(path, out, rng.uniform(0, length))
+        amid += len([*out.glob("checkpoints/*/*.npz")]) > 0
+        run(path, out=out, resume=True, checkpoint=0)
+        assert outcome(out) == whole, number
+    assert hit > KILLS // 3
+    assert amid > KILLS // 3
+
+
+def test_a_command_that_is_killed_goes_on(path: Path, tmp_path: Path) -> None:
+    run(path, out=tmp_path / "whole")
+    words = ("run", path, "--out", tmp_path / "out", "--resume", "--checkpoint", "0", "--jobs", "2", "-q")
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, words)], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL
+    )
+    while not [*tmp_path.glob("out/checkpoints/*/*.npz")] and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "out/summary.json").exists()
+    done = nnspec(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+
+
+def test_what_is_done_is_not_trained_again(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(path, out=tmp_path / "out", resume=True)
+    monkeypatch.setattr("nnspec.runner.run.train_together", lambda *rest: pytest.fail("trained"))
+    second = run(path, out=tmp_path / "out", resume=True)
+    assert {name: lane.history for name, lane in second.items()} == {n: lane.history for n, lane in first.items()}
+    assert {name: lane.seconds for name, lane in second.items()} == {n: lane.seconds for n, lane in first.items()}
+
+
+def test_another_experiment_is_not_gone_on_with(path: Path, tmp_path: Path) -> None:
+    run(path, out=tmp_path / "out", set={"train.epochs": 2})
+    before = outcome(tmp_path / "out")
+    with pytest.raises(OutputError, match="holds a run of another experiment"):
+        run(path, out=tmp_path / "out", resume=True)
+    assert outcome(tmp_path / "out") == before
+
+
+def test_a_folder_of_something_else_is_left_alone(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="something else than a run"):
+        run(path, out=tmp_path / "out", resume=True)
+    assert os.listdir(tmp_path / "out") == ["mine.txt"]
+
+
+@pytest.mark.parametrize("at", [0.0, 0.2, 0.5, 0.8, 0.999])
+def test_a_damaged_checkpoint_is_told_of_and_stays(path: Path, tmp_path: Path, at: float) -> None:
+    run(path, out=tmp_path / "out", set={"train.epochs": 1})
+    (file,) = (tmp_path / "out/checkpoints/Adam").glob("seed-42.npz")
+    data = bytearray(file.read_bytes())
+    for place in range(int(at * len(data)), min(int(at * len(data)) + 40, len(data))):
+        data[place] ^= 0xFF
+    file.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"seed-42.npz cannot be used: it is damaged; remove it"):
+        run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 1})
+    assert file.read_bytes() == data
+    file.unlink()
+    run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 1})
+
+
+def test_a_checkpoint_of_another_lane_is_refused(path: Path, tmp_path: Path) -> None:
+    run(path, out=tmp_path / "out", set={"train.epochs": 1})
+    there = tmp_path / "out/checkpoints"
+    (there / "Adam/seed-42.npz").write_bytes((there / "NAdam/seed-42.npz").read_bytes())
+    with pytest.raises(CheckpointError, match="belongs to another experiment"):
+        run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 1})
+
+
+def test_a_damaged_manifest_is_told_of(path: Path, tmp_path: Path) -> None:
+    run(path, out=tmp_path / "out", set={"train.epochs": 1})
+    (tmp_path / "out/run.json").write_text("[")
+    with pytest.raises(OutputError, match="is damaged"):
+        run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 1})
+
+
+def test_a_full_disk_is_told_of_and_training_goes_on(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_module, "_write", full)
+    with pytest.raises(NnspecError, match=r"the checkpoint .* cannot be written: No space left"):
+        run(path, out=tmp_path / "out", set={"train.epochs": 1})
+    assert (tmp_path / "out/summary.json").exists()  # what was trained is written all the same
+
+
+def test_files_may_be_no_larger_than_the_system_allows(path: Path, tmp_path: Path) -> None:
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code + COMMAND[-1], "run", str(path), "--out", "out", "-q"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_resume_needs_a_folder(path: Path, tmp_path: Path) -> None:
+    done = nnspec("run", path, "--resume", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--resume goes with --out DIR" in done.stderr
+    with pytest.raises(ValueError, match="goes with `out`"):
+        run(path, resume=True)
+
+
+def test_an_import_that_says_something_else_is_another_experiment(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "common.nn").write_text("train { epochs = 1; batch = 16 }\n")
+    path.write_text('import "common.nn"\n' + spec(train="").replace("train {  }\n", ""))
+    run(path, out=tmp_path / "out")
+    (tmp_path / "common.nn").write_text("train { epochs = 1; batch = 8 }\n")
+    with pytest.raises(OutputError, match="holds a run of another experiment"):
+        run(path, out=tmp_path / "out", resume=True)
+
+
+def test_data_that_has_changed_is_not_gone_on_with(path: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.normal(size=(40, 3)).astype("f4"), "y": rng.integers(0, 2, 40)}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    path.write_text(spec("Linear(2)", data='NPZ("mine.npz")', train="epochs = 1; batch = 8"))
+    run(path, out=tmp_path / "out")
+    arrays["x"][0, 0] += 1
+    np.savez(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(CheckpointError, match="data differ"):
+        run(path, out=tmp_path / "out", resume=True)
