@@ -10,25 +10,30 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import COMMAND, environment, nnspec, spec
+from tiny_spec import COMMAND, OFFLINE, environment, nnspec, spec
 
 from nnspec import run
+from nnspec.api import compile_spec, run_into
 from nnspec.errors import NnspecError
 from nnspec.runner import checkpoint as checkpoint_module
 from nnspec.runner.checkpoint import CheckpointError
-from nnspec.runner.folder import OutputError
+from nnspec.runner.folder import OutputError, RunFolder
+from nnspec.runner.history import LaneResult
+from nnspec.runner.observer import Silent
 
 KILLS = 50
 SPEC = spec(
     model="Linear(16); BatchNorm; ReLU; Dropout(0.3); Linear(10)",
     data="Digits(train=300, test=50)",
     race="Adam(lr=plateau(0.01, patience=1)); NAdam(lr=0.01); Momentum(lr=cosine(0.05)); wide { train.batch = 50 }",
-    train="epochs = 12; batch = 16; validation = 0.2; repeats = 2; early_stop = patience(4); augment = noise(0.1)",
+    train="epochs = 12; batch = 16; validation = 0.2; repeats = 2; augment = noise(0.1)\n"
+    "early_stop = patience(2, min_delta=0.05)",
     more="seed = 42\noptimizer = SGD(lr=0.1)",
 )
 
@@ -84,6 +89,38 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(path: Path,
         assert outcome(out) == whole, number
     assert hit > KILLS // 3
     assert amid > KILLS // 3
+
+
+class Stopper(Silent):
+    """Presses Ctrl-C after an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        if len(lane.epoch_seconds) == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_it_goes_on_from_every_epoch_with_all_that_it_had_counted(path: Path, tmp_path: Path) -> None:
+    path.write_text(
+        spec(
+            "Linear(6); Dropout(0.2); Linear(10)",
+            optimizer="Adam(lr=plateau(0.02, patience=2, gamma=0.3, min_delta=0.05))",
+            train="epochs = 30; batch = 16; validation = 0.2; early_stop = patience(5, min_delta=0.05)",
+        )
+    )
+    whole = run(path, out=tmp_path / "whole")["run"]
+    epochs = len(whole.epoch_seconds)
+    assert 4 < epochs < 30
+    assert len(set(whole.rates)) > 2  # the plateau had reason to count
+    for epoch in range(2, epochs):
+        out = tmp_path / str(epoch)
+        make = partial(RunFolder.make, str(path), out, resume=True)
+        stopped = run_into(compile_spec(path), OFFLINE, Stopper(epoch), make, resume=True, checkpoint=0)
+        assert stopped.exit_code == 130
+        assert run(path, out=out, resume=True)["run"].rates == whole.rates, epoch
+        assert outcome(out) == outcome(tmp_path / "whole"), epoch
 
 
 def test_a_command_that_is_killed_goes_on(path: Path, tmp_path: Path) -> None:

@@ -91,6 +91,11 @@ class Batches:
         return order, held_out
 
     @property
+    def order(self) -> NDArray[Any]:
+        """The samples that are trained on, as indices into the data, in this epoch's order."""
+        return self._order
+
+    @property
     def scaling(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """Mean and standard deviation of each feature, where samples are standardised: (x − mean) / deviation."""
         return self._prepare.scaling if self._prepare is not None else None

@@ -57,6 +57,9 @@ class LaneResult:
     """What it wrote at the end of the run."""
     tables: dict[str, list[list[int]]] = field(default_factory=dict)
     """Metrics that are tables, such as `confusion`, of the test data after the last epoch: a row a label."""
+    fingerprints: dict[str, Any] = field(default_factory=dict)
+    """Digests: `start`, by tensor, of the weights that it began with; `order`, of every epoch's order of samples; of a
+    lane with repeats, those of the first."""
     unsaved: str = ""
     """Why its last checkpoint could not be written, where that is so."""
     repeat: int = 1

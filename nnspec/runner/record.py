@@ -18,6 +18,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.files import atomic
 from nnspec.runner.environment import environment
+from nnspec.runner.fairness import fairness
 from nnspec.runner.history import LaneResult, RunResult, common_loss
 from nnspec.runner.naming import folder_names
 
@@ -94,6 +95,7 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
         "gradient_error": _number(result.gradient_error),
         "common_loss": target,
         "lanes": [_lane(lane, program, target) for lane in result.lanes.values()],
+        "fairness": fairness(result),
         "expectations": [{"text": v.text, "held": v.held, "detail": v.detail} for v in result.verdicts],
         "exit_code": result.exit_code,
     }
@@ -126,6 +128,7 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         "seed": lane.seed,
         "status": lane.status,
         "message": lane.message,
+        "fingerprints": lane.fingerprints,
         "stopped": lane.stopped,
         "epochs": len(lane.epoch_seconds),
         "seconds": lane.seconds,

@@ -14,6 +14,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
 from nnspec.runner.checkpoint import CheckpointError, Keeper
+from nnspec.runner.fairness import next_digest, start_digests
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 
@@ -71,6 +72,7 @@ def train_plan(
         scaling=plan.data.scaling,
         repeat=repeat,
         of=of,
+        fingerprints={"start": start_digests(plan), "order": ""},
     )
     stop = _Stop(experiment.train.early_stop, lane)
     if keeper is not None and keeper.start is not None:
@@ -84,6 +86,7 @@ def train_plan(
             if plan.optimizer.schedule is not None:
                 lane.rates.append(plan.optimizer.lr)
             lane.tables = plan.tables()
+            lane.fingerprints["order"] = next_digest(lane.fingerprints["order"], plan.data.order)
             lane.epoch_seconds.append(seconds)
             plan.optimizer.tell(len(lane.epoch_seconds), figures)
             observer.epoch_done(lane)
@@ -115,7 +118,7 @@ def _go_on(plan: Plan, lane: LaneResult, stop: _Stop, keeper: Keeper) -> None:
         restore(plan, Snapshot(arrays, start.snapshot.values))
         lane.history = {name: [*start.lane["history"][name]] for name in lane.history}
         lane.epoch_seconds, lane.rates = [*start.lane["epoch_seconds"]], [*start.lane["rates"]]
-        lane.tables = start.lane["tables"]
+        lane.tables, lane.fingerprints = start.lane["tables"], start.lane["fingerprints"]
         stop.keep_state(start.stopping)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint {keeper.path} cannot be used: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
@@ -168,6 +168,9 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     missing = [name for name in order if name not in result.lanes]
     if missing:
         _line(console, f"– not trained: {', '.join(missing)}", style="yellow")
+    shared = _shared(result.summary.get("fairness"))
+    if shared:
+        _line(console, shared, style="dim")
     _verdicts(result.verdicts, console)
     if result.folder is not None and result.files:
         files = [name for name in result.files if not name.endswith(".npz")]
@@ -188,6 +191,19 @@ def _facts(result: RunResult) -> str:
     if error is not None and error < 1e-7:
         parts.append(f"gradients proved to {error:.0e}")
     return " · ".join(parts)
+
+
+_SHARED = {"data": "data", "order": "order of samples", "start": "starting weights"}
+
+
+def _shared(fairness: Mapping[str, bool | None] | None) -> str:
+    """Say what all lanes had in common, and what not, as their digests tell."""
+    if fairness is None:
+        return ""
+    same, other = ([_SHARED[key] for key, held in fairness.items() if held is wanted] for wanted in (True, False))
+    said = [f"the same {', '.join(same)}"] if same else []
+    said += [f"not the same {', '.join(other)}"] if other else []
+    return f"– all lanes had {'; '.join(said)}" if said else ""
 
 
 def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target: float | None = None) -> Table:
