@@ -58,8 +58,8 @@ ROWS: list[tuple[str, set[str], str]] = [
     ),
     (
         "project",
-        {"api", "diagnostics", "files", "errors", "_version"},
-        "many specs: which files, what is known of them already, and the api for the others",
+        {"api", "diagnostics", "files", "errors", "_version", "data.source", "runner.history", "runner.observer"},
+        "many specs: which files, what is known of them already, and the api for the others; their results as tests",
     ),
     (
         "cli",

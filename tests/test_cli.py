@@ -207,7 +207,8 @@ def test_a_narrow_terminal_has_fewer_columns_and_no_broken_lines(
     head = next(i for i, line in enumerate(lines) if line.startswith("lane"))
     assert all(len(line.rstrip()) <= int(columns) for line in lines[head : head + 4])
     assert "…" not in out
-    assert len(lines) == (16 if int(columns) > len("three  three.nn · seed 0") else 17)
+    assert "– all lanes had the same data, order of samples, starting weights" in lines
+    assert len(lines) == (17 if int(columns) > len("three  three.nn · seed 0") else 18)
 
 
 def test_the_table_of_a_single_lane_without_a_folder_of_its_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "new": ("nnspec.cli.new", "Write a commented spec to start from."),
     "run": ("nnspec.cli.run", "Train every lane of a spec, and show which got down first."),
     "check": ("nnspec.cli.check", "Find every mistake in specs without training."),
+    "test": ("nnspec.cli.test", "Run specs as tests: all that they expect must hold."),
     "fmt": ("nnspec.cli.fmt", "Format specs in place, in the one style there is."),
     "explain": ("nnspec.cli.explain", "Say what a code of check means, with an example."),
     "show": ("nnspec.cli.show", "Print layers, shapes, parameters, FLOPs and memory."),
@@ -41,6 +42,7 @@ Start here:
   nnspec run specs/race.nn                  train, compare, plot
   nnspec run SPEC --set train.epochs=3      change a setting for once
   nnspec check SPEC                         find every mistake in a spec
+  nnspec test specs                         run specs as tests
   nnspec show SPEC                          what the network is, exactly
   nnspec show SPEC --resolved               every value, and where it comes from
   nnspec diff A B                           what two specs differ in

@@ -1,0 +1,89 @@
+"""`nnspec test`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from nnspec.cli.options import colored, data_options, set_option
+
+__all__ = ["command"]
+
+_EPILOG = """\
+\b
+Exit codes: 0 all held; 1 an expectation missed, a lane diverged, or an error in a spec;
+2 usage, or no spec matches; 3 a fault of nnspec; 130 interrupted.
+"""
+
+
+@click.command("test", epilog=_EPILOG)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str))
+@set_option
+@data_options
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Train each spec in N processes side by side; by default in as many as are worth their while.",
+)
+@click.option("--fail-fast", "-x", is_flag=True, help="Stop after the first spec that fails.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results as JUnit XML, too.")
+@click.option("--quiet", "-q", is_flag=True, help="Print what failed and the last line only.")
+def command(
+    paths: tuple[str, ...],
+    overrides: tuple[str, ...],
+    data_dir: Path | None,
+    offline: bool,
+    jobs: int | None,
+    fail_fast: bool,
+    junit: Path | None,
+    quiet: bool,
+) -> int:
+    """Check and run specs, and judge what they expect, as tests. Writes no runs.
+
+    PATHs are files, folders (all *.nn below) or globs (quoted).
+    """
+    from nnspec.cli.faults import report_fault
+    from nnspec.data.source import Access
+    from nnspec.diagnostics.formats.base import one_line
+    from nnspec.project.config import load_config
+    from nnspec.project.inputs import find_specs
+    from nnspec.project.junit import refuse_unwritable, write_junit
+    from nnspec.project.testing import SpecReport, SpecTester, exit_code, failures, outcome, summary
+
+    if "-" in paths:
+        raise click.UsageError("specs to test are files; standard input is none")
+    config = load_config()
+    names = find_specs(
+        paths, root=Path(config.folder), exclude=config.exclude, respect_gitignore=config.respect_gitignore
+    )
+    if junit is not None:
+        refuse_unwritable(junit)
+
+    def begins(path: str) -> None:
+        if not quiet:
+            click.echo(f"{one_line(path)} ", nl=False)
+
+    def on_fault(path: str, error: Exception) -> None:
+        report_fault(error, one_line(path))
+
+    started = time.perf_counter()
+    tester = SpecTester(overrides, Access(data_dir, offline), jobs=jobs, on_fault=on_fault)
+    tested: list[SpecReport] = []
+    for each in tester.run(names, fail_fast=fail_fast, begins=begins):
+        tested.append(each)
+        if not quiet:
+            click.echo(outcome(each))
+    seconds = time.perf_counter() - started
+    for text in filter(None, (failures(each, color=colored(sys.stdout)) for each in tested)):
+        click.echo(f"\n{text}")
+    if not quiet:
+        click.echo()
+    click.echo(summary(tested, len(names), seconds))
+    if junit is not None:
+        write_junit(junit, tested, seconds)
+    return exit_code(tested)

@@ -1,0 +1,76 @@
+"""What came of testing specs as JUnit XML: a testsuite a spec, a testcase for each thing it was tested for."""
+
+from __future__ import annotations
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnspec.errors import NnspecError
+from nnspec.files import atomic
+from nnspec.project.testing import Case, SpecReport, Status
+
+__all__ = ["ReportError", "junit", "refuse_unwritable", "write_junit"]
+
+_ELEMENTS: dict[Status, str] = {"failed": "failure", "error": "error", "skipped": "skipped"}
+_COUNTS: dict[Status, str] = {"failed": "failures", "error": "errors", "skipped": "skipped"}
+_NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 does not allow, not even escaped."""
+_COLORS = re.compile("\x1b\\[[0-9;]*m")
+
+
+class ReportError(NnspecError):
+    """A report that cannot be written. The message says why."""
+
+
+def junit(tested: Sequence[SpecReport], seconds: float) -> bytes:
+    """Return the report."""
+    root = ET.Element("testsuites", {"name": "nnspec", **_numbers([c for t in tested for c in t.cases], seconds)})
+    for each in tested:
+        name = _clean(each.path)
+        suite = ET.SubElement(root, "testsuite", {"name": name, **_numbers(each.cases, each.seconds)})
+        for case in each.cases:
+            where = {"classname": name, "name": _clean(case.name), "time": f"{case.seconds:.3f}"}
+            element = ET.SubElement(suite, "testcase", where)
+            if case.status in _ELEMENTS:
+                detail = _clean(case.detail)
+                first = next(iter(detail.splitlines()), "")
+                ET.SubElement(element, _ELEMENTS[case.status], {"message": first}).text = detail
+        if each.notes:
+            ET.SubElement(suite, "system-out").text = _clean("\n".join(each.notes))
+    ET.indent(root)
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def _numbers(cases: Sequence[Case], seconds: float) -> dict[str, str]:
+    counts = {word: str(sum(case.status == status for case in cases)) for status, word in _COUNTS.items()}
+    return {"tests": str(len(cases)), **counts, "time": f"{seconds:.3f}"}
+
+
+def _clean(text: str) -> str:
+    return _NO_XML.sub("", _COLORS.sub("", text))
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise ReportError where a report could not be written to a path, before hours are trained for it."""
+    place = Path(os.path.realpath(path))
+    if place.is_dir():
+        raise ReportError(f"{path} cannot be written: it is a folder")
+    if not place.parent.is_dir():
+        raise ReportError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+def write_junit(path: Path, tested: Sequence[SpecReport], seconds: float) -> None:
+    """Write the report, all or nothing. Raises ReportError where that cannot be done."""
+    place = Path(os.path.realpath(path))
+    data = junit(tested, seconds)
+    try:
+        if place.exists() and not place.is_file():
+            place.write_bytes(data)  # a device or a pipe is written to, not replaced
+        else:
+            with atomic(place) as file:
+                file.write(data)
+    except OSError as error:
+        raise ReportError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,228 @@
+"""Specs as tests: each is checked and run, and what it expects is judged; no run is written anywhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nnspec.api import CheckResult, check, run_into
+from nnspec.data.source import Access
+from nnspec.diagnostics import Diagnostic, render_all
+from nnspec.diagnostics.formats.base import one_line, plural
+from nnspec.errors import NnspecError
+from nnspec.runner.history import LaneResult, RunResult, Verdict
+from nnspec.runner.observer import Silent
+
+__all__ = ["Case", "SpecReport", "SpecTester", "Status", "exit_code", "failures", "marks", "outcome", "summary"]
+
+Status = Literal["passed", "failed", "error", "skipped"]
+
+_MARKS: dict[Status, str] = {"passed": ".", "failed": "F", "error": "E", "skipped": "s"}
+_LANES: dict[str, Status] = {"done": "passed", "diverged": "failed", "interrupted": "skipped"}
+_NOT_TRAINED = "the spec could not be run"
+_RUN_ENDED = "the run was interrupted"
+_WIDE = 78
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that a spec was tested for."""
+
+    kind: Literal["check", "run", "lane", "expectation"]
+    """`run` is there only where a spec could not be run at all."""
+    name: str
+    """`check`, `run`, `Adam trains`, or the text of an expectation."""
+    status: Status
+    detail: str = ""
+    """What came of it; in full where it failed."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class SpecReport:
+    """What came of testing one spec."""
+
+    path: str
+    cases: tuple[Case, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+    """What must not go unsaid: why it was skipped, that nothing is expected, data that stands in for other data."""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    """What the check found, where it found an error."""
+    interrupted: bool = False
+    fault: bool = False
+    """Whether nnspec itself is at fault."""
+
+    @property
+    def status(self) -> Status:
+        """The worst of its cases; skipped only where nothing else was to be done."""
+        found = {case.status for case in self.cases}
+        if "error" in found:
+            return "error"
+        if "failed" in found:
+            return "failed"
+        return "passed" if "passed" in found and not self.interrupted else "skipped"
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return self.status in ("passed", "skipped")
+
+
+class SpecTester:
+    """Tests one spec after another."""
+
+    def __init__(
+        self,
+        overrides: Sequence[str],
+        access: Access,
+        *,
+        jobs: int | None = None,
+        on_fault: Callable[[str, Exception], None] = lambda path, error: None,
+    ) -> None:
+        """`on_fault` is told of what is a fault of nnspec, with the spec that it was found with."""
+        self._overrides = tuple(overrides)
+        self._access = access
+        self._jobs = jobs
+        self._on_fault = on_fault
+
+    def run(
+        self, paths: Sequence[str], *, fail_fast: bool = False, begins: Callable[[str], None] = lambda path: None
+    ) -> Iterator[SpecReport]:
+        """Yield what comes of each spec, until one is interrupted or, with `fail_fast`, one fails."""
+        for path in paths:
+            begins(path)
+            tested = self.test(path)
+            yield tested
+            if tested.interrupted or (fail_fast and not tested.ok):
+                return
+
+    def test(self, path: str) -> SpecReport:
+        """Test one spec. Whatever is wrong with it is told in the result; nothing is raised."""
+        started = time.perf_counter()
+        checked: CheckResult | None = None
+        check_seconds = 0.0
+        interrupted = fault = False
+        try:
+            checked = check(path, self._overrides)
+            check_seconds = time.perf_counter() - started
+            if not checked.ok:
+                case = Case("check", "check", "failed", render_all(checked.diagnostics), check_seconds)
+                return SpecReport(path, (case,), check_seconds, diagnostics=checked.diagnostics)
+            if checked.compiled is None:
+                why = "no experiment by itself, but a file for others to import"
+                return SpecReport(path, (Case("check", "check", "skipped", why, check_seconds),), check_seconds, (why,))
+            result = run_into(checked.compiled, self._access, Silent(), None, jobs=self._jobs)
+        except NnspecError as error:
+            message = str(error)
+        except MemoryError:
+            message = "there is not enough memory for this; `nnspec show SPEC` says how much it needs"
+        except KeyboardInterrupt:
+            message, interrupted = _RUN_ENDED, True
+        except Exception as error:  # noqa: BLE001  (the other specs are still tested)
+            self._on_fault(path, error)
+            message, fault = f"a fault of nnspec itself: {type(error).__name__}: {error}", True
+        else:
+            return _judged(path, checked, result, check_seconds, time.perf_counter() - started)
+        cases = _unrun(checked, message, check_seconds, "skipped" if interrupted else "error")
+        return SpecReport(path, cases, time.perf_counter() - started, interrupted=interrupted, fault=fault)
+
+
+def _judged(path: str, checked: CheckResult, result: RunResult, check_seconds: float, seconds: float) -> SpecReport:
+    assert checked.compiled is not None
+    lanes = [_lane(lane.name, result.lanes.get(lane.name)) for lane in checked.compiled.program.lanes]
+    expected = [_expectation(verdict) for verdict in result.verdicts]
+    notes = [f"data: {use.source} stands in for {use.asked_for}" for use in result.data if use.stands_in]
+    notes += [] if expected else ["nothing expected"]
+    cases = (Case("check", "check", "passed", seconds=check_seconds), *lanes, *expected)
+    return SpecReport(path, cases, seconds, tuple(notes), interrupted=result.interrupted)
+
+
+def _lane(name: str, lane: LaneResult | None) -> Case:
+    name = f"{name} trains"
+    if lane is None:
+        return Case("lane", name, "skipped", _RUN_ENDED)
+    detail = "" if lane.status == "done" else f"{lane.status}: {lane.message}"
+    return Case("lane", name, _LANES[lane.status], detail, lane.seconds)
+
+
+def _expectation(verdict: Verdict) -> Case:
+    status: Status = "skipped" if verdict.held is None else "passed" if verdict.held else "failed"
+    return Case("expectation", _flat(verdict.text), status, verdict.detail)
+
+
+def _unrun(checked: CheckResult | None, message: str, check_seconds: float, status: Status) -> tuple[Case, ...]:
+    """Return the cases of a spec that was not run to an end: where it failed, and all that was not come to."""
+    if checked is None:
+        return (Case("check", "check", status, message),)
+    cases = [Case("check", "check", "passed", seconds=check_seconds), Case("run", "run", status, message)]
+    if checked.compiled is not None:
+        program = checked.compiled.program
+        cases += [Case("lane", f"{lane.name} trains", "skipped", _NOT_TRAINED) for lane in program.lanes]
+        cases += [Case("expectation", _flat(each.text), "skipped", _NOT_TRAINED) for each in program.expectations]
+    return tuple(cases)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def exit_code(tested: Sequence[SpecReport]) -> int:
+    """Return 0 where all held, 1 where something failed, 3 for a fault of nnspec, 130 where it was interrupted."""
+    if any(each.interrupted for each in tested):
+        return 130
+    if any(each.fault for each in tested):
+        return 3
+    return 0 if all(each.ok for each in tested) else 1
+
+
+def marks(tested: SpecReport) -> str:
+    """Return a sign an expectation, and one for all else that is not as it should be: `..F`."""
+    return "".join(
+        _MARKS[case.status] for case in tested.cases if case.kind == "expectation" or case.status != "passed"
+    )
+
+
+def outcome(tested: SpecReport) -> str:
+    """Return what is said behind a spec's name: `..F FAILED (2.1 s)`."""
+    word = "INTERRUPTED" if tested.interrupted else tested.status.upper()
+    words = [marks(tested), word, f"({tested.seconds:.1f} s)"]
+    return "; ".join([" ".join(filter(None, words)), *map(one_line, tested.notes)])
+
+
+def failures(tested: SpecReport, *, color: bool = False) -> str:
+    """Return all that failed in a spec, in full; empty where nothing did."""
+    found = [case for case in tested.cases if case.status in ("failed", "error")]
+    if not found:
+        return ""
+    lines = [f" {one_line(tested.path)} ".center(_WIDE, "-")]
+    for case in found:
+        if case.kind == "check" and tested.diagnostics:
+            lines.append(render_all(tested.diagnostics, color=color))
+        elif case.kind == "expectation":
+            lines.append(f"missed: {one_line(case.name)}")
+            lines += [f"        {line}" for line in _lines(case.detail)]
+        elif case.kind == "lane":
+            lines.append(f"lane {one_line(case.name.removesuffix(' trains'))} {one_line(case.detail)}")
+        else:
+            lines.append("\n".join(_lines(f"error: {case.detail}")))
+    return "\n".join(lines)
+
+
+def _lines(text: str) -> list[str]:
+    return [one_line(line) for line in text.splitlines()]
+
+
+def summary(tested: Sequence[SpecReport], asked: int, seconds: float) -> str:
+    """Return the last line: `3 passed, 1 failed, 1 skipped in 4.2 s`. `asked` is how many specs there are."""
+    ended = [each for each in tested if not each.interrupted or not each.ok]
+    counts = {
+        "passed": sum(each.status == "passed" for each in ended),
+        "failed": sum(not each.ok for each in ended),
+        "skipped": sum(each.status == "skipped" for each in ended),
+        "not run": asked - len(ended),
+    }
+    found = [f"{number:,} {word}" for word, number in counts.items() if number]
+    return f"{', '.join(found) or plural(0, 'spec')} in {seconds:.1f} s"
