@@ -21,6 +21,7 @@ from nnspec.runner.environment import environment
 from nnspec.runner.fairness import fairness
 from nnspec.runner.history import LaneResult, RunResult, common_loss
 from nnspec.runner.naming import folder_names
+from nnspec.runner.significance import comparison_records, interval_records
 
 __all__ = ["history_record", "summary_record", "write_record"]
 
@@ -95,6 +96,7 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
         "gradient_error": _number(result.gradient_error),
         "common_loss": target,
         "lanes": [_lane(lane, program, target) for lane in result.lanes.values()],
+        **comparison_records(list(result.lanes.values())),
         "fairness": fairness(result),
         "expectations": [{"text": v.text, "held": v.held, "detail": v.detail} for v in result.verdicts],
         "exit_code": result.exit_code,
@@ -118,6 +120,7 @@ def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str,
         "epochs_asked_for": lane.epochs,
         "epochs_to_common_loss": (int(epochs) if epochs.is_integer() else epochs) if reached else None,
         "seconds_to_common_loss": lane.seconds_to(target) if target is not None and reached else None,
+        **interval_records(lane),
         **({"repeats": [_ending(one) for one in lane.repeats]} if lane.repeats else {}),
     }
 

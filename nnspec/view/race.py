@@ -11,6 +11,7 @@ from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, commo
 from nnspec.runner.observer import Silent
 from nnspec.view import words
 from nnspec.view.counts import counts
+from nnspec.view.spread import spread
 from nnspec.view.terminal import Column, table
 from nnspec.view.writing import written
 
@@ -172,6 +173,8 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     if shared:
         _line(console, shared, style="dim")
     _verdicts(result.verdicts, console)
+    for line, style in spread(lanes, result.summary):
+        _line(console, line, style=style)
     if result.folder is not None and result.files:
         files = [name for name in result.files if not name.endswith(".npz")]
         weights = ["weights"] if len(files) < len(result.files) else []
