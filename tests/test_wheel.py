@@ -48,7 +48,8 @@ def test_the_wheel_holds_the_package_and_its_grammar_and_no_more(wheel: Path) ->
         "nnspec",
         next(n for n in found if "/METADATA" in n).split("/")[0],
     }
-    assert not [name for name in found if "test" in name or name.endswith(".pyc")]
+    files = [name.split("/") for name in found]
+    assert not [f for f in files if "tests" in f or f[-1].startswith(("test_", "conftest")) or f[-1].endswith(".pyc")]
     templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnspec/templates").glob("*.nn")}
     assert {name for name in found if name.endswith(".nn")} == templates
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnspec").rglob("*.py")}
