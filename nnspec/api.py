@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nnspec.runner.history import RunResult
     from nnspec.runner.observer import Observer
     from nnspec.runner.prove import GradientProof
+    from nnspec.runner.saved import Manifest
     from nnspec.view.comparison import Difference
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "format_spec",
     "format_text",
     "gradcheck",
+    "identity_of",
     "new",
     "resolved",
     "run",
@@ -213,9 +215,9 @@ def run_into(
         if make_folder is None:
             return None
         made.append(make_folder())
-        identity = _identity(compiled)
-        made[0].begin(identity, compiled.program.path, compiled.program.text, resume=resume)
-        return Checkpoints(made[0].path / "checkpoints", identity, checkpoint, resume)
+        manifest = _manifest(compiled, made[0].path)
+        made[0].begin(manifest, compiled.program.text, resume=resume)
+        return Checkpoints(made[0].path / "checkpoints", manifest.identity, checkpoint, resume)
 
     try:
         result = run_program(compiled, access, observer, prepare, Ways(jobs, stacked=not alone))
@@ -241,12 +243,33 @@ def run_into(
     return result
 
 
-def _identity(compiled: Compiled) -> str:
-    """Name all that a program comes to: every value of every lane, and where it comes from."""
-    from nnspec.view.resolved import resolved_record
+def _manifest(compiled: Compiled, folder: Path) -> Manifest:
+    """Say which experiment is run, for the folder that it is run in."""
+    from nnspec.runner.environment import environment
+    from nnspec.runner.saved import Manifest
 
     program = compiled.program
-    record = [program.text, [*program.overrides], resolved_record(program, program.lanes)]
+    *imports, spec = program.files
+    try:
+        home = Path(os.path.relpath(spec.folder, folder)).as_posix()
+    except ValueError:  # on another drive
+        home = spec.folder.absolute().as_posix()
+    return Manifest(
+        spec=program.path,
+        identity=identity_of(compiled),
+        home=home,
+        set=program.overrides,
+        imports={source.name: hashlib.sha256(source.text.encode()).hexdigest() for source in imports},
+        environment=environment(),
+    )
+
+
+def identity_of(compiled: Compiled) -> str:
+    """Name all that the numbers of a run depend on: every value of every lane. Comments, the order of what is written
+    and where it is written, and what is expected do not count."""
+    from nnspec.view.resolved import meaning_record
+
+    record = meaning_record(compiled.program)
     return hashlib.sha256(json.dumps(record, default=str).encode()).hexdigest()
 
 

@@ -57,6 +57,11 @@ ROWS: list[tuple[str, set[str], str]] = [
         "the rooms in order, for Python and the command line alike",
     ),
     (
+        "runs",
+        {"api", "diagnostics", "checker", "compiler", "data", "engine", "runner", "view", "errors", "files"},
+        "what is done with runs on disk, for Python and the command line alike",
+    ),
+    (
         "project",
         {"api", "diagnostics", "files", "errors", "_version", "data.source", "runner.history", "runner.observer"},
         "many specs: which files, what is known of them already, and the api for the others; their results as tests",
@@ -65,6 +70,7 @@ ROWS: list[tuple[str, set[str], str]] = [
         "cli",
         {
             "api",
+            "runs",
             "formatting",
             "project",
             "templates",

@@ -90,6 +90,7 @@ def _check(source: Source, flags: Sequence[Source]) -> Checked:
         expectations=tuple(e for e in expectations if e is not None),
         overrides=tuple(flag.text for flag in flags),
         models=tuple(run.experiment for run in lanes.extra.values() if run.experiment is not None),
+        files=read,
     )
     return Checked(program, diagnostics, read, tuple(files.missing), tuple(report.looked_at))
 

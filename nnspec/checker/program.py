@@ -8,7 +8,7 @@ from math import prod
 from typing import Annotated, Any, Literal
 
 from nnspec.data.source import DataSource, Facts
-from nnspec.diagnostics import Span
+from nnspec.diagnostics import Source, Span
 from nnspec.engine.augmentations import Augmentation
 from nnspec.engine.layers.contract import Geometry, Shape
 from nnspec.engine.part import Also, BareWord, Count, Part, Positive, Range
@@ -358,3 +358,5 @@ class Program:
     """What was given with `--set`, as written."""
     models: tuple[Experiment, ...] = ()
     """Models that no lane trains and an expectation speaks of, each with the settings of the base."""
+    files: tuple[Source, ...] = ()
+    """What was read: the imports and, last, the spec."""

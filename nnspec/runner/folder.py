@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
+from nnspec.runner.saved import MANIFEST, SPEC_COPY, Manifest, RunError, read_manifest
 
 __all__ = ["OutputError", "RunFolder"]
-
-
-FORMAT = 1
-MANIFEST = "run.json"
-MOST_MANIFEST = 1024**2
 
 
 class OutputError(NnspecError):
@@ -75,22 +74,35 @@ class RunFolder:
             else:
                 return cls(path, numbered=True, made=True)
 
-    def begin(self, identity: str, spec: str, text: str, *, resume: bool) -> None:
+    def begin(self, manifest: Manifest, text: str, *, resume: bool) -> Mapping[str, Any]:
         """Write down which spec is run here, or with `resume` make sure that it is the one that was.
 
-        Raises OutputError where that cannot be written, and where another experiment was run here.
+        Returns the environment that the run began in. Raises OutputError where that cannot be written, and where
+        another experiment was run here.
         """
-        manifest = self.path / MANIFEST
+        path = self.path / MANIFEST
         try:
-            if resume and manifest.exists():
-                _same(manifest, identity)
-                return
-            record = {"format": FORMAT, "spec": spec, "identity": identity}
-            for path, content in ((self.path / "spec.nn", text), (manifest, json.dumps(record, indent=2) + "\n")):
-                with atomic(path) as file:
+            began = self._same(path, manifest) if resume and path.exists() else manifest.environment
+            record = replace(manifest, environment=began).record()
+            for name, content in ((SPEC_COPY, text), (MANIFEST, json.dumps(record, indent=2) + "\n")):
+                with atomic(self.path / name) as file:
                     file.write(content.encode())
         except OSError as error:
             raise OutputError(f"nothing can be written to {self.path}: {error.strerror or error}") from None
+        return began
+
+    def _same(self, path: Path, manifest: Manifest) -> Mapping[str, Any]:
+        """Refuse the folder of another experiment, which stays as it is."""
+        try:
+            known = read_manifest(path)
+        except RunError as error:
+            raise OutputError(f"{error}; name another folder with --out") from None
+        if known.identity != manifest.identity:
+            raise OutputError(
+                f"{self.path} holds a run of another experiment ({known.spec}, or other settings); "
+                "name another folder with --out"
+            )
+        return known.environment
 
     def finish(self) -> None:
         """Point `latest` at this run, where it is one of a numbered row and the system has links."""
@@ -106,9 +118,9 @@ class RunFolder:
 
     def discard_if_empty(self) -> None:
         """Remove the folder again where it was made for this run and nothing came of it."""
-        if self._made and {child.name for child in self.path.iterdir()} <= {MANIFEST, "spec.nn"}:
+        if self._made and {child.name for child in self.path.iterdir()} <= {MANIFEST, SPEC_COPY}:
             with suppress(OSError):
-                for name in (MANIFEST, "spec.nn"):
+                for name in (MANIFEST, SPEC_COPY):
                     (self.path / name).unlink(missing_ok=True)
                 self.path.rmdir()
 
@@ -117,20 +129,6 @@ def _only_a_run(path: Path) -> None:
     """Refuse a folder with something else in it than a run."""
     if any(not child.name.startswith(".") for child in path.iterdir()) and not (path / MANIFEST).exists():
         raise OutputError(f"{path} holds something else than a run ({MANIFEST} is not there); name another folder")
-
-
-def _same(manifest: Path, identity: str) -> None:
-    """Refuse the folder of another experiment, which stays as it is."""
-    try:
-        record = json.loads(manifest.read_bytes()[:MOST_MANIFEST])
-        known = record["identity"]
-    except (ValueError, KeyError, TypeError):
-        raise OutputError(f"{manifest} is damaged; name another folder with --out") from None
-    if known != identity:
-        raise OutputError(
-            f"{manifest.parent} holds a run of another experiment ({record.get('spec')}, or other settings); "
-            "name another folder with --out"
-        )
 
 
 def _try_to_write(path: Path) -> None:
