@@ -17,8 +17,11 @@ from nnspec.runner.saved import RunError, SavedRun, open_run
 
 if TYPE_CHECKING:
     from nnspec.compiler.proofs import Compiled
+    from nnspec.data.source import Access
+    from nnspec.runner.observer import Observer
+    from nnspec.runner.verify import Verification
 
-__all__ = ["RunError", "SavedRun", "compile_run", "open_run"]
+__all__ = ["RunError", "SavedRun", "compile_run", "open_run", "verify", "verify_again", "verify_with"]
 
 
 def compile_run(saved: SavedRun) -> Compiled:
@@ -50,3 +53,51 @@ def compile_run(saved: SavedRun) -> Compiled:
 def _digest(files: tuple[Source, ...], name: str) -> str | None:
     found = next((source for source in files if source.name == name), None)
     return hashlib.sha256(found.text.encode()).hexdigest() if found is not None else None
+
+
+def verify(
+    path: str | os.PathLike[str],
+    other: str | os.PathLike[str] | None = None,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    jobs: int | None = 1,
+) -> Verification:
+    """Run an experiment again and say whether it comes to the same bits; with `other`, compare two runs on disk.
+
+        nnspec.runs.verify("runs/race/1").same
+
+    Raises RunError for a folder that holds no run, or one that cannot be run again, and what `nnspec.run` raises.
+    """
+    from nnspec.data.source import Access
+    from nnspec.runner.observer import Silent
+
+    saved = open_run(path)
+    if other is not None:
+        return verify_with(saved, open_run(other))
+    access = Access(Path(data_dir) if data_dir is not None else None, offline)
+    return verify_again(saved, compile_run(saved), access, Silent(), jobs=jobs)
+
+
+def verify_again(
+    saved: SavedRun, compiled: Compiled, access: Access, observer: Observer, *, jobs: int | None = 1
+) -> Verification:
+    """Run a saved run's program again, and compare. Raises KeyboardInterrupt on Ctrl-C: half a run proves nothing."""
+    from nnspec.runner.record import history_record, trace_record
+    from nnspec.runner.run import Ways, run_program
+    from nnspec.runner.verify import Records, compare_records, records_of, spoilt_weights
+
+    known, spoilt = records_of(saved), list(spoilt_weights(saved))
+    result = run_program(compiled, access, observer, ways=Ways(jobs))
+    if result.interrupted:
+        raise KeyboardInterrupt
+    again = Records("a new run of it", result.summary, history_record(result)["lanes"], trace_record(result)["lanes"])
+    return compare_records(known, again, spoilt)
+
+
+def verify_with(saved: SavedRun, other: SavedRun) -> Verification:
+    """Compare two runs on disk, which may be of different specs, as far as lanes and seeds are the same."""
+    from nnspec.runner.verify import compare_records, records_of, spoilt_weights
+
+    spoilt = [*spoilt_weights(saved), *spoilt_weights(other)]
+    return compare_records(records_of(saved), records_of(other), spoilt)

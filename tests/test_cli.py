@@ -156,7 +156,7 @@ def test_a_pipe_gets_a_plain_line_an_epoch_and_lane_and_the_table_at_the_end(
     assert {line.split()[0] for line in lines[11:14]} == {"SGD", "Momentum", "Adam"}
     losses = [float(line.split()[2]) for line in lines[11:14]]
     assert losses == sorted(losses)
-    assert lines[-1] == "runs/three/1: curves.png, history.json, summary.json, weights"
+    assert lines[-1] == "runs/three/1: curves.png, history.json, summary.json, trace.json, weights"
 
 
 def test_quiet_gives_the_result_only(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

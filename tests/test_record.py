@@ -221,7 +221,7 @@ def test_a_run_leaves_history_summary_weights_and_a_picture(tmp_path: Path) -> N
     files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*"))
     weights = ["Adam", "Adam/weights.npz", "SGD", "SGD/weights.npz"]
     kept = [f"checkpoints/{path}" for path in ("Adam", "Adam/seed-5.npz", "SGD", "SGD/seed-5.npz")]
-    records = ["curves.png", "history.json", "run.json", "spec.nn", "summary.json"]
+    records = ["curves.png", "history.json", "run.json", "spec.nn", "summary.json", "trace.json"]
     assert files == sorted([*weights, "checkpoints", *kept, *records])
     assert (tmp_path / "out/spec.nn").read_text("utf-8") == RACE
     assert result.folder == (tmp_path / "out").as_posix()
@@ -268,7 +268,12 @@ def test_two_runs_differ_in_seconds_only(tmp_path: Path) -> None:
 def test_summary_says_what_was_run_and_on_what(result: RunResult) -> None:
     summary = result.summary
     assert (summary["title"], summary["seed"], summary["exit_code"], summary["interrupted"]) == ("tiny", 5, 0, False)
-    assert summary["spec"] == {"path": "tiny.nn", "sha256": hashlib.sha256(RACE.encode()).hexdigest(), "set": []}
+    assert summary["spec"] == {
+        "path": "tiny.nn",
+        "sha256": hashlib.sha256(RACE.encode()).hexdigest(),
+        "set": [],
+        "imports": [],
+    }
     (data,) = summary["data"]
     assert (data["source"], data["asked_for"], data["stands_in"], data["train"], data["test"]) == (
         *("Digits", "Digits"),

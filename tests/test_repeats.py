@@ -278,6 +278,7 @@ def test_weights_of_every_repeat_are_written(result: RunResult, tmp_path: Path) 
     assert result.files == (
         "history.json",
         "summary.json",
+        "trace.json",
         *(f"{name}/seed-{seed}.npz" for name in ("SGD", "Adam") for seed in (42, 43, 44)),
     )
     for name, whole in result.items():

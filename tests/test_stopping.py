@@ -69,7 +69,7 @@ def test_the_rule_is_a_value_that_reads_as_a_spec_writes_it() -> None:
     assert nn.Patience(5) == nn.Patience(5, of="val_loss") != rule
     assert rule.reason == "val_accuracy did not improve by more than 0.01 for 5 epochs"
     assert nn.Patience(1).reason == "val_loss did not improve for 1 epoch"
-    assert str(nn.Patience.signature()) == "epochs, of=val_loss, min_delta=0.0"
+    assert str(nn.Patience.signature()) == "epochs, of=val_loss, min_delta=0.0, restore_best=false"
     assert issubclass(PARTS["stopping rule"]["patience"], Part)
     with pytest.raises(AttributeError, match="cannot be changed"):
         rule.epochs = 3

@@ -29,7 +29,7 @@ def test_a_run_says_nothing_on_stderr_and_makes_no_warnings(here: Path) -> None:
     done = nnspec("run", "a.nn", cwd=here)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
-    assert done.stdout.endswith("runs/a/1: curves.png, history.json, summary.json, weights\n")
+    assert done.stdout.endswith("runs/a/1: curves.png, history.json, summary.json, trace.json, weights\n")
     assert sorted(os.listdir(here)) == ["a.nn", "runs", "stand_in.nn"]
 
 
@@ -213,7 +213,7 @@ def test_a_terminal_shows_a_live_table_with_colours_and_ends_clean(here: Path) -
     final = text[shown:]
     assert plain(final).count("\nlane ") == 1
     assert "\x1b[2K" not in final[final.index("a.nn · seed 0") :]
-    assert plain(final).endswith("runs/a/1: curves.png, history.json, summary.json, weights\n")
+    assert plain(final).endswith("runs/a/1: curves.png, history.json, summary.json, trace.json, weights\n")
 
 
 @posix

@@ -26,6 +26,7 @@ _COMMANDS = {
     "new": ("nnspec.cli.new", "Write a commented spec to start from."),
     "run": ("nnspec.cli.run", "Train every lane of a spec, and show which got down first."),
     "check": ("nnspec.cli.check", "Find every mistake in specs without training."),
+    "verify": ("nnspec.cli.verify", "Run a run again: is it the same, bit for bit?"),
     "test": ("nnspec.cli.test", "Run specs as tests: all that they expect must hold."),
     "fmt": ("nnspec.cli.fmt", "Format specs in place, in the one style there is."),
     "explain": ("nnspec.cli.explain", "Say what a code of check means, with an example."),

@@ -35,6 +35,8 @@ class Stopping(PlainPart):
 
     kind: ClassVar[str] = "stopping rule"
     of: FigureName
+    restore_best: bool = False
+    """Whether training ends with the weights of the epoch in which `of` was best, not with the last."""
 
     def watch(self) -> Watcher:
         """Return a watcher for one training."""
@@ -51,7 +53,9 @@ class Patience(Stopping):
 
     Lower is better, but for metrics that say otherwise, such as accuracy. The first epoch always improves, so at least
     1 + `epochs` are trained. As Keras's `EarlyStopping`: its `min_delta` counts likewise, and the weights at the end
-    are those of the last epoch, not of the best. PyTorch has none. Prechelt 1998.
+    are those of the last epoch, unless `restore_best` asks for those of the best, the first of equals. Unlike Keras's
+    `restore_best_weights` that holds also where training goes on to its last epoch, and every improvement counts for
+    it, however small. PyTorch has none. Prechelt 1998.
 
     Raises ValueError for arguments out of range.
     """
@@ -60,6 +64,7 @@ class Patience(Stopping):
     also = ("EarlyStopping", "early_stopping", "Patience")
     epochs: int
     min_delta: float
+    restore_best: bool
 
     def __init__(
         self,
@@ -67,8 +72,9 @@ class Patience(Stopping):
         *,
         of: Annotated[FigureName, Also("monitor", "figure")] = _VAL_LOSS,
         min_delta: Annotated[float, Range(low=0), Also("tol", "delta", "threshold")] = 0.0,
+        restore_best: Annotated[bool, Also("restore_best_weights")] = False,
     ) -> None:
-        super().__init__(epochs=epochs, of=FigureName(of), min_delta=min_delta)
+        super().__init__(epochs=epochs, of=FigureName(of), min_delta=min_delta, restore_best=restore_best)
 
     def watch(self) -> Watcher:
         """Return a watcher that has seen nothing yet."""

@@ -21,6 +21,7 @@ from nnspec.compiler.snapshot import Snapshot, take
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
+from nnspec.runner.best import Best
 from nnspec.runner.history import LaneResult
 from nnspec.runner.naming import folder_names
 
@@ -56,11 +57,20 @@ class Checkpoint:
     stopping: Mapping[str, float] | None
     """What the rule remembers that stops it early."""
     snapshot: Snapshot
+    best: Mapping[str, Any]
+    """Which epoch is the best so far, and by which figure."""
+    extra: Mapping[str, NDArray[Any]]
+    """Arrays beside the snapshot: `best.…`, what the network was after the best epoch, and `scaling.…`."""
 
     @property
     def epochs(self) -> int:
         """How many were done."""
         return len(self.lane["epoch_seconds"])
+
+    @property
+    def best_arrays(self) -> dict[str, NDArray[Any]]:
+        """What the network was after the best epoch: parameters and what layers remember, by name."""
+        return {name.removeprefix("best."): array for name, array in self.extra.items() if name.startswith("best.")}
 
 
 @dataclass
@@ -81,15 +91,17 @@ class Keeper:
         self._last = self._last if self._last is not None else now
         return now - self._last >= self.seconds
 
-    def keep(self, plan: Plan, lane: LaneResult, stopping: Mapping[str, float] | None, *, ended: bool) -> None:
+    def keep(
+        self, plan: Plan, lane: LaneResult, stopping: Mapping[str, float] | None, best: Best, *, ended: bool
+    ) -> None:
         """Write it. Where that fails, training goes on, and the lane says so."""
         values = {f.name: getattr(lane, f.name) for f in fields(lane) if f.name not in _APART}
-        snapshot = take(plan)
+        extra = {f"best.{name}": array for name, array in best.arrays.items()}
         if lane.scaling is not None:
-            scaling = dict(zip(("scaling.mean", "scaling.deviation"), lane.scaling, strict=True))
-            snapshot = Snapshot({**snapshot.arrays, **scaling}, snapshot.values)
+            extra |= dict(zip(("scaling.mean", "scaling.deviation"), lane.scaling, strict=True))
+        checkpoint = Checkpoint(self.identity, ended, values, stopping, take(plan), best.state(), extra)
         try:
-            _write(self.path, Checkpoint(self.identity, ended, values, stopping, snapshot))
+            _write(self.path, checkpoint)
         except OSError as error:
             lane.unsaved = f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
         else:
@@ -144,10 +156,11 @@ def _write(path: Path, checkpoint: Checkpoint) -> None:
         "ended": checkpoint.ended,
         "lane": checkpoint.lane,
         "stopping": checkpoint.stopping,
+        "best": checkpoint.best,
         "values": checkpoint.snapshot.values,
     }
     text = json.dumps(header, ensure_ascii=False).encode()
-    arrays = checkpoint.snapshot.arrays
+    arrays = {**checkpoint.snapshot.arrays, **checkpoint.extra}
     digest = np.frombuffer(_digest(text, arrays), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as file:
@@ -199,12 +212,15 @@ def _read(file: Any) -> Checkpoint:
         arrays = {name: archive[name] for name in archive.files if name not in (_HEADER, "sha256")}
         if archive["sha256"].tobytes() != _digest(text, arrays):
             raise ValueError("its digest differs")
+    extra = {name: array for name, array in arrays.items() if name.startswith(("best.", "scaling."))}
     return Checkpoint(
         identity=str(header["identity"]),
         ended=bool(header["ended"]),
         lane=dict(header["lane"]),
         stopping=header["stopping"],
-        snapshot=Snapshot(arrays, header["values"]),
+        snapshot=Snapshot({name: array for name, array in arrays.items() if name not in extra}, header["values"]),
+        best=dict(header["best"]),
+        extra=extra,
     )
 
 
@@ -220,6 +236,6 @@ def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
         np.copyto(array, arrays[f"layer.{name}"])
     network.eval()
     scaling = None
-    if "scaling.mean" in arrays:
-        scaling = arrays["scaling.mean"], arrays["scaling.deviation"]
+    if "scaling.mean" in checkpoint.extra:
+        scaling = checkpoint.extra["scaling.mean"], checkpoint.extra["scaling.deviation"]
     return LaneResult(network=network, scaling=scaling, **checkpoint.lane)

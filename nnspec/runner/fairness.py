@@ -16,7 +16,7 @@ from nnspec.runner.history import RunResult
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["fairness", "next_digest", "start_digests"]
+__all__ = ["fairness", "next_digest", "start_digests", "tensor_digests"]
 
 _LETTERS = 16
 """Hexadecimal digits of a digest: 64 bits tell arrays apart that nobody chose to look alike."""
@@ -26,6 +26,13 @@ def start_digests(plan: Plan) -> dict[str, str]:
     """Return a digest of each tensor of a plan's network, by full name; equal bytes and shape, equal digest."""
     parameters = plan.network.named_parameters()
     return {name: next_digest(str(p.shape), p.data) for name, p in parameters.items()}
+
+
+def tensor_digests(plan: Plan) -> dict[str, str]:
+    """Return a digest of each tensor as it is now, and of what layers remember beside their parameters."""
+    network = plan.network
+    arrays = {name: p.data for name, p in network.named_parameters().items()} | dict(network.state())
+    return {name: next_digest("", array) for name, array in arrays.items()}
 
 
 def next_digest(before: str, array: NDArray[Any]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epochs_to", "mean"]
 
-Status = Literal["done", "diverged", "interrupted"]
+Status = Literal["done", "diverged", "interrupted", "failed"]
 
 
 @dataclass
@@ -60,6 +60,10 @@ class LaneResult:
     fingerprints: dict[str, Any] = field(default_factory=dict)
     """Digests: `start`, by tensor, of the weights that it began with; `order`, of every epoch's order of samples; of a
     lane with repeats, those of the first."""
+    trace: dict[str, list[str]] = field(default_factory=dict)
+    """A digest an epoch of each tensor: parameters by full name, and what layers remember beside them."""
+    kept: int = 0
+    """The epoch, from 1 on, whose weights and figures are those of the lane, where it is not the last."""
     unsaved: str = ""
     """Why its last checkpoint could not be written, where that is so."""
     repeat: int = 1
@@ -85,11 +89,12 @@ class LaneResult:
         return mean(math.fsum(one.epoch_seconds) for one in self.counted)
 
     def final(self, figure: str) -> float:
-        """Return a figure after the last epoch; NaN where no epoch was finished. Raises KeyError for no figure.
+        """Return a figure after the last epoch, or the one that was kept; NaN where no epoch was finished.
 
-        Over repeats, the mean of each one's own last epoch, also where they stopped after different ones.
+        Over repeats, the mean of each one's own, also where they stopped after different ones. Raises KeyError for no
+        figure.
         """
-        return mean(_last(one.history[figure]) for one in self.counted)
+        return mean(_last(one.history[figure][: one.kept or None]) for one in self.counted)
 
     def epochs_to(self, target: float) -> float:
         """Return after how many epochs the training loss was first at or below `target`, on average over repeats.

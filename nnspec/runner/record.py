@@ -23,15 +23,16 @@ from nnspec.runner.history import LaneResult, RunResult, common_loss
 from nnspec.runner.naming import folder_names
 from nnspec.runner.significance import comparison_records, interval_records
 
-__all__ = ["history_record", "summary_record", "write_record"]
+__all__ = ["history_record", "summary_record", "trace_record", "write_record"]
 
 FORMAT = 1
 
 
 def write_record(result: RunResult, folder: Path) -> None:
     """Write a run into its folder, and note the names of the files in it."""
-    files = ["history.json", "summary.json"]
+    files = ["history.json", "summary.json", "trace.json"]
     _write_json(folder / "history.json", history_record(result))
+    _write_json(folder / "trace.json", trace_record(result))
     for name, lane in zip(folder_names(result.lanes), result.lanes.values(), strict=True):
         for one in lane.repeats or (lane,):
             if one.status == "diverged":
@@ -65,6 +66,17 @@ def _curves(lane: LaneResult) -> dict[str, Any]:
     return curves
 
 
+def trace_record(result: RunResult) -> dict[str, Any]:
+    """Return digests of what every training computed with: `start` and `order`, and of each tensor one an epoch."""
+    return {
+        "format": FORMAT,
+        "lanes": {
+            lane.name: [{"seed": one.seed, **one.fingerprints, "epochs": one.trace} for one in lane.repeats or (lane,)]
+            for lane in result.lanes.values()
+        },
+    }
+
+
 def summary_record(result: RunResult, program: Program, started: str) -> dict[str, Any]:
     """Return what was run, on what, and what came of it."""
     target = common_loss(list(result.lanes.values()))
@@ -75,6 +87,10 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
             "path": program.path,
             "sha256": hashlib.sha256(program.text.encode()).hexdigest(),
             "set": list(program.overrides),
+            "imports": [
+                {"path": source.name, "sha256": hashlib.sha256(source.text.encode()).hexdigest()}
+                for source in program.files[:-1]
+            ],
         },
         "seed": result.seed,
         "started": started,
@@ -133,6 +149,7 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         "message": lane.message,
         "fingerprints": lane.fingerprints,
         "stopped": lane.stopped,
+        **({"kept_epoch": lane.kept} if lane.kept else {}),
         "epochs": len(lane.epoch_seconds),
         "seconds": lane.seconds,
         "final": {name: lane.final(name) for name in lane.history if math.isfinite(lane.final(name))},

@@ -24,7 +24,9 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
     Beyond these, a mean would be one over those repeats that happened to go on, and jump where one of them ends.
     """
     first = repeats[0]
-    lane = replace(first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), tables={})
+    lane = replace(
+        first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), tables={}, trace={}, kept=0
+    )
     epochs = min(len(one.epoch_seconds) for one in lane.counted)
     lane.history = {
         name: [mean(one.history[name][epoch] for one in lane.counted) for epoch in range(epochs)]

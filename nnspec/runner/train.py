@@ -8,13 +8,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.plan import Plan
-from nnspec.compiler.snapshot import Snapshot, restore
+from nnspec.compiler.snapshot import restore
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
+from nnspec.runner.best import Best
 from nnspec.runner.checkpoint import CheckpointError, Keeper
-from nnspec.runner.fairness import next_digest, start_digests
+from nnspec.runner.fairness import next_digest, start_digests, tensor_digests
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 
@@ -74,9 +75,9 @@ def train_plan(
         of=of,
         fingerprints={"start": start_digests(plan), "order": ""},
     )
-    stop = _Stop(experiment.train.early_stop, lane)
+    stop, best = _Stop(experiment.train.early_stop, lane), Best(experiment.train.early_stop, lane)
     if keeper is not None and keeper.start is not None:
-        _go_on(plan, lane, stop, keeper)
+        _go_on(plan, lane, stop, best, keeper)
     try:
         observer.lane_begins(lane)
         yield
@@ -87,13 +88,17 @@ def train_plan(
                 lane.rates.append(plan.optimizer.lr)
             lane.tables = plan.tables()
             lane.fingerprints["order"] = next_digest(lane.fingerprints["order"], plan.data.order)
+            for tensor, digest in tensor_digests(plan).items():
+                lane.trace.setdefault(tensor, []).append(digest)
             lane.epoch_seconds.append(seconds)
+            if keeper is not None or best.restores:
+                best.look(plan)
             plan.optimizer.tell(len(lane.epoch_seconds), figures)
             observer.epoch_done(lane)
             if stop.now() or len(lane.epoch_seconds) == lane.epochs:
                 break
             if keeper is not None and keeper.due():
-                keeper.keep(plan, lane, stop.state(), ended=False)
+                keeper.keep(plan, lane, stop.state(), best, ended=False)
             yield
     except _Diverged as error:
         lane.status, lane.message = "diverged", _advice(experiment, str(error))
@@ -102,24 +107,28 @@ def train_plan(
         done = len(lane.epoch_seconds)
         lane.history = {name: values[:done] for name, values in lane.history.items()}
         lane.rates = lane.rates[:done]
+        lane.trace = {tensor: digests[:done] for tensor, digests in lane.trace.items()}
         lane.status, lane.message = "interrupted", f"after {done} of {lane.epochs} epochs"
+    if best.restores and lane.status == "done":
+        best.restore(plan)
     if keeper is not None and lane.status != "interrupted":
-        keeper.keep(plan, lane, stop.state(), ended=True)
+        keeper.keep(plan, lane, stop.state(), best, ended=True)
     plan.release()
     return lane
 
 
-def _go_on(plan: Plan, lane: LaneResult, stop: _Stop, keeper: Keeper) -> None:
+def _go_on(plan: Plan, lane: LaneResult, stop: _Stop, best: Best, keeper: Keeper) -> None:
     """Put a training where its checkpoint says. Raises CheckpointError."""
     start = keeper.start
     assert start is not None, "the keeper says where"
-    arrays = {name: array for name, array in start.snapshot.arrays.items() if not name.startswith("scaling.")}
     try:
-        restore(plan, Snapshot(arrays, start.snapshot.values))
+        restore(plan, start.snapshot)
         lane.history = {name: [*start.lane["history"][name]] for name in lane.history}
         lane.epoch_seconds, lane.rates = [*start.lane["epoch_seconds"]], [*start.lane["rates"]]
         lane.tables, lane.fingerprints = start.lane["tables"], start.lane["fingerprints"]
+        lane.trace = {tensor: [*digests] for tensor, digests in start.lane["trace"].items()}
         stop.keep_state(start.stopping)
+        best.keep_state(start.best, start.best_arrays)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the checkpoint {keeper.path} cannot be used: {error}") from None
 

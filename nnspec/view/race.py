@@ -164,6 +164,8 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     for lane in lanes:
         if lane.stopped:
             _line(console, f"– {lane.name} stopped {lane.stopped}", style="dim")
+        for line in _kept(lane):
+            _line(console, line, style="dim")
         if lane.status != "done":
             _line(console, f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red")
     missing = [name for name in order if name not in result.lanes]
@@ -179,6 +181,14 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         files = [name for name in result.files if not name.endswith(".npz")]
         weights = ["weights"] if len(files) < len(result.files) else []
         console.print(f"{result.folder}: {', '.join([*files, *weights])}", style="dim", soft_wrap=True)
+
+
+def _kept(lane: LaneResult) -> Iterator[str]:
+    """Say which epoch the weights and figures are of, where it is not the last."""
+    kept = [one.kept for one in lane.repeats or (lane,) if one.kept]
+    if kept:
+        which = f"epoch{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept))}"
+        yield f"– {lane.name} has the weights and figures of {which}, the best"
 
 
 def _facts(result: RunResult) -> str:

@@ -1,0 +1,58 @@
+"""`nnspec verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from nnspec.cli.options import data_options
+
+__all__ = ["command"]
+
+_EPILOG = """\
+\b
+Exit codes: 0 the same to the last bit; 1 they part; 2 usage, or a run that
+cannot be read or run again; 3 a fault of nnspec; 130 interrupted.
+"""
+
+
+@click.command("verify", epilog=_EPILOG)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("other", type=click.Path(path_type=Path), required=False)
+@data_options
+@click.option("--jobs", "-j", type=click.IntRange(1, 256), metavar="N", help="Train in N processes side by side.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress; the result only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
+def command(
+    run: Path, other: Path | None, data_dir: Path | None, offline: bool, jobs: int | None, quiet: bool, as_json: bool
+) -> int:
+    """Run the experiment in folder RUN again, and say whether it comes to the same bits; else in which epoch and tensor
+    the two part.
+
+    With OTHER, the folder of another run, the two are compared, and nothing is run. In both cases the weights in RUN
+    are held against what its training ended with. RUN stays as it is.
+    """
+    from nnspec.data.source import Access
+    from nnspec.runs import compile_run, open_run, verify_again, verify_with
+    from nnspec.view.race import PlainProgress, QuietProgress
+    from nnspec.view.terminal import console
+    from nnspec.view.verification import print_verification, verification_record
+
+    saved = open_run(run)
+    if other is not None:
+        found = verify_with(saved, open_run(other))
+    else:
+        compiled = compile_run(saved)
+        screen = console(stderr=True)
+        progress = (QuietProgress if quiet or as_json else PlainProgress)(screen, compiled)
+        try:
+            found = verify_again(saved, compiled, Access(data_dir, offline, progress.fetching), progress, jobs=jobs)
+        finally:
+            progress.close()
+    if as_json:
+        click.echo(json.dumps(verification_record(found)))
+    else:
+        print_verification(found, console())
+    return 0 if found.same else 1

@@ -1,0 +1,231 @@
+"""Two runs of one experiment held against each other, bit for bit: whether they part, and in which epoch and tensor.
+
+What is compared are records: digests of every tensor before training and after each epoch, and of the orders of samples
+(`trace.json`); every figure, as the number it is (`history.json`); the weights that lie in the folder. Clock times are
+left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnspec.runner.fairness import next_digest
+from nnspec.runner.saved import RunError, SavedRun, usable
+
+__all__ = ["Match", "Records", "Verification", "compare_records", "records_of", "spoilt_weights"]
+
+_NO_FIGURES = ("seconds", "repeats", "seed")
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a run left, as plain data."""
+
+    title: str
+    summary: Mapping[str, Any]
+    history: Mapping[str, Mapping[str, Any]]
+    """Lane -> curves."""
+    trace: Mapping[str, Sequence[Mapping[str, Any]]]
+    """Lane -> trainings, each with `seed`, `start`, `order` and, by tensor, digests of the `epochs`."""
+
+
+def records_of(saved: SavedRun) -> Records:
+    """Read the records of a run on disk. Raises RunError where one is missing or damaged."""
+    return Records(str(saved.path), saved.summary, saved.history, saved.trace)
+
+
+@dataclass(frozen=True)
+class Match:
+    """One training in both runs, and where they part. Epoch 0 is before the first step; None, they do not."""
+
+    lane: str
+    seed: int
+    epochs: int
+    """How many both have."""
+    tensors: int
+    epoch: int | None = None
+    parted: tuple[str, ...] = ()
+    """The tensors that differ in that epoch, in the order of the network."""
+    figures: tuple[str, ...] = ()
+    """The figures that differ in that epoch."""
+    why: str = ""
+    """What else there is to say: that one of them has fewer epochs, or is not there."""
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        return self.epoch is None and not self.why
+
+    @property
+    def text(self) -> str:
+        """What was found, in words."""
+        if self.same:
+            return "the same, bit for bit"
+        if self.epoch is None:
+            return self.why
+        when = "before the first step" if self.epoch == 0 else f"in epoch {self.epoch}"
+        what = [f"{_few(self.parted)} ({len(self.parted)} of {self.tensors} tensors)"] if self.parted else []
+        what += [f"{', '.join(self.figures)}"] if self.figures else []
+        also = f"; {self.why}" if self.why else ""
+        return f"part {when}: {'; '.join(what) or 'the order of samples'}{also}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What comparing two runs gave."""
+
+    one: str
+    other: str
+    matches: tuple[Match, ...]
+    data: bool
+    """Whether both had the same data, by its digests."""
+    environment: Mapping[str, tuple[Any, Any]]
+    """What differs in versions, machine and BLAS: name -> (then, now)."""
+    spoilt: tuple[str, ...] = ()
+    """What is wrong with weights in the folder."""
+
+    @property
+    def same(self) -> bool:
+        """Whether the runs are the same to the last bit, and the weights in the folder are theirs."""
+        return self.data and not self.spoilt and all(match.same for match in self.matches)
+
+
+def compare_records(one: Records, other: Records, spoilt: Sequence[str] = ()) -> Verification:
+    """Hold two runs against each other: each training of the one against that of the same lane and seed.
+
+    Where a run was interrupted, as many epochs are compared as it has. Raises RunError for records that are damaged.
+    """
+    with usable(Path(f"{one.title} or {other.title}")):
+        return Verification(
+            one=one.title,
+            other=other.title,
+            matches=tuple(_matches(one, other)),
+            data=_data(one.summary) == _data(other.summary),
+            environment=dict(_environment(one.summary["environment"], other.summary["environment"])),
+            spoilt=tuple(spoilt),
+        )
+
+
+def _data(summary: Mapping[str, Any]) -> list[str]:
+    return sorted(use["sha256"] for use in summary["data"])
+
+
+def _environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yield what numbers may depend on and differs; how many BLAS threads there are is none of it, one is used."""
+
+    def facts(record: Mapping[str, Any]) -> dict[str, Any]:
+        blas = [{k: v for k, v in pool.items() if k != "threads"} for pool in record["blas"]]
+        return {**record, "blas": blas}
+
+    first, second = facts(then), facts(now)
+    for name in dict.fromkeys((*first, *second)):
+        if first.get(name) != second.get(name):
+            yield name, (first.get(name), second.get(name))
+
+
+def _matches(one: Records, other: Records) -> Iterator[Match]:
+    for lane in dict.fromkeys((*one.trace, *other.trace)):
+        first, second = ({training["seed"]: training for training in run.trace.get(lane, ())} for run in (one, other))
+        for seed in dict.fromkeys((*first, *second)):
+            if seed in first and seed in second:
+                curves = [_curves(run.history[lane], seed) for run in (one, other)]
+                yield _match(
+                    lane, seed, (first[seed], second[seed]), curves, [_status(r, lane, seed) for r in (one, other)]
+                )
+            elif seed in second and _unfinished(one):
+                continue
+            else:
+                missing = other.title if seed in first else one.title
+                yield Match(lane, seed, 0, 0, why=f"not in {missing}")
+
+
+def _unfinished(run: Records) -> bool:
+    return bool(run.summary["interrupted"])
+
+
+def _curves(history: Mapping[str, Any], seed: int) -> dict[str, list[Any]]:
+    """Return the curves of one training."""
+    found = next((one for one in history.get("repeats", ()) if one["seed"] == seed), history)
+    return {name: [*values] for name, values in found.items() if name not in _NO_FIGURES and isinstance(values, list)}
+
+
+def _status(run: Records, lane: str, seed: int) -> str:
+    record = next(one for one in run.summary["lanes"] if one["name"] == lane)
+    return next((one["status"] for one in record.get("repeats", ()) if one["seed"] == seed), record["status"])
+
+
+def _match(
+    lane: str,
+    seed: int,
+    trainings: tuple[Mapping[str, Any], Mapping[str, Any]],
+    curves: Sequence[Mapping[str, Sequence[Any]]],
+    status: Sequence[str],
+) -> Match:
+    one, other = trainings
+    tensors = list(dict.fromkeys((*one["start"], *one["epochs"], *other["start"], *other["epochs"])))
+    lengths = [len(each["loss"]) for each in curves]
+    epochs = min(lengths)
+    cut = any(each in ("interrupted", "failed") for each in status)
+    why = "" if lengths[0] == lengths[1] or cut else f"one has {lengths[0]} epochs, the other {lengths[1]}"
+    if not why and status[0] != status[1] and not cut:
+        why = f"one is {status[0]}, the other {status[1]}"
+    parted = tuple(name for name in tensors if one["start"].get(name) != other["start"].get(name))
+    if parted:
+        return Match(lane, seed, epochs, len(tensors), 0, parted, why=why)
+    for epoch in range(epochs):
+        parted = tuple(t for t in tensors if _at(one["epochs"], t, epoch) != _at(other["epochs"], t, epoch))
+        figures = tuple(
+            name
+            for name in dict.fromkeys((*curves[0], *curves[1]))
+            if _at(curves[0], name, epoch) != _at(curves[1], name, epoch)
+        )
+        if parted or figures:
+            return Match(lane, seed, epochs, len(tensors), epoch + 1, parted, figures, why)
+    if one["order"] != other["order"] and lengths[0] == lengths[1]:
+        why = why or "the orders of samples differ"
+    return Match(lane, seed, epochs, len(tensors), why=why)
+
+
+def _at(values: Mapping[str, Sequence[Any]], name: str, epoch: int) -> Any:
+    found = values.get(name, ())
+    return found[epoch] if epoch < len(found) else None
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+
+
+def spoilt_weights(saved: SavedRun) -> Iterator[str]:
+    """Yield what is wrong with the weights in a folder: missing, damaged, or other than what training ended with."""
+    with usable(saved.path / "trace.json"):
+        for lane, trainings in saved.trace.items():
+            for training in trainings:
+                seed = int(training["seed"])
+                ending = _ending(saved, lane, seed)
+                done = ending.get("kept_epoch") or int(ending["epochs"])
+                if ending["status"] in ("diverged", "failed"):
+                    continue
+                expected = training["start"] if done == 0 else {t: d[done - 1] for t, d in training["epochs"].items()}
+                yield from _spoilt(saved, lane, seed, expected, started=done == 0)
+
+
+def _ending(saved: SavedRun, lane: str, seed: int) -> Mapping[str, Any]:
+    record = saved.lane(lane)
+    return next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
+
+
+def _spoilt(saved: SavedRun, lane: str, seed: int, expected: Mapping[str, str], started: bool) -> Iterator[str]:
+    try:
+        arrays = saved.weights(lane, seed)
+    except RunError as error:
+        yield str(error)
+        return
+    for name, digest in expected.items():
+        found = arrays.get(name)
+        if found is None:
+            yield f"{saved.weights_file(lane, seed)} has no {name}"
+        elif next_digest(str(found.shape) if started else "", found) != digest:
+            yield f"{name} in {saved.weights_file(lane, seed)} is not what training ended with"

@@ -1,0 +1,62 @@
+"""Whether two runs are the same to the last bit: in lines, and as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from nnspec.runner.verify import Verification
+from nnspec.view.terminal import Column, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["print_verification", "verification_record"]
+
+
+def print_verification(found: Verification, console: Console) -> None:
+    """Print a line a training, and what the two runs differ in besides."""
+    console.print(f"{found.one} and {found.other}", style="bold", soft_wrap=True)
+    console.print()
+    rows = found.matches
+    styles = ["green" if row.same else "bold red" for row in rows]
+    columns = [
+        Column("lane", [row.lane for row in rows]),
+        Column("seed", [str(row.seed) for row in rows], 3, right=True),
+        Column("epochs", [str(row.epochs) for row in rows], 2, right=True),
+        Column("tensors", [str(row.tensors) for row in rows], 4, right=True),
+    ]
+    width = max(console.width, 200)  # what was found is said in full, however long the line
+    console.print(table([*columns, Column("", [row.text for row in rows], styles=styles)], width), soft_wrap=True)
+    console.print()
+    if not found.data:
+        console.print("✗ they had other data", style="bold red", soft_wrap=True)
+    for text in found.spoilt:
+        console.print(f"✗ {text}", style="bold red", soft_wrap=True)
+    for name, (then, now) in found.environment.items():
+        console.print(f"! {name}: {_plain(then)}, and {_plain(now)}", style="yellow", soft_wrap=True)
+    if found.same:
+        console.print("✓ the same, bit for bit", style="green", soft_wrap=True)
+    elif not found.environment and found.data and any(not row.same for row in rows):
+        console.print("– versions, machine and BLAS are the same", style="dim", soft_wrap=True)
+
+
+def verification_record(found: Verification) -> dict[str, Any]:
+    """Return it as JSON holds it."""
+    return {
+        "same": found.same,
+        "one": found.one,
+        "other": found.other,
+        "data": found.data,
+        "environment": {name: {"then": then, "now": now} for name, (then, now) in found.environment.items()},
+        "spoilt": list(found.spoilt),
+        "trainings": [{**asdict(match), "same": match.same, "text": match.text} for match in found.matches],
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " + ".join(_plain(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return " ".join(str(item) for item in value.values())
+    return "none" if value is None else str(value)
