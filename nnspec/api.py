@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,6 +144,7 @@ def run(
     alone: bool = False,
     resume: bool = False,
     checkpoint: float = 10.0,
+    fail_fast: bool = False,
 ) -> RunResult:
     """Train every lane of a spec, and return the curves, the networks and the verdicts.
 
@@ -166,6 +167,7 @@ def run(
             lanes are trained.
         resume: go on with the run in `out`, where there is one; it ends with the numbers that it would have had.
         checkpoint: least seconds between two checkpoints of a training on the way, in `out`; 0 keeps every epoch.
+        fail_fast: end the run with the first lane that diverges or fails; else the others go on.
 
     Raises:
         CheckpointError: a checkpoint in `out` is damaged.
@@ -173,7 +175,7 @@ def run(
         SourceError: the spec cannot be read as text.
         DataError: the data cannot be had, or is unusable.
         OutputError: `out` cannot be written to.
-        WorkerError: a process that trained was ended from outside.
+        WorkerError: a process that was to train could not begin.
         ValueError: fewer than one job, `resume` without `out`.
     """
     from nnspec.runner.folder import OutputError, RunFolder
@@ -184,7 +186,17 @@ def run(
     compiled = compile_spec(path, set)
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
     folder = None if out is None else lambda: RunFolder.make(str(path), out, force, resume)
-    result = run_into(compiled, access, Silent(), folder, jobs=jobs, alone=alone, resume=resume, checkpoint=checkpoint)
+    result = run_into(
+        compiled,
+        access,
+        Silent(),
+        folder,
+        jobs=jobs,
+        alone=alone,
+        resume=resume,
+        checkpoint=checkpoint,
+        fail_fast=fail_fast,
+    )
     if result.unwritten:
         raise OutputError(result.unwritten)
     return result
@@ -200,6 +212,7 @@ def run_into(
     alone: bool = False,
     resume: bool = False,
     checkpoint: float = 10.0,
+    fail_fast: bool = False,
 ) -> RunResult:
     """Run a compiled program; `make_folder` is called, where given, once the data is there.
 
@@ -210,17 +223,22 @@ def run_into(
     from nnspec.runner.run import Ways, run_program
 
     made: list[RunFolder] = []
+    notes: list[str] = []
 
     def prepare() -> Checkpoints | None:
         if make_folder is None:
             return None
         made.append(make_folder())
         manifest = _manifest(compiled, made[0].path)
-        made[0].begin(manifest, compiled.program.text, resume=resume)
+        began = made[0].begin(manifest, compiled.program.text, resume=resume)
+        notes.extend(_moved(began, manifest.environment))
         return Checkpoints(made[0].path / "checkpoints", manifest.identity, checkpoint, resume)
 
     try:
-        result = run_program(compiled, access, observer, prepare, Ways(jobs, stacked=not alone))
+        result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast))
+        result.notes = tuple(notes)
+        if notes:
+            result.summary["notes"] = notes
         for folder in made:
             result.folder = folder.path.as_posix()
             try:
@@ -239,7 +257,7 @@ def run_into(
                 result.unwritten = f"the run cannot be written to {folder.path}: {error.strerror or error}"
     finally:
         for folder in made:
-            folder.discard_if_empty()
+            folder.leave()
     return result
 
 
@@ -262,6 +280,15 @@ def _manifest(compiled: Compiled, folder: Path) -> Manifest:
         imports={source.name: hashlib.sha256(source.text.encode()).hexdigest() for source in imports},
         environment=environment(),
     )
+
+
+def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is not as it was when a run began that goes on."""
+    from nnspec.runner.environment import differences, in_words
+
+    found = [f"{name} {in_words(then)}, now {in_words(here)}" for name, (then, here) in differences(began, now).items()]
+    if found:
+        yield f"the run began with {'; '.join(found)}: its numbers may differ from those of a run that was never ended"
 
 
 def identity_of(compiled: Compiled) -> str:

@@ -142,11 +142,11 @@ def test_whatever_the_system_says_is_passed_on(here: Path, code: int, monkeypatc
 def test_only_an_empty_folder_that_the_run_made_is_removed_again(here: Path) -> None:
     (here / "theirs").mkdir()
     for out, stays in (("theirs", True), ("ours", False)):
-        RunFolder.make("race.nn", out, False).discard_if_empty()
+        RunFolder.make("race.nn", out, False).leave()
         assert (here / out).exists() is stays
     full = RunFolder.make("race.nn", None, False)
     (full.path / "history.json").write_text("{}")
-    full.discard_if_empty()
+    full.leave()
     assert (full.path / "history.json").exists()
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
 import random
-import signal
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from nnspec.runner.history import LaneResult, RunResult
 from nnspec.runner.observer import Silent
 from nnspec.runner.run import Ways
 from nnspec.runner.together import group, trainings
-from nnspec.runner.workers import WorkerError, Workers, usual_jobs
+from nnspec.runner.workers import Workers, usual_jobs
 
 RACE = "SGD(lr=0.1); Momentum(lr=0.05, momentum=0.9); Adam(lr=0.01)"
 MODEL = "Linear(12); ReLU; Linear(8, init=xavier_normal); Tanh; Linear(10)"
@@ -419,21 +417,6 @@ def test_ctrl_c_reaches_the_workers(stop: tuple[str, str, int]) -> None:
     assert statuses.get("Adam", "interrupted") == "interrupted"
     if stop[0] == "ends":
         assert statuses["SGD"] == "done"
-
-
-def test_a_worker_that_is_killed_is_told_of() -> None:
-    class Killer(Silent):
-        def epoch_done(self, lane: LaneResult) -> None:
-            import multiprocessing
-
-            for process in multiprocessing.active_children():
-                if process.pid is not None:
-                    os.kill(process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-
-    with pytest.raises(
-        WorkerError, match=r"the process that trained (SGD|Momentum) was killed by signal 9; with --jobs 1"
-    ):
-        run(spec(race=RACE, train="epochs = 100000"), observer=Killer(), ways=Ways(jobs=2, stacked=False))
 
 
 def test_what_fails_in_a_worker_fails_here(monkeypatch: pytest.MonkeyPatch) -> None:

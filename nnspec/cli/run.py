@@ -35,6 +35,12 @@ __all__ = ["command"]
     help="Train in N processes side by side; by default in as many as are worth their while.",
 )
 @click.option("--alone", is_flag=True, help="Train every lane by itself, not in a stack with lanes of its kind.")
+@click.option(
+    "--fail-fast/--keep-going",
+    "fail_fast",
+    default=False,
+    help="End the run with the first lane that diverges or fails, or let the others go on, as by default.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress; the result only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
 def command(
@@ -48,6 +54,7 @@ def command(
     offline: bool,
     jobs: int | None,
     alone: bool,
+    fail_fast: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -84,6 +91,7 @@ def command(
             alone=alone,
             resume=resume,
             checkpoint=checkpoint,
+            fail_fast=fail_fast,
         )
     finally:
         progress.close()

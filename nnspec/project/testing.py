@@ -20,7 +20,7 @@ __all__ = ["Case", "SpecReport", "SpecTester", "Status", "exit_code", "failures"
 Status = Literal["passed", "failed", "error", "skipped"]
 
 _MARKS: dict[Status, str] = {"passed": ".", "failed": "F", "error": "E", "skipped": "s"}
-_LANES: dict[str, Status] = {"done": "passed", "diverged": "failed", "interrupted": "skipped"}
+_LANES: dict[str, Status] = {"done": "passed", "diverged": "failed", "failed": "failed", "interrupted": "skipped"}
 _NOT_TRAINED = "the spec could not be run"
 _RUN_ENDED = "the run was interrupted"
 _WIDE = 78

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from nnspec.engine.compiled import CompilerMissing, asked_for, compiled
 from nnspec.errors import NnspecError
 
-__all__ = ["check_compiler", "environment", "one_blas_thread"]
+__all__ = ["check_compiler", "differences", "environment", "in_words", "one_blas_thread"]
 
 
 @contextmanager
@@ -30,6 +30,30 @@ def check_compiler() -> None:
             compiled(lambda: None)
     except (ValueError, CompilerMissing) as error:
         raise NnspecError(str(error)) from error
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what two environments differ in that numbers may depend on: name -> (then, now).
+
+    How many BLAS threads there are is none of it: products run on one.
+    """
+
+    def facts(record: Mapping[str, Any]) -> dict[str, Any]:
+        blas = [{k: v for k, v in pool.items() if k != "threads"} for pool in record.get("blas", ())]
+        return {**record, "blas": blas}
+
+    first, second = facts(then), facts(now)
+    names = dict.fromkeys((*first, *second))
+    return {name: (first.get(name), second.get(name)) for name in names if first.get(name) != second.get(name)}
+
+
+def in_words(value: Any) -> str:
+    """Return a value of an environment as a line of text holds it."""
+    if isinstance(value, list):
+        return " + ".join(in_words(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return " ".join(str(item) for item in value.values())
+    return "none" if value is None else str(value)
 
 
 def environment() -> dict[str, Any]:

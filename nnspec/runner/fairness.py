@@ -48,7 +48,7 @@ def fairness(result: RunResult) -> dict[str, bool | None] | None:
     `start` compares tensors of one name and shape, and is None where no two lanes have such. `order` compares lanes
     that trained for as many epochs, and is None where there are no two of these.
     """
-    lanes = [lane for lane in result.lanes.values() if lane.epoch_seconds]
+    lanes = [lane for lane in result.lanes.values() if lane.epoch_seconds and lane.fingerprints["start"]]
     if len(lanes) < 2:
         return None
     shapes = [{name: p.shape for name, p in lane.network.named_parameters().items()} for lane in lanes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -28,6 +29,7 @@ class RunFolder:
     def __init__(self, path: Path, *, numbered: bool, made: bool) -> None:
         self.path = path
         self._numbered, self._made = numbered, made
+        self._lock: int | None = None
 
     @classmethod
     def make(
@@ -77,11 +79,13 @@ class RunFolder:
     def begin(self, manifest: Manifest, text: str, *, resume: bool) -> Mapping[str, Any]:
         """Write down which spec is run here, or with `resume` make sure that it is the one that was.
 
-        Returns the environment that the run began in. Raises OutputError where that cannot be written, and where
-        another experiment was run here.
+        From here on the folder is this process's own, until `leave`. Returns the environment that the run began in.
+        Raises OutputError where that cannot be written, where another experiment was run here, and where another
+        process is at it.
         """
         path = self.path / MANIFEST
         try:
+            self._lock_it()
             began = self._same(path, manifest) if resume and path.exists() else manifest.environment
             record = replace(manifest, environment=began).record()
             for name, content in ((SPEC_COPY, text), (MANIFEST, json.dumps(record, indent=2) + "\n")):
@@ -116,8 +120,32 @@ class RunFolder:
             temporary.symlink_to(self.path.name)
             os.replace(temporary, link)
 
-    def discard_if_empty(self) -> None:
-        """Remove the folder again where it was made for this run and nothing came of it."""
+    def _lock_it(self) -> None:
+        """Keep other processes out, on systems that can lock a folder; the lock ends with the process at the latest."""
+        try:
+            import fcntl
+        except ImportError:  # no such system
+            return
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.leave()
+            raise OutputError(
+                f"another process is writing to {self.path}; wait for its end, or name another folder with --out"
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL):
+                raise  # those are of file systems without locks
+
+    def leave(self) -> None:
+        """Let other processes in again, and remove the folder where it was made for this run and nothing came of it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        self._discard_if_empty()
+
+    def _discard_if_empty(self) -> None:
         if self._made and {child.name for child in self.path.iterdir()} <= {MANIFEST, SPEC_COPY}:
             with suppress(OSError):
                 for name in (MANIFEST, SPEC_COPY):

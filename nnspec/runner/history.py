@@ -79,8 +79,9 @@ class LaneResult:
 
     @property
     def counted(self) -> tuple[LaneResult, ...]:
-        """The trainings that means are taken over: all repeats but one that was interrupted; else the only one."""
-        whole = tuple(one for one in self.repeats if one.status != "interrupted")
+        """The trainings that means are taken over: all repeats but those that were interrupted or failed; else the only
+        one."""
+        whole = tuple(one for one in self.repeats if one.status not in ("interrupted", "failed"))
         return whole or self.repeats or (self,)
 
     @property
@@ -154,6 +155,10 @@ class RunResult(Mapping[str, LaneResult]):
     gradients: Mapping[str, GradientReport] = field(default_factory=dict)
     """The gradient check of each lane's network, where an expectation asked for it."""
     interrupted: bool = False
+    halted: str = ""
+    """Which lane did not end well, where the run ended with it, as it was told to."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how it ran."""
     folder: str | None = None
     """Where the run was written, if it was."""
     files: tuple[str, ...] = ()
@@ -192,11 +197,11 @@ class RunResult(Mapping[str, LaneResult]):
 
     @property
     def exit_code(self) -> int:
-        """0 good, 1 an expectation missed or a lane diverged, 130 interrupted."""
-        if self.interrupted:
+        """0 good, 1 an expectation missed, or a lane diverged or failed, 130 interrupted."""
+        if self.interrupted and not self.halted:
             return 130
         missed = any(verdict.held is False for verdict in self.verdicts)
-        return 1 if missed or any(lane.status == "diverged" for lane in self.lanes.values()) else 0
+        return 1 if missed or any(lane.status in ("diverged", "failed") for lane in self.lanes.values()) else 0
 
 
 T = TypeVar("T")

@@ -46,7 +46,7 @@ def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, LaneRes
         unknown = [figure.lane for figure, value in values.items() if math.isnan(value)]
         if unknown:
             lane = lanes.get(unknown[0])
-            held = False if lane is not None and lane.status == "diverged" else None
+            held = False if lane is not None and lane.status in ("diverged", "failed") else None
             why = f"lane {unknown[0]} {lane.status if lane is not None else 'was not trained'}"
             if lane is not None and lane.status == "done":
                 held, why = False, "could not be measured"

@@ -35,8 +35,8 @@ def write_record(result: RunResult, folder: Path) -> None:
     _write_json(folder / "trace.json", trace_record(result))
     for name, lane in zip(folder_names(result.lanes), result.lanes.values(), strict=True):
         for one in lane.repeats or (lane,):
-            if one.status == "diverged":
-                continue  # weights that are no numbers are of no use to anyone
+            if one.status in ("diverged", "failed"):
+                continue  # weights that are no numbers, or were lost
             files.append(f"{name}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz")
             (folder / name).mkdir(exist_ok=True)
             with atomic(folder / files[-1]) as file:
@@ -95,6 +95,7 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
         "seed": result.seed,
         "started": started,
         "interrupted": result.interrupted,
+        **({"halted": result.halted} if result.halted else {}),
         "data": [
             {
                 "source": use.source,

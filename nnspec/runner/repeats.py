@@ -23,7 +23,7 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
 
     Beyond these, a mean would be one over those repeats that happened to go on, and jump where one of them ends.
     """
-    first = repeats[0]
+    first = next((one for one in repeats if one.status != "failed"), repeats[0])
     lane = replace(
         first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), tables={}, trace={}, kept=0
     )
@@ -41,13 +41,15 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
 def _outcome(repeats: Sequence[LaneResult], asked: int) -> tuple[Status, str]:
     """Say how the lane ended: as its worst repeat did. The message begins with that one's seed."""
     last = repeats[-1]
-    diverged = [one for one in repeats if one.status == "diverged"]
-    lost = f"{len(diverged)} of {len(repeats)} repeats diverged; seed {diverged[0].seed}: " if diverged else ""
+    bad = [one for one in repeats if one.status in ("failed", "diverged")]
+    bad.sort(key=lambda one: one.status == "diverged")
+    kinds = {one.status: sum(other.status == one.status for other in bad) for one in bad}
+    counts = " and ".join(f"{count} of {len(repeats)} repeats {kind}" for kind, count in kinds.items())
     if last.status == "interrupted":
         return "interrupted", f"in repeat {last.repeat} of {asked}, seed {last.seed}, {last.message}"
     if len(repeats) < asked:
         return "interrupted", f"after {len(repeats)} of {asked} repeats"
-    return ("diverged", f"{lost}{diverged[0].message}") if diverged else ("done", "")
+    return (bad[0].status, f"{counts}; seed {bad[0].seed}: {bad[0].message}") if bad else ("done", "")
 
 
 def _stopped(repeats: Sequence[LaneResult]) -> str:

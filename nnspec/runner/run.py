@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nnspec.checker.program import Program
@@ -22,8 +22,8 @@ from nnspec.runner.prove import alike_lanes, prove_gradients
 from nnspec.runner.record import summary_record
 from nnspec.runner.repeats import lane_of
 from nnspec.runner.sample import write_samples
-from nnspec.runner.together import Training, group, train_together, trainings
-from nnspec.runner.workers import Workers, usual_jobs
+from nnspec.runner.together import Training, failed, group, train_together, trainings
+from nnspec.runner.workers import NO_MEMORY, Workers, usual_jobs
 
 __all__ = ["PROOF_SAMPLES", "Ways", "run_program"]
 
@@ -39,6 +39,8 @@ class Ways:
     """How many processes train, side by side; None for as many as are worth their while on this machine."""
     stacked: bool = True
     """Whether lanes that compute alike train as one stack; else each is trained by itself, and timed by itself."""
+    fail_fast: bool = False
+    """Whether the run ends with the first lane that diverges or fails; else the others go on."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for fewer than one job."""
@@ -65,7 +67,9 @@ def run_program(
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     everything = trainings(compiled)
     jobs = usual_jobs(everything) if ways.jobs is None else min(ways.jobs, len(everything))
-    lanes = _Lanes(program, observer)
+    if ways.fail_fast:
+        everything = [replace(each, halts=True) for each in everything]
+    lanes = _Lanes(program, observer, ways.fail_fast)
     gradients: dict[str, GradientReport] = {}
     with ExitStack() as hired:
         # The workers start while the data is loaded and gradients are proved.
@@ -93,6 +97,7 @@ def run_program(
             lanes.close()
             lanes.interrupted |= not write_samples(program, lanes.in_order(), datasets)
             result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
+            result.halted = lanes.halted
             result.summary = summary_record(result, program, started) | {"ways": _ways(groups, jobs)}
     return result
 
@@ -100,7 +105,11 @@ def run_program(
 def _train(work: Sequence[tuple[tuple[Training, ...], Dataset]], observer: Observer, lanes: _Lanes) -> None:
     """Train group after group, until one is interrupted."""
     for members, dataset in work:
-        lanes.add(train_together(members, dataset, observer))
+        try:
+            results = train_together(members, dataset, observer)
+        except MemoryError:
+            results = [failed(each, NO_MEMORY) for each in members]
+        lanes.add(results)
         if lanes.interrupted:
             return
 
@@ -108,7 +117,9 @@ def _train(work: Sequence[tuple[tuple[Training, ...], Dataset]], observer: Obser
 class _Lanes:
     """The lanes of a run, as their trainings come in."""
 
-    def __init__(self, program: Program, observer: Observer) -> None:
+    def __init__(self, program: Program, observer: Observer, fail_fast: bool = False) -> None:
+        self._fail_fast = fail_fast
+        self.halted = ""
         self._asked = {lane.name: lane.train.repeats for lane in program.lanes}
         self._observer = observer
         self._found: dict[str, list[LaneResult]] = {}
@@ -116,13 +127,17 @@ class _Lanes:
         self.interrupted = False
 
     def add(self, results: Sequence[LaneResult]) -> None:
-        """Take in trainings that ended together."""
+        """Take in trainings that ended together. Raises KeyboardInterrupt where the run is to end with one of them."""
         for one in results:
             self._found.setdefault(one.name, []).append(one)
         self.interrupted |= any(one.status == "interrupted" for one in results)
         for name in dict.fromkeys(one.name for one in results):
             if len(self._found[name]) == self._asked[name]:
                 self._end(name)
+        bad = [one for one in results if one.status in ("diverged", "failed")]
+        if self._fail_fast and bad and not self.halted:
+            self.halted = f"{bad[0].label}, which {bad[0].status}"
+            raise KeyboardInterrupt
 
     def close(self) -> None:
         """End lanes of which only some repeats were trained."""

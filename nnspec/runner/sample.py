@@ -107,7 +107,7 @@ def writes(experiment: Experiment, dataset: Dataset) -> bool:
 
 
 def _write(experiment: Experiment, lane: LaneResult, alphabet: str) -> None:
-    if lane.status == "diverged" or not lane.epoch_seconds:
+    if lane.status in ("diverged", "failed") or not lane.epoch_seconds:
         return
     lane.writer = Writer(lane.network, alphabet, experiment.layers[0].incoming)
     length = experiment.train.sample

@@ -139,7 +139,7 @@ class SavedRun:
         path = self.weights_file(name, seed)
         if not path.exists():
             status = self.lane(name).get("status")
-            why = f"; the lane {status}" if status == "diverged" else ""
+            why = f"; the lane {status}" if status in ("diverged", "failed") else ""
             raise RunError(f"there are no weights {path}{why}")
         with usable(path), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}

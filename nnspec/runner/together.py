@@ -16,12 +16,13 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.stack import LanePlan, Stack
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
+from nnspec.engine.network import NumpyMLP
 from nnspec.runner.checkpoint import Keeper
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
-from nnspec.runner.train import train_once, train_plan
+from nnspec.runner.train import figure_names, train_once, train_plan
 
-__all__ = ["Training", "group", "train_together", "trainings"]
+__all__ = ["Training", "failed", "group", "train_together", "trainings"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Training:
     of: int
     keeper: Keeper | None = None
     """Keeps its checkpoint, where one is kept, and says where it goes on."""
+    halts: bool = False
+    """Whether the others end with it where it does not end well."""
 
     @property
     def done(self) -> int:
@@ -82,6 +85,29 @@ def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = Tru
     return groups
 
 
+def failed(training: Training, why: str) -> LaneResult:
+    """Return what is left of a training that could not be brought to an end, and has no numbers to show."""
+    experiment = training.experiment
+    return LaneResult(
+        name=experiment.name,
+        optimizer=str(experiment.optimizer),
+        loss=str(experiment.loss),
+        seed=experiment.seed,
+        shapes=experiment.shapes,
+        epochs=experiment.train.epochs,
+        params=training.layout.params,
+        history={name: [] for name in figure_names(experiment)},
+        epoch_seconds=[],
+        network=NumpyMLP(),
+        status="failed",
+        message=why,
+        fingerprints={"start": {}, "order": ""},
+        held_out=experiment.train.held_out(experiment.facts.train),
+        repeat=training.repeat,
+        of=training.of,
+    )
+
+
 def train_together(group: Sequence[Training], dataset: Dataset, observer: Observer) -> list[LaneResult]:
     """Train a group to its end; Ctrl-C ends all of it. A training that had not begun then is left out.
 
@@ -99,6 +125,7 @@ class _Turns:
 
     def __init__(self, group: Sequence[Training], stack: Stack, observer: Observer) -> None:
         self._stack = stack
+        self._halts = any(each.halts for each in group)
         self._going: dict[LanePlan, Generator[None, None, LaneResult]] = {
             plan: train_plan(plan, observer, each.repeat, each.of, each.keeper)
             for plan, each in zip(stack.plans, group, strict=True)
@@ -126,7 +153,7 @@ class _Turns:
     def _end(self, plan: LanePlan, lane: LaneResult) -> None:
         del self._going[plan]
         self._ended[plan.lane] = lane
-        if lane.status == "interrupted":
+        if lane.status == "interrupted" or (lane.status == "diverged" and self._halts):
             raise KeyboardInterrupt
 
     def _interrupt(self) -> None:

@@ -11,6 +11,7 @@ from nnspec.compiler.plan import Plan
 from nnspec.compiler.snapshot import restore
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
+from nnspec.engine.metrics import Metric
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
 from nnspec.runner.best import Best
@@ -19,10 +20,9 @@ from nnspec.runner.fairness import next_digest, start_digests, tensor_digests
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 
-__all__ = ["train_once", "train_plan"]
+__all__ = ["figure_names", "train_once", "train_plan"]
 
 Measure = Callable[[], tuple[float, tuple[float, ...]]]
-_PREFIXES = {"validation": "val_", "test": "test_"}
 
 
 class _Diverged(Exception):
@@ -66,7 +66,7 @@ def train_plan(
         shapes=experiment.shapes,
         epochs=experiment.train.epochs,
         params=plan.layout.params,
-        history={name: [] for name in _figures(plan)},
+        history={name: [] for name in figure_names(experiment)},
         epoch_seconds=[],
         network=plan.network,
         held_out=plan.held_out,
@@ -166,9 +166,12 @@ def _measures(plan: Plan) -> dict[str, Measure]:
     return held_out | {"test": plan.test}
 
 
-def _figures(plan: Plan) -> list[str]:
-    names = ["loss", *(metric.spec_name for metric in plan.metrics if metric.is_figure)]
-    return [*names, *(f"{_PREFIXES[samples]}{name}" for samples in _measures(plan) for name in names)]
+def figure_names(experiment: Experiment) -> list[str]:
+    """Return the names of what is measured in every epoch: of training, of what is held out, of the test."""
+    metrics = [metric.part for metric in experiment.metrics]
+    names = ["loss", *(part.spec_name for part in metrics if issubclass(part, Metric) and part.is_figure)]
+    prefixes = ["val_", "test_"] if experiment.train.validation else ["test_"]
+    return [*names, *(f"{prefix}{name}" for prefix in prefixes for name in names)]
 
 
 def _epochs(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:
@@ -183,7 +186,7 @@ def _epochs(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:
             if not math.isfinite(loss):
                 raise _Diverged(f"the {samples} loss became {loss} after epoch {epoch + 1}")
             values += [loss, *metrics]
-        yield seconds, dict(zip(_figures(plan), values, strict=True))
+        yield seconds, dict(zip(figure_names(plan.experiment), values, strict=True))
 
 
 def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:

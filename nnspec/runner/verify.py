@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnspec.runner.environment import differences
 from nnspec.runner.fairness import next_digest
 from nnspec.runner.saved import RunError, SavedRun, usable
 
@@ -104,26 +105,13 @@ def compare_records(one: Records, other: Records, spoilt: Sequence[str] = ()) ->
             other=other.title,
             matches=tuple(_matches(one, other)),
             data=_data(one.summary) == _data(other.summary),
-            environment=dict(_environment(one.summary["environment"], other.summary["environment"])),
+            environment=differences(one.summary["environment"], other.summary["environment"]),
             spoilt=tuple(spoilt),
         )
 
 
 def _data(summary: Mapping[str, Any]) -> list[str]:
     return sorted(use["sha256"] for use in summary["data"])
-
-
-def _environment(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Yield what numbers may depend on and differs; how many BLAS threads there are is none of it, one is used."""
-
-    def facts(record: Mapping[str, Any]) -> dict[str, Any]:
-        blas = [{k: v for k, v in pool.items() if k != "threads"} for pool in record["blas"]]
-        return {**record, "blas": blas}
-
-    first, second = facts(then), facts(now)
-    for name in dict.fromkeys((*first, *second)):
-        if first.get(name) != second.get(name):
-            yield name, (first.get(name), second.get(name))
 
 
 def _matches(one: Records, other: Records) -> Iterator[Match]:

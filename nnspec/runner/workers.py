@@ -31,12 +31,14 @@ from nnspec.errors import NnspecError
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer, Silent
-from nnspec.runner.together import Training, train_together
+from nnspec.runner.together import Training, failed, train_together
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-__all__ = ["WorkerError", "Workers", "usual_jobs"]
+__all__ = ["NO_MEMORY", "WorkerError", "Workers", "usual_jobs"]
+
+NO_MEMORY = "there is not enough memory for it; `nnspec show SPEC` says how much it needs"
 
 WORTH = 3.0
 """Seconds of training that make another process worth its while: one starts in half a second to one."""
@@ -51,7 +53,11 @@ Take = Callable[[list[LaneResult]], None]
 
 
 class WorkerError(NnspecError):
-    """A process that trained lanes is gone. The message says which lanes, and what to do."""
+    """A process that was to train lanes is gone before it began. The message says which lanes, and what to do."""
+
+
+class _Lost(Exception):
+    """A worker is gone, or has no memory left, amid a group. The message says how."""
 
 
 def usual_jobs(everything: Sequence[Training]) -> int:
@@ -95,8 +101,9 @@ class Workers:
     def train(self, work: Sequence[tuple[Group, Dataset]], observer: Observer, take: Take) -> None:
         """Train groups on all workers at once; `take` is given the trainings of each as it ends.
 
-        Ctrl-C, here or in what is called, ends the groups that train; what they had is taken too, and it is raised on.
-        Raises WorkerError.
+        A process that is ended from outside leaves trainings that failed, and another one takes its place. Ctrl-C, here
+        or in what is called, ends the groups that train; what they had is taken too, and it is raised on. Raises
+        WorkerError for a process that is gone before it trained anything.
         """
         waiting = list(reversed(work))
         busy: dict[object, _Worker] = {}
@@ -109,18 +116,31 @@ class Workers:
                     pressed.check()
                     for ready in wait([worker.connection for worker in busy.values()], 0.1):
                         worker = busy[ready]
-                        results = worker.hear()
+                        try:
+                            results = worker.hear()
+                        except _Lost as lost:
+                            results = worker.left(str(lost))
+                            if waiting:
+                                worker = self._instead_of(worker)
                         if results is None:
                             continue
                         del busy[ready]
                         if waiting:
                             worker.give(*waiting.pop(), observer)
-                            busy[ready] = worker
+                            busy[worker.connection] = worker
                         take(results)
                 pressed.check()
             except KeyboardInterrupt:
                 self._stop(busy, take)
                 raise
+
+    def _instead_of(self, worker: _Worker) -> _Worker:
+        """End a worker, and start another one."""
+        worker.end()
+        with _unheard():
+            other = _Worker()
+        self._workers[self._workers.index(worker)] = other
+        return other
 
     def _stop(self, busy: dict[object, _Worker], take: Take) -> None:
         """Have the workers come to an end, and take what they had."""
@@ -129,7 +149,10 @@ class Workers:
         end = time.monotonic() + PATIENCE
         while busy and time.monotonic() < end:
             for ready in wait([worker.connection for worker in busy.values()], 0.1):
-                results = busy[ready].hear()
+                try:
+                    results = busy[ready].hear()
+                except _Lost as lost:
+                    results = busy[ready].left(str(lost))
                 if results is not None:
                     del busy[ready]
                     take(results)
@@ -146,12 +169,14 @@ class _Worker:
         theirs.close()
         self._group: Group = ()
         self._lanes: dict[int, LaneResult] = {}
+        self._whole: set[int] = set()
         self._observer: Observer = Silent()
         self._dataset: Dataset | None = None
+        self._ready = False
 
     def give(self, group: Group, dataset: Dataset, observer: Observer) -> None:
         """Send it a group to train; the data only where it has not got it yet."""
-        self._group, self._observer, self._lanes = group, observer, {}
+        self._group, self._observer, self._lanes, self._whole = group, observer, {}, set()
         try:
             self.connection.send((group, None if dataset is self._dataset else dataset))
         except OSError as error:
@@ -173,11 +198,18 @@ class _Worker:
             self._process.join()
 
     def hear(self) -> list[LaneResult] | None:
-        """Take in one thing that it says; return the trainings when all of them have ended."""
+        """Take in one thing that it says; return the trainings when all of them have ended. Raises _Lost."""
         try:
             kind, place, said = self.connection.recv()
         except (EOFError, OSError) as error:
+            if self._ready:
+                raise _Lost(f"its process {self._end_in_words()}") from error
             raise self._gone() from error
+        self._ready = True
+        if kind == "ready":
+            return None
+        if kind == "memory":
+            raise _Lost(NO_MEMORY)
         if kind == "fault":
             raise RuntimeError(f"a worker failed:\n{said}")
         if kind == "done":
@@ -191,6 +223,7 @@ class _Worker:
             self._observer.epoch_done(self._lanes[place])
         else:
             self._fill(self._lanes[place], *said)
+            self._whole.add(place)
         return None
 
     def _add(self, lane: LaneResult, figures: Mapping[str, float], rates: Sequence[float], seconds: float) -> None:
@@ -211,10 +244,26 @@ class _Worker:
             np.copyto(array, state[name])
         lane.network.eval()
 
-    def _gone(self) -> WorkerError:
+    def left(self, why: str) -> list[LaneResult]:
+        """Return the trainings of its group: those that had ended, and the others as failed, with what is known."""
+        results = []
+        for place, training in enumerate(self._group):
+            lane = self._lanes.get(place)
+            if lane is None or place not in self._whole:
+                lost = failed(training, why)
+                if lane is not None:
+                    lost.history, lost.epoch_seconds, lost.rates = lane.history, lane.epoch_seconds, lane.rates
+                lane = lost
+            results.append(lane)
+        return results
+
+    def _end_in_words(self) -> str:
         self._process.join(1)
         code = self._process.exitcode
-        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+        return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+
+    def _gone(self) -> WorkerError:
+        how = self._end_in_words()
         names = ", ".join(each.label for each in self._group)
         return WorkerError(
             f"the process that trained {names} {how}; with --jobs 1 nothing is trained in a process of its own "
@@ -278,6 +327,7 @@ def _work(connection: Connection) -> None:
     dataset: Dataset | None = None
     with one_blas_thread():
         inbox = _Inbox(connection)  # with NumPy loaded: two threads at once may not be the first to need it
+        inbox.send("ready", 0, None)
         while True:
             group, sent = inbox.next()
             dataset = sent or dataset
@@ -287,6 +337,8 @@ def _work(connection: Connection) -> None:
                 for lane in lanes:
                     inbox.send("ends", _place(group, lane), _all_of(lane))
                 inbox.send("done", 0, [_place(group, lane) for lane in lanes])
+            except MemoryError:
+                inbox.send("memory", 0, None)
             except Exception:  # noqa: BLE001  (the parent raises it again)
                 inbox.send("fault", 0, traceback.format_exc())
 

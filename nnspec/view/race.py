@@ -171,6 +171,10 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     missing = [name for name in order if name not in result.lanes]
     if missing:
         _line(console, f"– not trained: {', '.join(missing)}", style="yellow")
+    if result.halted:
+        _line(console, f"– the run ended with {result.halted}", style="yellow")
+    for note in result.notes:
+        _line(console, f"! {note}", style="bold yellow")
     shared = _shared(result.summary.get("fairness"))
     if shared:
         _line(console, shared, style="dim")
@@ -268,7 +272,7 @@ def _to(lane: LaneResult, target: float) -> str:
 
 def _rank(lane: LaneResult) -> tuple[bool, float]:
     final = lane.final("loss")
-    return lane.status == "diverged" or math.isnan(final), final
+    return lane.status in ("diverged", "failed") or math.isnan(final), final
 
 
 def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:

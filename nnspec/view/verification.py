@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from nnspec.runner.environment import in_words
 from nnspec.runner.verify import Verification
 from nnspec.view.terminal import Column, table
 
@@ -34,7 +35,7 @@ def print_verification(found: Verification, console: Console) -> None:
     for text in found.spoilt:
         console.print(f"✗ {text}", style="bold red", soft_wrap=True)
     for name, (then, now) in found.environment.items():
-        console.print(f"! {name}: {_plain(then)}, and {_plain(now)}", style="yellow", soft_wrap=True)
+        console.print(f"! {name}: {in_words(then)}, and {in_words(now)}", style="yellow", soft_wrap=True)
     if found.same:
         console.print("✓ the same, bit for bit", style="green", soft_wrap=True)
     elif not found.environment and found.data and any(not row.same for row in rows):
@@ -52,11 +53,3 @@ def verification_record(found: Verification) -> dict[str, Any]:
         "spoilt": list(found.spoilt),
         "trainings": [{**asdict(match), "same": match.same, "text": match.text} for match in found.matches],
     }
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return " + ".join(_plain(item) for item in value) or "none"
-    if isinstance(value, dict):
-        return " ".join(str(item) for item in value.values())
-    return "none" if value is None else str(value)

@@ -1,0 +1,266 @@
+"""Lanes that do not end well: the others go on, or the run ends with the first, as it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from test_resume import outcome
+from tiny_spec import ALONE, COMMAND, OFFLINE, environment, nnspec, run, spec
+
+import nnspec as package
+from nnspec.api import compile_spec, run_into
+from nnspec.runner import run as run_module
+from nnspec.runner.folder import OutputError, RunFolder
+from nnspec.runner.history import LaneResult
+from nnspec.runner.observer import Silent
+from nnspec.runner.run import Ways
+from nnspec.runner.workers import WorkerError
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+def text(more: str = "", train: str = "epochs = 3; batch = 16") -> str:
+    return spec(
+        race="SGD(lr=0.1); wild { optimizer = SGD(lr=1e30) }; Adam(lr=0.01); last { train.batch = 10 }",
+        more="optimizer = SGD(lr=0.1)\n" + more,
+        train=train,
+    )
+
+
+class Killer(Silent):
+    """Kills every process of the run, or those that train a lane, after an epoch of it."""
+
+    def __init__(self, lane: str, epoch: int = 2) -> None:
+        self.lane, self.epoch, self.begun = lane, epoch, []
+        self.ended: list[LaneResult] = []
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        import multiprocessing
+
+        if (lane.name, len(lane.epoch_seconds)) == (self.lane, self.epoch):
+            for process in multiprocessing.active_children():
+                assert process.pid is not None
+                os.kill(process.pid, KILL)
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        self.ended.append(lane)
+
+
+@pytest.mark.parametrize("ways", [Ways(), ALONE, Ways(jobs=2)])
+def test_a_lane_that_diverges_does_not_keep_the_others_from_their_end(ways: Ways) -> None:
+    result = run(text(), ways=ways)
+    assert {name: lane.status for name, lane in result.items()} == {
+        "SGD": "done",
+        "wild": "diverged",
+        "Adam": "done",
+        "last": "done",
+    }
+    assert (result.halted, result.interrupted, result.exit_code) == ("", False, 1)
+
+
+@pytest.mark.parametrize("ways", [Ways(fail_fast=True), Ways(stacked=False, fail_fast=True)])
+def test_with_fail_fast_the_run_ends_with_it(ways: Ways) -> None:
+    result = run(text(train="epochs = 50; batch = 16"), ways=ways)
+    assert result.halted == "wild, which diverged"
+    assert result["wild"].status == "diverged"
+    statuses = {name: lane.status for name, lane in result.items()}
+    assert "last" not in statuses
+    assert statuses["SGD"] == ("interrupted" if ways.stacked else "done")
+    assert (result.exit_code, result.summary["halted"]) == (1, "wild, which diverged")
+
+
+def test_with_fail_fast_other_processes_are_told_to_stop() -> None:
+    endless = spec(race="wild { optimizer = SGD(lr=1e30) }; Adam { optimizer = Adam; train.epochs = 100000 }")
+    result = run(endless, ways=Ways(jobs=2, stacked=False, fail_fast=True))
+    assert (result["wild"].status, result.exit_code) == ("diverged", 1)
+    assert "Adam" not in result or result["Adam"].status == "interrupted"
+
+
+def test_the_command_has_both(tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(text())
+    done = nnspec("run", "tiny.nn", "--fail-fast", "--alone", "-q", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "– not trained: Adam, last" in done.stdout
+    assert "– the run ended with wild, which diverged" in done.stdout
+    done = nnspec("run", "tiny.nn", "--keep-going", "-q", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "not trained" not in done.stdout
+
+
+@pytest.mark.parametrize("victim", ["SGD", "Adam"])
+def test_a_process_that_is_killed_loses_its_lane_and_the_others_go_on(victim: str) -> None:
+    race = f"SGD; Momentum; Adam; {victim}2 {{ optimizer = {victim}; train.epochs = 100000 }}"
+    killer = Killer(f"{victim}2", 5)
+    result = run(spec(race=race), observer=killer, ways=Ways(jobs=2, stacked=False))
+    lost = result[f"{victim}2"]
+    assert (lost.status, lost.message) == ("failed", f"its process was killed by signal {int(KILL)}")
+    assert len(lost.history["loss"]) >= 5
+    same = run(spec(race="SGD; Momentum; Adam"))
+    for name in ("SGD", "Momentum", "Adam"):
+        assert result[name].status in ("done", "failed")  # the killer may hit one that trains beside
+        if result[name].status == "done":
+            assert result[name].history == same[name].history
+    assert [lane.name for lane in killer.ended].count(f"{victim}2") == 1
+    assert result.exit_code == 1
+    assert result.interrupted is False
+    json.dumps(result.summary, allow_nan=False)
+
+
+def test_another_process_takes_the_place_of_one_that_was_killed() -> None:
+    race = "; ".join(f"lane{i} {{ optimizer = SGD; train.epochs = {100000 if i == 0 else 2} }}" for i in range(6))
+
+    class Sniper(Killer):
+        def epoch_done(self, lane: LaneResult) -> None:
+            if lane.name == "lane0" and len(lane.epoch_seconds) == 3:
+                super().epoch_done(LaneResult(**{**vars(lane), "name": self.lane, "epoch_seconds": [0.0] * self.epoch}))
+
+    result = run(spec(race=race), observer=Sniper("x"), ways=Ways(jobs=2, stacked=False))
+    assert result["lane0"].status == "failed"
+    assert sum(lane.status == "done" for lane in result.values()) >= 4
+
+
+def test_what_failed_is_trained_again_when_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    race = "SGD(lr=0.1); Adam(lr=0.01); slow { optimizer = SGD(lr=0.05); train.epochs = 400 }"
+    (tmp_path / "tiny.nn").write_text(spec(race=race))
+    make = partial(RunFolder.make, "tiny.nn", tmp_path / "out", resume=True)
+    result = run_into(
+        compile_spec("tiny.nn"), OFFLINE, Killer("slow"), make, jobs=2, alone=True, resume=True, checkpoint=0
+    )
+    assert result["slow"].status == "failed"
+    assert not (tmp_path / "out/slow").exists()
+    assert json.loads((tmp_path / "out/summary.json").read_text())["exit_code"] == 1
+    assert (tmp_path / "out/curves.png").exists()
+    package.run("tiny.nn", out="whole")
+    again = package.run("tiny.nn", out="out", resume=True)
+    assert again.exit_code == 0
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if jobs == 1:
+        honest = run_module.train_together
+
+        def short(members, dataset, observer):
+            if members[0].experiment.name == "big":
+                raise MemoryError
+            return honest(members, dataset, observer)
+
+        monkeypatch.setattr(run_module, "train_together", short)
+    big = "optimizer = Adam; train.batch = 7" if jobs == 1 else "optimizer = SGD; model = wide"
+    race = f"SGD; big {{ {big} }}"
+    model = "" if jobs == 1 else "model wide { Linear(500000); ReLU; Linear(10) }"
+    if jobs == 2:
+        resource = pytest.importorskip("resource", reason="the system has no limits of memory")
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+        limit = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (3 * 1024**3, limit[1]))
+    try:
+        result = run(spec(race=race, more=model), ways=Ways(jobs=jobs, stacked=False))
+    finally:
+        if jobs == 2:
+            resource.setrlimit(resource.RLIMIT_AS, limit)
+    assert {name: lane.status for name, lane in result.items()} == {"SGD": "done", "big": "failed"}
+    assert result["big"].message.startswith("there is not enough memory for it")
+    assert result.exit_code == 1
+
+
+def test_repeats_that_failed_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = run_module.train_together
+
+    def short(members, dataset, observer):
+        if members[0].repeat == 1:
+            raise MemoryError
+        return honest(members, dataset, observer)
+
+    monkeypatch.setattr(run_module, "train_together", short)
+    lane = run(spec(train="epochs = 2; batch = 16; repeats = 3", more="seed = 1"), ways=ALONE)["run"]
+    assert (lane.status, [one.status for one in lane.repeats]) == ("failed", ["failed", "done", "done"])
+    assert lane.message.startswith("1 of 3 repeats failed; seed 1: there is not enough memory")
+    monkeypatch.undo()
+    others = [run(spec(more=f"seed = {seed}"))["run"].final("loss") for seed in (2, 3)]
+    assert lane.final("loss") == pytest.approx(sum(others) / 2)
+
+
+def test_a_script_that_has_no_main_guard_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(spec(race="SGD; Adam { train.batch = 7; optimizer = Adam }"))
+    (tmp_path / "script.py").write_text("import nnspec\nnnspec.run('tiny.nn', jobs=2, alone=True)\n")
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "WorkerError: the process that trained" in done.stderr
+    assert 'does so below `if __name__ == "__main__":`' in done.stderr
+    assert WorkerError.__name__ in done.stderr
+
+
+# One folder, one process
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="the system cannot lock a folder")
+    (tmp_path / "tiny.nn").write_text(spec(train="epochs = 100000; batch = 16"))
+    command = [*COMMAND, "run", "tiny.nn", "--out", "out", "--resume"]
+    first = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert first.stdout is not None
+        while "epoch 1/" not in first.stdout.readline():
+            pass
+        second = nnspec("run", "tiny.nn", "--out", "out", "--resume", cwd=tmp_path)
+        assert second.returncode == 2
+        assert "another process is writing to out; wait for its end, or name another folder with --out" in second.stderr
+    finally:
+        first.kill()
+        first.communicate()
+    third = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert third.stdout is not None
+        assert any("epoch" in third.stdout.readline() for _ in range(5))
+    finally:
+        third.kill()
+        third.communicate()
+
+
+def test_a_folder_is_free_again_after_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.nn").write_text(spec())
+    for _ in range(2):
+        package.run("tiny.nn", out="out", resume=True)
+    (tmp_path / "tiny.nn").write_text(spec(optimizer="SGD(lr=0.2)"))
+    for _ in range(2):
+        with pytest.raises(OutputError, match="another experiment"):
+            package.run("tiny.nn", out="out", resume=True)
+
+
+# Another environment
+
+
+def test_going_on_under_other_versions_is_said(tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(spec())
+    assert nnspec("run", "tiny.nn", "--out", "out", "-q", cwd=tmp_path).returncode == 0
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    now = record["environment"]["numpy"]
+    record["environment"]["numpy"] = "1.0"
+    (tmp_path / "out/run.json").write_text(json.dumps(record))
+    done = nnspec("run", "tiny.nn", "--out", "out", "--resume", "-q", cwd=tmp_path)
+    note = f"the run began with numpy 1.0, now {now}: its numbers may differ from those of a run that was never ended"
+    assert f"! {note}" in done.stdout.splitlines()
+    assert json.loads((tmp_path / "out/summary.json").read_text())["notes"] == [note]
+    assert json.loads((tmp_path / "out/run.json").read_text())["environment"]["numpy"] == "1.0"
