@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,29 @@ from nnspec.runner.saved import RunError, SavedRun, open_run
 if TYPE_CHECKING:
     from nnspec.compiler.proofs import Compiled
     from nnspec.data.source import Access
+    from nnspec.runner.evaluate import Evaluation
     from nnspec.runner.observer import Observer
+    from nnspec.runner.predict import Prediction, Predictor
     from nnspec.runner.verify import Verification
 
-__all__ = ["RunError", "SavedRun", "compile_run", "open_run", "verify", "verify_again", "verify_with"]
+__all__ = [
+    "RunError",
+    "SavedRun",
+    "compile_run",
+    "evaluate",
+    "evaluate_networks",
+    "export_weights",
+    "load",
+    "networks",
+    "open_run",
+    "predict",
+    "verify",
+    "verify_again",
+    "verify_with",
+    "write_on",
+]
+
+PathLike = str | os.PathLike[str]
 
 
 def compile_run(saved: SavedRun) -> Compiled:
@@ -55,11 +75,108 @@ def _digest(files: tuple[Source, ...], name: str) -> str | None:
     return hashlib.sha256(found.text.encode()).hexdigest() if found is not None else None
 
 
-def verify(
-    path: str | os.PathLike[str],
-    other: str | os.PathLike[str] | None = None,
+def evaluate(
+    path: PathLike,
+    lane: str | None = None,
     *,
-    data_dir: str | os.PathLike[str] | None = None,
+    data_dir: PathLike | None = None,
+    offline: bool = False,
+) -> tuple[Evaluation, ...]:
+    """Evaluate the networks of a run over its test data again: each lane and seed, or those of one lane.
+
+        nnspec.runs.evaluate("runs/race/latest", "Adam")[0].figures["test_loss"]
+
+    Raises RunError, DataError. A lane that diverged or failed has no network, and is left out.
+    """
+    from nnspec.data.source import Access
+
+    saved = open_run(path)
+    access = Access(Path(data_dir) if data_dir is not None else None, offline)
+    return evaluate_networks(saved, compile_run(saved), access, lane)
+
+
+def evaluate_networks(
+    saved: SavedRun, compiled: Compiled, access: Access, lane: str | None = None, seed: int | None = None
+) -> tuple[Evaluation, ...]:
+    """Evaluate those networks of a run that are asked for; its data is loaded once."""
+    from nnspec.runner.evaluate import Evaluator
+
+    asked = networks(saved, lane, seed)
+    evaluator = Evaluator(saved, compiled, access)
+    return tuple(evaluator(name, number) for name, number in asked)
+
+
+def networks(saved: SavedRun, lane: str | None = None, seed: int | None = None) -> list[tuple[str, int]]:
+    """Return lane and seed of every network that a run left, or of those that are asked for. Raises RunError where
+    there is none."""
+    names = saved.lanes if lane is None else [str(saved.lane(lane)["name"])]
+    found = [
+        (name, each)
+        for name in names
+        for each in saved.seeds(name)
+        if (seed is None or each == seed) and saved.weights_file(name, each).exists()
+    ]
+    if not found:
+        what = "" if seed is None else f" with seed {seed}"
+        raise RunError(f"{saved.path} has no weights{f' of {lane}' if lane else ''}{what}")
+    return found
+
+
+def load(path: PathLike, lane: str | None = None, seed: int | None = None) -> Predictor:
+    """Load a trained network, ready to be asked: of the best lane, or the one that is named.
+
+        nnspec.runs.load("runs/race/latest").predict(x)     # x (n, 784), bytes as MNIST has them -> (n,)
+
+    Raises RunError.
+    """
+    from nnspec.runner.predict import load_predictor
+
+    saved = open_run(path)
+    return load_predictor(saved, compile_run(saved), lane, seed)
+
+
+def predict(predictor: Predictor, files: Sequence[PathLike], *, invert: bool = False) -> list[Prediction]:
+    """Ask a network about the samples in files: images, tables, arrays. Raises DataError for what cannot be read."""
+    from nnspec.data.inputs import read_inputs
+    from nnspec.runner.predict import Prediction
+
+    found = []
+    for file in files:
+        inputs = read_inputs(os.fspath(file), predictor.wanted, invert=invert)
+        outputs = predictor.outputs(inputs.x)
+        found.append(Prediction(inputs.names, outputs, predictor.probabilities(outputs), inputs.notes))
+    return found
+
+
+def write_on(predictor: Predictor, prompt: str, length: int = 400) -> str:
+    """Have a network that learned a text write on. Raises RunError where it learned none, or never met a character."""
+    writer = predictor.writer
+    if writer is None:
+        raise RunError(f"{predictor.lane} did not learn a text, and writes none")
+    try:
+        return writer.write(length, prompt, temperature=predictor.experiment.train.temperature, seed=predictor.seed)
+    except ValueError as error:
+        raise RunError(str(error)) from None
+
+
+def export_weights(
+    path: PathLike, out: PathLike, lane: str | None = None, seed: int | None = None, *, force: bool = False
+) -> Path:
+    """Write the weights of a network into a file of their own: `.safetensors`, or `.npz`. Returns where.
+
+    Raises RunError, and OutputError where the file cannot be written, or is there and `force` is not given.
+    """
+    from nnspec.runner.export import export
+
+    saved = open_run(path)
+    return export(saved, Path(out), lane, seed, force=force)
+
+
+def verify(
+    path: PathLike,
+    other: PathLike | None = None,
+    *,
+    data_dir: PathLike | None = None,
     offline: bool = False,
     jobs: int | None = 1,
 ) -> Verification:

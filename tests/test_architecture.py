@@ -99,6 +99,7 @@ LIBRARIES = {
     "PIL": {"data"},
     "matplotlib": {"view"},
     "rich": {"view"},
+    "safetensors": {"runner"},
     "click": {"cli"},
     "lark": {"syntax"},
     "numba": {"engine"},

@@ -267,6 +267,20 @@ class Plan:
         """Return mean loss and each metric over the test samples; the network is left ready to train."""
         return self._measure(self.data.test())
 
+    def outputs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        """Yield what the network makes of the test samples, `(B, *out)`, and their targets as the loss takes them.
+
+        Both are copies, batch by batch. The network is left ready to train.
+        """
+        self._network.eval()
+        for rows in self.data.test():
+            step = self._pass(rows, whole=True)
+            x = step.x
+            for layer, out in step.forward:
+                x = layer.forward(x, out)
+            yield np.array(x, order="C"), np.array(step.targets)
+        self._network.train()
+
     def _measure(self, batches: Iterator[int]) -> tuple[float, tuple[float, ...]]:
         """Evaluate samples without training, as they are brought into the buffers."""
         total, count = 0.0, 0

@@ -20,7 +20,7 @@ from nnspec.engine.part import Also, FilePath, Positive
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NPY", "NPZ"]
+__all__ = ["NPY", "NPZ", "read_samples"]
 
 MOST_BYTES = 1 << 30
 MOST_LABELS = 1 << 26  # bytes of them, which `check` reads
@@ -216,6 +216,28 @@ class NPY(_Arrays):
         """Return the files."""
         named = {"x": self.x, "y": self.y, "x_test": self.x_test, "y_test": self.y_test}
         return [_Place(path, "", word, word) for word, path in named.items() if path is not None]
+
+
+def read_samples(path: str) -> NDArray[Any]:
+    """Read an array of samples: an `.npy` file, or of an `.npz` the array `x`, or `x_test`, or the only one.
+
+    Raises FileFault for what is neither, and for numbers that are infinite or none at all.
+    """
+    file, _ = open_regular(path, MOST_BYTES)
+    file.close()
+    place = _Place(FilePath(path), "", "path", shown(path))
+    if not path.lower().endswith(".npy"):
+        members = _ask(place, _members)
+        known = [name for name in ("x.npy", "x_test.npy") if name in members]
+        if not known and len(members) != 1:
+            inside = ", ".join(f"`{name.removesuffix('.npy')}`" for name in members[:8] if name.isprintable())
+            raise FileFault(f"{shown(path)} holds no array `x`", help=f"it holds {inside or 'nothing'}")
+        member = (known or members)[0]
+        place = _Place(FilePath(path), member, "path", member.removesuffix(".npy"))
+    array: NDArray[Any] = _ask_afresh(place)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise FileFault(f"{shown(path)} holds a number that is infinite or none at all")
+    return array
 
 
 def _in_words(head: _Head) -> str:

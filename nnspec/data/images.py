@@ -16,7 +16,7 @@ from nnspec.engine.part import Also, BareWord, FilePath, Range
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Images"]
+__all__ = ["Images", "is_image", "read_image"]
 
 MOST_FILES = 200_000
 MOST_CLASSES = 1000
@@ -174,6 +174,35 @@ class Images(DataSource):
         except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
             raise FileFault(f"{shown(path)} is not an intact image: {_line(error)}") from None
         return array.transpose(2, 0, 1) if self.colour == "rgb" else array
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is called as images are."""
+    return os.path.splitext(path)[1].lower() in _FORMATS
+
+
+def read_image(path: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, int]]:
+    """Read an image as bytes of a shape, `(height, width)` for grey or `(3, height, width)` for colour, scaled to it
+    where it is larger or smaller, and return it with the size that it had. What is transparent is white.
+
+    Raises FileFault for what is no intact image.
+    """
+    height, width = shape[-2:]
+    with _open(path) as file, _image(file, path) as image:
+        size = (image.height, image.width)
+        try:
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                from PIL import Image
+
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            pixels = image.convert("RGB" if len(shape) == 3 else "L")
+            if pixels.size != (width, height):
+                pixels = pixels.resize((width, height))
+            array: NDArray[Any] = np.asarray(pixels, np.uint8)
+        except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
+            raise FileFault(f"{shown(path)} is not an intact image: {_line(error)}") from None
+    return (array.transpose(2, 0, 1) if len(shape) == 3 else array), size
 
 
 def _is_folder(path: str) -> bool:

@@ -19,7 +19,7 @@ from nnspec.errors import NnspecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Access", "DataError", "DataSource", "DataUnavailable", "Dataset", "Facts", "FileFault", "Split"]
+__all__ = ["Access", "Column", "DataError", "DataSource", "DataUnavailable", "Dataset", "Facts", "FileFault", "Split"]
 
 
 class DataError(NnspecError):
@@ -84,6 +84,17 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table that is a feature: how the cells of other rows become the same features."""
+
+    name: str
+    texts: tuple[str, ...] | None
+    """Of a column of text, its texts, for each of which there is a feature that is 0 or 1; None for numbers."""
+    mean: float | None = None
+    """Of a column of numbers, what stands for a cell that is missing, where such are filled in."""
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What `load` gives. A stored number v stands for v / divisor: bytes of an image with divisor 255 lie in [0, 1]."""
 
@@ -101,6 +112,10 @@ class Dataset:
     """The characters that ids stand for, in order, where samples are a text."""
     class_names: tuple[str, ...] = ()
     """What the classes are called, in order, where the data says so."""
+    columns: tuple[Column, ...] = ()
+    """The columns of a table that the features come from, in order."""
+    target_names: tuple[str, ...] = ()
+    """What the targets of a regression are called, where the data says so."""
 
     def __post_init__(self) -> None:
         """Raise DataError for a label that is no class or an id that is none: everything behind trusts them."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from nnspec.data.files import Seed, Share, decoded, digest_of, open_regular, remembered, shares, shown, shuffled
-from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.data.source import Access, Column, DataError, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath
 
@@ -109,7 +109,15 @@ class CSV(DataSource):
             sha256=digest_of((train.x, train.y, test.x, test.y)),
             origin=os.path.abspath(self.path),
             class_names=tuple(table.aims[0].sorted()) if facts.classes else (),
+            columns=tuple(self._column(column, order[: facts.train]) for column in table.features),
+            target_names=() if facts.classes else self.target,
         )
+
+    def _column(self, column: _Column, trained: NDArray[Any]) -> Column:
+        """Say how a column became features."""
+        if column.texts is not None:
+            return Column(column.name, tuple(column.sorted()))
+        return Column(column.name, None, column.mean_of(trained) if self.missing == "mean" else None)
 
     def _survey(self) -> _Table:
         arguments = (self.target, self.features, self.categories, self.missing, self.delimiter)
@@ -306,6 +314,12 @@ class _Column:
             self.values.append(place)
         return None
 
+    def mean_of(self, rows: NDArray[Any]) -> float:
+        """Return the mean of numbers over some rows; 0 where they have none."""
+        values = np.frombuffer(self.values)[rows]
+        known = values[~np.isnan(values)]
+        return float(known.mean()) if known.size else 0.0
+
     def ranked(self) -> NDArray[Any]:
         """Return the place of each cell's text among the sorted ones; −1 where it is missing."""
         assert self.texts is not None
@@ -341,9 +355,7 @@ class _Table:
                 part[...] = column.ranked()[:, None] == np.arange(column.width)
                 continue
             values = np.frombuffer(column.values)
-            there = ~np.isnan(values)
-            known = values[trained][there[trained]]
-            part[:, 0] = np.where(there, values, known.mean() if known.size else 0.0)
+            part[:, 0] = np.where(np.isnan(values), column.mean_of(trained), values)
         return x
 
     def targets(self) -> NDArray[Any]:

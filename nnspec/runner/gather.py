@@ -6,6 +6,7 @@ from typing import Any
 
 from nnspec.checker.program import Choice, Experiment, Program
 from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
+from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import Range
 from nnspec.runner.history import DataUse
@@ -99,4 +100,20 @@ def _use(dataset: Dataset, asked_for: str, reason: str) -> DataUse:
         test=len(dataset.test.y),
         classes=dataset.facts.classes,
         shape=dataset.facts.shape,
+        divisor=dataset.divisor,
+        class_names=dataset.class_names,
+        columns=dataset.columns,
+        target_names=dataset.target_names,
+        alphabet=dataset.alphabet or "",
+        border=_border(dataset),
     )
+
+
+def _border(dataset: Dataset) -> float | None:
+    """Return how bright the outermost pixels of the first thousand images are, from 0 to 1; None for no images."""
+    *_, height, width = (0, *dataset.facts.shape)
+    if dataset.divisor != 255 or len(dataset.facts.shape) < 2 or min(height, width) < 3:
+        return None
+    images = dataset.train.x[:1000].reshape(-1, height, width)
+    inner = images[:, 1:-1, 1:-1].sum(dtype=np.float64)
+    return float((images.sum(dtype=np.float64) - inner) / (images.size - images[:, 1:-1, 1:-1].size) / 255)

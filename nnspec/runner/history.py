@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
+    from nnspec.data.source import Column
     from nnspec.engine.gradcheck import GradientReport
     from nnspec.engine.network import NumpyMLP
     from nnspec.runner.sample import Writer
@@ -127,6 +128,16 @@ class DataUse:
     test: int
     classes: int | None
     shape: tuple[int, ...]
+    divisor: float = 1.0
+    """What stored numbers are divided by."""
+    class_names: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    """Of a table, the columns that the features come from."""
+    target_names: tuple[str, ...] = ()
+    alphabet: str = ""
+    """Of a text, its characters in order."""
+    border: float | None = None
+    """Of images, how bright their outermost pixels are on average, from 0 to 1."""
 
     @property
     def stands_in(self) -> bool:
@@ -151,6 +162,8 @@ class RunResult(Mapping[str, LaneResult]):
     spec: str
     lanes: dict[str, LaneResult]
     data: tuple[DataUse, ...]
+    data_of: Mapping[str, int] = field(default_factory=dict)
+    """Which of `data` each lane had."""
     verdicts: tuple[Verdict, ...] = ()
     gradients: Mapping[str, GradientReport] = field(default_factory=dict)
     """The gradient check of each lane's network, where an expectation asked for it."""

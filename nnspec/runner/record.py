@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -106,13 +106,23 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
                 "origin": use.origin,
                 "train": use.train,
                 "test": use.test,
+                "shape": list(use.shape),
+                "classes": use.classes,
+                "divisor": use.divisor,
+                "class_names": list(use.class_names),
+                "target_names": list(use.target_names),
+                "columns": [asdict(column) for column in use.columns],
+                "alphabet": use.alphabet,
+                "border": use.border,
             }
             for use in result.data
         ],
         "environment": environment(),
         "gradient_error": _number(result.gradient_error),
         "common_loss": target,
-        "lanes": [_lane(lane, program, target) for lane in result.lanes.values()],
+        "lanes": [
+            _lane(lane, program, target) | {"data": result.data_of.get(lane.name, 0)} for lane in result.lanes.values()
+        ],
         **comparison_records(list(result.lanes.values())),
         "fairness": fairness(result),
         "expectations": [{"text": v.text, "held": v.held, "detail": v.detail} for v in result.verdicts],

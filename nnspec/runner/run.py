@@ -98,6 +98,7 @@ def run_program(
             lanes.interrupted |= not write_samples(program, lanes.in_order(), datasets)
             result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
             result.halted = lanes.halted
+            result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
             result.summary = summary_record(result, program, started) | {"ways": _ways(groups, jobs)}
     return result
 

@@ -1,0 +1,46 @@
+"""`nnspec eval`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from nnspec.cli.options import data_options
+
+__all__ = ["command"]
+
+
+@click.command("eval")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--lane", metavar="NAME", help="Only this lane.")
+@click.option("--seed", type=int, metavar="N", help="Only the network that was trained with this seed.")
+@click.option("--confusion", is_flag=True, help="Print the whole table of which class is taken for which.")
+@data_options
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(
+    run: Path,
+    lane: str | None,
+    seed: int | None,
+    confusion: bool,
+    data_dir: Path | None,
+    offline: bool,
+    as_json: bool,
+) -> int:
+    """Evaluate the trained networks in folder RUN over the test data again, and hold the figures against the record.
+
+    Exits with 1 where a figure is not the one that was recorded, to the last bit.
+    """
+    from nnspec.data.source import Access
+    from nnspec.runs import compile_run, evaluate_networks, open_run
+    from nnspec.view.predictions import evaluation_record, print_evaluations
+    from nnspec.view.terminal import console
+
+    saved = open_run(run)
+    found = evaluate_networks(saved, compile_run(saved), Access(data_dir, offline), lane, seed)
+    if as_json:
+        click.echo(json.dumps(evaluation_record(found)))
+    else:
+        print_evaluations(found, console(), confusion=confusion)
+    return 0 if all(one.same for one in found) else 1

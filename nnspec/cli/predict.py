@@ -1,0 +1,83 @@
+"""`nnspec predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+_EPILOG = """\
+\b
+FILE is one or more of:
+  an image      .png, .jpg …: one sample, scaled to the size of those that
+                were trained on (takes Pillow: nnspec[images])
+  a table       .csv, .tsv: a row a sample
+  arrays        .npy, or .npz with `x`: an index a sample
+"""
+
+
+@click.command("predict", epilog=_EPILOG)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, metavar="FILE…", type=click.Path(path_type=str))
+@click.option(
+    "--lane", metavar="NAME", help="The lane whose network is asked; by default that with the least test loss."
+)
+@click.option("--seed", type=int, metavar="N", help="Of a lane with repeats, which one; by default the first.")
+@click.option("--top", type=click.IntRange(1, 100), default=1, metavar="K", help="Tell the K likeliest classes.")
+@click.option("--invert", is_flag=True, help="Swap dark and bright in images.")
+@click.option("--prompt", metavar="TEXT", help="Of a network that learned a text: write on from here.")
+@click.option("--length", type=click.IntRange(1, 100_000), default=400, help="Characters to write.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all of it to a .csv or .json file.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(
+    run: Path,
+    files: tuple[str, ...],
+    lane: str | None,
+    seed: int | None,
+    top: int,
+    invert: bool,
+    prompt: str | None,
+    length: int,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Ask a trained network in folder RUN about samples in files, prepared as those that it was trained on."""
+    from nnspec.runner.folder import OutputError
+    from nnspec.runs import load, predict, write_on
+    from nnspec.view.predictions import prediction_rows, prediction_text, print_predictions
+    from nnspec.view.terminal import console
+
+    if bool(files) == (prompt is not None):
+        raise click.UsageError("give one or more files, or --prompt TEXT")
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise click.UsageError(f"--out takes a .csv or .json file, not {out}")
+    if out is not None and out.exists() and not force:
+        raise OutputError(f"{out} is there already; name another file, or add --force to write over it")
+    predictor = load(run, lane, seed)
+    if prompt is not None:
+        click.echo(prompt + write_on(predictor, prompt, length))
+        return 0
+    found = predict(predictor, files, invert=invert)
+    for note in dict.fromkeys(note for one in found for note in one.notes):
+        click.echo(f"note: {note}", err=True)
+    rows = list(prediction_rows(predictor, found, top))
+    if out is not None:
+        from nnspec.files import atomic
+
+        try:
+            with atomic(out) as file:
+                file.write(prediction_text(rows, out.suffix.removeprefix(".")).encode())
+        except OSError as error:
+            raise OutputError(f"{out} cannot be written: {error.strerror or error}") from None
+        click.echo(f"{out}: {len(rows):,} sample{'s' if len(rows) != 1 else ''}, by {predictor.label}")
+    elif as_json:
+        click.echo(prediction_text(rows, "json"), nl=False)
+    else:
+        screen = console()
+        print_predictions(predictor, rows, screen)
+        screen.print(f"– by {predictor.label}", style="dim", soft_wrap=True)
+    return 0

@@ -1,0 +1,243 @@
+"""Samples that a trained network is asked about: images, tables and arrays, brought into the form of its data.
+
+Every file is of unknown origin: it is read with the limits of the data sources, and nothing in it is unpickled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from nnspec.data.arrays import read_samples
+from nnspec.data.files import decoded, open_regular, shown
+from nnspec.data.images import is_image, read_image
+from nnspec.data.source import Column, FileFault
+from nnspec.engine._numpy import np
+from nnspec.engine.part import FilePath
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Inputs", "Wanted", "read_inputs"]
+
+MOST_BYTES = 256 * 1024**2
+MOST_NUMBERS = 1 << 27
+_DELIMITERS = (",", ";", "\t", "|")
+_MISSING = frozenset(["", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "missing"])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The form that samples had in training."""
+
+    shape: tuple[int, ...]
+    divisor: float = 1.0
+    """What stored numbers are divided by: 255 for bytes of images."""
+    columns: tuple[Column, ...] = ()
+    """Of a table, the columns that the features come from."""
+    target_names: tuple[str, ...] = ()
+    border: float | None = None
+    """How bright the outermost pixels of training images are, from 0 to 1."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a sample is an image: grey `(height, width)`, or `(1 or 3, height, width)`."""
+        return self.divisor == 255 and (len(self.shape) == 2 or (len(self.shape) == 3 and self.shape[0] in (1, 3)))
+
+    @property
+    def words(self) -> str:
+        """`28×28`."""
+        return "×".join(map(str, self.shape))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Samples `(n, features)` as they are stored, what each is called, and what was done to them."""
+
+    x: NDArray[Any]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
+    """Read the samples of a file: an image is one; a table (CSV, TSV) has one a row, an array one a first index.
+
+    `invert` swaps dark and bright in images. Raises FileFault for a file that cannot be read or does not fit.
+    """
+    lower = path.lower()
+    if is_image(path):
+        return _image(path, wanted, invert)
+    if lower.endswith((".npz", ".npy")):
+        found = _array(path, wanted)
+    elif lower.endswith((".csv", ".tsv", ".tab", ".txt", ".data")):
+        found = _table(path, wanted)
+    else:
+        raise FileFault(
+            f"{shown(path)} is of no known kind", help="known are images (.png, .jpg …), .csv, .tsv, .npz and .npy"
+        )
+    if invert:
+        if not wanted.is_image:
+            raise FileFault(f"--invert is for images, and these samples are {wanted.words} numbers")
+        return Inputs(wanted.divisor - found.x, found.names, found.notes)
+    return found
+
+
+def _image(path: str, wanted: Wanted, invert: bool) -> Inputs:
+    if not wanted.is_image:
+        raise FileFault(f"{shown(path)} is an image, and the network takes {wanted.words} numbers a sample")
+    shape = wanted.shape[1:] if wanted.shape[0] == 1 and len(wanted.shape) == 3 else wanted.shape
+    pixels, size = read_image(path, shape)
+    if invert:
+        pixels = 255 - pixels
+    notes = []
+    if size != pixels.shape[-2:]:
+        notes.append(f"{shown(path)} was scaled from {size[0]}×{size[1]} to {pixels.shape[-2]}×{pixels.shape[-1]}")
+    if wanted.border is not None:
+        edge = _border(pixels)
+        if abs(edge - wanted.border) > 0.5:
+            here, there = ("bright", "dark") if edge > wanted.border else ("dark", "bright")
+            notes.append(
+                f"{shown(path)}{', inverted,' if invert else ''} has a {here} border, and the images that were trained "
+                f"on a {there} one; {'try without --invert' if invert else '--invert swaps dark and bright'}"
+            )
+    return Inputs(pixels.reshape(1, -1), (path,), tuple(notes))
+
+
+def _border(pixels: NDArray[Any]) -> float:
+    height, width = pixels.shape[-2:]
+    images = pixels.reshape(-1, height, width).astype(np.float64)
+    inner = images[:, 1:-1, 1:-1]
+    return float((images.sum() - inner.sum()) / max(images.size - inner.size, 1) / 255)
+
+
+def _array(path: str, wanted: Wanted) -> Inputs:
+    array = read_samples(path)
+    features = prod(wanted.shape)
+    if array.shape in (wanted.shape, (features,)) and array.shape[:1] != (1,):
+        array = array[None]  # one sample by itself
+    if array.ndim < 1 or prod(array.shape[1:]) != features or (array.ndim > 2 and array.shape[1:] != wanted.shape):
+        held = "×".join(map(str, array.shape)) or "one number"
+        raise FileFault(
+            f"{shown(path)} holds {held}, and the network takes samples of {wanted.words}: n×{wanted.words}"
+        )
+    x = array.reshape(len(array), features)
+    notes = []
+    if wanted.divisor == 255 and x.dtype.kind == "f" and x.size and x.min() >= 0 and x.max() <= 1:
+        notes.append(
+            f"{shown(path)} holds numbers from 0 to 1, which are taken for pixels that are divided by 255 already"
+        )
+        x = x * 255.0
+    return Inputs(x, tuple(f"{shown(path)}:{i}" for i in range(len(x))), tuple(notes))
+
+
+def _table(path: str, wanted: Wanted) -> Inputs:
+    file, _ = open_regular(path, MOST_BYTES)
+    with file:
+        text = "".join(decoded(file, FilePath(path), MOST_BYTES))
+    rows = list(_rows(path, text))
+    if not rows:
+        raise FileFault(f"{shown(path)} is empty")
+    header = None if all(_number(cell) is not None for cell in rows[0][1]) else [cell.strip() for cell in rows[0][1]]
+    body = rows if header is None else rows[1:]
+    if not body:
+        raise FileFault(f"{shown(path)} has a line of names, and no sample")
+    if len(body) * prod(wanted.shape) > MOST_NUMBERS:
+        raise FileFault(f"{shown(path)} comes to more than {MOST_NUMBERS:,} numbers")
+    for line, cells in body:
+        if len(cells) != len(rows[0][1]):
+            raise FileFault(
+                f"{shown(path)}, line {line:,}: {len(cells)} cells, and the first line has {len(rows[0][1])}"
+            )
+    names = tuple(f"{shown(path)}:{line}" for line, _ in body)
+    if wanted.columns:
+        return Inputs(_features(path, header, body, wanted), names)
+    return Inputs(_numbers(path, header, body, wanted), names)
+
+
+def _rows(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row that is not empty, with its line; the delimiter is the one that is most in the first line."""
+    import csv
+
+    first = text.split("\n", 1)[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise FileFault(f"{shown(path)}, line {reader.line_num:,}: {error}") from None
+
+
+def _features(path: str, header: Sequence[str] | None, body: Sequence[tuple[int, list[str]]], wanted: Wanted) -> Any:
+    """Turn rows into features as the table was that the network learned from: columns by their names."""
+    if header is None:
+        names = ", ".join(f"`{column.name}`" for column in wanted.columns[:12])
+        raise FileFault(f"the first line of {shown(path)} holds numbers, and should name the columns", help=names)
+    places = {name: i for i, name in enumerate(header)}
+    missing = [column.name for column in wanted.columns if column.name not in places]
+    if missing:
+        raise FileFault(
+            f"{shown(path)} has no column `{missing[0]}`, from which the network takes a feature",
+            help=f"its columns are {', '.join(f'`{name}`' for name in header[:12])}",
+        )
+    x = np.zeros((len(body), prod(wanted.shape)))
+    start = 0
+    for column in wanted.columns:
+        at = places[column.name]
+        for row, (line, cells) in enumerate(body):
+            cell = cells[at].strip()
+            where = f"{shown(path)}, line {line:,}, column `{column.name}`"
+            if column.texts is not None:
+                if cell in column.texts:
+                    x[row, start + column.texts.index(cell)] = 1.0
+                elif cell.lower() not in _MISSING:
+                    known = ", ".join(f"`{text}`" for text in column.texts[:8])
+                    raise FileFault(f"{where}: the network has never met `{cell[:40]}`", help=f"it knows {known}")
+                elif column.mean is None and not _missing_allowed(wanted):
+                    raise FileFault(f"{where}: nothing is there")
+                continue
+            number = _number(cell)
+            if number is None and cell.lower() in _MISSING and column.mean is not None:
+                number = column.mean
+            if number is None or not math.isfinite(number):
+                raise FileFault(f"{where}: `{cell[:40]}` is no number that can be used")
+            x[row, start] = number
+        start += 1 if column.texts is None else len(column.texts)
+    return x
+
+
+def _missing_allowed(wanted: Wanted) -> bool:
+    """Whether the table that was learned from had its missing cells filled in."""
+    return any(column.mean is not None for column in wanted.columns)
+
+
+def _numbers(path: str, header: Sequence[str] | None, body: Sequence[tuple[int, list[str]]], wanted: Wanted) -> Any:
+    features = prod(wanted.shape)
+    width = len(body[0][1])
+    if width != features:
+        hint = "leave the column of labels out" if width == features + 1 else f"a row is a sample of {wanted.words}"
+        raise FileFault(
+            f"{shown(path)} has {width} columns, and the network takes {features} numbers a sample", help=hint
+        )
+    x = np.empty((len(body), features))
+    for row, (line, cells) in enumerate(body):
+        for i, cell in enumerate(cells):
+            number = _number(cell)
+            if number is None or not math.isfinite(number):
+                name = f"`{header[i]}`" if header is not None else str(i + 1)
+                raise FileFault(
+                    f"{shown(path)}, line {line:,}, column {name}: `{cell[:40]}` is no number that can be used"
+                )
+            x[row, i] = number
+    return x
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None

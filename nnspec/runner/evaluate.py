@@ -1,0 +1,126 @@
+"""Networks of saved runs over the test data, again: figures to the last bit, and what single samples come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnspec.compiler.plan import Plan
+from nnspec.compiler.proofs import Compiled
+from nnspec.data.source import Access, Dataset
+from nnspec.engine._numpy import np
+from nnspec.runner.environment import one_blas_thread
+from nnspec.runner.gather import gather
+from nnspec.runner.saved import RunError, SavedRun
+from nnspec.runner.train import figure_names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.network import NumpyMLP
+
+__all__ = ["Evaluation", "Evaluator", "put_weights"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One trained network over the test data."""
+
+    lane: str
+    seed: int
+    figures: Mapping[str, float]
+    """`test_loss`, and every metric that is a figure, with `test_` before it."""
+    recorded: Mapping[str, float]
+    """The same as the run has them in its summary."""
+    tables: Mapping[str, list[list[int]]]
+    outputs: NDArray[Any]
+    """What the network makes of every sample: `(n, *out)`."""
+    losses: NDArray[Any]
+    """The loss of every sample by itself, `(n,)`."""
+    dataset: Dataset = field(repr=False)
+    same_data: bool
+    """Whether the data is that which the run had."""
+
+    @property
+    def same(self) -> bool:
+        """Whether every figure is the one that the run recorded, to the last bit."""
+        return all(self.recorded.get(name) == value for name, value in self.figures.items())
+
+    @property
+    def predicted(self) -> NDArray[Any] | None:
+        """The predicted class of each sample, `(n,)` or `(n, places)`; None where there are no classes."""
+        return None if self.dataset.facts.classes is None else predicted(self.outputs)
+
+    def confusion(self) -> NDArray[Any] | None:
+        """Return how often a sample of each class (a row) is taken for each class (a column); None without classes, and
+        where there are more than a hundred."""
+        classes, guess = self.dataset.facts.classes, self.predicted
+        labels = self.dataset.test.y.reshape(-1)
+        if classes is None or classes > 100 or guess is None or guess.size != labels.size:
+            return None
+        counts = np.bincount(labels.astype(np.int64) * classes + guess.reshape(-1), minlength=classes * classes)
+        return counts.reshape(classes, classes)
+
+
+def predicted(outputs: NDArray[Any]) -> NDArray[Any]:
+    """Return the class of each row of outputs `(…, C) -> (…)`: where the largest is, the first of equals; of a single
+    output, 1 where it is above 0. As the metrics have it."""
+    return outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs[..., 0] > 0).astype(np.intp)
+
+
+def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: Path) -> None:
+    """Copy saved parameters and what layers remember into a network. Raises RunError where they do not fit."""
+    wanted = {name: p.data for name, p in network.named_parameters().items()} | dict(network.state())
+    for name, array in wanted.items():
+        found = arrays.get(name)
+        if found is None or found.shape != array.shape or found.dtype != array.dtype:
+            what = (
+                "is not there" if found is None else f"is {found.dtype} {found.shape}, not {array.dtype} {array.shape}"
+            )
+            raise RunError(f"the weights {source} do not fit the network of the spec: {name} {what}")
+    for name, array in wanted.items():
+        np.copyto(array, arrays[name])
+
+
+class Evaluator:
+    """Loads the data of a saved run once, and evaluates any of its networks over it."""
+
+    def __init__(self, saved: SavedRun, compiled: Compiled, access: Access) -> None:
+        """Raises DataError where the data cannot be had, or is unusable."""
+        self._saved, self._compiled = saved, compiled
+        self._data = gather(compiled.program, access)
+
+    def __call__(self, lane: str, seed: int) -> Evaluation:
+        """Evaluate the network of a lane that was trained with a seed. Raises RunError where its weights do not fit."""
+        experiment = next(each for each in self._compiled.program.lanes if each.name == lane)
+        dataset, use = self._data[lane]
+        record = self._saved.lane(lane)
+        ending = next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
+        with one_blas_thread(), np.errstate(all="ignore"):
+            plan = Plan(experiment, self._compiled.layouts[lane], dataset)
+            put_weights(plan.network, self._saved.weights(lane, seed), self._saved.weights_file(lane, seed))
+            loss, metrics = plan.test()
+            tables = plan.tables()
+            pairs = list(plan.outputs())
+        names = [name for name in figure_names(experiment) if name.startswith("test_")]
+        return Evaluation(
+            lane=lane,
+            seed=seed,
+            figures=dict(zip(names, (loss, *metrics), strict=True)),
+            recorded=ending["final"],
+            tables=tables,
+            outputs=np.concatenate([outputs for outputs, _ in pairs]),
+            losses=np.fromiter(_each(experiment.loss.make(), pairs), np.float64),
+            dataset=dataset,
+            same_data=use.sha256 == self._saved.summary["data"][record["data"]]["sha256"],
+        )
+
+
+def _each(loss: Any, pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> Iterator[float]:
+    """Yield the loss of every sample alone."""
+    with np.errstate(all="ignore"):
+        for outputs, targets in pairs:
+            for i in range(len(outputs)):
+                yield loss.forward(outputs[i : i + 1].copy(), targets[i : i + 1])

@@ -1,0 +1,180 @@
+"""A trained network of a saved run, ready to be asked: samples go in as the data has them, and classes come out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.plan import build_network
+from nnspec.compiler.proofs import Compiled
+from nnspec.data.inputs import Wanted
+from nnspec.data.source import Column
+from nnspec.engine._numpy import np
+from nnspec.engine.losses import Loss
+from nnspec.runner.environment import one_blas_thread
+from nnspec.runner.evaluate import predicted, put_weights
+from nnspec.runner.sample import Writer
+from nnspec.runner.saved import RunError, SavedRun, usable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.network import NumpyMLP
+
+__all__ = ["Prediction", "Predictor", "best_lane", "load_predictor"]
+
+_BATCH = 256
+"""Samples at a time: what a convolution works in grows with them."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with all that it takes to ask it."""
+
+    lane: str
+    seed: int
+    network: NumpyMLP = field(repr=False)
+    wanted: Wanted
+    """The form of a sample."""
+    experiment: Experiment = field(repr=False)
+    classes: int | None
+    class_names: tuple[str, ...] = ()
+    scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
+    """Mean and standard deviation of each feature, where samples are standardised."""
+    alphabet: str = ""
+
+    @property
+    def label(self) -> str:
+        """`Adam, seed 42`."""
+        return f"{self.lane}, seed {self.seed}"
+
+    def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return what the network makes of samples as they are stored: `(n, features) -> (n, *out)`.
+
+        They are divided and standardised as in training. Raises ValueError for samples of another size.
+        """
+        features = prod(self.wanted.shape)
+        x = np.asarray(x)
+        if x.ndim < 2 or prod(x.shape[1:]) != features:
+            raise ValueError(f"samples are n×{features} numbers, not {'×'.join(map(str, x.shape))}")
+        dtype = np.dtype(self.experiment.dtype)
+        found = []
+        with one_blas_thread(), np.errstate(all="ignore"):
+            for start in range(0, len(x), _BATCH):
+                part = x[start : start + _BATCH].reshape(-1, features).astype(dtype)
+                if self.wanted.divisor != 1:
+                    np.multiply(part, dtype.type(1.0 / self.wanted.divisor), out=part)
+                if self.scaling is not None:
+                    mean, deviation = self.scaling
+                    np.subtract(part, mean.astype(dtype), out=part)
+                    np.multiply(part, (1 / deviation).astype(dtype), out=part)
+                entry = self.experiment.layers[0].incoming
+                found.append(np.array(self.network.forward(part.reshape(len(part), *entry)), order="C"))
+        return np.concatenate(found) if found else np.empty((0, *self.experiment.outputs), dtype)
+
+    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the class of each sample, `(n,)`; or where there are no classes, the outputs."""
+        outputs = self.outputs(x)
+        return predicted(outputs) if self.classes is not None else outputs
+
+    def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the probability of each class, `(n, C) -> (n, C)`: outputs bent as the loss bends them, by softmax or
+        sigmoid; None where the loss knows no probabilities. Of one output for two classes, `(n, 2)`."""
+        loss = self.experiment.loss.part
+        assert issubclass(loss, Loss)
+        if self.classes is None or not (loss.takes_logits or loss.takes_logs):
+            return None
+        z = outputs.astype(np.float64)
+        with np.errstate(all="ignore"):
+            if not loss.takes_logits:
+                odds = np.exp(z) if float(z.max(initial=-1.0)) <= 0 else z
+            elif loss.bends_by == "sigmoid":
+                odds = 1 / (1 + np.exp(-z))
+            else:
+                odds = np.exp(z - z.max(axis=-1, keepdims=True))
+                odds /= odds.sum(axis=-1, keepdims=True)
+        return np.concatenate([1 - odds, odds], axis=-1) if odds.shape[-1] == 1 else odds
+
+    def name_of(self, label: int) -> str:
+        """Return what a class is called."""
+        return self.class_names[label] if label < len(self.class_names) else str(label)
+
+    @property
+    def writer(self) -> Writer | None:
+        """What writes text with the network, where it learned one."""
+        window = prod(self.experiment.layers[0].incoming)
+        tells = self.experiment.outputs[:-1] == self.experiment.target == (window,)
+        return (
+            Writer(self.network, self.alphabet, self.experiment.layers[0].incoming) if self.alphabet and tells else None
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network makes of the samples of a file."""
+
+    names: tuple[str, ...]
+    """What each sample is called: `digit.png`, `table.csv:2`."""
+    outputs: NDArray[Any]
+    probabilities: NDArray[Any] | None
+    notes: tuple[str, ...]
+    """What was done to the samples, and what looks odd about them."""
+
+
+def best_lane(saved: SavedRun) -> str:
+    """Return the lane with the lowest `test_loss`, or where lanes have different losses the best `test_accuracy`.
+
+    Raises RunError where no lane came to an end.
+    """
+    with usable(saved.path / "summary.json"):
+        lanes = [lane for lane in saved.summary["lanes"] if lane["status"] not in ("diverged", "failed")]
+        if not lanes:
+            raise RunError(f"no lane of {saved.path} came to its end")
+        if len({lane["loss"] for lane in lanes}) > 1 and all("test_accuracy" in lane["final"] for lane in lanes):
+            return str(max(lanes, key=lambda lane: lane["final"]["test_accuracy"])["name"])
+        return str(min(lanes, key=lambda lane: lane["final"].get("test_loss", math.inf))["name"])
+
+
+def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None, seed: int | None = None) -> Predictor:
+    """Load the network of a lane, by default the best one, with the seed that is asked for, by default the first.
+
+    Raises RunError where there is none, or its weights do not fit.
+    """
+    name = best_lane(saved) if lane is None else str(saved.lane(lane)["name"])
+    chosen = saved.seeds(name)[0] if seed is None else seed
+    experiment = next(each for each in compiled.program.lanes if each.name == name)
+    arrays = saved.weights(name, chosen)
+    network = build_network(experiment)
+    put_weights(network, arrays, saved.weights_file(name, chosen))
+    network.eval()
+    scaling = (arrays["input.mean"], arrays["input.deviation"]) if "input.mean" in arrays else None
+    with usable(saved.path / "summary.json"):
+        data: Mapping[str, Any] = saved.summary["data"][saved.lane(name)["data"]]
+        return Predictor(
+            lane=name,
+            seed=chosen,
+            network=network,
+            wanted=Wanted(
+                shape=tuple(int(side) for side in data["shape"]),
+                divisor=float(data["divisor"]),
+                columns=tuple(_column(column) for column in data["columns"]),
+                target_names=tuple(map(str, data["target_names"])),
+                border=None if data["border"] is None else float(data["border"]),
+            ),
+            experiment=experiment,
+            classes=experiment.classes,
+            class_names=tuple(map(str, data["class_names"])),
+            scaling=scaling,
+            alphabet=str(data["alphabet"]),
+        )
+
+
+def _column(record: Mapping[str, Any]) -> Column:
+    texts, mean = record["texts"], record["mean"]
+    return Column(
+        str(record["name"]), None if texts is None else tuple(map(str, texts)), None if mean is None else float(mean)
+    )

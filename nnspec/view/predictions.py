@@ -1,0 +1,163 @@
+"""What trained networks make of samples: evaluations and predictions, as tables and as plain data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nnspec.runner.evaluate import Evaluation
+from nnspec.runner.predict import Prediction, Predictor
+from nnspec.view import words
+from nnspec.view.terminal import Column, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["evaluation_record", "prediction_rows", "print_evaluations", "print_predictions", "prediction_text"]
+
+_SHOWN = 1000
+"""Samples that a terminal gets; `--out` has all of them."""
+
+
+def evaluation_record(found: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Return evaluations as JSON holds them."""
+    return [
+        {
+            "lane": one.lane,
+            "seed": one.seed,
+            "samples": len(one.outputs),
+            "figures": dict(one.figures),
+            "recorded": {name: one.recorded.get(name) for name in one.figures},
+            "same": one.same,
+            "same_data": one.same_data,
+            "tables": dict(one.tables),
+        }
+        for one in found
+    ]
+
+
+def print_evaluations(found: Sequence[Evaluation], console: Console, *, confusion: bool = False) -> None:
+    """Print the figures of each network, whether they are the recorded ones, and which classes are confused most."""
+    names = list(dict.fromkeys(name for one in found for name in one.figures))
+    several = len({one.seed for one in found}) > 1
+    columns = [Column("lane", [one.lane for one in found])]
+    columns += [Column("seed", [str(one.seed) for one in found], 3, right=True)] if several else []
+    columns += [Column(name, [_value(name, one.figures.get(name)) for one in found], 1, right=True) for name in names]
+    columns.append(Column("samples", [f"{len(one.outputs):,}" for one in found], 5, right=True))
+    said = ["as recorded, bit for bit" if one.same else _differs(one) for one in found]
+    columns.append(Column("", said, 2, styles=["green" if one.same else "bold yellow" for one in found]))
+    console.print(table(columns, console.width))
+    if not all(one.same_data for one in found):
+        console.print("! these are other data than the run had", style="bold yellow", soft_wrap=True)
+    for one in found:
+        for line in _confused(one, confusion):
+            console.print(line, soft_wrap=True)
+
+
+def _value(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return words.percent(value) if words.is_percent(name) else words.loss(value)
+
+
+def _differs(one: Evaluation) -> str:
+    off = [abs(one.figures[name] - one.recorded[name]) for name in one.figures if name in one.recorded]
+    return f"recorded otherwise, by up to {max(off):.2g}" if off else "not recorded"
+
+
+def _confused(one: Evaluation, whole: bool) -> Iterator[str]:
+    counts = one.confusion()
+    if counts is None:
+        return
+    label = [_class(one, i) for i in range(len(counts))]
+    wrong = [
+        (int(counts[i, j]), i, j) for i in range(len(counts)) for j in range(len(counts)) if i != j and counts[i, j]
+    ]
+    worst = sorted(wrong, key=lambda each: (-each[0], each[1:]))[:3]
+    if worst:
+        told = ", ".join(f"{label[i]} for {label[j]} {count}×" for count, i, j in worst)
+        yield f"– {one.lane}{f', seed {one.seed}' if one.seed else ''} takes most often {told}"
+    if whole:
+        cell = max(max(len(f"{count:,}") for count in counts.reshape(-1)), *(len(name) for name in label)) + 2
+        yield ""
+        yield "a row for each label, a column for each prediction"
+        yield " " * cell + "".join(f"{name:>{cell}}" for name in label)
+        for name, row in zip(label, counts, strict=True):
+            yield f"{name:>{cell}}" + "".join(f"{count:>{cell},}" if count else f"{'·':>{cell}}" for count in row)
+
+
+def _class(one: Evaluation, label: int) -> str:
+    names = one.dataset.class_names
+    return names[label] if label < len(names) else str(label)
+
+
+# Predictions
+
+
+def prediction_rows(predictor: Predictor, found: Sequence[Prediction], top: int = 1) -> Iterator[dict[str, Any]]:
+    """Yield a row a sample: its name, and class and probability, or the top ones, or the numbers that are told."""
+    for prediction in found:
+        for i, name in enumerate(prediction.names):
+            outputs = prediction.outputs[i]
+            if predictor.classes is None:
+                yield {"sample": name, **_numbers(predictor, outputs)}
+                continue
+            if outputs.ndim > 1:
+                places = outputs.argmax(axis=-1).reshape(-1)
+                yield {"sample": name, "class": " ".join(predictor.name_of(int(place)) for place in places)}
+                continue
+            odds = None if prediction.probabilities is None else prediction.probabilities[i]
+            scores = odds if odds is not None else outputs
+            order = sorted(range(len(scores)), key=lambda label: (-float(scores[label]), label))
+            if len(scores) == 1:
+                order = [int(outputs[0] > 0)]
+            row: dict[str, Any] = {"sample": name}
+            for rank, label in enumerate(order[: max(top, 1)]):
+                end = "" if rank == 0 else f"_{rank + 1}"
+                row[f"class{end}"] = predictor.name_of(label)
+                if odds is not None:
+                    row[f"probability{end}"] = float(odds[label])
+            yield row
+
+
+def _numbers(predictor: Predictor, outputs: Any) -> Mapping[str, float]:
+    values = [float(value) for value in outputs.reshape(-1)]
+    names = predictor.wanted.target_names
+    if len(names) != len(values):
+        names = ("output",) if len(values) == 1 else tuple(f"output_{i}" for i in range(len(values)))
+    return dict(zip(names, values, strict=True))
+
+
+def print_predictions(predictor: Predictor, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print a line a sample, at most a thousand of them."""
+    shown = rows[:_SHOWN]
+    names = list(dict.fromkeys(name for row in shown for name in row))
+    columns = [
+        Column(name.replace("_", " "), [_cell(name, row.get(name)) for row in shown], i, right=name != "sample")
+        for i, name in enumerate(names)
+    ]
+    console.print(table(columns, console.width))
+    if len(rows) > len(shown):
+        console.print(f"– and {len(rows) - len(shown):,} more; --out FILE has all of them", style="dim")
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, float):
+        return words.percent(value) if name.startswith("probability") else f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def prediction_text(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """Return predictions as CSV or JSON, as `kind` says."""
+    import csv
+    import io
+
+    if kind == "json":
+        return json.dumps(list(rows), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
