@@ -143,6 +143,11 @@ class Batches:
         start = number * self._batch
         return self._gather(self._order[start : start + self._batch], self._train, training=True)
 
+    def trained(self, most: int) -> Iterator[int]:
+        """Bring at most so many of the samples that are trained on, as those that measure come: whole, not varied."""
+        for start in range(0, min(most, len(self._order)), self._batch):
+            yield self._gather(self._order[start : min(start + self._batch, most)], self._whole)
+
     def validation(self) -> Iterator[int]:
         """Bring the samples held out, batch by batch, and yield the size of each."""
         for start in range(0, len(self._held_out), self._batch):

@@ -8,6 +8,7 @@ batch's or a parameter's size is allocated on the way.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -126,6 +127,14 @@ class Plan:
         self._epoch = 0
         self._begin_metrics()
         self._passes: dict[tuple[int, bool], _Pass] = {}
+        self.watch: Callable[[float], None] | None = None
+        """Called with the loss, before the step, on the last batch of an epoch and where the loss is no number: the
+        gradients are then as the backward pass left them."""
+
+    @property
+    def absorbed(self) -> frozenset[int]:
+        """Which layers need not run, because the one behind each does their work too."""
+        return self._absorbed
 
     @property
     def network(self) -> NumpyMLP:
@@ -235,7 +244,7 @@ class Plan:
         grad = self.loss.backward(out=step.loss_out)
         for layer, out in step.backward:
             grad = layer.backward(grad, out, input_grad=out is not None)  # type: ignore[assignment]
-        return loss + self._move(number), rows
+        return loss + self._move(number, loss), rows
 
     def figures(self) -> tuple[float, ...]:
         """Return each metric that is a figure over the batches since `begin`."""
@@ -245,15 +254,17 @@ class Plan:
         """Return each metric that is a table, over the samples measured last."""
         return {metric.spec_name: metric.result().tolist() for metric in self.metrics if not metric.is_figure}
 
-    def _move(self, number: int) -> float:
+    def _move(self, number: int, loss: float) -> float:
         """Add penalties to the gradients, clip these, and step, at the rate of this batch. Returns the penalties."""
-        train = self.experiment.train
+        train, batches = self.experiment.train, self.batches
+        if self.watch is not None and (number == batches - 1 or not math.isfinite(loss)):
+            self.watch(loss)
         penalty = penalise(self.optimizer.params, train.penalties, self.buffers["penalty"]) if train.penalties else 0.0
         if train.clip_value is not None:
             clip_grad_value(self.optimizer.params, train.clip_value)
         if train.clip_norm is not None:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
-        self.optimizer.at(self._epoch + number / self.batches, train.epochs)
+        self.optimizer.at(self._epoch + number / batches, train.epochs)
         self.optimizer.step()
         if train.constraint is not None:
             constrain(self._network.parameters(), train.constraint, self.buffers["constraint"])
@@ -280,6 +291,20 @@ class Plan:
                 x = layer.forward(x, out)
             yield np.array(x, order="C"), np.array(step.targets)
         self._network.train()
+
+    def show(self, most: int) -> int:
+        """Run forward over at most so many of the samples that are trained on, as samples are measured, and return over
+        how many. The network is left ready to train."""
+        self._network.eval()
+        count = 0
+        for rows in self.data.trained(most):
+            step = self._pass(rows, whole=True)
+            x = step.x
+            for layer, out in step.forward:
+                x = layer.forward(x, out)
+            count += rows
+        self._network.train()
+        return count
 
     def _measure(self, batches: Iterator[int]) -> tuple[float, tuple[float, ...]]:
         """Evaluate samples without training, as they are brought into the buffers."""

@@ -217,7 +217,7 @@ class Stack:
             self._backward(step)
             for plan in self._going:
                 before = time.perf_counter()
-                losses[plan.lane] += plan._move(number)
+                losses[plan.lane] += plan._move(number, losses[plan.lane])
                 own[plan.lane] += time.perf_counter() - before
             if not all(map(math.isfinite, losses)):  # a lane that has diverged stays where it is
                 self._let_go_on([plan for plan in self._going if math.isfinite(losses[plan.lane])])

@@ -6,6 +6,7 @@ Every file is of unknown origin: it is read with the limits of the data sources,
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -67,6 +68,8 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
 
     `invert` swaps dark and bright in images. Raises FileFault for a file that cannot be read or does not fit.
     """
+    if not os.path.exists(path):
+        raise FileFault(f"there is no file {shown(path)}")
     lower = path.lower()
     if is_image(path):
         return _image(path, wanted, invert)

@@ -63,6 +63,13 @@ class LaneResult:
     lane with repeats, those of the first."""
     trace: dict[str, list[str]] = field(default_factory=dict)
     """A digest an epoch of each tensor: parameters by full name, and what layers remember beside them."""
+    gradients: dict[str, list[float | None]] = field(default_factory=dict)
+    """The L2 norm of each tensor's gradient after the last batch of each epoch, before penalties and clipping; None
+    where it was no number."""
+    dead: dict[str, list[int]] = field(default_factory=dict)
+    """For each layer with flat ends, as ReLU has one, at the end: its dead units, all of them, samples looked at."""
+    broken: dict[str, float | None] = field(default_factory=dict)
+    """The L2 norm of each tensor when the lane diverged; None where it was no number."""
     kept: int = 0
     """The epoch, from 1 on, whose weights and figures are those of the lane, where it is not the last."""
     unsaved: str = ""

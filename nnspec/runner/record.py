@@ -19,6 +19,7 @@ from nnspec.engine.part import Part
 from nnspec.files import atomic
 from nnspec.runner.environment import environment
 from nnspec.runner.fairness import fairness
+from nnspec.runner.health import health_records
 from nnspec.runner.history import LaneResult, RunResult, common_loss
 from nnspec.runner.naming import folder_names
 from nnspec.runner.significance import comparison_records, interval_records
@@ -50,7 +51,7 @@ def write_record(result: RunResult, folder: Path) -> None:
 def history_record(result: RunResult) -> dict[str, Any]:
     """Return the curves: for each lane, a list for each figure, a value an epoch.
 
-    `lr` is there where a schedule gives the rate. Of a lane with repeats these are means, and `repeats` lists the
+    `lr` is there where a schedule gives the rate; `gradient_norms` has a list for each tensor. Of a lane with repeats these are means, and `repeats` lists the
     single ones in the same form, each with its seed.
     """
     return {"format": FORMAT, "lanes": {lane.name: _curves(lane) for lane in result.lanes.values()}}
@@ -61,6 +62,8 @@ def _curves(lane: LaneResult) -> dict[str, Any]:
     curves: dict[str, Any] = {**figures, "seconds": lane.epoch_seconds}
     if lane.rates:
         curves["lr"] = lane.rates
+    if lane.gradients:
+        curves["gradient_norms"] = lane.gradients
     if lane.repeats:
         curves["repeats"] = [{"seed": one.seed, **_curves(one)} for one in lane.repeats]
     return curves
@@ -147,6 +150,7 @@ def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str,
         "epochs_asked_for": lane.epochs,
         "epochs_to_common_loss": (int(epochs) if epochs.is_integer() else epochs) if reached else None,
         "seconds_to_common_loss": lane.seconds_to(target) if target is not None and reached else None,
+        "health": health_records(lane, experiment),
         **interval_records(lane),
         **({"repeats": [_ending(one) for one in lane.repeats]} if lane.repeats else {}),
     }

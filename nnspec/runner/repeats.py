@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from nnspec.runner.history import LaneResult, Status, mean
 
@@ -24,9 +25,8 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
     Beyond these, a mean would be one over those repeats that happened to go on, and jump where one of them ends.
     """
     first = next((one for one in repeats if one.status != "failed"), repeats[0])
-    lane = replace(
-        first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), tables={}, trace={}, kept=0
-    )
+    single: dict[str, Any] = {"tables": {}, "trace": {}, "gradients": {}, "dead": {}, "broken": {}, "kept": 0}
+    lane = replace(first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), **single)
     epochs = min(len(one.epoch_seconds) for one in lane.counted)
     lane.history = {
         name: [mean(one.history[name][epoch] for one in lane.counted) for epoch in range(epochs)]

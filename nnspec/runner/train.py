@@ -17,6 +17,7 @@ from nnspec.engine.stopping import Stopping
 from nnspec.runner.best import Best
 from nnspec.runner.checkpoint import CheckpointError, Keeper
 from nnspec.runner.fairness import next_digest, start_digests, tensor_digests
+from nnspec.runner.health import Monitor
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 
@@ -76,6 +77,7 @@ def train_plan(
         fingerprints={"start": start_digests(plan), "order": ""},
     )
     stop, best = _Stop(experiment.train.early_stop, lane), Best(experiment.train.early_stop, lane)
+    monitor = Monitor(plan, lane)
     if keeper is not None and keeper.start is not None:
         _go_on(plan, lane, stop, best, keeper)
     try:
@@ -90,6 +92,7 @@ def train_plan(
             lane.fingerprints["order"] = next_digest(lane.fingerprints["order"], plan.data.order)
             for tensor, digest in tensor_digests(plan).items():
                 lane.trace.setdefault(tensor, []).append(digest)
+            monitor.epoch_done()
             lane.epoch_seconds.append(seconds)
             if keeper is not None or best.restores:
                 best.look(plan)
@@ -108,9 +111,11 @@ def train_plan(
         lane.history = {name: values[:done] for name, values in lane.history.items()}
         lane.rates = lane.rates[:done]
         lane.trace = {tensor: digests[:done] for tensor, digests in lane.trace.items()}
+        lane.gradients = {tensor: norms[:done] for tensor, norms in lane.gradients.items()}
         lane.status, lane.message = "interrupted", f"after {done} of {lane.epochs} epochs"
     if best.restores and lane.status == "done":
         best.restore(plan)
+    monitor.ended()
     if keeper is not None and lane.status != "interrupted":
         keeper.keep(plan, lane, stop.state(), best, ended=True)
     plan.release()
@@ -127,6 +132,7 @@ def _go_on(plan: Plan, lane: LaneResult, stop: _Stop, best: Best, keeper: Keeper
         lane.epoch_seconds, lane.rates = [*start.lane["epoch_seconds"]], [*start.lane["rates"]]
         lane.tables, lane.fingerprints = start.lane["tables"], start.lane["fingerprints"]
         lane.trace = {tensor: [*digests] for tensor, digests in start.lane["trace"].items()}
+        lane.gradients = {tensor: [*norms] for tensor, norms in start.lane["gradients"].items()}
         stop.keep_state(start.stopping)
         best.keep_state(start.best, start.best_arrays)
     except (ValueError, KeyError, TypeError) as error:

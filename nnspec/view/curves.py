@@ -125,7 +125,8 @@ def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[
 
 
 def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
-    return {name: [float(x) for x in values] for name, values in figures.items() if name not in ("repeats", "seed")}
+    others = ("repeats", "seed", "gradient_norms")
+    return {name: [float(x) for x in values] for name, values in figures.items() if name not in others}
 
 
 def _matplotlib() -> Any:

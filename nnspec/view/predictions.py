@@ -14,7 +14,7 @@ from nnspec.view.terminal import Column, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["evaluation_record", "prediction_rows", "print_evaluations", "print_predictions", "prediction_text"]
+__all__ = ["evaluation_record", "prediction_rows", "prediction_text", "print_evaluations", "print_predictions"]
 
 _SHOWN = 1000
 """Samples that a terminal gets; `--out` has all of them."""

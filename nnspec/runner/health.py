@@ -1,0 +1,346 @@
+"""What went wrong with a training, as it was measured: losses that diverge, units that are dead, gradients that vanish
+or explode.
+
+    gradients    after the last batch of every epoch, the L2 norm of each tensor's gradient, as the backward pass left
+                 it: before penalties and clipping. Of an epoch that ends in a loss that is no number there is none.
+    dead units   at the end, over at most `SAMPLES` of the samples that were trained on, as they are measured: those
+                 units of each layer with flat ends that were on a flat end for all of them
+
+Nothing is said of a training that was healthy. The thresholds are far from what healthy trainings have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal
+
+from nnspec.checker.program import Experiment, LayerNode
+from nnspec.compiler.plan import Plan
+from nnspec.diagnostics import Span
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.activations import HardSigmoid, ReLU
+from nnspec.engine.layers.contract import Layer
+from nnspec.engine.layers.convolution import Conv1D, Conv2D
+from nnspec.engine.layers.smooth import HardSwish
+from nnspec.runner.history import LaneResult
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SAMPLES", "Finding", "Monitor", "dead_units", "findings", "health_records", "norm"]
+
+SAMPLES = 512
+"""The most samples that dead units are looked for in."""
+VANISHING = 1e-4
+"""Gradient of the first trained weight to that of the last, root mean square of the entries each, below which
+gradients vanish on their way back."""
+EXPLODING = 1e3
+"""Norm of all gradients, and its growth since the first epoch, above which they explode. Where the loss is above 1 the
+norm is taken to its square root, so that the unit of a regression's targets does not count."""
+_GROWN = 10.0  # what has grown from next to nothing is no explosion
+_DEAD = 0.5  # share of a layer's units
+_DIGITS = 6  # of a norm that are kept
+
+_FLAT: dict[type[Layer], tuple[float, ...]] = {ReLU: (0.0,), HardSwish: (0.0,), HardSigmoid: (0.0, 1.0)}
+"""Layers with flat ends, whose gradient is exactly 0 there, and their outputs on these."""
+
+Kind = Literal["diverged", "exploding", "vanishing", "dead"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with a training: where, what was measured, and what to try."""
+
+    kind: Kind
+    layer: str
+    """Its full name: `Linear1`, `residual1.ReLU1`."""
+    tensor: str
+    """The full name of the parameter that it shows in; empty where it shows in none."""
+    span: Span
+    """Where the layer stands in the spec."""
+    text: str
+    advice: str
+    epoch: int
+    """The first epoch, from 1 on, of which it is true."""
+    seeds: tuple[int, ...] = ()
+    """Of a lane with repeats, those that it was found with."""
+
+
+class Monitor:
+    """Watches one training, and notes in its lane what is measured."""
+
+    def __init__(self, plan: Plan, lane: LaneResult) -> None:
+        self._plan, self._lane = plan, lane
+        # Views of the vectors: a network that trains narrowed has its rows in another order, which no norm tells.
+        self._parts = {
+            f"{place.node.name}.{name}": slice(offset, offset + prod(shape))
+            for place in plan.layout.layers
+            for name, (offset, shape) in place.parameters.items()
+        }
+        self._norms: dict[str, float | None] = {}
+        plan.watch = self._look
+
+    def _look(self, loss: float) -> None:
+        """Measure the gradients of a batch, before the step; of one whose loss is no number, the weights."""
+        if math.isfinite(loss):
+            self._norms = self._measure("gradients")
+        else:
+            self._lane.broken = self._measure("parameters")
+
+    def _measure(self, vector: str) -> dict[str, float | None]:
+        array = self._plan.buffers[vector]
+        return {name: _kept(norm(array[part])) for name, part in self._parts.items()}
+
+    def epoch_done(self) -> None:
+        """Add what was measured last to the lane."""
+        for name, value in self._norms.items():
+            self._lane.gradients.setdefault(name, []).append(value)
+
+    def ended(self) -> None:
+        """Note the weights of a lane that has diverged, or the dead units of one that is done."""
+        if self._lane.status == "diverged":
+            self._lane.broken = self._lane.broken or self._measure("parameters")
+        elif self._lane.status == "done":
+            self._lane.dead = dead_units(self._plan)
+
+
+def norm(array: NDArray[Any]) -> float:
+    """The L2 norm of a vector, where squares that overflow or vanish do no harm; NaN or infinity where it holds such.
+
+    Nothing is allocated but where that is needed.
+    """
+    square = float(np.dot(array, array))
+    if 1e-30 < square < math.inf:
+        return math.sqrt(square)
+    largest = float(np.abs(array).max()) if array.size else 0.0
+    if largest == 0 or not math.isfinite(largest):
+        return largest
+    scaled = np.divide(array, largest, dtype="float64")
+    return largest * math.sqrt(float(np.dot(scaled, scaled)))
+
+
+def _kept(value: float) -> float | None:
+    """Digits that matter; None for what is no number, which JSON has no word for."""
+    return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+
+
+# Dead units
+
+
+def dead_units(plan: Plan) -> dict[str, list[int]]:
+    """Return, for each layer with flat ends by its full name, how many of its units are dead, of how many, over how
+    many samples. A unit of images or series is a channel.
+
+    The network must have finite weights, and is left ready to train.
+    """
+    alive: dict[str, NDArray[Any]] = {}
+    watched: list[Layer] = []
+
+    def watch(name: str, layer: Layer, flat: tuple[float, ...], channels: bool) -> None:
+        forward = layer.forward
+
+        def looking(x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+            y = forward(x, out)
+            moving = _moving(y, flat, channels)
+            alive[name] = alive[name] | moving if name in alive else moving
+            return y
+
+        layer.forward = looking  # type: ignore[method-assign]
+        watched.append(layer)
+
+    for name, layer, flat, channels in _flat_layers(plan):
+        watch(name, layer, flat, channels)
+    if not watched:
+        return {}
+    try:
+        samples = plan.show(SAMPLES)
+    finally:
+        for layer in watched:
+            del layer.forward
+    return {name: [int(np.count_nonzero(~units)), len(units), samples] for name, units in alive.items()}
+
+
+def _flat_layers(plan: Plan) -> Iterator[tuple[str, Layer, tuple[float, ...], bool]]:
+    """Yield the layers with flat ends: name, the layer that does its work, its flat outputs, whether units are
+    channels."""
+    channels = False
+    nodes = plan.experiment.layers
+    for i, (node, layer) in enumerate(zip(nodes, plan.network.layers, strict=True)):
+        for inner, made in zip(node.walk(), layer.walk(), strict=True):
+            part = inner.value.part
+            if inner.geometry.parameters and not inner.branches and len(inner.incoming) > 1:
+                channels = issubclass(part, (Conv1D, Conv2D)) or (channels and not _by_features(inner))
+            if type(made) in _FLAT:
+                # A pool that takes over the work of a ReLU is positive where that is.
+                works = plan.network.layers[i + 1] if i in plan.absorbed else made
+                yield inner.name, works, _FLAT[type(made)], channels or len(inner.incoming) > 2
+
+
+def _by_features(node: LayerNode) -> bool:
+    """Whether the last axis of its output counts features, as behind a linear layer; batch norm leaves channels."""
+    assert issubclass(node.value.part, Layer)
+    return not node.value.part.takes_mean_off
+
+
+def _moving(y: NDArray[Any], flat: Sequence[float], channels: bool) -> NDArray[Any]:
+    """Say of each unit whether it is off its flat ends anywhere in a batch: `(B, *s) -> (units,)`."""
+    moving = y != flat[0]
+    for end in flat[1:]:
+        moving &= y != end
+    kept = 1 if channels and y.ndim > 2 else y.ndim - 1
+    units: NDArray[Any] = moving.any(axis=tuple(axis for axis in range(y.ndim) if axis != kept))
+    return units
+
+
+# Findings
+
+
+def findings(lane: LaneResult, experiment: Experiment) -> tuple[Finding, ...]:
+    """Return what is wrong with a lane, in the order of cause: diverged, exploding, dead, vanishing.
+
+    Over repeats, each finding once, as the first seed has it that it was found with.
+    """
+    found: dict[tuple[str, str], Finding] = {}
+    for one in lane.repeats or (lane,):
+        for finding in _findings(one, experiment):
+            key = finding.kind, finding.layer if finding.kind == "dead" else ""
+            first = found.setdefault(key, finding)
+            if lane.repeats:
+                found[key] = replace(first, seeds=(*first.seeds, one.seed))
+    return tuple(found.values())
+
+
+def _findings(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
+    layers = {inner.name: inner for node in experiment.layers for inner in node.walk()}
+    dead = list(_dead(lane, layers))
+    yield from _diverged(lane, layers)
+    yield from _exploding(lane, layers, experiment)
+    yield from dead
+    if not dead:  # whatever is in front of dead units has no gradient for that reason
+        yield from _vanishing(lane, layers)
+
+
+def _diverged(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding]:
+    """Say in which weights it shows that a lane has diverged: the first that are no numbers, or the largest."""
+    if lane.status != "diverged" or not lane.broken:
+        return
+    lost = next((tensor for tensor, size in lane.broken.items() if size is None), None)
+    tensor = lost or max(lane.broken, key=lambda name: lane.broken[name] or 0.0)
+    if lost is not None:
+        text = f"when the loss was no number any more, {tensor} held none either, the first in the network"
+    else:
+        text = f"when the loss was no number any more, {tensor} had the largest weights: norm {lane.broken[tensor]:.2g}"
+    yield _finding(
+        "diverged", tensor, layers, text, "try a smaller rate, clip_norm, a warm-up", len(lane.epoch_seconds) + 1
+    )
+
+
+def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Experiment) -> Iterator[Finding]:
+    totals = [_total(norms) for norms in _epochs(lane)]
+    if not totals:
+        return
+    losses = lane.history["loss"]
+    sizes = [total / math.sqrt(max(1.0, abs(loss))) for total, loss in zip(totals, losses, strict=False)]
+    large = [epoch for epoch, size in enumerate(sizes) if size > EXPLODING]
+    grown = [
+        epoch for epoch, size in enumerate(sizes) if totals[epoch] > EXPLODING * totals[0] > 0 and size > _GROWN
+    ]
+    lost = [epoch for epoch, total in enumerate(totals) if math.isinf(total)]
+    if not (2 * len(large) > len(sizes) or grown or lost):
+        return
+    epoch = min([*lost, *grown] or large)
+    norms = _epochs(lane)[epoch]
+    tensor = max(norms, key=lambda name: math.inf if norms[name] is None else norms[name] or 0.0)
+    if math.isinf(totals[epoch]):
+        text = f"the gradient of {tensor} was no number at the end of epoch {epoch + 1}"
+    elif grown:
+        times = totals[epoch] / totals[0]
+        text = (
+            f"the norm of all gradients was {totals[epoch]:.2g} at the end of epoch {epoch + 1}, {times:.2g} times "
+            f"that of epoch 1; most of it in {tensor}"
+        )
+    else:
+        text = (
+            f"the norm of all gradients was above {EXPLODING:g} in {len(large)} of {len(sizes)} epochs, "
+            f"{totals[epoch]:.2g} in epoch {epoch + 1}; most of it in {tensor}"
+        )
+    clipped = experiment.train.clip_norm is not None or experiment.train.clip_value is not None
+    ways = ["a smaller rate", *([] if clipped else ["clip_norm"]), "smaller starting weights", "standardise"]
+    yield _finding("exploding", tensor, layers, text, f"try {', '.join(ways)}", epoch + 1)
+
+
+def _vanishing(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding]:
+    """Compare the first trained weight with the last in the same epoch: in one that has converged both are small."""
+    roots = {
+        f"{name}.{parameter}": math.sqrt(prod(shape))
+        for name, node in layers.items()
+        if not node.branches
+        for parameter, shape in node.geometry.parameters.items()
+        if len(shape) > 1
+    }
+    weights = [tensor for tensor in lane.gradients if tensor in roots]
+    if len(weights) < 2:
+        return
+    first, last = weights[0], weights[-1]
+    shares = {
+        epoch: (norms[first] or 0.0) / roots[first] / (behind / roots[last])
+        for epoch, norms in enumerate(_epochs(lane), 1)
+        if (behind := norms[last]) and norms[first] is not None
+    }
+    low = [epoch for epoch, share in shares.items() if share < VANISHING]
+    if 2 * len(low) > len(shares):
+        text = (
+            f"the gradient of {first} is {shares[low[-1]]:.1g} times that of {last}, entry by entry, "
+            f"in {len(low)} of {len(shares)} epochs below {VANISHING:g}"
+        )
+        advice = "try ReLU or GELU, the initialisation made for the activation, residual { … }, BatchNorm, fewer layers"
+        yield _finding("vanishing", first, layers, text, advice, low[0])
+
+
+def _dead(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding]:
+    for name, (dead, units, samples) in lane.dead.items():
+        if units > 1 and dead > _DEAD * units:
+            node = layers[name]
+            ends = "makes them positive" if issubclass(node.value.part, ReLU) else "gives them a gradient"
+            text = f"{dead} of {units} units are dead (no sample of {samples} {ends})"
+            advice = "try a smaller rate, LeakyReLU, init=he_normal"
+            yield Finding("dead", name, "", node.span, text, advice, len(lane.epoch_seconds))
+
+
+def _finding(
+    kind: Kind, tensor: str, layers: Mapping[str, LayerNode], text: str, advice: str, epoch: int
+) -> Finding:
+    layer = tensor.rpartition(".")[0]
+    return Finding(kind, layer, tensor, layers[layer].span, text, advice, epoch)
+
+
+def _epochs(lane: LaneResult) -> list[dict[str, float | None]]:
+    """Return the norms by tensor, an epoch each."""
+    count = min(map(len, lane.gradients.values()), default=0)
+    return [{tensor: norms[epoch] for tensor, norms in lane.gradients.items()} for epoch in range(count)]
+
+
+def _total(norms: Mapping[str, float | None]) -> float:
+    """The norm of all gradients together; infinity where one is no number."""
+    return math.inf if None in norms.values() else math.hypot(*(size or 0.0 for size in norms.values()))
+
+
+def health_records(lane: LaneResult, experiment: Experiment) -> list[dict[str, Any]]:
+    """Return the findings of a lane as plain data; `seeds` where it has repeats."""
+    return [
+        {
+            "kind": found.kind,
+            "layer": found.layer,
+            "tensor": found.tensor,
+            "file": found.span.source.name,
+            "line": found.span.line,
+            "epoch": found.epoch,
+            "text": found.text,
+            "advice": found.advice,
+            **({"seeds": list(found.seeds)} if found.seeds else {}),
+        }
+        for found in findings(lane, experiment)
+    ]

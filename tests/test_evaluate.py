@@ -1,0 +1,326 @@
+"""Networks of saved runs, used: evaluated to the bits of the record, asked about files, written elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_spec import ROOT, nnspec, spec
+
+from nnspec import run, runs
+from nnspec.data.source import DataError
+from nnspec.errors import NnspecError
+from nnspec.runner.folder import OutputError
+from nnspec.runner.saved import RunError
+
+IMAGES = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16", data="Digits(train=200, test=60)")
+TABLE = "kind,height,weight,name\n" + "\n".join(
+    f"{'abc'[i % 3]},{i % 7 + (i % 3) * 5},{i % 5 if i % 11 else 'NA'},{'cat' if i % 3 else 'dog'}" for i in range(60)
+)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trained(text: str, **more: Any) -> Path:
+    Path("tiny.nn").write_text(text)
+    run("tiny.nn", out="out", force=True, **more)
+    return Path("out")
+
+
+def shipped(name: str) -> str:
+    """One of the specs that come with nnspec, its data named from anywhere."""
+    return (ROOT / "specs" / name).read_text().replace('"data/', f'"{(ROOT / "specs/data").as_posix()}/')
+
+
+SPECS = {
+    "dense": IMAGES,
+    "conv": spec(
+        "Conv2D(3, 3); BatchNorm; ReLU; MaxPool(2); Flatten; Linear(10)", data="Digits(train=60, test=30)"
+    ),
+    "dropout and scaling": spec(
+        "Linear(8); Dropout(0.3); Linear(10)", train="epochs = 2; batch = 16; standardise = true"
+    ),
+    "repeats": spec(train="epochs = 2; batch = 16; repeats = 3; validation = 0.2"),
+    "best": spec(
+        optimizer="SGD(lr=3.0)", train="epochs = 8; batch = 8; early_stop = patience(9, of=loss, restore_best=true)"
+    ),
+    "autoencoder": spec("Linear(8); ReLU; Linear(784)", loss="MSE", train="epochs = 2; batch = 16; target = input"),
+    "regression": "regression.nn",
+    "text": "names_rnn.nn",
+    "precision": spec(more="dtype = float64"),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_figures_are_those_of_the_record_to_the_last_bit(name: str) -> None:
+    if SPECS[name].endswith(".nn"):
+        out = trained(shipped(SPECS[name]), set={"train.epochs": 1})
+    else:
+        out = trained(SPECS[name])
+    found = runs.evaluate(out)
+    assert found
+    for one in found:
+        assert one.figures.keys() == {figure for figure in one.recorded if figure.startswith("test_")}
+        assert one.same, (one.figures, one.recorded)
+        assert one.same_data
+        assert one.losses.mean() == pytest.approx(one.figures["test_loss"], rel=1e-5)
+        assert len(one.outputs) == len(one.dataset.test.y)
+
+
+def test_confusion_counts_every_sample_and_agrees_with_accuracy() -> None:
+    out = trained(IMAGES)
+    for one in runs.evaluate(out):
+        counts = one.confusion()
+        assert counts is not None
+        assert counts.sum() == 60
+        assert np.trace(counts) / 60 == one.figures["test_accuracy"]
+        assert (counts.sum(axis=1) == np.bincount(one.dataset.test.y, minlength=10)).all()
+
+
+def test_the_command_prints_figures_and_says_where_they_differ() -> None:
+    out = trained(IMAGES)
+    done = nnspec("eval", "out", "--confusion", cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("as recorded, bit for bit") == 2
+    assert "a row for each label, a column for each prediction" in done.stdout
+    with np.load(out / "SGD/weights.npz") as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    np.savez(
+        out / "SGD/weights.npz", **arrays | {"Linear2.bias": arrays["Linear2.bias"] + 1e-3 * np.arange(10, dtype="f4")}
+    )
+    done = nnspec("eval", "out", "--json", cwd=Path.cwd())
+    assert done.returncode == 1
+    assert [one["same"] for one in json.loads(done.stdout)] == [False, True]
+    np.savez(out / "SGD/weights.npz", **arrays | {"Linear2.bias": np.zeros(9, "f4")})
+    done = nnspec("eval", "out", "--lane", "SGD", cwd=Path.cwd())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Linear2.bias is float32 (9,), not float32 (10,)" in done.stderr
+    done = nnspec("eval", "out", "--lane", "Adm", cwd=Path.cwd())
+    assert "out has no lane Adm; there are SGD, Adam" in done.stderr
+
+
+def test_other_data_is_told_of() -> None:
+    Path("table.csv").write_text(TABLE.replace("NA", "2"))
+    trained(spec("Linear(4); ReLU; Linear(2)", data='CSV("table.csv", target="name")'))
+    Path("table.csv").write_text(TABLE.replace("NA", "3"))
+    done = nnspec("eval", "out", cwd=Path.cwd())
+    assert done.returncode == 1
+    assert "! these are other data than the run had" in done.stdout
+
+
+# Predictions
+
+
+def test_a_predictor_gives_what_the_network_gave() -> None:
+    for name in ("dense", "conv", "dropout and scaling"):
+        out = trained(SPECS[name])
+        lane = open_lane = runs.open_run(out).lanes[-1]
+        (one,) = runs.evaluate(out, lane)
+        outputs = runs.load(out, open_lane).outputs(one.dataset.test.x)
+        np.testing.assert_allclose(outputs, one.outputs, rtol=1e-4, atol=1e-5, err_msg=f"{name} {lane}")
+        odds = runs.load(out, lane).probabilities(outputs)
+        assert odds is not None
+        np.testing.assert_allclose(odds.sum(axis=1), 1)
+
+
+def test_the_best_lane_is_asked_unless_one_is_named() -> None:
+    out = trained(IMAGES)
+    finals = {lane["name"]: lane["final"]["test_loss"] for lane in runs.open_run(out).summary["lanes"]}
+    assert runs.load(out).lane == min(finals, key=finals.__getitem__)
+    assert runs.load(out, "SGD").lane == "SGD"
+    trained(SPECS["repeats"])
+    assert [runs.load(out, seed=seed).seed for seed in (None, 1, 2)] == [0, 1, 2]
+    with pytest.raises(RunError, match="was not trained with seed 9; there are 0, 1, 2"):
+        runs.load(out, seed=9)
+
+
+def test_arrays_tables_and_images_give_the_same_classes() -> None:
+    out = trained(IMAGES)
+    (one,) = runs.evaluate(out, "Adam")
+    x, classes = one.dataset.test.x[:6], one.predicted
+    assert classes is not None
+    np.savez("x.npz", x=x)
+    np.save("x.npy", x.reshape(-1, 28, 28))
+    np.save("share.npy", x / 255)
+    np.save("one.npy", x[0].reshape(28, 28))
+    np.savetxt("x.csv", x, delimiter=",", fmt="%d")
+    np.savetxt("named.csv", x, delimiter=";", fmt="%d", header=";".join(f"p{i}" for i in range(784)), comments="")
+    for file, count in (("x.npz", 6), ("x.npy", 6), ("share.npy", 6), ("one.npy", 1), ("x.csv", 6), ("named.csv", 6)):
+        done = nnspec("predict", "out", file, "--lane", "Adam", "--json", cwd=Path.cwd())
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)
+        assert [row["class"] for row in rows] == [str(label) for label in classes[:count]], file
+        assert all(0.1 <= row["probability"] <= 1 for row in rows)
+    assert "divided by 255 already" in nnspec("predict", "out", "share.npy", cwd=Path.cwd()).stderr
+
+
+def test_images_are_scaled_and_turned_as_they_are_asked_to_be() -> None:
+    image = pytest.importorskip("PIL.Image", reason="reading images takes Pillow")
+    out = trained(IMAGES)
+    (one,) = runs.evaluate(out, "Adam")
+    pixels, classes = one.dataset.test.x[0].reshape(28, 28), one.predicted
+    assert classes is not None
+    image.fromarray(pixels).save("exact.png")
+    image.fromarray(255 - pixels).save("dark.png")
+    image.fromarray(pixels).resize((84, 84), image.Resampling.NEAREST).convert("RGB").save("large.png")
+    glass = image.fromarray(pixels).convert("LA")
+    glass.putalpha(image.fromarray(255 * (pixels > 0).astype(np.uint8)))
+    glass.save("glass.png")
+    files = ["exact.png", "dark.png", "large.png", "glass.png"]
+    done = nnspec("predict", "out", *files, "--lane", "Adam", "--json", cwd=Path.cwd())
+    rows = json.loads(done.stdout)
+    assert rows[0]["class"] == rows[2]["class"] == str(classes[0])
+    bright = "has a bright border, and the images that were trained on a dark one; --invert swaps dark and bright"
+    assert done.stderr.splitlines() == [
+        f"note: dark.png {bright}",
+        "note: large.png was scaled from 84×84 to 28×28",
+        f"note: glass.png {bright}",
+    ]
+    done = nnspec("predict", "out", "dark.png", "--invert", "--lane", "Adam", "--json", cwd=Path.cwd())
+    assert json.loads(done.stdout)[0] | {"sample": ""} == rows[0] | {"sample": ""}
+    Path("broken.png").write_bytes(Path("exact.png").read_bytes()[:60])
+    done = nnspec("predict", "out", "broken.png", cwd=Path.cwd())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "broken.png is not an" in done.stderr
+
+
+def test_a_table_is_read_by_the_names_of_its_columns() -> None:
+    Path("table.csv").write_text(TABLE)
+    model = "Linear(8); ReLU; Linear(2)"
+    out = trained(
+        spec(
+            model,
+            data='CSV("table.csv", target="name", missing=mean)',
+            train="epochs = 30; batch = 8; standardise = true",
+        )
+    )
+    (one,) = runs.evaluate(out)
+    assert one.dataset.class_names == ("cat", "dog")
+    with Path("table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    with Path("new.csv").open("w") as file:
+        writer = csv.DictWriter(file, ["weight", "note", "kind", "height"])  # another order, one column more, no target
+        writer.writeheader()
+        writer.writerows({**{k: v for k, v in row.items() if k != "name"}, "note": "x"} for row in rows)
+    Path("table.csv").unlink()  # the run knows its columns without it
+    with pytest.raises(NnspecError, match="no file table"):
+        runs.evaluate(out)
+    Path("table.csv").write_text(TABLE)
+    predictor = runs.load(out)
+    (found,) = runs.predict(predictor, ["new.csv"])
+    whole = np.concatenate([one.dataset.train.x, one.dataset.test.x])
+    expected = {tuple(np.round(row, 9)): tuple(out) for row, out in zip(whole, predictor.outputs(whole), strict=True)}
+    assert len(found.names) == 60
+    inputs = runs.predict(predictor, ["new.csv"])[0].outputs
+    assert {tuple(row) for row in inputs} == set(expected.values())
+    done = nnspec("predict", "out", "new.csv", "--out", "told.csv", cwd=Path.cwd())
+    assert done.stdout == "told.csv: 60 samples, by run, seed 0\n"
+    with Path("told.csv").open() as file:
+        told = [row["class"] for row in csv.DictReader(file)]
+    assert np.mean([guess == row["name"] for guess, row in zip(told, rows, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "", "a.csv is empty"),
+        ("a.csv", "1,2,3\n", "a.csv has 3 columns, and the network takes 784 numbers a sample"),
+        ("a.csv", ",".join(["1"] * 785), "leave the column of labels out"),
+        ("a.csv", ",".join(["1"] * 783 + ["nan"]), "line 1, column 784: `nan` is no number that can be used"),
+        ("a.csv", ",".join(["1"] * 784) + "\n1,2\n", "line 2: 2 cells, and the first line has 784"),
+        ("a.xyz", "1", "a.xyz is of no known kind"),
+        ("a.npy", "1", "a.npy"),
+        ("a.npz", "PK", "a.npz is no .npz file"),
+        ("a.csv", "\udcff", "a.csv"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused_in_words(name: str, content: str, message: str) -> None:
+    trained(IMAGES)
+    Path(name).write_bytes(content.encode(errors="surrogateescape"))
+    done = nnspec("predict", "out", name, cwd=Path.cwd())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_shapes_objects_and_nan_in_arrays_are_refused() -> None:
+    out = trained(IMAGES)
+    for array, message in (
+        (np.zeros((3, 7)), "holds 3×7, and the network takes samples of 28×28"),
+        (np.full((2, 784), np.nan), "infinite or none at all"),
+        (np.array([{}], dtype=object), "never unpickled"),
+        (np.zeros((2, 28, 14, 2)), "holds 2×28×14×2"),
+    ):
+        np.save("a.npy", array, allow_pickle=True)
+        with pytest.raises(DataError, match=message):
+            runs.predict(runs.load(out), ["a.npy"])
+
+
+def test_nothing_is_written_over_unasked() -> None:
+    out = trained(IMAGES)
+    np.save("x.npy", np.zeros((1, 784)))
+    Path("told.json").write_text("mine")
+    done = nnspec("predict", "out", "x.npy", "--out", "told.json", cwd=Path.cwd())
+    assert (done.returncode, Path("told.json").read_text()) == (2, "mine")
+    assert nnspec("predict", "out", "x.npy", "--out", "told.json", "--force", cwd=Path.cwd()).returncode == 0
+    assert json.loads(Path("told.json").read_text())[0]["sample"] == "x.npy:0"
+    assert nnspec("predict", "out", cwd=Path.cwd()).returncode == 2
+    Path("w.npz").write_text("mine")
+    with pytest.raises(OutputError, match="is there already"):
+        runs.export_weights(out, "w.npz")
+
+
+def test_a_text_is_written_on() -> None:
+    trained(shipped("names_rnn.nn"), set={"train.epochs": 1})
+    done = nnspec("predict", "out", "--prompt", "an", "--length", "30", cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("an")
+    assert len(done.stdout) == 2 + 30 + 1
+    assert "has never met '€'" in nnspec("predict", "out", "--prompt", "€", cwd=Path.cwd()).stderr
+    trained(IMAGES)
+    assert "did not learn a text" in nnspec("predict", "out", "--prompt", "a", cwd=Path.cwd()).stderr
+
+
+# Export
+
+
+@pytest.mark.parametrize("name", ["conv", "dropout and scaling", "repeats"])
+def test_exported_weights_are_those_of_the_run(name: str) -> None:
+    safetensors = pytest.importorskip("safetensors", reason="takes nnspec[safetensors]")
+    from safetensors.numpy import load_file
+
+    out = trained(SPECS[name])
+    saved = runs.open_run(out)
+    for seed in saved.seeds("run"):
+        arrays = saved.weights("run", seed)
+        for file in ("w.safetensors", "w.npz"):
+            runs.export_weights(out, file, seed=seed, force=True)
+            found = load_file(file) if file.endswith("safetensors") else dict(np.load(file))
+            assert found.keys() == arrays.keys()
+            for key, array in arrays.items():
+                assert found[key].dtype == array.dtype
+                np.testing.assert_array_equal(found[key], array)
+    with safetensors.safe_open("w.safetensors", "np") as file:
+        assert file.metadata()["lane"] == "run"
+        assert file.metadata()["identity"] == saved.manifest.identity
+    data = Path("w.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    assert set(json.loads(data[8 : 8 + length])) == {"__metadata__", *saved.weights("run")}
+
+
+def test_export_says_what_it_writes_and_where() -> None:
+    trained(IMAGES)
+    done = nnspec("export", "out", "w.npz", "--lane", "SGD", cwd=Path.cwd())
+    assert (done.returncode, done.stdout) == (0, "w.npz\n")
+    done = nnspec("export", "out", "w.onnx", cwd=Path.cwd())
+    assert done.returncode == 2
+    assert "weights are written as .safetensors or .npz, and w.onnx ends in neither" in done.stderr
