@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from tiny_spec import nnspec, spec
+from tiny_spec import OFFLINE, nnspec, spec
 
 from nnspec.data.source import Access
 from nnspec.project import testing
@@ -165,3 +165,38 @@ def test_junit_holds_what_xml_allows() -> None:
     failure = next(ET.fromstring(data).iter("failure"))
     assert failure.text == "ab<&>\n\U0001f600é"
     assert failure.get("message") == "ab<&>"
+
+
+def test_a_folder_of_data_is_for_those_specs_that_read_files(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(spec(expect="loss < 100"))
+    (tmp_path / "data").mkdir()
+    done = nnspec("test", "a.nn", "--data-dir", "data", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert nnspec("run", "a.nn", "--data-dir", "data", cwd=tmp_path).returncode == 2
+
+
+def test_warnings_of_a_spec_that_passes_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(spec("Linear(6); Linear(10)", expect="loss < 100"))
+    done = nnspec("test", "a.nn", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "; 1 warning: nnspec check shows them" in done.stdout
+
+
+def test_a_terminal_sees_how_far_a_spec_is_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    import io
+
+    from nnspec.api import compile_spec
+    from nnspec.runner.run import run_program
+    from nnspec.view.ticker import Ticker
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    (tmp_path / "a.nn").write_text(spec())
+    for stream, seen in ((Terminal(), True), (io.StringIO(), False)):
+        ticker = Ticker(stream)
+        run_program(compile_spec(tmp_path / "a.nn"), OFFLINE, ticker)
+        ticker.clear()
+        assert ("run: epoch 1/2" in stream.getvalue()) is seen
+        assert stream.getvalue().endswith("\b") is seen

@@ -54,6 +54,7 @@ def command(
     from nnspec.project.inputs import find_specs
     from nnspec.project.junit import refuse_unwritable, write_junit
     from nnspec.project.testing import SpecReport, SpecTester, exit_code, failures, outcome, summary
+    from nnspec.view.ticker import Ticker
 
     if "-" in paths:
         raise click.UsageError("specs to test are files; standard input is none")
@@ -64,6 +65,8 @@ def command(
     if junit is not None:
         refuse_unwritable(junit)
 
+    ticker = None if quiet else Ticker(sys.stdout)
+
     def begins(path: str) -> None:
         if not quiet:
             click.echo(f"{one_line(path)} ", nl=False)
@@ -72,11 +75,12 @@ def command(
         report_fault(error, one_line(path))
 
     started = time.perf_counter()
-    tester = SpecTester(overrides, Access(data_dir, offline), jobs=jobs, on_fault=on_fault)
+    tester = SpecTester(overrides, Access(data_dir, offline), jobs=jobs, observer=ticker, on_fault=on_fault)
     tested: list[SpecReport] = []
     for each in tester.run(names, fail_fast=fail_fast, begins=begins):
         tested.append(each)
-        if not quiet:
+        if ticker is not None:
+            ticker.clear()
             click.echo(outcome(each))
     seconds = time.perf_counter() - started
     for text in filter(None, (failures(each, color=colored(sys.stdout)) for each in tested)):

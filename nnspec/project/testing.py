@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nnspec.api import CheckResult, check, run_into
@@ -13,7 +13,7 @@ from nnspec.diagnostics import Diagnostic, render_all
 from nnspec.diagnostics.formats.base import one_line, plural
 from nnspec.errors import NnspecError
 from nnspec.runner.history import LaneResult, RunResult, Verdict
-from nnspec.runner.observer import Silent
+from nnspec.runner.observer import Observer, Silent
 
 __all__ = ["Case", "SpecReport", "SpecTester", "Status", "exit_code", "failures", "marks", "outcome", "summary"]
 
@@ -80,12 +80,15 @@ class SpecTester:
         access: Access,
         *,
         jobs: int | None = None,
+        observer: Observer | None = None,
         on_fault: Callable[[str, Exception], None] = lambda path, error: None,
     ) -> None:
-        """`on_fault` is told of what is a fault of nnspec, with the spec that it was found with."""
+        """`observer` is told how each spec trains, `on_fault` of what is a fault of nnspec, with the spec that it was
+        found with. A folder of data in `access` is for those specs that read files."""
         self._overrides = tuple(overrides)
         self._access = access
         self._jobs = jobs
+        self._observer = observer or Silent()
         self._on_fault = on_fault
 
     def run(
@@ -114,7 +117,7 @@ class SpecTester:
             if checked.compiled is None:
                 why = "no experiment by itself, but a file for others to import"
                 return SpecReport(path, (Case("check", "check", "skipped", why, check_seconds),), check_seconds, (why,))
-            result = run_into(checked.compiled, self._access, Silent(), None, jobs=self._jobs)
+            result = run_into(checked.compiled, self._access_for(checked), self._observer, None, jobs=self._jobs)
         except NnspecError as error:
             message = str(error)
         except MemoryError:
@@ -129,6 +132,12 @@ class SpecTester:
         cases = _unrun(checked, message, check_seconds, "skipped" if interrupted else "error")
         return SpecReport(path, cases, time.perf_counter() - started, interrupted=interrupted, fault=fault)
 
+    def _access_for(self, checked: CheckResult) -> Access:
+        """A run refuses a folder that no source of its spec would look into; here it was named for other specs."""
+        assert checked.compiled is not None, "it is run"
+        reads = any(choice.source.reads_files for lane in checked.compiled.program.lanes for choice in lane.data)
+        return self._access if reads else replace(self._access, data_dir=None)
+
 
 def _judged(path: str, checked: CheckResult, result: RunResult, check_seconds: float, seconds: float) -> SpecReport:
     assert checked.compiled is not None
@@ -136,6 +145,8 @@ def _judged(path: str, checked: CheckResult, result: RunResult, check_seconds: f
     expected = [_expectation(verdict) for verdict in result.verdicts]
     notes = [f"data: {use.source} stands in for {use.asked_for}" for use in result.data if use.stands_in]
     notes += [] if expected else ["nothing expected"]
+    warnings = sum(found.severity == "warning" for found in checked.diagnostics)
+    notes += [f"{plural(warnings, 'warning')}: nnspec check shows them"] if warnings else []
     cases = (Case("check", "check", "passed", seconds=check_seconds), *lanes, *expected)
     return SpecReport(path, cases, seconds, tuple(notes), interrupted=result.interrupted)
 

@@ -10,17 +10,19 @@ from nnspec.runner.significance import compared_figure, interval_records
 
 __all__ = ["spread"]
 
-_COMPARISONS = 6  # that are printed; summary.json has all
+_INTERVALS, _COMPARISONS = 12, 6  # that are printed; summary.json has all
 
 
 def spread(lanes: Sequence[LaneResult], summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield lines, each with its style: `– Adam: test_loss 0.318 ± 0.012 (95 %, 5 seeds)`; none without repeats."""
     figure = compared_figure(lanes)
-    for lane in lanes:
+    for lane in lanes[:_INTERVALS]:
         found = interval_records(lane).get("intervals", {}).get(figure)
         if found and found["low"] is not None and found["high"] is not None:
             half = (found["high"] - found["low"]) / 2
             yield f"– {lane.name}: {figure} {found['mean']:.4g} ± {_two(half)} (95 %, {found['n']} seeds)", ""
+    if len(lanes) > _INTERVALS and any(lane.repeats for lane in lanes):
+        yield f"– and the intervals of {len(lanes) - _INTERVALS} more lanes, in summary.json", "dim"
     comparisons: Sequence[Mapping[str, Any]] = summary.get("comparisons", ())
     for comparison in comparisons[:_COMPARISONS]:
         yield f"– {comparison['text']}", "" if comparison["shown"] else "dim"
