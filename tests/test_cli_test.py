@@ -179,7 +179,7 @@ def test_warnings_of_a_spec_that_passes_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(spec("Linear(6); Linear(10)", expect="loss < 100"))
     done = nnspec("test", "a.nn", cwd=tmp_path)
     assert done.returncode == 0
-    assert "; 1 warning: nnspec check shows them" in done.stdout
+    assert "; 2 warnings: nnspec check shows them" in done.stdout
 
 
 def test_a_terminal_sees_how_far_a_spec_is_and_nothing_of_it_stays(tmp_path: Path) -> None:
