@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nnspec.runner.checkpoint import Checkpoints
     from nnspec.runner.folder import RunFolder
     from nnspec.runner.history import RunResult
+    from nnspec.runner.landscape import Kind, Landscape
+    from nnspec.runner.meter import Tick
     from nnspec.runner.observer import Observer
     from nnspec.runner.prove import GradientProof
     from nnspec.runner.saved import Manifest
@@ -38,6 +40,8 @@ __all__ = [
     "format_text",
     "gradcheck",
     "identity_of",
+    "landscape",
+    "landscape_of",
     "new",
     "resolved",
     "run",
@@ -145,6 +149,7 @@ def run(
     resume: bool = False,
     checkpoint: float = 10.0,
     fail_fast: bool = False,
+    profile: bool = False,
 ) -> RunResult:
     """Train every lane of a spec, and return the curves, the networks and the verdicts.
 
@@ -168,6 +173,8 @@ def run(
         resume: go on with the run in `out`, where there is one; it ends with the numbers that it would have had.
         checkpoint: least seconds between two checkpoints of a training on the way, in `out`; 0 keeps every epoch.
         fail_fast: end the run with the first lane that diverges or fails; else the others go on.
+        profile: time every other training step part by part: `result["Adam"].profile`. Lanes are then trained in this
+            process, each by itself, whatever `jobs` and `alone` say; the numbers are the same.
 
     Raises:
         CheckpointError: a checkpoint in `out` is damaged.
@@ -196,6 +203,7 @@ def run(
         resume=resume,
         checkpoint=checkpoint,
         fail_fast=fail_fast,
+        profile=profile,
     )
     if result.unwritten:
         raise OutputError(result.unwritten)
@@ -213,6 +221,7 @@ def run_into(
     resume: bool = False,
     checkpoint: float = 10.0,
     fail_fast: bool = False,
+    profile: bool = False,
 ) -> RunResult:
     """Run a compiled program; `make_folder` is called, where given, once the data is there.
 
@@ -235,7 +244,7 @@ def run_into(
         return Checkpoints(made[0].path / "checkpoints", manifest.identity, checkpoint, resume)
 
     try:
-        result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast))
+        result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast, profile))
         result.notes = tuple(notes)
         if notes:
             result.summary["notes"] = notes
@@ -317,6 +326,59 @@ def gradcheck(
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
     return prove_program(compile_spec(path, set).program, access, samples=samples, full=full)
+
+
+def landscape(
+    path: PathLike,
+    set: Overrides = None,
+    *,
+    lanes: Sequence[str] = (),
+    plane: Kind = "pca",
+    grid: int = 41,
+    data_dir: PathLike | None = None,
+    offline: bool = False,
+) -> Landscape:
+    """Train the lanes of a spec, and measure the loss on a plane in the space of weights that their paths lie near.
+
+        found = nnspec.api.landscape("specs/race.nn")
+        found.losses                         # (41, 41), a row for each of found.beta, a column for each of found.alpha
+        found.lanes["Adam"].points           # (epochs + 1, 2)
+
+    Args:
+        path: the spec.
+        set: settings that take the place of the spec's, as in `run`.
+        lanes: those that are trained, by default all; they must have the same layers, loss and data.
+        plane: `pca`, the plane that holds most of the paths' variance around where the best lane ended; `random`, one
+            along two filter-normalised random directions.
+        grid: points along each axis.
+        data_dir: folder with the files of a data source.
+        offline: forbid the network.
+
+    Raises what `run` raises, LandscapeError for lanes that cannot share a plane, LaneError for one that there is none
+    of.
+    """
+    from nnspec.runner.observer import Silent
+
+    access = Access(Path(data_dir) if data_dir is not None else None, offline)
+    return landscape_of(compile_spec(path, set), access, Silent(), lanes=lanes, plane=plane, grid=grid)
+
+
+def landscape_of(
+    compiled: Compiled,
+    access: Access,
+    observer: Observer,
+    *,
+    lanes: Sequence[str] = (),
+    plane: Kind = "pca",
+    grid: int = 41,
+    tick: Tick = lambda done, total: None,
+) -> Landscape:
+    """Do what `landscape` does with a compiled program; `tick` is told how many points of the grid are done."""
+    from nnspec.runner.landscape import map_landscape
+    from nnspec.view.resolved import pick
+
+    chosen = [lane.name for name in lanes for lane in pick(compiled.program, name)] if lanes else None
+    return map_landscape(compiled, access, observer, lanes=chosen, kind=plane, grid=grid, tick=tick)
 
 
 def diff(a: PathLike, b: PathLike, set: Overrides = None) -> Difference:

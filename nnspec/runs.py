@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from nnspec.api import SpecError, check_text, identity_of
 from nnspec.diagnostics import Source
+from nnspec.errors import NnspecError
 from nnspec.runner.saved import RunError, SavedRun, open_run
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from nnspec.runner.observer import Observer
     from nnspec.runner.predict import Prediction, Predictor
     from nnspec.runner.verify import Verification
+    from nnspec.view.compared import ComparedRuns
+    from nnspec.view.comparison import Difference
 
 __all__ = [
     "RunError",
     "SavedRun",
+    "compare_runs",
     "compile_run",
     "evaluate",
     "evaluate_networks",
@@ -216,5 +220,27 @@ def verify_with(saved: SavedRun, other: SavedRun) -> Verification:
     """Compare two runs on disk, which may be of different specs, as far as lanes and seeds are the same."""
     from nnspec.runner.verify import compare_records, records_of, spoilt_weights
 
-    spoilt = [*spoilt_weights(saved), *spoilt_weights(other)]
+    spoilt = list(dict.fromkeys((*spoilt_weights(saved), *spoilt_weights(other))))
     return compare_records(records_of(saved), records_of(other), spoilt)
+
+
+def compare_runs(paths: Sequence[PathLike]) -> ComparedRuns:
+    """Hold runs on disk against each other; of one run, its lanes.
+
+        nnspec.runs.compare_runs(["runs/race/1", "runs/race/2"]).contest.judgements
+
+    A run that is named twice counts once. Raises RunError.
+    """
+    from nnspec.runner.contest import contest
+    from nnspec.view.compared import ComparedRuns
+    from nnspec.view.comparison import compare
+
+    saved = list({os.path.realpath(run.path): run for run in map(open_run, paths)}.values())
+    found = contest(saved)
+    specs: list[Difference | str] = []
+    for run in saved[1:]:
+        try:
+            specs.append(compare(compile_run(saved[0]), compile_run(run)))
+        except NnspecError as error:
+            specs.append(str(error))
+    return ComparedRuns(found, tuple(specs))

@@ -90,14 +90,30 @@ def test_words_beside_a_title_do_not_run_into_it() -> None:
     assert axis._left_title.get_window_extent().x1 + 5 < axis._right_title.get_window_extent().x0
 
 
-def test_repeats_of_one_length_are_a_band_from_lowest_to_highest() -> None:
-    repeats = [{"loss": [2.0, 1.0, 0.5]}, {"loss": [3.0, 0.8, 0.7]}]
-    axis = drawn({"a": {"loss": [2.5, 0.9, 0.6], "repeats": repeats}, "b": [1.0, 1.0, 1.0]}).axes[0]
+def test_repeats_of_one_length_are_a_band_of_the_interval_of_their_mean() -> None:
+    repeats = [{"loss": [2.0, 1.0, 0.5]}, {"loss": [3.0, 0.8, 0.6]}, {"loss": [2.5, 0.9, 0.7]}]
+    axis, logarithmic = drawn({"a": {"loss": [2.5, 0.9, 0.6], "repeats": repeats}, "b": [1.0, 1.0, 1.0]}).axes
     (band,) = (c for c in axis.collections if isinstance(c, PolyCollection))
-    corners = {(float(x), float(y)) for x, y in band.get_paths()[0].vertices}
-    assert {(1, 2), (1, 3), (2, 0.8), (2, 1), (3, 0.5), (3, 0.7)} <= corners
+    t = 4.302652729911275  # of 97.5 %, for two degrees of freedom, from tables
+    for epoch, mean, deviation in ((1, 2.5, 0.5), (2, 0.9, 0.1), (3, 0.6, 0.1)):
+        half = t * deviation / 3**0.5
+        heights = {float(y) for x, y in band.get_paths()[0].vertices if x == epoch}
+        assert (min(heights), max(heights)) == pytest.approx((mean - half, mean + half))
     assert to_hex(band.get_facecolor()[0]) == PALETTE[0].lower()
     assert len(lines(axis, PALETTE[0])) == 1
+    assert len(logarithmic.collections) == 1
+
+
+def test_the_lines_say_how_high_an_axis_goes_and_not_the_band_of_two_seeds() -> None:
+    repeats = [{"loss": [2.0, 1.0, 0.5]}, {"loss": [3.0, 0.8, 0.7]}]
+    figures = {"loss": [2.5, 0.9, 0.6]}
+    alone, banded = drawn({"a": figures}), drawn({"a": {**figures, "repeats": repeats}})
+    for axis, other in zip(alone.axes, banded.axes, strict=True):
+        assert axis.get_ylim() == other.get_ylim()
+        assert axis.get_xlim() == other.get_xlim()
+        (band,) = (c for c in other.collections if isinstance(c, PolyCollection))
+        if other.get_yscale() == "log":
+            assert min(float(y) for _, y in band.get_paths()[0].vertices) == other.get_ylim()[0] > 0
 
 
 def test_repeats_that_end_apart_are_lines_of_their_own() -> None:
@@ -171,7 +187,7 @@ def test_the_picture_of_a_run_names_its_seeds_and_how_many_lanes_are_named(
     race = "; ".join(f"lane{i}: SGD(lr=0.{i + 1:02})" for i in range(14))
     save_curves(run(spec(race=race, train="epochs = 1")), tmp_path / "b.png")
     assert subtitles == [
-        "Digits 50 train / 20 test · 784 → 6 → 10 · seeds 42 to 44, mean and range",
+        "Digits 50 train / 20 test · 784 → 6 → 10 · seeds 42 to 44 · mean and 95 % interval of 3 seeds",
         "Digits 50 train / 20 test · 784 → 6 → 10 · seed 0 · the best 12 of 14 are named",
     ]
 

@@ -43,9 +43,7 @@ def shipped(name: str) -> str:
 
 SPECS = {
     "dense": IMAGES,
-    "conv": spec(
-        "Conv2D(3, 3); BatchNorm; ReLU; MaxPool(2); Flatten; Linear(10)", data="Digits(train=60, test=30)"
-    ),
+    "conv": spec("Conv2D(3, 3); BatchNorm; ReLU; MaxPool(2); Flatten; Linear(10)", data="Digits(train=60, test=30)"),
     "dropout and scaling": spec(
         "Linear(8); Dropout(0.3); Linear(10)", train="epochs = 2; batch = 16; standardise = true"
     ),

@@ -246,8 +246,10 @@ def test_history_is_a_list_an_epoch_for_each_figure(result: RunResult, tmp_path:
     record = strict(tmp_path / "history.json")
     assert record["format"] == 1
     for name, lane in result.items():
+        norms = record["lanes"][name].pop("gradient_norms")
+        assert norms == lane.gradients
         assert record["lanes"][name] == {**lane.history, "seconds": lane.epoch_seconds}
-        assert {len(values) for values in record["lanes"][name].values()} == {3}
+        assert {len(values) for values in (*record["lanes"][name].values(), *norms.values())} == {3}
 
 
 def test_two_runs_differ_in_seconds_only(tmp_path: Path) -> None:

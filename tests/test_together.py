@@ -361,11 +361,11 @@ def test_ctrl_c_ends_the_lanes_of_a_stack_together(stop: tuple[str, str, int], e
 def test_ctrl_c_amid_an_epoch_of_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     honest, steps = Plan._move, [0]
 
-    def pressed(plan: Plan, number: int) -> float:
+    def pressed(plan: Plan, number: int, loss: float) -> float:
         steps[0] += 1
         if steps[0] == 11:
             raise KeyboardInterrupt
-        return honest(plan, number)
+        return honest(plan, number, loss)
 
     monkeypatch.setattr(Plan, "_move", pressed)
     result = run(spec(race="SGD; Adam", train="epochs = 3; batch = 16"))

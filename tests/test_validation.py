@@ -210,7 +210,7 @@ def test_history_has_the_figures_of_all_three(tmp_path: Path) -> None:
     write_record(result, tmp_path)
     record = json.loads((tmp_path / "history.json").read_text())
     assert record == history_record(result)
-    assert list(record["lanes"]["run"]) == [*names, "seconds"]
+    assert list(record["lanes"]["run"]) == [*names, "seconds", "gradient_norms"]
     (summary,) = result.summary["lanes"]
     assert (summary["held_out"], summary["train"]["validation"]) == (10, 0.2)
     assert summary["final"]["val_loss"] == lane.history["val_loss"][-1]

@@ -44,6 +44,7 @@ class Stream(IntEnum):
     VALIDATION = 4
     AUGMENT = 5
     SAMPLE = 6
+    LANDSCAPE = 7
 
 
 def stream(seed: int, purpose: Stream, *index: int) -> Generator:

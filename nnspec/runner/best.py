@@ -15,7 +15,7 @@ from nnspec.runner.history import LaneResult
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Best"]
+__all__ = ["Best", "Last"]
 
 
 class Best:
@@ -70,6 +70,28 @@ class Best:
         if state["figure"] != self.figure or not 0 <= state["epoch"] <= len(self._lane.epoch_seconds):
             raise ValueError("it knows another best epoch")
         self.epoch, self.tables, self.arrays = int(state["epoch"]), state["tables"], dict(arrays)
+
+
+class Last:
+    """What a network was after the last whole epoch: what it goes back to where it is interrupted amid the next.
+
+    Copies of two epochs are kept, in turn, since Ctrl-C may come while one is taken.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._copies = [{name: array.copy() for name, array in _arrays(plan).items()} for _ in range(2)]
+
+    def look(self, plan: Plan, done: int) -> None:
+        """Copy the network after so many epochs."""
+        copies = self._copies[done % 2]
+        for name, array in _arrays(plan).items():
+            np.copyto(copies[name], array)
+
+    def restore(self, plan: Plan, done: int) -> None:
+        """Give the network the weights that it had after so many epochs, the last that were whole."""
+        copies = self._copies[done % 2]
+        for name, array in _arrays(plan).items():
+            np.copyto(array, copies[name])
 
 
 def _arrays(plan: Plan) -> dict[str, NDArray[Any]]:

@@ -16,7 +16,7 @@ from nnspec.runner.history import RunResult
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["fairness", "next_digest", "start_digests", "tensor_digests"]
+__all__ = ["array_digest", "fairness", "next_digest", "start_digests", "tensor_digests"]
 
 _LETTERS = 16
 """Hexadecimal digits of a digest: 64 bits tell arrays apart that nobody chose to look alike."""
@@ -32,7 +32,12 @@ def tensor_digests(plan: Plan) -> dict[str, str]:
     """Return a digest of each tensor as it is now, and of what layers remember beside their parameters."""
     network = plan.network
     arrays = {name: p.data for name, p in network.named_parameters().items()} | dict(network.state())
-    return {name: next_digest("", array) for name, array in arrays.items()}
+    return {name: array_digest(array) for name, array in arrays.items()}
+
+
+def array_digest(array: NDArray[Any]) -> str:
+    """Return a digest of an array: its type, its shape and its bytes."""
+    return next_digest(f"{array.dtype}{array.shape}", array)
 
 
 def next_digest(before: str, array: NDArray[Any]) -> str:

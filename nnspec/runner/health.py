@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.plan import Plan
-from nnspec.diagnostics import Span
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.activations import HardSigmoid, ReLU
 from nnspec.engine.layers.contract import Layer
@@ -38,10 +37,11 @@ VANISHING = 1e-4
 """Gradient of the first trained weight to that of the last, root mean square of the entries each, below which
 gradients vanish on their way back."""
 EXPLODING = 1e3
-"""Norm of all gradients, and its growth since the first epoch, above which they explode. Where the loss is above 1 the
-norm is taken to its square root, so that the unit of a regression's targets does not count."""
+"""Norm of all gradients, and its growth since the first epoch, above which they explode. Where the targets are numbers
+and the loss is above 1, the norm is divided by its square root: the unit of the targets does not count."""
 _GROWN = 10.0  # what has grown from next to nothing is no explosion
-_DEAD = 0.5  # share of a layer's units
+DEAD = 0.8
+"""Share of the units of a layer above which it is worth a word: healthy networks lose up to half of some layer."""
 _DIGITS = 6  # of a norm that are kept
 
 _FLAT: dict[type[Layer], tuple[float, ...]] = {ReLU: (0.0,), HardSwish: (0.0,), HardSigmoid: (0.0, 1.0)}
@@ -59,8 +59,9 @@ class Finding:
     """Its full name: `Linear1`, `residual1.ReLU1`."""
     tensor: str
     """The full name of the parameter that it shows in; empty where it shows in none."""
-    span: Span
-    """Where the layer stands in the spec."""
+    file: str
+    """Where the layer stands: in this file or import, on this line."""
+    line: int
     text: str
     advice: str
     epoch: int
@@ -112,7 +113,8 @@ def norm(array: NDArray[Any]) -> float:
 
     Nothing is allocated but where that is needed.
     """
-    square = float(np.dot(array, array))
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = float(np.dot(array, array))
     if 1e-30 < square < math.inf:
         return math.sqrt(square)
     largest = float(np.abs(array).max()) if array.size else 0.0
@@ -232,22 +234,20 @@ def _diverged(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Fin
     if lost is not None:
         text = f"when the loss was no number any more, {tensor} held none either, the first in the network"
     else:
-        text = f"when the loss was no number any more, {tensor} had the largest weights: norm {lane.broken[tensor]:.2g}"
-    yield _finding(
-        "diverged", tensor, layers, text, "try a smaller rate, clip_norm, a warm-up", len(lane.epoch_seconds) + 1
-    )
+        text = f"when the loss was no number any more, {tensor} had the largest weights: norm {lane.broken[tensor]:.3g}"
+    advice, epoch = "try a smaller rate, clip_norm, a warm-up", len(lane.epoch_seconds) + 1
+    yield _finding("diverged", _layer_of(tensor), tensor, layers, text, advice, epoch)
 
 
 def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Experiment) -> Iterator[Finding]:
     totals = [_total(norms) for norms in _epochs(lane)]
     if not totals:
         return
-    losses = lane.history["loss"]
-    sizes = [total / math.sqrt(max(1.0, abs(loss))) for total, loss in zip(totals, losses, strict=False)]
+    numbers = experiment.classes is None
+    losses = [max(1.0, abs(loss)) if numbers else 1.0 for loss in lane.history["loss"]]
+    sizes = [total / math.sqrt(loss) for total, loss in zip(totals, losses, strict=False)]
     large = [epoch for epoch, size in enumerate(sizes) if size > EXPLODING]
-    grown = [
-        epoch for epoch, size in enumerate(sizes) if totals[epoch] > EXPLODING * totals[0] > 0 and size > _GROWN
-    ]
+    grown = [epoch for epoch, size in enumerate(sizes) if totals[epoch] > EXPLODING * totals[0] > 0 and size > _GROWN]
     lost = [epoch for epoch, total in enumerate(totals) if math.isinf(total)]
     if not (2 * len(large) > len(sizes) or grown or lost):
         return
@@ -259,17 +259,17 @@ def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Ex
     elif grown:
         times = totals[epoch] / totals[0]
         text = (
-            f"the norm of all gradients was {totals[epoch]:.2g} at the end of epoch {epoch + 1}, {times:.2g} times "
+            f"the norm of all gradients was {totals[epoch]:.3g} at the end of epoch {epoch + 1}, {times:.3g} times "
             f"that of epoch 1; most of it in {tensor}"
         )
     else:
         text = (
             f"the norm of all gradients was above {EXPLODING:g} in {len(large)} of {len(sizes)} epochs, "
-            f"{totals[epoch]:.2g} in epoch {epoch + 1}; most of it in {tensor}"
+            f"{totals[epoch]:.3g} in epoch {epoch + 1}; most of it in {tensor}"
         )
     clipped = experiment.train.clip_norm is not None or experiment.train.clip_value is not None
     ways = ["a smaller rate", *([] if clipped else ["clip_norm"]), "smaller starting weights", "standardise"]
-    yield _finding("exploding", tensor, layers, text, f"try {', '.join(ways)}", epoch + 1)
+    yield _finding("exploding", _layer_of(tensor), tensor, layers, text, f"try {', '.join(ways)}", epoch + 1)
 
 
 def _vanishing(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding]:
@@ -297,24 +297,29 @@ def _vanishing(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Fi
             f"in {len(low)} of {len(shares)} epochs below {VANISHING:g}"
         )
         advice = "try ReLU or GELU, the initialisation made for the activation, residual { … }, BatchNorm, fewer layers"
-        yield _finding("vanishing", first, layers, text, advice, low[0])
+        yield _finding("vanishing", _layer_of(first), first, layers, text, advice, low[0])
 
 
 def _dead(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding]:
     for name, (dead, units, samples) in lane.dead.items():
-        if units > 1 and dead > _DEAD * units:
+        if units > 1 and dead > DEAD * units:
             node = layers[name]
             ends = "makes them positive" if issubclass(node.value.part, ReLU) else "gives them a gradient"
             text = f"{dead} of {units} units are dead (no sample of {samples} {ends})"
             advice = "try a smaller rate, LeakyReLU, init=he_normal"
-            yield Finding("dead", name, "", node.span, text, advice, len(lane.epoch_seconds))
+            yield _finding("dead", name, "", layers, text, advice, len(lane.epoch_seconds))
 
 
 def _finding(
-    kind: Kind, tensor: str, layers: Mapping[str, LayerNode], text: str, advice: str, epoch: int
+    kind: Kind, layer: str, tensor: str, layers: Mapping[str, LayerNode], text: str, advice: str, epoch: int
 ) -> Finding:
-    layer = tensor.rpartition(".")[0]
-    return Finding(kind, layer, tensor, layers[layer].span, text, advice, epoch)
+    span = layers[layer].span
+    return Finding(kind, layer, tensor, span.source.name, span.line, text, advice, epoch)
+
+
+def _layer_of(tensor: str) -> str:
+    """Return the full name of the layer that a parameter belongs to."""
+    return tensor.rpartition(".")[0]
 
 
 def _epochs(lane: LaneResult) -> list[dict[str, float | None]]:
@@ -335,8 +340,8 @@ def health_records(lane: LaneResult, experiment: Experiment) -> list[dict[str, A
             "kind": found.kind,
             "layer": found.layer,
             "tensor": found.tensor,
-            "file": found.span.source.name,
-            "line": found.span.line,
+            "file": found.file,
+            "line": found.line,
             "epoch": found.epoch,
             "text": found.text,
             "advice": found.advice,

@@ -70,6 +70,8 @@ class LaneResult:
     """For each layer with flat ends, as ReLU has one, at the end: its dead units, all of them, samples looked at."""
     broken: dict[str, float | None] = field(default_factory=dict)
     """The L2 norm of each tensor when the lane diverged; None where it was no number."""
+    profile: dict[str, Any] = field(default_factory=dict)
+    """Where the time of its training steps went, where that was asked for: see `runner/profile.py`."""
     kept: int = 0
     """The epoch, from 1 on, whose weights and figures are those of the lane, where it is not the last."""
     unsaved: str = ""

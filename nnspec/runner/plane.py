@@ -35,6 +35,8 @@ class Plane:
     """o, `(P,)`."""
     axes: NDArray[Any] = field(repr=False)
     """e₁ and e₂, orthonormal, `(2, P)`."""
+    reach: float = 0.0
+    """How far from the origin there is something to see, whatever lies in the plane; 0 where nobody knows."""
 
     def at(self, alpha: float, beta: float) -> NDArray[Any]:
         """Return the point with these coordinates, `(P,)`."""
@@ -90,11 +92,13 @@ def principal_plane(points: NDArray[Any], origin: NDArray[Any], rng: Generator) 
 def random_plane(parameters: Mapping[str, Parameter], origin: NDArray[Any], rng: Generator) -> Plane:
     """Return the plane through `origin` along two filter-normalised random directions (see `filter_normalised`).
 
-    The axes span the two directions: e₁ is along the first one, e₂ is what of the second stands upright on it.
+    The axes span the two directions: e₁ is along the first one, e₂ is what of the second stands upright on it. Its
+    reach is the length of the longer one, where the filters have been moved by as much as they are long: what Li et al.
+    draw from −1 to 1.
     """
     origin = origin.astype(np.float64)
     directions = np.stack([filter_normalised(parameters, origin, rng) for _ in range(2)])
-    return Plane(origin, _orthonormal(directions))
+    return Plane(origin, _orthonormal(directions), float(np.linalg.norm(directions, axis=1).max()))
 
 
 def filter_normalised(parameters: Mapping[str, Parameter], weights: NDArray[Any], rng: Generator) -> NDArray[Any]:
@@ -103,8 +107,8 @@ def filter_normalised(parameters: Mapping[str, Parameter], weights: NDArray[Any]
         dᵢ ← dᵢ / ‖dᵢ‖ · ‖θᵢ‖
 
     Filters are the incoming weights of a unit: of `Linear`, a column of W `(in, out)`; of a convolution, one of the
-    kernels; of an embedding too, a column. Biases, and scales and shifts of normalisations, have a direction of 0. Li et
-    al. 2018, section 4. Only shapes and kinds of `parameters` count.
+    kernels; of an embedding too, a column. Biases, and scales and shifts of normalisations, have a direction of 0. Li
+    et al. 2018, section 4. Only shapes and kinds of `parameters` count.
     """
     direction, start = np.zeros(len(weights)), 0
     for parameter in parameters.values():

@@ -18,7 +18,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.files import atomic
 from nnspec.runner.environment import environment
-from nnspec.runner.fairness import fairness
+from nnspec.runner.fairness import array_digest, fairness
 from nnspec.runner.health import health_records
 from nnspec.runner.history import LaneResult, RunResult, common_loss
 from nnspec.runner.naming import folder_names
@@ -51,8 +51,8 @@ def write_record(result: RunResult, folder: Path) -> None:
 def history_record(result: RunResult) -> dict[str, Any]:
     """Return the curves: for each lane, a list for each figure, a value an epoch.
 
-    `lr` is there where a schedule gives the rate; `gradient_norms` has a list for each tensor. Of a lane with repeats these are means, and `repeats` lists the
-    single ones in the same form, each with its seed.
+    `lr` is there where a schedule gives the rate, and `gradient_norms` has a list for each tensor. Of a lane with
+    repeats these are means, and `repeats` lists the single ones in the same form, each with its seed.
     """
     return {"format": FORMAT, "lanes": {lane.name: _curves(lane) for lane in result.lanes.values()}}
 
@@ -74,10 +74,19 @@ def trace_record(result: RunResult) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "lanes": {
-            lane.name: [{"seed": one.seed, **one.fingerprints, "epochs": one.trace} for one in lane.repeats or (lane,)]
+            lane.name: [
+                {"seed": one.seed, **one.fingerprints, "input": _scaling(one), "epochs": one.trace}
+                for one in lane.repeats or (lane,)
+            ]
             for lane in result.lanes.values()
         },
     }
+
+
+def _scaling(lane: LaneResult) -> dict[str, str]:
+    """Digests of mean and deviation, where samples are standardised."""
+    names = ("input.mean", "input.deviation")
+    return {name: array_digest(array) for name, array in zip(names, lane.scaling or (), strict=False)}
 
 
 def summary_record(result: RunResult, program: Program, started: str) -> dict[str, Any]:
@@ -151,6 +160,7 @@ def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str,
         "epochs_to_common_loss": (int(epochs) if epochs.is_integer() else epochs) if reached else None,
         "seconds_to_common_loss": lane.seconds_to(target) if target is not None and reached else None,
         "health": health_records(lane, experiment),
+        **({"profile": lane.profile} if lane.profile else {}),
         **interval_records(lane),
         **({"repeats": [_ending(one) for one in lane.repeats]} if lane.repeats else {}),
     }

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from nnspec.runner.history import LaneResult, Status, mean
+from nnspec.runner.profile import merged
 
 __all__ = ["lane_of"]
 
@@ -26,6 +27,7 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
     """
     first = next((one for one in repeats if one.status != "failed"), repeats[0])
     single: dict[str, Any] = {"tables": {}, "trace": {}, "gradients": {}, "dead": {}, "broken": {}, "kept": 0}
+    single["profile"] = merged([one.profile for one in repeats])
     lane = replace(first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), **single)
     epochs = min(len(one.epoch_seconds) for one in lane.counted)
     lane.history = {

@@ -41,11 +41,16 @@ class Ways:
     """Whether lanes that compute alike train as one stack; else each is trained by itself, and timed by itself."""
     fail_fast: bool = False
     """Whether the run ends with the first lane that diverges or fails; else the others go on."""
+    profile: bool = False
+    """Whether every lane's steps are timed part by part; lanes are then trained in one process, each by itself."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for fewer than one job."""
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"lanes are trained in at least one process, not {self.jobs}")
+        if self.profile:
+            object.__setattr__(self, "jobs", 1)
+            object.__setattr__(self, "stacked", False)
 
 
 def run_program(
@@ -67,8 +72,8 @@ def run_program(
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     everything = trainings(compiled)
     jobs = usual_jobs(everything) if ways.jobs is None else min(ways.jobs, len(everything))
-    if ways.fail_fast:
-        everything = [replace(each, halts=True) for each in everything]
+    if ways.fail_fast or ways.profile:
+        everything = [replace(each, halts=ways.fail_fast, profile=ways.profile) for each in everything]
     lanes = _Lanes(program, observer, ways.fail_fast)
     gradients: dict[str, GradientReport] = {}
     with ExitStack() as hired:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "paired",
     "t_cdf",
     "t_quantile",
+    "welch",
 ]
 
 LEVEL = 0.05
@@ -104,6 +106,7 @@ def t_cdf(t: float, freedom: float) -> float:
     return _upper(-t, freedom) if t < 0 else 1.0 - _upper(t, freedom)
 
 
+@lru_cache(maxsize=256)
 def t_quantile(p: float, freedom: float) -> float:
     """Return t with P(T ≤ t) = p, by bisection of the upper tail until there is no number in between."""
     if not 0 < p < 1:
@@ -193,6 +196,28 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
         return Paired(found.mean, found.low, found.high, 0.0 if found.mean != 0 else 1.0, found.n)
     p = min(1.0, 2 * _upper(abs(found.mean / error), found.n - 1))
     return Paired(found.mean, found.low, found.high, p, found.n)
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> Paired:
+    """Test whether the means of two samples that are not paired differ, whatever their variances are.
+
+    t = (ā − b̄) / √(s_a²/n_a + s_b²/n_b), with the degrees of freedom of Welch (1947), The generalization of Student's
+    problem when several different population variances are involved, Biometrika 34(1–2). `n` is the smaller size.
+    """
+    ours, theirs = ([value for value in values if math.isfinite(value)] for values in (a, b))
+    n = min(len(ours), len(theirs))
+    difference = mean(ours) - mean(theirs) if n else math.nan
+    if n < 2:
+        return Paired(difference, math.nan, math.nan, math.nan, n)
+    errors = [_error(values) for values in (ours, theirs)]
+    error = math.hypot(*errors)
+    if error == 0:
+        return Paired(difference, difference, difference, 0.0 if difference != 0 else 1.0, n)
+    shares = [(one / error) ** 4 / (len(values) - 1) for one, values in zip(errors, (ours, theirs), strict=True)]
+    freedom = 1 / math.fsum(shares)
+    half = t_quantile(1 - LEVEL / 2, freedom) * error
+    p = min(1.0, 2 * _upper(abs(difference / error), freedom))
+    return Paired(difference, difference - half, difference + half, p, n)
 
 
 def holm(found: Sequence[float]) -> list[float]:

@@ -37,6 +37,8 @@ class Training:
     """Keeps its checkpoint, where one is kept, and says where it goes on."""
     halts: bool = False
     """Whether the others end with it where it does not end well."""
+    profile: bool = False
+    """Whether its steps are timed part by part, where it is trained by itself."""
 
     @property
     def done(self) -> int:
@@ -115,7 +117,7 @@ def train_together(group: Sequence[Training], dataset: Dataset, observer: Observ
     """
     if len(group) == 1:
         (one,) = group
-        return [train_once(one.experiment, one.layout, dataset, observer, one.repeat, one.of, one.keeper)]
+        return [train_once(one.experiment, one.layout, dataset, observer, one.repeat, one.of, one.keeper, one.profile)]
     stack = Stack([(each.experiment, each.layout) for each in group], dataset)
     return _Turns(group, stack, observer).take()
 

@@ -14,12 +14,13 @@ from nnspec.engine._numpy import np
 from nnspec.engine.metrics import Metric
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
-from nnspec.runner.best import Best
+from nnspec.runner.best import Best, Last
 from nnspec.runner.checkpoint import CheckpointError, Keeper
 from nnspec.runner.fairness import next_digest, start_digests, tensor_digests
 from nnspec.runner.health import Monitor
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
+from nnspec.runner.profile import ProfiledPlan
 
 __all__ = ["figure_names", "train_once", "train_plan"]
 
@@ -38,12 +39,15 @@ def train_once(
     repeat: int = 1,
     of: int = 1,
     keeper: Keeper | None = None,
+    profile: bool = False,
 ) -> LaneResult:
     """Train a lane to its end, or until it stops early, or to where its loss stops being a number, or until Ctrl-C.
 
-    Never raises for these. With a `keeper` it goes on where that says, and keeps checkpoints.
+    Never raises for these. With a `keeper` it goes on where that says, and keeps checkpoints. With `profile` its steps
+    are timed part by part.
     """
-    training = train_plan(Plan(experiment, layout, dataset), observer, repeat, of, keeper)
+    plan = (ProfiledPlan if profile else Plan)(experiment, layout, dataset)
+    training = train_plan(plan, observer, repeat, of, keeper)
     # Overflow on the way to divergence is reported once, by the lane, and not by NumPy line by line.
     with np.errstate(all="ignore"):
         while True:
@@ -80,6 +84,7 @@ def train_plan(
     monitor = Monitor(plan, lane)
     if keeper is not None and keeper.start is not None:
         _go_on(plan, lane, stop, best, keeper)
+    last = Last(plan)
     try:
         observer.lane_begins(lane)
         yield
@@ -93,6 +98,7 @@ def train_plan(
             for tensor, digest in tensor_digests(plan).items():
                 lane.trace.setdefault(tensor, []).append(digest)
             monitor.epoch_done()
+            last.look(plan, len(lane.epoch_seconds) + 1)
             lane.epoch_seconds.append(seconds)
             if keeper is not None or best.restores:
                 best.look(plan)
@@ -112,10 +118,13 @@ def train_plan(
         lane.rates = lane.rates[:done]
         lane.trace = {tensor: digests[:done] for tensor, digests in lane.trace.items()}
         lane.gradients = {tensor: norms[:done] for tensor, norms in lane.gradients.items()}
+        last.restore(plan, done)
         lane.status, lane.message = "interrupted", f"after {done} of {lane.epochs} epochs"
     if best.restores and lane.status == "done":
         best.restore(plan)
     monitor.ended()
+    if isinstance(plan, ProfiledPlan):
+        lane.profile = plan.profile()
     if keeper is not None and lane.status != "interrupted":
         keeper.keep(plan, lane, stop.state(), best, ended=True)
     plan.release()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nnspec.runner.environment import differences
-from nnspec.runner.fairness import next_digest
+from nnspec.runner.fairness import array_digest
 from nnspec.runner.saved import RunError, SavedRun, usable
 
 __all__ = ["Match", "Records", "Verification", "compare_records", "records_of", "spoilt_weights"]
@@ -87,11 +87,13 @@ class Verification:
     """What differs in versions, machine and BLAS: name -> (then, now)."""
     spoilt: tuple[str, ...] = ()
     """What is wrong with weights in the folder."""
+    left: tuple[str, ...] = ()
+    """Trainings that only one has, because the other did not get so far."""
 
     @property
     def same(self) -> bool:
         """Whether the runs are the same to the last bit, and the weights in the folder are theirs."""
-        return self.data and not self.spoilt and all(match.same for match in self.matches)
+        return self.data and not self.spoilt and bool(self.matches) and all(match.same for match in self.matches)
 
 
 def compare_records(one: Records, other: Records, spoilt: Sequence[str] = ()) -> Verification:
@@ -100,10 +102,15 @@ def compare_records(one: Records, other: Records, spoilt: Sequence[str] = ()) ->
     Where a run was interrupted, as many epochs are compared as it has. Raises RunError for records that are damaged.
     """
     with usable(Path(f"{one.title} or {other.title}")):
+        left: list[str] = []
+        matches = tuple(_matches(one, other, left))
+        if not matches:
+            raise RunError(f"there is nothing to compare: {one.title} and {other.title} have no training in common")
         return Verification(
             one=one.title,
             other=other.title,
-            matches=tuple(_matches(one, other)),
+            matches=matches,
+            left=tuple(left),
             data=_data(one.summary) == _data(other.summary),
             environment=differences(one.summary["environment"], other.summary["environment"]),
             spoilt=tuple(spoilt),
@@ -114,7 +121,8 @@ def _data(summary: Mapping[str, Any]) -> list[str]:
     return sorted(use["sha256"] for use in summary["data"])
 
 
-def _matches(one: Records, other: Records) -> Iterator[Match]:
+def _matches(one: Records, other: Records, left: list[str]) -> Iterator[Match]:
+    """Yield what comparing gives; `left` is given the trainings that the other did not get to."""
     for lane in dict.fromkeys((*one.trace, *other.trace)):
         first, second = ({training["seed"]: training for training in run.trace.get(lane, ())} for run in (one, other))
         for seed in dict.fromkeys((*first, *second)):
@@ -123,8 +131,8 @@ def _matches(one: Records, other: Records) -> Iterator[Match]:
                 yield _match(
                     lane, seed, (first[seed], second[seed]), curves, [_status(r, lane, seed) for r in (one, other)]
                 )
-            elif seed in second and _unfinished(one):
-                continue
+            elif (seed in second and _unfinished(one)) or (seed in first and _unfinished(other)):
+                left.append(f"{lane}, seed {seed}")
             else:
                 missing = other.title if seed in first else one.title
                 yield Match(lane, seed, 0, 0, why=f"not in {missing}")
@@ -153,6 +161,8 @@ def _match(
     status: Sequence[str],
 ) -> Match:
     one, other = trainings
+    if "failed" in status:
+        return Match(lane, seed, 0, 0, why="failed, and has no numbers that could be compared")
     tensors = list(dict.fromkeys((*one["start"], *one["epochs"], *other["start"], *other["epochs"])))
     lengths = [len(each["loss"]) for each in curves]
     epochs = min(lengths)
@@ -196,8 +206,10 @@ def spoilt_weights(saved: SavedRun) -> Iterator[str]:
                 done = ending.get("kept_epoch") or int(ending["epochs"])
                 if ending["status"] in ("diverged", "failed"):
                     continue
-                expected = training["start"] if done == 0 else {t: d[done - 1] for t, d in training["epochs"].items()}
-                yield from _spoilt(saved, lane, seed, expected, started=done == 0)
+                if not done:
+                    continue  # interrupted before its first epoch: nothing was trained
+                expected = {tensor: digests[done - 1] for tensor, digests in training["epochs"].items()}
+                yield from _spoilt(saved, lane, seed, {**expected, **training["input"]})
 
 
 def _ending(saved: SavedRun, lane: str, seed: int) -> Mapping[str, Any]:
@@ -205,7 +217,7 @@ def _ending(saved: SavedRun, lane: str, seed: int) -> Mapping[str, Any]:
     return next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
 
 
-def _spoilt(saved: SavedRun, lane: str, seed: int, expected: Mapping[str, str], started: bool) -> Iterator[str]:
+def _spoilt(saved: SavedRun, lane: str, seed: int, expected: Mapping[str, str]) -> Iterator[str]:
     try:
         arrays = saved.weights(lane, seed)
     except RunError as error:
@@ -215,5 +227,8 @@ def _spoilt(saved: SavedRun, lane: str, seed: int, expected: Mapping[str, str], 
         found = arrays.get(name)
         if found is None:
             yield f"{saved.weights_file(lane, seed)} has no {name}"
-        elif next_digest(str(found.shape) if started else "", found) != digest:
+        elif array_digest(found) != digest:
             yield f"{name} in {saved.weights_file(lane, seed)} is not what training ended with"
+    for name in arrays:
+        if name not in expected:
+            yield f"{saved.weights_file(lane, seed)} has {name}, which training did not leave"

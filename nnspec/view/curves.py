@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.files import atomic
 from nnspec.runner.history import LaneResult, RunResult
-from nnspec.view.panels import FAINT, LONGEST_NAME, NAMED, Curve, draw, drawable, ends, name_lines, panels
+from nnspec.view.panels import FAINT, LONGEST_NAME, NAMED, Curve, draw, drawable, ends, even, name_lines, panels
 from nnspec.view.words import data_in_words, seeds, stand_in
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def plot_training_curves(
 
     `history` maps a name to its losses, a number an epoch: `{"SGD": [2.1, 1.8], "Adam": [1.5, 0.9]}`, or to figures
     by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`, as in `history.json`. A figure called
-    `repeats` lists such figures for single trainings: what they differ by is drawn behind the curve. Of more than 12
-    lanes the 12 with the lowest last loss are told apart. `path` ends in `.png`, `.svg` or `.pdf`. Raises ValueError
-    where there is nothing to draw.
+    `repeats` lists such figures for single trainings: the 95 % interval of their mean is drawn behind the curve. Of
+    more than 12 lanes the 12 with the lowest last loss are told apart. `path` ends in `.png`, `.svg` or `.pdf`. Raises
+    ValueError where there is nothing to draw.
     """
     matplotlib = _matplotlib()
     from matplotlib.figure import Figure
@@ -158,10 +158,20 @@ def save_curves(result: RunResult, path: Path) -> None:
         lane.name: {**lane.history, "repeats": [one.history for one in lane.repeats]} for lane in result.lanes.values()
     }
     named = f"the best {NAMED} of {len(lanes)} are named" if len(lanes) > NAMED else ""
-    spread = ", mean and range" if any(lane.repeats for lane in result.lanes.values()) else ""
-    facts = [uses, result.shapes, seeds(result) + spread, named]
+    facts = [uses, result.shapes, seeds(result), _spread(list(result.lanes.values())), named]
     subtitle = " · ".join(fact for fact in facts if fact) + _unfinished(list(result.lanes.values()))
     plot_training_curves(lanes, title, subtitle=subtitle, path=path)
+
+
+def _spread(lanes: Sequence[LaneResult]) -> str:
+    """Say what is drawn of repeats: lines are means, bands their intervals."""
+    repeated = [lane for lane in lanes if lane.repeats]
+    counts = sorted({len(lane.repeats) for lane in repeated})
+    if not counts:
+        return ""
+    apart = any(not even([one.epoch_seconds for one in lane.repeats]) for lane in repeated)
+    how_many = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f"mean and 95 % interval of {how_many} seeds" + (", each thin where they end apart" if apart else "")
 
 
 def _unfinished(lanes: Sequence[LaneResult]) -> str:

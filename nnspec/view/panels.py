@@ -7,12 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nnspec.runner.significance import interval
 from nnspec.view.words import color_of, is_percent, metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FAINT", "LONGEST_NAME", "NAMED", "Curve", "Panel", "draw", "drawable", "ends", "name_lines", "panels"]
+__all__ = [
+    "FAINT",
+    "LONGEST_NAME",
+    "NAMED",
+    "Curve",
+    "Panel",
+    "draw",
+    "drawable",
+    "ends",
+    "even",
+    "name_lines",
+    "panels",
+]
 
 NAMED = 12
 """How many lanes are told apart: of more, the best ones are, without thin lines, before the others in grey."""
@@ -91,11 +104,12 @@ def draw(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     thin = {prefix: row for prefix, row in _THIN.items() if prefix in panel.thin and len(curves) <= NAMED}
     for curve in sorted(curves, key=lambda curve: curve.named):
         if curve.named:
-            _spread(axis, panel, curve)
+            _each(axis, panel, curve)
             _line(axis, panel, curve, thin, clip=top is not None)
         else:
             axis.plot(_epochs(curve(panel.figure)), curve(panel.figure), color=_GREY, linewidth=0.9)
     _scale(axis, panel, curves, top)
+    _bands(axis, panel, curves)
     found = [word for prefix, (word, _) in thin.items() if any(curve(_other(panel, prefix)) for curve in curves)]
     if panel.solid and found:
         words = ", ".join([panel.solid, *found])
@@ -129,17 +143,33 @@ def _line(axis: Axes, panel: Panel, curve: Curve, thin: Mapping[str, tuple[str, 
     )
 
 
-def _spread(axis: Axes, panel: Panel, curve: Curve) -> None:
-    """Show what repeats differ by: a band from lowest to highest, or each of them where they end apart."""
-    each, color = curve.each(panel.figure), color_of(curve.index)
-    if not any(each):
-        return
-    if len({len(values) for values in each}) == 1:
-        low, high = ([of(values) for values in zip(*each, strict=True)] for of in (min, max))
-        axis.fill_between(_epochs(low), low, high, color=color, alpha=0.18, linewidth=0)
-    else:
+def _each(axis: Axes, panel: Panel, curve: Curve) -> None:
+    """Draw each of a lane's repeats where they end apart: there is no mean of all of them to draw a band about."""
+    each = curve.each(panel.figure)
+    if any(each) and not even(each):
         for values in each:
-            axis.plot(_epochs(values), values, color=color, linewidth=0.9, alpha=0.45)
+            axis.plot(_epochs(values), values, color=color_of(curve.index), linewidth=0.9, alpha=0.45)
+
+
+def _bands(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
+    """Show how sure the means over repeats are: the 95 % interval of each epoch. The lines say how high the axis goes,
+    since the interval of two seeds may be twenty times as wide as what they differ by."""
+    across, up = axis.get_xlim(), axis.get_ylim()
+    for curve in curves:
+        each = curve.each(panel.figure)
+        if not curve.named or not any(each) or not even(each):
+            continue
+        found = [interval(values) for values in zip(*each, strict=True)]
+        lowest = up[0] if panel.log else -math.inf  # a logarithm takes no more
+        low, high = [max(one.low, lowest) for one in found], [max(one.high, lowest) for one in found]
+        axis.fill_between(_epochs(low), low, high, color=color_of(curve.index), alpha=0.18, linewidth=0, zorder=1)
+    axis.set_xlim(across)
+    axis.set_ylim(up)
+
+
+def even(each: Sequence[Values]) -> bool:
+    """Whether repeats have as many epochs each."""
+    return len({len(values) for values in each}) == 1
 
 
 def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], top: float | None) -> None:

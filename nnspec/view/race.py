@@ -11,6 +11,8 @@ from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, commo
 from nnspec.runner.observer import Silent
 from nnspec.view import words
 from nnspec.view.counts import counts
+from nnspec.view.health import health
+from nnspec.view.profile import profiles
 from nnspec.view.spread import spread
 from nnspec.view.terminal import Column, table
 from nnspec.view.writing import written
@@ -181,6 +183,10 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     _verdicts(result.verdicts, console)
     for line, style in spread(lanes, result.summary):
         _line(console, line, style=style)
+    for line in health(lanes, {lane.name: lane for lane in compiled.program.lanes}):
+        _line(console, line, style="yellow")
+    if any(lane.profile for lane in lanes):
+        profiles(lanes, console)
     if result.folder is not None and result.files:
         files = [name for name in result.files if not name.endswith(".npz")]
         weights = ["weights"] if len(files) < len(result.files) else []

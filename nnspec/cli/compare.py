@@ -1,0 +1,31 @@
+"""`nnspec compare`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("compare")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(runs: tuple[Path, ...], as_json: bool) -> int:
+    """Show runs on disk side by side: the figures of their lanes, what they were told otherwise, and whether they
+    differ by more than their seeds do.
+
+    Of several runs, lanes of the same name are compared; of one run, its lanes. `nnspec diff` compares two specs.
+    """
+    from nnspec.runs import compare_runs
+    from nnspec.view.compared import compared_record, print_compared
+    from nnspec.view.terminal import console
+
+    found = compare_runs(runs)
+    if as_json:
+        click.echo(json.dumps(compared_record(found)))
+    else:
+        print_compared(found, console())
+    return 0

@@ -1,0 +1,93 @@
+"""`nnspec landscape`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nnspec.cli.options import data_options, set_option, spec_argument, warn
+
+__all__ = ["command"]
+
+
+@click.command("landscape")
+@spec_argument
+@set_option
+@click.option("--lane", "lanes", multiple=True, metavar="NAME", help="Only this lane; may be given several times.")
+@click.option(
+    "--plane",
+    type=click.Choice(["pca", "random"]),
+    default="pca",
+    show_default=True,
+    help="The two principal components of the paths, or two random directions.",
+)
+@click.option("--grid", type=click.IntRange(2, 301), default=41, show_default=True, help="Points along each axis.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the picture here (.png, .svg, .pdf), not to SPEC-landscape.png.",
+)
+@click.option("--force", is_flag=True, help="Replace the file where it is there already.")
+@data_options
+@click.option("--quiet", "-q", is_flag=True, help="No progress; the result only.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON and nothing else on stdout.")
+def command(
+    spec: str,
+    overrides: tuple[str, ...],
+    lanes: tuple[str, ...],
+    plane: Any,
+    grid: int,
+    out: Path | None,
+    force: bool,
+    data_dir: Path | None,
+    offline: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Train the lanes of SPEC, and draw the loss around where the best one ended, with the path of each over it.
+
+    Lanes must have the same layers, loss and data. Exits with 1 where a lane diverges.
+    """
+    from nnspec.api import compile_spec, landscape_of
+    from nnspec.data.source import Access
+    from nnspec.view.landscape import GridProgress, picture_place, plot_landscape, print_landscape
+    from nnspec.view.landscape_words import landscape_record
+    from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress
+    from nnspec.view.terminal import console
+
+    path = picture_place(spec, out, force=force)
+    compiled = compile_spec(spec, overrides, warn=warn)
+    screen = console(stderr=as_json)
+    live = screen.is_terminal and screen.file.isatty()
+    kind: Any = QuietProgress if quiet or as_json else LiveProgress if live else PlainProgress
+    progress, bar = kind(screen, compiled), GridProgress(screen)
+
+    def tick(done: int, total: int) -> None:
+        progress.close()
+        if not quiet:
+            bar.tick(done, total)
+
+    try:
+        found = landscape_of(
+            compiled,
+            Access(data_dir, offline, progress.fetching),
+            progress,
+            lanes=lanes,
+            plane=plane,
+            grid=grid,
+            tick=tick,
+        )
+    finally:
+        bar.close()
+        progress.close()
+    plot_landscape(found, path)
+    if as_json:
+        click.echo(json.dumps({**landscape_record(found), "file": path.as_posix()}, allow_nan=False))
+    else:
+        print_landscape(found, screen)
+        screen.print(path.as_posix(), style="dim", soft_wrap=True)
+    return 1 if found.diverged else 0

@@ -1,0 +1,392 @@
+"""The loss around what lanes came to, on a plane in the space of their weights, and the path that each lane took.
+
+The lanes of a spec are trained as `run` trains them, and their weights are copied at the start and after every epoch.
+All losses here are of one kind, so that they can be compared: the mean loss of the same training samples, without
+penalties, with every layer as it is in use: dropout leaves everything, and batch normalisation takes its running
+statistics. At a point of a path these are the network's own; over the plane they are those at the plane's centre.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.proofs import Compiled
+from nnspec.data.source import Access
+from nnspec.engine._numpy import np
+from nnspec.engine.initializers import Initializer
+from nnspec.engine.part import Part
+from nnspec.engine.random import Stream, stream
+from nnspec.errors import NnspecError
+from nnspec.runner.environment import one_blas_thread
+from nnspec.runner.gather import gather
+from nnspec.runner.history import DataUse, LaneResult
+from nnspec.runner.meter import Copies, Meter, Tick, Track, cosine
+from nnspec.runner.observer import Observer
+from nnspec.runner.plane import Plane, principal_plane, random_plane
+from nnspec.runner.run import run_program
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["GRID", "MOST_GRID", "Landscape", "LandscapeError", "LanePath", "map_landscape"]
+
+GRID = 41
+"""Points of the grid along each axis where nobody says how many."""
+MOST_GRID = 301
+MOST_BYTES = 1024**3
+"""What the copies of all weights may take; they are there twice while the plane is looked for."""
+_MARGIN = 0.12
+"""How far the grid goes beyond the paths, as a share of the longer side of what they take up."""
+_ASPECT = 1.45
+"""How much wider than high the grid is, as a picture has room for it."""
+
+Kind = Literal["pca", "random"]
+
+
+class LandscapeError(NnspecError):
+    """Lanes that cannot be shown on one plane. The message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class LanePath:
+    """The way of one lane from its starting weights on: with `epochs` steps, one an epoch.
+
+    A lane that diverged has its way up to the last point with finite weights and a finite loss; one that keeps its
+    best epoch, up to that one.
+    """
+
+    name: str
+    index: int
+    """Its place among all lanes of the spec, which gives its colour."""
+    points: NDArray[Any] = field(repr=False)
+    """Where the plane's nearest points are, as (α, β): `(epochs + 1, 2)`."""
+    losses: NDArray[Any] = field(repr=False)
+    """The loss of the network itself, which need not lie in the plane, at each of them: `(epochs + 1,)`."""
+    steps: NDArray[Any] = field(repr=False)
+    """‖θₜ₊₁ − θₜ‖, how far the weights moved in each epoch: `(epochs,)`."""
+    outside: NDArray[Any] = field(repr=False)
+    """Of each step, the part that stands upright on the plane: ‖step⊥‖ / ‖step‖, `(epochs,)`; NaN for no step."""
+    distance: float
+    """‖θ_end − θ_start‖."""
+    cosine: float
+    """Mean cosine between each step and the next: 1 for a straight way; NaN for fewer than two steps."""
+    descent: float
+    """Mean cosine between each step and −∇L where it begins: 1 where an epoch goes the way of steepest descent."""
+    evenness: float
+    """(Σ|d|)² / (P·Σd²) of d = θ_end − θ_start: 1 where all P weights moved by the same amount, 1/P where one did."""
+    status: str = "done"
+    message: str = ""
+    """What happened, where the lane did not finish."""
+
+    @property
+    def length(self) -> float:
+        """How long the way is: Σ‖θₜ₊₁ − θₜ‖, epoch by epoch."""
+        return math.fsum(self.steps)
+
+    @property
+    def travelled(self) -> NDArray[Any]:
+        """How far the lane has come at each point, along its way: `(epochs + 1,)`."""
+        return np.concatenate([[0.0], np.cumsum(self.steps)])
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """The loss over a plane, o + α·e₁ + β·e₂ with orthonormal axes, and the lanes' paths in it.
+
+    α and β are distances in the space of weights. The centre o is where the best lane ended.
+    """
+
+    title: str
+    spec: str
+    kind: Kind
+    best: str
+    """The lane with the lowest loss at its end."""
+    alpha: NDArray[Any] = field(repr=False)
+    """Where the grid's columns are, `(N,)`."""
+    beta: NDArray[Any] = field(repr=False)
+    """Where its rows are, `(N,)`."""
+    losses: NDArray[Any] = field(repr=False)
+    """The loss in each row and column, `(N, N)`; NaN where it is no finite number."""
+    lanes: Mapping[str, LanePath]
+    """The lanes that have a path, by name."""
+    variance: tuple[float, float]
+    """The share of Σ‖θ − o‖², over all points θ of all paths, that each axis holds."""
+    plane: Plane = field(repr=False)
+    loss: str = ""
+    """As a spec writes it: `CrossEntropy`."""
+    samples: int = 0
+    """How many training samples a loss is the mean of, out of `trained_on`."""
+    trained_on: int = 0
+    data: DataUse | None = field(default=None, repr=False)
+    params: int = 0
+    without: tuple[str, ...] = ()
+    """Lanes that have no path, since they failed."""
+
+    @property
+    def centre(self) -> NDArray[Any]:
+        """o, the weights where the best lane ended, in the order of `network.named_parameters()`: `(P,)`."""
+        return self.plane.origin
+
+    @property
+    def paths(self) -> dict[str, NDArray[Any]]:
+        """The paths by lane, `(epochs + 1, 2)` each."""
+        return {name: lane.points for name, lane in self.lanes.items()}
+
+    @property
+    def diverged(self) -> bool:
+        """Whether any lane did not come to its end."""
+        return bool(self.without) or any(lane.status != "done" for lane in self.lanes.values())
+
+
+def map_landscape(
+    compiled: Compiled,
+    access: Access,
+    observer: Observer,
+    *,
+    lanes: Sequence[str] | None = None,
+    kind: Kind = "pca",
+    grid: int = GRID,
+    tick: Tick = lambda done, total: None,
+) -> Landscape:
+    """Train the lanes of a program, of repeats the first one, and measure the loss on a plane through their paths.
+
+    `lanes` are the names of those that are trained, by default all of them; `tick` is told how many points of the
+    grid are done. Raises LandscapeError for lanes that cannot share a plane and a grid that is none, what
+    `run_program` raises, and KeyboardInterrupt where training was interrupted.
+    """
+    if not 2 <= grid <= MOST_GRID:
+        raise LandscapeError(f"the grid has 2 to {MOST_GRID} points along each axis, not {grid}")
+    if kind not in ("pca", "random"):
+        raise LandscapeError(f"there is no plane {kind!r}; there are pca, random")
+    order = [lane.name for lane in compiled.program.lanes]
+    chosen = _chosen(compiled, lanes)
+    _share_a_plane(chosen)
+    copies = Copies(observer)
+    result = run_program(chosen, access, copies)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    first = chosen.program.lanes[0]
+    data = gather(chosen.program, access)
+    with one_blas_thread(), np.errstate(all="ignore"):
+        meter = Meter(first, data[first.name][0])
+        tracks = {name: copies.of(lane) for name, lane in result.lanes.items() if lane.status != "failed"}
+        measured = {name: meter.along(track) for name, track in tracks.items()}
+        kept = {name: _finite(tracks[name], losses) for name, (losses, _) in measured.items()}
+        ends = {name: float(measured[name][0][count - 1]) for name, count in kept.items() if count}
+        if not ends:
+            raise LandscapeError("no lane has finite weights and a finite loss anywhere, not even at its start")
+        best = min(ends, key=lambda name: ends[name])
+        everything = np.stack([weights for name in ends for weights in tracks[name].weights[: kept[name]]])
+        points = dict(zip(ends, np.split(everything, np.cumsum([kept[name] for name in ends])[:-1]), strict=True))
+        plane = _plane(kind, meter, everything, tracks[best].weights[kept[best] - 1], first.seed)
+        found = {
+            name: _path(
+                result.lanes[name],
+                order.index(name),
+                plane,
+                points[name],
+                measured[name][0][: kept[name]],
+                measured[name][1][: kept[name]],
+            )
+            for name in ends
+        }
+        alpha, beta = _axes(np.concatenate([lane.points for lane in found.values()]), plane, grid)
+        meter.remember(tracks[best].states[kept[best] - 1])
+        losses = meter.over(plane, alpha, beta, tick)
+        variance = _variance(everything, plane)
+    return Landscape(
+        title=chosen.program.title,
+        spec=chosen.program.path,
+        kind=kind,
+        best=best,
+        alpha=alpha,
+        beta=beta,
+        losses=losses,
+        lanes=found,
+        variance=variance,
+        plane=plane,
+        loss=str(first.loss),
+        samples=meter.samples,
+        trained_on=meter.trained_on,
+        data=data[first.name][1],
+        params=chosen.layouts[first.name].params,
+        without=tuple(name for name in result.lanes if name not in found),
+    )
+
+
+# Which lanes
+
+
+def _chosen(compiled: Compiled, names: Sequence[str] | None) -> Compiled:
+    """Return a program of these lanes, each once, of which nothing is expected and that writes no text."""
+    program = compiled.program
+    wanted = [lane for lane in program.lanes if names is None or lane.name in names]
+    once = tuple(replace(lane, train=replace(lane.train, repeats=1, sample=0)) for lane in wanted)
+    return Compiled(
+        replace(program, lanes=once, expectations=()), {lane.name: compiled.layouts[lane.name] for lane in once}
+    )
+
+
+def _share_a_plane(compiled: Compiled) -> None:
+    """Refuse lanes whose weights or losses cannot be compared, and weights that are too many to be kept."""
+    first, *others = compiled.program.lanes
+    alike = [first, *(lane for lane in others if all(of(lane) == of(first) for of in _COMMON.values()))]
+    for other in others:
+        for what, of in _COMMON.items():
+            one, another = of(first), of(other)
+            if one != another:
+                told = " ".join(f"--lane {_quoted(lane.name)}" for lane in alike[:4])
+                raise LandscapeError(
+                    f"lanes {first.name} and {other.name} cannot be shown on one plane: they have different {what}"
+                    f"{_differ(one, another)}; choose lanes that have the same, such as {told}"
+                )
+    params = compiled.layouts[first.name].params
+    if params < 2:
+        raise LandscapeError(f"the network of {first.name} has {params} weights, and a plane takes at least 2")
+    copies = sum(lane.train.epochs + 1 for lane in compiled.program.lanes)
+    needed = copies * params * np.dtype(first.dtype).itemsize
+    if needed > MOST_BYTES:
+        raise LandscapeError(
+            f"{copies:,} copies of {params:,} weights take {needed / 1024**3:.1f} GiB, more than the "
+            f"{MOST_BYTES // 1024**3} GiB that are allowed; choose fewer lanes with --lane, "
+            "or fewer epochs with --set train.epochs=N"
+        )
+
+
+def _differ(one: object, other: object) -> str:
+    return f", {one} and {other}" if isinstance(one, str) and isinstance(other, str) else ""
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if any(not (sign.isalnum() or sign in "_-=.") for sign in name) else name
+
+
+def _tensors(lane: Experiment) -> list[tuple[str, tuple[int, ...]]]:
+    return [(f"{node.name}.{name}", shape) for node in lane.layers for name, shape in node.geometry.parameters.items()]
+
+
+def _layers(lane: Experiment) -> object:
+    """What a network computes, whatever it starts from: its layers with all but their initialisers."""
+    return [
+        (node.name, node.value.name, _plain(node.arguments()), [branch.name for branch in node.branches])
+        for layer in lane.layers
+        for node in layer.walk()
+    ]
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, object]:
+    """Return arguments so that equal ones are equal: each lane makes parts of its own."""
+    return {
+        name: (type(value), vars(value)) if isinstance(value, Part) else value
+        for name, value in arguments.items()
+        if not isinstance(value, Initializer)
+    }
+
+
+def _data(lane: Experiment) -> object:
+    return [(choice.value.name, repr(choice.value.values())) for choice in lane.data]
+
+
+def _samples(lane: Experiment) -> object:
+    """What of `train` and `seed` the samples depend on that a loss is measured with."""
+    train = lane.train
+    held_out = (train.validation, train.stratify, lane.seed) if train.validation else ()
+    return train.target, train.standardise, held_out
+
+
+_COMMON: dict[str, Callable[[Experiment], object]] = {
+    "shapes": lambda lane: lane.shapes,
+    "tensors": _tensors,
+    "layers": _layers,
+    "losses": lambda lane: str(lane.loss),
+    "dtypes": lambda lane: lane.dtype,
+    "data": _data,
+    "training samples (seed and train.validation, train.target or train.standardise)": _samples,
+}
+"""What lanes on one plane have in common: in words -> how it is told."""
+
+
+# The plane and what is in it
+
+
+def _finite(track: Track, losses: NDArray[Any]) -> int:
+    """Return how many points a path has before the first that is no number, or has no finite loss."""
+    for i, weights in enumerate(track.weights):
+        if not (math.isfinite(losses[i]) and np.isfinite(weights).all()):
+            return i
+    return len(track.weights)
+
+
+def _plane(kind: Kind, meter: Meter, points: NDArray[Any], centre: NDArray[Any], seed: int) -> Plane:
+    rng = stream(seed, Stream.LANDSCAPE)
+    if kind == "pca":
+        return principal_plane(points, centre, rng)
+    plane = random_plane(meter.parameters, centre, rng)
+    if not (plane.axes.any(axis=1)).all():
+        raise LandscapeError("the network has no weights for a random plane to go along; take --plane pca")
+    return plane
+
+
+def _path(
+    lane: LaneResult,
+    index: int,
+    plane: Plane,
+    points: NDArray[Any],
+    losses: NDArray[Any],
+    cosines: NDArray[Any],
+) -> LanePath:
+    """Measure a path: `points` `(n, P)`, with the loss and the cosine to steepest descent at each."""
+    lengths, inside, turns = np.empty(len(points) - 1), np.empty(len(points) - 1), list[float]()
+    before = np.zeros(points.shape[1])
+    for i, (one, other) in enumerate(pairwise(points)):
+        step = other.astype(np.float64) - one
+        lengths[i], inside[i] = np.linalg.norm(step), np.linalg.norm(plane.along(step[None]))
+        turns.append(cosine(before, step))
+        before = step
+    outside = np.sqrt(np.maximum(0.0, 1 - np.square(inside / lengths)))
+    moved = points[-1].astype(np.float64) - points[0]
+    square = float(moved @ moved)
+    return LanePath(
+        name=lane.name,
+        index=index,
+        points=plane.project(points),
+        losses=losses,
+        steps=lengths,
+        outside=outside,
+        distance=math.sqrt(square),
+        cosine=_mean(turns),
+        descent=_mean(cosines[:-1].tolist()),
+        evenness=float(np.abs(moved).sum()) ** 2 / (moved.size * square) if square else math.nan,
+        status=lane.status,
+        message=lane.message,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of those that are numbers; NaN where none is."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return math.fsum(numbers) / len(numbers) if numbers else math.nan
+
+
+def _variance(points: NDArray[Any], plane: Plane) -> tuple[float, float]:
+    """Return the share of Σ‖θ − o‖² over all points that each axis holds; 0 where no point is off the origin."""
+    total = math.fsum(float(off @ off) for off in (point.astype(np.float64) - plane.origin for point in points))
+    held = np.square(plane.project(points)).sum(axis=0)
+    return (float(held[0]) / total, float(held[1]) / total) if total else (0.0, 0.0)
+
+
+def _axes(points: NDArray[Any], plane: Plane, grid: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return where the grid's columns and rows are: beyond all points, and in the shape of the picture."""
+    low = np.minimum(points.min(axis=0), -plane.reach)
+    high = np.maximum(points.max(axis=0), plane.reach)
+    longest = float((high - low).max()) or 0.1 * float(np.linalg.norm(plane.origin)) or 1.0
+    half = (high - low) / 2 + _MARGIN * longest
+    half = np.maximum(half, [_ASPECT * half[1], half[0] / _ASPECT])
+    middle = (low + high) / 2
+    columns, rows = (np.linspace(middle[i] - half[i], middle[i] + half[i], grid) for i in range(2))
+    return columns, rows

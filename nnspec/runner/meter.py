@@ -1,0 +1,178 @@
+"""The weights of lanes on their way, and the loss at any weights of a network, over the same samples each time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.batches import Batches
+from nnspec.compiler.layout import lay_out
+from nnspec.compiler.plan import build_network
+from nnspec.compiler.preparing import divide
+from nnspec.data.source import Dataset, Split
+from nnspec.engine._numpy import np
+from nnspec.engine.losses import Loss
+from nnspec.engine.parameter import Parameter
+from nnspec.runner.history import DataUse, LaneResult
+from nnspec.runner.observer import Observer
+from nnspec.runner.plane import Plane
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SAMPLES", "Copies", "Meter", "Tick", "Track", "cosine"]
+
+Tick = Callable[[int, int], None]
+"""Told how much is done, out of how much."""
+
+SAMPLES = 1000
+"""The most training samples that a loss is the mean of."""
+_BATCH = 250
+
+
+@dataclass
+class Track:
+    """Copies of a lane's weights, flat, and of what its layers remember besides: at the start, and of each epoch."""
+
+    weights: list[NDArray[Any]] = field(default_factory=list)
+    states: list[dict[str, NDArray[Any]]] = field(default_factory=list)
+
+    def add(self, lane: LaneResult) -> None:
+        """Copy what a lane's network is now."""
+        self.weights.append(np.concatenate([p.data.reshape(-1) for p in lane.network.parameters()]))
+        self.states.append({name: array.copy() for name, array in lane.network.state().items()})
+
+
+class Copies:
+    """Hands on what a run tells, and copies the weights of every lane as it begins and after each epoch.
+
+    At these moments a lane's network has its numbers as they are, in the network's order, also in a stack: that trains
+    an epoch of all lanes before the first of them is told of it, and measures them whole.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._tracks: dict[str, Track] = {}
+
+    def of(self, lane: LaneResult) -> Track:
+        """Return the track of a lane up to the epoch whose weights it has."""
+        track = self._tracks[lane.name]
+        end = lane.kept + 1 if lane.kept else len(track.weights)
+        return Track(track.weights[:end], track.states[:end])
+
+    def fetching(self, name: str, done: int, total: int | None) -> None:
+        """Hand it on."""
+        self._observer.fetching(name, done, total)
+
+    def data_ready(self, data: Sequence[DataUse]) -> None:
+        """Hand it on."""
+        self._observer.data_ready(data)
+
+    def proving(self, lane: str) -> None:
+        """Hand it on."""
+        self._observer.proving(lane)
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        """Copy what it starts from."""
+        self._tracks[lane.name] = Track()
+        self._tracks[lane.name].add(lane)
+        self._observer.lane_begins(lane)
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        """Copy what it came to."""
+        self._tracks[lane.name].add(lane)
+        self._observer.epoch_done(lane)
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        """Hand it on."""
+        self._observer.lane_ends(lane)
+
+
+class Meter:
+    """Measures the loss at any weights of a network, over the same training samples each time."""
+
+    def __init__(self, experiment: Experiment, dataset: Dataset) -> None:
+        train = replace(experiment.train, batch=_BATCH)
+        experiment = replace(experiment, train=train, metrics=())
+        layout = lay_out(experiment)
+        trained, _ = divide(train, experiment.seed, dataset.train.y)
+        self.trained_on, self.samples = len(trained), min(len(trained), SAMPLES)
+        # At even distances, since data may be sorted; as test samples, since those are not varied.
+        rows = trained[np.arange(self.samples) * len(trained) // self.samples]
+        measured = replace(dataset, test=Split(dataset.train.x[rows], dataset.train.y[rows]))
+        buffers = {b.name: np.empty(b.shape, b.dtype) for b in layout.buffers if b.group == "batch"}
+        source = Batches(experiment, layout, measured, buffers)
+        self._batches = [(source.x(n).copy(), source.targets(n).copy()) for n in source.test()]
+        self._network = build_network(experiment).eval()
+        self._loss: Loss = experiment.loss.make()
+        self._first = layout.first_trained
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The parameters of the network, in the order of its flat weights."""
+        return self._network.named_parameters()
+
+    def __call__(self, weights: NDArray[Any]) -> float:
+        """Return the mean loss at flat weights `(P,)`, finite or not."""
+        self._put(weights)
+        total = 0.0
+        for x, targets in self._batches:
+            total += self._loss.forward(self._network.forward(x), targets) * len(x)
+        return total / self.samples
+
+    def gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """Return ∇L at flat weights: `(P,) -> (P,)`, in float64."""
+        self._put(weights)
+        total = np.zeros(len(weights))
+        for x, targets in self._batches:
+            self._loss.forward(self._network.forward(x), targets)
+            grad = self._loss.backward()
+            for i in range(len(self._network.layers) - 1, self._first - 1, -1):
+                grad = self._network.layers[i].backward(grad, input_grad=i > self._first)  # type: ignore[assignment]
+            own = np.concatenate([p.grad.reshape(-1) for p in self._network.parameters()])
+            total += own.astype(np.float64) * (len(x) / self.samples)
+        return total
+
+    def along(self, track: Track) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the loss at each point of a track, and the cosine between −∇L there and the step that follows."""
+        losses, cosines = [], [math.nan] * len(track.weights)
+        for i, (weights, state) in enumerate(zip(track.weights, track.states, strict=True)):
+            self.remember(state)
+            losses.append(self(weights))
+            if i + 1 < len(track.weights):
+                step = track.weights[i + 1].astype(np.float64) - weights
+                cosines[i] = cosine(step, -self.gradient(weights))
+        return np.array(losses), np.array(cosines)
+
+    def remember(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Let the layers remember what others did: running statistics."""
+        for name, array in self._network.state().items():
+            np.copyto(array, state[name])
+
+    def over(
+        self, plane: Plane, alpha: NDArray[Any], beta: NDArray[Any], tick: Callable[[int, int], None]
+    ) -> NDArray[Any]:
+        """Return the loss on a grid, `(rows, columns)`, NaN where it is not finite."""
+        losses = np.empty((len(beta), len(alpha)))
+        tick(0, losses.size)
+        for row, b in enumerate(beta):
+            for column, a in enumerate(alpha):
+                losses[row, column] = self(plane.at(float(a), float(b)))
+            tick((row + 1) * len(alpha), losses.size)
+        losses[~np.isfinite(losses)] = np.nan
+        return losses
+
+    def _put(self, weights: NDArray[Any]) -> None:
+        start = 0
+        for parameter in self._network.parameters():
+            parameter.data = weights[start : start + parameter.size].reshape(parameter.shape)
+            start += parameter.size
+
+
+def cosine(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Return the cosine between two vectors; NaN where one of them is 0, or no number."""
+    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return float(one @ other) / lengths if 0 < lengths < math.inf else math.nan

@@ -1,0 +1,165 @@
+"""`compare`: runs side by side, for a reader and as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine.metrics import higher_is_better
+from nnspec.runner.contest import Contest, Entry, Judgement
+from nnspec.view import words
+from nnspec.view.comparison import Difference
+from nnspec.view.difference import difference_record, print_difference
+from nnspec.view.terminal import Column, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["ComparedRuns", "compared_record", "figure_in_words", "head", "print_compared", "shown_figures"]
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """Runs on disk, held against each other."""
+
+    contest: Contest
+    specs: tuple[Difference | str, ...] = ()
+    """What the spec of each further run means otherwise than the first one's, or why that is not known."""
+
+
+def print_compared(found: ComparedRuns, console: Console) -> None:
+    """Print a table of all lanes, what the runs differ in, and what the seeds tell."""
+    contest = found.contest
+    for name, saved in zip(contest.runs, contest.saved, strict=True):
+        console.print(f"{name}  ", style="bold", end="", soft_wrap=True)
+        console.print(head(saved.summary), style="dim", soft_wrap=True)
+    console.print()
+    console.print(table(list(_columns(contest)), console.width))
+    console.print()
+    for index, spec in enumerate(found.specs, 1):
+        _print_spec(contest, index, spec, console)
+        for each in contest.unlike:
+            if each.run == contest.runs[index]:
+                console.print(f"~ {each.what}: {each.first} → {each.here}", style="yellow", soft_wrap=True)
+        console.print()
+    for note in contest.notes:
+        console.print(f"! {note}", style="yellow", soft_wrap=True)
+    for judgement in contest.judgements:
+        console.print(f"– {contest.text(judgement)}", style="" if judgement.shown else "dim", soft_wrap=True)
+
+
+def _print_spec(contest: Contest, index: int, spec: Difference | str, console: Console) -> None:
+    first, other = contest.runs[0], contest.runs[index]
+    if isinstance(spec, str):
+        console.print(f"! what the specs of {first} and {other} mean is not known: {spec}", style="yellow")
+    elif spec.same:
+        console.print(f"the specs of {first} and {other} mean the same", soft_wrap=True)
+    else:
+        print_difference(replace(spec, a=first, b=other), console)
+
+
+def head(summary: Mapping[str, Any]) -> str:
+    """Return what a run was, in a line: title, data, seed, when."""
+    uses = [f"{use['source']} {use['train']:,} train / {use['test']:,} test" for use in summary["data"]]
+    when = str(summary["started"])[:16].replace("T", " ")
+    return " · ".join(word for word in (str(summary["title"]), *uses, when) if word)
+
+
+def _columns(contest: Contest) -> Iterator[Column]:
+    entries = contest.entries
+    if len(contest.runs) > 1:
+        yield Column("run", [entry.run for entry in entries], 0)
+    yield Column("lane", [entry.lane for entry in entries], 0, styles=["bold"] * len(entries))
+    yield Column("seeds", [str(len(entry.seeds)) for entry in entries], 6, right=True)
+    yield Column("epoch", [f"{entry.epochs}/{entry.epochs_asked_for}" for entry in entries], 5, right=True)
+    for rank, figure in enumerate(shown_figures(entries)):
+        best = _best(entries, figure)
+        styles = ["bold green" if entry.final.get(figure) == best else "" for entry in entries]
+        cells = [figure_in_words(entry, figure) for entry in entries]
+        yield Column(figure.replace("_", " "), cells, 1 + rank, right=True, styles=styles)
+    yield Column("parameters", [f"{entry.params:,}" for entry in entries], 7, right=True)
+    yield Column("time", [words.seconds(entry.seconds) for entry in entries], 4, right=True)
+
+
+def shown_figures(entries: Sequence[Entry]) -> list[str]:
+    """Return which figures are shown of lanes: those of test data, and the training loss."""
+    known = dict.fromkeys(figure for entry in entries for figure in entry.final)
+    tested = [figure for figure in known if figure.startswith("test_")]
+    return [*(figure for figure in known if figure == "loss"), *tested]
+
+
+def _best(entries: Sequence[Entry], figure: str) -> float | None:
+    """The best value of a figure; None where lanes have other losses, which do not compare."""
+    values = [entry.final[figure] for entry in entries if figure in entry.final]
+    if len(values) < 2 or (figure.endswith("loss") and len({entry.loss for entry in entries}) > 1):
+        return None
+    return max(values) if higher_is_better(figure) else min(values)
+
+
+def figure_in_words(entry: Entry, figure: str) -> str:
+    """`0.334 ± 0.019`, `90.2 % ± 0.8`: the mean, and half the width of its 95 % interval where there are seeds."""
+    if figure not in entry.final:
+        return "–"
+    value = entry.final[figure]
+    found = entry.interval(figure)
+    half = (found.high - found.low) / 2
+    if words.is_percent(figure):
+        return words.percent(value) + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
+    return words.loss(value) + (f" ± {half:.2g}" if math.isfinite(half) else "")
+
+
+def compared_record(found: ComparedRuns) -> dict[str, Any]:
+    """Return the same as plain data."""
+    contest = found.contest
+    return {
+        "runs": [
+            {"name": name, "path": saved.path.as_posix(), "title": saved.summary["title"]}
+            for name, saved in zip(contest.runs, contest.saved, strict=True)
+        ],
+        "lanes": [_entry_record(entry) for entry in contest.entries],
+        "specs": [
+            {"run": name, "why_unknown": spec} if isinstance(spec, str) else {"run": name, **difference_record(spec)}
+            for name, spec in zip(contest.runs[1:], found.specs, strict=True)
+        ],
+        "unlike": [{"run": e.run, "what": e.what, "first": e.first, "here": e.here} for e in contest.unlike],
+        "figure": contest.figure,
+        "judgements": [_judgement_record(contest, judgement) for judgement in contest.judgements],
+        "notes": list(contest.notes),
+    }
+
+
+def _entry_record(entry: Entry) -> dict[str, Any]:
+    intervals = {figure: entry.interval(figure) for figure in entry.final}
+    return {
+        "run": entry.run,
+        "lane": entry.lane,
+        "loss": entry.loss,
+        "status": entry.status,
+        "epochs": entry.epochs,
+        "epochs_asked_for": entry.epochs_asked_for,
+        "params": entry.params,
+        "seconds": entry.seconds,
+        "seeds": list(entry.seeds),
+        "final": dict(entry.final),
+        "intervals": {f: {"low": i.low, "high": i.high, "n": i.n} for f, i in intervals.items() if i.n >= 2},
+    }
+
+
+def _judgement_record(contest: Contest, judgement: Judgement) -> dict[str, Any]:
+    test = judgement.test
+    return {
+        "one": dict(zip(("run", "lane"), judgement.one, strict=True)),
+        "other": dict(zip(("run", "lane"), judgement.other, strict=True)),
+        "figure": judgement.figure,
+        "test": "paired" if judgement.same_seeds else "welch",
+        "difference": test.difference,
+        "low": test.low,
+        "high": test.high,
+        "p": test.p,
+        "p_adjusted": judgement.adjusted,
+        "n": list(judgement.sizes),
+        "shown": judgement.shown,
+        "text": contest.text(judgement),
+    }

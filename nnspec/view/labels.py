@@ -1,0 +1,178 @@
+"""Where the names in a picture go: near what they name, and over as little else as can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Box", "Label", "Lines", "Point", "number_lines", "obstacles", "place_labels"]
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""Left, lower, right and upper edge, in pixels."""
+Lines = list[tuple[Any, Any]]
+"""The x and the y of each line, in the axes' own units."""
+
+_LEAST, _ENOUGH = 18.0, 60.0
+"""Pixels that the number of a contour line is from everything else, at least, and from where on it is the same."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name, and the point that it belongs to, in the axes' own units."""
+
+    text: str
+    at: Point
+    color: str
+    weight: str = "bold"
+    size: float = 12.0
+
+
+def obstacles(axis: Axes, lines: Lines) -> list[Point]:
+    """Return points in pixels all along some lines, a few pixels apart."""
+    found: list[Point] = []
+    for x, y in lines:
+        pixels = [
+            (float(px), float(py))
+            for px, py in axis.transData.transform(
+                [*zip(map(float, x), map(float, y), strict=True)] or [(math.nan,) * 2]
+            )
+            if math.isfinite(px) and math.isfinite(py)
+        ]
+        found += pixels[:1]
+        for (ax, ay), (bx, by) in pairwise(pixels):
+            count = max(1, int(math.hypot(bx - ax, by - ay) / 6))
+            found += [(ax + (bx - ax) * i / count, ay + (by - ay) * i / count) for i in range(1, count + 1)]
+    return found
+
+
+def place_labels(axis: Axes, labels: Sequence[Label], lines: Sequence[Point], *, anywhere: bool = False) -> list[Box]:
+    """Write every name near its point, where it covers least of lines, points and other names.
+
+    With `anywhere` a name may stand to the right of the axes. Returns the boxes that the names take, in pixels.
+    """
+    renderer = axis.figure._get_renderer()  # type: ignore[union-attr]
+    bounds = axis.bbox
+    right = axis.figure.bbox.x1 if anywhere else bounds.x1
+    room = (bounds.x0, bounds.y0, right, bounds.y1)
+    taken: list[Box] = []
+    points = [tuple(map(float, axis.transData.transform(label.at))) for label in labels]
+    for label, (x, y) in zip(labels, points, strict=True):
+        text = axis.text(
+            0,
+            0,
+            label.text,
+            color=label.color,
+            fontsize=label.size,
+            fontweight=label.weight,
+            va="bottom",
+            ha="left",
+            zorder=9,
+            transform=axis.transAxes,
+            parse_math=False,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.0 if anywhere else 0.78, "pad": 1.5},
+        )
+        extent = text.get_window_extent(renderer)
+        width, height = extent.width, extent.height
+        boxes = list(_around(x, y, width, height))
+        best = min(boxes, key=lambda box: (_cost(box, room, taken, lines, points), boxes.index(box)))
+        text.set_position(_share(axis, (best[0], best[1])))
+        taken.append(best)
+    return taken
+
+
+def _share(axis: Axes, point: Point) -> Point:
+    """Return a point in pixels as shares of the axes, which hold in files of any resolution."""
+    x, y = axis.transAxes.inverted().transform(point)
+    return float(x), float(y)
+
+
+def number_lines(
+    axis: Axes, contours: Any, shade: Callable[[float], Any], taken: Sequence[Box], lines: Sequence[Point]
+) -> None:
+    """Write its number on each contour line, where it is furthest from names, lines and other numbers.
+
+    It stands on the shade of its own loss, so that the line stops there. A line without room has no number.
+    """
+    around = [corner for box in taken for corner in _outline(box)] + list(lines)
+    for level, path in zip(contours.levels, contours.get_paths(), strict=True):
+        best: tuple[float, Point, float] | None = None
+        for part in path.to_polygons(closed_only=False):
+            pixels = [(float(x), float(y)) for x, y in axis.transData.transform(part)]
+            for i in range(1, len(pixels) - 1, max(1, len(pixels) // 60)):
+                room = _room(axis, pixels[i], around)
+                if best is None or room > best[0]:
+                    (ax, ay), (bx, by) = pixels[i - 1], pixels[i + 1]
+                    best = room, pixels[i], math.degrees(math.atan2(by - ay, bx - ax))
+        if best is None or best[0] < _LEAST:
+            continue
+        _, (x, y), angle = best
+        axis.text(
+            *_share(axis, (x, y)),
+            f"{level:g}",
+            rotation=(angle + 90) % 180 - 90,  # never upside down
+            ha="center",
+            va="center",
+            fontsize=9.5,
+            color="#4a5261",
+            transform=axis.transAxes,
+            zorder=2.5,
+            bbox={"facecolor": shade(float(level)), "edgecolor": "none", "pad": 0.8},
+        )
+        around.append((x, y))
+
+
+def _room(axis: Axes, point: Point, around: Sequence[Point]) -> float:
+    """Return how far, in pixels, a point is from everything; more than enough counts less, and the middle decides."""
+    x, y = point
+    bounds = axis.bbox
+    edge = min(x - bounds.x0, bounds.x1 - x, y - bounds.y0, bounds.y1 - y)
+    nearest = min((math.hypot(x - px, y - py) for px, py in around), default=math.inf)
+    middle = math.hypot(x - (bounds.x0 + bounds.x1) / 2, y - (bounds.y0 + bounds.y1) / 2)
+    return min(edge, nearest, _ENOUGH) - 0.01 * middle
+
+
+def _outline(box: Box) -> Iterator[Point]:
+    """Yield points along the edges of a box, some pixels apart."""
+    left, low, right, high = box
+    for i in range(13):
+        x, y = left + (right - left) * i / 12, low + (high - low) * i / 12
+        yield from ((x, low), (x, high), (left, y), (right, y))
+
+
+def _around(x: float, y: float, width: float, height: float) -> Iterator[Box]:
+    """Yield boxes of a size around a point, the nearest and the most usual ones first."""
+    for gap in (14.0, 24.0, 38.0, 56.0, 80.0):
+        for dx, dy in ((1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)):
+            left = x + gap * dx - width * (0.5 - 0.5 * _sign(dx))
+            low = y + gap * dy - height * (0.5 - 0.5 * _sign(dy))
+            yield left, low, left + width, low + height
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)
+
+
+def _cost(
+    box: Box, room: Box, taken: Sequence[Box], lines: Sequence[Point], points: Sequence[tuple[float, ...]]
+) -> float:
+    """Say how bad a place for a name is."""
+    beyond = max(0.0, room[0] - box[0]) + max(0.0, box[2] - room[2])
+    beyond += max(0.0, room[1] - box[1]) + max(0.0, box[3] - room[3])
+    over = sum(_overlap(box, other) for other in taken)
+    covered = sum(_holds(box, point, 3) for point in lines) + 20 * sum(_holds(box, (p[0], p[1]), 9) for p in points)
+    return 1000 * (beyond > 0) + beyond + 200 * over + covered
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _holds(box: Box, point: Point, margin: float) -> bool:
+    return box[0] - margin < point[0] < box[2] + margin and box[1] - margin < point[1] < box[3] + margin

@@ -1,0 +1,354 @@
+"""The picture of a loss landscape with the path of every lane, and the table of what the paths measure."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnspec.files import atomic
+from nnspec.runner.folder import OutputError
+from nnspec.runner.landscape import Landscape, LanePath
+from nnspec.view import words
+from nnspec.view.curves import _INK, _STYLE, _matplotlib, _save
+from nnspec.view.labels import Label, Lines, number_lines, obstacles, place_labels
+from nnspec.view.landscape_words import axis_name, caption, notes, number, share, what_is_shown
+from nnspec.view.panels import NAMED, _short
+from nnspec.view.terminal import Column, table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+__all__ = ["GridProgress", "picture_place", "plot_landscape", "print_landscape"]
+
+_FORMATS = (".png", ".svg", ".pdf")
+_WIDTH, _HEIGHT = 15.0, 8.6
+_LOW, _HIGH = "#fdfcf8", "#8b95a6"
+"""Colours of the lowest and the highest loss: pale enough for every lane to stand out."""
+_SHADES = 48
+_MOST = 4.0
+"""How many times the highest loss of a path is still told apart from what is higher."""
+_GREY = "#a9a9a9"
+_SMALLER, _LETTERS, _LINES = 170, 150, 4
+"""Letters in a line of the facts above and of the sentences below, and how many lines these may take."""
+
+
+def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
+    """Return where a picture goes: `out`, or `<spec>-landscape.png` in the working folder.
+
+    Raises OutputError for a file that is there already, unless `force` says to replace it, for a folder that is not
+    there or cannot be written to, and for a name that does not end as a picture's.
+    """
+    path = Path(out) if out is not None else Path(f"{Path(spec).stem or 'spec'}-landscape.png")
+    if path.suffix.lower() not in _FORMATS:
+        raise OutputError(f"{path} is no name for a picture; it ends in {', '.join(_FORMATS)}")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder")
+    if os.path.lexists(path) and not force:
+        raise OutputError(f"{path} is there already; name another file with --out, or add --force to replace it")
+    if not path.parent.is_dir():
+        raise OutputError(f"there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"nothing can be written to {path.parent}; name another file with --out")
+    return path
+
+
+class GridProgress:
+    """A bar for the grid, on a terminal; nothing in a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("measuring the loss on the plane"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (console.is_terminal and console.file.isatty()),
+        )
+        self._task: Any = None
+
+    def tick(self, done: int, total: int) -> None:
+        """Move the bar; the first time, show it."""
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task("", total=total)
+        self._progress.update(self._task, completed=done)
+
+    def close(self) -> None:
+        """Take it off the screen."""
+        self._progress.stop()
+
+
+# The table
+
+
+def print_landscape(found: Landscape, console: Console) -> None:
+    """Print what was measured of each lane's path, the sentences that follow from it, and what is shown."""
+    lanes = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
+    styles = [f"bold {words.color_of(lane.index)}" for lane in lanes]
+    columns = [
+        Column("lane", [lane.name for lane in lanes], 0, styles=styles),
+        Column("epochs", [str(len(lane.steps)) for lane in lanes], 8, right=True),
+        Column("start loss", [words.loss(float(lane.losses[0])) for lane in lanes], 6, right=True),
+        Column("end loss", [words.loss(float(lane.losses[-1])) for lane in lanes], 1, right=True),
+        Column("path length", [number(lane.length) for lane in lanes], 1, right=True),
+        Column("from start", [number(lane.distance) for lane in lanes], 2, right=True),
+        Column("cos next step", [_cosine(lane.cosine) for lane in lanes], 3, right=True),
+        Column("cos descent", [_cosine(lane.descent) for lane in lanes], 4, right=True),
+        Column("evenness", [_cosine(lane.evenness) for lane in lanes], 5, right=True),
+        Column("outside", [share(_mean(lane.outside)) for lane in lanes], 7, right=True),
+    ]
+    console.print()
+    console.print(found.title, style="bold", soft_wrap=True)
+    for line in what_is_shown(found):
+        console.print(line, style="dim", soft_wrap=True)
+    console.print()
+    console.print(table(columns, console.width))
+    console.print()
+    for line in caption(found):
+        console.print(line, soft_wrap=True)
+    for line in notes(found):
+        console.print(f"! {line}", style="bold yellow", soft_wrap=True)
+
+
+def _cosine(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
+
+
+def _mean(values: Any) -> float:
+    finite = [float(value) for value in values if math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else math.nan
+
+
+# The picture
+
+
+def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
+    """Draw the loss over the plane with every lane's path, and beside it the loss over the way and each epoch's step.
+
+    With `path` the figure is saved there, whole or not at all; OutputError where that cannot be done.
+    """
+    matplotlib = _matplotlib()
+    from matplotlib.figure import Figure
+
+    lanes = _lanes(found)
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
+        figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=130, facecolor="white")
+        top = _texts(figure, found)
+        grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1), left=0.052, right=0.925, top=top, bottom=0.195)
+        grid.update(hspace=0.5, wspace=0.14)
+        surface, loss, steps = (figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1]))
+        contours = _contours(surface, found, lanes)
+        labels = _surface(surface, found, lanes)
+        beside = [_loss_over_way(loss, found, lanes), _steps(steps, lanes)]
+        figure.draw_without_rendering()
+        ways = obstacles(surface, [(one.points[:, 0], one.points[:, 1]) for one, _ in lanes])
+        boxes = place_labels(surface, labels, ways)
+        if contours is not None:
+            number_lines(surface, *contours, boxes, ways)
+        for axis, (more, lines) in zip((loss, steps), beside, strict=True):
+            place_labels(axis, more, obstacles(axis, lines), anywhere=True)
+        if path is not None:
+            try:
+                with atomic(path) as file:
+                    _save(figure, file, path.suffix.lower().removeprefix("."))
+            except OSError as error:
+                raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+    return figure
+
+
+def _lanes(found: Landscape) -> list[tuple[LanePath, bool]]:
+    """Return the lanes in the order in which they are drawn, each with whether it is named: the best ones are."""
+    best = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
+    named = {lane.name for lane in best[:NAMED]}
+    return [(lane, lane.name in named) for lane in reversed(best)]
+
+
+def _texts(figure: Figure, found: Landscape) -> float:
+    """Write title and facts above, and what the paths tell below. Returns how high up there is room for axes."""
+    title = textwrap.shorten(f"{found.title}: loss landscape", 100, placeholder=" …")
+    figure.text(0.012, 0.978, title, fontsize=17, fontweight="bold", color=_INK, va="top", parse_math=False)
+    measured, plane = what_is_shown(found)
+    if len(found.lanes) > NAMED:
+        measured += f" · the best {NAMED} of {len(found.lanes)} lanes are named"
+    facts = [line for fact in (measured, plane) for line in textwrap.wrap(fact, _SMALLER)][:4]
+    figure.text(0.012, 0.93, "\n".join(facts), fontsize=11.5, color="#555555", va="top", parse_math=False)
+    said = textwrap.wrap(" ".join([*caption(found), *(f"{note}." for note in notes(found))]), _LETTERS)
+    if len(said) > _LINES:
+        said = [*said[: _LINES - 1], f"{said[_LINES - 1]} …"]
+    figure.text(0.012, 0.118, "\n".join(said), fontsize=12, color=_INK, va="top", linespacing=1.3, parse_math=False)
+    return 0.875 - 0.024 * len(facts)
+
+
+def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, bool]]) -> list[Label]:
+    """Draw the paths over the contours; return the names that are still to be placed."""
+    axis.set_xlabel(axis_name(found, 0), labelpad=6)
+    axis.set_ylabel(axis_name(found, 1), labelpad=4)
+    axis.set_xlim(float(found.alpha[0]), float(found.alpha[-1]))
+    axis.set_ylim(float(found.beta[0]), float(found.beta[-1]))
+    axis.set_aspect("equal", adjustable="box")
+    axis.set_title("Loss over the plane, and the paths", pad=10)
+    told = "a dot an epoch; at the ends, the lanes' own losses"
+    axis.set_title(told, loc="right", fontsize=10, color="#555555", fontweight="normal")
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(True)
+    if _in_one_dot(found):
+        axis.plot(0, 0, marker="o", markersize=9, color=_INK, markeredgecolor="white", zorder=6)
+        return [Label("all paths lie within this dot", (0.0, 0.0), _INK, "normal", 11.5)]
+    for lane, named in lanes:
+        _path(axis, lane, named)
+    starts: dict[tuple[float, float], list[LanePath]] = {}
+    scale = float(found.alpha[-1] - found.alpha[0]) / 500
+    for lane, named in lanes:
+        if named:
+            a, b = (float(value) for value in lane.points[0])
+            starts.setdefault((round(a / scale), round(b / scale)), []).append(lane)
+    labels = []
+    for together in starts.values():
+        at = (float(together[0].points[0, 0]), float(together[0].points[0, 1]))
+        color = _INK if len(together) > 1 or len(starts) == 1 else words.color_of(together[0].index)
+        axis.plot(
+            *at,
+            marker="o",
+            markersize=11,
+            markerfacecolor="white",
+            markeredgecolor=color,
+            markeredgewidth=2.2,
+            zorder=6,
+        )
+        labels.append(Label("start", at, color, "normal", 11.5))
+    for lane, named in reversed(lanes):
+        if named:
+            at = (float(lane.points[-1, 0]), float(lane.points[-1, 1]))
+            color = words.color_of(lane.index)
+            axis.plot(
+                *at, marker="*", markersize=19, color=color, markeredgecolor="white", markeredgewidth=1.2, zorder=7
+            )
+            labels.append(Label(f"{_short(lane.name)} {words.loss(float(lane.losses[-1]))}", at, color, size=13))
+    return labels
+
+
+def _in_one_dot(found: Landscape) -> bool:
+    """Whether the paths are too small to be seen in the plane, as they are along random directions."""
+    width = float(found.alpha[-1] - found.alpha[0])
+    return all(float(abs(lane.points).max()) < width / 200 for lane in found.lanes.values())
+
+
+def _path(axis: Axes, lane: LanePath, named: bool) -> None:
+    from matplotlib.patheffects import Normal, Stroke
+
+    a, b = lane.points[:, 0], lane.points[:, 1]
+    if not named:
+        axis.plot(a, b, color=_GREY, linewidth=1.0, zorder=3)
+        return
+    halo = [Stroke(linewidth=4.6, foreground="white", alpha=0.9), Normal()]
+    axis.plot(a, b, color=words.color_of(lane.index), linewidth=2.3, path_effects=halo, zorder=4)
+    if len(a) <= 100:
+        axis.plot(
+            a[1:-1], b[1:-1], "o", color=words.color_of(lane.index), markersize=5.5, markeredgecolor="white", zorder=5
+        )
+
+
+def _contours(
+    axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, bool]]
+) -> tuple[Any, Callable[[float], Any]] | None:
+    """Fill between losses, on a logarithmic scale where all are above zero, and draw lines at round numbers.
+
+    Returns the lines, and the colour of a loss; None where there is nothing to draw.
+    """
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+
+    values = [value for row in found.losses.tolist() for value in row if math.isfinite(value)]
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    highest = max(float(lane.losses.max()) for lane, _ in lanes)
+    if highest > 0:
+        high = min(high, max(_MOST * highest, low * 1.01))
+    if not high > low:
+        return None
+    log = low > 0
+    norm = LogNorm(low, high) if log else Normalize(low, high)
+    colors = LinearSegmentedColormap.from_list("loss", [_LOW, _HIGH])
+    where = (found.alpha, found.beta, found.losses)
+    shades, levels = _between(low, high, _SHADES, log=log), _round(low, high, log=log)
+    axis.contourf(*where, levels=shades, norm=norm, cmap=colors, extend="max", zorder=1)
+    lines = axis.contour(*where, levels=levels, colors="#5d6675", linewidths=0.8, zorder=2)
+    return lines, lambda value: colors(norm(value))
+
+
+def _between(low: float, high: float, count: int, *, log: bool) -> list[float]:
+    shares = [i / count for i in range(count + 1)]
+    if log:
+        return [low * (high / low) ** part for part in shares]
+    return [low + (high - low) * part for part in shares]
+
+
+def _round(low: float, high: float, *, log: bool) -> list[float]:
+    """Return round numbers between two, about ten: 1, 1.5, 2, 3, 5, 7 of each power, fewer where there are many."""
+    if not log:
+        step = 10.0 ** math.floor(math.log10((high - low) / 4))
+        step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 12)
+        return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)] or [(low + high) / 2]
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    for digits in ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1,)):
+        found = [float(f"{digit}e{power}") for power in powers for digit in digits if low < digit * 10.0**power < high]
+        if len(found) <= 14:
+            break
+    return found or [math.sqrt(low * high)]
+
+
+def _loss_over_way(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, bool]]) -> tuple[list[Label], Lines]:
+    """Draw each lane's loss over the distance that it has travelled."""
+    lines = [(lane.travelled, lane.losses) for lane, _ in lanes]
+    axis.set_title("Loss over the distance travelled", pad=10)
+    axis.set_xlabel("length of the path so far")
+    labels = _curves(axis, lanes, lines)
+    axis.set_xlim(left=0)
+    return labels, lines
+
+
+def _steps(axis: Axes, lanes: Sequence[tuple[LanePath, bool]]) -> tuple[list[Label], Lines]:
+    """Draw how far each epoch moved the weights."""
+    lines = [(list(range(1, len(lane.steps) + 1)), lane.steps) for lane, _ in lanes]
+    axis.set_title("Step length: how far an epoch moves the weights", pad=10)
+    axis.set_xlabel("epoch")
+    labels = _curves(axis, lanes, lines)
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    return labels, lines
+
+
+def _curves(axis: Axes, lanes: Sequence[tuple[LanePath, bool]], lines: Lines) -> list[Label]:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    labels = []
+    for (lane, named), (x, y) in zip(lanes, lines, strict=True):
+        color = words.color_of(lane.index) if named else _GREY
+        marker: Any = "o" if named and len(x) <= 40 else None
+        axis.plot(
+            x, y, color=color, linewidth=2.1 if named else 0.9, marker=marker, markersize=4, zorder=4 if named else 3
+        )
+        if named and len(x):
+            labels.append(Label(_short(lane.name), (float(x[-1]), float(y[-1])), color, size=11.5))
+    values = [float(value) for _, y in lines for value in y]
+    axis.grid(True, axis="y", which="both")
+    axis.set_axisbelow(True)
+    if values and min(values) > 0 and max(values) > 8 * min(values):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        few = max(values) / min(values) < 200
+        axis.yaxis.set_minor_formatter(
+            FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "") if few else NullFormatter()
+        )
+        axis.tick_params(axis="y", which="minor", labelsize=10, length=0)
+    return labels

@@ -1,0 +1,223 @@
+"""What the paths of a landscape tell, in sentences that follow from what was measured, and as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from nnspec.runner.landscape import Landscape, LanePath
+from nnspec.view import words
+
+__all__ = ["axis_name", "caption", "landscape_record", "notes", "number", "outside", "share", "what_is_shown"]
+
+_ALIKE = 1.1
+"""Figures whose ratio is less than this are told as alike."""
+_APART = 0.05
+"""Cosines and shares that are less apart than this are told as alike."""
+
+
+def number(value: float) -> str:
+    """Three digits that matter, `12.2`, `0.0571`; a dash for none."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.3g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
+
+
+def share(value: float) -> str:
+    """`93.2 %`, and `< 0.1 %` for little, which is not nothing."""
+    if not math.isfinite(value):
+        return "–"
+    return "< 0.1 %" if 0 < value < 0.0005 else words.percent(value)
+
+
+def outside(found: Landscape) -> float:
+    """Return the mean, over all steps of all lanes, of the part of a step that stands upright on the plane."""
+    parts = [float(part) for lane in found.lanes.values() for part in lane.outside if math.isfinite(part)]
+    return math.fsum(parts) / len(parts) if parts else math.nan
+
+
+def axis_name(found: Landscape, axis: int) -> str:
+    """`PC 1 (93.2 % of the paths' variance)`."""
+    name = "PC" if found.kind == "pca" else "random direction"
+    return f"{name} {axis + 1} ({share(found.variance[axis])} of the paths' variance)"
+
+
+def what_is_shown(found: Landscape) -> tuple[str, str]:
+    """Say what the losses are measured on, and which plane it is and how much of the paths it holds."""
+    along = (
+        "the paths' first two principal components"
+        if found.kind == "pca"
+        else "two filter-normalised random directions"
+    )
+    held = f"it holds {share(sum(found.variance))} of the paths' variance"
+    off = outside(found)
+    if math.isfinite(off):
+        held += f"; {share(off)} of a step's length points out of it"
+    all_of = found.samples == found.trained_on
+    samples = f"all {found.samples:,}" if all_of else f"{found.samples:,} of {found.trained_on:,}"
+    use = "" if found.data is None else f"{found.data.source} · "
+    measured = f"{use}{found.params:,} weights · mean {found.loss} of {samples} training samples, layers as in use"
+    return measured, f"plane through the end of {found.best}, along {along}: {held}"
+
+
+def notes(found: Landscape) -> Iterator[str]:
+    """Yield what became of lanes that did not come to their end."""
+    for lane in found.lanes.values():
+        if lane.status != "done":
+            count = len(lane.steps)
+            where = f"epoch {count}" if count else "the start"
+            yield f"{lane.name} {lane.status}; its path ends at {where}, the last point with finite numbers"
+    for name in found.without:
+        yield f"{name} has no path: there were no finite numbers"
+
+
+def caption(found: Landscape) -> tuple[str, ...]:
+    """Say in sentences why the lane that ended lowest got ahead of the one that ended highest, as far as lengths,
+    directions and losses tell. Of lanes that ended alike, the longest way is held against the shortest."""
+    lanes = [lane for lane in found.lanes.values() if len(lane.steps)]
+    if not lanes:
+        return ("No lane finished an epoch.",)
+    if len(lanes) == 1:
+        return _alone(lanes[0])
+    low, high = (choose(lanes, key=_end) for choose in (min, max))
+    if _alike(_end(low), _end(high)):
+        far, near = (choose(lanes, key=lambda lane: lane.length) for choose in (max, min))
+        ends = f"All lanes ended at about the same loss, {words.loss(_end(low))} to {words.loss(_end(high))}."
+        return (ends, *_compared(far, near, ahead=False)) if far is not near else (ends,)
+    ends = (
+        f"{low.name} ended lowest, at loss {words.loss(_end(low))}, {high.name} highest, at {words.loss(_end(high))}."
+    )
+    return (ends, *_compared(low, high, ahead=True))
+
+
+def _end(lane: LanePath) -> float:
+    return float(lane.losses[-1])
+
+
+def _alone(lane: LanePath) -> tuple[str, ...]:
+    start, end = float(lane.losses[0]), _end(lane)
+    verb = "fell" if end < start else "rose" if end > start else "stayed"
+    epochs = f"{len(lane.steps)} epoch{'s' if len(lane.steps) > 1 else ''}"
+    first = (
+        f"{lane.name}'s loss {verb} from {words.loss(start)} to {words.loss(end)} in {epochs}, on a way of length "
+        f"{number(lane.length)} that ends {number(lane.distance)} from its start."
+    )
+    return (first,) if math.isnan(lane.descent) else (first, f"Its steps {_in_words(lane.descent)}.")
+
+
+def _in_words(descent: float) -> str:
+    """Say what a mean cosine to steepest descent comes to."""
+    bounds = ((0.9, "go nearly along"), (0.5, "keep mostly to"), (0.1, "keep in part to"), (-1.1, "do not keep to"))
+    how = next(how for bound, how in bounds if descent > bound)
+    return f"{how} the direction of steepest descent (mean cosine {descent:.2f})"
+
+
+def _compared(one: LanePath, other: LanePath, *, ahead: bool) -> Iterator[str]:
+    """Hold the way of one lane against that of another; `ahead` says that the one ended lower."""
+    yield _distance(one, other, ahead=ahead)
+    told = [text for text in (_direction(one, other), _spread(one, other)) if text]
+    if told:
+        yield f"Its steps {' and '.join(told)}."
+
+
+def _distance(one: LanePath, other: LanePath, *, ahead: bool) -> str:
+    """Say which way was longer, and how low the longer one was after the length of the shorter one."""
+    lengths = f"({number(one.length)} against {number(other.length)})"
+    if _alike(one.length, other.length):
+        way = f"{one.name} went about as far as {other.name} {lengths}"
+        return f"{way}: on a steeper way, not a longer one." if ahead else f"{way}."
+    if min(one.length, other.length) == 0:
+        far, near = (one, other) if one.length else (other, one)
+        return f"{far.name} went {number(far.length)} far, and {near.name} nowhere."
+    ratio = one.length / other.length
+    times = f"{ratio:.1f} times as far as" if ratio > 1 else f"only {100 * ratio:.0f} % of the way of"
+    way = f"{one.name} went {times} {other.name} {lengths}"
+    longer, shorter = (one, other) if ratio > 1 else (other, one)
+    between, end = _loss_at(longer, shorter.length), _end(shorter)
+    after = f"after the {number(shorter.length)} that {shorter.name} went in all, {longer.name} had loss "
+    after += f"{words.loss(between)}, {shorter.name} {words.loss(end)}"
+    if not ahead:
+        return f"{way}; {after}."
+    if ratio < 1:
+        why = "a steeper way"
+    elif _alike(between, end):
+        why = "a longer way that is about as steep"
+    else:
+        why = "a longer way, not a steeper one" if between > end else "a way that is both longer and steeper"
+    return f"{way}; {after}: {why}."
+
+
+def _loss_at(lane: LanePath, length: float) -> float:
+    """Return a lane's loss after a length of its way, on a straight line between two epochs."""
+    travelled, losses = lane.travelled.tolist(), lane.losses.tolist()
+    for i in range(1, len(travelled)):
+        if length <= travelled[i]:
+            step = travelled[i] - travelled[i - 1]
+            part = (length - travelled[i - 1]) / step if step else 1.0
+            return float(losses[i - 1] + part * (losses[i] - losses[i - 1]))
+    return float(losses[-1])
+
+
+def _direction(one: LanePath, other: LanePath) -> str:
+    first, second = one.descent, other.descent
+    if math.isnan(first) or math.isnan(second):
+        return ""
+    how = "as much" if abs(first - second) < _APART else "more" if first > second else "less"
+    return f"kept {how} to the direction of steepest descent (mean cosine {first:.2f} against {second:.2f})"
+
+
+def _spread(one: LanePath, other: LanePath) -> str:
+    first, second = one.evenness, other.evenness
+    if math.isnan(first) or math.isnan(second):
+        return ""
+    how = "as evenly" if abs(first - second) < _APART else "more evenly" if first > second else "less evenly"
+    return f"moved all weights {how} (evenness {first:.2f} against {second:.2f})"
+
+
+def _alike(one: float, other: float) -> bool:
+    """Whether two figures differ by so little that it means nothing."""
+    if one == other:
+        return True
+    return one * other > 0 and max(one / other, other / one) < _ALIKE
+
+
+# As plain data
+
+
+def landscape_record(found: Landscape) -> dict[str, Any]:
+    """Return it as JSON holds it; numbers that are none are null."""
+    return {
+        "title": found.title,
+        "spec": found.spec,
+        "plane": found.kind,
+        "best": found.best,
+        "loss": found.loss,
+        "samples": found.samples,
+        "trained_on": found.trained_on,
+        "params": found.params,
+        "variance": [_plain(value) for value in found.variance],
+        "alpha": _plain(found.alpha.tolist()),
+        "beta": _plain(found.beta.tolist()),
+        "losses": _plain(found.losses.tolist()),
+        "lanes": {name: _lane_record(lane) for name, lane in found.lanes.items()},
+        "without": list(found.without),
+        "caption": list(caption(found)),
+    }
+
+
+def _lane_record(lane: LanePath) -> dict[str, Any]:
+    figures = ("length", "distance", "cosine", "descent", "evenness")
+    arrays = ("points", "losses", "steps", "outside")
+    return {
+        "status": lane.status,
+        "message": lane.message,
+        **{name: _plain(getattr(lane, name)) for name in figures},
+        **{name: _plain(getattr(lane, name).tolist()) for name in arrays},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Runs as one HTML page that stands alone: curves, verdicts, networks, confusions, and how to get them again."""
