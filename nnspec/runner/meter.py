@@ -16,6 +16,7 @@ from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
 from nnspec.engine.parameter import Parameter
+from nnspec.engine.random import Stream, stream
 from nnspec.runner.history import DataUse, LaneResult
 from nnspec.runner.observer import Observer
 from nnspec.runner.plane import Plane
@@ -100,8 +101,10 @@ class Meter:
         layout = lay_out(experiment)
         trained, _ = divide(train, experiment.seed, dataset.train.y)
         self.trained_on, self.samples = len(trained), min(len(trained), SAMPLES)
-        # At even distances, since data may be sorted; as test samples, since those are not varied.
-        rows = trained[np.arange(self.samples) * len(trained) // self.samples]
+        # Drawn, since data may be sorted, or alternate: of MNIST, every other digit is much the harder one. They are
+        # measured as test samples, since those are not varied.
+        drawn = stream(experiment.seed, Stream.LANDSCAPE, 1).permutation(len(trained))[: self.samples]
+        rows = trained[np.sort(drawn)]
         measured = replace(dataset, test=Split(dataset.train.x[rows], dataset.train.y[rows]))
         buffers = {b.name: np.empty(b.shape, b.dtype) for b in layout.buffers if b.group == "batch"}
         source = Batches(experiment, layout, measured, buffers)
