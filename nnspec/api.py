@@ -278,7 +278,7 @@ def _manifest(compiled: Compiled, folder: Path) -> Manifest:
     program = compiled.program
     *imports, spec = program.files
     try:
-        home = Path(os.path.relpath(spec.folder, folder)).as_posix()
+        home = Path(os.path.relpath(os.path.realpath(spec.folder), os.path.realpath(folder))).as_posix()
     except ValueError:  # on another drive
         home = spec.folder.absolute().as_posix()
     return Manifest(

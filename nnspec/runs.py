@@ -55,7 +55,7 @@ def compile_run(saved: SavedRun) -> Compiled:
     where what it comes to is not what was run: an import that changed, another version of nnspec.
     """
     manifest = saved.manifest
-    folder = Path(os.path.normpath(saved.path / manifest.home))
+    folder = Path(os.path.relpath(os.path.join(os.path.realpath(saved.path), manifest.home)))
     result = check_text(Source(manifest.spec, saved.text, folder), manifest.set)
     changed = [name for name, digest in manifest.imports.items() if _digest(result.files, name) != digest]
     if changed:

@@ -112,7 +112,7 @@ def test_other_data_is_told_of() -> None:
     Path("table.csv").write_text(TABLE.replace("NA", "3"))
     done = nnspec("eval", "out", cwd=Path.cwd())
     assert done.returncode == 1
-    assert "! these are other data than the run had" in done.stdout
+    assert "! these are other data than the run had, from CSV" in done.stdout
 
 
 # Predictions
@@ -322,3 +322,161 @@ def test_export_says_what_it_writes_and_where() -> None:
     done = nnspec("export", "out", "w.onnx", cwd=Path.cwd())
     assert done.returncode == 2
     assert "weights are written as .safetensors or .npz, and w.onnx ends in neither" in done.stderr
+
+
+# What attacks found
+
+
+def test_an_autoencoder_of_pictures_with_labels_has_no_confusion() -> None:
+    trained(SPECS["autoencoder"])
+    done = nnspec("eval", "out", "--confusion", cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+    assert "as recorded, bit for bit" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (",".join(["1"] * 783 + ["O"]), "the first line of a.csv holds `O`, and otherwise numbers"),
+        (",".join(["1"] * 783 + [""]), "holds an empty cell between numbers"),
+        (",".join(f"p{i % 783}" for i in range(784)), "has two columns `p0`"),
+        (",".join(["1e300"] * 784), "a.csv holds 1e+300: numbers up to 3e+38 can be used"),
+    ],
+)
+def test_a_first_line_is_names_or_numbers_and_no_row_is_lost(first: str, message: str) -> None:
+    trained(IMAGES)
+    Path("a.csv").write_text(first + "\n" + ",".join(["1"] * 784) + "\n")
+    done = nnspec("predict", "out", "a.csv", cwd=Path.cwd())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_tables_of_shares_are_taken_for_divided_pixels_as_arrays_are() -> None:
+    out = trained(IMAGES)
+    (one,) = runs.evaluate(out, "Adam")
+    x = one.dataset.test.x[:4]
+    np.savetxt("share.csv", x / 255, delimiter=",", fmt="%.9f")
+    np.save("odd.npy", x * 3.0)
+    (found,) = runs.predict(runs.load(out, "Adam"), ["share.csv"])
+    assert "divided by 255 already" in found.notes[0]
+    np.testing.assert_allclose(found.outputs, one.outputs[:4], rtol=1e-3, atol=1e-4)
+    (found,) = runs.predict(runs.load(out, "Adam"), ["odd.npy"])
+    assert "and the network was trained on 0 to 255" in found.notes[0]
+
+
+def test_sixteen_bits_a_pixel_are_not_cut_off() -> None:
+    image = pytest.importorskip("PIL.Image", reason="reading images takes Pillow")
+    from nnspec.data.images import read_image
+
+    levels = (np.arange(784).reshape(28, 28) * 83).astype(np.uint16)
+    image.fromarray(levels).save("deep.png")
+    pixels, _ = read_image("deep.png", (28, 28))
+    np.testing.assert_array_equal(pixels, levels >> 8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r["lanes"][0].update(data=7),
+        lambda r: r["lanes"][0].update(name="other"),
+        lambda r: r["lanes"][0].pop("final"),
+        lambda r: r["lanes"][0].update(final=[1]),
+        lambda r: r["lanes"][0]["final"].update(test_loss="x"),
+        lambda r: r["data"][0].pop("sha256"),
+        lambda r: r["data"][0].update(divisor=0),
+        lambda r: r["lanes"][0].update(seed=1e400),
+        lambda r: r.update(lanes=7),
+    ],
+)
+def test_damaged_records_are_told_of_in_words(change: Any) -> None:
+    out = trained(spec())
+    record = json.loads((out / "summary.json").read_text())
+    change(record)
+    (out / "summary.json").write_text(json.dumps(record))
+    np.save("x.npy", np.zeros((1, 784)))
+    for command in (("eval", "out"), ("predict", "out", "x.npy"), ("verify", "out", "out")):
+        done = nnspec(*command, cwd=Path.cwd())
+        assert done.returncode in (0, 1, 2), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_no_byte_of_the_weights_makes_a_fault(here: Path) -> None:
+    out = trained(spec("Linear(10)"))
+    honest = (out / "run/weights.npz").read_bytes()
+    saved = runs.open_run(out)
+    for place in range(400):
+        (out / "run/weights.npz").write_bytes(honest[:place] + bytes([honest[place] ^ 87]) + honest[place + 1 :])
+        try:
+            runs.load(out)
+        except RunError:
+            continue
+    for place in range(len(honest) - 700, len(honest)):
+        (out / "run/weights.npz").write_bytes(honest[:place] + bytes([honest[place] ^ 87]) + honest[place + 1 :])
+        try:
+            saved.weights("run")
+        except RunError:
+            continue
+
+
+def test_an_interrupted_run_has_the_weights_of_its_last_whole_epoch(here: Path) -> None:
+    from functools import partial
+
+    from tiny_spec import OFFLINE
+
+    from nnspec.api import compile_spec, run_into
+    from nnspec.compiler.plan import Plan
+    from nnspec.runner.folder import RunFolder
+    from nnspec.runner.observer import Silent
+
+    (here / "tiny.nn").write_text(spec(train="epochs = 9; batch = 8"))
+    honest, steps = Plan.train_batch, []
+
+    def pressed(plan: Plan, number: int) -> Any:
+        steps.append(number)
+        if len(steps) == 24:  # amid the fourth epoch of seven steps
+            raise KeyboardInterrupt
+        return honest(plan, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Plan, "train_batch", pressed)
+        result = run_into(compile_spec("tiny.nn"), OFFLINE, Silent(), partial(RunFolder.make, "tiny.nn", "out"))
+    assert result["run"].message == "after 3 of 9 epochs"
+    (one,) = runs.evaluate("out")
+    assert (one.same, one.status) == (True, "interrupted")
+    assert runs.verify("out", "out").same
+    assert runs.verify("out").same
+
+
+def test_an_old_record_does_not_stay_beside_a_new_spec(here: Path) -> None:
+    out = trained(spec())
+    from nnspec.runner.folder import RunFolder
+    from nnspec.runner.saved import Manifest
+
+    folder = RunFolder.make("tiny.nn", out, force=True)
+    folder.begin(Manifest("tiny.nn", "another"), "", resume=False)
+    folder.leave()
+    with pytest.raises(RunError, match=r"has no summary\.json"):
+        _ = runs.open_run(out).summary
+
+
+def test_verifying_nothing_is_no_success() -> None:
+    out = trained(spec())
+    (out / "trace.json").write_text('{"format": 1, "lanes": {}}')
+    with pytest.raises(RunError, match="there is nothing to compare"):
+        runs.verify(out, out)
+
+
+def test_standardisation_and_forms_of_weights_are_verified() -> None:
+    out = trained(SPECS["dropout and scaling"])
+    assert runs.verify(out, out).same
+    file = out / "run/weights.npz"
+    arrays = dict(np.load(file))
+    for name, array, text in (
+        ("input.mean", arrays["input.mean"] + 9, "input.mean in"),
+        ("Linear2.bias", arrays["Linear2.bias"].view("i4"), "Linear2.bias in"),
+        ("Linear2.bias", arrays["Linear2.bias"].reshape(2, 5), "Linear2.bias in"),
+        ("more", np.zeros(3), "has more, which training did not leave"),
+    ):
+        np.savez(file, **arrays | {name: array})
+        (spoilt,) = runs.verify(out, out).spoilt
+        assert text in spoilt

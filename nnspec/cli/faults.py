@@ -22,7 +22,12 @@ def report_fault(error: Exception, about: str = "") -> int:
     click.echo(f"error: {where}a fault of nnspec itself: {type(error).__name__}: {error}", err=True)
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="nnspec-fault-", suffix=".txt", delete=False, encoding="utf-8"
+            "w",
+            prefix="nnspec-fault-",
+            suffix=".txt",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
         ) as file:
             file.write(text)
         click.echo(f"Please report it, with the file {file.name}", err=True)

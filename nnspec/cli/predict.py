@@ -53,6 +53,8 @@ def command(
 
     if bool(files) == (prompt is not None):
         raise click.UsageError("give one or more files, or --prompt TEXT")
+    if prompt is not None and (out is not None or as_json):
+        raise click.UsageError("--prompt writes to the terminal: leave --out and --json out")
     if out is not None and out.suffix not in (".csv", ".json"):
         raise click.UsageError(f"--out takes a .csv or .json file, not {out}")
     if out is not None and out.exists() and not force:

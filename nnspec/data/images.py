@@ -167,13 +167,22 @@ class Images(DataSource):
             what = f"is {image.height}×{image.width}, and the first is {height}×{width}"
             raise FileFault(f"{shown(path)} {what}", help=f"`size = ({height}, {width})` scales all to one size")
         try:
-            pixels = image.convert("RGB" if self.colour == "rgb" else "L")
+            pixels = _eight_bits(image).convert("RGB" if self.colour == "rgb" else "L")
             if self.size is not None and pixels.size != (width, height):
                 pixels = pixels.resize((width, height))
             array: NDArray[Any] = np.asarray(pixels, np.uint8)
         except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
             raise FileFault(f"{shown(path)} is not an intact image: {_line(error)}") from None
         return array.transpose(2, 0, 1) if self.colour == "rgb" else array
+
+
+def _eight_bits(image: Any) -> Any:
+    """Return an image of 16 bits a pixel with its upper eight; Pillow would cut off what is above 255."""
+    if not image.mode.startswith("I;16") and image.mode != "I":
+        return image
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
 
 
 def is_image(path: str) -> bool:
@@ -196,7 +205,7 @@ def read_image(path: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], tuple[i
 
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            pixels = image.convert("RGB" if len(shape) == 3 else "L")
+            pixels = _eight_bits(image).convert("RGB" if len(shape) == 3 else "L")
             if pixels.size != (width, height):
                 pixels = pixels.resize((width, height))
             array: NDArray[Any] = np.asarray(pixels, np.uint8)

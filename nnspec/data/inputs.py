@@ -5,6 +5,7 @@ Every file is of unknown origin: it is read with the limits of the data sources,
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Inputs", "Wanted", "read_inputs"]
 
-MOST_BYTES = 256 * 1024**2
+MOST_BYTES = 64 * 1024**2
 MOST_NUMBERS = 1 << 27
+LARGEST = 3e38
 _DELIMITERS = (",", ";", "\t", "|")
 _MISSING = frozenset(["", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "missing"])
 
@@ -40,6 +42,8 @@ class Wanted:
     columns: tuple[Column, ...] = ()
     """Of a table, the columns that the features come from."""
     target_names: tuple[str, ...] = ()
+    tokens: int = 0
+    """How many different whole numbers a sample is made of, where they stand for things; 0 for numbers that measure."""
     border: float | None = None
     """How bright the outermost pixels of training images are, from 0 to 1."""
 
@@ -74,9 +78,9 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
     if is_image(path):
         return _image(path, wanted, invert)
     if lower.endswith((".npz", ".npy")):
-        found = _array(path, wanted)
+        found = _fit(_array(path, wanted), path, wanted)
     elif lower.endswith((".csv", ".tsv", ".tab", ".txt", ".data")):
-        found = _table(path, wanted)
+        found = _fit(_table(path, wanted), path, wanted)
     else:
         raise FileFault(
             f"{shown(path)} is of no known kind", help="known are images (.png, .jpg …), .csv, .tsv, .npz and .npy"
@@ -86,6 +90,30 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
             raise FileFault(f"--invert is for images, and these samples are {wanted.words} numbers")
         return Inputs(wanted.divisor - found.x, found.names, found.notes)
     return found
+
+
+def _fit(found: Inputs, path: str, wanted: Wanted) -> Inputs:
+    """Hold numbers against those that the network was trained on. Raises FileFault for those that it cannot take."""
+    x = found.x
+    if not x.size:
+        raise FileFault(f"{shown(path)} holds no sample")
+    low, high = float(x.min()), float(x.max())
+    if max(-low, high) > LARGEST:
+        raise FileFault(f"{shown(path)} holds {low if -low > high else high:g}: numbers up to {LARGEST:g} can be used")
+    if wanted.tokens and x.dtype.kind == "f" and not (x == np.floor(x)).all():
+        raise FileFault(f"{shown(path)} holds something else than whole numbers, which the network looks up")
+    if wanted.tokens and not (low >= 0 and high < wanted.tokens):
+        raise FileFault(
+            f"{shown(path)} holds {low:g} to {high:g}, and the network knows the ids 0 to {wanted.tokens - 1}"
+        )
+    notes = list(found.notes)
+    if wanted.divisor == 255:
+        if x.dtype.kind in "fb" and low >= 0 and high <= 1:
+            notes.append(f"{shown(path)} holds 0 to 1, which is taken for pixels that are divided by 255 already")
+            x = x * 255.0
+        elif low < 0 or high > 255:
+            notes.append(f"{shown(path)} holds {low:g} to {high:g}, and the network was trained on 0 to 255")
+    return Inputs(x, found.names, tuple(notes))
 
 
 def _image(path: str, wanted: Wanted, invert: bool) -> Inputs:
@@ -127,13 +155,7 @@ def _array(path: str, wanted: Wanted) -> Inputs:
             f"{shown(path)} holds {held}, and the network takes samples of {wanted.words}: n×{wanted.words}"
         )
     x = array.reshape(len(array), features)
-    notes = []
-    if wanted.divisor == 255 and x.dtype.kind == "f" and x.size and x.min() >= 0 and x.max() <= 1:
-        notes.append(
-            f"{shown(path)} holds numbers from 0 to 1, which are taken for pixels that are divided by 255 already"
-        )
-        x = x * 255.0
-    return Inputs(x, tuple(f"{shown(path)}:{i}" for i in range(len(x))), tuple(notes))
+    return Inputs(x, tuple(f"{shown(path)}:{i}" for i in range(len(x))))
 
 
 def _table(path: str, wanted: Wanted) -> Inputs:
@@ -143,7 +165,7 @@ def _table(path: str, wanted: Wanted) -> Inputs:
     rows = list(_rows(path, text))
     if not rows:
         raise FileFault(f"{shown(path)} is empty")
-    header = None if all(_number(cell) is not None for cell in rows[0][1]) else [cell.strip() for cell in rows[0][1]]
+    header = _header(path, rows[0][1])
     body = rows if header is None else rows[1:]
     if not body:
         raise FileFault(f"{shown(path)} has a line of names, and no sample")
@@ -160,13 +182,35 @@ def _table(path: str, wanted: Wanted) -> Inputs:
     return Inputs(_numbers(path, header, body, wanted), names)
 
 
+def _header(path: str, cells: Sequence[str]) -> list[str] | None:
+    """Return the names of the columns, None where the first line holds numbers. Raises FileFault for both in one."""
+    numbers = [cell for cell in cells if _number(cell) is not None]
+    if len(numbers) == len(cells):
+        return None
+    names = [cell.strip() for cell in cells]
+    if numbers:
+        odd = next(cell for cell in cells if _number(cell) is None)
+        what = f"`{_word(odd)}`, and otherwise numbers" if odd.strip() else "an empty cell between numbers"
+        raise FileFault(f"the first line of {shown(path)} holds {what}: it names the columns, or is a sample")
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise FileFault(f"the first line of {shown(path)} has two columns `{_word(twice)}`")
+    return names
+
+
+def _word(text: str) -> str:
+    """Return a cell as messages show it."""
+    text = text[:40]
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
 def _rows(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not empty, with its line; the delimiter is the one that is most in the first line."""
     import csv
 
     first = text.split("\n", 1)[0]
     delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if cells:
@@ -199,7 +243,7 @@ def _features(path: str, header: Sequence[str] | None, body: Sequence[tuple[int,
                     x[row, start + column.texts.index(cell)] = 1.0
                 elif cell.lower() not in _MISSING:
                     known = ", ".join(f"`{text}`" for text in column.texts[:8])
-                    raise FileFault(f"{where}: the network has never met `{cell[:40]}`", help=f"it knows {known}")
+                    raise FileFault(f"{where}: the network has never met `{_word(cell)}`", help=f"it knows {known}")
                 elif column.mean is None and not _missing_allowed(wanted):
                     raise FileFault(f"{where}: nothing is there")
                 continue
@@ -207,7 +251,7 @@ def _features(path: str, header: Sequence[str] | None, body: Sequence[tuple[int,
             if number is None and cell.lower() in _MISSING and column.mean is not None:
                 number = column.mean
             if number is None or not math.isfinite(number):
-                raise FileFault(f"{where}: `{cell[:40]}` is no number that can be used")
+                raise FileFault(f"{where}: `{_word(cell)}` is no number that can be used")
             x[row, start] = number
         start += 1 if column.texts is None else len(column.texts)
     return x
@@ -233,7 +277,7 @@ def _numbers(path: str, header: Sequence[str] | None, body: Sequence[tuple[int, 
             if number is None or not math.isfinite(number):
                 name = f"`{header[i]}`" if header is not None else str(i + 1)
                 raise FileFault(
-                    f"{shown(path)}, line {line:,}, column {name}: `{cell[:40]}` is no number that can be used"
+                    f"{shown(path)}, line {line:,}, column {name}: `{_word(cell)}` is no number that can be used"
                 )
             x[row, i] = number
     return x

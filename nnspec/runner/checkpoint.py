@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -24,6 +23,7 @@ from nnspec.files import atomic
 from nnspec.runner.best import Best
 from nnspec.runner.history import LaneResult
 from nnspec.runner.naming import folder_names
+from nnspec.runner.saved import DAMAGE, open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,12 +137,17 @@ class Checkpoints:
             words = json.dumps([self.identity, name, seed, data[name]])
             identity = hashlib.sha256(words.encode()).hexdigest()
             if not self.resume:
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise CheckpointError(
+                        f"the old checkpoint {path} cannot be removed: {error.strerror or error}; name another folder"
+                    ) from None
             start = read_checkpoint(path, identity) if self.resume else None
             if start is not None and start.ended:
                 try:
                     ended.append(restored_lane(each.experiment, start))
-                except (ValueError, KeyError, TypeError) as error:
+                except DAMAGE as error:
                     raise CheckpointError(f"the checkpoint {path} cannot be used: {error}") from None
             else:
                 left.append(replace(each, keeper=Keeper(path, identity, self.seconds, start)))
@@ -180,15 +185,15 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
 
     Raises CheckpointError for a file that is damaged, or that belongs to another training.
     """
-    for left in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed while it wrote
-        with suppress(OSError):
+    with suppress(OSError):
+        for left in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed while it wrote
             left.unlink()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             found = _read(file)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, RecursionError) as error:
+    except (OSError, *DAMAGE) as error:
         why = getattr(error, "strerror", None) or "it is damaged"
         raise CheckpointError(
             f"the checkpoint {path} cannot be used: {why}; remove it to train its lane from the start"

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnspec.checker.program import Experiment
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine._numpy import np
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
-from nnspec.runner.saved import RunError, SavedRun
+from nnspec.runner.saved import RunError, SavedRun, usable
 from nnspec.runner.train import figure_names
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Evaluation", "Evaluator", "put_weights"]
+__all__ = ["Evaluation", "Evaluator", "experiment_of", "predicted", "put_weights"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Evaluation:
     dataset: Dataset = field(repr=False)
     same_data: bool
     """Whether the data is that which the run had."""
+    classes: int | None
+    """How many classes the outputs tell of; None where they are numbers."""
+    status: str = "done"
+    """How the lane ended."""
 
     @property
     def same(self) -> bool:
@@ -51,14 +56,14 @@ class Evaluation:
     @property
     def predicted(self) -> NDArray[Any] | None:
         """The predicted class of each sample, `(n,)` or `(n, places)`; None where there are no classes."""
-        return None if self.dataset.facts.classes is None else predicted(self.outputs)
+        return None if self.classes is None else predicted(self.outputs)
 
     def confusion(self) -> NDArray[Any] | None:
         """Return how often a sample of each class (a row) is taken for each class (a column); None without classes, and
         where there are more than a hundred."""
-        classes, guess = self.dataset.facts.classes, self.predicted
+        classes, guess = self.classes, self.predicted
         labels = self.dataset.test.y.reshape(-1)
-        if classes is None or classes > 100 or guess is None or guess.size != labels.size:
+        if classes is None or classes > 100 or guess is None or guess.size != labels.size or guess.max() >= classes:
             return None
         counts = np.bincount(labels.astype(np.int64) * classes + guess.reshape(-1), minlength=classes * classes)
         return counts.reshape(classes, classes)
@@ -84,6 +89,14 @@ def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: P
         np.copyto(array, arrays[name])
 
 
+def experiment_of(compiled: Compiled, saved: SavedRun, lane: str) -> Experiment:
+    """Return a lane of the program. Raises RunError where the record speaks of one that the spec has not."""
+    found = next((each for each in compiled.program.lanes if each.name == lane), None)
+    if found is None:
+        raise RunError(f"{saved.path / 'summary.json'} is damaged: its spec has no lane {lane}")
+    return found
+
+
 class Evaluator:
     """Loads the data of a saved run once, and evaluates any of its networks over it."""
 
@@ -94,10 +107,13 @@ class Evaluator:
 
     def __call__(self, lane: str, seed: int) -> Evaluation:
         """Evaluate the network of a lane that was trained with a seed. Raises RunError where its weights do not fit."""
-        experiment = next(each for each in self._compiled.program.lanes if each.name == lane)
+        experiment = experiment_of(self._compiled, self._saved, lane)
         dataset, use = self._data[lane]
         record = self._saved.lane(lane)
-        ending = next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
+        with usable(self._saved.path / "summary.json"):
+            ending = next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
+            final = {str(name): float(value) for name, value in ending["final"].items()}
+            digest = str(self._saved.summary["data"][record["data"]]["sha256"])
         with one_blas_thread(), np.errstate(all="ignore"):
             plan = Plan(experiment, self._compiled.layouts[lane], dataset)
             put_weights(plan.network, self._saved.weights(lane, seed), self._saved.weights_file(lane, seed))
@@ -109,12 +125,14 @@ class Evaluator:
             lane=lane,
             seed=seed,
             figures=dict(zip(names, (loss, *metrics), strict=True)),
-            recorded=ending["final"],
+            recorded=final,
             tables=tables,
             outputs=np.concatenate([outputs for outputs, _ in pairs]),
             losses=np.fromiter(_each(experiment.loss.make(), pairs), np.float64),
             dataset=dataset,
-            same_data=use.sha256 == self._saved.summary["data"][record["data"]]["sha256"],
+            classes=experiment.classes,
+            status=str(ending["status"]),
+            same_data=use.sha256 == digest,
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
-from nnspec.runner.saved import MANIFEST, SPEC_COPY, Manifest, RunError, read_manifest
+from nnspec.runner.saved import MANIFEST, RECORDS, SPEC_COPY, Manifest, RunError, read_manifest
 
 __all__ = ["OutputError", "RunFolder"]
 
@@ -51,8 +51,11 @@ class RunFolder:
     def _named(cls, path: Path, force: bool, resume: bool) -> RunFolder:
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file, not a folder")
-        made = not path.exists()
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True)
+            made = True
+        except FileExistsError:
+            made = False
         if resume:
             _only_a_run(path)
         elif any(path.iterdir()) and not force:
@@ -88,7 +91,10 @@ class RunFolder:
             self._lock_it()
             began = self._same(path, manifest) if resume and path.exists() else manifest.environment
             record = replace(manifest, environment=began).record()
-            for name, content in ((SPEC_COPY, text), (MANIFEST, json.dumps(record, indent=2) + "\n")):
+            if not resume:  # with --force: of another run, and this one's may be long in coming
+                for name in RECORDS:
+                    (self.path / name).unlink(missing_ok=True)
+            for name, content in ((MANIFEST, json.dumps(record, indent=2) + "\n"), (SPEC_COPY, text)):
                 with atomic(self.path / name) as file:
                     file.write(content.encode())
         except OSError as error:
@@ -130,7 +136,8 @@ class RunFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.leave()
+            os.close(self._lock)
+            self._lock, self._made = None, False  # what lies there is another's
             raise OutputError(
                 f"another process is writing to {self.path}; wait for its end, or name another folder with --out"
             ) from None
@@ -140,14 +147,14 @@ class RunFolder:
 
     def leave(self) -> None:
         """Let other processes in again, and remove the folder where it was made for this run and nothing came of it."""
+        self._discard_if_empty()  # before others may enter
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-        self._discard_if_empty()
 
     def _discard_if_empty(self) -> None:
-        if self._made and {child.name for child in self.path.iterdir()} <= {MANIFEST, SPEC_COPY}:
-            with suppress(OSError):
+        with suppress(OSError):  # it may be gone
+            if self._made and {child.name for child in self.path.iterdir()} <= {MANIFEST, SPEC_COPY}:
                 for name in (MANIFEST, SPEC_COPY):
                     (self.path / name).unlink(missing_ok=True)
                 self.path.rmdir()

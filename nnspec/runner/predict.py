@@ -16,7 +16,7 @@ from nnspec.data.source import Column
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
 from nnspec.runner.environment import one_blas_thread
-from nnspec.runner.evaluate import predicted, put_weights
+from nnspec.runner.evaluate import experiment_of, predicted, put_weights
 from nnspec.runner.sample import Writer
 from nnspec.runner.saved import RunError, SavedRun, usable
 
@@ -146,7 +146,7 @@ def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None,
     """
     name = best_lane(saved) if lane is None else str(saved.lane(lane)["name"])
     chosen = saved.seeds(name)[0] if seed is None else seed
-    experiment = next(each for each in compiled.program.lanes if each.name == name)
+    experiment = experiment_of(compiled, saved, name)
     arrays = saved.weights(name, chosen)
     network = build_network(experiment)
     put_weights(network, arrays, saved.weights_file(name, chosen))
@@ -159,8 +159,9 @@ def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None,
             seed=chosen,
             network=network,
             wanted=Wanted(
-                shape=tuple(int(side) for side in data["shape"]),
-                divisor=float(data["divisor"]),
+                shape=experiment.facts.shape,
+                divisor=_divisor(data["divisor"]),
+                tokens=experiment.facts.tokens,
                 columns=tuple(_column(column) for column in data["columns"]),
                 target_names=tuple(map(str, data["target_names"])),
                 border=None if data["border"] is None else float(data["border"]),
@@ -171,6 +172,13 @@ def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None,
             scaling=scaling,
             alphabet=str(data["alphabet"]),
         )
+
+
+def _divisor(value: Any) -> float:
+    """Return what stored numbers are divided by. Raises ValueError for what nothing can be divided by."""
+    if not 0 < float(value) < math.inf:
+        raise ValueError(f"nothing can be divided by {value}")
+    return float(value)
 
 
 def _column(record: Mapping[str, Any]) -> Column:

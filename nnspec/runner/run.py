@@ -90,8 +90,8 @@ def run_program(
         groups = group(everything, jobs, ways.stacked)
         with one_blas_thread():
             try:
-                gradients = _proofs(program, datasets, observer)
                 lanes.add_ended(ended)
+                gradients = _proofs(program, datasets, observer)
                 work = [(members, datasets[members[0].experiment.name]) for members in groups]
                 if workers is not None and work:
                     workers.train(work, observer, lanes.add)
@@ -159,7 +159,7 @@ class _Lanes:
         """Take in trainings that had ended before this run went on."""
         for one in results:
             self._observer.lane_begins(one)
-            self.add([one])
+        self.add(results)
 
     def in_order(self) -> dict[str, LaneResult]:
         """Return the lanes in the program's order."""

@@ -10,14 +10,18 @@ trace.json      a digest of every tensor after every epoch
 from __future__ import annotations
 
 import json
+import lzma
 import os
+import stat
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
@@ -26,10 +30,42 @@ from nnspec.runner.naming import folder_names
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MANIFEST", "SPEC_COPY", "Manifest", "RunError", "SavedRun", "open_run", "read_manifest", "usable"]
+__all__ = [
+    "DAMAGE",
+    "MANIFEST",
+    "RECORDS",
+    "SPEC_COPY",
+    "Manifest",
+    "RunError",
+    "SavedRun",
+    "open_regular",
+    "open_run",
+    "read_manifest",
+    "usable",
+]
 
 FORMAT = 1
 MANIFEST, SPEC_COPY = "run.json", "spec.nn"
+RECORDS = ("history.json", "summary.json", "trace.json")
+"""What is written when a run ends."""
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged archive or record may raise."""
 MOST_MANIFEST, MOST_RECORD, MOST_SPEC = 1024**2, 512 * 1024**2, 4 * 1024**2
 
 
@@ -66,13 +102,22 @@ def read_manifest(path: Path) -> Manifest:
         if found["format"] != FORMAT:
             raise ValueError("its format is unknown")
         return Manifest(
-            spec=str(found["spec"]),
-            identity=str(found["identity"]),
-            home=str(found["home"]),
-            set=tuple(str(text) for text in found["set"]),
-            imports={str(name): str(digest) for name, digest in found["imports"].items()},
+            spec=_text(found["spec"]),
+            identity=_text(found["identity"]),
+            home=_text(found["home"]),
+            set=tuple(_text(text) for text in found["set"]),
+            imports={_text(name): _text(digest) for name, digest in found["imports"].items()},
             environment=dict(found["environment"]),
         )
+
+
+def _text(value: Any) -> str:
+    """Return a value that must be text, as a path may be. Raises TypeError, ValueError."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    if "\0" in value or not value.isprintable():
+        raise ValueError(f"{value[:40]!a} is no name")
+    return value
 
 
 @dataclass(frozen=True)
@@ -137,16 +182,20 @@ class SavedRun:
         """Return the arrays of a lane by name: parameters, what layers remember, and `input.mean`, `input.deviation`
         where samples are standardised. Raises RunError where they are not there or damaged."""
         path = self.weights_file(name, seed)
-        if not path.exists():
+        with usable(path):
+            there = path.exists()
+        if not there:
             status = self.lane(name).get("status")
             why = f"; the lane {status}" if status in ("diverged", "failed") else ""
             raise RunError(f"there are no weights {path}{why}")
-        with usable(path), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with usable(path), open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
 
     def _record(self, name: str) -> dict[str, Any]:
         path = self.path / name
-        if not path.exists():
+        with usable(path):
+            there = path.exists()
+        if not there:
             raise RunError(f"{self.path} has no {name}: its run has not ended; go on with it by --resume")
         with usable(path):
             return _json(path, MOST_RECORD)
@@ -157,16 +206,16 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
     folder = Path(path)
     if folder.name == MANIFEST:
         folder = folder.parent
-    if not (folder / MANIFEST).is_file():
+    try:
+        if (folder / MANIFEST).is_file():
+            return SavedRun(folder, read_manifest(folder / MANIFEST))
         latest = folder / "latest"
         if (latest / MANIFEST).is_file():
             raise RunError(f"{folder} is a row of runs; name one of them, such as {latest}")
         what = f"there is no {MANIFEST} in it" if folder.is_dir() else "it is no folder" if folder.exists() else ""
-        raise RunError(f"{folder} is no run: {what}" if what else f"there is no run {folder}")
-    try:
-        return SavedRun(folder, read_manifest(folder / MANIFEST))
-    except OSError as error:
-        raise RunError(f"{folder / MANIFEST} cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    raise RunError(f"{folder} is no run: {what}" if what else f"there is no run {folder}")
 
 
 @contextmanager
@@ -176,18 +225,33 @@ def usable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} is damaged ({type(error).__name__}: {error})") from None
-    except RecursionError:
-        raise RunError(f"{path} is damaged: it is nested too deep") from None
+    except NnspecError:
+        raise
+    except DAMAGE as error:
+        raise RunError(f"{path} is damaged ({type(error).__name__}: {_short(error)})") from None
+
+
+def _short(error: BaseException) -> str:
+    """What an error says, on one line."""
+    text = " ".join(str(error).split())[:120]
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _bytes(path: Path, most: int) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"it is larger than {most // 1024**2} MiB")
     return data
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file, and wait for nothing. Raises ValueError for what is none."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ValueError("it is no regular file")
+    return os.fdopen(handle, "rb")
 
 
 def _json(path: Path, most: int) -> dict[str, Any]:

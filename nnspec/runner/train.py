@@ -21,6 +21,7 @@ from nnspec.runner.health import Monitor
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 from nnspec.runner.profile import ProfiledPlan
+from nnspec.runner.saved import DAMAGE
 
 __all__ = ["figure_names", "train_once", "train_plan"]
 
@@ -144,7 +145,7 @@ def _go_on(plan: Plan, lane: LaneResult, stop: _Stop, best: Best, keeper: Keeper
         lane.gradients = {tensor: [*norms] for tensor, norms in start.lane["gradients"].items()}
         stop.keep_state(start.stopping)
         best.keep_state(start.best, start.best_arrays)
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"the checkpoint {keeper.path} cannot be used: {error}") from None
 
 

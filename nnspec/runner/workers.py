@@ -119,6 +119,8 @@ class Workers:
                         try:
                             results = worker.hear()
                         except _Lost as lost:
+                            if not any(each.ready for each in self._workers):
+                                raise worker.gone() from None
                             results = worker.left(str(lost))
                             if waiting:
                                 worker = self._instead_of(worker)
@@ -126,13 +128,22 @@ class Workers:
                             continue
                         del busy[ready]
                         if waiting:
-                            worker.give(*waiting.pop(), observer)
+                            worker = self._give(worker, *waiting.pop(), observer)
                             busy[worker.connection] = worker
                         take(results)
                 pressed.check()
             except KeyboardInterrupt:
                 self._stop(busy, take)
                 raise
+
+    def _give(self, worker: _Worker, group: Group, dataset: Dataset, observer: Observer) -> _Worker:
+        """Have a worker train a group; where it is gone meanwhile, another one, which is returned."""
+        try:
+            worker.give(group, dataset, observer)
+        except WorkerError:
+            worker = self._instead_of(worker)
+            worker.give(group, dataset, observer)
+        return worker
 
     def _instead_of(self, worker: _Worker) -> _Worker:
         """End a worker, and start another one."""
@@ -172,7 +183,8 @@ class _Worker:
         self._whole: set[int] = set()
         self._observer: Observer = Silent()
         self._dataset: Dataset | None = None
-        self._ready = False
+        self.ready = False
+        """Whether it has come so far that it trains."""
 
     def give(self, group: Group, dataset: Dataset, observer: Observer) -> None:
         """Send it a group to train; the data only where it has not got it yet."""
@@ -180,7 +192,7 @@ class _Worker:
         try:
             self.connection.send((group, None if dataset is self._dataset else dataset))
         except OSError as error:
-            raise self._gone() from error
+            raise self.gone() from error
         self._dataset = dataset
 
     def stop(self) -> None:
@@ -202,14 +214,14 @@ class _Worker:
         try:
             kind, place, said = self.connection.recv()
         except (EOFError, OSError) as error:
-            if self._ready:
-                raise _Lost(f"its process {self._end_in_words()}") from error
-            raise self._gone() from error
-        self._ready = True
+            raise _Lost(f"its process {self._end_in_words()}") from error
+        self.ready = True
         if kind == "ready":
             return None
         if kind == "memory":
             raise _Lost(NO_MEMORY)
+        if kind == "error":
+            raise NnspecError(said)
         if kind == "fault":
             raise RuntimeError(f"a worker failed:\n{said}")
         if kind == "done":
@@ -262,7 +274,8 @@ class _Worker:
         code = self._process.exitcode
         return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
 
-    def _gone(self) -> WorkerError:
+    def gone(self) -> WorkerError:
+        """Return the error that says how it ended."""
         how = self._end_in_words()
         names = ", ".join(each.label for each in self._group)
         return WorkerError(
@@ -339,6 +352,8 @@ def _work(connection: Connection) -> None:
                 inbox.send("done", 0, [_place(group, lane) for lane in lanes])
             except MemoryError:
                 inbox.send("memory", 0, None)
+            except NnspecError as error:
+                inbox.send("error", 0, str(error))
             except Exception:  # noqa: BLE001  (the parent raises it again)
                 inbox.send("fault", 0, traceback.format_exc())
 
@@ -379,6 +394,7 @@ class _Inbox:
         self._connection = connection
         self._lock = threading.Lock()
         self._training = False
+        self._stopped = False
         self._groups: SimpleQueue[tuple[Group, Dataset | None]] = SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -390,7 +406,10 @@ class _Inbox:
         """Train so that a word to stop comes as KeyboardInterrupt."""
         lanes: list[LaneResult] = []
         try:
-            self._training = True
+            with self._lock:
+                if self._stopped:  # the word came before the group was taken up
+                    return []
+                self._training = True
             lanes = train()
             with self._lock:
                 self._training = False
@@ -416,5 +435,6 @@ class _Inbox:
                 self._groups.put(heard)
                 continue
             with self._lock:
+                self._stopped = True
                 if self._training:
                     _thread.interrupt_main(signal.SIGTERM)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nnspec.engine._numpy import np
 from nnspec.runner.evaluate import Evaluation
 from nnspec.runner.predict import Prediction, Predictor
 from nnspec.view import words
 from nnspec.view.terminal import Column, table
+from nnspec.view.values import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,14 +30,20 @@ def evaluation_record(found: Sequence[Evaluation]) -> list[dict[str, Any]]:
             "lane": one.lane,
             "seed": one.seed,
             "samples": len(one.outputs),
-            "figures": dict(one.figures),
-            "recorded": {name: one.recorded.get(name) for name in one.figures},
+            "status": one.status,
+            "figures": {name: _finite(value) for name, value in one.figures.items()},
+            "recorded": {name: _finite(one.recorded.get(name)) for name in one.figures},
             "same": one.same,
             "same_data": one.same_data,
             "tables": dict(one.tables),
         }
         for one in found
     ]
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no NaN."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def print_evaluations(found: Sequence[Evaluation], console: Console, *, confusion: bool = False) -> None:
@@ -49,7 +58,9 @@ def print_evaluations(found: Sequence[Evaluation], console: Console, *, confusio
     columns.append(Column("", said, 2, styles=["green" if one.same else "bold yellow" for one in found]))
     console.print(table(columns, console.width))
     if not all(one.same_data for one in found):
-        console.print("! these are other data than the run had", style="bold yellow", soft_wrap=True)
+        others = ", ".join(dict.fromkeys(one.dataset.source for one in found if not one.same_data))
+        text = f"! these are other data than the run had, from {one_line(others)}; --data-dir DIR says where those lie"
+        console.print(text, style="bold yellow", soft_wrap=True)
     for one in found:
         for line in _confused(one, confusion):
             console.print(line, soft_wrap=True)
@@ -89,7 +100,7 @@ def _confused(one: Evaluation, whole: bool) -> Iterator[str]:
 
 def _class(one: Evaluation, label: int) -> str:
     names = one.dataset.class_names
-    return names[label] if label < len(names) else str(label)
+    return one_line(names[label]) if label < len(names) else str(label)
 
 
 # Predictions
@@ -107,6 +118,9 @@ def prediction_rows(predictor: Predictor, found: Sequence[Prediction], top: int 
                 places = outputs.argmax(axis=-1).reshape(-1)
                 yield {"sample": name, "class": " ".join(predictor.name_of(int(place)) for place in places)}
                 continue
+            if not np.isfinite(outputs).all():
+                yield {"sample": name, "class": None}
+                continue
             odds = None if prediction.probabilities is None else prediction.probabilities[i]
             scores = odds if odds is not None else outputs
             order = sorted(range(len(scores)), key=lambda label: (-float(scores[label]), label))
@@ -121,8 +135,8 @@ def prediction_rows(predictor: Predictor, found: Sequence[Prediction], top: int 
             yield row
 
 
-def _numbers(predictor: Predictor, outputs: Any) -> Mapping[str, float]:
-    values = [float(value) for value in outputs.reshape(-1)]
+def _numbers(predictor: Predictor, outputs: Any) -> Mapping[str, float | None]:
+    values = [_finite(float(value)) for value in outputs.reshape(-1)]
     names = predictor.wanted.target_names
     if len(names) != len(values):
         names = ("output",) if len(values) == 1 else tuple(f"output_{i}" for i in range(len(values)))
@@ -145,7 +159,7 @@ def print_predictions(predictor: Predictor, rows: Sequence[Mapping[str, Any]], c
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return words.percent(value) if name.startswith("probability") else f"{value:.6g}"
-    return "" if value is None else str(value)
+    return "" if value is None else one_line(str(value))
 
 
 def prediction_text(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
