@@ -129,7 +129,7 @@ DIFFERENT = [
     (
         "batch = 16",
         "batch = 16; early_stop = patience(2, of=loss)",
-        [("~", "train.early_stop", "none", "patience(2, of=loss, min_delta=0.0)")],
+        [("~", "train.early_stop", "none", "patience(2, of=loss, min_delta=0.0, restore_best=false)")],
     ),
     ("Linear(6)", "Linear(6, bias=false)", [("~", "Linear1.bias", "true", "false")]),
     ("Linear(6)", "Linear(6, init=zeros)", [("~", "Linear1.init", "he_normal", "zeros")]),

@@ -332,7 +332,12 @@ def test_a_statement_that_is_wrong_in_every_lane_is_told_once() -> None:
         ),
         (f"{HELD}train.early_stop = pacience(5)", "NN201", "pacience", "did you mean `patience`?"),
         (f"{HELD}train.early_stop = 5", "NN301", "5", "there is `patience(…)`"),
-        (f"{HELD}train.early_stop = patience", "NN205", "patience", "patience(epochs, of=val_loss, min_delta=0.0)"),
+        (
+            f"{HELD}train.early_stop = patience",
+            "NN205",
+            "patience",
+            "patience(epochs, of=val_loss, min_delta=0.0, restore_best=false)",
+        ),
         (f"{HELD}train.early_stop = patience(0)", "NN302", "0", ""),
         (
             f"{HELD}train.early_stop.epochs = 3",

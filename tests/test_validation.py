@@ -86,6 +86,7 @@ def test_the_numbers_of_the_streams_stay_as_they_are() -> None:
         "VALIDATION": 4,
         "AUGMENT": 5,
         "SAMPLE": 6,
+        "LANDSCAPE": 7,
     }
 
 

@@ -92,8 +92,8 @@ class RunFolder:
             began = self._same(path, manifest) if resume and path.exists() else manifest.environment
             record = replace(manifest, environment=began).record()
             if not resume:  # with --force: of another run, and this one's may be long in coming
-                for name in RECORDS:
-                    (self.path / name).unlink(missing_ok=True)
+                for record_file in filter(Path.is_file, (self.path / name for name in RECORDS)):
+                    record_file.unlink()
             for name, content in ((MANIFEST, json.dumps(record, indent=2) + "\n"), (SPEC_COPY, text)):
                 with atomic(self.path / name) as file:
                     file.write(content.encode())
