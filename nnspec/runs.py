@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nnspec.runner.verify import Verification
     from nnspec.view.compared import ComparedRuns
     from nnspec.view.comparison import Difference
+    from nnspec.view.report.page import ReportRun
 
 __all__ = [
     "RunError",
@@ -39,11 +40,15 @@ __all__ = [
     "networks",
     "open_run",
     "predict",
+    "report",
     "verify",
     "verify_again",
     "verify_with",
     "write_on",
 ]
+
+_EVALUATED = 6
+"""Lanes, the best ones, whose networks a report looks at again."""
 
 PathLike = str | os.PathLike[str]
 
@@ -222,6 +227,66 @@ def verify_with(saved: SavedRun, other: SavedRun) -> Verification:
 
     spoilt = list(dict.fromkeys((*spoilt_weights(saved), *spoilt_weights(other))))
     return compare_records(records_of(saved), records_of(other), spoilt)
+
+
+def report(
+    paths: Sequence[PathLike],
+    out: PathLike | None = None,
+    *,
+    force: bool = False,
+    data_dir: PathLike | None = None,
+    offline: bool = False,
+) -> Path:
+    """Write a page about runs that needs nothing beside it, and return where: in the folder of the run, or for several
+    `report.html` in the working folder.
+
+    A page of nnspec's own is written over; any other file stays, unless `force`. Where the spec or the data cannot be
+    had any more, the page says why, and has all the rest. Raises RunError, and OutputError where it cannot be written.
+    """
+    from nnspec.data.source import Access
+    from nnspec.files import atomic
+    from nnspec.runner.folder import OutputError
+    from nnspec.runner.saved import usable
+    from nnspec.view.compared import compared_record
+    from nnspec.view.report.page import MARK, report_page
+
+    saved = [open_run(path) for path in paths]
+    place = Path(out) if out is not None else (saved[0].path if len(saved) == 1 else Path()) / "report.html"
+    try:
+        if place.exists() and not force:
+            with place.open("rb") as file:
+                ours = MARK.encode() in file.read(4096)
+            if not ours:
+                raise OutputError(f"{place} is there already, and no report; name another file, or add --force")
+        access = Access(Path(data_dir) if data_dir is not None else None, offline)
+        found = [_for_report(run, access) for run in saved]
+        texts = [one["text"] for one in compared_record(compare_runs(paths))["judgements"]] if len(saved) > 1 else []
+        with usable(saved[0].path):
+            page = report_page(found, texts)
+        with atomic(place) as out_file:
+            out_file.write(page.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written: {error.strerror or error}") from None
+    return place
+
+
+def _for_report(saved: SavedRun, access: Access) -> ReportRun:
+    """Find out what a report shows beyond the records: the program, and the best networks over the test data."""
+    from nnspec.runner.evaluate import Evaluator
+    from nnspec.view.report.page import ReportRun, best_first
+
+    try:
+        compiled = compile_run(saved)
+    except NnspecError as error:
+        why = str(error).splitlines()[0]
+        return ReportRun(saved, None, why, (), why)
+    try:
+        first = dict(reversed(networks(saved)))
+        evaluator = Evaluator(saved, compiled, access)
+        chosen = [lane for lane in best_first(saved) if lane in first][:_EVALUATED]
+        return ReportRun(saved, compiled, "", tuple(evaluator(lane, first[lane]) for lane in chosen))
+    except NnspecError as error:
+        return ReportRun(saved, compiled, "", (), str(error).splitlines()[0])
 
 
 def compare_runs(paths: Sequence[PathLike]) -> ComparedRuns:

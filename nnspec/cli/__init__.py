@@ -28,6 +28,7 @@ _COMMANDS = {
     "check": ("nnspec.cli.check", "Find every mistake in specs without training."),
     "verify": ("nnspec.cli.verify", "Run a run again: is it the same, bit for bit?"),
     "test": ("nnspec.cli.test", "Run specs as tests: all that they expect must hold."),
+    "report": ("nnspec.cli.report", "Write a page of HTML about runs that needs nothing beside it."),
     "eval": ("nnspec.cli.eval", "Evaluate trained networks over their test data again."),
     "predict": ("nnspec.cli.predict", "Ask a trained network about images, tables, arrays."),
     "compare": ("nnspec.cli.compare", "Show runs side by side, and whether they differ by more than seeds do."),

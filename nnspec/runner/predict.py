@@ -25,10 +25,27 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Prediction", "Predictor", "best_lane", "load_predictor"]
+__all__ = ["Prediction", "Predictor", "best_lane", "load_predictor", "probabilities"]
 
 _BATCH = 256
 """Samples at a time: what a convolution works in grows with them."""
+
+
+def probabilities(outputs: NDArray[Any], loss: type[Loss], classes: int | None) -> NDArray[Any] | None:
+    """Return the probability of each class, `(…, C) -> (…, C)`, by softmax or sigmoid as the loss has it; of one output
+    for two classes, both. None where there are no classes, or the loss knows no probabilities."""
+    if classes is None or not (loss.takes_logits or loss.takes_logs):
+        return None
+    z = outputs.astype(np.float64)
+    with np.errstate(all="ignore"):
+        if not loss.takes_logits:
+            odds = np.exp(z) if float(z.max(initial=-1.0)) <= 0 else z
+        elif loss.bends_by == "sigmoid":
+            odds = 1 / (1 + np.exp(-z))
+        else:
+            odds = np.exp(z - z.max(axis=-1, keepdims=True))
+            odds /= odds.sum(axis=-1, keepdims=True)
+    return np.concatenate([1 - odds, odds], axis=-1) if odds.shape[-1] == 1 else odds
 
 
 @dataclass(frozen=True)
@@ -86,18 +103,7 @@ class Predictor:
         sigmoid; None where the loss knows no probabilities. Of one output for two classes, `(n, 2)`."""
         loss = self.experiment.loss.part
         assert issubclass(loss, Loss)
-        if self.classes is None or not (loss.takes_logits or loss.takes_logs):
-            return None
-        z = outputs.astype(np.float64)
-        with np.errstate(all="ignore"):
-            if not loss.takes_logits:
-                odds = np.exp(z) if float(z.max(initial=-1.0)) <= 0 else z
-            elif loss.bends_by == "sigmoid":
-                odds = 1 / (1 + np.exp(-z))
-            else:
-                odds = np.exp(z - z.max(axis=-1, keepdims=True))
-                odds /= odds.sum(axis=-1, keepdims=True)
-        return np.concatenate([1 - odds, odds], axis=-1) if odds.shape[-1] == 1 else odds
+        return probabilities(outputs, loss, self.classes)
 
     def name_of(self, label: int) -> str:
         """Return what a class is called."""

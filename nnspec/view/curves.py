@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["plot_training_curves", "save_curves"]
+__all__ = ["matplotlib_module", "plot_training_curves", "save_curves"]
 
 _INK = "#222222"
 _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
@@ -59,7 +59,7 @@ def plot_training_curves(
     more than 12 lanes the 12 with the lowest last loss are told apart. `path` ends in `.png`, `.svg` or `.pdf`. Raises
     ValueError where there is nothing to draw.
     """
-    matplotlib = _matplotlib()
+    matplotlib = matplotlib_module()
     from matplotlib.figure import Figure
 
     curves = _curves(history)
@@ -129,7 +129,7 @@ def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
     return {name: [float(x) for x in values] for name, values in figures.items() if name not in others}
 
 
-def _matplotlib() -> Any:
+def matplotlib_module() -> Any:
     """Import matplotlib without the backend that the environment names: a figure that is saved needs none of them."""
     import os
 

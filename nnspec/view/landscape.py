@@ -13,7 +13,7 @@ from nnspec.files import atomic
 from nnspec.runner.folder import OutputError
 from nnspec.runner.landscape import Landscape, LanePath
 from nnspec.view import words
-from nnspec.view.curves import _INK, _STYLE, _matplotlib, _save
+from nnspec.view.curves import _INK, _STYLE, matplotlib_module, _save
 from nnspec.view.labels import Label, Lines, number_lines, obstacles, place_labels
 from nnspec.view.landscape_words import axis_name, caption, notes, number, share, what_is_shown
 from nnspec.view.panels import NAMED, _short
@@ -136,7 +136,7 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
 
     With `path` the figure is saved there, whole or not at all; OutputError where that cannot be done.
     """
-    matplotlib = _matplotlib()
+    matplotlib = matplotlib_module()
     from matplotlib.figure import Figure
 
     lanes = _lanes(found)

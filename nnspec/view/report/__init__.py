@@ -1,1 +1,1 @@
-"""Runs as one HTML page that stands alone: curves, verdicts, networks, confusions, and how to get them again."""
+"""A run as one page of HTML that needs nothing beside it: no network, no script, no other file."""

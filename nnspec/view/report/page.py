@@ -1,0 +1,415 @@
+"""The page: what was run, who got how far, and all that a reader asks next, in one file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import count
+from typing import Any
+
+from nnspec.compiler.proofs import Compiled
+from nnspec.runner.environment import in_words
+from nnspec.runner.evaluate import Evaluation
+from nnspec.runner.saved import SavedRun
+from nnspec.runner.significance import interval
+from nnspec.view import words
+from nnspec.view.report.charts import Series, chart
+from nnspec.view.report.html import details, element, escape, table
+from nnspec.view.report.network import network_drawing
+from nnspec.view.report.pictures import confusion_table, worst_pictures
+from nnspec.view.rows import rows
+from nnspec.view.values import plain
+
+__all__ = ["MARK", "ReportRun", "best_first", "report_page"]
+
+MARK = '<meta name="generator" content="nnspec report">'
+"""What tells a report from any other page."""
+_NAMED = 12
+"""Lanes that are drawn: of more, the best."""
+_SHARED = {"data": "data", "order": "order of samples", "start": "starting weights"}
+_NORMS = 8
+"""Tensors whose gradient norms are drawn: of more, weights before biases, the first and the last of them."""
+_numbers = count()
+
+
+@dataclass(frozen=True)
+class ReportRun:
+    """A run, and what could be found out about it besides its records."""
+
+    saved: SavedRun
+    compiled: Compiled | None
+    """Its program; None where it cannot be had any more."""
+    why: str = ""
+    """Why not."""
+    evaluations: tuple[Evaluation, ...] = ()
+    """The first network of each lane over the test data."""
+    unseen: str = ""
+    """Why there are none."""
+
+
+def report_page(runs: Sequence[ReportRun], compared: Sequence[str] = ()) -> str:
+    """Return a page about one run, or several one below the other; `compared` are sentences about how they differ."""
+    title = str(runs[0].saved.summary["title"]) if len(runs) == 1 else f"{len(runs)} runs"
+    style = files("nnspec.view.report").joinpath("page.css").read_text("utf-8")
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    body = ""
+    if len(runs) > 1:
+        lines = "".join(element("p", escape(line)) for line in compared)
+        lines = lines or _soft("No lanes in common.")
+        body += f"<h1>{escape(title)}</h1>\n<section><h2>Side by side</h2>{lines}</section>\n"
+    body += "\n".join(_run(run, alone=len(runs) == 1) for run in runs)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{MARK}\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="color-scheme" content="light dark">\n<title>{escape(title)}</title>\n'
+        f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _run(run: ReportRun, *, alone: bool) -> str:
+    number = next(_numbers)
+    summary = run.saved.summary
+    sections = [
+        ("Lanes", _lanes(run) + _verdicts(summary)),
+        ("Curves", _curves(run)),
+        ("Network", _network(run)),
+        ("Confusion", _confusion(run)),
+        ("Hardest samples", _worst(run)),
+        ("Rates", _rates(run)),
+        ("Gradients", _gradients(run) + _health(summary)),
+        ("Spec", _spec(run)),
+        ("Record", _record(run)),
+    ]
+    shown = [(name, content) for name, content in sections if content]
+    links = "".join(element("a", name, href=f"#r{number}-{i}") for i, (name, _) in enumerate(shown))
+    tag = "h1" if alone else "h2"
+    head = f"<header><{tag}>{escape(summary['title'])}</{tag}>\n{_facts(run)}<nav>{links}</nav></header>\n"
+    parts = (
+        f'<section id="r{number}-{i}"><h2>{escape(name)}</h2>\n{content}</section>\n'
+        for i, (name, content) in enumerate(shown)
+    )
+    return f"<article>\n{head}{''.join(parts)}</article>"
+
+
+def _soft(text: str) -> str:
+    return element("p", escape(text), class_="soft")
+
+
+def _facts(run: ReportRun) -> str:
+    summary = run.saved.summary
+    data = ", ".join(f"{use['source']} {use['train']:,} train / {use['test']:,} test" for use in summary["data"])
+    seeds = run.saved.seeds(run.saved.lanes[0]) if run.saved.lanes else []
+    seed = f"seeds {min(seeds)} to {max(seeds)}" if len(seeds) > 1 else f"seed {seeds[0]}" if seeds else ""
+    when = str(summary["started"])[:16].replace("T", " ")
+    facts = [data, seed, f"{when} UTC", f"nnspec {summary['environment']['nnspec']}"]
+    lines = [_soft(" · ".join(filter(None, facts)))]
+    for use in summary["data"]:
+        if use["stands_in"]:
+            lines.append(element("p", escape(f"{use['source']} stands in for {use['asked_for']}."), class_="no"))
+    fairness = summary.get("fairness")
+    if fairness:
+        same = [_SHARED[key] for key, held in fairness.items() if held]
+        other = [_SHARED[key] for key, held in fairness.items() if held is False]
+        told = [f"the same {', '.join(same)}"] if same else []
+        told += [f"not the same {', '.join(other)}"] if other else []
+        lines.append(element("p", escape(f"All lanes had {'; '.join(told)}, by digests of the arrays that were used.")))
+    lines += [element("p", escape(note), class_="no") for note in summary.get("notes", ())]
+    return "".join(lines)
+
+
+def _color(run: ReportRun, lane: str) -> str:
+    return words.color_of(run.saved.lanes.index(lane))
+
+
+def _ranked(run: ReportRun) -> list[Mapping[str, Any]]:
+    """The lanes, the lowest training loss first."""
+
+    def loss(lane: Mapping[str, Any]) -> float:
+        found = lane["final"].get("loss", math.inf)
+        return math.inf if lane["status"] in ("diverged", "failed") else found
+
+    return sorted(run.saved.summary["lanes"], key=loss)
+
+
+def best_first(saved: SavedRun) -> list[str]:
+    """Return the names of the lanes, the lowest training loss first."""
+    return [str(lane["name"]) for lane in _ranked(ReportRun(saved, None))]
+
+
+def _lanes(run: ReportRun) -> str:
+    target = run.saved.summary["common_loss"]
+    lanes = _ranked(run)
+    figures = list(dict.fromkeys(name for lane in lanes for name in lane["final"]))
+    head = ["lane", "optimizer", "status", "epochs", *(name.replace("_", " ") for name in figures), "weights", "time"]
+    head += [f"to loss {target:g}"] if target is not None else []
+    body = []
+    for lane in lanes:
+        dot = f'<span class="dot" style="background:{_color(run, lane["name"])}"></span>'
+        status = "" if lane["status"] == "done" else f'<span class="no">{escape(lane["status"])}</span>'
+        row = [dot + escape(lane["name"]), escape(lane["optimizer"]), status or "done"]
+        row.append(f"{lane['epochs']}/{lane['epochs_asked_for']}")
+        row += [escape(_figure(name, lane)) for name in figures]
+        row += [f"{lane['params']:,}", words.seconds(lane["seconds"])]
+        if target is not None:
+            epochs = lane["epochs_to_common_loss"]
+            row.append("–" if epochs is None else f"{epochs:g} epoch{'s' if epochs != 1 else ''}")
+        body.append(row)
+    several = any("repeats" in lane for lane in lanes)
+    caption = "Means over the seeds ± half of the 95 % interval; lowest training loss first." if several else ""
+    text = table(head, body, caption=caption or "Lowest training loss first.", numbers=3)
+    for lane in lanes:
+        for line in filter(None, (lane["message"], lane["stopped"] and f"stopped {lane['stopped']}", _kept(lane))):
+            text += _soft(f"{lane['name']}: {line}")
+    return text
+
+
+def _kept(lane: Mapping[str, Any]) -> str:
+    kept = [one["kept_epoch"] for one in lane.get("repeats", (lane,)) if "kept_epoch" in one]
+    return f"weights and figures of epoch {', '.join(map(str, kept))}, the best" if kept else ""
+
+
+def _figure(name: str, lane: Mapping[str, Any]) -> str:
+    value = lane["final"].get(name, math.nan)
+    found = lane.get("intervals", {}).get(name)
+    half = (found["high"] - found["low"]) / 2 if found and found["low"] is not None else math.nan
+    if words.is_percent(name):
+        return words.percent(value) + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
+    return words.loss(value) + (f" ± {half:.2g}" if math.isfinite(half) else "")
+
+
+def _verdicts(summary: Mapping[str, Any]) -> str:
+    text = ""
+    if summary["expectations"]:
+        marks = {True: ("✓ held", "yes"), False: ("✗ missed", "no"), None: ("– not judged", "soft")}
+        body = []
+        for found in summary["expectations"]:
+            mark, kind = marks[found["held"]]
+            body.append(
+                [f"<code>{escape(found['text'])}</code>", element("span", mark, class_=kind), escape(found["detail"])]
+            )
+        text += "<h3>What was expected</h3>" + table(["expectation", "verdict", "measured"], body, numbers=9)
+    comparisons = summary.get("comparisons", ())
+    if comparisons:
+        body = []
+        for one in comparisons:
+            kind = "yes" if one["shown"] else "soft"
+            verdict = f"{one['lanes'][0]} is better" if one["shown"] else "no difference shown"
+            span = f"{one['difference']:.3g} [{one['low']:.3g}, {one['high']:.3g}]"
+            body.append(
+                [
+                    escape(" – ".join(one["lanes"])),
+                    element("span", escape(verdict), class_=kind),
+                    escape(one["figure"]),
+                    span,
+                    f"{one['p_adjusted']:.2g}",
+                    str(one["n"]),
+                ]
+            )
+        caption = "Paired t-tests over the seeds; p by Holm over all pairs, the interval that of its pair alone."
+        head = ["lanes", "verdict", "figure", "difference [95 %]", "p", "seeds"]
+        text += "<h3>Lane against lane</h3>" + table(head, body, caption=caption, numbers=3)
+    return text
+
+
+# Curves
+
+
+def _curves(run: ReportRun) -> str:
+    history, names = run.saved.history, [lane["name"] for lane in _ranked(run)[:_NAMED]]
+    figures = list(
+        dict.fromkeys(name for lane in names for name, values in history[lane].items() if _is_figure(name, values))
+    )
+    bases = [name for name in figures if not name.startswith(("val_", "test_"))]
+    text = ""
+    for base in bases:
+        shown = [name for name in (base, f"val_{base}", f"test_{base}") if name in figures]
+        series = [one for name in shown for one in _series(run, names, name, dashed=name != base)]
+        percent = words.is_percent(base)
+        linear = chart(f"{base} of training (solid) and other samples (dashed)", series, percent=percent)
+        if not linear:
+            continue
+        logged = "" if percent else chart(f"{base}, logarithmic", series, log=True)
+        parts = _tabs(("linear", linear), ("logarithmic", logged)) if logged else linear
+        text += f"<div><h3>{escape(base.replace('_', ' '))}</h3>{parts}</div>\n"
+    dashed = [
+        word
+        for prefix, word in (("val_", "validation"), ("test_", "test"))
+        if any(n.startswith(prefix) for n in figures)
+    ]
+    note = f"Solid: training{'; dashed: ' + ' and '.join(dashed) if dashed else ''}."
+    if any("repeats" in history[lane] for lane in names):
+        note += " Lines are means over the seeds, bands their 95 % intervals."
+    if len(names) < len(history):
+        note += f" The best {len(names)} of {len(history)} lanes."
+    return f'{_soft(note)}<div class="pair">{text}</div>' if text else ""
+
+
+def _is_figure(name: str, values: object) -> bool:
+    return isinstance(values, list) and name not in ("seconds", "repeats", "lr")
+
+
+def _floats(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None else float(value) for value in values]
+
+
+def _series(run: ReportRun, lanes: Sequence[str], figure: str, *, dashed: bool = False) -> Iterator[Series]:
+    """Yield a figure's line of each lane, with its band over repeats where all of them have as many epochs."""
+    for lane in lanes:
+        curves = run.saved.history[lane]
+        each = [_floats(one[figure]) for one in curves.get("repeats", ()) if figure in one]
+        low: list[float] = []
+        high: list[float] = []
+        if len(each) > 1 and len({len(values) for values in each}) == 1 and not dashed:
+            found = [interval(values) for values in zip(*each, strict=True)]
+            low, high = [one.low for one in found], [one.high for one in found]
+        yield Series(lane, _floats(curves.get(figure, ())), _color(run, lane), dashed, low, high)
+
+
+def _tabs(*panes: tuple[str, str]) -> str:
+    number = next(_numbers)
+    heads = ""
+    for i, (name, _) in enumerate(panes):
+        checked = " checked" if i == 0 else ""
+        one = f"t{number}-{i}"
+        heads += f'<input type="radio" name="t{number}" id="{one}"{checked}><label for="{one}">{name}</label>'
+    contents = "".join(element("div", content, class_="pane") for _, content in panes)
+    return element("div", heads + contents, class_="tabs")
+
+
+def _rates(run: ReportRun) -> str:
+    series = list(_series(run, [lane["name"] for lane in _ranked(run)[:_NAMED]], "lr"))
+    drawn = chart("learning rate at the end of each epoch", series, log=True)
+    if drawn:
+        return f'<div class="pair"><div>{drawn}</div></div>'
+    return _soft("Every lane's rate stays as it is: no schedule.")
+
+
+def _gradients(run: ReportRun) -> str:
+    """Draw the norms of each lane's gradients, tensor by tensor; of a lane with repeats, those of the first."""
+    text = ""
+    for lane in _ranked(run)[:4]:
+        curves = run.saved.history[lane["name"]]
+        norms = (curves.get("repeats") or [curves])[0].get("gradient_norms", {})
+        names = sorted(norms, key=lambda name: (name.endswith("bias"), list(norms).index(name)))
+        if len(names) > _NORMS:
+            names = [*names[: _NORMS // 2], *names[-_NORMS // 2 :]]
+        series = [Series(name, _floats(norms[name]), words.color_of(i)) for i, name in enumerate(names)]
+        drawn = chart(f"gradient norms of {lane['name']}", series, log=True)
+        text += f"<div><h3>{escape(lane['name'])}</h3>{drawn}</div>" if drawn else ""
+    if not text:
+        return _soft("No gradient norms were recorded.")
+    note = _soft("L2 norm of each tensor’s gradient, of the last batch of every epoch, before clipping.")
+    return note + element("div", text, class_="pair")
+
+
+def _health(summary: Mapping[str, Any]) -> str:
+    found = [(lane["name"], one) for lane in summary["lanes"] for one in lane.get("health", ())]
+    if not found:
+        return "<h3>Diagnosis</h3>" + _soft(
+            "No loss that diverged, no dead units, no gradients that vanish or explode."
+        )
+    body = [
+        [
+            escape(name),
+            escape(one["kind"]),
+            f"<code>{escape(one['file'])}:{escape(one['line'])}</code>",
+            escape(one["text"]),
+            escape(one["advice"]),
+        ]
+        for name, one in found
+    ]
+    return "<h3>Diagnosis</h3>" + table(["lane", "what", "where", "measured", "try"], body, numbers=9)
+
+
+# Networks and what they make of samples
+
+
+def _network(run: ReportRun) -> str:
+    if run.compiled is None:
+        return _soft(f"The network cannot be drawn: {run.why}")
+    text = ""
+    drawn: dict[str, list[str]] = {}
+    for lane in run.compiled.program.lanes:
+        key = "; ".join(
+            f"{node.name}={node.value}→{node.geometry.out}" for layer in lane.layers for node in layer.walk()
+        )
+        drawn.setdefault(f"{key} {lane.loss.name}", []).append(lane.name)
+    by_name = {lane.name: lane for lane in run.compiled.program.lanes}
+    for names in list(drawn.values())[:6]:
+        experiment = by_name[names[0]]
+        layout = run.compiled.layouts[experiment.name]
+        which = "" if len(drawn) == 1 else f"{', '.join(names[:6])}{' …' if len(names) > 6 else ''}: "
+        said = f"{which}{layout.params:,} weights, {layout.flops:,} FLOPs a sample, {experiment.dtype}"
+        text += _soft(said) + network_drawing(experiment)
+    return text + (_soft(f"and {len(drawn) - 6} more networks") if len(drawn) > 6 else "")
+
+
+def _confusion(run: ReportRun) -> str:
+    text = ""
+    for one in run.evaluations:
+        drawn = confusion_table(one)
+        if drawn:
+            text += details(f"{one.lane}, seed {one.seed}", drawn, shown=not text)
+    if not run.evaluations:
+        return _soft(f"The test data was not looked at again: {run.unseen}") if run.unseen else ""
+    return text
+
+
+def _worst(run: ReportRun) -> str:
+    if not run.evaluations or run.compiled is None:
+        return ""
+    one = run.evaluations[0]
+    drawn = worst_pictures(one, run.compiled)
+    if not drawn:
+        return _soft("Samples are no images that could be shown.")
+    return _soft(f"The test samples with the largest loss, of {one.lane}, seed {one.seed}.") + drawn
+
+
+# What was run
+
+
+def _spec(run: ReportRun) -> str:
+    lines = run.saved.text.splitlines()
+    listing = "\n".join(f'<span class="line">{i}</span>{escape(line)}' for i, line in enumerate(lines, 1))
+    text = f"<p><code>{escape(run.saved.manifest.spec)}</code></p>\n<pre>{listing}</pre>\n"
+    if run.saved.manifest.set:
+        text += element("p", "with " + ", ".join(f"<code>--set {escape(one)}</code>" for one in run.saved.manifest.set))
+    if run.compiled is None:
+        return text + _soft(f"It cannot be resolved: {run.why}")
+    for lane in run.compiled.program.lanes[:_NAMED]:
+        body = [
+            [
+                f'<span style="padding-left:{row.depth}em">{escape(row.shown)}</span>',
+                escape("" if row.value is None and row.kind == "group" else plain(row.value)),
+            ]
+            for row in rows(lane)
+        ]
+        text += details(f"{lane.name}, resolved: every value", table(["name", "value"], body, numbers=9))
+    return text
+
+
+def _record(run: ReportRun) -> str:
+    summary = run.saved.summary
+    environment = [[escape(name), escape(in_words(value))] for name, value in summary["environment"].items()]
+    data = [[escape(f"data: {use['source']}"), f"<code>{escape(use['sha256'])}</code>"] for use in summary["data"]]
+    spec = [["spec", f"<code>{escape(summary['spec']['sha256'])}</code>"]]
+    text = table(["what", "as it was"], [*environment, *data, *spec], numbers=9)
+    prints = [
+        [
+            escape(lane["name"]),
+            f"<code>{escape(one['seed'])}</code>",
+            f"<code>{escape(one['fingerprints'].get('order', ''))}</code>",
+            f"<code>{escape(next(iter(one['fingerprints'].get('start', {}).values()), ''))}</code>",
+        ]
+        for lane in summary["lanes"]
+        for one in lane.get("repeats", (lane,))
+    ]
+    head = ["lane", "seed", "order of samples", "first tensor at the start"]
+    text += details("Fingerprints", table(head, prints, numbers=9))
+    return (
+        text
+        + f"<p>Run it again and compare every bit: <code>nnspec verify {escape(run.saved.path.as_posix())}</code></p>"
+    )
