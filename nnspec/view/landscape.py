@@ -13,7 +13,7 @@ from nnspec.files import atomic
 from nnspec.runner.folder import OutputError
 from nnspec.runner.landscape import Landscape, LanePath
 from nnspec.view import words
-from nnspec.view.curves import _INK, _STYLE, matplotlib_module, _save
+from nnspec.view.curves import _INK, _STYLE, _save, matplotlib_module
 from nnspec.view.labels import Label, Lines, number_lines, obstacles, place_labels
 from nnspec.view.landscape_words import axis_name, caption, notes, number, share, what_is_shown
 from nnspec.view.panels import NAMED, _short

@@ -54,7 +54,11 @@ def chart(title: str, series: Sequence[Series], *, log: bool = False, percent: b
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * ((epoch - 1) / (longest - 1) if longest > 1 else 0.5)
 
     def y(value: float) -> float:
-        share = math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+        share = (
+            (math.log10(value) - math.log10(low)) / (math.log10(high) - math.log10(low))
+            if log
+            else (value - low) / (high - low)
+        )
         return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * min(max(share, 0.0), 1.0)
 
     number = next(_numbers)
@@ -112,7 +116,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    decades = round(math.log10(high / low))
+    decades = round(math.log10(high) - math.log10(low))
     every = max(1, -(-decades // 6))
     start = round(math.log10(low))
     powers = [10.0**i for i in range(start, start + decades + 1, every)]

@@ -143,23 +143,25 @@ def _lanes(run: ReportRun) -> str:
     target = run.saved.summary["common_loss"]
     lanes = _ranked(run)
     figures = list(dict.fromkeys(name for lane in lanes for name in lane["final"]))
-    head = ["lane", "optimizer", "status", "epochs", *(name.replace("_", " ") for name in figures), "weights", "time"]
+    odd = any(lane["status"] != "done" for lane in lanes)
+    head = ["lane", "optimizer", *(["status"] if odd else []), "epochs"]
+    head += [*(name.replace("_", " ") for name in figures), "weights", "time"]
     head += [f"to loss {target:g}"] if target is not None else []
     body = []
     for lane in lanes:
         dot = f'<span class="dot" style="background:{_color(run, lane["name"])}"></span>'
         status = "" if lane["status"] == "done" else f'<span class="no">{escape(lane["status"])}</span>'
-        row = [dot + escape(lane["name"]), escape(lane["optimizer"]), status or "done"]
+        row = [dot + escape(lane["name"]), escape(lane["optimizer"]), *([status or "done"] if odd else [])]
         row.append(f"{lane['epochs']}/{lane['epochs_asked_for']}")
         row += [escape(_figure(name, lane)) for name in figures]
         row += [f"{lane['params']:,}", words.seconds(lane["seconds"])]
         if target is not None:
             epochs = lane["epochs_to_common_loss"]
-            row.append("–" if epochs is None else f"{epochs:g} epoch{'s' if epochs != 1 else ''}")
+            row.append("–" if epochs is None else f"epoch {epochs:g}")
         body.append(row)
     several = any("repeats" in lane for lane in lanes)
     caption = "Means over the seeds ± half of the 95 % interval; lowest training loss first." if several else ""
-    text = table(head, body, caption=caption or "Lowest training loss first.", numbers=3)
+    text = table(head, body, caption=caption or "Lowest training loss first.", numbers=2 + odd)
     for lane in lanes:
         for line in filter(None, (lane["message"], lane["stopped"] and f"stopped {lane['stopped']}", _kept(lane))):
             text += _soft(f"{lane['name']}: {line}")
@@ -343,7 +345,7 @@ def _network(run: ReportRun) -> str:
         layout = run.compiled.layouts[experiment.name]
         which = "" if len(drawn) == 1 else f"{', '.join(names[:6])}{' …' if len(names) > 6 else ''}: "
         said = f"{which}{layout.params:,} weights, {layout.flops:,} FLOPs a sample, {experiment.dtype}"
-        text += _soft(said) + network_drawing(experiment)
+        text += _soft(said) + element("div", network_drawing(experiment), class_="scroll")
     return text + (_soft(f"and {len(drawn) - 6} more networks") if len(drawn) > 6 else "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine._numpy import np
@@ -13,9 +13,6 @@ from nnspec.runner.evaluate import Evaluation
 from nnspec.runner.predict import probabilities
 from nnspec.view import words
 from nnspec.view.report.html import escape
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["confusion_table", "worst_pictures"]
 
@@ -38,7 +35,7 @@ def confusion_table(one: Evaluation) -> str:
     right = float(np.trace(counts)) / max(int(counts.sum()), 1)
     said = f"{int(counts.sum()):,} test samples, {words.percent(right)} right: a row a class, a column a prediction"
     return (
-        f'<div class="scroll"><table class="confusion"><caption>{escape(said)}</caption>'
+        f'<p class="soft">{escape(said)}</p><div class="scroll"><table class="confusion">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>\n{body}</tbody></table></div>"
     )
 
@@ -85,7 +82,7 @@ def worst_pictures(one: Evaluation, compiled: Compiled) -> str:
     return f'<div class="images">\n{found}</div>'
 
 
-def _picture(pixels: NDArray[Any], shape: tuple[int, ...]) -> str:
+def _picture(pixels: Any, shape: tuple[int, ...]) -> str:
     """Return an image as a data URI."""
     from nnspec.view.curves import matplotlib_module
 

@@ -1,0 +1,324 @@
+"""The page about a run: it needs nothing beside it, says what the record says, and a browser shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_spec import ROOT, nnspec, spec
+
+from nnspec import run, runs
+from nnspec.runner.folder import OutputError
+from nnspec.runner.saved import RunError
+from nnspec.view.report.charts import Series, chart
+from nnspec.view.report.html import escape
+
+SPEC = spec(
+    "Linear(12); BatchNorm; ReLU; residual { Linear(12); ReLU }; Linear(10)",
+    race="SGD(lr=0.1); Adam(lr=cosine(0.02)); Momentum(lr=0.05)",
+    train="epochs = 4; batch = 16; repeats = 3; validation = 0.2",
+    data="Digits(train=150, test=60)",
+    expect="Adam.loss < SGD.loss; SGD.loss < 0.001; gradient_error < 1e-6",
+)
+VOID = {"meta", "img", "input", "br", "link", "line", "rect", "circle", "path", "polyline", "polygon"}
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order, and keeps texts, ids and what would be loaded."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.loads: list[str] = []
+        self.texts: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "data", "action", "srcset") and not (value or "").startswith(("data:", "#")):
+                self.loads.append(value or "")
+            assert not name.startswith("on"), name
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "tiny.nn").write_text(SPEC)
+    run(folder / "tiny.nn", out=folder / "run")
+    runs.report([folder / "run"])
+    return folder
+
+
+@pytest.fixture
+def page(made: Path) -> Page:
+    return Page((made / "run/report.html").read_text("utf-8"))
+
+
+def test_it_needs_nothing_beside_it(made: Path, page: Page) -> None:
+    text = (made / "run/report.html").read_text("utf-8")
+    assert page.loads == []
+    assert "script" not in page.tags
+    assert "default-src 'none'" in text
+    assert not re.search(r"url\(|@import|https?://", text)
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_it_says_what_the_record_says(made: Path, page: Page) -> None:
+    summary = json.loads((made / "run/summary.json").read_text("utf-8"))
+    for lane in summary["lanes"]:
+        assert lane["name"] in page.text
+        found = lane["intervals"]["test_loss"]
+        assert f"{lane['final']['test_loss']:.3f} ± {(found['high'] - found['low']) / 2:.2g}" in page.text
+        assert f"{100 * lane['final']['test_accuracy']:.1f} %" in page.text
+    for expectation in summary["expectations"]:
+        assert expectation["text"] in page.text
+        assert expectation["detail"] in page.text
+    held = [expectation["held"] for expectation in summary["expectations"]]
+    assert {True, False} == set(held)
+    assert [page.text.count(word) for word in ("✓ held", "✗ missed")] == [held.count(True), held.count(False)]
+    for comparison in summary["comparisons"]:
+        assert f"{comparison['p_adjusted']:.2g}" in page.text
+    assert ("no difference shown" in page.text) is not all(one["shown"] for one in summary["comparisons"])
+    assert summary["data"][0]["sha256"] in page.text
+    assert summary["environment"]["numpy"] in page.text
+    assert "All lanes had the same data, order of samples, starting weights" in page.text
+    for line in SPEC.splitlines():
+        assert " ".join(line.split()) in page.text
+    for head in ("Lanes", "Curves", "Network", "Confusion", "Hardest samples", "Rates", "Gradients", "Spec", "Record"):
+        assert head in page.texts
+
+
+def test_the_confusion_and_the_worst_are_those_of_the_best_lane(made: Path, page: Page) -> None:
+    finals = {lane["name"]: lane["final"]["loss"] for lane in runs.open_run(made / "run").summary["lanes"]}
+    best = min(finals, key=finals.__getitem__)
+    one = runs.evaluate(made / "run", best)[0]
+    counts = one.confusion()
+    assert counts is not None
+    assert f"60 test samples, {100 * np.trace(counts) / 60:.1f} % right" in page.text
+    assert f"The test samples with the largest loss, of {best}, seed {one.seed}." in page.text
+    worst = [float(value) for value in re.findall(r"loss (\d+\.\d+)", page.text.split("with the largest loss")[1])]
+    assert worst[:24] == sorted(worst[:24], reverse=True)
+    assert worst[0] == pytest.approx(one.losses.max(), abs=1e-3)
+    assert page.tags.count("img") == 24
+
+
+def test_every_lane_has_its_curves_with_a_name_and_a_band(made: Path, page: Page) -> None:
+    text = (made / "run/report.html").read_text("utf-8")
+    charts = re.findall(r'<svg class="chart".*?</svg>', text, re.DOTALL)
+    loss = next(one for one in charts if ">loss of training" in one)
+    assert loss.count("<polyline") == 9  # three lanes: training, validation, test
+    assert loss.count("stroke-dasharray") == 6
+    assert loss.count("<polygon") == 3
+    assert [loss.count(f">{lane}<title>") for lane in ("SGD", "Adam", "Momentum")] == [1, 1, 1]
+    assert any(">loss, logarithmic" in one for one in charts)
+    rates = next(one for one in charts if "learning rate" in one)
+    assert rates.count("<polyline") == 1
+    norms = next(one for one in charts if "gradient norms of" in one)
+    assert norms.count("<polyline") >= 6
+    network = re.search(r'<svg class="network".*?</svg>', text, re.DOTALL)
+    assert network is not None
+    for word in ("Linear1", "BatchNorm1", "residual1", "body: Linear · ReLU", "→ 12", "CrossEntropy"):
+        assert word in network[0]
+
+
+def test_what_a_spec_says_does_no_harm(tmp_path: Path) -> None:
+    evil = "</title><script>alert(1)</script>\"'&<b>"
+    (tmp_path / "evil.nn").write_text(
+        spec(race="SGD(lr=0.1); Adam(lr=0.01)").replace("race {", f"race {json.dumps(evil)} {{")
+        + "# </pre><script>x</script>\n"
+    )
+    run(tmp_path / "evil.nn", out=tmp_path / "out")
+    record = json.loads((tmp_path / "out/summary.json").read_text())
+    record["notes"] = ["<script>\x1b[31m\ud800"]
+    record["lanes"][0]["message"] = "<img src=http://x onerror=y>"
+    (tmp_path / "out/summary.json").write_text(json.dumps(record))
+    page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
+    assert "script" not in page.tags
+    assert page.loads == []
+    assert evil in "".join(page.texts)
+    assert "<script>\\x1b[31m\\ud800" in "".join(page.texts)
+
+
+def test_a_page_of_ones_own_is_written_over_and_no_other(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    runs.report([made / "run"], out)
+    runs.report([made / "run"], out)
+    out.write_text("mine")
+    with pytest.raises(OutputError, match="is there already, and no report"):
+        runs.report([made / "run"], out)
+    assert out.read_text() == "mine"
+    runs.report([made / "run"], out, force=True)
+    with pytest.raises(OutputError, match="cannot be written"):
+        runs.report([made / "run"], tmp_path / "nowhere" / "page.html")
+    with pytest.raises(RunError, match="no run"):
+        runs.report([tmp_path])
+
+
+def test_without_data_or_spec_the_rest_is_there(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a,b,c\n" + "\n".join(f"{i},{i % 3},{i % 2}" for i in range(40)))
+    text = spec("Linear(4); ReLU; Linear(1)", loss="MSE", data='CSV("table.csv", target="a")')
+    (tmp_path / "tiny.nn").write_text(text)
+    run(tmp_path / "tiny.nn", out=tmp_path / "out")
+    whole = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
+    assert "Samples are no images that could be shown." in whole.text
+    (tmp_path / "table.csv").unlink()
+    page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
+    assert "The network cannot be drawn: " in page.text
+    assert "there is no file" in page.text
+    assert "Curves" in page.texts
+
+
+def test_two_runs_stand_side_by_side(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(made / "tiny.nn", {"Adam.optimizer.lr": 0.001}, out="other")
+    done = nnspec("report", str(made / "run"), "other", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "report.html\n"), done.stderr
+    page = Page(Path("report.html").read_text("utf-8"))
+    assert "Side by side" in page.texts
+    assert "p = " in page.text
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_a_run_that_diverged_or_was_interrupted_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=1e30); Adam(lr=0.01)"))
+    run(tmp_path / "tiny.nn", out=tmp_path / "out")
+    page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
+    assert "diverged" in page.text
+
+
+# Charts
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.0],
+        [0.5, 0.5],
+        [float("nan")] * 3,
+        [],
+        [1e-300, 1e300],
+        [0.0, 0.0],
+        [-1.0, 2.0],
+        [1.0, float("inf"), 0.5],
+        [1e-9] * 2000,
+    ],
+)
+def test_charts_take_whatever_comes(values: list[float], log: bool) -> None:
+    drawn = chart("x", [Series("a", values, "#000"), Series("b", values, "#000", dashed=True)], log=log)
+    if drawn:
+        Page(drawn)
+        numbers = [float(number) for number in re.findall(r'[ ",](-?\d+\.\d)(?=[ ",])', drawn)]
+        assert all(-1 <= number <= 700 for number in numbers)
+        assert "nan" not in drawn.lower()
+        assert drawn.count(",") < 2000
+
+
+def test_points_lie_where_they_should() -> None:
+    drawn = chart("x", [Series("a", [1.0, 10.0, 100.0], "#000")], log=True)
+    (points,) = re.findall(r'points="([^"]+)"', drawn)
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.11)
+    drawn = chart("x", [Series("a", [0.0, 5.0, 10.0], "#000")])
+    (points,) = re.findall(r'points="([^"]+)"', drawn)
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.11)
+    assert heights[0] > heights[2]
+
+
+def test_escaping_leaves_no_sign_that_means_something() -> None:
+    assert escape("<&>\"'\x00\x1b\ud800é") == "&lt;&amp;&gt;&quot;&#x27;\\x00\\x1b\\ud800é"
+
+
+# A browser
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("there is no Chromium on this machine")
+    return found
+
+
+def browse(chromium: str, page: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
+    flags += [f"--user-data-dir={folder}", "--virtual-time-budget=3000", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    flags += ["--enable-logging=stderr", "--v=0", *more, page.as_uri()]
+    return subprocess.run([chromium, *flags], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_browser_shows_all_of_it(chromium: str, made: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="reading the screenshot takes Pillow")
+    shot = tmp_path / "page.png"
+    done = browse(chromium, made / "run/report.html", tmp_path, f"--screenshot={shot}", "--window-size=1200,3600")
+    assert shot.exists(), done.stderr[-2000:]
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert console == []  # nothing that the page's own policy forbids, and no error
+    pixels = np.asarray(image.open(shot).convert("RGB")).astype(int)
+    assert pixels.shape == (3600, 1200, 3)
+    for color in ("0072B2", "D55E00", "009E73"):  # the lines of the three lanes
+        wanted = [int(color[i : i + 2], 16) for i in (0, 2, 4)]
+        assert (np.abs(pixels - wanted).sum(axis=2) < 12).sum() > 300, color
+    inked = [(pixels[top : top + 200].std(axis=(0, 1)) > 3).any() for top in range(0, 3600, 200)]
+    assert sum(inked) > 14
+    black = (pixels.sum(axis=2) < 20).sum()
+    assert black > 24 * 2000  # the pictures of digits
+
+
+def test_a_dark_browser_shows_it_dark(chromium: str, made: Path, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="reading the screenshot takes Pillow")
+    shot = tmp_path / "page.png"
+    browse(
+        chromium, made / "run/report.html", tmp_path, f"--screenshot={shot}", "--blink-settings=preferredColorScheme=0"
+    )
+    if not shot.exists():
+        pytest.skip("this Chromium knows no such setting")
+    pixels = np.asarray(image.open(shot).convert("L"))
+    assert np.median(pixels) < 80
+
+
+def test_the_shipped_race_has_a_page(tmp_path: Path) -> None:
+    mnist = ROOT.parent / "shared/data/mnist"
+    if not mnist.is_dir():
+        pytest.skip("MNIST is not on this machine")
+    run(ROOT / "specs/race.nn", {"train.epochs": 2}, out=tmp_path / "out", data_dir=mnist)
+    page = Page(runs.report([tmp_path / "out"], data_dir=mnist).read_text("utf-8"))
+    assert "MNIST 2,000 train / 500 test" in page.text
+    assert "500 test samples" in page.text
+    assert any_of(page.texts, "Linear1.weight")
+
+
+def any_of(texts: list[str], word: str) -> Any:
+    return any(word in text for text in texts)
