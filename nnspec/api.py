@@ -150,6 +150,7 @@ def run(
     checkpoint: float = 10.0,
     fail_fast: bool = False,
     profile: bool = False,
+    on: str = "",
 ) -> RunResult:
     """Train every lane of a spec, and return the curves, the networks and the verdicts.
 
@@ -175,8 +176,10 @@ def run(
         fail_fast: end the run with the first lane that diverges or fails; else the others go on.
         profile: time every other training step part by part: `result["Adam"].profile`. Lanes are then trained in this
             process, each by itself, whatever `jobs` and `alone` say; the numbers are the same.
+        on: the scheduler of a Dask cluster that trains them, `dask://HOST:PORT` (takes `nnspec[dask]`).
 
     Raises:
+        ClusterError: the cluster cannot be used, or is gone.
         CheckpointError: a checkpoint in `out` is damaged.
         SpecError: the spec has errors.
         SourceError: the spec cannot be read as text.
@@ -204,6 +207,7 @@ def run(
         checkpoint=checkpoint,
         fail_fast=fail_fast,
         profile=profile,
+        on=on,
     )
     if result.unwritten:
         raise OutputError(result.unwritten)
@@ -222,6 +226,7 @@ def run_into(
     checkpoint: float = 10.0,
     fail_fast: bool = False,
     profile: bool = False,
+    on: str = "",
 ) -> RunResult:
     """Run a compiled program; `make_folder` is called, where given, once the data is there.
 
@@ -244,7 +249,8 @@ def run_into(
         return Checkpoints(made[0].path / "checkpoints", manifest.identity, checkpoint, resume)
 
     try:
-        result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast, profile))
+        result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast, profile, on))
+        notes.extend(_elsewhere(result.summary["ways"]))
         result.notes = tuple(notes)
         if notes:
             result.summary["notes"] = notes
@@ -298,6 +304,15 @@ def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     found = [f"{name} {in_words(then)}, now {in_words(here)}" for name, (then, here) in differences(began, now).items()]
     if found:
         yield f"the run began with {'; '.join(found)}: its numbers may differ from those of a run that was never ended"
+
+
+def _elsewhere(ways: Mapping[str, Any]) -> Iterator[str]:
+    """Say where numbers may differ from those of this machine, because a cluster has other kernels or versions."""
+    from nnspec.runner.environment import in_words
+
+    for worker, found in ways.get("differences", {}).items():
+        unlike = "; ".join(f"{name} {in_words(o['there'])}, here {in_words(o['here'])}" for name, o in found.items())
+        yield f"worker {worker} is not as this machine ({unlike}): its numbers may differ in their last digits"
 
 
 def identity_of(compiled: Compiled) -> str:

@@ -101,6 +101,7 @@ LIBRARIES = {
     "rich": {"view"},
     "safetensors": {"runner"},
     "click": {"cli"},
+    "distributed": {"runner"},
     "lark": {"syntax"},
     "numba": {"engine"},
     "numpy": {"engine", "runner", "data", "compiler", "checker"},

@@ -34,6 +34,7 @@ __all__ = ["command"]
     metavar="N",
     help="Train in N processes side by side; by default in as many as are worth their while.",
 )
+@click.option("--on", metavar="dask://HOST:PORT", default="", help="Train on the workers of a Dask cluster.")
 @click.option("--alone", is_flag=True, help="Train every lane by itself, not in a stack with lanes of its kind.")
 @click.option(
     "--fail-fast/--keep-going",
@@ -58,6 +59,7 @@ def command(
     data_dir: Path | None,
     offline: bool,
     jobs: int | None,
+    on: str,
     alone: bool,
     fail_fast: bool,
     profile: bool,
@@ -81,6 +83,8 @@ def command(
         raise click.UsageError("--resume goes with --out DIR, the folder of the run")
     if resume and force:
         raise click.UsageError("--resume goes on with what --force would write over: give one of them")
+    if on and (jobs is not None or profile):
+        raise click.UsageError(f"--on has its own processes: leave {'--jobs' if jobs is not None else '--profile'} out")
     compiled = compile_spec(spec, overrides, warn=warn)
     screen = console(stderr=as_json)
     # FORCE_COLOR makes a terminal of a pipe as far as colours go; a table that is drawn again needs a real one.
@@ -95,6 +99,7 @@ def command(
             lambda: RunFolder.make(spec, out, force, resume),
             jobs=jobs,
             alone=alone,
+            on=on,
             resume=resume,
             checkpoint=checkpoint,
             fail_fast=fail_fast,

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from nnspec.checker.program import Experiment
     from nnspec.runner.together import Training
 
-__all__ = ["Checkpoint", "CheckpointError", "Checkpoints", "Keeper", "read_checkpoint", "restored_lane"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Checkpoints",
+    "Keeper",
+    "read_checkpoint",
+    "restored_lane",
+    "write_checkpoint",
+]
 
 FORMAT = 1
 MOST_HEADER = 256 * 1024**2
@@ -101,12 +109,16 @@ class Keeper:
             extra |= dict(zip(("scaling.mean", "scaling.deviation"), lane.scaling, strict=True))
         checkpoint = Checkpoint(self.identity, ended, values, stopping, take(plan), best.state(), extra)
         try:
-            _write(self.path, checkpoint)
+            self.store(checkpoint)
         except OSError as error:
             lane.unsaved = f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
         else:
             lane.unsaved = ""
         self._last = time.monotonic()
+
+    def store(self, checkpoint: Checkpoint) -> None:
+        """Put it in its place. Raises OSError."""
+        write_checkpoint(self.path, checkpoint)
 
 
 @dataclass(frozen=True)
@@ -154,7 +166,8 @@ class Checkpoints:
         return left, ended
 
 
-def _write(path: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint: all of it, or nothing. Raises OSError."""
     header = {
         "format": FORMAT,
         "identity": checkpoint.identity,

@@ -13,6 +13,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientReport
 from nnspec.runner.checkpoint import Checkpoints
+from nnspec.runner.cluster import Cluster
 from nnspec.runner.environment import check_compiler, one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
@@ -43,6 +44,9 @@ class Ways:
     """Whether the run ends with the first lane that diverges or fails; else the others go on."""
     profile: bool = False
     """Whether every lane's steps are timed part by part; lanes are then trained in one process, each by itself."""
+
+    on: str = ""
+    """A cluster that trains them, `dask://HOST:PORT`, instead of this machine."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for fewer than one job."""
@@ -78,7 +82,9 @@ def run_program(
     gradients: dict[str, GradientReport] = {}
     with ExitStack() as hired:
         # The workers start while the data is loaded and gradients are proved.
-        workers = hired.enter_context(Workers(jobs)) if jobs > 1 else None
+        cluster = hired.enter_context(Cluster(ways.on)) if ways.on else None
+        workers = cluster or (hired.enter_context(Workers(jobs)) if jobs > 1 else None)
+        jobs = cluster.count if cluster is not None else jobs
         data = gather(program, access)
         datasets = {name: dataset for name, (dataset, _) in data.items()}
         uses = tuple(dict.fromkeys(use for _, use in data.values()))
@@ -104,7 +110,9 @@ def run_program(
             result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
             result.halted = lanes.halted
             result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
-            result.summary = summary_record(result, program, started) | {"ways": _ways(groups, jobs)}
+            result.summary = summary_record(result, program, started) | {
+                "ways": _ways(groups, jobs) | (cluster.record() if cluster is not None else {})
+            }
     return result
 
 
