@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from nnspec.compiler.plan import build_network
 from nnspec.data.source import Dataset
@@ -34,10 +34,14 @@ WAIT = 60.0
 """Seconds that a cluster may take until its first worker is there."""
 ANSWER = 10.0
 """Seconds that a scheduler has to answer."""
+SMALL = 16 * 1024**2
+"""Bytes of data up to which every task has its own: tasks that share it are drawn to the worker that holds it."""
+CLOSING = 2.0
 EVERY = 0.2
 """Least seconds between two events of one group."""
 
-Client = Future = Any
+Client: TypeAlias = Any
+Future: TypeAlias = Any
 """Dask's, which is imported where it is used."""
 Group = tuple[Training, ...]
 Take = Callable[[list[LaneResult]], None]
@@ -106,14 +110,14 @@ class Cluster:
         try:
             self._client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError:
-            self._client.close()
+            self._client.close(timeout=CLOSING)
             raise ClusterError(
                 f"the scheduler at {self._address} has no worker after {WAIT:.0f} s; start one with `dask worker`"
             ) from None
         try:
             self._meet()
         except BaseException:
-            self._client.close()
+            self._client.close(timeout=CLOSING)
             raise
         return self
 
@@ -134,7 +138,7 @@ class Cluster:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         assert self._client is not None
-        self._client.close()
+        self._client.close(timeout=CLOSING)
 
     @property
     def count(self) -> int:
@@ -173,17 +177,18 @@ class Cluster:
         tasks: dict[Future, _Task] = {}
         try:
             for number, (members, dataset) in enumerate(work):
-                if id(dataset) not in data:
-                    data[id(dataset)] = client.submit(_same, dataset, key=f"{topic}-data-{len(data)}")
+                samples: Any = dataset
+                if _size(dataset) > SMALL:
+                    if id(dataset) not in data:
+                        data[id(dataset)] = client.submit(_same, dataset, key=f"{topic}-data-{len(data)}")
+                    samples = data[id(dataset)]
                 key = f"{topic}-{number}"
-                future = client.submit(_train, _to_send(members), data[id(dataset)], topic, number, key=key, pure=False)
+                future = client.submit(_train, _to_send(members), samples, topic, number, key=key, pure=False)
                 tasks[future] = _Task(members)
             self._collect(tasks, list(tasks.values()), said, observer, take)
         except KeyboardInterrupt:
             client.cancel([*tasks, *data.values()], force=True)
             raise
-        finally:
-            client.unsubscribe_topic(topic)
 
     def _collect(
         self,
@@ -216,7 +221,10 @@ class Cluster:
 
     def _result(self, future: Future, task: _Task, observer: Observer) -> list[LaneResult]:
         """Return the trainings of a task that is done; they have failed where it could not be."""
+        from asyncio import CancelledError
+
         from distributed import KilledWorker
+        from distributed.comm.core import CommClosedError
 
         if future.status in ("cancelled", "lost"):
             raise self._gone()
@@ -226,7 +234,7 @@ class Cluster:
             return [failed(each, "the workers that trained it died, one after another") for each in task.group]
         except MemoryError:
             return [failed(each, "there is not enough memory for it on its worker") for each in task.group]
-        except TimeoutError:
+        except (TimeoutError, CancelledError, CommClosedError):
             raise self._gone() from None
         self._environments[worker] = found
         results = []
@@ -244,6 +252,10 @@ class Cluster:
                     lane.unsaved = f"the checkpoint {training.keeper.path} cannot be written: {error.strerror or error}"
             results.append(lane)
         return results
+
+
+def _size(dataset: Dataset) -> int:
+    return sum(array.nbytes for split in (dataset.train, dataset.test) for array in (split.x, split.y))
 
 
 def _to_send(group: Group) -> Group:

@@ -1,0 +1,241 @@
+"""Trainings on a Dask cluster: a real scheduler, workers that are processes, one of which is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_resume import outcome
+from tiny_spec import OFFLINE, environment, nnspec, spec
+
+from nnspec import run
+from nnspec.api import compile_spec
+from nnspec.runner.history import LaneResult
+from nnspec.runner.observer import Silent
+from nnspec.runner.run import Ways, run_program
+
+pytest.importorskip("distributed", reason="takes nnspec[dask]")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system cannot kill as this needs it"),
+    pytest.mark.filterwarnings("ignore"),  # Dask's own, of its libraries
+]
+
+SPEC = spec(
+    "Linear(12); BatchNorm; ReLU; Dropout(0.2); Linear(10)",
+    race="SGD(lr=0.1); Adam(lr=cosine(0.01)); Momentum(lr=0.05); other { optimizer = Adam; train.batch = 20 }",
+    train="epochs = 5; batch = 16; repeats = 2; validation = 0.2",
+    data="Digits(train=200, test=50)",
+    more="seed = 7",
+)
+
+
+class Farm:
+    """A scheduler with workers, each a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder, self.workers = folder, []
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            with socket.socket() as line:
+                if line.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError("the scheduler does not answer")
+
+    @property
+    def address(self) -> str:
+        return f"dask://127.0.0.1:{self.port}"
+
+    def hire(self, count: int = 1, **variables: str) -> None:
+        for _ in range(count):
+            place = ["--host", "127.0.0.1", "--local-directory", str(self.folder)]
+            options = [f"tcp://127.0.0.1:{self.port}", "--nthreads", "1", "--no-nanny", "--no-dashboard", *place]
+            self.workers.append(self._start("worker", *options, **variables))
+
+    def _start(self, kind: str, *options: str, **variables: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "dask", kind, *options],
+            cwd=self.folder,
+            env={**environment(self.folder), **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[Farm]:
+    (tmp_path / "farm").mkdir()
+    found = Farm(tmp_path / "farm")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.nn").write_text(SPEC)
+    return tmp_path / "tiny.nn"
+
+
+def test_a_cluster_gives_the_bits_that_this_machine_gives(path: Path, farm: Farm) -> None:
+    farm.hire(2)
+    run(path, out="here")
+    far = run(path, out="there", on=farm.address)
+    assert far.exit_code == 0
+    assert outcome(Path("there")) == outcome(Path("here"))
+    ways = json.loads(Path("there/summary.json").read_text())["ways"]
+    assert (ways["on"], ways["same_kernels"], ways["differences"]) == (farm.address, True, {})
+    assert sorted(ways["trained_by"]) == sorted(
+        f"{lane}, seed {seed}" for lane in ("SGD", "Adam", "Momentum", "other") for seed in (7, 8)
+    )
+    assert set(ways["trained_by"].values()) == set(ways["workers"])
+    again = run(path, out="there", resume=True)  # everything came back, and is not trained again
+    assert again.summary["ways"] == {"jobs": 1, "stacks": []}
+    assert outcome(Path("there")) == outcome(Path("here"))
+
+
+def test_a_worker_that_is_killed_is_survived(path: Path, farm: Farm) -> None:
+    """Its groups are trained by the other, to the same bits; observers are told of each lane once."""
+    farm.hire(2)
+    path.write_text(SPEC.replace("epochs = 5", "epochs = 60"))
+    run(path, out="here")
+
+    class Killer(Silent):
+        def __init__(self) -> None:
+            self.begun: list[str] = []
+            self.killed = 0
+
+        def lane_begins(self, lane: LaneResult) -> None:
+            self.begun.append(lane.label)
+
+        def epoch_done(self, lane: LaneResult) -> None:
+            if not self.killed:
+                self.killed = len(lane.epoch_seconds)
+                farm.workers[0].send_signal(signal.SIGKILL)
+
+    killer = Killer()
+    ways = Ways(on=farm.address, stacked=False)
+    result = run_program(compile_spec(path), OFFLINE, killer, ways=ways)
+    assert 0 < killer.killed < 60
+    assert farm.workers[0].wait(timeout=10) == -signal.SIGKILL
+    assert [lane.status for lane in result.values()] == ["done"] * 4
+    assert len(killer.begun) == len(set(killer.begun)) == 8
+    here, traces = (json.loads(Path(f"here/{file}.json").read_text())["lanes"] for file in ("history", "trace"))
+    for name, lane in result.items():
+        for one, known in zip(lane.repeats, here[name]["repeats"], strict=True):
+            assert one.history == {figure: known[figure] for figure in one.history}
+            trace = next(each for each in traces[name] if each["seed"] == one.seed)
+            assert one.trace == trace["epochs"]
+
+
+def test_a_run_that_was_ended_goes_on_over_a_cluster(path: Path, farm: Farm) -> None:
+    farm.hire(1)
+    run(path, out="here")
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import nnspec; nnspec.run('tiny.nn', out='part', resume=True, checkpoint=0)"],
+        cwd=path.parent,
+        env=environment(path.parent),
+    )
+    end = time.monotonic() + 30
+    while not list(Path("part").glob("checkpoints/*/*.npz")) and time.monotonic() < end and child.poll() is None:
+        time.sleep(0.005)
+    child.kill()
+    child.wait()
+    run(path, out="part", resume=True, on=farm.address)
+    assert outcome(Path("part")) == outcome(Path("here"))
+
+
+def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm) -> None:
+    path.write_text(SPEC.replace("seed = 7", "seed = 7\ndtype = float64"))
+    farm.hire(1, OPENBLAS_CORETYPE="Nehalem")
+    here = run(path, out="here")
+    there = run(path, out="there", on=farm.address)
+    ways = there.summary["ways"]
+    if ways["same_kernels"]:
+        pytest.skip("the BLAS of this machine has no other kernel to choose")
+    assert "blas" in next(iter(ways["differences"].values()))
+    (note,) = there.notes
+    assert "is not as this machine" in note
+    for name in here:
+        assert there[name].final("loss") == pytest.approx(here[name].final("loss"), rel=1e-9)
+
+
+def test_what_is_no_scheduler_is_said(path: Path, farm: Farm) -> None:
+    for address, message in (
+        ("127.0.0.1:1", "--on takes dask://HOST:PORT, such as dask://10.0.0.5:8786, not 127.0.0.1:1"),
+        ("dask://nowhere", "--on takes dask://HOST:PORT"),
+        ("dask://127.0.0.1:1", "there is no Dask scheduler at dask://127.0.0.1:1"),
+    ):
+        done = nnspec("run", "tiny.nn", "--on", address, cwd=path.parent)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    done = nnspec("run", "tiny.nn", "--on", farm.address, "--jobs", "2", cwd=path.parent)
+    assert "--on has its own processes: leave --jobs out" in done.stderr
+
+
+def test_a_scheduler_without_workers_is_said(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nnspec.runner import cluster
+
+    monkeypatch.setattr(cluster, "WAIT", 1.0)
+    with pytest.raises(cluster.ClusterError, match="has no worker after 1 s; start one with `dask worker`"):
+        run(path, on=farm.address)
+
+
+def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
+    path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nnspec.runner import cluster
+
+    monkeypatch.setattr(cluster, "ANSWER", 3.0)
+    farm.hire(1)
+    path.write_text(SPEC.replace("other { ", "other { train.epochs = 100000; "))
+
+    class Killer(Silent):
+        def lane_ends(self, lane: LaneResult) -> None:
+            farm.scheduler.send_signal(signal.SIGKILL)
+
+    from functools import partial
+
+    from nnspec.api import run_into
+    from nnspec.runner.folder import RunFolder
+
+    make = partial(RunFolder.make, "tiny.nn", "out", resume=True)
+    with pytest.raises(cluster.ClusterError, match="is gone; what had come back is kept"):
+        run_into(compile_spec(path), OFFLINE, Killer(), make, alone=True, on=farm.address, resume=True)
+    assert len(list(Path("out").glob("checkpoints/*/*.npz"))) >= 2
+
+
+def test_ctrl_c_cancels_what_trains(path: Path, farm: Farm) -> None:
+    farm.hire(1)
+    path.write_text(SPEC.replace("other { ", "other { train.epochs = 100000; "))
+
+    class Presser(Silent):
+        def lane_ends(self, lane: LaneResult) -> None:
+            raise KeyboardInterrupt
+
+    result = run_program(compile_spec(path), OFFLINE, Presser(), ways=Ways(on=farm.address, stacked=False))
+    assert (result.interrupted, result.exit_code) == (True, 130)
+    assert 1 <= len(result) < 4
+
+
+def test_it_is_imported_only_where_it_is_asked_for() -> None:
+    code = "import nnspec, sys; nnspec.run; assert not {'distributed', 'dask'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
