@@ -20,7 +20,7 @@ from nnspec.engine.network import NumpyMLP
 from nnspec.runner.checkpoint import Keeper
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
-from nnspec.runner.train import figure_names, train_once, train_plan
+from nnspec.runner.train import begun, train_once, train_plan
 
 __all__ = ["Training", "failed", "group", "train_together", "trainings"]
 
@@ -89,25 +89,9 @@ def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = Tru
 
 def failed(training: Training, why: str) -> LaneResult:
     """Return what is left of a training that could not be brought to an end, and has no numbers to show."""
-    experiment = training.experiment
-    return LaneResult(
-        name=experiment.name,
-        optimizer=str(experiment.optimizer),
-        loss=str(experiment.loss),
-        seed=experiment.seed,
-        shapes=experiment.shapes,
-        epochs=experiment.train.epochs,
-        params=training.layout.params,
-        history={name: [] for name in figure_names(experiment)},
-        epoch_seconds=[],
-        network=NumpyMLP(),
-        status="failed",
-        message=why,
-        fingerprints={"start": {}, "order": ""},
-        held_out=experiment.train.held_out(experiment.facts.train),
-        repeat=training.repeat,
-        of=training.of,
-    )
+    lane = begun(training.experiment, training.layout, NumpyMLP(), training.repeat, training.of)
+    lane.status, lane.message = "failed", why
+    return lane
 
 
 def train_together(group: Sequence[Training], dataset: Dataset, observer: Observer) -> list[LaneResult]:

@@ -12,6 +12,7 @@ from nnspec.compiler.snapshot import restore
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.metrics import Metric
+from nnspec.engine.network import NumpyMLP
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
 from nnspec.runner.best import Best, Last
@@ -23,7 +24,7 @@ from nnspec.runner.observer import Observer
 from nnspec.runner.profile import ProfiledPlan
 from nnspec.runner.saved import DAMAGE
 
-__all__ = ["figure_names", "train_once", "train_plan"]
+__all__ = ["begun", "figure_names", "train_once", "train_plan"]
 
 Measure = Callable[[], tuple[float, tuple[float, ...]]]
 
@@ -64,23 +65,9 @@ def train_plan(
 ) -> Generator[None, None, LaneResult]:
     """Train a plan as `train_once` does, pausing when the lane has begun and after every epoch but the last."""
     experiment = plan.experiment
-    lane = LaneResult(
-        name=experiment.name,
-        optimizer=str(experiment.optimizer),
-        loss=str(experiment.loss),
-        seed=experiment.seed,
-        shapes=experiment.shapes,
-        epochs=experiment.train.epochs,
-        params=plan.layout.params,
-        history={name: [] for name in figure_names(experiment)},
-        epoch_seconds=[],
-        network=plan.network,
-        held_out=plan.held_out,
-        scaling=plan.data.scaling,
-        repeat=repeat,
-        of=of,
-        fingerprints={"start": start_digests(plan), "order": ""},
-    )
+    lane = begun(experiment, plan.layout, plan.network, repeat, of)
+    lane.held_out, lane.scaling = plan.held_out, plan.data.scaling
+    lane.fingerprints = {"start": start_digests(plan), "order": ""}
     stop, best = _Stop(experiment.train.early_stop, lane), Best(experiment.train.early_stop, lane)
     monitor = Monitor(plan, lane)
     if keeper is not None and keeper.start is not None:
@@ -130,6 +117,26 @@ def train_plan(
         keeper.keep(plan, lane, stop.state(), best, ended=True)
     plan.release()
     return lane
+
+
+def begun(experiment: Experiment, layout: Layout, network: NumpyMLP, repeat: int, of: int) -> LaneResult:
+    """Return a training before its first epoch."""
+    return LaneResult(
+        name=experiment.name,
+        optimizer=str(experiment.optimizer),
+        loss=str(experiment.loss),
+        seed=experiment.seed,
+        shapes=experiment.shapes,
+        epochs=experiment.train.epochs,
+        params=layout.params,
+        history={name: [] for name in figure_names(experiment)},
+        epoch_seconds=[],
+        network=network,
+        held_out=experiment.train.held_out(experiment.facts.train),
+        repeat=repeat,
+        of=of,
+        fingerprints={"start": {}, "order": ""},
+    )
 
 
 def _go_on(plan: Plan, lane: LaneResult, stop: _Stop, best: Best, keeper: Keeper) -> None:

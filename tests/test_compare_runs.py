@@ -1,0 +1,96 @@
+"""Runs side by side: their figures, what they differ in, and whether that is more than their seeds do."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+
+import pytest
+from tiny_spec import nnspec, spec
+
+from nnspec import run, runs
+from nnspec.runner.saved import RunError
+from nnspec.runner.significance import paired, welch
+
+SPEC = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16; repeats = 4", more="seed = 1")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.nn").write_text(SPEC)
+    run("tiny.nn", out="one")
+    return tmp_path
+
+
+def test_welchs_test_is_that_of_the_textbook() -> None:
+    mpmath = pytest.importorskip("mpmath", reason="the reference takes mpmath")
+    a = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
+    b = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 20.5, 24.4]
+    for one, other in ((a, b), (a[:5], b), (b, a[:3])):
+        found = welch(one, other)
+        errors = [statistics.variance(values) / len(values) for values in (one, other)]
+        t = (statistics.fmean(one) - statistics.fmean(other)) / math.sqrt(sum(errors))
+        freedom = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for e, v in zip(errors, (one, other), strict=True))
+        p = float(mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True))
+        assert found.p == pytest.approx(p, rel=1e-9)
+        assert found.difference == pytest.approx(statistics.fmean(one) - statistics.fmean(other))
+        assert (found.low < 0 < found.high) is (p > 0.05)
+        assert found.n == min(len(one), len(other))
+    assert round(welch(a, b).p, 3) == 0.021
+
+
+def test_lanes_of_one_run_are_compared_over_their_seeds(here: Path) -> None:
+    found = runs.compare_runs(["one"]).contest
+    (judgement,) = found.judgements
+    history = runs.open_run("one").history
+    finals = {lane: [one["test_loss"][-1] for one in history[lane]["repeats"]] for lane in ("SGD", "Adam")}
+    one, other = (dict(enumerate(finals[lane], 1)) for lane in (judgement.one[1], judgement.other[1]))
+    test = paired(one, other)
+    assert test.n == 4
+    assert (judgement.figure, judgement.same_seeds, judgement.sizes) == ("test_loss", True, (4, 4))
+    assert judgement.test == test
+    assert statistics.fmean(finals[judgement.one[1]]) < statistics.fmean(finals[judgement.other[1]])
+    assert judgement.shown is (judgement.adjusted < 0.05)
+    assert ("no difference shown" in found.text(judgement)) is not judgement.shown
+
+
+def test_runs_that_differ_are_told_apart_and_in_what(here: Path) -> None:
+    run("tiny.nn", {"Adam.optimizer.lr": 0.05, "seed": 9}, out="two")
+    run("tiny.nn", out="same")
+    done = nnspec("compare", "one", "two", "same", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "0.01" in done.stdout
+    assert "0.05" in done.stdout
+    record = json.loads(nnspec("compare", "one", "two", "same", "--json", cwd=here).stdout)
+    assert [each["name"] for each in record["runs"]] == ["one", "two", "same"]
+    assert len(record["lanes"]) == 6
+    kinds = {(j["one"]["run"], j["other"]["run"]): j["test"] for j in record["judgements"]}
+    for (one, other), test in kinds.items():
+        assert test == ("paired" if "two" not in (one, other) else "welch"), (one, other)
+    for judgement in record["judgements"]:
+        if {judgement["one"]["run"], judgement["other"]["run"]} == {"one", "same"}:
+            assert (judgement["difference"], judgement["shown"]) == (0.0, False)
+            assert "no difference shown" in judgement["text"]
+
+
+def test_without_seeds_nothing_is_judged(here: Path) -> None:
+    for name, rate in (("a", 0.1), ("b", 0.2)):
+        run("tiny.nn", {"train.repeats": 1, "SGD.optimizer.lr": rate}, out=name)
+    record = json.loads(nnspec("compare", "a", "b", "--json", cwd=here).stdout)
+    assert not any(judgement["shown"] for judgement in record["judgements"])
+    assert all(judgement["p"] is None or judgement["p"] >= 0 for judgement in record["judgements"])
+
+
+def test_a_run_named_twice_counts_once_and_what_is_none_is_said(here: Path) -> None:
+    assert len(runs.compare_runs(["one", here / "one"]).contest.runs) == 1
+    with pytest.raises(RunError, match="there is no run nowhere"):
+        runs.compare_runs(["one", "nowhere"])
+    done = nnspec("compare", "tiny.nn", cwd=here)
+    assert (done.returncode, done.stdout) == (2, "")
+    (here / "one/summary.json").write_text('{"lanes": [{"name": 7}]}')
+    done = nnspec("compare", "one", cwd=here)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
