@@ -199,7 +199,7 @@ def test_a_full_disk_is_told_of_and_training_goes_on(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_module, "_write", full)
+    monkeypatch.setattr(checkpoint_module, "write_checkpoint", full)
     with pytest.raises(NnspecError, match=r"the checkpoint .* cannot be written: No space left"):
         run(path, out=tmp_path / "out", set={"train.epochs": 1})
     assert (tmp_path / "out/summary.json").exists()  # what was trained is written all the same
