@@ -343,6 +343,16 @@ def gradcheck(
     return prove_program(compile_spec(path, set).program, access, samples=samples, full=full)
 
 
+def prove_the_rest(compiled: Compiled, access: Access, observer: Observer) -> tuple[GradientProof, ...]:
+    """Check the gradients of those networks that a run does not check by itself: quickly, with few
+    samples and few entries of large tensors. Raises DataError."""
+    from nnspec.runner.prove import QUICK_SAMPLES, lanes_to_prove, prove_program
+
+    program = compiled.program
+    besides = lanes_to_prove(program)
+    return prove_program(program, access, samples=QUICK_SAMPLES, quick=True, besides=besides, observer=observer)
+
+
 def landscape(
     path: PathLike,
     set: Overrides = None,

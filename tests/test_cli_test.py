@@ -5,14 +5,16 @@ from __future__ import annotations
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_spec import OFFLINE, nnspec, spec
 
+import nnspec.engine as nn
 from nnspec.data.source import Access
 from nnspec.project import testing
 from nnspec.project.junit import junit
-from nnspec.project.testing import Case, SpecReport, SpecTester, exit_code, outcome, summary
+from nnspec.project.testing import Case, SpecReport, SpecTester, exit_code, failures, outcome, summary
 
 GOOD = spec(expect="loss < 100; params < 1e6")
 MISS = spec(expect="loss < 100; loss < 1e-9")
@@ -68,16 +70,15 @@ def test_what_fails_is_told_in_full_and_stops_nothing(tmp_path: Path) -> None:
     root = ET.parse(tmp_path / "report.xml").getroot()
     suites = {suite.get("name"): suite for suite in root.iter("testsuite")}
     assert [*suites] == ["a.nn", "b.nn", "c.nn", "d.nn", "e.nn", "f.nn"]
-    first, lane, *expected = [case.get("name") for case in suites["b.nn"].iter("testcase")]
-    assert (first, expected) == ("check", ["loss < 100", "loss < 1e-9"])
-    assert str(lane).endswith(" trains")
+    names = [case.get("name") for case in suites["b.nn"].iter("testcase")]
+    assert names == ["check", "gradients of run", "run trains", "loss < 100", "loss < 1e-9"]
     for each in (root, *suites.values()):
         assert float(each.get("time", "")) >= 0
         assert each.get("tests") == str(len([*each.iter("testcase")]))
         for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             assert each.get(attribute) == str(len([*each.iter(tag)]))
     assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "14",
+        "tests": "17",
         "failures": "4",
         "errors": "1",
         "skipped": "1",
@@ -127,6 +128,58 @@ def test_nothing_to_test_is_a_matter_of_usage(tmp_path: Path, arguments: list[st
     done = run_tests(tmp_path, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
+
+
+def wrong_derivative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the weights of Linear have half their gradient."""
+    right = nn.Linear.backward
+
+    def backward(self: nn.Linear, grad: Any, out: Any = None, *, input_grad: bool = True) -> Any:
+        dx = right(self, grad, out=out, input_grad=input_grad)
+        self.weight.grad *= 0.5
+        return dx
+
+    monkeypatch.setattr(nn.Linear, "backward", backward)
+
+
+def cases_of(path: Path) -> list[Case]:
+    """Test one spec in this process."""
+    (tested,) = SpecTester((), OFFLINE, jobs=1).run([str(path)])
+    print(failures(tested))
+    return [*tested.cases]
+
+
+def test_a_wrong_derivative_fails_every_spec_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, a=GOOD)
+    assert [case.status for case in cases_of(tmp_path / "a.nn")] == ["passed"] * 5
+    wrong_derivative(monkeypatch)
+    found = [case for case in cases_of(tmp_path / "a.nn") if case.status != "passed"]
+    assert [(case.kind, case.name, case.status) for case in found] == [("gradients", "gradients of run", "failed")]
+    where = f"{tmp_path / 'a.nn'}:2"
+    assert f"Linear1.weight ({where}) has a relative error of 3.3e-01, and not below 1e-07" in found[0].detail
+    assert f"wrong gradients of run\n        Linear1.weight ({where})" in capsys.readouterr().out
+
+
+def test_gradients_that_the_spec_speaks_of_are_proved_once(tmp_path: Path) -> None:
+    model = "Linear(6); ReLU; Linear(10)"
+    race = "A { optimizer = SGD(lr=0.1) } B { optimizer = SGD(lr=0.2) }"
+    both = spec(model, race=race, expect="A.gradient_error < 1e-7; B.loss < 100")
+    other = "model other { Linear(5); Tanh; Linear(10) }"
+    own = race.replace("B {", "B { model = other;")
+    put(tmp_path, none=both, other=spec(model, race=own, expect="A.gradient_error < 1e-7", more=other))
+    assert [case.name for case in cases_of(tmp_path / "other.nn") if case.kind == "gradients"] == ["gradients of B"]
+    assert not [case for case in cases_of(tmp_path / "none.nn") if case.kind == "gradients"]
+
+
+def test_numbers_too_large_to_step_from_are_an_error_with_words(tmp_path: Path) -> None:
+    (tmp_path / "huge.csv").write_text("a,y\n" + "".join(f"{1e15 + i * 1e12},{i}\n" for i in range(40)))
+    put(tmp_path, a=spec("Linear(1)", data='CSV("huge.csv", target="y")', loss="MSE"))
+    done = run_tests(tmp_path, "a.nn")
+    assert done.returncode == 1
+    assert "error: the gradients of run cannot be checked: a step of 1e-05 is lost beside 1" in done.stdout
+    assert nnspec("gradcheck", "a.nn", cwd=tmp_path).returncode == 2
 
 
 def test_an_interrupt_ends_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def command(
     junit: Path | None,
     quiet: bool,
 ) -> int:
-    """Check and run specs, and judge what they expect, as tests. Writes no runs.
+    """Check specs, prove their gradients, run them and judge what they expect, as tests. Writes no runs.
 
     PATHs are files, folders (all *.nn below) or globs (quoted).
     """

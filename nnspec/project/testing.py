@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nnspec.api import CheckResult, check, run_into
+from nnspec.api import CheckResult, check, prove_the_rest, run_into
 from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, render_all
 from nnspec.diagnostics.formats.base import one_line, plural
@@ -30,10 +30,10 @@ _WIDE = 78
 class Case:
     """One thing that a spec was tested for."""
 
-    kind: Literal["check", "run", "lane", "expectation"]
+    kind: Literal["check", "gradients", "run", "lane", "expectation"]
     """`run` is there only where a spec could not be run at all."""
     name: str
-    """`check`, `run`, `Adam trains`, or the text of an expectation."""
+    """`check`, `gradients of Adam`, `run`, `Adam trains`, or the text of an expectation."""
     status: Status
     detail: str = ""
     """What came of it; in full where it failed."""
@@ -107,6 +107,7 @@ class SpecTester:
         started = time.perf_counter()
         checked: CheckResult | None = None
         check_seconds = 0.0
+        proofs: list[Case] = []
         interrupted = fault = False
         try:
             checked = check(path, self._overrides)
@@ -117,7 +118,9 @@ class SpecTester:
             if checked.compiled is None:
                 why = "no experiment by itself, but a file for others to import"
                 return SpecReport(path, (Case("check", "check", "skipped", why, check_seconds),), check_seconds, (why,))
-            result = run_into(checked.compiled, self._access_for(checked), self._observer, None, jobs=self._jobs)
+            access = self._access_for(checked)
+            proofs += self._prove(checked, access)
+            result = run_into(checked.compiled, access, self._observer, None, jobs=self._jobs)
         except NnspecError as error:
             message = str(error)
         except MemoryError:
@@ -128,9 +131,19 @@ class SpecTester:
             self._on_fault(path, error)
             message, fault = f"a fault of nnspec itself: {type(error).__name__}: {error}", True
         else:
-            return _judged(path, checked, result, check_seconds, time.perf_counter() - started)
-        cases = _unrun(checked, message, check_seconds, "skipped" if interrupted else "error")
+            return _judged(path, checked, proofs, result, check_seconds, time.perf_counter() - started)
+        cases = _unrun(checked, proofs, message, check_seconds, "skipped" if interrupted else "error")
         return SpecReport(path, cases, time.perf_counter() - started, interrupted=interrupted, fault=fault)
+
+    def _prove(self, checked: CheckResult, access: Access) -> Iterator[Case]:
+        assert checked.compiled is not None, "it is run"
+        started = time.perf_counter()
+        proofs = prove_the_rest(checked.compiled, access, self._observer)
+        seconds = (time.perf_counter() - started) / max(1, len(proofs))
+        for proof in proofs:
+            status: Status = "passed" if proof.holds else "failed"
+            name = f"gradients of {', '.join(proof.lanes)}"
+            yield Case("gradients", name, status, "\n".join(proof.faults()), seconds)
 
     def _access_for(self, checked: CheckResult) -> Access:
         """A run refuses a folder that no source of its spec would look into; here it was named for other specs."""
@@ -139,7 +152,14 @@ class SpecTester:
         return self._access if reads else replace(self._access, data_dir=None)
 
 
-def _judged(path: str, checked: CheckResult, result: RunResult, check_seconds: float, seconds: float) -> SpecReport:
+def _judged(
+    path: str,
+    checked: CheckResult,
+    proofs: Sequence[Case],
+    result: RunResult,
+    check_seconds: float,
+    seconds: float,
+) -> SpecReport:
     assert checked.compiled is not None
     lanes = [_lane(lane.name, result.lanes.get(lane.name)) for lane in checked.compiled.program.lanes]
     expected = [_expectation(verdict) for verdict in result.verdicts]
@@ -147,7 +167,7 @@ def _judged(path: str, checked: CheckResult, result: RunResult, check_seconds: f
     notes += [] if expected else ["nothing expected"]
     warnings = sum(found.severity == "warning" for found in checked.diagnostics)
     notes += [f"{plural(warnings, 'warning')}: nnspec check shows them"] if warnings else []
-    cases = (Case("check", "check", "passed", seconds=check_seconds), *lanes, *expected)
+    cases = (Case("check", "check", "passed", seconds=check_seconds), *proofs, *lanes, *expected)
     return SpecReport(path, cases, seconds, tuple(notes), interrupted=result.interrupted)
 
 
@@ -164,11 +184,14 @@ def _expectation(verdict: Verdict) -> Case:
     return Case("expectation", _flat(verdict.text), status, verdict.detail)
 
 
-def _unrun(checked: CheckResult | None, message: str, check_seconds: float, status: Status) -> tuple[Case, ...]:
+def _unrun(
+    checked: CheckResult | None, proofs: Sequence[Case], message: str, check_seconds: float, status: Status
+) -> tuple[Case, ...]:
     """Return the cases of a spec that was not run to an end: where it failed, and all that was not come to."""
     if checked is None:
         return (Case("check", "check", status, message),)
-    cases = [Case("check", "check", "passed", seconds=check_seconds), Case("run", "run", status, message)]
+    check_case, run_case = Case("check", "check", "passed", seconds=check_seconds), Case("run", "run", status, message)
+    cases = [check_case, *proofs, run_case]
     if checked.compiled is not None:
         program = checked.compiled.program
         cases += [Case("lane", f"{lane.name} trains", "skipped", _NOT_TRAINED) for lane in program.lanes]
@@ -214,6 +237,9 @@ def failures(tested: SpecReport, *, color: bool = False) -> str:
             lines.append(render_all(tested.diagnostics, color=color))
         elif case.kind == "expectation":
             lines.append(f"missed: {one_line(case.name)}")
+            lines += [f"        {line}" for line in _lines(case.detail)]
+        elif case.kind == "gradients":
+            lines.append(f"wrong {one_line(case.name)}")
             lines += [f"        {line}" for line in _lines(case.detail)]
         elif case.kind == "lane":
             lines.append(f"lane {one_line(case.name.removesuffix(' trains'))} {one_line(case.detail)}")

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import prod
+from math import isnan, prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Figure, LayerNode, Number, Operation, Program
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.preparing import divide, scaling
-from nnspec.data.source import Access, Dataset
+from nnspec.data.source import Access, DataError, Dataset
 from nnspec.engine._numpy import np
-from nnspec.engine.gradcheck import BOUND, GradientReport, check_gradients
+from nnspec.engine.gradcheck import BOUND, GradientReport, LostStepError, check_gradients
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import Part
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse
+from nnspec.runner.observer import Observer, Silent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MOST_SAMPLES", "GradientProof", "alike_lanes", "gradient_bound", "prove_gradients", "prove_program"]
+__all__ = [
+    "MOST_SAMPLES",
+    "QUICK_SAMPLES",
+    "GradientProof",
+    "alike_lanes",
+    "gradient_bound",
+    "lanes_to_prove",
+    "prove_gradients",
+    "prove_program",
+]
 
 MOST_SAMPLES = 16
+QUICK_SAMPLES = 2
 MOVE = 0.1
 """Standard deviation of the noise that parameters are moved by where they start on kinks."""
 
 
 def prove_gradients(
-    experiment: Experiment, dataset: Dataset, *, samples: int = MOST_SAMPLES, full: bool = False
+    experiment: Experiment,
+    dataset: Dataset,
+    *,
+    samples: int = MOST_SAMPLES,
+    full: bool = False,
+    quick: bool = False,
 ) -> GradientReport:
     """Check the gradients of a float64 copy of an experiment's network on its first training samples.
 
@@ -39,7 +55,7 @@ def prove_gradients(
     which nothing could be checked are moved a little and checked there; then with fewer samples, of which fewer stand
     near a kink.
 
-    Raises ValueError for a number of samples that is not 1 to 16.
+    Raises ValueError for a number of samples that is not 1 to 16, and DataError for numbers too large to step from.
     """
     if not 1 <= samples <= MOST_SAMPLES:
         raise ValueError(f"a gradient check takes 1 to {MOST_SAMPLES} samples, not {samples}")
@@ -62,9 +78,21 @@ def prove_gradients(
             parameter.data = parameter.data + MOVE * rng.standard_normal(parameter.shape)
         penalties = experiment.train.penalties
         only = moved or None
-        return check_gradients(
-            network, loss, x[:count], targets[:count], full=full, rng=rng, penalties=penalties, only=only
-        )
+        try:
+            return check_gradients(
+                network,
+                loss,
+                x[:count],
+                targets[:count],
+                full=full,
+                rng=rng,
+                penalties=penalties,
+                only=only,
+                quick=quick,
+            )
+        except LostStepError as error:
+            what = f"the gradients of {experiment.name} cannot be checked"
+            raise DataError(f"{what}: {error}; scale the data, as train.standardise does") from error
 
     report = check(count, ())
     moved = tuple(name for name in report.unchecked if name not in ("input", "loss"))
@@ -100,19 +128,55 @@ class GradientProof:
         """Whether every tensor was checked and is below the bound."""
         return self.report.error < self.bound
 
+    def faults(self) -> Iterator[str]:
+        """Name each tensor that does not hold, and where it stands."""
+        for tensor in self.report.tensors:
+            if not tensor.error < self.bound:
+                line = self.lines.get(tensor.name.rsplit(".", 1)[0])
+                place = f"{tensor.name} ({line})" if line else tensor.name
+                if isnan(tensor.error):
+                    yield f"{place} could not be checked: every step crossed a kink"
+                else:
+                    yield f"{place} has a relative error of {tensor.error:.1e}, and not below {self.bound:g}"
 
-def prove_program(program: Program, access: Access, *, samples: int, full: bool) -> tuple[GradientProof, ...]:
-    """Check every network of a program once. Raises DataError."""
-    data = gather(program, access)
-    with one_blas_thread():
-        return tuple(
-            _prove(program, alike, *data[alike[0].name], samples, full) for alike in alike_lanes(program.lanes)
-        )
+
+def prove_program(
+    program: Program,
+    access: Access,
+    *,
+    samples: int,
+    full: bool = False,
+    quick: bool = False,
+    besides: Collection[str] = (),
+    observer: Observer | None = None,
+) -> tuple[GradientProof, ...]:
+    """Check every network of a program once, but for the networks of lanes that are named. Raises DataError."""
+    observer = observer or Silent()
+    networks = [alike for alike in alike_lanes(program.lanes) if not any(lane.name in besides for lane in alike)]
+    data = gather(program, access) if networks else {}
+    proofs = []
+    for alike in networks:
+        first = alike[0]
+        observer.proving(first.name)
+        dataset, use = data[first.name]
+        with one_blas_thread():
+            report = prove_gradients(first, dataset, samples=samples, full=full, quick=quick)
+        proofs.append(_proof(program, alike, use, report))
+    return tuple(proofs)
 
 
-def _prove(
-    program: Program, alike: list[Experiment], dataset: Dataset, use: DataUse, samples: int, full: bool
-) -> GradientProof:
+def lanes_to_prove(program: Program) -> set[str]:
+    """Return the lanes whose gradients the spec itself speaks of: a run checks these."""
+    return {
+        figure.lane
+        for expectation in program.expectations
+        for case in expectation.cases
+        for figure in case.figures()
+        if figure.name == "gradient_error"
+    }
+
+
+def _proof(program: Program, alike: list[Experiment], use: DataUse, report: GradientReport) -> GradientProof:
     first = alike[0]
     names = tuple(lane.name for lane in alike)
     spans = {node.name: node.span for layer in first.layers for node in layer.walk()}
@@ -120,7 +184,7 @@ def _prove(
     return GradientProof(
         lanes=names,
         bound=gradient_bound(program, names),
-        report=prove_gradients(first, dataset, samples=samples, full=full),
+        report=report,
         lines={name: f"{span.source.name}:{span.line}" for name, span in spans.items()},
         data=f"{use.source}, standing in for {use.asked_for}" if use.stands_in else use.source,
     )

@@ -19,7 +19,7 @@ from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
 from nnspec.runner.judge import judge
 from nnspec.runner.observer import Observer
-from nnspec.runner.prove import alike_lanes, prove_gradients
+from nnspec.runner.prove import alike_lanes, lanes_to_prove, prove_gradients
 from nnspec.runner.record import summary_record
 from nnspec.runner.repeats import lane_of
 from nnspec.runner.sample import write_samples
@@ -200,13 +200,7 @@ def _result(
 
 def _proofs(program: Program, data: dict[str, Dataset], observer: Observer) -> dict[str, GradientReport]:
     """Check the gradients that expectations speak of; lanes with the same network share one check."""
-    wanted = {
-        figure.lane
-        for expectation in program.expectations
-        for case in expectation.cases
-        for figure in case.figures()
-        if figure.name == "gradient_error"
-    }
+    wanted = lanes_to_prove(program)
     reports: dict[str, GradientReport] = {}
     for alike in alike_lanes(lane for lane in program.lanes if lane.name in wanted):
         first = alike[0]
