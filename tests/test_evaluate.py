@@ -185,6 +185,14 @@ def test_images_are_scaled_and_turned_as_they_are_asked_to_be() -> None:
     ]
     done = nnspec("predict", "out", "dark.png", "--invert", "--lane", "Adam", "--json", cwd=Path.cwd())
     assert json.loads(done.stdout)[0] | {"sample": ""} == rows[0] | {"sample": ""}
+    Path("pictures/sevens").mkdir(parents=True)
+    for i in range(6):
+        image.fromarray(pixels).resize((30, 30)).save(f"pictures/sevens/{i}.png")
+    image.fromarray(pixels).save("pictures/first.png")
+    done = nnspec("predict", "out", "pictures", "--lane", "Adam", "--json", cwd=Path.cwd())
+    names = [row["sample"] for row in json.loads(done.stdout)]
+    assert names == ["pictures/first.png", *(f"pictures/sevens/{i}.png" for i in range(6))]
+    assert done.stderr.splitlines()[-1] == "note: and so on for 2 more"
     Path("broken.png").write_bytes(Path("exact.png").read_bytes()[:60])
     done = nnspec("predict", "out", "broken.png", cwd=Path.cwd())
     assert (done.returncode, done.stdout) == (2, "")

@@ -16,6 +16,7 @@ from tiny_spec import run, spec
 
 from nnspec.checker import check
 from nnspec.data import Access, DataError, Facts, FileFault, Images
+from nnspec.data.images import image_files, read_image
 from nnspec.diagnostics import Source
 
 
@@ -86,6 +87,35 @@ def test_sizes_and_colours(folder: Path) -> None:
     with pytest.raises(DataError, match=r"is 5×3, and the first is 4×3; `size = \(4, 3\)` scales all to one size"):
         Images(folder).load(Access())
     assert Images(folder, size=(4, 3)).load(Access()).facts.shape == (4, 3)
+
+
+def test_images_are_upright_and_white_where_they_are_transparent(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    pixels = np.zeros((3, 4), np.uint8)
+    pixels[2, 0] = 255  # the lower left corner, which is the upper left one when it is turned
+    for path in folder.glob("*/*.png"):
+        Image.fromarray(pixels).save(path, exif=exif)
+    source = Images(folder)
+    assert source.facts().shape == (4, 3)
+    assert (source.load(Access()).train.x[0].reshape(4, 3) == [[255, 0, 0], *[[0, 0, 0]] * 3]).all()
+    array, size = read_image(str(path), (4, 3))
+    assert size == (4, 3)
+    assert (array.reshape(-1) == source.load(Access()).test.x[0]).all()
+
+    Image.fromarray(np.zeros((4, 3, 4), np.uint8)).save(path)
+    assert (read_image(str(path), (4, 3))[0] == 255).all()
+    data = Images(folder).load(Access())
+    assert sum((row == 255).all() for row in (*data.train.x, *data.test.x)) == 1
+
+
+def test_images_of_a_folder_and_its_sub_folders(folder: Path, tmp_path: Path) -> None:
+    draw(folder / "one.png", 7)
+    found = [str(Path(path).relative_to(folder)) for path in image_files(str(folder))]
+    assert found == ["one.png", *(f"{name}/{i}.png" for name in ("ants", "cats") for i in range(5))]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(FileFault, match="there are no images in"):
+        image_files(str(tmp_path / "none"))
 
 
 def test_every_format(folder: Path) -> None:

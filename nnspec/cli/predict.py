@@ -13,6 +13,7 @@ _EPILOG = """\
 FILE is one or more of:
   an image      .png, .jpg …: one sample, scaled to the size of those that
                 were trained on (takes Pillow: nnspec[images])
+  a folder      all images in it and in its sub-folders
   a table       .csv, .tsv: a row a sample
   arrays        .npy, or .npz with `x`: an index a sample
 """

@@ -16,7 +16,7 @@ from nnspec.engine.part import Also, BareWord, FilePath, Range
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Images", "is_image", "read_image"]
+__all__ = ["Images", "image_files", "is_image", "read_image"]
 
 MOST_FILES = 200_000
 MOST_CLASSES = 1000
@@ -41,7 +41,8 @@ class Images(DataSource):
     class's images is for testing, by `seed`.
 
     Each is read as 8-bit grey `(height, width)`, or in colour `(3, height, width)` with `colour = rgb`; bytes stand for
-    0 to 1. With `size = (height, width)` images are scaled to that; without it all must be of one size.
+    0 to 1. It is upright as its camera says, and white where it is transparent.
+    With `size = (height, width)` images are scaled to that; without it all must be of one size.
     PNG, JPEG, BMP, GIF (its first image), WebP and PNM; whatever else lies in the sub-folders is passed over.
     """
 
@@ -152,7 +153,7 @@ class Images(DataSource):
 
     def _size_of(self, path: str) -> tuple[int, int]:
         with _open(path) as file, _image(file, path) as image:
-            return image.height, image.width
+            return _size(image)
 
     def _read(self, files: list[tuple[str, int]], facts: Facts) -> Split:
         x = np.empty((len(files), *facts.shape), np.uint8)
@@ -163,17 +164,46 @@ class Images(DataSource):
         return Split(x.reshape(len(files), -1), np.array([k for _, k in files], np.int64))
 
     def _pixels(self, image: Any, path: str, height: int, width: int) -> NDArray[Any]:
-        if self.size is None and (image.height, image.width) != (height, width):
-            what = f"is {image.height}×{image.width}, and the first is {height}×{width}"
+        found = _size(image)
+        if self.size is None and found != (height, width):
+            what = f"is {found[0]}×{found[1]}, and the first is {height}×{width}"
             raise FileFault(f"{shown(path)} {what}", help=f"`size = ({height}, {width})` scales all to one size")
-        try:
-            pixels = _eight_bits(image).convert("RGB" if self.colour == "rgb" else "L")
-            if self.size is not None and pixels.size != (width, height):
-                pixels = pixels.resize((width, height))
-            array: NDArray[Any] = np.asarray(pixels, np.uint8)
-        except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
-            raise FileFault(f"{shown(path)} is not an intact image: {_line(error)}") from None
-        return array.transpose(2, 0, 1) if self.colour == "rgb" else array
+        return _bytes(image, path, (height, width), rgb=self.colour == "rgb")
+
+
+def _turned(image: Any) -> int:
+    """Return how a camera says that the image is to be turned: EXIF's orientation, 1 to 8."""
+    try:
+        turned = image.getexif().get(0x0112, 1)
+    except Exception:  # noqa: BLE001  (EXIF that is damaged says nothing, and the image may be whole)
+        return 1
+    return turned if turned in range(1, 9) else 1
+
+
+def _size(image: Any) -> tuple[int, int]:
+    """Return height and width as the image is looked at."""
+    return (image.width, image.height) if _turned(image) >= 5 else (image.height, image.width)
+
+
+def _bytes(image: Any, path: str, size: tuple[int, int], *, rgb: bool) -> NDArray[Any]:
+    """Return an image as bytes, grey `(height, width)` or coloured `(3, height, width)`: upright, what is transparent
+    white, and scaled where it has another size. Raises FileFault for one that is not intact."""
+    from PIL import Image, ImageOps
+
+    try:
+        if _turned(image) > 1:
+            image = ImageOps.exif_transpose(image)
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        pixels = _eight_bits(image).convert("RGB" if rgb else "L")
+        height, width = size
+        if pixels.size != (width, height):
+            pixels = pixels.resize((width, height))
+        array: NDArray[Any] = np.asarray(pixels, np.uint8)
+    except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
+        raise FileFault(f"{shown(path)} is not an intact image: {_line(error)}") from None
+    return array.transpose(2, 0, 1) if rgb else array
 
 
 def _eight_bits(image: Any) -> Any:
@@ -191,27 +221,27 @@ def is_image(path: str) -> bool:
 
 
 def read_image(path: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, int]]:
-    """Read an image as bytes of a shape, `(height, width)` for grey or `(3, height, width)` for colour, scaled to it
-    where it is larger or smaller, and return it with the size that it had. What is transparent is white.
+    """Read an image as training images are read, as bytes of a shape, `(height, width)` for grey or
+    `(3, height, width)` for colour, scaled to it, and return it with the height and width that it had.
 
     Raises FileFault for what is no intact image.
     """
-    height, width = shape[-2:]
     with _open(path) as file, _image(file, path) as image:
-        size = (image.height, image.width)
-        try:
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                from PIL import Image
+        return _bytes(image, path, (shape[-2], shape[-1]), rgb=len(shape) == 3), _size(image)
 
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            pixels = _eight_bits(image).convert("RGB" if len(shape) == 3 else "L")
-            if pixels.size != (width, height):
-                pixels = pixels.resize((width, height))
-            array: NDArray[Any] = np.asarray(pixels, np.uint8)
-        except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
-            raise FileFault(f"{shown(path)} is not an intact image: {_line(error)}") from None
-    return (array.transpose(2, 0, 1) if len(shape) == 3 else array), size
+
+def image_files(folder: str) -> list[str]:
+    """Return the images in a folder and in its sub-folders, sorted by their paths.
+
+    Raises FileFault for a folder that cannot be read, or with none.
+    """
+    inside = sorted(entry.path for entry in _entries(folder, MOST_FILES) if _is_folder(entry.path))
+    found = [path for place in (folder, *inside) for path in _images(place)]
+    if not found:
+        raise FileFault(f"there are no images in {shown(folder)}", help=f"known are {', '.join(_FORMATS)}")
+    if len(found) > MOST_FILES:
+        raise FileFault(f"{shown(folder)} holds {len(found):,} images, and {MOST_FILES:,} are the most")
+    return found
 
 
 def _is_folder(path: str) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.data.arrays import read_samples
 from nnspec.data.files import decoded, open_regular, shown
-from nnspec.data.images import is_image, read_image
+from nnspec.data.images import image_files, is_image, read_image
 from nnspec.data.source import Column, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath
@@ -28,6 +28,8 @@ __all__ = ["Inputs", "Wanted", "read_inputs"]
 MOST_BYTES = 64 * 1024**2
 MOST_NUMBERS = 1 << 27
 LARGEST = 3e38
+_NOTES = 4
+"""Notes on single images of a folder that are given."""
 _DELIMITERS = (",", ";", "\t", "|")
 _MISSING = frozenset(["", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "missing"])
 
@@ -68,13 +70,16 @@ class Inputs:
 
 
 def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
-    """Read the samples of a file: an image is one; a table (CSV, TSV) has one a row, an array one a first index.
+    """Read the samples of a file: an image is one; a table (CSV, TSV) has one a row, an array one a first index. Of a
+    folder, all images in it and in its sub-folders are samples.
 
     `invert` swaps dark and bright in images. Raises FileFault for a file that cannot be read or does not fit.
     """
     if not os.path.exists(path):
         raise FileFault(f"there is no file {shown(path)}")
     lower = path.lower()
+    if os.path.isdir(path):
+        return _folder(path, wanted, invert)
     if is_image(path):
         return _image(path, wanted, invert)
     if lower.endswith((".npz", ".npy")):
@@ -135,6 +140,19 @@ def _image(path: str, wanted: Wanted, invert: bool) -> Inputs:
                 f"on a {there} one; {'try without --invert' if invert else '--invert swaps dark and bright'}"
             )
     return Inputs(pixels.reshape(1, -1), (path,), tuple(notes))
+
+
+def _folder(path: str, wanted: Wanted, invert: bool) -> Inputs:
+    if not wanted.is_image:
+        raise FileFault(f"{shown(path)} is a folder, and the network takes {wanted.words} numbers a sample")
+    paths = image_files(path)
+    if len(paths) * prod(wanted.shape) > MOST_NUMBERS:
+        raise FileFault(f"{shown(path)} comes to more than {MOST_NUMBERS:,} numbers")
+    images = [_image(each, wanted, invert) for each in paths]
+    notes = [note for image in images for note in image.notes]
+    more = f"and so on for {len(notes) - _NOTES:,} more" if len(notes) > _NOTES else ""
+    names = tuple(name for image in images for name in image.names)
+    return Inputs(np.concatenate([image.x for image in images]), names, (*notes[:_NOTES], *filter(None, [more])))
 
 
 def _border(pixels: NDArray[Any]) -> float:
