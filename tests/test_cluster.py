@@ -58,10 +58,10 @@ class Farm:
     def address(self) -> str:
         return f"dask://127.0.0.1:{self.port}"
 
-    def hire(self, count: int = 1, **variables: str) -> None:
+    def hire(self, count: int = 1, nthreads: str = "1", **variables: str) -> None:
         for _ in range(count):
             place = ["--host", "127.0.0.1", "--local-directory", str(self.folder)]
-            options = [f"tcp://127.0.0.1:{self.port}", "--nthreads", "1", "--no-nanny", "--no-dashboard", *place]
+            options = [f"tcp://127.0.0.1:{self.port}", "--nthreads", nthreads, "--no-nanny", "--no-dashboard", *place]
             self.workers.append(self._start("worker", *options, **variables))
 
     def _start(self, kind: str, *options: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -72,6 +72,19 @@ class Farm:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def is_idle(self, idle: bool = True) -> bool:
+        """Wait until no worker runs anything any more, or until one does; False after a minute."""
+        from distributed import Client
+
+        with Client(f"tcp://127.0.0.1:{self.port}", set_as_default=False) as client:
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                running = client.run(lambda dask_worker: dask_worker.state.executing_count)
+                if running and (not any(running.values())) == idle:
+                    return True
+                time.sleep(0.2)
+        return False
 
     def close(self) -> None:
         for process in (*self.workers, self.scheduler):
@@ -223,17 +236,71 @@ def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
     assert len(list(Path("out").glob("checkpoints/*/*.npz"))) >= 2
 
 
-def test_ctrl_c_cancels_what_trains(path: Path, farm: Farm) -> None:
+def test_ctrl_c_ends_what_trains_there_too(path: Path, farm: Farm) -> None:
+    """Lanes come back with what they had, those that had not begun are left out, and the worker is free again."""
     farm.hire(1)
-    path.write_text(SPEC.replace("other { ", "other { train.epochs = 100000; "))
+    path.write_text(SPEC.replace("other { ", "other { train.epochs = 1000000; "))
 
     class Presser(Silent):
-        def lane_ends(self, lane: LaneResult) -> None:
-            raise KeyboardInterrupt
+        def epoch_done(self, lane: LaneResult) -> None:
+            if lane.epochs == 1000000:
+                raise KeyboardInterrupt
 
     result = run_program(compile_spec(path), OFFLINE, Presser(), ways=Ways(on=farm.address, stacked=False))
     assert (result.interrupted, result.exit_code) == (True, 130)
-    assert 1 <= len(result) < 4
+    assert [lane.status for lane in result.values()] == ["done"] * 3 + ["interrupted"]
+    (first,) = (one for one in result["other"].repeats)  # the second had not begun
+    assert 0 < len(first.epoch_seconds) == len(first.history["loss"]) < 1000000
+    assert farm.is_idle()
+
+
+def test_workers_do_not_train_for_a_client_that_is_gone(path: Path, farm: Farm) -> None:
+    farm.hire(1)
+    path.write_text(SPEC.replace("epochs = 5", "epochs = 1000000"))
+    code = f"import nnspec; nnspec.run('tiny.nn', out='out', on='{farm.address}')"
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=path.parent, env=environment(path.parent))
+    assert farm.is_idle(False)
+    child.kill()
+    child.wait()
+    assert farm.is_idle()
+
+
+def test_fail_fast_ends_what_trains_there_too(path: Path, farm: Farm) -> None:
+    farm.hire(1, nthreads="2")
+    doubled = "SGD(lr=1e-9, weight_decay=3e9)"  # every step takes the weights times -2
+    race, train = f"Adam; {doubled}", "epochs = 1000000; batch = 32"
+    path.write_text(spec("Linear(12); ReLU; Linear(10)", race=race, train=train, data="Digits(train=200, test=50)"))
+    result = run_program(
+        compile_spec(path), OFFLINE, Silent(), ways=Ways(on=farm.address, stacked=False, fail_fast=True)
+    )
+    assert result.halted == "SGD, which diverged"
+    assert result["Adam"].status == "interrupted"
+    assert len(result["Adam"].epoch_seconds) > 0
+    assert farm.is_idle()
+
+
+def test_two_tasks_in_one_process_have_the_bits_of_one(path: Path, farm: Farm) -> None:
+    """Products are on one thread for all of them, as long as any of them trains."""
+    wide = SPEC.replace("Linear(12)", "Linear(256)").replace("epochs = 5", "epochs = 12").replace("16;", "100;")
+    path.write_text(wide.replace("train.batch = 20", "train.epochs = 2"))
+    farm.hire(1, nthreads="2")
+    run(path, out="here")
+    run(path, out="there", on=farm.address)
+    assert outcome(Path("there")) == outcome(Path("here"))
+
+
+def test_a_worker_of_another_version_is_refused_also_where_it_comes_later(
+    path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nnspec.runner import cluster
+
+    farm.hire(1)
+    monkeypatch.setattr(cluster, "__version__", "0.0.0")
+    with pytest.raises(cluster.ClusterError, match=r"here it is 0\.0\.0: .*; install the same version on both"):
+        run(path, on=farm.address)
+    monkeypatch.setattr(cluster.Cluster, "_meet", lambda self: None)
+    with pytest.raises(cluster.ClusterError, match=r"here it is 0\.0\.0: .*; install the same version on both"):
+        run(path, on=farm.address)
 
 
 def test_it_is_imported_only_where_it_is_asked_for() -> None:

@@ -271,3 +271,32 @@ def test_the_network_shows_its_layers() -> None:
     assert repr(nn.NumpyMLP(nn.Linear(2, 3), nn.ReLU())) == (
         "NumpyMLP(\n    Linear(weight (2, 3), bias (3,)),\n    ReLU(),\n)"
     )
+
+
+def test_a_state_dict_goes_into_another_network() -> None:
+    """Parameters and what layers remember, under one name each; what does not fit changes nothing."""
+
+    def network(seed: int) -> nn.NumpyMLP:
+        rng = np.random.default_rng(seed)
+        return nn.NumpyMLP(nn.Linear(3, 4, rng=rng), nn.BatchNorm(4), nn.Linear(4, 2, rng=rng))
+
+    one, other = network(1), network(2)
+    one.train().forward(np.random.default_rng(3).normal(size=(8, 3)))
+    arrays = one.state_dict()
+    assert [*arrays][:3] == ["Linear1.weight", "Linear1.bias", "BatchNorm1.weight"]
+    assert {"BatchNorm1.running_mean", "BatchNorm1.running_var"} <= {*arrays}
+    other.load_state_dict(arrays)
+    x = np.random.default_rng(4).normal(size=(5, 3))
+    assert np.array_equal(one.eval().forward(x).copy(), other.eval().forward(x))
+    untouched = network(5)
+    before = {name: array.copy() for name, array in untouched.state_dict().items()}
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({name: a for name, a in arrays.items() if name != "Linear2.bias"}, "Linear2.bias is missing"),
+        (arrays | {"more": x}, "more is not in the network"),
+        (arrays | {"Linear2.bias": np.zeros(3)}, r"Linear2.bias is float64 \(3,\), not float64 \(2,\)"),
+        (arrays | {"Linear2.bias": np.zeros(2, np.float32)}, "Linear2.bias is float32"),
+    ]
+    for wrong, message in wrongs:
+        with pytest.raises(ValueError, match=message):
+            untouched.load_state_dict(wrong)
+    assert all(np.array_equal(array, before[name]) for name, array in untouched.state_dict().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,25 @@ class NumpyMLP:
             for name, layer in zip(self.names, self.layers, strict=True)
             for key, array in layer.state().items()
         }
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return all that a trained network is: its parameters and its state, by full name; the arrays themselves."""
+        return {name: parameter.data for name, parameter in self.named_parameters().items()} | self.state()
+
+    def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Copy arrays into the network: all those of `state_dict`, and no others.
+
+        Raises ValueError for a name too many or too few, and for another shape or dtype, before anything is changed.
+        """
+        own = self.state_dict()
+        for name in dict.fromkeys((*own, *arrays)):
+            if name not in own or name not in arrays:
+                raise ValueError(f"{name} is {'missing' if name in own else 'not in the network'}")
+            found, array = arrays[name], own[name]
+            if found.shape != array.shape or found.dtype != array.dtype:
+                raise ValueError(f"{name} is {found.dtype} {found.shape}, not {array.dtype} {array.shape}")
+        for name, array in own.items():
+            array[...] = arrays[name]
 
     def train(self) -> NumpyMLP:
         """Switch the layers that differ (dropout) to training."""

@@ -41,7 +41,7 @@ class Best:
         if self.epoch and not self._better(values[-1], values[self.epoch - 1]):
             return
         self.epoch, self.tables = len(values), self._lane.tables
-        for name, array in _arrays(plan).items():
+        for name, array in plan.network.state_dict().items():
             if name in self.arrays:
                 np.copyto(self.arrays[name], array)
             else:
@@ -57,8 +57,7 @@ class Best:
         lane = self._lane
         if not self.epoch or self.epoch == len(lane.epoch_seconds):
             return
-        for name, array in _arrays(plan).items():
-            np.copyto(array, self.arrays[name])
+        plan.network.load_state_dict(self.arrays)
         lane.kept, lane.tables = self.epoch, self.tables
 
     def state(self) -> dict[str, Any]:
@@ -79,21 +78,14 @@ class Last:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._copies = [{name: array.copy() for name, array in _arrays(plan).items()} for _ in range(2)]
+        self._copies = [{name: array.copy() for name, array in plan.network.state_dict().items()} for _ in range(2)]
 
     def look(self, plan: Plan, done: int) -> None:
         """Copy the network after so many epochs."""
         copies = self._copies[done % 2]
-        for name, array in _arrays(plan).items():
+        for name, array in plan.network.state_dict().items():
             np.copyto(copies[name], array)
 
     def restore(self, plan: Plan, done: int) -> None:
         """Give the network the weights that it had after so many epochs, the last that were whole."""
-        copies = self._copies[done % 2]
-        for name, array in _arrays(plan).items():
-            np.copyto(array, copies[name])
-
-
-def _arrays(plan: Plan) -> dict[str, NDArray[Any]]:
-    network = plan.network
-    return {name: p.data for name, p in network.named_parameters().items()} | dict(network.state())
+        plan.network.load_state_dict(self._copies[done % 2])

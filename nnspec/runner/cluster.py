@@ -9,22 +9,24 @@ A cluster is trusted: whoever may send it tasks runs whatever code he likes ther
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from nnspec.compiler.plan import build_network
+from nnspec._version import __version__
 from nnspec.data.source import Dataset
-from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
 from nnspec.runner.checkpoint import Checkpoint, Keeper, write_checkpoint
 from nnspec.runner.environment import differences, environment, one_blas_thread
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer, Silent
+from nnspec.runner.parcel import Epochs, Parcel, lane_begun, pack, place_of, values_of
 from nnspec.runner.together import Training, failed, train_together
 
 __all__ = ["Cluster", "ClusterError"]
@@ -37,6 +39,8 @@ ANSWER = 10.0
 SMALL = 16 * 1024**2
 """Bytes of data up to which every task has its own: tasks that share it are drawn to the worker that holds it."""
 CLOSING = 2.0
+PATIENCE = 10.0
+"""Seconds that workers have to come to an end after Ctrl-C."""
 EVERY = 0.2
 """Least seconds between two events of one group."""
 
@@ -70,9 +74,7 @@ class HeldKeeper(Keeper):
 class _Ended:
     """What a worker sends back of one training."""
 
-    values: Mapping[str, Any]
-    arrays: Sequence[Any]
-    state: Mapping[str, Any]
+    parcel: Parcel
     checkpoint: Checkpoint | None
 
 
@@ -128,13 +130,8 @@ class Cluster:
             self._environments = dict(self._client.run(environment))
         except (ImportError, AttributeError) as error:
             raise ClusterError(f"a worker at {self._address} cannot run this: {error}; install nnspec there") from None
-        own = environment()["nnspec"]
         for worker, found in self._environments.items():
-            if found["nnspec"] != own:
-                raise ClusterError(
-                    f"worker {worker} has nnspec {found['nnspec']}, and here it is {own}: its numbers would be those "
-                    "of another program; install the same version on both"
-                )
+            _same_version(worker, found["nnspec"], __version__)
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         assert self._client is not None
@@ -167,14 +164,16 @@ class Cluster:
         """Train groups on all workers at once; `take` is given the trainings of each as it ends.
 
         Dask gives the tasks of a worker that died to others; where that happens too often, their trainings have failed.
-        Ctrl-C, here or in what is called, cancels all that trains. Raises ClusterError where the scheduler is gone.
+        Ctrl-C, here or in what is called, ends what trains; what it had is taken too, and it is raised on. Raises
+        ClusterError where the scheduler is gone, and where a worker that came later has another version.
         """
         assert self._client is not None
         client, topic = self._client, f"nnspec-{uuid.uuid4().hex}"
         said: SimpleQueue[Any] = SimpleQueue()
         client.subscribe_topic(topic, lambda event: said.put(event[1]))
         data: dict[int, Future] = {}
-        tasks: dict[Future, _Task] = {}
+        in_order: list[_Task] = []
+        waiting: dict[Future, _Task] = {}
         try:
             for number, (members, dataset) in enumerate(work):
                 samples: Any = dataset
@@ -183,24 +182,33 @@ class Cluster:
                         data[id(dataset)] = client.submit(_same, dataset, key=f"{topic}-data-{len(data)}")
                     samples = data[id(dataset)]
                 key = f"{topic}-{number}"
-                future = client.submit(_train, _to_send(members), samples, topic, number, key=key, pure=False)
-                tasks[future] = _Task(members)
-            self._collect(tasks, list(tasks.values()), said, observer, take)
+                sent = (_to_send(members), samples, topic, number, __version__)
+                in_order.append(_Task(members))
+                waiting[client.submit(_train, *sent, key=key, pure=False)] = in_order[-1]
+            self._collect(waiting, in_order, said, observer, take)
         except KeyboardInterrupt:
-            client.cancel([*tasks, *data.values()], force=True)
+            try:
+                with suppress(OSError):  # those that have lost the scheduler have nobody to work for
+                    client.run(_halt, topic, on_error="ignore")
+                # Tasks that nobody has taken up yet come back at once, with nothing.
+                self._collect(waiting, [], SimpleQueue(), Silent(), take, PATIENCE)
+            finally:
+                client.cancel([*waiting, *data.values()], force=True)
             raise
 
     def _collect(
         self,
-        tasks: dict[Future, _Task],
+        waiting: dict[Future, _Task],
         in_order: Sequence[_Task],
         said: SimpleQueue[Any],
         observer: Observer,
         take: Take,
+        seconds: float = math.inf,
     ) -> None:
+        """Take the results of tasks as they come, until none is waited for, for so many seconds at most."""
         assert self._client is not None
-        waiting, lost = dict(tasks), 0.0
-        while waiting:
+        lost, end = 0.0, time.monotonic() + seconds
+        while waiting and time.monotonic() < end:
             _hear(said, in_order, observer)
             done = [future for future in waiting if future.done()]
             for future in done:
@@ -221,7 +229,8 @@ class Cluster:
 
     def _result(self, future: Future, task: _Task, observer: Observer) -> list[LaneResult]:
         """Return the trainings of a task that is done; they have failed where it could not be."""
-        from asyncio import CancelledError
+        import asyncio
+        from concurrent.futures import CancelledError
 
         from distributed import KilledWorker
         from distributed.comm.core import CommClosedError
@@ -234,16 +243,16 @@ class Cluster:
             return [failed(each, "the workers that trained it died, one after another") for each in task.group]
         except MemoryError:
             return [failed(each, "there is not enough memory for it on its worker") for each in task.group]
-        except (TimeoutError, CancelledError, CommClosedError):
+        except (TimeoutError, asyncio.CancelledError, CancelledError, CommClosedError):
             raise self._gone() from None
         self._environments[worker] = found
         results = []
-        for place, one in enumerate(ended):
+        for place, one in ended.items():
             training = task.group[place]
             self._trained[f"{training.experiment.name}, seed {training.experiment.seed}"] = worker
-            known = task.lanes.get(place)
-            lane = _lane(training, one)
-            if known is None:
+            lane = task.lanes.get(place) or lane_begun(training, one.parcel.values)
+            one.parcel.fill(lane)
+            if place not in task.lanes:
                 observer.lane_begins(lane)
             if training.keeper is not None and one.checkpoint is not None:
                 try:
@@ -252,6 +261,15 @@ class Cluster:
                     lane.unsaved = f"the checkpoint {training.keeper.path} cannot be written: {error.strerror or error}"
             results.append(lane)
         return results
+
+
+def _same_version(worker: str, there: str, here: str) -> None:
+    """Raises ClusterError where versions differ."""
+    if there != here:
+        raise ClusterError(
+            f"worker {worker} has nnspec {there}, and here it is {here}: its numbers would be those of another "
+            "program; install the same version on both"
+        )
 
 
 def _size(dataset: Dataset) -> int:
@@ -278,30 +296,22 @@ def _hear(said: SimpleQueue[Any], tasks: Sequence[_Task], observer: Observer) ->
         task, place = tasks[event["task"]], event["place"]
         lane = task.lanes.get(place)
         if event["kind"] == "begins":
-            begun = LaneResult(network=build_network(task.group[place].experiment), **event["values"])
             if lane is None:
-                task.lanes[place] = begun
-                observer.lane_begins(begun)
-            continue
-        if lane is None or len(lane.epoch_seconds) >= event["epoch"]:
-            continue
-        for name, values in event["history"].items():
-            lane.history[name] = list(values)
-        lane.rates, lane.epoch_seconds = list(event["rates"]), list(event["seconds"])
-        observer.epoch_done(lane)
-
-
-def _lane(training: Training, ended: _Ended) -> LaneResult:
-    network = build_network(training.experiment)
-    for parameter, array in zip(network.parameters(), ended.arrays, strict=True):
-        parameter.data = np.array(array)
-    for name, array in network.state().items():
-        np.copyto(array, ended.state[name])
-    network.eval()
-    return LaneResult(network=network, **ended.values)
+                task.lanes[place] = lane_begun(task.group[place], event["said"])
+                observer.lane_begins(task.lanes[place])
+        elif lane is not None and Epochs(**event["said"]).add_to(lane):
+            observer.epoch_done(lane)
 
 
 # On a worker
+
+_halted: set[str] = set()
+"""Runs that are to end: their tasks here stop behind the epoch that they are in."""
+
+
+def _halt(topic: str) -> None:
+    """Have the tasks of a run end here."""
+    _halted.add(topic)
 
 
 def _same(dataset: Dataset) -> Dataset:
@@ -309,59 +319,61 @@ def _same(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _train(group: Group, dataset: Dataset, topic: str, number: int) -> tuple[list[_Ended], str, dict[str, Any]]:
-    """Train a group as a process of the client's would; return its trainings in order, and where that was."""
+def _train(
+    group: Group, dataset: Dataset, topic: str, number: int, version: str
+) -> tuple[dict[int, _Ended], str, dict[str, Any]]:
+    """Train a group as a process of the client's would; return its trainings by place, and where that was.
+
+    Raises ClusterError on a worker that has another version than the client.
+    """
     from distributed import get_worker
 
-    worker = get_worker()
+    worker, teller = get_worker(), _Teller(group, topic, number)
     with one_blas_thread():
         found = environment()
-        lanes = train_together(group, dataset, _Teller(group, topic, number))
-    by_place = {_place(group, lane): lane for lane in lanes}
-    ended = [_ended(training, by_place[place]) for place, training in enumerate(group)]
+        _same_version(str(worker.address), found["nnspec"], version)
+        lanes = [] if teller.halted else train_together(group, dataset, teller)
+    ended = {}
+    for lane in lanes:
+        place = place_of(group, lane)
+        keeper = group[place].keeper
+        ended[place] = _Ended(pack(lane), keeper.held if isinstance(keeper, HeldKeeper) else None)
     return ended, str(worker.address), found
 
 
-def _place(group: Group, lane: LaneResult) -> int:
-    return next(i for i, t in enumerate(group) if (t.experiment.name, t.repeat) == (lane.name, lane.repeat))
-
-
-def _values(lane: LaneResult) -> dict[str, Any]:
-    return {one.name: getattr(lane, one.name) for one in fields(lane) if one.name != "network"}
-
-
-def _ended(training: Training, lane: LaneResult) -> _Ended:
-    held = training.keeper.held if isinstance(training.keeper, HeldKeeper) else None
-    arrays = [parameter.data for parameter in lane.network.parameters()]
-    return _Ended(_values(lane), arrays, dict(lane.network.state()), held)
-
-
 class _Teller(Silent):
-    """Tells the client what an observer is told, not too often."""
+    """Tells the client what an observer is told, not too often; ends training where nobody waits for it any more."""
 
     def __init__(self, group: Group, topic: str, number: int) -> None:
-        self._group, self._topic, self._number = group, topic, number
-        self._last = 0.0
-
-    def _say(self, kind: str, lane: LaneResult, **more: Any) -> None:
         from distributed import get_worker
 
-        event = {"kind": kind, "task": self._number, "place": _place(self._group, lane), **more}
-        get_worker().log_event(self._topic, event)
+        self._group, self._topic, self._number = group, topic, number
+        self._worker: Any = get_worker()
+        self._task = self._worker.get_current_task()
+        self._told: dict[int, int] = {}
+        self._last: dict[int, float] = {}
+
+    @property
+    def halted(self) -> bool:
+        """Whether the run is to end, or its client is gone, or has taken the task back."""
+        task = self._worker.state.tasks.get(self._task)
+        return self._topic in _halted or task is None or task.state == "cancelled"
+
+    def _say(self, kind: str, place: int, said: Any) -> None:
+        self._worker.log_event(self._topic, {"kind": kind, "task": self._number, "place": place, "said": said})
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Say what is known of it."""
-        self._say("begins", lane, values=_values(lane))
+        place = place_of(self._group, lane)
+        self._told[place] = len(lane.epoch_seconds)
+        self._say("begins", place, values_of(lane))
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """Say how far it is."""
-        if time.monotonic() - self._last >= EVERY:
-            self._last = time.monotonic()
-            self._say(
-                "epoch",
-                lane,
-                epoch=len(lane.epoch_seconds),
-                history=lane.history,
-                rates=lane.rates,
-                seconds=lane.epoch_seconds,
-            )
+        """Say how far it is. Raises KeyboardInterrupt where it is to end here."""
+        if self.halted:
+            raise KeyboardInterrupt
+        place, now = place_of(self._group, lane), time.monotonic()
+        if now - self._last.get(place, 0.0) >= EVERY:
+            self._last[place] = now
+            self._say("epochs", place, asdict(Epochs.since(lane, self._told[place])))
+            self._told[place] = len(lane.epoch_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,14 +14,44 @@ from nnspec.errors import NnspecError
 __all__ = ["check_compiler", "differences", "environment", "in_words", "one_blas_thread"]
 
 
+class _Limits:
+    """The limit that all threads of the process are under while any of them is within `one_blas_thread`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within = 0
+        self._limits: Any = None
+
+    def enter(self) -> None:
+        import numpy  # noqa: F401  (a library that is not loaded yet cannot be limited)
+        from threadpoolctl import threadpool_limits
+
+        with self._lock:
+            if not self._within:
+                self._limits = threadpool_limits(limits=1, user_api="blas")
+            self._within += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._limits.restore_original_limits()
+
+
+_limits = _Limits()
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Run products on one thread: with more, the order of their sums depends on the machine."""
-    import numpy  # noqa: F401  (a library that is not loaded yet cannot be limited)
-    from threadpoolctl import threadpool_limits
+    """Run products on one thread: with more, the order of their sums depends on the machine.
 
-    with threadpool_limits(limits=1, user_api="blas"):
+    How many threads there are is a property of the process: it is put back when the last one leaves who is within.
+    """
+    _limits.enter()
+    try:
         yield
+    finally:
+        _limits.leave()
 
 
 def check_compiler() -> None:
@@ -69,7 +100,9 @@ def environment() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "system": platform.system(),
         "machine": platform.machine(),
+        "simd": _simd(),
         "compiled": asked_for(),
+        **({"numba": _version_of("numba")} if asked_for() else {}),
         "blas": [
             {
                 "library": pool.get("internal_api"),
@@ -81,3 +114,20 @@ def environment() -> dict[str, Any]:
             if pool.get("user_api") == "blas"
         ],
     }
+
+
+def _simd() -> list[str]:
+    """Name the instructions that NumPy finds here beyond those it needs: which kernels it takes depends on them."""
+    import numpy
+
+    config: Any = numpy.show_config(mode="dicts")
+    return list(config.get("SIMD Extensions", {}).get("found", ()))
+
+
+def _version_of(library: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None

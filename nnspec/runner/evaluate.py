@@ -77,16 +77,11 @@ def predicted(outputs: NDArray[Any]) -> NDArray[Any]:
 
 def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: Path) -> None:
     """Copy saved parameters and what layers remember into a network. Raises RunError where they do not fit."""
-    wanted = {name: p.data for name, p in network.named_parameters().items()} | dict(network.state())
-    for name, array in wanted.items():
-        found = arrays.get(name)
-        if found is None or found.shape != array.shape or found.dtype != array.dtype:
-            what = (
-                "is not there" if found is None else f"is {found.dtype} {found.shape}, not {array.dtype} {array.shape}"
-            )
-            raise RunError(f"the weights {source} do not fit the network of the spec: {name} {what}")
-    for name, array in wanted.items():
-        np.copyto(array, arrays[name])
+    own = {name: arrays[name] for name in network.state_dict() if name in arrays}  # and not what scales the input
+    try:
+        network.load_state_dict(own)
+    except ValueError as error:
+        raise RunError(f"the weights {source} do not fit the network of the spec: {error}") from None
 
 
 def experiment_of(compiled: Compiled, saved: SavedRun, lane: str) -> Experiment:

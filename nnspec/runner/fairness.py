@@ -30,9 +30,7 @@ def start_digests(plan: Plan) -> dict[str, str]:
 
 def tensor_digests(plan: Plan) -> dict[str, str]:
     """Return a digest of each tensor as it is now, and of what layers remember beside their parameters."""
-    network = plan.network
-    arrays = {name: p.data for name, p in network.named_parameters().items()} | dict(network.state())
-    return {name: array_digest(array) for name, array in arrays.items()}
+    return {name: array_digest(array) for name, array in plan.network.state_dict().items()}
 
 
 def array_digest(array: NDArray[Any]) -> str:

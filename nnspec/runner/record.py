@@ -41,9 +41,8 @@ def write_record(result: RunResult, folder: Path) -> None:
             files.append(f"{name}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz")
             (folder / name).mkdir(exist_ok=True)
             with atomic(folder / files[-1]) as file:
-                parameters = {name: p.data for name, p in one.network.named_parameters().items()}
                 scaling = dict(zip(("input.mean", "input.deviation"), one.scaling or (), strict=False))
-                np.savez(file, **parameters | one.network.state() | scaling)
+                np.savez(file, **one.network.state_dict() | scaling)
     _write_json(folder / "summary.json", result.summary)
     result.files = tuple(files)
 

@@ -14,9 +14,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
@@ -24,13 +23,12 @@ from queue import SimpleQueue
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from nnspec.compiler.plan import build_network
 from nnspec.data.source import Dataset
-from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer, Silent
+from nnspec.runner.parcel import Epochs, lane_begun, pack, place_of, values_of
 from nnspec.runner.together import Training, failed, train_together
 
 if TYPE_CHECKING:
@@ -227,34 +225,15 @@ class _Worker:
         if kind == "done":
             return [self._lanes[place] for place in said]
         if kind == "begins":
-            network = build_network(self._group[place].experiment)
-            lane = self._lanes[place] = LaneResult(network=network, **said)
+            lane = self._lanes[place] = lane_begun(self._group[place], said)
             self._observer.lane_begins(lane)
         elif kind == "epoch":
-            self._add(self._lanes[place], *said)
+            said.add_to(self._lanes[place])
             self._observer.epoch_done(self._lanes[place])
         else:
-            self._fill(self._lanes[place], *said)
+            said.fill(self._lanes[place])
             self._whole.add(place)
         return None
-
-    def _add(self, lane: LaneResult, figures: Mapping[str, float], rates: Sequence[float], seconds: float) -> None:
-        for name, value in figures.items():
-            lane.history[name].append(value)
-        lane.rates += rates
-        lane.epoch_seconds.append(seconds)
-
-    def _fill(
-        self, lane: LaneResult, values: Mapping[str, Any], arrays: Sequence[Any], state: Mapping[str, Any]
-    ) -> None:
-        """Give a lane everything that its training left."""
-        for name, value in values.items():
-            setattr(lane, name, value)
-        for parameter, data in zip(lane.network.parameters(), arrays, strict=True):
-            parameter.data = data
-        for name, array in lane.network.state().items():
-            np.copyto(array, state[name])
-        lane.network.eval()
 
     def left(self, why: str) -> list[LaneResult]:
         """Return the trainings of its group: those that had ended, and the others as failed, with what is known."""
@@ -348,27 +327,14 @@ def _work(connection: Connection) -> None:
             try:
                 lanes = inbox.guarded(lambda: train_together(group, dataset, _Speaker(inbox, group)))  # noqa: B023
                 for lane in lanes:
-                    inbox.send("ends", _place(group, lane), _all_of(lane))
-                inbox.send("done", 0, [_place(group, lane) for lane in lanes])
+                    inbox.send("ends", place_of(group, lane), pack(lane))
+                inbox.send("done", 0, [place_of(group, lane) for lane in lanes])
             except MemoryError:
                 inbox.send("memory", 0, None)
             except NnspecError as error:
                 inbox.send("error", 0, str(error))
             except Exception:  # noqa: BLE001  (the parent raises it again)
                 inbox.send("fault", 0, traceback.format_exc())
-
-
-def _place(group: Group, lane: LaneResult) -> int:
-    return next(i for i, t in enumerate(group) if (t.experiment.name, t.repeat) == (lane.name, lane.repeat))
-
-
-def _values(lane: LaneResult) -> dict[str, Any]:
-    """Everything about a lane but its network."""
-    return {field.name: getattr(lane, field.name) for field in fields(lane) if field.name != "network"}
-
-
-def _all_of(lane: LaneResult) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
-    return _values(lane), [parameter.data for parameter in lane.network.parameters()], lane.network.state()
 
 
 class _Speaker(Silent):
@@ -379,12 +345,11 @@ class _Speaker(Silent):
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Send what is known of it."""
-        self._inbox.send("begins", _place(self._group, lane), _values(lane))
+        self._inbox.send("begins", place_of(self._group, lane), values_of(lane))
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Send the epoch alone."""
-        figures = {name: values[-1] for name, values in lane.history.items()}
-        self._inbox.send("epoch", _place(self._group, lane), (figures, lane.rates[-1:], lane.epoch_seconds[-1]))
+        self._inbox.send("epoch", place_of(self._group, lane), Epochs.since(lane, len(lane.epoch_seconds) - 1))
 
 
 class _Inbox:
