@@ -140,7 +140,7 @@ def test_in_a_plane_that_holds_all_there_is_losses_are_the_known_ones(line: str)
         for column, alpha in enumerate(found.alpha):
             expected = mse(found.plane.at(float(alpha), float(beta)), count)
             assert found.losses[row, column] == pytest.approx(expected, rel=1e-12)
-    assert sum(found.variance) == pytest.approx(1)
+    assert sum(found.held) == pytest.approx(1)
     for lane in found.lanes.values():
         assert lane.points.shape == (7, 2)
         assert lane.outside.max() < 1e-6
@@ -274,14 +274,14 @@ def test_of_many_samples_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None
     assert found.lanes["run"].losses[-1] == pytest.approx(loss, rel=1e-5)
 
 
-def test_shares_of_variance_and_of_steps_are_those_of_the_whole_space(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_of_distances_and_of_steps_are_those_of_the_whole_space(monkeypatch: pytest.MonkeyPatch) -> None:
     text = spec(race=THREE)
     tracks = Tracks()
     run(text, observer=tracks)
     found = mapped(text)
     off = np.concatenate(list(tracks.weights.values())).astype(np.float64) - found.centre
     _, lengths, _ = np.linalg.svd(off, full_matrices=False)
-    np.testing.assert_allclose(found.variance, (lengths**2 / (lengths**2).sum())[:2], rtol=1e-6)
+    np.testing.assert_allclose(found.held, (lengths**2 / (lengths**2).sum())[:2], rtol=1e-6)
     steps = np.diff(tracks.weights["SGD"].astype(np.float64), axis=0)
     upright = steps - (steps @ found.plane.axes.T) @ found.plane.axes
     expected = np.linalg.norm(upright, axis=1) / np.linalg.norm(steps, axis=1)
@@ -292,7 +292,7 @@ def test_a_random_plane_is_the_same_every_time_and_reaches_as_far_as_the_weights
     one, other = (mapped(spec(), kind="random") for _ in range(2))
     np.testing.assert_array_equal(one.losses, other.losses)
     assert one.alpha[-1] >= one.plane.reach > 0
-    assert sum(one.variance) < 0.1
+    assert sum(one.held) < 0.1
 
 
 def test_of_repeats_the_first_is_shown_and_of_a_kept_epoch_the_way_there() -> None:
@@ -442,7 +442,7 @@ def surface(*lanes: LanePath, losses: Any = None) -> Landscape:
         beta=axis,
         losses=np.add.outer(axis**2, axis**2) + 0.1 if losses is None else losses,
         lanes={lane.name: lane for lane in lanes},
-        variance=(0.7, 0.2),
+        held=(0.7, 0.2),
         plane=Plane(np.zeros(3), np.eye(2, 3)),
     )
 
@@ -479,6 +479,21 @@ def surface(*lanes: LanePath, losses: Any = None) -> Landscape:
             path("A", [2, 1.0, 0.1], [2, 3]),
             path("B", [2, 1.01], [2]),
             "A had loss 1.000, B 1.010: a longer way that is about as steep.",
+        ),
+        (
+            path("A", [1, 0.1], [2]),
+            path("B", [2, 1], [2.1]),
+            "A went about as far as B (2 against 2.1); it started at loss 1.000, B at 2.000. Its",
+        ),
+        (
+            path("A", [2, 0.1], [3]),
+            path("B", [1.5, 1], [1]),
+            "A went 3.0 times as far as B (3 against 1); it started at loss 2.000, B at 1.500. Its",
+        ),
+        (
+            path("A", [2, 0.1], [2]),
+            path("B", [2, 0.05, 1], [2, 1]),
+            "after the 2 that A went in all, B had loss 0.0500, A 0.100: B was as low there, and rose again.",
         ),
     ],
 )
@@ -525,7 +540,7 @@ def test_names_in_the_picture_do_not_cover_each_other(dpi: int) -> None:
         assert not any(own.overlaps(other.get_window_extent()) for other in surface_axis.texts if other is not text)
     assert any(text.startswith(("Adam 0.", "Adam 1.", "Adam 2.")) for text in texts)
     assert surface_axis.get_xlabel().startswith("PC 1 (")
-    assert surface_axis.get_xlabel().endswith(" % of the paths' variance)")
+    assert surface_axis.get_xlabel().endswith(" % of the squared distances)")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ class Landscape:
     """The loss in each row and column, `(N, N)`; NaN where it is no finite number."""
     lanes: Mapping[str, LanePath]
     """The lanes that have a path, by name."""
-    variance: tuple[float, float]
+    held: tuple[float, float]
     """The share of Σ‖θ − o‖², over all points θ of all paths, that each axis holds."""
     plane: Plane = field(repr=False)
     loss: str = ""
@@ -198,7 +198,7 @@ def map_landscape(
         alpha, beta = _axes(np.concatenate([lane.points for lane in found.values()]), plane, grid)
         meter.remember(tracks[best].states[kept[best] - 1])
         losses = meter.over(plane, alpha, beta, tick)
-        variance = _variance(everything, plane)
+        held = _held(everything, plane)
     return Landscape(
         title=chosen.program.title,
         spec=chosen.program.path,
@@ -208,7 +208,7 @@ def map_landscape(
         beta=beta,
         losses=losses,
         lanes=found,
-        variance=variance,
+        held=held,
         plane=plane,
         loss=str(first.loss),
         samples=meter.samples,
@@ -373,11 +373,11 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 
-def _variance(points: NDArray[Any], plane: Plane) -> tuple[float, float]:
+def _held(points: NDArray[Any], plane: Plane) -> tuple[float, float]:
     """Return the share of Σ‖θ − o‖² over all points that each axis holds; 0 where no point is off the origin."""
     total = math.fsum(float(off @ off) for off in (point.astype(np.float64) - plane.origin for point in points))
-    held = np.square(plane.project(points)).sum(axis=0)
-    return (float(held[0]) / total, float(held[1]) / total) if total else (0.0, 0.0)
+    along = np.square(plane.project(points)).sum(axis=0)
+    return (float(along[0]) / total, float(along[1]) / total) if total else (0.0, 0.0)
 
 
 def _axes(points: NDArray[Any], plane: Plane, grid: int) -> tuple[NDArray[Any], NDArray[Any]]:

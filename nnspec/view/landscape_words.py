@@ -38,9 +38,9 @@ def outside(found: Landscape) -> float:
 
 
 def axis_name(found: Landscape, axis: int) -> str:
-    """`PC 1 (93.2 % of the paths' variance)`."""
+    """`PC 1 (78.3 % of the squared distances)`."""
     name = "PC" if found.kind == "pca" else "random direction"
-    return f"{name} {axis + 1} ({share(found.variance[axis])} of the paths' variance)"
+    return f"{name} {axis + 1} ({share(found.held[axis])} of the squared distances)"
 
 
 def what_is_shown(found: Landscape) -> tuple[str, str]:
@@ -50,7 +50,7 @@ def what_is_shown(found: Landscape) -> tuple[str, str]:
         if found.kind == "pca"
         else "two filter-normalised random directions"
     )
-    held = f"it holds {share(sum(found.variance))} of the paths' variance"
+    held = f"it holds {share(sum(found.held))} of the paths' squared distances from there"
     off = outside(found)
     if math.isfinite(off):
         held += f"; {share(off)} of a step's length points out of it"
@@ -122,10 +122,15 @@ def _compared(one: LanePath, other: LanePath, *, ahead: bool) -> Iterator[str]:
 
 
 def _distance(one: LanePath, other: LanePath, *, ahead: bool) -> str:
-    """Say which way was longer, and how low the longer one was after the length of the shorter one."""
+    """Say which way was longer, and how low the longer one was after the length of the shorter one. Which was steeper
+    is only said of lanes that started at about the same loss."""
     lengths = f"({number(one.length)} against {number(other.length)})"
+    starts = f"it started at loss {words.loss(one.losses[0])}, {other.name} at {words.loss(other.losses[0])}"
+    together = _alike(float(one.losses[0]), float(other.losses[0]))
     if _alike(one.length, other.length):
         way = f"{one.name} went about as far as {other.name} {lengths}"
+        if ahead and not together:
+            return f"{way}; {starts}."
         return f"{way}: on a steeper way, not a longer one." if ahead else f"{way}."
     if min(one.length, other.length) == 0:
         far, near = (one, other) if one.length else (other, one)
@@ -133,6 +138,8 @@ def _distance(one: LanePath, other: LanePath, *, ahead: bool) -> str:
     ratio = one.length / other.length
     times = f"{ratio:.1f} times as far as" if ratio > 1 else f"only {100 * ratio:.0f} % of the way of"
     way = f"{one.name} went {times} {other.name} {lengths}"
+    if not together:
+        return f"{way}; {starts}."
     longer, shorter = (one, other) if ratio > 1 else (other, one)
     between, end = _loss_at(longer, shorter.length), _end(shorter)
     after = f"after the {number(shorter.length)} that {shorter.name} went in all, {longer.name} had loss "
@@ -140,7 +147,7 @@ def _distance(one: LanePath, other: LanePath, *, ahead: bool) -> str:
     if not ahead:
         return f"{way}; {after}."
     if ratio < 1:
-        why = "a steeper way"
+        why = "a steeper way" if between > end else f"{longer.name} was as low there, and rose again"
     elif _alike(between, end):
         why = "a longer way that is about as steep"
     else:
@@ -196,7 +203,7 @@ def landscape_record(found: Landscape) -> dict[str, Any]:
         "samples": found.samples,
         "trained_on": found.trained_on,
         "params": found.params,
-        "variance": [_plain(value) for value in found.variance],
+        "held": [_plain(value) for value in found.held],
         "alpha": _plain(found.alpha.tolist()),
         "beta": _plain(found.beta.tolist()),
         "losses": _plain(found.losses.tolist()),
