@@ -246,8 +246,6 @@ def report(
     from nnspec.data.source import Access
     from nnspec.files import atomic
     from nnspec.runner.folder import OutputError
-    from nnspec.runner.saved import usable
-    from nnspec.view.compared import compared_record
     from nnspec.view.report.page import MARK, report_page
 
     saved = [open_run(path) for path in paths]
@@ -260,9 +258,7 @@ def report(
                 raise OutputError(f"{place} is there already, and no report; name another file, or add --force")
         access = Access(Path(data_dir) if data_dir is not None else None, offline)
         found = [_for_report(run, access) for run in saved]
-        texts = [one["text"] for one in compared_record(compare_runs(paths))["judgements"]] if len(saved) > 1 else []
-        with usable(saved[0].path):
-            page = report_page(found, texts)
+        page = report_page(found, compare_runs(paths) if len(saved) > 1 else None)
         with atomic(place) as out_file:
             out_file.write(page.encode("utf-8", "backslashreplace"))
     except OSError as error:
@@ -292,7 +288,7 @@ def _for_report(saved: SavedRun, access: Access) -> ReportRun:
 def compare_runs(paths: Sequence[PathLike]) -> ComparedRuns:
     """Hold runs on disk against each other; of one run, its lanes.
 
-        nnspec.runs.compare_runs(["runs/race/1", "runs/race/2"]).contest.judgements
+        nnspec.runs.compare_runs(["runs/race/1", "runs/race/2"]).contest.comparisons
 
     A run that is named twice counts once. Raises RunError.
     """

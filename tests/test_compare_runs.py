@@ -11,8 +11,10 @@ import pytest
 from tiny_spec import nnspec, spec
 
 from nnspec import run, runs
+from nnspec.runner.contenders import Contender, best_of
 from nnspec.runner.saved import RunError
 from nnspec.runner.significance import paired, welch
+from nnspec.view.compared import compared_record
 
 SPEC = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16; repeats = 4", more="seed = 1")
 
@@ -44,17 +46,17 @@ def test_welchs_test_is_that_of_the_textbook() -> None:
 
 def test_lanes_of_one_run_are_compared_over_their_seeds(here: Path) -> None:
     found = runs.compare_runs(["one"]).contest
-    (judgement,) = found.judgements
+    (comparison,) = found.comparisons
     history = runs.open_run("one").history
     finals = {lane: [one["test_loss"][-1] for one in history[lane]["repeats"]] for lane in ("SGD", "Adam")}
-    one, other = (dict(enumerate(finals[lane], 1)) for lane in (judgement.one[1], judgement.other[1]))
+    one, other = (dict(enumerate(finals[lane], 1)) for lane in (comparison.one.lane, comparison.other.lane))
     test = paired(one, other)
     assert test.n == 4
-    assert (judgement.figure, judgement.same_seeds, judgement.sizes) == ("test_loss", True, (4, 4))
-    assert judgement.test == test
-    assert statistics.fmean(finals[judgement.one[1]]) < statistics.fmean(finals[judgement.other[1]])
-    assert judgement.shown is (judgement.adjusted < 0.05)
-    assert ("no difference shown" in found.text(judgement)) is not judgement.shown
+    assert (comparison.figure, comparison.test.paired, comparison.sizes) == ("test_loss", True, (4, 4))
+    assert comparison.test == test
+    assert statistics.fmean(finals[comparison.one.lane]) < statistics.fmean(finals[comparison.other.lane])
+    assert comparison.shown is (comparison.adjusted < 0.05)
+    assert ("no difference shown" in found.text(comparison)) is not comparison.shown
 
 
 def test_runs_that_differ_are_told_apart_and_in_what(here: Path) -> None:
@@ -67,21 +69,42 @@ def test_runs_that_differ_are_told_apart_and_in_what(here: Path) -> None:
     record = json.loads(nnspec("compare", "one", "two", "same", "--json", cwd=here).stdout)
     assert [each["name"] for each in record["runs"]] == ["one", "two", "same"]
     assert len(record["lanes"]) == 6
-    kinds = {(j["one"]["run"], j["other"]["run"]): j["test"] for j in record["judgements"]}
+    kinds = {(j["one"]["run"], j["other"]["run"]): j["test"] for j in record["comparisons"]}
     for (one, other), test in kinds.items():
         assert test == ("paired" if "two" not in (one, other) else "welch"), (one, other)
-    for judgement in record["judgements"]:
-        if {judgement["one"]["run"], judgement["other"]["run"]} == {"one", "same"}:
-            assert (judgement["difference"], judgement["shown"]) == (0.0, False)
-            assert "no difference shown" in judgement["text"]
+    for comparison in record["comparisons"]:
+        if {comparison["one"]["run"], comparison["other"]["run"]} == {"one", "same"}:
+            assert (comparison["difference"], comparison["shown"], comparison["p"]) == (0.0, False, None)
+            assert "have the same test_loss with every seed (4 seeds)" in comparison["text"]
+
+
+def test_runs_that_share_some_seeds_are_paired_over_these(here: Path) -> None:
+    run("tiny.nn", {"seed": 3}, out="later")  # seeds 3 to 6, after 1 to 4
+    for each in runs.compare_runs(["one", "later"]).contest.comparisons:
+        assert (each.test.paired, each.test.n, each.sizes) == (True, 2, (4, 4))
+        assert (each.test.difference, each.shown) == (0.0, False)
+    record = compared_record(runs.compare_runs(["one", "later"]))
+    assert [each["n"] for each in record["comparisons"]] == [[2, 2]] * 2
+
+
+def test_the_best_of_lanes_with_other_losses_is_that_with_the_highest_accuracy() -> None:
+    def lane(name: str, loss: str, accuracy: float) -> Contender:
+        return Contender("r", name, loss, {1: {"test_loss": accuracy / 10, "test_accuracy": accuracy}})
+
+    one, other = lane("a", "CrossEntropy", 0.9), lane("b", "MSE", 0.8)
+    assert best_of([other, one], "test_loss") is one
+    assert best_of([one, lane("c", "CrossEntropy", 0.5)], "test_loss").lane == "c"  # type: ignore[union-attr]
+    bare = Contender("r", "d", "MSE", {1: {"test_loss": 0.0}})
+    assert best_of([one, bare], "test_loss") is None
+    assert best_of([], "test_loss") is None
 
 
 def test_without_seeds_nothing_is_judged(here: Path) -> None:
     for name, rate in (("a", 0.1), ("b", 0.2)):
         run("tiny.nn", {"train.repeats": 1, "SGD.optimizer.lr": rate}, out=name)
     record = json.loads(nnspec("compare", "a", "b", "--json", cwd=here).stdout)
-    assert not any(judgement["shown"] for judgement in record["judgements"])
-    assert all(judgement["p"] is None or judgement["p"] >= 0 for judgement in record["judgements"])
+    assert not any(comparison["shown"] for comparison in record["comparisons"])
+    assert all(comparison["p"] is None or comparison["p"] >= 0 for comparison in record["comparisons"])
 
 
 def test_a_run_named_twice_counts_once_and_what_is_none_is_said(here: Path) -> None:

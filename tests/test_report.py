@@ -6,19 +6,24 @@ import json
 import re
 import shutil
 import subprocess
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import ROOT, nnspec, spec
+from tiny_spec import OFFLINE, ROOT, nnspec, spec
 
 from nnspec import run, runs
-from nnspec.runner.folder import OutputError
+from nnspec.api import compile_spec, run_into
+from nnspec.runner.folder import OutputError, RunFolder
+from nnspec.runner.history import LaneResult
+from nnspec.runner.observer import Silent
 from nnspec.runner.saved import RunError
 from nnspec.view.report.charts import Series, chart
 from nnspec.view.report.html import escape
+from nnspec.view.report.page import ReportRun, _first_and_last, _health, _series
 
 SPEC = spec(
     "Linear(12); BatchNorm; ReLU; residual { Linear(12); ReLU }; Linear(10)",
@@ -207,14 +212,83 @@ def test_two_runs_stand_side_by_side(made: Path, tmp_path: Path, monkeypatch: py
     page = Page(Path("report.html").read_text("utf-8"))
     assert "Side by side" in page.texts
     assert "p = " in page.text
+    assert "lane Adam ~ optimizer.lr" in page.text
+    assert re.search(r"Adam of \S+ is (higher|lower) than Adam of|between Adam of", page.text)
     assert len(set(page.ids)) == len(page.ids)
 
 
-def test_a_run_that_diverged_or_was_interrupted_has_a_page(tmp_path: Path) -> None:
-    (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=1e30); Adam(lr=0.01)"))
+def test_of_two_runs_the_damaged_one_is_named(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(spec())
+    run(tmp_path / "tiny.nn", out=tmp_path / "other")
+    history = json.loads((tmp_path / "other/history.json").read_text())
+    history["lanes"]["run"]["loss"] = ["none"]
+    (tmp_path / "other/history.json").write_text(json.dumps(history))
+    for both in ([made / "run", tmp_path / "other"], [tmp_path / "other", made / "run"]):
+        with pytest.raises(RunError, match="other.* is damaged"):
+            runs.report(both, tmp_path / "both.html")
+
+
+def test_two_runs_with_one_seed_each_say_that_nothing_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=0.1); Adam(lr=0.01)"))
+    for number in (1, 2):
+        run(tmp_path / "tiny.nn", {"seed": number}, out=tmp_path / f"run{number}")
+    page = Page(runs.report([tmp_path / "run1", tmp_path / "run2"], tmp_path / "both.html").read_text("utf-8"))
+    assert "nothing can be said of differences where a lane has one seed" in page.text
+    assert "seeds: 1 → 2" in page.text
+
+
+def test_a_run_that_diverged_has_a_page(tmp_path: Path) -> None:
+    """Means and bands are of the repeats that came to their end, and what went wrong is said."""
+    (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=1e30); Adam(lr=0.01)", train="epochs = 3; repeats = 3"))
     run(tmp_path / "tiny.nn", out=tmp_path / "out")
     page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
-    assert "diverged" in page.text
+    assert "3 of 3 repeats diverged" in page.text
+    assert "Nothing was found" not in page.text
+    summary, history = (json.loads((tmp_path / f"out/{name}.json").read_text()) for name in ("summary", "history"))
+    adam = next(lane for lane in summary["lanes"] if lane["name"] == "Adam")
+    adam["repeats"][1]["status"] = adam["status"] = "diverged"
+    history["lanes"]["Adam"]["repeats"][1]["loss"] = [1e9]
+    (tmp_path / "out/summary.json").write_text(json.dumps(summary))
+    (tmp_path / "out/history.json").write_text(json.dumps(history))
+    saved = runs.open_run(tmp_path / "out")
+    (series,) = _series(ReportRun(saved, None), ["Adam"], "loss")
+    assert len(series.low) == 3
+    assert max(series.high) < 100
+    (rates,) = _series(ReportRun(saved, None), ["Adam"], "lr")
+    assert rates.low == []
+
+
+def test_a_run_that_was_interrupted_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 300"))
+
+    class Presser(Silent):
+        def epoch_done(self, lane: LaneResult) -> None:
+            if len(lane.epoch_seconds) == 2:
+                raise KeyboardInterrupt
+
+    compiled = compile_spec(tmp_path / "tiny.nn")
+    make = partial(RunFolder.make, "tiny.nn", tmp_path / "out")
+    result = run_into(compiled, OFFLINE, Presser(), make, alone=True)
+    assert result.interrupted
+    page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
+    assert "SGD: after 2 of 300 epochs" in page.text
+    assert "2/300" in page.text
+
+
+def test_dead_units_are_told_also_below_the_threshold() -> None:
+    lane = {"name": "SGD", "dead_units": {"ReLU1": [3, 64, 512], "ReLU2": [0, 32, 512]}}
+    found = _health({"lanes": [lane]})
+    assert "no layer had more than 80 % of its units dead" in found
+    assert "SGD: ReLU1 3 of 64 units dead (on a flat end for all of 512 samples)" in found
+    assert "ReLU2" not in found
+    assert "units dead (" not in _health({"lanes": [lane | {"dead_units": {}}]})
+
+
+def test_norms_that_are_drawn_are_of_the_first_and_the_last_weights() -> None:
+    few = {f"Linear{i}.{part}": 0 for i in range(3) for part in ("weight", "bias")}
+    assert _first_and_last(few) == [f"Linear{i}.{part}" for part in ("weight", "bias") for i in range(3)]
+    many = {f"Linear{i}.{part}": 0 for i in range(20) for part in ("weight", "bias")}
+    assert _first_and_last(many) == [f"Linear{i}.weight" for i in (0, 1, 2, 3, 16, 17, 18, 19)]
 
 
 # Charts

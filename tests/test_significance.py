@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,18 @@ import pytest
 from rich.console import Console
 from tiny_spec import compiled, run, spec
 
-from nnspec.runner.history import LaneResult
-from nnspec.runner.record import write_record
-from nnspec.runner.significance import (
+from nnspec.runner.contenders import (
     Comparison,
-    compare_lanes,
+    among,
+    compare,
     compared_figure,
     comparison_records,
-    holm,
-    interval,
+    contender_of,
     interval_records,
-    paired,
-    t_cdf,
-    t_quantile,
 )
+from nnspec.runner.history import LaneResult
+from nnspec.runner.record import write_record
+from nnspec.runner.significance import holm, interval, paired, t_cdf, t_quantile, welch
 from nnspec.view.race import print_result
 from nnspec.view.spread import spread
 
@@ -111,14 +110,39 @@ def test_only_shared_seeds_are_paired() -> None:
 def test_differences_without_any_spread() -> None:
     a = by_seed(1.0, 2.0, 3.0)
     apart, same = paired(a, by_seed(0.5, 1.5, 2.5)), paired(a, a)
-    assert (apart.difference, apart.low, apart.high, apart.p) == (0.5, 0.5, 0.5, 0.0)
-    assert (same.difference, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+    assert (apart.difference, apart.low, apart.high, math.isnan(apart.p)) == (0.5, 0.5, 0.5, True)
+    assert (same.difference, same.low, same.high, math.isnan(same.p)) == (0.0, 0.0, 0.0, True)
+    by_rounding = paired(by_seed(0.91, 0.92, 0.93), by_seed(0.81, 0.82, 0.83))
+    assert math.isnan(by_rounding.p), "0.91 - 0.81 and 0.92 - 0.82 are no other numbers but for rounding"
+    assert math.isnan(welch([2.0, 2.0], [2.0, 2.0]).p)
+    assert math.isnan(welch([2.0, 2.0], [1.0, 1.0, 1.0]).p)
+    assert welch([2.0, 2.0], [1.0, 1.1]).p < 0.1
+
+
+def test_differences_without_spread_are_told_as_such_and_do_not_count() -> None:
+    """Two seeds whose accuracies differ by the same amount prove nothing."""
+    a, b = repeated("a", test_accuracy=[0.90, 0.91]), repeated("b", test_accuracy=[0.89, 0.90])
+    c = repeated("c", test_accuracy=[0.5, 0.52])
+    found = compare_lanes([a, b, c], "test_accuracy")
+    assert [one.pairs for one in found] == [2, 2, 2]
+    last = found[-1]
+    assert (names_of(last), last.shown, math.isnan(last.adjusted)) == (("a", "b"), False, True)
+    assert last.text() == (
+        "`a` and `b` differ in test_accuracy by 0.01 with every seed: there is no spread to test that against "
+        "(paired t-test over 2 seeds)"
+    )
+    lanes = [repeated("a", test_loss=[0.90, 0.91]), repeated("b", test_loss=[0.89, 0.90])]
+    (record,) = comparison_records(lanes)["comparisons"]
+    json.dumps(record, allow_nan=False)
+    assert (record["p"], record["p_adjusted"], record["shown"]) == (None, None, False)
 
 
 def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.6]) == [1.0, 1.0]
     assert holm([]) == []
+    one, none, other = holm([0.01, math.nan, 0.04])
+    assert (one, other, math.isnan(none)) == (0.02, 0.04, True)
 
 
 # Lanes
@@ -137,14 +161,22 @@ def repeated(name: str, *, loss: str = "CrossEntropy", broken: tuple[int, ...] =
     return made({key: [float(np.mean(values))] for key, values in figures.items()}, -1, tuple(ones))
 
 
+def compare_lanes(lanes: Iterable[LaneResult], figure: str) -> list[Comparison]:
+    return compare(among(map(contender_of, lanes), figure), figure)
+
+
+def names_of(found: Comparison) -> tuple[str, str]:
+    return found.one.lane, found.other.lane
+
+
 def test_a_difference_is_said_the_better_lane_first() -> None:
     sgd = repeated("SGD", test_loss=[0.70, 0.72, 0.68, 0.71, 0.69])
     adam = repeated("Adam", test_loss=[0.33, 0.34, 0.31, 0.35, 0.32])
     (found,) = compare_lanes([sgd, adam], "test_loss")
-    assert (found.lanes, found.shown, found.test.n) == (("Adam", "SGD"), True, 5)
+    assert (names_of(found), found.shown, found.test.n) == (("Adam", "SGD"), True, 5)
     assert found.test.difference == pytest.approx(-0.37)
     # differences 0.37, 0.38, 0.37, 0.36, 0.37: s = 0.0070711, half 2.776445 · s / √5 = 0.0087799
-    assert found.text == (
+    assert found.text() == (
         "`Adam` is lower than `SGD` in test_loss by 0.37 [0.361, 0.379], p < 0.0001 (paired t-test over 5 seeds)"
     )
 
@@ -155,8 +187,8 @@ def test_lanes_that_differ_by_noise_alone_are_not_said_to_differ() -> None:
     found = compare_lanes(lanes, "test_loss")
     assert len(found) == 6
     assert not any(one.shown for one in found)
-    assert all(one.text.startswith("no difference shown between `") for one in found)
-    assert found[0].text.endswith("(paired t-test over 5 seeds, Holm over 6 pairs)")
+    assert all(one.text().startswith("no difference shown between `") for one in found)
+    assert found[0].text().endswith("(paired t-test over 5 seeds, Holm over 6 pairs)")
 
 
 def test_noise_is_taken_for_a_difference_in_five_of_a_hundred_runs_at_most() -> None:
@@ -189,12 +221,12 @@ def test_different_losses_are_compared_by_test_accuracy_or_not_at_all() -> None:
     b = repeated("b", loss="MSE", test_loss=[0.01, 0.02, 0.03], test_accuracy=[0.80, 0.82, 0.83])
     c = repeated("c", loss="MSE", test_loss=[0.01, 0.03, 0.02])
     found: dict[frozenset[str], Comparison] = {
-        frozenset(one.lanes): one for one in compare_lanes([a, b, c], "test_loss")
+        frozenset(names_of(one)): one for one in compare_lanes([a, b, c], "test_loss")
     }
     assert set(found) == {frozenset("ab"), frozenset("bc")}
     by_accuracy = found[frozenset("ab")]
-    assert (by_accuracy.figure, by_accuracy.lanes) == ("test_accuracy", ("a", "b"))
-    assert by_accuracy.text.startswith("`a` is higher than `b` in test_accuracy by 0.0967 [")
+    assert (by_accuracy.figure, names_of(by_accuracy)) == ("test_accuracy", ("a", "b"))
+    assert by_accuracy.text().startswith("`a` is higher than `b` in test_accuracy by 0.0967 [")
 
 
 def test_the_figure_and_the_ten_best() -> None:
@@ -203,7 +235,7 @@ def test_the_figure_and_the_ten_best() -> None:
     assert compared_figure([*lanes, LaneResult("x", "", "", 0, "", 1, 1, {"loss": []}, [], None)]) == "loss"  # type: ignore[arg-type]
     found = compare_lanes(reversed(lanes), "test_loss")
     assert len(found) == 45
-    assert {name for one in found for name in one.lanes} == set(map(str, range(10)))
+    assert {name for one in found for name in names_of(one)} == set(map(str, range(10)))
 
 
 def test_records_hold_null_for_what_is_no_number() -> None:

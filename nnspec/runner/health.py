@@ -29,7 +29,7 @@ from nnspec.runner.history import LaneResult
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SAMPLES", "Finding", "Monitor", "dead_units", "findings", "health_records", "norm"]
+__all__ = ["DEAD", "SAMPLES", "Finding", "Monitor", "dead_units", "findings", "health_records", "norm"]
 
 SAMPLES = 512
 """The most samples that dead units are looked for in."""

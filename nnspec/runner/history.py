@@ -89,10 +89,10 @@ class LaneResult:
 
     @property
     def counted(self) -> tuple[LaneResult, ...]:
-        """The trainings that means are taken over: all repeats but those that were interrupted or failed; else the only
-        one."""
-        whole = tuple(one for one in self.repeats if one.status not in ("interrupted", "failed"))
-        return whole or self.repeats or (self,)
+        """The trainings that means are taken over: the repeats that came to their end; where there are none, those that
+        diverged, and else all of them. Without repeats, the only one."""
+        done, diverged = (tuple(one for one in self.repeats if one.status == status) for status in ("done", "diverged"))
+        return done or diverged or self.repeats or (self,)
 
     @property
     def seconds(self) -> float:

@@ -17,12 +17,12 @@ from nnspec.checker.program import Program, TrainSettings
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.files import atomic
+from nnspec.runner.contenders import comparison_records, interval_records
 from nnspec.runner.environment import environment
 from nnspec.runner.fairness import array_digest, fairness
 from nnspec.runner.health import health_records
 from nnspec.runner.history import LaneResult, RunResult, common_loss
 from nnspec.runner.naming import folder_names
-from nnspec.runner.significance import comparison_records, interval_records
 
 __all__ = ["history_record", "summary_record", "trace_record", "write_record"]
 
@@ -177,6 +177,7 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         "epochs": len(lane.epoch_seconds),
         "seconds": lane.seconds,
         "final": {name: lane.final(name) for name in lane.history if math.isfinite(lane.final(name))},
+        **({"dead_units": lane.dead} if lane.dead else {}),
         **({"tables": lane.tables} if lane.tables else {}),
         **({"sample": lane.sample} if lane.sample else {}),
     }

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine.metrics import higher_is_better
-from nnspec.runner.contest import Contest, Entry, Judgement
+from nnspec.runner.contenders import Comparison, Contender
+from nnspec.runner.contest import Contest, Entry
+from nnspec.runner.saved import SavedRun, usable
 from nnspec.view import words
 from nnspec.view.comparison import Difference
 from nnspec.view.difference import difference_record, print_difference
 from nnspec.view.terminal import Column, table
+from nnspec.view.values import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["ComparedRuns", "compared_record", "figure_in_words", "head", "print_compared", "shown_figures"]
+__all__ = [
+    "ComparedRuns",
+    "compared_record",
+    "figure_in_words",
+    "head",
+    "print_compared",
+    "print_unlike",
+    "shown_figures",
+]
 
 
 @dataclass(frozen=True)
@@ -34,23 +45,22 @@ def print_compared(found: ComparedRuns, console: Console) -> None:
     contest = found.contest
     for name, saved in zip(contest.runs, contest.saved, strict=True):
         console.print(f"{name}  ", style="bold", end="", soft_wrap=True)
-        console.print(head(saved.summary), style="dim", soft_wrap=True)
+        console.print(head(saved), style="dim", soft_wrap=True)
     console.print()
     console.print(table(list(_columns(contest)), console.width))
     console.print()
-    for index, spec in enumerate(found.specs, 1):
-        _print_spec(contest, index, spec, console)
-        for each in contest.unlike:
-            if each.run == contest.runs[index]:
-                console.print(f"~ {each.what}: {each.first} → {each.here}", style="yellow", soft_wrap=True)
+    for index in range(1, len(contest.runs)):
+        print_unlike(found, index, console)
         console.print()
     for note in contest.notes:
         console.print(f"! {note}", style="yellow", soft_wrap=True)
-    for judgement in contest.judgements:
-        console.print(f"– {contest.text(judgement)}", style="" if judgement.shown else "dim", soft_wrap=True)
+    for each in contest.comparisons:
+        console.print(f"– {contest.text(each)}", style="" if each.shown else "dim", soft_wrap=True)
 
 
-def _print_spec(contest: Contest, index: int, spec: Difference | str, console: Console) -> None:
+def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
+    """Print what a further run has otherwise than the first one: its spec, its data, what it ran on."""
+    contest, spec = found.contest, found.specs[index - 1]
     first, other = contest.runs[0], contest.runs[index]
     if isinstance(spec, str):
         console.print(f"! what the specs of {first} and {other} mean is not known: {spec}", style="yellow")
@@ -58,13 +68,18 @@ def _print_spec(contest: Contest, index: int, spec: Difference | str, console: C
         console.print(f"the specs of {first} and {other} mean the same", soft_wrap=True)
     else:
         print_difference(replace(spec, a=first, b=other), console)
+    for each in contest.unlike:
+        if each.run == other:
+            console.print(f"~ {each.what}: {each.first} → {each.here}", style="yellow", soft_wrap=True)
 
 
-def head(summary: Mapping[str, Any]) -> str:
-    """Return what a run was, in a line: title, data, seed, when."""
-    uses = [f"{use['source']} {use['train']:,} train / {use['test']:,} test" for use in summary["data"]]
-    when = str(summary["started"])[:16].replace("T", " ")
-    return " · ".join(word for word in (str(summary["title"]), *uses, when) if word)
+def head(saved: SavedRun) -> str:
+    """Return what a run was, in a line: title, data, when. Raises RunError for a damaged record."""
+    summary = saved.summary
+    with usable(saved.path / "summary.json"):
+        uses = [f"{use['source']} {use['train']:,} train / {use['test']:,} test" for use in summary["data"]]
+        when = str(summary["started"])[:16].replace("T", " ")
+        return one_line(" · ".join(word for word in (str(summary["title"]), *uses, when) if word))
 
 
 def _columns(contest: Contest) -> Iterator[Column]:
@@ -102,12 +117,8 @@ def figure_in_words(entry: Entry, figure: str) -> str:
     """`0.334 ± 0.019`, `90.2 % ± 0.8`: the mean, and half the width of its 95 % interval where there are seeds."""
     if figure not in entry.final:
         return "–"
-    value = entry.final[figure]
     found = entry.interval(figure)
-    half = (found.high - found.low) / 2
-    if words.is_percent(figure):
-        return words.percent(value) + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
-    return words.loss(value) + (f" ± {half:.2g}" if math.isfinite(half) else "")
+    return words.figure(figure, entry.final[figure], (found.high - found.low) / 2)
 
 
 def compared_record(found: ComparedRuns) -> dict[str, Any]:
@@ -125,7 +136,7 @@ def compared_record(found: ComparedRuns) -> dict[str, Any]:
         ],
         "unlike": [{"run": e.run, "what": e.what, "first": e.first, "here": e.here} for e in contest.unlike],
         "figure": contest.figure,
-        "judgements": [_judgement_record(contest, judgement) for judgement in contest.judgements],
+        "comparisons": [_comparison_record(contest, each) for each in contest.comparisons],
         "notes": list(contest.notes),
     }
 
@@ -147,19 +158,21 @@ def _entry_record(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _judgement_record(contest: Contest, judgement: Judgement) -> dict[str, Any]:
-    test = judgement.test
+def _comparison_record(contest: Contest, found: Comparison) -> dict[str, Any]:
+    test = found.test
+    numbers = {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
     return {
-        "one": dict(zip(("run", "lane"), judgement.one, strict=True)),
-        "other": dict(zip(("run", "lane"), judgement.other, strict=True)),
-        "figure": judgement.figure,
-        "test": "paired" if judgement.same_seeds else "welch",
-        "difference": test.difference,
-        "low": test.low,
-        "high": test.high,
-        "p": test.p,
-        "p_adjusted": judgement.adjusted,
-        "n": list(judgement.sizes),
-        "shown": judgement.shown,
-        "text": contest.text(judgement),
+        "one": _named(found.one),
+        "other": _named(found.other),
+        "figure": found.figure,
+        "test": "paired" if test.paired else "welch",
+        **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
+        "p_adjusted": found.adjusted if math.isfinite(found.adjusted) else None,
+        "n": [test.n, test.n] if test.paired else list(found.sizes),
+        "shown": found.shown,
+        "text": contest.text(found),
     }
+
+
+def _named(lane: Contender) -> dict[str, str]:
+    return {"run": lane.run, "lane": lane.lane}

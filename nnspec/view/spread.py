@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from nnspec.runner.contenders import compared_figure, interval_records
 from nnspec.runner.history import LaneResult
-from nnspec.runner.significance import compared_figure, interval_records
+from nnspec.view import words
 
 __all__ = ["spread"]
 
@@ -20,7 +21,10 @@ def spread(lanes: Sequence[LaneResult], summary: Mapping[str, Any]) -> Iterator[
         found = interval_records(lane).get("intervals", {}).get(figure)
         if found and found["low"] is not None and found["high"] is not None:
             half = (found["high"] - found["low"]) / 2
-            yield f"– {lane.name}: {figure} {found['mean']:.4g} ± {_two(half)} (95 %, {found['n']} seeds)", ""
+            yield (
+                f"– {lane.name}: {figure} {found['mean']:.4g} ± {words.two_digits(half)} (95 %, {found['n']} seeds)",
+                "",
+            )
     if len(lanes) > _INTERVALS and any(lane.repeats for lane in lanes):
         yield f"– and the intervals of {len(lanes) - _INTERVALS} more lanes, in summary.json", "dim"
     comparisons: Sequence[Mapping[str, Any]] = summary.get("comparisons", ())
@@ -28,8 +32,3 @@ def spread(lanes: Sequence[LaneResult], summary: Mapping[str, Any]) -> Iterator[
         yield f"– {comparison['text']}", "" if comparison["shown"] else "dim"
     if len(comparisons) > _COMPARISONS:
         yield f"– and {len(comparisons) - _COMPARISONS} more comparisons, in summary.json", "dim"
-
-
-def _two(value: float) -> str:
-    """Two digits, a zero at the end among them: `0.030`."""
-    return f"{value:#.2g}".removesuffix(".")

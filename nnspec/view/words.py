@@ -14,6 +14,7 @@ __all__ = [
     "bytes_in_words",
     "color_of",
     "data_in_words",
+    "figure",
     "is_percent",
     "loss",
     "metrics",
@@ -22,6 +23,7 @@ __all__ = [
     "seeds",
     "spark",
     "stand_in",
+    "two_digits",
 ]
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart; a lane has the same one everywhere.
@@ -58,6 +60,18 @@ def loss(value: float) -> str:
 def percent(value: float) -> str:
     """`90.8 %`."""
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
+
+
+def two_digits(value: float) -> str:
+    """Two digits, a zero at the end among them: `0.030`."""
+    return f"{value:#.2g}".removesuffix(".")
+
+
+def figure(name: str, value: float, half: float = math.nan) -> str:
+    """`0.334 ± 0.019`, `90.2 % ± 0.8`: a figure, and half the width of its interval where there is one."""
+    if is_percent(name):
+        return percent(value) + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
+    return loss(value) + (f" ± {two_digits(half)}" if math.isfinite(half) else "")
 
 
 def seconds(value: float) -> str:

@@ -12,13 +12,16 @@ from typing import Any
 from nnspec.compiler.proofs import Compiled
 from nnspec.runner.environment import in_words
 from nnspec.runner.evaluate import Evaluation
-from nnspec.runner.saved import SavedRun
+from nnspec.runner.health import DEAD
+from nnspec.runner.saved import SavedRun, usable
 from nnspec.runner.significance import interval
 from nnspec.view import words
+from nnspec.view.compared import ComparedRuns
 from nnspec.view.report.charts import Series, chart
 from nnspec.view.report.html import details, element, escape, table
 from nnspec.view.report.network import network_drawing
 from nnspec.view.report.pictures import confusion_table, worst_pictures
+from nnspec.view.report.side_by_side import side_by_side
 from nnspec.view.rows import rows
 from nnspec.view.values import plain
 
@@ -49,17 +52,18 @@ class ReportRun:
     """Why there are none."""
 
 
-def report_page(runs: Sequence[ReportRun], compared: Sequence[str] = ()) -> str:
-    """Return a page about one run, or several one below the other; `compared` are sentences about how they differ."""
-    title = str(runs[0].saved.summary["title"]) if len(runs) == 1 else f"{len(runs)} runs"
+def report_page(runs: Sequence[ReportRun], compared: ComparedRuns | None = None) -> str:
+    """Return a page about one run, or several one below the other, which `compared` holds against each other."""
+    with usable(runs[0].saved.path / "summary.json"):
+        title = str(runs[0].saved.summary["title"]) if len(runs) == 1 else f"{len(runs)} runs"
     style = files("nnspec.view.report").joinpath("page.css").read_text("utf-8")
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     body = ""
-    if len(runs) > 1:
-        lines = "".join(element("p", escape(line)) for line in compared)
-        lines = lines or _soft("No lanes in common.")
-        body += f"<h1>{escape(title)}</h1>\n<section><h2>Side by side</h2>{lines}</section>\n"
-    body += "\n".join(_run(run, alone=len(runs) == 1) for run in runs)
+    if compared is not None:
+        body += f"<h1>{escape(title)}</h1>\n<section><h2>Side by side</h2>{side_by_side(compared)}</section>\n"
+    for run in runs:
+        with usable(run.saved.path):
+            body += _run(run, alone=len(runs) == 1) + "\n"
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{MARK}\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -177,9 +181,7 @@ def _figure(name: str, lane: Mapping[str, Any]) -> str:
     value = lane["final"].get(name, math.nan)
     found = lane.get("intervals", {}).get(name)
     half = (found["high"] - found["low"]) / 2 if found and found["low"] is not None else math.nan
-    if words.is_percent(name):
-        return words.percent(value) + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
-    return words.loss(value) + (f" ± {half:.2g}" if math.isfinite(half) else "")
+    return words.figure(name, value, half)
 
 
 def _verdicts(summary: Mapping[str, Any]) -> str:
@@ -199,14 +201,19 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
         for one in comparisons:
             kind = "yes" if one["shown"] else "soft"
             verdict = f"{one['lanes'][0]} is better" if one["shown"] else "no difference shown"
+            tested = one["p_adjusted"] is not None
             span = f"{one['difference']:.3g} [{one['low']:.3g}, {one['high']:.3g}]"
             body.append(
                 [
                     escape(" – ".join(one["lanes"])),
-                    element("span", escape(verdict), class_=kind),
+                    element(
+                        "span",
+                        escape(verdict if tested else "no spread to test against" if one["difference"] else "the same"),
+                        class_=kind,
+                    ),
                     escape(one["figure"]),
                     span,
-                    f"{one['p_adjusted']:.2g}",
+                    f"{one['p_adjusted']:.2g}" if tested else "–",
                     str(one["n"]),
                 ]
             )
@@ -258,14 +265,15 @@ def _floats(values: Sequence[float | None]) -> list[float]:
 
 
 def _series(run: ReportRun, lanes: Sequence[str], figure: str, *, dashed: bool = False) -> Iterator[Series]:
-    """Yield a figure's line of each lane, with its band over repeats where all of them have as many epochs."""
+    """Yield a figure's line of each lane, with its band over the repeats that its mean is of."""
     for lane in lanes:
         curves = run.saved.history[lane]
-        each = [_floats(one[figure]) for one in curves.get("repeats", ()) if figure in one]
+        done = {one["seed"] for one in run.saved.lane(lane).get("repeats", ()) if one["status"] == "done"}
+        each = [_floats(one[figure]) for one in curves.get("repeats", ()) if figure in one and one["seed"] in done]
         low: list[float] = []
         high: list[float] = []
-        if len(each) > 1 and len({len(values) for values in each}) == 1 and not dashed:
-            found = [interval(values) for values in zip(*each, strict=True)]
+        if len(each) > 1 and not dashed and figure != "lr":
+            found = [interval(values) for values in zip(*each, strict=False)]  # in those epochs that all have
             low, high = [one.low for one in found], [one.high for one in found]
         yield Series(lane, _floats(curves.get(figure, ())), _color(run, lane), dashed, low, high)
 
@@ -295,9 +303,7 @@ def _gradients(run: ReportRun) -> str:
     for lane in _ranked(run)[:4]:
         curves = run.saved.history[lane["name"]]
         norms = (curves.get("repeats") or [curves])[0].get("gradient_norms", {})
-        names = sorted(norms, key=lambda name: (name.endswith("bias"), list(norms).index(name)))
-        if len(names) > _NORMS:
-            names = [*names[: _NORMS // 2], *names[-_NORMS // 2 :]]
+        names = _first_and_last(norms)
         series = [Series(name, _floats(norms[name]), words.color_of(i)) for i, name in enumerate(names)]
         drawn = chart(f"gradient norms of {lane['name']}", series, log=True)
         text += f"<div><h3>{escape(lane['name'])}</h3>{drawn}</div>" if drawn else ""
@@ -307,12 +313,23 @@ def _gradients(run: ReportRun) -> str:
     return note + element("div", text, class_="pair")
 
 
+def _first_and_last(norms: Mapping[str, Any]) -> list[str]:
+    """Return the tensors that are drawn: weights, of many the first and the last; then biases, as far as there is
+    room."""
+    weights = [name for name in norms if not name.endswith("bias")]
+    if len(weights) > _NORMS:
+        return [*weights[: _NORMS // 2], *weights[-_NORMS // 2 :]]
+    return [*weights, *(name for name in norms if name not in weights)][:_NORMS]
+
+
 def _health(summary: Mapping[str, Any]) -> str:
     found = [(lane["name"], one) for lane in summary["lanes"] for one in lane.get("health", ())]
     if not found:
-        return "<h3>Diagnosis</h3>" + _soft(
-            "No loss that diverged, no dead units, no gradients that vanish or explode."
+        nothing = (
+            "Nothing was found: no loss diverged, no layer had more than "
+            f"{100 * DEAD:.0f} % of its units dead at the end, no gradients vanished or exploded."
         )
+        return "<h3>Diagnosis</h3>" + _soft(nothing) + _dead(summary)
     body = [
         [
             escape(name),
@@ -323,7 +340,19 @@ def _health(summary: Mapping[str, Any]) -> str:
         ]
         for name, one in found
     ]
-    return "<h3>Diagnosis</h3>" + table(["lane", "what", "where", "measured", "try"], body, numbers=9)
+    return "<h3>Diagnosis</h3>" + table(["lane", "what", "where", "measured", "try"], body, numbers=9) + _dead(summary)
+
+
+def _dead(summary: Mapping[str, Any]) -> str:
+    """Say how many units each layer had dead, of lanes that had any; of a lane with repeats, of its first."""
+    told = []
+    for lane in summary["lanes"]:
+        counts = lane.get("repeats", (lane,))[0].get("dead_units", {})
+        some = [f"{layer} {dead} of {units}" for layer, (dead, units, _) in counts.items() if dead]
+        if some:
+            samples = max(samples for *_, samples in counts.values())
+            told.append(f"{lane['name']}: {', '.join(some)} units dead (on a flat end for all of {samples:,} samples)")
+    return "".join(map(_soft, told))
 
 
 # Networks and what they make of samples
