@@ -21,6 +21,7 @@ from nnspec.api import compile_spec
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Silent
 from nnspec.runner.run import Ways, run_program
+from nnspec.runs import compare_runs, verify
 
 pytest.importorskip("distributed", reason="takes nnspec[dask]")
 pytestmark = [
@@ -186,6 +187,8 @@ def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm)
     assert "blas" in next(iter(ways["differences"].values()))
     (note,) = there.notes
     assert "is not as this machine" in note
+    assert "blas" in verify("here", "there").environment
+    assert [each.what for each in compare_runs(["here", "there"]).contest.unlike] == ["blas"]
     for name in here:
         assert there[name].final("loss") == pytest.approx(here[name].final("loss"), rel=1e-9)
 

@@ -47,3 +47,17 @@ def test_a_run_says_what_its_lanes_shared(tmp_path: Path) -> None:
     same, other = (nnspec("run", f"{name}.nn", "-q", cwd=tmp_path).stdout for name in ("same", "other"))
     assert "– all lanes had the same data, order of samples, starting weights" in same
     assert "– all lanes had the same data; not the same order of samples, starting weights" in other
+
+
+def test_the_same_data_under_two_names_is_the_same() -> None:
+    """What counts is the digest of the arrays, not what a lane asked for."""
+    text = spec(
+        race="SGD(lr=0.1); other { data = MNIST(train=60, test=20) or Digits(train=60, test=20); optimizer = Adam }",
+        data="Digits(train=60, test=20)",
+    )
+    result = run(text)
+    assert len(result.data) == 2
+    assert len({use.sha256 for use in result.data}) == 1
+    shared = fairness(result)
+    assert shared is not None
+    assert shared["data"] is True

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nnspec.runner.contenders import Comparison, Contender, among, best_of, compare
-from nnspec.runner.environment import differences, in_words
+from nnspec.runner.environment import in_words, unlike
 from nnspec.runner.saved import SavedRun, usable
 
 __all__ = ["Contest", "Entry", "Unlike", "contest"]
@@ -136,11 +136,12 @@ def _pairs(entries: Sequence[Entry], names: Sequence[str], figure: str) -> Itera
 
 def _unlike(name: str, first: SavedRun, run: SavedRun) -> Iterator[Unlike]:
     with usable(first.path / "summary.json"):
-        before = [_facts(first.summary), first.summary["environment"]]
+        before = _facts(first.summary)
+        unlike(first.summary, first.summary)  # what is damaged in it is not the other's
     with usable(run.path / "summary.json"):
-        after = [_facts(run.summary), run.summary["environment"]]
-        facts = {what: (before[0][what], after[0][what]) for what in after[0] if before[0][what] != after[0][what]}
-        for what, (then, here) in (facts | differences(before[1], after[1])).items():
+        after = _facts(run.summary)
+        facts = {what: (before[what], after[what]) for what in after if before[what] != after[what]}
+        for what, (then, here) in (facts | unlike(first.summary, run.summary)).items():
             yield Unlike(name, what, in_words(then), in_words(here))
 
 

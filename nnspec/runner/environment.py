@@ -11,7 +11,7 @@ from typing import Any
 from nnspec.engine.compiled import CompilerMissing, asked_for, compiled
 from nnspec.errors import NnspecError
 
-__all__ = ["check_compiler", "differences", "environment", "in_words", "one_blas_thread"]
+__all__ = ["check_compiler", "differences", "environment", "in_words", "one_blas_thread", "unlike"]
 
 
 class _Limits:
@@ -76,6 +76,22 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
     first, second = facts(then), facts(now)
     names = dict.fromkeys((*first, *second))
     return {name: (first.get(name), second.get(name)) for name in names if first.get(name) != second.get(name)}
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what the places differ in where two runs were trained, by their summaries: name -> (one, other).
+
+    Lanes that were trained on workers had the environments of these.
+    """
+
+    def places(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        return list(summary.get("ways", {}).get("workers", {}).values()) or [summary["environment"]]
+
+    found: dict[str, tuple[Any, Any]] = {}
+    for first in places(one):
+        for second in places(other):
+            found = differences(first, second) | found
+    return found
 
 
 def in_words(value: Any) -> str:

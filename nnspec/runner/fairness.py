@@ -61,7 +61,7 @@ def fairness(result: RunResult) -> dict[str, bool | None] | None:
         for name, digest in lane.fingerprints["start"].items()
     ]
     orders = [(len((lane.repeats or (lane,))[0].epoch_seconds), lane.fingerprints["order"]) for lane in lanes]
-    return {"data": len(result.data) == 1, "order": _agree(orders), "start": _agree(starts)}
+    return {"data": len({use.sha256 for use in result.data}) == 1, "order": _agree(orders), "start": _agree(starts)}
 
 
 def _agree(found: Iterable[tuple[Any, str]]) -> bool | None:

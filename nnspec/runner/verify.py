@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnspec.runner.environment import differences
+from nnspec.runner.environment import unlike
 from nnspec.runner.fairness import array_digest
 from nnspec.runner.saved import RunError, SavedRun, usable
 
@@ -112,7 +112,7 @@ def compare_records(one: Records, other: Records, spoilt: Sequence[str] = ()) ->
             matches=matches,
             left=tuple(left),
             data=_data(one.summary) == _data(other.summary),
-            environment=differences(one.summary["environment"], other.summary["environment"]),
+            environment=unlike(one.summary, other.summary),
             spoilt=tuple(spoilt),
         )
 
