@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,42 @@ def test_a_predictor_gives_what_the_network_gave() -> None:
         odds = runs.load(out, lane).probabilities(outputs)
         assert odds is not None
         np.testing.assert_allclose(odds.sum(axis=1), 1)
+
+
+def test_probabilities_are_those_of_the_last_layer_where_the_loss_bends_nothing() -> None:
+    """Whether outputs are logarithms is known from the layer, not seen in the numbers: a batch changes nothing."""
+    x = np.random.default_rng(0).integers(0, 256, (20, 784)).astype(float)
+    network = runs.load(trained(spec("Linear(10); LogSoftmax", loss="NLL")))
+    odds = network.probabilities(network.outputs(x))
+    assert odds is not None
+    np.testing.assert_allclose(odds.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(odds, np.exp(network.outputs(x).astype(float)))
+    bare = runs.load(trained(spec("Linear(10)", loss="NLL")))
+    for count in (1, 20):
+        assert bare.probabilities(bare.outputs(x[:count])) is None
+    hinge = runs.load(trained(spec("Linear(10); Softmax", loss="Hinge")))
+    given = hinge.probabilities(hinge.outputs(x))
+    assert given is not None
+    np.testing.assert_array_equal(given, hinge.outputs(x))
+
+
+def test_escape_codes_of_a_table_reach_no_terminal() -> None:
+    red = "\x1b[31m"
+    Path("odd.csv").write_text(f"a,{red}b,kind,target\n" + f"1,2,{red}u,x\n2,1,v,y\n3,4,{red}u,x\n4,1,v,y\n" * 4)
+    trained(spec("Linear(4); ReLU; Linear(2)", data='CSV("odd.csv", target="target", test=0.25)'))
+    for text in (
+        f"a,{red}c,kind\n1,2,v\n",
+        f"a,{red}b,kind\n1,{red},v\n",
+        f"a,{red}b,kind\n1,2,{red}w\n",
+        f"{red}b,kind\n2,v\n",
+        "1,2,3\n",
+        f"a,{red}b,{red}b\n1,2,v\n",
+        f"a,{red}b,kind\n1,2,v,{red}\n",
+    ):
+        Path("new.csv").write_text(text)
+        done = nnspec("predict", "out", "new.csv", cwd=Path.cwd())
+        assert done.returncode == 2, done.stdout
+        assert "\x1b" not in done.stderr + done.stdout, ascii(done.stderr)
 
 
 def test_the_best_lane_is_asked_unless_one_is_named() -> None:
@@ -402,10 +439,16 @@ def test_damaged_records_are_told_of_in_words(change: Any) -> None:
     change(record)
     (out / "summary.json").write_text(json.dumps(record))
     np.save("x.npy", np.zeros((1, 784)))
+    refused = 0
     for command in (("eval", "out"), ("predict", "out", "x.npy"), ("verify", "out", "out")):
         done = nnspec(*command, cwd=Path.cwd())
         assert done.returncode in (0, 1, 2), done.stderr
         assert "Traceback" not in done.stderr
+        refused += done.returncode == 2
+        assert done.returncode < 2 or re.search(r"out\S* (is damaged|has no)|or out is damaged", done.stderr), (
+            done.stderr
+        )
+    assert refused, "a command that needs what was changed says so"
 
 
 def test_no_byte_of_the_weights_makes_a_fault(here: Path) -> None:

@@ -224,7 +224,7 @@ def test_of_two_runs_the_damaged_one_is_named(made: Path, tmp_path: Path) -> Non
     history["lanes"]["run"]["loss"] = ["none"]
     (tmp_path / "other/history.json").write_text(json.dumps(history))
     for both in ([made / "run", tmp_path / "other"], [tmp_path / "other", made / "run"]):
-        with pytest.raises(RunError, match="other.* is damaged"):
+        with pytest.raises(RunError, match=r"other.* is damaged"):
             runs.report(both, tmp_path / "both.html")
 
 

@@ -240,14 +240,14 @@ def _rows(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
 def _features(path: str, header: Sequence[str] | None, body: Sequence[tuple[int, list[str]]], wanted: Wanted) -> Any:
     """Turn rows into features as the table was that the network learned from: columns by their names."""
     if header is None:
-        names = ", ".join(f"`{column.name}`" for column in wanted.columns[:12])
+        names = ", ".join(f"`{_word(column.name)}`" for column in wanted.columns[:12])
         raise FileFault(f"the first line of {shown(path)} holds numbers, and should name the columns", help=names)
     places = {name: i for i, name in enumerate(header)}
     missing = [column.name for column in wanted.columns if column.name not in places]
     if missing:
         raise FileFault(
-            f"{shown(path)} has no column `{missing[0]}`, from which the network takes a feature",
-            help=f"its columns are {', '.join(f'`{name}`' for name in header[:12])}",
+            f"{shown(path)} has no column `{_word(missing[0])}`, from which the network takes a feature",
+            help=f"its columns are {', '.join(f'`{_word(name)}`' for name in header[:12])}",
         )
     x = np.zeros((len(body), prod(wanted.shape)))
     start = 0
@@ -255,12 +255,12 @@ def _features(path: str, header: Sequence[str] | None, body: Sequence[tuple[int,
         at = places[column.name]
         for row, (line, cells) in enumerate(body):
             cell = cells[at].strip()
-            where = f"{shown(path)}, line {line:,}, column `{column.name}`"
+            where = f"{shown(path)}, line {line:,}, column `{_word(column.name)}`"
             if column.texts is not None:
                 if cell in column.texts:
                     x[row, start + column.texts.index(cell)] = 1.0
                 elif cell.lower() not in _MISSING:
-                    known = ", ".join(f"`{text}`" for text in column.texts[:8])
+                    known = ", ".join(f"`{_word(text)}`" for text in column.texts[:8])
                     raise FileFault(f"{where}: the network has never met `{_word(cell)}`", help=f"it knows {known}")
                 elif column.mean is None and not _missing_allowed(wanted):
                     raise FileFault(f"{where}: nothing is there")
@@ -293,7 +293,7 @@ def _numbers(path: str, header: Sequence[str] | None, body: Sequence[tuple[int, 
         for i, cell in enumerate(cells):
             number = _number(cell)
             if number is None or not math.isfinite(number):
-                name = f"`{header[i]}`" if header is not None else str(i + 1)
+                name = f"`{_word(header[i])}`" if header is not None else str(i + 1)
                 raise FileFault(
                     f"{shown(path)}, line {line:,}, column {name}: `{_word(cell)}` is no number that can be used"
                 )

@@ -14,10 +14,11 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.data.inputs import Wanted
 from nnspec.data.source import Column
 from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.evaluate import experiment_of, predicted, put_weights
-from nnspec.runner.sample import Writer
+from nnspec.runner.sample import Writer, writer_of
 from nnspec.runner.saved import RunError, SavedRun, usable
 
 if TYPE_CHECKING:
@@ -31,20 +32,28 @@ _BATCH = 256
 """Samples at a time: what a convolution works in grows with them."""
 
 
-def probabilities(outputs: NDArray[Any], loss: type[Loss], classes: int | None) -> NDArray[Any] | None:
-    """Return the probability of each class, `(…, C) -> (…, C)`, by softmax or sigmoid as the loss has it; of one output
-    for two classes, both. None where there are no classes, or the loss knows no probabilities."""
-    if classes is None or not (loss.takes_logits or loss.takes_logs):
+def probabilities(outputs: NDArray[Any], experiment: Experiment) -> NDArray[Any] | None:
+    """Return the probability of each class, `(…, C) -> (…, C)`: logits bent by softmax or sigmoid as the loss bends
+    them, or what the last layer gives where that is a softmax or its logarithm. Of one output for two classes, both.
+    None where there are no classes, or outputs are neither."""
+    loss, last = experiment.loss.part, experiment.layers[-1].value.part
+    assert issubclass(loss, Loss)
+    assert issubclass(last, Layer)
+    if experiment.classes is None:
         return None
     z = outputs.astype(np.float64)
     with np.errstate(all="ignore"):
-        if not loss.takes_logits:
-            odds = np.exp(z) if float(z.max(initial=-1.0)) <= 0 else z
-        elif loss.bends_by == "sigmoid":
+        if loss.takes_logits and loss.bends_by == "sigmoid":
             odds = 1 / (1 + np.exp(-z))
-        else:
+        elif loss.takes_logits:
             odds = np.exp(z - z.max(axis=-1, keepdims=True))
             odds /= odds.sum(axis=-1, keepdims=True)
+        elif last.gives_logs:
+            odds = np.exp(z)
+        elif last.bends_by == "softmax":
+            odds = z
+        else:
+            return None
     return np.concatenate([1 - odds, odds], axis=-1) if odds.shape[-1] == 1 else odds
 
 
@@ -99,11 +108,9 @@ class Predictor:
         return predicted(outputs) if self.classes is not None else outputs
 
     def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any] | None:
-        """Return the probability of each class, `(n, C) -> (n, C)`: outputs bent as the loss bends them, by softmax or
-        sigmoid; None where the loss knows no probabilities. Of one output for two classes, `(n, 2)`."""
-        loss = self.experiment.loss.part
-        assert issubclass(loss, Loss)
-        return probabilities(outputs, loss, self.classes)
+        """Return the probability of each class, `(n, C) -> (n, C)`; of one output for two classes, `(n, 2)`. None where
+        outputs stand for no probabilities."""
+        return probabilities(outputs, self.experiment)
 
     def name_of(self, label: int) -> str:
         """Return what a class is called."""
@@ -112,11 +119,7 @@ class Predictor:
     @property
     def writer(self) -> Writer | None:
         """What writes text with the network, where it learned one."""
-        window = prod(self.experiment.layers[0].incoming)
-        tells = self.experiment.outputs[:-1] == self.experiment.target == (window,)
-        return (
-            Writer(self.network, self.alphabet, self.experiment.layers[0].incoming) if self.alphabet and tells else None
-        )
+        return writer_of(self.experiment, self.network, self.alphabet)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["USUAL_LENGTH", "Writer", "write_samples"]
+__all__ = ["USUAL_LENGTH", "Writer", "write_samples", "writer_of"]
 
 USUAL_LENGTH = 400
 """Characters that are written where nobody says how many."""
@@ -90,26 +90,30 @@ def write_samples(program: Program, lanes: Mapping[str, LaneResult], data: Mappi
     try:
         for experiment in program.lanes:
             lane = lanes.get(experiment.name)
-            if lane is not None and writes(experiment, data[experiment.name]):
+            if lane is not None:
                 for one in (*lane.repeats, lane):
-                    _write(experiment, one, data[experiment.name].alphabet or "")
+                    _write(experiment, one, data[experiment.name].alphabet)
     except KeyboardInterrupt:
         return False
     return True
 
 
-def writes(experiment: Experiment, dataset: Dataset) -> bool:
-    """Say whether an experiment learns which character follows each of a window, with a loss of odds."""
-    loss, window = experiment.loss.part, prod(experiment.layers[0].incoming)
+def writer_of(experiment: Experiment, network: NumpyMLP, alphabet: str | None) -> Writer | None:
+    """Return what writes with a network; None where it did not learn which character follows each of a window, with a
+    loss of odds."""
+    loss, entry = experiment.loss.part, experiment.layers[0].incoming
     assert issubclass(loss, Loss)
-    learns = dataset.alphabet and experiment.train.target == "labels" and loss.targets == "classes"
-    return bool(learns) and experiment.outputs[:-1] == experiment.target == (window,)
+    learns = experiment.train.target == "labels" and loss.targets == "classes"
+    tells = experiment.outputs[:-1] == experiment.target == (prod(entry),)
+    return Writer(network, alphabet, entry) if alphabet and learns and tells else None
 
 
-def _write(experiment: Experiment, lane: LaneResult, alphabet: str) -> None:
+def _write(experiment: Experiment, lane: LaneResult, alphabet: str | None) -> None:
     if lane.status in ("diverged", "failed") or not lane.epoch_seconds:
         return
-    lane.writer = Writer(lane.network, alphabet, experiment.layers[0].incoming)
+    lane.writer = writer_of(experiment, lane.network, alphabet)
+    if lane.writer is None:
+        return
     length = experiment.train.sample
     lane.sample = lane.writer.write(
         USUAL_LENGTH if length is None else length, temperature=experiment.train.temperature, seed=lane.seed

@@ -62,7 +62,7 @@ def print_evaluations(found: Sequence[Evaluation], console: Console, *, confusio
         text = f"! these are other data than the run had, from {one_line(others)}; --data-dir DIR says where those lie"
         console.print(text, style="bold yellow", soft_wrap=True)
     for one in found:
-        for line in _confused(one, confusion):
+        for line in _confused(one, confusion, several):
             console.print(line, soft_wrap=True)
 
 
@@ -77,7 +77,7 @@ def _differs(one: Evaluation) -> str:
     return f"recorded otherwise, by up to {max(off):.2g}" if off else "not recorded"
 
 
-def _confused(one: Evaluation, whole: bool) -> Iterator[str]:
+def _confused(one: Evaluation, whole: bool, several: bool) -> Iterator[str]:
     counts = one.confusion()
     if counts is None:
         return
@@ -88,7 +88,7 @@ def _confused(one: Evaluation, whole: bool) -> Iterator[str]:
     worst = sorted(wrong, key=lambda each: (-each[0], each[1:]))[:3]
     if worst:
         told = ", ".join(f"{label[i]} for {label[j]} {count}×" for count, i, j in worst)
-        yield f"– {one.lane}{f', seed {one.seed}' if one.seed else ''} takes most often {told}"
+        yield f"– {one_line(one.lane)}{f', seed {one.seed}' if several else ''} takes most often {told}"
     if whole:
         cell = max(max(len(f"{count:,}") for count in counts.reshape(-1)), *(len(name) for name in label)) + 2
         yield ""

@@ -8,7 +8,6 @@ from typing import Any
 
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine._numpy import np
-from nnspec.engine.losses import Loss
 from nnspec.runner.evaluate import Evaluation
 from nnspec.runner.predict import probabilities
 from nnspec.view import words
@@ -63,9 +62,7 @@ def worst_pictures(one: Evaluation, compiled: Compiled) -> str:
     ):
         return ""
     experiment = next(lane for lane in compiled.program.lanes if lane.name == one.lane)
-    loss = experiment.loss.part
-    assert issubclass(loss, Loss)
-    odds = probabilities(one.outputs, loss, one.classes)
+    odds = probabilities(one.outputs, experiment)
     guess = one.predicted
     losses = np.where(np.isfinite(one.losses), one.losses, np.inf)
     found = ""
