@@ -14,7 +14,8 @@ import pytest
 from tiny_spec import ROOT, nnspec, spec
 
 from nnspec import run, runs
-from nnspec.data.source import DataError
+from nnspec.cli import _code as main_code
+from nnspec.data.source import DataError, FileFault
 from nnspec.errors import NnspecError
 from nnspec.runner.folder import OutputError
 from nnspec.runner.saved import RunError
@@ -148,7 +149,7 @@ def test_probabilities_are_those_of_the_last_layer_where_the_loss_bends_nothing(
     np.testing.assert_array_equal(given, hinge.outputs(x))
 
 
-def test_escape_codes_of_a_table_reach_no_terminal() -> None:
+def test_escape_codes_of_a_table_reach_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     red = "\x1b[31m"
     Path("odd.csv").write_text(f"a,{red}b,kind,target\n" + f"1,2,{red}u,x\n2,1,v,y\n3,4,{red}u,x\n4,1,v,y\n" * 4)
     trained(spec("Linear(4); ReLU; Linear(2)", data='CSV("odd.csv", target="target", test=0.25)'))
@@ -162,9 +163,14 @@ def test_escape_codes_of_a_table_reach_no_terminal() -> None:
         f"a,{red}b,kind\n1,2,v,{red}\n",
     ):
         Path("new.csv").write_text(text)
-        done = nnspec("predict", "out", "new.csv", cwd=Path.cwd())
-        assert done.returncode == 2, done.stdout
-        assert "\x1b" not in done.stderr + done.stdout, ascii(done.stderr)
+        with pytest.raises(FileFault) as fault:
+            runs.predict(runs.load("out"), ["new.csv"])
+        assert "\x1b" not in str(fault.value), ascii(fault.value)
+    said: list[str] = []
+    monkeypatch.setattr("click.echo", lambda text, **more: said.append(text))
+    assert main_code(["predict", "out", "no\x1b[31msuch.csv"]) == main_code(["eval", "no\x1b[31msuch\nrun"]) == 2
+    assert len(said) == 2
+    assert not any("\x1b" in text for text in said), said
 
 
 def test_the_best_lane_is_asked_unless_one_is_named() -> None:

@@ -158,13 +158,16 @@ def _explain(error: Exception) -> int:
     from nnspec.cli.faults import report_fault
     from nnspec.diagnostics import render_all
     from nnspec.errors import NnspecError
+    from nnspec.view.values import one_line
 
     if isinstance(error, SpecError):
         click.echo(render_all(error.diagnostics, color=colored(sys.stderr)), err=True)
         return 2
     if isinstance(error, NnspecError):
         word = click.style("error", fg="red", bold=True) if colored(sys.stderr) else "error"
-        click.echo(f"{word}: {error}", err=True)
+        # File names, cells and records in it may hold what plays with a terminal.
+        lines = [one_line(line) for line in str(error).split("\n")]
+        click.echo(f"{word}: {chr(10).join(lines)}", err=True)
         return 2
     if isinstance(error, MemoryError):
         click.echo("error: there is not enough memory for this; `nnspec show SPEC` says how much it needs", err=True)
