@@ -287,6 +287,28 @@ def test_ctrl_c_amid_the_books_of_an_epoch_keeps_them_whole(monkeypatch: pytest.
     assert {len(values) for values in found.history.values()} == {len(found.epoch_seconds)} == {2}
 
 
+@pytest.mark.parametrize("where", ["tensor_digests", "Last.look"])
+def test_ctrl_c_amid_the_digests_of_an_epoch_leaves_those_of_the_last_whole_one(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and the digest of orders are of as many epochs as the history has."""
+    text = spec(train="epochs = 5", more="metrics = [accuracy, confusion]")
+    whole = run(text, "train.epochs=2")["run"]
+    holder, name = (train_module.Last, "look") if "." in where else (train_module, where)
+    honest, calls = getattr(holder, name), iter(range(9))
+
+    def pressed(*arguments: Any) -> Any:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return honest(*arguments)
+
+    monkeypatch.setattr(holder, name, pressed)
+    found = run(text)["run"]
+    assert (found.status, found.message) == ("interrupted", "after 2 of 5 epochs")
+    assert (found.history, found.tables, found.trace) == (whole.history, whole.tables, whole.trace)
+    assert found.fingerprints == whole.fingerprints
+
+
 def test_an_interrupted_lane_has_a_network_that_can_be_used() -> None:
     result = run(spec(train="epochs = 9"), observer=Listener(("epoch", "run", 2)))
     assert result["run"].message == "after 2 of 9 epochs"

@@ -72,7 +72,7 @@ def train_plan(
     monitor = Monitor(plan, lane)
     if keeper is not None and keeper.start is not None:
         _go_on(plan, lane, stop, best, keeper)
-    last = Last(plan)
+    last, whole = Last(plan), (lane.tables, lane.fingerprints["order"], 0)
     try:
         observer.lane_begins(lane)
         yield
@@ -81,13 +81,17 @@ def train_plan(
                 lane.history[name].append(value)
             if plan.optimizer.schedule is not None:
                 lane.rates.append(plan.optimizer.lr)
-            lane.tables = plan.tables()
-            lane.fingerprints["order"] = next_digest(lane.fingerprints["order"], plan.data.order)
+            whole = (
+                plan.tables(),
+                next_digest(lane.fingerprints["order"], plan.data.order),
+                len(lane.epoch_seconds) + 1,
+            )
             for tensor, digest in tensor_digests(plan).items():
                 lane.trace.setdefault(tensor, []).append(digest)
             monitor.epoch_done()
             last.look(plan, len(lane.epoch_seconds) + 1)
             lane.epoch_seconds.append(seconds)
+            lane.tables, lane.fingerprints["order"], _ = whole
             if keeper is not None or best.restores:
                 best.look(plan)
             plan.optimizer.tell(len(lane.epoch_seconds), figures)
@@ -106,6 +110,8 @@ def train_plan(
         lane.rates = lane.rates[:done]
         lane.trace = {tensor: digests[:done] for tensor, digests in lane.trace.items()}
         lane.gradients = {tensor: norms[:done] for tensor, norms in lane.gradients.items()}
+        if whole[2] == done:  # what is no list is put in its place behind that
+            lane.tables, lane.fingerprints["order"], _ = whole
         last.restore(plan, done)
         lane.status, lane.message = "interrupted", f"after {done} of {lane.epochs} epochs"
     if best.restores and lane.status == "done":
