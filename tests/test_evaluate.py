@@ -17,6 +17,7 @@ from nnspec import run, runs
 from nnspec.cli import _code as main_code
 from nnspec.data.source import DataError, FileFault
 from nnspec.errors import NnspecError
+from nnspec.runner.checkpoint import CheckpointError
 from nnspec.runner.folder import OutputError
 from nnspec.runner.saved import RunError
 
@@ -473,6 +474,23 @@ def test_no_byte_of_the_weights_makes_a_fault(here: Path) -> None:
             saved.weights("run")
         except RunError:
             continue
+
+
+def test_arrays_of_a_folder_are_no_larger_than_their_file(here: Path) -> None:
+    """A few bytes that unpack to gigabytes are refused before any of them is made: nnspec does not compress arrays."""
+    out = trained(spec("Linear(10)"))
+    saved = runs.open_run(out)
+    file = out / "run/weights.npz"
+    np.savez_compressed(file, **saved.weights("run"), bomb=np.zeros(1 << 24))
+    assert file.stat().st_size < 1 << 18
+    with pytest.raises(RunError, match=r"weights.npz is damaged .*it is compressed"):
+        saved.weights("run")
+    (checkpoint,) = (out / "checkpoints").rglob("*.npz")
+    with np.load(checkpoint) as archive:
+        arrays = dict(archive)
+    np.savez_compressed(checkpoint, **arrays)
+    with pytest.raises(CheckpointError, match="cannot be used: it is damaged"):
+        run("tiny.nn", out="out", resume=True)
 
 
 def test_an_interrupted_run_has_the_weights_of_its_last_whole_epoch(here: Path) -> None:

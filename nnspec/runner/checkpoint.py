@@ -23,7 +23,7 @@ from nnspec.files import atomic
 from nnspec.runner.best import Best
 from nnspec.runner.history import LaneResult
 from nnspec.runner.naming import folder_names
-from nnspec.runner.saved import DAMAGE, open_regular
+from nnspec.runner.saved import DAMAGE, open_regular, stored_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -220,16 +220,15 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
 
 
 def _read(file: Any) -> Checkpoint:
-    with np.load(file, allow_pickle=False) as archive:
-        if archive.zip.getinfo(f"{_HEADER}.npy").file_size > MOST_HEADER:
-            raise ValueError("its header is too large")
-        text = archive[_HEADER].tobytes()
-        header = json.loads(text)
-        if header["format"] != FORMAT:
-            raise ValueError("its format is unknown")
-        arrays = {name: archive[name] for name in archive.files if name not in (_HEADER, "sha256")}
-        if archive["sha256"].tobytes() != _digest(text, arrays):
-            raise ValueError("its digest differs")
+    arrays = stored_arrays(file)
+    text, digest = arrays.pop(_HEADER).tobytes(), arrays.pop("sha256").tobytes()
+    if len(text) > MOST_HEADER:
+        raise ValueError("its header is too large")
+    header = json.loads(text)
+    if header["format"] != FORMAT:
+        raise ValueError("its format is unknown")
+    if digest != _digest(text, arrays):
+        raise ValueError("its digest differs")
     extra = {name: array for name, array in arrays.items() if name.startswith(("best.", "scaling."))}
     return Checkpoint(
         identity=str(header["identity"]),

@@ -41,6 +41,7 @@ __all__ = [
     "open_regular",
     "open_run",
     "read_manifest",
+    "stored_arrays",
     "usable",
 ]
 
@@ -188,8 +189,8 @@ class SavedRun:
             status = self.lane(name).get("status")
             why = f"; the lane {status}" if status in ("diverged", "failed") else ""
             raise RunError(f"there are no weights {path}{why}")
-        with usable(path), open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        with usable(path), open_regular(path) as file:
+            return stored_arrays(file)
 
     def _record(self, name: str) -> dict[str, Any]:
         path = self.path / name
@@ -252,6 +253,18 @@ def open_regular(path: Path) -> IO[bytes]:
         os.close(handle)
         raise ValueError("it is no regular file")
     return os.fdopen(handle, "rb")
+
+
+def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an NPZ archive as nnspec writes them, which are not compressed: no more than the file holds.
+
+    Raises one of DAMAGE.
+    """
+    with np.load(file, allow_pickle=False) as archive:
+        for member in archive.zip.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+                raise ValueError("it is compressed, and nnspec writes arrays as they are")
+        return {name: archive[name] for name in archive.files}
 
 
 def _json(path: Path, most: int) -> dict[str, Any]:
