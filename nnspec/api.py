@@ -186,7 +186,7 @@ def run(
         DataError: the data cannot be had, or is unusable.
         OutputError: `out` cannot be written to.
         WorkerError: a process that was to train could not begin.
-        ValueError: fewer than one job, `resume` without `out`.
+        ValueError: fewer than one job, `resume` without `out`, `profile` together with `on`.
     """
     from nnspec.runner.folder import OutputError, RunFolder
     from nnspec.runner.observer import Silent

@@ -152,6 +152,15 @@ def test_every_room_is_in_the_table_once() -> None:
     assert all(reason for _, _, reason in ROWS)
 
 
+def test_the_design_has_the_same_table() -> None:
+    """What every room may import (`errors`, `files` and `_version` are for all) stands in docs/design.md as it is."""
+    text = (ROOT / "docs/design.md").read_text("utf-8")
+    rows = re.findall(r"^\| `nnspec/(\w+)(?:\.py)?` \|[^|]+\| ([^|]+) \|$", text, re.MULTILINE)
+    shown = {room.replace("__init__", ""): set(re.findall(r"[\w.]+", imports)) for room, imports in rows}
+    for_all = {"errors", "files", "_version"}
+    assert shown == {room: allowed - for_all for room, allowed in TABLE.items() if room not in for_all}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_imports_go_one_way(path: Path) -> None:
     assert list(breaches(path)) == []

@@ -11,7 +11,6 @@ from rich.console import Console
 from tiny_spec import ALONE, compiled, nnspec, run, spec
 
 from nnspec import run as run_spec
-from nnspec.compiler.plan import Plan
 from nnspec.runner.profile import ProfiledPlan, merged
 from nnspec.runner.run import Ways
 from nnspec.view.race import print_result
@@ -117,7 +116,11 @@ def test_a_run_without_it_has_plain_plans(monkeypatch: pytest.MonkeyPatch) -> No
     result = run(RACE, ways=ALONE)
     assert not any(lane.profile for lane in result.values())
     assert "profile" not in result.summary["lanes"][0]
-    assert type(Plan.train_batch) is type(ProfiledPlan.train_batch)
+
+
+def test_what_is_trained_elsewhere_has_no_profile() -> None:
+    with pytest.raises(ValueError, match="leave `on` out"):
+        Ways(profile=True, on="dask://127.0.0.1:1")
 
 
 def test_of_repeats_it_is_the_mean_over_all_steps() -> None:

@@ -49,7 +49,9 @@ class Ways:
     """A cluster that trains them, `dask://HOST:PORT`, instead of this machine."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for fewer than one job."""
+        """Raise ValueError for fewer than one job, and for a profile of what is trained elsewhere."""
+        if self.on and self.profile:
+            raise ValueError("a profile times the steps of this machine: leave `on` out")
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"lanes are trained in at least one process, not {self.jobs}")
         if self.profile:
