@@ -133,6 +133,23 @@ def test_a_predictor_gives_what_the_network_gave() -> None:
         np.testing.assert_allclose(odds.sum(axis=1), 1)
 
 
+def test_where_the_first_seed_left_nothing_the_next_one_is_asked() -> None:
+    out = trained(SPECS["repeats"])
+    (weights,) = out.glob("run/seed-0.npz")
+    weights.unlink()
+    assert runs.load(out).seed == 1
+    with pytest.raises(RunError, match="there are no weights"):
+        runs.load(out, seed=0)
+
+
+def test_classes_of_a_text_are_its_characters() -> None:
+    Path("letters.txt").write_text("abba cab " * 60)
+    model, train = "Embedding(8); Linear(4)", "epochs = 1; sample = 5"
+    trained(spec(model, data='Text("letters.txt", context=8)', train=train))
+    done = nnspec("eval", "out", "--confusion", cwd=Path.cwd())
+    assert re.search(r"takes most often '[abc ]' for '[abc ]' \d+×", done.stdout), done.stdout
+
+
 def test_probabilities_are_those_of_the_last_layer_where_the_loss_bends_nothing() -> None:
     """Whether outputs are logarithms is known from the layer, not seen in the numbers: a batch changes nothing."""
     x = np.random.default_rng(0).integers(0, 256, (20, 784)).astype(float)

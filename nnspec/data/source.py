@@ -19,7 +19,18 @@ from nnspec.errors import NnspecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Access", "Column", "DataError", "DataSource", "DataUnavailable", "Dataset", "Facts", "FileFault", "Split"]
+__all__ = [
+    "Access",
+    "Column",
+    "DataError",
+    "DataSource",
+    "DataUnavailable",
+    "Dataset",
+    "Facts",
+    "FileFault",
+    "Split",
+    "class_name",
+]
 
 
 class DataError(NnspecError):
@@ -94,6 +105,13 @@ class Column:
     """Of a column of numbers, what stands for a cell that is missing, where such are filled in."""
 
 
+def class_name(label: int, names: Sequence[str], alphabet: str | None) -> str:
+    """Return what a class is called: its name, or of a text the character, as `'a'`; else its number."""
+    if label < len(names):
+        return names[label]
+    return repr(alphabet[label]) if alphabet and label < len(alphabet) else str(label)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """What `load` gives. A stored number v stands for v / divisor: bytes of an image with divisor 255 lie in [0, 1]."""
@@ -116,6 +134,10 @@ class Dataset:
     """The columns of a table that the features come from, in order."""
     target_names: tuple[str, ...] = ()
     """What the targets of a regression are called, where the data says so."""
+
+    def class_name(self, label: int) -> str:
+        """Return what a class is called."""
+        return class_name(label, self.class_names, self.alphabet)
 
     def __post_init__(self) -> None:
         """Raise DataError for a label that is no class or an id that is none: everything behind trusts them."""

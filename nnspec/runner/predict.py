@@ -12,7 +12,7 @@ from nnspec.checker.program import Experiment
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.inputs import Wanted
-from nnspec.data.source import Column
+from nnspec.data.source import Column, class_name
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
@@ -114,7 +114,7 @@ class Predictor:
 
     def name_of(self, label: int) -> str:
         """Return what a class is called."""
-        return self.class_names[label] if label < len(self.class_names) else str(label)
+        return class_name(label, self.class_names, self.alphabet)
 
     @property
     def writer(self) -> Writer | None:
@@ -149,12 +149,15 @@ def best_lane(saved: SavedRun) -> str:
 
 
 def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None, seed: int | None = None) -> Predictor:
-    """Load the network of a lane, by default the best one, with the seed that is asked for, by default the first.
+    """Load the network of a lane, by default the best one, with the seed that is asked for, by default the first that
+    left weights.
 
     Raises RunError where there is none, or its weights do not fit.
     """
     name = best_lane(saved) if lane is None else str(saved.lane(lane)["name"])
-    chosen = saved.seeds(name)[0] if seed is None else seed
+    seeds = saved.seeds(name)
+    left = (each for each in seeds if saved.weights_file(name, each).exists())
+    chosen = next(left, seeds[0]) if seed is None else seed
     experiment = experiment_of(compiled, saved, name)
     arrays = saved.weights(name, chosen)
     network = build_network(experiment)

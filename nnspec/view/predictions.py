@@ -81,7 +81,7 @@ def _confused(one: Evaluation, whole: bool, several: bool) -> Iterator[str]:
     counts = one.confusion()
     if counts is None:
         return
-    label = [_class(one, i) for i in range(len(counts))]
+    label = [one_line(one.dataset.class_name(i)) for i in range(len(counts))]
     wrong = [
         (int(counts[i, j]), i, j) for i in range(len(counts)) for j in range(len(counts)) if i != j and counts[i, j]
     ]
@@ -96,11 +96,6 @@ def _confused(one: Evaluation, whole: bool, several: bool) -> Iterator[str]:
         yield " " * cell + "".join(f"{name:>{cell}}" for name in label)
         for name, row in zip(label, counts, strict=True):
             yield f"{name:>{cell}}" + "".join(f"{count:>{cell},}" if count else f"{'·':>{cell}}" for count in row)
-
-
-def _class(one: Evaluation, label: int) -> str:
-    names = one.dataset.class_names
-    return one_line(names[label]) if label < len(names) else str(label)
 
 
 # Predictions

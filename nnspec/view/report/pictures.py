@@ -24,7 +24,7 @@ def confusion_table(one: Evaluation) -> str:
     counts = one.confusion()
     if counts is None or len(counts) > _MOST_CLASSES:
         return ""
-    names = [_name(one, i) for i in range(len(counts))]
+    names = [one.dataset.class_name(i) for i in range(len(counts))]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = ""
     for i, name in enumerate(names):
@@ -47,11 +47,6 @@ def _cell(count: int, total: int, *, right: bool) -> str:
     return f'<td style="--tone:{tone};--share:{share:.0f}">{count:,}</td>'
 
 
-def _name(one: Evaluation, label: int) -> str:
-    names = one.dataset.class_names
-    return names[label] if label < len(names) else str(label)
-
-
 def worst_pictures(one: Evaluation, compiled: Compiled) -> str:
     """Return the test images with the largest loss; empty where samples are no images."""
     facts = one.dataset.facts
@@ -72,8 +67,8 @@ def worst_pictures(one: Evaluation, compiled: Compiled) -> str:
             label, taken = int(one.dataset.test.y[i]), int(guess[i])
             kind = "yes" if label == taken else "no"
             sure = f" ({words.percent(float(odds[i, taken]))})" if odds is not None else ""
-            wrong = f'<span class="{kind}">{escape(_name(one, taken))}</span>'
-            told = f"{escape(_name(one, label))}, taken for {wrong}{sure}<br>{told}"
+            wrong = f'<span class="{kind}">{escape(one.dataset.class_name(taken))}</span>'
+            told = f"{escape(one.dataset.class_name(label))}, taken for {wrong}{sure}<br>{told}"
         source = _picture(one.dataset.test.x[i], facts.shape)
         found += f'<figure><img alt="test sample {i}" src="{source}"><figcaption>{told}</figcaption></figure>\n'
     return f'<div class="images">\n{found}</div>'
