@@ -18,13 +18,13 @@ from nnspec.errors import NnspecError
 from nnspec.formatting import format_source, format_spec
 
 if TYPE_CHECKING:
-    from nnspec.runner.checkpoint import Checkpoints
+    from nnspec.analysis.landscape import Kind, Landscape
+    from nnspec.analysis.meter import Tick
     from nnspec.runner.folder import RunFolder
     from nnspec.runner.history import RunResult
-    from nnspec.runner.landscape import Kind, Landscape
-    from nnspec.runner.meter import Tick
     from nnspec.runner.observer import Observer
     from nnspec.runner.prove import GradientProof
+    from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.saved import Manifest
     from nnspec.view.comparison import Difference
 
@@ -232,8 +232,8 @@ def run_into(
 
     What was trained is returned even where it cannot be written; `unwritten` says why.
     """
-    from nnspec.runner.checkpoint import Checkpoints
     from nnspec.runner.record import write_record
+    from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.run import Ways, run_program
 
     made: list[RunFolder] = []
@@ -399,7 +399,7 @@ def landscape_of(
     tick: Tick = lambda done, total: None,
 ) -> Landscape:
     """Do what `landscape` does with a compiled program; `tick` is told how many points of the grid are done."""
-    from nnspec.runner.landscape import map_landscape
+    from nnspec.analysis.landscape import map_landscape
     from nnspec.view.resolved import pick
 
     chosen = [lane.name for name in lanes for lane in pick(compiled.program, name)] if lanes else None

@@ -18,12 +18,12 @@ from nnspec.errors import NnspecError
 from nnspec.runner.saved import RunError, SavedRun, open_run
 
 if TYPE_CHECKING:
+    from nnspec.analysis.evaluate import Evaluation
+    from nnspec.analysis.predict import Prediction, Predictor
+    from nnspec.analysis.verify import Verification
     from nnspec.compiler.proofs import Compiled
     from nnspec.data.source import Access
-    from nnspec.runner.evaluate import Evaluation
     from nnspec.runner.observer import Observer
-    from nnspec.runner.predict import Prediction, Predictor
-    from nnspec.runner.verify import Verification
     from nnspec.view.compared import ComparedRuns
     from nnspec.view.comparison import Difference
     from nnspec.view.report.page import ReportRun
@@ -108,7 +108,7 @@ def evaluate_networks(
     saved: SavedRun, compiled: Compiled, access: Access, lane: str | None = None, seed: int | None = None
 ) -> tuple[Evaluation, ...]:
     """Evaluate those networks of a run that are asked for; its data is loaded once."""
-    from nnspec.runner.evaluate import Evaluator
+    from nnspec.analysis.evaluate import Evaluator
 
     asked = networks(saved, lane, seed)
     evaluator = Evaluator(saved, compiled, access)
@@ -138,7 +138,7 @@ def load(path: PathLike, lane: str | None = None, seed: int | None = None) -> Pr
 
     Raises RunError.
     """
-    from nnspec.runner.predict import load_predictor
+    from nnspec.analysis.predict import load_predictor
 
     saved = open_run(path)
     return load_predictor(saved, compile_run(saved), lane, seed)
@@ -146,8 +146,8 @@ def load(path: PathLike, lane: str | None = None, seed: int | None = None) -> Pr
 
 def predict(predictor: Predictor, files: Sequence[PathLike], *, invert: bool = False) -> list[Prediction]:
     """Ask a network about the samples in files: images, tables, arrays. Raises DataError for what cannot be read."""
+    from nnspec.analysis.predict import Prediction
     from nnspec.data.inputs import read_inputs
-    from nnspec.runner.predict import Prediction
 
     found = []
     for file in files:
@@ -209,9 +209,9 @@ def verify_again(
     saved: SavedRun, compiled: Compiled, access: Access, observer: Observer, *, jobs: int | None = 1
 ) -> Verification:
     """Run a saved run's program again, and compare. Raises KeyboardInterrupt on Ctrl-C: half a run proves nothing."""
+    from nnspec.analysis.verify import Records, compare_records, records_of, spoilt_weights
     from nnspec.runner.record import history_record, trace_record
     from nnspec.runner.run import Ways, run_program
-    from nnspec.runner.verify import Records, compare_records, records_of, spoilt_weights
 
     known, spoilt = records_of(saved), list(spoilt_weights(saved))
     result = run_program(compiled, access, observer, ways=Ways(jobs))
@@ -223,7 +223,7 @@ def verify_again(
 
 def verify_with(saved: SavedRun, other: SavedRun) -> Verification:
     """Compare two runs on disk, which may be of different specs, as far as lanes and seeds are the same."""
-    from nnspec.runner.verify import compare_records, records_of, spoilt_weights
+    from nnspec.analysis.verify import compare_records, records_of, spoilt_weights
 
     spoilt = list(dict.fromkeys((*spoilt_weights(saved), *spoilt_weights(other))))
     return compare_records(records_of(saved), records_of(other), spoilt)
@@ -268,7 +268,7 @@ def report(
 
 def _for_report(saved: SavedRun, access: Access) -> ReportRun:
     """Find out what a report shows beyond the records: the program, and the best networks over the test data."""
-    from nnspec.runner.evaluate import Evaluator
+    from nnspec.analysis.evaluate import Evaluator
     from nnspec.view.report.page import ReportRun, best_first
 
     try:
@@ -292,7 +292,7 @@ def compare_runs(paths: Sequence[PathLike]) -> ComparedRuns:
 
     A run that is named twice counts once. Raises RunError.
     """
-    from nnspec.runner.contest import contest
+    from nnspec.analysis.contest import contest
     from nnspec.view.compared import ComparedRuns
     from nnspec.view.comparison import compare
 

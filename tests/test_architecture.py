@@ -35,8 +35,13 @@ ROWS: list[tuple[str, set[str], str]] = [
         "trains plans and judges what the program expects",
     ),
     (
+        "analysis",
+        {"runner", "compiler", "data", "engine", "checker.program", "errors", "files"},
+        "looks at runs and networks that are there, and has them trained only where that is what is looked at",
+    ),
+    (
         "view",
-        {"runner", "compiler", "checker.program", "engine", "files", "errors"},
+        {"analysis", "runner", "compiler", "checker.program", "engine", "files", "errors"},
         "shows results, and has no other business",
     ),
     (
@@ -49,6 +54,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "checker",
             "compiler",
             "runner",
+            "analysis",
             "view",
             "errors",
             "formatting",
@@ -58,7 +64,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ),
     (
         "runs",
-        {"api", "diagnostics", "checker", "compiler", "data", "engine", "runner", "view", "errors", "files"},
+        {"api", "diagnostics", "compiler", "data", "runner", "analysis", "view", "errors", "files"},
         "what is done with runs on disk, for Python and the command line alike",
     ),
     (
@@ -104,7 +110,7 @@ LIBRARIES = {
     "distributed": {"runner"},
     "lark": {"syntax"},
     "numba": {"engine"},
-    "numpy": {"engine", "runner", "data", "compiler", "checker"},
+    "numpy": {"engine", "runner", "analysis", "data", "compiler", "checker"},
     "pathspec": {"project"},
     "platformdirs": {"data", "project"},
     "threadpoolctl": {"runner"},

@@ -13,16 +13,16 @@ import pytest
 from tiny_spec import ALONE, OFFLINE, TOGETHER, compiled, run, spec
 
 from nnspec import engine as nn
+from nnspec.analysis import landscape as module
+from nnspec.analysis.landscape import Landscape, LandscapeError, LanePath, map_landscape
+from nnspec.analysis.meter import Copies, Meter, Track
+from nnspec.analysis.plane import Plane, filter_normalised, principal_plane, random_plane
 from nnspec.api import landscape
 from nnspec.cli import _code
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
-from nnspec.runner import landscape as module
-from nnspec.runner.landscape import Landscape, LandscapeError, LanePath, map_landscape
-from nnspec.runner.meter import Copies, Meter, Track
 from nnspec.runner.observer import Silent
-from nnspec.runner.plane import Plane, filter_normalised, principal_plane, random_plane
 from nnspec.view.landscape import plot_landscape
 from nnspec.view.landscape_words import caption
 from nnspec.view.resolved import LaneError
@@ -48,7 +48,7 @@ def mapped(text: str, *overrides: str, grid: int = 3, **more: Any) -> Landscape:
 def test_principal_axes_are_the_first_right_singular_vectors(
     count: int, size: int, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnspec.runner.plane._BLOCK", 3)  # several parts
+    monkeypatch.setattr("nnspec.analysis.plane._BLOCK", 3)  # several parts
     rng = np.random.default_rng(seed)
     points, origin = rng.standard_normal((count, size)) + 3, rng.standard_normal(size)
     plane = principal_plane(points, origin, rng)
@@ -263,7 +263,7 @@ def test_penalties_do_not_count_and_held_out_samples_neither() -> None:
 
 
 def test_of_many_samples_some_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnspec.runner.meter.SAMPLES", 10)
+    monkeypatch.setattr("nnspec.analysis.meter.SAMPLES", 10)
     found = mapped(spec())
     assert (found.samples, found.trained_on) == (10, 50)
     data = compiled(spec()).program.lanes[0].data[0].source.load(OFFLINE).train

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +22,16 @@ from nnspec.errors import NnspecError
 from nnspec.files import atomic
 from nnspec.runner.best import Best
 from nnspec.runner.history import LaneResult
-from nnspec.runner.naming import folder_names
 from nnspec.runner.saved import DAMAGE, open_regular, stored_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.checker.program import Experiment
-    from nnspec.runner.together import Training
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
-    "Checkpoints",
     "Keeper",
     "read_checkpoint",
     "restored_lane",
@@ -119,51 +116,6 @@ class Keeper:
     def store(self, checkpoint: Checkpoint) -> None:
         """Put it in its place. Raises OSError."""
         write_checkpoint(self.path, checkpoint)
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """Where the checkpoints of a run are kept, and how often."""
-
-    folder: Path
-    identity: str
-    """Names all that the spec comes to."""
-    seconds: float = 10.0
-    """Least time between two of a training on the way."""
-    resume: bool = False
-    """Whether trainings go on from those that are there; else these are removed."""
-
-    def enter(self, everything: Sequence[Training], data: Mapping[str, str]) -> tuple[list[Training], list[LaneResult]]:
-        """Return the trainings that are not done yet, each with its keeper, and those that had ended.
-
-        `data` are the digests of each lane's data. All checkpoints are read before anything is trained. Raises
-        CheckpointError.
-        """
-        names = list(dict.fromkeys(each.experiment.name for each in everything))
-        folders = dict(zip(names, folder_names(names), strict=True))
-        left: list[Training] = []
-        ended: list[LaneResult] = []
-        for each in everything:
-            name, seed = each.experiment.name, each.experiment.seed
-            path = self.folder / folders[name] / f"seed-{seed}.npz"
-            words = json.dumps([self.identity, name, seed, data[name]])
-            identity = hashlib.sha256(words.encode()).hexdigest()
-            if not self.resume:
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as error:
-                    raise CheckpointError(
-                        f"the old checkpoint {path} cannot be removed: {error.strerror or error}; name another folder"
-                    ) from None
-            start = read_checkpoint(path, identity) if self.resume else None
-            if start is not None and start.ended:
-                try:
-                    ended.append(restored_lane(each.experiment, start))
-                except DAMAGE as error:
-                    raise CheckpointError(f"the checkpoint {path} cannot be used: {error}") from None
-            else:
-                left.append(replace(each, keeper=Keeper(path, identity, self.seconds, start)))
-        return left, ended
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -8,7 +8,6 @@ from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
 from nnspec.runner.folder import OutputError
-from nnspec.runner.predict import best_lane
 from nnspec.runner.saved import SavedRun
 
 __all__ = ["ExportError", "export"]
@@ -27,7 +26,7 @@ def export(saved: SavedRun, out: Path, lane: str | None, seed: int | None, *, fo
     """
     if out.suffix not in (".safetensors", ".npz"):
         raise ExportError(f"weights are written as .safetensors or .npz, and {out} ends in neither")
-    name = best_lane(saved) if lane is None else lane
+    name = saved.best_lane if lane is None else lane
     chosen = saved.seeds(name)[0] if seed is None else seed
     arrays = saved.weights(name, chosen)
     if out.exists() and not force:

@@ -12,7 +12,6 @@ from nnspec.checker.program import Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientReport
-from nnspec.runner.checkpoint import Checkpoints
 from nnspec.runner.cluster import Cluster
 from nnspec.runner.environment import check_compiler, one_blas_thread
 from nnspec.runner.gather import gather
@@ -22,6 +21,7 @@ from nnspec.runner.observer import Observer
 from nnspec.runner.prove import alike_lanes, lanes_to_prove, prove_gradients
 from nnspec.runner.record import summary_record
 from nnspec.runner.repeats import lane_of
+from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.sample import write_samples
 from nnspec.runner.together import Training, failed, group, train_together, trainings
 from nnspec.runner.workers import NO_MEMORY, Workers, usual_jobs

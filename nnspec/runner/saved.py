@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import math
 import os
 import stat
 import tokenize
@@ -155,6 +156,20 @@ class SavedRun:
         """The names of its lanes, in the order of the spec."""
         with usable(self.path / "summary.json"):
             return [str(lane["name"]) for lane in self.summary["lanes"]]
+
+    @property
+    def best_lane(self) -> str:
+        """The lane with the lowest `test_loss`, or where lanes have different losses the best `test_accuracy`.
+
+        Raises RunError where no lane came to an end.
+        """
+        with usable(self.path / "summary.json"):
+            lanes = [lane for lane in self.summary["lanes"] if lane["status"] not in ("diverged", "failed")]
+            if not lanes:
+                raise RunError(f"no lane of {self.path} came to its end")
+            if len({lane["loss"] for lane in lanes}) > 1 and all("test_accuracy" in lane["final"] for lane in lanes):
+                return str(max(lanes, key=lambda lane: lane["final"]["test_accuracy"])["name"])
+            return str(min(lanes, key=lambda lane: lane["final"].get("test_loss", math.inf))["name"])
 
     def lane(self, name: str) -> dict[str, Any]:
         """Return what the summary says of a lane. Raises RunError where there is no such lane."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nnspec.analysis.contest import Contest, Entry
 from nnspec.engine.metrics import higher_is_better
 from nnspec.runner.contenders import Comparison, Contender
-from nnspec.runner.contest import Contest, Entry
 from nnspec.runner.saved import SavedRun, usable
 from nnspec.view import words
 from nnspec.view.comparison import Difference

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnspec.analysis.landscape import Landscape, LanePath
 from nnspec.files import atomic
 from nnspec.runner.folder import OutputError
-from nnspec.runner.landscape import Landscape, LanePath
 from nnspec.view import words
 from nnspec.view.curves import _INK, _STYLE, _save, matplotlib_module
 from nnspec.view.labels import Label, Lines, number_lines, obstacles, place_labels

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from nnspec.runner.landscape import Landscape, LanePath
+from nnspec.analysis.landscape import Landscape, LanePath
 from nnspec.view import words
 
 __all__ = ["axis_name", "caption", "landscape_record", "notes", "number", "outside", "share", "what_is_shown"]

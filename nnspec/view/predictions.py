@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nnspec.analysis.evaluate import Evaluation
+from nnspec.analysis.predict import Prediction, Predictor
 from nnspec.engine._numpy import np
-from nnspec.runner.evaluate import Evaluation
-from nnspec.runner.predict import Prediction, Predictor
 from nnspec.view import words
 from nnspec.view.terminal import Column, table
 from nnspec.view.values import one_line

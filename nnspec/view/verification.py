@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from nnspec.analysis.verify import Verification
 from nnspec.runner.environment import in_words
-from nnspec.runner.verify import Verification
 from nnspec.view.terminal import Column, table
 from nnspec.view.values import one_line
 

@@ -9,9 +9,9 @@ from importlib.resources import files
 from itertools import count
 from typing import Any
 
+from nnspec.analysis.evaluate import Evaluation
 from nnspec.compiler.proofs import Compiled
 from nnspec.runner.environment import in_words
-from nnspec.runner.evaluate import Evaluation
 from nnspec.runner.health import DEAD
 from nnspec.runner.saved import SavedRun, usable
 from nnspec.runner.significance import interval

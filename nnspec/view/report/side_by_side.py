@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnspec.runner.contest import Contest
+from nnspec.analysis.contest import Contest
 from nnspec.view import words
 from nnspec.view.compared import ComparedRuns, figure_in_words, head, print_unlike, shown_figures
 from nnspec.view.report.html import element, escape, table

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from nnspec.analysis.plane import Plane
 from nnspec.checker.program import Experiment
 from nnspec.compiler.batches import Batches
 from nnspec.compiler.layout import lay_out
@@ -19,7 +20,6 @@ from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.history import DataUse, LaneResult
 from nnspec.runner.observer import Observer
-from nnspec.runner.plane import Plane
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

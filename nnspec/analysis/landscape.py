@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from nnspec.analysis.meter import Copies, Meter, Tick, Track, cosine
+from nnspec.analysis.plane import Plane, principal_plane, random_plane
 from nnspec.checker.program import Experiment
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access
@@ -25,9 +27,7 @@ from nnspec.errors import NnspecError
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult
-from nnspec.runner.meter import Copies, Meter, Tick, Track, cosine
 from nnspec.runner.observer import Observer
-from nnspec.runner.plane import Plane, principal_plane, random_plane
 from nnspec.runner.run import run_program
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from nnspec.analysis.evaluate import experiment_of, predicted, put_weights
 from nnspec.checker.program import Experiment
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.proofs import Compiled
@@ -17,16 +18,15 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.runner.environment import one_blas_thread
-from nnspec.runner.evaluate import experiment_of, predicted, put_weights
 from nnspec.runner.sample import Writer, writer_of
-from nnspec.runner.saved import RunError, SavedRun, usable
+from nnspec.runner.saved import SavedRun, usable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Prediction", "Predictor", "best_lane", "load_predictor", "probabilities"]
+__all__ = ["Prediction", "Predictor", "load_predictor", "probabilities"]
 
 _BATCH = 256
 """Samples at a time: what a convolution works in grows with them."""
@@ -134,27 +134,13 @@ class Prediction:
     """What was done to the samples, and what looks odd about them."""
 
 
-def best_lane(saved: SavedRun) -> str:
-    """Return the lane with the lowest `test_loss`, or where lanes have different losses the best `test_accuracy`.
-
-    Raises RunError where no lane came to an end.
-    """
-    with usable(saved.path / "summary.json"):
-        lanes = [lane for lane in saved.summary["lanes"] if lane["status"] not in ("diverged", "failed")]
-        if not lanes:
-            raise RunError(f"no lane of {saved.path} came to its end")
-        if len({lane["loss"] for lane in lanes}) > 1 and all("test_accuracy" in lane["final"] for lane in lanes):
-            return str(max(lanes, key=lambda lane: lane["final"]["test_accuracy"])["name"])
-        return str(min(lanes, key=lambda lane: lane["final"].get("test_loss", math.inf))["name"])
-
-
 def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None, seed: int | None = None) -> Predictor:
     """Load the network of a lane, by default the best one, with the seed that is asked for, by default the first that
     left weights.
 
     Raises RunError where there is none, or its weights do not fit.
     """
-    name = best_lane(saved) if lane is None else str(saved.lane(lane)["name"])
+    name = saved.best_lane if lane is None else str(saved.lane(lane)["name"])
     seeds = saved.seeds(name)
     left = (each for each in seeds if saved.weights_file(name, each).exists())
     chosen = next(left, seeds[0]) if seed is None else seed

@@ -1,0 +1,62 @@
+"""Where a run goes on that was ended: which trainings are done, and at which epoch the others stand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nnspec.runner.checkpoint import CheckpointError, Keeper, read_checkpoint, restored_lane
+from nnspec.runner.history import LaneResult
+from nnspec.runner.naming import folder_names
+from nnspec.runner.saved import DAMAGE
+from nnspec.runner.together import Training
+
+__all__ = ["Checkpoints"]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the checkpoints of a run are kept, and how often."""
+
+    folder: Path
+    identity: str
+    """Names all that the spec comes to."""
+    seconds: float = 10.0
+    """Least time between two of a training on the way."""
+    resume: bool = False
+    """Whether trainings go on from those that are there; else these are removed."""
+
+    def enter(self, everything: Sequence[Training], data: Mapping[str, str]) -> tuple[list[Training], list[LaneResult]]:
+        """Return the trainings that are not done yet, each with its keeper, and those that had ended.
+
+        `data` are the digests of each lane's data. All checkpoints are read before anything is trained. Raises
+        CheckpointError.
+        """
+        names = list(dict.fromkeys(each.experiment.name for each in everything))
+        folders = dict(zip(names, folder_names(names), strict=True))
+        left: list[Training] = []
+        ended: list[LaneResult] = []
+        for each in everything:
+            name, seed = each.experiment.name, each.experiment.seed
+            path = self.folder / folders[name] / f"seed-{seed}.npz"
+            words = json.dumps([self.identity, name, seed, data[name]])
+            identity = hashlib.sha256(words.encode()).hexdigest()
+            if not self.resume:
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise CheckpointError(
+                        f"the old checkpoint {path} cannot be removed: {error.strerror or error}; name another folder"
+                    ) from None
+            start = read_checkpoint(path, identity) if self.resume else None
+            if start is not None and start.ended:
+                try:
+                    ended.append(restored_lane(each.experiment, start))
+                except DAMAGE as error:
+                    raise CheckpointError(f"the checkpoint {path} cannot be used: {error}") from None
+            else:
+                left.append(replace(each, keeper=Keeper(path, identity, self.seconds, start)))
+        return left, ended
