@@ -47,13 +47,14 @@ class Farm:
             self.port = free.getsockname()[1]
         self.folder, self.workers = folder, []
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
+        end = time.monotonic() + 120
+        while time.monotonic() < end and self.scheduler.poll() is None:
             with socket.socket() as line:
                 if line.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.1)
-        raise AssertionError("the scheduler does not answer")
+        self.close()
+        raise AssertionError(f"the scheduler does not answer: {(folder / 'scheduler.log').read_text()}")
 
     @property
     def address(self) -> str:
@@ -66,13 +67,14 @@ class Farm:
             self.workers.append(self._start("worker", *options, **variables))
 
     def _start(self, kind: str, *options: str, **variables: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "dask", kind, *options],
-            cwd=self.folder,
-            env={**environment(self.folder), **variables},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with open(self.folder / f"{kind}.log", "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "dask", kind, *options],
+                cwd=self.folder,
+                env={**environment(self.folder), "DASK_TEMPORARY_DIRECTORY": str(self.folder), **variables},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
 
     def is_idle(self, idle: bool = True) -> bool:
         """Wait until no worker runs anything any more, or until one does; False after a minute."""
@@ -167,7 +169,7 @@ def test_a_run_that_was_ended_goes_on_over_a_cluster(path: Path, farm: Farm) -> 
         cwd=path.parent,
         env=environment(path.parent),
     )
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not list(Path("part").glob("checkpoints/*/*.npz")) and time.monotonic() < end and child.poll() is None:
         time.sleep(0.005)
     child.kill()
