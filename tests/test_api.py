@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import RACE, spec
+from tiny_spec import RACE, environment, spec
 
 import nnspec
 from nnspec import engine as nn
@@ -266,3 +268,24 @@ def test_a_file_that_others_import_is_no_experiment_and_no_error(tmp_path: Path)
     assert nnspec.check(common).diagnostics == ()
     with pytest.raises(nnspec.NnspecError, match=r"common\.nn is no experiment by itself"):
         nnspec.run(common)
+
+
+def test_threads_may_run_at_once_also_where_they_are_the_first_to_need_numpy(tmp_path: Path) -> None:
+    """NumPy is loaded at its first use, by one of them while the others wait; the numbers are those of one alone."""
+    (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=0.1); Adam(lr=0.01)"))
+    code = """
+import sys, threading, nnspec
+assert "numpy._core" not in sys.modules
+found, start = [], threading.Barrier(4)
+def go():
+    start.wait()
+    found.append(nnspec.run("tiny.nn"))
+threads = [threading.Thread(target=go) for _ in range(4)]
+for each in threads: each.start()
+for each in threads: each.join()
+alone = nnspec.run("tiny.nn")
+assert len(found) == 4
+assert all(one[lane].trace == alone[lane].trace for one in found for lane in alone)
+"""
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(tmp_path), check=True, timeout=60)

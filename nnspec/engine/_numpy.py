@@ -1,7 +1,8 @@
 """NumPy, imported at its first use and not before.
 
 The declarations of the parts (names, arguments, shape rules) are plain Python. `nnspec check` reads them without
-paying for NumPy's import; the first kernel that runs pays for it.
+paying for NumPy's import; the first kernel that runs pays for it. Whichever threads need it first, one of them loads it
+and the others wait (`importlib.util.LazyLoader` shows them a module that is half there, before Python 3.12).
 """
 
 from __future__ import annotations
@@ -12,19 +13,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 else:
+    from threading import RLock
+    from types import ModuleType
+
+    class _Lazy(ModuleType):
+        """A module that is loaded when something in it is looked up. Then it is a module like any other."""
+
+        def __getattribute__(self, name: str) -> object:
+            own = object.__getattribute__(self, "__dict__")
+            with own["_nnspec_lock"]:
+                if object.__getattribute__(self, "__class__") is _Lazy and not own["_nnspec_loading"]:
+                    own["_nnspec_loading"] = True  # its own modules look things up in it meanwhile, in this thread
+                    try:
+                        own["__spec__"].loader.exec_module(self)
+                    except BaseException:
+                        own["_nnspec_loading"] = False
+                        raise
+                    self.__class__ = ModuleType
+            return ModuleType.__getattribute__(self, name)
 
     def _lazy(name: str) -> object:
         if name in sys.modules:
             return sys.modules[name]
-        from importlib.util import LazyLoader, find_spec, module_from_spec
+        from importlib.util import find_spec, module_from_spec
 
         spec = find_spec(name)
         if spec is None or spec.loader is None:
             raise ModuleNotFoundError(f"nnspec needs {name}: pip install {name}", name=name)
-        spec.loader = LazyLoader(spec.loader)
         module = module_from_spec(spec)
+        module.__dict__.update(_nnspec_lock=RLock(), _nnspec_loading=False)
+        module.__class__ = _Lazy
         sys.modules[name] = module
-        spec.loader.exec_module(module)
         return module
 
     np = _lazy("numpy")
