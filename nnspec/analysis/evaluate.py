@@ -109,6 +109,7 @@ class Evaluator:
             ending = next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
             final = {str(name): float(value) for name, value in ending["final"].items()}
             digest = str(self._saved.summary["data"][record["data"]]["sha256"])
+            status = str(ending["status"])
         with one_blas_thread(), np.errstate(all="ignore"):
             plan = Plan(experiment, self._compiled.layouts[lane], dataset)
             put_weights(plan.network, self._saved.weights(lane, seed), self._saved.weights_file(lane, seed))
@@ -126,7 +127,7 @@ class Evaluator:
             losses=np.fromiter(_each(experiment.loss.make(), pairs), np.float64),
             dataset=dataset,
             classes=experiment.classes,
-            status=str(ending["status"]),
+            status=status,
             same_data=use.sha256 == digest,
         )
 

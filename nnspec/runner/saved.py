@@ -144,12 +144,12 @@ class SavedRun:
     @cached_property
     def history(self) -> dict[str, dict[str, Any]]:
         """The curves of each lane, as `history.json` has them: figure -> a value an epoch; `repeats` lists them."""
-        return dict(self._record("history.json")["lanes"])
+        return self._lanes_of("history.json")
 
     @cached_property
     def trace(self) -> dict[str, list[dict[str, Any]]]:
         """Each lane's trainings: `seed`, and by tensor a digest an epoch."""
-        return dict(self._record("trace.json")["lanes"])
+        return self._lanes_of("trace.json")
 
     @property
     def lanes(self) -> list[str]:
@@ -206,6 +206,11 @@ class SavedRun:
             raise RunError(f"there are no weights {path}{why}")
         with usable(path), open_regular(path) as file:
             return stored_arrays(file)
+
+    def _lanes_of(self, name: str) -> dict[str, Any]:
+        record = self._record(name)
+        with usable(self.path / name):
+            return dict(record["lanes"])
 
     def _record(self, name: str) -> dict[str, Any]:
         path = self.path / name
@@ -283,10 +288,18 @@ def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
 
 
 def _json(path: Path, most: int) -> dict[str, Any]:
-    found = json.loads(_bytes(path, most))
+    found = json.loads(_bytes(path, most), parse_float=_finite, parse_constant=_finite)
     if not isinstance(found, dict):
         raise TypeError("it holds no object")
     return found
+
+
+def _finite(text: str) -> float:
+    """Read a number of a record. Raises ValueError for one that is not finite, which nnspec writes none of."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
 
 
 def _list(values: list[int]) -> str:

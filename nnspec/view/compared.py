@@ -44,7 +44,7 @@ def print_compared(found: ComparedRuns, console: Console) -> None:
     """Print a table of all lanes, what the runs differ in, and what the seeds tell."""
     contest = found.contest
     for name, saved in zip(contest.runs, contest.saved, strict=True):
-        console.print(f"{name}  ", style="bold", end="", soft_wrap=True)
+        console.print(f"{one_line(name)}  ", style="bold", end="", soft_wrap=True)
         console.print(head(saved), style="dim", soft_wrap=True)
     console.print()
     console.print(table(list(_columns(contest)), console.width))
@@ -53,9 +53,9 @@ def print_compared(found: ComparedRuns, console: Console) -> None:
         print_unlike(found, index, console)
         console.print()
     for note in contest.notes:
-        console.print(f"! {note}", style="yellow", soft_wrap=True)
+        console.print(one_line(f"! {note}"), style="yellow", soft_wrap=True)
     for each in contest.comparisons:
-        console.print(f"– {contest.text(each)}", style="" if each.shown else "dim", soft_wrap=True)
+        console.print(one_line(f"– {contest.text(each)}"), style="" if each.shown else "dim", soft_wrap=True)
 
 
 def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
@@ -63,14 +63,14 @@ def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
     contest, spec = found.contest, found.specs[index - 1]
     first, other = contest.runs[0], contest.runs[index]
     if isinstance(spec, str):
-        console.print(f"! what the specs of {first} and {other} mean is not known: {spec}", style="yellow")
+        console.print(one_line(f"! what the specs of {first} and {other} mean is not known: {spec}"), style="yellow")
     elif spec.same:
         console.print(f"the specs of {first} and {other} mean the same", soft_wrap=True)
     else:
         print_difference(replace(spec, a=first, b=other), console)
     for each in contest.unlike:
         if each.run == other:
-            console.print(f"~ {each.what}: {each.first} → {each.here}", style="yellow", soft_wrap=True)
+            console.print(one_line(f"~ {each.what}: {each.first} → {each.here}"), style="yellow", soft_wrap=True)
 
 
 def head(saved: SavedRun) -> str:
@@ -85,8 +85,8 @@ def head(saved: SavedRun) -> str:
 def _columns(contest: Contest) -> Iterator[Column]:
     entries = contest.entries
     if len(contest.runs) > 1:
-        yield Column("run", [entry.run for entry in entries], 0)
-    yield Column("lane", [entry.lane for entry in entries], 0, styles=["bold"] * len(entries))
+        yield Column("run", [one_line(entry.run) for entry in entries], 0)
+    yield Column("lane", [one_line(entry.lane) for entry in entries], 0, styles=["bold"] * len(entries))
     yield Column("seeds", [str(len(entry.seeds)) for entry in entries], 6, right=True)
     yield Column("epoch", [f"{entry.epochs}/{entry.epochs_asked_for}" for entry in entries], 5, right=True)
     for rank, figure in enumerate(shown_figures(entries)):
@@ -154,7 +154,9 @@ def _entry_record(entry: Entry) -> dict[str, Any]:
         "seconds": entry.seconds,
         "seeds": list(entry.seeds),
         "final": dict(entry.final),
-        "intervals": {f: {"low": i.low, "high": i.high, "n": i.n} for f, i in intervals.items() if i.n >= 2},
+        "intervals": {
+            f: {"low": _finite(i.low), "high": _finite(i.high), "n": i.n} for f, i in intervals.items() if i.n >= 2
+        },
     }
 
 
@@ -166,12 +168,17 @@ def _comparison_record(contest: Contest, found: Comparison) -> dict[str, Any]:
         "other": _named(found.other),
         "figure": found.figure,
         "test": "paired" if test.paired else "welch",
-        **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
-        "p_adjusted": found.adjusted if math.isfinite(found.adjusted) else None,
+        **{name: _finite(value) for name, value in numbers.items()},
+        "p_adjusted": _finite(found.adjusted),
         "n": [test.n, test.n] if test.paired else list(found.sizes),
         "shown": found.shown,
         "text": contest.text(found),
     }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN, and no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _named(lane: Contender) -> dict[str, str]:

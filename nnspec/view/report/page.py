@@ -139,8 +139,9 @@ def _ranked(run: ReportRun) -> list[Mapping[str, Any]]:
 
 
 def best_first(saved: SavedRun) -> list[str]:
-    """Return the names of the lanes, the lowest training loss first."""
-    return [str(lane["name"]) for lane in _ranked(ReportRun(saved, None))]
+    """Return the names of the lanes, the lowest training loss first. Raises RunError for a damaged record."""
+    with usable(saved.path / "summary.json"):
+        return [str(lane["name"]) for lane in _ranked(ReportRun(saved, None))]
 
 
 def _lanes(run: ReportRun) -> str:
