@@ -331,6 +331,17 @@ def test_points_lie_where_they_should() -> None:
     assert heights[0] > heights[2]
 
 
+@pytest.mark.parametrize("count", [1, 3, 12, 40])
+def test_names_stand_apart_and_above_the_numbers_of_the_axis(count: int) -> None:
+    drawn = chart("x", [Series(f"lane {i}", [2.0, 0.001 * i], "#000") for i in range(count)])
+    names = [float(y) for y in re.findall(r'class="name" x="[\d.]+" y="([\d.-]+)"', drawn)]
+    numbers = [float(y) for y in re.findall(r'class="tick" x="[\d.]+" y="([\d.]+)" text-anchor="middle"', drawn)]
+    assert len(names) == count
+    assert max(names) < min(numbers) - 10
+    assert min(names) > 0
+    assert all(later - earlier > 6 for earlier, later in zip(names, names[1:], strict=False))
+
+
 def test_escaping_leaves_no_sign_that_means_something() -> None:
     assert escape("<&>\"'\x00\x1b\ud800é") == "&lt;&amp;&gt;&quot;&#x27;\\x00\\x1b\\ud800é"
 

@@ -162,10 +162,14 @@ def _names(drawn: Sequence[Series], x: Callable[[int], float], y: Callable[[floa
         if points and not one.dashed:
             ends.append((points[-1][1], points[-1][0], one))
     ends.sort(key=lambda end: end[0])
-    found, last = [], -math.inf
-    over = max(0.0, len(ends) * _LABEL - (_HEIGHT - _TOP - _BOTTOM)) / max(len(ends), 1)
-    for height, right, one in ends:
-        last = max(height + 4, last + _LABEL - over)
+    found, last, places = [], -math.inf, []
+    gap = min(_LABEL, (_HEIGHT - _TOP - _BOTTOM) / max(len(ends), 1))
+    for height, _, _ in ends:
+        last = max(height + 4, last + gap)
+        places.append(last)
+    lowest = _HEIGHT - _BOTTOM + 4  # names of lines that end at the axis stand above it, not on its numbers
+    for i, (_, right, one) in enumerate(ends):
+        last = min(places[i], lowest - gap * (len(ends) - 1 - i))
         name = one.name if len(one.name) <= 18 else f"{one.name[:9]}…{one.name[-8:]}"
         found.append(
             f'<text class="name" x="{right + 7:.1f}" y="{last:.1f}" style="fill:{one.color}">{escape(name)}'
