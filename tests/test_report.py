@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from functools import partial
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -339,7 +340,7 @@ def test_names_stand_apart_and_above_the_numbers_of_the_axis(count: int) -> None
     assert len(names) == count
     assert max(names) < min(numbers) - 10
     assert min(names) > 0
-    assert all(later - earlier > 6 for earlier, later in zip(names, names[1:], strict=False))
+    assert all(later - earlier > 6 for earlier, later in pairwise(names))
 
 
 def test_escaping_leaves_no_sign_that_means_something() -> None:
