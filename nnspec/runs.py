@@ -68,6 +68,10 @@ def compile_run(saved: SavedRun) -> Compiled:
             f"{saved.path} cannot be taken up: {', '.join(changed)}, which its spec imports from {folder}, "
             "changed or is gone since it was run"
         )
+    # What is wrong with a file is told with its lines: a folder of unknown origin may not have any file shown.
+    unknown = [file.name for file in result.files if file.text != saved.text and file.name not in manifest.imports]
+    if unknown:
+        raise RunError(f"{saved.path} cannot be taken up: its record knows no import {', '.join(unknown)}")
     if not result.ok:
         raise SpecError(result.diagnostics)
     if result.compiled is None or identity_of(result.compiled) != manifest.identity:

@@ -177,6 +177,18 @@ def test_an_import_that_changed_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         verify("one")
 
 
+def test_a_folder_of_unknown_origin_has_no_file_shown(path: Path) -> None:
+    """A changed record that leads elsewhere, to a file that was no part of the run, gets none of its lines."""
+    (path.parent / "elsewhere").mkdir()
+    (path.parent / "elsewhere/secret.nn").write_text("password = hunter2\n")
+    rewrite(path / "run.json", lambda record: record.update(home="../elsewhere"))
+    (path / "spec.nn").write_text('import "secret.nn"\n' + (path / "spec.nn").read_text())
+    done = nnspec("eval", path.name, cwd=path.parent)
+    assert done.returncode == 2
+    assert "its record knows no import secret.nn" in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
 def test_another_kernel_of_the_blas_is_found_out(path: Path) -> None:
     """Another order of sums gives other bits, somewhere: the very thing that comparing records is for."""
     blas = open_run(path).summary["environment"]["blas"][0]
