@@ -25,10 +25,10 @@ from pathlib import Path
 from nnspec.api import compile_spec
 from nnspec.data.source import Access
 from nnspec.runner import train
-from nnspec.runner.checkpoint import Checkpoints
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.observer import Silent
+from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.together import group, train_together, trainings
 
 RACE = Path(__file__).resolve().parents[1] / "specs/race.nn"
