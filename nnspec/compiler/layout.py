@@ -31,7 +31,9 @@ from nnspec.engine.work import Work
 __all__ = ["Buffer", "LayerLayout", "Layout", "WorkLayout", "dtype_of", "lay_out"]
 
 ALIGNMENT = 64
-ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "uint8": 1, "intp": struct.calcsize("n")}
+ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "intp": struct.calcsize("n")}
+ITEMSIZE |= {f"{kind}{8 * size}": size for kind in ("int", "uint") for size in (1, 2, 4, 8)}
+"""Bytes a number, of buffers and of data in any type that a source may store it in."""
 
 
 @dataclass(frozen=True)
