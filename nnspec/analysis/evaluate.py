@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
+from nnspec.compiler.layout import lay_out
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Evaluation", "Evaluator", "experiment_of", "predicted", "put_weights"]
+__all__ = ["Evaluation", "Evaluator", "experiment_of", "measuring", "predicted", "put_weights", "scaling_of"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,29 @@ def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: P
         raise RunError(f"the weights {source} do not fit the network of the spec: {error}") from None
 
 
+def scaling_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return mean and deviation of each feature as they lie beside saved weights; None where nothing is scaled."""
+    return (arrays["input.mean"], arrays["input.deviation"]) if "input.mean" in arrays else None
+
+
+def measuring(
+    experiment: Experiment, batch: int, dataset: Dataset, scaling: tuple[NDArray[Any], NDArray[Any]] | None
+) -> Plan:
+    """Return a plan that measures test samples in batches of the size that training had, and looks at no others.
+
+    Samples are standardised by `scaling`, which was learned with the weights. So the seed and the samples that were
+    trained on make no difference.
+    """
+    count = len(dataset.test.y)
+    facts = replace(experiment.facts, train=max(batch, count), test=count)
+    alone = replace(
+        experiment,
+        train=replace(experiment.train, batch=batch, validation=0.0, drop_last=False),
+        data=(replace(experiment.data[0], facts=facts),),
+    )
+    return Plan(alone, lay_out(alone), replace(dataset, train=dataset.test), scaling=scaling)
+
+
 def experiment_of(compiled: Compiled, saved: SavedRun, lane: str) -> Experiment:
     """Return a lane of the program. Raises RunError where the record speaks of one that the spec has not."""
     found = next((each for each in compiled.program.lanes if each.name == lane), None)
@@ -110,9 +134,10 @@ class Evaluator:
             final = {str(name): float(value) for name, value in ending["final"].items()}
             digest = str(self._saved.summary["data"][record["data"]]["sha256"])
             status = str(ending["status"])
+        arrays = self._saved.weights(lane, seed)
         with one_blas_thread(), np.errstate(all="ignore"):
-            plan = Plan(experiment, self._compiled.layouts[lane], dataset)
-            put_weights(plan.network, self._saved.weights(lane, seed), self._saved.weights_file(lane, seed))
+            plan = measuring(experiment, self._compiled.layouts[lane].batch, dataset, scaling_of(arrays))
+            put_weights(plan.network, arrays, self._saved.weights_file(lane, seed))
             loss, metrics = plan.test()
             tables = plan.tables()
             pairs = list(plan.outputs())

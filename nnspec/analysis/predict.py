@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from nnspec.analysis.evaluate import experiment_of, predicted, put_weights
+from nnspec.analysis.evaluate import experiment_of, predicted, put_weights, scaling_of
 from nnspec.checker.program import Experiment
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.proofs import Compiled
@@ -149,7 +149,6 @@ def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None,
     network = build_network(experiment)
     put_weights(network, arrays, saved.weights_file(name, chosen))
     network.eval()
-    scaling = (arrays["input.mean"], arrays["input.deviation"]) if "input.mean" in arrays else None
     with usable(saved.path / "summary.json"):
         data: Mapping[str, Any] = saved.summary["data"][saved.lane(name)["data"]]
         return Predictor(
@@ -167,7 +166,7 @@ def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None,
             experiment=experiment,
             classes=experiment.classes,
             class_names=tuple(map(str, data["class_names"])),
-            scaling=scaling,
+            scaling=scaling_of(arrays),
             alphabet=str(data["alphabet"]),
         )
 

@@ -46,7 +46,9 @@ class Batches:
         buffers: Mapping[str, NDArray[Any]],
         *,
         narrow: bool = False,
+        scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
+        """`scaling` standardises samples, where that was learned before and not of these."""
         self._train_settings, self._seed = experiment.train, experiment.seed
         self._buffers, self._batch, self._dataset = buffers, layout.batch, dataset
         self._entry = experiment.layers[0].incoming
@@ -62,7 +64,7 @@ class Batches:
         self._order, self._held_out = self._split(self._whole.y)
         self._prepare: Preparation | None = None
         if experiment.train.prepares or self._of_input:
-            self._prepare = Preparation(experiment, buffers, dataset, self._order)
+            self._prepare = Preparation(experiment, buffers, dataset, self._order, scaling)
         self.alive = _alive(self._whole.x, self._order) if narrow else None
         self._train = self._whole if self.alive is None else self._whole.of(self.alive)
         assert len(self), "the checker lets no `drop_last` through that leaves nothing"

@@ -107,9 +107,12 @@ class Plan:
         dataset: Dataset,
         buffers: Mapping[str, NDArray[Any]] = MappingProxyType({}),
         data: Batches | None = None,
+        *,
+        scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
         """Allocate what the layout says, but for `buffers` that are there already. `data` are batches of the same
-        settings that another plan made and shares, together with the buffers that they are brought into."""
+        settings that another plan made and shares, together with the buffers that they are brought into. `scaling` is
+        the mean and deviation of each feature, where they were learned before."""
         self.experiment, self.layout, self.dataset = experiment, layout, dataset
         self.buffers: dict[str, NDArray[Any]] = {
             b.name: buffers[b.name] if b.name in buffers else np.empty(b.shape, b.dtype) for b in layout.buffers
@@ -118,7 +121,9 @@ class Plan:
         self._absorbed = self._absorb()
         self.loss: Loss = experiment.loss.make()
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
-        self.data = data or Batches(experiment, layout, dataset, self.buffers, narrow=may_narrow(experiment))
+        self.data = data or Batches(
+            experiment, layout, dataset, self.buffers, narrow=may_narrow(experiment), scaling=scaling
+        )
         decaying = self._move_parameters()
         self._keep_state()
         self._lend()

@@ -86,10 +86,14 @@ class Preparation:
         buffers: Mapping[str, NDArray[Any]],
         dataset: Dataset,
         trained: NDArray[Any],
+        known: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
+        """`known` is the mean and the standard deviation of each feature, where they were learned before."""
         train, self._seed, self._shape = experiment.train, experiment.seed, experiment.facts.shape
         self._targets = buffers["targets"] if train.target == "input" else None
-        self.scaling = scaling(dataset, trained, experiment.dtype) if train.standardise else None
+        self.scaling = None
+        if train.standardise:
+            self.scaling = scaling(dataset, trained, experiment.dtype) if known is None else known
         """Mean and standard deviation of each feature, where samples are standardised."""
         if self.scaling is not None:
             self._mean, self._factor = buffers["mean"], buffers["factor"]
