@@ -52,7 +52,8 @@ SPECS = {
     ),
     "repeats": spec(train="epochs = 2; batch = 16; repeats = 3; validation = 0.2"),
     "repeats, each with its own scaling": spec(
-        train="epochs = 2; batch = 16; repeats = 3; validation = 0.2; standardise = true", data="Blobs(train=60, test=30)"
+        train="epochs = 2; batch = 16; repeats = 3; validation = 0.2; standardise = true",
+        data="Blobs(train=60, test=30)",
     ).replace("Linear(10)", "Linear(3)"),
     "best": spec(
         optimizer="SGD(lr=3.0)", train="epochs = 8; batch = 8; early_stop = patience(9, of=loss, restore_best=true)"
