@@ -251,9 +251,9 @@ def run_into(
     try:
         result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast, profile, on))
         notes.extend(_elsewhere(result.summary["ways"]))
-        result.notes = tuple(notes)
-        if notes:
-            result.summary["notes"] = notes
+        result.notes = (*result.notes, *notes)
+        if result.notes:
+            result.summary["notes"] = list(result.notes)
         for folder in made:
             result.folder = folder.path.as_posix()
             try:

@@ -15,8 +15,9 @@ from tiny_spec import compiled, noise, run, spec
 import nnspec
 from nnspec.checker import check
 from nnspec.checker.program import TrainSettings
+from nnspec.compiler.layout import lay_out
 from nnspec.compiler.plan import Plan
-from nnspec.compiler.preparing import divide, scaling
+from nnspec.compiler.preparing import Standardiser, constant_features, divide, scaling
 from nnspec.data.source import Dataset, Facts, Split
 from nnspec.diagnostics import Source
 from nnspec.engine.augmentations import Flip, Noise, Shift
@@ -106,7 +107,7 @@ def test_mean_and_deviation_are_those_of_the_samples_chosen(dtype: str) -> None:
     rng = np.random.default_rng(0)
     x = (rng.standard_normal((3000, 5)) * [1, 2, 10, 0.1, 30] + [0, 100, -3, 7, 90]).clip(0, 255).astype(dtype)
     chosen = rng.permutation(3000)[:2500]
-    mean, deviation = scaling(dataset(x, 255.0), chosen, "float32")
+    mean, deviation = scaling(dataset(x, 255.0), chosen)
     whole = x[chosen].astype(np.float64) / 255
     np.testing.assert_allclose(mean, whole.mean(axis=0), rtol=1e-12)
     wanted = whole.std(axis=0)
@@ -115,13 +116,15 @@ def test_mean_and_deviation_are_those_of_the_samples_chosen(dtype: str) -> None:
 
 def test_a_feature_that_does_not_vary_becomes_zero() -> None:
     x = np.zeros((100, 4))
-    x[:, 1], x[:, 2] = 0.1, 1e6 + 1e-3 * np.arange(100)  # the last within what float32 can tell
+    x[:, 1] = 0.1
+    x[:, 2] = 1e6 + 1e-3 * np.arange(100)  # which float32 could not tell apart
     x[:, 3] = np.arange(100)
-    mean, deviation = scaling(dataset(x), np.arange(100), "float32")
-    np.testing.assert_array_equal(deviation[:3], 1)
-    assert deviation[3] == pytest.approx(x[:, 3].std())
+    mean, deviation = scaling(dataset(x), np.arange(100))
+    np.testing.assert_array_equal(deviation[:2], 1)
     np.testing.assert_allclose((x - mean)[:, :2], 0, atol=1e-12)
-    assert scaling(dataset(x), np.arange(100), "float64")[1][2] == pytest.approx(x[:, 2].std(), rel=1e-6)
+    # The deviation of 0, 1, …, 99 is √((100² − 1) / 12).
+    np.testing.assert_allclose(deviation[2:], [28.86607004772212e-3, 28.86607004772212], rtol=1e-6)
+    np.testing.assert_array_equal(constant_features(dataset(x), np.arange(100)), [0, 1])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -158,6 +161,39 @@ def test_scales_do_not_matter_any_more() -> None:
     stretched = replace(plan.dataset, train=Split(plan.dataset.train.x * 4 + 16, plan.dataset.train.y))
     other = Plan(plan.experiment, plan.layout, stretched)
     np.testing.assert_allclose(batches(plan, 0), batches(other, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("stored", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_large_mean_costs_no_precision(stored: str, dtype: str) -> None:
+    plan = plan_of("standardise = true; shuffle = false", "Sine(train=102, test=9)", "Linear(1)", loss="MSE",
+                   more=f"dtype = {dtype}")  # fmt: skip
+    # 102 numbers in a row, far from 0: each must become (i − 50.5) / √((102² − 1) / 12), as from scikit-learn's
+    # StandardScaler in float64. Steps of 64 at 10⁹ are exact in float32 too, and their mean is not.
+    x = (1e9 + 64 * np.arange(102)).astype(stored)[:, None]
+    split = Split(x, plan.dataset.train.y)
+    data = replace(plan.dataset, train=split, test=split, facts=replace(plan.dataset.facts, stored=stored))
+    choice = replace(plan.experiment.data[0], facts=data.facts)
+    experiment = replace(plan.experiment, data=(choice,))
+    z = batches(Plan(experiment, lay_out(experiment), data), 0)[:, 0]
+    assert z.dtype == dtype
+    wanted = (np.arange(102) - 50.5) / 29.44344862047696
+    np.testing.assert_allclose(z, wanted, rtol=2e-7 if dtype == "float32" else 1e-12, atol=1e-12)
+    alone = x.astype("float32" if (stored, dtype) == ("float32", "float32") else "float64")
+    Standardiser.alone(scaling(data, np.arange(102)), alone.dtype.name)(alone)
+    np.testing.assert_array_equal(alone[:, 0].astype(dtype), z)
+
+
+def test_a_run_names_features_that_are_constant(tmp_path: Path) -> None:
+    lines = [f"{i % 7},0.1,{i},x,{i % 3}" for i in range(30)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,d,y", *lines]) + "\n")
+    data = f'CSV("{(tmp_path / "t.csv").as_posix()}", "y")'
+    text = spec("Linear(1)", loss="MSE", data=data, train="epochs = 1; standardise = true; repeats = 2")
+    note = "features `b` and `d=x` are constant in the training samples: standardised, 0"
+    assert run(text).notes == (note,)
+    assert run(text.replace("standardise = true; ", "")).notes == ()
+    digits = run(spec("Linear(10)", train="epochs = 1; standardise = true")).notes
+    assert digits[0].endswith("of 784 features are constant in the training samples: standardised, 0")
 
 
 def test_the_proof_is_of_what_the_network_sees(monkeypatch: pytest.MonkeyPatch) -> None:

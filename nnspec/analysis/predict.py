@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.evaluate import experiment_of, predicted, put_weights, scaling_of
 from nnspec.checker.program import Experiment
+from nnspec.compiler.layout import prepared_in
 from nnspec.compiler.plan import build_network
+from nnspec.compiler.preparing import Standardiser
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.inputs import Wanted
 from nnspec.data.source import Column, class_name
@@ -87,17 +89,19 @@ class Predictor:
         x = np.asarray(x)
         if x.ndim < 2 or prod(x.shape[1:]) != features:
             raise ValueError(f"samples are n×{features} numbers, not {'×'.join(map(str, x.shape))}")
-        dtype = np.dtype(self.experiment.dtype)
+        dtype, prepared = np.dtype(self.experiment.dtype), np.dtype(prepared_in(self.experiment))
+        if self.scaling is None:
+            prepared = dtype
+        standardise = None if self.scaling is None else Standardiser.alone(self.scaling, prepared.name)
         found = []
         with one_blas_thread(), np.errstate(all="ignore"):
             for start in range(0, len(x), _BATCH):
-                part = x[start : start + _BATCH].reshape(-1, features).astype(dtype)
+                part = x[start : start + _BATCH].reshape(-1, features).astype(prepared)
                 if self.wanted.divisor != 1:
-                    np.multiply(part, dtype.type(1.0 / self.wanted.divisor), out=part)
-                if self.scaling is not None:
-                    mean, deviation = self.scaling
-                    np.subtract(part, mean.astype(dtype), out=part)
-                    np.multiply(part, (1 / deviation).astype(dtype), out=part)
+                    np.multiply(part, prepared.type(1.0 / self.wanted.divisor), out=part)
+                if standardise is not None:
+                    standardise(part)
+                part = part.astype(dtype, copy=False)
                 entry = self.experiment.layers[0].incoming
                 found.append(np.array(self.network.forward(part.reshape(len(part), *entry)), order="C"))
         return np.concatenate(found) if found else np.empty((0, *self.experiment.outputs), dtype)

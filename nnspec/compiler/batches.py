@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
-from nnspec.compiler.layout import Layout
+from nnspec.compiler.layout import Layout, prepared_in
 from nnspec.compiler.preparing import Preparation, divide
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
@@ -55,11 +55,12 @@ class Batches:
         loss = experiment.loss.part
         assert issubclass(loss, Loss)
         self._target = experiment.outputs if loss.targets == "values" else experiment.target
-        self._scale = np.dtype(layout.dtype).type(1.0 / dataset.divisor)
+        self._scale = 1.0 / dataset.divisor
         labels: Any = buffers["labels"].dtype
         self._whole, self._test = _Rows(dataset.train, labels), _Rows(dataset.test, labels)
         self._of_input = experiment.train.target == "input"
         self._scaled, self._as_values = dataset.divisor != 1, "targets" in buffers and not self._of_input
+        self._prepared_in = prepared_in(experiment)
         self._known: dict[tuple[int, _Rows], _Places] = {}
         self._order, self._held_out = self._split(self._whole.y)
         self._prepare: Preparation | None = None
@@ -127,7 +128,10 @@ class Batches:
             stored = x = _first(self._buffers["x"], rows, columns)
             if split.x.dtype != x.dtype:
                 stored = _first(self._buffers["stored"], rows, columns)
-            found = self._known[rows, split] = _Places(stored, x, self._buffers["labels"][:rows])
+            prepared = stored if stored.dtype == self._prepared_in else x
+            if "wide" in self._buffers:
+                prepared = _first(self._buffers["wide"], rows, columns)
+            found = self._known[rows, split] = _Places(stored, prepared, x, self._buffers["labels"][:rows])
         return found
 
     # Bringing them
@@ -175,12 +179,15 @@ class Batches:
         return self._convert(rows, places, training)
 
     def _convert(self, rows: int, places: _Places, training: bool = False) -> int:
-        if places.stored is not places.x:
-            np.copyto(places.x, places.stored)
+        x = places.prepared if self._prepare is not None else places.x
+        if x is not places.stored:
+            np.copyto(x, places.stored)
         if self._scaled:
-            np.multiply(places.x, self._scale, out=places.x)
+            np.multiply(x, x.dtype.type(self._scale), out=x)
         if self._prepare is not None:
-            self._prepare(places.x, training=training)
+            self._prepare(x, training=training)
+        if x is not places.x:
+            np.copyto(places.x, x)
         if self._as_values:
             self._as_numbers(places.labels, self._buffers["targets"][:rows])
         return rows
@@ -198,6 +205,8 @@ class _Places:
     """Where a batch of one size goes: rows as they are stored and as the network computes, and labels."""
 
     stored: NDArray[Any]
+    prepared: NDArray[Any]
+    """Where they are prepared, before the network's dtype rounds them: one of the two others, or a place of its own."""
     x: NDArray[Any]
     labels: NDArray[Any]
 

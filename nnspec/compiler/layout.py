@@ -28,9 +28,10 @@ from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
 
-__all__ = ["Buffer", "LayerLayout", "Layout", "WorkLayout", "dtype_of", "lay_out"]
+__all__ = ["Buffer", "LayerLayout", "Layout", "WorkLayout", "dtype_of", "lay_out", "prepared_in"]
 
 ALIGNMENT = 64
+_WIDE = frozenset(["float64", "int32", "int64", "uint32", "uint64"])
 ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "intp": struct.calcsize("n")}
 ITEMSIZE |= {f"{kind}{8 * size}": size for kind in ("int", "uint") for size in (1, 2, 4, 8)}
 """Bytes a number, of buffers and of data in any type that a source may store it in."""
@@ -259,12 +260,22 @@ def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator
         yield Buffer("ramp", "batch", (trained,), "intp")
     if held_out:
         yield Buffer("held_out", "batch", (held_out,), "intp")
+    prepared = prepared_in(experiment)
+    if experiment.train.prepares and prepared not in (facts.stored, layout.dtype):
+        yield Buffer("wide", "batch", (rows, facts.features), prepared)
     if experiment.train.standardise:
-        yield Buffer("mean", "batch", (facts.features,), layout.dtype)
-        yield Buffer("factor", "batch", (facts.features,), layout.dtype)
+        names = ("mean", "factor", "rest") if prepared == "float32" else ("mean", "factor")
+        for name in names:
+            yield Buffer(name, "batch", (facts.features,), prepared)
     for i, augmentation in enumerate(experiment.train.augmentations):
         for name, array in augmentation.work(facts.shape).items():
-            yield Buffer(f"augment{i}.{name}", "batch", (rows, *array.shape), dtype_of(array, layout.dtype))
+            dtype = dtype_of(array, prepared)
+            yield Buffer(f"augment{i}.{name}", "batch", (rows, *array.shape), dtype)
+
+
+def prepared_in(experiment: Experiment) -> str:
+    """Return the dtype in which samples are prepared: float64 where the network's does not hold what is stored."""
+    return "float64" if experiment.facts.stored in _WIDE else experiment.dtype
 
 
 def _split(experiment: Experiment) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from nnspec.engine.work import Borrower
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Preparation", "divide", "scaling"]
+__all__ = ["Preparation", "Standardiser", "constant_features", "divide", "scaling"]
 
 _CHUNK = 1024  # samples that are looked at at a time
 
@@ -53,27 +53,66 @@ def _turns(labels: NDArray[Any]) -> NDArray[Any]:
     return np.argsort(place, kind="stable")
 
 
-def scaling(dataset: Dataset, trained: NDArray[Any], dtype: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return mean and standard deviation of every feature over these training samples, float64 `(features,)`.
 
-    A feature that does not vary, as far as numbers of `dtype` tell, has 1 for its deviation: it becomes 0, and where
-    it differs in the test data, no more than it differs. The deviation is that of the samples (divided by n), as in
-    scikit-learn's `StandardScaler`.
+    The deviation of a constant feature is 1, so that it becomes 0. As in scikit-learn's `StandardScaler`, deviations
+    are divided by n, and a feature is constant if it varies by no more than the rounding of float64.
     """
+    mean, std, varies = _moments(dataset, trained)
+    return mean / dataset.divisor, np.where(varies, std / dataset.divisor, 1.0)
+
+
+def constant_features(dataset: Dataset, trained: NDArray[Any]) -> NDArray[Any]:
+    """Return the indices of the features that are constant over these training samples."""
+    constant: NDArray[Any] = np.flatnonzero(~_moments(dataset, trained)[2])
+    return constant
+
+
+def _moments(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return mean and deviation of every feature as stored, and whether it varies."""
     x = dataset.train.x.reshape(len(dataset.train.x), -1)
     parts = [trained[start : start + _CHUNK] for start in range(0, len(trained), _CHUNK)]
-    total = np.zeros(x.shape[1])
+    first, total = x[trained[0]].astype(np.float64), np.zeros(x.shape[1])
     for part in parts:
-        total += x[part].sum(axis=0, dtype=np.float64)
-    mean = total / len(trained)
+        total += (x[part] - first).sum(axis=0)  # from the first sample on: of a constant feature, exactly 0
+    mean = first + total / len(trained)
     square, largest = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     for part in parts:
         off = x[part] - mean
         square += (off * off).sum(axis=0)
         np.maximum(largest, np.abs(x[part].astype(np.float64)).max(axis=0), out=largest)
     std = np.sqrt(square / len(trained))
-    varies = std > 4 * np.finfo(dtype).eps * largest
-    return mean / dataset.divisor, np.where(varies, std / dataset.divisor, 1.0)
+    return mean, std, std > 4 * np.finfo(np.float64).eps * largest
+
+
+class Standardiser:
+    """x → (x − mean) / deviation in place, for batches `(B, features)` of one dtype, to the precision of that dtype.
+
+    In float32 the mean is subtracted in two parts, its nearest float32 and the rest. So features whose mean is large
+    beside their deviation lose nothing but what float32 could not hold in the first place.
+    """
+
+    def __init__(self, scaling: tuple[NDArray[Any], NDArray[Any]], buffers: Mapping[str, NDArray[Any]]) -> None:
+        """Work in the buffers `mean` and `factor`, and for float32 `rest`."""
+        mean, deviation = scaling
+        self._mean, self._factor, self._rest = buffers["mean"], buffers["factor"], buffers.get("rest")
+        self._mean[...], self._factor[...] = mean, 1 / deviation
+        if self._rest is not None:
+            self._rest[...] = mean - self._mean
+
+    @classmethod
+    def alone(cls, scaling: tuple[NDArray[Any], NDArray[Any]], dtype: str) -> Standardiser:
+        """Return one with arrays of its own."""
+        names = ("mean", "factor", "rest")[: 3 if dtype == "float32" else 2]
+        return cls(scaling, {name: np.empty(scaling[0].shape, dtype) for name in names})
+
+    def __call__(self, x: NDArray[Any]) -> None:
+        """Standardise a batch."""
+        np.subtract(x, self._mean, out=x)
+        if self._rest is not None:
+            np.subtract(x, self._rest, out=x)
+        np.multiply(x, self._factor, out=x)
 
 
 class Preparation:
@@ -93,11 +132,9 @@ class Preparation:
         self._targets = buffers["targets"] if train.target == "input" else None
         self.scaling = None
         if train.standardise:
-            self.scaling = scaling(dataset, trained, experiment.dtype) if known is None else known
+            self.scaling = scaling(dataset, trained) if known is None else known
         """Mean and standard deviation of each feature, where samples are standardised."""
-        if self.scaling is not None:
-            self._mean, self._factor = buffers["mean"], buffers["factor"]
-            self._mean[...], self._factor[...] = self.scaling[0], 1 / self.scaling[1]
+        self._standardise = Standardiser(self.scaling, buffers) if self.scaling is not None else None
         self._steps = []
         for i, augmentation in enumerate(train.augmentations):
             work = Borrower()
@@ -113,9 +150,8 @@ class Preparation:
         """Prepare a batch `(B, features)`; samples that only measure are not varied."""
         if training:
             self._vary(x, blurs=False)
-        if self.scaling is not None:
-            np.subtract(x, self._mean, out=x)
-            np.multiply(x, self._factor, out=x)
+        if self._standardise is not None:
+            self._standardise(x)
         if self._targets is not None:
             np.copyto(self._targets[: len(x)].reshape(x.shape), x)
         if training:

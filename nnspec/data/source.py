@@ -139,6 +139,15 @@ class Dataset:
         """Return what a class is called."""
         return class_name(label, self.class_names, self.alphabet)
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """What the features are called, in order, where the data says so: `size`, and of a text `kind=cat`."""
+        return tuple(
+            name
+            for column in self.columns
+            for name in ([column.name] if column.texts is None else [f"{column.name}={text}" for text in column.texts])
+        )
+
     def __post_init__(self) -> None:
         """Raise DataError for a label that is no class or an id that is none: everything behind trusts them."""
         classes, tokens = self.facts.classes, self.facts.tokens

@@ -63,7 +63,7 @@ def prove_gradients(
     x = dataset.train.x[:count].astype(np.float64).reshape(count, -1) / dataset.divisor
     if experiment.train.standardise:
         trained, _ = divide(experiment.train, experiment.seed, dataset.train.y)
-        mean, std = scaling(dataset, trained, experiment.dtype)
+        mean, std = scaling(dataset, trained)
         x = (x - mean) / std
     x = x.reshape(count, *experiment.layers[0].incoming)
     loss: Loss = experiment.loss.make()

@@ -20,6 +20,7 @@ from nnspec.runner.judge import judge
 from nnspec.runner.observer import Observer
 from nnspec.runner.prove import alike_lanes, lanes_to_prove, prove_gradients
 from nnspec.runner.record import summary_record
+from nnspec.runner.remarks import remarks
 from nnspec.runner.repeats import lane_of
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.sample import write_samples
@@ -111,6 +112,7 @@ def run_program(
             lanes.interrupted |= not write_samples(program, lanes.in_order(), datasets)
             result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
             result.halted = lanes.halted
+            result.notes = remarks(program, datasets)
             result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
             result.summary = summary_record(result, program, started) | {
                 "ways": _ways(groups, jobs) | (cluster.record() if cluster is not None else {})

@@ -1,0 +1,55 @@
+"""What a reader should know of the data that a run trained on, found where data and settings meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nnspec.checker.program import Experiment, Program
+from nnspec.compiler.preparing import constant_features, divide
+from nnspec.data.source import Dataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["remarks"]
+
+MOST_NAMES = 8
+
+
+def remarks(program: Program, datasets: Mapping[str, Dataset]) -> tuple[str, ...]:
+    """Return what is remarkable about the data of each lane and repeat, each remark once."""
+    found: dict[str, None] = {}
+    known: set[tuple[Any, ...]] = set()
+    for experiment in program.lanes:
+        dataset, train = datasets[experiment.name], experiment.train
+        for repeat in range(train.repeats):
+            seed = experiment.seed + repeat
+            split = (id(dataset), train.validation, train.stratify, train.standardise, seed if train.validation else 0)
+            if split not in known:
+                known.add(split)
+                found |= dict.fromkeys(_of_split(replace(experiment, seed=seed), dataset))
+    return tuple(found)
+
+
+def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
+    trained, _ = divide(experiment.train, experiment.seed, dataset.train.y)
+    if experiment.train.standardise:
+        yield from _constant(dataset, trained)
+
+
+def _constant(dataset: Dataset, trained: NDArray[Any]) -> Iterator[str]:
+    """Name the features that standardising turns to 0."""
+    constant = constant_features(dataset, trained)
+    if not len(constant):
+        return
+    names = dataset.feature_names
+    words = [f"`{names[i]}`" if names else str(i + 1) for i in constant[:MOST_NAMES].tolist()]
+    if len(constant) > MOST_NAMES:
+        words = [f"{len(constant):,} of {dataset.facts.features:,} features are"]
+    elif len(words) == 1:
+        words = [f"feature {words[0]} is"]
+    else:
+        words = [f"features {', '.join(words[:-1])} and {words[-1]} are"]
+    yield f"{words[0]} constant in the training samples: standardised, 0"
