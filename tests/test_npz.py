@@ -41,7 +41,9 @@ def load(path: Path, **arrays: np.ndarray):
 def test_four_arrays(path: Path, save) -> None:
     save(path, x_train=X, y_train=Y, x_test=X[:2], y_test=Y[:2], other=np.zeros(3))
     data = NPZ(path).load(Access())
-    assert data.facts == NPZ(path).facts() == Facts((3, 2), 3, 10, 2, "float32")
+    (unused,) = data.facts.remarks
+    assert (unused.code, unused.message.split(" in ")[0]) == ("NN736", "nothing uses `other`")
+    assert data.facts == NPZ(path).facts() == Facts((3, 2), 3, 10, 2, "float32", remarks=(unused,))
     assert data.train.x.tolist() == X.reshape(10, 6).tolist()
     assert data.test.y.tolist() == [0, 1]
 
@@ -103,7 +105,7 @@ def test_files_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`x_test` and `y_test` go together"):
         NPY(x, y, x)
     np.save(tmp_path / "short.npy", Y[:9])
-    with refused("`y` holds 9 targets, and its counterpart 10 samples", "y"):
+    with refused("`y` holds 9 targets, and `x` 10 samples", "y"):
         NPY(x, tmp_path / "short.npy").facts()
     with refused("there is no file", "y_test"):
         NPY(x, y, x, tmp_path / "none.npy").facts()
@@ -113,17 +115,25 @@ def test_files_of_their_own(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "other names": ({"a": X, "b": Y}, "holds neither x_train, .* nor x, y; it holds `a`, `b`"),
-    "counts": ({"x": X, "y": Y[:9]}, "`y` holds 9 targets, and its counterpart 10 samples"),
-    "number": ({"x": np.float64(3), "y": Y}, "its counterpart a single number"),
-    "one sample": ({"x": X[:1], "y": Y[:1]}, "there is one sample, and 2 are the least"),
+    "other names": (
+        {"a": X, "b": Y},
+        "no samples and targets under names that are known; it holds `a`, `b`; name them x and y",
+    ),
+    "counts": ({"x": X, "y": Y[:9]}, "`y` holds 9 targets, and `x` 10 samples"),
+    "number": ({"x": np.float64(3), "y": Y}, "and `x` a single number"),
+    "one sample": ({"x": X[:1], "y": Y[:1]}, "there is one sample in `x`: too few"),
     "nothing": ({"x": X[:0], "y": Y[:0]}, "`y` holds 0 targets"),
-    "one class": ({"x": X, "y": 0 * Y}, "all labels are 0"),
-    "negative": ({"x": X, "y": Y - 1}, "`y` holds the label -1: .* for a regression, save the targets as floats"),
-    "large": ({"x": X, "y": Y + 2**40}, "`y` holds the label 1,099,511,627,778"),
-    "complex": ({"x": X + 1j, "y": Y}, "x holds something else than numbers"),
-    "texts": ({"x": X, "y": np.array(["a"] * 10)}, "y holds something else than numbers"),
-    "records": ({"x": X, "y": np.zeros(10, [("a", "f4")])}, "y holds something else than numbers"),
+    "one class": ({"x": X, "y": 0 * Y + 7}, "all labels in `y` are 7: there is nothing to learn"),
+    "one text": ({"x": X, "y": np.array(["a"] * 10)}, "all labels in `y` are `a`: there is nothing to learn"),
+    "complex": ({"x": X + 1j, "y": Y}, "`x` holds complex numbers; save real and imaginary parts"),
+    "texts": ({"x": np.array(["a"] * 10), "y": Y}, "`x` holds text, and samples are numbers"),
+    "records": ({"x": X, "y": np.zeros(10, [("a", "f4")])}, "`y` holds records with the fields `a`; save the fields"),
+    "dates": ({"x": X, "y": np.arange(10).astype("M8[D]")}, "`y` holds dates; save `"),
+    "durations": ({"x": X, "y": np.arange(10).astype("m8[s]")}, "`y` holds durations; save `x /"),
+    "long floats": (
+        {"x": X.astype(np.longdouble), "y": Y},
+        r"`x` holds floats of more than 64 bits; save `x\.ast",
+    ),
     "test shape": (
         {"x_train": X, "y_train": Y, "x_test": X[:, :1], "y_test": Y},
         "`x_test` is 1×2 numbers a sample, and `x_train` 3×2 numbers",
@@ -156,7 +166,7 @@ class Trap:
 def test_nothing_is_unpickled(path: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     np.savez(path, x=np.array([Trap(trace)] * 10), y=Y)
-    with refused("x holds objects, which are never unpickled"):
+    with refused("`x` holds Python objects, which are never unpickled"):
         NPZ(path).facts()
     path.write_bytes(pickle.dumps(Trap(trace)))
     with refused("is no .npz file"):
@@ -187,7 +197,7 @@ HEADERS = {
     "cut": (header("{'descr'", length=500), "ends inside its header"),
     "version": (header("{}", version=9), "is no array of NumPy's"),
     "object": (header("{'descr': '|O', 'fortran_order': False, 'shape': (3,)}"), "never unpickled"),
-    "strange": (header("{'descr': '<M8[s]', 'fortran_order': False, 'shape': (3,)}"), "something else than numbers"),
+    "strange": (header("{'descr': '<M8[s]', 'fortran_order': False, 'shape': (3,)}"), "holds dates"),
     "empty": (b"", "is empty"),
 }
 
@@ -235,7 +245,9 @@ def test_numbers_that_are_none(path: Path) -> None:
     x = X.copy()
     x[3, 1, 1] = np.nan
     np.savez(path, x=x, y=Y)
-    with pytest.raises(DataError, match="x holds a number that is infinite or none at all"):
+    with pytest.raises(
+        DataError, match=r"`x\[3, 1, 1\]` is NaN \(row 3, counted from 0\); 1 of 60 numbers is NaN or infinite"
+    ):
         NPZ(path).load(Access())
 
 

@@ -279,6 +279,14 @@ def _goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
             yield _advice("NN709", message, where.span, help)
 
 
+def _odd_data(experiment: Experiment) -> Iterator[Diagnostic]:
+    for choice in experiment.data:
+        for remark in choice.facts.remarks:
+            bound = choice.value.arguments.get(remark.argument)
+            span = bound.origin.span if bound else choice.value.origin.span
+            yield _advice(remark.code, remark.message, span, remark.help)
+
+
 _OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
     _more_outputs,
     _squashed_logits,
@@ -287,4 +295,5 @@ _OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
     _unusual_rate,
     _large_batch,
     _goes_by_test,
+    _odd_data,
 )

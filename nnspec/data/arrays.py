@@ -1,6 +1,7 @@
 """Arrays of one's own, from NumPy's files: an `.npz` with all of them, or an `.npy` for each.
 
-Nothing in them is ever unpickled. Only headers are read by `check`: dtype and shape, before any number.
+Nothing in them is ever unpickled. `check` reads headers and targets alone, and of samples only what `missing = drop`
+asks for.
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from nnspec.data.files import Seed, Share, digest_of, open_regular, remembered, shares, shown, shuffled, size_in_words
-from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.data.labels import Labels, count_labels
+from nnspec.data.numbers import Head, Unusable, exactly, find_unusable, pieces, refuse_unusable
+from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, FilePath, Positive
+from nnspec.engine.part import Also, BareWord, FilePath, Positive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,29 +27,25 @@ __all__ = ["NPY", "NPZ", "read_samples"]
 
 MOST_BYTES = 1 << 30
 MOST_LABELS = 1 << 26  # bytes of them, which `check` reads
-MOST_CLASSES = 65_536
 MOST_MEMBERS = 100
 _HEADER = 10_000  # the most bytes that a header of NumPy's may have
-_CHUNK = 1 << 18
-_TAIL = 1 << 17  # where the list of an archive stands
-_NUMBERS = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
-_PAIRS = (("x_train", "y_train", "x_test", "y_test"), ("x", "y"))
-
-
-class _Head(NamedTuple):
-    dtype: str
-    shape: tuple[int, ...]
-    fortran: bool
-    size: int
-    """Bytes before the numbers."""
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * int(self.dtype[-1])
+_TAIL = 1 << 17  # the list of an archive is in the last bytes
+_LISTED = 8
+_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[US][1-9][0-9]{0,3})")
+_SAMPLES = ("x", "data", "features", "inputs", "images")
+_TARGETS = ("y", "target", "targets", "labels", "label")
+_UNLIKE = {
+    "|O": ("Python objects, which are never unpickled", "`x.astype(numpy.float32)`, or for text `y.astype(str)`"),
+    "c": ("complex numbers", "real and imaginary parts: `numpy.stack([x.real, x.imag], axis=-1)`"),
+    "M": ("dates", "`(x - x.min()) / numpy.timedelta64(1, 'D')`"),
+    "m": ("durations", "`x / numpy.timedelta64(1, 's')`"),
+    "f": ("floats of more than 64 bits", "`x.astype(numpy.float64)`"),
+}
+"""What arrays may hold that cannot be read: how dtypes begin, what that is, and what to save instead."""
 
 
 class _Place(NamedTuple):
-    """Where an array lies."""
+    """Where an array is."""
 
     path: FilePath
     member: str
@@ -54,100 +53,174 @@ class _Place(NamedTuple):
     argument: str
     key: str
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{shown(self.path)}: `{self.key}`" if self.member else shown(self.path)
+
+
+class _Pair(NamedTuple):
+    """Samples and their targets."""
+
+    x: _Place
+    y: _Place
+
+
+class _Survey(NamedTuple):
+    """What is known of arrays before samples are read."""
+
+    pairs: list[_Pair]
+    facts: Facts
+    labels: Labels | None
+    kept: list[NDArray[Any] | None]
+    """Of each pair, whether each row is kept; None for all of them."""
+    notes: tuple[str, ...]
+
 
 class _Arrays(DataSource):
-    """What both have in common: samples and targets, split or to be split.
+    """What both sources have in common: samples and targets, split or to be split.
 
-    Targets of whole numbers are classes from 0 on, as many as the largest says; all others are a regression.
-    Samples are given to the network as they are stored, divided by `divisor`.
+    Targets that are whole numbers, booleans or text are classes, their distinct values sorted; all others are a
+    regression. Samples are given to the network as they are stored, divided by `divisor`.
     """
 
     test: float
     seed: int
     shuffle: bool
     divisor: float | None
+    missing: str
+    ignore: int | None
 
-    def places(self) -> list[_Place]:
-        """Return where x and y lie, or x and y for training and x and y for testing."""
+    def pairs(self) -> tuple[list[_Pair], list[Remark]]:
+        """Find samples and targets: one pair, or one for training and one for testing; and say what is odd there."""
         raise NotImplementedError
 
     def facts(self) -> Facts:
-        """What the headers say, and the largest label. Raises FileFault where arrays do not go together."""
-        return self._facts(self.places())
-
-    def _facts(self, places: list[_Place]) -> Facts:
-        heads = [_ask(place, _header) for place in places]
-        for x, y, place in zip(heads[::2], heads[1::2], places[1::2], strict=True):
-            count = y.shape[0] if y.shape else 0
-            if not x.shape or x.shape[0] != count or not count:
-                held = f"{x.shape[0]:,} samples" if x.shape else "a single number"
-                message = f"`{place.key}` holds {count:,} targets, and its counterpart {held}"
-                raise FileFault(message, argument=place.argument)
-        first, targets = heads[0], heads[1]
-        labels = targets.dtype[-2] in "iu"
-        for head, place, of, other in zip(heads[2:], places[2:], heads, places, strict=False):
-            if head.shape[1:] != of.shape[1:] or (head.dtype[-2] in "iu") != (of.dtype[-2] in "iu"):
-                message = f"`{place.key}` is {_in_words(head)} a sample, and `{other.key}` {_in_words(of)}"
-                raise FileFault(message, argument=place.argument)
-        if len(heads) == 2 and first.shape[0] < 2:
-            raise FileFault("there is one sample, and 2 are the least", argument=places[0].argument)
-        counts = shares(first.shape[0], self.test) if len(heads) == 2 else (first.shape[0], heads[2].shape[0])
-        classes = None
-        if labels:
-            classes = 1 + max(_ask(place, _largest_label) for place in places[1::2])
-            if classes < 2:
-                raise FileFault("all labels are 0: there is nothing to learn", argument=places[1].argument)
-        shape = first.shape[1:] or (1,)
-        stored = {"b1": "uint8", "f2": "float32"}.get(first.dtype[-2:], np.dtype(first.dtype[-2:]).name)
-        target = () if labels and targets.shape[1:] == (1,) else targets.shape[1:]  # Keras writes labels as (n, 1)
-        return Facts(shape, classes, counts[0], counts[1], stored, target)
+        """What headers and targets say. Raises FileFault where arrays do not go together."""
+        return self._survey().facts
 
     def load(self, access: Access) -> Dataset:
         """Read the arrays. `access` is not used: paths say where they are.
 
-        Raises DataError for what `facts` does, for numbers that are infinite or none at all, and where a file is
+        Raises DataError for what `facts` does, for numbers that nothing can be computed with, and where a file is
         written to meanwhile.
         """
-        places = self.places()
-        facts = self._facts(places)
-        arrays = [_ask_afresh(place) for place in places]
-        if len(arrays) == 2:
-            x, y = arrays
-            order = np.arange(len(x))
-            if self.shuffle:
-                order = shuffled(len(x), self.seed)
-            parts = [order[: facts.train], order[facts.train :]]
-            arrays = [array[rows] for rows in parts for array in (x, y)]
-        for place, array in zip([*places, *places], arrays, strict=False):
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise DataError(f"{shown(place.path)}: {place.key} holds a number that is infinite or none at all")
-        train, test = (
-            Split(
-                np.ascontiguousarray(x.reshape(len(x), -1), dtype=facts.stored),
-                np.ascontiguousarray(y.reshape(len(y), *facts.target), dtype=None if facts.classes else np.float64),
-            )
-            for x, y in (arrays[:2], arrays[2:])
-        )
+        pairs, facts, labels, kept, notes = self._survey()
+        splits: list[Split] = []
+        for pair, keep in zip(pairs, kept, strict=True):
+            count = _rows_of(pair, keep)
+            places = None if keep is None else np.where(keep, np.cumsum(keep) - 1, -1)
+            if len(pairs) == 1 and self.shuffle:
+                where = np.empty(count, np.intp)
+                where[shuffled(count, self.seed)] = np.arange(count)
+                places = where if places is None else np.where(places < 0, -1, where[places])
+            x = _read(pair.x, places, count, facts.stored).reshape(count, -1)
+            y = _read(pair.y, places, count, None if labels else "float64", labels=bool(labels))
+            y = y.reshape(count, *facts.target)
+            splits.append(Split(x, labels.classes_of(y) if labels else y))
+        if len(pairs) == 1:
+            (both,) = splits
+            splits = [Split(both.x[part], both.y[part]) for part in (slice(facts.train), slice(facts.train, None))]
+        train, test = splits
         if [len(train.x), len(test.x), train.x.shape[1]] != [facts.train, facts.test, facts.features]:
-            raise DataError(f"{shown(places[0].path)} was written to while it was read; run it again")
+            raise DataError(f"{shown(pairs[0].x.path)} was written to while it was read; run it again")
+        truths = _ask(pairs[0].x, _header).kind == "b"
         return Dataset(
             source=self.spec_name,
             facts=facts,
             train=train,
             test=test,
-            divisor=self.divisor or (255.0 if facts.stored == "uint8" and arrays[0].dtype != bool else 1.0),
+            divisor=self.divisor or (255.0 if facts.stored == "uint8" and not truths else 1.0),
             sha256=digest_of((train.x, train.y, test.x, test.y)),
-            origin=os.path.abspath(places[0].path),
+            origin=os.path.abspath(pairs[0].x.path),
+            class_names=labels.names if labels else (),
+            notes=notes,
         )
+
+    def _survey(self) -> _Survey:
+        pairs, remarks = self.pairs()
+        heads = [_heads(pair) for pair in pairs]
+        for head, pair in zip(heads[1:], pairs[1:], strict=True):
+            for here, there, place, other in zip(head, heads[0], pair, pairs[0], strict=True):
+                if here.shape[1:] != there.shape[1:] or _role(here) != _role(there):
+                    message = f"`{place.key}` is {_in_words(here)} a sample, and `{other.key}` {_in_words(there)}"
+                    raise FileFault(message, argument=place.argument)
+        samples, targets = heads[0]
+        kept, notes = self._kept(pairs, targets)
+        counts = [_rows_of(pair, keep) for pair, keep in zip(pairs, kept, strict=True)]
+        for count, pair in zip(counts, pairs, strict=True):
+            if count < (2 if len(pairs) == 1 else 1):
+                have = "there is one sample" if count else "no sample is left"
+                raise FileFault(f"{have} in `{pair.x.key}`: too few to learn from", argument=pair.x.argument)
+        train, test = shares(counts[0], self.test) if len(pairs) == 1 else counts
+        labels = self._labels(pairs, targets, kept)
+        if labels is not None:
+            cure = (
+                "if it marks samples without a label, `ignore = {}` leaves these out"
+                if _of_samples(targets)
+                else "if it marks places without a label, give these another label"
+            )
+            remarks = [*remarks, *labels.remarks(f"`{pairs[0].y.key}`", pairs[0].y.argument, ignore=cure)]
+        facts = Facts(
+            samples.shape[1:] or (1,),
+            len(labels.values) if labels else None,
+            train,
+            test,
+            stored={"b1": "uint8", "f2": "float32"}.get(samples.dtype[-2:])
+            or np.dtype(samples.dtype).newbyteorder("=").name,
+            target=() if labels and _of_samples(targets) else targets.shape[1:],
+            remarks=tuple(remarks),
+        )
+        return _Survey(pairs, facts, labels, kept, notes)
+
+    def _labels(self, pairs: Sequence[_Pair], targets: Head, kept: Sequence[NDArray[Any] | None]) -> Labels | None:
+        """Return the labels of all rows that are kept, where targets are labels."""
+        if _role(targets) == "numbers":
+            if self.ignore is not None:
+                raise FileFault("`ignore` is for labels, and these targets are numbers", argument="ignore")
+            return None
+        counts: dict[Any, int] = {}
+        for pair, keep in zip(pairs, kept, strict=True):
+            found = _ask(pair.y, _label_counts) if keep is None else _ask_now(pair.y, _label_counts, keep)
+            for value, count in found.items():
+                counts[value] = counts.get(value, 0) + count
+        return Labels.of(counts, f"`{pairs[0].y.key}`", pairs[0].y.argument)
+
+    def _kept(self, pairs: Sequence[_Pair], targets: Head) -> tuple[list[NDArray[Any] | None], tuple[str, ...]]:
+        """Say which rows are kept, and how many are not."""
+        if self.ignore is not None and not _of_samples(targets):
+            what = f"`{pairs[0].y.key}` has a label for each of {_in_words(targets)}"
+            raise FileFault(f"{what}, and `ignore` leaves out whole samples", argument="ignore")
+        kept: list[NDArray[Any] | None] = []
+        notes = []
+        for pair in pairs:
+            keep = None
+            rows = _ask(pair.y, _header).shape[0]
+            if self.ignore is not None:
+                keep = ~_ask(pair.y, _rows_with, self.ignore)
+                if keep.all():
+                    raise FileFault(f"`{pair.y.key}` holds no label {self.ignore} to ignore", argument="ignore")
+                notes += [
+                    f"{rows - int(keep.sum()):,} of {rows:,} samples have the label {self.ignore} and were left out"
+                ]
+            if self.missing == "drop":
+                gaps = _ask(pair.x, _rows_with, math.nan) | _ask(pair.y, _rows_with, math.nan)
+                notes += [f"{int(gaps.sum()):,} of {rows:,} samples hold NaN and were left out"] if gaps.any() else []
+                keep = ~gaps if keep is None else keep & ~gaps
+            kept.append(None if keep is None or keep.all() else keep)
+        return kept, tuple(notes)
 
 
 class NPZ(_Arrays):
     """Arrays in an `.npz` file as `numpy.savez` writes it: `x_train`, `y_train`, `x_test` and `y_test`, as Keras names
-    them, or `x` and `y`, of which a random `test` is for testing (by `seed`; unless `shuffle` is false, the last).
+    them, or `x` and `y`, of which a random `test` is for testing (by `seed`; unless `shuffle` is false, the last). Also
+    known are `X`, `data`, `features`, `inputs` and `images`, `target`, `targets`, `label` and `labels`, and names such
+    as `train_images`.
 
-    Whole numbers in y are classes from 0 on; other targets are numbers. Bytes stand for 0 to 1, as in an
-    image, other numbers for themselves, unless `divisor` says what they are divided by. Up to 1 GiB a file and array;
-    nothing is unpickled.
+    Whole numbers, booleans and text in y are classes: the distinct values, sorted, whatever they are; other targets are
+    numbers. `ignore` leaves out the samples of one label, a mark for those without. Samples that hold NaN are an error,
+    or left out with `missing = drop`. Bytes stand for 0 to 1, as in an image, other numbers for themselves, unless
+    `divisor` says what they are divided by. Up to 1 GiB a file and array; nothing is unpickled.
     """
 
     spec_name = "NPZ"
@@ -161,24 +234,44 @@ class NPZ(_Arrays):
         shuffle: bool = True,
         seed: Seed = 0,
         divisor: Annotated[Positive | None, Also("scale")] = None,
+        missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error",
+        ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None,
     ) -> None:
         self.path = FilePath(path)
         self.test, self.shuffle, self.seed = test, shuffle, seed
-        self.divisor = divisor
+        self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
 
     def looks_at(self) -> tuple[str, ...]:
         """The archive."""
         return (self.path,)
 
-    def places(self) -> list[_Place]:
-        """Find the arrays in the archive."""
-        members = _ask(_Place(self.path, "", "path", ""), _members)
-        for names in _PAIRS:
-            if all(f"{name}.npy" in members for name in names):
-                return [_Place(self.path, f"{name}.npy", "path", name) for name in names]
-        inside = ", ".join(f"`{name.removesuffix('.npy')}`" for name in members[:8] if name.isprintable())
-        message = f"{shown(self.path)} holds neither x_train, y_train, x_test, y_test nor x, y"
-        raise FileFault(message, help=f"it holds {inside or 'nothing'}")
+    def pairs(self) -> tuple[list[_Pair], list[Remark]]:
+        """Find the arrays in the archive by their names, and name those that nothing uses."""
+        keys = _keys(_ask(_Place(self.path, "", "path", ""), _members))
+        found = [
+            _Pair(*(self._only(keys, names, part) for names in (_SAMPLES, _TARGETS)))  # type: ignore[arg-type]
+            for part in ("train", "test")
+        ]
+        if None in found[0]:
+            found = [_Pair(*(self._only(keys, names, "") for names in (_SAMPLES, _TARGETS)))]  # type: ignore[arg-type]
+        if None in found[0]:
+            raise FileFault(
+                f"{shown(self.path)} holds no samples and targets under names that are known",
+                help=f"it holds {_listed(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
+            )
+        pairs = [pair for pair in found if None not in pair]
+        used = {place.key for pair in pairs for place in pair}
+        return pairs, _unused(self.path, [key for key in keys if key not in used])
+
+    def _only(self, keys: Sequence[str], names: Sequence[str], part: str) -> _Place | None:
+        """Return the array of a part, `train`, `test` or "", that has one of the names. Raises FileFault for two."""
+        forms = ("{0}_{1}", "{1}_{0}") if part else ("{0}",)
+        known = {form.format(name, part) for name in names for form in forms}
+        found = [key for key in keys if key.lower() in known]
+        if len(found) > 1:
+            message = f"{shown(self.path)} holds both `{found[0]}` and `{found[1]}`: which one is meant?"
+            raise FileFault(message, help="keep one of the two")
+        return _Place(self.path, f"{found[0]}.npy", "path", found[0]) if found else None
 
 
 class NPY(_Arrays):
@@ -199,6 +292,8 @@ class NPY(_Arrays):
         shuffle: bool = True,
         seed: Seed = 0,
         divisor: Annotated[Positive | None, Also("scale")] = None,
+        missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error",
+        ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None,
     ) -> None:
         if (x_test is None) != (y_test is None):
             raise ValueError("`x_test` and `y_test` go together")
@@ -206,62 +301,148 @@ class NPY(_Arrays):
         self.x_test = None if x_test is None else FilePath(x_test)
         self.y_test = None if y_test is None else FilePath(y_test)
         self.test, self.shuffle, self.seed = test, shuffle, seed
-        self.divisor = divisor
+        self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
 
     def looks_at(self) -> tuple[str, ...]:
         """The files."""
-        return tuple(place.path for place in self.places())
+        return tuple(place.path for pair in self.pairs()[0] for place in pair)
 
-    def places(self) -> list[_Place]:
+    def pairs(self) -> tuple[list[_Pair], list[Remark]]:
         """Return the files."""
         named = {"x": self.x, "y": self.y, "x_test": self.x_test, "y_test": self.y_test}
-        return [_Place(path, "", word, word) for word, path in named.items() if path is not None]
+        places = [_Place(path, "", word, word) for word, path in named.items() if path is not None]
+        return [_Pair(*both) for both in zip(places[::2], places[1::2], strict=True)], []
 
 
 def read_samples(path: str) -> NDArray[Any]:
     """Read an array of samples: an `.npy` file, or of an `.npz` the array `x`, or `x_test`, or the only one.
 
-    Raises FileFault for what is neither, and for numbers that are infinite or none at all.
+    Raises FileFault for what is neither, and for numbers that nothing can be computed with.
     """
     file, _ = open_regular(path, MOST_BYTES)
     file.close()
-    place = _Place(FilePath(path), "", "path", shown(path))
+    place = _Place(FilePath(path), "", "path", "x")
     if not path.lower().endswith(".npy"):
-        members = _ask(place, _members)
-        known = [name for name in ("x.npy", "x_test.npy") if name in members]
-        if not known and len(members) != 1:
-            inside = ", ".join(f"`{name.removesuffix('.npy')}`" for name in members[:8] if name.isprintable())
-            raise FileFault(f"{shown(path)} holds no array `x`", help=f"it holds {inside or 'nothing'}")
-        member = (known or members)[0]
-        place = _Place(FilePath(path), member, "path", member.removesuffix(".npy"))
-    array: NDArray[Any] = _ask_afresh(place)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise FileFault(f"{shown(path)} holds a number that is infinite or none at all")
-    return array
+        keys = _keys(_ask(place, _members))
+        wanted = {form.format(name) for name in _SAMPLES for form in ("{}", "{}_test", "test_{}")}
+        known = sorted((key for key in keys if key.lower() in wanted), key=lambda key: ("test" in key.lower(), key))
+        if not known and len(keys) != 1:
+            raise FileFault(f"{shown(path)} holds no array `x`", help=f"it holds {_listed(keys)}")
+        key = (known or keys)[0]
+        place = _Place(FilePath(path), f"{key}.npy", "path", key)
+    head = _ask(place, _header)
+    if head.kind in "US":
+        raise FileFault(f"{place.name} holds text, and samples are numbers")
+    return _read(place, None, head.shape[0] if head.shape else 1, None, can_drop=False).reshape(head.shape)
 
 
-def _in_words(head: _Head) -> str:
-    kind = "whole numbers" if head.dtype[-2] in "iu" else "numbers"
-    return f"{'×'.join(map(str, head.shape[1:])) or 'one of'} {kind}"
+def _keys(members: Sequence[str]) -> list[str]:
+    """Return the names of the arrays in an archive."""
+    return [member.removesuffix(".npy") for member in members if member.endswith(".npy")]
 
 
-def _ask(place: _Place, question: Any) -> Any:
+def _listed(keys: Sequence[str]) -> str:
+    shown_keys = [f"`{key}`" for key in keys[:_LISTED] if key.isprintable()]
+    return ", ".join(shown_keys) + (" …" if len(keys) > _LISTED else "") if shown_keys else "nothing"
+
+
+def _unused(path: FilePath, keys: Sequence[str]) -> list[Remark]:
+    """Name the arrays of an archive that nothing uses."""
+    if not keys:
+        return []
+    help = "save the file without " + ("it" if len(keys) == 1 else "them")
+    if any("val" in key.lower() for key in keys):
+        help = "join them with the samples for training, and hold a share of these out: `train.validation = 0.2`"
+    return [Remark("NN736", f"nothing uses {_listed(keys)} in {shown(path)}", "path", help)]
+
+
+def _heads(pair: _Pair) -> tuple[Head, Head]:
+    """Return the headers of samples and targets. Raises FileFault where they do not go together."""
+    x, y = (_ask(place, _header) for place in pair)
+    count = y.shape[0] if y.shape else 0
+    if not x.shape or x.shape[0] != count or not count:
+        held = f"{x.shape[0]:,} samples" if x.shape else "a single number"
+        message = f"`{pair.y.key}` holds {count:,} targets, and `{pair.x.key}` {held}"
+        raise FileFault(message, argument=pair.y.argument)
+    if x.kind in "US":
+        raise FileFault(
+            f"{pair.x.name} holds text, and samples are numbers", argument=pair.x.argument, help="text can be a target"
+        )
+    return x, y
+
+
+def _of_samples(targets: Head) -> bool:
+    """Whether labels are one a sample: `(n,)`, or `(n, 1)` as Keras writes them."""
+    return targets.shape[1:] in ((), (1,))
+
+
+def _role(head: Head) -> str:
+    """What an array can be as targets: `whole numbers`, `text`, `truth values`, or `numbers` that are no labels."""
+    if head.kind in "iu":
+        return "whole numbers"
+    if head.kind in "US":
+        return "text"
+    return "truth values" if head.kind == "b" and _of_samples(head) else "numbers"
+
+
+def _in_words(head: Head) -> str:
+    return f"{'×'.join(map(str, head.shape[1:])) or 'one of'} {_role(head)}"
+
+
+def _rows_of(pair: _Pair, keep: NDArray[Any] | None) -> int:
+    return int(_ask(pair.x, _header).shape[0] if keep is None else keep.sum())
+
+
+def _ask(place: _Place, question: Any, *arguments: Any) -> Any:
     """Return what a function says of an array; the same as before where its file has not changed."""
 
     def answer(file: IO[bytes]) -> Any:
         with _opened(file, place) as stream:
-            return question(stream, place)
+            return question(stream, place, *arguments)
 
     try:
-        return remembered(answer, place.path, MOST_BYTES, question.__name__, place.member)
+        return remembered(answer, place.path, MOST_BYTES, question.__name__, place.member, *map(str, arguments))
     except FileFault as fault:
         raise FileFault(fault.message, argument=place.argument, help=fault.help) from None
 
 
-def _ask_afresh(place: _Place) -> NDArray[Any]:
+def _ask_now(place: _Place, question: Any, *arguments: Any) -> Any:
+    """Return what a function says of an array."""
     file, _ = open_regular(place.path, MOST_BYTES, place.argument)
     with file, _opened(file, place) as stream:
-        return _numbers(stream, place, MOST_BYTES)
+        return question(stream, place, *arguments)
+
+
+def _read(
+    place: _Place,
+    places: NDArray[Any] | None,
+    count: int,
+    dtype: str | None,
+    *,
+    labels: bool = False,
+    can_drop: bool = True,
+) -> NDArray[Any]:
+    """Read an array: row i becomes row places[i] of `count`, or is left out where that is negative.
+
+    Raises FileFault for numbers that nothing can be computed with, unless they are labels, which are only compared.
+    """
+    file, _ = open_regular(place.path, MOST_BYTES, place.argument)
+    unusable: Unusable | None = None
+    with file, _opened(file, place) as stream:
+        head = _header(stream, place)
+        stored = np.dtype(head.dtype).newbyteorder("=") if dtype is None else np.dtype(dtype)
+        found = np.empty((count, *head.shape[1:]), stored)
+        for start, rows in pieces(stream, head, place.name):
+            to = None if places is None else places[start : start + len(rows)]
+            chosen = slice(start, start + len(rows)) if to is None else to[to >= 0]
+            used = rows if to is None else rows[to >= 0]
+            bad = None if labels else find_unusable(rows, start, None if to is None else to >= 0)
+            unusable = unusable.joined(bad) if unusable else bad
+            if len(used) != len(found[chosen]):
+                raise DataError(f"{shown(place.path)} was written to while it was read; run it again")
+            found[chosen] = used
+    refuse_unusable(unusable, shown(place.path), place.key, math.prod(head.shape), place.argument, can_drop=can_drop)
+    return found
 
 
 @contextmanager
@@ -311,19 +492,19 @@ def _members(file: IO[bytes], place: _Place) -> list[str]:
     return names
 
 
-def _header(stream: IO[bytes], place: _Place) -> _Head:
+def _header(stream: IO[bytes], place: _Place) -> Head:
     """Read dtype and shape. Raises FileFault for what is not NumPy's, for objects, and for what is too large."""
     import ast
 
-    name = f"{shown(place.path)}: {place.key}" if place.member else shown(place.path)
-    magic = _exactly(stream, 8, name)
+    name = place.name
+    magic = exactly(stream, 8, name)
     if magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
         raise FileFault(f"{name} is no array of NumPy's: it begins with {magic.hex(' ')}")
     wide = 2 if magic[6] == 1 else 4
-    length = int.from_bytes(_exactly(stream, wide, name), "little")
+    length = int.from_bytes(exactly(stream, wide, name), "little")
     if length > _HEADER:
         raise FileFault(f"{name} says that its header has {length:,} bytes, and {_HEADER:,} are the most")
-    text = _exactly(stream, length, name)
+    text = exactly(stream, length, name)
     try:
         said = ast.literal_eval(text.decode("utf-8" if magic[6] == 3 else "latin-1").strip())
         dtype, fortran, shape = said["descr"], said["fortran_order"], said["shape"]
@@ -332,50 +513,46 @@ def _header(stream: IO[bytes], place: _Place) -> _Head:
     sound = type(shape) is tuple and all(type(size) is int and 0 <= size < 2**40 for size in shape)
     if type(fortran) is not bool or not sound or len(shape) > 32:
         raise FileFault(f"{name} has a header that is not NumPy's")
-    if type(dtype) is not str or not _NUMBERS.fullmatch(dtype):
-        what = "objects, which are never unpickled" if dtype == "|O" else "something else than numbers"
-        raise FileFault(f"{name} holds {what}", help="save it as integers or floats, such as `x.astype(numpy.float32)`")
-    head = _Head(dtype, shape, fortran, 8 + wide + length)
+    if type(dtype) is not str or not _DTYPE.fullmatch(dtype):
+        raise _unlike(name, dtype)
+    head = Head(dtype, shape, fortran)
     if head.nbytes > MOST_BYTES:
         sizes = " × ".join(f"{size:,}" for size in shape)
         raise FileFault(f"{name} holds {sizes} numbers; {size_in_words(MOST_BYTES)} are the most")
     return head
 
 
-def _numbers(stream: IO[bytes], place: _Place, most: int) -> NDArray[Any]:
-    """Read an array, and not one byte more than it says it has and one."""
+def _unlike(name: str, dtype: Any) -> FileFault:
+    """Say what an array holds instead of numbers or text."""
+    if isinstance(dtype, list):
+        fields = [str(field[0]) for field in dtype if isinstance(field, tuple) and field]
+        help = "save the fields as columns: `numpy.stack([r[name] for name in r.dtype.names], axis=-1)`"
+        return FileFault(f"{name} holds records with the fields {_listed(fields)}", help=help)
+    word = str(dtype)
+    start = word if word in _UNLIKE else word.lstrip("<>|=")[:1]
+    what, instead = _UNLIKE.get(start, ("something else than numbers", "`x.astype(numpy.float32)`"))
+    return FileFault(f"{name} holds {what}", help=f"save {instead}")
+
+
+def _rows_with(stream: IO[bytes], place: _Place, value: float) -> NDArray[Any]:
+    """Say of each row whether a number in it is `value`, or NaN where `value` is."""
     head = _header(stream, place)
-    if head.nbytes > most:
-        raise FileFault(f"`{place.key}` holds more than {size_in_words(most)}", argument=place.argument)
-    kept = bytearray()
-    while chunk := stream.read(min(_CHUNK, head.nbytes + 1 - len(kept))):
-        kept += chunk
-    if len(kept) != head.nbytes:
-        what = "bytes follow its" if len(kept) > head.nbytes else f"it ends after {len(kept):,} of"
-        message = f"{shown(place.path)}: `{place.key}` is not intact: {what} {head.nbytes:,} bytes of numbers"
-        raise FileFault(message, argument=place.argument)
-    dtype = np.dtype(head.dtype)
-    array: NDArray[Any] = np.frombuffer(kept, dtype).reshape(head.shape, order="F" if head.fortran else "C")
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    found = np.zeros(head.shape[0], bool)
+    if math.isnan(value) and head.kind != "f":
+        return found
+    for start, rows in pieces(stream, head, place.name):
+        there = np.isnan(rows) if math.isnan(value) else rows == value
+        found[start : start + len(rows)] = there.reshape(len(rows), -1).any(axis=1)
+    return found
 
 
-def _largest_label(stream: IO[bytes], place: _Place) -> int:
-    labels = _numbers(stream, place, MOST_LABELS)
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= MOST_CLASSES:
-        bad = low if low < 0 else high
-        raise FileFault(
-            f"`{place.key}` holds the label {bad:,}: classes go from 0 to {MOST_CLASSES - 1:,}",
-            help="for a regression, save the targets as floats",
-        )
-    return high
-
-
-def _exactly(stream: IO[bytes], count: int, name: str) -> bytes:
-    """Read so many bytes. Raises FileFault where there are fewer."""
-    data = b""
-    while len(data) < count and (more := stream.read(count - len(data))):
-        data += more
-    if len(data) < count:
-        raise FileFault(f"{name} {'ends inside its header' if data else 'is empty'}")
-    return data
+def _label_counts(stream: IO[bytes], place: _Place, keep: NDArray[Any] | None = None) -> dict[Any, int]:
+    """Count each distinct label, of all rows or of those to keep."""
+    head = _header(stream, place)
+    if head.nbytes > MOST_LABELS:
+        raise FileFault(f"`{place.key}` holds more than {size_in_words(MOST_LABELS)} of labels")
+    counts: dict[Any, int] = {}
+    for start, rows in pieces(stream, head, place.name):
+        used = rows if keep is None else rows[keep[start : start + len(rows)]]
+        count_labels(counts, used, f"`{place.key}`", place.argument)
+    return counts

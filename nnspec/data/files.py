@@ -188,5 +188,5 @@ def digest_of(arrays: Iterable[NDArray[Any]]) -> str:
 
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

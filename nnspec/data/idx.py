@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["IdxError", "IdxFile", "read_idx", "read_verified"]
+__all__ = ["IDX_TYPES", "IdxError", "IdxFile", "read_idx", "read_verified"]
 
-_TYPES = {
-    0x08: "unsigned bytes",
-    0x09: "signed bytes",
-    0x0B: "16-bit integers",
-    0x0C: "32-bit integers",
-    0x0D: "32-bit floats",
-    0x0E: "64-bit floats",
+IDX_TYPES = {
+    0x08: ("u1", "unsigned bytes"),
+    0x09: ("i1", "signed bytes"),
+    0x0B: (">i2", "16-bit integers"),
+    0x0C: (">i4", "32-bit integers"),
+    0x0D: (">f4", "32-bit floats"),
+    0x0E: (">f8", "64-bit floats"),
 }
+"""The types of numbers that the format has: each as NumPy writes it, and in words."""
 _UNSIGNED_BYTES = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 18
@@ -166,8 +167,9 @@ def _header_problem(head: bytes, file: IdxFile) -> str | None:
     if len(head) < 4:
         return "is truncated: it ends inside its header"
     if head[2] != _UNSIGNED_BYTES:
-        held = _TYPES.get(head[2], "an unknown type")
-        return f"holds {held} (0x{head[2]:02x}), and must hold {_TYPES[_UNSIGNED_BYTES]} (0x{_UNSIGNED_BYTES:02x})"
+        _, held = IDX_TYPES.get(head[2], ("", "an unknown type"))
+        wanted = IDX_TYPES[_UNSIGNED_BYTES][1]
+        return f"holds {held} (0x{head[2]:02x}), and must hold {wanted} (0x{_UNSIGNED_BYTES:02x})"
     if head[3] != len(file.shape):
         return f"has {head[3]} dimensions and must have {len(file.shape)}: is it another file under this name?"
     if len(head) < len(file.header):

@@ -6,17 +6,19 @@ can be: limits, each other, and the length of what follows.
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from nnspec.data.fetch import cache_folder
 from nnspec.data.files import digest_of, open_regular, remembered, shown, size_in_words
+from nnspec.data.idx import IDX_TYPES
+from nnspec.data.labels import Labels, count_labels
 from nnspec.data.mnist import MNIST_FILES, named_folder
+from nnspec.data.numbers import Head, Unusable, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath, Range
@@ -28,8 +30,6 @@ __all__ = ["IDX", "FashionMNIST"]
 
 MOST_BYTES = 1 << 30
 MOST_LABELS = 1 << 26  # bytes of them, which `check` reads
-MOST_CLASSES = 65_536
-_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _NAMES = {
     "train_images": "train-images-idx3-ubyte",
     "train_labels": "train-labels-idx1-ubyte",
@@ -41,22 +41,12 @@ _CHUNK = 1 << 18
 T = TypeVar("T")
 
 
-class _Head(NamedTuple):
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
-
-
 class IDX(DataSource):
     """Samples and labels in IDX files, the format of MNIST, plain or gzipped: four of them in a folder, under MNIST's
     names (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte` …), or each named by itself.
 
     Samples are the arrays that the image files hold, of any shape and type; bytes stand for 0 to 1 as in an image.
-    Labels are whole numbers from 0 on, in as many classes as the largest of them says. `train` and `test` take the
-    first samples alone.
+    Labels are whole numbers, and each distinct one is a class. `train` and `test` take the first samples alone.
     """
 
     spec_name = "IDX"
@@ -100,7 +90,8 @@ class IDX(DataSource):
     def load(self, access: Access) -> Dataset:
         """Read the files. `access` is not used: paths say where they are. Raises DataError for what `facts` does."""
         files = self._files()
-        return _load(self.spec_name, files, _facts(files, self.train, self.test), os.path.dirname(files[0][0]))
+        facts = _facts(files, self.train, self.test)
+        return _load(self.spec_name, files, facts, os.path.dirname(files[0][0]), _labels(files), ())
 
     def _files(self) -> list[tuple[FilePath, str]]:
         """Return the path of each file, and the argument that names it."""
@@ -152,14 +143,14 @@ class FashionMNIST(DataSource):
         folder, files = self._find(access)
         for (path, _), shape in zip(files, ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)), strict=True):
             head = _ask(path, "path", _header)
-            if head != _Head("u1", shape):
+            if head != Head("u1", shape):
                 sizes = " × ".join(f"{size:,}" for size in head.shape)
                 raise DataError(f"{path} is no file of Fashion-MNIST: it holds {sizes} numbers")
         digits = {file.sha256 for file in MNIST_FILES if "images" in file.name}
         for path, _ in (files[0], files[2]):
             if _ask(path, "path", _sha256) in digits:
                 raise DataError(f"{path} is MNIST's, and not Fashion-MNIST's: put the two into folders of their own")
-        return _load(self.spec_name, files, self.facts(), str(folder), self.class_names)
+        return _load(self.spec_name, files, self.facts(), str(folder), None, self.class_names)
 
     @classmethod
     def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
@@ -202,9 +193,18 @@ def _in_folder(folder: Path, name: str) -> Path | None:
     return None
 
 
+def _labels(files: list[tuple[FilePath, str]]) -> Labels:
+    """Return the labels of both label files. Raises FileFault where they are not whole numbers, or all the same."""
+    counts: dict[Any, int] = {}
+    for path, argument in (files[1], files[3]):
+        for label, count in _ask(path, argument, _label_counts).items():
+            counts[label] = counts.get(label, 0) + count
+    return Labels.of(counts, shown(files[1][0]), files[1][1])
+
+
 def _facts(files: list[tuple[FilePath, str]], train: int | None, test: int | None) -> Facts:
     heads = [_ask(path, argument, _header) for path, argument in files]
-    counts, largest = [], 0
+    counts = []
     for which, asked in ((0, train), (2, test)):
         (path, argument), images, labels = files[which], heads[which], heads[which + 1]
         if len(images.shape) < 2:
@@ -224,30 +224,30 @@ def _facts(files: list[tuple[FilePath, str]], train: int | None, test: int | Non
         if not images.shape[0]:
             raise FileFault(f"{shown(path)} holds no samples", argument=argument)
         counts.append(asked or images.shape[0])
-        largest = max(largest, _ask(*files[which + 1], _largest_label))
     if heads[0].shape[1:] != heads[2].shape[1:] or heads[0].dtype != heads[2].dtype:
         raise FileFault(f"{shown(files[2][0])} holds other samples than {shown(files[0][0])}", argument=files[2][1])
-    if largest < 1:
-        raise FileFault("all labels are 0: there is nothing to learn", argument=files[1][1])
+    classes = _labels(files)
+    cure = "if it marks samples without a label, leave these out of the files"
+    remarks = classes.remarks(shown(files[1][0]), files[1][1], ignore=cure)
     stored = np.dtype(heads[0].dtype).name
-    return Facts(heads[0].shape[1:], largest + 1, counts[0], counts[1], stored=stored)
+    return Facts(heads[0].shape[1:], len(classes.values), counts[0], counts[1], stored=stored, remarks=tuple(remarks))
 
 
 def _load(
-    source: str, files: list[tuple[FilePath, str]], facts: Facts, origin: str, names: tuple[str, ...] = ()
+    source: str,
+    files: list[tuple[FilePath, str]],
+    facts: Facts,
+    origin: str,
+    labels: Labels | None,
+    names: tuple[str, ...],
 ) -> Dataset:
-    arrays = []
-    for (path, argument), count in zip(files, (facts.train, facts.train, facts.test, facts.test), strict=True):
-        file, _ = open_regular(path, MOST_BYTES, argument)
-        with file, _unpacked(file, path, argument) as stream:
-            arrays.append(_numbers(stream, path)[:count])
-    train_x, train_y, test_x, test_y = arrays
+    counts = (facts.train, facts.train, facts.test, facts.test)
+    train_x, train_y, test_x, test_y = (_first(*file, count) for file, count in zip(files, counts, strict=True))
     train, test = Split(train_x.reshape(facts.train, -1), train_y), Split(test_x.reshape(facts.test, -1), test_y)
     if (train.x.shape[1], test.x.shape[1]) != (facts.features, facts.features) or train.x.dtype != facts.stored:
         raise DataError(f"{shown(origin)} was written to while it was read; run it again")
-    for split, (path, _) in ((train, files[0]), (test, files[2])):
-        if not np.isfinite(split.x).all():
-            raise DataError(f"{shown(path)} holds a number that is infinite or none at all")
+    if labels is not None:
+        train, test = (Split(split.x, labels.classes_of(split.y)) for split in (train, test))
     return Dataset(
         source=source,
         facts=facts,
@@ -256,8 +256,23 @@ def _load(
         divisor=255.0 if facts.stored == "uint8" else 1.0,
         sha256=digest_of((train.x, train.y, test.x, test.y)),
         origin=os.path.abspath(origin),
-        class_names=names,
+        class_names=names or (labels.names if labels else ()),
     )
+
+
+def _first(path: FilePath, argument: str, count: int) -> NDArray[Any]:
+    """Read the first rows of a file, and see that the rest is there. Raises FileFault for NaN and infinity."""
+    file, _ = open_regular(path, MOST_BYTES, argument)
+    unusable: Unusable | None = None
+    with file, _unpacked(file, path, argument) as stream:
+        head = _header(stream, path)
+        found = np.empty((count, *head.shape[1:]), np.dtype(head.dtype).newbyteorder("="))
+        for start, rows in pieces(stream, head, shown(path)):
+            bad = find_unusable(rows[: max(count - start, 0)], start)
+            unusable = unusable.joined(bad) if unusable else bad
+            found[start : start + len(rows)] = rows[: max(count - start, 0)]
+    refuse_unusable(unusable, "", os.path.basename(path), found.size, argument)
+    return found
 
 
 def _ask(path: FilePath, argument: str, question: Callable[[IO[bytes], FilePath], T]) -> T:
@@ -295,43 +310,30 @@ def _unpacked(file: IO[bytes], path: FilePath, argument: str) -> Iterator[IO[byt
         raise FileFault(f"{shown(path)} cannot be read: {error.strerror or error}", argument=argument) from None
 
 
-def _header(stream: IO[bytes], path: FilePath) -> _Head:
-    name = shown(path)
-    head = _exactly(stream, 4, path)
-    if head[:2] != b"\0\0" or head[2] not in _TYPES:
-        raise FileFault(f"{name} is not an IDX file: it begins with {head.hex(' ')}")
-    if not 1 <= head[3] <= 8:
-        raise FileFault(f"{name} has {head[3]} dimensions, and 1 to 8 are read")
-    found = _Head(_TYPES[head[2]], struct.unpack(f">{head[3]}I", _exactly(stream, 4 * head[3], path)))
-    if found.nbytes > MOST_BYTES:
-        sizes = " × ".join(f"{size:,}" for size in found.shape)
-        raise FileFault(f"{name} says that it holds {sizes} numbers; {size_in_words(MOST_BYTES)} are the most")
-    return found
+def _header(stream: IO[bytes], path: FilePath) -> Head:
+    name, no_idx = shown(path), ": it is not an IDX file"
+    start = exactly(stream, 4, name, no_idx)
+    if start[:2] != b"\0\0" or start[2] not in IDX_TYPES:
+        raise FileFault(f"{name} is not an IDX file: it begins with {start.hex(' ')}")
+    if not 1 <= start[3] <= 8:
+        raise FileFault(f"{name} has {start[3]} dimensions, and 1 to 8 are read")
+    sizes = struct.unpack(f">{start[3]}I", exactly(stream, 4 * start[3], name, no_idx))
+    head = Head(IDX_TYPES[start[2]][0], sizes)
+    if head.nbytes > MOST_BYTES:
+        shape = " × ".join(f"{size:,}" for size in sizes)
+        raise FileFault(f"{name} says that it holds {shape} numbers; {size_in_words(MOST_BYTES)} are the most")
+    return head
 
 
-def _numbers(stream: IO[bytes], path: FilePath) -> NDArray[Any]:
-    """Read all numbers of a file, and not one byte more than it says it has and one."""
+def _label_counts(stream: IO[bytes], path: FilePath) -> dict[Any, int]:
+    """Count each distinct label."""
     head = _header(stream, path)
-    kept = bytearray()
-    while chunk := stream.read(min(_CHUNK, head.nbytes + 1 - len(kept))):
-        kept += chunk
-    if len(kept) != head.nbytes:
-        what = "bytes follow its" if len(kept) > head.nbytes else f"it ends after {len(kept):,} of"
-        raise FileFault(f"{shown(path)} is not intact: {what} {head.nbytes:,} bytes of numbers")
-    dtype = np.dtype(head.dtype)
-    return np.frombuffer(kept, dtype).reshape(head.shape).astype(dtype.newbyteorder("="), copy=False)
-
-
-def _largest_label(stream: IO[bytes], path: FilePath) -> int:
-    labels = _numbers(stream, path)
-    if labels.dtype.kind == "f":
-        raise FileFault(f"{shown(path)} holds {labels.dtype.name} numbers, and labels are whole ones")
-    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
-    if low < 0 or high >= MOST_CLASSES:
-        raise FileFault(
-            f"{shown(path)} holds the label {low if low < 0 else high:,}: they go from 0 to {MOST_CLASSES - 1:,}"
-        )
-    return high
+    if head.kind == "f":
+        raise FileFault(f"{shown(path)} holds floats, and labels are whole numbers")
+    counts: dict[Any, int] = {}
+    for _, labels in pieces(stream, head, shown(path)):
+        count_labels(counts, labels, shown(path), "path")
+    return counts
 
 
 def _sha256(stream: IO[bytes], path: FilePath) -> str:
@@ -342,13 +344,3 @@ def _sha256(stream: IO[bytes], path: FilePath) -> str:
         digest.update(chunk)
         count += len(chunk)
     return digest.hexdigest()
-
-
-def _exactly(stream: IO[bytes], count: int, path: FilePath) -> bytes:
-    """Read so many bytes. Raises FileFault where there are fewer."""
-    data = b""
-    while len(data) < count and (more := stream.read(count - len(data))):
-        data += more
-    if len(data) < count:
-        raise FileFault(f"{shown(path)} {'ends inside its header' if data else 'is empty'}: it is not an IDX file")
-    return data

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from nnspec.engine.part import Part
 from nnspec.errors import NnspecError
@@ -28,6 +28,7 @@ __all__ = [
     "Dataset",
     "Facts",
     "FileFault",
+    "Remark",
     "Split",
     "class_name",
 ]
@@ -59,6 +60,17 @@ class FileFault(DataError, ValueError):
         """The words that it may be."""
 
 
+class Remark(NamedTuple):
+    """What looks odd in the user's files, found by `check`: advice, with a code of its own."""
+
+    code: str
+    message: str
+    argument: str
+    """The argument of the source that it is about."""
+    help: str
+    """What to do."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a source declares of its data without reading any of it."""
@@ -78,6 +90,8 @@ class Facts:
     tokens: int = 0
     """How many different whole numbers samples are made of, from 0 on, where they stand for things: the characters of
     a text. 0 for numbers that measure."""
+    remarks: tuple[Remark, ...] = ()
+    """What looks odd in the files."""
 
     @property
     def features(self) -> int:
@@ -134,6 +148,8 @@ class Dataset:
     """The columns of a table that the features come from, in order."""
     target_names: tuple[str, ...] = ()
     """What the targets of a regression are called, where the data says so."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how files were read: samples that were left out, files that were skipped."""
 
     def class_name(self, label: int) -> str:
         """Return what a class is called."""

@@ -106,6 +106,7 @@ def _use(dataset: Dataset, asked_for: str, reason: str) -> DataUse:
         target_names=dataset.target_names,
         alphabet=dataset.alphabet or "",
         border=_border(dataset),
+        notes=dataset.notes,
     )
 
 

@@ -147,6 +147,8 @@ class DataUse:
     """Of a text, its characters in order."""
     border: float | None = None
     """Of images, how bright their outermost pixels are on average, from 0 to 1."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of how files were read."""
 
     @property
     def stands_in(self) -> bool:

@@ -125,6 +125,7 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
                 "columns": [asdict(column) for column in use.columns],
                 "alphabet": use.alphabet,
                 "border": use.border,
+                **({"notes": list(use.notes)} if use.notes else {}),
             }
             for use in result.data
         ],

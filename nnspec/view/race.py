@@ -177,6 +177,8 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         _line(console, f"– the run ended with {result.halted}", style="yellow")
     for note in result.notes:
         _line(console, f"! {note}", style="bold yellow")
+    for note in dict.fromkeys(note for use in result.data for note in use.notes):
+        _line(console, f"– {note}", style="yellow")
     shared = _shared(result.summary.get("fairness"))
     if shared:
         _line(console, shared, style="dim")

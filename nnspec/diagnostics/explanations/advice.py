@@ -147,6 +147,44 @@ the time. A norm within the sample, such as `LayerNorm`, takes one mean off all 
         Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"),
         can_be_ignored=True,
     ),
+    "NN735": Explanation(
+        """
+Labels are classes as in scikit-learn: the distinct values, sorted. Where they are 0 to C − 1, each label is its class.
+Labels from 1, or with gaps, are numbered anew, and the numbers in the file become the names of the classes, in tables,
+confusion matrices and predictions. So labels 1 and 2 are two classes, and `class_weights` has two entries. PyTorch
+would take as many classes as the largest label says. Where the gap is a mistake, such as a class that was lost on the
+way, check the file.
+""",
+        untold="It is about labels in a binary file.",
+        can_be_ignored=True,
+    ),
+    "NN736": Explanation(
+        """
+An `.npz` file has arrays beside samples and targets, and nothing reads them. Usually that is harmless, such as the
+names of features. Where samples for validation are among them, they are not used, and training knows nothing of them.
+Join them with the training samples and hold a share out with `train.validation`, or save the file without them.
+""",
+        untold="It is about arrays in a binary file.",
+        can_be_ignored=True,
+    ),
+    "NN737": Explanation(
+        """
+Targets that are whole numbers are classes. More than half of these samples have a label of their own, as a count, a
+price or an id would have, and a network cannot learn a class from one sample. Save the targets as floats for a
+regression. scikit-learn warns at the same share.
+""",
+        untold="It is about labels in a binary file.",
+        can_be_ignored=True,
+    ),
+    "NN738": Explanation(
+        """
+One label is far from the others and a number such as 255 or −1, which data sets use for samples without a label, as
+`ignore_index` does in PyTorch. Here it is a class of its own, and the network is trained to predict it. `ignore = 255`
+leaves these samples out, in training and in testing. Where it is a class, a comment says so.
+""",
+        untold="It is about labels in a binary file.",
+        can_be_ignored=True,
+    ),
     "NN790": Explanation(
         """
 A comment `# nn: ignore[NN703]` silences that advice on its line, or, on a line of its own, on the line below. This

@@ -120,7 +120,8 @@ def _facts(run: ReportRun) -> str:
         told = [f"the same {', '.join(same)}"] if same else []
         told += [f"not the same {', '.join(other)}"] if other else []
         lines.append(element("p", escape(f"All lanes had {'; '.join(told)}, by digests of the arrays that were used.")))
-    lines += [element("p", escape(note), class_="no") for note in summary.get("notes", ())]
+    notes = [*summary.get("notes", ()), *(str(note) for use in summary["data"] for note in use.get("notes", ()))]
+    lines += [element("p", escape(note), class_="no") for note in dict.fromkeys(notes)]
     return "".join(lines)
 
 
