@@ -542,3 +542,132 @@ def test_directions_find_what_the_sample_misses(mistake: str, seed: int, monkeyp
     rng = np.random.default_rng(seed)
     report = by_name(nn.check_gradients(model, nn.CrossEntropyLoss(), normal(2, 143), LABELS[:2], rng=rng))
     assert report["Linear1.weight"].error > BOUND
+
+
+# --- Where a function bends within a short distance, the differences are sharpened, and see as much as elsewhere. ---
+
+
+def rows_of_one() -> tuple[nn.NumpyMLP, np.ndarray]:
+    """y = x / √(x² + eps) bends within √eps = 0.003, where a step of 1e-5 leaves an error of about 1e-6."""
+    return network(nn.RMSNorm(1, eps=1e-5), nn.Linear(1, 3)), normal(8, 1) * 0.01
+
+
+def rows_of_two() -> tuple[nn.NumpyMLP, np.ndarray]:
+    return network(nn.Linear(3, 2), nn.LayerNorm(2), nn.LayerNorm(2, eps=1e-2), nn.Linear(2, 3)), normal(8, 3) * 0.003
+
+
+SHORT = pytest.mark.parametrize(("make", "which"), [(rows_of_one, "input"), (rows_of_two, "bias")])
+
+
+def simple_differences(model: nn.NumpyMLP, x: np.ndarray, array: np.ndarray, grad: np.ndarray) -> float:
+    """The relative error with central differences at 1e-5 alone."""
+    loss, slopes, flat = nn.CrossEntropyLoss(), [], array.reshape(-1)
+    for i in range(flat.size):
+        here = flat[i]
+        values = []
+        for flat[i] in (here + 1e-5, here - 1e-5):
+            values.append(loss.forward(model.forward(x), LABELS))
+        flat[i] = here
+        slopes.append((values[0] - values[1]) / 2e-5)
+    norm = np.linalg.norm
+    return float(norm(np.ravel(grad) - slopes) / (norm(grad) + norm(slopes)))
+
+
+@SHORT
+def test_a_function_that_bends_within_a_short_distance_is_no_false_alarm(
+    make: Callable[[], tuple[nn.NumpyMLP, np.ndarray]], which: str
+) -> None:
+    model, x = make()
+    loss = nn.CrossEntropyLoss()
+    loss.forward(model.forward(x), LABELS)
+    dx = model.backward(loss.backward())
+    array, grad = (x, dx) if which == "input" else (model.layers[0].bias.data, model.layers[0].bias.grad)
+    assert simple_differences(model, x, array, grad.copy()) > BOUND, "differences at 1e-5 are not enough here"
+    report = nn.check_gradients(model, loss, x, LABELS)
+    assert report.error < BOUND / 5
+    assert max(tensor.resolution for tensor in report.tensors) < BOUND / 10
+
+
+@SHORT
+@pytest.mark.parametrize("relative", [4e-7, -4e-7, 3e-6])
+def test_a_derivative_that_is_wrong_by_as_little_as_a_false_alarm_is_found(
+    make: Callable[[], tuple[nn.NumpyMLP, np.ndarray]], which: str, relative: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = make()
+    plant(monkeypatch, type(model.layers[0]), which, lambda grad: np.multiply(grad, 1 + relative, out=grad))
+    name = "input" if which == "input" else "Linear1.bias"
+    assert by_name(nn.check_gradients(model, nn.CrossEntropyLoss(), x, LABELS))[name].error > BOUND
+
+
+@pytest.mark.parametrize("x", [0.0, 0.001, 0.003, 0.02, 0.5])
+@pytest.mark.parametrize("eps", [1e-5, 1e-8])
+def test_a_sharpened_slope_is_the_derivative_within_the_error_that_it_predicts(x: float, eps: float) -> None:
+    model, at = network(nn.RMSNorm(1, eps=eps)), np.array([[x]])
+    probe = gradcheck._Probe(model, at, lambda y: float(np.sum(y)), 1e-5, False, None)
+    evaluate = probe._from(0, at)
+    line = gradcheck._Line(at.reshape(-1), 0, 1.0)
+    sharp = probe._sharp(line, evaluate, probe._noise(at.reshape(-1), evaluate))
+    assert sharp is not None
+    slope, doubt = sharp
+    assert abs(slope - eps / (x * x + eps) ** 1.5) <= doubt < 1e-8 / np.sqrt(eps)
+    assert at[0, 0] == x
+
+
+def test_the_rounding_of_a_function_is_measured_with_all_that_enlarges_it() -> None:
+    # y = 1e6 (w + 1) − 1e6, in which the rounding of 1e6 (w + 1), of 1.2e-10 at most, is left.
+    model = network(nn.Linear(1, 1))
+    model.layers[0].weight.data[...] = 1e6
+    model.layers[0].bias.data[...] = -1e6
+    at = np.ones((1, 1))
+    probe = gradcheck._Probe(model, at, lambda y: float(np.sum(y)), 1e-5, False, None)
+    assert 1e-12 < probe._noise(at.reshape(-1), probe._from(0, at)) < 2.4e-10
+
+
+# --- Effort is bounded. ---
+
+
+def test_a_check_with_a_known_effort_takes_fewer_samples_and_then_fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, loss = network(), nn.CrossEntropyLoss()
+    passes = 0
+    forward = nn.Linear.forward
+
+    def counting(self: nn.Linear, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        nonlocal passes
+        passes += len(x)
+        return forward(self, x, out)
+
+    monkeypatch.setattr(nn.Linear, "forward", counting)
+
+    def check(effort: float, **more: Any) -> nn.GradientReport:
+        nonlocal passes
+        passes = 0
+        monkeypatch.setattr(gradcheck, "EFFORT", effort)
+        return nn.check_gradients(
+            model,
+            loss,
+            normal(8, 6),
+            LABELS,
+            effort=lambda n: [n * (type(m) is nn.Linear) for m in model.layers],
+            **more,
+        )
+
+    whole = check(1e9)
+    needed = passes
+    assert (whole.samples, whole.asked, whole.share) == (8, None, 1.0)
+    half = check(0.5 * needed)
+    assert (half.samples, half.asked, half.share) == (4, 8, 1.0)
+    little = check(0.01 * needed)
+    assert (little.samples, little.asked) == (2, 8)
+    assert little.share < 0.2
+    assert all(tensor.checked >= min(8, np.prod(tensor.shape)) for tensor in little.tensors)
+    assert any(tensor.directions for tensor in little.tensors)
+    assert little.error < BOUND
+    assert passes < needed / 8
+    full = check(0.01 * needed, full=True)
+    assert (full.samples, full.asked, full.share) == (8, None, 1.0)
+
+
+def test_ids_have_no_gradient_and_are_no_row_of_the_report() -> None:
+    model = network(nn.Embedding(4, 3), nn.Flatten(), nn.Linear(6, 3))
+    report = nn.check_gradients(model, nn.CrossEntropyLoss(), np.arange(16).reshape(8, 2) % 4, LABELS)
+    assert [tensor.name for tensor in report.tensors] == ["Embedding1.weight", "Linear1.weight", "Linear1.bias", "loss"]

@@ -14,7 +14,9 @@ __all__ = ["command"]
 @click.command("gradcheck")
 @spec_argument
 @set_option
-@click.option("--full", is_flag=True, help="Check every entry of every tensor; large ones are sampled otherwise.")
+@click.option(
+    "--full", is_flag=True, help="Check every entry, however long it takes; large tensors are sampled otherwise."
+)
 @click.option("--samples", type=click.IntRange(1, 16), default=16, show_default=True, help="Training samples to use.")
 @data_options
 def command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isnan, prod
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from nnspec.compiler.preparing import divide, scaling
 from nnspec.data.source import Access, DataError, Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.gradcheck import BOUND, GradientReport, LostStepError, check_gradients
+from nnspec.engine.layers.recurrent import Recurrent
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import Part
 from nnspec.engine.random import Stream, stream
@@ -37,6 +39,9 @@ __all__ = [
 
 MOST_SAMPLES = 16
 QUICK_SAMPLES = 2
+NUMBER = 10
+STEP = 50_000
+"""What an output, and a step of a recurrent layer, cost in operations beside their FLOPs."""
 MOVE = 0.1
 """Standard deviation of the noise that parameters are moved by where they start on kinks."""
 
@@ -48,6 +53,7 @@ def prove_gradients(
     samples: int = MOST_SAMPLES,
     full: bool = False,
     quick: bool = False,
+    bound: float = BOUND,
 ) -> GradientReport:
     """Check the gradients of a float64 copy of an experiment's network on its first training samples.
 
@@ -89,6 +95,8 @@ def prove_gradients(
                 penalties=penalties,
                 only=only,
                 quick=quick,
+                bound=bound,
+                effort=partial(_effort, experiment),
             )
         except LostStepError as error:
             what = f"the gradients of {experiment.name} cannot be checked"
@@ -100,6 +108,15 @@ def prove_gradients(
         report = report.with_others(check(count, left))
         count //= 4
     return replace(report, moved=moved)
+
+
+def _effort(experiment: Experiment, samples: int) -> list[float]:
+    """Estimate the operations of a forward pass in each layer; each step of a recurrent layer costs some besides."""
+    return [
+        samples * (node.geometry.flops + NUMBER * prod(node.geometry.out))
+        + STEP * sum(inner.incoming[0] for inner in node.walk() if issubclass(inner.value.part, Recurrent))
+        for node in experiment.layers
+    ]
 
 
 def _targets(experiment: Experiment, loss: Loss, labels: NDArray[Any]) -> NDArray[Any]:
@@ -160,7 +177,8 @@ def prove_program(
         observer.proving(first.name)
         dataset, use = data[first.name]
         with one_blas_thread():
-            report = prove_gradients(first, dataset, samples=samples, full=full, quick=quick)
+            bound = gradient_bound(program, tuple(lane.name for lane in alike))
+            report = prove_gradients(first, dataset, samples=samples, full=full, quick=quick, bound=bound)
         proofs.append(_proof(program, alike, use, report))
     return tuple(proofs)
 

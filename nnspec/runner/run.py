@@ -18,7 +18,7 @@ from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
 from nnspec.runner.judge import judge
 from nnspec.runner.observer import Observer
-from nnspec.runner.prove import alike_lanes, lanes_to_prove, prove_gradients
+from nnspec.runner.prove import alike_lanes, gradient_bound, lanes_to_prove, prove_gradients
 from nnspec.runner.record import summary_record
 from nnspec.runner.remarks import remarks
 from nnspec.runner.repeats import lane_of
@@ -209,6 +209,7 @@ def _proofs(program: Program, data: dict[str, Dataset], observer: Observer) -> d
     for alike in alike_lanes(lane for lane in program.lanes if lane.name in wanted):
         first = alike[0]
         observer.proving(first.name)
-        report = prove_gradients(first, data[first.name], samples=PROOF_SAMPLES)
+        bound = gradient_bound(program, tuple(lane.name for lane in alike))
+        report = prove_gradients(first, data[first.name], samples=PROOF_SAMPLES, bound=bound)
         reports |= {lane.name: report for lane in alike}
     return reports

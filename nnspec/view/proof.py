@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from nnspec.engine.gradcheck import BOUND, MARGIN
 from nnspec.runner.prove import GradientProof
 from nnspec.view.terminal import Column, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nnspec.engine.gradcheck import TensorCheck
+    from nnspec.engine.gradcheck import GradientReport, TensorCheck
 
 __all__ = ["print_proofs"]
 
@@ -52,17 +53,30 @@ def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
         for tensor in tensors:
             if tensor.left_out:
                 console.print(_left_out(tensor), style="dim", soft_wrap=True)
-        if report.moved:
-            console.print(
-                f"checked beside where they start, for every step there crosses a kink: {', '.join(report.moved)}",
-                style="dim",
-            )
+        for note in _notes(report):
+            console.print(note, style="dim", soft_wrap=True)
         mark, style = ("✓", "green") if proof.holds else ("✗", "bold red")
         if math.isnan(report.error):
             console.print("✗ a tensor could not be checked: every step crossed a kink", style="bold red")
         else:
             relation = "<" if proof.holds else "≥"
             console.print(f"{mark} gradient_error {report.error:.1e} {relation} {proof.bound:g}", style=style)
+
+
+def _notes(report: GradientReport) -> Iterator[str]:
+    """Yield what the figures do not show: what was not checked, or not where the network starts."""
+    if report.moved:
+        yield f"checked near their starting values, where every step crosses a kink: {', '.join(report.moved)}"
+    if report.asked is not None or report.share < 1:
+        fewer = [f"{report.samples} of {report.asked} samples"] if report.asked is not None else []
+        fewer += [f"about {100 * report.share:.2g} % of the usual entries and directions"] if report.share < 1 else []
+        yield f"a forward pass of this network is long, so only {' and '.join(fewer)} were checked; --full checks all"
+    for tensor in report.tensors:
+        if MARGIN * tensor.resolution > BOUND:
+            yield (
+                f"rounding limits the differences for {tensor.name}: they resolve its gradient to about "
+                f"{tensor.resolution:.0e} of its size"
+            )
 
 
 def _error(tensor: TensorCheck) -> str:
