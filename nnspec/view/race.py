@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
@@ -11,6 +11,7 @@ from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, commo
 from nnspec.runner.observer import Silent
 from nnspec.view import words
 from nnspec.view.counts import counts
+from nnspec.view.fairness import shared_in_words
 from nnspec.view.health import health
 from nnspec.view.profile import profiles
 from nnspec.view.spread import spread
@@ -179,9 +180,9 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         _line(console, f"! {note}", style="bold yellow")
     for note in dict.fromkeys(note for use in result.data for note in use.notes):
         _line(console, f"– {note}", style="yellow")
-    shared = _shared(result.summary.get("fairness"))
+    shared = shared_in_words(result.summary.get("fairness"))
     if shared:
-        _line(console, shared, style="dim")
+        _line(console, f"– {shared}", style="dim")
     _verdicts(result.verdicts, console)
     for line, style in spread(lanes, result.summary):
         _line(console, line, style=style)
@@ -216,19 +217,6 @@ def _facts(result: RunResult) -> str:
     if error is not None and error < 1e-7:
         parts.append(f"gradients proved to {error:.0e}")
     return " · ".join(parts)
-
-
-_SHARED = {"data": "data", "order": "order of samples", "start": "starting weights"}
-
-
-def _shared(fairness: Mapping[str, bool | None] | None) -> str:
-    """Say what all lanes had in common, and what not, as their digests tell."""
-    if fairness is None:
-        return ""
-    same, other = ([_SHARED[key] for key, held in fairness.items() if held is wanted] for wanted in (True, False))
-    said = [f"the same {', '.join(same)}"] if same else []
-    said += [f"not the same {', '.join(other)}"] if other else []
-    return f"– all lanes had {'; '.join(said)}" if said else ""
 
 
 def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target: float | None = None) -> Table:

@@ -17,6 +17,7 @@ from nnspec.runner.saved import SavedRun, usable
 from nnspec.runner.significance import interval
 from nnspec.view import words
 from nnspec.view.compared import ComparedRuns
+from nnspec.view.fairness import shared_in_words
 from nnspec.view.report.charts import Series, chart
 from nnspec.view.report.html import details, element, escape, table
 from nnspec.view.report.network import network_drawing
@@ -31,7 +32,6 @@ MARK = '<meta name="generator" content="nnspec report">'
 """What tells a report from any other page."""
 _NAMED = 12
 """Lanes that are drawn: of more, the best."""
-_SHARED = {"data": "data", "order": "order of samples", "start": "starting weights"}
 _NORMS = 8
 """Tensors whose gradient norms are drawn: of more, weights before biases, the first and the last of them."""
 _numbers = count()
@@ -113,13 +113,9 @@ def _facts(run: ReportRun) -> str:
     for use in summary["data"]:
         if use["stands_in"]:
             lines.append(element("p", escape(f"{use['source']} stands in for {use['asked_for']}."), class_="no"))
-    fairness = summary.get("fairness")
-    if fairness:
-        same = [_SHARED[key] for key, held in fairness.items() if held]
-        other = [_SHARED[key] for key, held in fairness.items() if held is False]
-        told = [f"the same {', '.join(same)}"] if same else []
-        told += [f"not the same {', '.join(other)}"] if other else []
-        lines.append(element("p", escape(f"All lanes had {'; '.join(told)}, by digests of the arrays that were used.")))
+    shared = shared_in_words(summary.get("fairness"))
+    if shared:
+        lines.append(element("p", escape(f"By digests of the arrays that were used, {shared}.")))
     notes = [*summary.get("notes", ()), *(str(note) for use in summary["data"] for note in use.get("notes", ()))]
     lines += [element("p", escape(note), class_="no") for note in dict.fromkeys(notes)]
     return "".join(lines)
