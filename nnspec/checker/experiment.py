@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nnspec.checker.binding import Given
@@ -162,7 +163,31 @@ class _Work:
         if given is None:
             self._missing("data", "such as `data = MNIST(train=2000, test=500) or Digits(train=2000, test=500)`")
             return None
-        return shared.data(given, self._changes("data"), self.evaluator, lambda: self._choices(given))
+        choices = shared.data(given, self._changes("data"), self.evaluator, lambda: self._choices(given))
+        return self._as_the_loss_takes_them(choices) if choices else None
+
+    def _as_the_loss_takes_them(self, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        """Read targets that may be numbers and classes alike as classes, where the loss takes these."""
+        loss = self._loss_by_name()
+        levels = [choice.facts.levels for choice in choices]
+        if loss is None or not all(each and loss.takes_classes(each) for each in levels):
+            return choices
+        found = tuple(replace(each, facts=each.facts.as_classes(), as_classes=True) for each in choices)
+        return found if len(set(map(_agreed, found))) == 1 else choices
+
+    def _loss_by_name(self) -> type[Loss] | None:
+        """Return which loss it is, as far as names say: its arguments may need the data."""
+        given = self.settings.values.get("loss")
+        expression = given.value if given is not None else None
+        for _ in range(10):  # a `let` may name it, and another one that
+            name = called(expression) if expression is not None else ""
+            part = parts("loss").get(name)
+            if part is not None:
+                return part if issubclass(part, Loss) else None
+            if name not in self.settings.lets:
+                break
+            expression = self.settings.lets[name].value
+        return None
 
     def _choices(self, given: Given) -> tuple[Choice, ...] | None:
         alternatives = operands(given.value, "or")

@@ -179,6 +179,8 @@ class Choice:
     value: PartValue
     source: DataSource
     facts: Facts
+    as_classes: bool = False
+    """Whether targets that the source gives as numbers are classes here, since the loss takes such."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, TrainSettings
+from nnspec.data.files import in_turns
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.random import Stream, stream
@@ -36,21 +37,9 @@ def divide(train: TrainSettings, seed: int, labels: NDArray[Any]) -> tuple[NDArr
         return ramp, ramp[:0]
     chosen = stream(seed, Stream.VALIDATION).permutation(samples)
     if train.stratify:
-        chosen = chosen[_turns(labels[chosen])]
+        chosen = chosen[in_turns(labels[chosen])]
     chosen = chosen[:count]
     return np.delete(ramp, chosen), np.sort(chosen)
-
-
-def _turns(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return an order of labels whose every beginning has each class in its share, else as they stand.
-
-    The k-th of a class of n is at (k + 1/2) / n of the way: Sainte-Laguë's way to divide seats.
-    """
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return np.argsort(place, kind="stable")
 
 
 def scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -29,6 +29,8 @@ __all__ = [
     "State",
     "decoded",
     "digest_of",
+    "divided",
+    "in_turns",
     "open_regular",
     "remembered",
     "shares",
@@ -180,6 +182,35 @@ def shuffled(count: int, seed: int) -> NDArray[Any]:
     """
     words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0,))).random_raw(count)
     return np.argsort(words, kind="stable")
+
+
+def divided(
+    count: int, held: int, seed: int | None, labels: NDArray[Any] | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Divide so many samples into those for training and `held` for testing: the last ones in the order of a seed, or
+    without one as they are. With `labels`, each class has its share of both, as near as whole samples allow.
+
+    Both are indices, in the order that the samples are to have.
+    """
+    order = np.arange(count) if seed is None else shuffled(count, seed)
+    if labels is None:
+        return order[: count - held], order[count - held :]
+    backwards = order[::-1]
+    chosen = np.zeros(count, bool)
+    chosen[backwards[in_turns(labels[backwards])[:held]]] = True
+    return order[~chosen[order]], order[chosen[order]]
+
+
+def in_turns(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return an order of labels whose every beginning has each class in its share, else as they are.
+
+    The k-th of a class of n is at (k + 1/2) / n of the way: Sainte-Laguë's way to divide seats.
+    """
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.argsort(place, kind="stable")
 
 
 def digest_of(arrays: Iterable[NDArray[Any]]) -> str:

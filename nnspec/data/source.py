@@ -8,11 +8,12 @@ fetches or draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.errors import NnspecError
 
@@ -90,8 +91,14 @@ class Facts:
     tokens: int = 0
     """How many different whole numbers samples are made of, from 0 on, where they stand for things: the characters of
     a text. 0 for numbers that measure."""
+    levels: tuple[int, ...] = ()
+    """Of targets that are numbers, the different ones, sorted, where they may be classes too: whole and few."""
     remarks: tuple[Remark, ...] = ()
     """What looks odd in the files."""
+
+    def as_classes(self) -> Facts:
+        """Return the same with each level of the target as a class."""
+        return replace(self, classes=len(self.levels), levels=(), target=())
 
     @property
     def features(self) -> int:
@@ -150,6 +157,18 @@ class Dataset:
     """What the targets of a regression are called, where the data says so."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how files were read: samples that were left out, files that were skipped."""
+
+    def as_classes(self) -> Dataset:
+        """Return the same with each level of the target as a class, and its number as the name of the class."""
+        levels = np.asarray(self.facts.levels)
+        return replace(
+            self,
+            facts=self.facts.as_classes(),
+            train=Split(self.train.x, np.searchsorted(levels, self.train.y)),
+            test=Split(self.test.x, np.searchsorted(levels, self.test.y)),
+            class_names=tuple(map(str, self.facts.levels)),
+            target_names=(),
+        )
 
     def class_name(self, label: int) -> str:
         """Return what a class is called."""

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
-from nnspec.data.files import Seed, Share, decoded, digest_of, open_regular, remembered, shares, shown, shuffled
-from nnspec.data.source import Access, Column, DataError, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.data.cells import MISSING_WORDS, Form, Quoted, in_words, lines_of, rows_of
+from nnspec.data.files import (
+    Seed,
+    Share,
+    decoded,
+    digest_of,
+    divided,
+    open_regular,
+    remembered,
+    shares,
+    shown,
+)
+from nnspec.data.source import Access, Column, DataError, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath
 
@@ -23,25 +37,38 @@ MOST_BYTES = 64 * 1024**2
 MOST_COLUMNS = 10_000
 MOST_TEXTS = 100
 MOST_NUMBERS = 1 << 27
+MOST_LEVELS = 1_000
+"""The most different whole numbers that a target may have to be classes."""
+MOST_LOOKED_AT = 16 * 1024**2
+"""Bytes of a table up to which `check` compares columns."""
 LARGEST = 3e38
-_MISSING = frozenset(["", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "missing"])
 _TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
+_DELIMITERS = (";", "\t", "|", ",")
+_SURE = 20
+"""Rows from which on it is no accident that a column counts them, or follows the target."""
 
 
 class CSV(DataSource):
-    """A table: the first line names the columns, each further line is a sample; `target` names what is to be told.
+    """A table: the first line names the columns, each further line is a sample; `target` names what is predicted.
 
-    A column is numbers or text, as its first cell is; those named in `categories` are text whatever they hold. Numbers
-    are kept as they are (`train.standardise` scales them). A feature of text becomes a column of 0 and 1 for each of
-    its texts, sorted. A target of text means classes, its texts sorted, or by size where all of them are numbers; a
-    target of numbers means a regression, and several targets are told at once. Every other column is a feature, or
-    those in `features`.
+    A column holds numbers or text, as its first cell that is not missing says; those named in `categories` hold text
+    whatever is in them. Numbers are kept as they are (`train.standardise` scales them). A feature of text becomes a
+    column of 0 and 1 for each of its texts, sorted. A target of text means classes, its texts sorted, or by size where
+    all of them are numbers; a target of numbers means a regression, unless the loss takes classes and all of them are
+    whole; several targets are predicted at once. Every other column is a feature, or those in `features`, or all but
+    those in `drop`. A column without a name is never a feature.
 
-    Cells that are empty, or say NA, NaN, null, none, missing, - or ?, are missing: an error that says where; or the row
-    is left out (`drop`); or it is the mean of the column over the training rows (`mean`), 0 in all columns of a text.
-    Rows are shuffled by `seed`, unless `shuffle` is false, and the last `test` of them are for testing.
+    `decimal`, `thousands` and `strip` say how numbers are written, as in `1.234,5 %`. A cell is missing that is empty,
+    or in a column of numbers says one of `missing_words` (by default ?, -, NA, N/A, NaN, null, none, missing). Words
+    that are given hold for columns of text too, but not for those in `categories`, nor for cells in quotes. A missing
+    cell is an error that says where; or its row is left out (`drop`); or it is the mean of the column over the training
+    rows (`mean`), 0 in all columns of a text.
 
-    UTF-8, at most 64 MiB, quoted as Python's `csv` module does; y is int64 with classes, and float64 without.
+    `test` is the share of the rows that is for testing, or the path of another table with the same columns. Rows are
+    shuffled by `seed`, and the last are for testing; without `shuffle`, as they are in the file. With `stratify`, every
+    class has its share of the test rows.
+
+    UTF-8, at most 64 MiB; y is int64 with classes, and float64 without.
     """
 
     spec_name = "CSV"
@@ -52,53 +79,72 @@ class CSV(DataSource):
         path: Annotated[FilePath, Also("file", "filename")],
         target: Annotated[str | tuple[str, ...], Also("label", "y", "targets", "label_column")],
         *,
-        test: Share = 0.2,
+        test: Annotated[
+            Share | FilePath, Also("test_size", "test_split", "split", "test_path", "path_test", "test_file")
+        ] = 0.2,
         features: Annotated[tuple[str, ...] | None, Also("columns", "x", "usecols")] = None,
+        drop: Annotated[tuple[str, ...], Also("exclude", "ignore", "drop_columns", "index_col")] = (),
         categories: Annotated[tuple[str, ...], Also("categorical", "text", "onehot", "one_hot", "classes")] = (),
         missing: Annotated[Literal["error", "drop", "mean"], Also("na", "nan", "fillna", "impute")] = "error",
+        missing_words: Annotated[tuple[str, ...] | None, Also("na_values", "missing_values", "null_values")] = None,
         delimiter: Annotated[str, Also("sep", "separator")] = ",",
+        decimal: Annotated[str, Also("decimal_point", "dec")] = ".",
+        thousands: Annotated[str | None, Also("thousands_separator", "grouping")] = None,
+        strip: Annotated[str, Also("units", "symbols")] = "",
+        comment: Annotated[str | None, Also("comments", "skiprows", "comment_prefix")] = None,
         shuffle: bool = True,
+        stratify: Annotated[bool, Also("stratified")] = False,
         seed: Seed = 0,
     ) -> None:
         self.path = FilePath(path)
         self.target = (target,) if isinstance(target, str) else tuple(target)
-        self.test = test
+        self.test = FilePath(test) if isinstance(test, (str, os.PathLike)) else test
         self.features = None if features is None else tuple(features)
-        self.categories = tuple(categories)
+        self.drop, self.categories = tuple(drop), tuple(categories)
         self.missing = BareWord(missing)
-        self.delimiter = delimiter
-        self.shuffle, self.seed = shuffle, seed
+        self.form = Form(
+            delimiter=delimiter,
+            decimal=decimal,
+            thousands=thousands,
+            strip=strip,
+            comment=comment,
+            missing_words=None if missing_words is None else tuple(missing_words),
+        )
+        self.shuffle, self.stratify, self.seed = shuffle, stratify, seed
 
     def looks_at(self) -> tuple[str, ...]:
-        """The table."""
-        return (self.path,)
+        """The table, and that for testing."""
+        return (self.path, self.test) if isinstance(self.test, FilePath) else (self.path,)
 
     def facts(self) -> Facts:
         """A number for each column of numbers and for each text of the others; rows in both parts.
 
         Raises FileFault for what is no table, an unknown column, and a cell that its column cannot hold.
         """
-        return self._facts(self._survey())
+        return self._facts(*self._survey())
 
     def load(self, access: Access) -> Dataset:
         """Read the table. `access` is not used: the path says where it is.
 
         Raises DataError for what `facts` does, and where the file is written to meanwhile.
         """
-        known = self._facts(self._survey())
-        file, _ = open_regular(self.path, MOST_BYTES)
-        with file:
-            table = self._read(file, keep=True)
-        facts = self._facts(table)
-        if facts != known:
+        known = self.facts()
+        tables = [self._read(self.path, "path", None, keep=True)]
+        if isinstance(self.test, FilePath):
+            tables.append(self._read(self.test, "test", tables[0], keep=True))
+        facts = self._facts(*tables)
+        if replace(facts, remarks=()) != replace(known, remarks=()):
             raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
-        order = np.arange(table.rows)
-        if self.shuffle:
-            order = shuffled(table.rows, self.seed)
-        x, y = table.samples(order[: facts.train]), table.targets()
+        parts = [np.arange(table.rows) for table in tables]
+        if len(tables) == 1:
+            labels = tables[0].targets() if self.stratify else None
+            parts = list(divided(tables[0].rows, facts.test, self.seed if self.shuffle else None, labels))
+        elif self.shuffle:
+            parts[0] = divided(tables[0].rows, 0, self.seed)[0]
+        means = tables[0].means(parts[0])
         train, test = (
-            Split(np.ascontiguousarray(x[rows]), np.ascontiguousarray(y[rows]))
-            for rows in (order[: facts.train], order[facts.train :])
+            Split(np.ascontiguousarray(table.samples(means)[rows]), np.ascontiguousarray(table.targets()[rows]))
+            for table, rows in zip((tables[0], tables[-1]), parts, strict=True)
         )
         return Dataset(
             source=self.spec_name,
@@ -108,150 +154,353 @@ class CSV(DataSource):
             divisor=1.0,
             sha256=digest_of((train.x, train.y, test.x, test.y)),
             origin=os.path.abspath(self.path),
-            class_names=tuple(table.aims[0].sorted()) if facts.classes else (),
-            columns=tuple(self._column(column, order[: facts.train]) for column in table.features),
+            class_names=tuple(tables[0].aims[0].sorted()) if facts.classes else (),
+            columns=tuple(
+                Column(
+                    column.name,
+                    None if column.texts is None else tuple(column.sorted()),
+                    mean if self.missing == "mean" and column.texts is None else None,
+                )
+                for column, mean in zip(tables[0].features, means, strict=True)
+            ),
             target_names=() if facts.classes else self.target,
+            notes=tuple(note for table in tables for note in table.notes()),
         )
 
-    def _column(self, column: _Column, trained: NDArray[Any]) -> Column:
-        """Say how a column became features."""
-        if column.texts is not None:
-            return Column(column.name, tuple(column.sorted()))
-        return Column(column.name, None, column.mean_of(trained) if self.missing == "mean" else None)
+    # What is known before training
 
-    def _survey(self) -> _Table:
-        arguments = (self.target, self.features, self.categories, self.missing, self.delimiter)
-        return remembered(self._look, self.path, MOST_BYTES, *arguments)
+    def _survey(self) -> list[_Table]:
+        """Go through the table, and that for testing, and keep no number of them."""
+        arguments = (self.target, self.features, self.drop, self.categories, self.missing, self.form)
 
-    def _look(self, file: IO[bytes]) -> _Table:
-        return self._read(file, keep=False)
+        def of_training(file: IO[bytes]) -> _Table:
+            return self._read_file(file, self.path, "path", None, keep=False)
 
-    def _facts(self, table: _Table) -> Facts:
-        name = shown(self.path)
-        if table.rows < 2:
-            left = f", and {table.dropped:,} with something missing" if table.dropped else ""
-            raise FileFault(f"{name} has {table.rows} row{'s' * (table.rows != 1)} of data{left}: 2 are the least")
+        def of_test(file: IO[bytes]) -> _Table:
+            return self._read_file(file, self.test, "test", table, keep=False)
+
+        table = remembered(of_training, self.path, MOST_BYTES, *arguments)
+        if not isinstance(self.test, FilePath):
+            return [table]
+        key = (self.path, *(tuple(column.texts or ()) for column in table.used))
+        try:
+            return [table, remembered(of_test, self.test, MOST_BYTES, *arguments, *key)]
+        except FileFault as fault:
+            raise FileFault(fault.message, argument="test", help=fault.help) from None
+
+    def _facts(self, table: _Table, other: _Table | None = None) -> Facts:
+        for each in (table, *([other] if other else [])):
+            least = 2 if other is None else 1
+            if each.rows < least:
+                left = f", and {each.dropped:,} with something missing" if each.dropped else ""
+                message = f"{each.name} has {each.rows} row{'s' * (each.rows != 1)} of data{left}"
+                raise FileFault(f"{message}: it takes at least {least}", argument=each.argument)
         features = sum(column.width for column in table.features)
-        if features * table.rows > MOST_NUMBERS:
+        rows = table.rows + (other.rows if other else 0)
+        if features * rows > MOST_NUMBERS:
             message = (
-                f"{name} comes to {table.rows:,} rows of {features:,} numbers: {MOST_NUMBERS:,} numbers are the most"
+                f"{table.name} comes to {rows:,} rows of {features:,} numbers: {MOST_NUMBERS:,} numbers is the most"
             )
             raise FileFault(message, argument="features" if self.features else "path")
+        aim = table.aims[0]
         classes, shape = None, (len(self.target),) if len(self.target) > 1 else ()
-        if table.aims[0].texts is not None:
-            classes = len(table.aims[0].texts)
+        if aim.texts is not None:
+            classes = len(aim.texts)
             if classes < 2:
-                what = f"the target `{table.aims[0].word}` is the same in all rows"
+                what = f"the target `{aim.word}` is the same in all rows"
                 raise FileFault(f"{what}, and there is nothing to learn of it", argument="target")
-        train, test = shares(table.rows, self.test)
-        return Facts((features,), classes, train, test, stored="float64", target=shape)
+        levels = aim.whole if not shape and aim.texts is None else ()
+        if self.stratify and classes is None and not levels:
+            what = f"`stratify` goes by classes, and `{aim.word}` holds numbers that are not whole"
+            what = "`stratify` goes by one target" if shape else what
+            raise FileFault(what, argument="stratify", help="leave it out")
+        if self.stratify and other is not None:
+            what = "`stratify` divides one table, and `test` is another"
+            raise FileFault(what, argument="stratify", help="leave it out")
+        train, test = (table.rows, other.rows) if other else shares(table.rows, float(self.test))
+        return Facts((features,), classes, train, test, "float64", shape, levels=levels, remarks=(*table.remarks,))
 
-    def _read(self, file: IO[bytes], *, keep: bool) -> _Table:
-        rows = self._rows(file)
-        line, header = next(rows, (0, []))
-        header = [name.strip() for name in header]
-        self._check_header(header)
-        table = self._columns(header)
-        for line, cells in rows:
-            if not cells:
-                continue  # an empty line
-            if len(cells) != len(header):
-                what = f"{len(cells)} cells, and the first line names {len(header)} columns"
-                raise FileFault(f"{shown(self.path)}, line {line:,}: {what}")
-            self._take(table, line, [cell.strip() for cell in cells], keep)
+    # Reading
+
+    def _read(self, path: FilePath, argument: str, like: _Table | None, *, keep: bool) -> _Table:
+        file, _ = open_regular(path, MOST_BYTES, argument)
+        with file:
+            return self._read_file(file, path, argument, like, keep=keep)
+
+    def _read_file(self, file: IO[bytes], path: Any, argument: str, like: _Table | None, *, keep: bool) -> _Table:
+        """Read a table; one for testing has the columns, the kinds and the texts of another."""
+        self._check_form()
+        name = shown(path)
+        header = self._header(file, path)
+        table = self._columns(header, name, argument, like)
+        if like is None:
+            self._decide(table, self._body(file, path))
+        looks = like is None and os.fstat(file.fileno()).st_size <= MOST_LOOKED_AT
+        for line, cells in self._body(file, path):
+            self._take(table, line, self._fitted(table, line, cells), keep or looks)
+        if like is None:
+            self._refuse_disguised(table)
+            table.remarks = tuple(self._remarks(table)) if looks else ()
+        if not keep:
+            for column in table.used:
+                column.values = array("d")
         return table
 
-    def _take(self, table: _Table, line: int, cells: list[str], keep: bool) -> None:
-        """Take over a row, unless something is missing in it and such rows are dropped."""
-        for column in table.used:
-            cell = cells[column.index]
-            if len(cell) < 8 and cell.lower() in _MISSING:
-                if self.missing == "drop":
-                    table.dropped += 1
-                    return
-                if self.missing == "error" or column in table.aims:
-                    ways = "`missing = drop` leaves such rows out"
-                    ways += "" if column in table.aims else ", `missing = mean` fills them in"
-                    raise FileFault(f"{self._place(line, column)}: nothing is there", help=ways)
-        table.rows += 1
-        for column in table.used:
-            problem = column.take(cells[column.index], keep)
-            if problem:
-                raise FileFault(f"{self._place(line, column)}: {problem[0]}", help=problem[1])
-
-    def _place(self, line: int, column: _Column) -> str:
-        return f"{shown(self.path)}, line {line:,}, column `{column.word}`"
-
-    def _rows(self, file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-        import csv
-
-        if len(self.delimiter) != 1 or self.delimiter in '"\r\n ':
+    def _check_form(self) -> None:
+        form = self.form
+        if len(form.delimiter) != 1 or form.delimiter in '"\r\n':
             raise FileFault("a delimiter is one character", argument="delimiter", help='such as `","` or `"\\t"`')
-        reader = csv.reader(_lines(decoded(file, self.path, MOST_BYTES)), delimiter=self.delimiter, strict=True)
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise FileFault(
-                    f"{shown(self.path)}, line {reader.line_num:,}: {error}",
-                    help='a cell with a delimiter in it stands in `"…"`, and a `"` inside is doubled',
-                ) from None
-            yield reader.line_num, cells
+        if form.decimal not in (".", ","):
+            raise FileFault("a decimal sign is a point or a comma", argument="decimal", help='`decimal = ","`')
+        if form.thousands is not None and form.thousands not in (",", ".", " ", "'", "_"):
+            what = "thousands are separated by a comma, a point, a blank, `'` or `_`"
+            raise FileFault(what, argument="thousands", help='such as `thousands = ","`')
+        if form.thousands == form.decimal:
+            what = f"`{form.decimal}` cannot stand for decimals and for thousands"
+            raise FileFault(what, argument="thousands", help='such as `decimal = ",", thousands = "."`')
+        if any(sign.isalnum() or sign in '+-.,"' for sign in form.strip):
+            raise FileFault("only signs beside numbers are stripped", argument="strip", help='such as `strip = "%"`')
+        if form.comment is not None and (not form.comment or form.comment.isspace() or '"' in form.comment):
+            raise FileFault("a comment begins with a sign", argument="comment", help='such as `comment = "#"`')
 
-    def _check_header(self, header: list[str]) -> None:
-        name = shown(self.path)
+    def _body(self, file: IO[bytes], path: FilePath) -> Iterator[tuple[int, list[str]]]:
+        """Yield the rows after the first line."""
+        return itertools.islice(self._rows(file, path), 1, None)
+
+    def _rows(self, file: IO[bytes], path: FilePath) -> Iterator[tuple[int, list[str]]]:
+        file.seek(0)
+        return rows_of(lines_of(decoded(file, path, MOST_BYTES)), self.form, shown(path))
+
+    def _header(self, file: IO[bytes], path: FilePath) -> list[str]:
+        name = shown(path)
+        line, header = next(self._rows(file, path), (0, []))
         if not header:
             raise FileFault(f"{name} is empty: its first line names the columns")
         if len(header) > MOST_COLUMNS:
             raise FileFault(f"{name} has {len(header):,} columns, and {MOST_COLUMNS:,} are the most")
-        if all(_number(cell) is not None for cell in header):
+        if header[0].startswith(("#", "//")) and not self.form.comment:
+            sign = "#" if header[0].startswith("#") else "//"
+            file.seek(0)
+            raise FileFault(
+                f"{name}, line {line:,}: the line that names the columns begins with `{sign}`, as comments do",
+                help=f'`comment = "{sign}"` skips such lines',
+            )
+        if all(self.form.number(cell) is not None for cell in header if cell):
             message = f"the first line of {name} holds numbers, and should name the columns"
             raise FileFault(message, help="put a line of names before it, such as `width,height,kind`")
-        seen: dict[str, int] = {}
-        for place, column in enumerate(header):
-            if not column or column in seen:
-                what = f"two columns `{_word(column)}`" if column else f"a column without a name, the {place + 1}."
-                raise FileFault(f"the first line of {name} has {what}")
-            seen[column] = place
+        return header
 
-    def _columns(self, header: list[str]) -> _Table:
-        """Make the columns that are used, each known to be text where `categories` says so."""
-        places = {name: place for place, name in enumerate(header)}
-        for argument in ("target", "features", "categories"):
-            names: Sequence[str] = getattr(self, argument) or ()
-            for name in names:
-                if name not in places:
-                    self._unknown(argument, name, header)
-            if len(set(names)) < len(names):
-                raise FileFault(f"`{argument}` names a column twice", argument=argument)
-        if not self.target:
-            raise FileFault("there is no target", argument="target", help="name the column that is to be told")
-        names = [name for name in header if name not in self.target] if self.features is None else self.features
-        twice = [name for name in names if name in self.target]
-        if twice or not names:
-            what = f"`{_word(twice[0])}` is a target and a feature" if twice else "no column is left as a feature"
-            raise FileFault(what, argument="features" if self.features is not None else "target")
-        columns = {name: _Column(name, places[name], {} if name in self.categories else None) for name in places}
-        table = _Table([columns[name] for name in names], [columns[name] for name in self.target])
+    def _fitted(self, table: _Table, line: int, cells: list[str]) -> list[str]:
+        """Return the cells of a row, as many as there are names; a delimiter at its end counts for nothing."""
+        if len(cells) == table.width + 1 and not cells[-1]:
+            return cells[:-1]
+        if len(cells) != table.width:
+            what = f"{len(cells)} cells, and the first line names {table.width} columns"
+            raise FileFault(f"{table.name}, line {line:,}: {what}", help=self._delimiter_hint(",".join(cells)))
+        return cells
+
+    def _decide(self, table: _Table, rows: Iterator[tuple[int, list[str]]]) -> None:
+        """Say of each column whether it holds numbers: as its first cell does that is no word for a missing one."""
+        open_ones = [column for column in table.used if column.texts is None]
+        words = {column.index: "" for column in open_ones}
+        for _, cells in rows:
+            left = []
+            for column in open_ones:
+                cell = cells[column.index] if column.index < len(cells) else ""
+                if not cell or self._is_word(cell):
+                    words[column.index] = words[column.index] or cell
+                    left.append(column)
+                elif self.form.number(cell) is None:
+                    column.texts = {}
+            open_ones = left
+            if not open_ones:
+                return
+        for column in open_ones:  # nothing but such words
+            if words[column.index] and self.form.missing_words is None:
+                column.texts = {}
+
+    def _is_word(self, cell: str) -> bool:
+        words = self.form.missing_words
+        return cell.lower() in _lowered(MISSING_WORDS if words is None else words)
+
+    def _is_missing(self, column: _Column, cell: str) -> bool:
+        if not cell:
+            return True
+        if column.texts is None:
+            return self._is_word(cell)
+        if self.form.missing_words is None or column.listed or isinstance(cell, Quoted):
+            return False
+        return self._is_word(cell)
+
+    def _take(self, table: _Table, line: int, cells: list[str], keep: bool) -> None:
+        """Take over a row, unless something is missing in it and such rows are dropped."""
+        table.left_out.update(place for place in table.unnamed if cells[place])
+        gaps = [column for column in table.used if self._is_missing(column, cells[column.index])]
+        if gaps and self.missing == "drop":
+            table.drop(cells, gaps)
+            return
+        for column in gaps:
+            if self.missing == "error" or column in table.aims:
+                ways = "`missing = drop` leaves such rows out"
+                ways += "" if column in table.aims else ", `missing = mean` fills them in"
+                cell = cells[column.index]
+                what = f"`{in_words(cell)}` means that the value is missing" if cell else "the cell is empty"
+                if cell:
+                    ways += f'; `categories = ["{column.word}"]` makes it a text'
+                raise FileFault(f"{self._place(table, line, column)}: {what}", argument=table.argument, help=ways)
+        table.rows += 1
+        table.filled += len(gaps)
         for column in table.used:
-            column.open = column.texts is None
-            column.most = MOST_COLUMNS if column in table.aims else MOST_TEXTS
-            column.alone = column in table.aims and len(table.aims) > 1
+            problem = column.take(None if column in gaps else cells[column.index], self.form, keep)
+            if column.unseen and column in table.aims:
+                problem = f"no training row is of class `{in_words(cells[column.index])}`", ""
+            if problem:
+                where = self._place(table, line, column)
+                raise FileFault(f"{where}: {problem[0]}", argument=table.argument, help=problem[1])
+
+    def _place(self, table: _Table, line: int, column: _Column) -> str:
+        return f"{table.name}, line {line:,}, column `{column.word}`"
+
+    # Columns
+
+    def _columns(self, header: list[str], name: str, argument: str, like: _Table | None) -> _Table:
+        """Find the columns that are used, each known to be text where `categories` says so; or those of another."""
+        places: dict[str, list[int]] = {}
+        for place, word in enumerate(header):
+            places.setdefault(word, []).append(place)
+
+        def column(word: str, argument: str) -> _Column:
+            if not word or word not in places:
+                self._unknown(argument, word, header, name)
+            if len(places[word]) > 1:
+                raise FileFault(f"{name} has two columns `{in_words(word)}`", argument=argument, help="rename one")
+            return _Column(word, places[word][0], {} if word in self.categories else None)
+
+        if like is not None:
+            columns = [column(each.name, argument) for each in like.used]
+            for made, known in zip(columns, like.used, strict=True):
+                made.texts, made.closed = known.texts, True
+            table = _Table(name, argument, len(header), columns[: len(like.features)], columns[len(like.features) :])
+        else:
+            table = self._table(header, name, argument, places, column)
+        for each in table.used:
+            each.most = MOST_COLUMNS if each in table.aims else MOST_TEXTS
+            each.alone = each in table.aims and len(table.aims) > 1
+            each.listed = each.name in self.categories
+        if self.features is None:
+            table.unnamed = places.get("", [])
         return table
 
-    def _unknown(self, argument: str, name: str, header: list[str]) -> None:
-        help = ""
-        if len(header) == 1 and self.delimiter == ",":
-            help = next((f'is it `delimiter = "{d}"`?' for d in (";", "\\t", "|") if d.strip("\\") in header[0]), "")
-            help = 'is it `delimiter = "\\t"`?' if "\t" in header[0] else help
-        elif len(header) > 1 and self.path.lower().endswith(_TABLES):  # what else it is is nobody's business
-            shown_names = ", ".join(f"`{_word(column)}`" for column in header[:12])
-            help = f"its columns are {shown_names}{' …' if len(header) > 12 else ''}"
+    def _table(self, header: list[str], name: str, argument: str, places: Any, column: Any) -> _Table:
+        for word in (*self.categories, *self.drop):
+            if word not in places:
+                self._unknown("categories" if word in self.categories else "drop", word, header, name)
+        for which in ("target", "features", "categories", "drop"):
+            names: Sequence[str] = getattr(self, which) or ()
+            if len(set(names)) < len(names):
+                raise FileFault(f"`{which}` names a column twice", argument=which)
+        if not self.target:
+            raise FileFault("there is no target", argument="target", help="name the column to be predicted")
+        if self.features is not None and self.drop:
+            what = "`features` says which columns are features, and `drop` which are not"
+            raise FileFault(what, argument="drop", help="leave one of them out")
+        aims = [column(word, "target") for word in self.target]
+        if gone := [word for word in self.target if word in self.drop]:
+            raise FileFault(f"`{in_words(gone[0])}` is the target, and `drop` leaves it out", argument="drop")
+        if self.features is None:
+            names = [word for word in header if word and word not in self.target and word not in self.drop]
+            twice = next((word for word in names if len(places[word]) > 1), None)
+            if twice is not None:
+                raise FileFault(
+                    f"the first line of {name} has two columns `{in_words(twice)}`",
+                    argument=argument,
+                    help=f'rename one, or leave both out: `drop = ["{in_words(twice)}"]`',
+                )
+        else:
+            names = list(self.features)
+        twice = next((word for word in names if word in self.target), None)
+        if twice or not names:
+            what = f"`{in_words(twice)}` is a target and a feature" if twice else "no column is left as a feature"
+            raise FileFault(what, argument="features" if self.features is not None else "target")
+        return _Table(name, argument, len(header), [column(word, "features") for word in names], aims)
+
+    def _unknown(self, argument: str, word: str, header: list[str], name: str) -> None:
+        help = self._delimiter_hint(header[0]) if len(header) == 1 else ""
+        known = [column for column in header if column]
+        if not help and len(header) > 1 and self.path.lower().endswith(_TABLES):  # of other files nothing is shown
+            shown_names = ", ".join(f"`{in_words(column)}`" for column in known[:12])
+            help = f"its columns are {shown_names}{' …' if len(known) > 12 else ''}"
         raise FileFault(
-            f"{shown(self.path)} has no column `{_word(name)}`", argument=argument, help=help, word=name, known=header
+            f"{name} has no column `{in_words(word)}`",
+            argument=argument,
+            help=help,
+            word=word if argument != "test" else "",
+            known=known,
         )
+
+    def _delimiter_hint(self, text: str) -> str:
+        """Say which other delimiter a line seems to have."""
+        counts = {sign: text.count(sign) for sign in _DELIMITERS if sign != self.form.delimiter}
+        best = max(counts, key=lambda sign: counts[sign])
+        if not counts[best] and len(text.split()) > 1 and self.form.delimiter != " ":
+            return 'is it `delimiter = " "`?'
+        shown_sign = "\\t" if best == "\t" else best
+        return f'is it `delimiter = "{shown_sign}"`?' if counts[best] else ""
+
+    # What looks odd
+
+    def _refuse_disguised(self, table: _Table) -> None:
+        """Refuse numbers that would be taken as text: written in another way, or beside a word that may mean missing.
+
+        Raises FileFault.
+        """
+        for column in table.used:
+            if column.texts is None or column.listed or not column.texts:
+                continue
+            as_text = f'`categories = ["{column.word}"]` keeps them as text'
+            ways = self.form.otherwise(column.texts)
+            if ways:
+                example = next(text for text in column.texts if self.form.number(text) is None)
+                what = f"column `{column.word}` of {table.name} seems to hold numbers, such as `{in_words(example)}`"
+                ways = [f"`{way}`" for way in ways]
+                raise FileFault(what, help=f"{' or '.join(ways)} reads them as numbers; {as_text}")
+            words = [text for text in column.texts if self.form.number(text) is None]
+            if len(column.texts) - len(words) >= max(2, len(words) + 1):
+                listed = ", ".join(f"`{in_words(word)}`" for word in words[:3])
+                given = ", ".join(f'"{in_words(word)}"' for word in words[:3])
+                what = f"column `{column.word}` of {table.name} holds numbers, and also {listed}"
+                means = f"`missing_words = [{given}], missing = drop` if that means that the value is missing"
+                raise FileFault(what, help=f"{means}; {as_text}")
+
+    def _remarks(self, table: _Table) -> Iterator[Remark]:
+        where = "path" if self.features is None else "features"
+        for column in table.used:
+            for word in column.doubtful[:1]:
+                message = f"`{in_words(word)}` in column `{column.word}` counts as a text like any other"
+                ways = f'`missing_words = ["{in_words(word)}"], missing = drop` leaves its rows out'
+                help = f'{ways}; `categories = ["{column.word}"]` says that it is a text'
+                yield Remark("NN727", message, "path", help)
+        if table.rows < _SURE:
+            return
+        for column in table.features:
+            if len(table.features) > 1 and column.counts_rows():
+                message = f"`{column.word}` numbers the rows, which says nothing about rows to come"
+                yield Remark("NN725", message, where, self._without(column))
+            elif len(table.aims) == 1 and column.settles(table.aims[0], sole=len(table.features) == 1):
+                aim = table.aims[0].word
+                message = f"`{column.word}` alone determines `{aim}`, exactly, in all {table.rows:,} rows"
+                help = f"is it known before `{aim}` is? If not: {self._without(column)}"
+                yield Remark("NN726", message, where, help)
+
+    def _without(self, column: _Column) -> str:
+        if self.features is not None:
+            return "leave it out of `features`"
+        drop = ", ".join(f'"{word}"' for word in (*self.drop, column.word))
+        return f"`drop = [{drop}]`"
+
+
+_ID = re.compile(r"(?:^|[_\W])(?:id|idx|index|uuid|guid)$|^row(?:id|num|number)?$|^unnamed: 0$", re.IGNORECASE)
+_CAMEL_ID = re.compile(r"[a-z]I[dD]$")
 
 
 @dataclass(eq=False)
@@ -262,63 +511,117 @@ class _Column:
     index: int
     texts: dict[str, int] | None
     """Each text with the place where it came up; None for numbers."""
-    open: bool = True
-    """Whether no cell has said yet what the column holds."""
+    closed: bool = False
+    """Whether no other texts are taken."""
     alone: bool = False
     """Whether it is one target of several, which are numbers."""
+    listed: bool = False
+    """Whether `categories` has it."""
     most: int = MOST_TEXTS
     values: array[float] = field(default_factory=lambda: array("d"))
+    levels: set[float] | None = field(default_factory=set)
+    """The different numbers, where they are whole and few; else None."""
+    doubtful: list[str] = field(default_factory=list)
+    """Texts without quotes that would mean in a column of numbers that a cell is missing."""
+    unseen: dict[str, int] = field(default_factory=dict)
+    """How often which text came up that is not among `texts`."""
 
     @property
     def word(self) -> str:
         """Its name in messages."""
-        return _word(self.name)
+        return in_words(self.name)
 
     @property
     def width(self) -> int:
         """How many features it makes."""
         return 1 if self.texts is None else len(self.texts)
 
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """The different numbers, sorted, where they are whole and few enough to be classes."""
+        return tuple(sorted(map(int, self.levels))) if self.levels and len(self.levels) > 1 else ()
+
     def sorted(self) -> list[str]:
         """Return its texts in order: by size where all of them are numbers."""
         texts = list(self.texts or ())
-        numbers = {text: _number(text) for text in texts}
+        numbers = {text: _PLAIN.number(text) for text in texts}
         if None in numbers.values():
             return sorted(texts)
         return sorted(texts, key=lambda text: (numbers[text], text))
 
-    def take(self, cell: str, keep: bool) -> tuple[str, str] | None:
-        """Take a cell; say what is wrong with it, and what to do, where it does not fit."""
-        if len(cell) < 8 and cell.lower() in _MISSING:
-            if keep:
-                self.values.append(math.nan)
-            return None
-        if self.open:
-            self.open = False
-            if _number(cell) is None:
-                self.texts = {}
-        if self.texts is None:
-            number = _number(cell)
+    def take(self, cell: str | None, form: Form, keep: bool) -> tuple[str, str] | None:
+        """Take a cell, None for a missing one; say what is wrong with it, and what to do, where it does not fit."""
+        value = math.nan
+        if cell is not None and self.texts is None:
+            number = form.number(cell)
             if number is None or not -LARGEST < number < LARGEST:
-                what = "is no number, as those above are" if number is None else "is not a number that can be used"
-                return f"`{_word(cell)}` {what}", f'`categories = ["{self.word}"]` makes the column text'
-            if keep:
-                self.values.append(number)
-            return None
-        if self.alone:
-            return f"`{_word(cell)}` is text, and several targets are numbers", "name one target"
-        place = self.texts.setdefault(cell, len(self.texts))
-        if place >= self.most:
-            return f"the {place + 1}. text in this column: {self.most:,} are the most", "leave it out of `features`"
+                return self._no_number(cell, form, number)
+            value = number
+            if self.levels is not None:
+                self.levels.add(value)
+                if len(self.levels) > MOST_LEVELS or not value.is_integer():
+                    self.levels = None
+        elif cell is not None:
+            place, problem = self._place_of(str(cell), isinstance(cell, Quoted), form)
+            if problem:
+                return problem
+            value = math.nan if place is None else place
         if keep:
-            self.values.append(place)
+            self.values.append(value)
         return None
 
+    def _no_number(self, cell: str, form: Form, number: float | None) -> tuple[str, str]:
+        what = "is not a number, as those above are" if number is None else "is not a number that can be used"
+        ways = [f"`{way}` reads it" for way in form.otherwise([cell])] if number is None else []
+        if self.closed:
+            return f"`{in_words(cell)}` is not a number, as the training rows have", "; ".join(ways)
+        return f"`{in_words(cell)}` {what}", "; ".join([*ways, f'`categories = ["{self.word}"]` makes the column text'])
+
+    def _place_of(self, text: str, quoted: bool, form: Form) -> tuple[int | None, tuple[str, str] | None]:
+        assert self.texts is not None
+        if self.alone:
+            return None, (f"`{in_words(text)}` is text, and several targets are numbers", "name one target")
+        place = self.texts.get(text)
+        if place is not None:
+            return place, None
+        if self.closed:
+            self.unseen[text] = self.unseen.get(text, 0) + 1
+            return None, None
+        place = len(self.texts)
+        if place >= self.most:
+            known = list(itertools.islice(self.texts, 200))
+            ways = [f"`{way}` reads them as numbers" for way in form.otherwise([*known, text])]
+            what = f"the {place + 1}. text in this column: {self.most:,} are the most"
+            return None, (what, "; ".join([*ways, "leave it out of `features`, or `drop` it"]))
+        self.texts[text] = place
+        if not quoted and not self.listed and form.missing_words is None and text.lower() in _lowered(MISSING_WORDS):
+            self.doubtful.append(text)
+        return place, None
+
+    def counts_rows(self) -> bool:
+        """Whether it only says which row one is: 0, 1, 2, …, or under a name for that, something else in each."""
+        first, count = self.values[0], len(self.values)
+        if self.texts is None and first in (0, 1) and all(v == first + i for i, v in enumerate(self.values)):
+            return True
+        named = bool(_ID.search(self.name) or _CAMEL_ID.search(self.name))
+        return named and len(set(self.values)) == count
+
+    def settles(self, aim: _Column, *, sole: bool) -> bool:
+        """Whether a target follows from it exactly: the same number, one on a line with it, or one value for each."""
+        if self.texts is None and aim.texts is None and _on_a_line(self.values, aim.values, only_same=sole):
+            return True
+        there: dict[float, float] = {}
+        back: dict[float, float] = {}
+        for value, wanted in zip(self.values, aim.values, strict=True):
+            if there.setdefault(value, wanted) != wanted or back.setdefault(wanted, value) != value:
+                return False
+        return 1 < 2 * len(there) <= len(self.values) and len(there) > 1
+
     def mean_of(self, rows: NDArray[Any]) -> float:
-        """Return the mean of numbers over some rows; 0 where they have none."""
+        """Return the mean of numbers over some rows; 0 where they have none, and of text."""
         values = np.frombuffer(self.values)[rows]
         known = values[~np.isnan(values)]
-        return float(known.mean()) if known.size else 0.0
+        return float(known.mean()) if known.size and self.texts is None else 0.0
 
     def ranked(self) -> NDArray[Any]:
         """Return the place of each cell's text among the sorted ones; −1 where it is missing."""
@@ -331,31 +634,100 @@ class _Column:
         return ranked
 
 
+_PLAIN = Form()
+
+
+@lru_cache(maxsize=16)
+def _lowered(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word.lower() for word in words)
+
+
+def _on_a_line(values: Sequence[float], wanted: Sequence[float], *, only_same: bool) -> bool:
+    """Whether all points (value, wanted) are on a straight line, but for rounding."""
+    other = next((i for i, value in enumerate(values) if value != values[0]), None)
+    if other is None or any(map(math.isnan, (values[0], values[other]))):
+        return False
+    slope = (wanted[other] - wanted[0]) / (values[other] - values[0])
+    start = wanted[0] - slope * values[0]
+    if slope == 0 or (only_same and (slope, start) != (1, 0)):
+        return False
+    return all(
+        abs(aim - (start + slope * value)) <= 1e-12 * (abs(aim) + abs(slope * value) + abs(start))
+        for value, aim in zip(values, wanted, strict=True)
+    )
+
+
 @dataclass
 class _Table:
+    name: str
+    """What messages call its file."""
+    argument: str
+    """The argument that names it."""
+    width: int
+    """How many columns the file has."""
     features: list[_Column]
     aims: list[_Column]
     """The targets."""
     rows: int = 0
     dropped: int = 0
+    filled: int = 0
+    """Cells that are missing in rows that are kept."""
+    unnamed: list[int] = field(default_factory=list)
+    """Columns without a name; those that hold something are in `left_out`."""
+    left_out: set[int] = field(default_factory=set)
+    lost: dict[str, int] = field(default_factory=dict)
+    """How many rows of which class were dropped."""
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def used(self) -> list[_Column]:
         """All columns that matter."""
         return self.features + self.aims
 
-    def samples(self, trained: NDArray[Any]) -> NDArray[Any]:
-        """Return x `(rows, features)`. What is missing is the mean of `trained` rows; 0 where they have none."""
+    def drop(self, cells: Sequence[str], gaps: Sequence[_Column]) -> None:
+        """Leave a row out, and note of which class it is."""
+        self.dropped += 1
+        aim = self.aims[0]
+        if aim.texts is not None and aim not in gaps:
+            word = str(cells[aim.index])
+            if word in self.lost or len(self.lost) < MOST_COLUMNS:
+                self.lost[word] = self.lost.get(word, 0) + 1
+
+    def notes(self) -> Iterator[str]:
+        """Say what a reader should know of how it was read."""
+        for place in sorted(self.left_out):
+            yield f"column {place + 1} of {self.name} has no name and is not a feature"
+        if self.dropped:
+            lost = [word for word in self.lost if word not in (self.aims[0].texts or ())]
+            also = f", among them all of class {_listed(lost)}" if lost else ""
+            whole = self.rows + self.dropped
+            yield f"{self.dropped:,} of {whole:,} rows of {self.name} have missing values and were dropped{also}"
+        if self.filled:
+            yield f"{self.filled:,} missing cells of {self.name} were filled in with means over the training rows"
+        for column in self.features:
+            if column.unseen:
+                times = sum(column.unseen.values())
+                yield (
+                    f"{self.name} has texts in `{column.word}` that no training row has: "
+                    f"{_listed(list(column.unseen))}, in {times:,} row{'s' * (times != 1)}"
+                )
+
+    def means(self, trained: NDArray[Any]) -> list[float]:
+        """Return what stands for a missing number of each feature: the mean of `trained` rows."""
+        return [column.mean_of(trained) for column in self.features]
+
+    def samples(self, means: Sequence[float]) -> NDArray[Any]:
+        """Return x `(rows, features)`."""
         x = np.zeros((self.rows, sum(column.width for column in self.features)))
         start = 0
-        for column in self.features:
+        for column, mean in zip(self.features, means, strict=True):
             part = x[:, start : start + column.width]
             start += column.width
             if column.texts is not None:
                 part[...] = column.ranked()[:, None] == np.arange(column.width)
                 continue
             values = np.frombuffer(column.values)
-            part[:, 0] = np.where(np.isnan(values), column.mean_of(trained), values)
+            part[:, 0] = np.where(np.isnan(values), mean, values)
         return x
 
     def targets(self) -> NDArray[Any]:
@@ -366,28 +738,6 @@ class _Table:
         return np.stack(columns, axis=1) if len(columns) > 1 else columns[0]
 
 
-def _lines(pieces: Iterator[str]) -> Iterator[str]:
-    """Put pieces of a text together into its lines, each with its end."""
-    rest: list[str] = []
-    for piece in pieces:
-        lines = piece.split("\n")
-        rest.append(lines[0])
-        for line in lines[1:]:
-            yield "".join(rest) + "\n"
-            rest = [line]
-    if last := "".join(rest):
-        yield last
-
-
-def _number(cell: str) -> float | None:
-    """Return the number that a cell holds; None where it holds none."""
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
-
-
-def _word(text: str) -> str:
-    """Return a cell as messages show it."""
-    text = text if len(text) <= 40 else text[:39] + "…"
-    return text if text.isprintable() else ascii(text)[1:-1]
+def _listed(words: Sequence[str]) -> str:
+    shown_words = [f"`{in_words(word)}`" for word in words[:5]]
+    return ", ".join(shown_words) + (" …" if len(words) > 5 else "")

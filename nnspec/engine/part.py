@@ -421,6 +421,10 @@ def _default_in_words(value: object) -> str:
         return str(value)
     if value is None or isinstance(value, bool):
         return str(value).lower()
+    if value == ():
+        return "[]"
+    if type(value) is str:
+        return f'"{value}"'
     return repr(value).replace("e-0", "e-") if isinstance(value, float) else repr(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from nnspec.checker.program import Choice, Experiment, Program
@@ -45,7 +46,14 @@ def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], 
     )
     if key not in loaded:
         loaded[key] = _load(experiment.data, access)
-    return loaded[key]
+    if not experiment.data[0].as_classes:
+        return loaded[key]
+    if ("as classes", *key) not in loaded:
+        dataset, use = loaded[key]
+        dataset = dataset.as_classes()
+        use = replace(use, classes=dataset.facts.classes, class_names=dataset.class_names, target_names=())
+        loaded["as classes", *key] = dataset, use
+    return loaded["as classes", *key]
 
 
 def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:

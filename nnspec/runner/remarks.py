@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment, Program
 from nnspec.compiler.preparing import constant_features, divide
 from nnspec.data.source import Dataset
+from nnspec.engine._numpy import np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +35,39 @@ def remarks(program: Program, datasets: Mapping[str, Dataset]) -> tuple[str, ...
 
 
 def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
-    trained, _ = divide(experiment.train, experiment.seed, dataset.train.y)
+    trained, held_out = divide(experiment.train, experiment.seed, dataset.train.y)
+    if experiment.classes is not None and not experiment.target:
+        stratifies = getattr(experiment.data[0].source, "stratify", True)
+        parts = {
+            "training": (dataset.train.y[trained], "the network cannot learn it"),
+            "validation": (dataset.train.y[held_out], _left_out("validation", "train", experiment.train.stratify)),
+            "test": (dataset.test.y, _left_out("test", "data", stratifies)),
+        }
+        for part, (labels, consequence) in parts.items():
+            yield from _absent(dataset, part, labels, consequence)
     if experiment.train.standardise:
         yield from _constant(dataset, trained)
+
+
+def _left_out(part: str, section: str, stratifies: bool) -> str:
+    """Say what figures are without a class, and what may bring it in."""
+    cure = "" if stratifies else f"; `{section}.stratify = true` gives each class its share"
+    return f"{part} figures leave it out{cure}"
+
+
+def _absent(dataset: Dataset, part: str, labels: NDArray[Any], consequence: str) -> Iterator[str]:
+    """Name the classes that no sample of a part is of."""
+    if not labels.size:
+        return
+    counts = np.bincount(labels.astype(np.intp), minlength=dataset.facts.classes or 0)
+    absent = np.flatnonzero(counts == 0).tolist()
+    words = [f"`{dataset.class_name(label)}`" for label in absent[:MOST_NAMES]]
+    if len(absent) == 1:
+        yield f"the {part} data has no sample of class {words[0]}: {consequence}"
+    elif absent:
+        more = f" and {len(absent) - len(words):,} more" if len(absent) > len(words) else ""
+        consequence = consequence.replace(" it", " them", 1)
+        yield f"the {part} data has no sample of the classes {', '.join(words)}{more}: {consequence}"
 
 
 def _constant(dataset: Dataset, trained: NDArray[Any]) -> Iterator[str]:

@@ -147,6 +147,35 @@ the time. A norm within the sample, such as `LayerNorm`, takes one mean off all 
         Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"),
         can_be_ignored=True,
     ),
+    "NN725": Explanation(
+        """
+A column that counts the rows, or has a different value in each under a name such as `id`, says nothing about rows to
+come. In a table that is sorted by the target it even gives the target away, and figures of a shuffled test split look
+better than they are. `drop = ["id"]` leaves it out. Where the number is a measurement, such as the minutes since a
+start, ignore this.
+""",
+        untold="It is about the columns of a table.",
+        can_be_ignored=True,
+    ),
+    "NN726": Explanation(
+        """
+In every row of the table the target follows from one column exactly: both are the same number, or lie on a straight
+line, or each value goes with one target and no other. Often that column is the target in another form, such as a code
+for the class or a price in another currency, and is not known when predictions are made. Then figures are too good to
+be true; `drop` it. Where it is known beforehand, no network is needed.
+""",
+        untold="It is about the columns of a table.",
+        can_be_ignored=True,
+    ),
+    "NN727": Explanation(
+        """
+In a column of text, `NA`, `none` or `?` without quotes may be a text like any other, such as the code of Namibia or an
+answer, or may mean that the value is missing. It counts as a text. `missing_words` says which words mean in all columns
+that a value is missing; columns in `categories`, and cells in quotes, are text in any case.
+""",
+        untold="It is about the cells of a table.",
+        can_be_ignored=True,
+    ),
     "NN735": Explanation(
         """
 Labels are classes as in scikit-learn: the distinct values, sorted. Where they are 0 to C − 1, each label is its class.

@@ -47,6 +47,11 @@ class Loss(Part, Borrower):
         return False
 
     @classmethod
+    def takes_classes(cls, levels: tuple[int, ...]) -> bool:
+        """Whether targets that are these whole numbers are classes to it, where they might be numbers too."""
+        return cls.targets == "classes"
+
+    @classmethod
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:

@@ -51,6 +51,11 @@ class BCEWithLogitsLoss(Loss):
         self._difference: NDArray[Any] | None = None
 
     @classmethod
+    def takes_classes(cls, levels: tuple[int, ...]) -> bool:
+        """0 and 1 are the labels of two classes."""
+        return levels == (0, 1)
+
+    @classmethod
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:

@@ -1,0 +1,181 @@
+"""The cells of a table's text: where they end, which are quoted, which are missing, and which numbers they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from nnspec.data.source import FileFault
+
+__all__ = ["MISSING_WORDS", "Form", "Quoted", "in_words", "lines_of", "rows_of"]
+
+MISSING_WORDS = ("?", "-", "NA", "N/A", "#N/A", "NaN", "null", "none", "missing")
+"""What means in a column of numbers that a cell is missing, in any case of letters, unless a spec says otherwise."""
+LONGEST_CELL = 131_072
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
+_SIGNS = "%$€£¥"
+_STYLES = ((".", None), (",", None), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'"))
+"""How numbers are written, the most usual first: decimal sign, and what stands between thousands."""
+
+
+class Quoted(str):
+    """A cell that was written in quotes."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a table is written."""
+
+    delimiter: str = ","
+    """What is between cells; a blank stands for any run of white space."""
+    decimal: str = "."
+    thousands: str | None = None
+    strip: str = ""
+    """Signs beside numbers that are left out, such as `%`."""
+    comment: str | None = None
+    """What lines begin with that are skipped."""
+    missing_words: tuple[str, ...] | None = None
+    """What means that a cell is missing; None for `MISSING_WORDS`."""
+
+    def number(self, cell: str) -> float | None:
+        """Return the number that a cell holds; None where it holds none."""
+        if self.strip:
+            cell = cell.strip(f"{self.strip} \u00a0\u202f")
+        if self.thousands is not None or self.decimal != ".":
+            if not _pattern(self.decimal, self.thousands or "").fullmatch(cell):
+                return None
+            cell = _plain(cell, self.decimal, self.thousands)
+        try:
+            return None if "_" in cell else float(cell)
+        except ValueError:
+            return None
+
+    def otherwise(self, cells: Iterable[str]) -> list[str]:
+        """Return the settings under each of which all of some cells are numbers, as a spec writes them."""
+        texts = list(cells)
+        signs = "".join(sign for sign in _SIGNS if any(sign in text for text in texts))
+        found = []
+        for decimal, thousands in _STYLES:
+            form = Form(decimal=decimal, thousands=thousands, strip=self.strip + signs)
+            if all(form.number(text) is not None for text in texts):
+                words = [f'decimal = "{decimal}"'] if decimal != self.decimal else []
+                words += [f'thousands = "{thousands}"'] if thousands and thousands != self.thousands else []
+                words += [f'strip = "{form.strip}"'] if signs else []
+                found.append(words)
+        fewest = min(map(len, found), default=0)
+        return [", ".join(words) for words in found if len(words) == fewest and words]
+
+
+@lru_cache(maxsize=32)
+def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
+    """Return what numbers look like in one style."""
+    between = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
+    whole = rf"(?:\d{{1,3}}(?:{between}\d{{3}})+|\d+)" if thousands else r"\d+"
+    return re.compile(rf"[+-]?(?:{whole}(?:{re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)(?:[eE][+-]?\d+)?")
+
+
+def _plain(cell: str, decimal: str, thousands: str | None) -> str:
+    """Write a number in Python's style."""
+    for sign in (" ", "\u00a0", "\u202f") if thousands == " " else (thousands,) if thousands else ():
+        cell = cell.replace(sign, "")
+    return cell.replace(decimal, ".")
+
+
+def in_words(text: str) -> str:
+    """Return a cell, or a name, as messages show it."""
+    text = text if len(text) <= 40 else text[:39] + "…"
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def lines_of(pieces: Iterable[str]) -> Iterator[str]:
+    """Put pieces of a text together into its lines, without their ends."""
+    rest: list[str] = []
+    for piece in pieces:
+        first, *more = piece.split("\n")
+        rest.append(first)
+        for line in more:
+            yield "".join(rest)
+            rest = [line]
+    if last := "".join(rest):
+        yield last
+
+
+def rows_of(lines: Iterable[str], form: Form, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row, without blanks around them, with the number of its last line; empty lines and
+    comments are skipped.
+
+    A cell may be in quotes, with `""` for a quote inside; it may then hold delimiters, and ends of lines unless white
+    space is the delimiter. Raises FileFault, which calls the file by `name`.
+    """
+    numbered = enumerate(lines, 1)
+    white = form.delimiter.isspace() and form.delimiter != "\t"
+    for number, line in numbered:
+        if not line.strip() or (form.comment and line.lstrip().startswith(form.comment)):
+            continue
+        if '"' in line:
+            number, cells = _between_blanks(number, line, name) if white else _row(number, line, numbered, form, name)
+        else:
+            cells = line.split() if white else [cell.strip() for cell in line.split(form.delimiter)]
+        if len(line) > LONGEST_CELL and any(len(cell) > LONGEST_CELL for cell in cells):
+            raise _too_long(name, number)
+        yield number, cells
+
+
+def _between_blanks(number: int, line: str, name: str) -> tuple[int, list[str]]:
+    cells: list[str] = []
+    for quoted, plain in _QUOTED.findall(line):
+        if plain.startswith('"'):
+            raise FileFault(f"{name}, line {number:,}: a quoted cell has no closing quote")
+        cells.append(plain or Quoted(quoted.replace('""', '"')))
+    return number, cells
+
+
+def _row(number: int, line: str, numbered: Iterator[tuple[int, str]], form: Form, name: str) -> tuple[int, list[str]]:
+    """Divide a line with quotes in it, and those that it goes on in."""
+    cells: list[str] = []
+    at = 0
+    while True:
+        start = at
+        while line[start : start + 1].isspace() and line[start] != form.delimiter:
+            start += 1
+        if line[start : start + 1] == '"':
+            parts, at, size = [], start + 1, 0
+            while True:
+                end = line.find('"', at)
+                if end < 0:
+                    parts += [line[at:], "\n"]
+                    size += len(line) - at + 1
+                    if size > LONGEST_CELL:
+                        raise _too_long(name, number)
+                    opened = number
+                    number, line = next(numbered, (0, ""))
+                    at = 0
+                    if not number:
+                        raise FileFault(f"{name}, line {opened:,}: a quoted cell has no closing quote")
+                    continue
+                parts.append(line[at:end])
+                at = end + 1
+                if line[at : at + 1] != '"':
+                    break
+                parts.append('"')
+                at += 1
+            cells.append(Quoted("".join(parts).strip()))
+            end = line.find(form.delimiter, at)
+            after = line[at:] if end < 0 else line[at:end]
+            if after.strip():
+                raise FileFault(
+                    f"{name}, line {number:,}: `{in_words(after.strip())}` follows a closing quote",
+                    help='a quote inside a quoted cell is doubled: `""`',
+                )
+        else:
+            end = line.find(form.delimiter, at)
+            cells.append((line[at:] if end < 0 else line[at:end]).strip())
+        if end < 0:
+            return number, cells
+        at = end + len(form.delimiter)
+
+
+def _too_long(name: str, number: int) -> FileFault:
+    return FileFault(f"{name}, line {number:,}: a cell is longer than {LONGEST_CELL:,} characters")
