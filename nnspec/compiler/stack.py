@@ -304,7 +304,9 @@ class Stack:
         current = x
         for i, place in enumerate(self.layout.layers):
             shape = (rows, *place.node.geometry.out)
-            over = place.in_place
+            # Over its input only where the lanes lie one after another there, as they do in all outputs. The samples
+            # that enter do not: each lane's have a row of their own, or all lanes share them.
+            over = place.in_place and i > 0
             out = current.reshape(self._count, *shape) if over else self._cut(self._outputs[i], shape)
             calls = self._calls(i, layers[i], whole, current, out)
             forward += [(layer.forward, read, written) for layer, read, written in calls]
@@ -404,7 +406,6 @@ def _arrays(pooled: Any) -> dict[str, Any]:
 
 
 def _one_batch(array: NDArray[Any]) -> NDArray[Any]:
-    """The samples of all lanes below each other: `(L, B, *s)` as `(L·B, *s)`, without a copy."""
-    flat = array.reshape(-1, *array.shape[2:])
-    assert np.may_share_memory(flat, array), "lanes lie one behind the other"
-    return flat
+    """The samples of all lanes below each other: `(L, B, *s)` as `(L·B, *s)`, without a copy. Raises ValueError where
+    the lanes do not lie one after another, since what is written to a copy is lost."""
+    return array.reshape(-1, *array.shape[2:], copy=False)
