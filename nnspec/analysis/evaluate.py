@@ -40,7 +40,8 @@ class Evaluation:
     outputs: NDArray[Any]
     """What the network makes of every sample: `(n, *out)`."""
     losses: NDArray[Any]
-    """The loss of every sample by itself, `(n,)`."""
+    """The loss of every sample by itself, `(n,)`. Class weights have no effect on it: a mean over one sample divides by the
+    weight that it multiplies by."""
     dataset: Dataset = field(repr=False)
     same_data: bool
     """Whether the data is that which the run had."""

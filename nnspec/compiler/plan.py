@@ -28,6 +28,7 @@ from nnspec.engine.compiled import asked_for
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
+from nnspec.engine.losses.contract import Mean
 from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
 from nnspec.engine.optimizers import Optimizer
@@ -241,15 +242,16 @@ class Plan:
         self.data.shuffle(epoch)
         self._begin_metrics()
 
-    def train_batch(self, number: int) -> tuple[float, int]:
-        """Make one step on a batch of this epoch; return its mean loss and its size. The metrics see it too."""
+    def train_batch(self, number: int) -> tuple[float, float]:
+        """Make one step on a batch of this epoch; return its mean loss, and the weight of that in a mean over the epoch.
+        The metrics see it too."""
         rows = self.data.train(number)
         step = self._pass(rows, whole=False)
-        loss = self._evaluate(step)
+        loss, weight = self._evaluate(step)
         grad = self.loss.backward(out=step.loss_out)
         for layer, out in step.backward:
             grad = layer.backward(grad, out, input_grad=out is not None)  # type: ignore[assignment]
-        return loss + self._move(number, loss), rows
+        return loss + self._move(number, loss), weight
 
     def figures(self) -> tuple[float, ...]:
         """Return each metric that is a figure over the batches since `begin`."""
@@ -313,27 +315,27 @@ class Plan:
 
     def _measure(self, batches: Iterator[int]) -> tuple[float, tuple[float, ...]]:
         """Evaluate samples without training, as they are brought into the buffers."""
-        total, count = 0.0, 0
+        mean = Mean()
         self._begin_metrics()
         self._network.eval()
         for rows in batches:
-            total += self._evaluate(self._pass(rows, whole=True)) * rows
-            count += rows
+            mean.add(*self._evaluate(self._pass(rows, whole=True)))
         self._network.train()
-        return total / count, self.figures()
+        return mean.value, self.figures()
 
     def _begin_metrics(self) -> None:
         for metric in self.metrics:
             metric.begin()
 
-    def _evaluate(self, step: _Pass) -> float:
-        """Run forward over the batch that lies in the buffers; the metrics see it. Returns its mean loss."""
+    def _evaluate(self, step: _Pass) -> tuple[float, float]:
+        """Run forward over the batch that lies in the buffers; the metrics see it. Returns its mean loss, and the weight
+        of that."""
         x = step.x
         for layer, out in step.forward:
             x = layer.forward(x, out)
         for metric in self.metrics:
             metric.add(x, step.labels)
-        return self.loss.forward(x, step.targets, out=step.loss_out)
+        return self.loss.forward(x, step.targets, out=step.loss_out), self.loss.weight(len(x))
 
     # Views
 
