@@ -33,7 +33,7 @@ from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import Ways, run_program
 from nnspec.runner.workers import Workers
 
-__all__ = ["WAYS", "Bench", "difference"]
+__all__ = ["WAYS", "Bench", "difference", "facts"]
 
 WAYS = ("stacked", "resumed", "jobs", "dask")
 
@@ -106,7 +106,7 @@ class Bench:
         """Return the spec of a number."""
         return RunWriter(number, self.folder.as_posix()).text()
 
-    @lru_cache(maxsize=1)  # noqa: B019: a bench lives as long as what it trains
+    @lru_cache(maxsize=1)  # noqa: B019
     def compiled(self, number: int) -> Compiled:
         """Check and compile it, once for all ways: none may change it. Raises AssertionError for one with an error."""
         checked = check(Source("random.nn", self.text(number)))

@@ -1,8 +1,8 @@
 """Specs that train, made at random from all that the language has, small enough to be trained many ways.
 
 `RunWriter(number, folder)` writes the spec of that number, always the same, and `data_files(folder)` the data that some
-of them read. Unlike `spec_writer`, which is after the forms of the language, it is after what is computed: every kind of
-layer, loss, optimizer and schedule, ragged batches, repeats, lanes of one kin and of several.
+of them read. `spec_writer` is after the forms of the language; this is after what is computed: every kind of layer,
+loss, optimizer and schedule, ragged batches, repeats, lanes of one kin and of several.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INITS = ("xavier_normal", "he_uniform", "orthogonal", "normal(std=0.3)", "trunca
 
 
 def data_files(folder: Path) -> None:
-    """Write the files that specs read: images with columns that are always black, sequences, numbers, a table, a text."""
+    """Write the files that specs read: images with black columns, sequences, numbers, a table, a text."""
     rng = np.random.default_rng(1)
     x = rng.integers(0, 256, (27, 6, 7), dtype=np.uint8)
     x[:, :, 4:6] = 0
@@ -100,9 +100,17 @@ class RunWriter:
         head, channels = [], self.pick(2, 3)
         head.append(f"Conv2D({channels}, {self.pick(2, 3, '[1, 3]')}, padding={self.pick('same', 'valid', 1)})")
         for _ in range(self.pick(0, 1, 2, 3)):
-            kinds = [*BENDS[:14], "BatchNorm", "Dropout(0.3)", f"{self.pick('Max', 'Avg')}Pool(2, stride=1)", "LayerNorm"]
+            kinds = [
+                *BENDS[:14],
+                "BatchNorm",
+                "Dropout(0.3)",
+                f"{self.pick('Max', 'Avg')}Pool(2, stride=1)",
+                "LayerNorm",
+            ]
             kinds += [f"residual {{ Conv2D({channels}, 3, padding=same); ReLU }}"]
-            kinds += [f"concat {{ a {{ Conv2D(2, 1) }} b {{ AvgPool(3, stride=1, padding=1); Conv2D({channels}, 1) }} }}"]
+            kinds += [
+                f"concat {{ a {{ Conv2D(2, 1) }} b {{ AvgPool(3, stride=1, padding=1); Conv2D({channels}, 1) }} }}"
+            ]
             head.append(self.pick(*kinds))
             channels += 2 if head[-1].startswith("concat") else 0
         return data, [*head, self.pick("GlobalAvgPool", "Flatten", "MaxPool(2); Flatten")], 0
@@ -193,7 +201,14 @@ class RunWriter:
         metrics = self.some(["accuracy", "f1", "precision", "recall(average=micro)", "confusion", "top_k(1)"], 3)
         weights = [self.pick(0.5, 1, 2, 7) for _ in range(self.classes)]
         last = f"Linear({self.classes})"
-        logits = ["CrossEntropy", "CrossEntropy", f"CrossEntropy(class_weights={weights})", "Hinge", "MSE", "BCEWithLogits"]
+        logits = [
+            "CrossEntropy",
+            "CrossEntropy",
+            f"CrossEntropy(class_weights={weights})",
+            "Hinge",
+            "MSE",
+            "BCEWithLogits",
+        ]
         logits += [f"CrossEntropy(label_smoothing=0.2, class_weights={weights})", "CrossEntropy(label_smoothing=0.1)"]
         if self.maybe(0.7):
             return self.pick(*logits), [last], metrics
@@ -223,7 +238,9 @@ class RunWriter:
         epochs = self.pick(1, 2, 2, 3)
         batch = self.pick(1, 3, 4, 5, 6, 7, 8, 9, 10, 16, 64)
         items = [f"epochs = {epochs}", f"batch = {batch}"]
-        items += ["shuffle = false"] if self.maybe(0.15) else ["drop_last = true"] if batch < 11 and self.maybe(0.2) else []
+        items += (
+            ["shuffle = false"] if self.maybe(0.15) else ["drop_last = true"] if batch < 11 and self.maybe(0.2) else []
+        )
         held_out = self.maybe(0.4)
         items += [f"validation = {self.pick(0.2, 0.3)}"] if held_out else []
         items += ["stratify = true"] if held_out and self.classes and world != "text" and self.maybe(0.3) else []

@@ -36,6 +36,7 @@ from nnspec.engine.parameter import Parameter
 from nnspec.engine.penalties import constrain, penalise
 from nnspec.engine.random import Stream, stream
 from nnspec.engine.work import samples_in
+from nnspec.errors import ensure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,10 +161,12 @@ class Plan:
         decaying: list[slice] = []
         for layer, place in zip(self._network.layers, self.layout.layers, strict=True):
             parameters = layer.parameters()
-            assert list(parameters) == list(place.parameters), f"{place.node.name}: parameters differ from its geometry"
+            ensure(
+                list(parameters) == list(place.parameters), f"{place.node.name}: parameters differ from its geometry"
+            )
             for name, parameter in parameters.items():
                 offset, shape = place.parameters[name]
-                assert parameter.shape == shape, f"{place.node.name}.{name}: shape differs from its geometry"
+                ensure(parameter.shape == shape, f"{place.node.name}.{name}: shape differs from its geometry")
                 part = slice(offset, offset + prod(shape))
                 parameter.move_to(
                     self.buffers["parameters"][part].reshape(shape), self.buffers["gradients"][part].reshape(shape)
@@ -176,7 +179,7 @@ class Plan:
         """Keep what layers remember besides their parameters (running means, say) in buffers of the plan."""
         for i, (layer, place) in enumerate(zip(self._network.layers, self.layout.layers, strict=True)):
             declared = place.node.geometry.state
-            assert layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry"
+            ensure(layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry")
             layer.keep_state({name: self.buffers[f"layer{i}.{name}"] for name in declared})
 
     def _make_narrowing(self) -> Narrowing | None:
@@ -243,8 +246,8 @@ class Plan:
         self._begin_metrics()
 
     def train_batch(self, number: int) -> tuple[float, float]:
-        """Make one step on a batch of this epoch; return its mean loss, and the weight of that in a mean over the epoch.
-        The metrics see it too."""
+        """Make one step on a batch of this epoch; return its mean loss, and the weight of that in the mean over the
+        epoch. The metrics see it too."""
         rows = self.data.train(number)
         step = self._pass(rows, whole=False)
         loss, weight = self._evaluate(step)
@@ -328,8 +331,7 @@ class Plan:
             metric.begin()
 
     def _evaluate(self, step: _Pass) -> tuple[float, float]:
-        """Run forward over the batch that lies in the buffers; the metrics see it. Returns its mean loss, and the weight
-        of that."""
+        """Run forward over the batch that lies in the buffers; the metrics see it. Returns its mean loss and weight."""
         x = step.x
         for layer, out in step.forward:
             x = layer.forward(x, out)

@@ -407,6 +407,6 @@ def _arrays(pooled: Any) -> dict[str, Any]:
 
 
 def _one_batch(array: NDArray[Any]) -> NDArray[Any]:
-    """The samples of all lanes below each other: `(L, B, *s)` as `(L·B, *s)`, without a copy. Raises ValueError where
-    the lanes do not lie one after another, since what is written to a copy is lost."""
+    """The samples of all lanes below each other: `(L, B, *s)` as `(L·B, *s)`. Raises ValueError where that takes a
+    copy, since what is written to it is lost."""
     return array.reshape(-1, *array.shape[2:], copy=False)

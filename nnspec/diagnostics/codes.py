@@ -50,6 +50,8 @@ CODES: dict[str, str] = {
     "NN711": "a file that is no experiment by itself",
     "NN712": "a loss of log-probabilities behind other outputs",
     "NN713": "a bias that the next layer takes off",
+    "NN714": "batch normalisation of batches of one sample",
+    "NN715": "batch normalisation of a last batch of one sample",
     "NN725": "a column that numbers the rows as a feature",
     "NN726": "a column that determines the target",
     "NN727": "a text that may mean that a value is missing",

@@ -16,6 +16,7 @@ from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
+from nnspec.errors import ensure
 from nnspec.runner.best import Best, Last
 from nnspec.runner.checkpoint import CheckpointError, Keeper
 from nnspec.runner.fairness import next_digest, start_digests, tensor_digests
@@ -167,7 +168,7 @@ class _Stop:
     """Watches a lane by the rule that stops it early, where it has one."""
 
     def __init__(self, rule: Stopping | None, lane: LaneResult) -> None:
-        assert rule is None or rule.of in lane.history, f"`{rule}`: `{rule.of}` is not measured"
+        ensure(rule is None or rule.of in lane.history, f"`{rule}`: its figure is not measured")
         self._rule, self._lane = rule, lane
         self._watcher = rule.watch() if rule is not None else None
 

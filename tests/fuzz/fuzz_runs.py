@@ -2,13 +2,14 @@
 
     python tests/fuzz/fuzz_runs.py [--first 0] [--count 1000] [--ways stacked,resumed,jobs,dask] [--show]
 
-The spec of a number is always the same: `--first 271 --count 1` trains it again, `--show` prints it. What parts, or fails,
-is printed with its number, and the exit code is then 1.
+The spec of a number is always the same: `--first 271 --count 1` trains it again, `--show` prints it. Numbers whose runs
+differ, or fail, are printed, and the exit code is then 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 def main() -> int:
     """Train them; return 1 where something parts."""
-    from random_runs import WAYS, Bench
+    from random_runs import WAYS, Bench, facts
     from run_writer import data_files
 
     from nnspec.runner.workers import Workers
@@ -33,10 +34,12 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first number")
     parser.add_argument("--count", type=int, default=1000, help="how many")
     parser.add_argument("--ways", default="stacked,resumed", help=f"some of {','.join(WAYS)}")
+    parser.add_argument("--digest", action="store_true", help="print a digest of all that they came to")
     parser.add_argument("--show", action="store_true", help="print the specs too")
     options = parser.parse_args()
     ways = options.ways.split(",")
     counts: Counter[str] = Counter()
+    digest = hashlib.sha256()
     started = time.monotonic()
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
@@ -55,6 +58,7 @@ def main() -> int:
                 print(bench.text(number))
             try:
                 alone = bench.alone(number)
+                digest.update("".join(repr(facts(lane)) for lane in alone.values()).encode())
                 counts["alone"] += 1
                 counts["trainings"] += sum(len(lane.repeats) or 1 for lane in alone.values())
                 for way in ways:
@@ -63,12 +67,14 @@ def main() -> int:
                     if fault:
                         counts["faults"] += 1
                         print(f"{number}: {way}: {fault}", flush=True)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 counts["faults"] += 1
                 print(f"{number}: {traceback.format_exc()}", flush=True)
             if (number + 1 - options.first) % 500 == 0:
                 print(f"{time.monotonic() - started:.0f} s: {dict(counts)}", flush=True)
     print(f"{time.monotonic() - started:.0f} s: {dict(counts)}")
+    if options.digest:
+        print(f"digest {digest.hexdigest()}")
     return 1 if counts["faults"] else 0
 
 

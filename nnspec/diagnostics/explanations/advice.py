@@ -147,6 +147,35 @@ the time. A norm within the sample, such as `LayerNorm`, takes one mean off all 
         Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"),
         can_be_ignored=True,
     ),
+    "NN714": Explanation(
+        """
+Batch normalisation divides each feature by its standard deviation over the batch, and one sample has none. PyTorch
+raises an error. nnspec normalises such a batch by the running mean and variance, as in evaluation; with `batch = 1`
+these never move from 0 and 1, so the layer is only a scale and a shift for each feature. Use a larger batch, or a
+normalisation within the sample, such as `LayerNorm`.
+""",
+        Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\ntrain.batch = 1\n"),
+        Example("model {\n    Linear(64)\n    LayerNorm\n    ReLU\n    Linear(10)\n}\ntrain.batch = 1\n"),
+        can_be_ignored=True,
+    ),
+    "NN715": Explanation(
+        """
+The training samples do not divide evenly into batches, and a single sample is left for the last one. Batch
+normalisation needs the standard deviation of each feature over the batch, and one sample has none. PyTorch raises an
+error. nnspec normalises this batch by the running mean and variance, as in evaluation, unlike all other batches.
+`drop_last = true` skips the last batch; every epoch has its own order, so a different sample is skipped each time.
+""",
+        Example(
+            "data = Digits(train=65, test=20)\n"
+            "model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"
+        ),
+        Example(
+            "data = Digits(train=65, test=20)\n"
+            "model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"
+            "train.drop_last = true\n"
+        ),
+        can_be_ignored=True,
+    ),
     "NN725": Explanation(
         """
 A column that counts the rows, or has a different value in each under a name such as `id`, says nothing about rows to
