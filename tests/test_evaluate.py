@@ -327,7 +327,7 @@ def test_shapes_objects_and_nan_in_arrays_are_refused() -> None:
     out = trained(IMAGES)
     for array, message in (
         (np.zeros((3, 7)), "holds 3×7, and the network takes samples of 28×28"),
-        (np.full((2, 784), np.nan), "infinite or none at all"),
+        (np.full((2, 784), np.nan), "is NaN"),
         (np.array([{}], dtype=object), "never unpickled"),
         (np.zeros((2, 28, 14, 2)), "holds 2×28×14×2"),
     ):

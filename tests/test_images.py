@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_sizes_and_colours(folder: Path) -> None:
     assert (104, 104, 104) in colours
     assert Images(folder, size=(8, 9)).load(Access()).train.x.shape == (8 + 1, 72)
     draw(folder / "cats" / "6.png", 1, (5, 3))
-    with pytest.raises(DataError, match=r"is 5×3, and the first is 4×3; `size = \(4, 3\)` scales all to one size"):
+    with pytest.raises(DataError, match=r"of 2 sizes: 11 of 4×3, 1 of 5×3; `size = \(4, 3\)` scales all to one size"):
         Images(folder).load(Access())
     assert Images(folder, size=(4, 3)).load(Access()).facts.shape == (4, 3)
 
@@ -119,9 +120,9 @@ def test_images_of_a_folder_and_its_sub_folders(folder: Path, tmp_path: Path) ->
 
 
 def test_every_format(folder: Path) -> None:
-    for i, suffix in enumerate(("JPG", "jpeg", "bmp", "gif", "webp", "pgm")):
+    for i, suffix in enumerate(("JPG", "jpeg", "bmp", "gif", "webp", "pgm", "TIF", "tiff", "jp2", "ppm")):
         draw(folder / "cats" / f"x{i}.{suffix}", 50, (4, 3))
-    assert Images(folder).load(Access()).facts.train == 4 + 9
+    assert Images(folder).load(Access()).facts.train == 4 + 12
 
 
 def test_without_pillow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +144,7 @@ def test_folders_that_do_not_fit(folder: Path, tmp_path: Path, monkeypatch: pyte
     with refused("cannot be the name of a folder"):
         Images("a\0b").facts()
     (folder / "dogs").mkdir()
-    with refused("class `dogs` of .* has 0 images, and 2 are the least"):
+    with refused("class `dogs` of .* has no images, and 2 are the least"):
         Images(folder).facts()
     (folder / "dogs").rmdir()
     monkeypatch.setattr("nnspec.data.images.MOST_STORED", 10**6)
@@ -202,3 +203,160 @@ def test_in_a_spec(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.code, found.span.text) == ("NN502", '"picture"')
     source = Images("pictures")
     assert {"pictures", str(Path("pictures") / "cats")} <= set(source.looks_at())
+
+
+# Folders as people have them
+
+
+def tiny(data: str) -> str:
+    return spec("Linear(data.classes)", data=data, train="epochs = 1; batch = 2")
+
+
+@pytest.mark.parametrize(
+    ("parts", "counts"),
+    [
+        (("train", "test"), (6, 4)),
+        (("training", "testing"), (6, 4)),
+        (("Train", "Val"), (6, 4)),  # what is held out is all there is to test with
+        (("train", "valid", "test"), (6, 4)),
+        (("train",), (4, 2)),  # 3 images a class, one of which is for testing
+    ],
+)
+def test_folders_of_parts(tmp_path: Path, parts: tuple[str, ...], counts: tuple[int, int]) -> None:
+    for part in parts:
+        for name in ("a", "b"):
+            for i in range(3 if part.lower().startswith("train") else 2):
+                draw(tmp_path / "p" / part / name / "2020" / f"{i}.png", 7)
+    data = Images(tmp_path / "p", test=0.3).load(Access())
+    assert (data.facts.train, data.facts.test, data.class_names) == (*counts, ("a", "b"))
+    assert data.notes == (("the images in `Val` are the test data",) if parts == ("Train", "Val") else ())
+    if len(parts) < 3:
+        assert data.facts.remarks == ()
+        return
+    # The advice, followed.
+    (unused,) = data.facts.remarks
+    assert (unused.code, unused.message) == ("NN736", f"nothing uses the images in `valid` of {tmp_path / 'p'}")
+    assert unused.help.startswith("move them into `train`, and hold a share of these out: `train.validation = 0.2`")
+    for name in ("a", "b"):
+        (tmp_path / "p" / "valid" / name / "2020").rename(tmp_path / "p" / "train" / name / "2021")
+    shutil.rmtree(tmp_path / "p" / "valid")
+    assert Images(tmp_path / "p").facts().remarks == ()
+    assert Images(tmp_path / "p").facts().train == 10
+
+
+def test_parts_that_are_not_clear(tmp_path: Path) -> None:
+    for part in ("train", "training"):
+        draw(tmp_path / part / "a" / "0.png", 7)
+    with refused("holds both `train` and `training`: which one is meant"):
+        Images(tmp_path).facts()
+    # A class may be called `train`, too.
+    vehicles = tmp_path / "vehicles"
+    for name in ("bus", "train"):
+        for i in range(2):
+            draw(vehicles / name / f"{i}.png", 7)
+    assert Images(vehicles).load(Access()).class_names == ("bus", "train")
+
+
+def test_other_files_are_skipped_and_counted(folder: Path) -> None:
+    (folder / "ants" / "Thumbs.db").write_bytes(b"x")
+    (folder / "ants" / "more.txt").write_bytes(b"x")
+    (folder / "ants" / "LICENSE").write_bytes(b"x")
+    (folder / "ants" / ".DS_Store").write_bytes(b"x")
+    data = Images(folder).load(Access())
+    (note,) = data.notes
+    assert note.startswith("4 files of other kinds skipped: 2 .txt, ")
+    assert sorted(note.split(": ")[1].split(", ")) == ["1 .db", "1 without a suffix", "2 .txt"]
+    assert run(tiny(f'Images("{folder}")')).data[0].notes == data.notes
+
+
+def test_folders_that_go_in_circles_or_deep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "ants" / "again").symlink_to(folder / "ants")
+    (folder / "ants" / "up").symlink_to(folder)
+    assert Images(folder).facts().train == 4 + 8  # all ten are below `ants`, and none of them twice
+    (folder / "ants" / "up").unlink()
+    assert Images(folder).facts().train == 8
+    deep = folder / "cats" / Path(*["d"] * 33)
+    draw(deep / "x.png", 7)
+    with refused("some more than 32 deep"):
+        Images(folder).facts()
+    shutil.rmtree(folder / "cats" / "d")
+    monkeypatch.setattr("nnspec.data.images.MOST_FOLDERS", 2)
+    for i in range(3):
+        (folder / "cats" / str(i)).mkdir()
+    with refused("more than 2 folders"):
+        Images(folder).facts()
+
+
+def test_all_corrupt_images_are_named_at_once_or_skipped(folder: Path) -> None:
+    broken = ["ants/1.png", "ants/3.png", "cats/0.png"]
+    for name in broken[:2]:
+        (folder / name).write_bytes((folder / name).read_bytes()[:20])  # not even a head
+    sound = (folder / broken[2]).read_bytes()
+    (folder / broken[2]).write_bytes(sound[:45])  # a head, and no pixels
+    with pytest.raises(DataError, match="3 of 10 images cannot be read") as caught:
+        Images(folder).load(Access())
+    assert all(name in str(caught.value) for name in broken)
+    assert str(caught.value).endswith("; remove or replace them, or leave them out with `corrupt = skip`")
+    text = tiny(f'Images("{folder}", corrupt=skip, test=0.3)')
+    assert check(Source("t.nn", text)).diagnostics == ()
+    use = run(text).data[0]
+    assert (use.train, use.test) == (2 + 3, 1 + 1)
+    assert use.notes == (
+        "2 of 5 images in `ants` cannot be read and were skipped: ants/1.png, ants/3.png",
+        "1 of 5 images in `cats` cannot be read and were skipped: cats/0.png",
+        "1 file of other kinds skipped: 1 .txt",
+    )
+    skipped = Images(folder, corrupt="skip").load(Access())
+    for name in broken:
+        (folder / name).unlink()
+    assert Images(folder).load(Access()).sha256 == skipped.sha256
+    for path in (folder / "ants").iterdir():
+        path.write_bytes(b"x")
+    with refused("class `ants` of .* has no images that can be read"):
+        Images(folder, corrupt="skip").facts()
+    # The first image decides the size: where it cannot be read, all that cannot be opened are named.
+    with refused("3 of 7 images cannot be read: .*ants/.*ants/.*ants/"):
+        Images(folder).facts()
+
+
+def test_what_each_kind_of_image_becomes(tmp_path: Path) -> None:
+    """Hand values: L = (299 R + 587 G + 114 B) / 1000 (ITU-R 601), CMYK as R = 255 (1 − C)(1 − K)."""
+    path = tmp_path / "x.tif"
+
+    def grey(image: Image.Image, **more: object) -> int:
+        image.save(path, **more)
+        return int(read_image(str(path), (2, 2))[0][1, 1])
+
+    def colour(image: Image.Image) -> list[int]:
+        image.save(path)
+        return read_image(str(path), (3, 2, 2))[0][:, 1, 1].tolist()
+
+    assert grey(Image.new("L", (2, 2), 77)) == 77
+    assert grey(Image.new("1", (2, 2), 1)) == 255
+    assert grey(Image.new("RGB", (2, 2), (10, 20, 30))) == (2990 + 11740 + 3420) // 1000
+    assert grey(Image.fromarray(np.full((2, 2), 0x1234, np.uint16))) == 0x12
+    assert grey(Image.fromarray(np.full((2, 2), 0xFFFF, np.int32))) == 0xFF
+    assert grey(Image.new("RGBA", (2, 2), (0, 0, 0, 0))) == 255
+    assert grey(Image.new("LA", (2, 2), (0, 51))) == 204  # a fifth of black on white
+    assert colour(Image.new("CMYK", (2, 2), (0, 255, 255, 0))) == [255, 0, 0]
+    palette = Image.new("P", (2, 2), 1)
+    palette.putpalette([0, 0, 0, 9, 8, 7])
+    assert colour(palette) == [9, 8, 7]
+    for odd, message in (
+        (np.full((2, 2), 0.5, np.float32), "holds floats"),
+        (np.full((2, 2), 70_000, np.int32), "70,000"),
+        (np.full((2, 2), -1, np.int32), "is not an intact image|save it with 8 or 16 bits"),
+    ):
+        Image.fromarray(odd).save(path)
+        with pytest.raises(FileFault, match=message):
+            read_image(str(path), (2, 2))
+
+
+def test_images_of_16_bits_are_said(folder: Path) -> None:
+    for path in (folder / "ants").iterdir():
+        Image.fromarray(np.full((4, 3), 4000, np.uint16)).save(path)
+    data = Images(folder).load(Access())
+    assert set(data.train.x[data.train.y == 0].reshape(-1)) == {4000 >> 8}
+    assert data.notes[-1] == (
+        "5 images have 16 bits a pixel: the upper 8 were read, of values up to 4,000; multiply them by 16 to use all 8"
+    )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import prod
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nnspec.data.files import Seed, Share, digest_of, open_regular, shares, shown, size_in_words
-from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.data.files import Seed, Share, State, digest_of, open_regular, shares, shown, size_in_words
+from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Range
 
@@ -19,31 +22,78 @@ if TYPE_CHECKING:
 __all__ = ["Images", "image_files", "is_image", "read_image"]
 
 MOST_FILES = 200_000
+MOST_FOLDERS = 20_000
+MOST_DEPTH = 32
 MOST_CLASSES = 1000
 MOST_STORED = 1 << 30
 MOST_BYTES = 1 << 26  # of one file
 MOST_PIXELS = 1 << 26
+_LISTED = 10
+# Pillow knows more. Those start another program (EPS, PDF), or cannot be told from other files by their content (TGA).
 _FORMATS = {
     ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
+    ".apng": "PNG",
     ".gif": "GIF",
     ".webp": "WEBP",
-} | dict.fromkeys((".pgm", ".ppm", ".pbm"), "PPM")
+    ".avif": "AVIF",
+    ".qoi": "QOI",
+} | {
+    suffix: name
+    for name, suffixes in {
+        "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+        "JPEG2000": (".jp2", ".j2k", ".jpx"),
+        "TIFF": (".tif", ".tiff"),
+        "BMP": (".bmp", ".dib"),
+        "PPM": (".pgm", ".ppm", ".pbm", ".pnm"),
+    }.items()
+    for suffix in suffixes
+}
+_PARTS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""What folders are called that hold a part of the images."""
 
 Side = Annotated[int, Range(low=1, high=4096)]
 
 
+class _File(NamedTuple):
+    """An image and its class."""
+
+    path: str
+    label: int
+
+
+@dataclass
+class _Found:
+    """What there is in a folder of images."""
+
+    names: list[str]
+    """The classes."""
+    train: list[_File]
+    test: list[_File]
+    folders: list[str] = field(default_factory=list)
+    """All folders that were looked into."""
+    others: Counter[str] = field(default_factory=Counter)
+    """How many files of other kinds there are, by their suffix."""
+    unused: list[str] = field(default_factory=list)
+    """Parts and folders that nothing uses."""
+    notes: list[str] = field(default_factory=list)
+
+
 class Images(DataSource):
     """Images in a folder, a sub-folder a class, as torchvision's ImageFolder has them: classes are the names of the
-    sub-folders, sorted. Where the folder holds `train` and `test`, these hold the classes; else a random `test` of each
-    class's images is for testing, by `seed`.
+    sub-folders, sorted, and images may be in folders below these. Where the folder holds `train` and `test` (also
+    `training`, `testing`), these hold the classes; with `train` and `val` (`valid`, `validation`, `dev`) alone, `val`
+    is for testing. Else a random `test` of each class's images is for testing, by `seed`.
 
     Each is read as 8-bit grey `(height, width)`, or in colour `(3, height, width)` with `colour = rgb`; bytes stand for
-    0 to 1. It is upright as its camera says, and white where it is transparent.
+    0 to 1. It is upright as its camera says, and white where it is transparent. Of 16 bits a pixel, the upper eight are
+    read; palettes and CMYK become RGB; of several frames, the first is read. Floats a pixel are an error.
     With `size = (height, width)` images are scaled to that; without it all must be of one size.
-    PNG, JPEG, BMP, GIF (its first image), WebP and PNM; whatever else lies in the sub-folders is passed over.
+    PNG, JPEG, TIFF, BMP, GIF, WebP, AVIF, JPEG 2000, PNM and QOI, where Pillow reads them; other files are skipped and
+    counted. Images that cannot be read are an error, or left out with `corrupt = skip`.
     """
 
     spec_name = "Images"
@@ -57,39 +107,36 @@ class Images(DataSource):
         colour: Annotated[Literal["grey", "rgb"], Also("color", "mode", "color_mode")] = "grey",
         test: Share = 0.2,
         seed: Seed = 0,
+        corrupt: Annotated[Literal["error", "skip"], Also("broken", "invalid", "on_error")] = "error",
     ) -> None:
         self.path = FilePath(path)
         self.size = None if size is None else (int(size[0]), int(size[1]))
         self.colour = BareWord(colour)
         self.test, self.seed = test, seed
+        self.corrupt = BareWord(corrupt)
 
     def looks_at(self) -> tuple[str, ...]:
         """The folders: they change where a file comes or goes."""
-        found = [str(self.path)]
-        for folder in [found[0], *(os.path.join(self.path, part) for part in ("train", "test"))]:
-            try:
-                with os.scandir(folder) as entries:
-                    found += [
-                        entry.path
-                        for entry, _ in zip(entries, range(MOST_CLASSES), strict=False)
-                        if _is_folder(entry.path)
-                    ]
-            except (OSError, ValueError):
-                continue
-        return tuple(dict.fromkeys(found))
+        try:
+            return tuple(dict.fromkeys([str(self.path), *self._files().folders]))
+        except FileFault:
+            return (str(self.path),)
 
     def facts(self) -> Facts:
-        """Classes and counts by the folders' entries, and the size by the first image where it is not given."""
-        return self._facts(*self._files())
+        """Classes and counts by the folders' entries, and the size by the first image where it is not given. With
+        `corrupt = skip`, all images are read, to know which can be."""
+        return self._facts(self._files())
 
     def load(self, access: Access) -> Dataset:
         """Read the images. `access` is not used: the path says where they are.
 
-        Raises DataError for what `facts` does, and for an image that cannot be read or is of another size.
+        Raises DataError for what `facts` does, for images that cannot be read, and for those of other sizes.
         """
-        names, train, test = self._files()
-        facts = self._facts(names, train, test)
-        splits = [self._read(files, facts) for files in (train, test)]
+        found = self._files()
+        facts = self._facts(found)
+        pixels = _Pixels(self, facts)
+        splits = [pixels.read(files) for files in (found.train, found.test)]
+        pixels.check()
         return Dataset(
             source=self.spec_name,
             facts=facts,
@@ -98,51 +145,116 @@ class Images(DataSource):
             divisor=255.0,
             sha256=digest_of(array for split in splits for array in (split.x, split.y)),
             origin=os.path.abspath(self.path),
-            class_names=tuple(names),
+            class_names=tuple(found.names),
+            notes=(*found.notes, *pixels.notes()),
         )
 
-    def _facts(self, names: list[str], train: list[tuple[str, int]], test: list[tuple[str, int]]) -> Facts:
-        size = self.size or self._size_of(train[0][0])
+    def _facts(self, found: _Found) -> Facts:
+        files = [*found.train, *found.test]
+        size = self.size or self._first_size(files)
         shape = (3, *size) if self.colour == "rgb" else size
-        if prod(shape) * (len(train) + len(test)) > MOST_STORED:
-            message = (
-                f"{len(train) + len(test):,} images of {size[0]}×{size[1]} take more than {size_in_words(MOST_STORED)}"
-            )
+        if prod(shape) * len(files) > MOST_STORED:
+            message = f"{len(files):,} images of {size[0]}×{size[1]} take more than {size_in_words(MOST_STORED)}"
             raise FileFault(
                 message, argument="size" if self.size else "path", help="read them smaller: `size = (64, 64)`"
             )
-        return Facts(shape, len(names), len(train), len(test))
+        remarks = []
+        if found.unused:
+            help = "move them into `train`, and hold a share of these out: `train.validation = 0.2`"
+            what = " and ".join(f"`{shown(name)}`" for name in found.unused)
+            remarks.append(Remark("NN736", f"nothing uses the images in {what} of {shown(self.path)}", "path", help))
+        return Facts(shape, len(found.names), len(found.train), len(found.test), remarks=tuple(remarks))
 
-    def _files(self) -> tuple[list[str], list[tuple[str, int]], list[tuple[str, int]]]:
-        """Return the classes' names, and path and class of every image for training and for testing."""
-        halves = [os.path.join(self.path, part) for part in ("train", "test")]
-        if all(map(_is_folder, halves)):
-            names, other = (_folders(half) for half in halves)
-            if names != other:
-                odd = sorted(set(names) ^ set(other))[0]
-                raise FileFault(f"only one of {shown(halves[0])} and {shown(halves[1])} has the class `{shown(odd)}`")
-            found = [[[*_images(os.path.join(half, name))] for name in names] for half in halves]
-            parts = [[(path, k) for k, paths in enumerate(half) for path in paths] for half in found]
-            for half, part in zip(halves, parts, strict=True):
-                if not part:
-                    raise FileFault(f"there are no images in {shown(half)}")
-            self._check(names, sum(map(len, parts)))
-            return names, parts[0], parts[1]
-        names = _folders(self.path)
-        train: list[tuple[str, int]] = []
-        test: list[tuple[str, int]] = []
+    def _first_size(self, files: Sequence[_File]) -> tuple[int, int]:
+        """Return the size of the first image. Raises FileFault where it cannot be read, with all others like it."""
+        try:
+            return _size_of(files[0].path)
+        except FileFault:
+            faults = {path: _fault_of(path) for path, _ in files}  # raises where Pillow is what is missing
+        raise _broken({path: fault for path, fault in faults.items() if fault}, len(files))
+
+    def _files(self) -> _Found:
+        """Find the classes, and every image for training and for testing."""
+        folders = _folders(self.path)
+        parts = self._parts(folders)
+        if "train" not in parts or (len(parts) == 1 and len(folders) > 1):
+            found = self._split(self.path, folders)
+        elif len(parts) == 1:
+            found = self._split(parts["train"], _folders(parts["train"]))
+        else:
+            found = self._given(parts)
+            found.unused = [os.path.basename(parts["val"])] if {"val", "test"} <= set(parts) else []
+            if "test" not in parts:
+                found.notes.append(f"the images in `{os.path.basename(parts['val'])}` are the test data")
+        if found.others:
+            kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in found.others.most_common(_LISTED))
+            total = found.others.total()
+            found.notes.append(f"{total:,} file{'s' if total > 1 else ''} of other kinds skipped: {kinds}")
+        self._check(found.names, len(found.train) + len(found.test))
+        return found
+
+    def _parts(self, folders: Sequence[str]) -> dict[str, str]:
+        """Return the folders that hold a part each, by the part. Raises FileFault for two of one part."""
+        parts: dict[str, str] = {}
+        for name in folders:
+            for part, names in _PARTS.items():
+                if name.lower() in names:
+                    if part in parts:
+                        both = f"both `{os.path.basename(parts[part])}` and `{name}`"
+                        raise FileFault(
+                            f"{shown(self.path)} holds {both}: which one is meant?", help="keep one of them"
+                        )
+                    parts[part] = os.path.join(self.path, name)
+        return parts
+
+    def _given(self, parts: dict[str, str]) -> _Found:
+        """Find the images of a folder that is split into parts."""
+        halves = [parts["train"], parts.get("test") or parts["val"]]
+        names, other = (_folders(half) for half in halves)
+        if names != other:
+            odd = sorted(set(names) ^ set(other))[0]
+            raise FileFault(f"only one of {shown(halves[0])} and {shown(halves[1])} has the class `{shown(odd)}`")
+        found = _Found(names, [], [])
+        for half, files in zip(halves, (found.train, found.test), strict=True):
+            for k, name in enumerate(names):
+                files += [_File(path, k) for path in self._images(os.path.join(half, name), found)]
+            if not files:
+                raise FileFault(f"there are no images in {shown(half)}", help=_known_kinds())
+        return found
+
+    def _split(self, folder: str, names: list[str]) -> _Found:
+        """Find the images of a folder, and split each class's at random."""
+        found = _Found(names, [], [])
         for k, name in enumerate(names):
-            paths = _images(os.path.join(self.path, name))
+            paths = self._images(os.path.join(folder, name), found)
             if len(paths) < 2:
-                message = f"class `{shown(name)}` of {shown(self.path)} has {len(paths)} images, and 2 are the least"
-                raise FileFault(message, help="one is for training and one for testing; hidden files do not count")
+                count = f"{len(paths) or 'no'} image{'s' * (len(paths) != 1)}"
+                count += " that can be read" if self.corrupt == "skip" else ""
+                message = f"class `{shown(name)}` of {shown(folder)} has {count}, and 2 are the least"
+                raise FileFault(message, help=f"one is for training and one for testing; {_known_kinds()}")
             words = np.random.PCG64([self.seed, k]).random_raw(len(paths))
             order = [paths[i] for i in np.argsort(words, kind="stable")]
             border = shares(len(paths), self.test)[0]
-            train += [(path, k) for path in order[:border]]
-            test += [(path, k) for path in order[border:]]
-        self._check(names, len(train) + len(test))
-        return names, train, test
+            found.train += [_File(path, k) for path in order[:border]]
+            found.test += [_File(path, k) for path in order[border:]]
+        return found
+
+    def _images(self, folder: str, found: _Found) -> list[str]:
+        """Return the images of a class, with `corrupt = skip` those that can be read."""
+        tree = _walk(folder)
+        found.folders += tree.folders
+        found.others += tree.others
+        if self.corrupt != "skip":
+            return tree.images
+        broken = [path for path in tree.images if _fault_of(path)]
+        if broken:
+            names = ", ".join(shown(os.path.relpath(path, self.path)) for path in broken[:_LISTED])
+            more = f" and {len(broken) - _LISTED:,} more" if len(broken) > _LISTED else ""
+            found.notes.append(
+                f"{len(broken):,} of {len(tree.images):,} images in `{shown(os.path.basename(folder))}` cannot be read "
+                f"and were skipped: {names}{more}"
+            )
+        return [path for path in tree.images if path not in set(broken)]
 
     def _check(self, names: list[str], files: int) -> None:
         if len(names) < 2:
@@ -151,24 +263,109 @@ class Images(DataSource):
         if files > MOST_FILES:
             raise FileFault(f"{shown(self.path)} holds {files:,} images, and {MOST_FILES:,} are the most")
 
-    def _size_of(self, path: str) -> tuple[int, int]:
-        with _open(path) as file, _image(file, path) as image:
-            return _size(image)
 
-    def _read(self, files: list[tuple[str, int]], facts: Facts) -> Split:
-        x = np.empty((len(files), *facts.shape), np.uint8)
-        height, width = facts.shape[-2:]
+class _Pixels:
+    """Reads images, and gathers all that is wrong with them."""
+
+    def __init__(self, source: Images, facts: Facts) -> None:
+        self._source, self._facts = source, facts
+        self._broken: dict[str, str] = {}
+        self._sizes: Counter[tuple[int, int]] = Counter()
+        self._deep = 0
+        self._largest = 0
+        self._count = 0
+
+    def read(self, files: Sequence[_File]) -> Split:
+        """Read images as bytes, a row each."""
+        x = np.empty((len(files), *self._facts.shape), np.uint8)
+        self._count += len(files)
         for i, (path, _) in enumerate(files):
-            with _open(path) as file, _image(file, path) as image:
-                x[i] = self._pixels(image, path, height, width)
+            try:
+                with _open(path) as file, _image(file, path) as image:
+                    self._take(image, path, x[i])
+            except FileFault as fault:
+                if _pillow() is None:
+                    raise
+                self._broken[path] = fault.message
         return Split(x.reshape(len(files), -1), np.array([k for _, k in files], np.int64))
 
-    def _pixels(self, image: Any, path: str, height: int, width: int) -> NDArray[Any]:
-        found = _size(image)
-        if self.size is None and found != (height, width):
-            what = f"is {found[0]}×{found[1]}, and the first is {height}×{width}"
-            raise FileFault(f"{shown(path)} {what}", help=f"`size = ({height}, {width})` scales all to one size")
-        return _bytes(image, path, (height, width), rgb=self.colour == "rgb")
+    def _take(self, image: Any, path: str, row: NDArray[Any]) -> None:
+        size, wanted = _size(image), self._facts.shape[-2:]
+        self._sizes[size] += 1
+        if self._source.size is None and size != wanted:
+            return
+        row[...] = _bytes(image, path, (wanted[0], wanted[1]), rgb=self._source.colour == "rgb")
+        if _is_deep(image):
+            self._deep += 1
+            self._largest = max(self._largest, int(np.asarray(image).max(initial=0)))
+
+    def check(self) -> None:
+        """Raise FileFault for all images that could not be read, or where they are of several sizes."""
+        if self._broken:
+            raise _broken(self._broken, self._count)
+        if self._source.size is None and len(self._sizes) > 1:
+            usual = self._sizes.most_common(_LISTED)
+            listed = ", ".join(f"{count:,} of {h}×{w}" for (h, w), count in usual)
+            more = f" and {len(self._sizes) - _LISTED:,} sizes more" if len(self._sizes) > _LISTED else ""
+            raise FileFault(
+                f"the images in {shown(self._source.path)} are of {len(self._sizes):,} sizes: {listed}{more}",
+                help=f"`size = ({usual[0][0][0]}, {usual[0][0][1]})` scales all to one size",
+            )
+
+    def notes(self) -> list[str]:
+        """Say what became of images with 16 bits a pixel."""
+        if not self._deep:
+            return []
+        note = f"{self._deep:,} image{'s have' if self._deep > 1 else ' has'} 16 bits a pixel: the upper 8 were read"
+        if self._largest < 1 << 15:
+            note += (
+                f", of values up to {self._largest:,}; multiply them by {65_535 // max(self._largest, 1)} to use all 8"
+            )
+        return [note]
+
+
+def _broken(faults: dict[str, str], count: int) -> FileFault:
+    """Name all images that cannot be read."""
+    if len(faults) == 1:
+        message = next(iter(faults.values()))
+    else:
+        listed = "; ".join(faults[path] for path in sorted(faults)[:_LISTED])
+        more = f"; and {len(faults) - _LISTED:,} more" if len(faults) > _LISTED else ""
+        message = f"{len(faults):,} of {count:,} images cannot be read: {listed}{more}"
+    return FileFault(message, help="remove or replace them, or leave them out with `corrupt = skip`")
+
+
+_sound: dict[tuple[str, State], str] = {}
+
+
+def _fault_of(path: str) -> str:
+    """Return what is wrong with an image, "" where it can be read; as before where it has not changed."""
+    try:
+        with _open(path) as file:
+            status = os.fstat(file.fileno())
+            key = (path, State(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+            if key not in _sound:
+                try:
+                    with _image(file, path) as image:
+                        _bytes(image, path, _size(image), rgb=True)
+                    fault = ""
+                except FileFault as error:
+                    if _pillow() is None:
+                        raise
+                    fault = error.message
+                if len(_sound) >= MOST_FILES:
+                    _sound.clear()
+                _sound[key] = fault
+            return _sound[key]
+    except FileFault as error:
+        if _pillow() is None:
+            raise
+        return error.message
+
+
+def _size_of(path: str) -> tuple[int, int]:
+    with _open(path) as file, _image(file, path) as image:
+        return _size(image)
 
 
 def _turned(image: Any) -> int:
@@ -190,29 +387,44 @@ def _bytes(image: Any, path: str, size: tuple[int, int], *, rgb: bool) -> NDArra
     white, and scaled where it has another size. Raises FileFault for one that is not intact."""
     from PIL import Image, ImageOps
 
+    if image.mode == "F":
+        raise FileFault(f"{shown(path)} holds floats: save it with 8 or 16 bits a pixel")
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata, mostly; what is wrong with pixels is raised
+            image.load()
         if _turned(image) > 1:
             image = ImageOps.exif_transpose(image)
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        pixels = _eight_bits(image).convert("RGB" if rgb else "L")
+        pixels = _eight_bits(image, path).convert("RGB" if rgb else "L")
         height, width = size
         if pixels.size != (width, height):
             pixels = pixels.resize((width, height))
         array: NDArray[Any] = np.asarray(pixels, np.uint8)
+    except FileFault:
+        raise
     except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
         raise FileFault(f"{shown(path)} is not an intact image: {_line(error)}") from None
     return array.transpose(2, 0, 1) if rgb else array
 
 
-def _eight_bits(image: Any) -> Any:
+def _is_deep(image: Any) -> bool:
+    """Whether an image has 16 bits a pixel, which Pillow may give as 32."""
+    return bool(image.mode.startswith("I;16") or image.mode == "I")
+
+
+def _eight_bits(image: Any, path: str) -> Any:
     """Return an image of 16 bits a pixel with its upper eight; Pillow would cut off what is above 255."""
-    if not image.mode.startswith("I;16") and image.mode != "I":
+    if not _is_deep(image):
         return image
     from PIL import Image
 
-    return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    pixels = np.asarray(image).astype(np.int64)
+    if pixels.size and not 0 <= pixels.min() <= pixels.max() < 1 << 16:
+        raise FileFault(f"{shown(path)} holds {pixels.max():,}: save it with 8 or 16 bits a pixel")
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def is_image(path: str) -> bool:
@@ -235,13 +447,59 @@ def image_files(folder: str) -> list[str]:
 
     Raises FileFault for a folder that cannot be read, or with none.
     """
-    inside = sorted(entry.path for entry in _entries(folder, MOST_FILES) if _is_folder(entry.path))
-    found = [path for place in (folder, *inside) for path in _images(place)]
+    found = _walk(folder).images
     if not found:
-        raise FileFault(f"there are no images in {shown(folder)}", help=f"known are {', '.join(_FORMATS)}")
-    if len(found) > MOST_FILES:
-        raise FileFault(f"{shown(folder)} holds {len(found):,} images, and {MOST_FILES:,} are the most")
+        raise FileFault(f"there are no images in {shown(folder)}", help=_known_kinds())
     return found
+
+
+class _Tree(NamedTuple):
+    """A folder and all below it."""
+
+    images: list[str]
+    """Sorted, those of a folder before those of its sub-folders."""
+    folders: list[str]
+    others: Counter[str]
+
+
+def _walk(folder: str) -> _Tree:
+    """Find all images in a folder and below it. Symbolic links are followed, and no folder is entered twice.
+
+    Raises FileFault for more files or folders, or deeper ones, than are read.
+    """
+    tree = _Tree([], [], Counter())
+    waiting, seen = [(folder, 0)], set()
+    while waiting:
+        here, depth = waiting.pop()
+        entries = _entries(here, MOST_FILES)
+        try:
+            status = os.stat(here)
+        except OSError as error:
+            raise FileFault(f"{shown(here)} cannot be read: {error.strerror or error}") from None
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        tree.folders.append(here)
+        if depth > MOST_DEPTH or len(tree.folders) > MOST_FOLDERS:
+            raise FileFault(
+                f"{shown(folder)} has more than {MOST_FOLDERS:,} folders, or some more than {MOST_DEPTH} deep"
+            )
+        inside = []
+        for entry in entries:
+            if _is_folder(entry.path):
+                inside.append((entry.path, depth + 1))
+            elif is_image(entry.name):
+                tree.images.append(entry.path)
+            else:
+                tree.others[os.path.splitext(entry.name)[1].lower() or "without a suffix"] += 1
+        if len(tree.images) > MOST_FILES:
+            raise FileFault(f"{shown(folder)} holds more than {MOST_FILES:,} images, the most that are read")
+        waiting += reversed(inside)
+    return tree
+
+
+def _known_kinds() -> str:
+    return f"known are {', '.join(sorted(_FORMATS))}; hidden files do not count"
 
 
 def _is_folder(path: str) -> bool:
@@ -280,32 +538,31 @@ def _folders(folder: FilePath | str) -> list[str]:
     return names
 
 
-def _images(folder: str) -> list[str]:
-    """Return the paths of the images in a folder, sorted by name."""
-    entries = _entries(folder, MOST_FILES)
-    return [
-        entry.path
-        for entry in entries
-        if os.path.splitext(entry.name)[1].lower() in _FORMATS and not _is_folder(entry.path)
-    ]
-
-
 def _open(path: str) -> IO[bytes]:
     return open_regular(path, MOST_BYTES)[0]
 
 
-def _image(file: IO[bytes], path: str) -> Any:
-    """Open an image: its head is read, and no pixel. Raises FileFault for what is none, DataError without Pillow."""
+def _pillow() -> Any:
+    """Return Pillow's module for images, None where it is not installed."""
     try:
         from PIL import Image
     except ImportError:
+        return None
+    return Image
+
+
+def _image(file: IO[bytes], path: str) -> Any:
+    """Open an image: its head is read, and no pixel. Raises FileFault for what is none, DataError without Pillow."""
+    Image = _pillow()
+    if Image is None:
         raise FileFault(
             "reading images takes Pillow, which is not installed", help='install it: `pip install "nnspec[images]"`'
-        ) from None
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            image = Image.open(file, formats=sorted(set(_FORMATS.values())))
+            Image.init()
+            image = Image.open(file, formats=sorted(set(_FORMATS.values()) & Image.OPEN.keys()))
     except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
         reason = "" if "cannot identify" in str(error) else f": {_line(error)}"
         raise FileFault(f"{shown(path)} is not an image that can be read{reason}") from None
