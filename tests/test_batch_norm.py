@@ -13,10 +13,11 @@ def numbers(*shape: int) -> np.ndarray:
     return 3 * np.random.default_rng(4).standard_normal(shape) + 2
 
 
-@pytest.mark.parametrize("shape", [(50, 3), (10, 3, 5), (5, 3, 2, 4)])
+@pytest.mark.parametrize("shape", [(50, 3), (10, 5, 3), (5, 3, 2, 4)])
 def test_each_channel_of_a_batch_has_mean_zero_and_variance_one(shape: tuple[int, ...]) -> None:
     y = nn.BatchNorm(3, eps=1e-12).forward(numbers(*shape))
-    others = tuple(axis for axis in range(len(shape)) if axis != 1)
+    features = 2 if len(shape) == 3 else 1
+    others = tuple(axis for axis in range(len(shape)) if axis != features)
     np.testing.assert_allclose(y.mean(axis=others), 0, atol=1e-12)
     np.testing.assert_allclose(y.var(axis=others), 1, rtol=1e-9)
 
@@ -38,19 +39,12 @@ def test_nothing_is_remembered_in_use_or_while_the_noise_is_held(training: bool,
     np.testing.assert_array_equal(layer.state()["running_var"], np.ones(3))
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_a_single_number_a_channel_is_normalised_by_what_is_remembered(training: bool) -> None:
-    layer = nn.BatchNorm(3, eps=1e-15)
-    layer.weight.data, layer.bias.data = [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]
-    layer.keep_state({"running_mean": np.zeros(3), "running_var": np.ones(3)})
-    layer.state()["running_mean"][:] = [0, 1, 5]
-    layer.state()["running_var"][:] = [1, 4, 16]
-    layer.training = training
-    np.testing.assert_allclose(layer.forward(np.array([[2.0, 3.0, 1.0]])), [[3, 4, 0]], atol=1e-12)
-    np.testing.assert_allclose(layer.backward(np.ones((1, 3))), [[1, 1, 0.75]])
-    np.testing.assert_allclose(layer.weight.grad, [2, 1, -1])
-    np.testing.assert_array_equal(layer.state()["running_mean"], [0, 1, 5])
-    np.testing.assert_array_equal(layer.state()["running_var"], [1, 4, 16])
+def test_a_single_number_a_channel_gives_the_shift_and_is_not_remembered() -> None:
+    layer = nn.BatchNorm(3)
+    layer.bias.data = [1.0, 2.0, 3.0]
+    np.testing.assert_array_equal(layer.forward(numbers(1, 3)), [[1, 2, 3]])
+    np.testing.assert_array_equal(layer.backward(numbers(1, 3)), np.zeros((1, 3)))
+    np.testing.assert_array_equal(layer.state()["running_mean"], np.zeros(3))
 
 
 def test_in_use_a_sample_does_not_depend_on_its_batch() -> None:

@@ -87,7 +87,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             {"body": (48,)},
             "body",
             "the body gives 48 features, and 3×4×4 are added to them",
-            "what is added has one shape",
+            "end the body with `Linear(48)` and `Reshape([3, 4, 4])`",
         ),
         (
             nn.Add,
@@ -103,7 +103,15 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             {"a": (3, 4, 5), "b": (3, 4, 6)},
             "b",
             "branch `b` gives 3×4×6, and `a` gives 3×4×5",
-            "what stands side by side agrees in all axes but the first",
+            "end `b` with `Flatten`, `Linear(60)` and `Reshape([3, 4, 5])`",
+        ),
+        (
+            nn.Concat,
+            (120, 7),
+            {"a": (120, 8), "b": (118, 8)},
+            "b",
+            "branch `b` gives 118×8, and `a` gives 120×8",
+            "end `b` with `Flatten`, `Linear(960)` and `Reshape([120, 8])`",
         ),
     ],
 )

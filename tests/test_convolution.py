@@ -57,10 +57,10 @@ def test_a_convolution_by_hand() -> None:
     layer = nn.Conv2D(1, 1, 2)
     layer.weight.data = [[[[1.0, 2.0], [0.0, -1.0]]]]
     layer.bias.data = [0.5]
-    x = np.array([[[1.0, 0.0, 2.0], [3.0, 1.0, 0.0]]])
+    x = np.array([[[[1.0, 0.0, 2.0], [3.0, 1.0, 0.0]]]])
     np.testing.assert_array_equal(layer.forward(x), [[[[1 - 1 + 0.5, 4 + 0.5]]]])
     dx = layer.backward(np.array([[[[1.0, 10.0]]]]))
-    np.testing.assert_array_equal(dx, [[[1, 2 + 10, 20], [0, -1, -10]]])
+    np.testing.assert_array_equal(dx, [[[[1, 2 + 10, 20], [0, -1, -10]]]])
     np.testing.assert_array_equal(layer.weight.grad, [[[[1 + 0, 0 + 20], [3 + 10, 1 + 0]]]])
     np.testing.assert_array_equal(layer.bias.grad, [11])
 
@@ -149,8 +149,9 @@ def test_a_convolution_gives_arrays_whose_samples_are_last_in_memory() -> None:
     ("incoming", "arguments", "message", "argument"),
     [
         ((3, 8, 8), {"in_channels": 1}, "expects 1 channels but gets 3", "in_channels"),
-        ((784,), {}, "takes channels, rows and columns, and 784 arrives", None),
-        ((2, 3, 4, 4), {}, "2×3×4×4 arrives", None),
+        ((784,), {}, "takes an image, channels × rows × columns, and 784 features arrive", None),
+        ((28, 28), {}, "takes an image, channels × rows × columns, and a sequence of 28×28 arrives", None),
+        ((2, 3, 4, 4), {}, "an array of 2×3×4×4 arrives", None),
         ((3, 8, 8), {"groups": 2}, "3 go in and 4 come out of 2 groups", "groups"),
         ((4, 2, 8), {}, "a window of 3×3 does not fit on 2×8", "kernel_size"),
         ((4, 2, 2), {"dilation": 2, "padding": 1}, "5×5 does not fit on 4×4 with its padding", "kernel_size"),
@@ -165,10 +166,12 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_two_sizes_are_too_many_for_one_axis() -> None:
-    with pytest.raises(ValueError, match="Conv1D slides along 1 axis here, and 2 sizes are given"):
-        nn.Conv1D.geometry((2, 8), DEFAULTS | {"out_channels": 4, "kernel_size": [3, 3]})
-    with pytest.raises(ValueError, match="2 sizes are given"):
+    with pytest.raises(ValueError, match="Conv1D: `kernel_size` takes an integer at least 1, not a list of 2"):
         nn.Conv1D(2, 4, [3, 3])
+    with pytest.raises(ShapeError, match="MaxPool slides along 1 axis here, and 2 sizes are given"):
+        nn.MaxPool.geometry((8, 2), {"kernel_size": 2, "stride": [2, 2], "padding": "valid"})
+    with pytest.raises(ShapeError, match=r"windows slide over images \(B, C, H, W\), not over an array of shape"):
+        nn.Conv2D(1, 4, 3).forward(normal(2, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -212,13 +215,13 @@ models = pytest.mark.parametrize("model", [model + LAST.get(model, "") for model
 def test_a_sample_without_channels_has_one() -> None:
     for model in ("Conv2D(4, 5)", "Conv2D(1, 4, 5)", "Conv2D(4, kernel_size=[5, 5])"):
         layers = compiled(spec(f"{model}; Flatten; Linear(10)")).layouts["run"].layers
-        assert [layer.node.incoming for layer in layers][:2] == [(28, 28), (4, 24, 24)]
+        assert [layer.node.incoming for layer in layers][:2] == [(1, 28, 28), (4, 24, 24)]
         assert layers[0].size == 4 * 25 + 4
 
 
 def test_a_row_is_told_to_be_given_a_shape() -> None:
     result = check_text(Source("tiny.nn", spec("Linear(784); Conv2D(4, 5); Flatten; Linear(10)")), [])
-    assert "put a `Reshape` before it" in str(result)
+    assert "put `Reshape([1, 28, 28])` before it" in str(result)
     assert check_text(
         Source("tiny.nn", spec("Linear(784); Reshape([1, 28, 28]); Conv2D(4, 5); Flatten; Linear(10)")), []
     ).ok
@@ -280,8 +283,8 @@ def test_the_layout_says_how_arrays_lie() -> None:
     assert last("Linear(12); ReLU; Flatten; Linear(10)") == "...."
     # Linear takes rows in any order, and places in C order: then what writes over the convolution's output is so too.
     assert last("Conv2D(2, 5); Tanh; Flatten; Linear(10)") == "xxx."
-    assert last("Reshape([28, 28]); Conv1D(8, 5); ReLU; Linear(3); Flatten; Linear(10)") == "......"
-    assert last("Reshape([28, 28]); Conv1D(8, 5); MaxPool; Tanh; ReLU; Linear(3); Flatten; Linear(10)") == ".xxx...."
+    assert last("Conv1D(8, 5); ReLU; Linear(3); Flatten; Linear(10)") == "....."
+    assert last("Conv1D(8, 5); MaxPool; Tanh; ReLU; Linear(3); Flatten; Linear(10)") == "xxx...."
     # What goes to the loss is in C order.
     assert last("Conv2D(2, 5); ReLU; Flatten") == "xx."
     assert last("Conv2D(2, 5); Flatten") == ".."

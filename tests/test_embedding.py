@@ -67,7 +67,9 @@ def test_branches_at_the_head_may_each_look_up(folder: Path) -> None:
 def test_what_others_computed_is_no_id(folder: Path, model: str) -> None:
     finding, *_ = check(folder, model)
     assert finding.code == "NN401"
-    assert finding.message == "Embedding looks up ids, and numbers arrive"
+    first = model.partition(";")[0].partition("(")[0]
+    assert finding.message == f"{first} takes numbers that measure, and the ids of 5 characters arrive"
+    assert finding.help == "put `Embedding(16)` before it"
 
 
 def test_numbers_that_measure_are_no_ids(folder: Path) -> None:
@@ -80,10 +82,11 @@ def test_numbers_that_measure_are_no_ids(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
+        ("Embedding(8); LSTM(4, return_sequences=false); Embedding(6)", "Embedding looks up ids, and numbers arrive"),
         ("Embedding(6); MultiHeadAttention(4); Linear(5)", "4 heads do not share a width of 6 evenly"),
         ("Embedding(6); MultiHeadAttention(8, 2); Linear(5)", "this MultiHeadAttention expects rows of 8"),
-        ("MultiHeadAttention(2); Linear(5)", "MultiHeadAttention takes a sequence of rows, and 8 arrives"),
-        ("PositionalEmbedding; Linear(5)", "PositionalEmbedding takes a sequence of rows, and 8 arrives"),
+        ("MultiHeadAttention(2); Linear(5)", "MultiHeadAttention takes numbers that measure, and the ids of 5"),
+        ("PositionalEmbedding; Linear(5)", "PositionalEmbedding takes numbers that measure, and the ids of 5"),
         ("Embedding(6); PositionalEmbedding(9, 6); Linear(5)", "this PositionalEmbedding is for 9, and 8×6 arrives"),
     ],
 )

@@ -40,8 +40,8 @@ def test_the_first_of_equal_numbers_gets_the_gradient() -> None:
 
 def test_windows_that_overlap_add_their_gradients() -> None:
     layer = nn.MaxPool(2, stride=1)
-    layer.forward(np.array([[[1.0, 9.0, 2.0]]]))
-    np.testing.assert_array_equal(layer.backward(np.array([[[5.0, 7.0]]])), [[[0, 12, 0]]])
+    layer.forward(np.array([[[1.0], [9.0], [2.0]]]))
+    np.testing.assert_array_equal(layer.backward(np.array([[[5.0], [7.0]]])), [[[0], [12], [0]]])
 
 
 def test_padding_is_never_the_largest_and_counts_in_a_mean() -> None:
@@ -120,12 +120,12 @@ def test_nothing_else_is_taken_over() -> None:
 @pytest.mark.parametrize(
     ("part", "incoming", "arguments", "message"),
     [
-        (nn.MaxPool, (784,), {}, "takes channels of one axis or two, and 784 arrives"),
-        (nn.AvgPool, (1, 2, 3, 4), {}, "1×2×3×4 arrives"),
+        (nn.MaxPool, (784,), {}, "takes a sequence, places × features, and 784 features arrive"),
+        (nn.AvgPool, (1, 2, 3, 4), {}, "takes an image, channels × rows × columns, and an array of 1×2×3×4 arrives"),
         (nn.MaxPool, (3, 1, 4), {}, "a window of 2×2 does not fit on 1×4"),
         (nn.MaxPool, (3, 4, 4), {"padding": 2}, "at most half of its window of 2×2"),
-        (nn.MaxPool, (3, 4), {"kernel_size": [2, 2]}, "slides along 1 axis here, and 2 sizes are given"),
-        (nn.GlobalAvgPool, (784,), {}, "takes channels of places, and 784 arrives"),
+        (nn.MaxPool, (3, 4), {"kernel_size": [2, 2]}, "takes an image, channels × rows × columns, and a sequence of"),
+        (nn.GlobalAvgPool, (784,), {}, "takes a sequence or an image, and 784 features arrive"),
     ],
 )
 def test_what_does_not_fit_is_refused(

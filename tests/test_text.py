@@ -66,7 +66,7 @@ def test_windows_and_what_follows(tmp_path: Path) -> None:
 def test_facts(poem: Path) -> None:
     alphabet = len(set(POEM))
     assert Text(poem, 64).facts() == Facts(
-        (64,), alphabet, (792 - 65) // 64 + 1, 1, "uint8", target=(64,), tokens=alphabet
+        (64,), alphabet, (792 - 65) // 64 + 1, 1, "uint8", target=(64,), tokens=alphabet, predicts_next=True
     )
 
 

@@ -410,9 +410,10 @@ class _Work:
 
 def _agreed(choice: Choice) -> tuple[object, ...]:
     """What all alternatives of the data must have in common."""
-    return choice.facts.shape, choice.facts.classes, choice.facts.target
+    return choice.facts.shape, choice.facts.axes, choice.facts.classes, choice.facts.target
 
 
 def _facts_in_words(choice: Choice) -> str:
     facts = choice.facts
-    return f"{shape_in_words(facts.shape)} in {facts.classes} classes" if facts.classes else shape_in_words(facts.shape)
+    shape = f"{shape_in_words(facts.shape)} ({' × '.join(facts.axes)})"
+    return f"{shape} in {facts.classes} classes" if facts.classes else shape

@@ -352,12 +352,26 @@ class Evaluator:
             if argument.words and word not in CONSTANTS and word not in FUNCTIONS and word not in parts():
                 message = f"`{argument.name}` takes {argument.expects}, not `{word}`"
                 return self.report.error("NN301", message, given.value.span, **self._word_meant(argument, given))
+        if argument.listed_words and isinstance(given.value, (tree.ListOf, tree.TupleOf)):
+            words = tuple(self._listed_word(argument, item) for item in given.value.items)
+            return UNKNOWN if UNKNOWN in words else self.fitting(argument, words, given)
         value = self.value(given.value, kinds=argument.kinds, via=given.via, depth=depth + 1)
         if argument.takes_figure and isinstance(value, str):
             return self._figure(value, given.value)
         if isinstance(value, str) and value in argument.words:
             return BareWord(value)
         return self.fitting(argument, value, given)
+
+    def _listed_word(self, argument: Argument, item: tree.Expression) -> Any:
+        """Return a bare word in the list that an argument is given, or what else the item is."""
+        word = item.path.text if isinstance(item, tree.Reference) else ""
+        if word in argument.listed_words:
+            return BareWord(word)
+        if not word or word in self.lets or word in self.scope:
+            value = self.value(item)
+            return BareWord(value) if isinstance(value, str) and value in argument.listed_words else value
+        message = f"`{argument.name}` takes {argument.expects}, not `{word}`"
+        return self.report.error("NN301", message, item.span, **self.report.respell(item.span, argument.listed_words))
 
     def _word_meant(self, argument: Argument, given: Given) -> dict[str, Any]:
         return self.report.respell(given.value.span, [*argument.words, *self.lets, *self.scope], LITERALS)

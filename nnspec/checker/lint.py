@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from math import prod
 
 from nnspec.checker.outline import Outline
 from nnspec.checker.program import Expectation, Experiment, LayerNode
@@ -156,29 +156,29 @@ def _start_for_relu(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
 
 def _bias_before_mean(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
     for one, other in pairwise(nodes):
-        # A bias of the last axis is one of the channels only where there is no other axis.
-        of_channels = _layer(one).sees_shape or len(one.geometry.out) == 1
-        if _layer(other).takes_mean_off and of_channels and one.value.values().get("bias") is True:
+        linear = _layer(one).family == "linear"
+        if _layer(other).takes_mean_off and linear and one.value.values().get("bias") is True:
             yield _advice(
                 "NN713",
                 f"the bias of `{one.value.name}` has no effect: `{other.value.name}` takes it off with the mean",
                 one.span,
                 f"write `bias=false`: `{other.value.name}` has a shift of its own",
                 (Note(other.span, "the normalisation"),),
-                _without_bias(one),
+                _written(one, "bias=false", "leave the bias out"),
             )
 
 
-def _without_bias(node: LayerNode) -> Fix | None:
-    given, text = node.value.arguments.get("bias"), node.span.text
+def _written(node: LayerNode, argument: str, title: str) -> Fix | None:
+    """Return the fix that gives a layer an argument, where its text shows how."""
+    word, _, value = argument.partition("=")
+    given, text = node.value.arguments.get(word), node.span.text
     if given is not None:
-        return (
-            Fix("leave the bias out", (Edit(given.origin.span, "false"),)) if given.origin.span.text == "true" else None
-        )
+        bare = re.fullmatch(r"\w+", given.origin.span.text) is not None and given.origin.span.source is node.span.source
+        return Fix(title, (Edit(given.origin.span, value),)) if bare else None
     if not text.endswith(")") or not text.startswith(f"{node.value.name}("):
         return None
     end = node.span.end - 1
-    return Fix("leave the bias out", (Edit(Span(node.span.source, end, end), ", bias=false"),))
+    return Fix(title, (Edit(Span(node.span.source, end, end), f", {argument}"),))
 
 
 _OF_CHAINS: tuple[Callable[[tuple[LayerNode, ...]], Iterator[Diagnostic]], ...] = (
@@ -264,31 +264,6 @@ def _large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
         yield _advice("NN707", message, origin.span, "every epoch is one step with all of them")
 
 
-def _batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
-    """Batches of one sample, where a layer needs the variance of each feature over the batch."""
-    train, sizes = experiment.train, [choice.facts.train for choice in experiment.data]
-    trained = [size - train.held_out(size) for size in sizes]
-    always = any(min(train.batch, count) == 1 for count in trained)
-    ragged = [count for count in trained if count % train.batch == 1 and not train.drop_last]
-    if not always and not ragged:
-        return
-    for node in (node for chain in _chains(experiment.layers) for node in chain):
-        numbers = max(map(prod, node.geometry.state.values()), default=0)
-        if not _layer(node).takes_mean_off or numbers != prod(node.incoming):
-            continue  # with several places, a feature has several numbers in every sample
-        origin = experiment.origins.get("train.batch")
-        span = origin.span if origin is not None else node.span
-        name = node.value.name
-        notes = (Note(node.span, "the normalisation"),) if origin is not None else ()
-        if always:
-            message = f"a batch of one sample has no variance for `{name}` to divide by"
-            yield _advice("NN714", message, span, f"use a larger batch, or `LayerNorm` instead of `{name}`", notes)
-        else:
-            left = f"{ragged[0]:,} training samples in batches of {train.batch:,} leave one for the last batch"
-            message = f"{left}, which has no variance for `{name}` to divide by"
-            yield _advice("NN715", message, span, "write `drop_last = true`, or choose another batch size", notes)
-
-
 def _goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
     stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
     rate = experiment.optimizer.arguments.get("lr")
@@ -303,6 +278,24 @@ def _goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
             message = f"{what} by `{figure}` fits the run to the test data, whose figures then say too much"
             help = f"hold samples out, and {'stop' if what == 'stopping' else 'go'} by `{instead}`"
             yield _advice("NN709", message, where.span, help)
+
+
+def _looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
+    if not experiment.facts.predicts_next:
+        return
+    for node in (node for layer in experiment.layers for node in layer.walk()):
+        if node.branches or len(node.incoming) != 2 or not _layer(node).looks_ahead(node.incoming, node.arguments()):
+            continue
+        argument = _layer(node).looks_ahead_unless
+        instead = "put `LayerNorm` in its place" if _layer(node).family == "norm" else "leave it out"
+        yield _advice(
+            "NN721",
+            f"`{node.value.name}` lets a place see later characters, and the next one is its target",
+            node.span,
+            f"write `{argument}`" if argument else instead,
+            (Note(experiment.data[0].value.origin.span, "the target of each place is the character that follows"),),
+            _written(node, argument, f"add `{argument}`") if argument else None,
+        )
 
 
 def _odd_data(experiment: Experiment) -> Iterator[Diagnostic]:
@@ -320,7 +313,7 @@ _OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
     _dropout_last,
     _unusual_rate,
     _large_batch,
-    _batch_of_one,
     _goes_by_test,
+    _looks_ahead,
     _odd_data,
 )

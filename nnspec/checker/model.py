@@ -12,7 +12,6 @@ from nnspec.checker.expressions import Evaluator
 from nnspec.checker.placing import Placed
 from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
 from nnspec.checker.report import Report
-from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition, Member
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
@@ -84,19 +83,24 @@ def chain(
         report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
         return None
     source = data[0]
-    walk = _Walk(report, _entry(placed, source.facts), (source.value.origin.span, ""))
+    walk = _Walk(report, source.facts.entering(_image_as(placed)), (source.value.origin.span, ""))
     walk.tokens = min(choice.facts.tokens for choice in data) and max(choice.facts.tokens for choice in data)
     nodes = walk.along(placed)
     return nodes if good and nodes and walk.parameters <= MAX_PARAMETERS else None
 
 
-def _entry(placed: Sequence[Placed | None], facts: Facts) -> Shape:
-    """Return the shape in which samples enter: their own where the first layer looks at it, and a row otherwise."""
-    first = next(iter(placed), None)
-    while first is not None and first.branches:
-        first = next((branch.layers[0] for branch in first.branches if branch.layers), None)
-    part = first.value.part if first is not None else None
-    return facts.shape if part is not None and issubclass(part, Layer) and part.sees_shape else (facts.features,)
+def _image_as(layers: Sequence[Placed | None]) -> str:
+    """Return how images enter: as the first layer takes them that takes them one way alone."""
+    waiting = list(reversed(layers))
+    while waiting:
+        first = waiting.pop()
+        if first is None:
+            continue
+        waiting += reversed([layer for branch in first.branches for layer in branch.layers])
+        part = first.value.part
+        if not first.branches and issubclass(part, Layer) and part.image_as != "any":
+            return part.image_as
+    return "any"
 
 
 class _Walk:
@@ -165,10 +169,19 @@ class _Walk:
         try:
             if issubclass(part, Composition):
                 return part.combine(self.shape, {branch.name: _members(placed, part, branch) for branch in branches})
+            self._hold_ids(part)
             return part.geometry(self.shape, self._looked_up(part, placed.value.values()))
         except ShapeError as error:
             self._report(placed, error)
             return None
+
+    def _hold_ids(self, part: type[Layer]) -> None:
+        """Raise ShapeError where ids arrive at a layer that would reckon with them."""
+        if self.tokens and not part.looks_up:
+            raise ShapeError(
+                f"{part.spec_name} takes numbers that measure, and the ids of {self.tokens} characters arrive",
+                help="put `Embedding(16)` before it",
+            )
 
     def _looked_up(self, part: type[Layer], arguments: dict[str, Any]) -> dict[str, Any]:
         """Tell a layer that looks ids up how many there are. Raises ShapeError where it knows fewer, or none arrive."""

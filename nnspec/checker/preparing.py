@@ -47,7 +47,7 @@ def _augmentations(train: TrainSettings, facts: Facts, span: Span, report: Repor
         return
     for augmentation in train.augmentations:
         try:
-            augmentation.fit(facts.shape)
+            augmentation.fit(facts.shape, facts.is_image)
         except ShapeError as error:
             report.error("NN401", str(error), span, help=error.help)
 

@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from nnspec.data.axes import usual_axes
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.errors import NnspecError
@@ -91,10 +92,37 @@ class Facts:
     tokens: int = 0
     """How many different whole numbers samples are made of, from 0 on, where they stand for things: the characters of
     a text. 0 for numbers that measure."""
+    axes: tuple[str, ...] = ()
+    """What the axes of `shape` are, one of `axes.AXES`; by default as `usual_axes` has it. () for more than three."""
+    stored_axes: tuple[str, ...] = ()
+    """The order in which files hold the axes, where it is another one."""
     levels: tuple[int, ...] = ()
     """Of targets that are numbers, the different ones, sorted, where they may be classes too: whole and few."""
     remarks: tuple[Remark, ...] = ()
     """What looks odd in the files."""
+    predicts_next: bool = False
+    """Whether the target of each place is the id at the next one, so that no place may see later ones."""
+
+    def __post_init__(self) -> None:
+        """Fill the axes in where nothing is said of them."""
+        object.__setattr__(
+            self, "axes", self.axes or usual_axes(self.shape, bytes_=self.stored == "uint8", tokens=self.tokens)
+        )
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a sample has rows and columns."""
+        return "rows" in self.axes
+
+    def entering(self, image_as: str) -> tuple[int, ...]:
+        """Return the shape in which samples enter a network, `image_as` being what its first layer makes of images."""
+        if self.axes and not self.is_image:
+            return self.shape
+        if image_as == "image" and self.is_image:
+            return self.shape if len(self.shape) == 3 else (1, *self.shape)
+        if image_as == "sequence" and self.is_image:
+            return self.shape[1:] if len(self.shape) == 3 and self.shape[0] == 1 else self.shape
+        return (self.features,) if image_as in ("row", "any") else self.shape
 
     def as_classes(self) -> Facts:
         """Return the same with each level of the target as a class."""

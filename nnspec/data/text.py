@@ -73,7 +73,13 @@ class Text(DataSource):
             raise FileFault(message, argument="stride" if self.stride else "path", help="use a larger `stride`")
         stored = "uint8" if len(alphabet) <= 256 else "uint16"
         return Facts(
-            (self.context,), len(alphabet), *counts, stored=stored, target=(self.context,), tokens=len(alphabet)
+            (self.context,),
+            len(alphabet),
+            *counts,
+            stored=stored,
+            target=(self.context,),
+            tokens=len(alphabet),
+            predicts_next=True,
         )
 
     def load(self, access: Access) -> Dataset:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
+from nnspec.engine.layers.contract import Shape, ShapeError, sample_in_words, shape_in_words
 from nnspec.engine.part import Also, Count, PlainPart, Positive, Range
 from nnspec.engine.work import Borrower, Work
 
@@ -31,12 +31,13 @@ class Augmentation(PlainPart):
     """Whether it spoils what there is to see. Then it is applied to samples as the network takes them, standardised
     where that is asked for, and not to what an autoencoder compares its outputs with."""
 
-    def fit(self, shape: Shape) -> None:
-        """Hold it against the shape of one sample. Raises ShapeError."""
-        if self.of_images and len(shape) < 2:
+    def fit(self, shape: Shape, image: bool = True) -> None:
+        """Hold it against the shape of one sample, and whether that is an `image`. Raises ShapeError."""
+        if self.of_images and (len(shape) < 2 or not image):
+            what = sample_in_words(shape) if len(shape) > 1 else f"a row of {sample_in_words(shape)}"
             raise ShapeError(
-                f"`{self.spec_name}` takes images, and a sample is a row of {shape_in_words(shape)} features",
-                help="rows of numbers can be varied by `noise`",
+                f"`{self.spec_name}` takes images, and a sample is {what}",
+                help="numbers that are no image can be varied by `noise(0.1)`",
             )
 
     def work(self, shape: Shape) -> Mapping[str, Work]:
@@ -86,9 +87,9 @@ class Shift(Augmentation):
     def __init__(self, pixels: Annotated[Count, Also("max_shift", "padding")]) -> None:
         super().__init__(pixels=pixels)
 
-    def fit(self, shape: Shape) -> None:
+    def fit(self, shape: Shape, image: bool = True) -> None:
         """An image, and not moved out of itself altogether."""
-        super().fit(shape)
+        super().fit(shape, image)
         if self.pixels >= min(shape[-2:]):
             raise ShapeError(
                 f"`shift` by {self.pixels} pixels moves an image of {shape_in_words(shape)} out of itself",

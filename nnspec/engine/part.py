@@ -172,6 +172,12 @@ class Argument:
         )
 
     @property
+    def listed_words(self) -> tuple[str, ...]:
+        """The bare words that may be in the list that it takes, such as `rows` for axes."""
+        items = (_item(option) for option in _options(self.type))
+        return tuple(word for item in items if typing.get_origin(item) is Literal for word in typing.get_args(item))
+
+    @property
     def takes_figure(self) -> bool:
         """Whether it takes the name of a figure."""
         return FigureName in _options(self.type)
@@ -382,7 +388,9 @@ def _type_in_words(annotation: Any) -> str:
         return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
     if origin is tuple:
         items = typing.get_args(annotation)
-        if (item := _item(annotation)) is not None:
+        if typing.get_origin(item := _item(annotation)) is Literal:
+            return "a list of " + ", ".join(f"`{word}`" for word in typing.get_args(item))
+        if item is not None:
             return f"a list of {item.kind if hasattr(item, 'kind') else 'string' if item is str else 'number'}s"
         return f"{len(items)} numbers" if set(items) <= {int, float} else f"{len(items)} values"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "none"}

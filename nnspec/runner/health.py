@@ -21,8 +21,7 @@ from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.plan import Plan
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.activations import HardSigmoid, ReLU
-from nnspec.engine.layers.contract import Layer
-from nnspec.engine.layers.convolution import Conv1D, Conv2D
+from nnspec.engine.layers.contract import Layer, but_features
 from nnspec.engine.layers.smooth import HardSwish
 from nnspec.runner.history import LaneResult
 
@@ -134,27 +133,27 @@ def _kept(value: float) -> float | None:
 
 def dead_units(plan: Plan) -> dict[str, list[int]]:
     """Return, for each layer with flat ends by its full name, how many of its units are dead, of how many, over how
-    many samples. A unit of images or series is a channel.
+    many samples. A unit of images is a channel, and of sequences a feature.
 
     The network must have finite weights, and is left ready to train.
     """
     alive: dict[str, NDArray[Any]] = {}
     watched: list[Layer] = []
 
-    def watch(name: str, layer: Layer, flat: tuple[float, ...], channels: bool) -> None:
+    def watch(name: str, layer: Layer, flat: tuple[float, ...]) -> None:
         forward = layer.forward
 
         def looking(x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
             y = forward(x, out)
-            moving = _moving(y, flat, channels)
+            moving = _moving(y, flat)
             alive[name] = alive[name] | moving if name in alive else moving
             return y
 
         layer.forward = looking  # type: ignore[method-assign]
         watched.append(layer)
 
-    for name, layer, flat, channels in _flat_layers(plan):
-        watch(name, layer, flat, channels)
+    for name, layer, flat in _flat_layers(plan):
+        watch(name, layer, flat)
     if not watched:
         return {}
     try:
@@ -165,35 +164,22 @@ def dead_units(plan: Plan) -> dict[str, list[int]]:
     return {name: [int(np.count_nonzero(~units)), len(units), samples] for name, units in alive.items()}
 
 
-def _flat_layers(plan: Plan) -> Iterator[tuple[str, Layer, tuple[float, ...], bool]]:
-    """Yield the layers with flat ends: name, the layer that does its work, its flat outputs, whether units are
-    channels."""
-    channels = False
-    nodes = plan.experiment.layers
-    for i, (node, layer) in enumerate(zip(nodes, plan.network.layers, strict=True)):
+def _flat_layers(plan: Plan) -> Iterator[tuple[str, Layer, tuple[float, ...]]]:
+    """Yield the layers with flat ends: name, the layer that does its work, its flat outputs."""
+    for i, (node, layer) in enumerate(zip(plan.experiment.layers, plan.network.layers, strict=True)):
         for inner, made in zip(node.walk(), layer.walk(), strict=True):
-            part = inner.value.part
-            if inner.geometry.parameters and not inner.branches and len(inner.incoming) > 1:
-                channels = issubclass(part, (Conv1D, Conv2D)) or (channels and not _by_features(inner))
             if type(made) in _FLAT:
                 # A pool that takes over the work of a ReLU is positive where that is.
                 works = plan.network.layers[i + 1] if i in plan.absorbed else made
-                yield inner.name, works, _FLAT[type(made)], channels or len(inner.incoming) > 2
+                yield inner.name, works, _FLAT[type(made)]
 
 
-def _by_features(node: LayerNode) -> bool:
-    """Whether the last axis of its output counts features, as behind a linear layer; batch norm leaves channels."""
-    assert issubclass(node.value.part, Layer)
-    return not node.value.part.takes_mean_off
-
-
-def _moving(y: NDArray[Any], flat: Sequence[float], channels: bool) -> NDArray[Any]:
-    """Say of each unit whether it is off its flat ends anywhere in a batch: `(B, *s) -> (units,)`."""
+def _moving(y: NDArray[Any], flat: Sequence[float]) -> NDArray[Any]:
+    """Say of each unit, a feature or a channel, whether it is off its flat ends anywhere in a batch."""
     moving = y != flat[0]
     for end in flat[1:]:
         moving &= y != end
-    kept = 1 if channels and y.ndim > 2 else y.ndim - 1
-    units: NDArray[Any] = moving.any(axis=tuple(axis for axis in range(y.ndim) if axis != kept))
+    units: NDArray[Any] = moving.any(axis=but_features(y))
     return units
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from row import LayerRow, normal
+from row import LayerRow, OverPlaces, normal
 from torch import nn
 from torch.nn import functional
 
@@ -33,9 +33,19 @@ def rows_of(part: str, module: type[nn.Module], edges: list[float] | None = None
     return [*found, row("edges", torch.tensor([edges]))] if edges else found
 
 
+def slopes(case: str, x: Tensor) -> LayerRow:
+    """A PReLU with a slope for each feature or channel."""
+    channels = x.shape[2 if x.ndim == 3 else 1]
+
+    def make() -> nn.Module:
+        return OverPlaces(nn.PReLU(channels)) if x.ndim == 3 else nn.PReLU(channels)
+
+    return LayerRow("PReLU", f"a slope a channel, {case}", make, x, {"num_parameters": channels})
+
+
 def softmax(part: str, module: type[nn.Module], case: str, x: Tensor) -> LayerRow:
-    """A softmax along the last axis."""
-    return LayerRow(part, case, lambda: module(dim=-1), x)
+    """A softmax along the features, or the channels of images."""
+    return LayerRow(part, case, lambda: module(dim=1 if x.ndim == 4 else -1), x)
 
 
 def layer_rows() -> list[LayerRow]:
@@ -51,10 +61,8 @@ def layer_rows() -> list[LayerRow]:
         *rows_of("SELU", nn.SELU),
         *rows_of("HardSigmoid", HardSigmoid, [-3.0, -2.9999, 0.0, 2.9999, 3.0, 3.0001]),
     ]
-    for case, x in (("rows", normal(4, 3)), ("images", normal(2, 3, 2, 2)), ("sequences", normal(2, 2, 5))):
-        channels = x.shape[1]
-        make = lambda n=channels: nn.PReLU(n)  # noqa: E731
-        rows.append(LayerRow("PReLU", f"a slope a channel, {case}", make, x, {"num_parameters": channels}))
+    for case, x in (("rows", normal(4, 3)), ("images", normal(2, 3, 2, 2)), ("sequences", normal(2, 5, 2))):
+        rows.append(slopes(case, x))
     for part, module in (("Softmax", nn.Softmax), ("LogSoftmax", nn.LogSoftmax)):
         rows += [
             softmax(part, module, "rows", normal(5, 4, scale=3)),
@@ -62,4 +70,6 @@ def layer_rows() -> list[LayerRow]:
             softmax(part, module, "far apart", torch.tensor([[-1e4, 0.0, 1e4], [1e4, 1e4, -40.0]])),
             softmax(part, module, "one", normal(3, 1)),
         ]
+    for part, module in (("Softmax", nn.Softmax), ("LogSoftmax", nn.LogSoftmax)):
+        rows.append(softmax(part, module, "images", normal(2, 3, 2, 2)))
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from row import LayerRow, normal
+from row import LayerRow, OverPlaces, normal
 from torch import nn
 
 Tensor = torch.Tensor
@@ -13,7 +13,7 @@ Tensor = torch.Tensor
 
 def norm(case: str, x: Tensor, *, training: bool = True, **arguments: Any) -> LayerRow:
     """Over as many axes as x has, with a scale, a shift and a memory that are not those of the start."""
-    channels = x.shape[1]
+    channels = x.shape[2 if x.ndim == 3 else 1]
 
     def make() -> nn.Module:
         module = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d}[x.ndim](channels, **arguments)
@@ -21,7 +21,7 @@ def norm(case: str, x: Tensor, *, training: bool = True, **arguments: Any) -> La
             parameter.data = normal(channels)
         module.running_mean.copy_(normal(channels))
         module.running_var.copy_(normal(channels).abs() + 0.5)
-        return module
+        return OverPlaces(module) if x.ndim == 3 else module
 
     ours = {"num_features": channels} | arguments
     state = ("running_mean", "running_var")
@@ -36,7 +36,7 @@ def layer_rows() -> list[LayerRow]:
         rows += [
             norm(f"rows, {how}", normal(6, 4, scale=3), training=training),
             norm(f"two rows, {how}", normal(2, 3), training=training),
-            norm(f"sequences, {how}", normal(3, 2, 4), training=training),
+            norm(f"sequences, {how}", normal(3, 4, 2), training=training),
             norm(f"images, {how}", normal(3, 2, 3, 2), training=training),
             norm(f"one image, {how}", normal(1, 2, 2, 3), training=training),
             norm(f"eps and momentum, {how}", normal(4, 3), training=training, eps=0.3, momentum=0.7),

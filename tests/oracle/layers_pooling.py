@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from row import LayerRow, normal
+from row import LayerRow, OverPlaces, normal
 from torch import nn
 
 Tensor = torch.Tensor
 
 
 def pool(part: str, case: str, x: Tensor, size: Any = 2, **arguments: Any) -> LayerRow:
-    """A pool along as many axes as x has behind its channels."""
+    """A pool over the places of sequences (B, T, F), or the rows and columns of images (B, C, H, W)."""
     module = {
         ("MaxPool", 3): nn.MaxPool1d,
         ("MaxPool", 4): nn.MaxPool2d,
@@ -21,13 +21,22 @@ def pool(part: str, case: str, x: Tensor, size: Any = 2, **arguments: Any) -> La
     }[part, x.ndim]
     theirs = {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
     kernel = tuple(size) if isinstance(size, list) else size
-    return LayerRow(part, case, lambda: module(kernel, **theirs), x, {"kernel_size": size} | arguments)
+
+    def make() -> nn.Module:
+        return OverPlaces(module(kernel, **theirs)) if x.ndim == 3 else module(kernel, **theirs)
+
+    return LayerRow(part, case, make, x, {"kernel_size": size} | arguments)
 
 
 def mean(x: Tensor) -> LayerRow:
-    """The mean of each channel."""
-    module = nn.AdaptiveAvgPool1d if x.ndim == 3 else nn.AdaptiveAvgPool2d
-    return LayerRow("GlobalAvgPool", f"{x.ndim - 2} axes", lambda: nn.Sequential(module(1), nn.Flatten()), x)
+    """The mean of each feature or channel."""
+
+    def make() -> nn.Module:
+        if x.ndim == 3:
+            return OverPlaces(nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten()))
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    return LayerRow("GlobalAvgPool", f"{x.ndim - 2} axes", make, x)
 
 
 def layer_rows() -> list[LayerRow]:
@@ -48,8 +57,8 @@ def layer_rows() -> list[LayerRow]:
             pool(part, "padding", normal(2, 2, 4, 4), 3, stride=2, padding=1),
             pool(part, "padding, windows that do not overlap", normal(2, 1, 4, 4), 2, padding=1),
             pool(part, "paddings", normal(2, 1, 5, 4), [2, 3], stride=[2, 1], padding=[0, 1]),
-            pool(part, "one axis", normal(2, 3, 7)),
-            pool(part, "one axis, all arguments", normal(2, 2, 8), 4, stride=3, padding=2),
+            pool(part, "places", normal(2, 7, 3)),
+            pool(part, "places, all arguments", normal(2, 8, 2), 4, stride=3, padding=2),
         ]
     return [
         *rows,

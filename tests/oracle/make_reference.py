@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 HERE = Path(__file__).parent
-FAMILIES = ("layers_*.py", "losses_*.py", "trajectories_*.py", "schedules_*.py", "weighted_means.py")
+FAMILIES = ("layers_*.py", "losses_*.py", "trajectories_*.py", "schedules_*.py", "axes.py")
 """Modules of their own: those of layers have `layer_rows()`, others `content()`, all of what stands in their file."""
 Tensor = torch.Tensor
 
@@ -153,6 +153,7 @@ def composition_rows() -> list[CompositionRow]:
             },
             normal(5, 4),
         ),
+        row("concat", "sequences", {"a": [linear(4, 3), relu], "b": [], "c": [linear(4, 2)]}, normal(2, 3, 4)),
     ]
 
 
@@ -306,7 +307,8 @@ class Composed(nn.Module):
             around = self.branches["shortcut"](x) if "shortcut" in self.branches else x
             return self.branches["body"](x) + around
         outputs = [branch(x) for branch in self.branches.values()]
-        return torch.cat(outputs, dim=1) if self.part == "concat" else torch.stack(outputs).sum(dim=0)
+        features = 2 if outputs[0].ndim == 3 else 1
+        return torch.cat(outputs, dim=features) if self.part == "concat" else torch.stack(outputs).sum(dim=0)
 
 
 def module(item: Any) -> nn.Module:

@@ -32,6 +32,30 @@ def as_nnspec(tensors: dict[str, Tensor]) -> dict[str, list[Any]]:
     return {name: as_kept(tensor) for name, tensor in tensors.items()}
 
 
+class OverPlaces(nn.Module):
+    """A layer of PyTorch's that takes sequences as (B, F, T), for sequences (B, T, F); names are the layer's own."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transpose, apply, transpose back."""
+        y: Tensor = self.layer(x.mT)
+        return y.mT if y.ndim == 3 else y
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Any:
+        """Those of the layer, by its own names."""
+        return self.layer.named_parameters(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the layer remembers, by its own names."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.layer, name)
+
+
 @dataclass(frozen=True)
 class LayerRow:
     """A layer of nnspec by the name that a spec uses, with its arguments, and PyTorch's for it."""

@@ -17,7 +17,7 @@ def conv1d(incoming: tuple[int, ...], out: int, kernel: Any, **more: Any) -> Sam
 
 SAMPLES = [
     conv2d((2, 3, 4), 3, 2),
-    conv2d((3, 3), 2, 2),
+    conv2d((1, 3, 3), 2, 2),
     conv2d((2, 3, 3), 1, 1, bias=False),
     conv2d((1, 4, 3), 2, [2, 3], padding="same"),
     conv2d((2, 4, 5), 2, 3, padding="same", stride=2),
@@ -26,7 +26,8 @@ SAMPLES = [
     conv2d((2, 3, 3), 4, 2, groups=2, padding=1),
     conv2d((3, 3, 3), 3, 2, groups=3),
     conv2d((2, 5, 5), 1, 2, stride=3),
-    conv1d((2, 5), 3, 3),
-    conv1d((5,), 2, 2, stride=2),
-    conv1d((2, 4), 2, 3, padding="same", dilation=2, groups=2),
+    conv1d((5, 2), 3, 3),
+    conv1d((5, 1), 2, 2, stride=2),
+    conv1d((4, 2), 2, 3, padding="same", dilation=2, groups=2),
+    conv1d((5, 3), 2, 3, padding="causal", dilation=2),
 ]

@@ -25,6 +25,7 @@ class Activation(Layer):
     each_alone = True
     batch_last = "keeps"
     family = "activation"
+    image_as = "any"
     suits: ClassVar[tuple[str, ...]] = ()
     """The initialisers made for it, where those made for ReLU start its units in the flat ends; the first is usual."""
     flops_each: ClassVar[int] = 1

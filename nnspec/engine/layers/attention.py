@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import Initializer, XavierUniform
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, sequence
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
@@ -46,17 +46,18 @@ row of 64."""
 class MultiHeadAttention(Layer):
     """y = [o₁, …, o_H] W_o + b_o with oₕ = softmax(qₕ kₕᵀ / √d) vₕ and [q, k, v] = x W + b: `(B, T, D) -> (B, T, D)`.
 
-    W is `(D, 3·D)`, d = D/H the width of a head. With `causal` no place sees those behind it. It is self-attention, in
-    PyTorch `nn.MultiheadAttention(D, H, batch_first=True)` of (x, x, x) or `F.scaled_dot_product_attention` between two
-    `Linear`; there is no dropout within and no padding. Weights start Glorot-uniform, of q, k and v each by itself as
-    in Keras; PyTorch counts all three as one and starts W_o uniform in ±1/√D. Biases start at zero. D must be a
-    multiple of H: ShapeError, or ValueError in Python. Vaswani et al. 2017.
+    W is `(D, 3·D)`, d = D/H the width of a head. With `causal` each place attends to itself and earlier places only. It
+    is self-attention, in PyTorch `nn.MultiheadAttention(D, H, batch_first=True)` of (x, x, x) or
+    `F.scaled_dot_product_attention` between two `Linear`; there is no dropout within and no padding. Weights start
+    Glorot-uniform, of q, k and v each by itself as in Keras; PyTorch counts all three as one and starts W_o uniform in
+    ±1/√D. Biases start at zero. D must be a multiple of H: ShapeError, or ValueError in Python. Vaswani et al. 2017.
     """
 
     spec_name = "MultiHeadAttention"
     also = ("MultiheadAttention", "SelfAttention", "Attention", "attention", "CausalSelfAttention", "MHA")
     backward_reads = frozenset({"input"})
-    sees_shape = True
+    image_as = "sequence"
+    looks_ahead_unless = "causal=true"
 
     def __init__(
         self,
@@ -88,12 +89,8 @@ class MultiHeadAttention(Layer):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(T, D)`, unchanged. FLOPs of the products, of the biases, and five a score for its share of a softmax."""
-        if len(incoming) != 2:
-            raise ShapeError(
-                f"MultiHeadAttention takes a sequence of rows, and {shape_in_words(incoming)} arrives",
-                help="such as what leaves an `Embedding`: length × width",
-            )
-        (length, width), heads, given = incoming, arguments["num_heads"], arguments.get("embed_dim")
+        heads, given = arguments["num_heads"], arguments.get("embed_dim")
+        length, width = sequence(cls, incoming, f" and `Linear({4 * heads})`" if len(incoming) == 1 else "")
         if given is not None and given != width:
             raise ShapeError(
                 f"this MultiHeadAttention expects rows of {given} and gets rows of {width}",
@@ -102,7 +99,9 @@ class MultiHeadAttention(Layer):
                 help=f"`MultiHeadAttention({heads})` takes whatever arrives",
             )
         if width % heads:
-            raise ShapeError(_uneven(width, heads), argument="num_heads", label=f"does not divide {width}")
+            fits = next(n for n in range(min(heads, width), 0, -1) if width % n == 0)
+            help = f"`MultiHeadAttention({fits})` divides them, or put `Linear({-(-width // heads) * heads})` before it"
+            raise ShapeError(_uneven(width, heads), argument="num_heads", label=f"does not divide {width}", help=help)
         parameters = {"qkv_weight": (width, 3 * width), "qkv_bias": (3 * width,)}
         parameters |= {"out_weight": (width, width), "out_bias": (width,)}
         scores = heads * length * length
@@ -126,6 +125,11 @@ class MultiHeadAttention(Layer):
                 "ones": Work((length,)),
             },
         )
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """Unless it is causal."""
+        return not arguments.get("causal", False)
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Ask, weigh, gather, and bring the heads together."""

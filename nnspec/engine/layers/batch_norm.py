@@ -7,7 +7,17 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import (
+    Geometry,
+    Layer,
+    Shape,
+    ShapeError,
+    arrives,
+    beside_features,
+    but_features,
+    feature_axis,
+    saved,
+)
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred, Positive, Range
 from nnspec.engine.work import Work, samples_in
@@ -22,22 +32,23 @@ Affine = Annotated[bool, Also("elementwise_affine", "scale")]
 
 
 class BatchNorm(Layer):
-    """y = γ·x̂ + β with x̂ = (x − mean) / √(var + ε) over batch and places, for each channel of x `(B, C, *)`.
+    """y = γ·x̂ + β with x̂ = (x − mean) / √(var + ε), for each feature or channel over everything else:
+
+    `(B, F)` over the batch, `(B, T, F)` over batch and places, `(B, C, H, W)` over batch, rows and columns.
 
     In training mean and variance (divided by n) are those of the batch, n being the numbers that a channel has in it,
     and running ones follow them: r ← (1 − momentum)·r + momentum·now, the variance divided by n − 1 for that; in use
-    the running ones take their place. A batch with a single number a channel has no variance: it is normalised by the
-    running ones too, which stay as they are. (PyTorch raises ValueError; in Keras x̂ is 0.)
-
-    dL/dx = γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), where with running ones only the first term is left; dL/dγ =
-    Σ g·x̂, dL/dβ = Σ g. Both in PyTorch's definition; in Keras `momentum` is 1 minus this one, and the running variance
-    is divided by n. Ioffe & Szegedy 2015.
+    the running ones take their place. A batch with a single number a channel says nothing of a variance: x̂ is 0, and
+    the running ones stay. (PyTorch refuses such a batch.) dL/dx = γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), where in
+    use only the first term is left; dL/dγ = Σ g·x̂, dL/dβ = Σ g. Both in PyTorch's definition; in Keras `momentum` is
+    1 minus this one, and the running variance is divided by n. Ioffe & Szegedy 2015.
     """
 
     spec_name = "BatchNorm"
     family = "norm"
     takes_mean_off = True
     batch_last = "keeps"
+    image_as = "any"
     also = ("BatchNorm1d", "BatchNorm2d", "BatchNormalization", "batch_norm", "BatchNorm1D", "BatchNorm2D")
 
     def __init__(
@@ -62,11 +73,12 @@ class BatchNorm(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(C, *) -> (C, *)`; 8 FLOPs a number."""
-        channels, given = incoming[0], arguments.get("num_features")
+        """Any shape, unchanged; 8 FLOPs a number."""
+        channels, given = incoming[feature_axis(incoming)], arguments.get("num_features")
         if given is not None and given != channels:
             raise ShapeError(
-                f"this BatchNorm expects {given} channels, and {shape_in_words(incoming)} arrives",
+                f"this BatchNorm expects {given} {'channels' if len(incoming) > 2 else 'features'}, "
+                f"and {arrives(incoming)}",
                 argument="num_features",
                 label=f"{given} expected here",
                 help="`BatchNorm` takes whatever arrives",
@@ -80,21 +92,26 @@ class BatchNorm(Layer):
             state={"running_mean": (channels,), "running_var": (channels,)},
         )
 
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """While it trains, mean and variance are those of all places."""
+        return True
+
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """γ·(x − mean) / √(var + ε) + β."""
-        axes, beside = _but_channels(x), (-1, *[1] * (x.ndim - 2))
+        axes, beside = but_features(x), beside_features(x.shape[1:])
         normalised, term = self._in_order_of(x, "normalised"), self._in_order_of(x, "term")
         mean, var = self._state["running_mean"], self._state["running_var"]
-        count = x.size // x.shape[1]
-        self._by_batch = self.training and count > 1
-        if self._by_batch:
+        self._by_batch = self.training
+        if self.training:
+            count = x.size // len(self._inverse)
             mean = np.add.reduce(x, axis=axes, out=self._sums)
             np.multiply(mean, 1 / count, out=mean)
             np.subtract(x, mean.reshape(beside), out=normalised)
             np.multiply(normalised, normalised, out=term)
             var = np.add.reduce(term, axis=axes, out=self._products)
             np.multiply(var, 1 / count, out=var)
-            if not self.hold_noise:
+            if count > 1 and not self.hold_noise:
                 self._follow(mean, var, count)
         else:
             np.subtract(x, mean.reshape(beside), out=normalised)
@@ -122,7 +139,7 @@ class BatchNorm(Layer):
     ) -> NDArray[Any] | None:
         """γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), writing dL/dγ and dL/dβ."""
         normalised = saved(self._normalised, self)
-        axes, beside, count = _but_channels(grad), (-1, *[1] * (grad.ndim - 2)), grad.size // grad.shape[1]
+        axes, beside, count = but_features(grad), beside_features(grad.shape[1:]), grad.size // len(self._inverse)
         term = np.multiply(grad, normalised, out=self._in_order_of(grad, "term"))
         products = np.add.reduce(term, axis=axes, out=self._products)
         sums = np.add.reduce(grad, axis=axes, out=self._sums)
@@ -151,7 +168,3 @@ class BatchNorm(Layer):
     def parameters(self) -> dict[str, Parameter]:
         """Return `weight`, γ, and `bias`, β, where there are such."""
         return {} if self.weight is None or self.bias is None else {"weight": self.weight, "bias": self.bias}
-
-
-def _but_channels(x: NDArray[Any]) -> tuple[int, ...]:
-    return tuple(axis for axis in range(x.ndim) if axis != 1)

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.activations import Activation
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import (
+    Geometry,
+    Layer,
+    Shape,
+    ShapeError,
+    arrives,
+    beside_features,
+    but_features,
+    feature_axis,
+    saved,
+)
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Positive
 from nnspec.engine.work import Work
@@ -87,7 +97,7 @@ class SELU(_Exponential):
 
 
 class PReLU(Layer):
-    """y = max(x, 0) + a·min(x, 0), a `(1,)`, or `(C,)` for the channels of x `(B, C, *)`; learned, from 0.25 on.
+    """y = max(x, 0) + a·min(x, 0), a `(1,)`, or one for each feature or channel of x; learned, from 0.25 on.
 
     dL/dx = g where x > 0, else a·g; dL/da = Σ g·min(x, 0) over all that share it. Weight decay leaves a alone, as the
     paper asks. As PyTorch's `PReLU`; Keras has an a for every unit, from 0 on. He et al. 2015.
@@ -97,6 +107,7 @@ class PReLU(Layer):
     also = ("prelu", "PRelu", "ParametricReLU")
     backward_reads = frozenset({"input"})
     family = "activation"
+    image_as = "any"
 
     def __init__(
         self,
@@ -111,13 +122,14 @@ class PReLU(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Any shape, unchanged, whose first extent is `num_parameters`, if these are several."""
-        count = arguments.get("num_parameters", 1)
-        if count > 1 and incoming[:1] != (count,):
+        """Any shape, unchanged, with `num_parameters` features or channels, if these are several."""
+        count, features = arguments.get("num_parameters", 1), incoming[feature_axis(incoming)]
+        if count not in (1, features):
             raise ShapeError(
-                f"this PReLU has {count} slopes, and {shape_in_words(incoming)} arrives",
+                f"this PReLU has {count} slopes, and {arrives(incoming)}",
                 argument="num_parameters",
-                label="one, or one for each channel",
+                label="one, or one for each feature or channel",
+                help=f"`PReLU({features})` has one for each, and `PReLU` one for all",
             )
         return Geometry(
             out=incoming, flops=3 * prod(incoming), parameters={"weight": (count,)}, work={"term": Work(incoming)}
@@ -138,7 +150,7 @@ class PReLU(Layer):
         x, slopes = saved(self._x, self), self._slopes(grad)
         term = np.minimum(x, 0, out=self.work_array("term", x.shape, x.dtype))
         np.multiply(term, grad, out=term)
-        shared = tuple(axis for axis in range(x.ndim) if axis != 1 or self.weight.size == 1)
+        shared = but_features(x) if self.weight.size > 1 else tuple(range(x.ndim))
         np.add.reduce(term, axis=shared, out=self.weight.grad if self.weight.size > 1 else self.weight.grad.reshape(()))
         if not input_grad:
             return None
@@ -151,7 +163,9 @@ class PReLU(Layer):
 
     def _slopes(self, x: NDArray[Any]) -> NDArray[Any]:
         """a as it stands beside x."""
-        return self.weight.data.reshape(-1, *[1] * (x.ndim - 2)) if self.weight.size > 1 else self.weight.data
+        if self.weight.size == 1:
+            return self.weight.data
+        return self.weight.data.reshape(beside_features(x.shape[1:]))
 
     def parameters(self) -> dict[str, Parameter]:
         """Return `weight`, a."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isqrt, prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.engine.work import Borrower, Work
-from nnspec.errors import ContractError
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
     from nnspec.engine.parameter import Parameter
 
-__all__ = ["Geometry", "Layer", "Shape", "ShapeError", "shape_in_words"]
+__all__ = ["Geometry", "Layer", "Shape", "ShapeError", "feature_axis", "sample_in_words", "shape_in_words"]
 
 Kept = TypeVar("Kept")
 
 Shape = tuple[int, ...]
-"""Shape of one sample; the batch axis B stands before it."""
+"""Shape of one sample; the batch axis B stands before it. How many axes it has says what they are: features `(F,)`, a
+sequence of places and features `(T, F)`, an image of channels, rows and columns `(C, H, W)`."""
 
 
 class ShapeError(ValueError):
@@ -65,9 +66,9 @@ class Layer(Part, Borrower):
     in_place: ClassVar[bool] = False
     """Whether forward may write its output over its input, and backward its result over its gradient."""
 
-    sees_shape: ClassVar[bool] = False
-    """Whether it looks at the shape of a sample, so that at the head of a model samples enter in the shape that the
-    data gives them, such as 28×28; every other first layer gets a row of numbers."""
+    image_as: ClassVar[Literal["row", "sequence", "image", "any"]] = "row"
+    """How an image enters a model whose first layer this is: as a `row` of numbers, as a `sequence` of its rows, or as
+    the `image` it is. `any` leaves it to the next layer. Features and sequences always enter as they are."""
     batch_last: ClassVar[Literal["no", "rows", "takes", "keeps", "prefers"]] = "no"
     """What it makes of arrays whose first axis, the samples, is the last in memory, x and y alike with their gradients:
     `no`, it wants C order; `takes`, x may be such, and y is in C order; `rows`, so it is where a sample is a row of
@@ -88,6 +89,9 @@ class Layer(Part, Borrower):
     family: ClassVar[Literal["", "linear", "activation", "noise", "norm"]] = ""
     """What it is in the eyes of someone who knows the field, for advice about what stands beside what."""
 
+    looks_ahead_unless: ClassVar[str] = ""
+    """The argument with which it does not look ahead, as a spec writes it: `causal=true`; "" where there is none."""
+
     looks_up: ClassVar[str] = ""
     """The argument that says how many ids x is made of, for a layer that looks rows up by whole numbers: the checker
     fills it in from the data. Such a layer takes what the data gives, and nothing that others computed."""
@@ -104,6 +108,11 @@ class Layer(Part, Borrower):
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Return shapes, parameters and cost for `incoming`, the shape of one sample. Raises ShapeError."""
         raise NotImplementedError
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """Whether a place of its output depends on later places of a sequence `incoming`."""
+        return False
 
     @classmethod
     def stack(cls, parameters: Mapping[str, Parameter]) -> Layer | None:
@@ -199,20 +208,92 @@ def shape_in_words(shape: Shape) -> str:
     return "×".join(str(extent) for extent in shape)
 
 
+def sample_in_words(shape: Shape) -> str:
+    """Write what a sample is as messages do: `784 features`, `a sequence of 120×7`, `an image of 3×32×32`."""
+    kinds = {
+        1: f"{shape_in_words(shape)} feature{'' if shape == (1,) else 's'}",
+        2: f"a sequence of {shape_in_words(shape)}",
+    }
+    kinds[3] = f"an image of {shape_in_words(shape)}"
+    return kinds.get(len(shape), f"an array of {shape_in_words(shape)}")
+
+
+def arrives(shape: Shape) -> str:
+    """Say that a sample arrives: `784 features arrive`, `a sequence of 120×7 arrives`."""
+    return f"{sample_in_words(shape)} arrive{'' if len(shape) == 1 and shape != (1,) else 's'}"
+
+
+def feature_axis(shape: Shape) -> int:
+    """Return which axis of a sample has the features or channels: the last of `(F,)` and `(T, F)`, the first of
+    `(C, H, W)`."""
+    return 1 if len(shape) == 2 else 0
+
+
+def beside_features(shape: Shape) -> Shape:
+    """Return the shape in which a number for each feature or channel broadcasts against a sample: `(1, F)` against
+    `(T, F)`, `(C, 1, 1)` against `(C, H, W)`."""
+    return tuple(extent if axis == feature_axis(shape) else 1 for axis, extent in enumerate(shape))
+
+
+def but_features(x: NDArray[Any]) -> tuple[int, ...]:
+    """Return all axes of an array of samples but that of the features or channels."""
+    features = 1 + feature_axis(x.shape[1:])
+    return tuple(axis for axis in range(x.ndim) if axis != features)
+
+
+def sequence(layer: type[Layer], incoming: Shape, before: str = "") -> tuple[int, int]:
+    """Return places and features of a sequence `(T, F)`. Raises ShapeError for another sample; `before` are layers
+    that have to stand between a `Reshape` and this layer."""
+    if len(incoming) == 2:
+        return incoming[0], incoming[1]
+    *places, last = (*incoming, 1) if len(incoming) == 1 else incoming
+    raise ShapeError(
+        f"{layer.spec_name} takes a sequence, places × features, and {arrives(incoming)}",
+        help=f"put {reshape((prod(places), last))}{before} before it",
+    )
+
+
+def image(layer: type[Layer], incoming: Shape, least: int = 1) -> tuple[int, int, int]:
+    """Return channels, rows and columns of an image `(C, H, W)`. Raises ShapeError for another sample, and says how to
+    make an image of it, with `least` rows where there can be that many."""
+    if len(incoming) == 3:
+        return incoming[0], incoming[1], incoming[2]
+    wanted: Shape = (1, *incoming)
+    if len(incoming) == 1:
+        rows = next(n for n in range(isqrt(incoming[0]), 0, -1) if incoming[0] % n == 0)
+        wanted = (1, rows, incoming[0] // rows)
+    elif len(incoming) > 3:
+        wanted = (prod(incoming[:-2]), *incoming[-2:])
+    padding = "" if min(wanted[1:]) >= least else ", and write `padding=same` here"
+    raise ShapeError(
+        f"{layer.spec_name} takes an image, channels × rows × columns, and {arrives(incoming)}",
+        help=f"put {reshape(wanted)} before it{padding}",
+    )
+
+
+def reshape(shape: Shape) -> str:
+    """Write the layer that gives samples a shape."""
+    return f"`Reshape([{', '.join(map(str, shape))}])`"
+
+
+def layers_towards(shape: Shape, wanted: Shape) -> str:
+    """Write the layers that bring samples of one shape to another one that is wanted; () is a single number."""
+    wanted = wanted or (1,)
+    if len(shape) == len(wanted) < 3 and shape[:-1] == wanted[:-1]:
+        return f"`Linear({wanted[-1]})`"
+    if len(shape) == len(wanted) == 3 and shape[1:] == wanted[1:]:
+        return f"`Conv2D({wanted[0]}, 1)`"
+    layers = ["`Flatten`"] if len(shape) > 1 else []
+    layers.append(f"`Linear({prod(wanted)})`")
+    layers += [reshape(wanted)] if len(wanted) > 1 else []
+    return " and ".join(filter(None, [", ".join(layers[:-1]), layers[-1]]))
+
+
 def saved(value: Kept | None, layer: Layer) -> Kept:
     """Return what forward kept for backward. Raises RuntimeError where forward has not run."""
     if value is None:
         raise RuntimeError(f"{type(layer).__name__}.backward needs a forward pass first")
     return value
-
-
-def passed_on(grad: NDArray[Any] | None, layer: Layer) -> NDArray[Any]:
-    """Return what backward gave for the layer before. Raises ContractError where it gave nothing."""
-    if grad is None:
-        raise ContractError(
-            f"{type(layer).__name__}.backward returns nothing where the gradient of its input is wanted"
-        )
-    return grad
 
 
 def rows_of_places(array: NDArray[Any]) -> NDArray[Any]:

@@ -1,4 +1,6 @@
-"""Convolutions over one axis or two, channels first: `(C, L)` and `(C, H, W)`.
+"""Convolutions over the places of sequences `(T, F)`, and over the rows and columns of images `(C, H, W)`.
+
+To the kernels a sequence is an image of one row, whose channels are the features.
 
 What the windows see is copied side by side ("im2col"), and one product does the rest:
 
@@ -14,18 +16,22 @@ over long runs; large layers are done in bands of rows of windows, so that the c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import prod
+from math import gcd, prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import HeNormal, Initializer
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, image, saved, sequence
 from nnspec.engine.layers.windows import (
     Dilation,
+    Dilation1D,
     Kernel,
+    Kernel1D,
     Padding,
+    Padding1D,
     Sizes,
     Stride,
+    Stride1D,
     Windows,
     each,
     in_one_piece,
@@ -61,32 +67,27 @@ class _Convolution(Layer):
 
     family = "linear"
     backward_reads = frozenset({"input"})
-    sees_shape = True
     batch_last = "prefers"
     axes: ClassVar[int]
 
     def __init__(
         self,
-        in_channels: InChannels,
-        out_channels: OutChannels,
-        kernel_size: Kernel,
-        stride: Stride = 1,
-        padding: Padding = "valid",
-        dilation: Dilation = 1,
-        groups: Groups = 1,
-        *,
-        bias: Bias = True,
-        init: Init = HE_NORMAL,
-        dtype: str = "float64",
-        rng: Generator | None = None,
+        in_channels: int,
+        out_channels: int,
+        window: tuple[Sizes, Sizes, str | Sizes, Sizes],
+        groups: int,
+        bias: bool,
+        init: Initializer,
+        dtype: str,
+        rng: Generator | None,
     ) -> None:
         super().__init__()
         problem = _group_problem(in_channels, out_channels, groups)
         if problem:
             raise ValueError(f"{type(self).__name__}: {problem}")
         self.groups = groups
-        self._window = (sizes(kernel_size), sizes(stride), sizes(padding), sizes(dilation), type(self).__name__)
-        places = each(kernel_size, self.axes)
+        self._window = (*map(sizes, window), type(self).__name__)
+        places = each(window[0], self.axes)
         shape = (out_channels, in_channels // groups, *places)
         fan_in, fan_out = prod(shape[1:]), out_channels // groups * prod(places)
         self.weight = Parameter(init.draw(shape, fan_in, fan_out, rng or default_generator()), dtype)
@@ -95,9 +96,9 @@ class _Convolution(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(C, *s) -> (out, *s')`; a sample without a channel axis is one channel. 2·K FLOPs a number for the product,
-        one more for the bias."""
-        channels, *plane = _with_channel(incoming, cls)
+        """`(T, F) -> (T', out)` or `(C, H, W) -> (out, H', W')`. 2·K FLOPs a number for the product, one more for the
+        bias."""
+        channels, plane = cls._planes(incoming, arguments)
         given, out, groups = arguments.get("in_channels"), arguments["out_channels"], arguments["groups"]
         if given is not None and given != channels:
             raise ShapeError(
@@ -107,11 +108,11 @@ class _Convolution(Layer):
                 help=f"`{cls.spec_name}({out}, {_in_spec(arguments['kernel_size'])})` takes whatever arrives",
             )
         if problem := _group_problem(channels, out, groups):
-            raise ShapeError(problem, argument="groups", label="does not divide both")
-        window = (sizes(arguments[name]) for name in ("kernel_size", "stride", "padding", "dilation"))
-        windows = windows_on(tuple(plane), *window, cls.spec_name)
+            help = f"`groups={gcd(channels, out)}` divides both"
+            raise ShapeError(problem, argument="groups", label="does not divide both", help=help)
+        windows = cls._windows(plane, arguments)
         shape = (out, channels // groups, *each(arguments["kernel_size"], cls.axes))
-        leaving = (out, *windows.out) if cls.axes == 2 else (out, windows.out[1])
+        leaving = (out, *windows.out) if cls.axes == 2 else (windows.out[1], out)
         rows, bias = _rows_of_band(channels, out, windows, groups), arguments["bias"]
         work = {
             "padded": Work((channels, *windows.padded)),
@@ -127,6 +128,16 @@ class _Convolution(Layer):
             inferred={"in_channels": channels},
             work=work,
         )
+
+    @classmethod
+    def _planes(cls, incoming: Shape, arguments: Mapping[str, Any]) -> tuple[int, Shape]:
+        """Return how many channels a sample has, and the extents that windows slide along. Raises ShapeError."""
+        raise NotImplementedError
+
+    @classmethod
+    def _windows(cls, plane: Shape, arguments: Mapping[str, Any]) -> Windows:
+        window = (sizes(arguments[name]) for name in ("kernel_size", "stride", "padding", "dilation"))
+        return windows_on(plane, *window, cls.spec_name)
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Slide W over x, and add b."""
@@ -163,7 +174,7 @@ class _Convolution(Layer):
             return None
         wanted = np.empty(planes.shape, g.dtype) if out is None else planes_of(out, self.axes)
         self._input_gradient(g, wanted, windows)
-        return samples_of(wanted, self.axes).reshape(x.shape) if out is None else out
+        return samples_of(wanted, self.axes) if out is None else out
 
     def _weight_gradient(self, g: NDArray[Any], source: NDArray[Any], windows: Windows) -> None:
         """dL/dW = Σ g · columnsᵀ over the bands."""
@@ -242,44 +253,86 @@ class _Convolution(Layer):
 class Conv2D(_Convolution):
     """y[o, h, w] = b[o] + Σ W[o, c, i, j] · x[c, s·h + d·i − p, s·w + d·j − p].
 
-    Summed over c, i, j: `(B, C, H, W) -> (B, out, H', W')`, a cross-correlation, as everywhere in the field. Samples
-    `(B, H, W)` are of one channel. dL/dW sums g times what each window saw, dL/dx sends W times g back there. Kernel,
-    stride, padding and dilation are numbers or pairs (rows, columns). `padding=same` gives ⌈H/s⌉ rows (PyTorch has it
-    for s = 1 only), an odd place of padding standing at the end. With groups, each group of channels of y sees a group
-    of those of x; `groups=C` is the depthwise convolution. Weights `(out, C/groups, kh, kw)` start He-normal with
-    fan-in C/groups · kh · kw, biases at zero; PyTorch starts both uniformly. Keras puts channels last and keeps W as
-    `(kh, kw, C, out)`. LeCun et al. 1989.
+    Summed over c, i, j: `(B, C, H, W) -> (B, out, H', W')`, a cross-correlation, as everywhere in the field.
+    dL/dW sums g times what each window saw, dL/dx sends W times g back there. Kernel, stride, padding and dilation are
+    numbers or pairs (rows, columns). `padding=same` gives ⌈H/s⌉ rows (PyTorch has it for s = 1 only), an odd place of
+    padding standing at the end. With groups, each group of channels of y sees a group of those of x; `groups=C` is the
+    depthwise convolution. Weights `(out, C/groups, kh, kw)` start He-normal with fan-in C/groups · kh · kw, biases at
+    zero; PyTorch starts both uniformly. Keras puts channels last and keeps W as `(kh, kw, C, out)`. LeCun et al. 1989.
     """
 
     spec_name = "Conv2D"
     also = ("Conv2d", "Convolution2D", "conv2d", "Conv")
     axes = 2
+    image_as = "image"
+
+    def __init__(
+        self,
+        in_channels: InChannels,
+        out_channels: OutChannels,
+        kernel_size: Kernel,
+        stride: Stride = 1,
+        padding: Padding = "valid",
+        dilation: Dilation = 1,
+        groups: Groups = 1,
+        *,
+        bias: Bias = True,
+        init: Init = HE_NORMAL,
+        dtype: str = "float64",
+        rng: Generator | None = None,
+    ) -> None:
+        window = (kernel_size, stride, padding, dilation)
+        super().__init__(in_channels, out_channels, window, groups, bias, init, dtype, rng)
+
+    @classmethod
+    def _planes(cls, incoming: Shape, arguments: Mapping[str, Any]) -> tuple[int, Shape]:
+        sizes_of_axes = zip(each(arguments["kernel_size"], 2), each(arguments["dilation"], 2), strict=True)
+        channels, *plane = image(cls, incoming, max(d * (k - 1) + 1 for k, d in sizes_of_axes))
+        return channels, tuple(plane)
 
 
 class Conv1D(_Convolution):
-    """y[o, t] = b[o] + Σ W[o, c, i] · x[c, s·t + d·i − p].
+    """y[t, o] = b[o] + Σ W[o, c, i] · x[s·t + d·i − p, c].
 
-    Summed over c, i: `(B, C, L) -> (B, out, L')`. As `Conv2D`, along one axis: samples `(B, L)` are of one channel;
-    W `(out, C/groups, k)`. Keras takes `(L, C)`.
+    Summed over c, i: `(B, T, F) -> (B, T', out)`. As `Conv2D`, along the places of a sequence; the channels are its
+    features, and W is `(out, F/groups, k)`. `padding=causal` puts d·(k − 1) zeros before the first place and none
+    after the last, so that y[t] depends on x[0] … x[t] alone for s = 1. Keras has the same order of axes; PyTorch takes
+    `(B, F, T)` and gives `(B, out, T')`.
     """
 
     spec_name = "Conv1D"
-    also = ("Conv1d", "Convolution1D", "conv1d")
+    also = ("Conv1d", "Convolution1D", "conv1d", "CausalConv1D", "TCN")
     axes = 1
+    image_as = "sequence"
+    looks_ahead_unless = "padding=causal"
 
+    def __init__(
+        self,
+        in_channels: InChannels,
+        out_channels: OutChannels,
+        kernel_size: Kernel1D,
+        stride: Stride1D = 1,
+        padding: Padding1D = "valid",
+        dilation: Dilation1D = 1,
+        groups: Groups = 1,
+        *,
+        bias: Bias = True,
+        init: Init = HE_NORMAL,
+        dtype: str = "float64",
+        rng: Generator | None = None,
+    ) -> None:
+        window = (kernel_size, stride, padding, dilation)
+        super().__init__(in_channels, out_channels, window, groups, bias, init, dtype, rng)
 
-def _with_channel(incoming: Shape, cls: type[_Convolution]) -> Shape:
-    """Return a sample's shape with its channels first. Raises ShapeError for what has other axes."""
-    if len(incoming) == cls.axes:
-        return (1, *incoming)
-    if len(incoming) == cls.axes + 1:
-        return incoming
-    wanted = "channels, rows and columns" if cls.axes == 2 else "channels and places"
-    example = "Reshape([1, 28, 28])" if cls.axes == 2 else "Reshape([1, 100])"
-    raise ShapeError(
-        f"{cls.spec_name} takes {wanted}, and {shape_in_words(incoming)} arrives",
-        help=f"put a `Reshape` before it, such as `{example}`",
-    )
+    @classmethod
+    def _planes(cls, incoming: Shape, arguments: Mapping[str, Any]) -> tuple[int, Shape]:
+        places, features = sequence(cls, incoming)
+        return features, (places,)
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """Unless the window ends at its own place, as with `padding=causal`."""
+        return cls._windows(incoming[:1], arguments).look_ahead
 
 
 def _group_problem(channels: int, out: int, groups: int) -> str:

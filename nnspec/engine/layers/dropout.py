@@ -30,6 +30,7 @@ class Dropout(Layer):
     family = "noise"
     in_place = True
     batch_last = "keeps"
+    image_as = "any"
 
     def __init__(
         self,

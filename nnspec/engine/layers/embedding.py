@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import Initializer, Normal
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, sequence, shape_in_words
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
@@ -45,7 +45,6 @@ class Embedding(Layer):
 
     spec_name = "Embedding"
     also = ("embedding", "Embed", "TokenEmbedding", "Lookup")
-    sees_shape = True
     looks_up = "num_embeddings"
 
     def __init__(
@@ -73,7 +72,7 @@ class Embedding(Layer):
         if vocabulary is None:
             raise ShapeError(
                 "Embedding looks up ids, and numbers arrive",
-                help="it takes the characters or words of a text, and stands before every other layer",
+                help=f"put `Linear({width})` in its place; ids are the characters of a text, before any other layer",
             )
         if vocabulary > EXACT:
             raise ShapeError(f"at most {EXACT:,} ids are told apart", argument="num_embeddings", label="too many")
@@ -135,16 +134,7 @@ class _Positions(Layer):
     """Base of the layers that say where in the sequence a place is: y = x + P with P `(T, D)`, for x `(B, T, D)`."""
 
     in_place = True
-
-    @classmethod
-    def _sequence(cls, incoming: Shape) -> tuple[int, int]:
-        """Take length and width of a sequence from the shape that arrives. Raises ShapeError."""
-        if len(incoming) != 2:
-            raise ShapeError(
-                f"{cls.spec_name} takes a sequence of rows, and {shape_in_words(incoming)} arrives",
-                help="such as what leaves an `Embedding`: length × width",
-            )
-        return incoming[0], incoming[1]
+    image_as = "sequence"
 
 
 class PositionalEmbedding(_Positions):
@@ -177,7 +167,7 @@ class PositionalEmbedding(_Positions):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Unchanged; an addition a number."""
-        found = cls._sequence(incoming)
+        found = sequence(cls, incoming)
         for name, extent in zip(("length", "embedding_dim"), found, strict=True):
             given = arguments.get(name)
             if given is not None and given != extent:
@@ -232,7 +222,7 @@ class SinusoidalPositions(_Positions):
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Unchanged; an addition a number."""
-        cls._sequence(incoming)
+        sequence(cls, incoming)
         return Geometry(out=incoming, flops=prod(incoming))
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:

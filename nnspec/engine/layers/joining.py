@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, final
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.composition import Composition, Layers
-from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
+from nnspec.engine.layers.contract import Shape, ShapeError, feature_axis, layers_towards, shape_in_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,17 +64,14 @@ class Residual(_Sum):
                 f"the body gives {_features(body)}, and {_features(incoming)} are added to them",
                 argument="body",
                 label=f"{_features(body)} leave here",
-                help=_advice(
-                    lambda: f"end the body with `Linear({incoming[0]})`, or add a `shortcut {{ Linear({body[0]}) }}`",
-                    incoming,
-                    body,
-                ),
+                help=f"end the body with {layers_towards(body, incoming)}"
+                + (f", or add a `shortcut {{ Linear({body[0]}) }}`" if len(body) == len(incoming) == 1 else ""),
             )
         raise ShapeError(
             f"the body gives {_features(body)}, and the shortcut gives {_features(around)}",
             argument="shortcut",
             label=f"{_features(around)} leave here",
-            help=_advice(lambda: f"end the shortcut with `Linear({body[0]})`", incoming, body, around),
+            help=f"end the shortcut with {layers_towards(around, body)}",
         )
 
 
@@ -102,16 +99,16 @@ class Add(_Sum):
                     f"branch `{name}` gives {_features(shape)}, and `{first}` gives {_features(out)}",
                     argument=name,
                     label=f"{_features(shape)} leave here",
-                    help=_advice(lambda: f"what is added has one shape: end it with `Linear({out[0]})`", shape, out),
+                    help=f"what is added has one shape: end it with {layers_towards(shape, out)}",
                 )
         return out
 
 
 @final
 class Concat(Composition):
-    """y = [f₁(x), f₂(x), …] along the first axis of a sample: `(B, *in) -> (B, Σ nᵢ, *rest)`, fᵢ(x) `(B, nᵢ, *rest)`.
+    """y = [f₁(x), f₂(x), …] along the features of rows and sequences, or along the channels of images:
 
-    That is the axis of features, or of channels where they come first, as in `torch.cat(dim=1)`; Keras joins the last.
+    fᵢ(x) `(B, nᵢ)`, `(B, T, nᵢ)` or `(B, nᵢ, H, W)` -> y `(B, Σ nᵢ)`, `(B, T, Σ nᵢ)` or `(B, Σ nᵢ, H, W)`.
     dL/dx = Σ fᵢᵀ gᵢ for dL/dy = [g₁, g₂, …]. Branches are given as those of `Add`. Szegedy et al. 2015.
     """
 
@@ -124,17 +121,18 @@ class Concat(Composition):
 
     @classmethod
     def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
-        """All axes but the first must agree."""
+        """All axes but that of the features or channels must agree."""
         (first, out), *others = outs.items()
         for name, shape in others:
-            if shape[1:] != out[1:]:
+            if _but_features(shape) != _but_features(out):
                 raise ShapeError(
                     f"branch `{name}` gives {_features(shape)}, and `{first}` gives {_features(out)}",
                     argument=name,
                     label=f"{_features(shape)} leave here",
-                    help="what stands side by side agrees in all axes but the first",
+                    help=f"end `{name}` with {layers_towards(shape, out)}",
                 )
-        return (sum(shape[0] for shape in outs.values()), *out[1:])
+        axis = feature_axis(out)
+        return (*out[:axis], sum(shape[axis] for shape in outs.values()), *out[axis + 1 :])
 
     @classmethod
     def additions(cls, out: Shape, branches: int) -> int:
@@ -142,13 +140,13 @@ class Concat(Composition):
         return 0
 
     def _joined(self, ys: Sequence[NDArray[Any]], out: NDArray[Any] | None) -> NDArray[Any]:
-        return np.concatenate(ys, axis=1, out=out)
+        return np.concatenate(ys, axis=1 + feature_axis(self._shapes[1]), out=out)
 
     def _shares(self, grad: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        end = 0
+        end, axis = 0, feature_axis(self._shapes[1])
         for shape in self._shapes[1:]:
-            start, end = end, end + shape[0]
-            yield grad[:, start:end]
+            start, end = end, end + shape[axis]
+            yield grad[(slice(None),) * (1 + axis) + (slice(start, end),)]
 
 
 def _numbered_branches(branches: Sequence[Layers]) -> dict[str, Layers]:
@@ -159,6 +157,7 @@ def _features(shape: Shape) -> str:
     return f"{shape_in_words(shape)} features" if len(shape) == 1 else shape_in_words(shape)
 
 
-def _advice(rows: Callable[[], str], *shapes: Shape) -> str:
-    """Return advice that is true of rows of features, and of nothing where more axes are about."""
-    return rows() if all(len(shape) == 1 for shape in shapes) else "what is added has one shape"
+def _but_features(shape: Shape) -> tuple[int, Shape]:
+    """Return how many axes a shape has, and the extents of all but the features or channels."""
+    axis = feature_axis(shape)
+    return len(shape), shape[:axis] + shape[axis + 1 :]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import HeNormal, Initializer
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, arrives, rows_of_places, saved
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
@@ -58,10 +58,7 @@ class Linear(Layer):
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(in,) -> (out,)`, `(T, in) -> (T, out)`; 2·in·out FLOPs a place for the products, out more for the bias."""
         if len(incoming) not in (1, 2):
-            raise ShapeError(
-                f"Linear takes a row of features, and {shape_in_words(incoming)} arrives",
-                help="put `Flatten` before it",
-            )
+            raise ShapeError(f"Linear takes features, and {arrives(incoming)}", help="put `Flatten` before it")
         (*places, arriving), given = incoming, arguments.get("in_features")
         out, bias = arguments["out_features"], arguments["bias"]
         if given is not None and given != arriving:
@@ -153,9 +150,9 @@ class _Lanes(Layer):
         x, g = saved(self._x, self), _lane_rows(grad)
         np.matmul(x.swapaxes(-1, -2), g, out=self.weight.grad)
         if self.bias is not None:
-            ones = self.work_array("ones", grad.shape[1:-1], grad.dtype)
+            ones = self.work_array("ones", g.shape[1:2], g.dtype)
             ones.fill(1)
-            np.matmul(ones.reshape(-1), g, out=self.bias.grad)
+            np.matmul(ones, g, out=self.bias.grad)
         if not input_grad:
             return None
         passed = np.empty((*grad.shape[:-1], self.weight.shape[1]), grad.dtype) if out is None else out

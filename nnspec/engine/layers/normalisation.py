@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, arrives, saved, shape_in_words
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred, Positive
 from nnspec.engine.work import Work
@@ -34,6 +34,7 @@ class _RowNorm(Layer):
 
     family = "norm"
     in_place = True
+    image_as = "any"
     centred: ClassVar[bool]
     weight: Parameter | None = None
     bias: Parameter | None = None
@@ -46,16 +47,27 @@ class _RowNorm(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Any shape, unchanged; the last axes are `normalized_shape`, the last one alone where nothing is said."""
+        """Any shape, unchanged; the last axes are `normalized_shape`, the features where nothing is said. Of an image
+        the last axis is its columns, so there the axes must be given."""
         given = arguments.get("normalized_shape")
         shape = incoming[-1:] if given is None else _extents(given)
+        if len(incoming) > 2 and len(shape) < 2:
+            raise ShapeError(
+                f"{cls.spec_name} takes features, and {arrives(incoming)}",
+                argument="normalized_shape",
+                label="one axis of an image",
+                help=f"`{cls.spec_name}([{', '.join(map(str, incoming))}])` takes the whole image, and `BatchNorm` "
+                "each channel",
+            )
         if not shape or incoming[-len(shape) :] != shape:
             expected = shape_in_words(shape) or "nothing"
             raise ShapeError(
-                f"this {cls.spec_name} expects {expected} and gets {shape_in_words(incoming)}",
+                f"this {cls.spec_name} expects {expected}, and {arrives(incoming)}",
                 argument="normalized_shape",
                 label="other than what arrives",
-                help=f"`{cls.spec_name}` without it takes the last axis, whatever arrives",
+                help=f"`{cls.spec_name}` takes the features, however many arrive"
+                if len(incoming) < 3
+                else f"`{cls.spec_name}([{', '.join(map(str, incoming))}])` takes the whole image",
             )
         places = prod(incoming) // prod(shape)
         learned = cls._learned(arguments)
@@ -72,6 +84,12 @@ class _RowNorm(Layer):
             }
             | ({"ones": Work((places,))} if learned else {}),
         )
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """Where it takes whole sequences."""
+        given = arguments.get("normalized_shape")
+        return given is not None and len(_extents(given)) > 1
 
     @classmethod
     def _learned(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:

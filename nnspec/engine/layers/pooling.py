@@ -1,4 +1,5 @@
-"""Pools: windows of channels `(C, L)` or `(C, H, W)` brought down to one number each; no parameters.
+"""Pools: windows on the places of a sequence `(T, F)`, or on the rows and columns of an image `(C, H, W)`, brought down
+to one number each; no parameters.
 
 At each place of the window one NumPy call looks at all windows at once. The windows of a channel never see another one.
 """
@@ -12,7 +13,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.activations import ReLU
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
+from nnspec.engine.layers.contract import (
+    Geometry,
+    Layer,
+    Shape,
+    ShapeError,
+    arrives,
+    beside_features,
+    but_features,
+    feature_axis,
+    image,
+    saved,
+    sequence,
+    shape_in_words,
+)
 from nnspec.engine.layers.windows import (
     Kernel,
     Padding,
@@ -32,10 +46,11 @@ __all__ = ["AvgPool", "GlobalAvgPool", "MaxPool"]
 
 
 class _Pool(Layer):
-    """Base of the pools with windows: `(B, C, *s) -> (B, C, *s')` for one axis or two."""
+    """Base of the pools with windows: `(B, T, F) -> (B, T', F)` or `(B, C, H, W) -> (B, C, H', W')`."""
 
     batch_last = "prefers"
     each_alone = True
+    image_as = "image"
     around: ClassVar[float] = 0.0
     """What stands in the padding."""
     padded: ClassVar[tuple[str, ...]] = ("padded",)
@@ -49,19 +64,25 @@ class _Pool(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(C, *s) -> (C, *s')`; a FLOP a place of each window."""
-        if len(incoming) not in (2, 3):
-            raise ShapeError(
-                f"{cls.spec_name} takes channels of one axis or two, and {shape_in_words(incoming)} arrives",
-                help="put a `Reshape` before it, such as `Reshape([1, 28, 28])`",
-            )
-        channels, *plane = incoming
-        windows = _windows_on(tuple(plane), _window(arguments, cls.spec_name))
-        out = (channels, *windows.out) if len(plane) == 2 else (channels, windows.out[1])
+        """`(T, F) -> (T', F)` or `(C, H, W) -> (C, H', W')`; a FLOP a place of each window."""
+        plane: Shape
+        if len(incoming) < 3 and isinstance(arguments["kernel_size"], int):
+            places, channels = sequence(cls, incoming)
+            plane = (places,)
+        else:
+            channels, *plane_axes = image(cls, incoming)
+            plane = tuple(plane_axes)
+        windows = _windows_on(plane, _window(arguments, cls.spec_name))
+        out = (channels, *windows.out) if len(plane) == 2 else (windows.out[1], channels)
         work = dict(cls.works((channels, *windows.out), windows))
         if windows.has_padding:
             work |= {name: Work((channels, *windows.padded)) for name in cls.padded}
         return Geometry(out=out, flops=prod(out) * prod(windows.size), work=work)
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """Wherever a window is wider than a place, unless padding puts all of it before."""
+        return _windows_on(incoming[:1], _window(arguments, cls.spec_name)).look_ahead
 
     @classmethod
     def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
@@ -69,7 +90,7 @@ class _Pool(Layer):
         raise NotImplementedError
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Bring each window down to a number: `(B, C, *s) -> (B, C, *s')`."""
+        """Bring each window down to a number."""
         self._x = x
         axes, planes, windows = self._of(x)
         y = np.empty((len(planes), *windows.out, len(x)), x.dtype) if out is None else planes_of(out, axes)
@@ -80,7 +101,7 @@ class _Pool(Layer):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Hand the gradient of each window to the places that it saw: `(B, C, *s') -> (B, C, *s)`."""
+        """Hand the gradient of each window to the places that it saw."""
         axes, planes, windows = self._of(saved(self._x, self))
         if not input_grad:
             return None
@@ -106,7 +127,8 @@ class _Pool(Layer):
     def _of(self, x: NDArray[Any]) -> tuple[int, NDArray[Any], Windows]:
         """Return how many axes the windows slide along, x as planes, and the windows."""
         axes = x.ndim - 2
-        return axes, planes_of(x, axes), _windows_on(x.shape[2:], self._window)
+        plane = x.shape[2:] if axes == 2 else x.shape[1:2]
+        return axes, planes_of(x, axes), _windows_on(plane, self._window)
 
     def _padded(self, planes: NDArray[Any], windows: Windows) -> NDArray[Any]:
         """Return planes with their padding."""
@@ -128,7 +150,8 @@ class MaxPool(_Pool):
     """y[c, h, w] = max x[c, s·h + i − p, s·w + j − p] over the window's places: `(B, C, H, W) -> (B, C, H', W')`.
 
     dL/dx is g at the place of the largest number, the first of equal ones, as in PyTorch, and 0 elsewhere; where
-    windows overlap, the sum. Padding is never the largest. Samples `(C, L)` have windows of one axis. The stride is the
+    windows overlap, the sum. Padding is never the largest. Of sequences,
+    `(B, T, F) -> (B, T', F)`, windows slide along the places. The stride is the
     kernel's size where none is given; padding is at most half of it, as in PyTorch.
     """
 
@@ -224,14 +247,16 @@ class AvgPool(_Pool):
 
 
 class GlobalAvgPool(Layer):
-    """y[c] = mean of x[c] over all its places: `(B, C, *s) -> (B, C)`; dL/dx = g / Π s everywhere. Lin et al. 2014.
+    """The mean of each feature over the places of a sequence, `(B, T, F) -> (B, F)`, or of each channel over the rows
+    and columns of an image, `(B, C, H, W) -> (B, C)`; dL/dx = g / n everywhere, n the numbers in a mean.
 
-    PyTorch writes it as `AdaptiveAvgPool2d(1)` and `Flatten`.
+    PyTorch writes it as `AdaptiveAvgPool2d(1)` and `Flatten`, or `x.mean(dim=1)`. Lin et al. 2014.
     """
 
     spec_name = "GlobalAvgPool"
     also = ("GlobalAveragePooling2D", "GlobalAveragePooling1D", "GlobalAvgPool2D", "AdaptiveAvgPool2d", "GAP")
     batch_last = "takes"
+    image_as = "image"
 
     def __init__(self) -> None:
         super().__init__()
@@ -239,29 +264,36 @@ class GlobalAvgPool(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(C, *s) -> (C,)`; a FLOP a number."""
+        """`(T, F) -> (F,)` or `(C, H, W) -> (C,)`; a FLOP a number."""
         if len(incoming) < 2:
             raise ShapeError(
-                f"GlobalAvgPool takes channels of places, and {shape_in_words(incoming)} arrives",
-                help="put it behind a convolution, before any `Flatten`",
+                f"GlobalAvgPool takes a sequence or an image, and {arrives(incoming)}",
+                help="leave it out, or put it before what makes a row of the sample",
             )
-        return Geometry(out=incoming[:1], flops=prod(incoming), work={"share": Work(incoming[:1])})
+        out = (incoming[feature_axis(incoming)],)
+        return Geometry(out=out, flops=prod(incoming), work={"share": Work(out)})
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """A mean over all places."""
+        return len(incoming) == 2
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Mean over all axes but the channels: `(B, C, *s) -> (B, C)`."""
+        """Mean over all axes but the features or channels."""
         self._shape = x.shape
-        y = np.add.reduce(x, axis=tuple(range(2, x.ndim)), out=out)
-        return np.multiply(y, 1.0 / prod(x.shape[2:]), out=y)
+        axes = but_features(x)[1:]
+        y = np.add.reduce(x, axis=axes, out=out)
+        return np.multiply(y, 1.0 / prod(x.shape[axis] for axis in axes), out=y)
 
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """g / Π s at every place: `(B, C) -> (B, C, *s)`."""
+        """g / n everywhere."""
         shape = saved(self._shape, self)
         share = self.work_array("share", grad.shape, grad.dtype)
-        np.multiply(grad, 1.0 / prod(shape[2:]), out=share)
+        np.multiply(grad, grad.shape[1] / prod(shape[1:]), out=share)
         dx = np.empty(shape, grad.dtype) if out is None else out
-        np.copyto(dx, share.reshape(*share.shape, *(1 for _ in shape[2:])))
+        np.copyto(dx, share.reshape(len(share), *beside_features(shape[1:])))
         return dx
 
 
@@ -279,5 +311,6 @@ def _windows_on(plane: Shape, window: tuple[Any, ...]) -> Windows:
             f"the padding of a {window[-1]} is at most half of its window of {shape_in_words(windows.size)}",
             argument="padding",
             label="more than half",
+            help=f"`padding={min(windows.size[2 - len(plane) :]) // 2}` is the most",
         )
     return windows

@@ -14,7 +14,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, sequence
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
@@ -34,7 +34,7 @@ class Recurrent(Layer):
     """Base of the recurrent layers: x `(B, T, in)` -> y `(B, T, hidden)`, or with `return_sequences=false` the last of
     them, `(B, hidden)`. The state before the first step is zero; everything starts uniformly in ±1/√hidden."""
 
-    sees_shape = True
+    image_as = "sequence"
     gates: ClassVar[int]
     """How many columns a hidden unit has."""
     merged: ClassVar[int]
@@ -61,14 +61,7 @@ class Recurrent(Layer):
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(T, in) -> (T, hidden)`, or `(hidden,)`; 2·gates·hidden·(in + hidden) FLOPs a step for the products."""
         name = cls.spec_name
-        if len(incoming) != 2:
-            raise ShapeError(
-                f"{name} takes a sequence of rows, such as 20×8, and {shape_in_words(incoming)} arrives",
-                help="put `Embedding` before it, where these are the numbers of words or letters"
-                if len(incoming) == 1
-                else "",
-            )
-        (places, arriving), given = incoming, arguments.get("in_features")
+        (places, arriving), given = sequence(cls, incoming), arguments.get("in_features")
         hidden, width = arguments["hidden_size"], cls.gates * arguments["hidden_size"]
         if given is not None and given != arriving:
             raise ShapeError(

@@ -27,6 +27,12 @@ class _Reshaping(Layer):
         super().__init__()
         self._shape: tuple[int, ...] | None = None
 
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """Wherever the numbers of a place do not stay together: what comes after no longer knows places."""
+        out = cls.geometry(incoming, arguments).out
+        return len(incoming) == 2 and out[:1] != incoming[:1]
+
     def _leaving(self, incoming: Shape) -> Shape:
         """Return the shape that a sample gets."""
         raise NotImplementedError
@@ -60,7 +66,9 @@ class Flatten(_Reshaping):
 class Reshape(_Reshaping):
     """Each sample in another shape of as many numbers, in C order: `(B, *s) -> (B, *shape)`.
 
-    One extent may be -1: it is whatever is left. `Reshape([1, 28, 28])` makes an image of one channel of a row of 784.
+    One extent may be -1: it is whatever is left. How many extents there are says what the result is: one makes
+    features, two a sequence of places × features, three an image of channels × rows × columns. So
+    `Reshape([1, 28, 28])` makes an image of one channel of 784 features, and `Reshape([120, 7])` a sequence of 840.
     """
 
     spec_name = "Reshape"
@@ -77,7 +85,7 @@ class Reshape(_Reshaping):
         """`s -> shape`, free of cost."""
         shape = arguments["shape"]
         if problem := _shape_problem(shape):
-            raise ShapeError(problem, argument="shape", label="no shape")
+            raise ShapeError(problem, argument="shape", label="no shape", help="such as `Reshape([-1])`")
         return Geometry(out=_filled(shape, incoming), flops=0)
 
     def _leaving(self, incoming: Shape) -> Shape:
@@ -105,6 +113,7 @@ def _filled(shape: Sequence[int], incoming: Shape) -> Shape:
             f"{'a multiple of ' if -1 in shape else ''}{known}",
             argument="shape",
             label=f"{numbers} numbers arrive",
+            help=f"put {'`Flatten` and ' if len(incoming) > 1 else ''}`Linear({known})` before it",
         )
     return tuple(int(n) for n in shape)
 

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, feature_axis, saved
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -17,12 +17,13 @@ __all__ = ["LogSoftmax", "Softmax"]
 
 
 class _Shares(Layer):
-    """Base of these two. Both go along the last axis of a sample."""
+    """Base of these two. Both go along the features of a sample, or along the channels of an image."""
 
     backward_reads = frozenset({"output"})
     in_place = True
     family = "activation"
     bends_by = "softmax"
+    image_as = "any"
     suits = ("xavier_normal", "xavier_uniform")
 
     def __init__(self) -> None:
@@ -35,21 +36,22 @@ class _Shares(Layer):
         return Geometry(
             out=incoming,
             flops=5 * prod(incoming),
-            work={"row": Work((*incoming[:-1], 1)), "term": Work(incoming)},
+            work={"row": Work(_without_features(incoming)), "term": Work(incoming)},
         )
 
     def _row(self, x: NDArray[Any]) -> NDArray[Any]:
-        return self.work_array("row", (*x.shape[:-1], 1), x.dtype)
+        return self.work_array("row", (len(x), *_without_features(x.shape[1:])), x.dtype)
 
     def _term(self, x: NDArray[Any]) -> NDArray[Any]:
         return self.work_array("term", x.shape, x.dtype)
 
 
 class Softmax(_Shares):
-    """yᵢ = e^xᵢ / Σⱼ e^xⱼ along the last axis; dL/dxᵢ = yᵢ·(gᵢ − Σⱼ gⱼ·yⱼ).
+    """yᵢ = e^xᵢ / Σⱼ e^xⱼ along the features or channels; dL/dxᵢ = yᵢ·(gᵢ − Σⱼ gⱼ·yⱼ).
 
     The largest x is taken off first, so that nothing overflows. `CrossEntropy` has its own softmax and takes the
-    numbers before this one. As PyTorch's `Softmax(dim=-1)`.
+    numbers before this one. As PyTorch's `Softmax(dim=-1)`, of
+    images `Softmax(dim=1)`.
     """
 
     spec_name = "Softmax"
@@ -57,10 +59,10 @@ class Softmax(_Shares):
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """e^xᵢ / Σⱼ e^xⱼ."""
-        row = np.maximum.reduce(x, axis=-1, keepdims=True, out=self._row(x))
+        row = np.maximum.reduce(x, axis=_axis(x), keepdims=True, out=self._row(x))
         y = np.subtract(x, row, out=out)
         np.exp(y, out=y)
-        np.add.reduce(y, axis=-1, keepdims=True, out=row)
+        np.add.reduce(y, axis=_axis(y), keepdims=True, out=row)
         self._y = np.divide(y, row, out=y)
         return self._y
 
@@ -69,16 +71,16 @@ class Softmax(_Shares):
     ) -> NDArray[Any] | None:
         """yᵢ·(gᵢ − Σⱼ gⱼ·yⱼ)."""
         y = saved(self._y, self)
-        row = np.add.reduce(np.multiply(grad, y, out=self._term(y)), axis=-1, keepdims=True, out=self._row(y))
+        row = np.add.reduce(np.multiply(grad, y, out=self._term(y)), axis=_axis(y), keepdims=True, out=self._row(y))
         passed = np.subtract(grad, row, out=out)
         return np.multiply(passed, y, out=passed)
 
 
 class LogSoftmax(_Shares):
-    """yᵢ = xᵢ − log Σⱼ e^xⱼ along the last axis; dL/dxᵢ = gᵢ − e^yᵢ·Σⱼ gⱼ.
+    """yᵢ = xᵢ − log Σⱼ e^xⱼ along the features or channels; dL/dxᵢ = gᵢ − e^yᵢ·Σⱼ gⱼ.
 
     The largest x is taken off first, so that nothing overflows. `NLL` takes its outputs. As PyTorch's
-    `LogSoftmax(dim=-1)`.
+    `LogSoftmax(dim=-1)`, of images `LogSoftmax(dim=1)`.
     """
 
     spec_name = "LogSoftmax"
@@ -87,9 +89,9 @@ class LogSoftmax(_Shares):
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """xᵢ − log Σⱼ e^xⱼ."""
-        row = np.maximum.reduce(x, axis=-1, keepdims=True, out=self._row(x))
+        row = np.maximum.reduce(x, axis=_axis(x), keepdims=True, out=self._row(x))
         y = np.subtract(x, row, out=out)
-        np.add.reduce(np.exp(y, out=self._term(x)), axis=-1, keepdims=True, out=row)
+        np.add.reduce(np.exp(y, out=self._term(x)), axis=_axis(x), keepdims=True, out=row)
         np.log(row, out=row)
         self._y = np.subtract(y, row, out=y)
         return self._y
@@ -100,6 +102,14 @@ class LogSoftmax(_Shares):
         """gᵢ − e^yᵢ·Σⱼ gⱼ."""
         y = saved(self._y, self)
         shares = np.exp(y, out=self._term(y))
-        row = np.add.reduce(grad, axis=-1, keepdims=True, out=self._row(y))
+        row = np.add.reduce(grad, axis=_axis(grad), keepdims=True, out=self._row(y))
         np.multiply(shares, row, out=shares)
         return np.subtract(grad, shares, out=out)
+
+
+def _axis(x: NDArray[Any]) -> int:
+    return 1 + feature_axis(x.shape[1:])
+
+
+def _without_features(shape: Shape) -> Shape:
+    return tuple(1 if axis == feature_axis(shape) else extent for axis, extent in enumerate(shape))

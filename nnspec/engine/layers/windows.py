@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dilation",
+    "Dilation1D",
     "Kernel",
+    "Kernel1D",
     "Padding",
+    "Padding1D",
     "Sizes",
     "Stride",
+    "Stride1D",
     "Windows",
     "each",
     "in_one_piece",
@@ -46,6 +50,10 @@ Kernel = Annotated[Count | tuple[Count, Count], Also("kernel", "filter_size", "p
 Stride = Annotated[Count | tuple[Count, Count], Also("strides", "step", "s")]
 Dilation = Annotated[Count | tuple[Count, Count], Also("dilation_rate", "rate")]
 Padding = Annotated[Literal["valid", "same"] | Extent | tuple[Extent, Extent], Also("pad", "pads")]
+Kernel1D = Annotated[Count, Also("kernel", "filter_size", "size", "k", "window")]
+Stride1D = Annotated[Count, Also("strides", "step", "s")]
+Dilation1D = Annotated[Count, Also("dilation_rate", "rate")]
+Padding1D = Annotated[Literal["valid", "same", "causal"] | Extent, Also("pad", "pads")]
 
 Pair = tuple[int, int]
 Sizes = int | Sequence[int]
@@ -69,6 +77,12 @@ class Windows:
     def has_padding(self) -> bool:
         """Whether anything is put around the plane."""
         return any(self.before) or any(self.after)
+
+    @property
+    def look_ahead(self) -> bool:
+        """Whether a window sees a column behind its own: where as many columns leave as arrive, that of its number."""
+        reach = self.dilation[1] * (self.size[1] - 1)
+        return self.stride[1] > 1 or reach > self.before[1]
 
     @property
     def disjoint(self) -> bool:
@@ -138,8 +152,10 @@ def windows_on(plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, d
         paddings = [(0, 0)] * axes
     elif padding == "same":
         paddings = [_same(*of_axis) for of_axis in zip(plane, reach, strides, strict=True)]
+    elif padding == "causal":
+        paddings = [(e - 1, 0) for e in reach]
     else:
-        assert not isinstance(padding, str)
+        assert not isinstance(padding, str), padding
         paddings = [(p, p) for p in each(padding, axes, name)]
     padded = tuple(n + before + after for n, (before, after) in zip(plane, paddings, strict=True))
     if any(n < e for n, e in zip(padded, reach, strict=True)):
@@ -148,7 +164,7 @@ def windows_on(plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, d
             f"a window of {shape_in_words(reach)} does not fit on {shape_in_words(padded)}{around}",
             argument="kernel_size",
             label=f"reaches over {shape_in_words(reach)}",
-            help="take a smaller one, or `padding=same`",
+            help="write `padding=same`, or take a smaller window",
         )
     out = tuple((n - e) // s + 1 for n, e, s in zip(padded, reach, strides, strict=True))
     before, after = ([p[side] for p in paddings] for side in (0, 1))
@@ -169,7 +185,8 @@ def each(value: Sizes, axes: int, name: str = "a window") -> tuple[int, ...]:
         return (int(value),) * axes
     if len(value) != axes:
         raise ShapeError(
-            f"{name} slides along {axes} {'axis' if axes == 1 else 'axes'} here, and {len(value)} sizes are given"
+            f"{name} slides along {axes} {'axis' if axes == 1 else 'axes'} here, and {len(value)} sizes are given",
+            help="give one number" if axes == 1 else "give one for rows and one for columns",
         )
     return tuple(int(v) for v in value)
 
@@ -194,21 +211,18 @@ def sizes(value: Any) -> Any:
 
 
 def samples_of(planes: NDArray[Any], axes: int) -> NDArray[Any]:
-    """Return planes `(C, H, W, B)` as samples `(B, C, H, W)`, or `(B, C, W)` for one axis, without copying them."""
-    samples = planes.transpose(3, 0, 1, 2)
-    return samples if axes == 2 else samples[:, :, 0]
+    """Return planes `(C, H, W, B)` as images `(B, C, H, W)`, or planes `(F, 1, T, B)` as sequences `(B, T, F)`,
+    without copying them."""
+    return planes.transpose(3, 0, 1, 2) if axes == 2 else planes[:, 0].transpose(2, 1, 0)
 
 
 def planes_of(samples: NDArray[Any], axes: int) -> NDArray[Any]:
-    """Return samples `(B, C, H, W)`, or `(B, C, W)` for one axis, as planes `(C, H, W, B)`, without copying them.
-
-    Samples that have no axis of channels are of one channel.
-    """
-    if samples.ndim == axes + 1:
-        samples = samples[:, None]
-    if axes == 1:
-        samples = samples[:, :, None]
-    return samples.transpose(1, 2, 3, 0)
+    """Return images `(B, C, H, W)` as planes `(C, H, W, B)`, or sequences `(B, T, F)` as planes `(F, 1, T, B)`,
+    without copying them. Raises ShapeError for other arrays."""
+    if samples.ndim != axes + 2:
+        wanted = "images (B, C, H, W)" if axes == 2 else "sequences (B, T, F)"
+        raise ShapeError(f"windows slide over {wanted}, not over an array of shape {samples.shape}")
+    return samples.transpose(1, 2, 3, 0) if axes == 2 else samples.transpose(2, 1, 0)[:, None]
 
 
 def in_one_piece(planes: NDArray[Any]) -> bool:

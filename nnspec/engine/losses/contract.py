@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
+from nnspec.engine.layers.contract import Shape, ShapeError, layers_towards, shape_in_words
 from nnspec.engine.part import Part, Range
 from nnspec.engine.work import Borrower, Work
 
@@ -23,10 +21,7 @@ NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Loss(Part, Borrower):
-    """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs).
-
-    `weight` says what the batch counts in a mean over several: Σ w·L / Σ w is then the loss of all their samples.
-    """
+    """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs)."""
 
     kind: ClassVar[str] = "loss"
     takes_logits: ClassVar[bool] = False
@@ -77,11 +72,6 @@ class Loss(Part, Borrower):
         """Return dL/d(outputs) of the last forward pass; `out` may be the array that forward worked in."""
         raise NotImplementedError
 
-    def weight(self, rows: int) -> float:
-        """Return the weight of the last forward pass in a mean over several, of a batch of so many `rows`: Σ w of what
-        its own mean divides by. Where no sample counts more than another, that is `rows`."""
-        return rows
-
     def mean(self, values: NDArray[Any]) -> float:
         """Return the mean of what each sample adds to the loss; with several lanes, of their own means."""
         if self.lanes == 1:
@@ -96,27 +86,6 @@ class Loss(Part, Borrower):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
-
-
-@dataclass(slots=True)
-class Mean:
-    """The mean of a loss over batches: Σ w·l / Σ w, with each batch's loss l and weight w (`Loss.weight`).
-
-    So it is the loss of all samples taken as one batch, whatever the batches are. NaN where nothing has any weight.
-    """
-
-    total: float = 0.0
-    weight: float = 0.0
-
-    def add(self, loss: float, weight: float) -> None:
-        """Count a batch."""
-        self.total += loss * weight
-        self.weight += weight
-
-    @property
-    def value(self) -> float:
-        """Σ w·l / Σ w."""
-        return self.total / self.weight if self.weight else math.nan
 
 
 def saved(value: NDArray[Any] | None, loss: Loss) -> NDArray[Any]:
@@ -140,15 +109,15 @@ def fit_values(loss: type[Loss], outputs: Shape, classes: int | None, target: Sh
     name = loss.spec_name
     if classes is None:
         if _without_ones(outputs) != _without_ones(target):
-            wanted = shape_in_words(target) or "1"
+            wanted = (*target, 1) if outputs[:-1] == target else target
             raise ShapeError(
-                f"{name} compares {shape_in_words(outputs)} outputs with targets of {wanted}",
-                help=f"end the model with `Linear({target[-1] if target else 1})`",
+                f"{name} compares {shape_in_words(outputs)} outputs with targets of {shape_in_words(target) or '1'}",
+                help=f"end the model with {layers_towards(outputs, wanted)}",
             )
     elif outputs != (*target, classes):
         raise ShapeError(
             f"{name} compares {classes} classes as one-hot rows, and there are {shape_in_words(outputs)} outputs",
-            help=f"end the model with `Linear({classes})`",
+            help=f"end the model with {layers_towards(outputs, (*target, classes))}",
         )
 
 
@@ -163,10 +132,9 @@ def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: S
         raise ShapeError(f"{name} needs classes, and the data has none", help="a regression takes `MSE`")
     if outputs[:-1] != target or not outputs:
         where = f" for each of {shape_in_words(target)} places" if target else ""
-        keeps = f"`Linear({classes})`, which keeps the places" if target else f"`Flatten` and `Linear({classes})`"
         raise ShapeError(
             f"{name} takes a row of {what}{where}, and the network's outputs are {shape_in_words(outputs)}",
-            help=f"end the model with {keeps}",
+            help=f"end the model with {layers_towards(outputs, (*target, classes))}",
         )
     if outputs[-1] < classes:
         raise ShapeError(
