@@ -151,7 +151,7 @@ def test_classes_of_a_text_are_its_characters() -> None:
     model, train = "Embedding(8); Linear(4)", "epochs = 1; sample = 5"
     trained(spec(model, data='Text("letters.txt", context=8)', train=train))
     done = nnspec("eval", "out", "--confusion", cwd=Path.cwd())
-    assert re.search(r"takes most often '[abc ]' for '[abc ]' \d+×", done.stdout), done.stdout
+    assert re.search(r"most often mistakes '[abc ]' for '[abc ]' \(\d+×\)", done.stdout), done.stdout
 
 
 def test_probabilities_are_those_of_the_last_layer_where_the_loss_bends_nothing() -> None:

@@ -81,6 +81,9 @@ def test_a_list_is_written_or_named_or_made(values: str, expected: list[str]) ->
     ("axis", "labels"),
     [
         ("optimizer.lr = logspace(-4, -1, 4)", ["lr=0.0001", "lr=0.001", "lr=0.01", "lr=0.1"]),
+        ("optimizer.lr = [0.24244620170823283, 0.019144819761]", ["lr=0.2424", "lr=0.01914"]),
+        ("optimizer.lr = [0.24244620170823283, 0.24244]", ["lr=0.24245", "lr=0.24244"]),
+        ("optimizer.lr = logspace(-1, -0.9, 2)", ["lr=0.1", "lr=0.1259"]),
         ("optimizer.lr = linspace(0.1, 0.3, 3)", ["lr=0.1", "lr=0.2", "lr=0.3"]),
         ("optimizer.lr = [1e-3, 1e-2]", ["lr=0.001", "lr=0.01"]),
         ("optimizer.lr = [0.1, cosine(0.1)]", ["lr=0.1", "lr=cosine-0.1"]),

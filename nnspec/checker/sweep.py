@@ -37,6 +37,9 @@ class _Axis:
     setting: Assignment
     values: Sequence[tree.Expression]
     texts: Sequence[str]
+    """Each value as it would be written."""
+    names: Sequence[str]
+    """The same, for the names of points: floats with four significant digits where that tells them apart."""
 
 
 def points(
@@ -65,10 +68,10 @@ def points(
     return [_point(number, row, axes) for number, row in enumerate(rows, 1)]
 
 
-def _column(axis: _Axis) -> list[tuple[Assignment, str]]:
+def _column(axis: _Axis) -> list[tuple[Assignment, str, str]]:
     setting, name = axis.setting, axis.setting.given.name
     given = [Assignment(setting.path, Given(value, name, "sweep")) for value in axis.values]
-    return list(zip(given, axis.texts, strict=True))
+    return list(zip(given, axis.texts, axis.names, strict=True))
 
 
 def _fixed(dimension: Assignment, flags: Sequence[Assignment]) -> bool:
@@ -162,7 +165,7 @@ def _axis(dimension: Assignment, evaluator: Evaluator, report: Report) -> _Axis 
             report.error("NN204", f"`{text}` is given twice", expression.span, notes=(first,))
             return None
         firsts[text] = expression.span
-    return _Axis(dimension, expressions, texts)
+    return _Axis(dimension, expressions, texts, _names(expressions, texts))
 
 
 def _list(expression: tree.Expression, evaluator: Evaluator) -> Sequence[tree.Expression] | Unknown | None:
@@ -201,13 +204,28 @@ def _text(expression: tree.Expression) -> str:
     return " ".join(expression.span.text.split())
 
 
-def _point(number: int, row: Sequence[tuple[Assignment, str]], axes: Sequence[_Axis]) -> Point:
+def _names(expressions: Sequence[tree.Expression], texts: Sequence[str]) -> Sequence[str]:
+    """Shorten floats to four significant digits, or as many as tell all values of the list apart."""
+    for digits in range(4, 17):
+        names = [_rounded(expression, text, digits) for expression, text in zip(expressions, texts, strict=True)]
+        if len(set(names)) == len(names):
+            return names
+    return texts
+
+
+def _rounded(expression: tree.Expression, text: str, digits: int) -> str:
+    if isinstance(expression, tree.Constant) and isinstance(expression.value, float):
+        return min(f"{expression.value:.{digits}g}", text, key=len)
+    return text
+
+
+def _point(number: int, row: Sequence[tuple[Assignment, str, str]], axes: Sequence[_Axis]) -> Point:
     words = [axis.setting.path[-1].text for axis in axes]
     parts = []
-    for (assignment, text), word in zip(row, words, strict=True):
-        parts.append(f"{word if words.count(word) == 1 else assignment.text}={text}")
-    values = {assignment.text: text for assignment, text in row}
-    return Point(number, tuple(assignment for assignment, _ in row), values, ",".join(parts))
+    for (assignment, _, name), word in zip(row, words, strict=True):
+        parts.append(f"{word if words.count(word) == 1 else assignment.text}={name}")
+    values = {assignment.text: text for assignment, text, _ in row}
+    return Point(number, tuple(assignment for assignment, *_ in row), values, ",".join(parts))
 
 
 def run_name(lane: str, point: Point, several: bool) -> str:

@@ -42,5 +42,5 @@ def command(
     if as_json:
         click.echo(json.dumps(evaluation_record(found)))
     else:
-        print_evaluations(found, console(), confusion=confusion)
+        print_evaluations(found, console(), whole=confusion)
     return 0 if all(one.same for one in found) else 1

@@ -14,7 +14,7 @@ from nnspec.runner.saved import SavedRun, usable
 from nnspec.view import words
 from nnspec.view.comparison import Difference
 from nnspec.view.difference import difference_record, print_difference
-from nnspec.view.terminal import Column, table
+from nnspec.view.terminal import Column, say, table
 from nnspec.view.values import one_line
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def print_compared(found: ComparedRuns, console: Console) -> None:
         print_unlike(found, index, console)
         console.print()
     for note in contest.notes:
-        console.print(one_line(f"! {note}"), style="yellow", soft_wrap=True)
+        say(console, one_line(f"! {note}"), style="yellow")
     for each in contest.comparisons:
-        console.print(one_line(f"– {contest.text(each)}"), style="" if each.shown else "dim", soft_wrap=True)
+        say(console, one_line(f"– {contest.text(each)}"), style="" if each.shown else "dim")
 
 
 def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
@@ -70,7 +70,7 @@ def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
         print_difference(replace(spec, a=first, b=other), console)
     for each in contest.unlike:
         if each.run == other:
-            console.print(one_line(f"~ {each.what}: {each.first} → {each.here}"), style="yellow", soft_wrap=True)
+            say(console, one_line(f"~ {each.what}: {each.first} → {each.here}"), style="yellow")
 
 
 def head(saved: SavedRun) -> str:

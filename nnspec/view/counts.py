@@ -5,25 +5,66 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nnspec.runner.history import LaneResult
+from nnspec.view.terminal import cells, wrapped
+from nnspec.view.values import one_line
 
-__all__ = ["counts"]
+__all__ = ["confusion", "counts"]
+
+_HEAD = 12
+"""Letters of a line of the name of a class above its column; longer names are wrapped."""
 
 
-def counts(lane: LaneResult, width: int) -> Iterator[str]:
-    """Write the tables of a lane; of one that is wider than `width`, where it stands instead."""
+def counts(lane: LaneResult, names: Sequence[str], width: int) -> Iterator[str]:
+    """Yield the tables of a lane, in lines; `names` are those of the classes, where the data names them."""
     for name, rows in lane.tables.items():
-        cell = max(len(f"{count:,}") for row in rows for count in row) + 2
-        edge = len(str(len(rows) - 1)) + 2
-        if edge + cell * len(rows) > width:
+        lines = confusion(rows, names, width)
+        if lines is None:
             yield f"{name} of {lane.label}: {len(rows)} × {len(rows)} counts, in summary.json"
             continue
         yield f"{name} of {lane.label} on test data: a row for each label, a column for each prediction"
-        yield " " * edge + "".join(f"{label:>{cell}}" for label in range(len(rows)))
-        for label, row in enumerate(rows):
-            yield f"{label:>{edge}}" + _line(row, cell)
+        yield from lines
         yield ""
 
 
-def _line(numbers: Sequence[int], cell: int) -> str:
-    """A point stands for no sample at all, so that the others are seen."""
-    return "".join(f"{number:>{cell},}" if number else f"{'·':>{cell}}" for number in numbers)
+def confusion(rows: Sequence[Sequence[int]], names: Sequence[str], width: int) -> list[str] | None:
+    """Return the lines of a table with a row for each class and a column for each prediction.
+
+    Where the names of the classes are too wide for its columns, these are numbered as the rows are. None where even
+    that is wider than `width`.
+    """
+    numbers = [str(i) for i in range(len(rows))]
+    labels = [one_line(name) for name in names] if len(names) == len(rows) else numbers
+    count = max(len(f"{count:,}") for row in rows for count in row)
+    layouts: list[tuple[list[str], list[list[str]]]] = [(labels, [wrapped(label, _HEAD) for label in labels])]
+    if labels != numbers:
+        layouts.append(([f"{i} {name}" for i, name in enumerate(labels)], [[i] for i in numbers]))
+    for sides, tops in layouts:
+        edge = max(map(cells, sides)) + 2
+        columns = [max(count, *map(cells, top)) + 2 for top in tops]
+        if edge + sum(columns) <= width:
+            return _lines(rows, sides, tops, edge, columns)
+    return None
+
+
+def _lines(
+    rows: Sequence[Sequence[int]],
+    sides: Sequence[str],
+    tops: Sequence[Sequence[str]],
+    edge: int,
+    columns: Sequence[int],
+) -> list[str]:
+    """Lay a table out. A point stands for no sample at all, so that the counts are seen."""
+    height = max(map(len, tops))
+    raised = [[""] * (height - len(top)) + list(top) for top in tops]
+    lines = [
+        " " * edge + "".join(_right(top[i], width) for top, width in zip(raised, columns, strict=True))
+        for i in range(height)
+    ]
+    for side, row in zip(sides, rows, strict=True):
+        counted = (_right(f"{count:,}" if count else "·", width) for count, width in zip(row, columns, strict=True))
+        lines.append(_right(side, edge) + "".join(counted))
+    return lines
+
+
+def _right(text: str, width: int) -> str:
+    return " " * (width - cells(text)) + text

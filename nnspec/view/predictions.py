@@ -11,7 +11,8 @@ from nnspec.analysis.evaluate import Evaluation
 from nnspec.analysis.predict import Prediction, Predictor
 from nnspec.engine._numpy import np
 from nnspec.view import words
-from nnspec.view.terminal import Column, table
+from nnspec.view.counts import confusion
+from nnspec.view.terminal import Column, say, table
 from nnspec.view.values import one_line
 
 if TYPE_CHECKING:
@@ -46,24 +47,30 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def print_evaluations(found: Sequence[Evaluation], console: Console, *, confusion: bool = False) -> None:
-    """Print the figures of each network, whether they are the recorded ones, and which classes are confused most."""
+def print_evaluations(found: Sequence[Evaluation], console: Console, *, whole: bool = False) -> None:
+    """Print the figures of each network, whether they are the recorded ones, and which classes are confused most.
+
+    With `whole`, the whole table of which class is taken for which.
+    """
     names = list(dict.fromkeys(name for one in found for name in one.figures))
     several = len({one.seed for one in found}) > 1
     columns = [Column("lane", [one.lane for one in found])]
-    columns += [Column("seed", [str(one.seed) for one in found], 3, right=True)] if several else []
-    columns += [Column(name, [_value(name, one.figures.get(name)) for one in found], 1, right=True) for name in names]
-    columns.append(Column("samples", [f"{len(one.outputs):,}" for one in found], 5, right=True))
+    columns += [Column("seed", [str(one.seed) for one in found], right=True)] if several else []
+    columns += [
+        Column(name, [_value(name, one.figures.get(name)) for one in found], rank, right=True)
+        for rank, name in enumerate(names, 1)
+    ]
+    columns.append(Column("samples", [f"{len(one.outputs):,}" for one in found], len(names) + 1, right=True))
     said = ["as recorded, bit for bit" if one.same else _differs(one) for one in found]
-    columns.append(Column("", said, 2, styles=["green" if one.same else "bold yellow" for one in found]))
+    columns.append(Column("", said, prose=True, styles=["green" if one.same else "bold yellow" for one in found]))
     console.print(table(columns, console.width))
     if not all(one.same_data for one in found):
         others = ", ".join(dict.fromkeys(one.dataset.source for one in found if not one.same_data))
         text = f"! these are other data than the run had, from {one_line(others)}; --data-dir DIR says where those lie"
-        console.print(text, style="bold yellow", soft_wrap=True)
+        say(console, text, style="bold yellow")
     for one in found:
-        for line in _confused(one, confusion, several):
-            console.print(line, soft_wrap=True)
+        for line in _confused(one, whole, several, console.width):
+            say(console, line)
 
 
 def _value(name: str, value: float | None) -> str:
@@ -77,7 +84,7 @@ def _differs(one: Evaluation) -> str:
     return f"recorded otherwise, by up to {max(off):.2g}" if off else "not recorded"
 
 
-def _confused(one: Evaluation, whole: bool, several: bool) -> Iterator[str]:
+def _confused(one: Evaluation, whole: bool, several: bool, width: int) -> Iterator[str]:
     counts = one.confusion()
     if counts is None:
         return
@@ -87,15 +94,16 @@ def _confused(one: Evaluation, whole: bool, several: bool) -> Iterator[str]:
     ]
     worst = sorted(wrong, key=lambda each: (-each[0], each[1:]))[:3]
     if worst:
-        told = ", ".join(f"{label[i]} for {label[j]} {count}×" for count, i, j in worst)
-        yield f"– {one_line(one.lane)}{f', seed {one.seed}' if several else ''} takes most often {told}"
+        told = ", ".join(f"{label[i]} for {label[j]} ({count}×)" for count, i, j in worst)
+        yield f"– {one_line(one.lane)}{f', seed {one.seed}' if several else ''} most often mistakes {told}"
     if whole:
-        cell = max(max(len(f"{count:,}") for count in counts.reshape(-1)), *(len(name) for name in label)) + 2
+        lines = confusion(counts.tolist(), label, width)
         yield ""
-        yield "a row for each label, a column for each prediction"
-        yield " " * cell + "".join(f"{name:>{cell}}" for name in label)
-        for name, row in zip(label, counts, strict=True):
-            yield f"{name:>{cell}}" + "".join(f"{count:>{cell},}" if count else f"{'·':>{cell}}" for count in row)
+        if lines is None:
+            yield f"{len(label)} × {len(label)} counts are wider than this terminal; --json has them"
+        else:
+            yield "a row for each label, a column for each prediction"
+            yield from lines
 
 
 # Predictions

@@ -15,7 +15,7 @@ from nnspec.view.fairness import shared_in_words
 from nnspec.view.health import health
 from nnspec.view.profile import profiles
 from nnspec.view.spread import spread
-from nnspec.view.terminal import Column, table
+from nnspec.view.terminal import Column, say, table, wraps
 from nnspec.view.writing import written
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class QuietProgress(Silent):
         """Say which data stands in for which."""
         for use in data:
             if use.stands_in:
-                _line(self.console, f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
+                say(self.console, f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Keep the lane, or its repeat."""
@@ -156,44 +156,50 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     )
     console.print()
     console.print(head, soft_wrap=True)
-    console.print(_facts(result), style="dim", soft_wrap=True)
+    say(console, _facts(result), style="dim")
     console.print()
     if lanes:
         console.print(_lanes(lanes, order, console.width, common_loss(lanes) if len(lanes) > 1 else None))
         console.print()
     for lane in lanes[:_IN_FULL]:
-        for line in (*counts(lane, console.width), *written(lane)):
+        for line in (*counts(lane, _classes(result, lane), console.width), *written(lane)):
             _line(console, line)
     for lane in lanes:
         if lane.stopped:
-            _line(console, f"– {lane.name} stopped {lane.stopped}", style="dim")
+            say(console, f"– {lane.name} stopped {lane.stopped}", style="dim")
         for line in _kept(lane):
-            _line(console, line, style="dim")
+            say(console, line, style="dim")
         if lane.status != "done":
-            _line(console, f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red")
+            say(console, f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red")
     missing = [name for name in order if name not in result.lanes]
     if missing:
-        _line(console, f"– not trained: {', '.join(missing)}", style="yellow")
+        say(console, f"– not trained: {', '.join(missing)}", style="yellow")
     if result.halted:
-        _line(console, f"– the run ended with {result.halted}", style="yellow")
+        say(console, f"– the run ended with {result.halted}", style="yellow")
     for note in result.notes:
-        _line(console, f"! {note}", style="bold yellow")
+        say(console, f"! {note}", style="bold yellow")
     for note in dict.fromkeys(note for use in result.data for note in use.notes):
-        _line(console, f"– {note}", style="yellow")
+        say(console, f"– {note}", style="yellow")
     shared = shared_in_words(result.summary.get("fairness"))
     if shared:
-        _line(console, f"– {shared}", style="dim")
+        say(console, f"– {shared}", style="dim")
     _verdicts(result.verdicts, console)
     for line, style in spread(lanes, result.summary):
-        _line(console, line, style=style)
+        say(console, line, style=style)
     for line in health(lanes, {lane.name: lane for lane in compiled.program.lanes}):
-        _line(console, line, style="yellow")
+        say(console, line, style="yellow")
     if any(lane.profile for lane in lanes):
         profiles(lanes, console)
     if result.folder is not None and result.files:
         files = [name for name in result.files if not name.endswith(".npz")]
         weights = ["weights"] if len(files) < len(result.files) else []
-        console.print(f"{result.folder}: {', '.join([*files, *weights])}", style="dim", soft_wrap=True)
+        say(console, f"{result.folder}: {', '.join([*files, *weights])}", style="dim")
+
+
+def _classes(result: RunResult, lane: LaneResult) -> Sequence[str]:
+    """Return the names of the classes of a lane's data; none where it does not name them."""
+    index = result.data_of.get(lane.name)
+    return () if index is None else result.data[index].class_names
 
 
 def _kept(lane: LaneResult) -> Iterator[str]:
@@ -230,7 +236,7 @@ def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target
         Column("epoch", [_epochs(lane) for lane in lanes], 4, right=True),
         Column("loss", [words.loss(lane.final("loss")) for lane in lanes], 1, right=True),
         Column("curve", [words.spark(lane.history["loss"], highest) for lane in lanes], 6, styles=_plain(styles)),
-        *_measured("val", 8, lanes, metrics),
+        *_measured("val", 9, lanes, metrics),
         *_measured("test", 5, lanes, metrics),
     ]
     if target is not None:
@@ -272,15 +278,16 @@ def _rank(lane: LaneResult) -> tuple[bool, float]:
 
 
 def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
-    from rich.text import Text
-
+    """Print what was expected beside what was measured; below it where a line has no room for both."""
     widest = max((len(verdict.text) for verdict in verdicts), default=0)
+    longest = max((len(verdict.detail) for verdict in verdicts), default=0)
+    beside = not wraps(console) or 2 + widest + 3 + longest <= console.width
     for verdict in verdicts:
         mark, style = _MARKS[verdict.held]
-        console.print(
-            Text(f"{mark} ", style=style).append(f"{verdict.text:<{widest}}   {verdict.detail}", style="none"),
-            soft_wrap=True,
-        )
+        text = f"{verdict.text:<{widest}}   {verdict.detail}" if beside else verdict.text
+        say(console, f"{mark} {text}", mark=style)
+        if not beside and verdict.detail:
+            say(console, f"  {verdict.detail}", style="dim")
 
 
 def _figure(name: str, value: float) -> str:

@@ -1,8 +1,9 @@
-"""The terminal: its width, its colours, and tables that lose columns rather than break."""
+"""The terminal: its width, and tables and sentences that fit into it."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Column", "console", "table"]
+__all__ = ["Column", "cells", "console", "say", "table", "wrapped", "wraps"]
 
 _GAP = 3
 _PIPE_WIDTH = 160
+_NARROW = 12  # cells that a name or a sentence is not made narrower than, as long as there are columns to leave out
 _NARROWEST = 20  # less is no terminal but a slip, such as COLUMNS=0
 
 
@@ -36,35 +38,147 @@ def console(stderr: bool = False) -> Console:
     return found
 
 
+def say(console: Console, text: str, style: str = "", *, mark: str = "") -> None:
+    """Print a sentence: on a terminal wrapped at words, under its first word where it begins with a mark such as `✗`.
+
+    In a pipe it stays one line, however long, so that it can be searched for. `mark` is a style for the mark alone.
+    """
+    from rich.text import Text
+
+    lines = text.split("\n")
+    if wraps(console):
+        lines = [piece for line in lines for piece in _hanging(line, console.width)]
+    shown = Text("\n".join(lines), style=style)
+    if mark:
+        shown.stylize(mark, 0, 1)
+    console.print(shown, soft_wrap=True)
+
+
+def wraps(console: Console) -> bool:
+    """Whether lines are wrapped at the width of a console: those of a terminal are, those of a pipe are not."""
+    return console.is_terminal or "COLUMNS" in os.environ
+
+
+def _hanging(line: str, width: int) -> list[str]:
+    marked = line[1:2] == " " and not line[:1].isalnum()
+    margin = "  " if marked or line.startswith("  ") else ""
+    first, *rest = _sentence(line, width) if not margin else _sentence(line[2:], width - 2)
+    return [line[:2] * bool(margin) + first, *(margin + each for each in rest)]
+
+
+def _sentence(text: str, width: int) -> list[str]:
+    return wrapped(text, width, names=False, whole=True)
+
+
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: the lower its `rank`, the longer it stays when the terminal is narrow."""
+    """A column of a table. The lower its `rank`, the longer it stays in a narrow terminal.
+
+    Columns of rank 0 identify the row: they always stay, and their cells are wrapped rather than cut.
+    """
 
     head: str
     cells: Sequence[str]
     rank: int = 0
     right: bool = False
     styles: Sequence[str] = ()
+    prose: bool = False
+    """Its cells are sentences: it always stays, and is wrapped at words."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is never left out."""
+        return self.rank == 0 or self.prose
 
     @property
     def width(self) -> int:
-        """Of its widest cell."""
-        from rich.cells import cell_len
+        """Of its widest cell, or its head."""
+        return max(map(cells, (self.head, *self.cells)))
 
-        return max(cell_len(text) for text in (self.head, *self.cells))
+    def least(self, width: int) -> int:
+        """Return the narrowest that it is made before a column is left out, in a table of a width."""
+        head = max(map(cells, wrapped(self.head, 1, names=False, whole=True)))
+        if not self.stays or (self.right and not self.prose):
+            return max(head, *map(cells, self.cells))
+        return min(self.width, max(head, width // 3 if self.prose else width // 4, _NARROW))
 
 
 def table(columns: Sequence[Column], width: int) -> Table:
-    """Lay columns out side by side; where there is no room for all, those of the highest rank are left out."""
+    """Lay columns out side by side within a width.
+
+    Where there is no room for all of them, heads, names and sentences are wrapped; then the columns of the highest
+    rank are left out. What identifies a row is never cut.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    kept = [column for column in columns if any(column.cells)]
-    while len(kept) > 1 and sum(c.width for c in kept) + _GAP * (len(kept) - 1) > width:
-        kept.remove(max(kept, key=lambda c: c.rank))
+    shown = [column for column in columns if any(column.cells)]
+    widths = {id(column): column.least(width) for column in shown}
+    while sum(widths[id(c)] for c in shown) + _GAP * (len(shown) - 1) > width:
+        spare = [column for column in reversed(shown) if not column.stays]
+        if not spare:
+            break
+        shown.remove(max(spare, key=lambda c: c.rank))  # of one rank, the last
+    room = width - sum(widths[id(c)] for c in shown) - _GAP * (len(shown) - 1)
+    if room < 0:  # even what always stays is too wide: the widest columns give way
+        for _ in range(-room):
+            widest = max(shown, key=lambda c: widths[id(c)])
+            widths[id(widest)] = max(widths[id(widest)] - 1, 1)
+    for column in sorted(shown, key=lambda c: (not c.stays, c.prose)):
+        more = max(min(column.width - widths[id(column)], room), 0)
+        widths[id(column)] += more
+        room -= more
     result = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
-    for column in kept:
-        result.add_column(column.head, justify="right" if column.right else "left", no_wrap=True)
-    for row in range(max((len(c.cells) for c in kept), default=0)):
-        result.add_row(*(Text(c.cells[row], style=c.styles[row] if c.styles else "") for c in kept))
+    for column in shown:
+        head = "\n".join(wrapped(column.head, widths[id(column)], names=False))
+        result.add_column(head, justify="right" if column.right else "left", no_wrap=True, vertical="top")
+        result.columns[-1].header = Text(head)
+    for row in range(max((len(c.cells) for c in shown), default=0)):
+        result.add_row(
+            *(
+                Text("\n".join(_cell(c, c.cells[row], widths[id(c)])), style=c.styles[row] if c.styles else "")
+                for c in shown
+            )
+        )
     return result
+
+
+def _cell(column: Column, text: str, width: int) -> list[str]:
+    """Wrap a cell; further lines of a name are indented, so that they do not look like another row."""
+    if cells(text) <= width:
+        return [text]
+    indent = "  " if not column.prose and not column.right and width > _NARROW // 2 else ""
+    first = wrapped(text, width, names=not column.prose)[0]
+    rest = wrapped(text[len(first) :].lstrip(" "), width - len(indent), names=not column.prose)
+    return [first, *(indent + line for line in rest if line)]
+
+
+# Where a name may be broken: after a sign between its words, and before a capital after a small letter.
+_JOINTS = re.compile(r"(?<=[\s_\-.,;:=/·])(?=\S)|(?<=[a-z0-9])(?=[A-Z])")
+_SPACES = re.compile(r"(?<=\s)(?=\S)")
+
+
+def wrapped(text: str, width: int, *, names: bool = True, whole: bool = False) -> list[str]:
+    """Break a text into lines of at most `width` cells, at blanks, and in names also at joints such as `_` and `=`.
+
+    With `whole`, a word that is longer than a line stays whole; otherwise it is broken anywhere.
+    """
+    lines: list[str] = []
+    line = ""
+    for piece in re.split(_JOINTS if names else _SPACES, text):
+        if line and cells(line + piece.rstrip()) > width:
+            lines.append(line.rstrip())
+            line = ""
+        line += piece
+        while not whole and cells(line.rstrip()) > width and len(line) > 1:
+            count = next(i for i in range(len(line), 0, -1) if i == 1 or cells(line[:i]) <= width)
+            lines.append(line[:count])
+            line = line[count:]
+    return [*lines, line.rstrip()] if line or not lines else lines
+
+
+def cells(text: str) -> int:
+    """Return how many cells of a terminal a text takes."""
+    from rich.cells import cell_len
+
+    return cell_len(text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.verify import Verification
 from nnspec.runner.environment import in_words
-from nnspec.view.terminal import Column, table
+from nnspec.view.terminal import Column, say, table
 from nnspec.view.values import one_line
 
 if TYPE_CHECKING:
@@ -18,38 +18,36 @@ __all__ = ["print_verification", "verification_record"]
 
 def print_verification(found: Verification, console: Console) -> None:
     """Print a line a training, and what the two runs differ in besides."""
-    console.print(one_line(f"{found.one} and {found.other}"), style="bold", soft_wrap=True)
+    say(console, one_line(f"{found.one} and {found.other}"), style="bold")
     console.print()
     rows = found.matches
     styles = ["green" if row.same else "bold red" for row in rows]
     columns = [
         Column("lane", [one_line(row.lane) for row in rows]),
-        Column("seed", [str(row.seed) for row in rows], 3, right=True),
+        Column("seed", [str(row.seed) for row in rows], right=True),
         Column("epochs", [str(row.epochs) for row in rows], 2, right=True),
         Column("tensors", [str(row.tensors) for row in rows], 4, right=True),
     ]
-    width = max(console.width, 200)  # what was found is said in full, however long the line
-    console.print(
-        table([*columns, Column("", [one_line(row.text) for row in rows], styles=styles)], width), soft_wrap=True
-    )
+    columns.append(Column("", [one_line(row.text) for row in rows], styles=styles, prose=True))
+    console.print(table(columns, console.width))
     console.print()
     if not found.data:
-        console.print("✗ they had other data", style="bold red", soft_wrap=True)
+        say(console, "✗ they had other data", style="bold red")
     if found.left:
         several = (
             f"{len(found.left)} trainings that only one has"
             if len(found.left) > 1
             else f"{found.left[0]}, only one has"
         )
-        console.print(f"! as far as both got; {several}", style="yellow", soft_wrap=True)
+        say(console, f"! as far as both got; {several}", style="yellow")
     for text in found.spoilt:
-        console.print(f"✗ {one_line(text)}", style="bold red", soft_wrap=True)
+        say(console, f"✗ {one_line(text)}", style="bold red")
     for name, (then, now) in found.environment.items():
-        console.print(one_line(f"! {name}: {in_words(then)}, and {in_words(now)}"), style="yellow", soft_wrap=True)
+        say(console, one_line(f"! {name}: {in_words(then)}, and {in_words(now)}"), style="yellow")
     if found.same:
-        console.print("✓ the same, bit for bit", style="green", soft_wrap=True)
+        say(console, "✓ the same, bit for bit", style="green")
     elif not found.environment and found.data and any(not row.same for row in rows):
-        console.print("– versions, machine and BLAS are the same", style="dim", soft_wrap=True)
+        say(console, "– versions, machine and BLAS are the same", style="dim")
 
 
 def verification_record(found: Verification) -> dict[str, Any]:
