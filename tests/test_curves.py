@@ -20,10 +20,9 @@ import nnspec
 from nnspec.runner.history import RunResult
 from nnspec.runner.record import write_record
 from nnspec.view.curves import plot_training_curves, save_curves
-from nnspec.view.panels import NAMED
+from nnspec.view.lanes import NAMED, PALETTE, slots, spread_out, terminal_style
 from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress, print_result
 from nnspec.view.structure import print_structure
-from nnspec.view.words import PALETTE
 
 GREY = "#c4c4c4"
 REPEATS = spec(
@@ -69,10 +68,18 @@ def test_validation_is_a_dotted_line_beside_the_others() -> None:
     assert axis.get_title(loc="right") == "training solid, val dotted, test dashed"
     assert [list(line.get_ydata()) for line in lines(axis, PALETTE[0])] == [[2.1, 1.2], [2.2, 1.3], [2.0, 1.0]]
     assert len({str(line._dash_pattern) for line in lines(axis, PALETTE[0])}) == 3
-    assert (
-        drawn({"a": {"loss": [2.0], "val_loss": [2.1]}}).axes[0].get_title(loc="right") == "training solid, val dotted"
-    )
     assert drawn({"a": [2.0, 1.0]}).axes[0].get_title(loc="right") == ""
+
+
+def test_a_single_epoch_is_drawn_with_markers() -> None:
+    history = {"a": {"loss": [2.0], "val_loss": [2.1], "test_loss": [2.2], "test_accuracy": [0.5]}}
+    figure = drawn(history)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["Loss", "Test accuracy"], "no logarithm of a point"
+    loss, accuracy = figure.axes
+    assert loss.get_title(loc="right") == "training ●, val ◇, test □"
+    markers = {float(line.get_ydata()[0]): line.get_marker() for line in lines(loss, PALETTE[0])}
+    assert markers == {2.0: "o", 2.1: "D", 2.2: "s"}
+    assert [line.get_marker() for line in lines(accuracy, PALETTE[0])] == ["o"]
 
 
 def test_accuracy_has_its_validation_too() -> None:
@@ -163,7 +170,7 @@ def test_names_of_any_length_have_room_beside_their_panel(name: str) -> None:
         for text in axis.texts:
             box = text.get_window_extent()
             assert inner < box.x0 < box.x1 <= outer, text.get_text()
-            assert text.get_text()[-4:] == f"{name}{text.get_text()[-1]}"[-4:], "the end, where lanes of a sweep differ"
+            assert text.get_text().replace("\n", "") in history, "whole"
 
 
 def test_a_record_of_history_can_be_drawn_as_it_is(result: RunResult, tmp_path: Path) -> None:
@@ -284,3 +291,72 @@ def test_many_panels_stand_in_rows(metrics: int, rows: int, columns: int) -> Non
     places = [axis.get_position() for axis in figure.axes]
     assert len({round(place.y0, 6) for place in places}) == rows
     assert len({round(place.x0, 6) for place in places}) == columns
+
+
+# Lanes are told apart
+
+
+def test_no_two_named_lanes_share_a_colour() -> None:
+    for count in (1, 7, 8, NAMED, 40):
+        losses = {f"lane {i}": float((i * 7) % count) for i in range(count)}
+        found = slots(losses)
+        assert len(found) == min(count, NAMED)
+        assert len({PALETTE[slot] for slot in found.values()}) == len(found)
+        assert set(found) == {name for name in losses if losses[name] < NAMED}, "the best ones"
+        assert list(found.values()) == list(range(len(found))), "in the order of the spec"
+
+
+@pytest.mark.parametrize("system", ["standard", "256", "truecolor"])
+def test_no_two_lanes_share_a_colour_in_a_terminal(system: Any) -> None:
+    from rich.color import Color, ColorSystem
+
+    console = Console(color_system=system, force_terminal=True)
+    depth = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR}[system]
+    styles = [style for slot in range(NAMED) if (style := terminal_style(slot, console))]
+    shown = [Color.parse(style).downgrade(depth).get_ansi_codes() for style in styles]
+    assert len(set(shown)) == len(shown) == (6 if system == "standard" else NAMED)
+    assert terminal_style(None, console) == ""
+
+
+def test_names_at_the_ends_move_as_little_as_they_can() -> None:
+    # By hand: the first two want 10 and 12, 8 apart at least, around their mean: 7 and 15. The third has room.
+    assert spread_out([10, 12, 40], [8, 8, 8], 0, 100) == [7, 15, 40]
+    assert spread_out([1, 2], [10, 10], 0, 100) == [5, 15]  # inside: not below the axis
+    assert spread_out([99, 99], [10, 10], 0, 100) == [85, 95]
+    assert spread_out([50, 50, 50], [60, 60, 60], 0, 90) == [15, 45, 75]  # no room: as far apart as there is
+    assert spread_out([], [], 0, 1) == []
+
+
+def test_names_of_lines_that_end_together_have_leader_lines_and_none_lies_far_from_its_end() -> None:
+    figure = drawn({f"lane {i}": [2.0, 1.0 + i / 1000] for i in range(9)} | {"apart": [2.0, 0.1]})
+    axis = figure.axes[0]
+    names = {text.get_text(): text for text in axis.texts}
+    assert all(text.arrow_patch is not None for text in names.values())
+    ends = {name: axis.transData.transform((2, 0.1 if name == "apart" else 1.0))[1] for name in names}
+    heights = {name: text.get_window_extent().y0 / 2 + text.get_window_extent().y1 / 2 for name, text in names.items()}
+    size = 15 * figure.dpi / 72
+    assert abs(heights["apart"] - ends["apart"]) < size / 2
+    assert all(abs(heights[name] - ends[name]) <= 5 * size for name in names)
+    assert all(text.arrow_patch is None for text in drawn({"a": [2.0, 1.0], "b": [2.0, 0.1]}).axes[0].texts)
+
+
+def test_bands_of_many_lanes_are_not_drawn_over_each_other(result: RunResult) -> None:
+    repeats = [{"loss": [2.0, 1.0]}, {"loss": [2.2, 1.1]}]
+    for count, bands in ((5, 5), (6, 0)):
+        history = {f"lane {i}": {"loss": [2.1, 1.05], "repeats": repeats} for i in range(count)}
+        assert len([c for c in drawn(history).axes[0].collections if isinstance(c, PolyCollection)]) == bands
+
+
+@pytest.mark.parametrize(
+    ("values", "lowest", "highest", "bars"),
+    [
+        # Eight bars over three decades: a bar is 3/8 of a decade.
+        ([1.0, 0.1, 0.01, 0.001], 0.001, 1.0, "█▆▃▁"),
+        ([1.0, 0.9], 0.9, 1.0, "█▇"),  # at least a decade: little differences look little
+        ([1.0, 0.0, -1.0], -1.0, 1.0, "█▅▁"),  # no logarithm of these
+        ([1.0, float("nan"), 1.0], 1.0, 1.0, "█ █"),
+        ([], 0.1, 1.0, ""),
+    ],
+)
+def test_a_curve_in_a_table_is_logarithmic(values: list[float], lowest: float, highest: float, bars: str) -> None:
+    assert nnspec.view.words.spark(values, lowest, highest) == bars

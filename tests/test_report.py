@@ -146,7 +146,7 @@ def test_every_lane_has_its_curves_with_a_name_and_a_band(made: Path, page: Page
     assert loss.count("<polyline") == 9  # three lanes: training, validation, test
     assert loss.count("stroke-dasharray") == 6
     assert loss.count("<polygon") == 3
-    assert [loss.count(f">{lane}<title>") for lane in ("SGD", "Adam", "Momentum")] == [1, 1, 1]
+    assert [loss.count(f">{lane}</tspan><title>") for lane in ("SGD", "Adam", "Momentum")] == [1, 1, 1]
     assert any(">loss, logarithmic" in one for one in charts)
     rates = next(one for one in charts if "learning rate" in one)
     assert rates.count("<polyline") == 1
@@ -197,7 +197,8 @@ def test_without_data_or_spec_the_rest_is_there(tmp_path: Path) -> None:
     (tmp_path / "tiny.nn").write_text(text)
     run(tmp_path / "tiny.nn", out=tmp_path / "out")
     whole = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
-    assert "Samples are no images that could be shown." in whole.text
+    assert "Hardest samples" not in whole.texts, "no images, no section"
+    assert "Rates" not in whole.texts, "no schedule, no section"
     (tmp_path / "table.csv").unlink()
     page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
     assert "The network cannot be drawn: " in page.text
@@ -311,7 +312,7 @@ def test_norms_that_are_drawn_are_of_the_first_and_the_last_weights() -> None:
     ],
 )
 def test_charts_take_whatever_comes(values: list[float], log: bool) -> None:
-    drawn = chart("x", [Series("a", values, "#000"), Series("b", values, "#000", dashed=True)], log=log)
+    drawn = chart("x", [Series("a", values, 0), Series("b", values, 0, "test")], log=log)
     if drawn:
         Page(drawn)
         numbers = [float(number) for number in re.findall(r'[ ",](-?\d+\.\d)(?=[ ",])', drawn)]
@@ -321,21 +322,21 @@ def test_charts_take_whatever_comes(values: list[float], log: bool) -> None:
 
 
 def test_points_lie_where_they_should() -> None:
-    drawn = chart("x", [Series("a", [1.0, 10.0, 100.0], "#000")], log=True)
+    drawn = chart("x", [Series("a", [1.0, 10.0, 100.0], 0)], log=True)
     (points,) = re.findall(r'points="([^"]+)"', drawn)
     heights = [float(point.split(",")[1]) for point in points.split()]
     assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.11)
-    drawn = chart("x", [Series("a", [0.0, 5.0, 10.0], "#000")])
+    drawn = chart("x", [Series("a", [0.0, 5.0, 10.0], 0)])
     (points,) = re.findall(r'points="([^"]+)"', drawn)
     heights = [float(point.split(",")[1]) for point in points.split()]
     assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.11)
     assert heights[0] > heights[2]
 
 
-@pytest.mark.parametrize("count", [1, 3, 12, 40])
+@pytest.mark.parametrize("count", [1, 3, 12])
 def test_names_stand_apart_and_above_the_numbers_of_the_axis(count: int) -> None:
-    drawn = chart("x", [Series(f"lane {i}", [2.0, 0.001 * i], "#000") for i in range(count)])
-    names = [float(y) for y in re.findall(r'class="name" x="[\d.]+" y="([\d.-]+)"', drawn)]
+    drawn = chart("x", [Series(f"lane {i}", [2.0, 0.001 * i], i) for i in range(count)])
+    names = [float(y) for y in re.findall(r'<tspan x="[\d.]+" y="([\d.-]+)"', drawn)]
     numbers = [float(y) for y in re.findall(r'class="tick" x="[\d.]+" y="([\d.]+)" text-anchor="middle"', drawn)]
     assert len(names) == count
     assert max(names) < min(numbers) - 10

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.files import atomic
 from nnspec.runner.history import LaneResult, RunResult
-from nnspec.view.panels import FAINT, LONGEST_NAME, NAMED, Curve, draw, drawable, ends, even, name_lines, panels
+from nnspec.view.lanes import NAMED, slots
+from nnspec.view.panels import BANDS, FAINT, LONGEST_NAME, Curve, draw, drawable, ends, even, name_lines, panels
 from nnspec.view.words import data_in_words, seeds, stand_in
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["matplotlib_module", "plot_training_curves", "save_curves"]
 _INK = "#222222"
 _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
 """Panels side by side before there is another row of them; inches of a picture with one row; inches between rows."""
-_SHORT_NAME = 10
+_SHORT_NAME = 7
 """Letters that there is room for beside each panel; longer names make the picture wider."""
 _INCHES_A_LETTER = 0.115
 _STYLE: dict[Any, Any] = {
@@ -68,7 +69,7 @@ def plot_training_curves(
     shown = [panel for panel in panels() if drawable(panel, curves)]
     columns = len(shown) if len(shown) <= _IN_A_ROW else -(-len(shown) // -(-len(shown) // _IN_A_ROW))
     rows = -(-len(shown) // columns)
-    width, margins = _measures(columns, max(len(curve.name) for curve in curves if curve.named))
+    width, margins = _measures(columns, max(len(curve.name) for curve in curves if curve.slot is not None))
     head, foot = (0.24 if subtitle else 0.2) * _HEIGHT, 0.13 * _HEIGHT
     height = _HEIGHT + (rows - 1) * (_HEIGHT - head - foot + _BETWEEN)
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
@@ -117,11 +118,11 @@ def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
 def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[Curve]:
     """Read a history; the best lanes are told apart where there are too many for that."""
     curves = []
-    for index, (name, values) in enumerate(history.items()):
+    for name, values in history.items():
         figures: Mapping[str, Any] = values if isinstance(values, Mapping) else {"loss": values}
-        curves.append(Curve(name, index, _floats(figures), [_floats(one) for one in figures.get("repeats", ())]))
-    best = {curve.index for curve in sorted(curves, key=lambda curve: curve.final("loss"))[:NAMED]}
-    return [replace(curve, named=curve.index in best) for curve in curves]
+        curves.append(Curve(name, None, _floats(figures), [_floats(one) for one in figures.get("repeats", ())]))
+    found = slots({curve.name: curve.final("loss") for curve in curves})
+    return [replace(curve, slot=found.get(curve.name)) for curve in curves]
 
 
 def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -171,6 +172,8 @@ def _spread(lanes: Sequence[LaneResult]) -> str:
         return ""
     apart = any(not even([one.epoch_seconds for one in lane.repeats]) for lane in repeated)
     how_many = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    if len(repeated) > BANDS:
+        return f"means of {how_many} seeds"
     return f"mean and 95 % interval of {how_many} seeds" + (", each thin where they end apart" if apart else "")
 
 

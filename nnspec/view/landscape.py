@@ -16,8 +16,9 @@ from nnspec.view import words
 from nnspec.view.curves import _INK, _STYLE, _save, matplotlib_module
 from nnspec.view.labels import Label, Lines, number_lines, obstacles, place_labels
 from nnspec.view.landscape_words import axis_name, caption, notes, number, share, what_is_shown
-from nnspec.view.panels import NAMED, _short
-from nnspec.view.terminal import Column, table
+from nnspec.view.lanes import NAMED, PALETTE, dash_of, ink_of, marker_of, slots, terminal_style
+from nnspec.view.panels import LONGEST_NAME
+from nnspec.view.terminal import Column, say, table, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +94,8 @@ class GridProgress:
 def print_landscape(found: Landscape, console: Console) -> None:
     """Print what was measured of each lane's path, the sentences that follow from it, and what is shown."""
     lanes = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
-    styles = [f"bold {words.color_of(lane.index)}" for lane in lanes]
+    places = _slots(found)
+    styles = [f"bold {terminal_style(places.get(lane.name), console)}".strip() for lane in lanes]
     columns = [
         Column("lane", [lane.name for lane in lanes], 0, styles=styles),
         Column("epochs", [str(len(lane.steps)) for lane in lanes], 8, right=True),
@@ -107,16 +109,16 @@ def print_landscape(found: Landscape, console: Console) -> None:
         Column("outside", [share(_mean(lane.outside)) for lane in lanes], 7, right=True),
     ]
     console.print()
-    console.print(found.title, style="bold", soft_wrap=True)
+    say(console, found.title, style="bold")
     for line in what_is_shown(found):
-        console.print(line, style="dim", soft_wrap=True)
+        say(console, line, style="dim")
     console.print()
     console.print(table(columns, console.width))
     console.print()
     for line in caption(found):
-        console.print(line, soft_wrap=True)
+        say(console, line)
     for line in notes(found):
-        console.print(f"! {line}", style="bold yellow", soft_wrap=True)
+        say(console, f"! {line}", style="bold yellow")
 
 
 def _cosine(value: float) -> str:
@@ -144,7 +146,7 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
         figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=130, facecolor="white")
         top = _texts(figure, found)
         grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1), left=0.052, right=0.925, top=top, bottom=0.195)
-        grid.update(hspace=0.5, wspace=0.14)
+        grid.update(hspace=0.5, wspace=0.24)
         surface, loss, steps = (figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1]))
         contours = _contours(surface, found, lanes)
         labels = _surface(surface, found, lanes)
@@ -165,11 +167,15 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
     return figure
 
 
-def _lanes(found: Landscape) -> list[tuple[LanePath, bool]]:
-    """Return the lanes in the order in which they are drawn, each with whether it is named: the best ones are."""
+def _slots(found: Landscape) -> dict[str, int]:
+    return slots({lane.name: float(lane.losses[-1]) for lane in found.lanes.values()})
+
+
+def _lanes(found: Landscape) -> list[tuple[LanePath, int | None]]:
+    """Return the lanes in the order in which they are drawn, each with its place in the palette: the best have one."""
     best = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
-    named = {lane.name for lane in best[:NAMED]}
-    return [(lane, lane.name in named) for lane in reversed(best)]
+    places = _slots(found)
+    return [(lane, places.get(lane.name)) for lane in reversed(best)]
 
 
 def _texts(figure: Figure, found: Landscape) -> float:
@@ -188,7 +194,7 @@ def _texts(figure: Figure, found: Landscape) -> float:
     return 0.875 - 0.024 * len(facts)
 
 
-def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, bool]]) -> list[Label]:
+def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int | None]]) -> list[Label]:
     """Draw the paths over the contours; return the names that are still to be placed."""
     axis.set_xlabel(axis_name(found, 0), labelpad=6)
     axis.set_ylabel(axis_name(found, 1), labelpad=4)
@@ -203,18 +209,20 @@ def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, bool]
     if _in_one_dot(found):
         axis.plot(0, 0, marker="o", markersize=9, color=_INK, markeredgecolor="white", zorder=6)
         return [Label("all paths lie within this dot", (0.0, 0.0), _INK, "normal", 11.5)]
-    for lane, named in lanes:
-        _path(axis, lane, named)
-    starts: dict[tuple[float, float], list[LanePath]] = {}
+    for lane, slot in lanes:
+        _path(axis, lane, slot)
+    starts: dict[tuple[int, int], list[int]] = {}
     scale = float(found.alpha[-1] - found.alpha[0]) / 500
-    for lane, named in lanes:
-        if named:
+    places: dict[tuple[int, int], tuple[float, float]] = {}
+    for lane, slot in lanes:
+        if slot is not None:
             a, b = (float(value) for value in lane.points[0])
-            starts.setdefault((round(a / scale), round(b / scale)), []).append(lane)
+            starts.setdefault((round(a / scale), round(b / scale)), []).append(slot)
+            places.setdefault((round(a / scale), round(b / scale)), (a, b))
     labels = []
-    for together in starts.values():
-        at = (float(together[0].points[0, 0]), float(together[0].points[0, 1]))
-        color = _INK if len(together) > 1 or len(starts) == 1 else words.color_of(together[0].index)
+    for key, together in starts.items():
+        at = places[key]
+        color = _INK if len(together) > 1 or len(starts) == 1 else PALETTE[together[0]]
         axis.plot(
             *at,
             marker="o",
@@ -225,14 +233,16 @@ def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, bool]
             zorder=6,
         )
         labels.append(Label("start", at, color, "normal", 11.5))
-    for lane, named in reversed(lanes):
-        if named:
+    for lane, slot in reversed(lanes):
+        if slot is not None:
             at = (float(lane.points[-1, 0]), float(lane.points[-1, 1]))
-            color = words.color_of(lane.index)
+            color = PALETTE[slot]
             axis.plot(
                 *at, marker="*", markersize=19, color=color, markeredgecolor="white", markeredgewidth=1.2, zorder=7
             )
-            labels.append(Label(f"{_short(lane.name)} {words.loss(float(lane.losses[-1]))}", at, color, size=13))
+            labels.append(
+                Label(f"{_in_lines(lane.name)} {words.loss(float(lane.losses[-1]))}", at, ink_of(color), size=13)
+            )
     return labels
 
 
@@ -242,23 +252,26 @@ def _in_one_dot(found: Landscape) -> bool:
     return all(float(abs(lane.points).max()) < width / 200 for lane in found.lanes.values())
 
 
-def _path(axis: Axes, lane: LanePath, named: bool) -> None:
+def _in_lines(name: str) -> str:
+    return "\n".join(wrapped(name, LONGEST_NAME))
+
+
+def _path(axis: Axes, lane: LanePath, slot: int | None) -> None:
     from matplotlib.patheffects import Normal, Stroke
 
     a, b = lane.points[:, 0], lane.points[:, 1]
-    if not named:
+    if slot is None:
         axis.plot(a, b, color=_GREY, linewidth=1.0, zorder=3)
         return
     halo = [Stroke(linewidth=4.6, foreground="white", alpha=0.9), Normal()]
-    axis.plot(a, b, color=words.color_of(lane.index), linewidth=2.3, path_effects=halo, zorder=4)
+    axis.plot(a, b, color=PALETTE[slot], linewidth=2.3, linestyle=dash_of(slot), path_effects=halo, zorder=4)
     if len(a) <= 100:
-        axis.plot(
-            a[1:-1], b[1:-1], "o", color=words.color_of(lane.index), markersize=5.5, markeredgecolor="white", zorder=5
-        )
+        dots: dict[str, Any] = {"marker": marker_of(slot), "markersize": 5.5, "markeredgecolor": "white"}
+        axis.plot(a[1:-1], b[1:-1], linestyle="", color=PALETTE[slot], zorder=5, **dots)
 
 
 def _contours(
-    axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, bool]]
+    axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int | None]]
 ) -> tuple[Any, Callable[[float], Any]] | None:
     """Fill between losses, on a logarithmic scale where all are above zero, and draw lines at round numbers.
 
@@ -282,7 +295,23 @@ def _contours(
     shades, levels = _between(low, high, _SHADES, log=log), _round(low, high, log=log)
     axis.contourf(*where, levels=shades, norm=norm, cmap=colors, extend="max", zorder=1)
     lines = axis.contour(*where, levels=levels, colors="#5d6675", linewidths=0.8, zorder=2)
+    _scale(axis, norm, colors, levels)
     return lines, lambda value: colors(norm(value))
+
+
+def _scale(axis: Axes, norm: Any, colors: Any, levels: Sequence[float]) -> None:
+    """Draw the scale of colours beside the axes, with the losses of the contour lines; the top is that and above."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    place = axis.inset_axes((1.025, 0.0, 0.022, 1.0))
+    bar = axis.figure.colorbar(ScalarMappable(norm, colors), cax=place, extend="max", extendfrac=0.03)
+    bar.ax.yaxis.set_major_locator(FixedLocator(list(levels)))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.tick_params(labelsize=10, length=2)
+    bar.ax.set_title("loss", fontsize=10, color="#555555", fontweight="normal", loc="left", pad=10)
+    bar.outline.set_visible(False)
 
 
 def _between(low: float, high: float, count: int, *, log: bool) -> list[float]:
@@ -306,7 +335,9 @@ def _round(low: float, high: float, *, log: bool) -> list[float]:
     return found or [math.sqrt(low * high)]
 
 
-def _loss_over_way(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, bool]]) -> tuple[list[Label], Lines]:
+def _loss_over_way(
+    axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int | None]]
+) -> tuple[list[Label], Lines]:
     """Draw each lane's loss over the distance that it has travelled."""
     lines = [(lane.travelled, lane.losses) for lane, _ in lanes]
     axis.set_title("Loss over the distance travelled", pad=10)
@@ -316,7 +347,7 @@ def _loss_over_way(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath,
     return labels, lines
 
 
-def _steps(axis: Axes, lanes: Sequence[tuple[LanePath, bool]]) -> tuple[list[Label], Lines]:
+def _steps(axis: Axes, lanes: Sequence[tuple[LanePath, int | None]]) -> tuple[list[Label], Lines]:
     """Draw how far each epoch moved the weights."""
     lines = [(list(range(1, len(lane.steps) + 1)), lane.steps) for lane, _ in lanes]
     axis.set_title("Step length: how far an epoch moves the weights", pad=10)
@@ -328,18 +359,20 @@ def _steps(axis: Axes, lanes: Sequence[tuple[LanePath, bool]]) -> tuple[list[Lab
     return labels, lines
 
 
-def _curves(axis: Axes, lanes: Sequence[tuple[LanePath, bool]], lines: Lines) -> list[Label]:
+def _curves(axis: Axes, lanes: Sequence[tuple[LanePath, int | None]], lines: Lines) -> list[Label]:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     labels = []
-    for (lane, named), (x, y) in zip(lanes, lines, strict=True):
-        color = words.color_of(lane.index) if named else _GREY
-        marker: Any = "o" if named and len(x) <= 40 else None
+    for (lane, slot), (x, y) in zip(lanes, lines, strict=True):
+        if slot is None:
+            axis.plot(x, y, color=_GREY, linewidth=0.9, zorder=3)
+            continue
+        marker: Any = marker_of(slot) if len(x) <= 40 else None
         axis.plot(
-            x, y, color=color, linewidth=2.1 if named else 0.9, marker=marker, markersize=4, zorder=4 if named else 3
+            x, y, color=PALETTE[slot], linewidth=2.1, linestyle=dash_of(slot), marker=marker, markersize=4, zorder=4
         )
-        if named and len(x):
-            labels.append(Label(_short(lane.name), (float(x[-1]), float(y[-1])), color, size=11.5))
+        if len(x):
+            labels.append(Label(_in_lines(lane.name), (float(x[-1]), float(y[-1])), ink_of(PALETTE[slot]), size=11.5))
     values = [float(value) for _, y in lines for value in y]
     axis.grid(True, axis="y", which="both")
     axis.set_axisbelow(True)

@@ -44,21 +44,23 @@ def axis_name(found: Landscape, axis: int) -> str:
 
 
 def what_is_shown(found: Landscape) -> tuple[str, str]:
-    """Say what the losses are measured on, and which plane it is and how much of the paths it holds."""
+    """Say what the losses are measured on, and of which part of the paths the picture is a projection."""
     along = (
         "the paths' first two principal components"
         if found.kind == "pca"
         else "two filter-normalised random directions"
     )
-    held = f"it holds {share(sum(found.held))} of the paths' squared distances from there"
     off = outside(found)
-    if math.isfinite(off):
-        held += f"; {share(off)} of a step's length points out of it"
+    steps = f"; on average {share(off)} of a step's length lies outside it" if math.isfinite(off) else ""
     all_of = found.samples == found.trained_on
     samples = f"all {found.samples:,}" if all_of else f"{found.samples:,} of {found.trained_on:,}"
     use = "" if found.data is None else f"{found.data.source} · "
     measured = f"{use}{found.params:,} weights · mean {found.loss} of {samples} training samples, layers as in use"
-    return measured, f"plane through the end of {found.best}, along {along}: {held}"
+    return (
+        measured,
+        f"This is a projection onto 2 of {found.params:,} dimensions: the plane through the end of {found.best} along "
+        f"{along}. It holds {share(sum(found.held))} of the paths, by squared distance from that point{steps}.",
+    )
 
 
 def notes(found: Landscape) -> Iterator[str]:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nnspec.runner.significance import interval
-from nnspec.view.words import color_of, is_percent, metrics
+from nnspec.view.lanes import NAMED, PALETTE, dash_of, ink_of, marker_of, spread_out
+from nnspec.view.terminal import wrapped
+from nnspec.view.words import is_percent, metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "BANDS",
     "FAINT",
     "LONGEST_NAME",
-    "NAMED",
     "Curve",
     "Panel",
     "draw",
@@ -27,17 +29,18 @@ __all__ = [
     "panels",
 ]
 
-NAMED = 12
-"""How many lanes are told apart: of more, the best ones are, without thin lines, before the others in grey."""
 LONGEST_NAME = 30
+"""Letters of a line of a name at the end of a curve; longer names are wrapped."""
+BANDS = 5
+"""Lanes whose intervals are drawn as bands: those of more would cover each other."""
 FAINT = "#8a8a8a"
 _GREY = "#c4c4c4"
-_DASHES = ("-", "--", "-.", ":")
-# The samples that a thin line tells of, by the prefix of their figures: word, and how it is drawn.
-_THIN: dict[str, tuple[str, Any]] = {
-    "val_": ("val dotted", (0, (1, 1.6))),
-    "test_": ("test dashed", (0, (4, 2))),
+# The samples that a thin line shows, by the prefix of their figures: word, dash, and marker of a single epoch.
+_THIN: dict[str, tuple[str, Any, str]] = {
+    "val_": ("val", (0, (1, 1.6)), "D"),
+    "test_": ("test", (0, (4, 2)), "s"),
 }
+_DRAWN = {"val_": ("dotted", "◇"), "test_": ("dashed", "□")}
 Values = Sequence[float]
 
 
@@ -46,11 +49,15 @@ class Curve:
     """A lane: its figures by name, and those of its repeats, whose means they are."""
 
     name: str
-    index: int
-    """Its place among all lanes, which gives its colour."""
+    slot: int | None
+    """Its place in the palette; None where it is not told apart from others."""
     figures: Mapping[str, Values]
     repeats: Sequence[Mapping[str, Values]] = ()
-    named: bool = True
+
+    @property
+    def color(self) -> str:
+        """Its colour, grey without a place in the palette."""
+        return _GREY if self.slot is None else PALETTE[self.slot]
 
     def __call__(self, figure: str) -> Values:
         """Return the values of a figure, none where it was not measured."""
@@ -73,7 +80,7 @@ class Panel:
     title: str
     figure: str
     solid: str = ""
-    """What the solid lines are, where there are others."""
+    """The samples of the solid lines, where there are others."""
     thin: tuple[str, ...] = field(default=())
     """Prefixes of the figures that are drawn thin."""
     log: bool = False
@@ -83,37 +90,45 @@ class Panel:
 def panels() -> list[Panel]:
     """Return every panel that there may be."""
     return [
-        Panel("Loss", "loss", solid="training solid", thin=("val_", "test_")),
+        Panel("Loss", "loss", solid="training", thin=("val_", "test_")),
         Panel("Training loss, logarithmic", "loss", log=True),
         *(
-            Panel(f"Test {name}", f"test_{name}", solid="test solid", thin=("val_",), percent=is_percent(name))
+            Panel(f"Test {name}", f"test_{name}", solid="test", thin=("val_",), percent=is_percent(name))
             for name in metrics()
         ),
     ]
 
 
 def drawable(panel: Panel, curves: Sequence[Curve]) -> bool:
-    """Whether there is anything to draw, and nothing that a logarithm cannot take."""
+    """Whether there is anything to draw; on a logarithmic axis, a curve of more than a point that is above zero."""
     values = [v for curve in curves for v in curve(panel.figure) if math.isfinite(v)]
-    return bool(values) and not (panel.log and min(values) <= 0)
+    several = any(len(curve(panel.figure)) > 1 for curve in curves)
+    return bool(values) and (not panel.log or (several and min(values) > 0))
 
 
 def draw(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     """Draw every lane into a panel; lanes without a name first, so that the others lie over them."""
     top = None if panel.log or panel.percent else _top(panel, curves)
     thin = {prefix: row for prefix, row in _THIN.items() if prefix in panel.thin and len(curves) <= NAMED}
-    for curve in sorted(curves, key=lambda curve: curve.named):
-        if curve.named:
+    for curve in sorted(curves, key=lambda curve: curve.slot is not None):
+        if curve.slot is not None:
             _each(axis, panel, curve)
             _line(axis, panel, curve, thin, clip=top is not None)
         else:
-            axis.plot(_epochs(curve(panel.figure)), curve(panel.figure), color=_GREY, linewidth=0.9)
+            values = curve(panel.figure)
+            marker: Any = "." if len(values) == 1 else None
+            axis.plot(_epochs(values), values, color=curve.color, linewidth=0.9, marker=marker)
     _scale(axis, panel, curves, top)
     _bands(axis, panel, curves)
-    found = [word for prefix, (word, _) in thin.items() if any(curve(_other(panel, prefix)) for curve in curves)]
+    one = all(len(curve(panel.figure)) <= 1 for curve in curves)  # a single epoch is drawn with markers alone
+    found = [
+        f"{word} {_DRAWN[prefix][one]}"
+        for prefix, (word, *_) in thin.items()
+        if any(curve(_other(panel, prefix)) for curve in curves)
+    ]
     if panel.solid and found:
-        words = ", ".join([panel.solid, *found])
-        axis.set_title(words, loc="right", fontsize=10, color="#555555", fontweight="normal")
+        words = ", ".join([f"{panel.solid} {'●' if one else 'solid'}", *found])
+        axis.set_title(words, loc="right", fontsize=10, color="#555555", fontweight="normal", pad=10)
 
 
 def _other(panel: Panel, prefix: str) -> str:
@@ -125,18 +140,21 @@ def _epochs(values: Values) -> range:
     return range(1, len(values) + 1)
 
 
-def _line(axis: Axes, panel: Panel, curve: Curve, thin: Mapping[str, tuple[str, Any]], clip: bool) -> None:
-    color, values = color_of(curve.index), curve(panel.figure)
-    for prefix, (_, dash) in thin.items():
+def _line(axis: Axes, panel: Panel, curve: Curve, thin: Mapping[str, tuple[str, Any, str]], clip: bool) -> None:
+    color, values, slot = curve.color, curve(panel.figure), curve.slot or 0
+    for prefix, (_, dash, sign) in thin.items():
         other = curve(_other(panel, prefix))
-        axis.plot(_epochs(other), other, color=color, linewidth=1.1, alpha=0.65, linestyle=dash)
-    marker: Any = "o" if len(values) <= 25 else None
+        single: dict[str, Any] = (
+            {"marker": sign, "markersize": 6, "markerfacecolor": "white"} if len(other) == 1 else {}
+        )
+        axis.plot(_epochs(other), other, color=color, linewidth=1.1, alpha=0.65, linestyle=dash, clip_on=clip, **single)
+    marker: Any = marker_of(slot) if len(values) <= 25 else None
     axis.plot(
         _epochs(values),
         values,
         color=color,
         linewidth=2.3,
-        linestyle=_DASHES[curve.index // 7 % len(_DASHES)],
+        linestyle=dash_of(slot),
         marker=marker,
         markersize=4,
         clip_on=clip,  # where nothing is cut off, the last marker is drawn whole
@@ -148,21 +166,22 @@ def _each(axis: Axes, panel: Panel, curve: Curve) -> None:
     each = curve.each(panel.figure)
     if any(each) and not even(each):
         for values in each:
-            axis.plot(_epochs(values), values, color=color_of(curve.index), linewidth=0.9, alpha=0.45)
+            axis.plot(_epochs(values), values, color=curve.color, linewidth=0.9, alpha=0.45)
 
 
 def _bands(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     """Show how sure the means over repeats are: the 95 % interval of each epoch. The lines say how high the axis goes,
     since the interval of two seeds may be twenty times as wide as what they differ by."""
     across, up = axis.get_xlim(), axis.get_ylim()
-    for curve in curves:
+    shown = [
+        curve for curve in curves if curve.slot is not None and any(each := curve.each(panel.figure)) and even(each)
+    ]
+    for curve in shown if sum(bool(curve.repeats) for curve in curves) <= BANDS else ():
         each = curve.each(panel.figure)
-        if not curve.named or not any(each) or not even(each):
-            continue
         found = [interval(values) for values in zip(*each, strict=True)]
         lowest = up[0] if panel.log else -math.inf  # a logarithm takes no more
         low, high = [max(one.low, lowest) for one in found], [max(one.high, lowest) for one in found]
-        axis.fill_between(_epochs(low), low, high, color=color_of(curve.index), alpha=0.18, linewidth=0, zorder=1)
+        axis.fill_between(_epochs(low), low, high, color=curve.color, alpha=0.18, linewidth=0, zorder=1)
     axis.set_xlim(across)
     axis.set_ylim(up)
 
@@ -185,7 +204,9 @@ def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], top: float | None)
     if panel.log:
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if _leads(value, (2, 5)) else ""))
+        bottom, above = axis.get_ylim()
+        digits = (2, 5) if above > 10 * bottom else (1.5, 2, 3, 4, 5, 6, 8)
+        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if _leads(value, digits) else ""))
         axis.tick_params(axis="y", which="minor", labelsize=10)
     elif panel.percent:
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
@@ -204,7 +225,7 @@ def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:
     return 1.5 * usual if highest[-1] > 20 * usual > 0 else None
 
 
-def _leads(value: float, digits: tuple[int, ...]) -> bool:
+def _leads(value: float, digits: tuple[float, ...]) -> bool:
     return value > 0 and round(value / 10 ** math.floor(math.log10(value) + 1e-9)) in digits
 
 
@@ -215,42 +236,53 @@ def ends(values: Values) -> tuple[int, float] | None:
 
 
 def name_lines(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
-    """Write each lane's name at the end of its line, moved apart where lines end close together."""
+    """Write each lane's name beside the end of its line.
+
+    Where lines end close together their names are moved apart, as little as possible, and a thin line leads from each
+    end to its name.
+    """
     found = [
         (_inside(axis, axis.transData.transform(end)), curve)
         for curve in curves
-        if curve.named and (end := ends(curve(panel.figure))) is not None
+        if curve.slot is not None and (end := ends(curve(panel.figure))) is not None
     ]
-    if not found:
-        return
     found.sort(key=lambda end: end[0][1])
-    gap = min(15 * axis.figure.dpi / 72, axis.bbox.height / len(found))
-    heights = [point[1] for point, _ in found]
-    for i in range(1, len(heights)):
-        heights[i] = max(heights[i], heights[i - 1] + gap)
-    over = heights[-1] - max(point[1] for point, _ in found)
-    down = min(over / 2, heights[0] - axis.bbox.y0)  # half of what they were moved up, but not below the axis
-    heights = [height - max(down, heights[-1] - axis.bbox.y1) for height in heights]
-    for (point, curve), height in zip(found, heights, strict=True):
+    names = [wrapped(curve.name, LONGEST_NAME) for _, curve in found]
+    line = 15 * axis.figure.dpi / 72
+    beyond = line / 2  # a name may reach above and below the axes by half of a line
+    sizes = [line * len(name) for name in names]
+    heights = spread_out([y for (_, y), _ in found], sizes, axis.bbox.y0 - beyond, axis.bbox.y1 + beyond)
+    edge = max((x for (x, _), _ in found), default=0.0)
+    moved = any(
+        abs(height - y) > line / 3 or edge - x > line for ((x, y), _), height in zip(found, heights, strict=True)
+    )
+    gap = line * (1.5 if moved else 0.6)
+    for ((x, y), curve), name, height in zip(found, names, heights, strict=True):
         axis.annotate(
-            _short(curve.name),
-            xy=(point[0], point[1]),
+            "\n".join(name),
+            xy=(x, y),
             xycoords="figure pixels",
-            xytext=(point[0] + 9, height),
+            xytext=((edge if moved else x) + gap, height),
             textcoords="figure pixels",
             va="center",
-            color=color_of(curve.index),
+            color=ink_of(curve.color),
             fontweight="bold",
             fontsize=11.5,
+            linespacing=1.05,
             annotation_clip=False,
             parse_math=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": curve.color,
+                "linewidth": 1.0,
+                "alpha": 0.8,
+                "shrinkA": 1,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),
+            }
+            if moved
+            else None,
         )
-
-
-def _short(name: str) -> str:
-    """Cut a long name in its middle: lanes of a sweep differ at the end."""
-    tail = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - tail - 1]}…{name[-tail:]}"
 
 
 def _inside(axis: Axes, point: Any) -> tuple[float, float]:

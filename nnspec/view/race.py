@@ -13,6 +13,7 @@ from nnspec.view import words
 from nnspec.view.counts import counts
 from nnspec.view.fairness import shared_in_words
 from nnspec.view.health import health
+from nnspec.view.lanes import slots, terminal_style
 from nnspec.view.profile import profiles
 from nnspec.view.spread import spread
 from nnspec.view.terminal import Column, say, table, wraps
@@ -138,7 +139,7 @@ class LiveProgress(QuietProgress):
         body = [Text.assemble((program.title, "bold"), (f"   {program.path}", "dim"), no_wrap=True)]
         body += [Text(doing)] if doing else []
         if self.lanes:
-            body.append(_lanes(self.lanes, self.order, self.console.width))  # type: ignore[arg-type]
+            body.append(_lanes(self.lanes, self.order, self.console))  # type: ignore[arg-type]
         self._live.update(Group(*body))
 
 
@@ -159,7 +160,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     say(console, _facts(result), style="dim")
     console.print()
     if lanes:
-        console.print(_lanes(lanes, order, console.width, common_loss(lanes) if len(lanes) > 1 else None))
+        console.print(_lanes(lanes, order, console, common_loss(lanes) if len(lanes) > 1 else None))
         console.print()
     for lane in lanes[:_IN_FULL]:
         for line in (*counts(lane, _classes(result, lane), console.width), *written(lane)):
@@ -225,24 +226,34 @@ def _facts(result: RunResult) -> str:
     return " · ".join(parts)
 
 
-def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], width: int, target: float | None = None) -> Table:
+def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], console: Console, target: float | None = None) -> Table:
     """The table of lanes; with `target`, a column for when each of them got there."""
-    highest = max((max(lane.history["loss"]) for lane in lanes if lane.history["loss"]), default=0.0)
+    losses = [loss for lane in lanes for loss in lane.history["loss"] if math.isfinite(loss)]
+    lowest, highest = (min(losses), max(losses)) if losses else (math.nan, math.nan)
     metrics = [name for name in words.metrics() if any(name in lane.history for lane in lanes)]
-    styles = [f"bold {words.color_of(order.index(lane.name))}" for lane in lanes]
+    styles = _styles(lanes, order, console)
     columns = [
         Column("lane", [lane.label for lane in lanes], 0, styles=styles),
         Column("runs", [str(len(lane.repeats) or "") for lane in lanes], 7, right=True),
         Column("epoch", [_epochs(lane) for lane in lanes], 4, right=True),
         Column("loss", [words.loss(lane.final("loss")) for lane in lanes], 1, right=True),
-        Column("curve", [words.spark(lane.history["loss"], highest) for lane in lanes], 6, styles=_plain(styles)),
+        Column(
+            "curve", [words.spark(lane.history["loss"], lowest, highest) for lane in lanes], 6, styles=_plain(styles)
+        ),
         *_measured("val", 9, lanes, metrics),
         *_measured("test", 5, lanes, metrics),
     ]
     if target is not None:
         columns.append(Column(f"to loss {target:g}", [_to(lane, target) for lane in lanes], 3, right=True))
     columns.append(Column("time", [words.seconds(lane.seconds) for lane in lanes], 4, right=True))
-    return table(columns, width)
+    return table(columns, console.width)
+
+
+def _styles(lanes: Sequence[LaneResult], order: Sequence[str], console: Console) -> list[str]:
+    """The style of each lane's name, in the colour that it has in pictures."""
+    losses = {lane.name: lane.final("loss") for lane in lanes}
+    found = slots({name: losses.get(name, math.inf) for name in order})
+    return [f"bold {terminal_style(found.get(lane.name), console)}".strip() for lane in lanes]
 
 
 def _measured(samples: str, rank: int, lanes: Sequence[LaneResult], metrics: Sequence[str]) -> Iterator[Column]:
@@ -261,7 +272,7 @@ def _epochs(lane: LaneResult) -> str:
 
 
 def _plain(styles: Sequence[str]) -> list[str]:
-    return [style.removeprefix("bold ") for style in styles]
+    return [style.removeprefix("bold").strip() for style in styles]
 
 
 def _to(lane: LaneResult, target: float) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Column", "cells", "console", "say", "table", "wrapped", "wraps"]
+__all__ = ["Column", "cells", "console", "joints", "say", "table", "wrapped", "wraps"]
 
 _GAP = 3
 _PIPE_WIDTH = 160
@@ -153,9 +153,14 @@ def _cell(column: Column, text: str, width: int) -> list[str]:
     return [first, *(indent + line for line in rest if line)]
 
 
-# Where a name may be broken: after a sign between its words, and before a capital after a small letter.
-_JOINTS = re.compile(r"(?<=[\s_\-.,;:=/·])(?=\S)|(?<=[a-z0-9])(?=[A-Z])")
+# Where a name may be broken: after a sign between its words, but not in a number, and before a capital.
+_JOINTS = re.compile(r"(?<=[\s_\-,;:=/·])(?<!\de-)(?=\S)|(?<=\.)(?=[^\s\d])|(?<=[a-z0-9])(?=[A-Z])")
 _SPACES = re.compile(r"(?<=\s)(?=\S)")
+
+
+def joints(name: str) -> list[str]:
+    """Return the pieces of a name between which it may be broken."""
+    return _JOINTS.split(name)
 
 
 def wrapped(text: str, width: int, *, names: bool = True, whole: bool = False) -> list[str]:

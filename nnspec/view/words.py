@@ -10,9 +10,7 @@ from nnspec.engine.part import PARTS, Part
 from nnspec.runner.history import DataUse, RunResult
 
 __all__ = [
-    "PALETTE",
     "bytes_in_words",
-    "color_of",
     "data_in_words",
     "figure",
     "is_percent",
@@ -26,14 +24,7 @@ __all__ = [
     "two_digits",
 ]
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart; a lane has the same one everywhere.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 _BARS = "▁▂▃▄▅▆▇█"
-
-
-def color_of(index: int) -> str:
-    """Return the colour of a lane by its place in the spec."""
-    return PALETTE[index % len(PALETTE)]
 
 
 def metrics() -> dict[str, type[Part]]:
@@ -90,13 +81,24 @@ def bytes_in_words(count: float) -> str:
     return f"{count:,.0f} bytes"
 
 
-def spark(values: Sequence[float], highest: float, width: int = 15) -> str:
-    """A curve in one line of text, from zero to `highest`; long ones are thinned out."""
-    if not values or highest <= 0:
+def spark(values: Sequence[float], lowest: float, highest: float, width: int = 15) -> str:
+    """Return a curve in one line of text, on a logarithmic scale that spans at least a decade below `highest`.
+
+    Where `lowest` is not above zero the scale is linear. Long curves are thinned out; what is not finite is blank.
+    """
+    if not values or not math.isfinite(lowest) or not math.isfinite(highest):
         return ""
     if len(values) > width:
         values = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
-    return "".join(_BARS[min(int(value / highest * len(_BARS)), len(_BARS) - 1)] for value in values)
+    log = lowest > 0
+    scaled = [math.log10(v) if log and v > 0 else v for v in values]
+    top = math.log10(highest) if log else highest
+    bottom = min(math.log10(lowest), top - 1) if log else lowest
+    span = top - bottom or 1.0
+    return "".join(
+        _BARS[min(max(int((value - bottom) / span * len(_BARS)), 0), len(_BARS) - 1)] if math.isfinite(value) else " "
+        for value in scaled
+    )
 
 
 def seeds(result: RunResult) -> str:

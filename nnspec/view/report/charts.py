@@ -1,4 +1,4 @@
-"""Line charts as SVG: sharp at every size, in the colours of the page, with a name at the end of each line."""
+"""Line charts as SVG: sharp at every size, in the colours of the page, with a name beside the end of each line."""
 
 from __future__ import annotations
 
@@ -7,15 +7,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from nnspec.view.report.html import escape
+from nnspec.view.lanes import is_dashed, spread_out
+from nnspec.view.report.html import element, escape
+from nnspec.view.terminal import wrapped
 
-__all__ = ["Series", "chart"]
+__all__ = ["Series", "chart", "color", "legend"]
 
-_WIDTH, _HEIGHT = 620, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 130, 16, 40
+_WIDTH, _HEIGHT = 560, 320
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 150, 16, 40
 _MOST = 400
 """Points of a line; longer ones are thinned out, their last point kept."""
 _LABEL = 15.0
+_NAME = 17
+"""Letters of a line of a name; longer names are wrapped."""
+_KINDS = {
+    "": ('stroke-width="2.2"', '<circle cx="{x:.1f}" cy="{y:.1f}" r="4" style="fill:{color}"/>'),
+    "val": (
+        'stroke-dasharray="1.5 3" stroke-width="1.5"',
+        '<path d="M{x:.1f} {y:.1f}m0 -5l5 5l-5 5l-5 -5z" fill="none" stroke-width="1.5" style="stroke:{color}"/>',
+    ),
+    "test": (
+        'stroke-dasharray="6 4" stroke-width="1.5"',
+        '<path d="M{x:.1f} {y:.1f}m-4 -4h8v8h-8z" fill="none" stroke-width="1.5" style="stroke:{color}"/>',
+    ),
+}
+"""How a line is drawn, and a single point, by the samples that it shows."""
 _numbers = count()
 
 
@@ -25,10 +41,32 @@ class Series:
 
     name: str
     values: Sequence[float]
-    color: str
-    dashed: bool = False
+    slot: int | None
+    """Its place in the palette."""
+    kind: str = ""
+    """Empty for training samples, or `val` or `test`."""
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+
+    @property
+    def color(self) -> str:
+        """Its colour, which the page defines for light and dark."""
+        return color(self.slot)
+
+
+def color(slot: int | None) -> str:
+    """Return the colour of a place in the palette, as CSS."""
+    return "var(--soft)" if slot is None else f"var(--lane{slot})"
+
+
+def legend(lanes: Sequence[tuple[str, int | None]]) -> str:
+    """Return the lanes with their colours and dashes, for readers whose screen has no room for names in charts."""
+    found = ""
+    for name, slot in lanes:
+        dash = ' stroke-dasharray="7 3"' if is_dashed(slot) else ""
+        line = f'<path d="M0 6h28" fill="none" stroke-width="3"{dash} style="stroke:{color(slot)}"/>'
+        found += element("li", f'<svg viewBox="0 0 28 12" aria-hidden="true">{line}</svg>{escape(name)}')
+    return element("ul", found, class_="legend")
 
 
 def chart(title: str, series: Sequence[Series], *, log: bool = False, percent: bool = False) -> str:
@@ -135,11 +173,13 @@ def _points(
 
 def _line(one: Series, x: Callable[[int], float], y: Callable[[float], float], log: bool) -> list[str]:
     points = _points(one.values, x, y, log)
+    line, marker = _KINDS[one.kind]
+    if not one.kind and is_dashed(one.slot):
+        line += ' stroke-dasharray="10 3"'
     path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-    dash = ' stroke-dasharray="5 4" stroke-width="1.4"' if one.dashed else ' stroke-width="2.2"'
-    found = [f'<polyline fill="none" stroke="{one.color}"{dash} points="{path}"/>']
+    found = [f'<polyline fill="none" style="stroke:{one.color}" {line} points="{path}"/>']
     if len(points) == 1:
-        found.append(f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3.5" fill="{one.color}"/>')
+        found.append(marker.format(x=points[0][0], y=points[0][1], color=one.color))
     return found
 
 
@@ -151,28 +191,27 @@ def _band(one: Series, x: Callable[[int], float], y: Callable[[float], float], l
     lows = [max(value, floor) if log else value for value in one.low]
     there, back = _points(one.high, x, y, log), _points(lows, x, y, log)
     path = " ".join(f"{px:.1f},{py:.1f}" for px, py in [*there, *reversed(back)])
-    return [f'<polygon fill="{one.color}" fill-opacity="0.16" points="{path}"/>']
+    return [f'<polygon style="fill:{one.color}" fill-opacity="0.16" points="{path}"/>']
 
 
 def _names(drawn: Sequence[Series], x: Callable[[int], float], y: Callable[[float], float], log: bool) -> list[str]:
-    """Write the names of solid lines at their ends, moved apart."""
-    ends = []
-    for one in drawn:
-        points = _points(one.values, x, y, log)
-        if points and not one.dashed:
-            ends.append((points[-1][1], points[-1][0], one))
-    ends.sort(key=lambda end: end[0])
-    found, last, places = [], -math.inf, []
-    gap = min(_LABEL, (_HEIGHT - _TOP - _BOTTOM) / max(len(ends), 1))
-    for height, _, _ in ends:
-        last = max(height + 4, last + gap)
-        places.append(last)
-    lowest = _HEIGHT - _BOTTOM + 4  # names of lines that end at the axis stand above it, not on its numbers
-    for i, (_, right, one) in enumerate(ends):
-        last = min(places[i], lowest - gap * (len(ends) - 1 - i))
-        name = one.name if len(one.name) <= 18 else f"{one.name[:9]}…{one.name[-8:]}"
-        found.append(
-            f'<text class="name" x="{right + 7:.1f}" y="{last:.1f}" style="fill:{one.color}">{escape(name)}'
-            f"<title>{escape(one.name)}</title></text>"
+    """Write the names of the lines of training samples beside their ends, each with a line to it where it is moved."""
+    ends = [(points[-1], one) for one in drawn if not one.kind and (points := _points(one.values, x, y, log))]
+    ends.sort(key=lambda end: end[0][1])
+    names = [wrapped(one.name, _NAME) for _, one in ends]
+    if _LABEL * sum(map(len, names)) > _HEIGHT:  # they would overlap; the legend has them
+        return []
+    heights = spread_out([end[1] for end, _ in ends], [_LABEL * len(name) for name in names], 4, _HEIGHT - 12)
+    edge = max((end[0] for end, _ in ends), default=0.0)
+    found = []
+    for ((right, end), one), name, middle in zip(ends, names, heights, strict=True):
+        if abs(middle - end) > _LABEL / 3 or edge - right > _LABEL:
+            line = f'x1="{right + 3:.1f}" y1="{end:.1f}" x2="{edge + 16:.1f}" y2="{middle:.1f}"'
+            found.append(f'<line class="leader" style="stroke:{one.color}" {line}/>')
+        first = middle - _LABEL * (len(name) - 1) / 2 + 4
+        lines = "".join(
+            f'<tspan x="{edge + 19:.1f}" y="{first + _LABEL * i:.1f}">{escape(part)}</tspan>'
+            for i, part in enumerate(name)
         )
+        found.append(f'<text class="name" style="fill:{one.color}">{lines}<title>{escape(one.name)}</title></text>')
     return found

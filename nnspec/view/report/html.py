@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-__all__ = ["details", "element", "escape", "table"]
+from nnspec.view.terminal import joints
+
+__all__ = ["breakable", "details", "element", "escape", "table"]
 
 
 def escape(text: object) -> str:
@@ -14,6 +16,11 @@ def escape(text: object) -> str:
     if any((ord(sign) < 32 and sign not in "\n\t") or 0xD800 <= ord(sign) < 0xE000 for sign in plain):
         plain = "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in plain)
     return html.escape(plain, quote=True)
+
+
+def breakable(name: str) -> str:
+    """Return a name that may be broken at its joints, such as `_` and `=`, where a column is narrow."""
+    return "<wbr>".join(map(escape, joints(name)))
 
 
 def element(tag: str, content: str, **attributes: object) -> str:

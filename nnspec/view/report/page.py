@@ -18,8 +18,10 @@ from nnspec.runner.significance import interval
 from nnspec.view import words
 from nnspec.view.compared import ComparedRuns
 from nnspec.view.fairness import shared_in_words
-from nnspec.view.report.charts import Series, chart
-from nnspec.view.report.html import details, element, escape, table
+from nnspec.view.lanes import NAMED, slots
+from nnspec.view.panels import BANDS
+from nnspec.view.report.charts import Series, chart, color, legend
+from nnspec.view.report.html import breakable, details, element, escape, table
 from nnspec.view.report.network import network_drawing
 from nnspec.view.report.pictures import confusion_table, worst_pictures
 from nnspec.view.report.side_by_side import side_by_side
@@ -30,8 +32,6 @@ __all__ = ["MARK", "ReportRun", "best_first", "report_page"]
 
 MARK = '<meta name="generator" content="nnspec report">'
 """What tells a report from any other page."""
-_NAMED = 12
-"""Lanes that are drawn: of more, the best."""
 _NORMS = 8
 """Tensors whose gradient norms are drawn: of more, weights before biases, the first and the last of them."""
 _numbers = count()
@@ -121,18 +121,18 @@ def _facts(run: ReportRun) -> str:
     return "".join(lines)
 
 
-def _color(run: ReportRun, lane: str) -> str:
-    return words.color_of(run.saved.lanes.index(lane))
+def _slots(run: ReportRun) -> dict[str, int]:
+    return slots({str(lane["name"]): _loss(lane) for lane in run.saved.summary["lanes"]})
+
+
+def _loss(lane: Mapping[str, Any]) -> float:
+    found = lane["final"].get("loss")
+    return math.inf if found is None or lane["status"] in ("diverged", "failed") else float(found)
 
 
 def _ranked(run: ReportRun) -> list[Mapping[str, Any]]:
     """The lanes, the lowest training loss first."""
-
-    def loss(lane: Mapping[str, Any]) -> float:
-        found = lane["final"].get("loss", math.inf)
-        return math.inf if lane["status"] in ("diverged", "failed") else found
-
-    return sorted(run.saved.summary["lanes"], key=loss)
+    return sorted(run.saved.summary["lanes"], key=_loss)
 
 
 def best_first(saved: SavedRun) -> list[str]:
@@ -150,16 +150,17 @@ def _lanes(run: ReportRun) -> str:
     head += [*(name.replace("_", " ") for name in figures), "weights", "time"]
     head += [f"to loss {target:g}"] if target is not None else []
     body = []
+    places = _slots(run)
     for lane in lanes:
-        dot = f'<span class="dot" style="background:{_color(run, lane["name"])}"></span>'
+        dot = f'<span class="dot" style="background:{color(places.get(lane["name"]))}"></span>'
         status = "" if lane["status"] == "done" else f'<span class="no">{escape(lane["status"])}</span>'
-        row = [dot + escape(lane["name"]), escape(lane["optimizer"]), *([status or "done"] if odd else [])]
+        row = [dot + breakable(lane["name"]), escape(lane["optimizer"]), *([status or "done"] if odd else [])]
         row.append(f"{lane['epochs']}/{lane['epochs_asked_for']}")
         row += [escape(_figure(name, lane)) for name in figures]
         row += [f"{lane['params']:,}", words.seconds(lane["seconds"])]
         if target is not None:
             epochs = lane["epochs_to_common_loss"]
-            row.append("–" if epochs is None else f"epoch {epochs:g}")
+            row.append("–" if epochs is None else f"epoch {epochs:.3g}")
         body.append(row)
     several = any("repeats" in lane for lane in lanes)
     caption = "Means over the seeds ± half of the 95 % interval; lowest training loss first." if several else ""
@@ -203,7 +204,7 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
             span = f"{one['difference']:.3g} [{one['low']:.3g}, {one['high']:.3g}]"
             body.append(
                 [
-                    escape(" – ".join(one["lanes"])),
+                    " – ".join(map(breakable, one["lanes"])),
                     element(
                         "span",
                         escape(verdict if tested else "no spread to test against" if one["difference"] else "the same"),
@@ -217,7 +218,10 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
             )
         caption = "Paired t-tests over the seeds; p by Holm over all pairs, the interval that of its pair alone."
         head = ["lanes", "verdict", "figure", "difference [95 %]", "p", "seeds"]
-        text += "<h3>Lane against lane</h3>" + table(head, body, caption=caption, numbers=3)
+        shown = sum(bool(one["shown"]) for one in comparisons)
+        told = f"{len(comparisons)} pair{'s' if len(comparisons) > 1 else ''}: "
+        told += f"a difference is shown in {shown}" if shown else "no difference is shown"
+        text += "<h3>Lane against lane</h3>" + details(told, table(head, body, caption=caption, numbers=3))
     return text
 
 
@@ -225,7 +229,7 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
 
 
 def _curves(run: ReportRun) -> str:
-    history, names = run.saved.history, [lane["name"] for lane in _ranked(run)[:_NAMED]]
+    history, names = run.saved.history, [lane["name"] for lane in _ranked(run)[:NAMED]]
     figures = list(
         dict.fromkeys(name for lane in names for name, values in history[lane].items() if _is_figure(name, values))
     )
@@ -233,25 +237,31 @@ def _curves(run: ReportRun) -> str:
     text = ""
     for base in bases:
         shown = [name for name in (base, f"val_{base}", f"test_{base}") if name in figures]
-        series = [one for name in shown for one in _series(run, names, name, dashed=name != base)]
+        series = [one for name in shown for one in _series(run, names, name)]
         percent = words.is_percent(base)
         linear = chart(f"{base} of training (solid) and other samples (dashed)", series, percent=percent)
         if not linear:
             continue
-        logged = "" if percent else chart(f"{base}, logarithmic", series, log=True)
+        several = any(len(one.values) > 1 for one in series)
+        logged = chart(f"{base}, logarithmic", series, log=True) if several and not percent else ""
         parts = _tabs(("linear", linear), ("logarithmic", logged)) if logged else linear
         text += f"<div><h3>{escape(base.replace('_', ' '))}</h3>{parts}</div>\n"
-    dashed = [
-        word
-        for prefix, word in (("val_", "validation"), ("test_", "test"))
-        if any(n.startswith(prefix) for n in figures)
-    ]
-    note = f"Solid: training{'; dashed: ' + ' and '.join(dashed) if dashed else ''}."
+    note = _samples(figures, single=all(len(history[lane].get("loss", ())) <= 1 for lane in names))
     if any("repeats" in history[lane] for lane in names):
-        note += " Lines are means over the seeds, bands their 95 % intervals."
+        repeated = sum("repeats" in history[lane] for lane in names)
+        note += f" Lines are means over the seeds{', bands their 95 % intervals' if repeated <= BANDS else ''}."
     if len(names) < len(history):
         note += f" The best {len(names)} of {len(history)} lanes."
-    return f'{_soft(note)}<div class="pair">{text}</div>' if text else ""
+    lanes = legend([(name, _slots(run).get(name)) for name in names])
+    return f'{_soft(note)}{lanes}<div class="pair">{text}</div>' if text else ""
+
+
+def _samples(figures: Sequence[str], *, single: bool) -> str:
+    """Say how lines, or the points of a single epoch, of training, validation and test samples are told apart."""
+    kinds = (("val_", "validation", "dotted", "◇"), ("test_", "test", "dashed", "□"))
+    drawn = [("training", "solid", "●"), *(row[1:] for row in kinds if any(f.startswith(row[0]) for f in figures))]
+    told = ", ".join(f"{word} {sign if single else dash}" for word, dash, sign in drawn)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _is_figure(name: str, values: object) -> bool:
@@ -262,18 +272,24 @@ def _floats(values: Sequence[float | None]) -> list[float]:
     return [math.nan if value is None else float(value) for value in values]
 
 
-def _series(run: ReportRun, lanes: Sequence[str], figure: str, *, dashed: bool = False) -> Iterator[Series]:
-    """Yield a figure's line of each lane, with its band over the repeats that its mean is of."""
+def _series(run: ReportRun, lanes: Sequence[str], figure: str) -> Iterator[Series]:
+    """Yield a figure's line of each lane, with its band over the repeats that its mean is of.
+
+    Of more than a few lanes there are no bands, which would cover each other.
+    """
+    kind = next((prefix for prefix in ("val", "test") if figure.startswith(f"{prefix}_")), "")
+    places = _slots(run)
+    banded = sum("repeats" in run.saved.history[lane] for lane in lanes) <= BANDS
     for lane in lanes:
         curves = run.saved.history[lane]
         done = {one["seed"] for one in run.saved.lane(lane).get("repeats", ()) if one["status"] == "done"}
         each = [_floats(one[figure]) for one in curves.get("repeats", ()) if figure in one and one["seed"] in done]
         low: list[float] = []
         high: list[float] = []
-        if len(each) > 1 and not dashed and figure != "lr":
+        if len(each) > 1 and banded and not kind and figure != "lr":
             found = [interval(values) for values in zip(*each, strict=False)]  # in those epochs that all have
             low, high = [one.low for one in found], [one.high for one in found]
-        yield Series(lane, _floats(curves.get(figure, ())), _color(run, lane), dashed, low, high)
+        yield Series(lane, _floats(curves.get(figure, ())), places.get(lane), kind, low, high)
 
 
 def _tabs(*panes: tuple[str, str]) -> str:
@@ -288,11 +304,10 @@ def _tabs(*panes: tuple[str, str]) -> str:
 
 
 def _rates(run: ReportRun) -> str:
-    series = list(_series(run, [lane["name"] for lane in _ranked(run)[:_NAMED]], "lr"))
+    series = list(_series(run, [lane["name"] for lane in _ranked(run)[:NAMED]], "lr"))
     drawn = chart("learning rate at the end of each epoch", series, log=True)
-    if drawn:
-        return f'<div class="pair"><div>{drawn}</div></div>'
-    return _soft("Every lane's rate stays as it is: no schedule.")
+    lanes = legend([(one.name, one.slot) for one in series if one.values])
+    return f'{lanes}<div class="pair"><div>{drawn}</div></div>' if drawn else ""
 
 
 def _gradients(run: ReportRun) -> str:
@@ -302,9 +317,10 @@ def _gradients(run: ReportRun) -> str:
         curves = run.saved.history[lane["name"]]
         norms = (curves.get("repeats") or [curves])[0].get("gradient_norms", {})
         names = _first_and_last(norms)
-        series = [Series(name, _floats(norms[name]), words.color_of(i)) for i, name in enumerate(names)]
+        series = [Series(name, _floats(norms[name]), i) for i, name in enumerate(names)]
         drawn = chart(f"gradient norms of {lane['name']}", series, log=True)
-        text += f"<div><h3>{escape(lane['name'])}</h3>{drawn}</div>" if drawn else ""
+        tensors = legend([(one.name, one.slot) for one in series])
+        text += f"<div><h3>{escape(lane['name'])}</h3>{tensors}{drawn}</div>" if drawn else ""
     if not text:
         return _soft("No gradient norms were recorded.")
     note = _soft("L2 norm of each tensor’s gradient, of the last batch of every epoch, before clipping.")
@@ -393,7 +409,7 @@ def _worst(run: ReportRun) -> str:
     one = run.evaluations[0]
     drawn = worst_pictures(one, run.compiled)
     if not drawn:
-        return _soft("Samples are no images that could be shown.")
+        return ""
     return _soft(f"The test samples with the largest loss, of {one.lane}, seed {one.seed}.") + drawn
 
 
@@ -408,7 +424,7 @@ def _spec(run: ReportRun) -> str:
         text += element("p", "with " + ", ".join(f"<code>--set {escape(one)}</code>" for one in run.saved.manifest.set))
     if run.compiled is None:
         return text + _soft(f"It cannot be resolved: {run.why}")
-    for lane in run.compiled.program.lanes[:_NAMED]:
+    for lane in run.compiled.program.lanes[:NAMED]:
         body = [
             [
                 f'<span style="padding-left:{row.depth}em">{escape(row.shown)}</span>',
