@@ -352,7 +352,7 @@ def test_bands_of_many_lanes_are_not_drawn_over_each_other(result: RunResult) ->
     [
         # Eight bars over three decades: a bar is 3/8 of a decade.
         ([1.0, 0.1, 0.01, 0.001], 0.001, 1.0, "█▆▃▁"),
-        ([1.0, 0.9], 0.9, 1.0, "█▇"),  # at least a decade: little differences look little
+        ([1.0, 0.9], 0.9, 1.0, "██"),  # at least a decade: little differences look little
         ([1.0, 0.0, -1.0], -1.0, 1.0, "█▅▁"),  # no logarithm of these
         ([1.0, float("nan"), 1.0], 1.0, 1.0, "█ █"),
         ([], 0.1, 1.0, ""),

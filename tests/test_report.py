@@ -118,7 +118,7 @@ def test_it_says_what_the_record_says(made: Path, page: Page) -> None:
     assert ("no difference shown" in page.text) is not all(one["shown"] for one in summary["comparisons"])
     assert summary["data"][0]["sha256"] in page.text
     assert summary["environment"]["numpy"] in page.text
-    assert "All lanes had the same data, order of samples, starting weights" in page.text
+    assert "all lanes had the same data, order of samples, starting weights" in page.text
     for line in SPEC.splitlines():
         assert " ".join(line.split()) in page.text
     for head in ("Lanes", "Curves", "Network", "Confusion", "Hardest samples", "Rates", "Gradients", "Spec", "Record"):

@@ -199,9 +199,10 @@ def _names(drawn: Sequence[Series], x: Callable[[int], float], y: Callable[[floa
     ends = [(points[-1], one) for one in drawn if not one.kind and (points := _points(one.values, x, y, log))]
     ends.sort(key=lambda end: end[0][1])
     names = [wrapped(one.name, _NAME) for _, one in ends]
-    if _LABEL * sum(map(len, names)) > _HEIGHT:  # they would overlap; the legend has them
+    lowest = _HEIGHT - _BOTTOM + 8  # above the numbers of the axis
+    if _LABEL * sum(map(len, names)) > lowest:  # they would overlap; the legend has them
         return []
-    heights = spread_out([end[1] for end, _ in ends], [_LABEL * len(name) for name in names], 4, _HEIGHT - 12)
+    heights = spread_out([end[1] for end, _ in ends], [_LABEL * len(name) for name in names], 0, lowest)
     edge = max((end[0] for end, _ in ends), default=0.0)
     found = []
     for ((right, end), one), name, middle in zip(ends, names, heights, strict=True):
