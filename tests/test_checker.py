@@ -178,6 +178,8 @@ SHAPES: dict[str, Case] = {
 }
 
 STATEMENTS: dict[str, Case] = {
+    "by zero": (base(more="expect { params / 0 < 1 }"), [("NN605", "0")]),
+    "itself": (base(more="expect { params < params }"), [("NN606", "params < params")]),
     "states nothing": (base(more="expect { loss }"), [("NN602", "loss")]),
     "no figure": (base(more="expect { 3 < 4 }"), [("NN602", "3 < 4")]),
     "figure": (base(more="expect { los < 4 }"), [("NN602", "los")]),
@@ -208,6 +210,8 @@ ADVICE: dict[str, Case] = {
     "batch": (base(more="train.batch = 5000"), [("NN707", "5000")]),
     "seed": (base(more="expect { loss < 9 }"), [("NN708", "loss < 9")]),
     "stopping": (base(more="train.early_stop = patience(3, of=test_loss)"), [("NN709", "patience(3, of=test_loss)")]),
+    "step": (base("0.1", "step(0.1, every=10)"), [("NN716", "step(0.1, every=10)")]),
+    "patience": (base(more="train.early_stop = patience(9, of=loss)"), [("NN717", "patience(9, of=loss)")]),
     "unused": (base(more="let a = 1"), [("NN710", "a")]),
     "bias": (base("ReLU", "BatchNorm\n    ReLU"), [("NN713", "Linear(16)")]),
     "logarithms": (base("CrossEntropy", "NLL"), [("NN712", "Linear(10)")]),

@@ -397,3 +397,37 @@ def test_a_schedule_stands_for_a_rate_and_for_nothing_else() -> None:
     found = only(base(more="train.batch = cosine(0.1)"))
     assert (found.code, found.message) == ("NN305", "`batch` takes an integer at least 1, and `cosine` is a schedule")
     assert find(base("0.1", "s", more="let s = cosine(0.1, to=0.01, warmup=2)")) == []
+
+
+# --- A statement that no training decides. ---
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "pointed"),
+    [
+        ("loss / 0 < 1", "NN605", "0"),
+        ("Adam.loss // (2 - 2) < 1", "NN605", "(2 - 2)"),
+        ("0.5 > Adam.loss % zero", "NN605", "zero"),
+        ("(SGD.loss - 1) / 0.0 < 1", "NN605", "0.0"),
+        ("loss < 1 and loss / 0 < 1", "NN605", "0"),
+        ("Adam.loss < Adam.loss", "NN606", "Adam.loss < Adam.loss"),
+        ("Adam.loss <= Adam.loss", "NN606", "Adam.loss <= Adam.loss"),
+        ("2 * Adam.loss == 2 * Adam.loss", "NN606", "2 * Adam.loss == 2 * Adam.loss"),
+        ("loss < loss", "NN606", "loss < loss"),
+        ("loss < SGD.loss", "NN606", "loss < SGD.loss"),
+    ],
+)
+def test_a_statement_that_no_training_decides_is_an_error(statement: str, code: str, pointed: str) -> None:
+    text = base(
+        "optimizer = SGD(lr=0.1)\n",
+        f"seed = 1\nrace {{ SGD; Adam }}\nlet zero = 0\nexpect {{ {statement}; loss > zero }}\n",
+    )
+    assert find(text) == [(code, pointed)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["loss <= SGD.loss", "loss < SGD.loss or loss < 3", "0 / loss < 1", "loss / 1e-9 > 1", "loss < test_loss"],
+)
+def test_a_statement_that_some_training_decides_is_none(statement: str) -> None:
+    assert find(base("optimizer = SGD(lr=0.1)\n", f"seed = 1\nrace {{ SGD; Adam }}\nexpect {{ {statement} }}\n")) == []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import pytest
 from findings import ROOT, base, everything
 
@@ -221,3 +224,68 @@ def test_a_bias_without_effect_can_be_left_out_by_its_fix(layer: str, mended: st
     assert fix is not None
     (edit,) = fix.edits
     assert f"{text[: edit.span.start]}{edit.text}{text[edit.span.end :]}" == text.replace(layer, mended, 1)
+
+
+# --- What waits for an epoch that never comes. ---
+
+
+def acts(schedule: str, epochs: int) -> list[str]:
+    """The codes of advice about a schedule in a training of so many epochs."""
+    text = base("optimizer = SGD(lr=0.1)\n", f"optimizer = SGD(lr={schedule})\n", more=f"train.epochs = {epochs}")
+    return [code for code, _ in advice(text)]
+
+
+@pytest.mark.parametrize("epochs", [3, 4, 5, 6, 8])
+@pytest.mark.parametrize("warmup", [0, 1, 4, 7])
+@pytest.mark.parametrize("every", [2, 4])
+def test_a_step_is_never_taken_exactly_where_all_rates_after_the_warm_up_are_equal(
+    epochs: int, warmup: int, every: int
+) -> None:
+    # By the formula of the documentation, at many points before the end of training.
+    at = [i / 16 for i in range(16 * epochs) if i / 16 >= warmup]
+    rates = {0.1 * 0.5 ** math.floor((e - warmup) / every) for e in at}
+    wanted = ["NN716"] if len(rates) < 2 else []
+    assert acts(f"step(0.1, every={every}, gamma=0.5, warmup={warmup})", epochs) == wanted
+    assert acts(f"piecewise(0.1, boundaries=[{every}], values=[0.05], warmup={warmup})", epochs) == wanted
+
+
+@pytest.mark.parametrize(
+    ("schedule", "longest_without"),
+    [
+        ("cosine(0.1, warmup=4)", 4),
+        ("constant(0.1, warmup=4)", 3),
+        ("one_cycle(0.1, warmup=4)", 4),
+        ("cosine_restarts(0.1, every=4)", 4),
+        ("piecewise(0.1, boundaries=[1, 4], values=[0.05, 0.01])", 4),
+        ("plateau(0.1, of=loss, patience=3)", 4),
+        ("plateau(0.1, of=loss, patience=3, warmup=2)", 6),
+    ],
+)
+def test_the_longest_training_in_which_a_schedule_does_not_act(schedule: str, longest_without: int) -> None:
+    assert acts(schedule, longest_without) == ["NN716"]
+    assert acts(schedule, longest_without + 1) == []
+
+
+def test_the_longest_training_that_patience_never_stops() -> None:
+    def text(epochs: int, more: str = "") -> str:
+        return base(more=f"train {{ epochs = {epochs}; early_stop = patience(3, of=loss{more}) }}")
+
+    assert advice(text(4)) == [("NN717", "patience(3, of=loss)")]
+    assert advice(text(5)) == []
+    assert advice(text(4, ", restore_best=true")) == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["optimizer = SGD(lr=step(0.1, every=30))", "train.early_stop = patience(30, of=loss)"],
+)
+def test_the_help_about_the_length_of_training_leads_to_a_clean_check(more: str) -> None:
+    text = base(
+        "optimizer = SGD(lr=0.1)\n",
+        "" if "optimizer" in more else "optimizer = SGD(lr=0.1)\n",
+        more=more + "\ntrain.epochs = 9",
+    )
+    help = one(text).help
+    found = re.match(r"train for at least (\d+) epochs", help)
+    assert found
+    assert everything(text.replace("epochs = 9", f"epochs = {found[1]}")) == ()

@@ -24,6 +24,9 @@ __all__ = ["Lanes", "Run", "at_points", "calculate", "expectation"]
 
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
+_COMPARISONS = {"<": False, "<=": True, ">": False, ">=": True, "==": True, "!=": False}
+"""Whether a number compared with itself holds."""
+_DIVISIONS = frozenset({"/", "//", "%"})
 _RUNS_A_STEP = 8  # of those that a statement is looked through for
 _CASE = 4  # steps that it takes to begin with a run
 _LARGEST = sys.float_info.max
@@ -175,6 +178,8 @@ class _Resolver:
             return None
         if operator in _STATES and not self._reachable(found, operands):
             return None
+        if not self._means_something(operator, found, depth, operands[-1].span, span):
+            return None
         numbers = [node.value for node in found if isinstance(node, Number)]
         if len(numbers) == len(found) and operator not in _STATES:
             try:
@@ -187,6 +192,23 @@ class _Resolver:
                 return None
             return Number(result)
         return Operation(operator, found)
+
+    def _means_something(self, operator: str, nodes: tuple[Node, ...], depth: int, right: Span, whole: Span) -> bool:
+        """Whether no figure is divided by zero, nor compared with itself."""
+        if operator in _DIVISIONS and not isinstance(nodes[0], Number) and nodes[1] == Number(0.0):
+            message = "this divides by zero, so no statement about it can hold"
+            self.report.error("NN605", message, right, label="this is 0")
+            return False
+        if operator not in _COMPARISONS or nodes[0] != nodes[1] or isinstance(nodes[0], Number):
+            return True
+        holds = _COMPARISONS[operator]
+        if self.implicit and (holds or depth):  # true for this lane alone, or one part of a statement
+            return True
+        both = "the same figure of the same lane" if isinstance(nodes[0], Figure) else "the same"
+        message = f"both sides are {both}, so this {'always' if holds else 'never'} holds"
+        help = f"for lane `{self.run.lane}`; name the other lanes: `LANE.loss`" if self.implicit else ""
+        self.report.error("NN606", message, whole, help=help)
+        return False
 
     def _reachable(self, nodes: tuple[Node, ...], operands: tuple[tree.Expression, ...]) -> bool:
         """Whether a share is compared with a number that a share can be."""

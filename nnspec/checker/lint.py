@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -15,7 +16,8 @@ from nnspec.engine.layers.activations import Activation
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.optimizers import Optimizer
-from nnspec.engine.schedules import Schedule
+from nnspec.engine.schedules import ConstantSchedule, Schedule
+from nnspec.engine.stopping import Patience
 from nnspec.syntax import tree
 
 __all__ = ["for_import", "lint", "lint_names", "lint_seed"]
@@ -306,6 +308,44 @@ def _odd_data(experiment: Experiment) -> Iterator[Diagnostic]:
             yield _advice(remark.code, remark.message, span, remark.help)
 
 
+def _never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
+    """Compare the epochs that a schedule and a stopping rule wait for with the end of training."""
+    epochs, rate = experiment.train.epochs, experiment.optimizer.arguments.get("lr")
+    trained = f"training ends after {_epochs(epochs)}"
+    if rate is not None and isinstance(rate.value, Schedule) and (waits := _beyond(rate.value, epochs)):
+        what, needed = waits
+        yield _advice("NN716", f"{what}, and {trained}", rate.origin.span, _longer(needed), _length(experiment))
+    stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
+    if isinstance(stop, Patience) and origin is not None and not stop.restore_best and 1 + stop.epochs >= epochs:
+        message = f"`{stop.spec_name}` stops after {_epochs(1 + stop.epochs)} at the earliest, and {trained}"
+        yield _advice("NN717", message, origin.span, _longer(1 + stop.epochs), _length(experiment))
+
+
+def _beyond(schedule: Schedule, epochs: int) -> tuple[str, float] | None:
+    """Name what a schedule waits for and training ends before, and the epochs that must be exceeded."""
+    if schedule.warmup > epochs or (schedule.warmup == epochs and not isinstance(schedule, ConstantSchedule)):
+        return f"the warm-up of `{schedule.spec_name}` takes {_epochs(schedule.warmup)}", schedule.warmup
+    milestone = schedule.milestone()
+    if milestone is not None and schedule.warmup + milestone[1] >= epochs:
+        after = schedule.warmup + milestone[1]
+        return f"{milestone[0]} of `{schedule.spec_name}` comes after {_epochs(after)}", after
+    return None
+
+
+def _longer(needed: float) -> str:
+    more = math.floor(needed) + 1
+    return f"train for at least {more} epochs, or choose a shorter one"
+
+
+def _epochs(count: float) -> str:
+    return f"{_figure(count)} epoch{'' if count == 1 else 's'}"
+
+
+def _length(experiment: Experiment) -> tuple[Note, ...]:
+    origin = experiment.origins.get("train.epochs")
+    return (Note(origin.span, "the length of training"),) if origin is not None else ()
+
+
 _OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
     _more_outputs,
     _squashed_logits,
@@ -314,6 +354,7 @@ _OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
     _unusual_rate,
     _large_batch,
     _goes_by_test,
+    _never_acts,
     _looks_ahead,
     _odd_data,
 )

@@ -65,6 +65,10 @@ class PlateauSchedule(Schedule):
         """Return what reductions make of a rate."""
         return max(rate * self.gamma**times, min(rate, self.to)) if times else rate
 
+    def milestone(self) -> tuple[str, float]:
+        """The earliest reduction: the first epoch always improves."""
+        return "the earliest reduction", 1 + self.patience
+
     def follow(self) -> Follower:
         """Return a follower that was told nothing yet."""
         return _PlateauFollower(self)

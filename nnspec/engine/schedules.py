@@ -98,6 +98,13 @@ class Schedule(PlainPart):
         """Return the rate `epoch` epochs after the end of the warm-up, which `epochs` epochs follow in all."""
         raise NotImplementedError
 
+    def milestone(self) -> tuple[str, float] | None:
+        """Name the change of the rate that must come before training ends, and its epoch after the warm-up.
+
+        It has an effect only if training continues after that epoch. None for a rate that always changes.
+        """
+        return None
+
 
 class ConstantSchedule(Schedule):
     """rate = start: a plain number with a warm-up."""
@@ -141,6 +148,10 @@ class StepSchedule(Schedule):
     def after(self, epoch: float, epochs: float) -> float:
         """Start · γ^⌊e / every⌋."""
         return self.start * self.gamma ** math.floor(epoch / self.every)
+
+    def milestone(self) -> tuple[str, float]:
+        """The first step."""
+        return "the first step", self.every
 
 
 class ExponentialSchedule(Schedule):
@@ -237,6 +248,10 @@ class PiecewiseSchedule(Schedule):
         passed = sum(epoch >= boundary for boundary in self.boundaries)
         return self.values[passed - 1] if passed else self.start
 
+    def milestone(self) -> tuple[str, float] | None:
+        """The last boundary: one that lies beyond the end is a mistake, also after others."""
+        return ("the last boundary", self.boundaries[-1]) if self.boundaries else None
+
 
 class CosineRestartsSchedule(Schedule):
     """rate = to + (start − to) · (1 + cos(π · e′ / n)) / 2 with e′ epochs since the last restart, of n until the next.
@@ -271,6 +286,10 @@ class CosineRestartsSchedule(Schedule):
             epoch -= period
             period *= self.mult
         return self.to + (self.start - self.to) * (1 + math.cos(math.pi * epoch / period)) / 2
+
+    def milestone(self) -> tuple[str, float]:
+        """The first restart."""
+        return "the first restart", self.every
 
 
 class OneCycleSchedule(Schedule):

@@ -167,6 +167,26 @@ while it trains, mix all places.
         ),
         can_be_ignored=True,
     ),
+    "NN716": Explanation(
+        """
+Warm-ups, steps, boundaries, restarts and patience are counted in epochs, from the end of the warm-up on. Here training
+ends first, so the rate never does what the schedule is for: it only climbs through the warm-up, or it stays at its
+start. Often the numbers come from a longer training, or count steps where epochs are meant. A `plateau` acts after
+1 + `patience` epochs at the earliest, because the first epoch always counts as an improvement.
+""",
+        Example("optimizer = SGD(lr=step(0.1, every=30))\ntrain.epochs = 10\n"),
+        Example("optimizer = SGD(lr=step(0.1, every=4))\ntrain.epochs = 10\n"),
+        can_be_ignored=True,
+    ),
+    "NN717": Explanation(
+        """
+The first epoch always counts as an improvement, so `patience(n)` stops training after 1 + n epochs at the earliest.
+Here training ends by then. With `restore_best = true` the rule still decides which weights are kept, and there is no advice.
+""",
+        Example("train { epochs = 5; validation = 0.1; early_stop = patience(10) }\n"),
+        Example("train { epochs = 50; validation = 0.1; early_stop = patience(10) }\n"),
+        can_be_ignored=True,
+    ),
     "NN725": Explanation(
         """
 A column that counts the rows, or has a different value in each under a name such as `id`, says nothing about rows to

@@ -41,4 +41,21 @@ true or false whatever the training does. Mostly the number is meant in percent.
         Example("seed = 1\nexpect { test_accuracy > 90 }\n"),
         Example("seed = 1\nexpect { test_accuracy > 0.9 }\n"),
     ),
+    "NN605": Explanation(
+        """
+A figure divided by zero is no number, and no comparison with it is ever true: the run would train to the end and then
+fail. The zero may be computed, as in `loss / (width - 16)` where `width` is 16.
+""",
+        Example("seed = 1\nlet start = 0\nexpect { test_loss / start < 0.5 }\n"),
+        Example("seed = 1\nlet start = 2.3\nexpect { test_loss / start < 0.5 }\n"),
+    ),
+    "NN606": Explanation(
+        """
+Both sides are the same figure of the same lane, so the statement is always true or always false, whatever the training
+does. Usually one of the lanes is meant to be another. A figure without a lane before it is that of every lane, so
+`loss < SGD.loss` also compares `SGD` with itself, and never holds.
+""",
+        Example("seed = 1\nrace { SGD; Adam }\nexpect { Adam.loss < Adam.loss }\n"),
+        Example("seed = 1\nrace { SGD; Adam }\nexpect { Adam.loss < SGD.loss }\n"),
+    ),
 }
