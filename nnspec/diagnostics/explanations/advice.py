@@ -181,7 +181,8 @@ start. Often the numbers come from a longer training, or count steps where epoch
     "NN717": Explanation(
         """
 The first epoch always counts as an improvement, so `patience(n)` stops training after 1 + n epochs at the earliest.
-Here training ends by then. With `restore_best = true` the rule still decides which weights are kept, and there is no advice.
+Here training ends by then. With `restore_best = true` the rule still decides which weights are kept, and nothing is
+said.
 """,
         Example("train { epochs = 5; validation = 0.1; early_stop = patience(10) }\n"),
         Example("train { epochs = 50; validation = 0.1; early_stop = patience(10) }\n"),
