@@ -1,7 +1,17 @@
-"""What all errors have in common that are no fault of nnspec: their text says what is wrong and what to do."""
+"""Errors of users, whose text says what is wrong and what to do; and broken promises of code."""
 
-__all__ = ["NnspecError"]
+__all__ = ["ContractError", "NnspecError", "ensure"]
 
 
 class NnspecError(Exception):
     """A spec, data or a place that cannot be used. The message is for whoever gave it."""
+
+
+class ContractError(RuntimeError):
+    """The class of a part does not do what it declares, or nnspec does not do what it promises to a part."""
+
+
+def ensure(holds: bool, what: str) -> None:
+    """Raise ContractError where something does not hold that results depend on. Unlike `assert`, it works under -O."""
+    if not holds:
+        raise ContractError(what)

@@ -26,11 +26,11 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("templates", {"errors", "files"}, "texts to start from, and how they are written"),
     ("diagnostics", {"errors"}, "anything may have something to say, so it knows nobody"),
     ("syntax", {"diagnostics"}, "a tree has positions and mistakes, no meaning"),
-    ("engine", set(), "a library in its own right"),
+    ("engine", {"errors"}, "a library in its own right"),
     ("data", {"engine", "errors", "files"}, "a data source is a part, declared as the engine's parts are"),
     ("formatting", {"syntax", "diagnostics", "files", "errors"}, "rewrites texts, whatever they mean"),
     ("checker", {"syntax", "diagnostics", "engine", "data"}, "holds the text against the declarations of the parts"),
-    ("compiler", {"checker", "engine", "data", "diagnostics"}, "turns a program into a plan for the engine"),
+    ("compiler", {"checker", "engine", "data", "diagnostics", "errors"}, "turns a program into a plan for the engine"),
     (
         "runner",
         {"compiler", "data", "engine", "checker", "_version", "errors", "files"},

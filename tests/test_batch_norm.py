@@ -39,12 +39,19 @@ def test_nothing_is_remembered_in_use_or_while_the_noise_is_held(training: bool,
     np.testing.assert_array_equal(layer.state()["running_var"], np.ones(3))
 
 
-def test_a_single_number_a_channel_gives_the_shift_and_is_not_remembered() -> None:
-    layer = nn.BatchNorm(3)
-    layer.bias.data = [1.0, 2.0, 3.0]
-    np.testing.assert_array_equal(layer.forward(numbers(1, 3)), [[1, 2, 3]])
-    np.testing.assert_array_equal(layer.backward(numbers(1, 3)), np.zeros((1, 3)))
-    np.testing.assert_array_equal(layer.state()["running_mean"], np.zeros(3))
+@pytest.mark.parametrize("training", [True, False])
+def test_a_single_number_a_channel_is_normalised_by_what_is_remembered(training: bool) -> None:
+    layer = nn.BatchNorm(3, eps=1e-15)
+    layer.weight.data, layer.bias.data = [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]
+    layer.keep_state({"running_mean": np.zeros(3), "running_var": np.ones(3)})
+    layer.state()["running_mean"][:] = [0, 1, 5]
+    layer.state()["running_var"][:] = [1, 4, 16]
+    layer.training = training
+    np.testing.assert_allclose(layer.forward(np.array([[2.0, 3.0, 1.0]])), [[3, 4, 0]], atol=1e-12)
+    np.testing.assert_allclose(layer.backward(np.ones((1, 3))), [[1, 1, 0.75]])
+    np.testing.assert_allclose(layer.weight.grad, [2, 1, -1])
+    np.testing.assert_array_equal(layer.state()["running_mean"], [0, 1, 5])
+    np.testing.assert_array_equal(layer.state()["running_var"], [1, 4, 16])
 
 
 def test_in_use_a_sample_does_not_depend_on_its_batch() -> None:

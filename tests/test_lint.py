@@ -31,6 +31,9 @@ def one(text: str) -> Diagnostic:
     return found
 
 
+ONE_LEFT = model("Linear(16, bias=false)", "BatchNorm", "ReLU", "Linear(10)").replace(
+    "data = Digits\n", "data = Digits(train=65, test=20)\n"
+)
 GIVEN = {
     "NN701 outputs": (model("Linear(12)"), [("NN701", "Linear(12)")]),
     "NN701 outputs, then an activation": (
@@ -56,6 +59,23 @@ GIVEN = {
     "NN713 Conv2D": (
         model("Reshape([1, 28, 28])", "Conv2D(4, 3, bias=true)", "BatchNorm", "ReLU", "Flatten", "Linear(10)"),
         [("NN713", "Conv2D(4, 3, bias=true)")],
+    ),
+    "NN714 batches of one": (
+        model("Linear(16, bias=false)", "BatchNorm", "ReLU", "Linear(10)", more="train.batch = 1"),
+        [("NN714", "1")],
+    ),
+    "NN714 within a branch": (
+        model("Linear(16)", "residual { BatchNorm; ReLU; Linear(16) }", "Linear(10)", more="train.batch = 1"),
+        [("NN714", "1")],
+    ),
+    "NN714 after a pool": (
+        model("Conv2D(4, 3)", "GlobalAvgPool", "BatchNorm", "ReLU", "Linear(10)", more="train.batch = 1"),
+        [("NN714", "1")],
+    ),
+    "NN715 batches of 32": (ONE_LEFT, [("NN715", "BatchNorm")]),
+    "NN715 what is held out": (
+        ONE_LEFT.replace("65", "130") + "train { batch = 9; validation = 0.3 }\n",
+        [("NN715", "9")],
     ),
     "NN702 named": (model("Linear(10)", "act", more="let act = Tanh"), [("NN702", "Tanh")]),
     "NN703 in a row": (model("Linear(16)", "Linear(10)"), [("NN703", "Linear(10)")]),
@@ -119,6 +139,14 @@ NOT_GIVEN = {
     "no bias before batch norm": model("Linear(16, bias=false)", "BatchNorm", "ReLU", "Linear(10)"),
     "a bias before layer norm": model("Linear(16)", "LayerNorm", "ReLU", "Linear(10)"),
     "biases within": model("LSTM(16)", "BatchNorm", "MultiHeadAttention(2)", "BatchNorm", "Flatten", "Linear(10)"),
+    "several numbers a channel in one sample": model(
+        "Conv2D(4, 3, bias=false)", "BatchNorm", "ReLU", "Flatten", "Linear(10)", more="train.batch = 1"
+    ),
+    "batches of one without batch norm": model("Linear(16)", "LayerNorm", "ReLU", "Linear(10)", more="train.batch = 1"),
+    "one sample too many that is dropped": ONE_LEFT + "train.drop_last = true\n",
+    "one sample too many, another batch": ONE_LEFT + "train.batch = 13\n",
+    "batches of one, made larger": ONE_LEFT + "train.batch = 2\ntrain.drop_last = true\n",
+    "LayerNorm instead": ONE_LEFT.replace("BatchNorm", "LayerNorm") + "train.batch = 1\n",
     "an activation between": model("Linear(16)", "ReLU", "Linear(10)"),
     "dropout between": model("Linear(16)", "ReLU", "Dropout(0.5)", "Linear(10)"),
     "two branches of one layer": model("add { a { Linear(8) }; b { Linear(8) } }", "ReLU", "Linear(10)"),

@@ -91,6 +91,17 @@ CASES = {
     "squares": spec(MODEL, race=RACE, loss="MSE"),
     "repeats": spec(MODEL, race=RACE, train="epochs = 2; batch = 16; repeats = 2"),
     "repeats of one lane": spec(MODEL, train="epochs = 2; batch = 16; repeats = 3; validation = 0.2"),
+    "in place at the head, ragged": spec(
+        "Dropout(0.3); ReLU; Linear(2)", data="Moons(train=44, test=20)", train="epochs = 2; batch = 8; repeats = 2"
+    ),
+    "all in place, ragged": spec(
+        "PReLU; Dropout(0.3); ReLU", data="Moons(train=23, test=9)", train="epochs = 2; batch = 8; repeats = 3"
+    ),
+    "class weights": spec(
+        MODEL,
+        loss="CrossEntropy(class_weights=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10])",
+        train="epochs = 2; batch = 16; repeats = 2; validation = 0.2",
+    ),
     "a residual": spec("Linear(12); residual { Linear(12); ReLU }; Linear(10)", race=RACE),
 }
 
@@ -109,9 +120,11 @@ def test_a_stack_of_linear_layers_is_the_layers(dtype: str, places: tuple[int, .
         layers = [Linear(features, width, dtype=dtype, rng=rng) for _ in range(3)]
         for layer in layers:
             layer.bias.data = rng.standard_normal(width)  # type: ignore[union-attr]
+        stack_rooms = {"ones": np.empty((64, *places), dtype)}
         names = ("weight", "bias")
         data = {name: np.stack([layer.parameters()[name].data for layer in layers]) for name in names}
         stack = Linear.stack({name: Parameter.over(each, np.zeros_like(each)) for name, each in data.items()})
+        stack.lend(stack_rooms)
         x = rng.standard_normal((rows, *places, features) if shared else (3, rows, *places, features)).astype(dtype)
         grad = rng.standard_normal((3, rows, *places, width)).astype(dtype)
         y = stack.forward(x, np.empty_like(grad))

@@ -40,7 +40,7 @@ class Evaluation:
     outputs: NDArray[Any]
     """What the network makes of every sample: `(n, *out)`."""
     losses: NDArray[Any]
-    """The loss of every sample by itself, `(n,)`."""
+    """The loss of every sample by itself, `(n,)`. Class weights cancel in a mean over one sample."""
     dataset: Dataset = field(repr=False)
     same_data: bool
     """Whether the data is that which the run had."""

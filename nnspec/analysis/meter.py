@@ -16,6 +16,7 @@ from nnspec.compiler.preparing import divide
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
+from nnspec.engine.losses.contract import Mean
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.history import DataUse, LaneResult
@@ -121,23 +122,25 @@ class Meter:
     def __call__(self, weights: NDArray[Any]) -> float:
         """Return the mean loss at flat weights `(P,)`, finite or not."""
         self._put(weights)
-        total = 0.0
+        mean = Mean()
         for x, targets in self._batches:
-            total += self._loss.forward(self._network.forward(x), targets) * len(x)
-        return total / self.samples
+            loss = self._loss.forward(self._network.forward(x), targets)
+            mean.add(loss, self._loss.weight(len(x)))
+        return mean.value
 
     def gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return ∇L at flat weights: `(P,) -> (P,)`, in float64."""
         self._put(weights)
-        total = np.zeros(len(weights))
+        total, weight = np.zeros(len(weights)), 0.0
         for x, targets in self._batches:
             self._loss.forward(self._network.forward(x), targets)
             grad = self._loss.backward()
             for i in range(len(self._network.layers) - 1, self._first - 1, -1):
                 grad = self._network.layers[i].backward(grad, input_grad=i > self._first)  # type: ignore[assignment]
             own = np.concatenate([p.grad.reshape(-1) for p in self._network.parameters()])
-            total += own.astype(np.float64) * (len(x) / self.samples)
-        return total
+            total += own.astype(np.float64) * self._loss.weight(len(x))
+            weight += self._loss.weight(len(x))
+        return total / weight
 
     def along(self, track: Track) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the loss at each point of a track, and the cosine between −∇L there and the step that follows."""

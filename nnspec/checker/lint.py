@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from math import prod
 
 from nnspec.checker.outline import Outline
 from nnspec.checker.program import Expectation, Experiment, LayerNode
@@ -266,6 +267,31 @@ def _large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
         yield _advice("NN707", message, origin.span, "every epoch is one step with all of them")
 
 
+def _batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
+    """Batches of one sample, where a layer needs the variance of each feature over the batch."""
+    train, sizes = experiment.train, [choice.facts.train for choice in experiment.data]
+    trained = [size - train.held_out(size) for size in sizes]
+    always = any(min(train.batch, count) == 1 for count in trained)
+    ragged = [count for count in trained if count % train.batch == 1 and not train.drop_last]
+    if not always and not ragged:
+        return
+    for node in (node for chain in _chains(experiment.layers) for node in chain):
+        numbers = max(map(prod, node.geometry.state.values()), default=0)
+        if not _layer(node).takes_mean_off or numbers != prod(node.incoming):
+            continue  # with several places, a feature has several numbers in every sample
+        origin = experiment.origins.get("train.batch")
+        span = origin.span if origin is not None else node.span
+        name = node.value.name
+        notes = (Note(node.span, "the normalisation"),) if origin is not None else ()
+        if always:
+            message = f"a batch of one sample has no variance for `{name}` to divide by"
+            yield _advice("NN714", message, span, f"use a larger batch, or `LayerNorm` instead of `{name}`", notes)
+        else:
+            left = f"{ragged[0]:,} training samples in batches of {train.batch:,} leave one for the last batch"
+            message = f"{left}, which has no variance for `{name}` to divide by"
+            yield _advice("NN715", message, span, "write `drop_last = true`, or choose another batch size", notes)
+
+
 def _goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
     stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
     rate = experiment.optimizer.arguments.get("lr")
@@ -353,6 +379,7 @@ _OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
     _dropout_last,
     _unusual_rate,
     _large_batch,
+    _batch_of_one,
     _goes_by_test,
     _never_acts,
     _looks_ahead,

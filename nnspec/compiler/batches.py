@@ -19,6 +19,7 @@ from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
 from nnspec.engine.random import Stream, stream
+from nnspec.errors import ensure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,7 @@ class Batches:
             self._prepare = Preparation(experiment, buffers, dataset, self._order, scaling)
         self.alive = _alive(self._whole.x, self._order) if narrow else None
         self._train = self._whole if self.alive is None else self._whole.of(self.alive)
-        assert len(self), "the checker lets no `drop_last` through that leaves nothing"
+        ensure(len(self) > 0, "the checker lets no `drop_last` through that leaves nothing")
         if "identity" in buffers:
             buffers["identity"][...] = np.eye(len(buffers["identity"]))
 

@@ -27,6 +27,7 @@ from nnspec.engine.metrics import Metric
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
+from nnspec.errors import ensure
 
 __all__ = ["Buffer", "LayerLayout", "Layout", "WorkLayout", "dtype_of", "lay_out", "prepared_in"]
 
@@ -123,7 +124,7 @@ class Layout:
 
 
 def lay_out(experiment: Experiment) -> Layout:
-    """Lay out an experiment. Raises AssertionError where the parts contradict their own declarations, and ValueError
+    """Lay out an experiment. Raises ContractError where the parts contradict their own declarations, and ValueError
     where there are too few samples to hold any out."""
     batch = min(experiment.train.batch, _split(experiment)[0])
     place = _Placing(batch, experiment.dtype)
@@ -146,7 +147,7 @@ def lay_out(experiment: Experiment) -> Layout:
         first_trained=next(i for i, layer in enumerate(layers) if layer.parameters),
     )
     buffers = [*_vectors(layout, optimizer, experiment), *_batch(layout, experiment, loss), *_passes(layout)]
-    assert len({buffer.name for buffer in buffers}) == len(buffers), "every buffer has a name of its own"
+    ensure(len({buffer.name for buffer in buffers}) == len(buffers), "two buffers have the same name")
     return replace(layout, buffers=tuple(buffers))
 
 
@@ -183,7 +184,9 @@ def _layers(nodes: tuple[LayerNode, ...], place: _Placing) -> Iterator[LayerLayo
     for node in nodes:
         part = node.value.part
         assert issubclass(part, Layer)
-        assert not (part.in_place and "input" in part.backward_reads), f"{part.__name__} overwrites what it reads again"
+        ensure(
+            not (part.in_place and "input" in part.backward_reads), f"{part.__name__} overwrites what it reads again"
+        )
         parameters = {}
         for name, shape in node.geometry.parameters.items():
             parameters[name] = (offset, shape)

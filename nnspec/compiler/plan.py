@@ -28,6 +28,7 @@ from nnspec.engine.compiled import asked_for
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
+from nnspec.engine.losses.contract import Mean
 from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
 from nnspec.engine.optimizers import Optimizer
@@ -35,6 +36,7 @@ from nnspec.engine.parameter import Parameter
 from nnspec.engine.penalties import constrain, penalise
 from nnspec.engine.random import Stream, stream
 from nnspec.engine.work import samples_in
+from nnspec.errors import ensure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,10 +161,12 @@ class Plan:
         decaying: list[slice] = []
         for layer, place in zip(self._network.layers, self.layout.layers, strict=True):
             parameters = layer.parameters()
-            assert list(parameters) == list(place.parameters), f"{place.node.name}: parameters differ from its geometry"
+            ensure(
+                list(parameters) == list(place.parameters), f"{place.node.name}: parameters differ from its geometry"
+            )
             for name, parameter in parameters.items():
                 offset, shape = place.parameters[name]
-                assert parameter.shape == shape, f"{place.node.name}.{name}: shape differs from its geometry"
+                ensure(parameter.shape == shape, f"{place.node.name}.{name}: shape differs from its geometry")
                 part = slice(offset, offset + prod(shape))
                 parameter.move_to(
                     self.buffers["parameters"][part].reshape(shape), self.buffers["gradients"][part].reshape(shape)
@@ -175,7 +179,7 @@ class Plan:
         """Keep what layers remember besides their parameters (running means, say) in buffers of the plan."""
         for i, (layer, place) in enumerate(zip(self._network.layers, self.layout.layers, strict=True)):
             declared = place.node.geometry.state
-            assert layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry"
+            ensure(layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry")
             layer.keep_state({name: self.buffers[f"layer{i}.{name}"] for name in declared})
 
     def _make_narrowing(self) -> Narrowing | None:
@@ -241,15 +245,16 @@ class Plan:
         self.data.shuffle(epoch)
         self._begin_metrics()
 
-    def train_batch(self, number: int) -> tuple[float, int]:
-        """Make one step on a batch of this epoch; return its mean loss and its size. The metrics see it too."""
+    def train_batch(self, number: int) -> tuple[float, float]:
+        """Make one step on a batch of this epoch; return its mean loss, and the weight of that in the mean over the
+        epoch. The metrics see it too."""
         rows = self.data.train(number)
         step = self._pass(rows, whole=False)
-        loss = self._evaluate(step)
+        loss, weight = self._evaluate(step)
         grad = self.loss.backward(out=step.loss_out)
         for layer, out in step.backward:
             grad = layer.backward(grad, out, input_grad=out is not None)  # type: ignore[assignment]
-        return loss + self._move(number, loss), rows
+        return loss + self._move(number, loss), weight
 
     def figures(self) -> tuple[float, ...]:
         """Return each metric that is a figure over the batches since `begin`."""
@@ -313,27 +318,26 @@ class Plan:
 
     def _measure(self, batches: Iterator[int]) -> tuple[float, tuple[float, ...]]:
         """Evaluate samples without training, as they are brought into the buffers."""
-        total, count = 0.0, 0
+        mean = Mean()
         self._begin_metrics()
         self._network.eval()
         for rows in batches:
-            total += self._evaluate(self._pass(rows, whole=True)) * rows
-            count += rows
+            mean.add(*self._evaluate(self._pass(rows, whole=True)))
         self._network.train()
-        return total / count, self.figures()
+        return mean.value, self.figures()
 
     def _begin_metrics(self) -> None:
         for metric in self.metrics:
             metric.begin()
 
-    def _evaluate(self, step: _Pass) -> float:
-        """Run forward over the batch that lies in the buffers; the metrics see it. Returns its mean loss."""
+    def _evaluate(self, step: _Pass) -> tuple[float, float]:
+        """Run forward over the batch that lies in the buffers; the metrics see it. Returns its mean loss and weight."""
         x = step.x
         for layer, out in step.forward:
             x = layer.forward(x, out)
         for metric in self.metrics:
             metric.add(x, step.labels)
-        return self.loss.forward(x, step.targets, out=step.loss_out)
+        return self.loss.forward(x, step.targets, out=step.loss_out), self.loss.weight(len(x))
 
     # Views
 

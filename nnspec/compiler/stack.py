@@ -28,6 +28,7 @@ from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
+from nnspec.engine.losses.contract import Mean
 from nnspec.engine.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ class LanePlan(Plan):
         self.stack.train(epoch)
         self._seconds += self.stack.seconds[self.lane]
 
-    def train_batch(self, number: int) -> tuple[float, int]:
-        """Return the loss and size of a batch that the stack trained."""
+    def train_batch(self, number: int) -> tuple[float, float]:
+        """Return the loss of a batch that the stack trained, and its weight."""
         if self.stack is None:
             return super().train_batch(number)
-        losses, rows = self.stack.trained[number]
-        return losses[self.lane], rows
+        losses, weights = self.stack.trained[number]
+        return losses[self.lane], weights[self.lane]
 
     def figures(self) -> tuple[float, ...]:
         """Return each metric over the batches since `begin`."""
@@ -125,7 +126,7 @@ class Stack:
         self._known: dict[str, list[tuple[float, tuple[float, ...]]]] = {}
         self._passes: dict[tuple[int, bool], _Pass] = {}
         self.seconds = [0.0] * self._count
-        self.trained: list[tuple[list[float], int]] = []
+        self.trained: list[tuple[list[float], list[float]]] = []
         self.figures: list[tuple[float, ...]] = []
         if self._alike():
             self._bind()
@@ -213,7 +214,7 @@ class Stack:
             for source in self._sources:
                 rows = source.train(number)
             step = self._pass(rows, whole=False)
-            losses = self._evaluate(step)
+            losses, weights = self._evaluate(step)
             self._backward(step)
             for plan in self._going:
                 before = time.perf_counter()
@@ -221,7 +222,7 @@ class Stack:
                 own[plan.lane] += time.perf_counter() - before
             if not all(map(math.isfinite, losses)):  # a lane that has diverged stays where it is
                 self._let_go_on([plan for plan in self._going if math.isfinite(losses[plan.lane])])
-            self.trained.append((losses, rows))
+            self.trained.append((losses, weights))
         self.figures = [Plan.figures(plan) for plan in self.plans]
         common = time.perf_counter() - started - math.fsum(own)
         self.seconds = [seconds + common / len(self._active) for seconds in own]
@@ -235,34 +236,34 @@ class Stack:
         return self._known[samples]
 
     def _measure(self, batches: Iterator[tuple[int, ...]]) -> list[tuple[float, tuple[float, ...]]]:
-        totals, count = [0.0] * self._count, 0
+        means = [Mean() for _ in self.plans]
         for plan in self._going:
             plan._begin_metrics()
             plan._narrow(False)
             plan._network.eval()
         for rows, *_ in batches:
-            losses = self._evaluate(self._pass(rows, whole=True))
-            totals = [total + loss * rows for total, loss in zip(totals, losses, strict=True)]
-            count += rows
+            for mean, loss, weight in zip(means, *self._evaluate(self._pass(rows, whole=True)), strict=True):
+                mean.add(loss, weight)
         for plan in self._going:
             plan._network.train()
-        return [(total / count, Plan.figures(plan)) for total, plan in zip(totals, self.plans, strict=True)]
+        return [(mean.value, Plan.figures(plan)) for mean, plan in zip(means, self.plans, strict=True)]
 
-    def _evaluate(self, step: _Pass) -> list[float]:
-        """Run forward over the batch that lies in the buffers; the metrics see it. Returns the loss of every lane."""
+    def _evaluate(self, step: _Pass) -> tuple[list[float], list[float]]:
+        """Run forward over the batch that lies in the buffers; the metrics see it. Returns the loss of every lane, and
+        the weight of each."""
         for source, target in step.copies:
             np.copyto(target, source)
         for call, x, out in step.forward:
             call(x, out)
         for call, outputs, labels in step.metrics:
             call(outputs, labels)
-        losses = [math.nan] * self._count
+        losses, weights = [math.nan] * self._count, [math.nan] * self._count
         for lane, loss, outputs, targets, out in step.losses:
             mean = loss.forward(outputs, targets, out=out)
             if loss is self._loss:
-                return loss.each
-            losses[lane] = mean
-        return losses
+                return loss.each, [loss.weight(len(outputs) // self._count)] * self._count
+            losses[lane], weights[lane] = mean, loss.weight(len(outputs))
+        return losses, weights
 
     def _backward(self, step: _Pass) -> None:
         for _, loss, _, _, out in step.losses:
@@ -304,7 +305,9 @@ class Stack:
         current = x
         for i, place in enumerate(self.layout.layers):
             shape = (rows, *place.node.geometry.out)
-            over = place.in_place
+            # Over its input only where the lanes lie one after another there, as they do in all outputs. The samples
+            # that enter do not: each lane's have a row of their own, or all lanes share them.
+            over = place.in_place and i > 0
             out = current.reshape(self._count, *shape) if over else self._cut(self._outputs[i], shape)
             calls = self._calls(i, layers[i], whole, current, out)
             forward += [(layer.forward, read, written) for layer, read, written in calls]
@@ -404,7 +407,6 @@ def _arrays(pooled: Any) -> dict[str, Any]:
 
 
 def _one_batch(array: NDArray[Any]) -> NDArray[Any]:
-    """The samples of all lanes below each other: `(L, B, *s)` as `(L·B, *s)`, without a copy."""
-    flat = array.reshape(-1, *array.shape[2:])
-    assert np.may_share_memory(flat, array), "lanes lie one behind the other"
-    return flat
+    """The samples of all lanes below each other: `(L, B, *s)` as `(L·B, *s)`. Raises ValueError where that takes a
+    copy, since what is written to it is lost."""
+    return array.reshape(-1, *array.shape[2:], copy=False)

@@ -52,6 +52,8 @@ CODES: dict[str, str] = {
     "NN711": "a file that is no experiment by itself",
     "NN712": "a loss of log-probabilities behind other outputs",
     "NN713": "a bias that the next layer takes off",
+    "NN714": "batch normalisation of batches of one sample",
+    "NN715": "batch normalisation of a last batch of one sample",
     "NN716": "a schedule that training ends before",
     "NN717": "early stopping that can never stop",
     "NN721": "a layer that looks ahead where the next character is the target",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from nnspec.engine.layers.contract import Layer, kind_of
+from nnspec.engine.layers.contract import Layer, kind_of, passed_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,9 +59,7 @@ class NumpyMLP:
     def backward(self, grad: NDArray[Any]) -> NDArray[Any]:
         """Turn dL/d(outputs) into dL/dx, `(B, *out) -> (B, *in)`, writing every parameter's `.grad`."""
         for layer in reversed(self.layers):
-            passed = layer.backward(grad)
-            assert passed is not None, "a layer that is asked for its input's gradient returns it"
-            grad = passed
+            grad = passed_on(layer.backward(grad), layer)
         return grad
 
     def named_parameters(self) -> dict[str, Parameter]:

@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.engine._numpy import np
+from nnspec.errors import ContractError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,10 +41,16 @@ class Borrower:
         self._work = dict(work)
 
     def work_array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Return an array to work in: the lent one, cut to this batch, or a new one."""
+        """Return an array to work in: the lent one, cut to this batch, or a new one. Raises ContractError where the
+        lent one has another shape or dtype: the kernel and its declaration disagree."""
         lent = self._work.get(name)
         if lent is None or len(lent) < shape[0]:
             return np.empty(shape, dtype)
+        if lent.shape[1:] != shape[1:] or lent.dtype != dtype:
+            raise ContractError(
+                f"{type(self).__name__}: the work array {name!r} is declared as {lent.dtype} of shape {lent.shape[1:]} "
+                f"for each sample, and asked for as {np.dtype(dtype)} of shape {shape[1:]}"
+            )
         return lent[: shape[0]]
 
 

@@ -62,7 +62,7 @@ class ProfiledPlan(Plan):
         self._timed, self._plain = array("q"), array("q")
         self._watch_parts()
 
-    def train_batch(self, number: int) -> tuple[float, int]:
+    def train_batch(self, number: int) -> tuple[float, float]:
         """Make one step, as every plan does."""
         wrapped = len(self._timed) <= len(self._plain)
         if wrapped:

@@ -11,10 +11,12 @@ from nnspec.compiler.plan import Plan
 from nnspec.compiler.snapshot import restore
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
+from nnspec.engine.losses.contract import Mean
 from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
+from nnspec.errors import ensure
 from nnspec.runner.best import Best, Last
 from nnspec.runner.checkpoint import CheckpointError, Keeper
 from nnspec.runner.fairness import next_digest, start_digests, tensor_digests
@@ -166,7 +168,7 @@ class _Stop:
     """Watches a lane by the rule that stops it early, where it has one."""
 
     def __init__(self, rule: Stopping | None, lane: LaneResult) -> None:
-        assert rule is None or rule.of in lane.history, f"`{rule}`: `{rule.of}` is not measured"
+        ensure(rule is None or rule.of in lane.history, f"`{rule}`: its figure is not measured")
         self._rule, self._lane = rule, lane
         self._watcher = rule.watch() if rule is not None else None
 
@@ -219,18 +221,17 @@ def _epochs(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:
 
 
 def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
-    """Train one epoch; return the loss, a mean over its batches weighted by their size, and each metric."""
+    """Train one epoch; return the loss, a mean over its batches by their weights, and each metric."""
     plan.begin(epoch)
-    seen, loss_sum = 0, 0.0
+    mean = Mean()
     for number in range(plan.batches):
-        loss, size = plan.train_batch(number)
+        loss, weight = plan.train_batch(number)
         if not math.isfinite(loss):
             raise _Diverged(f"the loss became {loss} in epoch {epoch + 1}, batch {number + 1} of {plan.batches}")
-        seen += size
-        loss_sum += loss * size
-    if not math.isfinite(loss_sum):
-        raise _Diverged(f"the sum of the losses became {loss_sum} in epoch {epoch + 1}")
-    return loss_sum / seen, *plan.figures()
+        mean.add(loss, weight)
+    if not math.isfinite(mean.value):
+        raise _Diverged(f"the sum of the losses became {mean.total} in epoch {epoch + 1}")
+    return mean.value, *plan.figures()
 
 
 def _advice(experiment: Experiment, what: str) -> str:

@@ -147,23 +147,32 @@ the time. A norm within the sample, such as `LayerNorm`, takes one mean off all 
         Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"),
         can_be_ignored=True,
     ),
-    "NN721": Explanation(
+    "NN714": Explanation(
         """
-The target of each place of a `Text` is the character at the next place. A layer that lets a place see later ones hands
-it the answer: the loss falls close to zero in training and on the test data alike, and the network writes nonsense,
-since what it learned to copy is not there yet when it writes. `MultiHeadAttention` needs `causal=true` and `Conv1D`
-needs `padding=causal`; recurrent layers, `Linear` and `LayerNorm` never look ahead. Pools, `Flatten`, and `BatchNorm`
-while it trains, mix all places.
+Batch normalisation divides each feature by its standard deviation over the batch, and one sample has none. PyTorch
+raises an error. nnspec normalises such a batch by the running mean and variance, as in evaluation; with `batch = 1`
+these never move from 0 and 1, so the layer is only a scale and a shift for each feature. Use a larger batch, or a
+normalisation within the sample, such as `LayerNorm`.
+""",
+        Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\ntrain.batch = 1\n"),
+        Example("model {\n    Linear(64)\n    LayerNorm\n    ReLU\n    Linear(10)\n}\ntrain.batch = 1\n"),
+        can_be_ignored=True,
+    ),
+    "NN715": Explanation(
+        """
+The training samples do not divide evenly into batches, and a single sample is left for the last one. Batch
+normalisation needs the standard deviation of each feature over the batch, and one sample has none. PyTorch raises an
+error. nnspec normalises this batch by the running mean and variance, as in evaluation, unlike all other batches.
+`drop_last = true` skips the last batch; every epoch has its own order, so a different sample is skipped each time.
 """,
         Example(
-            'data = Text("poem.txt", context=8)\n'
-            "model { Embedding(16); MultiHeadAttention(2); Linear(data.classes) }\n",
-            {"poem.txt": "How much wood would a woodchuck chuck\nif a woodchuck could chuck wood?\n" * 4},
+            "data = Digits(train=65, test=20)\n"
+            "model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"
         ),
         Example(
-            'data = Text("poem.txt", context=8)\n'
-            "model { Embedding(8); MultiHeadAttention(2, causal=true); Linear(data.classes) }\n",
-            {"poem.txt": "How much wood would a woodchuck chuck\nif a woodchuck could chuck wood?\n" * 4},
+            "data = Digits(train=65, test=20)\n"
+            "model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"
+            "train.drop_last = true\n"
         ),
         can_be_ignored=True,
     ),
@@ -186,6 +195,26 @@ said.
 """,
         Example("train { epochs = 5; validation = 0.1; early_stop = patience(10) }\n"),
         Example("train { epochs = 50; validation = 0.1; early_stop = patience(10) }\n"),
+        can_be_ignored=True,
+    ),
+    "NN721": Explanation(
+        """
+The target of each place of a `Text` is the character at the next place. A layer that lets a place see later ones hands
+it the answer: the loss falls close to zero in training and on the test data alike, and the network writes nonsense,
+since what it learned to copy is not there yet when it writes. `MultiHeadAttention` needs `causal=true` and `Conv1D`
+needs `padding=causal`; recurrent layers, `Linear` and `LayerNorm` never look ahead. Pools, `Flatten`, and `BatchNorm`
+while it trains, mix all places.
+""",
+        Example(
+            'data = Text("poem.txt", context=8)\n'
+            "model { Embedding(16); MultiHeadAttention(2); Linear(data.classes) }\n",
+            {"poem.txt": "How much wood would a woodchuck chuck\nif a woodchuck could chuck wood?\n" * 4},
+        ),
+        Example(
+            'data = Text("poem.txt", context=8)\n'
+            "model { Embedding(8); MultiHeadAttention(2, causal=true); Linear(data.classes) }\n",
+            {"poem.txt": "How much wood would a woodchuck chuck\nif a woodchuck could chuck wood?\n" * 4},
+        ),
         can_be_ignored=True,
     ),
     "NN725": Explanation(

@@ -38,10 +38,12 @@ class BatchNorm(Layer):
 
     In training mean and variance (divided by n) are those of the batch, n being the numbers that a channel has in it,
     and running ones follow them: r ← (1 − momentum)·r + momentum·now, the variance divided by n − 1 for that; in use
-    the running ones take their place. A batch with a single number a channel says nothing of a variance: x̂ is 0, and
-    the running ones stay. (PyTorch refuses such a batch.) dL/dx = γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), where in
-    use only the first term is left; dL/dγ = Σ g·x̂, dL/dβ = Σ g. Both in PyTorch's definition; in Keras `momentum` is
-    1 minus this one, and the running variance is divided by n. Ioffe & Szegedy 2015.
+    the running ones take their place. A batch with a single number a channel has no variance: it is normalised by the
+    running ones too, which stay as they are. (PyTorch raises ValueError; in Keras x̂ is 0.)
+
+    dL/dx = γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), where with running ones only the first term is left; dL/dγ =
+    Σ g·x̂, dL/dβ = Σ g. Both in PyTorch's definition; in Keras `momentum` is 1 minus this one, and the running variance
+    is divided by n. Ioffe & Szegedy 2015.
     """
 
     spec_name = "BatchNorm"
@@ -102,16 +104,16 @@ class BatchNorm(Layer):
         axes, beside = but_features(x), beside_features(x.shape[1:])
         normalised, term = self._in_order_of(x, "normalised"), self._in_order_of(x, "term")
         mean, var = self._state["running_mean"], self._state["running_var"]
-        self._by_batch = self.training
-        if self.training:
-            count = x.size // len(self._inverse)
+        count = x.size // len(self._inverse)
+        self._by_batch = self.training and count > 1
+        if self._by_batch:
             mean = np.add.reduce(x, axis=axes, out=self._sums)
             np.multiply(mean, 1 / count, out=mean)
             np.subtract(x, mean.reshape(beside), out=normalised)
             np.multiply(normalised, normalised, out=term)
             var = np.add.reduce(term, axis=axes, out=self._products)
             np.multiply(var, 1 / count, out=var)
-            if count > 1 and not self.hold_noise:
+            if not self.hold_noise:
                 self._follow(mean, var, count)
         else:
             np.subtract(x, mean.reshape(beside), out=normalised)

@@ -20,7 +20,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, passed_on
 from nnspec.engine.work import Work, samples_in
 
 if TYPE_CHECKING:
@@ -161,9 +161,8 @@ class Chain:
                 if k == self._first_trained:
                     self._layers[k].backward(grad, input_grad=False)
                 return None
-            passed = self._layers[k].backward(grad, self._target(k, grad, out))
-            assert passed is not None, "a layer that is asked for its input's gradient returns it"
-            grad = passed
+            layer = self._layers[k]
+            grad = passed_on(layer.backward(grad, self._target(k, grad, out)), layer)
         return grad
 
     def _target(self, k: int, grad: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any] | None:

@@ -21,6 +21,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.chain import Chain, Member, gradient_work, work_of
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, numbered
 from nnspec.engine.part import Signature
+from nnspec.errors import ensure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,12 +128,12 @@ class Composition(Layer):
         work: dict[str, Work] = {}
         for branch, chain in branches.items():
             members = {cls.path(branch, member.name): member for member in chain}
-            assert len(members) == len(chain), f"two layers of the branch {branch!r} have the same name"
+            ensure(len(members) == len(chain), f"two layers of the branch {branch!r} have the same name")
             work |= work_of(branch, members)
             for path, member in members.items():
                 flops += member.geometry.flops
                 for name, shape in member.geometry.parameters.items():
-                    assert f"{path}.{name}" not in parameters, f"two parameters are called {path}.{name}"
+                    ensure(f"{path}.{name}" not in parameters, f"two parameters are called {path}.{name}")
                     parameters[f"{path}.{name}"] = shape
                 state |= {f"{path}.{name}": shape for name, shape in member.geometry.state.items()}
         work |= gradient_work(list(branches.values()), cls.splits)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.engine.work import Borrower, Work
+from nnspec.errors import ContractError
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -294,6 +295,15 @@ def saved(value: Kept | None, layer: Layer) -> Kept:
     if value is None:
         raise RuntimeError(f"{type(layer).__name__}.backward needs a forward pass first")
     return value
+
+
+def passed_on(grad: NDArray[Any] | None, layer: Layer) -> NDArray[Any]:
+    """Return what backward gave for the layer before. Raises ContractError where it gave nothing."""
+    if grad is None:
+        raise ContractError(
+            f"{type(layer).__name__}.backward returns nothing where the gradient of its input is wanted"
+        )
+    return grad
 
 
 def rows_of_places(array: NDArray[Any]) -> NDArray[Any]:

@@ -150,9 +150,9 @@ class _Lanes(Layer):
         x, g = saved(self._x, self), _lane_rows(grad)
         np.matmul(x.swapaxes(-1, -2), g, out=self.weight.grad)
         if self.bias is not None:
-            ones = self.work_array("ones", g.shape[1:2], g.dtype)
+            ones = self.work_array("ones", grad.shape[1:-1], grad.dtype)
             ones.fill(1)
-            np.matmul(ones, g, out=self.bias.grad)
+            np.matmul(ones.reshape(-1), g, out=self.bias.grad)
         if not input_grad:
             return None
         passed = np.empty((*grad.shape[:-1], self.weight.shape[1]), grad.dtype) if out is None else out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,7 +23,10 @@ NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Loss(Part, Borrower):
-    """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs)."""
+    """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs).
+
+    `weight` says what the batch counts in a mean over several: Σ w·L / Σ w is then the loss of all their samples.
+    """
 
     kind: ClassVar[str] = "loss"
     takes_logits: ClassVar[bool] = False
@@ -72,6 +77,11 @@ class Loss(Part, Borrower):
         """Return dL/d(outputs) of the last forward pass; `out` may be the array that forward worked in."""
         raise NotImplementedError
 
+    def weight(self, rows: int) -> float:
+        """Return the weight of the last forward pass in a mean over several, of a batch of so many `rows`: Σ w of what
+        its own mean divides by. Where no sample counts more than another, that is `rows`."""
+        return rows
+
     def mean(self, values: NDArray[Any]) -> float:
         """Return the mean of what each sample adds to the loss; with several lanes, of their own means."""
         if self.lanes == 1:
@@ -86,6 +96,27 @@ class Loss(Part, Borrower):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+@dataclass(slots=True)
+class Mean:
+    """The mean of a loss over batches: Σ w·l / Σ w, with each batch's loss l and weight w (`Loss.weight`).
+
+    So it is the loss of all samples taken as one batch, whatever the batches are. NaN where nothing has any weight.
+    """
+
+    total: float = 0.0
+    weight: float = 0.0
+
+    def add(self, loss: float, weight: float) -> None:
+        """Count a batch."""
+        self.total += loss * weight
+        self.weight += weight
+
+    @property
+    def value(self) -> float:
+        """Σ w·l / Σ w."""
+        return self.total / self.weight if self.weight else math.nan
 
 
 def saved(value: NDArray[Any] | None, loss: Loss) -> NDArray[Any]:

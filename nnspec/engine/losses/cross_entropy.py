@@ -66,6 +66,7 @@ class CrossEntropyLoss(Loss):
         self._rows: NDArray[Any] | None = None
         self._places: Shape = ()
         self._share = 0.0
+        self._total: float | None = None
         self._amounts: NDArray[Any] | None = None
 
     @classmethod
@@ -95,6 +96,10 @@ class CrossEntropyLoss(Loss):
         """Without weights and smoothing."""
         return self._plain
 
+    def weight(self, rows: int) -> float:
+        """Σ w[label] where classes have weights, as long as labels are no rows."""
+        return rows if self._total is None else self._total
+
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
         """Mean negative log-likelihood of the labels. Raises ValueError for labels that are no classes.
 
@@ -113,7 +118,7 @@ class CrossEntropyLoss(Loss):
             sums, picked, index = sums.reshape(-1), picked.reshape(-1), index.reshape(-1)
         # Transposed, so that maxima and sums over the classes run along the batch, many samples at a time.
         columns = columns.reshape(classes, len(outputs))
-        self._places, self._share = places, self.lanes / len(outputs)
+        self._places, self._share, self._total = places, self.lanes / len(outputs), None
         np.copyto(columns, outputs.T)
         np.maximum.reduce(columns, axis=0, out=sums)
         np.subtract(columns, sums, out=columns)
@@ -169,7 +174,10 @@ class CrossEntropyLoss(Loss):
             spread = self.work_array("spread", self._places, columns.dtype).reshape(-1)
             np.matmul(smooth, columns, out=spread)
             weights.take(labels, out=amounts, mode="clip")
-            self._share = 1.0 / float(np.add.reduce(amounts))
+            total = float(np.add.reduce(amounts))
+            self._share = 1.0 / total if total else 0.0
+            if self.class_weights is not None:
+                self._total = total
             np.multiply(amounts, 1 - self.label_smoothing, out=amounts)
             np.multiply(picked, amounts, out=picked)
             np.add(picked, spread, out=picked)

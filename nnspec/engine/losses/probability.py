@@ -121,6 +121,7 @@ class NLLLoss(Loss):
         self._weights = None if class_weights is None else np.array(class_weights, dtype=np.float64)
         self._index: NDArray[Any] | None = None
         self._amounts: NDArray[Any] | float = 0.0
+        self._total: float | None = None
         self._shape: Shape = ()
         self._dtype: Any = None
 
@@ -139,6 +140,10 @@ class NLLLoss(Loss):
         work = {"index": Work(places, "index", saved=True), "picked": Work(places)}
         return work if arguments.get("class_weights") is None else work | {"amounts": Work(places, saved=True)}
 
+    def weight(self, rows: int) -> float:
+        """Σ w[label] where classes have weights."""
+        return rows if self._total is None else self._total
+
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
         """Mean of −y[label]. Raises ValueError for labels that are no classes; with `out` they are trusted."""
         labels = np.asarray(targets)
@@ -156,8 +161,8 @@ class NLLLoss(Loss):
             return float(np.add.reduce(picked)) / -picked.size
         amounts = self.work_array("amounts", places, outputs.dtype).reshape(-1)
         self._weights.astype(outputs.dtype, copy=False).take(labels, out=amounts, mode="clip")
-        total = float(np.add.reduce(amounts))
-        self._amounts = np.multiply(amounts, -1.0 / total, out=amounts)
+        self._total = total = float(np.add.reduce(amounts))
+        self._amounts = np.multiply(amounts, -1.0 / total if total else 0.0, out=amounts)
         return float(np.add.reduce(np.multiply(picked, amounts, out=picked)))
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
