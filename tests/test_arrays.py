@@ -33,7 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def of(data: str, **more: str) -> str:
-    train = more.pop("train", "epochs = 2; batch = 5; validation = 0.2; standardise = true")
+    train = more.pop("train", "epochs = 2; batch = 5; validation = 0.2")
     return spec("Linear(3); ReLU; Linear(data.classes)", data=data, train=train, **more)
 
 
@@ -64,6 +64,11 @@ def test_whole_numbers_stand_for_themselves_in_every_type(kind: str) -> None:
     expected = losses(of(save(kind, X.astype("<f8"), Y)))
     for dtype in [*INTEGERS, *FLOATS]:
         assert losses(of(save(kind, X.astype(dtype), Y))) == expected, dtype
+    wide = "epochs = 2; batch = 5; standardise = true; validation = 0.2"
+    expected_of_wide = losses(of(save(kind, X.astype("<f8"), Y), train=wide))
+    for dtype in ("i1", "<u8"):
+        found = losses(of(save(kind, X.astype(dtype), Y), train=wide))
+        assert found == pytest.approx(expected_of_wide, rel=1e-5), dtype
     for dtype in ["u1", *INTEGERS]:
         assert losses(of(save(kind, X.astype("<f8"), Y.astype(dtype)))) == expected, dtype
 
@@ -90,7 +95,8 @@ def test_bytes_are_divided_by_255_and_by_nothing_with_divisor_1() -> None:
 
 
 def test_whole_numbers_with_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    text = of(save("npz", X.astype(">i8"), Y), race="SGD; Adam", optimizer="")
+    train = "epochs = 2; batch = 5; validation = 0.2; standardise = true"
+    text = of(save("npz", X.astype(">i8"), Y), race="SGD; Adam", optimizer="", train=train)
     Path("a.nn").write_text(text)
     nnspec.run("a.nn", out="out", alone=True, jobs=2)
     for command in ("check a.nn", "show a.nn", "gradcheck a.nn", "eval out", "predict out a.npz"):
@@ -253,10 +259,10 @@ def test_the_first_nan_has_its_place_and_all_are_counted() -> None:
     with pytest.raises(DataError, match=place):
         read_samples("n.npz")
     np.save("x.npy", np.asfortranarray(x.astype("f4")))
-    np.save("y.npy", np.where(np.arange(600) == 7, np.inf, 1.0))
+    np.save("y.npy", np.linspace(0, 1, 600))
     with pytest.raises(DataError, match=r"x\.npy: `x\[417, 23\]` is NaN"):
         NPY(FilePath("x.npy"), FilePath("y.npy")).load(Access())
-    np.save("x.npy", np.zeros((600, 3)))
+    np.save("y.npy", np.where(np.arange(600) == 7, np.inf, 1.0))
     with pytest.raises(DataError, match=r"y\.npy: `y\[7\]` is inf \(row 7, counted from 0\); 1 of 600 numbers is"):
         NPY(FilePath("x.npy"), FilePath("y.npy")).load(Access())
 
@@ -305,3 +311,65 @@ def test_whole_numbers_that_no_float_holds() -> None:
         x[2, 1] = 2**53
         np.savez("a.npz", x=x, y=Y)
         assert NPZ(FilePath("a.npz"), shuffle=False).load(Access()).train.x[2, 1] == 2**53
+
+
+# Classes or numbers
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "outputs", "facts"),
+    [
+        (Y.astype("f8"), "CrossEntropy", 3, (3, ())),  # whole floats
+        (Y.astype("f8")[:, None], "CrossEntropy", 3, (3, ())),
+        (Y.astype("f8"), "MSE", 1, (None, ())),
+        (Y > 1, "CrossEntropy", 2, (2, ())),
+        (Y > 1, "BCEWithLogits", 1, (2, ())),
+        (np.eye(3)[Y], "CrossEntropy", 3, (3, ())),  # one-hot rows
+        (np.eye(3)[Y].astype(int), "CrossEntropy", 3, (3, ())),
+        (np.eye(3)[Y].astype(bool), "CrossEntropy", 3, (3, ())),
+        (np.eye(3)[Y], "BCEWithLogits", 3, (None, (3,))),
+        (np.eye(2)[Y % 2], "BCEWithLogits", 2, (None, (2,))),
+        (X[:, :3] % 2, "BCEWithLogits", 3, (None, (3,))),  # several labels a sample
+        (X[:, :3] % 2 > 0, "BCEWithLogits", 3, (None, (3,))),
+    ],
+)
+def test_targets_are_what_the_loss_takes(
+    y: np.ndarray, loss: str, outputs: int, facts: tuple[int | None, tuple[int, ...]]
+) -> None:
+    np.savez("a.npz", x=X, y=y)
+    train = "epochs = 1; batch = 4"
+    text = spec(f"Linear({outputs})", data='NPZ("a.npz", shuffle=false)', loss=loss, train=train, more="metrics = []")
+    checked = check(Source("a.nn", text))
+    assert checked.diagnostics == ()
+    assert checked.program is not None
+    experiment = checked.program.lanes[0]
+    assert (experiment.classes, experiment.target) == facts
+    dataset = experiment.data[0].source.load(Access())
+    dataset = dataset.as_classes() if experiment.data[0].as_classes else dataset
+    expected = (y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 and facts[0] else y).reshape(12, *facts[1])
+    assert [*dataset.train.y.tolist(), *dataset.test.y.tolist()] == expected.astype(float).tolist()
+    assert len(run(text)["run"].history["loss"]) == 1
+
+
+def test_labels_of_0_and_1_at_places_are_classes_to_a_loss_of_classes() -> None:
+    np.savez("a.npz", x=X.reshape(12, 4, 1).astype("f4"), y=X % 2)
+    text = spec("LSTM(3); Linear(2)", data='NPZ("a.npz")', train="epochs = 1; batch = 4")
+    assert found(text) == []
+    assert run(text).data[0].classes == 2
+
+
+def test_a_stratified_split_has_each_class_in_its_share() -> None:
+    y = np.repeat([0, 1, 2], [60, 30, 10])
+    np.savez("a.npz", x=np.arange(100), y=y)
+    for shuffle in (True, False):
+        data = NPZ(FilePath("a.npz"), stratify=True, shuffle=shuffle).load(Access())
+        assert np.bincount(data.test.y).tolist() == [12, 6, 2]
+        together = np.concatenate([data.train.x, data.test.x])[:, 0]
+        assert y[together].tolist() == [*data.train.y, *data.test.y]
+        assert sorted(together) == list(range(100))
+    np.savez("a.npz", x=np.arange(100), y=np.linspace(0, 1, 100))
+    with refused("`stratify` goes by one class a sample, and `y` has none", "stratify"):
+        NPZ(FilePath("a.npz"), stratify=True).facts()
+    np.savez("a.npz", x_train=X, y_train=Y, x_test=X, y_test=Y)
+    with refused("`stratify` splits samples, and there are samples for testing", "stratify"):
+        NPZ(FilePath("a.npz"), stratify=True).facts()

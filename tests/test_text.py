@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
 BAD = {
     "empty": (b"", "is empty"),
     "one character": (b"aaaaaaaaa", "a single character over and over"),
-    "latin-1": (b"abc\xe9def", "byte 3 is 0xe9; save it as UTF-8"),
+    "latin-1": (b"abc\xe9def", r"byte 3 is 0xe9 \(line 1\); save it as UTF-8"),
     "behind a mark": (b"\xef\xbb\xbfabc\xe9def", "byte 6 is 0xe9"),
     "cut": (b"abcdefg\xe2\x82", "byte 7 is 0xe2"),
     "nul": (b"abc\0def", "holds a NUL"),
@@ -260,3 +261,68 @@ def test_resolved_writes_the_path_of_the_spec(poem: Path) -> None:
 
     bound = compile_spec(poem.parent / "t.nn").program.lanes[0].data[0].value.arguments["path"]
     assert written(bound.value) == '"poem.txt"'
+
+
+def test_windows_that_do_not_overlap_share_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("".join(chr(97 + i * i % 26) for i in range(1000)))
+    data = Text(path, 10).load(Access())
+    assert np.shares_memory(data.train.x, data.train.y)
+    assert not np.shares_memory(*(Text(path, 10, stride=5).load(Access()).train.x, data.train.x))
+    # Windows by hand, of both kinds.
+    text = path.read_text()
+    for stride in (None, 10, 3):
+        data = Text(path, 10, stride=stride).load(Access())
+        starts = range(0, 900 - 10, stride or 10)
+        assert decoded(data.train.x, data.alphabet or "") == [text[i : i + 10] for i in starts]
+        assert decoded(data.train.y, data.alphabet or "") == [text[i + 1 : i + 11] for i in starts]
+
+
+def test_a_long_text_takes_little_more_memory_than_itself(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_bytes(b"to be or not to be\n" * 300_000)  # 5.4 MiB
+    size = path.stat().st_size
+    Text(path, 32).facts()
+    tracemalloc.start()
+    try:
+        data = Text(path, 32).load(Access())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(data.train.x) * 32 <= size
+    # The text by its ids, a table of all code points, and pieces of 1 MiB on their way, at 4 bytes a character.
+    assert peak < size + 12 * 2**20
+
+
+def test_labels_of_a_long_text_stay_bytes(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = spec(
+        "Embedding(4); Linear(data.classes)", data=f'Text("{poem}", context=8)', train="epochs = 2; validation = 0.2"
+    )
+    expected = run(text)["run"].history
+    monkeypatch.setattr("nnspec.compiler.batches.FEW_LABELS", 10)
+    assert run(text)["run"].history == expected
+
+
+def test_a_text_of_many_characters_trains(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("".join(chr(0x4E00 + i) for i in range(300)) * 3, encoding="utf-8")
+    text = spec("Embedding(4); Linear(data.classes)", data=f'Text("{path}", context=8)', train="epochs = 1; sample = 0")
+    assert len(run(text)["run"].history["loss"]) == 1
+
+
+def test_characters_that_training_never_sees_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("abc\n" * 90 + "az\té" * 10, encoding="utf-8")
+    (note,) = Text(path, 4).load(Access()).notes
+    assert note == "3 characters of the test text, 30 in all, do not occur in training: '\\t', 'z', 'é'"
+    path.write_text("abc\n" * 100)
+    assert Text(path, 4).load(Access()).notes == ()
+
+
+def test_the_place_of_what_is_not_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.txt"
+    path.write_bytes(b"caf\xc3\xa9\n" * 3 + b"caf\xe9\n")
+    for chunk in (1 << 20, 5):
+        monkeypatch.setattr("nnspec.data.files._CHUNK", chunk)
+        with refused("is not UTF-8 text: byte 21 is 0xe9 .line 4.; save it as UTF-8"):
+            Text(path, 4).facts()

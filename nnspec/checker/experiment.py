@@ -17,7 +17,7 @@ from nnspec.checker.program import Bound, Choice, Experiment, Origin, PartValue,
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.settings import LaneSettings
 from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, metric_figures, needs_validation, parts, respelt
-from nnspec.data.source import FileFault
+from nnspec.data.source import Facts, FileFault
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
 from nnspec.engine.losses import Loss
@@ -169,8 +169,7 @@ class _Work:
     def _as_the_loss_takes_them(self, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         """Read targets that may be numbers and classes alike as classes, where the loss takes these."""
         loss = self._loss_by_name()
-        levels = [choice.facts.levels for choice in choices]
-        if loss is None or not all(each and loss.takes_classes(each) for each in levels):
+        if loss is None or not all(_takes_classes(loss, choice.facts) for choice in choices):
             return choices
         found = tuple(replace(each, facts=each.facts.as_classes(), as_classes=True) for each in choices)
         return found if len(set(map(_agreed, found))) == 1 else choices
@@ -406,6 +405,12 @@ class _Work:
         rule = self.evaluator.value(stopping.value)
         bound = rule.arguments.get("of") if isinstance(rule, PartValue) else None
         return bound.origin.span if bound else self.evaluator.source(stopping.value).span
+
+
+def _takes_classes(loss: type[Loss], facts: Facts) -> bool:
+    """Whether a loss reads targets as classes that may be numbers too. A row of numbers is one to a loss of numbers."""
+    row = facts.target not in ((), (1,))
+    return bool(facts.levels) and loss.takes_classes(facts.levels) and not (row and loss.targets != "classes")
 
 
 def _agreed(choice: Choice) -> tuple[object, ...]:

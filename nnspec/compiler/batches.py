@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches"]
 
+FEW_LABELS = 1 << 22
+"""Labels of all samples together, up to which they are kept as the integers that index."""
 WORTH_NARROWING = 0.95
 """Share of features alive above which all are kept."""
 
@@ -176,7 +178,10 @@ class Batches:
         places = self._places(rows, split)
         # mode="clip" because the default buffers `out`; the indices are all in range.
         split.x.take(chosen, axis=0, out=places.stored, mode="clip")
-        split.y.take(chosen, axis=0, out=places.labels, mode="clip")
+        if split.y.dtype == places.labels.dtype:
+            split.y.take(chosen, axis=0, out=places.labels, mode="clip")
+        else:
+            np.copyto(places.labels, split.y.take(chosen, axis=0, mode="clip"))
         return self._convert(rows, places, training)
 
     def _convert(self, rows: int, places: _Places, training: bool = False) -> int:
@@ -218,7 +223,9 @@ class _Rows:
     def __init__(self, split: Split, labels: Any) -> None:
         x = np.ascontiguousarray(split.x)
         self.x = x.reshape(len(x), prod(x.shape[1:]))
-        self.y = split.y.astype(labels)
+        # Labels are converted at once where they are few; those of a long text would take eight times as much memory.
+        narrow = split.y.dtype.kind in "iu" and split.y.size > FEW_LABELS
+        self.y = split.y if narrow else split.y.astype(labels)
 
     def of(self, features: NDArray[Any]) -> _Rows:
         """Return the same samples with only these of their features."""

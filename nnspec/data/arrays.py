@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nnspec.data.files import Seed, Share, digest_of, open_regular, remembered, shares, shown, shuffled, size_in_words
+from nnspec.data.files import Seed, Share, digest_of, divided, open_regular, remembered, shares, shown, size_in_words
 from nnspec.data.labels import Labels, count_labels
 from nnspec.data.numbers import Head, Unusable, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Remark, Split
@@ -28,6 +28,7 @@ __all__ = ["NPY", "NPZ", "read_samples"]
 MOST_BYTES = 1 << 30
 MOST_LABELS = 1 << 26  # bytes of them, which `check` reads
 MOST_MEMBERS = 100
+MOST_LEVELS = 1_000  # as of a table
 _HEADER = 10_000  # the most bytes that a header of NumPy's may have
 _TAIL = 1 << 17  # the list of an archive is in the last bytes
 _LISTED = 8
@@ -66,6 +67,20 @@ class _Pair(NamedTuple):
     y: _Place
 
 
+class _Numbers(NamedTuple):
+    """What targets that are numbers could be as classes."""
+
+    levels: frozenset[int] | None
+    """The different ones; None where some are not whole, or there are too many."""
+    one_hot: bool
+    """Whether each row is 0 but for a single 1."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether all are 0 or 1."""
+        return self.levels is not None and self.levels <= {0, 1}
+
+
 class _Survey(NamedTuple):
     """What is known of arrays before samples are read."""
 
@@ -87,6 +102,7 @@ class _Arrays(DataSource):
     test: float
     seed: int
     shuffle: bool
+    stratify: bool
     divisor: float | None
     missing: str
     ignore: int | None
@@ -110,14 +126,17 @@ class _Arrays(DataSource):
         for pair, keep in zip(pairs, kept, strict=True):
             count = _rows_of(pair, keep)
             places = None if keep is None else np.where(keep, np.cumsum(keep) - 1, -1)
-            if len(pairs) == 1 and self.shuffle:
-                where = np.empty(count, np.intp)
-                where[shuffled(count, self.seed)] = np.arange(count)
-                places = where if places is None else np.where(places < 0, -1, where[places])
-            x = _read(pair.x, places, count, facts.stored).reshape(count, -1)
             y = _read(pair.y, places, count, None if labels else "float64", labels=bool(labels))
             y = y.reshape(count, *facts.target)
-            splits.append(Split(x, labels.classes_of(y) if labels else y))
+            y = labels.classes_of(y) if labels else y
+            if len(pairs) == 1 and (self.shuffle or self.stratify):
+                seed = self.seed if self.shuffle else None
+                order = np.concatenate(divided(count, facts.test, seed, y.reshape(-1) if self.stratify else None))
+                where = np.empty(count, np.intp)
+                where[order] = np.arange(count)
+                places = where if places is None else np.where(places < 0, -1, where[places])
+                y = y[order]
+            splits.append(Split(_read(pair.x, places, count, facts.stored).reshape(count, -1), y))
         if len(pairs) == 1:
             (both,) = splits
             splits = [Split(both.x[part], both.y[part]) for part in (slice(facts.train), slice(facts.train, None))]
@@ -153,7 +172,16 @@ class _Arrays(DataSource):
                 have = "there is one sample" if count else "no sample is left"
                 raise FileFault(f"{have} in `{pair.x.key}`: too few to learn from", argument=pair.x.argument)
         train, test = shares(counts[0], self.test) if len(pairs) == 1 else counts
-        labels = self._labels(pairs, targets, kept)
+        numbers = _numbers(pairs, targets, kept)
+        labels = None if numbers else self._labels(pairs, kept)
+        levels: tuple[int, ...] = ()
+        if numbers is not None:
+            if self.ignore is not None:
+                raise FileFault("`ignore` is for labels, and these targets are numbers", argument="ignore")
+            one_of = range(targets.shape[1]) if numbers.one_hot else numbers.levels or ()
+            levels = tuple(sorted(one_of)) if len(one_of) > 1 else ()
+        if self.stratify:
+            self._check_stratified(pairs, targets, bool(labels or levels))
         if labels is not None:
             cure = (
                 "if it marks samples without a label, `ignore = {}` leaves these out"
@@ -169,16 +197,23 @@ class _Arrays(DataSource):
             stored={"b1": "uint8", "f2": "float32"}.get(samples.dtype[-2:])
             or np.dtype(samples.dtype).newbyteorder("=").name,
             target=() if labels and _of_samples(targets) else targets.shape[1:],
+            levels=levels,
+            one_hot=numbers is not None and numbers.one_hot,
             remarks=tuple(remarks),
         )
         return _Survey(pairs, facts, labels, kept, notes)
 
-    def _labels(self, pairs: Sequence[_Pair], targets: Head, kept: Sequence[NDArray[Any] | None]) -> Labels | None:
-        """Return the labels of all rows that are kept, where targets are labels."""
-        if _role(targets) == "numbers":
-            if self.ignore is not None:
-                raise FileFault("`ignore` is for labels, and these targets are numbers", argument="ignore")
-            return None
+    def _check_stratified(self, pairs: Sequence[_Pair], targets: Head, known: bool) -> None:
+        """Raise FileFault where targets have no classes to go by, or nothing is split."""
+        if len(pairs) > 1:
+            message = "`stratify` splits samples, and there are samples for testing"
+            raise FileFault(message, argument="stratify", help="leave it out")
+        if not known or not _of_samples(targets):
+            message = f"`stratify` goes by one class a sample, and `{pairs[0].y.key}` has none"
+            raise FileFault(message, argument="stratify", help="leave it out")
+
+    def _labels(self, pairs: Sequence[_Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
+        """Return the labels of all rows that are kept."""
         counts: dict[Any, int] = {}
         for pair, keep in zip(pairs, kept, strict=True):
             found = _ask(pair.y, _label_counts) if keep is None else _ask_now(pair.y, _label_counts, keep)
@@ -232,13 +267,15 @@ class NPZ(_Arrays):
         *,
         test: Share = 0.2,
         shuffle: bool = True,
+        stratify: Annotated[bool, Also("stratified")] = False,
         seed: Seed = 0,
         divisor: Annotated[Positive | None, Also("scale")] = None,
         missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error",
         ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None,
     ) -> None:
         self.path = FilePath(path)
-        self.test, self.shuffle, self.seed = test, shuffle, seed
+        self.test, self.seed = test, seed
+        self.shuffle, self.stratify = shuffle, stratify
         self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
 
     def looks_at(self) -> tuple[str, ...]:
@@ -290,6 +327,7 @@ class NPY(_Arrays):
         *,
         test: Share = 0.2,
         shuffle: bool = True,
+        stratify: Annotated[bool, Also("stratified")] = False,
         seed: Seed = 0,
         divisor: Annotated[Positive | None, Also("scale")] = None,
         missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error",
@@ -300,7 +338,8 @@ class NPY(_Arrays):
         self.x, self.y = FilePath(x), FilePath(y)
         self.x_test = None if x_test is None else FilePath(x_test)
         self.y_test = None if y_test is None else FilePath(y_test)
-        self.test, self.shuffle, self.seed = test, shuffle, seed
+        self.test, self.seed = test, seed
+        self.shuffle, self.stratify = shuffle, stratify
         self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
 
     def looks_at(self) -> tuple[str, ...]:
@@ -371,6 +410,22 @@ def _heads(pair: _Pair) -> tuple[Head, Head]:
     return x, y
 
 
+def _numbers(pairs: Sequence[_Pair], targets: Head, kept: Sequence[NDArray[Any] | None]) -> _Numbers | None:
+    """Say what targets could be as classes that are numbers first: all floats, and rows of 0 and 1; else None."""
+    row = len(targets.shape) == 2 and targets.shape[1] > 1
+    if _role(targets) == "text" or (_role(targets) != "numbers" and not row):
+        return None
+    found = [
+        _ask(pair.y, _numbers_of) if keep is None else _ask_now(pair.y, _numbers_of, keep)
+        for pair, keep in zip(pairs, kept, strict=True)
+    ]
+    levels: frozenset[int] | None = frozenset()
+    for each in found:
+        levels = None if levels is None or each.levels is None else levels | each.levels
+    both = _Numbers(levels, all(each.one_hot for each in found))
+    return both if _role(targets) == "numbers" or both.binary else None
+
+
 def _of_samples(targets: Head) -> bool:
     """Whether labels are one a sample: `(n,)`, or `(n, 1)` as Keras writes them."""
     return targets.shape[1:] in ((), (1,))
@@ -435,8 +490,9 @@ def _read(
         for start, rows in pieces(stream, head, place.name):
             to = None if places is None else places[start : start + len(rows)]
             chosen = slice(start, start + len(rows)) if to is None else to[to >= 0]
-            used = rows if to is None else rows[to >= 0]
-            bad = None if labels else find_unusable(rows, start, None if to is None else to >= 0)
+            kept = None if to is None or (to >= 0).all() else to >= 0
+            used = rows if kept is None else rows[kept]
+            bad = None if labels else find_unusable(rows, start, kept)
             unusable = unusable.joined(bad) if unusable else bad
             if len(used) != len(found[chosen]):
                 raise DataError(f"{shown(place.path)} was written to while it was read; run it again")
@@ -556,3 +612,22 @@ def _label_counts(stream: IO[bytes], place: _Place, keep: NDArray[Any] | None = 
         used = rows if keep is None else rows[keep[start : start + len(rows)]]
         count_labels(counts, used, f"`{place.key}`", place.argument)
     return counts
+
+
+def _numbers_of(stream: IO[bytes], place: _Place, keep: NDArray[Any] | None = None) -> _Numbers:
+    """Return the different numbers of all rows or of those to keep, where they are whole and few."""
+    head = _header(stream, place)
+    levels: set[int] | None = set()
+    one_hot = len(head.shape) == 2 and head.shape[1] > 1
+    if head.nbytes > MOST_LABELS:
+        return _Numbers(None, False)
+    for start, rows in pieces(stream, head, place.name):
+        used = rows if keep is None else rows[keep[start : start + len(rows)]]
+        if levels is None or not np.isfinite(used).all():
+            return _Numbers(None, False)
+        distinct = np.unique(used)
+        whole = len(distinct) <= MOST_LEVELS and bool((distinct == np.floor(distinct)).all())
+        levels = levels | set(map(int, distinct.tolist())) if whole else None
+        levels = levels if levels is None or len(levels) <= MOST_LEVELS else None
+        one_hot = one_hot and levels is not None and levels <= {0, 1} and bool((used.sum(axis=1) == 1).all())
+    return _Numbers(None if levels is None else frozenset(levels), one_hot)

@@ -141,7 +141,7 @@ def decoded(file: IO[bytes], path: FilePath, most: int) -> Iterator[str]:
     """Read UTF-8 text piece by piece, each line end as "\\n". Raises FileFault for what is no text."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     lines = io.IncrementalNewlineDecoder(None, translate=True)
-    offset, more, mark = 0, True, 0
+    offset, more, mark, line = 0, True, 0, 1
     while more:
         try:
             piece = file.read(min(_CHUNK, most + 1 - offset))
@@ -155,13 +155,15 @@ def decoded(file: IO[bytes], path: FilePath, most: int) -> Iterator[str]:
             text = decoder.decode(piece, final=not more)
         except UnicodeDecodeError as error:
             at = offset - held + error.start + (0 if offset else mark)
+            line += error.object[: error.start].count(b"\n")
             raise FileFault(
-                f"{shown(path)} is not UTF-8 text: byte {at:,} is 0x{error.object[error.start]:02x}",
+                f"{shown(path)} is not UTF-8 text: byte {at:,} is 0x{error.object[error.start]:02x} (line {line:,})",
                 help="save it as UTF-8",
             ) from None
         if "\0" in text:
             raise FileFault(f"{shown(path)} holds a NUL: it is no text", help="name a text file, saved as UTF-8")
         offset += len(piece)
+        line += piece.count(b"\n")
         if offset > most:
             raise FileFault(f"{shown(path)} grows while it is read")
         if text := lines.decode(text, final=not more):

@@ -98,6 +98,8 @@ class Facts:
     """The order in which files hold the axes, where it is another one."""
     levels: tuple[int, ...] = ()
     """Of targets that are numbers, the different ones, sorted, where they may be classes too: whole and few."""
+    one_hot: bool = False
+    """Whether a target is a row of 0 with a single 1, and its levels are the places of that."""
     remarks: tuple[Remark, ...] = ()
     """What looks odd in the files."""
     predicts_next: bool = False
@@ -126,7 +128,8 @@ class Facts:
 
     def as_classes(self) -> Facts:
         """Return the same with each level of the target as a class."""
-        return replace(self, classes=len(self.levels), levels=(), target=())
+        target = () if self.one_hot or self.target == (1,) else self.target
+        return replace(self, classes=len(self.levels), levels=(), one_hot=False, target=target)
 
     @property
     def features(self) -> int:
@@ -188,12 +191,17 @@ class Dataset:
 
     def as_classes(self) -> Dataset:
         """Return the same with each level of the target as a class, and its number as the name of the class."""
-        levels = np.asarray(self.facts.levels)
+        levels, facts = np.asarray(self.facts.levels), self.facts.as_classes()
+
+        def classes(y: NDArray[Any]) -> NDArray[Any]:
+            found: NDArray[Any] = y.argmax(axis=-1) if self.facts.one_hot else np.searchsorted(levels, y)
+            return found.reshape(len(y), *facts.target)
+
         return replace(
             self,
-            facts=self.facts.as_classes(),
-            train=Split(self.train.x, np.searchsorted(levels, self.train.y)),
-            test=Split(self.test.x, np.searchsorted(levels, self.test.y)),
+            facts=facts,
+            train=Split(self.train.x, classes(self.train.y)),
+            test=Split(self.test.x, classes(self.test.y)),
             class_names=tuple(map(str, self.facts.levels)),
             target_names=(),
         )

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Text"]
 
-MOST_BYTES = 64 * 1024**2
+MOST_BYTES = 1 << 30
 MOST_STORED = 1 << 30  # bytes of all windows together
+_LISTED = 8
 
 
 class Text(DataSource):
@@ -28,7 +29,8 @@ class Text(DataSource):
     window reaches over the border. `stride` is `context` where it is not given: windows that do not overlap, so each
     character is read once and told once an epoch. A smaller one gives more windows of the same text.
 
-    The file is UTF-8, at most 64 MiB; a byte order mark is left out, and every line end is a "\\n".
+    The file is UTF-8, at most 1 GiB; a byte order mark is left out, and every line end is a "\n". It is read in pieces,
+    and a byte a character is kept (two with more than 256 different ones); windows that do not overlap share it.
     """
 
     spec_name = "Text"
@@ -67,10 +69,12 @@ class Text(DataSource):
                 argument="context",
                 help="a smaller `context`, a longer text" + ("" if not counts[0] else ", or a larger `test`"),
             )
-        size = 2 * sum(counts) * self.context * (1 if len(alphabet) <= 256 else 2)
+        size = (2 * sum(counts) * self.context if self._copies else length) * (1 if len(alphabet) <= 256 else 2)
         if size > MOST_STORED:
-            message = f"so many windows take {size / 2**30:.1f} GiB, and 1 GiB is the most"
-            raise FileFault(message, argument="stride" if self.stride else "path", help="use a larger `stride`")
+            what = "so many windows take" if self._copies else "so long a text takes"
+            message = f"{what} {size / 2**30:.1f} GiB, and 1 GiB is the most"
+            help = "use a larger `stride`" if self._copies else "use a shorter text"
+            raise FileFault(message, argument="stride" if self.stride else "path", help=help)
         stored = "uint8" if len(alphabet) <= 256 else "uint16"
         return Facts(
             (self.context,),
@@ -89,9 +93,7 @@ class Text(DataSource):
         """
         facts = self.facts()
         alphabet, length = remembered(self._survey, self.path, MOST_BYTES)
-        ids = self._ids(alphabet, facts.stored)
-        if len(ids) != length:
-            raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
+        ids = self._ids(alphabet, facts.stored, length)
         border = shares(length, self.test)[0]
         train, test = self._split(ids[:border]), self._split(ids[border:])
         return Dataset(
@@ -103,14 +105,25 @@ class Text(DataSource):
             sha256=digest_of((train.x, train.y, test.x, test.y)),
             origin=os.path.abspath(self.path),
             alphabet=alphabet,
+            notes=_unseen(ids[:border], ids[border:], alphabet),
         )
+
+    @property
+    def _copies(self) -> bool:
+        """Whether windows are copies: those that overlap, or leave something out between them."""
+        return self.stride is not None and self.stride != self.context
 
     def _windows(self, length: int) -> int:
         """How many windows a stretch of so many characters has."""
         return max(length - self.context - 1, -1) // (self.stride or self.context) + 1
 
     def _split(self, ids: NDArray[Any]) -> Split:
-        both = np.lib.stride_tricks.sliding_window_view(ids, self.context + 1)[:: self.stride or self.context]
+        """Return windows and what follows: parts of `ids` where windows do not overlap, and else copies."""
+        if not self._copies:
+            count = self._windows(len(ids))
+            x, y = (ids[start : start + count * self.context].reshape(count, self.context) for start in (0, 1))
+            return Split(x, y)
+        both = np.lib.stride_tricks.sliding_window_view(ids, self.context + 1)[:: self.stride]
         return Split(np.ascontiguousarray(both[:, :-1]), np.ascontiguousarray(both[:, 1:]))
 
     def _survey(self, file: IO[bytes]) -> tuple[str, int]:
@@ -127,14 +140,37 @@ class Text(DataSource):
             raise FileFault(f"{shown(self.path)} has {len(seen):,} different characters, and 65,536 are the most")
         return "".join(sorted(seen)), length
 
-    def _ids(self, alphabet: str, stored: str) -> NDArray[Any]:
-        """Return the place in the alphabet of every character of the text."""
+    def _ids(self, alphabet: str, stored: str, length: int) -> NDArray[Any]:
+        """Return the place in the alphabet of every character of the text, as long as it was when it was surveyed."""
         places = np.zeros(0x110000, dtype=stored)
         places[[ord(character) for character in alphabet]] = np.arange(len(alphabet), dtype=stored)
+        ids, at = np.empty(length, stored), 0
         file, _ = open_regular(self.path, MOST_BYTES)
         with file:
-            pieces = [
-                places[np.frombuffer(piece.encode("utf-32-le"), np.uint32)]
-                for piece in decoded(file, self.path, MOST_BYTES)
-            ]
-        return np.concatenate([np.zeros(0, stored), *pieces])
+            for piece in decoded(file, self.path, MOST_BYTES):
+                if at + len(piece) > length:
+                    break
+                ids[at : at + len(piece)] = places[np.frombuffer(piece.encode("utf-32-le"), np.uint32)]
+                at += len(piece)
+            else:
+                if at == length:
+                    return ids
+        raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
+
+
+def _unseen(train: NDArray[Any], test: NDArray[Any], alphabet: str) -> tuple[str, ...]:
+    """Say which characters of the test part do not occur in training: no network can have learned them."""
+    counts = (np.zeros(len(alphabet), np.int64), np.zeros(len(alphabet), np.int64))
+    for part, count in zip((train, test), counts, strict=True):
+        for start in range(0, len(part), 1 << 20):
+            count += np.bincount(part[start : start + (1 << 20)], minlength=len(alphabet))
+    unseen = np.flatnonzero((counts[0] == 0) & (counts[1] > 0))
+    if not len(unseen):
+        return ()
+    listed = ", ".join(
+        ascii(alphabet[i]) if not alphabet[i].isprintable() else repr(alphabet[i]) for i in unseen[:_LISTED]
+    )
+    more = f" and {len(unseen) - _LISTED:,} more" if len(unseen) > _LISTED else ""
+    what = "characters" if len(unseen) > 1 else "character"
+    times = int(counts[1][unseen].sum())
+    return (f"{len(unseen):,} {what} of the test text, {times:,} in all, do not occur in training: {listed}{more}",)
