@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnspec.checker import NOTHING, Known
 from nnspec.checker import check as check_source
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from nnspec.runner.observer import Observer
     from nnspec.runner.prove import GradientProof
     from nnspec.runner.resuming import Checkpoints
-    from nnspec.runner.saved import Manifest
     from nnspec.view.comparison import Difference
 
 __all__ = [
@@ -92,9 +90,10 @@ def check(path: PathLike, set: Overrides = None) -> CheckResult:
     return check_text(read_source(path), set)
 
 
-def check_text(source: Source, set: Overrides = None) -> CheckResult:
-    """Check a spec that is in memory. Its imports are read from beside where it would lie."""
-    checked = check_source(source, _flags(set))
+def check_text(source: Source, set: Overrides = None, known: Known = NOTHING) -> CheckResult:
+    """Check a spec that is in memory. Its imports are read from beside where it would lie, and files of data are looked
+    at, unless they are `known`."""
+    checked = check_source(source, _flags(set), known)
     if checked.program is None:
         return CheckResult(
             source.name, first_of(checked.diagnostics), None, checked.files, checked.missing, checked.looked_at
@@ -232,21 +231,30 @@ def run_into(
 
     What was trained is returned even where it cannot be written; `unwritten` says why.
     """
+    from nnspec.runner.environment import environment
+    from nnspec.runner.extending import obstacles
+    from nnspec.runner.folder import PICTURE
+    from nnspec.runner.manifest import manifest_of
     from nnspec.runner.record import write_record
     from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.run import Ways, run_program
 
     made: list[RunFolder] = []
     notes: list[str] = []
+    folders: dict[str, str] = {}
 
     def prepare() -> Checkpoints | None:
         if make_folder is None:
             return None
         made.append(make_folder())
-        manifest = _manifest(compiled, made[0].path)
-        began = made[0].begin(manifest, compiled.program.text, resume=resume)
+        manifest = manifest_of(compiled.program, made[0].path, environment(), access.data_dir)
+        folders.update(manifest.folders)
+        lanes = {lane.name: lane for lane in compiled.program.lanes}
+        began = made[0].begin(
+            manifest, compiled.program.text, resume=resume, extends=lambda epochs: obstacles(lanes, epochs)
+        )
         notes.extend(_moved(began, manifest.environment))
-        return Checkpoints(made[0].path / "checkpoints", manifest.identity, checkpoint, resume)
+        return Checkpoints(made[0].path / "checkpoints", manifest.meaning, checkpoint, resume)
 
     try:
         result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast, profile, on))
@@ -257,12 +265,12 @@ def run_into(
         for folder in made:
             result.folder = folder.path.as_posix()
             try:
-                write_record(result, folder.path)
+                write_record(result, folder.path, folders)
                 if any(lane.history["loss"] for lane in result.lanes.values()):
                     from nnspec.view.curves import save_curves
 
-                    save_curves(result, folder.path / "curves.png")
-                    result.files = ("curves.png", *result.files)
+                    save_curves(result, folder.path / PICTURE)
+                    result.files = (PICTURE, *result.files)
                 folder.finish()
                 unsaved = [one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats)]
                 result.unwritten = next(filter(None, unsaved), "")
@@ -274,27 +282,6 @@ def run_into(
         for folder in made:
             folder.leave()
     return result
-
-
-def _manifest(compiled: Compiled, folder: Path) -> Manifest:
-    """Say which experiment is run, for the folder that it is run in."""
-    from nnspec.runner.environment import environment
-    from nnspec.runner.saved import Manifest
-
-    program = compiled.program
-    *imports, spec = program.files
-    try:
-        home = Path(os.path.relpath(os.path.realpath(spec.folder), os.path.realpath(folder))).as_posix()
-    except ValueError:  # on another drive
-        home = spec.folder.absolute().as_posix()
-    return Manifest(
-        spec=program.path,
-        identity=identity_of(compiled),
-        home=home,
-        set=program.overrides,
-        imports={source.name: hashlib.sha256(source.text.encode()).hexdigest() for source in imports},
-        environment=environment(),
-    )
 
 
 def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -316,12 +303,12 @@ def _elsewhere(ways: Mapping[str, Any]) -> Iterator[str]:
 
 
 def identity_of(compiled: Compiled) -> str:
-    """Name all that the numbers of a run depend on: every value of every lane. Comments, the order of what is written
-    and where it is written, and what is expected do not count."""
-    from nnspec.view.resolved import meaning_record
+    """Name all that the numbers of a run depend on: every value of every lane that differs from its default, and the
+    version of what values mean. Comments, the order of what is written and where it is written, and what is expected do
+    not count."""
+    from nnspec.semantics import identity, meaning
 
-    record = meaning_record(compiled.program)
-    return hashlib.sha256(json.dumps(record, default=str).encode()).hexdigest()
+    return identity(meaning(compiled.program))
 
 
 def gradcheck(

@@ -6,16 +6,16 @@ saved.summary["lanes"]; saved.history["Adam"]["loss"]; saved.weights("Adam")
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnspec.api import SpecError, check_text, identity_of
+from nnspec.api import SpecError, check_text
 from nnspec.diagnostics import Source
 from nnspec.errors import NnspecError
 from nnspec.runner.saved import RunError, SavedRun, open_run
+from nnspec.semantics import SEMANTICS, changes, identity, meaning
 
 if TYPE_CHECKING:
     from nnspec.analysis.evaluate import Evaluation
@@ -56,36 +56,42 @@ PathLike = str | os.PathLike[str]
 def compile_run(saved: SavedRun) -> Compiled:
     """Turn a run's spec, as it was then and with the settings of then, into a program again.
 
-    Its text is the copy in the run's folder; imports and data files are read from where they were. Raises RunError
-    where what it comes to is not what was run: an import that changed, another version of nnspec.
+    Nothing but the run's folder is looked at: it has the texts of spec and imports, and what files of data came to.
+    Raises RunError where what it comes to is not what was run.
     """
     manifest = saved.manifest
-    folder = Path(os.path.relpath(os.path.join(os.path.realpath(saved.path), manifest.home)))
-    result = check_text(Source(manifest.spec, saved.text, folder), manifest.set)
-    changed = [name for name, digest in manifest.imports.items() if _digest(result.files, name) != digest]
-    if changed:
+    what = f"{saved.path} was run by nnspec {manifest.version}"
+    if manifest.format == 1:
         raise RunError(
-            f"{saved.path} cannot be taken up: {', '.join(changed)}, which its spec imports from {folder}, "
-            "changed or is gone since it was run"
+            f"{what}, whose record does not say enough to use its spec in this version: `compare`, `report` and "
+            f"`export` work; for all else run {manifest.spec} again"
         )
-    # What is wrong with a file is told with its lines: a folder of unknown origin may not have any file shown.
-    unknown = [file.name for file in result.files if file.text != saved.text and file.name not in manifest.imports]
-    if unknown:
-        raise RunError(f"{saved.path} cannot be taken up: its record knows no import {', '.join(unknown)}")
+    if manifest.semantics != SEMANTICS:
+        raise RunError(
+            f"{what}, with version {manifest.semantics} of what specs mean, and here it is {SEMANTICS}: install that "
+            f"nnspec to use it, or run {manifest.spec} again"
+        )
+    result = check_text(Source(manifest.spec, saved.text, _home(saved)), manifest.set, manifest.known)
     if not result.ok:
         raise SpecError(result.diagnostics)
-    if result.compiled is None or identity_of(result.compiled) != manifest.identity:
-        version = manifest.environment.get("nnspec")
+    now = None if result.compiled is None else meaning(result.compiled.program)
+    if result.compiled is None or now is None or identity(now) != manifest.identity:
+        found = [change.text for change in changes(manifest.meaning, now)] if now is not None else []
         raise RunError(
-            f"{saved.path} cannot be taken up: its spec comes to other values now than when it was run, "
-            f"with nnspec {version}; run the spec again"
+            f"{saved.path} cannot be used: its spec does not come to what was run"
+            f"{': ' + '; '.join(found[:4]) if found else ''}; run the spec again"
         )
     return result.compiled
 
 
-def _digest(files: tuple[Source, ...], name: str) -> str | None:
-    found = next((source for source in files if source.name == name), None)
-    return hashlib.sha256(found.text.encode()).hexdigest() if found is not None else None
+def _home(saved: SavedRun) -> Path:
+    """Return the folder that paths in a run's spec start from: where it is seen from the run, since both may have
+    moved, or where it was, if only the run has."""
+    manifest = saved.manifest
+    from_run = Path(os.path.relpath(os.path.join(os.path.realpath(saved.path), manifest.home)))
+    name = os.path.basename(manifest.spec)
+    places = [from_run, Path(manifest.place)] if manifest.place else [from_run]
+    return next((place for place in places if (place / name).is_file()), from_run)
 
 
 def evaluate(
@@ -123,12 +129,7 @@ def networks(saved: SavedRun, lane: str | None = None, seed: int | None = None) 
     """Return lane and seed of every network that a run left, or of those that are asked for. Raises RunError where
     there is none."""
     names = saved.lanes if lane is None else [str(saved.lane(lane)["name"])]
-    found = [
-        (name, each)
-        for name in names
-        for each in saved.seeds(name)
-        if (seed is None or each == seed) and saved.weights_file(name, each).exists()
-    ]
+    found = [(name, each) for name in names for each in saved.trained(name) if seed is None or each == seed]
     if not found:
         what = "" if seed is None else f" with seed {seed}"
         raise RunError(f"{saved.path} has no weights{f' of {lane}' if lane else ''}{what}")
@@ -249,15 +250,15 @@ def report(
     """
     from nnspec.data.source import Access
     from nnspec.files import atomic
-    from nnspec.runner.folder import OutputError
-    from nnspec.view.report.page import MARK, report_page
+    from nnspec.runner.folder import REPORT, REPORT_MARK, OutputError
+    from nnspec.view.report.page import report_page
 
     saved = [open_run(path) for path in paths]
-    place = Path(out) if out is not None else (saved[0].path if len(saved) == 1 else Path()) / "report.html"
+    place = Path(out) if out is not None else (saved[0].path if len(saved) == 1 else Path()) / REPORT
     try:
         if place.exists() and not force:
             with place.open("rb") as file:
-                ours = MARK.encode() in file.read(4096)
+                ours = REPORT_MARK.encode() in file.read(4096)
             if not ours:
                 raise OutputError(f"{place} is there already, and no report; name another file, or add --force")
         access = Access(Path(data_dir) if data_dir is not None else None, offline)

@@ -31,9 +31,10 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("formatting", {"syntax", "diagnostics", "files", "errors"}, "rewrites texts, whatever they mean"),
     ("checker", {"syntax", "diagnostics", "engine", "data"}, "holds the text against the declarations of the parts"),
     ("compiler", {"checker", "engine", "data", "diagnostics", "errors"}, "turns a program into a plan for the engine"),
+    ("semantics", {"checker.program", "engine"}, "what a program means, as data: identity, and what differs"),
     (
         "runner",
-        {"compiler", "data", "engine", "checker", "_version", "errors", "files"},
+        {"semantics", "compiler", "data", "engine", "checker", "_version", "errors", "files"},
         "trains plans and judges what the program expects",
     ),
     (
@@ -55,6 +56,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "data",
             "checker",
             "compiler",
+            "semantics",
             "runner",
             "analysis",
             "view",
@@ -66,7 +68,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ),
     (
         "runs",
-        {"api", "diagnostics", "compiler", "data", "runner", "analysis", "view", "errors", "files"},
+        {"api", "semantics", "diagnostics", "compiler", "data", "runner", "analysis", "view", "errors", "files"},
         "what is done with runs on disk, for Python and the command line alike",
     ),
     (

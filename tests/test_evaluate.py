@@ -142,7 +142,7 @@ def test_where_the_first_seed_left_nothing_the_next_one_is_asked() -> None:
     (weights,) = out.glob("run/seed-0.npz")
     weights.unlink()
     assert runs.load(out).seed == 1
-    with pytest.raises(RunError, match="there are no weights"):
+    with pytest.raises(RunError, match="left no weights"):
         runs.load(out, seed=0)
 
 

@@ -128,11 +128,10 @@ class Evaluator:
         """Evaluate the network of a lane that was trained with a seed. Raises RunError where its weights do not fit."""
         experiment = experiment_of(self._compiled, self._saved, lane)
         dataset, use = self._data[lane]
-        record = self._saved.lane(lane)
         with usable(self._saved.path / "summary.json"):
-            ending = next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
+            ending = self._saved.ending(lane, seed)
             final = {str(name): float(value) for name, value in ending["final"].items()}
-            digest = str(self._saved.summary["data"][record["data"]]["sha256"])
+            digest = self._saved.data(lane).sha256
             status = str(ending["status"])
         arrays = self._saved.weights(lane, seed)
         with one_blas_thread(), np.errstate(all="ignore"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -15,13 +13,14 @@ from nnspec.compiler.plan import build_network
 from nnspec.compiler.preparing import Standardiser
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.inputs import Wanted
-from nnspec.data.source import Column, class_name
+from nnspec.data.source import class_name
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
+from nnspec.runner.choosing import Choice
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.sample import Writer, writer_of
-from nnspec.runner.saved import SavedRun, usable
+from nnspec.runner.saved import SavedRun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +73,8 @@ class Predictor:
     scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
     """Mean and standard deviation of each feature, where samples are standardised."""
     alphabet: str = ""
+    choice: Choice | None = None
+    """Why this lane was chosen, where it was."""
 
     @property
     def label(self) -> str:
@@ -144,46 +145,29 @@ def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None,
 
     Raises RunError where there is none, or its weights do not fit.
     """
-    name = saved.best_lane if lane is None else str(saved.lane(lane)["name"])
-    seeds = saved.seeds(name)
-    left = (each for each in seeds if saved.weights_file(name, each).exists())
-    chosen = next(left, seeds[0]) if seed is None else seed
+    name, chosen, choice = saved.pick(lane, seed)
     experiment = experiment_of(compiled, saved, name)
     arrays = saved.weights(name, chosen)
     network = build_network(experiment)
     put_weights(network, arrays, saved.weights_file(name, chosen))
     network.eval()
-    with usable(saved.path / "summary.json"):
-        data: Mapping[str, Any] = saved.summary["data"][saved.lane(name)["data"]]
-        return Predictor(
-            lane=name,
-            seed=chosen,
-            network=network,
-            wanted=Wanted(
-                shape=experiment.facts.shape,
-                divisor=_divisor(data["divisor"]),
-                tokens=experiment.facts.tokens,
-                columns=tuple(_column(column) for column in data["columns"]),
-                target_names=tuple(map(str, data["target_names"])),
-                border=None if data["border"] is None else float(data["border"]),
-            ),
-            experiment=experiment,
-            classes=experiment.classes,
-            class_names=tuple(map(str, data["class_names"])),
-            scaling=scaling_of(arrays),
-            alphabet=str(data["alphabet"]),
-        )
-
-
-def _divisor(value: Any) -> float:
-    """Return what stored numbers are divided by. Raises ValueError for what nothing can be divided by."""
-    if not 0 < float(value) < math.inf:
-        raise ValueError(f"nothing can be divided by {value}")
-    return float(value)
-
-
-def _column(record: Mapping[str, Any]) -> Column:
-    texts, mean = record["texts"], record["mean"]
-    return Column(
-        str(record["name"]), None if texts is None else tuple(map(str, texts)), None if mean is None else float(mean)
+    data = saved.data(name)
+    return Predictor(
+        lane=name,
+        seed=chosen,
+        network=network,
+        wanted=Wanted(
+            shape=experiment.facts.shape,
+            divisor=data.divisor,
+            tokens=experiment.facts.tokens,
+            columns=data.columns,
+            target_names=data.target_names,
+            border=data.border,
+        ),
+        experiment=experiment,
+        classes=experiment.classes,
+        class_names=data.class_names,
+        scaling=scaling_of(arrays),
+        alphabet=data.alphabet,
+        choice=choice,
     )

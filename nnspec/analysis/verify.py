@@ -202,19 +202,14 @@ def spoilt_weights(saved: SavedRun) -> Iterator[str]:
         for lane, trainings in saved.trace.items():
             for training in trainings:
                 seed = int(training["seed"])
-                ending = _ending(saved, lane, seed)
+                ending = saved.ending(lane, seed)
                 done = ending.get("kept_epoch") or int(ending["epochs"])
-                if ending["status"] in ("diverged", "failed"):
+                if ending["status"] in ("diverged", "failed") and not ending.get("kept_epoch"):
                     continue
                 if not done:
                     continue  # interrupted before its first epoch: nothing was trained
                 expected = {tensor: digests[done - 1] for tensor, digests in training["epochs"].items()}
                 yield from _spoilt(saved, lane, seed, {**expected, **training["input"]})
-
-
-def _ending(saved: SavedRun, lane: str, seed: int) -> Mapping[str, Any]:
-    record = saved.lane(lane)
-    return next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
 
 
 def _spoilt(saved: SavedRun, lane: str, seed: int, expected: Mapping[str, str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from nnspec.checker.binding import Given
 from nnspec.checker.expand import look_through
@@ -14,18 +15,20 @@ from nnspec.checker.experiment import describe, evaluate
 from nnspec.checker.expressions import Evaluator
 from nnspec.checker.ignores import silence
 from nnspec.checker.imports import load
+from nnspec.checker.known import NOTHING, Known
 from nnspec.checker.lint import for_import, lint, lint_names, lint_seed
 from nnspec.checker.model import Shared
 from nnspec.checker.outline import MAX_NAME, Assignment, LaneOutline, Outline, outline
-from nnspec.checker.program import Program
+from nnspec.checker.program import PartValue, Program
 from nnspec.checker.report import Report
 from nnspec.checker.settings import settle
 from nnspec.checker.sweep import Point, points, run_name, swept_twice
 from nnspec.checker.words import KIND_OF_SETTING, SETTINGS
+from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Diagnostic, Source, Span
 from nnspec.syntax import parse, tree
 
-__all__ = ["Checked", "calculate", "check"]
+__all__ = ["NOTHING", "Checked", "Known", "calculate", "check"]
 
 MAX_TRAININGS = 10_000
 """The most trainings that a spec may ask for."""
@@ -48,23 +51,24 @@ class Checked:
     """Data files that were looked at, or for."""
 
 
-def check(source: Source, flags: Sequence[Source] = ()) -> Checked:
-    """Check a spec. `flags` are texts such as `train.epochs=3` that take the place of what the spec says."""
+def check(source: Source, flags: Sequence[Source] = (), known: Known = NOTHING) -> Checked:
+    """Check a spec. `flags` are texts such as `train.epochs=3` that take the place of what the spec says; what is
+    `known` of files is not looked for on disk."""
     collects = gc.isenabled()
     gc.disable()  # nothing here goes in a circle, and looking for what does takes a third of the time
     try:
-        return _check(source, flags)
+        return _check(source, flags, known)
     finally:
         if collects:
             gc.enable()
 
 
-def _check(source: Source, flags: Sequence[Source]) -> Checked:
+def _check(source: Source, flags: Sequence[Source], known: Known) -> Checked:
     report = Report()
-    files = load(source, report)
+    files = load(source, report, known.imports)
     items = outline(files, report)
     overrides = [a for flag in flags for a in _flag(flag, report)]
-    lanes = _Lanes(items, overrides, report, _top(source))
+    lanes = _Lanes(items, overrides, report, _top(source), Shared(partial(_facts, known, report)))
     runs = lanes.runs()
     by_point = at_points(runs)
     expectations = [expectation(e, runs, by_point, items.models, lanes.with_model, report) for e in items.expectations]
@@ -91,8 +95,18 @@ def _check(source: Source, flags: Sequence[Source]) -> Checked:
         overrides=tuple(flag.text for flag in flags),
         models=tuple(run.experiment for run in lanes.extra.values() if run.experiment is not None),
         files=read,
+        import_names=files.names,
     )
     return Checked(program, diagnostics, read, tuple(files.missing), tuple(report.looked_at))
+
+
+def _facts(known: Known, report: Report, value: PartValue, source: DataSource) -> Facts:
+    """Return what a data source comes to, as it is known or as its files say. Raises what `DataSource.facts` raises."""
+    facts = known.of(value, source)
+    if facts is not None:
+        return facts
+    report.looked_at.update(dict.fromkeys(source.looks_at()))
+    return source.facts()
 
 
 @dataclass
@@ -103,7 +117,7 @@ class _Lanes:
     overrides: list[Assignment]
     report: Report
     top: Span
-    shared: Shared = field(default_factory=Shared)
+    shared: Shared
     extra: dict[str, Run] = field(default_factory=dict)
     """Models that no lane trains, evaluated with the settings of the base."""
 

@@ -163,7 +163,7 @@ class _Work:
         if given is None:
             self._missing("data", "such as `data = MNIST(train=2000, test=500) or Digits(train=2000, test=500)`")
             return None
-        choices = shared.data(given, self._changes("data"), self.evaluator, lambda: self._choices(given))
+        choices = shared.data(given, self._changes("data"), self.evaluator, lambda: self._choices(given, shared))
         return self._as_the_loss_takes_them(choices) if choices else None
 
     def _as_the_loss_takes_them(self, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
@@ -188,11 +188,13 @@ class _Work:
             expression = self.settings.lets[name].value
         return None
 
-    def _choices(self, given: Given) -> tuple[Choice, ...] | None:
+    def _choices(self, given: Given, shared: Shared) -> tuple[Choice, ...] | None:
         alternatives = operands(given.value, "or")
         known = parts("data source")
         signatures = [known[name].signature() for name in {called(e) for e in alternatives} if name in known]
-        found = [self._choice(expression, given, signatures, n == 0) for n, expression in enumerate(alternatives)]
+        found = [
+            self._choice(expression, given, signatures, n == 0, shared) for n, expression in enumerate(alternatives)
+        ]
         choices = tuple(choice for choice in found if choice is not None)
         if len(choices) < len(found):
             return None
@@ -208,7 +210,9 @@ class _Work:
                 return None
         return choices
 
-    def _choice(self, expression: tree.Expression, given: Given, all_of: list[Signature], first: bool) -> Choice | None:
+    def _choice(
+        self, expression: tree.Expression, given: Given, all_of: list[Signature], first: bool, shared: Shared
+    ) -> Choice | None:
         # An argument may be one that only some of the alternatives have: it goes to those. Of one that none has, the
         # first of them says so.
         changes = self._changes("data")
@@ -224,8 +228,7 @@ class _Work:
             return None
         try:
             source = value.make()
-            self.report.looked_at.update(dict.fromkeys(source.looks_at()))
-            return Choice(value, source, source.facts())
+            return Choice(value, source, shared.facts(value, source))
         except FileFault as fault:
             self._unfit_file(fault, value)
         except ValueError as error:

@@ -8,7 +8,9 @@ So a spec of unknown origin cannot have a stranger's file shown in messages.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from nnspec.checker.report import Report
@@ -33,24 +35,30 @@ class Files:
     """What each file imports, directly or through others."""
     missing: list[str] = field(default_factory=list)
     """Files that were looked for and could not be read."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Every name that an import goes by -> that of the file: where links lead to one file, it has several."""
 
     def goes_before(self, file: Source, other: Source) -> bool:
         """Whether what `file` says takes the place of what `other` says: because it imports it."""
         return other in self.imports.get(file, ())
 
 
-def load(spec: Source, report: Report) -> Files:
-    """Read a spec and its imports. What cannot be imported is reported where it is asked for."""
-    loading = _Loading(spec, report)
+def load(spec: Source, report: Report, known: Mapping[str, str] | None = None) -> Files:
+    """Read a spec and its imports. What cannot be imported is reported where it is asked for.
+
+    With `known`, texts by name, imports are these, and no file is looked at.
+    """
+    loading = _Loading(spec, report, known)
     loading.visit(spec, ())
     return loading.files
 
 
 class _Loading:
-    def __init__(self, spec: Source, report: Report) -> None:
-        self.report = report
+    def __init__(self, spec: Source, report: Report, known: Mapping[str, str] | None) -> None:
+        self.report, self.known = report, known
         self.files = Files()
-        self.by_place: dict[str, Source] = {os.path.realpath(spec.folder / os.path.basename(spec.name)): spec}
+        first = os.path.realpath(spec.folder / os.path.basename(spec.name)) if known is None else spec.name
+        self.by_place: dict[str, Source] = {first: spec}
         self.project = _project(os.path.realpath(spec.folder))
         self.tokens = 0
         self.full = False
@@ -83,8 +91,10 @@ class _Loading:
             self.report.incomplete = True
             return None
         name = os.path.normpath(os.path.join(os.path.dirname(source.name), target)).replace(os.sep, "/")
-        place = os.path.realpath(os.path.join(source.folder, target))
+        place = os.path.realpath(os.path.join(source.folder, target)) if self.known is None else name
         other = self.by_place.get(place)
+        if other is not None:
+            self.files.names[name] = other.name
         if other in chain:
             circle = " → ".join(s.name.rsplit("/", 1)[-1] for s in (*chain[chain.index(other) :], other))
             self.report.error("NN210", f"imports go in a circle: {circle}", span)
@@ -99,15 +109,26 @@ class _Loading:
             self.full = True
             return None
         try:
-            other = read_source(os.path.join(source.folder, target), name)
+            other = self._read(source, target, name)
         except SourceError as error:
             self.files.missing.append(place)
             self.report.incomplete = True
-            self.report.error("NN209", str(error), span, **self._respelt(place, target, span))
+            respelt = self._respelt(place, target, span) if self.known is None else {}
+            self.report.error("NN209", str(error), span, **respelt)
             return None
         self.by_place[place] = other
+        self.files.names[name] = other.name
         self.visit(other, chain)
         return other
+
+    def _read(self, source: Source, target: str, name: str) -> Source:
+        """Read an import. Raises SourceError."""
+        if self.known is None:
+            return read_source(os.path.join(source.folder, target), name)
+        if name not in self.known:
+            raise SourceError(f"the run has no copy of {name}")
+        folder = os.path.normpath(os.path.join(source.folder, os.path.dirname(target)))
+        return Source(name, self.known[name], Path(folder))
 
     def _unfit(self, target: str, source: Source) -> tuple[str, str]:
         """Say what is wrong with a path before it is looked at, and what to do; two empty texts where nothing is."""
@@ -121,6 +142,8 @@ class _Loading:
             return f"a path has at most {MAX_PATH:,} characters", ""
         if not target.endswith(".nn"):
             return "an import names a `.nn` file", f'did you mean `"{target}.nn"`?' if "." not in target else ""
+        if self.known is not None:
+            return "", ""
         place = os.path.realpath(os.path.join(source.folder, target))
         if not (place + os.sep).startswith(self.project.rstrip(os.sep) + os.sep):
             return (

@@ -12,6 +12,7 @@ from nnspec.checker.expressions import Evaluator
 from nnspec.checker.placing import Placed
 from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
 from nnspec.checker.report import Report
+from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition, Member
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
@@ -26,7 +27,9 @@ _SHOWN = 12  # links of a chain of shapes in a message
 class Shared:
     """Models and data of a spec for all its lanes: lanes that ask for the same share it, and the work of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Callable[[PartValue, DataSource], Facts]) -> None:
+        self.facts = facts
+        """Says what a data source comes to."""
         self._known: dict[object, tuple[LayerNode, ...] | None] = {}
         self._data: dict[object, tuple[Choice, ...] | None] = {}
 

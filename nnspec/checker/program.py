@@ -362,3 +362,5 @@ class Program:
     """Models that no lane trains and an expectation speaks of, each with the settings of the base."""
     files: tuple[Source, ...] = ()
     """What was read: the imports and, last, the spec."""
+    import_names: Mapping[str, str] = field(default_factory=dict)
+    """Every name that an import goes by -> the name of its file in `files`."""

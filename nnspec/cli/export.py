@@ -12,7 +12,7 @@ __all__ = ["command"]
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--lane", metavar="NAME", help="The lane; by default that with the least test loss.")
+@click.option("--lane", metavar="NAME", help="The lane; by default the best by validation figures.")
 @click.option("--seed", type=int, metavar="N", help="Of a lane with repeats, which one; by default the first.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 def command(run: Path, out: Path, lane: str | None, seed: int | None, force: bool) -> int:

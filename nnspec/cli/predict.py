@@ -23,7 +23,7 @@ FILE is one or more of:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, metavar="FILE…", type=click.Path(path_type=str))
 @click.option(
-    "--lane", metavar="NAME", help="The lane whose network is asked; by default that with the least test loss."
+    "--lane", metavar="NAME", help="The lane whose network is asked; by default the best by validation figures."
 )
 @click.option("--seed", type=int, metavar="N", help="Of a lane with repeats, which one; by default the first.")
 @click.option("--top", type=click.IntRange(1, 100), default=1, metavar="K", help="Tell the K likeliest classes.")
@@ -65,6 +65,8 @@ def command(
         click.echo(prompt + write_on(predictor, prompt, length))
         return 0
     found = predict(predictor, files, invert=invert)
+    if predictor.choice is not None and predictor.choice.remark:
+        click.echo(f"note: {predictor.choice.remark}", err=True)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         click.echo(f"note: {note}", err=True)
     rows = list(prediction_rows(predictor, found, top))
@@ -82,5 +84,6 @@ def command(
     else:
         screen = console()
         print_predictions(predictor, rows, screen)
-        screen.print(f"– by {predictor.label}", style="dim", soft_wrap=True)
+        why = predictor.choice.text if predictor.choice is not None else ""
+        screen.print(f"– by {predictor.label}{f' ({why})' if why else ''}", style="dim", soft_wrap=True)
     return 0

@@ -28,24 +28,40 @@ class Best:
     def __init__(self, rule: Stopping | None, lane: LaneResult) -> None:
         self.figure = rule.of if rule is not None else "val_loss" if "val_loss" in lane.history else "loss"
         self.restores = rule is not None and rule.restore_best
-        self.epoch = 0
-        """The best epoch, from 1 on; 0 before the first."""
-        self.arrays: dict[str, NDArray[Any]] = {}
-        """Parameters by full name, and what layers remember beside them."""
-        self.tables: dict[str, list[list[int]]] = {}
+        self._known: tuple[int, dict[str, NDArray[Any]], dict[str, list[list[int]]]] = (0, {}, {})
+        self._spare: dict[str, NDArray[Any]] = {}
         self._lane = lane
 
     def look(self, plan: Plan) -> None:
-        """Copy the network where the epoch that was added last is the best."""
+        """Copy the network where the epoch that was added last is the best. Ctrl-C at any moment leaves the best of the
+        epochs before, or this one."""
         values = self._lane.history[self.figure]
-        if self.epoch and not self._better(values[-1], values[self.epoch - 1]):
+        if not values or (self.epoch and not self._better(values[-1], values[self.epoch - 1])):
             return
-        self.epoch, self.tables = len(values), self._lane.tables
+        copies, self._spare = self._spare, {}
         for name, array in plan.network.state_dict().items():
-            if name in self.arrays:
-                np.copyto(self.arrays[name], array)
+            if name in copies:
+                np.copyto(copies[name], array)
             else:
-                self.arrays[name] = array.copy()
+                copies[name] = array.copy()
+        before = self.arrays
+        self._known = (len(values), copies, self._lane.tables)
+        self._spare = before
+
+    @property
+    def epoch(self) -> int:
+        """The best epoch, from 1 on; 0 before the first."""
+        return self._known[0]
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Parameters by full name, and what layers remember beside them, after that epoch."""
+        return self._known[1]
+
+    @property
+    def tables(self) -> dict[str, list[list[int]]]:
+        """The tables of that epoch."""
+        return self._known[2]
 
     def _better(self, value: float, other: float) -> bool:
         if math.isnan(other):
@@ -53,9 +69,12 @@ class Best:
         return value > other if higher_is_better(self.figure) else value < other
 
     def restore(self, plan: Plan) -> None:
-        """Give the network its best weights back, and note in the lane which epoch they are from."""
+        """Give the network its best weights back, and note in the lane which epoch they are from.
+
+        A lane that diverged has none but these; of any other, the last epoch's are there already.
+        """
         lane = self._lane
-        if not self.epoch or self.epoch == len(lane.epoch_seconds):
+        if not self.epoch or (self.epoch == len(lane.epoch_seconds) and lane.status != "diverged"):
             return
         plan.network.load_state_dict(self.arrays)
         lane.kept, lane.tables = self.epoch, self.tables
@@ -68,7 +87,7 @@ class Best:
         """Go on where another one was. Raises ValueError for what belongs to another training."""
         if state["figure"] != self.figure or not 0 <= state["epoch"] <= len(self._lane.epoch_seconds):
             raise ValueError("it knows another best epoch")
-        self.epoch, self.tables, self.arrays = int(state["epoch"]), state["tables"], dict(arrays)
+        self._known = (int(state["epoch"]), dict(arrays), state["tables"])
 
 
 class Last:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnspec.compiler.plan import Plan, build_network
-from nnspec.compiler.snapshot import Snapshot, take
+from nnspec.compiler.plan import build_network
+from nnspec.compiler.snapshot import Snapshot
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
@@ -38,7 +38,8 @@ __all__ = [
     "write_checkpoint",
 ]
 
-FORMAT = 1
+FORMAT = 2
+"""1 named neither the data nor, of a lane that ended with its best weights, the last ones."""
 MOST_HEADER = 256 * 1024**2
 """The most bytes of JSON that are read: histories of very many epochs are far below."""
 _HEADER = "checkpoint"
@@ -55,7 +56,9 @@ class Checkpoint:
     """A training as it stood after an epoch, or at its end."""
 
     identity: str
-    """Names all that the training depends on."""
+    """Names all that the training depends on, but its data and the number of epochs."""
+    data: str
+    """The digest of its data."""
     ended: bool
     lane: Mapping[str, Any]
     """The fields of its LaneResult that are plain data."""
@@ -72,6 +75,11 @@ class Checkpoint:
         """How many were done."""
         return len(self.lane["epoch_seconds"])
 
+    def goes_on(self, epochs: int) -> bool:
+        """Whether a training that ended goes on if so many epochs are asked for now: it came to the last of fewer."""
+        done, asked = self.epochs, int(self.lane["epochs"])
+        return self.lane["status"] == "done" and not self.lane["stopped"] and done == asked < epochs
+
     @property
     def best_arrays(self) -> dict[str, NDArray[Any]]:
         """What the network was after the best epoch: parameters and what layers remember, by name."""
@@ -84,6 +92,7 @@ class Keeper:
 
     path: Path
     identity: str
+    data: str
     seconds: float
     """Least time between two on the way; 0 keeps every epoch. No number of the run depends on it."""
     start: Checkpoint | None = None
@@ -97,14 +106,20 @@ class Keeper:
         return now - self._last >= self.seconds
 
     def keep(
-        self, plan: Plan, lane: LaneResult, stopping: Mapping[str, float] | None, best: Best, *, ended: bool
+        self,
+        snapshot: Snapshot,
+        lane: LaneResult,
+        stopping: Mapping[str, float] | None,
+        best: Best,
+        *,
+        ended: bool,
     ) -> None:
         """Write it. Where that fails, training goes on, and the lane says so."""
         values = {f.name: getattr(lane, f.name) for f in fields(lane) if f.name not in _APART}
         extra = {f"best.{name}": array for name, array in best.arrays.items()}
         if lane.scaling is not None:
             extra |= dict(zip(("scaling.mean", "scaling.deviation"), lane.scaling, strict=True))
-        checkpoint = Checkpoint(self.identity, ended, values, stopping, take(plan), best.state(), extra)
+        checkpoint = Checkpoint(self.identity, self.data, ended, values, stopping, snapshot, best.state(), extra)
         try:
             self.store(checkpoint)
         except OSError as error:
@@ -123,6 +138,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     header = {
         "format": FORMAT,
         "identity": checkpoint.identity,
+        "data": checkpoint.data,
         "ended": checkpoint.ended,
         "lane": checkpoint.lane,
         "stopping": checkpoint.stopping,
@@ -145,7 +161,7 @@ def _digest(text: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return digest.digest()
 
 
-def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
+def read_checkpoint(path: Path, identity: str, data: str) -> Checkpoint | None:
     """Return the checkpoint at a place, None where there is none.
 
     Raises CheckpointError for a file that is damaged, or that belongs to another training.
@@ -163,11 +179,12 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
         raise CheckpointError(
             f"the checkpoint {path} cannot be used: {why}; remove it to train its lane from the start"
         ) from None
-    if found.identity != identity:
-        raise CheckpointError(
-            f"the checkpoint {path} belongs to another experiment: spec, settings or data differ; choose another "
-            "folder with --out"
-        )
+    for known, own, what in (
+        (found.identity, identity, "belongs to another lane, seed or experiment"),
+        (found.data, data, "was trained on other data, which has changed since"),
+    ):
+        if known != own:
+            raise CheckpointError(f"the checkpoint {path} {what}; choose another folder with --out")
     return found
 
 
@@ -178,12 +195,13 @@ def _read(file: Any) -> Checkpoint:
         raise ValueError("its header is too large")
     header = json.loads(text)
     if header["format"] != FORMAT:
-        raise ValueError("its format is unknown")
+        raise ValueError("another version of nnspec wrote it")
     if digest != _digest(text, arrays):
         raise ValueError("its digest differs")
     extra = {name: array for name, array in arrays.items() if name.startswith(("best.", "scaling."))}
     return Checkpoint(
         identity=str(header["identity"]),
+        data=str(header["data"]),
         ended=bool(header["ended"]),
         lane=dict(header["lane"]),
         stopping=header["stopping"],
@@ -203,8 +221,10 @@ def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
         start += parameter.size
     for name, array in network.state().items():
         np.copyto(array, arrays[f"layer.{name}"])
+    if checkpoint.lane["kept"]:
+        network.load_state_dict(checkpoint.best_arrays)
     network.eval()
     scaling = None
     if "scaling.mean" in checkpoint.extra:
         scaling = checkpoint.extra["scaling.mean"], checkpoint.extra["scaling.deviation"]
-    return LaneResult(network=network, scaling=scaling, **checkpoint.lane)
+    return LaneResult(network=network, scaling=scaling, **{**checkpoint.lane, "epochs": experiment.train.epochs})

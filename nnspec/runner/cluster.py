@@ -281,7 +281,10 @@ def _to_send(group: Group) -> Group:
     return tuple(
         each
         if each.keeper is None
-        else replace(each, keeper=HeldKeeper(each.keeper.path, each.keeper.identity, 0.0, each.keeper.start))
+        else replace(
+            each,
+            keeper=HeldKeeper(each.keeper.path, each.keeper.identity, each.keeper.data, 0.0, each.keeper.start),
+        )
         for each in group
     )
 

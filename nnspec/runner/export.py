@@ -26,8 +26,7 @@ def export(saved: SavedRun, out: Path, lane: str | None, seed: int | None, *, fo
     """
     if out.suffix not in (".safetensors", ".npz"):
         raise ExportError(f"weights are written as .safetensors or .npz, and {out} ends in neither")
-    name = saved.best_lane if lane is None else lane
-    chosen = saved.seeds(name)[0] if seed is None else seed
+    name, chosen, _ = saved.pick(lane, seed)
     arrays = saved.weights(name, chosen)
     if out.exists() and not force:
         raise OutputError(f"{out} is there already; name another file, or add --force to write over it")

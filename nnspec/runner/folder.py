@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +14,21 @@ from typing import Any
 
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
-from nnspec.runner.saved import MANIFEST, RECORDS, SPEC_COPY, Manifest, RunError, read_manifest
+from nnspec.runner.extending import epochs_of
+from nnspec.runner.manifest import MANIFEST, MOST_MANIFEST, Manifest, read_manifest
+from nnspec.runner.naming import folder_names
+from nnspec.runner.reading import RunError, open_regular
+from nnspec.runner.saved import RECORDS, SPEC_COPY, SavedRun
+from nnspec.semantics import changes
 
-__all__ = ["OutputError", "RunFolder"]
+__all__ = ["PICTURE", "REPORT", "REPORT_MARK", "OutputError", "RunFolder", "clear", "folders_of"]
+
+PICTURE, REPORT = "curves.png", "report.html"
+REPORT_MARK = '<meta name="generator" content="nnspec report">'
+"""What every report of nnspec's own holds, and no other page."""
+_WEIGHTS = re.compile(r"\.?(weights|seed-\d+)\.npz(\..*\.part)?")
+"""Weights and checkpoints, and what is left of one that was being written."""
+_TOLD = 4  # differences that are told one by one
 
 
 class OutputError(NnspecError):
@@ -79,40 +91,94 @@ class RunFolder:
             else:
                 return cls(path, numbered=True, made=True)
 
-    def begin(self, manifest: Manifest, text: str, *, resume: bool) -> Mapping[str, Any]:
+    def begin(
+        self,
+        manifest: Manifest,
+        text: str,
+        *,
+        resume: bool,
+        extends: Callable[[Mapping[str, int]], Iterable[str]] = lambda epochs: (),
+    ) -> Mapping[str, Any]:
         """Write down which spec is run here, or with `resume` make sure that it is the one that was.
 
-        From here on the folder is this process's own, until `leave`. Returns the environment that the run began in.
-        Raises OutputError where that cannot be written, where another experiment was run here, and where another
-        process is at it.
+        What an older run left is removed. With `resume`, more epochs may be asked for than were: `extends` is given how
+        many each lane had asked for, and says why that cannot be. From here on the folder is this process's own, until
+        `leave`. Returns the environment that the run began in. Raises OutputError where that cannot be written, where
+        another experiment was run here, and where another process is at it.
         """
         path = self.path / MANIFEST
         try:
             self._lock_it()
-            began = self._same(path, manifest) if resume and path.exists() else manifest.environment
-            record = replace(manifest, environment=began).record()
-            if not resume:  # with --force: of another run, and this one's may be long in coming
-                for record_file in filter(Path.is_file, (self.path / name for name in RECORDS)):
-                    record_file.unlink()
-            for name, content in ((MANIFEST, json.dumps(record, indent=2) + "\n"), (SPEC_COPY, text)):
-                with atomic(self.path / name) as file:
-                    file.write(content.encode())
+            self._refuse_links(manifest)
+            known = self._known(path, resume=resume)
+            began, older = manifest.environment, known.replaces if known is not None else None
+            if resume and known is not None:
+                began = self._same(known, manifest, extends)
+                manifest = replace(manifest, environment=began)
+            elif path.exists():
+                older = (*folders_of(SavedRun(self.path, known)), *(older or ())) if known is not None else ()
+            self._write(replace(manifest, replaces=older), text)
+            if older is not None:
+                clear(self.path, older)
+                self._write(manifest, text)
+            elif known is not None and known.identity != manifest.identity:
+                _remove(self.path / name for name in RECORDS)  # of fewer epochs than the run has now
         except OSError as error:
             raise OutputError(f"nothing can be written to {self.path}: {error.strerror or error}") from None
         return began
 
-    def _same(self, path: Path, manifest: Manifest) -> Mapping[str, Any]:
-        """Refuse the folder of another experiment, which stays as it is."""
+    def _write(self, manifest: Manifest, text: str) -> None:
+        record = manifest.text().encode()
+        if len(record) > MOST_MANIFEST:
+            raise OutputError(f"the spec's imports come to more than {MOST_MANIFEST // 1024**2} MiB, the most of a run")
+        for name, content in ((MANIFEST, record), (SPEC_COPY, text.encode())):
+            with atomic(self.path / name) as file:
+                file.write(content)
+
+    def _known(self, path: Path, *, resume: bool) -> Manifest | None:
+        """Return what the folder says of the run in it; None where it holds none, or with --force a damaged one."""
         try:
-            known = read_manifest(path)
+            return read_manifest(path) if path.exists() else None
         except RunError as error:
+            if not resume:
+                return None
             raise OutputError(f"{error}; name another folder with --out") from None
-        if known.identity != manifest.identity:
+
+    def _same(
+        self, known: Manifest, manifest: Manifest, extends: Callable[[Mapping[str, int]], Iterable[str]]
+    ) -> Mapping[str, Any]:
+        """Refuse the folder of another experiment, which stays as it is; fewer epochs make it no other."""
+        where = "name another folder with --out"
+        if known.format != manifest.format or known.semantics != manifest.semantics:
             raise OutputError(
-                f"{self.path} holds a run of another experiment ({known.spec}, or other settings); "
-                "name another folder with --out"
+                f"{self.path} holds a run of nnspec {known.version}, whose specs meant something else than they do in "
+                f"this version, so it cannot be resumed; {where}"
             )
+        if known.identity == manifest.identity:
+            return known.environment
+        found = changes(known.meaning, manifest.meaning)
+        others = [change for change in found if change.name != "train.epochs"]
+        if others or not found:
+            told = "; ".join(change.text for change in (others or found)[:_TOLD])
+            more = f"; and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
+            what = f"{told}{more}" if told else f"it was begun with {known.spec}"
+            raise OutputError(f"{self.path} holds a run of another experiment: {what}; {where}")
+        problems = list(extends({lane: epochs_of(values) for lane, values in known.meaning.lanes.items()}))
+        if problems:
+            raise OutputError(f"{self.path} cannot be extended: {'; '.join(problems[:_TOLD])}; {where}")
         return known.environment
+
+    def _refuse_links(self, manifest: Manifest) -> None:
+        """Refuse folders of lanes that are links or files: through a link the run would write somewhere else."""
+        for name in ("checkpoints", *manifest.folders.values()):
+            place = self.path / name
+            if place.is_symlink():
+                raise OutputError(
+                    f"{place} is a symbolic link, and a run writes into its own folder only; remove the link, or name "
+                    "another folder with --out"
+                )
+            if place.exists() and not place.is_dir():
+                raise OutputError(f"{place} is a file, and a lane needs a folder of that name; name another with --out")
 
     def finish(self) -> None:
         """Point `latest` at this run, where it is one of a numbered row and the system has links."""
@@ -158,6 +224,46 @@ class RunFolder:
                 for name in (MANIFEST, SPEC_COPY):
                     (self.path / name).unlink(missing_ok=True)
                 self.path.rmdir()
+
+
+def folders_of(saved: SavedRun) -> tuple[str, ...]:
+    """Return the names of the folders that the lanes of a run have, as far as its records say."""
+    if saved.manifest.folders:
+        return tuple(saved.manifest.folders.values())
+    found: list[str] = []
+    for record in ("lanes", "history", "trace"):
+        with suppress(RunError):  # a run that was ended from outside has no records
+            found += folder_names(getattr(saved, record))
+    return tuple(dict.fromkeys(found))
+
+
+def clear(path: Path, folders: Iterable[str]) -> None:
+    """Remove what a run wrote into a folder, and nothing else: its records, pictures and report, the weights of its
+    lanes in `folders`, its checkpoints. Links are not followed. Raises OSError."""
+    _remove(path / name for name in (*RECORDS, PICTURE))
+    report = path / REPORT
+    with suppress(FileNotFoundError, ValueError), open_regular(report) as file:
+        if not report.is_symlink() and REPORT_MARK.encode() in file.read(4096):
+            report.unlink()
+    checkpoints = path / "checkpoints"
+    lanes = [path / name for name in folders]
+    lanes += [*checkpoints.iterdir()] if _is_folder(checkpoints) else []
+    for lane in (*lanes, checkpoints):
+        if _is_folder(lane):
+            _remove(file for file in lane.iterdir() if _WEIGHTS.fullmatch(file.name))
+            if not any(lane.iterdir()):
+                lane.rmdir()
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(files: Iterable[Path]) -> None:
+    """Remove files; a link goes, and what it leads to stays; a folder of that name stays."""
+    for file in files:
+        if file.is_symlink() or file.is_file():
+            file.unlink()
 
 
 def _only_a_run(path: Path) -> None:

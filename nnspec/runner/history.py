@@ -88,6 +88,11 @@ class LaneResult:
         return f"{self.name}, seed {self.seed} ({self.repeat} of {self.of})" if self.of > 1 else self.name
 
     @property
+    def has_network(self) -> bool:
+        """Whether it has weights of use: not where it diverged or failed, unless those of its best epoch were kept."""
+        return self.status not in ("diverged", "failed") or bool(self.kept)
+
+    @property
     def counted(self) -> tuple[LaneResult, ...]:
         """The trainings that means are taken over: the repeats that came to their end; where there are none, those that
         diverged, and else all of them. Without repeats, the only one."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nnspec.checker.program import Program, TrainSettings
@@ -29,15 +31,18 @@ __all__ = ["history_record", "summary_record", "trace_record", "write_record"]
 FORMAT = 1
 
 
-def write_record(result: RunResult, folder: Path) -> None:
-    """Write a run into its folder, and note the names of the files in it."""
+def write_record(result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write a run into its folder, and note the names of the files in it. `folders` are those of the lanes by name; a
+    lane that is not in it has the usual one."""
+    names = dict(zip(result.lanes, folder_names(result.lanes), strict=True)) | dict(folders)
     files = ["history.json", "summary.json", "trace.json"]
     _write_json(folder / "history.json", history_record(result))
     _write_json(folder / "trace.json", trace_record(result))
-    for name, lane in zip(folder_names(result.lanes), result.lanes.values(), strict=True):
+    for lane in result.lanes.values():
+        name = names[lane.name]
         for one in lane.repeats or (lane,):
-            if one.status in ("diverged", "failed"):
-                continue  # weights that are no numbers, or were lost
+            if not one.has_network:
+                continue
             files.append(f"{name}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz")
             (folder / name).mkdir(exist_ok=True)
             with atomic(folder / files[-1]) as file:
@@ -107,28 +112,7 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
         "started": started,
         "interrupted": result.interrupted,
         **({"halted": result.halted} if result.halted else {}),
-        "data": [
-            {
-                "source": use.source,
-                "asked_for": use.asked_for,
-                "stands_in": use.stands_in,
-                "reason": use.reason,
-                "sha256": use.sha256,
-                "origin": use.origin,
-                "train": use.train,
-                "test": use.test,
-                "shape": list(use.shape),
-                "classes": use.classes,
-                "divisor": use.divisor,
-                "class_names": list(use.class_names),
-                "target_names": list(use.target_names),
-                "columns": [asdict(column) for column in use.columns],
-                "alphabet": use.alphabet,
-                "border": use.border,
-                **({"notes": list(use.notes)} if use.notes else {}),
-            }
-            for use in result.data
-        ],
+        "data": [{**asdict(use), "stands_in": use.stands_in} for use in result.data],
         "environment": environment(),
         "gradient_error": _number(result.gradient_error),
         "common_loss": target,

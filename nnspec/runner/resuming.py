@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from nnspec.runner.history import LaneResult
 from nnspec.runner.naming import folder_names
 from nnspec.runner.saved import DAMAGE
 from nnspec.runner.together import Training
+from nnspec.semantics import Meaning, identity
 
 __all__ = ["Checkpoints"]
 
@@ -22,8 +21,8 @@ class Checkpoints:
     """Where the checkpoints of a run are kept, and how often."""
 
     folder: Path
-    identity: str
-    """Names all that the spec comes to."""
+    meaning: Meaning
+    """What the spec comes to."""
     seconds: float = 10.0
     """Least time between two of a training on the way."""
     resume: bool = False
@@ -42,8 +41,7 @@ class Checkpoints:
         for each in everything:
             name, seed = each.experiment.name, each.experiment.seed
             path = self.folder / folders[name] / f"seed-{seed}.npz"
-            words = json.dumps([self.identity, name, seed, data[name]])
-            identity = hashlib.sha256(words.encode()).hexdigest()
+            own = self._identity(name, seed)
             if not self.resume:
                 try:
                     path.unlink(missing_ok=True)
@@ -51,12 +49,17 @@ class Checkpoints:
                     raise CheckpointError(
                         f"the old checkpoint {path} cannot be removed: {error.strerror or error}; name another folder"
                     ) from None
-            start = read_checkpoint(path, identity) if self.resume else None
-            if start is not None and start.ended:
+            start = read_checkpoint(path, own, data[name]) if self.resume else None
+            if start is not None and start.ended and not start.goes_on(each.experiment.train.epochs):
                 try:
                     ended.append(restored_lane(each.experiment, start))
                 except DAMAGE as error:
                     raise CheckpointError(f"the checkpoint {path} cannot be used: {error}") from None
             else:
-                left.append(replace(each, keeper=Keeper(path, identity, self.seconds, start)))
+                left.append(replace(each, keeper=Keeper(path, own, data[name], self.seconds, start)))
         return left, ended
+
+    def _identity(self, lane: str, seed: int) -> str:
+        """Name all that a training depends on but its data, and the number of epochs: that may grow."""
+        values = {name: value for name, value in self.meaning.lanes[lane].items() if name != "train.epochs"}
+        return identity(Meaning({lane: {**values, "seed": seed}}))

@@ -9,24 +9,29 @@ trace.json      a digest of every tensor after every epoch
 
 from __future__ import annotations
 
-import json
-import lzma
 import math
 import os
-import stat
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from nnspec.engine._numpy import np
-from nnspec.errors import NnspecError
+from nnspec.data.source import Column
+from nnspec.runner.choosing import Candidate, Choice, NoChoice, best
+from nnspec.runner.history import DataUse
+from nnspec.runner.manifest import MANIFEST, Manifest, read_manifest
 from nnspec.runner.naming import folder_names
+from nnspec.runner.reading import (
+    DAMAGE,
+    RunError,
+    from_record,
+    open_regular,
+    read_json,
+    read_limited,
+    stored_arrays,
+    usable,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,80 +51,10 @@ __all__ = [
     "usable",
 ]
 
-FORMAT = 1
-MANIFEST, SPEC_COPY = "run.json", "spec.nn"
+SPEC_COPY = "spec.nn"
 RECORDS = ("history.json", "summary.json", "trace.json")
 """What is written when a run ends."""
-DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    RecursionError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    lzma.LZMAError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What reading a damaged archive or record may raise."""
-MOST_MANIFEST, MOST_RECORD, MOST_SPEC = 1024**2, 512 * 1024**2, 4 * 1024**2
-
-
-class RunError(NnspecError):
-    """A folder that holds no run, or one that cannot be used. The message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What `run.json` says of a run before anything is trained."""
-
-    spec: str
-    """The spec's path, as it was given."""
-    identity: str
-    """Names all that its numbers depend on."""
-    home: str = "."
-    """The folder that the spec lay in, as it is from the folder of the run."""
-    set: tuple[str, ...] = ()
-    """What was given with `--set`."""
-    imports: Mapping[str, str] = field(default_factory=dict)
-    """The sha256 of each file that the spec imports, by its path."""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    """Versions, machine and BLAS at the start."""
-
-    def record(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
-        return {"format": FORMAT, **asdict(self)}
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Read a `run.json`. Raises RunError for one that is damaged, OSError for one that cannot be read."""
-    with usable(path):
-        found = _json(path, MOST_MANIFEST)
-        if found["format"] != FORMAT:
-            raise ValueError("its format is unknown")
-        return Manifest(
-            spec=_text(found["spec"]),
-            identity=_text(found["identity"]),
-            home=_text(found["home"]),
-            set=tuple(_text(text) for text in found["set"]),
-            imports={_text(name): _text(digest) for name, digest in found["imports"].items()},
-            environment=dict(found["environment"]),
-        )
-
-
-def _text(value: Any) -> str:
-    """Return a value that must be text, as a path may be. Raises TypeError, ValueError."""
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
-    if "\0" in value or not value.isprintable():
-        raise ValueError(f"{value[:40]!a} is no name")
-    return value
+MOST_RECORD, MOST_SPEC = 512 * 1024**2, 4 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -134,7 +69,7 @@ class SavedRun:
         """The spec, as it was read."""
         path = self.path / SPEC_COPY
         with usable(path):
-            return _bytes(path, MOST_SPEC).decode()
+            return read_limited(path, MOST_SPEC).decode()
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -157,19 +92,66 @@ class SavedRun:
         with usable(self.path / "summary.json"):
             return [str(lane["name"]) for lane in self.summary["lanes"]]
 
-    @property
-    def best_lane(self) -> str:
-        """The lane with the lowest `test_loss`, or where lanes have different losses the best `test_accuracy`.
+    def choose(self) -> Choice:
+        """Choose the best of the lanes that left a network, by the rule of `choosing.best`.
 
-        Raises RunError where no lane came to an end.
+        A lane that diverged or failed is chosen only where there is no other. Raises RunError where there is none, and
+        where the lanes cannot be compared.
         """
         with usable(self.path / "summary.json"):
-            lanes = [lane for lane in self.summary["lanes"] if lane["status"] not in ("diverged", "failed")]
-            if not lanes:
-                raise RunError(f"no lane of {self.path} came to its end")
-            if len({lane["loss"] for lane in lanes}) > 1 and all("test_accuracy" in lane["final"] for lane in lanes):
-                return str(max(lanes, key=lambda lane: lane["final"]["test_accuracy"])["name"])
-            return str(min(lanes, key=lambda lane: lane["final"].get("test_loss", math.inf))["name"])
+            left = [lane for lane in self.summary["lanes"] if self.trained(str(lane["name"]))]
+            well = [lane for lane in left if lane["status"] not in ("diverged", "failed")]
+            found = [
+                Candidate(str(lane["name"]), str(lane["loss"]), {str(k): float(v) for k, v in lane["final"].items()})
+                for lane in well or left
+            ]
+        if not found:
+            raise RunError(f"no lane of {self.path} left a network")
+        try:
+            return best(found)
+        except NoChoice as error:
+            names = _names([each.name for each in found])
+            raise RunError(f"{error}: name one with --lane; there are {names}") from None
+
+    def pick(self, lane: str | None = None, seed: int | None = None) -> tuple[str, int, Choice]:
+        """Return lane and seed of a network: of the lane that is named or else chosen, with the seed that is asked for
+        or else the first that left one; and the choice. Raises RunError where there is no such network."""
+        choice = self.choose() if lane is None else Choice(str(self.lane(lane)["name"]))
+        left = self.trained(choice.name)
+        chosen = seed if seed is not None else left[0] if left else self.seeds(choice.name)[0]
+        if chosen not in left:
+            self._refuse(choice.name, chosen)
+        return choice.name, chosen, choice
+
+    def _refuse(self, name: str, seed: int) -> None:
+        """Raises RunError: a training has no network."""
+        path, status = self.weights_file(name, seed), self.ending(name, seed).get("status")
+        why = f": it {status}" if status in ("diverged", "failed") else f": {path} is missing"
+        several = f", seed {seed}," if "repeats" in self.lane(name) else ""
+        raise RunError(f"{name}{several} left no weights in {self.path}{why}")
+
+    def ending(self, name: str, seed: int) -> Mapping[str, Any]:
+        """Return how a training ended: what the summary says of a lane, or of the repeat with that seed."""
+        record = self.lane(name)
+        return next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
+
+    def trained(self, name: str) -> list[int]:
+        """Return the seeds of a lane whose networks are there, in order.
+
+        One that diverged or failed left none, unless its best epoch was kept.
+        """
+        with usable(self.path / "summary.json"):
+            return [seed for seed in self.seeds(name) if self._left(name, seed)]
+
+    def _left(self, name: str, seed: int) -> bool:
+        ending = self.ending(name, seed)
+        lost = ending["status"] in ("diverged", "failed") and not ending.get("kept_epoch")
+        return not lost and self.weights_file(name, seed).exists()
+
+    def data(self, name: str) -> DataUse:
+        """Return what the record says of the data of a lane."""
+        with usable(self.path / "summary.json"):
+            return _data_use(self.summary["data"][self.lane(name)["data"]])
 
     def lane(self, name: str) -> dict[str, Any]:
         """Return what the summary says of a lane. Raises RunError where there is no such lane."""
@@ -177,7 +159,7 @@ class SavedRun:
             for lane in self.summary["lanes"]:
                 if lane["name"] == name:
                     return dict(lane)
-        raise RunError(f"{self.path} has no lane {name}; there are {', '.join(self.lanes)}")
+        raise RunError(f"{self.path} has no lane {name}; there are {_names(self.lanes)}")
 
     def seeds(self, name: str) -> list[int]:
         """Return the seeds that a lane was trained with, in order."""
@@ -187,7 +169,11 @@ class SavedRun:
 
     def weights_file(self, name: str, seed: int | None = None) -> Path:
         """Return where the weights of a lane lie; of a lane with repeats, those of a seed, by default the first."""
-        folder = dict(zip(self.lanes, folder_names(self.lanes), strict=True))[self.lane(name)["name"]]
+        name = str(self.lane(name)["name"])
+        folders = self.manifest.folders or dict(zip(self.lanes, folder_names(self.lanes), strict=True))
+        folder = folders.get(name)
+        if folder is None:
+            raise RunError(f"{self.path / MANIFEST} is damaged: it knows no lane {name}")
         seeds = self.seeds(name)
         if seed is not None and seed not in seeds:
             raise RunError(f"{name} in {self.path} was not trained with seed {seed}; there are {_list(seeds)}")
@@ -196,14 +182,10 @@ class SavedRun:
 
     def weights(self, name: str, seed: int | None = None) -> dict[str, NDArray[Any]]:
         """Return the arrays of a lane by name: parameters, what layers remember, and `input.mean`, `input.deviation`
-        where samples are standardised. Raises RunError where they are not there or damaged."""
+        where samples are standardised. Of a lane with repeats those of a seed, by default the first that left any.
+        Raises RunError where they are not there or damaged."""
+        name, seed, _ = self.pick(name, seed)
         path = self.weights_file(name, seed)
-        with usable(path):
-            there = path.exists()
-        if not there:
-            status = self.lane(name).get("status")
-            why = f"; the lane {status}" if status in ("diverged", "failed") else ""
-            raise RunError(f"there are no weights {path}{why}")
         with usable(path), open_regular(path) as file:
             return stored_arrays(file)
 
@@ -215,11 +197,11 @@ class SavedRun:
     def _record(self, name: str) -> dict[str, Any]:
         path = self.path / name
         with usable(path):
-            there = path.exists()
+            there = path.exists() and self.manifest.replaces is None
         if not there:
             raise RunError(f"{self.path} has no {name}: its run has not ended; go on with it by --resume")
         with usable(path):
-            return _json(path, MOST_RECORD)
+            return read_json(path, MOST_RECORD)
 
 
 def open_run(path: str | os.PathLike[str]) -> SavedRun:
@@ -239,68 +221,17 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
     raise RunError(f"{folder} is no run: {what}" if what else f"there is no run {folder}")
 
 
-@contextmanager
-def usable(path: Path) -> Iterator[None]:
-    """Within, what shows that a file is damaged becomes a RunError that names it."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
-    except NnspecError:
-        raise
-    except DAMAGE as error:
-        raise RunError(f"{path} is damaged ({type(error).__name__}: {_short(error)})") from None
-
-
-def _short(error: BaseException) -> str:
-    """What an error says, on one line."""
-    text = " ".join(str(error).split())[:120]
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def _bytes(path: Path, most: int) -> bytes:
-    with open_regular(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"it is larger than {most // 1024**2} MiB")
-    return data
-
-
-def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file, and wait for nothing. Raises ValueError for what is none."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise ValueError("it is no regular file")
-    return os.fdopen(handle, "rb")
-
-
-def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an NPZ archive as nnspec writes them, which are not compressed: no more than the file holds.
-
-    Raises one of DAMAGE.
-    """
-    with np.load(file, allow_pickle=False) as archive:
-        for member in archive.zip.infolist():
-            if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-                raise ValueError("it is compressed, and nnspec writes arrays as they are")
-        return {name: archive[name] for name in archive.files}
-
-
-def _json(path: Path, most: int) -> dict[str, Any]:
-    found = json.loads(_bytes(path, most), parse_float=_finite, parse_constant=_finite)
-    if not isinstance(found, dict):
-        raise TypeError("it holds no object")
-    return found
-
-
-def _finite(text: str) -> float:
-    """Read a number of a record. Raises ValueError for one that is not finite, which nnspec writes none of."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
-    return value
+def _data_use(record: Mapping[str, Any]) -> DataUse:
+    """Read what a summary says of data; what it lacks has its default. Raises TypeError, ValueError or LookupError."""
+    use = from_record(DataUse, {name: value for name, value in record.items() if name != "stands_in"}, Column=Column)
+    if not 0 < use.divisor < math.inf:
+        raise ValueError(f"nothing can be divided by {use.divisor}")
+    return use
 
 
 def _list(values: list[int]) -> str:
     return ", ".join(map(str, values[:12])) + (", …" if len(values) > 12 else "")
+
+
+def _names(values: list[str]) -> str:
+    return ", ".join(values[:12]) + (", …" if len(values) > 12 else "")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.plan import Plan
-from nnspec.compiler.snapshot import restore
+from nnspec.compiler.snapshot import restore, take
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Mean
@@ -78,7 +78,7 @@ def train_plan(
     try:
         observer.lane_begins(lane)
         yield
-        for seconds, figures in _epochs(plan, len(lane.epoch_seconds)):
+        for seconds, figures in () if lane.stopped else _epochs(plan, len(lane.epoch_seconds)):
             for name, value in figures.items():
                 lane.history[name].append(value)
             if plan.optimizer.schedule is not None:
@@ -101,7 +101,7 @@ def train_plan(
             if stop.now() or len(lane.epoch_seconds) == lane.epochs:
                 break
             if keeper is not None and keeper.due():
-                keeper.keep(plan, lane, stop.state(), best, ended=False)
+                keeper.keep(take(plan), lane, stop.state(), best, ended=False)
             yield
     except _Diverged as error:
         lane.status, lane.message = "diverged", _advice(experiment, str(error))
@@ -115,14 +115,20 @@ def train_plan(
         if whole[2] == done:  # what is no list is put in its place behind that
             lane.tables, lane.fingerprints["order"], _ = whole
         last.restore(plan, done)
+        if best.restores:
+            best.look(plan)  # Ctrl-C may have come before
         lane.status, lane.message = "interrupted", f"after {done} of {lane.epochs} epochs"
-    if best.restores and lane.status == "done":
+    ending = take(plan) if keeper is not None and lane.status != "interrupted" else None
+    if lane.status == "diverged":
+        monitor.ended()  # of the weights that it diverged with
+    if best.restores:
         best.restore(plan)
-    monitor.ended()
+    if lane.status != "diverged":
+        monitor.ended()
     if isinstance(plan, ProfiledPlan):
         lane.profile = plan.profile()
-    if keeper is not None and lane.status != "interrupted":
-        keeper.keep(plan, lane, stop.state(), best, ended=True)
+    if keeper is not None and ending is not None:
+        keeper.keep(ending, lane, stop.state(), best, ended=True)
     plan.release()
     return lane
 
@@ -160,6 +166,8 @@ def _go_on(plan: Plan, lane: LaneResult, stop: _Stop, best: Best, keeper: Keeper
         lane.gradients = {tensor: [*norms] for tensor, norms in start.lane["gradients"].items()}
         stop.keep_state(start.stopping)
         best.keep_state(start.best, start.best_arrays)
+        if start.ended:
+            stop.now()  # what was the last epoch had no say in whether there are more
     except DAMAGE as error:
         raise CheckpointError(f"the checkpoint {keeper.path} cannot be used: {error}") from None
 

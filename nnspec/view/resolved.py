@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["LaneError", "meaning_record", "pick", "print_resolved", "resolved_record"]
+__all__ = ["LaneError", "pick", "print_resolved", "resolved_record"]
 
 _NAMES = 40  # the widest that the column of names becomes
 _VALUES = 22  # a longer value moves its origin to the right, and no other
@@ -60,15 +60,6 @@ def resolved_record(program: Program, lanes: Sequence[Experiment]) -> dict[str, 
         ],
         "expect": [{"text": e.text, "origin": _origin_record(Origin(e.span))} for e in program.expectations],
     }
-
-
-def meaning_record(program: Program) -> list[Any]:
-    """Return every value of every lane by its name, without where it was written: equal for specs that compute the
-    same numbers."""
-    return [
-        [lane.name, [[row.kind, row.name, row.depth, written(row.value)] for row in rows(lane)]]
-        for lane in program.lanes
-    ]
 
 
 def _row_record(row: Row) -> dict[str, Any]:

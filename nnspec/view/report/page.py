@@ -12,6 +12,7 @@ from typing import Any
 from nnspec.analysis.evaluate import Evaluation
 from nnspec.compiler.proofs import Compiled
 from nnspec.runner.environment import in_words
+from nnspec.runner.folder import REPORT_MARK
 from nnspec.runner.health import DEAD
 from nnspec.runner.saved import SavedRun, usable
 from nnspec.runner.significance import interval
@@ -28,9 +29,8 @@ from nnspec.view.report.side_by_side import side_by_side
 from nnspec.view.rows import rows
 from nnspec.view.values import plain
 
-__all__ = ["MARK", "ReportRun", "best_first", "report_page"]
+__all__ = ["ReportRun", "best_first", "report_page"]
 
-MARK = '<meta name="generator" content="nnspec report">'
 """What tells a report from any other page."""
 _NORMS = 8
 """Tensors whose gradient norms are drawn: of more, weights before biases, the first and the last of them."""
@@ -65,7 +65,7 @@ def report_page(runs: Sequence[ReportRun], compared: ComparedRuns | None = None)
         with usable(run.saved.path):
             body += _run(run, alone=len(runs) == 1) + "\n"
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{MARK}\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{REPORT_MARK}\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="color-scheme" content="light dark">\n<title>{escape(title)}</title>\n'

@@ -1,0 +1,48 @@
+"""Whether a run that ended may go on for more epochs, and come to what a run of all of them would have come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nnspec.checker.program import Experiment, TrainSettings
+from nnspec.engine.schedules import Schedule
+
+__all__ = ["epochs_of", "obstacles"]
+
+_STEPS = 10_000
+"""The most steps at which rates are compared, evenly spaced."""
+
+
+def epochs_of(values: Mapping[str, Any]) -> int:
+    """Return how many epochs a lane asked for, by its meaning."""
+    return int(values.get("train.epochs", TrainSettings.epochs))
+
+
+def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, int]) -> Iterator[str]:
+    """Yield why lanes cannot be trained for more epochs than `before`: fewer are asked for, or their rates would have
+    been others from the start."""
+    for name, experiment in lanes.items():
+        then, now = before[name], experiment.train.epochs
+        if now < then:
+            yield f"`train.epochs` of {name} was {then} and is now {now}, and a run only gets longer"
+            continue
+        for argument, value in experiment.optimizer.values().items():
+            if isinstance(value, Schedule) and now > then and _differ(value, experiment, then, now):
+                yield (
+                    f"`{argument} = {value!r}` of {name} depends on the number of epochs, so {now} epochs are not "
+                    f"{then} epochs and {now - then} more"
+                )
+
+
+def _differ(schedule: Schedule, experiment: Experiment, then: int, now: int) -> bool:
+    """Whether the rates of the first `then` epochs are others in a run of `now` epochs."""
+    train = experiment.train
+    samples = max(choice.facts.train - train.held_out(choice.facts.train) for choice in experiment.data)
+    batches = max(samples // train.batch if train.drop_last else -(-samples // train.batch), 1)
+    stride = max(then * batches // _STEPS, 1)
+    places = [divmod(step, batches) for step in range(0, then * batches, stride)]
+    return any(
+        schedule.rate(epoch + number / batches, then) != schedule.rate(epoch + number / batches, now)
+        for epoch, number in places
+    )

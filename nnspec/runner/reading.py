@@ -1,0 +1,169 @@
+"""Reading back what a run left. It may come from anywhere, so all of it is checked and bounded before it is used."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import lzma
+import math
+import os
+import stat
+import tokenize
+import types
+import typing
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from nnspec.engine._numpy import np
+from nnspec.errors import NnspecError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "DAMAGE",
+    "RunError",
+    "from_record",
+    "open_regular",
+    "read_json",
+    "read_limited",
+    "stored_arrays",
+    "usable",
+]
+
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged archive or record may raise."""
+
+T = TypeVar("T")
+
+
+class RunError(NnspecError):
+    """A folder that holds no run, or one that cannot be used. The message says why and what to do."""
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Within, what shows that a file is damaged becomes a RunError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from None
+    except NnspecError:
+        raise
+    except DAMAGE as error:
+        raise RunError(f"{path} is damaged ({type(error).__name__}: {_short(error)})") from None
+
+
+def _short(error: BaseException) -> str:
+    """What an error says, on one line."""
+    text = " ".join(str(error).split())[:120]
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """Read a regular file of at most so many bytes. Raises OSError, ValueError."""
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most // 1024**2} MiB")
+    return data
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file, and wait for nothing. Raises ValueError for what is none."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ValueError("it is no regular file")
+    return os.fdopen(handle, "rb")
+
+
+def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an NPZ archive as nnspec writes them, which are not compressed: no more than the file holds.
+
+    Raises one of DAMAGE.
+    """
+    with np.load(file, allow_pickle=False) as archive:
+        for member in archive.zip.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+                raise ValueError("it is compressed, and nnspec writes arrays as they are")
+        return {name: archive[name] for name in archive.files}
+
+
+def read_json(path: Path, most: int) -> dict[str, Any]:
+    """Read an object of JSON. Raises OSError or one of DAMAGE."""
+    found = json.loads(read_limited(path, most), parse_float=_finite, parse_constant=_finite)
+    if not isinstance(found, dict):
+        raise TypeError("it holds no object")
+    return found
+
+
+def _finite(text: str) -> float:
+    """Read a number of a record. Raises ValueError for one that is not finite, which nnspec writes none of."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+# Records of dataclasses
+
+
+def from_record(kind: type[T], record: Mapping[str, Any], **names: type) -> T:
+    """Make a dataclass of plain data, as `dataclasses.asdict` gives it; a field that is missing has its default.
+
+    `names` are types that the annotations of its fields name and its module does not import. Raises TypeError or
+    ValueError for a value of another type and for an unknown field.
+    """
+    hints = typing.get_type_hints(kind, localns=names)
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = [name for name in record if name not in known]
+    if unknown:
+        raise ValueError(f"it has a field {unknown[0]!a}, which this version of nnspec does not know")
+    return kind(**{name: _value(hints[name], value, name, names) for name, value in record.items()})
+
+
+def _value(hint: Any, value: Any, name: str, names: Mapping[str, type]) -> Any:
+    """Return a value of JSON as a field of that type holds it."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in arguments:
+            try:
+                return _value(option, value, name, names)
+            except (TypeError, ValueError):
+                continue
+    elif origin is tuple and isinstance(value, list):
+        if arguments[1:] == (...,):
+            return tuple(_value(arguments[0], item, name, names) for item in value)
+        if len(arguments) == len(value):
+            return tuple(_value(option, item, name, names) for option, item in zip(arguments, value, strict=True))
+    elif dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return from_record(hint, value, **names)
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif hint is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    elif hint in (int, str, bool) and type(value) is hint and not (hint is int and abs(value) >= 2**63):
+        return value
+    raise TypeError(f"{name} cannot be {str(value)[:40]!a}")
