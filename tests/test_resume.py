@@ -150,8 +150,8 @@ def test_what_is_done_is_not_trained_again(path: Path, tmp_path: Path, monkeypat
 def test_another_experiment_is_not_gone_on_with(path: Path, tmp_path: Path) -> None:
     run(path, out=tmp_path / "out", set={"train.epochs": 2})
     before = outcome(tmp_path / "out")
-    with pytest.raises(OutputError, match="holds a run of another experiment"):
-        run(path, out=tmp_path / "out", resume=True)
+    with pytest.raises(OutputError, match="`seed` was 42 and is now 43"):
+        run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 2, "seed": 43})
     assert outcome(tmp_path / "out") == before
 
 
@@ -182,7 +182,7 @@ def test_a_checkpoint_of_another_lane_is_refused(path: Path, tmp_path: Path) -> 
     run(path, out=tmp_path / "out", set={"train.epochs": 1})
     there = tmp_path / "out/checkpoints"
     (there / "Adam/seed-42.npz").write_bytes((there / "NAdam/seed-42.npz").read_bytes())
-    with pytest.raises(CheckpointError, match="belongs to another experiment"):
+    with pytest.raises(CheckpointError, match="belongs to another lane"):
         run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 1})
 
 
@@ -246,5 +246,5 @@ def test_data_that_has_changed_is_not_gone_on_with(path: Path, tmp_path: Path) -
     run(path, out=tmp_path / "out")
     arrays["x"][0, 0] += 1
     np.savez(tmp_path / "mine.npz", **arrays)
-    with pytest.raises(CheckpointError, match="data differ"):
+    with pytest.raises(CheckpointError, match="was trained on other data"):
         run(path, out=tmp_path / "out", resume=True)

@@ -15,7 +15,7 @@ from nnspec.checker.experiment import describe, evaluate
 from nnspec.checker.expressions import Evaluator
 from nnspec.checker.ignores import silence
 from nnspec.checker.imports import load
-from nnspec.checker.known import NOTHING, Known
+from nnspec.checker.known import NOTHING, Known, looks_at_files
 from nnspec.checker.lint import for_import, lint, lint_names, lint_seed
 from nnspec.checker.model import Shared
 from nnspec.checker.outline import MAX_NAME, Assignment, LaneOutline, Outline, outline
@@ -68,7 +68,8 @@ def _check(source: Source, flags: Sequence[Source], known: Known) -> Checked:
     files = load(source, report, known.imports)
     items = outline(files, report)
     overrides = [a for flag in flags for a in _flag(flag, report)]
-    lanes = _Lanes(items, overrides, report, _top(source), Shared(partial(_facts, known, report)))
+    looked: list[tuple[PartValue, Facts]] = []
+    lanes = _Lanes(items, overrides, report, _top(source), Shared(partial(_facts, known, report, looked)))
     runs = lanes.runs()
     by_point = at_points(runs)
     expectations = [expectation(e, runs, by_point, items.models, lanes.with_model, report) for e in items.expectations]
@@ -96,17 +97,22 @@ def _check(source: Source, flags: Sequence[Source], known: Known) -> Checked:
         models=tuple(run.experiment for run in lanes.extra.values() if run.experiment is not None),
         files=read,
         import_names=files.names,
+        looked=tuple(looked),
     )
     return Checked(program, diagnostics, read, tuple(files.missing), tuple(report.looked_at))
 
 
-def _facts(known: Known, report: Report, value: PartValue, source: DataSource) -> Facts:
+def _facts(
+    known: Known, report: Report, looked: list[tuple[PartValue, Facts]], value: PartValue, source: DataSource
+) -> Facts:
     """Return what a data source comes to, as it is known or as its files say. Raises what `DataSource.facts` raises."""
     facts = known.of(value, source)
-    if facts is not None:
-        return facts
-    report.looked_at.update(dict.fromkeys(source.looks_at()))
-    return source.facts()
+    if facts is None:
+        report.looked_at.update(dict.fromkeys(source.looks_at()))
+        facts = source.facts()
+    if looks_at_files(source):
+        looked.append((value, facts))
+    return facts
 
 
 @dataclass

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from nnspec.checker.program import PartValue
 from nnspec.data.source import DataSource, Facts
 
-__all__ = ["NOTHING", "Known"]
+__all__ = ["NOTHING", "Known", "looks_at_files"]
+
+
+def looks_at_files(source: DataSource) -> bool:
+    """Whether the facts of a source are those of the user's files; else they follow from its arguments."""
+    return type(source).looks_at is not DataSource.looks_at
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Known:
 
     def of(self, value: PartValue, source: DataSource) -> Facts | None:
         """Return the known facts of a source that looks at files; None where it must look itself."""
-        return self.facts(value) if type(source).looks_at is not DataSource.looks_at else None
+        return self.facts(value) if looks_at_files(source) else None
 
 
 NOTHING = Known()

@@ -364,3 +364,5 @@ class Program:
     """What was read: the imports and, last, the spec."""
     import_names: Mapping[str, str] = field(default_factory=dict)
     """Every name that an import goes by -> the name of its file in `files`."""
+    looked: tuple[tuple[PartValue, Facts], ...] = ()
+    """The data sources that look at files, and what these came to."""

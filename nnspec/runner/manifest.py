@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from nnspec.checker import Known
 from nnspec.checker.program import Program
-from nnspec.data.source import DataSource, Facts
+from nnspec.data.source import Facts
 from nnspec.runner.naming import folder_names
 from nnspec.runner.reading import from_record, read_json, usable
 from nnspec.semantics import SEMANTICS, Meaning, identity, meaning, plain
@@ -117,13 +118,8 @@ def manifest_of(program: Program, folder: Path, environment: Mapping[str, Any], 
 
 def _facts(program: Program) -> dict[str, tuple[Any, Facts]]:
     """Return each data source that looks at files, once, with what these come to."""
-    choices = [choice for lane in program.lanes for choice in lane.data]
-    choices = [choice for choice in choices if type(choice.source).looks_at is not DataSource.looks_at]
-    sources = [plain(choice.value) for choice in choices]
-    return {
-        json.dumps(source, sort_keys=True): (source, choice.facts)
-        for source, choice in zip(sources, choices, strict=True)
-    }
+    found = [(plain(value), facts) for value, facts in program.looked]
+    return {json.dumps(source, sort_keys=True): (source, facts) for source, facts in found}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -201,4 +197,6 @@ def _fact(record: Mapping[str, Any]) -> Facts:
     sizes = (*facts.shape, *facts.target, facts.train)
     if min(sizes) < 1 or facts.test < 0 or not 0 <= facts.tokens < 2**31:
         raise ValueError("the facts of its data are impossible")
+    if not re.fullmatch(r"(u?int|float|bool)\d*", facts.stored):
+        raise ValueError(f"its data cannot be stored as {facts.stored[:40]!a}")
     return facts

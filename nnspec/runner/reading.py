@@ -157,6 +157,9 @@ def _value(hint: Any, value: Any, name: str, names: Mapping[str, type]) -> Any:
             return tuple(_value(arguments[0], item, name, names) for item in value)
         if len(arguments) == len(value):
             return tuple(_value(option, item, name, names) for option, item in zip(arguments, value, strict=True))
+    elif isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields") and isinstance(value, list):
+        fields = typing.get_type_hints(hint)
+        return hint(*(_value(fields[word], item, name, names) for word, item in zip(hint._fields, value, strict=True)))
     elif dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return from_record(hint, value, **names)
     elif hint is type(None):
