@@ -65,7 +65,7 @@ def check(source: Source, flags: Sequence[Source] = (), known: Known = NOTHING) 
 
 def _check(source: Source, flags: Sequence[Source], known: Known) -> Checked:
     report = Report()
-    files = load(source, report, known.imports)
+    files = load(source, report, known)
     items = outline(files, report)
     overrides = [a for flag in flags for a in _flag(flag, report)]
     looked: list[tuple[PartValue, Facts]] = []

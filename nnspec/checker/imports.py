@@ -8,11 +8,11 @@ So a spec of unknown origin cannot have a stranger's file shown in messages.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnspec.checker.known import NOTHING, Known
 from nnspec.checker.report import Report
 from nnspec.diagnostics import Edit, Fix, Note, Source, SourceError, Span, read_source
 from nnspec.syntax import MAX_TOKENS, parse, tree
@@ -43,10 +43,10 @@ class Files:
         return other in self.imports.get(file, ())
 
 
-def load(spec: Source, report: Report, known: Mapping[str, str] | None = None) -> Files:
+def load(spec: Source, report: Report, known: Known = NOTHING) -> Files:
     """Read a spec and its imports. What cannot be imported is reported where it is asked for.
 
-    With `known`, texts by name, imports are these, and no file is looked at.
+    Where the imports are `known`, no file is looked at.
     """
     loading = _Loading(spec, report, known)
     loading.visit(spec, ())
@@ -54,10 +54,10 @@ def load(spec: Source, report: Report, known: Mapping[str, str] | None = None) -
 
 
 class _Loading:
-    def __init__(self, spec: Source, report: Report, known: Mapping[str, str] | None) -> None:
-        self.report, self.known = report, known
+    def __init__(self, spec: Source, report: Report, known: Known) -> None:
+        self.report, self.known, self.names = report, known.imports, known.names
         self.files = Files()
-        first = os.path.realpath(spec.folder / os.path.basename(spec.name)) if known is None else spec.name
+        first = os.path.realpath(spec.folder / os.path.basename(spec.name)) if self.known is None else spec.name
         self.by_place: dict[str, Source] = {first: spec}
         self.project = _project(os.path.realpath(spec.folder))
         self.tokens = 0
@@ -91,7 +91,9 @@ class _Loading:
             self.report.incomplete = True
             return None
         name = os.path.normpath(os.path.join(os.path.dirname(source.name), target)).replace(os.sep, "/")
-        place = os.path.realpath(os.path.join(source.folder, target)) if self.known is None else name
+        place = (
+            os.path.realpath(os.path.join(source.folder, target)) if self.known is None else self.names.get(name, name)
+        )
         other = self.by_place.get(place)
         if other is not None:
             self.files.names[name] = other.name

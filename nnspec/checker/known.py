@@ -22,6 +22,8 @@ class Known:
 
     imports: Mapping[str, str] | None = None
     """The texts of all imports by the names that messages call them by; None for those on disk."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Other names of theirs, where links lead to one file -> the name in `imports`."""
     facts: Callable[[PartValue], Facts | None] = field(default=lambda value: None)
     """What the files of a data source came to, where that is known."""
 

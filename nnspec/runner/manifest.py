@@ -70,9 +70,7 @@ class Manifest:
     def known(self) -> Known:
         """What a checker need not look for on disk."""
         facts = {json.dumps(source, sort_keys=True): found for source, found in self.data}
-        texts = dict(self.imports)
-        texts |= {name: texts[path] for name, path in self.names.items()}
-        return Known(texts, lambda value: facts.get(json.dumps(plain(value), sort_keys=True)))
+        return Known(self.imports, self.names, lambda value: facts.get(json.dumps(plain(value), sort_keys=True)))
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
