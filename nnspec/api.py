@@ -155,7 +155,7 @@ def run(
 
         result = nnspec.run("specs/race.nn", set={"train.epochs": 3})
         result["Adam"].history["loss"]       # a float an epoch; also "accuracy", "test_loss", "test_accuracy"
-        result["Adam"].network.forward(x)    # (B, 784) -> (B, 10)
+        result["Adam"].predict(x)            # (n, 784), values as the data source gives them -> (n,)
         result["Adam"].seconds               # training time alone
 
     Args:

@@ -7,7 +7,8 @@ saved.summary["lanes"]; saved.history["Adam"]["loss"]; saved.weights("Adam")
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,12 @@ from nnspec.semantics import SEMANTICS, changes, identity, meaning
 
 if TYPE_CHECKING:
     from nnspec.analysis.evaluate import Evaluation
-    from nnspec.analysis.predict import Prediction, Predictor
+    from nnspec.analysis.predict import Prediction
     from nnspec.analysis.verify import Verification
     from nnspec.compiler.proofs import Compiled
     from nnspec.data.source import Access
     from nnspec.runner.observer import Observer
+    from nnspec.runner.predictor import Predictor
     from nnspec.view.compared import ComparedRuns
     from nnspec.view.comparison import Difference
     from nnspec.view.report.page import ReportRun
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RunError",
     "SavedRun",
+    "access_of",
     "compare_runs",
     "compile_run",
     "evaluate",
@@ -38,6 +41,7 @@ __all__ = [
     "export_weights",
     "load",
     "networks",
+    "on_its_data",
     "open_run",
     "predict",
     "report",
@@ -94,6 +98,39 @@ def _home(saved: SavedRun) -> Path:
     return next((place for place in places if (place / name).is_file()), from_run)
 
 
+def access_of(
+    saved: SavedRun,
+    data_dir: PathLike | None = None,
+    offline: bool = False,
+    report: Callable[[str, int, int | None], None] | None = None,
+) -> Access:
+    """Return how to get at the data of a run: from the folder that is named, or else the one that the run was given.
+
+    Raises RunError where that one is gone.
+    """
+    from nnspec.data.source import Access
+
+    folder = None if data_dir is None else Path(data_dir)
+    if folder is None and saved.manifest.data_dir:
+        folder = Path(saved.manifest.data_dir)
+        if not folder.is_dir():
+            raise RunError(
+                f"{saved.path} had its data from {folder}, which is not there; say with --data-dir where it is"
+            )
+    return Access(folder, offline, report)
+
+
+def on_its_data(saved: SavedRun, compiled: Compiled) -> Compiled:
+    """Return a run's program with the alternatives of the data that the run used, and no others: another one would give
+    other numbers, and nobody would know why. Raises RunError."""
+    lanes = []
+    for lane in compiled.program.lanes:
+        used = saved.data(lane.name).source if lane.name in saved.lanes else ""
+        data = tuple(choice for choice in lane.data if choice.value.name == used)
+        lanes.append(replace(lane, data=data or lane.data))
+    return replace(compiled, program=replace(compiled.program, lanes=tuple(lanes)))
+
+
 def evaluate(
     path: PathLike,
     lane: str | None = None,
@@ -107,11 +144,8 @@ def evaluate(
 
     Raises RunError, DataError. A lane that diverged or failed has no network, and is left out.
     """
-    from nnspec.data.source import Access
-
     saved = open_run(path)
-    access = Access(Path(data_dir) if data_dir is not None else None, offline)
-    return evaluate_networks(saved, compile_run(saved), access, lane)
+    return evaluate_networks(saved, compile_run(saved), access_of(saved, data_dir, offline), lane)
 
 
 def evaluate_networks(
@@ -121,7 +155,7 @@ def evaluate_networks(
     from nnspec.analysis.evaluate import Evaluator
 
     asked = networks(saved, lane, seed)
-    evaluator = Evaluator(saved, compiled, access)
+    evaluator = Evaluator(saved, on_its_data(saved, compiled), access)
     return tuple(evaluator(name, number) for name, number in asked)
 
 
@@ -157,7 +191,7 @@ def predict(predictor: Predictor, files: Sequence[PathLike], *, invert: bool = F
     found = []
     for file in files:
         inputs = read_inputs(os.fspath(file), predictor.wanted, invert=invert)
-        outputs = predictor.outputs(inputs.x)
+        outputs = predictor.outputs_of(inputs)
         found.append(Prediction(inputs.names, outputs, predictor.probabilities(outputs), inputs.notes))
     return found
 
@@ -200,13 +234,12 @@ def verify(
 
     Raises RunError for a folder that holds no run, or one that cannot be run again, and what `nnspec.run` raises.
     """
-    from nnspec.data.source import Access
     from nnspec.runner.observer import Silent
 
     saved = open_run(path)
     if other is not None:
         return verify_with(saved, open_run(other))
-    access = Access(Path(data_dir) if data_dir is not None else None, offline)
+    access = access_of(saved, data_dir, offline)
     return verify_again(saved, compile_run(saved), access, Silent(), jobs=jobs)
 
 
@@ -219,7 +252,7 @@ def verify_again(
     from nnspec.runner.run import Ways, run_program
 
     known, spoilt = records_of(saved), list(spoilt_weights(saved))
-    result = run_program(compiled, access, observer, ways=Ways(jobs))
+    result = run_program(on_its_data(saved, compiled), access, observer, ways=Ways(jobs))
     if result.interrupted:
         raise KeyboardInterrupt
     again = Records("a new run of it", result.summary, history_record(result)["lanes"], trace_record(result)["lanes"])
@@ -248,7 +281,6 @@ def report(
     A page of nnspec's own is written over; any other file stays, unless `force`. Where the spec or the data cannot be
     had any more, the page says why, and has all the rest. Raises RunError, and OutputError where it cannot be written.
     """
-    from nnspec.data.source import Access
     from nnspec.files import atomic
     from nnspec.runner.folder import REPORT, REPORT_MARK, OutputError
     from nnspec.view.report.page import report_page
@@ -261,8 +293,7 @@ def report(
                 ours = REPORT_MARK.encode() in file.read(4096)
             if not ours:
                 raise OutputError(f"{place} is there already, and no report; name another file, or add --force")
-        access = Access(Path(data_dir) if data_dir is not None else None, offline)
-        found = [_for_report(run, access) for run in saved]
+        found = [_for_report(run, data_dir, offline) for run in saved]
         page = report_page(found, compare_runs(paths) if len(saved) > 1 else None)
         with atomic(place) as out_file:
             out_file.write(page.encode("utf-8", "backslashreplace"))
@@ -271,7 +302,7 @@ def report(
     return place
 
 
-def _for_report(saved: SavedRun, access: Access) -> ReportRun:
+def _for_report(saved: SavedRun, data_dir: PathLike | None, offline: bool) -> ReportRun:
     """Find out what a report shows beyond the records: the program, and the best networks over the test data."""
     from nnspec.analysis.evaluate import Evaluator
     from nnspec.view.report.page import ReportRun, best_first
@@ -283,7 +314,8 @@ def _for_report(saved: SavedRun, access: Access) -> ReportRun:
         return ReportRun(saved, None, why, (), why)
     try:
         first = dict(reversed(networks(saved)))
-        evaluator = Evaluator(saved, compiled, access)
+        access = access_of(saved, data_dir, offline)
+        evaluator = Evaluator(saved, on_its_data(saved, compiled), access)
         chosen = [lane for lane in best_first(saved) if lane in first][:_EVALUATED]
         return ReportRun(saved, compiled, "", tuple(evaluator(lane, first[lane]) for lane in chosen))
     except NnspecError as error:

@@ -15,6 +15,7 @@ from nnspec.data.source import Access, Dataset
 from nnspec.engine._numpy import np
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
+from nnspec.runner.predictor import predicted
 from nnspec.runner.saved import RunError, SavedRun, usable
 from nnspec.runner.train import figure_names
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Evaluation", "Evaluator", "experiment_of", "measuring", "predicted", "put_weights", "scaling_of"]
+__all__ = ["Evaluation", "Evaluator", "experiment_of", "measuring", "put_weights", "scaling_of"]
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,6 @@ class Evaluation:
             return None
         counts = np.bincount(labels.astype(np.int64) * classes + guess.reshape(-1), minlength=classes * classes)
         return counts.reshape(classes, classes)
-
-
-def predicted(outputs: NDArray[Any]) -> NDArray[Any]:
-    """Return the class of each row of outputs `(…, C) -> (…)`: where the largest is, the first of equals; of a single
-    output, 1 where it is above 0. As the metrics have it."""
-    return outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs[..., 0] > 0).astype(np.intp)
 
 
 def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: Path) -> None:

@@ -32,13 +32,12 @@ def command(
 
     Exits with 1 where a figure is not the one that was recorded, to the last bit.
     """
-    from nnspec.data.source import Access
-    from nnspec.runs import compile_run, evaluate_networks, open_run
+    from nnspec.runs import access_of, compile_run, evaluate_networks, open_run
     from nnspec.view.predictions import evaluation_record, print_evaluations
     from nnspec.view.terminal import console
 
     saved = open_run(run)
-    found = evaluate_networks(saved, compile_run(saved), Access(data_dir, offline), lane, seed)
+    found = evaluate_networks(saved, compile_run(saved), access_of(saved, data_dir, offline), lane, seed)
     if as_json:
         click.echo(json.dumps(evaluation_record(found)))
     else:

@@ -9,6 +9,12 @@ import click
 __all__ = ["command"]
 
 _EPILOG = """\
+Samples have the values that the data source of the run gives: bytes from 0
+to 255 where it was trained on images, the numbers and texts of its table, or
+the numbers of its array. They are divided, standardised and turned into
+features as in training; a range that is not that of the training data is
+noted, and NaN is an error.
+
 \b
 FILE is one or more of:
   an image      .png, .jpg …: one sample, scaled to the size of those that

@@ -34,8 +34,7 @@ def command(
     With OTHER, the folder of another run, the two are compared, and nothing is run. In both cases the weights in RUN
     are held against what its training ended with. RUN stays as it is.
     """
-    from nnspec.data.source import Access
-    from nnspec.runs import compile_run, open_run, verify_again, verify_with
+    from nnspec.runs import access_of, compile_run, open_run, verify_again, verify_with
     from nnspec.view.race import PlainProgress, QuietProgress
     from nnspec.view.terminal import console
     from nnspec.view.verification import print_verification, verification_record
@@ -48,7 +47,9 @@ def command(
         screen = console(stderr=True)
         progress = (QuietProgress if quiet or as_json else PlainProgress)(screen, compiled)
         try:
-            found = verify_again(saved, compiled, Access(data_dir, offline, progress.fetching), progress, jobs=jobs)
+            found = verify_again(
+                saved, compiled, access_of(saved, data_dir, offline, progress.fetching), progress, jobs=jobs
+            )
         finally:
             progress.close()
     if as_json:

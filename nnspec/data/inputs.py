@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.data.arrays import read_samples
 from nnspec.data.files import decoded, open_regular, shown
 from nnspec.data.images import image_files, is_image, read_image
+from nnspec.data.numbers import find_unusable, refuse_unusable
 from nnspec.data.source import Column, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath
@@ -23,7 +24,7 @@ from nnspec.engine.part import FilePath
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Inputs", "Wanted", "read_inputs"]
+__all__ = ["Inputs", "Wanted", "array_inputs", "read_inputs", "table_inputs"]
 
 MOST_BYTES = 64 * 1024**2
 MOST_NUMBERS = 1 << 27
@@ -48,6 +49,8 @@ class Wanted:
     """How many different whole numbers a sample is made of, where they stand for things; 0 for numbers that measure."""
     border: float | None = None
     """How bright the outermost pixels of training images are, from 0 to 1."""
+    ranges: tuple[tuple[float, float], ...] = ()
+    """The smallest and the largest number that was trained on: of each feature of a table, else of all together."""
 
     @property
     def is_image(self) -> bool:
@@ -83,7 +86,7 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
     if is_image(path):
         return _image(path, wanted, invert)
     if lower.endswith((".npz", ".npy")):
-        found = _fit(_array(path, wanted), path, wanted)
+        found = _fit(_of_array(read_samples(path), path, wanted), path, wanted)
     elif lower.endswith((".csv", ".tsv", ".tab", ".txt", ".data")):
         found = _fit(_table(path, wanted), path, wanted)
     else:
@@ -97,28 +100,84 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
     return found
 
 
-def _fit(found: Inputs, path: str, wanted: Wanted) -> Inputs:
+def array_inputs(x: Any, wanted: Wanted) -> Inputs:
+    """Take numbers from Python: `(n, features)`, `(n, *shape)`, or one sample. Raises FileFault for any others."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf":
+        raise FileFault(f"samples are numbers, and this array holds {array.dtype}")
+    refuse_unusable(find_unusable(array), "", "x", array.size)
+    return _fit(_of_array(array, "the array", wanted), "the array", wanted)
+
+
+def table_inputs(table: Any, wanted: Wanted) -> Inputs:
+    """Take a table from Python, a DataFrame or a mapping from columns to their values, as that of a file. A value that
+    is None or NaN is missing. Raises FileFault for what does not fit."""
+    header = [str(name) for name in getattr(table, "columns", table)]
+    columns = [[_cell(value) for value in table[name]] for name in getattr(table, "columns", table)]
+    if len({len(column) for column in columns}) > 1:
+        raise FileFault("the columns of the table have different lengths")
+    body = [(row, list(cells)) for row, cells in enumerate(zip(*columns, strict=True))]
+    if not body:
+        raise FileFault("the table holds no sample")
+    names = tuple(f"row {row}" for row, _ in body)
+    make = _features if wanted.columns else _numbers
+    return _fit(Inputs(make("the table", header, body, wanted), names), "the table", wanted)
+
+
+def _cell(value: Any) -> str:
+    """Return a value as a cell holds it."""
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _fit(found: Inputs, name: str, wanted: Wanted) -> Inputs:
     """Hold numbers against those that the network was trained on. Raises FileFault for those that it cannot take."""
-    x = found.x
+    x, name = found.x, shown(name)
     if not x.size:
-        raise FileFault(f"{shown(path)} holds no sample")
+        raise FileFault(f"{name} holds no sample")
     low, high = float(x.min()), float(x.max())
     if max(-low, high) > LARGEST:
-        raise FileFault(f"{shown(path)} holds {low if -low > high else high:g}: numbers up to {LARGEST:g} can be used")
+        raise FileFault(f"{name} holds {low if -low > high else high:g}: numbers up to {LARGEST:g} can be used")
     if wanted.tokens and x.dtype.kind == "f" and not (x == np.floor(x)).all():
-        raise FileFault(f"{shown(path)} holds something else than whole numbers, which the network looks up")
+        raise FileFault(f"{name} holds something else than whole numbers, which the network looks up")
     if wanted.tokens and not (low >= 0 and high < wanted.tokens):
-        raise FileFault(
-            f"{shown(path)} holds {low:g} to {high:g}, and the network knows the ids 0 to {wanted.tokens - 1}"
-        )
-    notes = list(found.notes)
-    if wanted.divisor == 255:
-        if x.dtype.kind in "fb" and low >= 0 and high <= 1:
-            notes.append(f"{shown(path)} holds 0 to 1, which is taken for pixels that are divided by 255 already")
-            x = x * 255.0
-        elif low < 0 or high > 255:
-            notes.append(f"{shown(path)} holds {low:g} to {high:g}, and the network was trained on 0 to 255")
-    return Inputs(x, found.names, tuple(notes))
+        raise FileFault(f"{name} holds {low:g} to {high:g}, and the network knows the ids 0 to {wanted.tokens - 1}")
+    return Inputs(x, found.names, (*found.notes, *(f"{name} {text}" for text in _unlike(x, wanted))))
+
+
+def _unlike(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
+    """Yield in which way the numbers have another range than those that the network was trained on.
+
+    A number is out of range where it is further outside than the range is wide: a sample of the same kind may well be a
+    little larger than all of those before. Numbers of another unit, such as bytes for shares, are.
+    """
+    ranges = wanted.ranges or (((0.0, 255.0),) if wanted.divisor == 255 else ())
+    if len(ranges) > 1:
+        yield from _unlike_columns(x, wanted)
+        return
+    for low, high in ranges:
+        here, there, width = float(x.min()), float(x.max()), high - low
+        if here < low - width or there > high + width or (x.size >= 10 and 0 < there - here < width / 100):
+            yield (
+                f"holds {here:g} to {there:g}, and the network was trained on {low:g} to {high:g}: predict takes "
+                "values in the units of the training data"
+            )
+
+
+def _unlike_columns(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
+    start, told = 0, 0
+    for column in wanted.columns:
+        width = 1 if column.texts is None else len(column.texts)
+        if column.texts is None and start < len(wanted.ranges):
+            low, high = wanted.ranges[start]
+            here, there = float(x[:, start].min()), float(x[:, start].max())
+            if (here < low - (high - low) or there > high + (high - low)) and told < _NOTES:
+                told += 1
+                yield (
+                    f"holds {here:g} to {there:g} in column `{_word(column.name)}`, and the network was trained on "
+                    f"{low:g} to {high:g}"
+                )
+        start += width
 
 
 def _image(path: str, wanted: Wanted, invert: bool) -> Inputs:
@@ -162,18 +221,17 @@ def _border(pixels: NDArray[Any]) -> float:
     return float((images.sum() - inner.sum()) / max(images.size - inner.size, 1) / 255)
 
 
-def _array(path: str, wanted: Wanted) -> Inputs:
-    array = read_samples(path)
+def _of_array(array: NDArray[Any], name: str, wanted: Wanted) -> Inputs:
     features = prod(wanted.shape)
     if array.shape in (wanted.shape, (features,)) and array.shape[:1] != (1,):
         array = array[None]  # one sample by itself
     if array.ndim < 1 or prod(array.shape[1:]) != features or (array.ndim > 2 and array.shape[1:] != wanted.shape):
         held = "×".join(map(str, array.shape)) or "one number"
         raise FileFault(
-            f"{shown(path)} holds {held}, and the network takes samples of {wanted.words}: n×{wanted.words}"
+            f"{shown(name)} holds {held}, and the network takes samples of {wanted.words}: n×{wanted.words}"
         )
     x = array.reshape(len(array), features)
-    return Inputs(x, tuple(f"{shown(path)}:{i}" for i in range(len(x))))
+    return Inputs(x, tuple(f"{shown(name)}:{i}" for i in range(len(x))))
 
 
 def _table(path: str, wanted: Wanted) -> Inputs:

@@ -49,7 +49,11 @@ class NumpyMLP:
         return self
 
     def forward(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the outputs for a batch: `(B, *in) -> (B, *out)`."""
+        """Return the outputs for a batch: `(B, *in) -> (B, *out)`.
+
+        x is what the first layer takes, and nothing is done to it: no division, no standardising. Of a trained lane,
+        `lane.predict` prepares samples as in training.
+        """
         for layer in self.layers:
             x = layer.forward(x)
         return x

@@ -43,7 +43,7 @@ FORMAT = 2
 MOST_HEADER = 256 * 1024**2
 """The most bytes of JSON that are read: histories of very many epochs are far below."""
 _HEADER = "checkpoint"
-_APART = frozenset({"network", "scaling", "writer", "repeats"})
+_APART = frozenset({"network", "predictor", "scaling", "writer", "repeats"})
 """What of a lane is no plain data, and is made anew."""
 
 

@@ -115,7 +115,18 @@ def _use(dataset: Dataset, asked_for: str, reason: str) -> DataUse:
         alphabet=dataset.alphabet or "",
         border=_border(dataset),
         notes=dataset.notes,
+        ranges=_ranges(dataset),
     )
+
+
+def _ranges(dataset: Dataset) -> tuple[tuple[float, float], ...]:
+    """Return the smallest and the largest number of the training samples: of each feature of a table, else of all."""
+    x = dataset.train.x.reshape(len(dataset.train.x), -1)
+    if dataset.facts.tokens or not x.size:
+        return ()
+    if not dataset.columns:
+        return ((float(x.min()), float(x.max())),)
+    return tuple(zip(x.min(axis=0).tolist(), x.max(axis=0).tolist(), strict=True))
 
 
 def _border(dataset: Dataset) -> float | None:

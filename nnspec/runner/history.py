@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nnspec.data.source import Column
     from nnspec.engine.gradcheck import GradientReport
     from nnspec.engine.network import NumpyMLP
+    from nnspec.runner.predictor import Predictor
     from nnspec.runner.sample import Writer
 
 __all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epochs_to", "mean"]
@@ -39,7 +42,8 @@ class LaneResult:
     epoch_seconds: list[float]
     """Training time of each epoch: forward, backward and steps, without the test."""
     network: NumpyMLP
-    """The trained network, ready to use: `network.forward(x)` with x `(B, features)`. Of repeats, the first one's."""
+    """The trained network. `network.forward(x)` takes x `(B, *in)` prepared as in training: `predict` does that. Of
+    repeats, the first one's."""
     status: Status = "done"
     message: str = ""
     """What happened, where the lane did not finish."""
@@ -76,6 +80,8 @@ class LaneResult:
     """The epoch, from 1 on, whose weights and figures are those of the lane, where it is not the last."""
     unsaved: str = ""
     """Why its last checkpoint could not be written, where that is so."""
+    predictor: Predictor | None = None
+    """Asks the trained network: `lane.predict(x)`, `lane.predictor.outputs(x)`."""
     repeat: int = 1
     """Which of the repeats of its lane it is, and `of` how many."""
     of: int = 1
@@ -86,6 +92,19 @@ class LaneResult:
     def label(self) -> str:
         """Its name, and which repeat it is where there are several: `Adam, seed 43 (2 of 5)`."""
         return f"{self.name}, seed {self.seed} ({self.repeat} of {self.of})" if self.of > 1 else self.name
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """Return the class of each sample as the data calls it, `(n,)`; where there are no classes, the outputs.
+
+            result["Adam"].predict(x)            # (n, features), or a DataFrame, or a path -> (n,)
+
+        Samples have the values that the data source gives (bytes of images, cells of a table), as for `nnspec predict`,
+        and are divided, standardised and turned into features as in training. Warns where their range is not that of
+        the training data. Raises ValueError for samples that do not fit or hold NaN, and for a lane without a network.
+        """
+        if self.predictor is None:
+            raise ValueError(f"{self.name} has no trained network to ask: it is {self.status}")
+        return self.predictor.predict(x)
 
     @property
     def has_network(self) -> bool:
@@ -154,6 +173,9 @@ class DataUse:
     """Of images, how bright their outermost pixels are on average, from 0 to 1."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how files were read."""
+    ranges: tuple[tuple[float, float], ...] = ()
+    """The smallest and the largest number of the training samples, as they are stored: of each feature of a table, else
+    of all together; empty for ids."""
 
     @property
     def stands_in(self) -> bool:

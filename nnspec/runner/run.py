@@ -18,6 +18,7 @@ from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
 from nnspec.runner.judge import judge
 from nnspec.runner.observer import Observer
+from nnspec.runner.predictor import give_predictors
 from nnspec.runner.prove import alike_lanes, gradient_bound, lanes_to_prove, prove_gradients
 from nnspec.runner.record import summary_record
 from nnspec.runner.remarks import remarks
@@ -110,6 +111,9 @@ def run_program(
                 lanes.interrupted = True
             lanes.close()
             lanes.interrupted |= not write_samples(program, lanes.in_order(), datasets)
+            give_predictors(
+                lanes.in_order(), {lane.name: lane for lane in program.lanes}, {n: use for n, (_, use) in data.items()}
+            )
             result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
             result.halted = lanes.halted
             result.notes = remarks(program, datasets)

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.evaluate import Evaluation
-from nnspec.analysis.predict import Prediction, Predictor
+from nnspec.analysis.predict import Prediction
 from nnspec.engine._numpy import np
+from nnspec.runner.predictor import Predictor
 from nnspec.view import words
 from nnspec.view.counts import confusion
 from nnspec.view.terminal import Column, say, table

@@ -7,9 +7,9 @@ import io
 from typing import Any
 
 from nnspec.analysis.evaluate import Evaluation
-from nnspec.analysis.predict import probabilities
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine._numpy import np
+from nnspec.runner.predictor import probabilities
 from nnspec.view import words
 from nnspec.view.report.html import escape
 

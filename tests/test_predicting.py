@@ -1,0 +1,157 @@
+"""What trained networks are asked: values as the data source gives them, from Python and the command line alike."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tiny_spec import spec
+
+from nnspec import run, runs
+from nnspec.cli.predict import command
+from nnspec.data.source import FileFault
+from nnspec.runner.history import RunResult
+
+TABLE = "colour,size,kind\n" + "\n".join(
+    f"{('red', 'blue')[i % 3 % 2]},{i % 7 + (i % 2) * 5},{'ab'[i % 2]}" for i in range(40)
+)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A run on a table with text, standardised; its folder is `out`."""
+    place = tmp_path_factory.mktemp("table")
+    (place / "table.csv").write_text(TABLE)
+    text = spec(
+        "Linear(4); ReLU; Linear(data.classes)",
+        data='CSV("table.csv", target="kind")',
+        train="epochs = 2; batch = 8; standardise = true; repeats = 2; validation = 0.2",
+    )
+    (place / "tiny.nn").write_text(text)
+    return run(place / "tiny.nn", out=place / "out")
+
+
+def by_hand(lane: Any, rows: list[tuple[str, float]]) -> list[str]:
+    """What the network of a lane makes of rows of colour and size, in plain float64 NumPy."""
+    x = np.array([[colour == "blue", colour == "red", size] for colour, size in rows], float)
+    mean, deviation = lane.scaling
+    weights = {name: array.astype(float) for name, array in lane.network.state_dict().items()}
+    hidden = np.maximum((x - mean) / deviation @ weights["Linear1.weight"] + weights["Linear1.bias"], 0)
+    scores = hidden @ weights["Linear2.weight"] + weights["Linear2.bias"]
+    return ["ab"[i] for i in scores.argmax(axis=1)]
+
+
+ROWS = [("red", 2.0), ("blue", 9.0), ("red", 11.0), ("blue", 0.0)]
+
+
+def test_a_lane_predicts_as_the_command_line_does(table: RunResult, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("size,colour,remark\n" + "".join(f"{size},{colour},-\n" for colour, size in ROWS))
+    for one in (table["run"], *table["run"].repeats):
+        assert one.predict(path).tolist() == by_hand(one, ROWS)
+        columns = {"size": [size for _, size in ROWS], "colour": [colour for colour, _ in ROWS]}
+        assert one.predict(columns).tolist() == by_hand(one, ROWS)
+    words = [str(table.folder), str(path), "--out", str(tmp_path / "told.csv")]
+    done = CliRunner().invoke(command, words, standalone_mode=False)
+    assert done.exception is None, done.output
+    with (tmp_path / "told.csv").open() as file:
+        assert [row["class"] for row in csv.DictReader(file)] == by_hand(table["run"], ROWS)
+
+
+def test_each_repeat_answers_with_its_own_scaling(table: RunResult) -> None:
+    one, other = table["run"].repeats
+    assert not np.array_equal(one.scaling[0], other.scaling[0])  # type: ignore[index]
+    for each in (one, other):
+        loaded = runs.load(str(table.folder), seed=each.seed)
+        rows = {"colour": [colour for colour, _ in ROWS], "size": [size for _, size in ROWS]}
+        np.testing.assert_array_equal(loaded.outputs(rows), each.predictor.outputs(rows))  # type: ignore[union-attr]
+
+
+def test_classes_that_are_numbers_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{i},{3 + i % 2}\n" for i in range(20)))
+    (tmp_path / "tiny.nn").write_text(spec("Linear(2)", data='CSV("t.csv", target="y", categories=["y"])'))
+    found = run(tmp_path / "tiny.nn")["run"].predict([[1.0], [2.0]])
+    assert found.dtype.kind == "i"
+    assert set(found.tolist()) <= {3, 4}
+
+
+@pytest.fixture(scope="module")
+def floats(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A run on an array of numbers from 0 to 1."""
+    place = tmp_path_factory.mktemp("floats")
+    rng = np.random.default_rng(0)
+    x = rng.random((60, 4, 4)).astype("f4")
+    np.savez(place / "f.npz", x_train=x, y_train=np.arange(60) % 2, x_test=x[:10], y_test=np.arange(10) % 2)
+    (place / "tiny.nn").write_text(spec("Flatten; Linear(2)", data='NPZ("f.npz")', train="epochs = 1; batch = 16"))
+    return run(place / "tiny.nn", out=place / "out")
+
+
+def test_another_range_is_noted_in_python_and_on_the_command_line(floats: RunResult, tmp_path: Path) -> None:
+    x = np.random.default_rng(1).random((5, 4, 4))
+    bytes_ = (x * 255).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        floats["run"].predict(x)
+        floats["run"].predict(x * 1.2 - 0.1)  # a little more than what was trained on is the same kind
+    with pytest.warns(UserWarning, match=r"holds \d+ to 2\d\d, and the network was trained on [\d.e-]+ to 0\.99"):
+        floats["run"].predict(bytes_)
+    np.save(tmp_path / "u8.npy", bytes_)
+    done = CliRunner().invoke(command, [str(floats.folder), str(tmp_path / "u8.npy")], standalone_mode=False)
+    assert "note: " in done.stderr
+    assert "and the network was trained on" in done.stderr
+
+
+def test_numbers_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Of images, bytes: numbers from 0 to 1 are nearly black, and noted."""
+    (tmp_path / "tiny.nn").write_text(spec("Linear(10)"))
+    lane = run(tmp_path / "tiny.nn")["run"]
+    x = np.random.default_rng(0).integers(0, 256, (3, 784))
+    weights = lane.network.state_dict()
+    expected = x / 255 @ weights["Linear1.weight"].astype(float) + weights["Linear1.bias"]
+    np.testing.assert_allclose(lane.predictor.outputs(x), expected, atol=1e-5)  # type: ignore[union-attr]
+    with pytest.warns(UserWarning, match="trained on 0 to 255"):
+        shares = lane.predictor.outputs(x / 255)  # type: ignore[union-attr]
+    expected = x / 255 / 255 @ weights["Linear1.weight"].astype(float) + weights["Linear1.bias"]
+    np.testing.assert_allclose(shares, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_is_an_error_with_its_row_and_column(floats: RunResult, tmp_path: Path, value: float) -> None:
+    x = np.zeros((3, 4, 4))
+    x[2, 1, 3] = x[2, 2, 0] = value
+    what = "NaN" if np.isnan(value) else "inf"
+    where = rf"`x\[2, 1, 3\]` is {what} \(row 2, counted from 0\); 2 of 48 numbers are NaN or infinite"
+    with pytest.raises(ValueError, match=where):
+        floats["run"].predict(x)
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(FileFault, match=where):
+        runs.predict(runs.load(str(floats.folder)), [tmp_path / "x.npy"])
+    with pytest.raises(ValueError, match=r"`x\[0, 5\]` is .* \(row 0, column 5, counted from 0\)"):
+        floats["run"].predict([[0.0] * 5 + [value] + [0.0] * 10])
+
+
+def test_a_column_out_of_range_is_named(table: RunResult) -> None:
+    with pytest.warns(UserWarning, match="in column `size`, and the network was trained on 0 to 11"):
+        table["run"].predict({"colour": ["red"], "size": [4000.0]})
+
+
+def test_what_does_not_fit_is_refused(table: RunResult, floats: RunResult) -> None:
+    with pytest.raises(ValueError, match="has no column `size`"):
+        table["run"].predict({"colour": ["red"]})
+    with pytest.raises(ValueError, match="has never met `green`"):
+        table["run"].predict({"colour": ["green"], "size": [1]})
+    with pytest.raises(ValueError, match=r"holds 3×5, and the network takes samples of 4×4"):
+        floats["run"].predict(np.zeros((3, 5)))
+    with pytest.raises(ValueError, match="samples are numbers"):
+        floats["run"].predict([["a", "b"]])
+
+
+def test_a_lane_that_diverged_has_none(tmp_path: Path) -> None:
+    (tmp_path / "tiny.nn").write_text(spec(optimizer="SGD(lr=1e30)"))
+    with pytest.raises(ValueError, match="has no trained network to ask: it is diverged"):
+        run(tmp_path / "tiny.nn")["run"].predict(np.zeros((1, 784)))
