@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from test_resume import Stopper, outcome
 from tiny_spec import OFFLINE, nnspec, spec
 
-from nnspec import run
+from nnspec import run, runs
 from nnspec.api import compile_spec, run_into
 from nnspec.runner.folder import RunFolder
+from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Silent
+from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import run_program
+from nnspec.runner.together import failed, trainings
+from nnspec.semantics import meaning
 
 
 def text(rule: str, *, epochs: int = 12, race: str = "", validation: float = 0.2, repeats: int = 1) -> str:
@@ -148,3 +153,102 @@ def test_every_checkpoint_has_the_last_and_the_best(path: Path) -> None:
         assert header["best"]["figure"] == figure
         assert header["best"]["epoch"] == int(np.argmin(values)) + 1
         assert best == seen.found["run"][int(np.argmin(values))]
+
+
+BEST = text("early_stop = patience(9, restore_best=true)", epochs=9)
+
+
+def best_so_far(lane: LaneResult, seen: Weights) -> None:
+    """Hold a lane against the best of the epochs that it has, found in its history by hand."""
+    values = lane.history["val_loss"]
+    best = int(np.argmin(values))
+    assert now(lane) == seen.found["run"][best]
+    assert lane.final("val_loss") == min(values)
+    assert lane.kept in (best + 1, 0 if best + 1 == len(values) else best + 1)
+
+
+class Watching(Weights):
+    """Also presses Ctrl-C after an epoch, as SIGTERM and --fail-fast do."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        super().epoch_done(lane)
+        if len(lane.epoch_seconds) == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("epoch", [1, 4, 7])
+def test_ctrl_c_keeps_the_best_epoch(path: Path, epoch: int) -> None:
+    path.write_text(BEST)
+    seen = Watching(epoch)
+    make = partial(RunFolder.make, "tiny.nn", "out", force=True)
+    lane = run_into(compile_spec(path), OFFLINE, seen, make)["run"]
+    assert (lane.status, len(lane.epoch_seconds)) == ("interrupted", epoch)
+    best_so_far(lane, seen)
+    assert all(one.same for one in runs.evaluate("out"))
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["lanes"][0]["final"]["val_loss"] == min(lane.history["val_loss"])
+
+
+def test_ctrl_c_as_the_best_is_copied_loses_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_text(BEST)
+    seen, copied = Weights(), 0
+    copyto = np.copyto
+
+    def interrupting(target: Any, source: Any, **more: Any) -> None:
+        nonlocal copied
+        copied += 1
+        if copied == 60:
+            raise KeyboardInterrupt
+        copyto(target, source, **more)
+
+    monkeypatch.setattr("nnspec.runner.best.np.copyto", interrupting)
+    lane = run_program(compile_spec(path), OFFLINE, seen)["run"]
+    assert lane.status == "interrupted"
+    monkeypatch.undo()
+    values = lane.history["val_loss"]
+    whole = Weights()
+    run_program(compile_spec(path), OFFLINE, whole)
+    assert now(lane) == whole.found["run"][int(np.argmin(values))]
+
+
+def test_a_lane_that_diverges_keeps_its_best_epoch_and_is_not_chosen(path: Path) -> None:
+    path.write_text(
+        text(
+            "early_stop = patience(9, restore_best=true)",
+            epochs=6,
+            race="bad: SGD(lr=piecewise(0.1, boundaries=[3], values=[1e30])); good: SGD(lr=1e-4)",
+        ).replace("BatchNorm; ", "")
+    )
+    seen = Weights()
+    result = run_into(compile_spec(path), OFFLINE, seen, partial(RunFolder.make, "tiny.nn", "out", force=True))
+    lane = result["bad"]
+    assert lane.status == "diverged"
+    assert len(lane.epoch_seconds) == 3
+    values = lane.history["val_loss"]
+    assert now(lane) == seen.found["bad"][int(np.argmin(values))]
+    assert lane.final("val_loss") == min(values)
+    assert result.exit_code == 1
+    assert runs.load("out").lane == "good"
+    assert runs.load("out", "bad").lane == "bad"
+    assert all(one.same for one in runs.evaluate("out"))
+    assert runs.verify("out").same
+    again = run(path, out="out", resume=True)["bad"]
+    assert (again.status, now(again)) == ("diverged", now(lane))
+
+
+def test_what_failed_keeps_the_best_of_its_checkpoint(path: Path, tmp_path: Path) -> None:
+    path.write_text(BEST)
+    compiled = compile_spec(path)
+    seen = Watching(7)
+    run_into(compiled, OFFLINE, seen, partial(RunFolder.make, "tiny.nn", "out", force=True), checkpoint=0)
+    data = json.loads(Path("out/summary.json").read_text())["data"][0]["sha256"]
+    checkpoints = Checkpoints(tmp_path / "out/checkpoints", meaning(compiled.program), resume=True)
+    (training,), _ = checkpoints.enter(trainings(compiled), {"run": data})
+    lane = failed(training, "its process was ended")
+    values = lane.history["val_loss"]
+    assert (lane.status, len(values), lane.kept) == ("failed", 6, int(np.argmin(values)) + 1)
+    assert now(lane) == seen.found["run"][int(np.argmin(values))]

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Keeper",
+    "best_lane",
     "read_checkpoint",
     "restored_lane",
     "write_checkpoint",
@@ -128,6 +129,10 @@ class Keeper:
             lane.unsaved = ""
         self._last = time.monotonic()
 
+    def read(self) -> Checkpoint | None:
+        """Return what was kept last; None where nothing was. Raises CheckpointError."""
+        return read_checkpoint(self.path, self.identity, self.data)
+
     def store(self, checkpoint: Checkpoint) -> None:
         """Put it in its place. Raises OSError."""
         write_checkpoint(self.path, checkpoint)
@@ -209,6 +214,12 @@ def _read(file: Any) -> Checkpoint:
         best=dict(header["best"]),
         extra=extra,
     )
+
+
+def best_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
+    """Return a training that has not ended as it was after its best epoch."""
+    best = {"kept": int(checkpoint.best["epoch"]), "tables": checkpoint.best["tables"]}
+    return restored_lane(experiment, replace(checkpoint, lane={**checkpoint.lane, **best}))
 
 
 def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:

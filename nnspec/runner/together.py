@@ -17,7 +17,7 @@ from nnspec.compiler.stack import LanePlan, Stack
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
-from nnspec.runner.checkpoint import Keeper
+from nnspec.runner.checkpoint import CheckpointError, Keeper, best_lane
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 from nnspec.runner.train import begun, train_once, train_plan
@@ -88,8 +88,18 @@ def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = Tru
 
 
 def failed(training: Training, why: str) -> LaneResult:
-    """Return what is left of a training that could not be brought to an end, and has no numbers to show."""
+    """Return what is left of a training that could not be brought to an end: its best epoch, where it was to end with
+    that one and a checkpoint has it; else nothing."""
     lane = begun(training.experiment, training.layout, NumpyMLP(), training.repeat, training.of)
+    rule = training.experiment.train.early_stop
+    if training.keeper is not None and rule is not None and rule.restore_best:
+        try:
+            checkpoint = training.keeper.read()
+        except CheckpointError as error:
+            why = f"{why}; {error}"
+        else:
+            if checkpoint is not None and checkpoint.best["epoch"]:
+                lane = best_lane(training.experiment, checkpoint)
     lane.status, lane.message = "failed", why
     return lane
 
