@@ -306,3 +306,43 @@ def test_weights_of_every_repeat_are_written(result: RunResult, tmp_path: Path) 
 )
 def test_every_lane_has_a_folder_of_its_own_that_every_system_can_have(lanes: list[str], folders: list[str]) -> None:
     assert folder_names(lanes) == folders
+
+
+# What of a lane is whose
+
+
+def test_the_rate_of_a_lane_is_the_mean_of_its_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 0 has its reduction two epochs after the others."""
+
+    def change(plan: Plan, epoch: int, figures: dict[str, float]) -> None:
+        figures["val_loss"] = float(min(epoch, 3 if plan.experiment.seed == 0 else 1)) * -1
+
+    changed(monkeypatch, change)
+    text = spec(
+        optimizer="SGD(lr=plateau(0.6, patience=1, gamma=0.5))",
+        train="epochs = 5; batch = 16; validation = 0.2; repeats = 3",
+    )
+    result = run(text)
+    first, *others = ([0.6, 0.6, 0.6, 0.6, 0.3], *[[0.6, 0.6, 0.3, 0.15, 0.075]] * 2)
+    assert [one.rates for one in result["run"].repeats] == [first, *others]
+    means = [(a + 2 * b) / 3 for a, b in zip(first, others[0], strict=True)]
+    assert history_record(result)["lanes"]["run"]["lr"] == pytest.approx(means, rel=1e-15)
+    assert result["run"].rates[:2] == [0.6, 0.6]  # to the last bit, where repeats agree
+
+
+def test_the_network_of_a_lane_is_that_of_a_repeat_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Plan.train_batch
+
+    def broken(plan: Plan, number: int) -> Any:
+        loss, weight = honest(plan, number)
+        return (math.nan if plan.experiment.seed == 42 else loss), weight
+
+    monkeypatch.setattr(Plan, "train_batch", broken)
+    train = "epochs = 2; batch = 16; repeats = 3; standardise = true; validation = 0.5"
+    found = run(spec(train=train, more="seed = 42"), ways=ALONE)["run"]
+    first, second, _ = found.repeats
+    assert [first.status, second.status] == ["diverged", "done"]
+    assert found.network is second.network
+    assert found.scaling is second.scaling
+    assert found.fingerprints == first.fingerprints  # lanes are compared seed by seed
+    assert (found.tables, found.trace, found.gradients, found.dead, found.kept) == ({}, {}, {}, {}, 0)

@@ -75,6 +75,12 @@ class LanePlan(Plan):
         """Return mean loss and each metric over the test samples."""
         return super().test() if self.stack is None else self.stack.measured("test")[self.lane]
 
+    def release(self) -> None:
+        """Give the network away; the stack calls nothing of it any more, and does not have it train."""
+        super().release()
+        if self.stack is not None:
+            self.stack.let_go(self)
+
 
 Call = tuple[Callable[..., Any], "NDArray[Any]", "NDArray[Any]"]
 
@@ -281,6 +287,10 @@ class Stack:
         if 2 * len(self._active) <= self._count or len(self._active) == 1:
             for plan in self.plans:
                 plan.stack = None
+
+    def let_go(self, plan: LanePlan) -> None:
+        """Call nothing of this lane any more, though others are still measured after the epoch that it ended with."""
+        self._let_go_on([each for each in self._going if each is not plan])
 
     def _let_go_on(self, plans: list[LanePlan]) -> None:
         """Call no layer, loss or metric of any other lane from now on."""

@@ -43,16 +43,17 @@ class LaneResult:
     """Training time of each epoch: forward, backward and steps, without the test."""
     network: NumpyMLP
     """The trained network. `network.forward(x)` takes x `(B, *in)` prepared as in training: `predict` does that. Of
-    repeats, the first one's."""
+    repeats, that of the first of those that count, and `scaling` with it."""
     status: Status = "done"
     message: str = ""
     """What happened, where the lane did not finish."""
     stopped: str = ""
-    """After which epoch training stopped early, and why, where it did."""
+    """After which epoch training stopped early, and why, where it did; of repeats, which ones did, and when."""
     rates: list[float] = field(default_factory=list)
-    """The rate of the last step of each epoch, where a schedule gives it."""
+    """The rate of the last step of each epoch, where a schedule gives it. Over repeats, the mean, as of any figure:
+    `plateau` lowers the rate of each by its own figures."""
     held_out: int = 0
-    """How many of the training samples were held out for validation."""
+    """How many of the training samples were held out for validation; of each repeat, as many."""
     scaling: tuple[Any, Any] | None = None
     """Mean and standard deviation of each feature, where samples are standardised: what the network takes is
     (x − mean) / deviation."""
@@ -61,10 +62,11 @@ class LaneResult:
     sample: str = ""
     """What it wrote at the end of the run."""
     tables: dict[str, list[list[int]]] = field(default_factory=dict)
-    """Metrics that are tables, such as `confusion`, of the test data after the last epoch: a row a label."""
+    """Metrics that are tables, such as `confusion`, of the test data after the last epoch: a row a label. Empty for a
+    lane with repeats, as are `trace`, `gradients`, `dead`, `broken` and `kept`: each repeat has its own."""
     fingerprints: dict[str, Any] = field(default_factory=dict)
     """Digests: `start`, by tensor, of the weights that it began with; `order`, of every epoch's order of samples; of a
-    lane with repeats, those of the first."""
+    lane with repeats, those of the first, since lanes are compared seed by seed."""
     trace: dict[str, list[str]] = field(default_factory=dict)
     """A digest an epoch of each tensor: parameters by full name, and what layers remember beside them."""
     gradients: dict[str, list[float | None]] = field(default_factory=dict)
@@ -259,8 +261,10 @@ T = TypeVar("T")
 
 
 def mean(values: Iterable[float]) -> float:
-    """Return the mean; of one value, that value to the last bit. Divided first, so that no sum can overflow."""
+    """Return the mean; of equal values, that value to the last bit. Divided first, so that no sum can overflow."""
     numbers = list(values)
+    if len(set(numbers)) == 1:
+        return numbers[0]
     return math.fsum(number / len(numbers) for number in numbers)
 
 

@@ -35,7 +35,8 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
         for name in first.history
     }
     lane.epoch_seconds = [mean(one.epoch_seconds[epoch] for one in lane.counted) for epoch in range(epochs)]
-    lane.rates = lane.counted[0].rates[:epochs]
+    lane.rates = [mean(rates) for rates in zip(*(one.rates[:epochs] for one in lane.counted), strict=True)]
+    lane.network, lane.scaling = lane.counted[0].network, lane.counted[0].scaling
     lane.status, lane.message = _outcome(repeats, asked)
     return lane
 

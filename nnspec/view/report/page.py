@@ -286,7 +286,7 @@ def _series(run: ReportRun, lanes: Sequence[str], figure: str) -> Iterator[Serie
         each = [_floats(one[figure]) for one in curves.get("repeats", ()) if figure in one and one["seed"] in done]
         low: list[float] = []
         high: list[float] = []
-        if len(each) > 1 and banded and not kind and figure != "lr":
+        if any(values != each[0] for values in each) and banded and not kind:
             found = [interval(values) for values in zip(*each, strict=False)]  # in those epochs that all have
             low, high = [one.low for one in found], [one.high for one in found]
         yield Series(lane, _floats(curves.get(figure, ())), places.get(lane), kind, low, high)
@@ -306,8 +306,10 @@ def _tabs(*panes: tuple[str, str]) -> str:
 def _rates(run: ReportRun) -> str:
     series = list(_series(run, [lane["name"] for lane in _ranked(run)[:NAMED]], "lr"))
     drawn = chart("learning rate at the end of each epoch", series, log=True)
+    several = any(one.low for one in series)
+    note = _soft("Lines are means over the seeds, bands their 95 % intervals.") if several else ""
     lanes = legend([(one.name, one.slot) for one in series if one.values])
-    return f'{lanes}<div class="pair"><div>{drawn}</div></div>' if drawn else ""
+    return f'{note}{lanes}<div class="pair"><div>{drawn}</div></div>' if drawn else ""
 
 
 def _gradients(run: ReportRun) -> str:
@@ -323,7 +325,10 @@ def _gradients(run: ReportRun) -> str:
         text += f"<div><h3>{escape(lane['name'])}</h3>{tensors}{drawn}</div>" if drawn else ""
     if not text:
         return _soft("No gradient norms were recorded.")
-    note = _soft("L2 norm of each tensor’s gradient, of the last batch of every epoch, before clipping.")
+    text_of_note = "L2 norm of each tensor’s gradient, of the last batch of every epoch, before clipping."
+    if any("repeats" in run.saved.history[lane["name"]] for lane in _ranked(run)[:4]):
+        text_of_note += " Of a lane with several seeds, those of its first."
+    note = _soft(text_of_note)
     return note + element("div", text, class_="pair")
 
 
