@@ -258,6 +258,12 @@ def test_a_run_that_diverged_has_a_page(tmp_path: Path) -> None:
     assert max(series.high) < 100
     (rates,) = _series(ReportRun(saved, None), ["Adam"], "lr")
     assert rates.low == []
+    for last, bands in ((0.2, 0), (0.1, 3)):  # a band where the rates of seeds differ, as by a plateau
+        for one in history["lanes"]["Adam"]["repeats"]:
+            one["lr"] = [0.2, 0.2, last if one["seed"] == 0 else 0.2]
+        (tmp_path / "out/history.json").write_text(json.dumps(history))
+        (rates,) = _series(ReportRun(runs.open_run(tmp_path / "out"), None), ["Adam"], "lr")
+        assert len(rates.low) == bands
 
 
 def test_a_run_that_was_interrupted_has_a_page(tmp_path: Path) -> None:
