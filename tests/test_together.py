@@ -98,7 +98,9 @@ CASES = {
         "PReLU; Dropout(0.3); ReLU", data="Moons(train=23, test=9)", train="epochs = 2; batch = 8; repeats = 3"
     ),
     "diverged when measured": spec(
-        MODEL, race="a: SGD(lr=1e30); b: SGD(lr=0.1)", train="epochs = 1; batch = 64; validation = 0.3"
+        "Linear(12); ReLU; Linear(10)",
+        race="a: SGD(lr=1e30); b: SGD(lr=0.1)",
+        train="epochs = 1; batch = 64; validation = 0.3",
     ),
     "class weights": spec(
         MODEL,
