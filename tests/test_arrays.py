@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -373,3 +374,22 @@ def test_a_stratified_split_has_each_class_in_its_share() -> None:
     np.savez("a.npz", x_train=X, y_train=Y, x_test=X, y_test=Y)
     with refused("`stratify` splits samples, and there are samples for testing", "stratify"):
         NPZ(FilePath("a.npz"), stratify=True).facts()
+
+
+def test_what_was_left_out_is_printed_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    x = X.astype("f8")
+    x[3, 1] = np.nan
+    np.savez("a.npz", x=x, y=np.array(["ant", "bee", "cat"])[Y])
+    Path("a.nn").write_text(of('NPZ("a.npz", missing=drop)'))
+    note = "1 of 12 samples hold NaN and were left out"
+    assert main_code(["run", "a.nn", "-q", "--out", "out"]) == 0
+    assert f"– {note}\n" in capsys.readouterr().out
+    record = json.loads(Path("out/summary.json").read_text())["data"][0]
+    assert (record["notes"], record["class_names"]) == ([note], ["ant", "bee", "cat"])
+    np.savez("x.npz", x=X)
+    assert main_code(["predict", "out", "x.npz"]) == 0
+    assert {line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("x.npz")} <= {
+        *("ant", "bee", "cat")
+    }
+    assert main_code(["report", "out"]) == 0
+    assert note in Path("out/report.html").read_text()

@@ -326,3 +326,10 @@ def test_the_place_of_what_is_not_utf_8(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr("nnspec.data.files._CHUNK", chunk)
         with refused("is not UTF-8 text: byte 21 is 0xe9 .line 4.; save it as UTF-8"):
             Text(path, 4).facts()
+
+
+def test_characters_of_a_long_piece_are_those_of_a_short_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("né€𝄞\t" * 50, encoding="utf-8")
+    monkeypatch.setattr("nnspec.data.text._LONG", 10)
+    assert Text(path, 4).load(Access()).alphabet == "".join(sorted("né€𝄞\t"))

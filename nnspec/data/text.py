@@ -18,6 +18,7 @@ __all__ = ["Text"]
 MOST_BYTES = 1 << 30
 MOST_STORED = 1 << 30  # bytes of all windows together
 _LISTED = 8
+_LONG = 1 << 19
 
 
 class Text(DataSource):
@@ -131,7 +132,7 @@ class Text(DataSource):
         seen: set[str] = set()
         length = 0
         for piece in decoded(file, self.path, MOST_BYTES):
-            seen.update(piece)
+            seen |= _characters(piece)
             length += len(piece)
         if len(seen) < 2:
             what = "is empty" if not seen else "holds a single character over and over"
@@ -156,6 +157,13 @@ class Text(DataSource):
                 if at == length:
                     return ids
         raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
+
+
+def _characters(piece: str) -> set[str]:
+    """Return the different characters of a piece of text: of a short one without NumPy, which `check` need not load."""
+    if len(piece) < _LONG:
+        return set(piece)
+    return set(map(chr, np.flatnonzero(np.bincount(np.frombuffer(piece.encode("utf-32-le"), np.uint32)))))
 
 
 def _unseen(train: NDArray[Any], test: NDArray[Any], alphabet: str) -> tuple[str, ...]:
