@@ -249,7 +249,9 @@ def test_arrays_that_nothing_uses_are_named() -> None:
 # Numbers that nothing can be computed with
 
 
-def test_the_first_nan_has_its_place_and_all_are_counted() -> None:
+@pytest.mark.parametrize("piece", [1 << 20, 3200])
+def test_the_first_nan_has_its_place_and_all_are_counted(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnspec.data.numbers._PIECE", piece)
     x = np.random.default_rng(0).normal(size=(600, 40))
     y = (x[:, 0] > 0).astype(int)
     x[417, 23], x[500, 1] = np.nan, -np.inf
