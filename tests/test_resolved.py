@@ -233,6 +233,13 @@ WORDS = {
 # What a value needs beside it, to mean anything.
 TOGETHER = {
     "train.stratify": ("train.validation=0.1",),
+    "train.standardise_target": (
+        "data=Sine",
+        "loss=MSE",
+        "metrics=[]",
+        "model.Linear1.in_features=1",
+        "model.Linear3.out_features=1",
+    ),
     "train.target": ("loss=MSE", "metrics=[]", "model.Linear3.out_features=784"),
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import lay_out
 from nnspec.compiler.plan import Plan
+from nnspec.compiler.preparing import in_units
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine._numpy import np
@@ -39,7 +40,7 @@ class Evaluation:
     """The same as the run has them in its summary."""
     tables: Mapping[str, list[list[int]]]
     outputs: NDArray[Any]
-    """What the network makes of every sample: `(n, *out)`."""
+    """What the network makes of every sample, in the targets' unit: `(n, *out)`."""
     losses: NDArray[Any]
     """The loss of every sample by itself, `(n,)`. Class weights cancel in a mean over one sample."""
     dataset: Dataset = field(repr=False)
@@ -80,18 +81,17 @@ def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: P
         raise RunError(f"the weights {source} do not fit the network of the spec: {error}") from None
 
 
-def scaling_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Return mean and deviation of each feature as they lie beside saved weights; None where nothing is scaled."""
-    return (arrays["input.mean"], arrays["input.deviation"]) if "input.mean" in arrays else None
+def scaling_of(arrays: Mapping[str, NDArray[Any]], what: str = "input") -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return mean and deviation of each feature, or `target`, as they are beside saved weights; None where that is not
+    scaled."""
+    return (arrays[f"{what}.mean"], arrays[f"{what}.deviation"]) if f"{what}.mean" in arrays else None
 
 
-def measuring(
-    experiment: Experiment, batch: int, dataset: Dataset, scaling: tuple[NDArray[Any], NDArray[Any]] | None
-) -> Plan:
+def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapping[str, NDArray[Any]]) -> Plan:
     """Return a plan that measures test samples in batches of the size that training had, and looks at no others.
 
-    Samples are standardised by `scaling`, which was learned with the weights. So the seed and the samples that were
-    trained on make no difference.
+    Samples and targets are standardised by what is beside the weights, `arrays`, and was learned with them. So the seed
+    and the samples that were trained on make no difference.
     """
     count = len(dataset.test.y)
     facts = replace(experiment.facts, train=max(batch, count), test=count)
@@ -100,7 +100,13 @@ def measuring(
         train=replace(experiment.train, batch=batch, validation=0.0, drop_last=False),
         data=(replace(experiment.data[0], facts=facts),),
     )
-    return Plan(alone, lay_out(alone), replace(dataset, train=dataset.test), scaling=scaling)
+    return Plan(
+        alone,
+        lay_out(alone),
+        replace(dataset, train=dataset.test),
+        scaling=scaling_of(arrays),
+        target_scaling=scaling_of(arrays, "target"),
+    )
 
 
 def experiment_of(compiled: Compiled, saved: SavedRun, lane: str) -> Experiment:
@@ -130,7 +136,7 @@ class Evaluator:
             status = str(ending["status"])
         arrays = self._saved.weights(lane, seed)
         with one_blas_thread(), np.errstate(all="ignore"):
-            plan = measuring(experiment, self._compiled.layouts[lane].batch, dataset, scaling_of(arrays))
+            plan = measuring(experiment, self._compiled.layouts[lane].batch, dataset, arrays)
             put_weights(plan.network, arrays, self._saved.weights_file(lane, seed))
             loss, metrics = plan.test()
             tables = plan.tables()
@@ -142,7 +148,7 @@ class Evaluator:
             figures=dict(zip(names, (loss, *metrics), strict=True)),
             recorded=final,
             tables=tables,
-            outputs=np.concatenate([outputs for outputs, _ in pairs]),
+            outputs=in_units(np.concatenate([outputs for outputs, _ in pairs]), scaling_of(arrays, "target")),
             losses=np.fromiter(_each(experiment.loss.make(), pairs), np.float64),
             dataset=dataset,
             classes=experiment.classes,

@@ -296,7 +296,7 @@ def _samples(lane: Experiment) -> object:
     """What of `train` and `seed` the samples depend on that a loss is measured with."""
     train = lane.train
     held_out = (train.validation, train.stratify, lane.seed) if train.validation else ()
-    return train.target, train.standardise, held_out
+    return train.target, train.standardise, train.standardise_target, held_out
 
 
 _COMMON: dict[str, Callable[[Experiment], object]] = {

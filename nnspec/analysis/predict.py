@@ -41,4 +41,5 @@ def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None,
     network = build_network(experiment)
     put_weights(network, arrays, saved.weights_file(name, chosen))
     network.eval()
-    return predictor_of(experiment, chosen, network, saved.data(name), scaling_of(arrays), choice)
+    scalings = scaling_of(arrays), scaling_of(arrays, "target")
+    return predictor_of(experiment, chosen, network, saved.data(name), *scalings, choice)

@@ -63,7 +63,7 @@ def evaluate(
             work.measures(layers, metrics, data)
     if isinstance(train, TrainSettings) and data:
         work.batches(train, data)
-        prepared(train, settings, data[0].facts, report)
+        prepared(train, settings, data[0].facts, loss, report)
         if metrics is not UNKNOWN:
             work.validation(train, metrics, data, optimizer)
     ready = layers and data and all(v is not UNKNOWN for v in (seed, dtype, train, loss, optimizer, metrics))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from nnspec.checker.program import TrainSettings
+from nnspec.checker.program import PartValue, TrainSettings
 from nnspec.checker.report import Report
 from nnspec.checker.settings import LaneSettings
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Span
 from nnspec.engine.layers.contract import ShapeError
+from nnspec.engine.losses import Loss
+from nnspec.engine.part import Range
 
 __all__ = ["prepared"]
 
 MOST_AUGMENTATIONS = 16
 
 
-def prepared(train: TrainSettings, settings: LaneSettings, facts: Facts, report: Report) -> None:
+def prepared(train: TrainSettings, settings: LaneSettings, facts: Facts, loss: object, report: Report) -> None:
     """Report what cannot be done to the samples of some data."""
-    words = ("augment", "stratify", "standardise", "target", "sample")
+    words = ("augment", "stratify", "standardise", "standardise_target", "target", "sample")
     given = {word: settings.values.get(f"train.{word}") for word in words}
     spans = {word: entry.value.span for word, entry in given.items() if entry is not None}
     if facts.tokens:
@@ -26,6 +28,8 @@ def prepared(train: TrainSettings, settings: LaneSettings, facts: Facts, report:
     if train.sample and "sample" in spans and not facts.tokens:
         message = "`sample` asks for text that the network writes, and it learns none"
         report.error("NN302", message, spans["sample"], help="leave it out, or learn from a `Text`")
+    if train.standardise_target and "standardise_target" in spans:
+        _targets(train, facts, loss, spans["standardise_target"], report)
     if train.stratify and "stratify" in spans:
         _stratified(train, facts, spans["stratify"], report)
 
@@ -38,6 +42,19 @@ def _of_ids(train: TrainSettings, spans: dict[str, Span], report: Report) -> Non
             what = "`target = input` compares" if word == "target" else f"`{word}` changes"
             message = f"{what} numbers that measure, and the ids of a text are names"
             report.error("NN302", message, spans[word], help=f"leave `{word}` out")
+
+
+def _targets(train: TrainSettings, facts: Facts, loss: object, span: Span, report: Report) -> None:
+    """Refuse to scale targets that are classes, samples, or bound to a range."""
+    why = ""
+    if train.target == "input":
+        why = "`target = input` compares with the sample, which `standardise` scales"
+    elif facts.classes is not None:
+        why = "`standardise_target` scales numbers, and the targets are classes"
+    elif isinstance(loss, PartValue) and issubclass(loss.part, Loss) and loss.part.target_range != Range():
+        why = f"`{loss.name}` takes targets {loss.part.target_range}, and standardised ones are not"
+    if why:
+        report.error("NN302", why, span, help="leave `standardise_target` out")
 
 
 def _augmentations(train: TrainSettings, facts: Facts, span: Span, report: Report) -> None:

@@ -110,6 +110,11 @@ class TrainSettings:
     """What the loss compares with: what the data tells of a sample, or the sample itself."""
     standardise: Annotated[bool, Also("standardize", "normalise", "normalize", "scale")] = False
     """Whether every feature is shifted and scaled to mean 0 and standard deviation 1, as the training samples tell."""
+    standardise_target: Annotated[
+        bool,
+        Also("standardize_target", "standardise_targets", "scale_target", "normalise_target", "normalize_target"),
+    ] = False
+    """Whether the loss compares targets that are shifted and scaled to mean 0 and standard deviation 1."""
     augment: Annotated[
         Augmentation | tuple[Augmentation, ...] | None, Also("augmentation", "augmentations", "transform", "transforms")
     ] = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout, prepared_in
-from nnspec.compiler.preparing import Preparation, divide
+from nnspec.compiler.preparing import Preparation, divide, target_scaling
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
@@ -50,8 +50,10 @@ class Batches:
         *,
         narrow: bool = False,
         scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
-        """`scaling` standardises samples, where that was learned before and not of these."""
+        """`scaling` and `target_scaling` standardise samples and targets, where they were learned before and not of
+        these."""
         self._train_settings, self._seed = experiment.train, experiment.seed
         self._buffers, self._batch, self._dataset = buffers, layout.batch, dataset
         self._entry = experiment.layers[0].incoming
@@ -66,6 +68,10 @@ class Batches:
         self._prepared_in = prepared_in(experiment)
         self._known: dict[tuple[int, _Rows], _Places] = {}
         self._order, self._held_out = self._split(self._whole.y)
+        self.target_scaling = target_scaling
+        """Mean and standard deviation of each number of a target, where these are standardised."""
+        if experiment.train.standardise_target:
+            self._standardise_targets()
         self._prepare: Preparation | None = None
         if experiment.train.prepares or self._of_input:
             self._prepare = Preparation(experiment, buffers, dataset, self._order, scaling)
@@ -96,6 +102,16 @@ class Batches:
             self._buffers["ramp"][: len(trained)] = trained
         return order, held_out
 
+    def _standardise_targets(self) -> None:
+        """Keep targets as they are from their mean on, for metrics, and the factors to the loss's and back."""
+        self.target_scaling = self.target_scaling or target_scaling(self._dataset, self._order)
+        mean, deviation = self.target_scaling
+        for rows, split in ((self._whole, self._dataset.train), (self._test, self._dataset.test)):
+            y = split.y.reshape(len(split.y), -1) - mean  # in float64, before anything is rounded
+            rows.y = y.astype(rows.y.dtype).reshape(split.y.shape)
+        self._buffers["target_deviation"].reshape(-1)[...] = deviation
+        self._buffers["target_factor"].reshape(-1)[...] = 1 / deviation
+
     @property
     def order(self) -> NDArray[Any]:
         """The samples that are trained on, as indices into the data, in this epoch's order."""
@@ -120,7 +136,8 @@ class Batches:
         return found.reshape(rows, *self._target)
 
     def labels(self, rows: int) -> NDArray[Any]:
-        """Return where their targets stand, as the data has them: what metrics compare with."""
+        """Return where their targets stand, as the data has them: what metrics compare with. Those that are
+        standardised for the loss are in their own unit, but counted from their mean."""
         return self.targets(rows) if self._of_input else self._buffers["labels"][:rows]
 
     def _places(self, rows: int, split: _Rows) -> _Places:
@@ -204,6 +221,8 @@ class Batches:
             self._buffers["identity"].take(labels, axis=0, out=targets, mode="clip")
         else:
             np.copyto(targets, labels.reshape(targets.shape))
+        if self.target_scaling is not None:
+            np.multiply(targets, self._buffers["target_factor"], out=targets)
 
 
 @dataclass(frozen=True)

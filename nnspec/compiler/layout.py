@@ -258,6 +258,11 @@ def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator
         yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
         if experiment.classes is not None and prod(experiment.outputs) != prod(experiment.target):
             yield Buffer("identity", "batch", (experiment.classes, experiment.classes), layout.dtype)
+    if experiment.train.standardise_target:
+        yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
+        yield Buffer("in_units", "batch", (rows, *experiment.outputs), layout.dtype)
+        yield Buffer("target_factor", "batch", experiment.outputs, layout.dtype)
+        yield Buffer("target_deviation", "batch", experiment.outputs, layout.dtype)
     yield Buffer("order", "batch", (trained,), "intp")
     if experiment.train.shuffle:
         yield Buffer("ramp", "batch", (trained,), "intp")

@@ -111,10 +111,11 @@ class Plan:
         data: Batches | None = None,
         *,
         scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
         """Allocate what the layout says, but for `buffers` that are there already. `data` are batches of the same
-        settings that another plan made and shares, together with the buffers that they are brought into. `scaling` is
-        the mean and deviation of each feature, where they were learned before."""
+        settings that another plan made and shares, together with the buffers that they are brought into. `scaling`
+        and `target_scaling` are mean and deviation of each feature and target, where they were learned before."""
         self.experiment, self.layout, self.dataset = experiment, layout, dataset
         self.buffers: dict[str, NDArray[Any]] = {
             b.name: buffers[b.name] if b.name in buffers else np.empty(b.shape, b.dtype) for b in layout.buffers
@@ -124,7 +125,13 @@ class Plan:
         self.loss: Loss = experiment.loss.make()
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
         self.data = data or Batches(
-            experiment, layout, dataset, self.buffers, narrow=may_narrow(experiment), scaling=scaling
+            experiment,
+            layout,
+            dataset,
+            self.buffers,
+            narrow=may_narrow(experiment),
+            scaling=scaling,
+            target_scaling=target_scaling,
         )
         decaying = self._move_parameters()
         self._keep_state()
@@ -335,9 +342,17 @@ class Plan:
         x = step.x
         for layer, out in step.forward:
             x = layer.forward(x, out)
-        for metric in self.metrics:
-            metric.add(x, step.labels)
+        if self.metrics:
+            measured = self._in_units(x)
+            for metric in self.metrics:
+                metric.add(measured, step.labels)
         return self.loss.forward(x, step.targets, out=step.loss_out), self.loss.weight(len(x))
+
+    def _in_units(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return outputs as metrics compare them with labels: in the targets' unit where these are standardised."""
+        if "in_units" not in self.buffers:
+            return outputs
+        return np.multiply(outputs, self.buffers["target_deviation"], out=self.buffers["in_units"][: len(outputs)])
 
     # Views
 

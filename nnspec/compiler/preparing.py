@@ -19,7 +19,7 @@ from nnspec.engine.work import Borrower
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Preparation", "Standardiser", "constant_features", "divide", "scaling"]
+__all__ = ["Preparation", "Standardiser", "constant_features", "divide", "in_units", "scaling", "target_scaling"]
 
 _CHUNK = 1024  # samples that are looked at at a time
 
@@ -50,6 +50,25 @@ def scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDAr
     """
     mean, std, varies = _moments(dataset, trained)
     return mean / dataset.divisor, np.where(varies, std / dataset.divisor, 1.0)
+
+
+def target_scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return mean and standard deviation of every number of a target over these training samples, float64
+    `(targets,)`. The deviation of one that is constant is 1."""
+    y = dataset.train.y[trained].reshape(len(trained), -1).astype(np.float64)
+    mean = y[0] + (y - y[0]).mean(axis=0)
+    std = np.sqrt(np.square(y - mean).mean(axis=0))
+    return mean, np.where(std > 4 * np.finfo(np.float64).eps * np.abs(y).max(axis=0), std, 1.0)
+
+
+def in_units(outputs: NDArray[Any], scaling: tuple[NDArray[Any], NDArray[Any]] | None) -> NDArray[Any]:
+    """Return outputs `(B, *out)` in the unit of the targets, float64, where these were standardised; else as they
+    are."""
+    if scaling is None:
+        return outputs
+    mean, deviation = (each.reshape(outputs.shape[1:]) for each in scaling)
+    found: NDArray[Any] = outputs.astype(np.float64) * deviation + mean
+    return found
 
 
 def constant_features(dataset: Dataset, trained: NDArray[Any]) -> NDArray[Any]:

@@ -44,7 +44,7 @@ FORMAT = 2
 MOST_HEADER = 256 * 1024**2
 """The most bytes of JSON that are read: histories of very many epochs are far below."""
 _HEADER = "checkpoint"
-_APART = frozenset({"network", "predictor", "scaling", "writer", "repeats"})
+_APART = frozenset({"network", "predictor", "scaling", "target_scaling", "writer", "repeats"})
 """What of a lane is no plain data, and is made anew."""
 
 
@@ -118,8 +118,7 @@ class Keeper:
         """Write it. Where that fails, training goes on, and the lane says so."""
         values = {f.name: getattr(lane, f.name) for f in fields(lane) if f.name not in _APART}
         extra = {f"best.{name}": array for name, array in best.arrays.items()}
-        if lane.scaling is not None:
-            extra |= dict(zip(("scaling.mean", "scaling.deviation"), lane.scaling, strict=True))
+        extra |= {f"scaling.{name}": array for name, array in lane.scales.items()}
         checkpoint = Checkpoint(self.identity, self.data, ended, values, stopping, snapshot, best.state(), extra)
         try:
             self.store(checkpoint)
@@ -235,7 +234,10 @@ def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
     if checkpoint.lane["kept"]:
         network.load_state_dict(checkpoint.best_arrays)
     network.eval()
-    scaling = None
-    if "scaling.mean" in checkpoint.extra:
-        scaling = checkpoint.extra["scaling.mean"], checkpoint.extra["scaling.deviation"]
-    return LaneResult(network=network, scaling=scaling, **{**checkpoint.lane, "epochs": experiment.train.epochs})
+    pairs = {
+        what: (checkpoint.extra[f"scaling.{what}.mean"], checkpoint.extra[f"scaling.{what}.deviation"])
+        for what in ("input", "target")
+        if f"scaling.{what}.mean" in checkpoint.extra
+    }
+    values = {**checkpoint.lane, "epochs": experiment.train.epochs}
+    return LaneResult(network=network, scaling=pairs.get("input"), target_scaling=pairs.get("target"), **values)

@@ -18,9 +18,10 @@ class ExportError(NnspecError):
 
 
 def export(saved: SavedRun, out: Path, lane: str | None, seed: int | None, *, force: bool) -> Path:
-    """Write every array of a network by its full name: parameters, what layers remember, and `input.mean` and
-    `input.deviation` where samples are standardised. Weights of a Linear layer are `(in, out)`, the transpose of
-    PyTorch's. The metadata of a safetensors file names lane, seed, spec and its identity.
+    """Write every array of a network by its full name: parameters, what layers remember, and `input.mean`,
+    `input.deviation`, `target.mean`, `target.deviation` where samples or targets are standardised. Weights of a Linear
+    layer are `(in, out)`, the transpose of PyTorch's. The metadata of a safetensors file names lane, seed, spec
+    and its identity.
 
     Raises RunError, ExportError, and OutputError where the file cannot be written, or is there without `force`.
     """

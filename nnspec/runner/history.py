@@ -57,6 +57,9 @@ class LaneResult:
     scaling: tuple[Any, Any] | None = None
     """Mean and standard deviation of each feature, where samples are standardised: what the network takes is
     (x − mean) / deviation."""
+    target_scaling: tuple[Any, Any] | None = None
+    """Mean and standard deviation of each number of a target, where targets are standardised: what the network gives
+    is (target − mean) / deviation."""
     writer: Writer | None = None
     """Writes text with the trained network, where it learned one: `lane.writer.write(200, prompt="The ")`."""
     sample: str = ""
@@ -112,6 +115,16 @@ class LaneResult:
     def has_network(self) -> bool:
         """Whether it has weights of use: not where it diverged or failed, unless those of its best epoch were kept."""
         return self.status not in ("diverged", "failed") or bool(self.kept)
+
+    @property
+    def scales(self) -> dict[str, Any]:
+        """Mean and deviation of all that is standardised, under the names that they have beside the weights."""
+        pairs = {"input": self.scaling, "target": self.target_scaling}
+        return {
+            f"{what}.{name}": array
+            for what, pair in pairs.items()
+            for name, array in zip(("mean", "deviation"), pair or (), strict=False)
+        }
 
     @property
     def counted(self) -> tuple[LaneResult, ...]:

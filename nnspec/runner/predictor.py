@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import prepared_in
-from nnspec.compiler.preparing import Standardiser
+from nnspec.compiler.preparing import Standardiser, in_units
 from nnspec.data.inputs import Inputs, Wanted, array_inputs, read_inputs, table_inputs
 from nnspec.data.source import class_name
 from nnspec.engine._numpy import np
@@ -82,6 +82,8 @@ class Predictor:
     class_names: tuple[str, ...] = ()
     scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
     """Mean and standard deviation of each feature, where samples are standardised."""
+    target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
+    """Mean and standard deviation of each number of a target, where targets are."""
     alphabet: str = ""
     choice: Choice | None = None
     """Why this lane was chosen, where it was."""
@@ -116,7 +118,7 @@ class Predictor:
         return self.outputs_of(inputs)
 
     def outputs_of(self, inputs: Inputs) -> NDArray[Any]:
-        """Return what the network makes of samples that `samples` brought into form."""
+        """Return what the network makes of samples that `samples` brought into form, in the unit of the targets."""
         x, features = inputs.x, inputs.x.shape[1]
         dtype, prepared = np.dtype(self.experiment.dtype), np.dtype(prepared_in(self.experiment))
         if self.scaling is None:
@@ -133,7 +135,8 @@ class Predictor:
                 part = part.astype(dtype, copy=False)
                 entry = self.experiment.layers[0].incoming
                 found.append(np.array(self.network.forward(part.reshape(len(part), *entry)), order="C"))
-        return np.concatenate(found) if found else np.empty((0, *self.experiment.outputs), dtype)
+        outputs = np.concatenate(found) if found else np.empty((0, *self.experiment.outputs), dtype)
+        return in_units(outputs, self.target_scaling)
 
     def predict(self, x: Any) -> NDArray[Any]:
         """Return the class of each sample as the data calls it, `(n,)`: by name where classes have names; where there
@@ -171,6 +174,7 @@ def predictor_of(
     network: NumpyMLP,
     data: DataUse,
     scaling: tuple[NDArray[Any], NDArray[Any]] | None,
+    target_scaling: tuple[NDArray[Any], NDArray[Any]] | None,
     choice: Choice | None = None,
 ) -> Predictor:
     """Return what asks a network that was trained on some data."""
@@ -191,6 +195,7 @@ def predictor_of(
         classes=experiment.classes,
         class_names=data.class_names,
         scaling=scaling,
+        target_scaling=target_scaling,
         alphabet=data.alphabet,
         choice=choice,
     )
@@ -203,5 +208,6 @@ def give_predictors(
     for name, lane in lanes.items():
         for one in lane.repeats or (lane,):
             if one.has_network and one.epoch_seconds:
-                one.predictor = predictor_of(experiments[name], one.seed, one.network, data[name], one.scaling)
+                scalings = one.scaling, one.target_scaling
+                one.predictor = predictor_of(experiments[name], one.seed, one.network, data[name], *scalings)
         lane.predictor = next((one.predictor for one in (lane, *lane.repeats) if one.predictor), None)

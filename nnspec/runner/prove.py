@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Figure, LayerNode, Number, Operation, Program
 from nnspec.compiler.plan import build_network
-from nnspec.compiler.preparing import divide, scaling
+from nnspec.compiler.preparing import divide, scaling, target_scaling
 from nnspec.data.source import Access, DataError, Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.gradcheck import BOUND, GradientReport, LostStepError, check_gradients
@@ -74,7 +74,12 @@ def prove_gradients(
     x = x.reshape(count, *experiment.layers[0].incoming)
     loss: Loss = experiment.loss.make()
     of_input = experiment.train.target == "input"
-    targets = _targets(experiment, loss, x if of_input else dataset.train.y[:count])
+    labels = x if of_input else dataset.train.y[:count]
+    if experiment.train.standardise_target:
+        trained, _ = divide(experiment.train, experiment.seed, dataset.train.y)
+        mean, std = target_scaling(dataset, trained)
+        labels = (labels.reshape(count, -1) - mean) / std
+    targets = _targets(experiment, loss, labels)
 
     def check(count: int, moved: tuple[str, ...]) -> GradientReport:
         rng = stream(experiment.seed, Stream.GRADIENT_CHECK)
@@ -230,7 +235,9 @@ def _same_calculus(one: Experiment, other: Experiment) -> bool:
             [(choice.value.name, _plain(choice.value.values())) for choice in experiment.data],
             experiment.train.target,
             experiment.train.penalties,
-            (train.validation, train.stratify) if (train := experiment.train).standardise else None,
+            (train := experiment.train).standardise,
+            train.standardise_target,
+            (train.validation, train.stratify) if train.standardise or train.standardise_target else None,
         )
 
     return key(one) == key(other)

@@ -46,8 +46,7 @@ def write_record(result: RunResult, folder: Path, folders: Mapping[str, str] = M
             files.append(f"{name}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz")
             (folder / name).mkdir(exist_ok=True)
             with atomic(folder / files[-1]) as file:
-                scaling = dict(zip(("input.mean", "input.deviation"), one.scaling or (), strict=False))
-                np.savez(file, **one.network.state_dict() | scaling)
+                np.savez(file, **one.network.state_dict() | one.scales)
     _write_json(folder / "summary.json", result.summary)
     result.files = tuple(files)
 
@@ -88,9 +87,8 @@ def trace_record(result: RunResult) -> dict[str, Any]:
 
 
 def _scaling(lane: LaneResult) -> dict[str, str]:
-    """Digests of mean and deviation, where samples are standardised."""
-    names = ("input.mean", "input.deviation")
-    return {name: array_digest(array) for name, array in zip(names, lane.scaling or (), strict=False)}
+    """Digests of mean and deviation of what is standardised."""
+    return {name: array_digest(array) for name, array in lane.scales.items()}
 
 
 def summary_record(result: RunResult, program: Program, started: str) -> dict[str, Any]:

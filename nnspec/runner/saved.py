@@ -181,9 +181,9 @@ class SavedRun:
         return self.path / folder / (f"seed-{seeds[0] if seed is None else seed}.npz" if several else "weights.npz")
 
     def weights(self, name: str, seed: int | None = None) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a lane by name: parameters, what layers remember, and `input.mean`, `input.deviation`
-        where samples are standardised. Of a lane with repeats those of a seed, by default the first that left any.
-        Raises RunError where they are not there or damaged."""
+        """Return the arrays of a lane by name: parameters, what layers remember, and `input.mean`, `input.deviation`,
+        `target.mean`, `target.deviation` where samples or targets are standardised. Of a lane with repeats those of a
+        seed, by default the first that left any. Raises RunError where they are not there or damaged."""
         name, seed, _ = self.pick(name, seed)
         path = self.weights_file(name, seed)
         with usable(path), open_regular(path) as file:

@@ -68,7 +68,7 @@ def train_plan(
     """Train a plan as `train_once` does, pausing when the lane has begun and after every epoch but the last."""
     experiment = plan.experiment
     lane = begun(experiment, plan.layout, plan.network, repeat, of)
-    lane.held_out, lane.scaling = plan.held_out, plan.data.scaling
+    lane.held_out, lane.scaling, lane.target_scaling = plan.held_out, plan.data.scaling, plan.data.target_scaling
     lane.fingerprints = {"start": start_digests(plan), "order": ""}
     stop, best = _Stop(experiment.train.early_stop, lane), Best(experiment.train.early_stop, lane)
     monitor = Monitor(plan, lane)

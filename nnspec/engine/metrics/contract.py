@@ -25,7 +25,8 @@ class Metric(Part, Borrower):
     needs_classes: ClassVar[bool] = False
     """Whether it makes sense for class labels only."""
     needs_numbers: ClassVar[bool] = False
-    """Whether it makes sense for targets that are numbers only."""
+    """Whether it makes sense for targets that are numbers only. It must not change when the same number is added to
+    outputs and targets, since targets that are standardised are counted from their mean."""
     percent: ClassVar[bool] = False
     """Whether it is a share, which people read in percent."""
     higher_is_better: ClassVar[bool] = False
