@@ -14,6 +14,8 @@ from hostile_files import refused
 from test_csv import Write, rows, write  # noqa: F401
 from tiny_spec import run, spec
 
+import nnspec
+from nnspec import runs
 from nnspec.checker import check
 from nnspec.data import CSV, Access
 from nnspec.data.cells import Form
@@ -323,3 +325,22 @@ def test_zeros_and_ones_with_a_single_logit(write: Write, found: Found) -> None:
     assert "test_accuracy" in result["run"].history
     (wrong, *_) = found("a,y\n1,0.5\n2,1.5\n", '"y"', loss="CrossEntropy", model="Linear(2)")
     assert wrong.help == "a regression takes `MSE`"
+
+
+def test_predict_reads_tables_as_training_did(tmp_path: Path) -> None:
+    rows = [f"{i};{i % 7},5;{['none', 'ja', 'nein'][i % 3]};{2 * i},25" for i in range(30)]
+    (tmp_path / "t.csv").write_text("# a\n;a;k;y\n" + "\n".join(rows) + "\n")
+    arguments = '"y", delimiter=";", decimal=",", comment="#", categories=["k"], missing=mean'
+    text = spec("Linear(1)", loss="MSE", data=f'CSV("t.csv", {arguments})', train="epochs = 1")
+    (tmp_path / "s.nn").write_text(text)
+    nnspec.run(tmp_path / "s.nn", out=tmp_path / "out")
+    (tmp_path / "new.csv").write_text('# b\na;k\n1,5;none\n"2,5";ja;\nNA;nein\n')
+    predictor = runs.load(tmp_path / "out")
+    (found,) = runs.predict(predictor, [tmp_path / "new.csv"])
+    data = CSV(tmp_path / "t.csv", "y", delimiter=";", decimal=",", comment="#", categories=["k"])
+    mean = data.load(Access()).train.x[:, 0].mean()
+    by_hand = [[1.5, 0, 0, 1], [2.5, 1, 0, 0], [mean, 0, 1, 0]]  # ja, nein, none
+    np.testing.assert_array_equal(found.outputs, predictor.outputs(np.array(by_hand)))
+    (tmp_path / "new.csv").write_text("a;k\n1,5;NA\n")
+    with refused("the network has never met `NA`"):
+        runs.predict(predictor, [tmp_path / "new.csv"])

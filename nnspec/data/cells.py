@@ -52,6 +52,16 @@ class Form:
         except ValueError:
             return None
 
+    def is_word(self, cell: str) -> bool:
+        """Whether a cell is one of the words for a missing value, in any case of letters."""
+        return cell.lower() in _lowered(MISSING_WORDS if self.missing_words is None else self.missing_words)
+
+    def is_missing(self, cell: str, *, numbers: bool, listed: bool = False) -> bool:
+        """Whether nothing is in a cell of a column of numbers, or of text that may be `listed` as such."""
+        if not cell or numbers:
+            return not cell or self.is_word(cell)
+        return self.missing_words is not None and not (listed or isinstance(cell, Quoted)) and self.is_word(cell)
+
     def otherwise(self, cells: Iterable[str]) -> list[str]:
         """Return the settings under each of which all of some cells are numbers, as a spec writes them."""
         texts = list(cells)
@@ -81,6 +91,11 @@ def _plain(cell: str, decimal: str, thousands: str | None) -> str:
     for sign in (" ", "\u00a0", "\u202f") if thousands == " " else (thousands,) if thousands else ():
         cell = cell.replace(sign, "")
     return cell.replace(decimal, ".")
+
+
+@lru_cache(maxsize=16)
+def _lowered(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word.lower() for word in words)
 
 
 def in_words(text: str) -> str:

@@ -5,15 +5,15 @@ Every file is of unknown origin: it is read with the limits of the data sources,
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.arrays import read_samples
+from nnspec.data.cells import Form, in_words, rows_of
 from nnspec.data.files import decoded, open_regular, shown
 from nnspec.data.images import image_files, is_image, read_image
 from nnspec.data.numbers import find_unusable, refuse_unusable
@@ -32,7 +32,6 @@ LARGEST = 3e38
 _NOTES = 4
 """Notes on single images of a folder that are given."""
 _DELIMITERS = (",", ";", "\t", "|")
-_MISSING = frozenset(["", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "missing"])
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,8 @@ class Wanted:
     target_names: tuple[str, ...] = ()
     tokens: int = 0
     """How many different whole numbers a sample is made of, where they stand for things; 0 for numbers that measure."""
+    form: Form = field(default_factory=Form)
+    """How the table is written that the network learned from."""
     border: float | None = None
     """How bright the outermost pixels of training images are, from 0 to 1."""
     ranges: tuple[tuple[float, float], ...] = ()
@@ -174,7 +175,7 @@ def _unlike_columns(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
             if (here < low - (high - low) or there > high + (high - low)) and told < _NOTES:
                 told += 1
                 yield (
-                    f"holds {here:g} to {there:g} in column `{_word(column.name)}`, and the network was trained on "
+                    f"holds {here:g} to {there:g} in column `{in_words(column.name)}`, and the network was trained on "
                     f"{low:g} to {high:g}"
                 )
         start += width
@@ -238,96 +239,86 @@ def _table(path: str, wanted: Wanted) -> Inputs:
     file, _ = open_regular(path, MOST_BYTES)
     with file:
         text = "".join(decoded(file, FilePath(path), MOST_BYTES))
-    rows = list(_rows(path, text))
+    form = _written(text, wanted.form)
+    rows = list(rows_of(text.split("\n"), form, shown(path)))
     if not rows:
         raise FileFault(f"{shown(path)} is empty")
-    header = _header(path, rows[0][1])
+    header = _header(path, rows[0][1], wanted, form)
     body = rows if header is None else rows[1:]
     if not body:
         raise FileFault(f"{shown(path)} has a line of names, and no sample")
     if len(body) * prod(wanted.shape) > MOST_NUMBERS:
         raise FileFault(f"{shown(path)} comes to more than {MOST_NUMBERS:,} numbers")
     for line, cells in body:
+        if len(cells) == len(rows[0][1]) + 1 and not cells[-1]:
+            del cells[-1]  # a delimiter at the end of a row
         if len(cells) != len(rows[0][1]):
             raise FileFault(
                 f"{shown(path)}, line {line:,}: {len(cells)} cells, and the first line has {len(rows[0][1])}"
             )
     names = tuple(f"{shown(path)}:{line}" for line, _ in body)
     if wanted.columns:
-        return Inputs(_features(path, header, body, wanted), names)
-    return Inputs(_numbers(path, header, body, wanted), names)
+        return Inputs(_features(path, header, body, wanted, form), names)
+    return Inputs(_numbers(path, header, body, wanted, form), names)
 
 
-def _header(path: str, cells: Sequence[str]) -> list[str] | None:
+def _written(text: str, form: Form) -> Form:
+    """Return how a table is written: as the one that was learned from, but for the delimiter, where another one is in
+    the first line."""
+    lines = (line for line in text.split("\n") if line.strip() and not line.startswith(form.comment or "\n"))
+    first = next(lines, "")
+    return form if form.delimiter in first else replace(form, delimiter=max(_DELIMITERS, key=first.count))
+
+
+def _header(path: str, cells: Sequence[str], wanted: Wanted, form: Form) -> list[str] | None:
     """Return the names of the columns, None where the first line holds numbers. Raises FileFault for both in one."""
-    numbers = [cell for cell in cells if _number(cell) is not None]
+    numbers = [cell for cell in cells if form.number(cell) is not None]
     if len(numbers) == len(cells):
         return None
-    names = [cell.strip() for cell in cells]
     if numbers:
-        odd = next(cell for cell in cells if _number(cell) is None)
-        what = f"`{_word(odd)}`, and otherwise numbers" if odd.strip() else "an empty cell between numbers"
+        odd = next(cell for cell in cells if form.number(cell) is None)
+        what = f"`{in_words(odd)}`, and otherwise numbers" if odd else "an empty cell between numbers"
         raise FileFault(f"the first line of {shown(path)} holds {what}: it names the columns, or is a sample")
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    used = {column.name for column in wanted.columns} or set(cells)
+    twice = next((name for i, name in enumerate(cells) if name in used and name in cells[:i]), None)
     if twice is not None:
-        raise FileFault(f"the first line of {shown(path)} has two columns `{_word(twice)}`")
-    return names
+        raise FileFault(f"the first line of {shown(path)} has two columns `{in_words(twice)}`")
+    return list(cells)
 
 
-def _word(text: str) -> str:
-    """Return a cell as messages show it."""
-    text = text[:40]
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def _rows(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row that is not empty, with its line; the delimiter is the one that is most in the first line."""
-    import csv
-
-    first = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise FileFault(f"{shown(path)}, line {reader.line_num:,}: {error}") from None
-
-
-def _features(path: str, header: Sequence[str] | None, body: Sequence[tuple[int, list[str]]], wanted: Wanted) -> Any:
+def _features(
+    path: str, header: Sequence[str] | None, body: Sequence[tuple[int, list[str]]], wanted: Wanted, form: Form
+) -> Any:
     """Turn rows into features as the table was that the network learned from: columns by their names."""
     if header is None:
-        names = ", ".join(f"`{_word(column.name)}`" for column in wanted.columns[:12])
+        names = ", ".join(f"`{in_words(column.name)}`" for column in wanted.columns[:12])
         raise FileFault(f"the first line of {shown(path)} holds numbers, and should name the columns", help=names)
     places = {name: i for i, name in enumerate(header)}
     missing = [column.name for column in wanted.columns if column.name not in places]
     if missing:
         raise FileFault(
-            f"{shown(path)} has no column `{_word(missing[0])}`, from which the network takes a feature",
-            help=f"its columns are {', '.join(f'`{_word(name)}`' for name in header[:12])}",
+            f"{shown(path)} has no column `{in_words(missing[0])}`, from which the network takes a feature",
+            help=f"its columns are {', '.join(f'`{in_words(name)}`' for name in header[:12])}",
         )
     x = np.zeros((len(body), prod(wanted.shape)))
     start = 0
     for column in wanted.columns:
         at = places[column.name]
         for row, (line, cells) in enumerate(body):
-            cell = cells[at].strip()
-            where = f"{shown(path)}, line {line:,}, column `{_word(column.name)}`"
+            cell = cells[at]
+            where = f"{shown(path)}, line {line:,}, column `{in_words(column.name)}`"
             if column.texts is not None:
                 if cell in column.texts:
                     x[row, start + column.texts.index(cell)] = 1.0
-                elif cell.lower() not in _MISSING:
-                    known = ", ".join(f"`{_word(text)}`" for text in column.texts[:8])
-                    raise FileFault(f"{where}: the network has never met `{_word(cell)}`", help=f"it knows {known}")
+                elif not form.is_missing(cell, numbers=False):
+                    known = ", ".join(f"`{in_words(text)}`" for text in column.texts[:8])
+                    raise FileFault(f"{where}: the network has never met `{in_words(cell)}`", help=f"it knows {known}")
                 elif column.mean is None and not _missing_allowed(wanted):
                     raise FileFault(f"{where}: nothing is there")
                 continue
-            number = _number(cell)
-            if number is None and cell.lower() in _MISSING and column.mean is not None:
-                number = column.mean
+            number = column.mean if form.is_missing(cell, numbers=True) else form.number(cell)
             if number is None or not math.isfinite(number):
-                raise FileFault(f"{where}: `{_word(cell)}` is no number that can be used")
+                raise FileFault(f"{where}: `{in_words(cell)}` is no number that can be used")
             x[row, start] = number
         start += 1 if column.texts is None else len(column.texts)
     return x
@@ -338,7 +329,9 @@ def _missing_allowed(wanted: Wanted) -> bool:
     return any(column.mean is not None for column in wanted.columns)
 
 
-def _numbers(path: str, header: Sequence[str] | None, body: Sequence[tuple[int, list[str]]], wanted: Wanted) -> Any:
+def _numbers(
+    path: str, header: Sequence[str] | None, body: Sequence[tuple[int, list[str]]], wanted: Wanted, form: Form
+) -> Any:
     features = prod(wanted.shape)
     width = len(body[0][1])
     if width != features:
@@ -349,18 +342,11 @@ def _numbers(path: str, header: Sequence[str] | None, body: Sequence[tuple[int, 
     x = np.empty((len(body), features))
     for row, (line, cells) in enumerate(body):
         for i, cell in enumerate(cells):
-            number = _number(cell)
+            number = form.number(cell)
             if number is None or not math.isfinite(number):
-                name = f"`{_word(header[i])}`" if header is not None else str(i + 1)
+                name = f"`{in_words(header[i])}`" if header is not None else str(i + 1)
                 raise FileFault(
-                    f"{shown(path)}, line {line:,}, column {name}: `{_word(cell)}` is no number that can be used"
+                    f"{shown(path)}, line {line:,}, column {name}: `{in_words(cell)}` is no number that can be used"
                 )
             x[row, i] = number
     return x
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None

@@ -9,10 +9,9 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
-from nnspec.data.cells import MISSING_WORDS, Form, Quoted, in_words, lines_of, rows_of
+from nnspec.data.cells import Form, Quoted, in_words, lines_of, rows_of
 from nnspec.data.files import (
     Seed,
     Share,
@@ -307,7 +306,7 @@ class CSV(DataSource):
             left = []
             for column in open_ones:
                 cell = cells[column.index] if column.index < len(cells) else ""
-                if not cell or self._is_word(cell):
+                if not cell or self.form.is_word(cell):
                     words[column.index] = words[column.index] or cell
                     left.append(column)
                 elif self.form.number(cell) is None:
@@ -319,23 +318,14 @@ class CSV(DataSource):
             if words[column.index] and self.form.missing_words is None:
                 column.texts = {}
 
-    def _is_word(self, cell: str) -> bool:
-        words = self.form.missing_words
-        return cell.lower() in _lowered(MISSING_WORDS if words is None else words)
-
-    def _is_missing(self, column: _Column, cell: str) -> bool:
-        if not cell:
-            return True
-        if column.texts is None:
-            return self._is_word(cell)
-        if self.form.missing_words is None or column.listed or isinstance(cell, Quoted):
-            return False
-        return self._is_word(cell)
-
     def _take(self, table: _Table, line: int, cells: list[str], keep: bool) -> None:
         """Take over a row, unless something is missing in it and such rows are dropped."""
         table.left_out.update(place for place in table.unnamed if cells[place])
-        gaps = [column for column in table.used if self._is_missing(column, cells[column.index])]
+        gaps = [
+            column
+            for column in table.used
+            if self.form.is_missing(cells[column.index], numbers=column.texts is None, listed=column.listed)
+        ]
         if gaps and self.missing == "drop":
             table.drop(cells, gaps)
             return
@@ -594,7 +584,7 @@ class _Column:
             what = f"the {place + 1}. text in this column: {self.most:,} are the most"
             return None, (what, "; ".join([*ways, "leave it out of `features`, or `drop` it"]))
         self.texts[text] = place
-        if not quoted and not self.listed and form.missing_words is None and text.lower() in _lowered(MISSING_WORDS):
+        if not quoted and not self.listed and form.missing_words is None and form.is_word(text):
             self.doubtful.append(text)
         return place, None
 
@@ -635,11 +625,6 @@ class _Column:
 
 
 _PLAIN = Form()
-
-
-@lru_cache(maxsize=16)
-def _lowered(words: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(word.lower() for word in words)
 
 
 def _on_a_line(values: Sequence[float], wanted: Sequence[float], *, only_same: bool) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import prepared_in
 from nnspec.compiler.preparing import Standardiser, in_units
+from nnspec.data.cells import Form
 from nnspec.data.inputs import Inputs, Wanted, array_inputs, read_inputs, table_inputs
 from nnspec.data.source import class_name
 from nnspec.engine._numpy import np
@@ -186,6 +187,7 @@ def predictor_of(
             shape=experiment.facts.shape,
             divisor=data.divisor,
             tokens=experiment.facts.tokens,
+            form=getattr(experiment.data[0].source, "form", Form()),
             columns=data.columns,
             target_names=data.target_names,
             border=data.border,
