@@ -17,7 +17,7 @@ from tiny_spec import run, spec
 import nnspec
 from nnspec import runs
 from nnspec.checker import check
-from nnspec.data import CSV, Access
+from nnspec.data import CSV, Access, DataError
 from nnspec.data.cells import Form
 from nnspec.diagnostics import Diagnostic, Source
 
@@ -344,3 +344,19 @@ def test_predict_reads_tables_as_training_did(tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("a;k\n1,5;NA\n")
     with refused("the network has never met `NA`"):
         runs.predict(predictor, [tmp_path / "new.csv"])
+
+
+def test_a_folder_of_data_is_not_for_paths_that_the_spec_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    for folder in ("here", "there"):
+        (tmp_path / folder / "t.csv").write_text("a,y\n1,2\n2,3.5\n3,5\n")
+    text = spec("Linear(1)", loss="MSE", data='CSV("t.csv", "y")', train="epochs = 1; batch = 2")
+    (tmp_path / "here/s.nn").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"CSV reads the file that the spec names, t\.csv; leave --data-dir out, or name"):
+        nnspec.run("here/s.nn", data_dir="there")
+    result = nnspec.run("here/s.nn", set=['data.path="there/t.csv"'])  # as the message says
+    assert result.data[0].origin == str(tmp_path / "there/t.csv")
+    with pytest.raises(DataError, match="Digits reads no files; leave --data-dir out"):
+        run(spec(), access=Access(data_dir=tmp_path))

@@ -49,7 +49,7 @@ def data_options(function: F) -> F:
         "--data-dir",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Folder with the data's files; goes before $NNSPEC_DATA_DIR and the cache.",
+        help="Folder with the files of MNIST or FashionMNIST; goes before $NNSPEC_DATA_DIR and the cache.",
     )(function)
 
 

@@ -9,7 +9,7 @@ from nnspec.checker.program import Choice, Experiment, Program
 from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
-from nnspec.engine.part import Range
+from nnspec.engine.part import FilePath, Range
 from nnspec.runner.history import DataUse
 
 __all__ = ["gather"]
@@ -33,10 +33,23 @@ def gather(program: Program, access: Access) -> dict[str, Loaded]:
 
 def _useful(program: Program, access: Access) -> None:
     """Refuse a folder that no source of the program would look into: it was named for a reason."""
-    sources = {choice.source for lane in program.lanes for choice in lane.data}
-    if access.data_dir is not None and not any(source.reads_files for source in sources):
-        names = ", ".join(sorted({source.spec_name for source in sources}))
-        raise DataError(f"{access.data_dir} is of no use here: {names} reads no files; leave --data-dir out")
+    choices = [choice for lane in program.lanes for choice in lane.data]
+    if access.data_dir is None or any(choice.source.reads_files for choice in choices):
+        return
+    paths = {
+        (choice.value.name, word, bound.value.written)
+        for choice in choices
+        for word, bound in choice.value.arguments.items()
+        if isinstance(bound.value, FilePath)
+    }
+    if paths:
+        name, word, path = min(paths)
+        raise DataError(
+            f"--data-dir has no effect here: {name} reads the file that the spec names, {path}; leave --data-dir out, "
+            f"""or name another file: --set 'data.{word}="PATH"'"""
+        )
+    names = ", ".join(sorted({choice.source.spec_name for choice in choices}))
+    raise DataError(f"--data-dir has no effect here: {names} reads no files; leave --data-dir out")
 
 
 def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded]) -> Loaded:
