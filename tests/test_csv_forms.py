@@ -341,6 +341,8 @@ def test_predict_reads_tables_as_training_did(tmp_path: Path) -> None:
     mean = data.load(Access()).train.x[:, 0].mean()
     by_hand = [[1.5, 0, 0, 1], [2.5, 1, 0, 0], [mean, 0, 1, 0]]  # ja, nein, none
     np.testing.assert_array_equal(found.outputs, predictor.outputs(np.array(by_hand)))
+    python = {"a": [1.5, 2.5, None], "k": ["none", "ja", "nein"]}
+    np.testing.assert_array_equal(found.outputs, predictor.outputs(python))
     (tmp_path / "new.csv").write_text("a;k\n1,5;NA\n")
     with refused("the network has never met `NA`"):
         runs.predict(predictor, [tmp_path / "new.csv"])
@@ -354,7 +356,7 @@ def test_a_folder_of_data_is_not_for_paths_that_the_spec_names(tmp_path: Path, m
     text = spec("Linear(1)", loss="MSE", data='CSV("t.csv", "y")', train="epochs = 1; batch = 2")
     (tmp_path / "here/s.nn").write_text(text)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"CSV reads the file that the spec names, t\.csv; leave --data-dir out, or name"):
+    with pytest.raises(DataError, match=r"CSV reads the file that the spec names, t\.csv; leave --data-dir out, or"):
         nnspec.run("here/s.nn", data_dir="there")
     result = nnspec.run("here/s.nn", set=['data.path="there/t.csv"'])  # as the message says
     assert result.data[0].origin == str(tmp_path / "there/t.csv")

@@ -122,7 +122,8 @@ def table_inputs(table: Any, wanted: Wanted) -> Inputs:
         raise FileFault("the table holds no sample")
     names = tuple(f"row {row}" for row, _ in body)
     make = _features if wanted.columns else _numbers
-    return _fit(Inputs(make("the table", header, body, wanted), names), "the table", wanted)
+    plain = Form(missing_words=wanted.form.missing_words)  # numbers of Python have a point
+    return _fit(Inputs(make("the table", header, body, wanted, plain), names), "the table", wanted)
 
 
 def _cell(value: Any) -> str:
