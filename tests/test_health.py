@@ -16,7 +16,7 @@ from tiny_spec import ALONE, OFFLINE, TOGETHER, compiled, noise, run, spec
 from nnspec.api import compile_spec, run_into
 from nnspec.compiler.plan import Plan
 from nnspec.runner.folder import RunFolder
-from nnspec.runner.health import DEAD, EXPLODING, VANISHING, Finding, dead_units, findings, norm
+from nnspec.runner.health import DEAD, EXPLODING, VANISHING, Finding, baseline, dead_units, findings, norm
 from nnspec.runner.history import LaneResult, RunResult
 from nnspec.runner.observer import Silent
 from nnspec.runner.record import history_record
@@ -332,3 +332,88 @@ def test_a_run_that_goes_on_has_the_same_norms(tmp_path: Path) -> None:
     assert (on.gradients, on.dead) == (whole.gradients, whole.dead)
     again = go("whole", Silent(), True)["run"]
     assert (again.gradients, again.dead) == (whole.gradients, whole.dead)
+
+
+# --- Outcomes that are bad and finite. ---
+
+
+REGRESSION = """seed = 1
+data = CSV("house.csv", target="price", test=0.25)
+model { Linear(8); ReLU; Linear(1) }
+loss = MSE
+optimizer = Adam(lr=0.001)
+train { epochs = 2; validation = 0.25; standardise = true }
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Prices near 300,000, which two epochs from weights near 0 do not reach."""
+    rows = [f"{40 + 7 * i % 160},{200_000 + 1_500 * (7 * i % 160)}" for i in range(40)]
+    (tmp_path / "house.csv").write_text("m2,price\n" + "\n".join(rows) + "\n")
+    (tmp_path / "house.nn").write_text(REGRESSION)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "house.nn"
+
+
+def test_a_regression_that_is_worse_than_the_mean_is_named(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compiled = compile_spec(str(house))
+    result = run_into(compiled, OFFLINE, Silent(), None)
+    lane, experiment = result["run"], compiled.program.lanes[0]
+    found = {finding.kind: finding for finding in findings(lane, experiment)}
+    finding = found["worse than the mean"]
+    assert (finding.layer, finding.line, finding.epoch) == ("", 4, 2)
+    assert finding.text.startswith("worse than predicting the mean of the targets: val_loss is ")
+    assert "targets on a scale near 1" in finding.advice
+    assert "standardise," not in finding.advice, "it is standardised already"
+    (line,) = [line for line in health([lane], {"run": experiment}) if "mean" in line]
+    assert line.startswith("! run: worse than predicting the mean of the targets: ")
+    assert result.exit_code == 0
+
+
+def test_the_loss_of_the_mean_is_that_of_plain_python(house: Path) -> None:
+    compiled = compile_spec(str(house))
+    from nnspec.runner.gather import gather
+
+    experiment = compiled.program.lanes[0]
+    dataset, _ = gather(compiled.program, OFFLINE)["run"]
+    plan = Plan(experiment, compiled.layouts["run"], dataset)
+    targets = [float(y) for y in np.ravel(dataset.train.y)]
+    trained = [targets[i] for i in plan.data.order]
+    held_out = [y for i, y in enumerate(targets) if i not in set(plan.data.order)]
+    tested = [float(y) for y in np.ravel(dataset.test.y)]
+    mean = sum(trained) / len(trained)
+    assert len(held_out) == 8
+    by_hand = {name: sum((y - mean) ** 2 for y in part) / len(part) for name, part in
+               (("val_loss", held_out), ("test_loss", tested))}  # fmt: skip
+    assert baseline(plan) == pytest.approx(by_hand, rel=1e-6)
+
+
+@pytest.mark.parametrize("target", ["labels", "input"])
+def test_only_regressions_are_compared_with_a_mean(target: str) -> None:
+    model = "Linear(6); ReLU; Linear(784)" if target == "input" else "Linear(10)"
+    text = spec(model, loss="MSE", train=f"epochs = 1; target = {target}")
+    program = compiled(text)
+    experiment = program.program.lanes[0]
+    plan = Plan(experiment, program.layouts["run"], noise(experiment.facts))
+    assert set(baseline(plan)) == ({"test_loss"} if target == "input" else set())
+
+
+def test_a_regression_that_is_better_than_the_mean_is_not_named() -> None:
+    text = spec("Linear(16); Tanh; Linear(1)", loss="MSE", data="Sine(train=100, test=40)", optimizer="Adam(lr=0.02)")
+    assert kinds(text.replace("epochs = 2", "epochs = 20")) == {"run": []}
+
+
+@pytest.mark.parametrize(("last", "code"), [(23.0, 0), (23.1, 1)])
+def test_a_loss_that_ends_above_ten_times_its_start_is_named_and_exits_with_1(last: float, code: int) -> None:
+    text = spec()
+    result, experiment = run(text), compiled(text).program.lanes[0]
+    lane = result["run"]
+    lane.history["loss"] = [2.3, last]
+    assert [finding.kind for finding in findings(lane, experiment)] == ["risen"] * code
+    assert result.exit_code == code
+    if code:
+        (line,) = health([lane], {"run": experiment})
+        assert line == (
+            "! run: the loss rose from 2.3 in epoch 1 to 23.1 at the end; try a smaller rate, clip_norm, a warm-up"
+        )

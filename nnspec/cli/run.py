@@ -68,7 +68,7 @@ def command(
 ) -> int:
     """Train every lane of SPEC, judge what it expects, and write curves, record and weights.
 
-    Exits with 1 where an expectation is missed or a lane diverges.
+    Exits with 1 where an expectation is missed, or a lane diverges or ends far above its start.
     """
     from nnspec.api import compile_spec, run_into
     from nnspec.data.source import Access

@@ -1,10 +1,12 @@
-"""What went wrong with a training, as it was measured: losses that diverge, units that are dead, gradients that vanish
-or explode.
+"""What went wrong with a training, as it was measured: losses that diverge or rise, regressions that are worse than a
+constant, units that are dead, gradients that vanish or explode.
 
     gradients    after the last batch of every epoch, the L2 norm of each tensor's gradient, as the backward pass left
                  it: before penalties and clipping. Of an epoch that ends in a loss that is no number there is none.
     dead units   at the end, over at most `SAMPLES` of the samples that were trained on, as they are measured: those
                  units of each layer with flat ends that were on a flat end for all of them
+    baseline     at the end of a regression, the loss of predicting the mean of the training targets for every sample,
+                 on the test data and on the samples held out
 
 Nothing is said of a training that was healthy. The thresholds are far from what healthy trainings have.
 """
@@ -23,12 +25,13 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.activations import HardSigmoid, ReLU
 from nnspec.engine.layers.contract import Layer, but_features
 from nnspec.engine.layers.smooth import HardSwish
+from nnspec.engine.losses.regression import Distance
 from nnspec.runner.history import LaneResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DEAD", "SAMPLES", "Finding", "Monitor", "dead_units", "findings", "health_records", "norm"]
+__all__ = ["DEAD", "SAMPLES", "Finding", "Monitor", "baseline", "dead_units", "findings", "health_records", "norm"]
 
 SAMPLES = 512
 """The most samples that dead units are looked for in."""
@@ -41,12 +44,13 @@ and the loss is above 1, the norm is divided by its square root: the unit of the
 _GROWN = 10.0  # what has grown from next to nothing is no explosion
 DEAD = 0.8
 """Share of the units of a layer above which it is worth a word: healthy networks lose up to half of some layer."""
+_ROUNDING = 1e-6
 _DIGITS = 6  # of a norm that are kept
 
 _FLAT: dict[type[Layer], tuple[float, ...]] = {ReLU: (0.0,), HardSwish: (0.0,), HardSigmoid: (0.0, 1.0)}
 """Layers with flat ends, whose gradient is exactly 0 there, and their outputs on these."""
 
-Kind = Literal["diverged", "exploding", "vanishing", "dead"]
+Kind = Literal["diverged", "risen", "worse than the mean", "exploding", "vanishing", "dead"]
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,11 @@ class Finding:
 
     kind: Kind
     layer: str
-    """Its full name: `Linear1`, `residual1.ReLU1`."""
+    """Its full name: `Linear1`, `residual1.ReLU1`; empty where it is about the lane as a whole."""
     tensor: str
     """The full name of the parameter that it shows in; empty where it shows in none."""
     file: str
-    """Where the layer stands: in this file or import, on this line."""
+    """Where the layer is, or the loss: in this file or import, on this line."""
     line: int
     text: str
     advice: str
@@ -105,6 +109,30 @@ class Monitor:
             self._lane.broken = self._lane.broken or self._measure("parameters")
         elif self._lane.status == "done":
             self._lane.dead = dead_units(self._plan)
+            self._lane.baseline = baseline(self._plan)
+
+
+def baseline(plan: Plan) -> dict[str, float]:
+    """Return the losses of predicting the mean training target for every sample, by the name of their figure.
+
+    Empty but for regressions. Targets are taken as the loss gets them. The buffers of batches are written to.
+    """
+    experiment, data = plan.experiment, plan.data
+    loss = experiment.loss.make()
+    if not isinstance(loss, Distance) or (experiment.classes is not None and experiment.train.target != "input"):
+        return {}
+    total, count = np.zeros(()), 0
+    for rows in data.trained(len(data.order)):
+        total, count = total + data.targets(rows).sum(axis=0, dtype="float64"), count + rows
+    losses = {}
+    for name, batches in (("val_loss", data.validation()), ("test_loss", data.test())):
+        parts = []
+        for rows in batches:
+            targets = data.targets(rows).astype("float64")
+            parts.append((rows, loss.forward(np.broadcast_to(total / count, targets.shape).copy(), targets)))
+        if parts:
+            losses[name] = math.fsum(rows * part for rows, part in parts) / sum(rows for rows, _ in parts)
+    return losses
 
 
 def norm(array: NDArray[Any]) -> float:
@@ -187,7 +215,8 @@ def _moving(y: NDArray[Any], flat: Sequence[float]) -> NDArray[Any]:
 
 
 def findings(lane: LaneResult, experiment: Experiment) -> tuple[Finding, ...]:
-    """Return what is wrong with a lane, in the order of cause: diverged, exploding, dead, vanishing.
+    """Return what is wrong with a lane, in this order: diverged, risen, worse than the mean, exploding, dead,
+    vanishing.
 
     Over repeats, each finding once, as the first seed has it that it was found with.
     """
@@ -205,6 +234,8 @@ def _findings(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
     layers = {inner.name: inner for node in experiment.layers for inner in node.walk()}
     dead = list(_dead(lane, layers))
     yield from _diverged(lane, layers)
+    yield from _risen(lane, experiment)
+    yield from _worse_than_the_mean(lane, experiment)
     yield from _exploding(lane, layers, experiment)
     yield from dead
     if not dead:  # whatever is in front of dead units has no gradient for that reason
@@ -223,6 +254,36 @@ def _diverged(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Fin
         text = f"when the loss was no number any more, {tensor} had the largest weights: norm {lane.broken[tensor]:.3g}"
     advice, epoch = "try a smaller rate, clip_norm, a warm-up", len(lane.epoch_seconds) + 1
     yield _finding("diverged", _layer_of(tensor), tensor, layers, text, advice, epoch)
+
+
+def _risen(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
+    """Compare the training loss at the end with that of the first epoch."""
+    if lane.risen:
+        first, last = lane.history["loss"][0], lane.final("loss")
+        text = f"the loss rose from {first:.3g} in epoch 1 to {last:.3g} at the end"
+        yield _of_lane("risen", text, "try a smaller rate, clip_norm, a warm-up", lane, experiment)
+
+
+def _worse_than_the_mean(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
+    """Compare a regression with the mean of its training targets."""
+    if lane.status != "done":
+        return
+    for name, constant in lane.baseline.items():
+        if lane.final(name) > constant * (1 + _ROUNDING):
+            text = (
+                f"worse than predicting the mean of the targets: {name} is {lane.final(name):.4g}, "
+                f"and {constant:.4g} for the mean"
+            )
+            ways = ["more epochs", "another rate", *([] if experiment.train.standardise else ["standardise"])]
+            ways.append("targets on a scale near 1")
+            yield _of_lane("worse than the mean", text, f"try {', '.join(ways)}", lane, experiment)
+            return
+
+
+def _of_lane(kind: Kind, text: str, advice: str, lane: LaneResult, experiment: Experiment) -> Finding:
+    """Return a finding about a lane as a whole, which points at its loss."""
+    span = experiment.loss.origin.span
+    return Finding(kind, "", "", span.source.name, span.line, text, advice, len(lane.epoch_seconds))
 
 
 def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Experiment) -> Iterator[Finding]:

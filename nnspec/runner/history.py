@@ -20,6 +20,9 @@ __all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epoc
 
 Status = Literal["done", "diverged", "interrupted", "failed"]
 
+RISEN = 10.0
+"""Training loss at the end to that of the first epoch, above which a training has failed."""
+
 
 @dataclass
 class LaneResult:
@@ -77,6 +80,8 @@ class LaneResult:
     where it was no number."""
     dead: dict[str, list[int]] = field(default_factory=dict)
     """For each layer with flat ends, as ReLU has one, at the end: its dead units, all of them, samples looked at."""
+    baseline: dict[str, float] = field(default_factory=dict)
+    """Of a regression, `test_loss` and `val_loss` of predicting the mean of the training targets for every sample."""
     broken: dict[str, float | None] = field(default_factory=dict)
     """The L2 norm of each tensor when the lane diverged; None where it was no number."""
     profile: dict[str, Any] = field(default_factory=dict)
@@ -137,6 +142,11 @@ class LaneResult:
     def seconds(self) -> float:
         """Training time, without tests, set-up and reports."""
         return mean(math.fsum(one.epoch_seconds) for one in self.counted)
+
+    @property
+    def risen(self) -> bool:
+        """Whether a training, or one of its repeats, ended with a training loss far above that of its first epoch."""
+        return any(one.status == "done" and _risen(one.history["loss"]) for one in self.counted)
 
     def final(self, figure: str) -> float:
         """Return a figure after the last epoch, or the one that was kept; NaN where no epoch was finished.
@@ -263,11 +273,12 @@ class RunResult(Mapping[str, LaneResult]):
 
     @property
     def exit_code(self) -> int:
-        """0 good, 1 an expectation missed, or a lane diverged or failed, 130 interrupted."""
+        """0 good; 1 an expectation missed, or a lane diverged, failed or ended far above its start; 130 interrupted."""
         if self.interrupted and not self.halted:
             return 130
         missed = any(verdict.held is False for verdict in self.verdicts)
-        return 1 if missed or any(lane.status in ("diverged", "failed") for lane in self.lanes.values()) else 0
+        bad = any(lane.status in ("diverged", "failed") or lane.risen for lane in self.lanes.values())
+        return 1 if missed or bad else 0
 
 
 T = TypeVar("T")
@@ -279,6 +290,10 @@ def mean(values: Iterable[float]) -> float:
     if len(set(numbers)) == 1:
         return numbers[0]
     return math.fsum(number / len(numbers) for number in numbers)
+
+
+def _risen(losses: Sequence[float]) -> bool:
+    return len(losses) > 1 and 0 < RISEN * losses[0] < losses[-1]
 
 
 def _last(values: Sequence[float]) -> float:

@@ -26,7 +26,15 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
     Beyond these, a mean would be one over those repeats that happened to go on, and jump where one of them ends.
     """
     first = next((one for one in repeats if one.status != "failed"), repeats[0])
-    single: dict[str, Any] = {"tables": {}, "trace": {}, "gradients": {}, "dead": {}, "broken": {}, "kept": 0}
+    single: dict[str, Any] = {
+        "tables": {},
+        "trace": {},
+        "gradients": {},
+        "dead": {},
+        "baseline": {},
+        "broken": {},
+        "kept": 0,
+    }
     single["profile"] = merged([one.profile for one in repeats])
     lane = replace(first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), **single)
     epochs = min(len(one.epoch_seconds) for one in lane.counted)

@@ -27,8 +27,8 @@ def health(lanes: Sequence[LaneResult], experiments: Mapping[str, Experiment]) -
 
 
 def _line(lane: LaneResult, finding: Finding) -> str:
-    where = f"layer {finding.layer} ({finding.file}:{finding.line})"
-    return f"! {lane.name}: {where}: {finding.text}; {finding.advice}{_seeds(lane, finding)}"
+    where = f"layer {finding.layer} ({finding.file}:{finding.line}): " if finding.layer else ""
+    return f"! {lane.name}: {where}{finding.text}; {finding.advice}{_seeds(lane, finding)}"
 
 
 def _seeds(lane: LaneResult, finding: Finding) -> str:

@@ -345,7 +345,8 @@ def _health(summary: Mapping[str, Any]) -> str:
     found = [(lane["name"], one) for lane in summary["lanes"] for one in lane.get("health", ())]
     if not found:
         nothing = (
-            "Nothing was found: no loss diverged, no layer had more than "
+            "Nothing was found: no loss diverged or rose, no regression was worse than predicting the mean, no layer "
+            "had more than "
             f"{100 * DEAD:.0f} % of its units dead at the end, no gradients vanished or exploded."
         )
         return "<h3>Diagnosis</h3>" + _soft(nothing) + _dead(summary)
