@@ -10,6 +10,26 @@ import pytest
 
 from nnspec.runner.environment import one_blas_thread
 
+_DATA_DIR = os.environ.get("NNSPEC_DATA_DIR")
+
+
+def _plain_environment() -> None:
+    """Take out whatever changes how output looks or where data comes from, for this process and those that it starts.
+
+    The outcome of a test must not depend on the terminal, the locale or the settings of whoever runs it.
+    """
+    for name in [*os.environ]:
+        if name.startswith(("NNSPEC_", "LC_", "PYTHON")) or name in _OF_TERMINALS:
+            del os.environ[name]
+    os.environ["LANG"] = "C.UTF-8"
+
+
+_OF_TERMINALS = frozenset(
+    {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "TERM", "LANGUAGE"}
+    | {"TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+)
+_plain_environment()
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
@@ -21,8 +41,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """Folder with the four files of the real MNIST."""
-    named = os.environ.get("NNSPEC_DATA_DIR")
-    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+    folder = Path(_DATA_DIR) if _DATA_DIR else Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
     if not folder.is_dir():
         pytest.skip(f"the real MNIST is not in {folder}")
     return folder

@@ -98,14 +98,23 @@ class Span:
         return f"{self.source.name}:{line}:{column}"
 
 
+_LONGEST = 4096  # characters of a path
+
+
 def read_source(path: str | os.PathLike[str], shown: str | None = None) -> Source:
     """Read a spec: UTF-8 text, at most 4 MiB, from a regular file. A byte order mark is taken off.
 
     `shown` is what messages call it, where that is not the path.
 
-    Raises SourceError for what is missing, no regular file, too large, or no text.
+    Raises SourceError for what is missing, no regular file, too large, or no text, and for the text of a spec itself.
     """
     place = os.fspath(path)
+    if isinstance(place, str) and ("\n" in place or "{" in place) and not os.path.lexists(place[:_LONGEST]):
+        start = place.strip().splitlines()[0][:40] if place.strip() else ""
+        raise SourceError(
+            f"the path of a spec is expected, and this is the text of one: `{start} …`; write the text to a file "
+            "and pass the path of that, or check it with `nnspec.api.check_text(nnspec.diagnostics.Source(name, text))`"
+        )
     name = shown if shown is not None else place
     try:
         # Not to wait for ever on a pipe that nobody writes to; whatever is no regular file is refused below.

@@ -265,6 +265,8 @@ class Part:
         other = others.get(cls.spec_name, cls)
         if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two parts of kind {cls.kind} are called {cls.spec_name!r}")
+        if cls.__init__ is not object.__init__:
+            _declared(cls, inspect.unwrap(cls.__init__))
         others[cls.spec_name] = cls
         if cls.__init__ is not object.__init__:
             cls.__init__ = _checking(cls, inspect.unwrap(cls.__init__))  # type: ignore[method-assign]
@@ -307,6 +309,12 @@ class PlainPart(Part):
 
 def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:
     bare, notes = _without_notes(hint)
+    for option in _options(bare):
+        if not _writable(option):
+            raise TypeError(
+                f"argument {parameter.name!r} is annotated with {getattr(option, '__name__', option)!r}, which a spec "
+                "cannot write; it can write int, float, bool, str, None, Literal, tuples of these, and parts"
+            )
     default = None if parameter.default is inspect.Parameter.empty else parameter.default
     if isinstance(default, str) and any(default in typing.get_args(o) for o in _options(bare)):
         default = BareWord(default)
@@ -348,6 +356,20 @@ def _item(annotation: Any) -> Any:
     """Return what a list of any length holds, as `tuple[float, ...]`; None for another type."""
     items = typing.get_args(annotation)
     return items[0] if typing.get_origin(annotation) is tuple and items[1:] == (...,) else None
+
+
+def _writable(annotation: Any) -> bool:
+    """Whether there are values of a type that a spec can write."""
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return True
+    if origin is tuple:
+        return all(
+            _writable(option) for item in typing.get_args(annotation) if item is not ... for option in _options(item)
+        )
+    return annotation in (int, float, bool, str, None, type(None), FigureName, FilePath) or (
+        isinstance(annotation, type) and issubclass(annotation, Part)
+    )
 
 
 def _is_numeric(annotation: Any) -> bool:
@@ -434,6 +456,30 @@ def _default_in_words(value: object) -> str:
     if type(value) is str:
         return f'"{value}"'
     return repr(value).replace("e-0", "e-") if isinstance(value, float) else repr(value)
+
+
+def _declared(cls: type[Part], init: Callable[..., None]) -> None:
+    """Hold the arguments of a constructor against what a declaration needs. Raises TypeError, naming the argument.
+
+    nnspec's own parts are held against it by the tests: it would cost time at every start.
+    """
+    if cls.__module__.startswith("nnspec."):
+        return
+    for parameter in list(inspect.signature(init).parameters.values())[1:]:
+        if parameter.name in _NOT_IN_SPECS:
+            continue
+        what = f"part {cls.spec_name!r}: argument {parameter.name!r} of {cls.__qualname__}.__init__"
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            raise TypeError(f"{what} takes any number of values; a spec gives each argument by its name, so list them")
+        if parameter.annotation is inspect.Parameter.empty:
+            raise TypeError(f"{what} has no annotation; it says what a spec may give, as in `{parameter.name}: float`")
+        if isinstance(parameter.default, (list, dict, set)):
+            kind = type(parameter.default).__name__
+            raise TypeError(f"{what} has a {kind} as its default, which all instances would share; use a tuple or None")
+    try:
+        Signature.of(init)  # resolves the types now, and not when a spec is checked
+    except (NameError, TypeError) as error:
+        raise TypeError(f"part {cls.spec_name!r}, {cls.__qualname__}.__init__: {error}") from error
 
 
 def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]:

@@ -1,0 +1,94 @@
+"""Parts that are declared wrongly are refused when their class is made; a text is not a path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_spec import spec
+
+import nnspec
+from nnspec.api import check_text
+from nnspec.diagnostics import Source
+from nnspec.engine import PARTS
+from nnspec.engine.layers.activations import Activation
+from nnspec.engine.part import Signature
+
+
+def declare(name: str, init: Any, base: type = Activation) -> None:
+    """Make a class with this constructor, as a module of somebody's own would."""
+    try:
+        type(name, (base,), {"spec_name": name, "__init__": init, "__module__": "mine"})
+    finally:
+        PARTS["layer"].pop(name, None)
+
+
+def unannotated(self, beta=1.0) -> None: ...  # type: ignore[no-untyped-def]
+def any_number(self: Any, *slopes: float) -> None: ...
+def mutable(self: Any, slopes: tuple[float, ...] = []) -> None: ...  # type: ignore[assignment]
+def unwritable(self: Any, slopes: dict[str, float] | None = None) -> None: ...
+def unknown(self: Any, beta: Slope = 1.0) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def right(self: Any, beta: float = 1.0, *, kind: str | None = None, dtype: Any = "float32") -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        (unannotated, r"part 'Mine': argument 'beta' .* has no annotation; .* `beta: float`"),
+        (any_number, r"part 'Mine': argument 'slopes' .* takes any number of values"),
+        (mutable, r"part 'Mine': argument 'slopes' .* has a list as its default"),
+        (unwritable, r"part 'Mine', .*: argument 'slopes' is annotated with .*dict.*, which a spec cannot write"),
+        (unknown, r"part 'Mine', .*: name 'Slope' is not defined"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_with_the_name_of_the_argument(init: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        declare("Mine", init)
+
+
+def test_a_right_declaration_is_taken() -> None:
+    declare("Mine", right)
+
+
+def test_a_part_that_is_refused_is_no_part() -> None:
+    with pytest.raises(TypeError):
+        type("Refused", (Activation,), {"spec_name": "Refused", "__init__": unannotated, "__module__": "mine"})
+    assert "Refused" not in PARTS["layer"]
+
+
+def test_the_name_of_another_part_is_refused() -> None:
+    with pytest.raises(TypeError, match="two parts of kind layer are called 'ReLU'"):
+        type("Mine", (Activation,), {"spec_name": "ReLU", "__init__": right, "__module__": "mine"})
+
+
+def test_our_own_parts_have_signatures_that_a_spec_can_write() -> None:
+    for parts in PARTS.values():
+        for part in parts.values():
+            assert isinstance(part.signature(), Signature)
+
+
+@pytest.mark.parametrize("text", [spec(), spec() * 100, "model { Linear(3) }", "data = Digits\n"])
+@pytest.mark.parametrize("ask", [nnspec.check, nnspec.run, nnspec.gradcheck])
+def test_the_text_of_a_spec_in_the_place_of_its_path_is_named(ask: Any, text: str) -> None:
+    with pytest.raises(
+        nnspec.SourceError, match="the path of a spec is expected, and this is the text of one"
+    ) as found:
+        ask(text)
+    assert "check_text(" in str(found.value)
+    assert len(str(found.value)) < 300
+
+
+def test_the_help_about_texts_can_be_followed() -> None:
+    assert check_text(Source("spec.nn", spec())).ok
+
+
+def test_a_file_with_a_brace_in_its_name_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a{1}.nn").write_text(spec())
+    assert nnspec.check(tmp_path / "a{1}.nn").ok
+
+
+def test_tests_do_not_see_the_terminal_or_the_settings_of_whoever_runs_them() -> None:
+    unset = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTHONUTF8", "LC_ALL", "NNSPEC_DATA_DIR"}
+    assert not unset & set(os.environ)
