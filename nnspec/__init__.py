@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nnspec.data.source import DataUnavailable as DataUnavailable
     from nnspec.diagnostics import SourceError as SourceError
     from nnspec.engine.random import set_seed as set_seed
+    from nnspec.errors import DataWarning as DataWarning
     from nnspec.errors import NnspecError as NnspecError
     from nnspec.runner.folder import OutputError as OutputError
     from nnspec.runner.workers import WorkerError as WorkerError
@@ -41,6 +42,7 @@ _PUBLIC = {
     "CheckResult": "nnspec.api",
     "DataError": "nnspec.data.source",
     "DataUnavailable": "nnspec.data.source",
+    "DataWarning": "nnspec.errors",
     "NnspecError": "nnspec.errors",
     "OutputError": "nnspec.runner.folder",
     "WorkerError": "nnspec.runner.workers",
@@ -61,6 +63,7 @@ __all__ = [
     "CheckResult",
     "DataError",
     "DataUnavailable",
+    "DataWarning",
     "NnspecError",
     "OutputError",
     "SourceError",

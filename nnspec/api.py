@@ -15,6 +15,7 @@ from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render_all
 from nnspec.errors import NnspecError
 from nnspec.formatting import format_source, format_spec
+from nnspec.shown import Shown
 
 if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
@@ -58,8 +59,8 @@ class SpecError(NnspecError):
         self.diagnostics = tuple(diagnostics)
 
 
-@dataclass(frozen=True)
-class CheckResult:
+@dataclass(frozen=True, repr=False)
+class CheckResult(Shown):
     """What checking a spec found."""
 
     path: str
@@ -150,6 +151,7 @@ def run(
     fail_fast: bool = False,
     profile: bool = False,
     on: str = "",
+    progress: bool = False,
 ) -> RunResult:
     """Train every lane of a spec, and return the curves, the networks and the verdicts.
 
@@ -176,6 +178,8 @@ def run(
         profile: time every other training step part by part: `result["Adam"].profile`. Lanes are then trained in this
             process, each by itself, whatever `jobs` and `alone` say; the numbers are the same.
         on: the scheduler of a Dask cluster that trains them, `dask://HOST:PORT` (takes `nnspec[dask]`).
+        progress: print what `nnspec run` prints: how far the lanes are, and the table at the end. In a notebook the
+            first is one line that is rewritten. Without it, data that stands in for other data is a `DataWarning`.
 
     Raises:
         ClusterError: the cluster cannot be used, or is gone.
@@ -188,26 +192,35 @@ def run(
         ValueError: fewer than one job, `resume` without `out`, `profile` together with `on`.
     """
     from nnspec.runner.folder import OutputError, RunFolder
-    from nnspec.runner.observer import Silent
+    from nnspec.view.race import Warns, print_result, progress_for
+    from nnspec.view.terminal import console
 
     if resume and out is None:
         raise ValueError("`resume` goes with `out`: the folder of the run")
     compiled = compile_spec(path, set)
-    access = Access(Path(data_dir) if data_dir is not None else None, offline)
+    shown = progress_for(console(), compiled) if progress else None
+    place = Path(data_dir) if data_dir is not None else None
+    access = Access(place, offline, shown.fetching) if shown is not None else Access(place, offline)
     folder = None if out is None else lambda: RunFolder.make(str(path), out, force, resume)
-    result = run_into(
-        compiled,
-        access,
-        Silent(),
-        folder,
-        jobs=jobs,
-        alone=alone,
-        resume=resume,
-        checkpoint=checkpoint,
-        fail_fast=fail_fast,
-        profile=profile,
-        on=on,
-    )
+    try:
+        result = run_into(
+            compiled,
+            access,
+            shown or Warns(),
+            folder,
+            jobs=jobs,
+            alone=alone,
+            resume=resume,
+            checkpoint=checkpoint,
+            fail_fast=fail_fast,
+            profile=profile,
+            on=on,
+        )
+    finally:
+        if shown is not None:
+            shown.close()
+    if shown is not None:
+        print_result(result, compiled, shown.console)
     if result.unwritten:
         raise OutputError(result.unwritten)
     return result
@@ -267,9 +280,9 @@ def run_into(
             try:
                 write_record(result, folder.path, folders)
                 if any(lane.history["loss"] for lane in result.lanes.values()):
-                    from nnspec.view.curves import save_curves
+                    from nnspec.view.curves import draw_run
 
-                    save_curves(result, folder.path / PICTURE)
+                    draw_run(result, folder.path / PICTURE)
                     result.files = (PICTURE, *result.files)
                 folder.finish()
                 unsaved = [one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats)]
@@ -325,9 +338,10 @@ def gradcheck(
     Raises what `run` raises, and ValueError for a number of samples that is not 1 to 16.
     """
     from nnspec.runner.prove import prove_program
+    from nnspec.view.race import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
-    return prove_program(compile_spec(path, set).program, access, samples=samples, full=full)
+    return prove_program(compile_spec(path, set).program, access, samples=samples, full=full, observer=Warns())
 
 
 def prove_the_rest(compiled: Compiled, access: Access, observer: Observer) -> tuple[GradientProof, ...]:
@@ -369,10 +383,10 @@ def landscape(
     Raises what `run` raises, LandscapeError for lanes that cannot share a plane, LaneError for one that there is none
     of.
     """
-    from nnspec.runner.observer import Silent
+    from nnspec.view.race import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
-    return landscape_of(compile_spec(path, set), access, Silent(), lanes=lanes, plane=plane, grid=grid)
+    return landscape_of(compile_spec(path, set), access, Warns(), lanes=lanes, plane=plane, grid=grid)
 
 
 def landscape_of(

@@ -1,6 +1,6 @@
 """Errors of users, whose text says what is wrong and what to do; and broken promises of code."""
 
-__all__ = ["ContractError", "NnspecError", "ensure"]
+__all__ = ["ContractError", "DataWarning", "NnspecError", "ensure"]
 
 
 class NnspecError(Exception):
@@ -15,3 +15,7 @@ def ensure(holds: bool, what: str) -> None:
     """Raise ContractError where something does not hold that results depend on. Unlike `assert`, it works under -O."""
     if not holds:
         raise ContractError(what)
+
+
+class DataWarning(UserWarning):
+    """Data stands in for the data that a spec asks for first."""

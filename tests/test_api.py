@@ -15,7 +15,7 @@ from tiny_spec import RACE, environment, spec
 
 import nnspec
 from nnspec import engine as nn
-from nnspec.view.curves import save_curves
+from nnspec.view.curves import draw_run
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_the_picture_of_a_run_says_what_stands_in_and_what_did_not_finish(
     monkeypatch.setattr(
         nnspec.view.curves, "plot_training_curves", lambda *a, **k: drawn.append((a, honest(*a, **k))) or drawn[-1][1]
     )
-    save_curves(result, here / "curves.png")
+    draw_run(result, here / "curves.png")
     figure = drawn[0][1]
     title, subtitle = (text.get_text() for text in figure.texts)
     assert title == "b – Digits stands in for MNIST"

@@ -19,7 +19,7 @@ from tiny_spec import compiled, run, spec
 import nnspec
 from nnspec.runner.history import RunResult
 from nnspec.runner.record import write_record
-from nnspec.view.curves import plot_training_curves, save_curves
+from nnspec.view.curves import draw_run, plot_training_curves
 from nnspec.view.lanes import NAMED, PALETTE, slots, spread_out, terminal_style
 from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress, print_result
 from nnspec.view.structure import print_structure
@@ -190,9 +190,9 @@ def test_the_picture_of_a_run_names_its_seeds_and_how_many_lanes_are_named(
     monkeypatch.setattr(
         nnspec.view.curves, "plot_training_curves", lambda *_, subtitle, **__: subtitles.append(subtitle)
     )
-    save_curves(result, tmp_path / "a.png")
+    draw_run(result, tmp_path / "a.png")
     race = "; ".join(f"lane{i}: SGD(lr=0.{i + 1:02})" for i in range(14))
-    save_curves(run(spec(race=race, train="epochs = 1")), tmp_path / "b.png")
+    draw_run(run(spec(race=race, train="epochs = 1")), tmp_path / "b.png")
     assert subtitles == [
         "Digits 50 train / 20 test · 784 → 6 → 10 · seeds 42 to 44 · mean and 95 % interval of 3 seeds",
         "Digits 50 train / 20 test · 784 → 6 → 10 · seed 0 · the best 12 of 14 are named",

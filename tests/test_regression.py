@@ -20,7 +20,7 @@ from nnspec.engine.part import PARTS
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.prove import prove_gradients
 from nnspec.runner.record import write_record
-from nnspec.view.curves import save_curves
+from nnspec.view.curves import draw_run
 
 MODEL = "Linear(24); ReLU; Linear(24); ReLU; Linear(1)"
 
@@ -145,7 +145,7 @@ def test_the_record_and_the_picture_do_without_accuracy(tmp_path: Path) -> None:
     assert [name for name in history if name not in ("seconds", "repeats")] == ["loss", "test_loss"]
     final = json.loads((tmp_path / "summary.json").read_text())["lanes"][0]["final"]
     assert list(final) == ["loss", "test_loss"]
-    save_curves(result, tmp_path / "curves.png")
+    draw_run(result, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 

@@ -19,6 +19,7 @@ from nnspec.runner.gather import gather
 from nnspec.runner.predictor import predicted
 from nnspec.runner.saved import RunError, SavedRun, usable
 from nnspec.runner.train import figure_names
+from nnspec.shown import Shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "Evaluator", "experiment_of", "measuring", "put_weights", "scaling_of"]
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
     """One trained network over the test data."""
 
     lane: str

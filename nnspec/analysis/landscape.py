@@ -29,6 +29,7 @@ from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult
 from nnspec.runner.observer import Observer
 from nnspec.runner.run import run_program
+from nnspec.shown import Shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +53,8 @@ class LandscapeError(NnspecError):
     """Lanes that cannot be shown on one plane. The message says which, and what to do."""
 
 
-@dataclass(frozen=True)
-class LanePath:
+@dataclass(frozen=True, repr=False)
+class LanePath(Shown):
     """The way of one lane from its starting weights on: with `epochs` steps, one an epoch.
 
     A lane that diverged has its way up to the last point with finite weights and a finite loss; one that keeps its
@@ -94,8 +95,8 @@ class LanePath:
         return np.concatenate([[0.0], np.cumsum(self.steps)])
 
 
-@dataclass(frozen=True)
-class Landscape:
+@dataclass(frozen=True, repr=False)
+class Landscape(Shown):
     """The loss over a plane, o + α·e₁ + β·e₂ with orthonormal axes, and the lanes' paths in it.
 
     α and β are distances in the space of weights. The centre o is where the best lane ended.

@@ -10,6 +10,7 @@ from nnspec.compiler.plan import build_network
 from nnspec.compiler.proofs import Compiled
 from nnspec.runner.predictor import Predictor, predictor_of
 from nnspec.runner.saved import SavedRun
+from nnspec.shown import Shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Prediction", "load_predictor"]
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False)
+class Prediction(Shown):
     """What a network makes of the samples of a file."""
 
     names: tuple[str, ...]

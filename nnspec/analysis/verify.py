@@ -15,6 +15,7 @@ from typing import Any
 from nnspec.runner.environment import unlike
 from nnspec.runner.fairness import array_digest
 from nnspec.runner.saved import RunError, SavedRun, usable
+from nnspec.shown import Shown
 
 __all__ = ["Match", "Records", "Verification", "compare_records", "records_of", "spoilt_weights"]
 
@@ -74,8 +75,8 @@ class Match:
         return f"part {when}: {'; '.join(what) or 'the order of samples'}{also}"
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
     """What comparing two runs gave."""
 
     one: str

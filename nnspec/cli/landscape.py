@@ -56,15 +56,13 @@ def command(
     from nnspec.data.source import Access
     from nnspec.view.landscape import GridProgress, picture_place, plot_landscape, print_landscape
     from nnspec.view.landscape_words import landscape_record
-    from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress
+    from nnspec.view.race import progress_for
     from nnspec.view.terminal import console
 
     path = picture_place(spec, out, force=force)
     compiled = compile_spec(spec, overrides, warn=warn)
     screen = console(stderr=as_json)
-    live = screen.is_terminal and screen.file.isatty()
-    kind: Any = QuietProgress if quiet or as_json else LiveProgress if live else PlainProgress
-    progress, bar = kind(screen, compiled), GridProgress(screen)
+    progress, bar = progress_for(screen, compiled, quiet=quiet or as_json), GridProgress(screen)
 
     def tick(done: int, total: int) -> None:
         progress.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -74,7 +73,7 @@ def command(
     from nnspec.data.source import Access
     from nnspec.runner.folder import OutputError, RunFolder
     from nnspec.runner.record import history_record
-    from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress, print_result
+    from nnspec.view.race import print_result, progress_for
     from nnspec.view.terminal import console
 
     if force and out is None:
@@ -87,10 +86,7 @@ def command(
         raise click.UsageError(f"--on has its own processes: leave {'--jobs' if jobs is not None else '--profile'} out")
     compiled = compile_spec(spec, overrides, warn=warn)
     screen = console(stderr=as_json)
-    # FORCE_COLOR makes a terminal of a pipe as far as colours go; a table that is drawn again needs a real one.
-    live = screen.is_terminal and screen.file.isatty()
-    kind: Any = QuietProgress if quiet or as_json else LiveProgress if live else PlainProgress
-    progress = kind(screen, compiled)
+    progress = progress_for(screen, compiled, quiet=quiet or as_json)
     try:
         result = run_into(
             compiled,

@@ -7,8 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from nnspec.shown import Shown, view_function
+
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
+
 
     from nnspec.data.source import Column
     from nnspec.engine.gradcheck import GradientReport
@@ -24,8 +29,8 @@ RISEN = 10.0
 """Training loss at the end to that of the first epoch, above which a training has failed."""
 
 
-@dataclass
-class LaneResult:
+@dataclass(repr=False)
+class LaneResult(Shown):
     """One trained lane. Of a lane that was trained several times over, the means, and `repeats` has the single ones."""
 
     name: str
@@ -216,9 +221,12 @@ class Verdict:
     held: bool | None
     detail: str
 
+    def __repr__(self) -> str:
+        return f"<{view_function('words.verdict')(self)}>"
 
-@dataclass
-class RunResult(Mapping[str, LaneResult]):
+
+@dataclass(repr=False)
+class RunResult(Shown, Mapping[str, LaneResult]):
     """A run: its lanes by name, in order; `result["Adam"].history["loss"]`."""
 
     title: str
@@ -263,6 +271,10 @@ class RunResult(Mapping[str, LaneResult]):
     def shapes(self) -> str:
         """The chain of widths, where all lanes have the same; empty otherwise."""
         return _common([lane.shapes for lane in self.lanes.values()]) or ""
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw the training curves of all lanes as a matplotlib figure; with `path` it is saved there too."""
+        return view_function("curves.draw_run")(self, path)
 
     @property
     def gradient_error(self) -> float | None:

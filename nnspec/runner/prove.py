@@ -22,6 +22,7 @@ from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse
 from nnspec.runner.observer import Observer, Silent
+from nnspec.shown import Shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,8 +135,8 @@ def _targets(experiment: Experiment, loss: Loss, labels: NDArray[Any]) -> NDArra
     return labels.astype(np.float64).reshape(outputs)
 
 
-@dataclass(frozen=True)
-class GradientProof:
+@dataclass(frozen=True, repr=False)
+class GradientProof(Shown):
     """The gradient check of one network: the lanes that share it, the bound that it is held against, the report."""
 
     lanes: tuple[str, ...]
@@ -176,6 +177,7 @@ def prove_program(
     observer = observer or Silent()
     networks = [alike for alike in alike_lanes(program.lanes) if not any(lane.name in besides for lane in alike)]
     data = gather(program, access) if networks else {}
+    observer.data_ready(list(dict.fromkeys(use for _, use in data.values())))
     proofs = []
     for alike in networks:
         first = alike[0]

@@ -11,6 +11,7 @@ from nnspec.analysis.contest import Contest, Entry
 from nnspec.engine.metrics import higher_is_better
 from nnspec.runner.contenders import Comparison, Contender
 from nnspec.runner.saved import SavedRun, usable
+from nnspec.shown import Shown
 from nnspec.view import words
 from nnspec.view.comparison import Difference
 from nnspec.view.difference import difference_record, print_difference
@@ -31,8 +32,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class ComparedRuns:
+@dataclass(frozen=True, repr=False)
+class ComparedRuns(Shown):
     """Runs on disk, held against each other."""
 
     contest: Contest

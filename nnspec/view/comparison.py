@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nnspec.compiler.proofs import Compiled
+from nnspec.shown import Shown
 from nnspec.view.changes import Change, Changes, Run, in_full
 from nnspec.view.statements import statements
 
@@ -38,8 +39,8 @@ class LaneChange:
     """What sets it apart from that one; without one, its optimizer."""
 
 
-@dataclass(frozen=True)
-class Difference:
+@dataclass(frozen=True, repr=False)
+class Difference(Shown):
     """What two programs differ in."""
 
     a: str

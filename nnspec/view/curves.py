@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["matplotlib_module", "plot_training_curves", "save_curves"]
+__all__ = ["draw_run", "matplotlib_module", "plot_training_curves"]
 
 _INK = "#222222"
 _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
@@ -150,8 +150,8 @@ def _save(figure: Figure, file: Any, format: str) -> None:
         figure.savefig(file, format=format)
 
 
-def save_curves(result: RunResult, path: Path) -> None:
-    """Draw a run into a PNG file. Lanes without a finished epoch have no curve, and keep their colour."""
+def draw_run(result: RunResult, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Draw a run, into a file with `path`. Lanes without a finished epoch have no curve, and keep their colour."""
     standing = [use for use in result.data if use.stands_in]
     title = result.title + "".join(f" – {stand_in(use)}" for use in standing)
     uses = " · ".join(data_in_words(use) for use in result.data)
@@ -161,7 +161,7 @@ def save_curves(result: RunResult, path: Path) -> None:
     named = f"the best {NAMED} of {len(lanes)} are named" if len(lanes) > NAMED else ""
     facts = [uses, result.shapes, seeds(result), _spread(list(result.lanes.values())), named]
     subtitle = " · ".join(fact for fact in facts if fact) + _unfinished(list(result.lanes.values()))
-    plot_training_curves(lanes, title, subtitle=subtitle, path=path)
+    return plot_training_curves(lanes, title, subtitle=subtitle, path=path)
 
 
 def _spread(lanes: Sequence[LaneResult]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
+from nnspec.errors import DataWarning
 from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss
 from nnspec.runner.observer import Silent
 from nnspec.view import words
@@ -14,6 +16,7 @@ from nnspec.view.counts import counts
 from nnspec.view.fairness import shared_in_words
 from nnspec.view.health import health
 from nnspec.view.lanes import slots, terminal_style
+from nnspec.view.notebook import NotebookLine, RewrittenLine, in_kernel, in_notebook
 from nnspec.view.profile import profiles
 from nnspec.view.spread import spread
 from nnspec.view.terminal import Column, say, table, wraps
@@ -24,11 +27,29 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-__all__ = ["LiveProgress", "PlainProgress", "QuietProgress", "print_result"]
+__all__ = [
+    "LineProgress",
+    "LiveProgress",
+    "PlainProgress",
+    "QuietProgress",
+    "Warns",
+    "print_result",
+    "progress_for",
+]
 
 _SHORT = {"accuracy": "acc"}
 _IN_FULL = 6  # lanes, the best ones, whose tables and texts are printed; summary.json has those of all
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}
+
+
+class Warns(Silent):
+    """Says nothing while a run goes on, but warns of data that stands in for other data, as Python code warns."""
+
+    def data_ready(self, data: Sequence[DataUse]) -> None:
+        """Warn of each; a filter of Python's can turn that off, or into an error."""
+        for use in data:
+            if use.stands_in:
+                warnings.warn(f"{words.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=2)
 
 
 class QuietProgress(Silent):
@@ -90,6 +111,31 @@ class PlainProgress(QuietProgress):
             _line(self.console, f"{lane.name}: {lane.status}: {lane.message}")
 
 
+class LineProgress(QuietProgress):
+    """One line that is written again and again, for notebooks: a table there would be added once more each time."""
+
+    def __init__(self, console: Console, compiled: Compiled) -> None:
+        super().__init__(console, compiled)
+        self._line = NotebookLine() if in_kernel() else RewrittenLine(console.file)
+
+    def fetching(self, name: str, done: int, total: int | None) -> None:
+        """Say how much of a file has arrived."""
+        of = f" of {total / 1e6:.1f}" if total else ""
+        self._line.show(f"fetching {name}: {done / 1e6:.1f}{of} MB")
+
+    def proving(self, lane: str) -> None:
+        """Say that the gradients are being checked."""
+        self._line.show(f"{lane}: proving the gradients")
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        """Say how far the lane is."""
+        self._line.show(f"{lane.label}: epoch {_epochs(lane)}, loss {words.loss(lane.final('loss'))}")
+
+    def close(self) -> None:
+        """Take the line away."""
+        self._line.close()
+
+
 class LiveProgress(QuietProgress):
     """A table that is drawn again as the lanes go on; it makes room for the final one."""
 
@@ -141,6 +187,17 @@ class LiveProgress(QuietProgress):
         if self.lanes:
             body.append(_lanes(self.lanes, self.order, self.console))  # type: ignore[arg-type]
         self._live.update(Group(*body))
+
+
+def progress_for(console: Console, compiled: Compiled, *, quiet: bool = False) -> QuietProgress:
+    """Return what follows a run on a console: nothing, a line in a notebook, a live table, or lines in a pipe."""
+    if quiet:
+        return QuietProgress(console, compiled)
+    if in_notebook():
+        return LineProgress(console, compiled)
+    # FORCE_COLOR makes a terminal of a pipe as far as colours go; a table that is drawn again needs a real one.
+    live = console.is_terminal and console.file.isatty()
+    return LiveProgress(console, compiled) if live else PlainProgress(console, compiled)
 
 
 def print_result(result: RunResult, compiled: Compiled, console: Console) -> None:

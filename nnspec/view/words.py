@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nnspec.engine.metrics import metric_of
 from nnspec.engine.part import PARTS, Part
-from nnspec.runner.history import DataUse, RunResult
+from nnspec.runner.history import DataUse, RunResult, Verdict
 
 __all__ = [
     "bytes_in_words",
@@ -22,6 +22,7 @@ __all__ = [
     "spark",
     "stand_in",
     "two_digits",
+    "verdict",
 ]
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -114,6 +115,12 @@ def seeds(result: RunResult) -> str:
 def data_in_words(use: DataUse) -> str:
     """`MNIST 2,000 train / 500 test`."""
     return f"{use.source} {use.train:,} train / {use.test:,} test"
+
+
+def verdict(found: Verdict) -> str:
+    """`✓ Adam.loss < SGD.loss: Adam 0.123; SGD 0.456`."""
+    mark = {True: "✓", False: "✗", None: "–"}[found.held]
+    return f"{mark} {found.text}" + (f": {found.detail}" if found.detail else "")
 
 
 def stand_in(use: DataUse) -> str:

@@ -1,0 +1,243 @@
+"""Short tables of results, as text for a prompt and as HTML for a notebook."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnspec.view import words
+from nnspec.view.report.html import escape
+from nnspec.view.terminal import Column, table
+from nnspec.view.values import one_line
+
+__all__ = ["ShortTable", "summary_of"]
+
+_ROWS, _LINES, _WIDTH = 10, 6, 100
+
+
+@dataclass(frozen=True)
+class ShortTable:
+    """A title, a table, and sentences below it. Of many rows and sentences, the first are shown."""
+
+    title: str
+    columns: Sequence[Column] = ()
+    lines: Sequence[str] = ()
+
+    @property
+    def _more(self) -> list[str]:
+        rows = max((len(column.cells) for column in self.columns), default=0)
+        more = [f"and {rows - _ROWS:,} more rows"] if rows > _ROWS else []
+        lines = [one_line(line) for line in self.lines if line]
+        return [*more, *lines[:_LINES], *([f"and {len(lines) - _LINES:,} more lines"] if len(lines) > _LINES else [])]
+
+    def text(self) -> str:
+        """Return it in lines of at most 100 cells, where names are no longer."""
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=_WIDTH, color_system=None)
+        columns = [Column(c.head, [one_line(x) for x in c.cells[:_ROWS]], c.rank, c.right) for c in self.columns]
+        if columns:
+            console.print(table(columns, _WIDTH))
+        printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+        return "\n".join([one_line(self.title), *(line.rstrip() for line in printed.splitlines()), *self._more])
+
+    def html(self) -> str:
+        """Return it as HTML that depends on no style sheet."""
+        kept = [column for column in self.columns if any(column.cells)]
+        align = ["right" if column.right else "left" for column in kept]
+        head = "".join(
+            f'<th style="text-align:{where}">{escape(c.head)}</th>' for c, where in zip(kept, align, strict=True)
+        )
+        body = ""
+        for row in range(min(max((len(c.cells) for c in kept), default=0), _ROWS)):
+            cells = "".join(
+                f'<td style="text-align:{where}">{escape(c.cells[row])}</td>'
+                for c, where in zip(kept, align, strict=True)
+            )
+            body += f"<tr>{cells}</tr>"
+        drawn = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if kept else ""
+        return f"<div><b>{escape(self.title)}</b>{drawn}{''.join(f'<div>{escape(x)}</div>' for x in self._more)}</div>"
+
+
+def summary_of(result: object) -> ShortTable:
+    """Return the short table of a result. Raises LookupError for what has none."""
+    for kind in type(result).__mro__:
+        if kind.__name__ in _TABLES:
+            return _TABLES[kind.__name__](result)
+    raise LookupError(f"a {type(result).__name__} has no short table")
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _figures(rows: Sequence[dict[str, float]]) -> list[Column]:
+    """A column for each figure that any row has."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [
+        Column(
+            name.replace("_", " "),
+            [words.figure(name, row[name]) if name in row else "–" for row in rows],
+            rank,
+            right=True,
+        )
+        for rank, name in enumerate(names, 1)
+    ]
+
+
+def _run(result: Any) -> ShortTable:
+    lanes = sorted(result.lanes.values(), key=_rank)
+    finals = [{name: lane.final(name) for name in lane.history} for lane in lanes]
+    data = ", ".join(words.data_in_words(use) for use in result.data)
+    where = " · ".join(filter(None, (result.spec, data, words.seeds(result))))
+    columns = [
+        Column("lane", [lane.name for lane in lanes]),
+        Column("status", [lane.status if any(x.status != "done" for x in lanes) else "" for lane in lanes], 2),
+        Column("epochs", [f"{len(lane.epoch_seconds)}/{lane.epochs}" for lane in lanes], 3, right=True),
+        *_figures(finals),
+        Column("time", [words.seconds(lane.seconds) for lane in lanes], 4, right=True),
+    ]
+    standing = [f"{words.stand_in(use)}." for use in result.data if use.stands_in]
+    verdicts = [words.verdict(verdict) for verdict in result.verdicts]
+    folder = [f"{result.folder}: {', '.join(result.files)}"] if result.folder else []
+    return ShortTable(
+        f"{result.title}: {_several(len(lanes), 'lane')} ({where})", columns, [*standing, *verdicts, *folder]
+    )
+
+
+def _rank(lane: Any) -> float:
+    final = float(lane.final("loss"))
+    return math.inf if lane.status in ("diverged", "failed") or math.isnan(final) else final
+
+
+def _lane(lane: Any) -> ShortTable:
+    names = [name for name, values in lane.history.items() if values]
+    several = f", the mean of {len(lane.repeats)} seeds" if lane.repeats else ""
+    columns = [
+        Column("figure", [name.replace("_", " ") for name in names]),
+        Column("first epoch", [words.figure(name, lane.history[name][0]) for name in names], 1, right=True),
+        Column("last", [words.figure(name, lane.final(name)) for name in names], 1, right=True),
+    ]
+    title = f"{lane.label}: {lane.optimizer}, {len(lane.epoch_seconds)}/{lane.epochs} epochs{several}, {lane.status}"
+    return ShortTable(title, columns, [lane.message, f"stopped {lane.stopped}" if lane.stopped else ""])
+
+
+def _check(result: Any) -> ShortTable:
+    found = result.diagnostics
+    counts = [_several(n, kind) for kind in ("error", "warning") if (n := sum(d.severity == kind for d in found))]
+    lanes = f"; {_several(len(result.compiled.program.lanes), 'lane')}" if result.compiled is not None else ""
+    columns = [
+        Column("line", [str(d.span.line) for d in found], right=True),
+        Column("", [d.severity for d in found], 1),
+        Column("code", [d.code for d in found]),
+        Column("message", [d.message for d in found], prose=True),
+    ]
+    return ShortTable(f"{result.path}: {', '.join(counts) or 'no findings'}{lanes}", columns if found else ())
+
+
+def _proof(proof: Any) -> ShortTable:
+    tensors = sorted(proof.report.tensors, key=lambda t: -t.error if math.isfinite(t.error) else -math.inf)
+    columns = [
+        Column("tensor", [tensor.name for tensor in tensors]),
+        Column("shape", ["×".join(map(str, tensor.shape)) for tensor in tensors], 2),
+        Column("relative error", [f"{tensor.error:.1e}" for tensor in tensors], 1, right=True),
+    ]
+    verdict = "the gradients hold" if proof.holds else "the gradients do not hold"
+    return ShortTable(
+        f"{', '.join(proof.lanes)}: {verdict}, {proof.report.error:.1e} against a bound of {proof.bound:g}", columns
+    )
+
+
+def _landscape(found: Any) -> ShortTable:
+    from nnspec.view.landscape_words import number, what_is_shown
+
+    lanes = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
+    columns = [
+        Column("lane", [lane.name for lane in lanes]),
+        Column("start loss", [words.loss(float(lane.losses[0])) for lane in lanes], 2, right=True),
+        Column("end loss", [words.loss(float(lane.losses[-1])) for lane in lanes], 1, right=True),
+        Column("path length", [number(lane.length) for lane in lanes], 1, right=True),
+    ]
+    size = " × ".join(map(str, found.losses.shape))
+    return ShortTable(f"{found.title}: loss landscape, {size} points", columns, what_is_shown(found))
+
+
+def _lane_path(lane: Any) -> ShortTable:
+    losses = f"loss {words.loss(float(lane.losses[0]))} to {words.loss(float(lane.losses[-1]))}"
+    return ShortTable(f"{lane.name}: path of {_several(len(lane.steps), 'epoch')}, {losses}, length {lane.length:.3g}")
+
+
+def _compared(found: Any) -> ShortTable:
+    entries = found.contest.entries
+    columns = [
+        Column("run", [entry.run for entry in entries] if len(found.contest.runs) > 1 else []),
+        Column("lane", [entry.lane for entry in entries]),
+        Column("seeds", [str(len(entry.seeds)) for entry in entries], 9, right=True),
+        *_figures([{k: v for k, v in entry.final.items() if k == "loss" or "test_" in k} for entry in entries]),
+    ]
+    told = [found.contest.text(each) for each in found.contest.comparisons]
+    kept = [column for column in columns if column.cells]
+    return ShortTable(f"{_several(len(found.contest.runs), 'run')} compared", kept, [*found.contest.notes, *told])
+
+
+def _verification(found: Any) -> ShortTable:
+    rows = found.matches
+    columns = [
+        Column("lane", [row.lane for row in rows]),
+        Column("seed", [str(row.seed) for row in rows], right=True),
+        Column("", [row.text for row in rows], prose=True),
+    ]
+    verdict = "the same, bit for bit" if found.same else "not the same"
+    lines = [*([] if found.data else ["They had different data."]), *found.spoilt]
+    return ShortTable(f"{found.one} and {found.other}: {verdict}", columns, lines)
+
+
+def _evaluation(one: Any) -> ShortTable:
+    names = list(one.figures)
+    columns = [
+        Column("figure", [name.replace("_", " ") for name in names]),
+        Column("value", [words.figure(name, one.figures[name]) for name in names], right=True),
+        Column("recorded", [words.figure(n, one.recorded[n]) if n in one.recorded else "–" for n in names], right=True),
+    ]
+    same = "as recorded, bit for bit" if one.same else "not as recorded"
+    return ShortTable(f"{one.lane}, seed {one.seed}: {_several(len(one.outputs), 'test sample')}, {same}", columns)
+
+
+def _prediction(found: Any) -> ShortTable:
+    names = found.names
+    likely = found.probabilities if found.probabilities is not None else found.outputs
+    flat = [[float(value) for value in row.reshape(-1)[:4]] for row in likely[:_ROWS]]
+    cells = [", ".join(f"{value:.4g}" for value in row) + (", …" if likely[0].size > 4 else "") for row in flat]
+    rest = [""] * (len(names) - len(cells))
+    head = "outputs" if found.probabilities is None else "probabilities"
+    columns = [Column("sample", names), Column(head, [*cells, *rest], prose=True)]
+    return ShortTable(f"predictions for {_several(len(names), 'sample')}", columns, found.notes)
+
+
+def _difference(found: Any) -> ShortTable:
+    from rich.console import Console
+
+    from nnspec.view.difference import print_difference
+
+    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, markup=False, highlight=False)
+    print_difference(found, console)
+    title, *lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return ShortTable(title, (), lines)
+
+
+_TABLES: dict[str, Callable[[Any], ShortTable]] = {
+    "CheckResult": _check,
+    "ComparedRuns": _compared,
+    "Difference": _difference,
+    "Evaluation": _evaluation,
+    "GradientProof": _proof,
+    "Landscape": _landscape,
+    "LanePath": _lane_path,
+    "LaneResult": _lane,
+    "Prediction": _prediction,
+    "RunResult": _run,
+    "Verification": _verification,
+}
