@@ -38,6 +38,7 @@ __all__ = [
     "format_spec",
     "format_text",
     "gradcheck",
+    "gradcheck_of",
     "identity_of",
     "landscape",
     "landscape_of",
@@ -337,11 +338,19 @@ def gradcheck(
 
     Raises what `run` raises, and ValueError for a number of samples that is not 1 to 16.
     """
-    from nnspec.runner.prove import prove_program
     from nnspec.view.race import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
-    return prove_program(compile_spec(path, set).program, access, samples=samples, full=full, observer=Warns())
+    return gradcheck_of(compile_spec(path, set), access, Warns(), full=full, samples=samples)
+
+
+def gradcheck_of(
+    compiled: Compiled, access: Access, observer: Observer, *, full: bool = False, samples: int = 16
+) -> tuple[GradientProof, ...]:
+    """Check the gradients of a compiled program; for the rest see `gradcheck`."""
+    from nnspec.runner.prove import prove_program
+
+    return prove_program(compiled.program, access, samples=samples, full=full, observer=observer)
 
 
 def prove_the_rest(compiled: Compiled, access: Access, observer: Observer) -> tuple[GradientProof, ...]:

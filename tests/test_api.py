@@ -16,6 +16,7 @@ from tiny_spec import RACE, environment, spec
 import nnspec
 from nnspec import engine as nn
 from nnspec.view.curves import draw_run
+from nnspec.view.lanes import PALETTE, ink_of
 
 
 @pytest.fixture
@@ -241,7 +242,8 @@ def test_the_picture_of_a_run_says_what_stands_in_and_what_did_not_finish(
     (here / "b.nn").write_text(
         spec(data="MNIST(train=50, test=20) or Digits(train=50, test=20)", race="Momentum(lr=1e30); SGD; Adam")
     )
-    result = nnspec.run(here / "b.nn", offline=True)
+    with pytest.warns(nnspec.DataWarning, match="Digits stands in for MNIST"):
+        result = nnspec.run(here / "b.nn", offline=True)
     drawn = []
     honest = nnspec.view.curves.plot_training_curves
     monkeypatch.setattr(
@@ -253,7 +255,7 @@ def test_the_picture_of_a_run_says_what_stands_in_and_what_did_not_finish(
     assert title == "b – Digits stands in for MNIST"
     assert subtitle == "Digits 50 train / 20 test · 784 → 6 → 10 · seed 0 · Momentum diverged"
     colors = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
-    assert colors == {"SGD": nnspec.view.words.color_of(1), "Adam": nnspec.view.words.color_of(2)}
+    assert colors == {"SGD": ink_of(PALETTE[1]), "Adam": ink_of(PALETTE[2])}
 
 
 def test_a_file_that_others_import_is_no_experiment_and_no_error(tmp_path: Path) -> None:

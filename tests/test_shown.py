@@ -130,8 +130,9 @@ def test_data_that_stands_in_is_a_warning(ask: str, tmp_path: Path, monkeypatch:
     for name, value in environment(tmp_path / "cache").items():
         monkeypatch.setenv(name, value)
     (tmp_path / "a.nn").write_text(spec(data="MNIST(train=50, test=20) or Digits(train=50, test=20)"))
-    with pytest.warns(nnspec.DataWarning, match="^Digits stands in for MNIST: "):
+    with pytest.warns(nnspec.DataWarning, match="^Digits stands in for MNIST: ") as told:
         getattr(nnspec, ask)(tmp_path / "a.nn", offline=True)
+    assert [each.filename for each in told] == [__file__], "the line that asked for it"
 
 
 def test_without_a_stand_in_there_is_no_warning(folder: Path) -> None:

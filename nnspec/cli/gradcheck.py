@@ -26,10 +26,14 @@ def command(
 
     Exits with 1 where a tensor's relative error is not below 1e-7, or the bound that the spec expects.
     """
-    from nnspec.api import gradcheck
+    from nnspec.api import compile_spec, gradcheck_of
+    from nnspec.data.source import Access
     from nnspec.view.proof import print_proofs
+    from nnspec.view.race import progress_for
     from nnspec.view.terminal import console
 
-    proofs = gradcheck(spec, overrides, full=full, samples=samples, data_dir=data_dir, offline=offline)
-    print_proofs(proofs, console())
+    compiled, screen = compile_spec(spec, overrides), console()
+    observer = progress_for(screen, compiled, quiet=True)
+    proofs = gradcheck_of(compiled, Access(data_dir, offline), observer, full=full, samples=samples)
+    print_proofs(proofs, screen)
     return 0 if all(proof.holds for proof in proofs) else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -49,7 +50,15 @@ class Warns(Silent):
         """Warn of each; a filter of Python's can turn that off, or into an error."""
         for use in data:
             if use.stands_in:
-                warnings.warn(f"{words.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=2)
+                warnings.warn(f"{words.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=_callers())
+
+
+def _callers() -> int:
+    """Return how far up the first caller is whose code is not nnspec's, as `warnings` counts."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "nnspec":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class QuietProgress(Silent):

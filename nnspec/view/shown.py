@@ -37,7 +37,7 @@ class ShortTable:
         """Return it in lines of at most 100 cells, where names are no longer."""
         from rich.console import Console
 
-        console = Console(file=io.StringIO(), width=_WIDTH, color_system=None)
+        console = Console(file=io.StringIO(), force_jupyter=False, width=_WIDTH, color_system=None)
         columns = [Column(c.head, [one_line(x) for x in c.cells[:_ROWS]], c.rank, c.right) for c in self.columns]
         if columns:
             console.print(table(columns, _WIDTH))
@@ -222,7 +222,9 @@ def _difference(found: Any) -> ShortTable:
 
     from nnspec.view.difference import print_difference
 
-    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None, markup=False, highlight=False)
+    console = Console(
+        file=io.StringIO(), force_jupyter=False, width=_WIDTH, color_system=None, markup=False, highlight=False
+    )
     print_difference(found, console)
     title, *lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return ShortTable(title, (), lines)

@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from nnspec.view.notebook import in_kernel
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Column", "cells", "console", "joints", "say", "table", "wrapped", "wraps"]
 
 _GAP = 3
-_PIPE_WIDTH = 160
+_PIPE_WIDTH, _NOTEBOOK_WIDTH = 160, 100
 _NARROW = 12  # cells that a name or a sentence is not made narrower than, as long as there are columns to leave out
 _NARROWEST = 20  # less is no terminal but a slip, such as COLUMNS=0
 
@@ -30,9 +32,12 @@ def console(stderr: bool = False) -> Console:
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
-    found = Screen(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)
-    if not found.is_terminal and "COLUMNS" not in os.environ:
-        found = Screen(stderr=stderr, highlight=False, soft_wrap=False, emoji=False, markup=False, width=_PIPE_WIDTH)
+    # In a notebook rich would show every line as an output of its own.
+    plain: dict[str, Any] = {"highlight": False, "emoji": False, "markup": False, "force_jupyter": False}
+    found = Screen(stderr=stderr, soft_wrap=False, **plain)
+    width = _NOTEBOOK_WIDTH if in_kernel() else None if found.is_terminal else _PIPE_WIDTH
+    if width is not None and "COLUMNS" not in os.environ:
+        found = Screen(stderr=stderr, soft_wrap=False, width=width, **plain)
     if found.width < _NARROWEST:
         found.width = _NARROWEST
     return found

@@ -49,7 +49,7 @@ def _lanes(contest: Contest) -> str:
 def _unlike(found: ComparedRuns, index: int) -> str:
     from rich.console import Console
 
-    console = Console(width=100, color_system=None, markup=False, highlight=False)
+    console = Console(width=100, force_jupyter=False, color_system=None, markup=False, highlight=False)
     with console.capture() as caught:
         print_unlike(found, index, console)
     return caught.get()
