@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
     from nnspec.data.source import Column
     from nnspec.engine.gradcheck import GradientReport
     from nnspec.engine.network import NumpyMLP
