@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from tiny_spec import ROOT
 
+from nnspec.api import check_text
 from nnspec.diagnostics import CODES, Diagnostic, Edit, Fix, Note, Source, Span
 from nnspec.diagnostics.formats import FORMATS, Findings, load
 
@@ -102,10 +103,19 @@ def test_concise_is_a_line_each() -> None:
     strange = Diagnostic("NN901", "there is no file x\ny", Span(Source("x\ny\x1b[31m", ""), 0, 0))
     assert render("concise", WARNING, RICH, strange) == (
         "b.nn:2:1: warning[NN701] wide\n"
-        "specs/a b.nn:2:5: error[NN201] 100 % wrong,\\nreally: yes\n"
+        "specs/a b.nn:2:5: error[NN201] 100 % wrong,\\nreally: yes; write `x`\n"
         "x\\ny\\x1b[31m:1:1: error[NN901] there is no file x\\ny\n"
     )
     assert render("concise") == ""
+
+
+@pytest.mark.parametrize("name", ["full", "concise", "json", "github", "sarif"])
+def test_every_format_has_the_suggestion(name: str) -> None:
+    text = (
+        "seed = 1\ndata = Digits\nmodel { Linear(8); Relu; Linear(10) }\nloss = CrossEntropy\noptimizer = SGD(lr=0.1)\n"
+    )
+    (found,) = check_text(Source("a.nn", text)).diagnostics
+    assert "did you mean `ReLU`?" in render(name, found)
 
 
 # json

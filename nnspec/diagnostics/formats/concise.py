@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from nnspec.diagnostics.diagnostic import Diagnostic
 from nnspec.diagnostics.formats.base import Findings, Format, one_line
 
 __all__ = ["Concise"]
 
 
 class Concise(Format):
-    """`path:line:column: error[NN401] message`."""
+    """`path:line:column: error[NN401] message; help`."""
 
     def render(self, findings: Findings, *, color: bool = False) -> str:
-        return "".join(
-            f"{one_line(str(d.span))}: {d.severity}[{d.code}] {one_line(d.message)}\n" for d in findings.diagnostics
-        )
+        return "".join(f"{_line(diagnostic)}\n" for diagnostic in findings.diagnostics)
+
+
+def _line(found: Diagnostic) -> str:
+    text = f"{found.message}; {found.help}" if found.help else found.message
+    return f"{one_line(str(found.span))}: {found.severity}[{found.code}] {one_line(text)}"
