@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: race test docs lint format types wheel fuzz sizes clean
+.PHONY: race test docs lint format types wheel fuzz fuzz-runs sizes clean
 
 race: $(VENV)/installed
 	$(BIN)/nnspec run specs/race.nn
@@ -26,6 +26,11 @@ FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/fuzz_check.py
+
+# Train random specs alone, stacked, in two processes, on Dask, and ended and resumed, and compare all bits.
+RUNS_COUNT ?= 200
+fuzz-runs: $(VENV)/installed-dev
+	$(BIN)/python tests/fuzz/fuzz_runs.py --count $(RUNS_COUNT) --ways stacked,resumed,jobs,dask
 
 # What large and hostile inputs cost, each in a process of its own. Takes a while.
 sizes: $(VENV)/installed-dev

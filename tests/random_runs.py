@@ -9,7 +9,6 @@ dask       on the workers of a Dask scheduler
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -32,6 +31,7 @@ from nnspec.runner.observer import Silent
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import Ways, run_program
 from nnspec.runner.workers import Workers
+from nnspec.semantics import meaning
 
 __all__ = ["WAYS", "Bench", "difference", "facts"]
 
@@ -39,7 +39,7 @@ WAYS = ("stacked", "resumed", "jobs", "dask")
 
 TIMES = {"epoch_seconds", "profile"}
 """What may differ: how long it took."""
-HELD = {"network", "repeats", "writer", "scaling", *TIMES}
+HELD = {"network", "repeats", "writer", "predictor", "scaling", *TIMES}
 """Fields of a lane that are compared in a form of their own, if at all. Every other field is compared as it is."""
 
 
@@ -142,12 +142,12 @@ class Bench:
     def _resumed(self, number: int) -> RunResult:
         """End it amid training, perhaps twice, and resume it."""
         chance, compiled = random.Random(number), self.compiled(number)
-        identity = hashlib.sha256(self.text(number).encode()).hexdigest()
+        found = meaning(compiled.program)
         place = self.folder / f"checkpoints-{number}"
         epochs = sum(lane.train.epochs * lane.train.repeats for lane in compiled.program.lanes)
         resume = False
         for _ in range(chance.choice([1, 1, 1, 2])):
-            kept = Checkpoints(place, identity, 0, resume)
+            kept = Checkpoints(place, found, 0, resume)
             at, kind = chance.randrange(1, epochs + 1), chance.randrange(3)
             killer = _Killer(at if kind else 0, kind == 1)
             observer = Silent() if kind else _Stopper(at)
@@ -157,7 +157,7 @@ class Bench:
             except Killed:
                 pass
             resume = True
-        again = Checkpoints(place, identity, 0, True)
+        again = Checkpoints(place, found, 0, True)
         result = run_program(compiled, OFFLINE, Silent(), lambda: again)
         for file in place.glob("*/*"):
             file.unlink()
