@@ -269,7 +269,11 @@ def _large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
 
 def _batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
     """Batches of one sample, where a layer needs the variance of each feature over the batch."""
-    train, sizes = experiment.train, [choice.facts.train for choice in experiment.data]
+    train = experiment.train
+    # Where there is nothing to hold out, the setting itself is the error.
+    sizes = [
+        choice.facts.train for choice in experiment.data if choice.facts.train > 1 or not experiment.train.validation
+    ]
     trained = [size - train.held_out(size) for size in sizes]
     always = any(min(train.batch, count) == 1 for count in trained)
     ragged = [count for count in trained if count % train.batch == 1 and not train.drop_last]
