@@ -139,7 +139,7 @@ def test_labels_are_classes_as_scikit_learn_has_them() -> None:
 def test_labels_of_places_are_classes_too() -> None:
     masks = np.arange(24).reshape(6, 4) % 2 * 255
     np.savez("m.npz", x=masks, y=masks)
-    data = NPZ(FilePath("m.npz"), shuffle=False).load(Access())
+    data = NPZ(FilePath("m.npz"), shuffle=False, axes=("places",)).load(Access())
     assert (data.facts.classes, data.facts.target) == (2, (4,))
     assert data.train.y.tolist() == (masks[:5] // 255).tolist()
     assert data.class_names == ("0", "255")

@@ -3,6 +3,7 @@ columns), in specs, with parameter counts by hand and numbers by PyTorch."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -10,15 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from test_plan import make_plan, train
+from tiny_idx import NAMES, idx_bytes
 from tiny_spec import OFFLINE, ROOT, compiled, spec
 
+import nnspec
+from nnspec import runs
 from nnspec.api import check_text
 from nnspec.compiler.plan import Plan, build_network
+from nnspec.data.inputs import read_inputs
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.layers.contract import Layer
+from nnspec.view.structure import print_structure
 
 CASES = json.loads((ROOT / "tests" / "oracle" / "axes.json").read_text(encoding="utf-8"))["cases"]
 CHANNELS, ROWS, COLUMNS = 3, 8, 6
@@ -350,6 +357,150 @@ def test_only_images_are_flipped_and_shifted(folder: Path) -> None:
         text = spec("Flatten; Linear(4)", data=data(folder, name), more="train.augment = [flip, shift(1)]")
         found = [d.message for d in checked(text).diagnostics]
         assert found == [] if good else "`flip` takes images, and a sample is a sequence of 120×7" in found
+
+
+# Arrays of one's own
+
+
+def saved(folder: Path, name: str, x: np.ndarray, y: np.ndarray | None = None) -> str:
+    """Save samples with labels; return the source that reads them in order."""
+    np.savez(folder / f"{name}.npz", x=x, y=np.arange(len(x)) % 4 if y is None else y)
+    return f'NPZ("{(folder / name).as_posix()}.npz", shuffle=false, AXES)'
+
+
+def loaded(source: str) -> tuple[Facts, np.ndarray]:
+    found = compiled(spec("Flatten; Linear(4)", data=source, loss="CrossEntropy")).program.lanes[0].data[0]
+    return found.facts, found.source.load(OFFLINE).train.x.reshape(-1, *found.facts.shape)
+
+
+STORED = np.random.default_rng(2).integers(0, 256, (20, 8, 6, 3))
+
+
+@pytest.mark.parametrize(
+    ("axes", "x", "named", "expected"),
+    [
+        ("", STORED[..., 0].astype(np.uint8), "rows columns", STORED[..., 0]),
+        ("", STORED[..., 0].astype(np.float32), "places features", STORED[..., 0]),
+        ("", STORED[..., 0].astype(np.int16), "places features", STORED[..., 0]),
+        ("", STORED[..., 0] > 99, "places features", STORED[..., 0] > 99),
+        ("", STORED[:, 0, :, 0].astype(np.uint8), "features", STORED[:, 0, :, 0]),
+        ("", STORED.transpose(0, 3, 1, 2).astype(np.uint8), "channels rows columns", STORED.transpose(0, 3, 1, 2)),
+        ("[rows, columns, channels]", STORED.astype(np.uint8), "channels rows columns", STORED.transpose(0, 3, 1, 2)),
+        ("[columns, channels, rows]", STORED.astype(">f8"), "channels rows columns", STORED.transpose(0, 2, 3, 1)),
+        ("[rows, columns]", STORED[..., 0].astype(np.float64), "rows columns", STORED[..., 0]),
+        ("[columns, rows]", STORED[..., 0].astype(np.uint8), "rows columns", STORED[..., 0].transpose(0, 2, 1)),
+        ("[places, features]", STORED[..., 0].astype(np.uint8), "places features", STORED[..., 0]),
+        ("[features, places]", STORED[..., 0].astype(np.float64), "places features", STORED[..., 0].transpose(0, 2, 1)),
+        ("[places]", STORED[:, 0, :, 0].astype(np.float64), "places features", STORED[:, 0, :, :1]),
+    ],
+)
+def test_arrays_have_the_axes_that_their_number_says_or_those_that_are_given(
+    axes: str, x: np.ndarray, named: str, expected: np.ndarray, folder: Path
+) -> None:
+    source = saved(folder, "any", x).replace("AXES", f"axes={axes}" if axes else "test=0.2")
+    facts, train_x = loaded(source)
+    assert facts.axes == tuple(named.split())
+    np.testing.assert_array_equal(train_x, expected[: facts.train])
+
+
+def test_columns_in_fortran_order_and_dropped_rows_are_transposed_too(folder: Path) -> None:
+    x = np.asfortranarray(STORED.astype(np.float64))
+    source = saved(folder, "fortran", x).replace("AXES", "axes=[rows, columns, channels], missing=drop")
+    np.testing.assert_array_equal(loaded(source)[1], STORED.transpose(0, 3, 1, 2)[:16])
+    x[3, 1, 2, 0] = np.nan
+    saved(folder, "fortran", x)
+    expected = np.delete(STORED, 3, axis=0).transpose(0, 3, 1, 2)[:15]
+    np.testing.assert_array_equal(loaded(source)[1], expected)
+
+
+def test_idx_files_take_axes(tmp_path: Path) -> None:
+    for name, array in zip(NAMES, (STORED[:12], np.arange(12) % 4, STORED[12:], np.arange(8) % 4), strict=True):
+        (tmp_path / name).write_bytes(idx_bytes(array.shape, array.astype(np.uint8).tobytes()))
+    source = f'IDX("{tmp_path.as_posix()}")'
+    (odd,) = checked(spec("Flatten; Linear(4)", data=source, train="batch = 4")).diagnostics
+    assert odd.code == "NN720"
+    facts, x = loaded(source.replace(")", ", axes=[rows, columns, channels])"))
+    assert facts.axes == ("channels", "rows", "columns")
+    np.testing.assert_array_equal(x, STORED[:12].transpose(0, 3, 1, 2))
+    right = source.replace(")", ", axes=[rows, columns, channels])")
+    assert not checked(spec("Conv2D(4, 3); GlobalAvgPool", data=right, train="batch = 4")).diagnostics
+
+
+def test_colours_that_come_last_are_a_finding_whose_help_works(folder: Path) -> None:
+    source = saved(folder, "colours", STORED.astype(np.uint8))
+    model = "Conv2D(5, 3); GlobalAvgPool; Linear(4)"
+    wrong = spec(model.replace("5, 3", "5, [3, 1]"), data=source.replace(", AXES", ""))
+    (odd,) = checked(wrong).diagnostics
+    assert odd.code == "NN720"
+    assert "look like 8×6 images of 3 channels" in odd.message
+    for axes in re.findall(r"`(axes=[^`]+)`", odd.help):
+        assert not checked(wrong.replace("shuffle=false", f"shuffle=false, {axes}")).diagnostics
+    right = source.replace("AXES", "axes=[rows, columns, channels]")
+    assert shapes(spec(model, data=right))[0] == (3, 8, 6)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message", "help"),
+    [
+        ("[rows, columns]", "`axes` names 2, and a sample has 3: 8×6×3", "axes=[rows, columns, channels]"),
+        ("[rows, rows, channels]", "`axes` are those of one sample", "axes=[rows, columns, channels]"),
+        ("[row, columns, channels]", "not `row`", "did you mean `rows`?"),
+        ("3", "`axes` takes a list of", ""),
+    ],
+)
+def test_axes_that_do_not_fit_are_an_error_at_their_characters(
+    axes: str, message: str, help: str, folder: Path
+) -> None:
+    source = saved(folder, "colours", STORED.astype(np.uint8)).replace("AXES", f"axes={axes}")
+    finding, *_ = checked(spec("Flatten; Linear(4)", data=source)).diagnostics
+    assert message in finding.message
+    assert help in finding.help
+    assert finding.span.text in axes
+
+
+def test_rows_of_whole_numbers_are_labels_only_where_samples_have_as_many_places(folder: Path) -> None:
+    rng = np.random.default_rng(3)
+    several = rng.integers(0, 2, (20, 3))
+
+    def facts(x: np.ndarray, y: np.ndarray, model: str, loss: str) -> Facts:
+        source = saved(folder, "several", x, y).replace(", AXES", "")
+        return compiled(spec(model, data=source, loss=loss)).program.lanes[0].facts
+
+    found = facts(rng.standard_normal((20, 4)), several, "Linear(3)", "BCEWithLogits")
+    assert (found.classes, found.target) == (None, (3,))
+    found = facts(rng.standard_normal((20, 3, 4)), several, "Linear(2)", "CrossEntropy")
+    assert (found.classes, found.target) == (2, (3,))
+    pixels = rng.integers(0, 2, (20, 4, 5))
+    found = facts(pixels.astype(np.uint8), pixels, "Linear(40); Reshape([4, 5, 2])", "CrossEntropy")
+    assert (found.classes, found.target) == (2, (4, 5))
+
+
+def test_show_says_which_axes_were_taken(folder: Path) -> None:
+    source = saved(folder, "colours", STORED.astype(np.uint8)).replace("AXES", "axes=[rows, columns, channels]")
+    for data_of, line in (
+        (source, "sample          3×8×6 (channels × rows × columns), stored as rows × columns × channels"),
+        (data(folder, "sequence"), "sample          120×7 (places × features)"),
+        ("Digits(train=50, test=20)", "sample          28×28 (rows × columns)"),
+    ):
+        console = Console(width=200, record=True, file=io.StringIO())
+        print_structure(compiled(spec("Flatten; Linear(10)", data=data_of)), console)
+        assert line in console.export_text()
+
+
+def test_a_trained_network_takes_arrays_as_its_source_holds_them(tmp_path: Path, folder: Path) -> None:
+    source = saved(folder, "colours", STORED.astype(np.uint8)).replace("AXES", "axes=[rows, columns, channels]")
+    text = spec("Conv2D(5, 3); ReLU; GlobalAvgPool; Linear(4)", data=source, train="epochs = 1; batch = 8")
+    (tmp_path / "s.nn").write_text(text, encoding="utf-8")
+    result = nnspec.run(tmp_path / "s.nn", out=tmp_path / "run")
+    x = STORED[:6].astype(np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    predictor = runs.load(tmp_path / "run")
+    expected = result["run"].network.eval().forward(x.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
+    np.testing.assert_allclose(predictor.outputs(x), expected, rtol=1e-5)
+    read = read_inputs(str(tmp_path / "x.npy"), predictor.wanted)
+    np.testing.assert_array_equal(read.x.reshape(6, 3, 8, 6), x.transpose(0, 3, 1, 2))
+    with pytest.raises(ValueError, match="holds 6×3×8×6, and the network takes samples of 8×6×3"):
+        predictor.outputs(x.transpose(0, 3, 1, 2))
 
 
 # A causal model learns what there is to learn, and no more

@@ -66,7 +66,7 @@ def test_what_numpy_drew_with_the_same_seed_is_shuffled(path: Path) -> None:
 
 def test_targets(path: Path) -> None:
     assert load(path, x=X, y=Y[:, None].astype(np.uint8)).facts.target == ()  # as Keras writes labels
-    sequence = load(path, x=X, y=np.arange(40).reshape(10, 4) % 5)
+    sequence = load(path, x=np.zeros((10, 4, 3)), y=np.arange(40).reshape(10, 4) % 5)
     assert (sequence.facts.classes, sequence.facts.target, sequence.train.y.shape) == (5, (4,), (8, 4))
     numbers = load(path, x=X, y=np.linspace(0, 1, 20, dtype=np.float32).reshape(10, 2))
     assert (numbers.facts.classes, numbers.facts.target, numbers.train.y.dtype) == (None, (2,), np.float64)

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
+from nnspec.data.axes import Arrangement, Axes
 from nnspec.data.files import Seed, Share, digest_of, divided, open_regular, remembered, shares, shown, size_in_words
 from nnspec.data.labels import Labels, count_labels
-from nnspec.data.numbers import Head, Unusable, exactly, find_unusable, pieces, refuse_unusable
+from nnspec.data.numbers import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Positive
@@ -75,11 +76,6 @@ class _Numbers(NamedTuple):
     one_hot: bool
     """Whether each row is 0 but for a single 1."""
 
-    @property
-    def binary(self) -> bool:
-        """Whether all are 0 or 1."""
-        return self.levels is not None and self.levels <= {0, 1}
-
 
 class _Survey(NamedTuple):
     """What is known of arrays before samples are read."""
@@ -106,6 +102,7 @@ class _Arrays(DataSource):
     divisor: float | None
     missing: str
     ignore: int | None
+    axes: Sequence[str] | None
 
     def pairs(self) -> tuple[list[_Pair], list[Remark]]:
         """Find samples and targets: one pair, or one for training and one for testing; and say what is odd there."""
@@ -136,7 +133,8 @@ class _Arrays(DataSource):
                 where[order] = np.arange(count)
                 places = where if places is None else np.where(places < 0, -1, where[places])
                 y = y[order]
-            splits.append(Split(_read(pair.x, places, count, facts.stored).reshape(count, -1), y))
+            x = _read(pair.x, places, count, facts.stored, facts.arrangement)
+            splits.append(Split(x.reshape(count, -1), y))
         if len(pairs) == 1:
             (both,) = splits
             splits = [Split(both.x[part], both.y[part]) for part in (slice(facts.train), slice(facts.train, None))]
@@ -172,7 +170,9 @@ class _Arrays(DataSource):
                 have = "there is one sample" if count else "no sample is left"
                 raise FileFault(f"{have} in `{pair.x.key}`: too few to learn from", argument=pair.x.argument)
         train, test = shares(counts[0], self.test) if len(pairs) == 1 else counts
-        numbers = _numbers(pairs, targets, kept)
+        arrangement, odd = arrange(samples, self.axes, f"`{pairs[0].x.key}`", pairs[0].x.argument)
+        remarks = [*remarks, *odd]
+        numbers = _numbers(pairs, targets, kept, _at_places(targets, arrangement))
         labels = None if numbers else self._labels(pairs, kept)
         levels: tuple[int, ...] = ()
         if numbers is not None:
@@ -190,7 +190,7 @@ class _Arrays(DataSource):
             )
             remarks = [*remarks, *labels.remarks(f"`{pairs[0].y.key}`", pairs[0].y.argument, ignore=cure)]
         facts = Facts(
-            samples.shape[1:] or (1,),
+            arrangement.shape,
             len(labels.values) if labels else None,
             train,
             test,
@@ -199,6 +199,8 @@ class _Arrays(DataSource):
             target=() if labels and _of_samples(targets) else targets.shape[1:],
             levels=levels,
             one_hot=numbers is not None and numbers.one_hot,
+            axes=arrangement.axes,
+            stored_axes=arrangement.stored,
             remarks=tuple(remarks),
         )
         return _Survey(pairs, facts, labels, kept, notes)
@@ -255,7 +257,9 @@ class NPZ(_Arrays):
     Whole numbers, booleans and text in y are classes: the distinct values, sorted, whatever they are; other targets are
     numbers. `ignore` leaves out the samples of one label, a mark for those without. Samples that hold NaN are an error,
     or left out with `missing = drop`. Bytes stand for 0 to 1, as in an image, other numbers for themselves, unless
-    `divisor` says what they are divided by. Up to 1 GiB a file and array; nothing is unpickled.
+    `divisor` says what they are divided by. Samples of one axis are features, of two a sequence, or an image where they
+    are bytes, of three an image, channels first; `axes` says otherwise. Up to 1 GiB a file and array; nothing is
+    unpickled.
     """
 
     spec_name = "NPZ"
@@ -272,11 +276,13 @@ class NPZ(_Arrays):
         divisor: Annotated[Positive | None, Also("scale")] = None,
         missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error",
         ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None,
+        axes: Axes = None,
     ) -> None:
         self.path = FilePath(path)
         self.test, self.seed = test, seed
         self.shuffle, self.stratify = shuffle, stratify
         self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
+        self.axes = axes
 
     def looks_at(self) -> tuple[str, ...]:
         """The archive."""
@@ -332,6 +338,7 @@ class NPY(_Arrays):
         divisor: Annotated[Positive | None, Also("scale")] = None,
         missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error",
         ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None,
+        axes: Axes = None,
     ) -> None:
         if (x_test is None) != (y_test is None):
             raise ValueError("`x_test` and `y_test` go together")
@@ -341,6 +348,7 @@ class NPY(_Arrays):
         self.test, self.seed = test, seed
         self.shuffle, self.stratify = shuffle, stratify
         self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
+        self.axes = axes
 
     def looks_at(self) -> tuple[str, ...]:
         """The files."""
@@ -410,10 +418,12 @@ def _heads(pair: _Pair) -> tuple[Head, Head]:
     return x, y
 
 
-def _numbers(pairs: Sequence[_Pair], targets: Head, kept: Sequence[NDArray[Any] | None]) -> _Numbers | None:
-    """Say what targets could be as classes that are numbers first: all floats, and rows of 0 and 1; else None."""
-    row = len(targets.shape) == 2 and targets.shape[1] > 1
-    if _role(targets) == "text" or (_role(targets) != "numbers" and not row):
+def _numbers(
+    pairs: Sequence[_Pair], targets: Head, kept: Sequence[NDArray[Any] | None], at_places: bool
+) -> _Numbers | None:
+    """Say what targets could be as classes that are numbers first: all floats, and whole numbers that are several for
+    each sample and not one for each of its places; None for labels."""
+    if _role(targets) == "text" or (_role(targets) != "numbers" and (_of_samples(targets) or at_places)):
         return None
     found = [
         _ask(pair.y, _numbers_of) if keep is None else _ask_now(pair.y, _numbers_of, keep)
@@ -422,13 +432,18 @@ def _numbers(pairs: Sequence[_Pair], targets: Head, kept: Sequence[NDArray[Any] 
     levels: frozenset[int] | None = frozenset()
     for each in found:
         levels = None if levels is None or each.levels is None else levels | each.levels
-    both = _Numbers(levels, all(each.one_hot for each in found))
-    return both if _role(targets) == "numbers" or both.binary else None
+    return _Numbers(levels, all(each.one_hot for each in found))
 
 
 def _of_samples(targets: Head) -> bool:
     """Whether labels are one a sample: `(n,)`, or `(n, 1)` as Keras writes them."""
     return targets.shape[1:] in ((), (1,))
+
+
+def _at_places(targets: Head, samples: Arrangement) -> bool:
+    """Whether there is a target for each place of a sequence, or each pixel of an image."""
+    places = {"places": samples.shape[:1], "rows": samples.shape[-2:]}
+    return targets.shape[1:] in [extents for name, extents in places.items() if name in samples.axes]
 
 
 def _role(head: Head) -> str:
@@ -473,6 +488,7 @@ def _read(
     places: NDArray[Any] | None,
     count: int,
     dtype: str | None,
+    arrangement: Arrangement | None = None,
     *,
     labels: bool = False,
     can_drop: bool = True,
@@ -486,7 +502,9 @@ def _read(
     with file, _opened(file, place) as stream:
         head = _header(stream, place)
         stored = np.dtype(head.dtype).newbyteorder("=") if dtype is None else np.dtype(dtype)
-        found = np.empty((count, *head.shape[1:]), stored)
+        found = whole = np.empty((count, *(arrangement.shape if arrangement else head.shape[1:])), stored)
+        if arrangement is not None:  # rows are written where they belong in another order of axes
+            found = arrangement.as_stored(whole).reshape(count, *head.shape[1:])
         for start, rows in pieces(stream, head, place.name):
             to = None if places is None else places[start : start + len(rows)]
             chosen = slice(start, start + len(rows)) if to is None else to[to >= 0]
@@ -498,7 +516,7 @@ def _read(
                 raise DataError(f"{shown(place.path)} was written to while it was read; run it again")
             found[chosen] = used
     refuse_unusable(unusable, shown(place.path), place.key, math.prod(head.shape), place.argument, can_drop=can_drop)
-    return found
+    return whole
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
-from nnspec.engine.part import Also, BareWord
+from nnspec.engine.part import Also
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["AXES", "Arrangement", "Axes", "arranged", "usual_axes"]
+__all__ = ["AXES", "Arrangement", "Axes", "arranged", "colours_last", "usual_axes"]
 
 Axis = Literal["features", "places", "channels", "rows", "columns"]
 Axes = Annotated[tuple[Axis, ...] | None, Also("layout", "dims", "order", "data_format", "channels_last")]
@@ -34,20 +34,36 @@ _COLOURS = (1, 3, 4)
 
 
 class Arrangement(NamedTuple):
-    """How samples of a file become samples of a network."""
+    """How samples lie in a file, and how networks take them."""
 
     axes: tuple[str, ...]
     shape: tuple[int, ...]
     """As networks take them."""
     stored: tuple[str, ...] = ()
-    """The axes in the order of the file, where it is another one."""
-    order: tuple[int, ...] = ()
-    """The axis of the file that each axis of a sample is, where that is another one."""
+    """The axes in the order of the file, where it is another one; `places` alone have one feature each."""
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of a sample in the file."""
+        return tuple(self.shape[self.axes.index(name)] for name in self.stored) or self.shape
+
+    def as_stored(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """View samples `(n, *shape)` in the order of the file, `(n, *stored_shape)`."""
+        if not self.stored:
+            return samples
+        turned = samples.transpose(0, *(1 + self.axes.index(name) for name in self._all_stored))
+        return turned.reshape(len(samples), *self.stored_shape)
 
     def of(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """View samples `(n, *stored)` as networks take them, `(n, *shape)`."""
-        turned = samples.transpose(0, *(1 + axis for axis in self.order)) if self.order else samples
-        return turned.reshape(len(samples), *self.shape)
+        """Return samples `(n, *stored_shape)` as networks take them, `(n, *shape)`; a view where that can be."""
+        if not self.stored:
+            return samples
+        whole = samples.reshape(len(samples), *(self.shape[self.axes.index(name)] for name in self._all_stored))
+        return whole.transpose(0, *(1 + self._all_stored.index(name) for name in self.axes))
+
+    @property
+    def _all_stored(self) -> tuple[str, ...]:
+        return (*self.stored, *(name for name in self.axes if name not in self.stored))
 
 
 def usual_axes(shape: Sequence[int], *, bytes_: bool, tokens: int = 0) -> tuple[str, ...]:
@@ -77,14 +93,10 @@ def arranged(shape: tuple[int, ...], axes: Sequence[str] | None, *, bytes_: bool
             f"`axes` names {len(axes)}, and a sample has {len(shape)}: {shape_in_words(shape)}",
             help=f"such as `axes={_EXAMPLES[len(shape)]}`" if len(shape) in _EXAMPLES else "leave `axes` out",
         )
-    order = tuple(axes.index(name) for name in known)
-    stored = tuple(BareWord(name) for name in axes)
-    turned = tuple(shape[axis] for axis in order)
-    if known == ("places",):  # numbers at places: one feature each
-        return Arrangement(("places", "features"), (*turned, 1), stored)
-    if order == tuple(range(len(order))):
-        return Arrangement(known, shape)
-    return Arrangement(known, turned, stored, order)
+    stored = () if tuple(axes) == known else tuple(axes)
+    if known == ("places",):  # a number at each place: one feature
+        return Arrangement(("places", "features"), (*shape, 1), known)
+    return Arrangement(known, tuple(shape[axes.index(name)] for name in known), stored)
 
 
 def colours_last(shape: Sequence[int]) -> bool:

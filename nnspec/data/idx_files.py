@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
+from nnspec.data.axes import Axes
 from nnspec.data.fetch import cache_folder
 from nnspec.data.files import digest_of, open_regular, remembered, shown, size_in_words
 from nnspec.data.idx import IDX_TYPES
 from nnspec.data.labels import Labels, count_labels
 from nnspec.data.mnist import MNIST_FILES, named_folder
-from nnspec.data.numbers import Head, Unusable, exactly, find_unusable, pieces, refuse_unusable
+from nnspec.data.numbers import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath, Range
@@ -46,7 +47,8 @@ class IDX(DataSource):
     names (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte` …), or each named by itself.
 
     Samples are the arrays that the image files hold, of any shape and type; bytes stand for 0 to 1 as in an image.
-    Labels are whole numbers, and each distinct one is a class. `train` and `test` take the first samples alone.
+    Those of two axes are images where they are bytes, and sequences otherwise; `axes` says which they are. Labels are
+    whole numbers, and each distinct one is a class. `train` and `test` take the first samples alone.
     """
 
     spec_name = "IDX"
@@ -62,6 +64,7 @@ class IDX(DataSource):
         test_labels: FilePath | None = None,
         train: Count | None = None,
         test: Count | None = None,
+        axes: Axes = None,
     ) -> None:
         named = {
             "train_images": train_images,
@@ -74,7 +77,7 @@ class IDX(DataSource):
             what = "a folder is needed, or all four files" if len(lacking) == 4 else f"`{lacking[0]}` is needed, too"
             raise ValueError(f"{what}: IDX(train_images=…, train_labels=…, test_images=…, test_labels=…)")
         self.path = None if path is None else FilePath(path)
-        self.train, self.test = train, test
+        self.train, self.test, self.axes = train, test, axes
         self.train_images, self.train_labels, self.test_images, self.test_labels = (
             None if given is None else FilePath(given) for given in named.values()
         )
@@ -85,12 +88,12 @@ class IDX(DataSource):
 
     def facts(self) -> Facts:
         """What the headers say, and the largest label. Raises FileFault where the files do not go together."""
-        return _facts(self._files(), self.train, self.test)
+        return _facts(self._files(), self.train, self.test, self.axes)
 
     def load(self, access: Access) -> Dataset:
         """Read the files. `access` is not used: paths say where they are. Raises DataError for what `facts` does."""
         files = self._files()
-        facts = _facts(files, self.train, self.test)
+        facts = _facts(files, self.train, self.test, self.axes)
         return _load(self.spec_name, files, facts, os.path.dirname(files[0][0]), _labels(files), ())
 
     def _files(self) -> list[tuple[FilePath, str]]:
@@ -202,7 +205,7 @@ def _labels(files: list[tuple[FilePath, str]]) -> Labels:
     return Labels.of(counts, shown(files[1][0]), files[1][1])
 
 
-def _facts(files: list[tuple[FilePath, str]], train: int | None, test: int | None) -> Facts:
+def _facts(files: list[tuple[FilePath, str]], train: int | None, test: int | None, axes: Sequence[str] | None) -> Facts:
     heads = [_ask(path, argument, _header) for path, argument in files]
     counts = []
     for which, asked in ((0, train), (2, test)):
@@ -230,7 +233,17 @@ def _facts(files: list[tuple[FilePath, str]], train: int | None, test: int | Non
     cure = "if it marks samples without a label, leave these out of the files"
     remarks = classes.remarks(shown(files[1][0]), files[1][1], ignore=cure)
     stored = np.dtype(heads[0].dtype).name
-    return Facts(heads[0].shape[1:], len(classes.values), counts[0], counts[1], stored=stored, remarks=tuple(remarks))
+    found, odd = arrange(heads[0], axes, shown(files[0][0]), files[0][1])
+    return Facts(
+        found.shape,
+        len(classes.values),
+        counts[0],
+        counts[1],
+        stored=stored,
+        axes=found.axes,
+        stored_axes=found.stored,
+        remarks=(*remarks, *odd),
+    )
 
 
 def _load(
@@ -243,6 +256,7 @@ def _load(
 ) -> Dataset:
     counts = (facts.train, facts.train, facts.test, facts.test)
     train_x, train_y, test_x, test_y = (_first(*file, count) for file, count in zip(files, counts, strict=True))
+    train_x, test_x = (facts.arrangement.of(x) for x in (train_x, test_x))
     train, test = Split(train_x.reshape(facts.train, -1), train_y), Split(test_x.reshape(facts.test, -1), test_y)
     if (train.x.shape[1], test.x.shape[1]) != (facts.features, facts.features) or train.x.dtype != facts.stored:
         raise DataError(f"{shown(origin)} was written to while it was read; run it again")

@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.arrays import read_samples
+from nnspec.data.axes import Arrangement
 from nnspec.data.cells import Form, in_words, rows_of
 from nnspec.data.files import decoded, open_regular, shown
 from nnspec.data.images import image_files, is_image, read_image
@@ -52,6 +53,8 @@ class Wanted:
     """How bright the outermost pixels of training images are, from 0 to 1."""
     ranges: tuple[tuple[float, float], ...] = ()
     """The smallest and the largest number that was trained on: of each feature of a table, else of all together."""
+    arrangement: Arrangement | None = None
+    """How arrays hold samples, where that is another order of axes than `shape`'s."""
 
     @property
     def is_image(self) -> bool:
@@ -225,13 +228,14 @@ def _border(pixels: NDArray[Any]) -> float:
 
 def _of_array(array: NDArray[Any], name: str, wanted: Wanted) -> Inputs:
     features = prod(wanted.shape)
-    if array.shape in (wanted.shape, (features,)) and array.shape[:1] != (1,):
+    shape = wanted.shape if wanted.arrangement is None else wanted.arrangement.stored_shape
+    if array.shape in (shape, (features,)) and array.shape[:1] != (1,):
         array = array[None]  # one sample by itself
-    if array.ndim < 1 or prod(array.shape[1:]) != features or (array.ndim > 2 and array.shape[1:] != wanted.shape):
-        held = "×".join(map(str, array.shape)) or "one number"
-        raise FileFault(
-            f"{shown(name)} holds {held}, and the network takes samples of {wanted.words}: n×{wanted.words}"
-        )
+    if array.ndim < 1 or prod(array.shape[1:]) != features or (array.ndim > 2 and array.shape[1:] != shape):
+        held, words = "×".join(map(str, array.shape)) or "one number", "×".join(map(str, shape))
+        raise FileFault(f"{shown(name)} holds {held}, and the network takes samples of {words}: n×{words}")
+    if wanted.arrangement is not None:
+        array = wanted.arrangement.of(array.reshape(len(array), *shape))
     x = array.reshape(len(array), features)
     return Inputs(x, tuple(f"{shown(name)}:{i}" for i in range(len(x))))
 

@@ -7,17 +7,19 @@ header says, and one byte to see that nothing follows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from nnspec.data.source import FileFault
+from nnspec.data.axes import Arrangement, arranged, colours_last
+from nnspec.data.source import FileFault, Remark
 from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import ShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Head", "Unusable", "exactly", "find_unusable", "pieces", "refuse_unusable"]
+__all__ = ["Head", "Unusable", "arrange", "exactly", "find_unusable", "pieces", "refuse_unusable"]
 
 _PIECE = 1 << 20
 EXACT = 2**53
@@ -48,6 +50,28 @@ class Head(NamedTuple):
     def nbytes(self) -> int:
         """Bytes of all elements."""
         return math.prod(self.shape) * self.itemsize
+
+
+def arrange(samples: Head, axes: Sequence[str] | None, name: str, argument: str) -> tuple[Arrangement, list[Remark]]:
+    """Say which axes the samples of a file have, and whether they look like others.
+
+    Raises FileFault where `axes` do not fit.
+    """
+    shape = samples.shape[1:] or (1,)
+    try:
+        found = arranged(shape, axes, bytes_=samples.dtype[-2:] == "u1")
+    except ShapeError as error:
+        raise FileFault(str(error), argument="axes", help=error.help) from None
+    if axes is not None or not colours_last(shape):
+        return found, []
+    first, second, colours = shape
+    channels = "channel" if colours == 1 else "channels"
+    message = (
+        f"samples of {name} are taken for images of {first} channels, {second}×{colours}, "
+        f"and look like {first}×{second} images of {colours} {channels}"
+    )
+    help = "write `axes=[rows, columns, channels]`, or `axes=[channels, rows, columns]` where the channels come first"
+    return found, [Remark("NN720", message, argument, help)]
 
 
 def exactly(stream: IO[bytes], count: int, name: str, suffix: str = "") -> bytes:

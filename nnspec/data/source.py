@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from nnspec.data.axes import usual_axes
+from nnspec.data.axes import Arrangement, usual_axes
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.errors import NnspecError
@@ -106,10 +106,17 @@ class Facts:
     """Whether the target of each place is the id at the next one, so that no place may see later ones."""
 
     def __post_init__(self) -> None:
-        """Fill the axes in where nothing is said of them."""
+        """Fill the axes in where nothing is said of them. Raises ValueError for a file that has others."""
+        if not set(self.stored_axes) <= set(self.axes):
+            raise ValueError(f"{self.stored_axes} are no order of {self.axes}")
         object.__setattr__(
             self, "axes", self.axes or usual_axes(self.shape, bytes_=self.stored == "uint8", tokens=self.tokens)
         )
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """How samples lie in files."""
+        return Arrangement(self.axes, self.shape, self.stored_axes)
 
     @property
     def is_image(self) -> bool:

@@ -56,6 +56,7 @@ CODES: dict[str, str] = {
     "NN715": "batch normalisation of a last batch of one sample",
     "NN716": "a schedule that training ends before",
     "NN717": "early stopping that can never stop",
+    "NN720": "samples that look like images whose channels come last",
     "NN721": "a layer that looks ahead where the next character is the target",
     "NN725": "a column that numbers the rows as a feature",
     "NN726": "a column that determines the target",

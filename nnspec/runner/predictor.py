@@ -185,6 +185,7 @@ def predictor_of(
         network=network,
         wanted=Wanted(
             shape=experiment.facts.shape,
+            arrangement=experiment.facts.arrangement,
             divisor=data.divisor,
             tokens=experiment.facts.tokens,
             form=getattr(experiment.data[0].source, "form", Form()),

@@ -114,6 +114,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         ("optimizer", str(lane.optimizer)),
         ("loss", str(lane.loss)),
         ("data", " or ".join(str(choice.value) for choice in lane.data)),
+        ("sample", _sample(lane)),
         ("train", ", ".join([f"{lane.train.epochs} epochs", f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
         ("parameters", f"{layout.params:,}"),
         ("FLOPs", f"{layout.flops:,} a sample, forward"),
@@ -124,6 +125,14 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
     width = max(15, *(len(name) for name, _ in rows))
     for name, value in rows:
         console.print(f"{name:<{width}} {value}", soft_wrap=True)
+
+
+def _sample(lane: Experiment) -> str:
+    """Say what a sample is, and how files hold it where that is another way."""
+    facts = lane.facts
+    axes = f" ({' × '.join(facts.axes)})" if facts.axes else ""
+    stored = f", stored as {' × '.join(facts.stored_axes)}" if facts.stored_axes else ""
+    return f"{shape_in_words(facts.shape)}{axes}{stored}"
 
 
 def _more(lane: Experiment) -> list[str]:
@@ -150,6 +159,7 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "optimizer": str(lane.optimizer),
         "loss": str(lane.loss),
         "data": [str(choice.value) for choice in lane.data],
+        "sample": {"shape": list(lane.facts.shape), "axes": list(lane.facts.axes)},
         "epochs": lane.train.epochs,
         "batch": lane.train.batch,
         "layers": [_layer_record(node) for node in lane.layers],

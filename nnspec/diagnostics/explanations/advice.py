@@ -197,6 +197,16 @@ said.
         Example("train { epochs = 50; validation = 0.1; early_stop = patience(10) }\n"),
         can_be_ignored=True,
     ),
+    "NN720": Explanation(
+        """
+Samples of three axes are images, channels first, as in PyTorch. Here the last axis has 1, 3 or 4 entries, as the
+colours of an image do in Keras, OpenCV and Pillow, and the first has another number. A convolution would take the rows
+of the image for channels. `axes=[rows, columns, channels]` says that the channels come last; samples are then
+transposed as they are read. Where the channels do come first, `axes=[channels, rows, columns]` says so.
+""",
+        untold="It is about arrays in a binary file.",
+        can_be_ignored=True,
+    ),
     "NN721": Explanation(
         """
 The target of each place of a `Text` is the character at the next place. A layer that lets a place see later ones hands
