@@ -239,7 +239,7 @@ class RunWriter:
         batch = self.pick(1, 3, 4, 5, 6, 7, 8, 9, 10, 16, 64)
         items = [f"epochs = {epochs}", f"batch = {batch}"]
         items += (
-            ["shuffle = false"] if self.maybe(0.15) else ["drop_last = true"] if batch < 11 and self.maybe(0.2) else []
+            ["shuffle = false"] if self.maybe(0.15) else ["drop_last = true"] if batch < 8 and self.maybe(0.2) else []
         )
         held_out = self.maybe(0.4)
         items += [f"validation = {self.pick(0.2, 0.3)}"] if held_out else []
