@@ -17,6 +17,7 @@ from tiny_spec import ALONE, COMMAND, OFFLINE, environment, nnspec, run, spec
 import nnspec as package
 from nnspec.api import compile_spec, run_into
 from nnspec.runner import run as run_module
+from nnspec.runner import workers as workers_module
 from nnspec.runner.folder import OutputError, RunFolder
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Silent
@@ -124,6 +125,96 @@ def test_another_process_takes_the_place_of_one_that_was_killed() -> None:
     result = run(spec(race=race), observer=Sniper("x"), ways=Ways(jobs=2, stacked=False))
     assert result["lane0"].status == "failed"
     assert sum(lane.status == "done" for lane in result.values()) >= 4
+
+
+class Doomed:
+    """Makes those of the processes that are started, by number, die before they are ready."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+        self.started = 0
+        process = workers_module._Worker
+
+        def start() -> workers_module._Worker:
+            worker = process()
+            if self.started in numbers:
+                worker._process.kill()
+                worker._process.join()
+            self.started += 1
+            return worker
+
+        monkeypatch.setattr(workers_module, "_Worker", start)
+
+
+TWO = Ways(jobs=2, stacked=False)
+
+
+@pytest.mark.parametrize("dead", [(0,), (1,), (0, 1)])
+def test_a_process_that_dies_at_its_start_loses_nothing(dead: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    text = spec(race="SGD; Momentum; Adam; RMSProp")
+    Doomed(monkeypatch, *dead)
+    if len(dead) == 2:  # nothing says that processes can be started here at all
+        with pytest.raises(WorkerError, match=r"the process that trained .* was killed by signal 9; with --jobs 1"):
+            run(text, ways=TWO)
+        return
+    result = run(text, ways=TWO)
+    assert [lane.status for lane in result.values()] == ["done"] * 4
+    monkeypatch.undo()
+    assert {name: lane.history for name, lane in result.items()} == {n: x.history for n, x in run(text).items()}
+
+
+def test_after_one_was_ready_early_deaths_never_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is killed while it trains, and four in its place before they are ready; another dies at the start."""
+    race = "; ".join(f"lane{i} {{ optimizer = SGD; train.epochs = {100000 if i == 0 else 2} }}" for i in range(4))
+    doomed = Doomed(monkeypatch, 1, 2, 3)
+    result = run(spec(race=race), observer=Killer("lane0"), ways=TWO)
+    # The last in the list is given first where one comes back, so lane1 meets every process that dies.
+    statuses = {name: lane.status for name, lane in result.items()}
+    assert statuses.pop("lane0") == "failed"
+    assert set(statuses.values()) <= {"done", "failed"}
+    assert list(statuses.values()).count("done") >= 2
+    assert doomed.started >= 5
+
+
+def test_a_group_that_no_process_survives_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Proved(workers_module.Workers):
+        def __init__(self, count: int) -> None:
+            super().__init__(count)
+            self._proved = True
+
+    monkeypatch.setattr(run_module, "Workers", Proved)
+    doomed = Doomed(monkeypatch, *range(100))
+    result = run(spec(race="SGD; Adam"), ways=TWO)
+    message = "3 processes that were to train it died before they began; the last was killed by signal 9"
+    assert {(lane.status, lane.message) for lane in result.values()} == {("failed", message)}
+    assert doomed.started == 6
+
+
+def test_a_worker_whose_parent_is_done_says_nothing(tmp_path: Path) -> None:
+    """Also where it is not ready yet: what it says of that reaches nobody."""
+    code = """
+from nnspec.runner.workers import Workers
+if __name__ == "__main__":
+    with Workers(2) as workers:
+        first, second = workers._workers
+        first.connection.close()
+        second.connection.recv()
+        second.connection.close()
+        print([worker._process.join(60) or worker._process.exitcode for worker in (first, second)])
+"""
+    (tmp_path / "script.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("[1, 1]\n", "")
+
+
+def test_a_system_that_starts_no_process_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(workers_module, "_Worker", full)
+    with pytest.raises(WorkerError, match="no process can be started: Resource temporarily unavailable; with --jobs 1"):
+        run(spec(race="SGD; Adam { train.batch = 7; optimizer = Adam }"), ways=TWO)
 
 
 def test_what_failed_is_trained_again_when_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

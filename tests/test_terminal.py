@@ -114,6 +114,23 @@ def test_without_stdout_the_exit_code_still_counts(here: Path) -> None:
 
 
 @posix
+def test_a_run_under_nohup_outlives_its_terminal(here: Path) -> None:
+    with subprocess.Popen(
+        ["nohup", *COMMAND, "run", "a.nn", "--set", "train.epochs=300"],
+        cwd=here,
+        env=environment(here / ".cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "epoch" in line)
+        process.send_signal(signal.SIGHUP)
+        assert "300/300" in process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+
+
+@posix
 def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000", "--alone", "--jobs", "1"],
@@ -144,10 +161,10 @@ def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("way", [["--jobs", "1"], ["--jobs", "2"]])
-def test_ctrl_c_ends_all_lanes_that_train(here: Path, way: list[str]) -> None:
+@pytest.mark.parametrize(("jobs", "name"), [("1", "SIGINT"), ("2", "SIGINT"), ("2", "SIGTERM"), ("2", "SIGHUP")])
+def test_ctrl_c_ends_all_lanes_that_train(here: Path, jobs: str, name: str) -> None:
     with subprocess.Popen(
-        [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000", *way],
+        [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000", "--jobs", jobs],
         cwd=here,
         env=environment(here / ".cache"),
         stdout=subprocess.PIPE,
@@ -160,7 +177,7 @@ def test_ctrl_c_ends_all_lanes_that_train(here: Path, way: list[str]) -> None:
         try:
             for lane in ("SGD", "Adam"):
                 next(line for line in process.stdout if line.startswith(f"{lane}: epoch "))
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+            os.killpg(process.pid, getattr(signal, name))  # as a terminal does: to the workers too
             out, err = process.communicate(timeout=60)
         finally:
             process.kill()

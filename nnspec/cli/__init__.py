@@ -179,13 +179,19 @@ def _explain(error: Exception) -> int:
 
 
 def _terminate_as_interrupt() -> None:
-    """Let a run that is told to end (by a scheduler, say) keep what it has trained, as after Ctrl-C."""
+    """Let a run keep what it has trained, as after Ctrl-C, when a scheduler ends it or its terminal is closed.
+
+    A signal that is ignored, as SIGHUP is after `nohup`, stays so.
+    """
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, interrupt)
 
 
 def _forgive_encoding() -> None:

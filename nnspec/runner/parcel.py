@@ -1,6 +1,7 @@
-"""What a training says of itself to another process: its beginning, its epochs, and what it has come to in the end.
+"""What a training sends to another process: its start, its epochs, and its result.
 
-A lane goes over the line as plain values and arrays; its network is built anew where it arrives.
+A lane is sent as plain values and arrays (`plain` is the one place that lists them); its network is rebuilt where it
+arrives. A message is the same for a pipe and for a cluster.
 """
 
 from __future__ import annotations
@@ -10,13 +11,48 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from nnspec.compiler.plan import build_network
+from nnspec.engine._numpy import np
+from nnspec.errors import NnspecError
 from nnspec.runner.history import LaneResult
 from nnspec.runner.together import Training
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Epochs", "Parcel", "lane_begun", "pack", "place_of", "values_of"]
+__all__ = ["Epochs", "MessageError", "Parcel", "lane_begun", "pack", "place_of", "plain", "values_of"]
+
+_REBUILT = frozenset({"network", "writer", "repeats"})
+"""Fields of a lane that are not sent: a single training has no repeats, and writes its sample where it arrived."""
+
+
+class MessageError(NnspecError):
+    """A value that cannot be sent to another process. The message names the field that holds it."""
+
+
+def plain(value: Any, field: str) -> Any:
+    """Return a value as a message holds it: None, bool, int, float, str, lists, tuples and mappings of these, arrays.
+
+    NumPy scalars become Python's, and mappings become dicts. Raises MessageError for any other type.
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return value
+    if isinstance(value, np.generic) and value.dtype.kind in "biufU":
+        return value.item()
+    if isinstance(value, (int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        items = [plain(item, f"{field}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise MessageError(f"`{field}` has the key {wrong[0]!r}; a message to another process has text as keys")
+        return {key: plain(item, f"{field}[{key!r}]") for key, item in value.items()}
+    raise MessageError(
+        f"`{field}` is of type {type(value).__name__}, which cannot be sent to another process: "
+        "use numbers, text, lists, dicts or NumPy arrays, or train in one process (`--jobs 1`, without `--on`)"
+    )
 
 
 def place_of(group: Sequence[Training], lane: LaneResult) -> int:
@@ -25,15 +61,14 @@ def place_of(group: Sequence[Training], lane: LaneResult) -> int:
 
 
 def values_of(lane: LaneResult) -> dict[str, Any]:
-    """Return everything about a lane but its network."""
-    return {field.name: getattr(lane, field.name) for field in fields(lane) if field.name != "network"}
+    """Return the fields of a lane that are sent. Raises MessageError."""
+    names = (field.name for field in fields(lane) if field.name not in _REBUILT)
+    return {name: plain(getattr(lane, name), name) for name in names}
 
 
 def lane_begun(training: Training, values: Mapping[str, Any]) -> LaneResult:
-    """Return a lane of which another process has told these values; what grows are lists, whatever arrived."""
-    growing = {name: [*values[name]] for name in ("rates", "epoch_seconds")}
-    history = {name: [*figures] for name, figures in values["history"].items()}
-    return LaneResult(network=build_network(training.experiment), **{**values, **growing, "history": history})
+    """Return a lane from the values that another process sent of it."""
+    return LaneResult(network=build_network(training.experiment), **values)
 
 
 @dataclass(frozen=True)
@@ -48,9 +83,9 @@ class Epochs:
 
     @classmethod
     def since(cls, lane: LaneResult, before: int) -> Epochs:
-        """Return what a lane has beyond so many epochs."""
-        history = {name: values[before:] for name, values in lane.history.items()}
-        return cls(before, history, lane.rates[before:], lane.epoch_seconds[before:])
+        """Return what a lane has beyond so many epochs. Raises MessageError."""
+        history = {name: plain(values[before:], f"history[{name!r}]") for name, values in lane.history.items()}
+        return cls(before, history, plain(lane.rates[before:], "rates"), lane.epoch_seconds[before:])
 
     def add_to(self, lane: LaneResult) -> bool:
         """Add to a lane what it has not got yet; say whether there was any. Epochs that do not follow on are none."""
@@ -80,5 +115,5 @@ class Parcel:
 
 
 def pack(lane: LaneResult) -> Parcel:
-    """Return a lane as it goes to another process."""
-    return Parcel(values_of(lane), lane.network.state_dict())
+    """Return a trained lane as it is sent. Raises MessageError."""
+    return Parcel(values_of(lane), plain(lane.network.state_dict(), "network"))

@@ -16,7 +16,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from dataclasses import dataclass, replace
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
@@ -45,9 +46,21 @@ FLOPS = 20e9
 SECONDS_A_STEP = 5e-5
 PATIENCE = 10.0
 """Seconds that workers have to come to an end after Ctrl-C."""
+ATTEMPTS = 3
+"""How many processes may die before they are ready, with the same group, until its trainings have failed."""
 
 Group = tuple[Training, ...]
 Take = Callable[[list[LaneResult]], None]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A group that is to be trained on its data."""
+
+    group: Group
+    dataset: Dataset
+    deaths: int = 0
+    """How many processes died with it before they were ready."""
 
 
 class WorkerError(NnspecError):
@@ -86,70 +99,92 @@ class Workers:
     def __init__(self, count: int) -> None:
         self._count = count
         self._workers: list[_Worker] = []
+        self._proved = False
+        """Whether a process was ever ready: processes can be started here, and another one is worth starting."""
 
     def __enter__(self) -> Workers:
-        with _unheard():
-            self._workers = [_Worker() for _ in range(self._count)]
+        self._hire(self._count)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        for worker in self._workers:
-            worker.end()
+        with _unheard():  # a second Ctrl-C waits until all of them have ended
+            for worker in self._workers:
+                worker.connection.close()
+            for worker in self._workers:
+                worker.end()
 
     def train(self, work: Sequence[tuple[Group, Dataset]], observer: Observer, take: Take) -> None:
         """Train groups on all workers at once; `take` is given the trainings of each as it ends.
 
-        A process that is ended from outside leaves trainings that failed, and another one takes its place. Ctrl-C, here
-        or in what is called, ends the groups that train; what they had is taken too, and it is raised on. Raises
-        WorkerError for a process that is gone before it trained anything.
+        A process that dies while it trains leaves trainings that failed. One that dies before it is ready has trained
+        nothing: its group is given to another process. In both cases another process takes its place. Ctrl-C, here or
+        in what is called, ends the groups that train; what they had is taken too, and it is raised again. Raises
+        WorkerError where every process dies before any was ready.
         """
-        waiting = list(reversed(work))
+        waiting = [_Job(*each) for each in reversed(work)]
         busy: dict[object, _Worker] = {}
         with _CtrlC() as pressed:
             try:
-                for worker in self._workers[: len(work)]:
-                    worker.give(*waiting.pop(), observer)
-                    busy[worker.connection] = worker
-                while busy:
+                while waiting or busy:
                     pressed.check()
-                    for ready in wait([worker.connection for worker in busy.values()], 0.1):
+                    self._give(waiting, busy, observer)
+                    for ready in wait([worker.connection for worker in busy.values()], 0.1) if busy else ():
                         worker = busy[ready]
                         try:
                             results = worker.hear()
                         except _Lost as lost:
-                            if not any(each.ready for each in self._workers):
-                                raise worker.gone() from None
-                            results = worker.left(str(lost))
-                            if waiting:
-                                worker = self._instead_of(worker)
-                        if results is None:
-                            continue
-                        del busy[ready]
-                        if waiting:
-                            worker = self._give(worker, *waiting.pop(), observer)
-                            busy[worker.connection] = worker
-                        take(results)
+                            results = self._lost(worker, lost, waiting)
+                            del busy[ready]
+                        else:
+                            self._proved = True
+                            if results is not None:
+                                del busy[ready]
+                        if results is not None:
+                            take(results)
                 pressed.check()
             except KeyboardInterrupt:
                 self._stop(busy, take)
                 raise
 
-    def _give(self, worker: _Worker, group: Group, dataset: Dataset, observer: Observer) -> _Worker:
-        """Have a worker train a group; where it is gone meanwhile, another one, which is returned."""
-        try:
-            worker.give(group, dataset, observer)
-        except WorkerError:
-            worker = self._instead_of(worker)
-            worker.give(group, dataset, observer)
-        return worker
+    def _give(self, waiting: list[_Job], busy: dict[object, _Worker], observer: Observer) -> None:
+        """Give what waits to workers that are free, and start others in the place of those that died."""
+        if self._proved:
+            self._hire(min(self._count - len(self._workers), len(waiting) + len(busy) - len(self._workers)))
+        for worker in [each for each in self._workers if each.connection not in busy][: len(waiting)]:
+            job = waiting.pop()
+            with suppress(OSError):  # it died; the end of its line says so, as for one that dies later
+                worker.give(job, observer)
+            busy[worker.connection] = worker
 
-    def _instead_of(self, worker: _Worker) -> _Worker:
-        """End a worker, and start another one."""
+    def _lost(self, worker: _Worker, lost: _Lost, waiting: list[_Job]) -> list[LaneResult] | None:
+        """Return the trainings of a worker that died; None where nothing was trained, and others will.
+
+        Raises WorkerError.
+        """
+        self._workers.remove(worker)
         worker.end()
-        with _unheard():
-            other = _Worker()
-        self._workers[self._workers.index(worker)] = other
-        return other
+        if worker.ready:
+            return worker.left(str(lost))
+        if not self._proved and not self._workers:
+            raise worker.gone()
+        job = worker.job
+        if job.deaths + 1 >= ATTEMPTS:
+            how = str(lost).removeprefix("its process ")
+            return worker.left(f"{ATTEMPTS} processes that were to train it died before they began; the last {how}")
+        waiting.append(replace(job, deaths=job.deaths + 1))
+        return None
+
+    def _hire(self, count: int) -> None:
+        """Start so many processes, or as many as the system allows. Raises WorkerError where it allows none."""
+        try:
+            with _unheard():
+                for _ in range(count):
+                    self._workers.append(_Worker())
+        except OSError as error:
+            if not self._workers:
+                raise WorkerError(
+                    f"no process can be started: {error.strerror or error}; with --jobs 1 none is needed"
+                ) from None
 
     def _stop(self, busy: dict[object, _Worker], take: Take) -> None:
         """Have the workers come to an end, and take what they had."""
@@ -161,14 +196,20 @@ class Workers:
                 try:
                     results = busy[ready].hear()
                 except _Lost as lost:
-                    results = busy[ready].left(str(lost))
+                    results = busy[ready].left(str(lost)) if busy[ready].ready else []
                 if results is not None:
                     del busy[ready]
                     take(results)
+        for worker in busy.values():
+            if worker.ready:
+                take(worker.left(f"its process did not stop within {PATIENCE:.0f} s"))
 
 
 class _Worker:
     """One process, as its parent sees it."""
+
+    job: _Job
+    """What it was given last."""
 
     def __init__(self) -> None:
         context = get_context("spawn")
@@ -184,14 +225,11 @@ class _Worker:
         self.ready = False
         """Whether it has come so far that it trains."""
 
-    def give(self, group: Group, dataset: Dataset, observer: Observer) -> None:
-        """Send it a group to train; the data only where it has not got it yet."""
-        self._group, self._observer, self._lanes, self._whole = group, observer, {}, set()
-        try:
-            self.connection.send((group, None if dataset is self._dataset else dataset))
-        except OSError as error:
-            raise self.gone() from error
-        self._dataset = dataset
+    def give(self, job: _Job, observer: Observer) -> None:
+        """Send it a group to train; the data only where it has not got it yet. Raises OSError where it is dead."""
+        self.job, self._group, self._observer, self._lanes, self._whole = job, job.group, observer, {}, set()
+        self.connection.send((job.group, None if job.dataset is self._dataset else job.dataset))
+        self._dataset = job.dataset
 
     def stop(self) -> None:
         """Have it stop training, as Ctrl-C would. Nobody is told of what it still says."""
@@ -263,21 +301,30 @@ class _Worker:
         )
 
 
+_SIGNALS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What interrupts a run: a terminal or a scheduler may send them to the parent and all workers at once."""
+
+
 class _CtrlC:
-    """Within, Ctrl-C waits for `check`, so that no message is cut in two. It only comes to the main thread."""
+    """Within, Ctrl-C waits for `check`, so that no message is cut in two; so does any other signal that interrupts.
+
+    Signals come to the main thread alone, and those that are ignored or end the process still do.
+    """
 
     def __init__(self) -> None:
         self._pressed = False
-        self._before: Any = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _CtrlC:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            for each in _SIGNALS:
+                if callable(before := signal.getsignal(each)) and not isinstance(before, signal.Handlers):
+                    self._before[each] = signal.signal(each, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for each, before in self._before.items():
+            signal.signal(each, before)
 
     def _note(self, *_: object) -> None:
         self._pressed = True
@@ -290,15 +337,20 @@ class _CtrlC:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Within, processes are started that Ctrl-C does not reach: the parent tells them when to stop."""
-    if threading.current_thread() is not threading.main_thread():
+    """Within, processes are started that signals do not reach: the parent tells them when to stop.
+
+    Blocked signals stay blocked in a process that is started, and reach this one afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
+        resource_tracker.ensure_running()  # which unblocks signals when it starts
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _proxy(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
@@ -313,9 +365,9 @@ ForkingPickler.register(MappingProxyType, lambda mapping: (_proxy, (dict(mapping
 
 
 def _work(connection: Connection) -> None:
-    """Train the groups that arrive, until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what the inbox has come instead of Ctrl-C
+    """Train the groups that arrive, until the parent is gone. Only the parent interrupts, through the inbox."""
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     dataset: Dataset | None = None
     with one_blas_thread():
         inbox = _Inbox(connection)  # with NumPy loaded: two threads at once may not be the first to need it
@@ -361,6 +413,7 @@ class _Inbox:
         self._training = False
         self._stopped = False
         self._groups: SimpleQueue[tuple[Group, Dataset | None]] = SimpleQueue()
+        signal.signal(signal.SIGTERM, self._heard_from_parent)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def next(self) -> tuple[Group, Dataset | None]:
@@ -382,10 +435,18 @@ class _Inbox:
             self._training = False
         return lanes
 
+    def _heard_from_parent(self, *_: object) -> None:
+        """Interrupt training where the parent said so; the signal itself, from outside, does nothing."""
+        if self._stopped and self._training:
+            raise KeyboardInterrupt
+
     def send(self, kind: str, place: int, said: object) -> None:
-        """Say one thing, all of it: no word to stop comes in between."""
+        """Say one thing, all of it: no word to stop comes in between. Ends the process where the parent is gone."""
         with self._lock:
-            self._connection.send((kind, place, said))
+            try:
+                self._connection.send((kind, place, said))
+            except OSError:  # at any time, also at the start: a parent that is done does not wait for it
+                os._exit(1)
 
     def _listen(self) -> None:
         while True:
