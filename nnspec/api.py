@@ -308,9 +308,11 @@ def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _elsewhere(ways: Mapping[str, Any]) -> Iterator[str]:
-    """Say where numbers may differ from those of this machine, because a cluster has other kernels or versions."""
+    """Say which workers of a cluster were left out, and which have other kernels, so that their numbers may differ."""
     from nnspec.runner.environment import in_words
 
+    for worker, why in ways.get("left_out", {}).items():
+        yield f"worker {worker} was left out: it {why}"
     for worker, found in ways.get("differences", {}).items():
         unlike = "; ".join(f"{name} {in_words(o['there'])}, here {in_words(o['here'])}" for name, o in found.items())
         yield f"worker {worker} is not as this machine ({unlike}): its numbers may differ in their last digits"

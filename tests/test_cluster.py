@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from tiny_spec import OFFLINE, environment, nnspec, spec
 
 from nnspec import run
 from nnspec.api import compile_spec
+from nnspec.runner import cluster
+from nnspec.runner.cluster import ClusterError
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Silent
 from nnspec.runner.run import Ways, run_program
@@ -32,7 +36,7 @@ pytestmark = [
 SPEC = spec(
     "Linear(12); BatchNorm; ReLU; Dropout(0.2); Linear(10)",
     race="SGD(lr=0.1); Adam(lr=cosine(0.01)); Momentum(lr=0.05); other { optimizer = Adam; train.batch = 20 }",
-    train="epochs = 5; batch = 16; repeats = 2; validation = 0.2",
+    train="epochs = 5; batch = 16; repeats = 2; validation = 0.2; standardise = true",
     data="Digits(train=200, test=50)",
     more="seed = 7",
 )
@@ -75,6 +79,13 @@ class Farm:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many workers are there."""
+        from distributed import Client
+
+        with Client(f"tcp://127.0.0.1:{self.port}", set_as_default=False) as client:
+            client.wait_for_workers(count, timeout=60)
 
     def is_idle(self, idle: bool = True) -> bool:
         """Wait until no worker runs anything any more, or until one does; False after a minute."""
@@ -179,9 +190,10 @@ def test_a_run_that_was_ended_goes_on_over_a_cluster(path: Path, farm: Farm) -> 
 
 
 def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm) -> None:
+    path.write_text(SPEC.replace("; standardise = true", ""))
     farm.hire(1, OPENBLAS_CORETYPE="Nehalem")
     single, far_single = run(path), run(path, on=farm.address)
-    path.write_text(SPEC.replace("seed = 7", "seed = 7\ndtype = float64"))
+    path.write_text(path.read_text().replace("seed = 7", "seed = 7\ndtype = float64"))
     here = run(path, out="here")
     there = run(path, out="there", on=farm.address)
     ways = there.summary["ways"]
@@ -214,18 +226,14 @@ def test_what_is_no_scheduler_is_said(path: Path, farm: Farm) -> None:
 
 
 def test_a_scheduler_without_workers_is_said(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nnspec.runner import cluster
-
     monkeypatch.setattr(cluster, "WAIT", 1.0)
-    with pytest.raises(cluster.ClusterError, match="has no worker after 1 s; start one with `dask worker`"):
+    with pytest.raises(ClusterError, match="has no worker after 1 s; start one with `dask worker`"):
         run(path, on=farm.address)
 
 
 def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
     path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nnspec.runner import cluster
-
     monkeypatch.setattr(cluster, "ANSWER", 3.0)
     farm.hire(1)
     path.write_text(SPEC.replace("other { ", "other { train.epochs = 100000; "))
@@ -240,7 +248,7 @@ def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
     from nnspec.runner.folder import RunFolder
 
     make = partial(RunFolder.make, "tiny.nn", "out", resume=True)
-    with pytest.raises(cluster.ClusterError, match="is gone; what had come back is kept"):
+    with pytest.raises(ClusterError, match="is gone; what had come back is kept"):
         run_into(compile_spec(path), OFFLINE, Killer(), make, alone=True, on=farm.address, resume=True)
     assert len(list(Path("out").glob("checkpoints/*/*.npz"))) >= 2
 
@@ -298,18 +306,79 @@ def test_two_tasks_in_one_process_have_the_bits_of_one(path: Path, farm: Farm) -
     assert outcome(Path("there")) == outcome(Path("here"))
 
 
-def test_a_worker_of_another_version_is_refused_also_where_it_comes_later(
-    path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from nnspec.runner import cluster
+def test_a_worker_that_cannot_be_used_is_left_out_and_named(path: Path, farm: Farm, tmp_path: Path) -> None:
+    """Alone it is an error that says what to do; it may also join a run, or be joined by one that can be used."""
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "sitecustomize.py").write_text("import sys; sys.modules['nnspec'] = None")
+    farm.hire(1, PYTHONPATH=str(tmp_path / "without"))
+    with pytest.raises(ClusterError, match=r"no worker at .* cannot run nnspec \(.*\); install nnspec \S+ there"):
+        run(path, on=farm.address)
+    farm.hire(1)
+    farm.wait_for(2)
+    far = run(path, out="there", on=farm.address)
+    run(path, out="here")
+    assert outcome(Path("there")) == outcome(Path("here"))
+    ((worker, why),) = far.summary["ways"]["left_out"].items()
+    assert why.startswith("cannot run nnspec (")
+    assert worker not in far.summary["ways"]["workers"]
+    assert far.notes[0] == f"worker {worker} was left out: it {why}"
 
+
+def test_another_version_is_refused(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     farm.hire(1)
     monkeypatch.setattr(cluster, "__version__", "0.0.0")
-    with pytest.raises(cluster.ClusterError, match=r"here it is 0\.0\.0: .*; install the same version on both"):
+    wrong = r"has nnspec \S+, and here it is 0\.0\.0: .*; install the same version on both"
+    with pytest.raises(ClusterError, match=f"^the scheduler at {farm.address} {wrong}"):
         run(path, on=farm.address)
-    monkeypatch.setattr(cluster.Cluster, "_meet", lambda self: None)
-    with pytest.raises(cluster.ClusterError, match=r"here it is 0\.0\.0: .*; install the same version on both"):
+    monkeypatch.setattr(cluster.Cluster, "_meet_scheduler", lambda self: None)
+    with pytest.raises(ClusterError, match=f"^no worker at {farm.address} can be used: worker \\S+ {wrong}"):
         run(path, on=farm.address)
+
+
+def test_workers_that_are_all_gone_are_said(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ALONE", 1.0)
+    farm.hire(1)
+    path.write_text(SPEC.replace("epochs = 5", "epochs = 1000000"))
+
+    class Killer(Silent):
+        def epoch_done(self, lane: LaneResult) -> None:
+            farm.workers[0].send_signal(signal.SIGKILL)
+
+    with pytest.raises(
+        ClusterError, match=r"is left; .*: start workers with `dask worker .*`, and continue with --out"
+    ):
+        run_program(compile_spec(path), OFFLINE, Killer(), ways=Ways(on=farm.address))
+
+
+@pytest.mark.parametrize(
+    "answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 64, b"\xff" * 8, b"\x08" + b"\0" * 7]
+)
+def test_a_port_where_something_else_listens_is_said(
+    answer: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is silent, hangs up, or sends something at once; the last is the head of a frame that never comes."""
+    monkeypatch.setattr(cluster, "KNOCK", 1.0)
+    (tmp_path / "tiny.nn").write_text(SPEC)
+    lines = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                lines.append(listening.accept()[0])
+                if answer is not None:
+                    lines[-1].sendall(answer)
+                if answer == b"":
+                    lines[-1].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        started = time.monotonic()
+        with pytest.raises(ClusterError, match="there is no Dask scheduler at dask://"):
+            run(tmp_path / "tiny.nn", on=f"dask://127.0.0.1:{listening.getsockname()[1]}")
+        assert time.monotonic() - started < 15
+        listening.shutdown(socket.SHUT_RDWR)
+    for line in lines:
+        line.close()
 
 
 def test_it_is_imported_only_where_it_is_asked_for() -> None:

@@ -6,6 +6,8 @@ arrives. A message is the same for a pipe and for a cluster.
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,18 @@ from nnspec.runner.together import Training
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Epochs", "MessageError", "Parcel", "lane_begun", "pack", "place_of", "plain", "values_of"]
+__all__ = [
+    "Epochs",
+    "MessageError",
+    "Parcel",
+    "decoded",
+    "encoded",
+    "lane_begun",
+    "pack",
+    "place_of",
+    "plain",
+    "values_of",
+]
 
 _REBUILT = frozenset({"network", "writer", "repeats"})
 """Fields of a lane that are not sent: a single training has no repeats, and writes its sample where it arrived."""
@@ -53,6 +66,38 @@ def plain(value: Any, field: str) -> Any:
         f"`{field}` is of type {type(value).__name__}, which cannot be sent to another process: "
         "use numbers, text, lists, dicts or NumPy arrays, or train in one process (`--jobs 1`, without `--on`)"
     )
+
+
+def encoded(value: Any, field: str) -> str:
+    """Return a plain value as JSON, for a line that has no arrays, tuples or large integers. Raises MessageError."""
+    return json.dumps(_tagged(plain(value, field)))
+
+
+def decoded(text: str) -> Any:
+    """Return the value of `encoded`."""
+    return json.loads(text, object_hook=_untagged)
+
+
+def _tagged(value: Any) -> Any:
+    """What JSON lacks as an object with the one key `$array` or `$tuple`, which no field of a message has."""
+    if isinstance(value, dict):
+        return {key: _tagged(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_tagged(item) for item in value]
+    if isinstance(value, tuple):
+        return {"$tuple": [_tagged(item) for item in value]}
+    if isinstance(value, np.ndarray):
+        return {"$array": [value.dtype.str, list(value.shape), base64.b64encode(value.tobytes()).decode()]}
+    return value
+
+
+def _untagged(found: dict[str, Any]) -> Any:
+    if found.keys() == {"$tuple"}:
+        return tuple(found["$tuple"])
+    if found.keys() == {"$array"}:
+        dtype, shape, data = found["$array"]
+        return np.frombuffer(base64.b64decode(data), dtype).reshape(shape).copy()
+    return found
 
 
 def place_of(group: Sequence[Training], lane: LaneResult) -> int:

@@ -1,0 +1,128 @@
+"""What trainings send to other processes: every field of a lane arrives as it was, and nothing else is sent."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from dataclasses import asdict, fields
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_spec import compiled, run, spec
+
+from nnspec.compiler.plan import build_network
+from nnspec.runner.history import LaneResult
+from nnspec.runner.observer import Silent
+from nnspec.runner.parcel import Epochs, MessageError, decoded, encoded, pack, plain, values_of
+from nnspec.runner.run import Ways
+from nnspec.runner.together import trainings
+
+WILD = "wild { optimizer = SGD(lr=1, weight_decay=1e9); train.early_stop = none }"
+EVERYTHING = spec(
+    "Linear(12); BatchNorm; ReLU; Dropout(0.2); Linear(10)",
+    race=f"SGD(lr=plateau(0.1)); Adam(lr=cosine(0.01)); {WILD}",
+    train="epochs = 9; batch = 16; validation = 0.2; standardise = true; early_stop = patience(1, restore_best=true)",
+    more="seed = 7; metrics = [accuracy, confusion, precision, recall, f1, top_k(2)]",
+)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are of one type and, to the bit, of one value; NaN is NaN."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    if isinstance(one, dict):
+        return [*one] == [*other] and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other or (one != one and other != other)
+
+
+class Listening(Silent):
+    """Holds every lane that is told of against its messages."""
+
+    def __init__(self) -> None:
+        self.fields: set[str] = set()
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        self.epoch_done(lane)
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        for sent in (values_of(lane), asdict(Epochs.since(lane, 0))):
+            assert same(decoded(encoded(sent, "lane")), sent)
+            self.fields |= {name for name, value in sent.items() if value}
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        sent = pack(lane)
+        assert same(decoded(encoded(dict(sent.values), "lane")), dict(sent.values))
+        assert same(dict(pickle.loads(pickle.dumps(sent.arrays))), dict(lane.network.state_dict()))
+        self.epoch_done(lane)
+
+
+def test_every_field_of_a_lane_arrives_as_it_was() -> None:
+    listening = Listening()
+    result = run(EVERYTHING, observer=listening, ways=Ways(stacked=False))
+    assert result["wild"].status == "diverged"
+    assert result["SGD"].scaling is not None
+    run(
+        EVERYTHING.replace(WILD, "Momentum"),
+        observer=listening,
+        ways=Ways(profile=True),
+    )
+    not_sent = {"network", "writer", "repeats"}  # rebuilt where they arrive
+    not_here = {"unsaved", "sample"}  # texts, empty in this run
+    assert {field.name for field in fields(LaneResult)} - listening.fields == not_sent | not_here
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, True, 0, -1, 2**200, 0.1, -0.0, math.inf, math.nan, 5e-324, "", "é\udce9→\0", [], (), {}, {"": [()]}),
+        (np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((0, 2), np.int64)),
+        np.array(3.5),
+    ],
+)
+def test_plain_values_arrive_to_the_bit(value: Any) -> None:
+    assert same(decoded(encoded(value, "x")), value)
+
+
+def test_scalars_of_numpy_are_sent_as_those_of_python() -> None:
+    sent = plain({"a": np.float32(0.1), "b": [np.int64(3)], "c": np.bool_(True), "d": np.float64(0.1)}, "x")
+    assert same(sent, {"a": 0.10000000149011612, "b": [3], "c": True, "d": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"loss": [1.0, object()]}, r"`history\['loss'\]\[1\]` is of type object, which cannot be sent"),
+        ({"loss": {1.0}}, r"`history\['loss'\]` is of type set, which cannot be sent"),
+        ({"loss": [np.array([object()])]}, r"`history\['loss'\]\[0\]` is of type ndarray"),
+        ({3: 4}, r"`history` has the key 3"),
+    ],
+)
+def test_anything_else_is_refused_by_the_name_of_its_field(value: Any, message: str) -> None:
+    (training,) = trainings(compiled(spec()))
+    lane = run(spec())["run"]
+    lane.network, lane.history = build_network(training.experiment), value
+    with pytest.raises(MessageError, match=message):
+        values_of(lane)
+
+
+def test_what_is_to_be_trained_arrives_as_it_was() -> None:
+    """By a pipe and by Dask, which has a pickle of its own."""
+    sent = trainings(compiled(EVERYTHING))
+    ways = [lambda value: pickle.loads(ForkingPickler.dumps(value))]
+    try:
+        from distributed.protocol import pickle as theirs
+    except ImportError:
+        pass
+    else:
+        ways.append(lambda value: theirs.loads(theirs.dumps(value)))
+    for way in ways:
+        for one, there in zip(sent, way(sent), strict=True):
+            assert (there.label, there.repeat, repr(there.layout)) == (one.label, one.repeat, repr(one.layout))
+            assert repr(there.experiment.train) == repr(one.experiment.train)
+            assert str(there.experiment.optimizer) == str(one.experiment.optimizer)
