@@ -248,6 +248,7 @@ def run_into(
     from nnspec.runner.environment import environment
     from nnspec.runner.extending import obstacles
     from nnspec.runner.folder import PICTURE
+    from nnspec.runner.interrupt import CtrlC
     from nnspec.runner.manifest import manifest_of
     from nnspec.runner.record import write_record
     from nnspec.runner.resuming import Checkpoints
@@ -278,24 +279,48 @@ def run_into(
             result.summary["notes"] = list(result.notes)
         for folder in made:
             result.folder = folder.path.as_posix()
+            problems: list[str] = []
             try:
-                write_record(result, folder.path, folders)
-                if any(lane.history["loss"] for lane in result.lanes.values()):
-                    from nnspec.view.curves import draw_run
-
-                    draw_run(result, folder.path / PICTURE)
-                    result.files = (PICTURE, *result.files)
+                with CtrlC() as pressed:  # the record is written before anything is given up
+                    problems += write_record(result, folder.path, folders)
+                pressed.check()
+                problems += _draw(result, folder.path / PICTURE)
                 folder.finish()
-                unsaved = [one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats)]
-                result.unwritten = next(filter(None, unsaved), "")
             except KeyboardInterrupt:
-                result.interrupted = True  # the record is written before the picture is drawn
-            except OSError as error:
-                result.unwritten = f"the run cannot be written to {folder.path}: {error.strerror or error}"
+                result.interrupted = True
+            result.unwritten = "; ".join(_unwritten(result, problems))
     finally:
         for folder in made:
             folder.leave()
     return result
+
+
+def _draw(result: RunResult, path: Path) -> Iterator[str]:
+    """Draw the curves of a run, where it has any; yield what could not be written, and why."""
+    from nnspec.files import atomic
+    from nnspec.view.curves import draw_run
+
+    if not any(lane.history["loss"] for lane in result.lanes.values()):
+        return
+    try:
+        with atomic(path) as file:  # a link in the folder of a run is replaced, not followed
+            draw_run(result, file)
+    except OSError as error:
+        yield f"{path.name} ({error.strerror or error})"
+    else:
+        result.files = (path.name, *result.files)
+
+
+def _unwritten(result: RunResult, problems: Sequence[str]) -> Iterator[str]:
+    """Say what of a run is not on disk, and how to get it there."""
+    if problems:
+        yield (
+            f"the run cannot be written to {result.folder}: {', '.join(problems)}; all its other files are there; once "
+            f"this is mended, run it again with --out {result.folder} --resume"
+        )
+    yield from dict.fromkeys(
+        one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats) if one.unsaved
+    )
 
 
 def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic", "rewrite"]
+__all__ = ["atomic", "output", "rewrite", "utf8"]
 
 
 @contextmanager
@@ -34,6 +34,32 @@ def atomic(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
         raise
 
 
+@contextmanager
+def output(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file that the user named: all or nothing, where a link leads to. A device or a pipe is written to, not
+    replaced.
+
+    Raises OSError, also for a folder, a file that is read-only, and a pipe that has no reader.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is None or stat.S_ISREG(mode):
+        place = path.resolve()
+        if mode is not None:
+            _refuse_read_only(place, mode)
+        with atomic(place, None if mode is None else stat.S_IMODE(mode)) as file:
+            yield file
+        return
+    # Not to wait for ever for a reader; a folder and a socket cannot be opened so.
+    handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(handle, True)
+    with os.fdopen(handle, "wb") as file:
+        yield file
+
+
 def rewrite(path: Path, data: bytes) -> None:
     """Give a file that is there other contents: all or nothing, with the same permissions, where a link leads to.
 
@@ -41,11 +67,21 @@ def rewrite(path: Path, data: bytes) -> None:
     """
     path = path.resolve()
     mode = stat.S_IMODE(path.stat().st_mode)
+    _refuse_read_only(path, mode)
+    with atomic(path, mode) as file:
+        file.write(data)
+
+
+def _refuse_read_only(path: Path, mode: int) -> None:
     # root may write everything; what is marked as read-only is not meant to be changed all the same.
     if not mode & 0o222 or not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "it is read-only", str(path))
-    with atomic(path, mode) as file:
-        file.write(data)
+
+
+def utf8(text: str) -> bytes:
+    r"""Return a text as UTF-8. Bytes of a file's name that are not UTF-8, which Python holds as lone surrogates, are
+    escaped: `\udce9`, which JSON reads back as they were."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _umask() -> int:

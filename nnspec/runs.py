@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from nnspec.api import SpecError, check_text
 from nnspec.diagnostics import Source
 from nnspec.errors import NnspecError
-from nnspec.runner.saved import RunError, SavedRun, open_run
+from nnspec.runner.saved import RunError, SavedRun, open_regular, open_run
 from nnspec.semantics import SEMANTICS, changes, identity, meaning
 
 if TYPE_CHECKING:
@@ -281,25 +281,31 @@ def report(
     A page of nnspec's own is written over; any other file stays, unless `force`. Where the spec or the data cannot be
     had any more, the page says why, and has all the rest. Raises RunError, and OutputError where it cannot be written.
     """
-    from nnspec.files import atomic
+    from nnspec.files import atomic, output, utf8
     from nnspec.runner.folder import REPORT, REPORT_MARK, OutputError
     from nnspec.view.report.page import report_page
 
     saved = [open_run(path) for path in paths]
     place = Path(out) if out is not None else (saved[0].path if len(saved) == 1 else Path()) / REPORT
     try:
-        if place.exists() and not force:
-            with place.open("rb") as file:
-                ours = REPORT_MARK.encode() in file.read(4096)
-            if not ours:
-                raise OutputError(f"{place} is there already, and no report; name another file, or add --force")
+        if os.path.lexists(place) and not force and not _holds(place, REPORT_MARK):
+            raise OutputError(f"{place} is there already, and no report; name another file, or add --force")
         found = [_for_report(run, data_dir, offline) for run in saved]
         page = report_page(found, compare_runs(paths) if len(saved) > 1 else None)
-        with atomic(place) as out_file:
-            out_file.write(page.encode("utf-8", "backslashreplace"))
+        with (atomic if out is None else output)(place) as out_file:  # no link in the folder of a run is followed
+            out_file.write(utf8(page))
     except OSError as error:
         raise OutputError(f"{place} cannot be written: {error.strerror or error}") from None
     return place
+
+
+def _holds(path: Path, mark: str) -> bool:
+    """Whether a file begins with a text that has a mark in it. Raises OSError."""
+    try:
+        with open_regular(path) as file:
+            return mark.encode() in file.read(4096)
+    except (FileNotFoundError, ValueError):  # a link to nothing; a folder, a pipe or a device
+        return False
 
 
 def _for_report(saved: SavedRun, data_dir: PathLike | None, offline: bool) -> ReportRun:

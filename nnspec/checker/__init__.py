@@ -286,7 +286,8 @@ def _flag(source: Source, report: Report) -> list[Assignment]:
 def _title(items: Outline, source: Source) -> str:
     if items.race is not None and items.race.title is not None:
         return str(items.race.title.value)
-    return source.name.rsplit("/", 1)[-1].removesuffix(".nn")
+    name = source.name.rsplit("/", 1)[-1].removesuffix(".nn")
+    return name.encode("utf-8", "backslashreplace").decode()  # bytes of a name that are not UTF-8 are no title
 
 
 def _top(source: Source) -> Span:

@@ -175,7 +175,26 @@ def _explain(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
         click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
         return 2
+    if isinstance(error, UnicodeEncodeError) and error.encoding == sys.getfilesystemencoding() != "utf-8":
+        click.echo(
+            f"error: this system's encoding for names of files, {error.encoding}, lacks a character of "
+            f"{error.object!a}; set PYTHONUTF8=1, or LC_ALL=C.UTF-8",
+            err=True,
+        )
+        return 2
+    if isinstance(error, FileNotFoundError) and not _is_somewhere():
+        click.echo("error: the current folder is gone; change to one that is there", err=True)
+        return 2
     return report_fault(error)
+
+
+def _is_somewhere() -> bool:
+    """Whether the current folder is there: it may have been deleted."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _terminate_as_interrupt() -> None:

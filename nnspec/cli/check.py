@@ -223,9 +223,9 @@ class _Run:
             ):
                 return
             text = self.format.render(findings, color=colored(sys.stdout))
-            click.echo(text.encode("utf-8", "replace") if self.format.for_machines else text, nl=False)
+            click.echo(text.encode("utf-8", "backslashreplace") if self.format.for_machines else text, nl=False)
             return
-        _write(output, self.format.render(findings).encode("utf-8", "replace"))
+        _write(output, self.format.render(findings).encode("utf-8", "backslashreplace"))
         if not self.options.quiet:
             click.echo(f"{one_line(output)}: {findings.summary()}", err=True)
 
@@ -256,15 +256,10 @@ def _complain(message: str) -> None:
 
 
 def _write(path: str, data: bytes) -> None:
-    from nnspec.files import atomic
+    from nnspec.files import output
 
-    place = os.path.realpath(path)
     try:
-        if os.path.lexists(place) and not os.path.isfile(place):
-            with open(place, "wb") as stream:  # a device or a pipe is written to, not replaced
-                stream.write(data)
-        else:
-            with atomic(Path(place)) as file:
-                file.write(data)
+        with output(Path(path)) as file:
+            file.write(data)
     except OSError as error:
         raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None

@@ -77,11 +77,11 @@ def command(
         click.echo(f"note: {note}", err=True)
     rows = list(prediction_rows(predictor, found, top))
     if out is not None:
-        from nnspec.files import atomic
+        from nnspec.files import output, utf8
 
         try:
-            with atomic(out) as file:
-                file.write(prediction_text(rows, out.suffix.removeprefix(".")).encode())
+            with output(out) as file:
+                file.write(utf8(prediction_text(rows, out.suffix.removeprefix("."))))
         except OSError as error:
             raise OutputError(f"{out} cannot be written: {error.strerror or error}") from None
         click.echo(f"{out}: {len(rows):,} sample{'s' if len(rows) != 1 else ''}, by {predictor.label}")

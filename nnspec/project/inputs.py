@@ -16,6 +16,8 @@ __all__ = ["SUFFIX", "InputError", "find_specs"]
 SUFFIX = ".nn"
 """What names of specs end with; folders and globs find no others."""
 
+_RUN = {"run.json", "spec.nn"}
+"""What lies in the folder of a run: its copy of the spec is a record, and no spec to work on."""
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -43,7 +45,8 @@ def find_specs(
 
     A file is taken as it is named, whatever its suffix. A folder means all `*.nn` in and below it, a glob (`*`, `?`,
     `[a-z]`, `**` for any number of folders) all `*.nn` that match. Both leave out what is hidden, what git ignores
-    and what is excluded, and follow no symbolic link to a folder. `-` is passed through.
+    and what is excluded, enter no folder of a run (with `run.json` and `spec.nn` in it), and follow no symbolic link to
+    a folder. `-` is passed through.
 
     Args:
         arguments: files, folders, globs, or `-`.
@@ -112,6 +115,7 @@ class _Finder:
             yield f"{shown.rstrip('/')}/{name}" if shown not in ("", ".") else name
         if none and not walk.failed:
             hint = " that is not ignored or excluded" if left_out or walk.left_out else ""
+            hint += " outside the folders of runs" if walk.runs else ""
             self.complain(InputError(otherwise + hint, shown, empty=True))
 
     def _above(self, folder: str) -> tuple[Chain, bool]:
@@ -160,6 +164,8 @@ class _Walk:
         self.pattern = pattern
         self.failed = False
         self.left_out = False
+        self.runs = False
+        """Whether folders of runs were left out."""
 
     def run(self, top: str, chain: Chain) -> Iterator[str]:
         """Yield the files found, relative to `top`."""
@@ -174,11 +180,13 @@ class _Walk:
                 name = shown.rstrip("/") or folder
                 self.finder.complain(InputError(f"the folder {name} cannot be read: {error.strerror}", name))
                 continue
+            names = {entry.name for entry in entries}
+            if names >= _RUN:
+                self.runs = True
+                continue
             inner = above
             if self.finder.respect_gitignore:
-                inner = chain_in(
-                    folder, above, {e.name for e in entries if e.name.startswith(".git")}, self.finder.memory
-                )
+                inner = chain_in(folder, above, {n for n in names if n.startswith(".git")}, self.finder.memory)
             for entry in entries:
                 further, is_match = self._step(entry.name, reached)
                 if not further and not is_match:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnspec.errors import NnspecError
-from nnspec.files import atomic
+from nnspec.files import output
 from nnspec.project.testing import Case, SpecReport, Status
 
 __all__ = ["ReportError", "junit", "refuse_unwritable", "write_junit"]
@@ -64,13 +64,9 @@ def refuse_unwritable(path: Path) -> None:
 
 def write_junit(path: Path, tested: Sequence[SpecReport], seconds: float) -> None:
     """Write the report, all or nothing. Raises ReportError where that cannot be done."""
-    place = Path(os.path.realpath(path))
     data = junit(tested, seconds)
     try:
-        if place.exists() and not place.is_file():
-            place.write_bytes(data)  # a device or a pipe is written to, not replaced
-        else:
-            with atomic(place) as file:
-                file.write(data)
+        with output(path) as file:
+            file.write(data)
     except OSError as error:
         raise ReportError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -19,7 +19,7 @@ from nnspec.compiler.plan import build_network
 from nnspec.compiler.snapshot import Snapshot
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
-from nnspec.files import atomic
+from nnspec.files import atomic, utf8
 from nnspec.runner.best import Best
 from nnspec.runner.history import LaneResult
 from nnspec.runner.saved import DAMAGE, open_regular, stored_arrays
@@ -149,7 +149,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "best": checkpoint.best,
         "values": checkpoint.snapshot.values,
     }
-    text = json.dumps(header, ensure_ascii=False).encode()
+    text = utf8(json.dumps(header, ensure_ascii=False))
     arrays = {**checkpoint.snapshot.arrays, **checkpoint.extra}
     digest = np.frombuffer(_digest(text, arrays), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
-from nnspec.files import atomic
+from nnspec.files import output, utf8
 from nnspec.runner.folder import OutputError
 from nnspec.runner.saved import SavedRun
 
@@ -44,14 +44,14 @@ def export(saved: SavedRun, out: Path, lane: str | None, seed: int | None, *, fo
             "format": "np",
             "lane": name,
             "seed": str(chosen),
-            "spec": manifest.spec,
+            "spec": utf8(manifest.spec).decode(),
             "identity": manifest.identity,
             "nnspec": str(manifest.environment.get("nnspec", "")),
         }
         contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
         data = save(contiguous, metadata=words)
     try:
-        with atomic(out) as file:
+        with output(out) as file:
             if out.suffix == ".safetensors":
                 file.write(data)
             else:

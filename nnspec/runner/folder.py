@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nnspec.errors import NnspecError
-from nnspec.files import atomic
+from nnspec.files import atomic, utf8
 from nnspec.runner.extending import epochs_of
 from nnspec.runner.manifest import MANIFEST, MOST_MANIFEST, Manifest, read_manifest
 from nnspec.runner.naming import folder_names
@@ -128,7 +128,7 @@ class RunFolder:
         return began
 
     def _write(self, manifest: Manifest, text: str) -> None:
-        record = manifest.text().encode()
+        record = utf8(manifest.text())
         if len(record) > MOST_MANIFEST:
             raise OutputError(f"the spec's imports come to more than {MOST_MANIFEST // 1024**2} MiB, the most of a run")
         for name, content in ((MANIFEST, record), (SPEC_COPY, text.encode())):

@@ -14,6 +14,7 @@ from typing import Any
 from nnspec.checker import Known
 from nnspec.checker.program import Program
 from nnspec.data.source import Facts
+from nnspec.files import utf8
 from nnspec.runner.naming import folder_names
 from nnspec.runner.reading import from_record, read_json, usable
 from nnspec.semantics import SEMANTICS, Meaning, identity, meaning, plain
@@ -151,7 +152,7 @@ def _text(value: Any) -> str:
     """Return a value that must be text, as a path may be. Raises TypeError, ValueError."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
-    if "\0" in value or not value.isprintable():
+    if "\0" in value or not utf8(value).decode().isprintable():  # a path may hold bytes that are not UTF-8
         raise ValueError(f"{value[:40]!a} is no name")
     return value
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from nnspec.checker.program import Program, TrainSettings
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
-from nnspec.files import atomic
+from nnspec.files import atomic, utf8
 from nnspec.runner.contenders import comparison_records, interval_records
 from nnspec.runner.environment import environment
 from nnspec.runner.fairness import array_digest, fairness
@@ -31,24 +32,39 @@ __all__ = ["history_record", "summary_record", "trace_record", "write_record"]
 FORMAT = 1
 
 
-def write_record(result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Write a run into its folder, and note the names of the files in it. `folders` are those of the lanes by name; a
-    lane that is not in it has the usual one."""
+def write_record(result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Write a run into its folder, each file that can be written, and note their names. `folders` are those of the
+    lanes by name; a lane that is not in it has the usual one.
+
+    Returns what could not be written, and why: `SGD/weights.npz (No space left on device)`.
+    """
     names = dict(zip(result.lanes, folder_names(result.lanes), strict=True)) | dict(folders)
-    files = ["history.json", "summary.json", "trace.json"]
-    _write_json(folder / "history.json", history_record(result))
-    _write_json(folder / "trace.json", trace_record(result))
+    files: dict[str, Callable[[Path], None]] = {
+        "history.json": lambda path: _write_json(path, history_record(result)),
+        "summary.json": lambda path: _write_json(path, result.summary),
+        "trace.json": lambda path: _write_json(path, trace_record(result)),
+    }
     for lane in result.lanes.values():
-        name = names[lane.name]
         for one in lane.repeats or (lane,):
-            if not one.has_network:
-                continue
-            files.append(f"{name}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz")
-            (folder / name).mkdir(exist_ok=True)
-            with atomic(folder / files[-1]) as file:
-                np.savez(file, **one.network.state_dict() | one.scales)
-    _write_json(folder / "summary.json", result.summary)
-    result.files = tuple(files)
+            if one.has_network:
+                name = f"{names[lane.name]}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz"
+                files[name] = partial(_write_weights, one)
+    written, problems = [], []
+    for name, write in files.items():
+        try:
+            (folder / name).parent.mkdir(exist_ok=True)
+            write(folder / name)
+        except OSError as error:
+            problems.append(f"{name} ({error.strerror or error})")
+        else:
+            written.append(name)
+    result.files = tuple(written)
+    return problems
+
+
+def _write_weights(lane: LaneResult, path: Path) -> None:
+    with atomic(path) as file:
+        np.savez(file, **lane.network.state_dict() | lane.scales)
 
 
 def history_record(result: RunResult) -> dict[str, Any]:
@@ -185,4 +201,4 @@ def _number(value: float | None) -> float | None:
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
     with atomic(path) as file:
-        file.write(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        file.write(utf8(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"))

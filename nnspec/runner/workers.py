@@ -28,6 +28,7 @@ from nnspec.data.source import Dataset
 from nnspec.errors import NnspecError
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.history import LaneResult
+from nnspec.runner.interrupt import SIGNALS, CtrlC
 from nnspec.runner.observer import Observer, Silent
 from nnspec.runner.parcel import Epochs, lane_begun, pack, place_of, values_of
 from nnspec.runner.together import Training, failed, train_together
@@ -123,7 +124,7 @@ class Workers:
         """
         waiting = [_Job(*each) for each in reversed(work)]
         busy: dict[object, _Worker] = {}
-        with _CtrlC() as pressed:
+        with CtrlC() as pressed:
             try:
                 while waiting or busy:
                     pressed.check()
@@ -301,40 +302,6 @@ class _Worker:
         )
 
 
-_SIGNALS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What interrupts a run: a terminal or a scheduler may send them to the parent and all workers at once."""
-
-
-class _CtrlC:
-    """Within, Ctrl-C waits for `check`, so that no message is cut in two; so does any other signal that interrupts.
-
-    Signals come to the main thread alone, and those that are ignored or end the process still do.
-    """
-
-    def __init__(self) -> None:
-        self._pressed = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> _CtrlC:
-        if threading.current_thread() is threading.main_thread():
-            for each in _SIGNALS:
-                if callable(before := signal.getsignal(each)) and not isinstance(before, signal.Handlers):
-                    self._before[each] = signal.signal(each, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for each, before in self._before.items():
-            signal.signal(each, before)
-
-    def _note(self, *_: object) -> None:
-        self._pressed = True
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt where it was pressed."""
-        if self._pressed:
-            raise KeyboardInterrupt
-
-
 @contextmanager
 def _unheard() -> Iterator[None]:
     """Within, processes are started that signals do not reach: the parent tells them when to stop.
@@ -344,10 +311,10 @@ def _unheard() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         resource_tracker.ensure_running()  # which unblocks signals when it starts
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -366,7 +333,7 @@ ForkingPickler.register(MappingProxyType, lambda mapping: (_proxy, (dict(mapping
 
 def _work(connection: Connection) -> None:
     """Train the groups that arrive, until the parent is gone. Only the parent interrupts, through the inbox."""
-    for each in _SIGNALS:
+    for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     dataset: Dataset | None = None
     with one_blas_thread():

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from nnspec.files import atomic
+from nnspec.files import output, utf8
 from nnspec.runner.history import LaneResult, RunResult
 from nnspec.view.lanes import NAMED, slots
 from nnspec.view.panels import BANDS, FAINT, LONGEST_NAME, Curve, draw, drawable, ends, even, name_lines, panels
 from nnspec.view.words import data_in_words, seeds, stand_in
 
 if TYPE_CHECKING:
-    import os
-
     from matplotlib.figure import Figure
 
 __all__ = ["draw_run", "matplotlib_module", "plot_training_curves"]
@@ -50,9 +49,9 @@ def plot_training_curves(
     title: str = "Training",
     *,
     subtitle: str = "",
-    path: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str] | IO[bytes] | None = None,
 ) -> Figure:
-    """Draw training curves, and return the figure; with `path` it is saved there too.
+    """Draw training curves, and return the figure; with `path` it is saved there too, as PNG in an open file.
 
     `history` maps a name to its losses, a number an epoch: `{"SGD": [2.1, 1.8], "Adam": [1.5, 0.9]}`, or to figures
     by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`, as in `history.json`. A figure called
@@ -78,7 +77,7 @@ def plot_training_curves(
         figure.text(
             0.012,
             1 - 0.035 * _HEIGHT / height,
-            title,
+            _drawable(title),
             fontsize=17,
             fontweight="bold",
             color=_INK,
@@ -86,7 +85,13 @@ def plot_training_curves(
             parse_math=False,
         )
         figure.text(
-            0.012, 1 - 0.11 * _HEIGHT / height, subtitle, fontsize=11.5, color="#555555", va="top", parse_math=False
+            0.012,
+            1 - 0.11 * _HEIGHT / height,
+            _drawable(subtitle),
+            fontsize=11.5,
+            color="#555555",
+            va="top",
+            parse_math=False,
         )
         every = figure.subplots(rows, columns, squeeze=False).reshape(-1)
         for axis in every[len(shown) :]:
@@ -99,9 +104,11 @@ def plot_training_curves(
         for axis, panel in zip(axes, shown, strict=True):
             name_lines(axis, panel, curves)
         _for_notebooks(figure)
-        if path is not None:
-            with atomic(Path(path)) as file:
+        if isinstance(path, (str, os.PathLike)):
+            with output(Path(path)) as file:
                 _save(figure, file, Path(path).suffix.removeprefix(".") or "png")
+        elif path is not None:
+            _save(figure, path, "png")
     return figure
 
 
@@ -120,9 +127,16 @@ def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[
     curves = []
     for name, values in history.items():
         figures: Mapping[str, Any] = values if isinstance(values, Mapping) else {"loss": values}
-        curves.append(Curve(name, None, _floats(figures), [_floats(one) for one in figures.get("repeats", ())]))
+        curves.append(
+            Curve(_drawable(name), None, _floats(figures), [_floats(one) for one in figures.get("repeats", ())])
+        )
     found = slots({curve.name: curve.final("loss") for curve in curves})
     return [replace(curve, slot=found.get(curve.name)) for curve in curves]
+
+
+def _drawable(text: str) -> str:
+    """Return a text without lone surrogates, which no font draws: they come from names that are not UTF-8."""
+    return utf8(text).decode()
 
 
 def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -132,8 +146,6 @@ def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
 
 def matplotlib_module() -> Any:
     """Import matplotlib without the backend that the environment names: a figure that is saved needs none of them."""
-    import os
-
     wanted = os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib
@@ -150,7 +162,7 @@ def _save(figure: Figure, file: Any, format: str) -> None:
         figure.savefig(file, format=format)
 
 
-def draw_run(result: RunResult, path: str | os.PathLike[str] | None = None) -> Figure:
+def draw_run(result: RunResult, path: str | os.PathLike[str] | IO[bytes] | None = None) -> Figure:
     """Draw a run, into a file with `path`. Lanes without a finished epoch have no curve, and keep their colour."""
     standing = [use for use in result.data if use.stands_in]
     title = result.title + "".join(f" – {stand_in(use)}" for use in standing)

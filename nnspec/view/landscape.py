@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.landscape import Landscape, LanePath
-from nnspec.files import atomic
+from nnspec.files import output
 from nnspec.runner.folder import OutputError
 from nnspec.view import words
 from nnspec.view.curves import _INK, _STYLE, _save, matplotlib_module
@@ -160,7 +160,7 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
             place_labels(axis, more, obstacles(axis, lines), anywhere=True)
         if path is not None:
             try:
-                with atomic(path) as file:
+                with output(path) as file:
                     _save(figure, file, path.suffix.lower().removeprefix("."))
             except OSError as error:
                 raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
