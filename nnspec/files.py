@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import tempfile
@@ -52,12 +53,14 @@ def output(path: Path) -> Iterator[IO[bytes]]:
         with atomic(place, None if mode is None else stat.S_IMODE(mode)) as file:
             yield file
         return
+    content = io.BytesIO()  # archives seek, which a pipe cannot and a device does not mean
+    yield content
     # Not to wait for ever for a reader; a folder and a socket cannot be opened so.
     handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if hasattr(os, "O_NONBLOCK"):
         os.set_blocking(handle, True)
     with os.fdopen(handle, "wb") as file:
-        yield file
+        file.write(content.getbuffer())
 
 
 def rewrite(path: Path, data: bytes) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import pickle
+import subprocess
+import sys
 from dataclasses import asdict, fields
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import compiled, run, spec
+from tiny_spec import compiled, environment, run, spec
 
 from nnspec.compiler.plan import build_network
 from nnspec.runner.history import LaneResult
@@ -126,3 +129,38 @@ def test_what_is_to_be_trained_arrives_as_it_was() -> None:
             assert (there.label, there.repeat, repr(there.layout)) == (one.label, one.repeat, repr(one.layout))
             assert repr(there.experiment.train) == repr(one.experiment.train)
             assert str(there.experiment.optimizer) == str(one.experiment.optimizer)
+
+
+def test_whichever_thread_trains_products_are_on_one_blas_thread(tmp_path: Path) -> None:
+    """One thread after another, as on a worker of a cluster, and two at once; the first is not the last."""
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import numpy
+from threadpoolctl import threadpool_info
+from nnspec.runner.environment import one_blas_thread
+
+def threads():
+    return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+def within(meet):
+    with one_blas_thread():
+        meet.wait()
+        seen = threads()
+        meet.wait()
+    return seen
+
+pools = [ThreadPoolExecutor(2) for _ in range(3)]
+print(threads(), within(Barrier(1)), threads())
+for pool in pools:
+    meet = Barrier(2)
+    print(*(each.result() for each in [pool.submit(within, meet), pool.submit(within, meet)]), threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path, OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="2", MKL_NUM_THREADS="2"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["2 1 2", *["1 1 2"] * 3]

@@ -207,7 +207,9 @@ def test_a_disk_that_fills_up_in_training_is_an_output_error(tmp_path: Path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("nnspec.runner.record.atomic", full)
-    with pytest.raises(OutputError, match=r"the run cannot be written to .*out: No space left on device"):
+    with pytest.raises(
+        OutputError, match=r"the run cannot be written to .*out: history.json \(No space left on device\), "
+    ):
         nnspec.run(tmp_path / "a.nn", out=tmp_path / "out", offline=True)
     assert len([*(tmp_path / "out/checkpoints").glob("*/seed-5.npz")]) == 2  # what was trained is not lost
 

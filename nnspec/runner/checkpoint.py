@@ -116,6 +116,7 @@ class Keeper:
         ended: bool,
     ) -> None:
         """Write it. Where that fails, training goes on, and the lane says so."""
+        lane.unsaved = ""
         values = {f.name: getattr(lane, f.name) for f in fields(lane) if f.name not in _APART}
         extra = {f"best.{name}": array for name, array in best.arrays.items()}
         extra |= {f"scaling.{name}": array for name, array in lane.scales.items()}
@@ -124,8 +125,6 @@ class Keeper:
             self.store(checkpoint)
         except OSError as error:
             lane.unsaved = f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
-        else:
-            lane.unsaved = ""
         self._last = time.monotonic()
 
     def read(self) -> Checkpoint | None:

@@ -28,6 +28,7 @@ class _Limits:
 
         with self._lock:
             if not self._within:
+                _take_control()
                 self._limits = threadpool_limits(limits=1, user_api="blas")
             self._within += 1
 
@@ -35,7 +36,18 @@ class _Limits:
         with self._lock:
             self._within -= 1
             if not self._within:
+                _take_control()
                 self._limits.restore_original_limits()
+
+
+def _take_control() -> None:
+    """Let this thread limit OpenBLAS. Newer threadpoolctl heeds only the first thread that did, and ignores all others
+    without a word, but a training and the one after it may be in different threads."""
+    from threadpoolctl import OpenBLASController
+
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 _limits = _Limits()
