@@ -114,6 +114,36 @@ def test_without_stdout_the_exit_code_still_counts(here: Path) -> None:
 
 
 @posix
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("show a.nn >&-", 0),
+        ("test a.nn >&-", 0),
+        ("test a.nn -q >&- 2>&-", 0),
+        ("check - <&-", 2),
+        ("run gone.nn 2> /dev/full", 2),
+        ("run gone.nn >&- 2>&-", 2),
+        ("show a.nn > /dev/full", 2),
+    ],
+)
+def test_streams_that_are_closed_or_full(here: Path, line: str, code: int) -> None:
+    if "/dev/full" in line and not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {line}', "sh", *COMMAND],
+        cwd=here,
+        env=environment(here / ".cache"),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "fault of nnspec" not in done.stderr
+
+
+@posix
 def test_a_run_under_nohup_outlives_its_terminal(here: Path) -> None:
     with subprocess.Popen(
         ["nohup", *COMMAND, "run", "a.nn", "--set", "train.epochs=300"],

@@ -149,7 +149,10 @@ def _code(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001  (whatever it is, the user gets words and an exit code)
-        return _explain(error)
+        try:
+            return _explain(error)
+        except OSError:  # standard error cannot be written to: there is the exit code alone
+            return 2
 
 
 def _explain(error: Exception) -> int:

@@ -65,7 +65,7 @@ def command(
     if junit is not None:
         refuse_unwritable(junit)
 
-    ticker = None if quiet else Ticker(sys.stdout)
+    ticker = None if quiet or sys.stdout is None else Ticker(sys.stdout)
 
     def begins(path: str) -> None:
         if not quiet:

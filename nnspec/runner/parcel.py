@@ -34,7 +34,7 @@ __all__ = [
     "values_of",
 ]
 
-_REBUILT = frozenset({"network", "writer", "repeats"})
+_REBUILT = frozenset({"network", "predictor", "writer", "repeats"})
 """Fields of a lane that are not sent: a single training has no repeats, and writes its sample where it arrived."""
 
 
