@@ -202,6 +202,49 @@ def test_links_in_the_folder_of_a_run_are_not_followed(here: Path, name: str) ->
     assert not Path("o", name).is_symlink()
 
 
+# Ctrl-C, wherever it comes
+
+RUN = "nnspec.runner.run."
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("nnspec.api.check", None),
+        (f"{RUN}gather", None),
+        ("nnspec.runner.folder.RunFolder.begin", None),
+        (f"{RUN}prove_gradients", {"summary.json"}),
+        (f"{RUN}train_together", {"summary.json"}),
+        (f"{RUN}judge", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
+        ("nnspec.runner.record._number", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
+        ("nnspec.view.curves.plot_training_curves", {"summary.json", "SGD/weights.npz"}),
+        ("nnspec.view.race.print_result", {"summary.json", "SGD/weights.npz", "curves.png"}),
+    ],
+)
+def test_ctrl_c_keeps_what_was_trained_at_every_stage(
+    here: Path, where: str, kept: set[str] | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is pressed where that function is called, once; while a result is made and written, it is heard afterwards."""
+    import importlib
+
+    module, _, name = where.rpartition(".")
+    owner = RunFolder if module.endswith("RunFolder") else importlib.import_module(module)
+    usual, pressed = getattr(owner, name), []
+
+    def press(*arguments: Any, **named: Any) -> Any:
+        if not pressed:
+            pressed.append(True)
+            signal.raise_signal(signal.SIGINT)
+        return usual(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, press)
+    Path("s.nn").write_text(SPEC + "expect { gradient_error < 1e-3 }\n")
+    code, _, err = command(capsys, "run", "s.nn", "-q", "--out", "o")
+    assert (code, pressed) == (130, [True])
+    assert err == "" or err.strip() == "interrupted"
+    assert kept is None or kept <= everything("o")
+
+
 # Names that are not UTF-8
 
 LATIN = os.fsdecode(b"exp\xe9rience")

@@ -19,7 +19,7 @@ class CtrlC:
     """
 
     def __init__(self) -> None:
-        self._pressed = False
+        self.pressed = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> CtrlC:
@@ -34,9 +34,9 @@ class CtrlC:
             signal.signal(each, before)
 
     def _note(self, *_: object) -> None:
-        self._pressed = True
+        self.pressed = True
 
     def check(self) -> None:
         """Raise KeyboardInterrupt where it was pressed."""
-        if self._pressed:
+        if self.pressed:
             raise KeyboardInterrupt

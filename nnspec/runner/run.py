@@ -16,6 +16,7 @@ from nnspec.runner.cluster import Cluster
 from nnspec.runner.environment import check_compiler, one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
+from nnspec.runner.interrupt import CtrlC
 from nnspec.runner.judge import judge
 from nnspec.runner.observer import Observer
 from nnspec.runner.predictor import give_predictors
@@ -114,13 +115,15 @@ def run_program(
             give_predictors(
                 lanes.in_order(), {lane.name: lane for lane in program.lanes}, {n: use for n, (_, use) in data.items()}
             )
-            result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
-            result.halted = lanes.halted
-            result.notes = remarks(program, datasets)
-            result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
-            result.summary = summary_record(result, program, started) | {
-                "ways": _ways(groups, jobs) | (cluster.record() if cluster is not None else {})
-            }
+            with CtrlC() as pressed:  # what was trained becomes a result, whatever comes in between
+                result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
+                result.halted = lanes.halted
+                result.notes = remarks(program, datasets)
+                result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
+                result.summary = summary_record(result, program, started) | {
+                    "ways": _ways(groups, jobs) | (cluster.record() if cluster is not None else {})
+                }
+            result.interrupted |= pressed.pressed
     return result
 
 
