@@ -297,14 +297,12 @@ def run_into(
 
 def _draw(result: RunResult, path: Path) -> Iterator[str]:
     """Draw the curves of a run, where it has any; yield what could not be written, and why."""
-    from nnspec.files import atomic
-    from nnspec.view.curves import draw_run
+    from nnspec.view.curves import save_run
 
     if not any(lane.history["loss"] for lane in result.lanes.values()):
         return
     try:
-        with atomic(path) as file:  # a link in the folder of a run is replaced, not followed
-            draw_run(result, file)
+        save_run(result, path)
     except OSError as error:
         yield f"{path.name} ({error.strerror or error})"
     else:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from nnspec.files import output, utf8
+from nnspec.files import atomic, output, utf8
 from nnspec.runner.history import LaneResult, RunResult
 from nnspec.view.lanes import NAMED, slots
 from nnspec.view.panels import BANDS, FAINT, LONGEST_NAME, Curve, draw, drawable, ends, even, name_lines, panels
@@ -18,7 +18,7 @@ from nnspec.view.words import data_in_words, seeds, stand_in
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_run", "matplotlib_module", "plot_training_curves"]
+__all__ = ["draw_run", "matplotlib_module", "plot_training_curves", "save_run"]
 
 _INK = "#222222"
 _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
@@ -174,6 +174,12 @@ def draw_run(result: RunResult, path: str | os.PathLike[str] | IO[bytes] | None 
     facts = [uses, result.shapes, seeds(result), _spread(list(result.lanes.values())), named]
     subtitle = " · ".join(fact for fact in facts if fact) + _unfinished(list(result.lanes.values()))
     return plot_training_curves(lanes, title, subtitle=subtitle, path=path)
+
+
+def save_run(result: RunResult, path: Path) -> None:
+    """Draw a run into a file of its folder: a link there is replaced, not followed. Raises OSError."""
+    with atomic(path) as file:
+        draw_run(result, file)
 
 
 def _spread(lanes: Sequence[LaneResult]) -> str:
