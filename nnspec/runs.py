@@ -38,6 +38,7 @@ __all__ = [
     "compile_run",
     "evaluate",
     "evaluate_networks",
+    "evaluate_over",
     "export_weights",
     "load",
     "networks",
@@ -100,6 +101,7 @@ def _home(saved: SavedRun) -> Path:
 
 def access_of(
     saved: SavedRun,
+    compiled: Compiled,
     data_dir: PathLike | None = None,
     offline: bool = False,
     report: Callable[[str, int, int | None], None] | None = None,
@@ -111,12 +113,11 @@ def access_of(
     from nnspec.data.source import Access
 
     folder = None if data_dir is None else Path(data_dir)
-    if folder is None and saved.manifest.data_dir:
+    choices = [choice for lane in on_its_data(saved, compiled).program.lanes for choice in lane.data]
+    if folder is None and saved.manifest.data_dir and any(choice.source.reads_files for choice in choices):
         folder = Path(saved.manifest.data_dir)
         if not folder.is_dir():
-            raise RunError(
-                f"{saved.path} had its data from {folder}, which is not there; say with --data-dir where it is"
-            )
+            raise RunError(f"{saved.path} had its data from {folder}, which is not there; name it with --data-dir DIR")
     return Access(folder, offline, report)
 
 
@@ -137,15 +138,20 @@ def evaluate(
     *,
     data_dir: PathLike | None = None,
     offline: bool = False,
+    data: PathLike | None = None,
 ) -> tuple[Evaluation, ...]:
-    """Evaluate the networks of a run over its test data again: each lane and seed, or those of one lane.
+    """Evaluate the networks of a run over its test data again, or over the file `data`: each lane and seed, or those of
+    one lane.
 
         nnspec.runs.evaluate("runs/race/latest", "Adam")[0].figures["test_loss"]
 
     Raises RunError, DataError. A lane that diverged or failed has no network, and is left out.
     """
     saved = open_run(path)
-    return evaluate_networks(saved, compile_run(saved), access_of(saved, data_dir, offline), lane)
+    if data is not None:
+        return evaluate_over(saved, compile_run(saved), data, lane)
+    compiled = compile_run(saved)
+    return evaluate_networks(saved, compiled, access_of(saved, compiled, data_dir, offline), lane)
 
 
 def evaluate_networks(
@@ -157,6 +163,22 @@ def evaluate_networks(
     asked = networks(saved, lane, seed)
     evaluator = Evaluator(saved, on_its_data(saved, compiled), access)
     return tuple(evaluator(name, number) for name, number in asked)
+
+
+def evaluate_over(
+    saved: SavedRun, compiled: Compiled, file: PathLike, lane: str | None = None, seed: int | None = None
+) -> tuple[Evaluation, ...]:
+    """Evaluate networks of a run over samples and targets in a file, without the data of the run.
+
+        nnspec.runs.evaluate("runs/race/latest", data="new.csv")[0].figures["test_loss"]
+
+    The file is a table with the target's column, an .npz with `x` and `y`, or a folder with a sub-folder of images for
+    each class. Raises DataError for a file that does not fit.
+    """
+    from nnspec.analysis.evaluate import evaluate_given
+
+    asked = networks(saved, lane, seed)
+    return tuple(evaluate_given(saved, compiled, name, number, os.fspath(file)) for name, number in asked)
 
 
 def networks(saved: SavedRun, lane: str | None = None, seed: int | None = None) -> list[tuple[str, int]]:
@@ -239,8 +261,8 @@ def verify(
     saved = open_run(path)
     if other is not None:
         return verify_with(saved, open_run(other))
-    access = access_of(saved, data_dir, offline)
-    return verify_again(saved, compile_run(saved), access, Silent(), jobs=jobs)
+    compiled = compile_run(saved)
+    return verify_again(saved, compiled, access_of(saved, compiled, data_dir, offline), Silent(), jobs=jobs)
 
 
 def verify_again(
@@ -320,7 +342,7 @@ def _for_report(saved: SavedRun, data_dir: PathLike | None, offline: bool) -> Re
         return ReportRun(saved, None, why, (), why)
     try:
         first = dict(reversed(networks(saved)))
-        access = access_of(saved, data_dir, offline)
+        access = access_of(saved, compiled, data_dir, offline)
         evaluator = Evaluator(saved, on_its_data(saved, compiled), access)
         chosen = [lane for lane in best_first(saved) if lane in first][:_EVALUATED]
         return ReportRun(saved, compiled, "", tuple(evaluator(lane, first[lane]) for lane in chosen))

@@ -213,17 +213,15 @@ def test_arrays_tables_and_images_give_the_same_classes() -> None:
     assert classes is not None
     np.savez("x.npz", x=x)
     np.save("x.npy", x.reshape(-1, 28, 28))
-    np.save("share.npy", x / 255)
     np.save("one.npy", x[0].reshape(28, 28))
     np.savetxt("x.csv", x, delimiter=",", fmt="%d")
     np.savetxt("named.csv", x, delimiter=";", fmt="%d", header=";".join(f"p{i}" for i in range(784)), comments="")
-    for file, count in (("x.npz", 6), ("x.npy", 6), ("share.npy", 6), ("one.npy", 1), ("x.csv", 6), ("named.csv", 6)):
+    for file, count in (("x.npz", 6), ("x.npy", 6), ("one.npy", 1), ("x.csv", 6), ("named.csv", 6)):
         done = nnspec("predict", "out", file, "--lane", "Adam", "--json", cwd=Path.cwd())
         assert done.returncode == 0, done.stderr
         rows = json.loads(done.stdout)
         assert [row["class"] for row in rows] == [str(label) for label in classes[:count]], file
         assert all(0.1 <= row["probability"] <= 1 for row in rows)
-    assert "divided by 255 already" in nnspec("predict", "out", "share.npy", cwd=Path.cwd()).stderr
 
 
 def test_images_are_scaled_and_turned_as_they_are_asked_to_be() -> None:
@@ -424,15 +422,17 @@ def test_a_first_line_is_names_or_numbers_and_no_row_is_lost(first: str, message
     assert message in done.stderr
 
 
-def test_tables_of_shares_are_taken_for_divided_pixels_as_arrays_are() -> None:
+def test_shares_given_for_bytes_are_noted_and_taken_as_they_are() -> None:
     out = trained(IMAGES)
     (one,) = runs.evaluate(out, "Adam")
     x = one.dataset.test.x[:4]
     np.savetxt("share.csv", x / 255, delimiter=",", fmt="%.9f")
     np.save("odd.npy", x * 3.0)
     (found,) = runs.predict(runs.load(out, "Adam"), ["share.csv"])
-    assert "divided by 255 already" in found.notes[0]
-    np.testing.assert_allclose(found.outputs, one.outputs[:4], rtol=1e-3, atol=1e-4)
+    assert "and the network was trained on 0 to 255" in found.notes[0]
+    with pytest.warns(UserWarning, match="and the network was trained on 0 to 255"):
+        expected = runs.load(out, "Adam").outputs(x / 255)
+    np.testing.assert_allclose(found.outputs, expected, rtol=1e-3, atol=1e-4)
     (found,) = runs.predict(runs.load(out, "Adam"), ["odd.npy"])
     assert "and the network was trained on 0 to 255" in found.notes[0]
 

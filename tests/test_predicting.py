@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from tiny_spec import spec
 
 from nnspec import run, runs
+from nnspec.cli.eval import command as eval_command
 from nnspec.cli.predict import command
 from nnspec.data.source import FileFault
 from nnspec.runner.history import RunResult
@@ -155,3 +157,58 @@ def test_a_lane_that_diverged_has_none(tmp_path: Path) -> None:
     (tmp_path / "tiny.nn").write_text(spec(optimizer="SGD(lr=1e30)"))
     with pytest.raises(ValueError, match="has no trained network to ask: it is diverged"):
         run(tmp_path / "tiny.nn")["run"].predict(np.zeros((1, 784)))
+
+
+# Evaluated over given samples
+
+
+def test_other_samples_are_evaluated_without_the_data_of_the_run(table: RunResult, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(str(table.folder), moved)
+    labels = ["a", "b", "b", "a"]
+    lines = [f"{kind},{size},{colour}\n" for (colour, size), kind in zip(ROWS, labels, strict=True)]
+    (tmp_path / "new.csv").write_text("kind,size,colour\n" + "".join(lines))
+    found = runs.evaluate(moved, data=tmp_path / "new.csv")
+    assert len(found) == 2
+    for one, lane in zip(found, table["run"].repeats, strict=True):
+        weights = {name: array.astype(float) for name, array in lane.network.state_dict().items()}
+        x = np.array([[colour == "blue", colour == "red", size] for colour, size in ROWS], float)
+        mean, deviation = lane.scaling  # type: ignore[misc]
+        hidden = np.maximum((x - mean) / deviation @ weights["Linear1.weight"] + weights["Linear1.bias"], 0)
+        z = hidden @ weights["Linear2.weight"] + weights["Linear2.bias"]
+        right = np.array(["ab".index(label) for label in labels])
+        expected = np.mean(np.log(np.exp(z).sum(axis=1)) - z[np.arange(4), right])
+        assert one.figures["test_loss"] == pytest.approx(expected, rel=1e-5)
+        assert one.figures["test_accuracy"] == np.mean(z.argmax(axis=1) == right)
+        assert one.recorded == {}
+    done = CliRunner().invoke(eval_command, [str(moved), "--data", str(tmp_path / "new.csv")], standalone_mode=False)
+    assert done.return_value == 0
+    assert "as recorded" not in done.stdout
+    (tmp_path / "new.csv").write_text("kind,size,colour\nc,1,red\n")
+    with pytest.raises(FileFault, match="has a class `c`, which the network has never met; `a`, `b`"):
+        runs.evaluate(moved, data=tmp_path / "new.csv")
+
+
+def test_arrays_are_evaluated_too(floats: RunResult, tmp_path: Path) -> None:
+    with np.load(Path(str(floats.folder)).parent / "f.npz") as archive:
+        np.savez(tmp_path / "again.npz", x=archive["x_test"], y=archive["y_test"])
+    (one,) = runs.evaluate(str(floats.folder), data=tmp_path / "again.npz")
+    (own,) = runs.evaluate(str(floats.folder))
+    assert one.figures == own.figures == {name: own.recorded[name] for name in own.figures}
+    np.savez(tmp_path / "again.npz", x=np.zeros((2, 4, 4)))
+    with pytest.raises(FileFault, match="holds no array `y`"):
+        runs.evaluate(str(floats.folder), data=tmp_path / "again.npz")
+
+
+def test_a_table_is_read_as_that_of_training_was_written(tmp_path: Path) -> None:
+    rows = "".join(f"{i // 2},{5 * (i % 2)};{3 * i},25\n" for i in range(30))
+    (tmp_path / "t.csv").write_text("x;y\n" + rows)
+    data = 'CSV("t.csv", target="y", delimiter=";", decimal=",")'
+    (tmp_path / "tiny.nn").write_text(spec("Linear(1)", loss="MSE", optimizer="SGD(lr=1e-4)", data=data))
+    lane = run(tmp_path / "tiny.nn", out=tmp_path / "out")["run"]
+    weights = lane.network.state_dict()
+    expected = [x * float(weights["Linear1.weight"][0, 0]) + float(weights["Linear1.bias"][0]) for x in (1.5, 2.25)]
+    (tmp_path / "new.csv").write_text("y;x\n1,0;1,5\n2,5;2,25\n")
+    np.testing.assert_allclose(lane.predict(tmp_path / "new.csv")[:, 0], expected, rtol=1e-5)
+    (one,) = runs.evaluate(tmp_path / "out", data=tmp_path / "new.csv")
+    assert one.figures["test_loss"] == pytest.approx(np.mean((np.array(expected) - [1.0, 2.5]) ** 2), rel=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import field, make_dataclass
+from dataclasses import field, fields, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 from test_resume import Stopper, outcome
-from tiny_spec import OFFLINE, spec
+from tiny_spec import OFFLINE, noise, spec
 
 from nnspec import run, runs
 from nnspec.api import compile_spec, identity_of, run_into
 from nnspec.checker.program import TrainSettings
+from nnspec.data.source import Access, Dataset, DataUnavailable
+from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
 from nnspec.runner.choosing import Candidate, NoChoice, best
 from nnspec.runner.folder import OutputError, RunFolder
 from nnspec.runner.saved import RunError
+from nnspec.semantics import SEMANTICS, plain
 
 RACE = spec(
     "Linear(8); ReLU; Linear(3)", data="Blobs(train=60, test=30)", race="a: SGD(lr=0.1); b: Adam", train="epochs = 2"
@@ -296,3 +299,55 @@ def test_the_best_is_chosen_by_validation_else_by_test_and_said_so() -> None:
     with pytest.raises(NoChoice, match="different losses"):
         best([Candidate("a", "MSE", {"val_loss": 1.0}), Candidate("b", "MAE", {"val_loss": 2.0})])
     assert best(lanes[:1]).remark == ""
+
+
+# The folder of the data
+
+
+def test_the_folder_of_the_data_is_remembered(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(source: Any, access: Access) -> Dataset:
+        if access.data_dir is None:
+            raise DataUnavailable("MNIST is not here; name its folder with --data-dir")
+        return replace(noise(source.facts()), source="MNIST")
+
+    monkeypatch.setattr("nnspec.data.mnist.MNIST.load", load)
+    Path("mine").mkdir()
+    write(spec("Linear(10)", data="MNIST(train=50, test=20) or Digits(train=50, test=20)", train="epochs = 1"))
+    run("tiny.nn", out="out", data_dir="mine")
+    assert runs.verify("out").same  # and not on Digits
+    assert all(one.same for one in runs.evaluate("out"))
+    Path("mine").rename("moved")
+    for use in (runs.verify, runs.evaluate):
+        with pytest.raises(
+            RunError, match=r"had its data from .*mine, which is not there; name it with --data-dir DIR"
+        ):
+            use("out")
+        assert use("out", data_dir="moved")
+    run("tiny.nn", out="out", force=True, data_dir="moved")
+    record = json.loads(Path("out/run.json").read_text())
+    Path("out/run.json").write_text(json.dumps(record | {"data_dir": ""}))
+    with pytest.raises(NnspecError, match="name its folder with --data-dir"):
+        runs.verify("out")  # Digits would be there
+
+
+def defaults() -> dict[str, Any]:
+    """Every setting of `train` and every argument of a part that has a default, with it."""
+    found = {f"train.{each.name}": plain(each.default) for each in fields(TrainSettings)}
+    for kind, known in PARTS.items():
+        for name, part in known.items():
+            if part.__module__.startswith("nnspec."):
+                for argument in part.signature():
+                    if not argument.required and not argument.inferred:
+                        found[f"{kind} {name}.{argument.name}"] = plain(argument.default)
+    return found
+
+
+def test_a_default_that_changes_takes_a_new_version_of_the_semantics() -> None:
+    """Identities leave defaults out. Raise `SEMANTICS`, and write the file anew; what is added needs neither."""
+    compile_spec(write(RACE))  # loads all parts
+    path = Path(__file__).parent / "samples/defaults.json"
+    known = json.loads(path.read_text())
+    now = defaults()
+    assert known["semantics"] == SEMANTICS
+    changed = {name for name, value in known["defaults"].items() if now.get(name, "gone") != value}
+    assert not changed

@@ -12,11 +12,12 @@ from nnspec.compiler.layout import lay_out
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.preparing import in_units
 from nnspec.compiler.proofs import Compiled
-from nnspec.data.source import Access, Dataset
+from nnspec.data.given import Targets, read_given
+from nnspec.data.source import Access, Dataset, FileFault
 from nnspec.engine._numpy import np
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
-from nnspec.runner.predictor import predicted
+from nnspec.runner.predictor import predicted, wanted_of
 from nnspec.runner.saved import RunError, SavedRun, usable
 from nnspec.runner.train import figure_names
 from nnspec.shown import Shown
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Evaluation", "Evaluator", "experiment_of", "measuring", "put_weights", "scaling_of"]
+__all__ = ["Evaluation", "Evaluator", "evaluate_given", "experiment_of", "measuring", "put_weights", "scaling_of"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,11 +52,13 @@ class Evaluation(Shown):
     """How many classes the outputs tell of; None where they are numbers."""
     status: str = "done"
     """How the lane ended."""
+    given: str = ""
+    """The file that the samples are from, where they are not the run's own."""
 
     @property
     def same(self) -> bool:
-        """Whether every figure is the one that the run recorded, to the last bit."""
-        return all(self.recorded.get(name) == value for name, value in self.figures.items())
+        """Whether every figure is the one that the run recorded, to the last bit; of other samples there is none."""
+        return bool(self.given) or all(self.recorded.get(name) == value for name, value in self.figures.items())
 
     @property
     def predicted(self) -> NDArray[Any] | None:
@@ -128,34 +131,79 @@ class Evaluator:
 
     def __call__(self, lane: str, seed: int) -> Evaluation:
         """Evaluate the network of a lane that was trained with a seed. Raises RunError where its weights do not fit."""
-        experiment = experiment_of(self._compiled, self._saved, lane)
         dataset, use = self._data[lane]
-        with usable(self._saved.path / "summary.json"):
-            ending = self._saved.ending(lane, seed)
-            final = {str(name): float(value) for name, value in ending["final"].items()}
-            digest = self._saved.data(lane).sha256
-            status = str(ending["status"])
-        arrays = self._saved.weights(lane, seed)
-        with one_blas_thread(), np.errstate(all="ignore"):
-            plan = measuring(experiment, self._compiled.layouts[lane].batch, dataset, arrays)
-            put_weights(plan.network, arrays, self._saved.weights_file(lane, seed))
-            loss, metrics = plan.test()
-            tables = plan.tables()
-            pairs = list(plan.outputs())
-        names = [name for name in figure_names(experiment) if name.startswith("test_")]
-        return Evaluation(
-            lane=lane,
-            seed=seed,
-            figures=dict(zip(names, (loss, *metrics), strict=True)),
-            recorded=final,
-            tables=tables,
-            outputs=in_units(np.concatenate([outputs for outputs, _ in pairs]), scaling_of(arrays, "target")),
-            losses=np.fromiter(_each(experiment.loss.make(), pairs), np.float64),
-            dataset=dataset,
-            classes=experiment.classes,
-            status=status,
-            same_data=use.sha256 == digest,
-        )
+        same = use.sha256 == self._saved.data(lane).sha256
+        return _evaluation(self._saved, self._compiled, lane, seed, dataset, same_data=same)
+
+
+def evaluate_given(saved: SavedRun, compiled: Compiled, lane: str, seed: int, path: str) -> Evaluation:
+    """Evaluate the network of a lane over samples and targets in a file, with nothing of the run's own data.
+
+    Raises FileFault for a file that does not fit, RunError where the weights do not.
+    """
+    experiment, use = experiment_of(compiled, saved, lane), saved.data(lane)
+    facts = experiment.facts
+    columns = tuple(getattr(experiment.data[0].source, "target", ()))
+    targets = Targets(facts.classes, use.class_names, columns, facts.target)
+    split, notes = read_given(path, wanted_of(experiment, use), targets)
+    stored = split.x.astype(facts.stored, copy=False)
+    if stored.dtype.kind in "iu" and not np.array_equal(stored, split.x):
+        raise FileFault(f"{path} holds numbers that are not of {facts.stored}, as those of {use.source} are")
+    split = replace(split, x=stored)
+    dataset = Dataset(
+        source=use.source,
+        facts=replace(facts, test=len(split.y)),
+        train=split,
+        test=split,
+        divisor=use.divisor,
+        sha256="",
+        origin=path,
+        alphabet=use.alphabet or None,
+        class_names=use.class_names,
+        columns=use.columns,
+        target_names=use.target_names,
+        notes=notes,
+    )
+    return _evaluation(saved, compiled, lane, seed, dataset, given=path)
+
+
+def _evaluation(
+    saved: SavedRun,
+    compiled: Compiled,
+    lane: str,
+    seed: int,
+    dataset: Dataset,
+    *,
+    same_data: bool = True,
+    given: str = "",
+) -> Evaluation:
+    experiment = experiment_of(compiled, saved, lane)
+    with usable(saved.path / "summary.json"):
+        ending = saved.ending(lane, seed)
+        final = {str(name): float(value) for name, value in ending["final"].items()}
+        status = str(ending["status"])
+    arrays = saved.weights(lane, seed)
+    with one_blas_thread(), np.errstate(all="ignore"):
+        plan = measuring(experiment, compiled.layouts[lane].batch, dataset, arrays)
+        put_weights(plan.network, arrays, saved.weights_file(lane, seed))
+        loss, metrics = plan.test()
+        tables = plan.tables()
+        pairs = list(plan.outputs())
+    names = [name for name in figure_names(experiment) if name.startswith("test_")]
+    return Evaluation(
+        lane=lane,
+        seed=seed,
+        figures=dict(zip(names, (loss, *metrics), strict=True)),
+        recorded={} if given else final,
+        tables=tables,
+        outputs=in_units(np.concatenate([outputs for outputs, _ in pairs]), scaling_of(arrays, "target")),
+        losses=np.fromiter(_each(experiment.loss.make(), pairs), np.float64),
+        dataset=dataset,
+        classes=experiment.classes,
+        status=status,
+        same_data=same_data,
+        given=given,
+    )
 
 
 def _each(loss: Any, pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> Iterator[float]:

@@ -17,6 +17,13 @@ __all__ = ["command"]
 @click.option("--lane", metavar="NAME", help="Only this lane.")
 @click.option("--seed", type=int, metavar="N", help="Only the network that was trained with this seed.")
 @click.option("--confusion", is_flag=True, help="Print the whole table of which class is taken for which.")
+@click.option(
+    "--data",
+    "file",
+    type=click.Path(path_type=str),
+    metavar="FILE",
+    help="Evaluate over these samples instead: a table, an .npz with x and y, or a folder of images by class.",
+)
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(
@@ -24,20 +31,28 @@ def command(
     lane: str | None,
     seed: int | None,
     confusion: bool,
+    file: str | None,
     data_dir: Path | None,
     offline: bool,
     as_json: bool,
 ) -> int:
-    """Evaluate the trained networks in folder RUN over the test data again, and hold the figures against the record.
+    """Evaluate the trained networks in folder RUN over the test data again, and hold the figures against the record; or
+    with --data over other samples, for which the run's own data are not needed.
 
     Exits with 1 where a figure is not the one that was recorded, to the last bit.
     """
-    from nnspec.runs import access_of, compile_run, evaluate_networks, open_run
+    from nnspec.runs import access_of, compile_run, evaluate_networks, evaluate_over, open_run
     from nnspec.view.predictions import evaluation_record, print_evaluations
     from nnspec.view.terminal import console
 
     saved = open_run(run)
-    found = evaluate_networks(saved, compile_run(saved), access_of(saved, data_dir, offline), lane, seed)
+    if file is not None:
+        if data_dir is not None:
+            raise click.UsageError("--data names the samples, and --data-dir where those of the run are: give one")
+        found = evaluate_over(saved, compile_run(saved), file, lane, seed)
+    else:
+        compiled = compile_run(saved)
+        found = evaluate_networks(saved, compiled, access_of(saved, compiled, data_dir, offline), lane, seed)
     if as_json:
         click.echo(json.dumps(evaluation_record(found)))
     else:

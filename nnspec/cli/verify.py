@@ -48,7 +48,7 @@ def command(
         progress = (QuietProgress if quiet or as_json else PlainProgress)(screen, compiled)
         try:
             found = verify_again(
-                saved, compiled, access_of(saved, data_dir, offline, progress.fetching), progress, jobs=jobs
+                saved, compiled, access_of(saved, compiled, data_dir, offline, progress.fetching), progress, jobs=jobs
             )
         finally:
             progress.close()

@@ -361,8 +361,9 @@ class NPY(_Arrays):
         return [_Pair(*both) for both in zip(places[::2], places[1::2], strict=True)], []
 
 
-def read_samples(path: str) -> NDArray[Any]:
-    """Read an array of samples: an `.npy` file, or of an `.npz` the array `x`, or `x_test`, or the only one.
+def read_samples(path: str, names: Sequence[str] = ()) -> NDArray[Any]:
+    """Read an array of samples: an `.npy` file, or of an `.npz` the array `x`, or `x_test`, or the only one. With
+    `names`, the array is called one of these instead of `x`.
 
     Raises FileFault for what is neither, and for numbers that nothing can be computed with.
     """
@@ -371,10 +372,12 @@ def read_samples(path: str) -> NDArray[Any]:
     place = _Place(FilePath(path), "", "path", "x")
     if not path.lower().endswith(".npy"):
         keys = _keys(_ask(place, _members))
-        wanted = {form.format(name) for name in _SAMPLES for form in ("{}", "{}_test", "test_{}")}
+        wanted = {form.format(name) for name in names or _SAMPLES for form in ("{}", "{}_test", "test_{}")}
         known = sorted((key for key in keys if key.lower() in wanted), key=lambda key: ("test" in key.lower(), key))
-        if not known and len(keys) != 1:
-            raise FileFault(f"{shown(path)} holds no array `x`", help=f"it holds {_listed(keys)}")
+        if not known and (names or len(keys) != 1):
+            raise FileFault(
+                f"{shown(path)} holds no array `{names[0] if names else 'x'}`", help=f"it holds {_listed(keys)}"
+            )
         key = (known or keys)[0]
         place = _Place(FilePath(path), f"{key}.npy", "path", key)
     head = _ask(place, _header)

@@ -25,7 +25,7 @@ from nnspec.engine.part import FilePath
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Inputs", "Wanted", "array_inputs", "read_inputs", "table_inputs"]
+__all__ = ["Inputs", "Wanted", "array_inputs", "read_inputs", "read_table", "table_inputs"]
 
 MOST_BYTES = 64 * 1024**2
 MOST_NUMBERS = 1 << 27
@@ -240,7 +240,11 @@ def _of_array(array: NDArray[Any], name: str, wanted: Wanted) -> Inputs:
     return Inputs(x, tuple(f"{shown(name)}:{i}" for i in range(len(x))))
 
 
-def _table(path: str, wanted: Wanted) -> Inputs:
+def read_table(path: str, wanted: Wanted) -> tuple[list[str] | None, list[tuple[int, list[str]]], Form]:
+    """Return the names of a table's columns, None where it has no line of names, its rows, and how it is written.
+
+    Raises FileFault for what is no table.
+    """
     file, _ = open_regular(path, MOST_BYTES)
     with file:
         text = "".join(decoded(file, FilePath(path), MOST_BYTES))
@@ -252,8 +256,6 @@ def _table(path: str, wanted: Wanted) -> Inputs:
     body = rows if header is None else rows[1:]
     if not body:
         raise FileFault(f"{shown(path)} has a line of names, and no sample")
-    if len(body) * prod(wanted.shape) > MOST_NUMBERS:
-        raise FileFault(f"{shown(path)} comes to more than {MOST_NUMBERS:,} numbers")
     for line, cells in body:
         if len(cells) == len(rows[0][1]) + 1 and not cells[-1]:
             del cells[-1]  # a delimiter at the end of a row
@@ -261,6 +263,13 @@ def _table(path: str, wanted: Wanted) -> Inputs:
             raise FileFault(
                 f"{shown(path)}, line {line:,}: {len(cells)} cells, and the first line has {len(rows[0][1])}"
             )
+    return header, body, form
+
+
+def _table(path: str, wanted: Wanted) -> Inputs:
+    header, body, form = read_table(path, wanted)
+    if len(body) * prod(wanted.shape) > MOST_NUMBERS:
+        raise FileFault(f"{shown(path)} comes to more than {MOST_NUMBERS:,} numbers")
     names = tuple(f"{shown(path)}:{line}" for line, _ in body)
     if wanted.columns:
         return Inputs(_features(path, header, body, wanted, form), names)

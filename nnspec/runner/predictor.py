@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Predictor", "give_predictors", "predicted", "predictor_of", "probabilities"]
+__all__ = ["Predictor", "give_predictors", "predicted", "predictor_of", "probabilities", "wanted_of"]
 
 _BATCH = 256
 """Samples at a time: what a convolution works in grows with them."""
@@ -169,6 +169,21 @@ class Predictor:
         return writer_of(self.experiment, self.network, self.alphabet)
 
 
+def wanted_of(experiment: Experiment, data: DataUse) -> Wanted:
+    """Return the form that samples had in training."""
+    return Wanted(
+        shape=experiment.facts.shape,
+        arrangement=experiment.facts.arrangement,
+        divisor=data.divisor,
+        tokens=experiment.facts.tokens,
+        form=getattr(experiment.data[0].source, "form", Form()),
+        columns=data.columns,
+        target_names=data.target_names,
+        border=data.border,
+        ranges=data.ranges,
+    )
+
+
 def predictor_of(
     experiment: Experiment,
     seed: int,
@@ -183,17 +198,7 @@ def predictor_of(
         lane=experiment.name,
         seed=seed,
         network=network,
-        wanted=Wanted(
-            shape=experiment.facts.shape,
-            arrangement=experiment.facts.arrangement,
-            divisor=data.divisor,
-            tokens=experiment.facts.tokens,
-            form=getattr(experiment.data[0].source, "form", Form()),
-            columns=data.columns,
-            target_names=data.target_names,
-            border=data.border,
-            ranges=data.ranges,
-        ),
+        wanted=wanted_of(experiment, data),
         experiment=experiment,
         classes=experiment.classes,
         class_names=data.class_names,

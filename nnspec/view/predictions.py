@@ -37,6 +37,7 @@ def evaluation_record(found: Sequence[Evaluation]) -> list[dict[str, Any]]:
             "recorded": {name: _finite(one.recorded.get(name)) for name in one.figures},
             "same": one.same,
             "same_data": one.same_data,
+            **({"data": one.given} if one.given else {}),
             "tables": dict(one.tables),
         }
         for one in found
@@ -62,13 +63,15 @@ def print_evaluations(found: Sequence[Evaluation], console: Console, *, whole: b
         for rank, name in enumerate(names, 1)
     ]
     columns.append(Column("samples", [f"{len(one.outputs):,}" for one in found], len(names) + 1, right=True))
-    said = ["as recorded, bit for bit" if one.same else _differs(one) for one in found]
+    said = ["" if one.given else "as recorded, bit for bit" if one.same else _differs(one) for one in found]
     columns.append(Column("", said, prose=True, styles=["green" if one.same else "bold yellow" for one in found]))
     console.print(table(columns, console.width))
     if not all(one.same_data for one in found):
         others = ", ".join(dict.fromkeys(one.dataset.source for one in found if not one.same_data))
         text = f"! these are other data than the run had, from {one_line(others)}; --data-dir DIR says where those lie"
         say(console, text, style="bold yellow")
+    for note in dict.fromkeys(note for one in found if one.given for note in one.dataset.notes):
+        console.print(f"! {one_line(note)}", style="bold yellow", soft_wrap=True)
     for one in found:
         for line in _confused(one, whole, several, console.width):
             say(console, line)

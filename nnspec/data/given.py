@@ -1,0 +1,91 @@
+"""Samples with their targets from a file that was no part of a run, in the form of those that it was trained on.
+
+What is read and how far it is trusted is as for `inputs`: a table by the names of its columns, arrays `x` and `y`, or a
+folder with a sub-folder of images for each class.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nnspec.data.arrays import read_samples
+from nnspec.data.files import shown
+from nnspec.data.inputs import Wanted, read_inputs, read_table
+from nnspec.data.source import FileFault, Split
+from nnspec.engine._numpy import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Targets", "read_given"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What targets are in the data of a run."""
+
+    classes: int | None
+    """How many classes there are; None for numbers."""
+    names: tuple[str, ...] = ()
+    """What the classes are called, where they have names."""
+    columns: tuple[str, ...] = ()
+    """The columns of a table that hold the targets."""
+    shape: tuple[int, ...] = ()
+    """Shape of one sample's target."""
+
+
+def read_given(path: str, wanted: Wanted, targets: Targets) -> tuple[Split, tuple[str, ...]]:
+    """Read samples and targets; the notes say what is odd about the samples. Raises FileFault for what does not fit."""
+    inputs = read_inputs(path, wanted)
+    if os.path.isdir(path):
+        found = [os.path.basename(os.path.dirname(name)) for name in inputs.names]
+        y = _classes(found, targets, path)
+    elif wanted.columns:
+        y = _of_table(path, targets, wanted)
+    elif path.lower().endswith(".npz"):
+        y = _of_arrays(path, targets)
+    else:
+        help = "take an .npz with `x` and `y`, or a folder with a sub-folder of images for each class"
+        raise FileFault(f"{shown(path)} has samples and no targets", help=help)
+    if len(y) != len(inputs.x):
+        raise FileFault(f"{shown(path)} has {len(inputs.x):,} samples and {len(y):,} targets")
+    return Split(inputs.x, y), inputs.notes
+
+
+def _of_table(path: str, targets: Targets, wanted: Wanted) -> NDArray[Any]:
+    header, body, form = read_table(path, wanted)
+    missing = [name for name in targets.columns if header is None or name not in header]
+    if missing or header is None:
+        raise FileFault(f"{shown(path)} has no column `{(missing or targets.columns)[0]}`, which holds the target")
+    places = [header.index(name) for name in targets.columns]
+    if targets.classes is not None:
+        return _classes([cells[places[0]].strip() for _, cells in body], targets, path)
+    rows = []
+    for line, cells in body:
+        numbers = [form.number(cells[place].strip()) for place in places]
+        if None in numbers or not np.isfinite(np.array(numbers, float)).all():
+            raise FileFault(f"{shown(path)}, line {line:,}: the target is no number that can be used")
+        rows.append(numbers)
+    return np.array(rows, float).reshape(len(rows), *targets.shape)
+
+
+def _of_arrays(path: str, targets: Targets) -> NDArray[Any]:
+    y = read_samples(path, ("y", "target", "targets", "labels", "label"))
+    if targets.classes is None or targets.shape:
+        if y.shape[1:] != targets.shape and y.shape[1:] != (1, *targets.shape):
+            raise FileFault(f"{shown(path)} has targets of shape {y.shape[1:]}, and the network's are {targets.shape}")
+        return y.reshape(len(y), *targets.shape)
+    return _classes([f"{value:g}" for value in y.reshape(-1)], targets, path)
+
+
+def _classes(found: Sequence[str], targets: Targets, path: str) -> NDArray[Any]:
+    """Return the class of each label: the place of its name, or the number that it is."""
+    known = {name: i for i, name in enumerate(targets.names or map(str, range(targets.classes or 0)))}
+    unknown = next((label for label in found if label not in known), None)
+    if unknown is not None:
+        names = ", ".join(f"`{name}`" for name in list(known)[:8])
+        raise FileFault(f"{shown(path)} has a class `{shown(unknown)}`, which the network has never met", help=names)
+    return np.array([known[label] for label in found], np.int64)
