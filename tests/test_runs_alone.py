@@ -351,3 +351,25 @@ def test_a_default_that_changes_takes_a_new_version_of_the_semantics() -> None:
     assert known["semantics"] == SEMANTICS
     changed = {name for name, value in known["defaults"].items() if now.get(name, "gone") != value}
     assert not changed
+
+
+def test_runs_of_format_1_are_compared_reported_and_exported_and_nothing_else() -> None:
+    write(RACE)
+    run("tiny.nn", out="out")
+    record = json.loads(Path("out/run.json").read_text())
+    old = {name: record[name] for name in ("spec", "identity", "home", "set", "environment")}
+    Path("out/run.json").write_text(json.dumps(old | {"format": 1, "imports": {}}))
+    summary = json.loads(Path("out/summary.json").read_text())
+    for data in summary["data"]:
+        del data["ranges"], data["notes"]
+    Path("out/summary.json").write_text(json.dumps(summary))
+    assert runs.export_weights("out", "w.npz").exists()
+    assert len(runs.compare_runs(["out"]).contest.entries) == 2
+    assert runs.report(["out"], "page.html").exists()
+    for use in (runs.load, runs.evaluate, runs.verify):
+        with pytest.raises(RunError, match="does not say enough to use its spec in this version"):
+            use("out")
+    with pytest.raises(OutputError, match="cannot be resumed"):
+        run("tiny.nn", out="out", resume=True)
+    run("tiny.nn", out="out", force=True, set={"a.optimizer.lr": 1e30})
+    assert not Path("out/a").exists()  # the lanes of the older run are known by its records
