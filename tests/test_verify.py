@@ -118,7 +118,7 @@ def test_weights_in_the_folder_are_those_that_training_ended_with(path: Path) ->
     (text,) = verify(path).spoilt
     assert "seed-6.npz is damaged" in text
     file.unlink()
-    assert verify(path).spoilt == (f"there are no weights {file}",)
+    assert verify(path).spoilt == (f"Adam, seed 6, left no weights in {path}: {file} is missing",)
 
 
 def test_two_runs_on_disk_are_compared_as_far_as_they_have_lanes_in_common(path: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
     with pytest.raises(RunError, match=r"is no run: there is no run\.json in it"):
         open_run(path.parent)
     (path / "spec.nn").write_text(SPEC.replace("lr=0.01", "lr=0.02"))
-    with pytest.raises(RunError, match="comes to other values now"):
+    with pytest.raises(RunError, match=r"`optimizer\.lr` of Adam was 0\.01 and is now 0\.02"):
         compile_run(open_run(path))
     (path / "trace.json").write_text('{"format": 1, "lanes": [7]}')
     done = nnspec("verify", "one", "one", cwd=path.parent)
@@ -164,7 +164,7 @@ def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
     assert "has no trace.json: its run has not ended; go on with it by --resume" in done.stderr
 
 
-def test_an_import_that_changed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_has_its_own_copies_of_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "common.nn").write_text("train { epochs = 2 }\n")
     (tmp_path / "tiny.nn").write_text('import "common.nn"\n' + spec(train="batch = 16"))
@@ -172,9 +172,8 @@ def test_an_import_that_changed_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     assert verify("one").same
     summary = open_run("one").summary
     assert [found["path"] for found in summary["spec"]["imports"]] == ["common.nn"]
-    (tmp_path / "common.nn").write_text("train { epochs = 2 } # the same, but for this\n")
-    with pytest.raises(RunError, match=r"common\.nn, which its spec imports from .*, changed or is gone"):
-        verify("one")
+    (tmp_path / "common.nn").write_text("train { epochs = 3 }\n")
+    assert verify("one").same
 
 
 def test_a_folder_of_unknown_origin_has_no_file_shown(path: Path) -> None:
@@ -185,7 +184,7 @@ def test_a_folder_of_unknown_origin_has_no_file_shown(path: Path) -> None:
     (path / "spec.nn").write_text('import "secret.nn"\n' + (path / "spec.nn").read_text())
     done = nnspec("eval", path.name, cwd=path.parent)
     assert done.returncode == 2
-    assert "its record knows no import secret.nn" in done.stderr
+    assert "the run has no copy of secret.nn" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
 
 
