@@ -39,7 +39,7 @@ train {{ epochs = 1; batch = 32; drop_last = true }}
 def plan_of(bare: bool) -> Any:
     """The compiled plan."""
     from nnspec.api import compile_spec
-    from nnspec.compiler.plan import Plan
+    from nnspec.compiler.loop import plan_alone
     from nnspec.data.source import Access
     from nnspec.runner.gather import gather
 
@@ -52,7 +52,7 @@ def plan_of(bare: bool) -> Any:
         compiled = compile_spec(str(spec))
         (lane,) = compiled.program.lanes
         data = gather(compiled.program, Access(offline=True))[lane.name][0]
-    return Plan(lane, compiled.layouts[lane.name], data)
+    return plan_alone(lane, compiled.layouts[lane.name], data)
 
 
 def ours(options: argparse.Namespace) -> Turn:

@@ -25,7 +25,7 @@ import threadpoolctl
 
 import nnspec
 from nnspec.api import compile_spec
-from nnspec.compiler.plan import Plan
+from nnspec.compiler.loop import plan_alone
 from nnspec.data.source import Access, Dataset
 from nnspec.runner.gather import gather
 
@@ -38,7 +38,7 @@ def ours(data: Dataset, spec: str) -> Epoch:
     """The compiled plan."""
     compiled = compile_spec(spec)
     lane = compiled.program.lanes[0]
-    plan = Plan(lane, compiled.layouts[lane.name], data)
+    plan = plan_alone(lane, compiled.layouts[lane.name], data)
     epochs = iter(range(10**9))
 
     def epoch() -> None:

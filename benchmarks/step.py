@@ -36,6 +36,7 @@ import numpy as np
 
 import nnspec
 from nnspec.api import compile_spec
+from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Access, Dataset
 from nnspec.runner.environment import environment
@@ -78,7 +79,8 @@ def ours(data: Dataset, spec: str) -> dict[str, Epoch]:
     """The compiled plan: loss and accuracy of every batch included."""
     compiled = compile_spec(spec)
     return {
-        f"nnspec {lane.name}": _plan(Plan(lane, compiled.layouts[lane.name], data)) for lane in compiled.program.lanes
+        f"nnspec {lane.name}": _plan(plan_alone(lane, compiled.layouts[lane.name], data))
+        for lane in compiled.program.lanes
     }
 
 

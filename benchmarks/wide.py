@@ -36,7 +36,7 @@ def ours(folder: Path | None) -> tuple[Turn, int]:
     import tempfile
 
     from nnspec.api import compile_spec
-    from nnspec.compiler.plan import Plan
+    from nnspec.compiler.loop import plan_alone
     from nnspec.data.source import Access
     from nnspec.runner.gather import gather
 
@@ -46,7 +46,7 @@ def ours(folder: Path | None) -> tuple[Turn, int]:
         compiled = compile_spec(str(spec))
     (lane,) = compiled.program.lanes
     data = gather(compiled.program, Access(folder, offline=True))[lane.name][0]
-    plan = Plan(lane, compiled.layouts[lane.name], data)
+    plan = plan_alone(lane, compiled.layouts[lane.name], data)
 
     def batches() -> object:
         epoch = 0

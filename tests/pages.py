@@ -136,7 +136,24 @@ def _fenced(text: str, language: str = "") -> str:
 
 PAGES = {"errors.md": errors_page, "gallery.md": gallery_page}
 
+SNAPSHOTS = Path(__file__).parent / "samples" / "steps"
+
+
+def steps_printed(name: str) -> str:
+    """Return what `show --steps` prints of one of the specs that come with nnspec."""
+    with chdir(DOCS.parent):
+        result = CliRunner().invoke(
+            cli, ["show", f"specs/{name}", "--steps"], env={"NO_COLOR": "1", "COLUMNS": "200"}, standalone_mode=False
+        )
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
 if __name__ == "__main__":
+    SNAPSHOTS.mkdir(exist_ok=True)
+    for path in sorted((DOCS.parent / "specs").glob("*.nn")):
+        (SNAPSHOTS / f"{path.name}.txt").write_text(steps_printed(path.name), encoding="utf-8")
     for name, make in PAGES.items():
         (DOCS / name).write_text(make(), encoding="utf-8")
         print(DOCS / name)

@@ -105,7 +105,6 @@ class RunWriter:
                 "BatchNorm",
                 "Dropout(0.3)",
                 f"{self.pick('Max', 'Avg')}Pool(2, stride=1)",
-                "LayerNorm",
             ]
             kinds += [f"residual {{ Conv2D({channels}, 3, padding=same); ReLU }}"]
             kinds += [

@@ -20,7 +20,8 @@ from tiny_spec import OFFLINE, compiled, noise, spec
 from nnspec import engine as nn
 from nnspec.checker.expand import MAX_DEPTH
 from nnspec.compiler.layout import lay_out
-from nnspec.compiler.plan import Plan, build_network
+from nnspec.compiler.loop import plan_alone
+from nnspec.compiler.plan import build_network
 from nnspec.engine import PARTS
 from nnspec.engine.layers.chain import Chain
 from nnspec.engine.layers.contract import Layer, ShapeError
@@ -151,36 +152,15 @@ def test_cost_and_parameters_are_those_of_the_layers_and_the_additions() -> None
     assert identity.flops == 6 + 6
 
 
-def test_only_what_is_read_again_is_kept_until_backward() -> None:
-    """Linear's input and Tanh's output; not what the last Linear writes, which the sum reads at once."""
-    chain = [
-        member("Linear1", nn.Linear, (6,), 4),
-        member("Dropout1", nn.Dropout, (4,)),
-        member("Tanh1", nn.Tanh, (4,)),
-        member("ReLU1", nn.ReLU, (4,)),
-        member("Linear2", nn.Linear, (4,), 6),
-    ]
-    work = nn.Residual.combine((6,), {"body": chain}).work
-    buffers = {name: (array.shape, array.saved) for name, array in work.items() if name.startswith("y of ")}
-    assert buffers == {
-        "y of Linear1": ((4,), True),  # Dropout and Tanh write over it; Tanh's output is read again
-        "y of ReLU1": ((4,), True),  # may not write over Tanh's output
-        "y of Linear2": ((6,), False),
-    }
-    assert {name: array.shape for name, array in work.items() if name.startswith("gradient")} == {
-        "gradient0": (4,),
-        # all others write over their gradient, and the first layer's goes where the composition's own goes
-    }
-
-
-def test_a_layer_that_changes_the_shape_has_a_buffer_of_its_own() -> None:
-    chain = [member("Dropout1", nn.Dropout, (2, 3)), member("Flatten1", nn.Flatten, (2, 3))]
-    work = nn.Concat.combine((2, 3), {"a": chain, "b": [member("Flatten1", nn.Flatten, (2, 3))]}).work
-    assert [name for name in work if name.startswith("y of ")] == [
-        "y of a.Dropout1",
-        "y of a.Flatten1",
-        "y of b.Flatten1",
-    ]
+def test_a_branch_of_a_plan_reuses_what_nobody_reads_again() -> None:
+    """Linear's input and Tanh's output are read again; what the last Linear writes is only added."""
+    model = "Linear(12); residual { Linear(4); Dropout(0.2); Tanh; ReLU; Linear(12) }; Linear(10)"
+    layout = lay_out(lane_of(model))
+    place_of = layout.values.place_of
+    places = [place_of[f"residual1.{name}"] for name in ("Linear1", "Dropout1", "Tanh1", "ReLU1", "Linear2")]
+    assert places[0] == places[1] == places[2]  # Dropout and Tanh write over it
+    assert len({place_of["Linear1"], *places[2:]}) == 4  # ReLU may not write over Tanh's output
+    assert place_of["residual1"] == places[4]  # the sum is written over what it adds
 
 
 def test_branches_that_are_missing_are_an_error() -> None:
@@ -417,25 +397,29 @@ def test_kinks_inside_of_branches_are_seen() -> None:
 # --- Mistakes: each is found by the gradient check. ---
 
 
-def without_identity(self: Chain, grad: np.ndarray, out: Any, *, input_grad: bool) -> Any:
-    return right(self, grad, out, input_grad=input_grad) if self.layers else np.zeros_like(grad)
+def is_second(chain: Chain) -> bool:
+    return isinstance(next(iter(chain.layers.values())), nn.Tanh)
 
 
-def without_second(self: Chain, grad: np.ndarray, out: Any, *, input_grad: bool) -> Any:
-    passed = right(self, grad, out, input_grad=input_grad)
-    return passed if self._direct else np.zeros_like(passed)
+def without_identity(self: Chain, grad: np.ndarray, *, input_grad: bool) -> Any:
+    return right(self, grad, input_grad=input_grad) if self.layers else np.zeros_like(grad)
 
 
-def without_weights_of_the_second(self: Chain, grad: np.ndarray, out: Any, *, input_grad: bool) -> Any:
-    passed = right(self, grad, out, input_grad=input_grad)
-    for layer in () if self._direct else self.layers.values():
+def without_second(self: Chain, grad: np.ndarray, *, input_grad: bool) -> Any:
+    passed = right(self, grad, input_grad=input_grad)
+    return np.zeros_like(passed) if is_second(self) else passed
+
+
+def without_weights_of_the_second(self: Chain, grad: np.ndarray, *, input_grad: bool) -> Any:
+    passed = right(self, grad, input_grad=input_grad)
+    for layer in self.layers.values() if is_second(self) else ():
         for parameter in layer.parameters().values():
             parameter.grad.fill(0)
     return passed
 
 
-def over_its_gradient(self: Chain, grad: np.ndarray, out: Any, *, input_grad: bool) -> Any:
-    passed = right(self, grad, out, input_grad=input_grad)
+def over_its_gradient(self: Chain, grad: np.ndarray, *, input_grad: bool) -> Any:
+    passed = right(self, grad, input_grad=input_grad)
     grad *= 2
     return passed
 
@@ -498,7 +482,7 @@ def test_a_spec_may_nest_as_deep_as_the_language_lets_it() -> None:
     model = "Linear(4); " + "residual { " * DEEP + "Tanh; Linear(4)" + " }" * DEEP + "; Linear(10)"
     program = compiled(spec(model, train="batch = 16"))
     lane, layout = program.program.lanes[0], program.layouts["run"]
-    plan = Plan(lane, layout, noise(lane.facts))
+    plan = plan_alone(lane, layout, noise(lane.facts))
     assert layout.memory == sum(array.nbytes for array in plan.buffers.values())
     plan.train_batch(0)
     plan.test()
@@ -607,7 +591,7 @@ def test_work_of_branches_shares_the_pool() -> None:
         lay_out(lane_of(f"Linear(64); residual {{ {'; '.join(['Linear(64); ReLU'] * count)} }}; Linear(10)"))
         for count in (2, 100)
     )
-    assert one.layers[1].work.pool == many.layers[1].work.pool
+    assert one.values.pool == many.values.pool
 
 
 def test_a_composition_with_weights_in_one_branch_may_come_first() -> None:
@@ -671,7 +655,7 @@ def test_show_has_what_is_inside_under_its_composition(capsys: pytest.CaptureFix
     relu, residual = (rows[start + i].split() for i in (3, 1))
     assert relu[1:5] == ["12", "12", "0", "12"]
     assert "over its input" in rows[start + 3]
-    assert "its own buffer" in rows[start + 9]
+    assert "buffer" in rows[start + 9]
     assert residual[3:5] == [f"{2 * 156}", f"{2 * 300 + 24}"]
     assert program.program.lanes[0].shapes == "784 → 12 → 12 → 8 → 12 → 10"
 

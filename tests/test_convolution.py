@@ -10,7 +10,7 @@ import pytest
 from test_plan import make_plan, peak_growth, train
 from tiny_spec import OFFLINE, compiled, spec
 
-import nnspec.compiler.layout as layout_module
+import nnspec.compiler.rewrites as rewrites
 from nnspec import engine as nn
 from nnspec.api import check_text
 from nnspec.compiler.plan import Plan
@@ -230,8 +230,7 @@ def test_a_row_is_told_to_be_given_a_shape() -> None:
 def in_c_order(text: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """The same plan with all arrays in C order, and nothing taken over by another layer."""
     with monkeypatch.context() as patch:
-        patch.setattr(layout_module, "_wish", lambda node: "no")
-        patch.setattr(nn.MaxPool, "absorb", lambda self, before: False)
+        patch.setattr(rewrites, "REWRITES", ())
         return make_plan(text)
 
 
@@ -242,8 +241,8 @@ def test_orders_of_memory_and_layers_taken_over_change_no_number(
 ) -> None:
     text = spec(model, more=f"dtype = {dtype}")
     plan, plain = make_plan(text), in_c_order(text, monkeypatch)
-    assert any(layer.batch_last for layer in plan.layout.layers)
-    assert not any(layer.batch_last for layer in plain.layout.layers)
+    assert any(slot.samples_last for slot in plan.layout.steps.slots.values())
+    assert not any(slot.samples_last for slot in plain.layout.steps.slots.values())
     losses = train(plan)
     tolerance = 1e-5 if dtype == "float32" else 1e-12
     np.testing.assert_allclose(losses, train(plain), rtol=tolerance)
@@ -260,11 +259,8 @@ def test_the_plan_computes_what_its_network_computes(model: str) -> None:
     expected = network.forward(x)
     plan.network.eval()
     rows = plan.data.train(0)
-    step = plan._pass(rows, whole=False)
-    y = step.x
-    for layer, out in step.forward:
-        y = layer.forward(y, out)
-    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
+    plan.loop.forward(rows)
+    np.testing.assert_allclose(plan.loop.views(rows)[plan.loop.outputs], expected, rtol=1e-12, atol=1e-12)
 
 
 @models
@@ -276,10 +272,15 @@ def test_nothing_of_a_batchs_size_is_allocated(model: str) -> None:
 
 def test_the_layout_says_how_arrays_lie() -> None:
     def last(model: str) -> str:
-        layers = compiled(spec(model)).layouts["run"].layers
-        return "".join("x" if layer.batch_last else "." for layer in layers)
+        steps = compiled(spec(model)).layouts["run"].steps
+        flags = {
+            step.node: steps.slots[str(step.writes)].samples_last
+            for step in steps
+            if step.op in ("forward", "add", "concat")
+        }
+        return "".join("x" if flags[name] else "." for name in steps.nodes if name in flags)
 
-    assert last(LENET) == "xxxxxxx..."
+    assert last(LENET) == "xxxxx..."  # two of its ReLUs are absorbed
     assert last("Linear(12); ReLU; Flatten; Linear(10)") == "...."
     # Linear takes rows in any order, and places in C order: then what writes over the convolution's output is so too.
     assert last("Conv2D(2, 5); Tanh; Flatten; Linear(10)") == "xxx."
@@ -288,18 +289,19 @@ def test_the_layout_says_how_arrays_lie() -> None:
     # What goes to the loss is in C order.
     assert last("Conv2D(2, 5); ReLU; Flatten") == "xx."
     assert last("Conv2D(2, 5); Flatten") == ".."
-    assert last("Conv2D(2, 5); residual { ReLU; Conv2D(2, 1) }; GlobalAvgPool; Linear(10)") == "xx.."
+    assert last("Conv2D(2, 5); residual { ReLU; Conv2D(2, 1) }; GlobalAvgPool; Linear(10)") == "xxxx.."
     inside = "Flatten; Linear(1152); Reshape([2, 24, 24])"
-    assert last(f"Conv2D(2, 5); residual {{ {inside} }}; GlobalAvgPool; Linear(10)") == "...."
+    assert last(f"Conv2D(2, 5); residual {{ {inside} }}; GlobalAvgPool; Linear(10)") == "......."
 
 
 def test_a_plan_runs_a_rectified_pool_instead_of_two_layers() -> None:
-    plan = make_plan(spec(LENET))
-    step = plan._pass(16, whole=False)
-    assert [type(layer).__name__ for layer, _ in step.forward] == [
-        "Conv2D", "MaxPool", "Conv2D", "MaxPool", "Flatten", "Linear", "ReLU", "Linear",
+    steps = compiled(spec(LENET)).layouts["run"].steps
+    forward = [step.node for step in steps if step.op == "forward"]
+    assert forward == [
+        "Conv2D1", "MaxPool1", "Conv2D2", "MaxPool2", "Flatten1", "Linear1", "ReLU3", "Linear2",
     ]  # fmt: skip
-    assert len(step.backward) == len(step.forward)
+    assert [step.node for step in steps if step.op == "backward"] == forward[::-1]
+    assert steps.absorbed == {"ReLU1": "MaxPool1", "ReLU2": "MaxPool2"}
 
 
 def test_biases_that_start_on_kinks_are_checked_beside_them() -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from tiny_spec import ALONE, OFFLINE, TOGETHER, compiled, noise, run, spec
 
 from nnspec.api import compile_spec, run_into
-from nnspec.compiler.plan import Plan
+from nnspec.compiler.loop import plan_alone
 from nnspec.runner.folder import RunFolder
 from nnspec.runner.health import DEAD, EXPLODING, VANISHING, Finding, baseline, dead_units, findings, norm
 from nnspec.runner.history import LaneResult, RunResult
@@ -64,7 +64,7 @@ def test_gradients_are_those_that_the_backward_pass_left() -> None:
     from nnspec.runner.gather import gather
 
     dataset, _ = gather(program.program, OFFLINE)["run"]
-    plan = Plan(experiment, program.layouts["run"], dataset)
+    plan = plan_alone(experiment, program.layouts["run"], dataset)
     plan.begin(0)
     rows = plan.data.train(0)
     network = plan.network
@@ -109,7 +109,7 @@ def test_dead_units_are_counted_as_they_are() -> None:
     """Units whose bias is far below zero are dead, and no others."""
     program = compiled(spec("Linear(6); ReLU; Linear(5); ReLU; Linear(10)"))
     experiment = program.program.lanes[0]
-    plan = Plan(experiment, program.layouts["run"], noise(experiment.facts))
+    plan = plan_alone(experiment, program.layouts["run"], noise(experiment.facts))
     parameters = plan.network.named_parameters()
     for name in ("Linear1.bias", "Linear2.bias"):
         parameters[name].data[...] = 1000.0
@@ -142,7 +142,7 @@ def test_dead_units_are_counted_as_they_are() -> None:
 def test_units_are_channels_or_features(model: str, bias: str, expected: dict[str, list[int]]) -> None:
     program = compiled(spec(model, data="Digits(train=50, test=20)"))
     experiment = program.program.lanes[0]
-    plan = Plan(experiment, program.layouts["run"], noise(experiment.facts))
+    plan = plan_alone(experiment, program.layouts["run"], noise(experiment.facts))
     array = plan.network.named_parameters()[bias].data
     array[...] = -1000.0
     array[0] = 1000.0
@@ -377,7 +377,7 @@ def test_the_loss_of_the_mean_is_that_of_plain_python(house: Path) -> None:
 
     experiment = compiled.program.lanes[0]
     dataset, _ = gather(compiled.program, OFFLINE)["run"]
-    plan = Plan(experiment, compiled.layouts["run"], dataset)
+    plan = plan_alone(experiment, compiled.layouts["run"], dataset)
     targets = [float(y) for y in np.ravel(dataset.train.y)]
     trained = [targets[i] for i in plan.data.order]
     held_out = [y for i, y in enumerate(targets) if i not in set(plan.data.order)]
@@ -395,7 +395,7 @@ def test_only_regressions_are_compared_with_a_mean(target: str) -> None:
     text = spec(model, loss="MSE", train=f"epochs = 1; target = {target}")
     program = compiled(text)
     experiment = program.program.lanes[0]
-    plan = Plan(experiment, program.layouts["run"], noise(experiment.facts))
+    plan = plan_alone(experiment, program.layouts["run"], noise(experiment.facts))
     assert set(baseline(plan)) == ({"test_loss"} if target == "input" else set())
 
 

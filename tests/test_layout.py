@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from test_plan import LOSSES, MODELS, OPTIMIZERS, make_plan
 from tiny_spec import RACE, compiled, noise, spec
 
-import nnspec.compiler.layout as layout_module
 from nnspec.api import compile_spec
-from nnspec.compiler.plan import Plan
-from nnspec.engine.work import Work
+from nnspec.compiler.loop import plan_alone
 
 
 def test_figures_of_the_race_are_exact() -> None:
@@ -30,8 +26,10 @@ def test_account_of_the_race_is_exact(lane: str, vectors: int) -> None:
     assert account["parameters"] == account["gradients"] == 4 * 52_650
     assert account["optimizer"] == vectors * 4 * 52_650
     assert account["batch"] == 64 * 784 * (1 + 4) + 64 * 8 + 2 * 2000 * 8
-    assert account["activations"] == 4 * 64 * (64 + 32 + 10)
-    assert account["backward"] == 2 * 4 * 64 * 64
+    # The outputs of three layers, of which those of the last become its gradient; the gradient of the second layer's
+    # input; that of the first one's goes where the outputs of the second were, which is made as large. And where each
+    # label stands, which the loss keeps.
+    assert account["values"] == 4 * 64 * (64 + 64 + 10 + 32) + 64 * 8
     assert sum(account.values()) == layout.memory
 
 
@@ -71,73 +69,6 @@ def test_all_weights_are_views_of_one_vector(optimizer: str) -> None:
         assert array.shape == plan.buffers[name].shape
 
 
-def test_work_arrays_of_one_layer_do_not_overlap_and_those_of_two_layers_may() -> None:
-    place = layout_module._Placing(batch=5, dtype="float32")
-    placed = place({"a": Work((3,)), "b": Work((7,), "bool"), "kept": Work((2,), saved=True), "c": Work((), "index")})
-    assert list(placed.saved) == ["kept"]
-    spans = [(offset, offset + 5 * size) for (offset, _), size in zip(placed.pooled.values(), (12, 7, 8), strict=True)]
-    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
-    assert all(start % 64 == 0 for start, _ in spans)
-    assert spans[-1][1] <= placed.pool
-
-
-@pytest.mark.parametrize(
-    ("model", "in_place"),
-    [
-        ("Linear(12); ReLU; Linear(10)", [False, True, False]),
-        ("Linear(12); ReLU; Dropout(0.5); Linear(10)", [False, True, False, False]),
-        ("Linear(12); Dropout(0.5); ReLU; Linear(10)", [False, True, True, False]),
-        ("Linear(12); Sigmoid; Tanh; ReLU; Linear(10)", [False, True, False, False, False]),
-        ("Linear(12); Tanh; Flatten; Dropout(0.5); ReLU; Linear(10)", [False, True, False, True, True, False]),
-        ("ReLU; Linear(10)", [True, False]),
-    ],
-)
-def test_a_layer_writes_over_its_input_unless_the_one_before_reads_it_again(model: str, in_place: list[bool]) -> None:
-    layout = compiled(spec(model)).layouts["run"]
-    assert [layer.in_place for layer in layout.layers] == in_place
-    activations = [buffer.name for buffer in layout.buffers if buffer.group == "activations"]
-    assert activations == [f"y{i}" for i, written_over in enumerate(in_place) if not written_over]
-
-
-@pytest.mark.parametrize(
-    ("model", "own"),
-    [
-        ("Linear(10)", False),
-        ("Linear(10); Dropout(0.5)", False),
-        ("Linear(10); Tanh", True),
-        ("Linear(10); ReLU", True),
-    ],
-)
-def test_the_loss_works_in_the_outputs_unless_they_are_read_again(model: str, own: bool) -> None:
-    layout = compiled(spec(model)).layouts["run"]
-    assert layout.loss_in_place is not own
-    assert ("loss" in {buffer.name for buffer in layout.buffers}) is own
-
-
-@pytest.mark.parametrize(
-    ("model", "widths"),
-    [
-        ("Linear(10)", []),
-        ("Linear(12); ReLU; Linear(10)", [12]),
-        ("Linear(12); ReLU; Dropout(0.5); Linear(10)", [12]),
-        ("Linear(12); Linear(20); Linear(10)", [20, 20]),
-        ("Tanh; Sigmoid; Linear(12); ReLU; Linear(10)", [12]),
-    ],
-)
-def test_backward_has_the_buffers_that_it_uses_and_no_more(model: str, widths: list[int]) -> None:
-    plan = make_plan(spec(model, train="batch = 16"))
-    backward = [buffer.shape for buffer in plan.layout.buffers if buffer.group == "backward"]
-    assert backward == [(16 * width,) for width in widths]
-    plan.train_batch(0)
-    outs = [out for _, out in plan._pass(16, whole=True).backward]
-    used = {i for i in range(2) for out in outs if shares(out, plan.buffers.get(f"g{i}"))}
-    assert used == set(range(len(widths)))
-
-
-def shares(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    return one is not None and other is not None and bool(np.shares_memory(one, other))
-
-
 @pytest.mark.parametrize(("batch", "rows"), [(1, 1), (16, 16), (50, 50), (10_000, 50)])
 def test_buffers_have_no_more_rows_than_there_are_samples(batch: int, rows: int) -> None:
     layout = compiled(spec(train=f"batch = {batch}")).layouts["run"]
@@ -151,6 +82,6 @@ def test_alternatives_of_different_size_fit_the_same_buffers() -> None:
     layout = program.layouts["run"]
     assert layout.batch == 30
     for choice in program.program.lanes[0].data:
-        plan = Plan(program.program.lanes[0], layout, noise(choice.facts))
+        plan = plan_alone(program.program.lanes[0], layout, noise(choice.facts))
         plan.begin(0)
         assert sum(plan.train_batch(number)[1] for number in range(plan.batches)) == choice.facts.train

@@ -9,6 +9,7 @@ import pytest
 from test_plan import ALLOCATION, peak_growth, train
 from tiny_spec import OFFLINE, compiled, spec
 
+from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import DataError
 from nnspec.engine import PARTS
@@ -45,7 +46,7 @@ def plan_of(words: str) -> Plan:
     """Make the plan of a spec, with its own data."""
     program = compiled(words)
     (experiment,) = program.program.lanes
-    return Plan(experiment, program.layouts["run"], experiment.data[0].source.load(OFFLINE))
+    return plan_alone(experiment, program.layouts["run"], experiment.data[0].source.load(OFFLINE))
 
 
 def targets_of(loss: Loss, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:

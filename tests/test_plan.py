@@ -14,6 +14,7 @@ from tiny_spec import OFFLINE, compiled, noise, spec
 
 from nnspec import engine as nn
 from nnspec.compiler.batches import Batches
+from nnspec.compiler.loop import Loop, plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.data.digits import Digits
 from nnspec.data.source import Dataset, Split
@@ -87,7 +88,7 @@ def digits() -> Dataset:
 def make_plan(text: str, dataset: Dataset | None = None, lane: str = "run") -> Plan:
     program = compiled(text)
     experiment = next(e for e in program.program.lanes if e.name == lane)
-    return Plan(experiment, program.layouts[lane], dataset or noise(experiment.facts))
+    return plan_alone(experiment, program.layouts[lane], dataset or noise(experiment.facts))
 
 
 def train(plan: Plan, epochs: int = EPOCHS) -> list[float]:
@@ -369,8 +370,9 @@ def test_features_that_are_always_zero_are_left_out_and_nothing_else_changes(opt
     text = spec("Linear(12); ReLU; Linear(10)", optimizer=optimizer)
     narrow, whole = make_plan(text, data), make_plan(text, data)
     whole.data = Batches(whole.experiment, whole.layout, data, whole.buffers, narrow=False)
-    whole._narrowing = None
+    whole.narrowing = None
     whole.optimizer = whole._make_optimizer(())
+    whole.loop = Loop([whole])
     start = [parameter.data.copy() for parameter in narrow.network.parameters()]
     for epoch in range(3):
         for plan in (narrow, whole):

@@ -11,7 +11,8 @@ from samples import Composed, Sample, every_sample
 from samples.wrapped import Wrapped
 from tiny_spec import compiled, spec
 
-from nnspec.compiler.plan import Plan, build_network
+from nnspec.compiler.loop import plan_alone
+from nnspec.compiler.plan import build_network
 from nnspec.data.source import Dataset, DataSource, Facts, Split
 from nnspec.engine.part import PARTS, Count, Range
 from nnspec.engine.random import Stream, stream
@@ -81,7 +82,7 @@ def test_the_plan_computes_what_the_layers_compute(sample: Sample) -> None:
     found = compiled(text_of(sample))
     (experiment,) = found.program.lanes
     data = drawn(experiment.data[0].source)
-    plan = Plan(experiment, found.layouts["run"], data)
+    plan = plan_alone(experiment, found.layouts["run"], data)
     network, loss = build_network(experiment), experiment.loss.make()
     optimizer = experiment.optimizer.make(params=network.parameters())
     theirs, ours = [], []

@@ -16,6 +16,7 @@ import nnspec
 from nnspec.checker import check
 from nnspec.checker.program import TrainSettings
 from nnspec.compiler.layout import lay_out
+from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.preparing import Standardiser, constant_features, divide, scaling
 from nnspec.data.source import Dataset, Facts, Split
@@ -33,7 +34,7 @@ def plan_of(settings: str, data: str = DIGITS, model: str = "Linear(10)", **more
     text = spec(model, data=data, train=f"batch = 16; {settings}", **more)
     (lane,) = compiled(text).program.lanes
     dataset = lane.data[0].source.load(None)
-    return Plan(lane, compiled(text).layouts[lane.name], dataset)
+    return plan_alone(lane, compiled(text).layouts[lane.name], dataset)
 
 
 PLAIN = "augment = flip(0)"
@@ -152,14 +153,14 @@ def test_only_what_is_trained_on_counts() -> None:
     x = source.train.x.copy()
     x[plan.data._held_out] = 1000
     other = replace(source, train=Split(x, source.train.y), test=Split(source.test.x + 50, source.test.y))
-    changed = Plan(plan.experiment, plan.layout, other)
+    changed = plan_alone(plan.experiment, plan.layout, other)
     np.testing.assert_array_equal(batches(plan, 0), batches(changed, 0))
 
 
 def test_scales_do_not_matter_any_more() -> None:
     plan = plan_of("standardise = true", BLOBS, "Linear(3)", more="dtype = float64")
     stretched = replace(plan.dataset, train=Split(plan.dataset.train.x * 4 + 16, plan.dataset.train.y))
-    other = Plan(plan.experiment, plan.layout, stretched)
+    other = plan_alone(plan.experiment, plan.layout, stretched)
     np.testing.assert_allclose(batches(plan, 0), batches(other, 0), atol=1e-6)
 
 
@@ -175,7 +176,7 @@ def test_a_large_mean_costs_no_precision(stored: str, dtype: str) -> None:
     data = replace(plan.dataset, train=split, test=split, facts=replace(plan.dataset.facts, stored=stored))
     choice = replace(plan.experiment.data[0], facts=data.facts)
     experiment = replace(plan.experiment, data=(choice,))
-    z = batches(Plan(experiment, lay_out(experiment), data), 0)[:, 0]
+    z = batches(plan_alone(experiment, lay_out(experiment), data), 0)[:, 0]
     assert z.dtype == dtype
     wanted = (np.arange(102) - 50.5) / 29.44344862047696
     np.testing.assert_allclose(z, wanted, rtol=2e-7 if dtype == "float32" else 1e-12, atol=1e-12)

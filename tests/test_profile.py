@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tiny_spec import ALONE, compiled, nnspec, run, spec
+from tiny_spec import ALONE, compiled, nnspec, noise, run, spec
 
 from nnspec import run as run_spec
-from nnspec.runner.profile import ProfiledPlan, merged
+from nnspec.compiler.loop import plan_alone
+from nnspec.runner.profile import Profiler, merged
 from nnspec.runner.run import Ways
 from nnspec.view.race import print_result
 
@@ -72,34 +73,39 @@ def test_what_clips_is_counted_without_the_step_inside_it() -> None:
     assert "ReLU1" not in layers, "the pool does its work"
 
 
-def test_steps_that_are_not_timed_meet_no_wrapper() -> None:
-    program = compiled(RACE)
-    from tiny_spec import OFFLINE
+def test_every_other_batch_is_watched_and_all_of_its_steps_are() -> None:
+    program = compiled(spec("Linear(12); residual { Linear(12); ReLU }; Linear(10)", train="batch = 16"))
+    experiment = program.program.lanes[0]
+    plan = plan_alone(experiment, program.layouts["run"], noise(experiment.facts))
+    told: list[list[tuple[str, str]]] = []
 
-    from nnspec.runner.gather import gather
+    class Listener:
+        def batch_begins(self) -> Any:
+            told.append([])
+            return (lambda op, node, _, __: told[-1].append((op, node))) if len(told) % 2 else None
 
-    dataset, _ = gather(program.program, OFFLINE)["Adam"]
-    plan = ProfiledPlan(program.program.lanes[1], program.layouts["Adam"], dataset)
-    seen: list[bool] = []
-    optimizer: Any = type(plan.optimizer)
-    step = optimizer.step
+        def batch_ends(self, watched: bool, nanoseconds: int) -> None:
+            assert watched is bool(told[-1])
 
-    class Watched(optimizer):  # type: ignore[misc]
-        def step(self) -> None:
-            seen.append("step" in vars(self))
-            step(self)
-
-    plan.optimizer.__class__ = Watched
-    # wrappers hold the method as it was when the plan was made, so those of this class are made anew
-    plan._parts.clear()
-    plan._wrappers.clear()
-    plan._watch_parts()
+    plan.loop.observer = Listener()
     plan.begin(0)
-    for number in range(4):
+    for number in range(plan.batches):
         plan.train_batch(number)
-    assert seen == [True, False, True, False]
-    assert "train" not in vars(plan.data)
-    assert "forward" not in vars(plan.network.layers[0])
+    ran = [(step.op, step.node) for step in plan.layout.steps]
+    assert ("add", "residual1") in ran
+    assert ("forward", "residual1.ReLU1") in ran
+    calls = [call for call in told[0] if call[0] not in ("batch", "metric", "update")]
+    assert calls == [call for call in ran if call[0] not in ("metric", "update")]
+    assert [bool(batch) for batch in told] == [True, False, True, False]
+
+
+def test_a_profile_sees_inside_compositions() -> None:
+    text = spec("Linear(12); residual { Linear(12); ReLU }; concat { a { Linear(4) } b { } }; Linear(10)")
+    parts = run(text, ways=PROFILED)["run"].profile["parts"]
+    seen = {(part["what"], part["layer"]) for part in parts if "layer" in part}
+    inside = ["residual1.Linear1", "residual1.ReLU1", "concat1.a.Linear1"]
+    assert {(what, layer) for what in ("forward", "backward") for layer in inside} <= seen
+    assert {("forward", "residual1"), ("forward", "concat1"), ("backward", "concat1")} <= seen
 
 
 def test_lanes_are_trained_alone_in_one_process() -> None:
@@ -112,7 +118,7 @@ def test_a_run_without_it_has_plain_plans(monkeypatch: pytest.MonkeyPatch) -> No
     def never(self: Any, *_: Any) -> None:
         raise AssertionError("nobody asked for a profile")
 
-    monkeypatch.setattr(ProfiledPlan, "__init__", never)
+    monkeypatch.setattr(Profiler, "__init__", never)
     result = run(RACE, ways=ALONE)
     assert not any(lane.profile for lane in result.values())
     assert "profile" not in result.summary["lanes"][0]

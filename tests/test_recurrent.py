@@ -10,6 +10,7 @@ from test_plan import ALLOCATION, peak_growth, train
 from tiny_spec import OFFLINE, compiled, spec
 
 from nnspec import engine as nn
+from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.engine.layers.contract import ShapeError
 from nnspec.runner.prove import prove_gradients
@@ -86,7 +87,7 @@ def test_far_inputs_saturate_in_silence() -> None:
 def plan_of(model: str, **more: Any) -> Plan:
     program = compiled(spec(model, **more))
     (experiment,) = program.program.lanes
-    return Plan(experiment, program.layouts["run"], experiment.data[0].source.load(OFFLINE))
+    return plan_alone(experiment, program.layouts["run"], experiment.data[0].source.load(OFFLINE))
 
 
 MODELS = (

@@ -12,7 +12,8 @@ from tiny_spec import compiled, nnspec, run, spec
 
 from nnspec import engine as nn
 from nnspec.checker import check
-from nnspec.compiler.plan import Plan, build_network
+from nnspec.compiler.loop import plan_alone
+from nnspec.compiler.plan import build_network
 from nnspec.data.source import Access, Dataset, DataSource, Facts, Split
 from nnspec.data.toy import Sine
 from nnspec.diagnostics import Source
@@ -64,7 +65,7 @@ def test_a_plan_trains_as_a_loop_that_allocates(loss: str, dtype: str) -> None:
     )
     (lane,) = program.program.lanes
     data = lane.data[0].source.load(Access())
-    plan = Plan(lane, program.layouts[lane.name], data)
+    plan = plan_alone(lane, program.layouts[lane.name], data)
     network, by_hand = build_network(lane), lane.loss.make()
     steps = nn.SGD(network.parameters(), lr=0.05)
     for epoch in range(2):
@@ -119,7 +120,7 @@ def test_targets_of_every_shape(several: tuple[int, ...], dtype: str) -> None:
     assert lane.final("r2") > 0.7
     (experiment,) = compiled(text).program.lanes
     data = experiment.data[0].source.load(Access())
-    plan = Plan(experiment, compiled(text).layouts["run"], data)
+    plan = plan_alone(experiment, compiled(text).layouts["run"], data)
     rows = plan.data.train(0)
     assert plan.data.labels(rows).shape == (rows, *several)
     assert plan.data.labels(rows).dtype == plan.data.targets(rows).dtype == dtype

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 
+from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Access, DataError, DataUnavailable
 from nnspec.runner import together as together_module
@@ -77,7 +78,7 @@ def test_means_of_an_epoch_weigh_batches_by_their_size() -> None:
     text = spec(train="epochs = 2; batch = 16")
     found, program = run(text)["run"], compiled(text)
     data = program.program.lanes[0].data[0].source.load(OFFLINE)
-    plan = Plan(program.program.lanes[0], program.layouts["run"], data)
+    plan = plan_alone(program.program.lanes[0], program.layouts["run"], data)
     for epoch in range(2):
         plan.begin(epoch)
         steps = [plan.train_batch(number) for number in range(plan.batches)]

@@ -17,8 +17,8 @@ from tiny_spec import nnspec as command
 
 import nnspec
 from nnspec.compiler.kinship import MOST_BYTES, kin, widest
+from nnspec.compiler.loop import plans_together
 from nnspec.compiler.plan import Plan
-from nnspec.compiler.stack import Stack
 from nnspec.engine.layers.linear import Linear
 from nnspec.engine.losses import CrossEntropyLoss, MSELoss
 from nnspec.engine.parameter import Parameter
@@ -211,12 +211,14 @@ def test_lanes_may_train_for_different_numbers_of_epochs() -> None:
 
 def test_few_that_are_left_go_on_alone() -> None:
     one = compiled(spec(MODEL, race=RACE)).program.lanes
-    stack = Stack([(lane, compiled(spec(MODEL, race=RACE)).layouts[lane.name]) for lane in one], _data())
-    assert all(plan.stack is stack for plan in stack.plans)
-    stack.settle(stack.plans[:1])
-    assert stack.plans[1].stack is stack
-    stack.settle(stack.plans[1:2])
-    assert stack.plans[2].stack is None
+    plans = plans_together([(lane, compiled(spec(MODEL, race=RACE)).layouts[lane.name]) for lane in one], _data())
+    together = plans[0].loop
+    assert all(plan.loop is together for plan in plans)
+    together.settle(plans[:1])
+    assert plans[1].loop is together
+    together.settle(plans[1:2])
+    assert plans[2].loop is not together
+    assert plans[2].loop.plans == (plans[2],)
 
 
 def _data() -> Any:
@@ -235,18 +237,24 @@ def test_an_epoch_of_a_stack_allocates_no_array(dtype: str, loss: str, seeds: st
     race = [] if seeds else ["race { SGD; Momentum; Adam }"]
     lanes = trainings(compiled("\n".join([text, *race])))
     data = lanes[0].experiment.data[0].source.load(OFFLINE)
-    stack = Stack([(each.experiment, each.layout) for each in lanes], data)
-    assert len({plan.stack for plan in stack.plans}) == 1
+    plans = plans_together([(each.experiment, each.layout) for each in lanes], data)
+    assert len({plan.loop for plan in plans}) == 1
+
+    def epoch_of_all(epoch: int) -> None:
+        for plan in plans:
+            plan.begin(epoch)
+            for number in range(plan.batches):
+                plan.train_batch(number)
+            plan.test()
+
     for epoch in range(2):
-        stack.train(epoch)
-        stack.measured("test")
+        epoch_of_all(epoch)
     gc.collect()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        stack.train(2)
-        stack.measured("test")
+        epoch_of_all(2)
         grown = tracemalloc.get_traced_memory()[1] - before
         assert grown < 8192 * np.dtype(dtype).itemsize + 16 * 1024, "NumPy's own buffers are of 8,192 numbers"
     finally:
@@ -377,27 +385,28 @@ def test_ctrl_c_ends_the_lanes_of_a_stack_together(stop: tuple[str, str, int], e
 
 
 def test_ctrl_c_amid_an_epoch_of_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest, steps = Plan._move, [0]
+    honest, steps = Plan.move, [0]
 
-    def pressed(plan: Plan, number: int, loss: float) -> float:
+    def pressed(plan: Plan, *arguments: Any) -> float:
         steps[0] += 1
         if steps[0] == 11:
             raise KeyboardInterrupt
-        return honest(plan, number, loss)
+        return honest(plan, *arguments)
 
-    monkeypatch.setattr(Plan, "_move", pressed)
+    monkeypatch.setattr(Plan, "move", pressed)
     result = run(spec(race="SGD; Adam", train="epochs = 3; batch = 16"))
     assert [(lane.status, len(lane.epoch_seconds)) for lane in result.values()] == 2 * [("interrupted", 1)]
 
 
 def test_the_time_of_a_stack_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    import nnspec.compiler.stack as module
+    import nnspec.compiler.loop as module
 
     ticks = iter(range(10**6))
     monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(ticks)))
     found = run(spec(race="a: SGD; b: SGD", train="epochs = 1; batch = 50"))
-    # Four readings around two steps of one tick each, one before and one after: 5 in all, 1 + 3/2 each.
-    assert [lane.epoch_seconds for lane in found.values()] == [[2.5], [2.5]]
+    # One tick around the shuffling. Four readings around two steps of one tick each, one before and one after: 5 in
+    # all. Each lane has its own step, and half of the rest: 1 + (1 + 5 - 2) / 2.
+    assert [lane.epoch_seconds for lane in found.values()] == [[3.0], [3.0]]
 
 
 # Side by side

@@ -13,7 +13,7 @@ from tiny_spec import compiled, noise, run, spec
 
 from nnspec import engine as nn
 from nnspec.checker.program import TrainSettings
-from nnspec.compiler.plan import Plan
+from nnspec.compiler.loop import plan_alone
 from nnspec.data.source import Dataset, Split
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.record import history_record, write_record
@@ -108,7 +108,7 @@ def test_training_goes_as_on_a_data_set_of_the_others_alone(digits: Dataset) -> 
     rest = np.setdiff1d(np.arange(SAMPLES), plan.data._held_out)
     fewer = compiled(text, "train.validation=0", f"data=Digits(train={len(rest)}, test=20)")
     alone = replace(digits, train=Split(digits.train.x[rest], digits.train.y[rest]))
-    other = Plan(fewer.program.lanes[0], fewer.layouts["run"], alone)
+    other = plan_alone(fewer.program.lanes[0], fewer.layouts["run"], alone)
     assert train(plan) == train(other)
 
 
@@ -175,7 +175,7 @@ def test_alternatives_of_different_size_fit_the_same_buffers() -> None:
     shapes = {buffer.name: buffer.shape for buffer in layout.buffers}
     assert (shapes["order"], shapes["held_out"]) == ((40,), (10,)), "as many as the largest needs"
     for choice, held_out in zip(program.program.lanes[0].data, (2, 10), strict=True):
-        plan = Plan(program.program.lanes[0], layout, noise(choice.facts))
+        plan = plan_alone(program.program.lanes[0], layout, noise(choice.facts))
         plan.begin(0)
         assert plan.held_out == held_out
         assert sum(plan.train_batch(number)[1] for number in range(plan.batches)) == choice.facts.train - held_out

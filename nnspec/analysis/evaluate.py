@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import lay_out
+from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.preparing import in_units
 from nnspec.compiler.proofs import Compiled
@@ -104,7 +105,7 @@ def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapp
         train=replace(experiment.train, batch=batch, validation=0.0, drop_last=False),
         data=(replace(experiment.data[0], facts=facts),),
     )
-    return Plan(
+    return plan_alone(
         alone,
         lay_out(alone),
         replace(dataset, train=dataset.test),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import click
 
@@ -16,20 +17,48 @@ __all__ = ["command"]
 @set_option
 @click.option("--resolved", is_flag=True, help="Print every value that a run depends on, and where it comes from.")
 @click.option("--lane", metavar="NAME", help="With --resolved: only this lane.")
+@click.option(
+    "--steps",
+    "stage",
+    type=click.Choice(["final", "raw"]),
+    is_flag=False,
+    flag_value="final",
+    help="Print the steps of one training step, in the order in which they run; =raw, as they are before any rewrite.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(spec: str, overrides: tuple[str, ...], resolved: bool, lane: str | None, as_json: bool) -> int:
+def command(
+    spec: str,
+    overrides: tuple[str, ...],
+    resolved: bool,
+    lane: str | None,
+    stage: Literal["final", "raw"] | None,
+    as_json: bool,
+) -> int:
     """Print the layers, shapes, parameters, FLOPs and memory of each lane of SPEC, exactly.
 
     With --resolved, print the program after imports, blocks, repeats, lanes, sweeps and --set: every value, defaults
     and what is inferred included, and the line that it comes from. Of many lanes the first is told in full, and of the
     others what differs from it.
+
+    With --steps, print the program that trains the network: each step with what it reads and writes, the memory that
+    its result is put in, its bytes and its FLOPs for a full batch.
     """
     from nnspec.api import compile_spec
     from nnspec.view.terminal import console
 
     if lane is not None and not resolved:
         raise click.UsageError("--lane goes with --resolved")
+    if resolved and stage is not None:
+        raise click.UsageError("--resolved and --steps are two different printouts; ask for one of them")
     compiled = compile_spec(spec, overrides, warn=warn)
+    if stage is not None:
+        from nnspec.view.steps import print_steps, steps_record
+
+        if as_json:
+            click.echo(json.dumps(steps_record(compiled, stage)))
+        else:
+            print_steps(compiled, stage, console())
+        return 0
     if resolved:
         from nnspec.view.resolved import pick, print_resolved, resolved_record
 

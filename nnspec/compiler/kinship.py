@@ -1,23 +1,22 @@
-"""Which lanes make a stack, and how wide: see `stack.py`."""
+"""Which lanes make a stack, and how wide: see `loop.py`."""
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import fields
 from typing import Any
 
 from nnspec.checker.program import Experiment, LayerNode, TrainSettings
 from nnspec.compiler.layout import Layout
-from nnspec.engine.layers.contract import Layer
+from nnspec.compiler.rewrites import each_alone, has_stack
 from nnspec.engine.part import Part
 
-__all__ = ["MOST_BYTES", "each_alone", "kin", "widest"]
+__all__ = ["MOST_BYTES", "kin", "widest"]
 
 MOST_BYTES = 6 * 1024**2
 """What the numbers of a stack may take that are touched in every step. Beyond, the lanes push each other out of the
 processor's caches, and stacking them is slower than it need be."""
 
-TOUCHED = ("parameters", "gradients", "activations", "backward")
+TOUCHED = ("parameters", "gradients", "values")
 FREE = {"epochs", "early_stop", "clip_norm", "clip_value", "penalty", "constraint", "repeats"}
 """Settings of `train` that a stack's lanes may differ in, because each lane heeds its own."""
 COMMON = {"batch", "shuffle", "drop_last", "validation", "stratify", "target", "standardise", "augment"}
@@ -26,9 +25,10 @@ COMMON = {"batch", "shuffle", "drop_last", "validation", "stratify", "target", "
 
 def widest(layout: Layout) -> int:
     """Return how many lanes of this layout make the widest stack that is worth its while; 1 where none is."""
-    if not any(each_alone(place.node) or _stacks(place.node) for place in layout.layers):
+    nodes = [layout.steps.nodes[step.node] for step in layout.steps if step.op == "forward"]
+    if not any(each_alone(node) or has_stack(node) for node in nodes):
         return 1
-    if any(place.batch_last for place in layout.layers):
+    if any(slot.samples_last for slot in layout.steps.slots.values()):
         return 1  # convolutions, say: as fast alone, in an order of memory that a stack does not have
     groups = layout.groups()
     return max(1, MOST_BYTES // sum(groups.get(name, 0) for name in TOUCHED))
@@ -56,21 +56,6 @@ def _form(node: LayerNode) -> object:
     arguments = _plain(node.arguments()) if each_alone(node) else ()
     inside = tuple((branch.name, tuple(map(_form, branch.layers))) for branch in node.branches)
     return node.value.part, node.incoming, node.geometry.out, shapes, arguments, inside
-
-
-def each_alone(node: LayerNode) -> bool:
-    """Whether the samples of all lanes may be one batch."""
-    part, geometry = node.value.part, node.geometry
-    assert issubclass(part, Layer)
-    noisy = "rng" in inspect.signature(part.__init__).parameters
-    return part.each_alone and not (geometry.parameters or geometry.state or noisy or node.branches)
-
-
-def _stacks(node: LayerNode) -> bool:
-    """Whether its class has a stack of its own."""
-    part = node.value.part
-    assert issubclass(part, Layer)
-    return next(base for base in part.__mro__ if "stack" in vars(base)) is not Layer
 
 
 def _plain(arguments: Any) -> tuple[tuple[str, str], ...]:

@@ -6,36 +6,33 @@ No array is made here, so that `check` and `show` can know all of it. The plan a
     state of layers            what they remember besides: running means and variances
     optimizer                  its state vectors, and those that it works in
     batch                      samples as stored, as floats, their labels; the order of an epoch, and what is held out
-    activations                one buffer a layer, but for layers that write over their input
-    backward                   two buffers, used in turn
-    work                       what kernels work in, activations inside of compositions among it: arrays that live from
-                               forward to backward, and one pool for those that live within a call
+    values                     rooms for what the steps read and write: activations, gradients, and what kernels keep
+                               from forward to backward; each room is used again as soon as nothing looks at its value
+    work                       one pool for what kernels work in within a call
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
 from nnspec.checker.program import Experiment, LayerNode
-from nnspec.engine.layers.contract import Layer, Shape
+from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
+from nnspec.compiler.lower import lower
+from nnspec.compiler.rewrites import rewritten
+from nnspec.compiler.steps import Steps
+from nnspec.engine.layers.composition import Composition
+from nnspec.engine.layers.contract import Shape
 from nnspec.engine.losses import Loss
-from nnspec.engine.metrics import Metric
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
-from nnspec.errors import ensure
 
-__all__ = ["Buffer", "LayerLayout", "Layout", "WorkLayout", "dtype_of", "lay_out", "prepared_in"]
+__all__ = ["Buffer", "LayerLayout", "Layout", "dtype_of", "lay_out", "prepared_in"]
 
-ALIGNMENT = 64
 _WIDE = frozenset(["float64", "int32", "int64", "uint32", "uint64"])
-ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "intp": struct.calcsize("n")}
-ITEMSIZE |= {f"{kind}{8 * size}": size for kind in ("int", "uint") for size in (1, 2, 4, 8)}
-"""Bytes a number, of buffers and of data in any type that a source may store it in."""
 
 
 @dataclass(frozen=True)
@@ -54,29 +51,12 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class WorkLayout:
-    """The work arrays of one layer, loss or metric."""
-
-    saved: Mapping[str, Work]
-    """Those with a buffer of their own."""
-    pooled: Mapping[str, tuple[int, Work]]
-    """Those in the pool, with their offset in bytes: nothing there outlives one call of one kernel."""
-    pool: int
-    """Bytes of the pool that they take."""
-
-
-@dataclass(frozen=True)
 class LayerLayout:
-    """A layer in the plan."""
+    """A layer of the model, with the place of its parameters in the one vector that holds all of them."""
 
     node: LayerNode
     parameters: Mapping[str, tuple[int, Shape]]
     """Offset in the vector and shape of each parameter."""
-    in_place: bool
-    """Whether it writes its output over its input."""
-    work: WorkLayout
-    batch_last: bool = False
-    """Whether the samples are the last axis of its output in memory."""
 
     @property
     def size(self) -> int:
@@ -86,19 +66,17 @@ class LayerLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """All of it."""
+    """All of it. Steps and buffers are worked out when they are asked for."""
 
+    experiment: Experiment
     batch: int
     """Rows of the buffers: the batch, or the data where that is smaller."""
-    dtype: str
     layers: tuple[LayerLayout, ...]
-    buffers: tuple[Buffer, ...]
-    loss_in_place: bool
-    """Whether the loss may work in the buffer of the outputs."""
-    loss_work: WorkLayout
-    metric_work: tuple[WorkLayout, ...]
-    first_trained: int
-    """Index of the first layer with parameters: no gradient is needed before it."""
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the network."""
+        return self.experiment.dtype
 
     @cached_property
     def params(self) -> int:
@@ -109,6 +87,31 @@ class Layout:
     def flops(self) -> int:
         """FLOPs of one sample's forward pass, a multiply-add being 2."""
         return sum(layer.node.geometry.flops for layer in self.layers)
+
+    @cached_property
+    def first_trained(self) -> int:
+        """Index of the first layer with parameters: no gradient is needed before it."""
+        return next(i for i, layer in enumerate(self.layers) if layer.parameters)
+
+    @cached_property
+    def steps(self) -> Steps:
+        """The program of a training step, after all rewrites."""
+        return rewritten(lower(self.experiment))
+
+    @cached_property
+    def values(self) -> Memory:
+        """The memory of what the steps read and write."""
+        return allocate(self.steps, self.batch)
+
+    @property
+    def room_names(self) -> tuple[str, ...]:
+        """The buffers that a loop allocates for the values of its steps."""
+        return (*self.values.rooms, *(["pool"] if self.values.pool else []))
+
+    @cached_property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Every array that training takes."""
+        return (*_vectors(self), *_batch(self), *_rooms(self.values))
 
     @cached_property
     def memory(self) -> int:
@@ -122,114 +125,50 @@ class Layout:
             account[buffer.group] = account.get(buffer.group, 0) + buffer.nbytes
         return account
 
+    def parameters_of(self, name: str) -> dict[str, tuple[int, Shape]]:
+        """Return offset and shape of each parameter of a layer by its full name, also of one within a composition."""
+        for layer in self.layers:
+            if layer.node.name == name:
+                return dict(layer.parameters)
+            for node in layer.node.walk():
+                if node.name == name:
+                    part = layer.node.value.part
+                    assert issubclass(part, Composition)
+                    prefix = f"{name.removeprefix(f'{layer.node.name}.')}."
+                    return {
+                        parameter.removeprefix(prefix): place
+                        for parameter, place in layer.parameters.items()
+                        if parameter.startswith(prefix)
+                    }
+        raise KeyError(name)
+
 
 def lay_out(experiment: Experiment) -> Layout:
-    """Lay out an experiment. Raises ContractError where the parts contradict their own declarations, and ValueError
-    where there are too few samples to hold any out."""
+    """Lay out an experiment. Raises ValueError where there are too few samples to hold any out."""
     batch = min(experiment.train.batch, _split(experiment)[0])
-    place = _Placing(batch, experiment.dtype)
-    layers = _ordered(tuple(_layers(experiment.layers, place)))
-    last = experiment.layers[-1].value.part
-    loss, optimizer = experiment.loss.part, experiment.optimizer.part
-    assert issubclass(last, Layer)
-    assert issubclass(loss, Loss)
-    assert issubclass(optimizer, Optimizer)
-    layout = Layout(
-        batch=batch,
-        dtype=experiment.dtype,
-        layers=layers,
-        buffers=(),
-        loss_in_place="output" not in last.backward_reads,
-        loss_work=place(loss.work(experiment.outputs, experiment.loss.values())),
-        metric_work=tuple(
-            place(m.part.work(experiment.outputs, m.values())) for m in experiment.metrics if issubclass(m.part, Metric)
-        ),
-        first_trained=next(i for i, layer in enumerate(layers) if layer.parameters),
-    )
-    buffers = [*_vectors(layout, optimizer, experiment), *_batch(layout, experiment, loss), *_passes(layout)]
-    ensure(len({buffer.name for buffer in buffers}) == len(buffers), "two buffers have the same name")
-    return replace(layout, buffers=tuple(buffers))
+    return Layout(experiment, batch, tuple(_layers(experiment.layers)))
 
 
-@dataclass(frozen=True)
-class _Placing:
-    """Divides work arrays into those with a buffer of their own and those in the pool."""
-
-    batch: int
-    dtype: str
-
-    def __call__(self, work: Mapping[str, Work]) -> WorkLayout:
-        pooled: dict[str, tuple[int, Work]] = {}
-        pool = self._pool({name: array for name, array in work.items() if not array.saved}, 0, 0, pooled)
-        return WorkLayout({name: array for name, array in work.items() if array.saved}, pooled, pool)
-
-    def _pool(self, work: Mapping[str, Work], depth: int, start: int, pooled: dict[str, tuple[int, Work]]) -> int:
-        """Place arrays from `start` on and return where they end: those in use within different kernels overlap."""
-        inside: dict[str, dict[str, Work]] = {}
-        for name, array in work.items():
-            if len(array.inside) > depth:
-                inside.setdefault(array.inside[depth], {})[name] = array
-                continue
-            pooled[name] = (start, array)
-            nbytes = self.batch * prod(array.shape) * ITEMSIZE[dtype_of(array, self.dtype)]
-            start += -(-nbytes // ALIGNMENT) * ALIGNMENT
-        end = start
-        for part in inside.values():
-            end = max(end, self._pool(part, depth + 1, start, pooled))
-        return end
-
-
-def _layers(nodes: tuple[LayerNode, ...], place: _Placing) -> Iterator[LayerLayout]:
-    offset, before = 0, None
+def _layers(nodes: tuple[LayerNode, ...]) -> Iterator[LayerLayout]:
+    offset = 0
     for node in nodes:
-        part = node.value.part
-        assert issubclass(part, Layer)
-        ensure(
-            not (part.in_place and "input" in part.backward_reads), f"{part.__name__} overwrites what it reads again"
-        )
         parameters = {}
         for name, shape in node.geometry.parameters.items():
             parameters[name] = (offset, shape)
             offset += prod(shape)
-        yield LayerLayout(
-            node=node,
-            parameters=parameters,
-            in_place=part.in_place and (before is None or "output" not in before.backward_reads),
-            work=place(node.geometry.work),
-        )
-        before = part
+        yield LayerLayout(node, parameters)
 
 
-def _ordered(layers: tuple[LayerLayout, ...]) -> tuple[LayerLayout, ...]:
-    """Say of each output how it lies in memory: as its layer would have it, where the next one takes it so.
-
-    Samples enter in C order, and what goes to the loss is in C order.
-    """
-    last: list[bool] = []
-    for layer in layers:
-        wish = _wish(layer.node)
-        last.append(wish == "prefers" or (wish == "keeps" and any(last[-1:])))
-    for i in reversed(range(len(layers))):
-        behind = layers[i + 1] if i + 1 < len(layers) else None
-        taken = behind is not None and _wish(behind.node) != "no"
-        same_memory = behind is not None and behind.in_place
-        last[i] = last[i] and taken and (last[i + 1] if same_memory else True)
-    return tuple(replace(layer, batch_last=flag) for layer, flag in zip(layers, last, strict=True))
+def _rooms(values: Memory) -> Iterator[Buffer]:
+    for name, size in values.rooms.items():
+        yield Buffer(name, "values", (size,), "uint8")
+    if values.pool:
+        yield Buffer("pool", "work", (values.pool,), "uint8")
 
 
-def _wish(node: LayerNode) -> str:
-    """Return what a layer makes of arrays whose samples are the last axis in memory."""
-    assert issubclass(node.value.part, Layer)
-    wish: str = node.value.part.batch_last
-    if node.branches:
-        inner = {_wish(child) for branch in node.branches for child in branch.layers}
-        return "no" if inner - {"keeps", "prefers"} else "prefers" if "prefers" in inner else "keeps"
-    if wish == "rows":
-        return "takes" if len(node.incoming) == 1 else "no"
-    return wish
-
-
-def _vectors(layout: Layout, optimizer: type[Optimizer], experiment: Experiment) -> Iterator[Buffer]:
+def _vectors(layout: Layout) -> Iterator[Buffer]:
+    experiment, optimizer = layout.experiment, layout.experiment.optimizer.part
+    assert issubclass(optimizer, Optimizer)
     size = (layout.params,)
     yield Buffer("parameters", "parameters", size, layout.dtype)
     yield Buffer("gradients", "gradients", size, layout.dtype)
@@ -247,7 +186,9 @@ def _vectors(layout: Layout, optimizer: type[Optimizer], experiment: Experiment)
         yield Buffer("constraint", "optimizer", (max(units(shape)[0] for shape in shapes),), layout.dtype)
 
 
-def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator[Buffer]:
+def _batch(layout: Layout) -> Iterator[Buffer]:
+    experiment, loss = layout.experiment, layout.experiment.loss.part
+    assert issubclass(loss, Loss)
     facts, rows = experiment.facts, layout.batch
     trained, held_out = _split(experiment)
     if facts.stored != layout.dtype:
@@ -260,7 +201,6 @@ def _batch(layout: Layout, experiment: Experiment, loss: type[Loss]) -> Iterator
             yield Buffer("identity", "batch", (experiment.classes, experiment.classes), layout.dtype)
     if experiment.train.standardise_target:
         yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
-        yield Buffer("in_units", "batch", (rows, *experiment.outputs), layout.dtype)
         yield Buffer("target_factor", "batch", experiment.outputs, layout.dtype)
         yield Buffer("target_deviation", "batch", experiment.outputs, layout.dtype)
     yield Buffer("order", "batch", (trained,), "intp")
@@ -291,36 +231,6 @@ def _split(experiment: Experiment) -> tuple[int, int]:
     sizes = [choice.facts.train for choice in experiment.data]
     held_out = [experiment.train.held_out(size) for size in sizes]
     return max(size - held for size, held in zip(sizes, held_out, strict=True)), max(held_out)
-
-
-def _passes(layout: Layout) -> Iterator[Buffer]:
-    rows = layout.batch
-    for i, layer in enumerate(layout.layers):
-        if not layer.in_place:
-            yield Buffer(f"y{i}", "activations", (rows, *layer.node.geometry.out), layout.dtype)
-    if not layout.loss_in_place:
-        yield Buffer("loss", "activations", (rows, *layout.layers[-1].node.geometry.out), layout.dtype)
-    widths = [
-        prod(layer.node.incoming)
-        for layer in layout.layers[layout.first_trained + 1 :]
-        if not _writes_over_gradient(layer.node)
-    ]
-    for i in range(min(2, len(widths))):
-        yield Buffer(f"g{i}", "backward", (rows * max(widths),), layout.dtype)
-    works = {f"layer{i}": layer.work for i, layer in enumerate(layout.layers)} | {"loss": layout.loss_work}
-    works |= {f"metric{i}": work for i, work in enumerate(layout.metric_work)}
-    for owner, work in works.items():
-        for name, array in work.saved.items():
-            yield Buffer(f"{owner}.{name}", "work", (rows, *array.shape), dtype_of(array, layout.dtype))
-    pool = max(work.pool for work in works.values())
-    if pool:
-        yield Buffer("pool", "work", (pool,), "uint8")
-
-
-def _writes_over_gradient(node: LayerNode) -> bool:
-    """Whether backward writes its result over the gradient that arrives, also where forward may not do the like."""
-    assert issubclass(node.value.part, Layer)
-    return node.value.part.in_place
 
 
 def dtype_of(work: Work, float_dtype: str) -> str:

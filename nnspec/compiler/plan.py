@@ -1,25 +1,22 @@
-"""The compiled training loop: every buffer allocated once, every NumPy call known before the first step.
+"""A lane in training: its network, its optimizer, its metrics and its own numbers, each in a buffer of its layout.
 
-A step gathers a batch from the data in its stored type, runs the layers forward into the plan's buffers, lets the
-loss work in the buffer of the outputs, runs backward down to the first layer with parameters, clips the one vector of
-gradients where that is asked for, and has the optimizer move the one vector that holds all parameters. Nothing of a
-batch's or a parameter's size is allocated on the way.
+What computes the steps of a batch is its loop (`loop.py`), which it may share with lanes that compute alike. What it
+does with the gradients is its own: penalties, clipping, and the optimizer's move of the one vector that holds all
+parameters. Nothing of a batch's or a parameter's size is allocated on the way.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.batches import Batches
-from nnspec.compiler.layout import LayerLayout, Layout, WorkLayout, dtype_of
+from nnspec.compiler.layout import Layout
 from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
@@ -28,18 +25,18 @@ from nnspec.engine.compiled import asked_for
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
-from nnspec.engine.losses.contract import Mean
 from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.penalties import constrain, penalise
 from nnspec.engine.random import Stream, stream
-from nnspec.engine.work import samples_in
 from nnspec.errors import ensure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from nnspec.compiler.loop import Loop, Watcher
 
 __all__ = ["Plan", "build_network", "make_layer"]
 
@@ -84,23 +81,16 @@ def _accepted(part: type) -> Mapping[str, Any]:
     return inspect.signature(part.__init__).parameters  # type: ignore[misc]
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """The views that a batch of one size needs: forward and backward, each layer with where it writes."""
-
-    x: NDArray[Any]
-    labels: NDArray[Any]
-    targets: NDArray[Any]
-    loss_out: NDArray[Any]
-    forward: tuple[tuple[Layer, NDArray[Any]], ...]
-    backward: tuple[tuple[Layer, NDArray[Any] | None], ...]
-
-
 class Plan:
     """An experiment bound to its data, ready to train.
 
     `network` shares its numbers with the plan's vector: what the plan trains, the network computes with.
     """
+
+    loop: Loop
+    """What trains it, alone or together with other lanes."""
+    lane: int = 0
+    """Its place among them."""
 
     def __init__(
         self,
@@ -113,15 +103,18 @@ class Plan:
         scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
         target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
-        """Allocate what the layout says, but for `buffers` that are there already. `data` are batches of the same
-        settings that another plan made and shares, together with the buffers that they are brought into. `scaling`
-        and `target_scaling` are mean and deviation of each feature and target, where they were learned before."""
+        """Allocate what the layout says, but for what a loop allocates, and for `buffers` that are there already.
+        `data` are batches of the same settings that another plan made and shares, together with the buffers that they
+        are brought into. `scaling` and `target_scaling` are mean and deviation of each feature and target, where they
+        were learned before."""
         self.experiment, self.layout, self.dataset = experiment, layout, dataset
         self.buffers: dict[str, NDArray[Any]] = {
-            b.name: buffers[b.name] if b.name in buffers else np.empty(b.shape, b.dtype) for b in layout.buffers
+            b.name: buffers[b.name] if b.name in buffers else np.empty(b.shape, b.dtype)
+            for b in layout.buffers
+            if b.name not in layout.room_names
         }
-        self._network = build_network(experiment)
-        self._absorbed = self._absorb()
+        self.full_network = build_network(experiment)
+        self.layers: dict[str, Layer] = dict(_by_name(experiment.layers, self.full_network.layers))
         self.loss: Loss = experiment.loss.make()
         self.metrics: tuple[Metric, ...] = tuple(metric.make() for metric in experiment.metrics)
         self.data = data or Batches(
@@ -135,38 +128,34 @@ class Plan:
         )
         decaying = self._move_parameters()
         self._keep_state()
-        self._lend()
-        self._narrowing = self._make_narrowing()
+        self.narrowing = self._make_narrowing()
         self.optimizer = self._make_optimizer(decaying)
-        self._epoch = 0
-        self._begin_metrics()
-        self._passes: dict[tuple[int, bool], _Pass] = {}
+        self.epoch = 0
+        self._seconds = 0.0
+        self.begin_metrics()
         self.watch: Callable[[float], None] | None = None
         """Called with the loss, before the step, on the last batch of an epoch and where the loss is no number: the
         gradients are then as the backward pass left them."""
 
     @property
-    def absorbed(self) -> frozenset[int]:
-        """Which layers need not run, because the one behind each does their work too."""
-        return self._absorbed
-
-    @property
     def network(self) -> NumpyMLP:
         """The network that is trained, its numbers as they are now."""
-        self._narrow(False)
-        return self._network
+        self.narrow(False)
+        return self.full_network
+
+    def layer(self, name: str, whole: bool) -> Layer:
+        """Return the layer of a full name, as it computes whole samples or those that are trained on."""
+        if not whole and self.narrowing is not None and name == self.experiment.layers[0].name:
+            return self.narrowing.layer
+        return self.layers[name]
 
     # Set-up
-
-    def _absorb(self) -> frozenset[int]:
-        """Let layers take over the work of those before them, and return which of these need not run."""
-        return frozenset(i for i, (one, other) in enumerate(pairwise(self._network.layers)) if other.absorb(one))
 
     def _move_parameters(self) -> tuple[slice, ...]:
         """Make every layer's weights views of the one vector, and return which parts of it decay."""
         self.buffers["gradients"].fill(0)
         decaying: list[slice] = []
-        for layer, place in zip(self._network.layers, self.layout.layers, strict=True):
+        for layer, place in zip(self.full_network.layers, self.layout.layers, strict=True):
             parameters = layer.parameters()
             ensure(
                 list(parameters) == list(place.parameters), f"{place.node.name}: parameters differ from its geometry"
@@ -184,7 +173,7 @@ class Plan:
 
     def _keep_state(self) -> None:
         """Keep what layers remember besides their parameters (running means, say) in buffers of the plan."""
-        for i, (layer, place) in enumerate(zip(self._network.layers, self.layout.layers, strict=True)):
+        for i, (layer, place) in enumerate(zip(self.full_network.layers, self.layout.layers, strict=True)):
             declared = place.node.geometry.state
             ensure(layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry")
             layer.keep_state({name: self.buffers[f"layer{i}.{name}"] for name in declared})
@@ -193,13 +182,13 @@ class Plan:
         """Leave out what features that are always zero would meet, where there are such."""
         if self.data.alive is None:
             return None
-        first = self._network.layers[0]
+        first = self.full_network.layers[0]
         scratch = self.buffers["optimizer.scratch"][: first.parameters()[first.rows_of].size]
         return Narrowing(first, self.data.alive, scratch)
 
     def _make_optimizer(self, decaying: tuple[slice, ...]) -> Optimizer:
         """Make the optimizer of all that is trained, as one vector."""
-        start = self._narrowing.start if self._narrowing is not None else 0
+        start = self.narrowing.start if self.narrowing is not None else 0
         vector = Parameter.over(self.buffers["parameters"][start:], self.buffers["gradients"][start:], decaying)
         optimizer: Optimizer = self.experiment.optimizer.make(params=[vector])
         names = (*optimizer.state[0], *optimizer.work)
@@ -208,33 +197,30 @@ class Plan:
             optimizer.compile()
         return optimizer
 
-    def _lend(self) -> None:
-        for i, (layer, place) in enumerate(zip(self._network.layers, self.layout.layers, strict=True)):
-            layer.lend(self._work(f"layer{i}", place.work))
-        self.loss.lend(self._work("loss", self.layout.loss_work))
-        for i, (metric, work) in enumerate(zip(self.metrics, self.layout.metric_work, strict=True)):
-            metric.lend(self._work(f"metric{i}", work))
-
-    def _work(self, owner: str, work: WorkLayout) -> dict[str, NDArray[Any]]:
-        arrays = {name: self.buffers[f"{owner}.{name}"] for name in work.saved}
-        for name, (offset, array) in work.pooled.items():
-            dtype = np.dtype(dtype_of(array, self.layout.dtype))
-            shape = (self.layout.batch, *array.shape)
-            end = offset + prod(shape) * dtype.itemsize
-            arrays[name] = self.buffers["pool"][offset:end].view(dtype).reshape(shape)
-        return arrays
-
     def release(self) -> None:
         """Give the network to whoever uses it now: its layers allocate again, and do not train."""
-        for layer in self.network.layers:
+        for layer in self.layers.values():
             layer.lend({})
-        self._network.eval()
+        self.network.eval()
+        self.loop.let_go(self)
+
+    def narrow(self, wanted: bool) -> None:
+        """Have the rows of the first weight in the order of training, or in the network's."""
+        if self.narrowing is not None:
+            self.narrowing.narrow(wanted)
 
     # Training
 
     def clock(self) -> float:
-        """Return seconds, counted from any moment, of which two tell how long training took between them."""
-        return time.perf_counter()
+        """Return the seconds of training so far: its own steps, and its share of what lanes do as one."""
+        return self._seconds
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether anything is done to gradients or weights besides the optimizer's step."""
+        train = self.experiment.train
+        clips = train.clip_value is not None or train.clip_norm is not None
+        return bool(train.penalties) or clips or train.constraint is not None
 
     @property
     def held_out(self) -> int:
@@ -248,32 +234,28 @@ class Plan:
 
     def begin(self, epoch: int) -> None:
         """Begin an epoch: its own order of samples, and metrics that have seen nothing."""
-        self._epoch = epoch
-        self.data.shuffle(epoch)
-        self._begin_metrics()
+        self.epoch = epoch
+        self.loop.begin(epoch)
 
     def train_batch(self, number: int) -> tuple[float, float]:
         """Make one step on a batch of this epoch; return its mean loss, and the weight of that in the mean over the
         epoch. The metrics see it too."""
-        rows = self.data.train(number)
-        step = self._pass(rows, whole=False)
-        loss, weight = self._evaluate(step)
-        grad = self.loss.backward(out=step.loss_out)
-        for layer, out in step.backward:
-            grad = layer.backward(grad, out, input_grad=out is not None)  # type: ignore[assignment]
-        return loss + self._move(number, loss), weight
+        loss, weight, seconds = self.loop.train(number, self.lane)
+        self._seconds += seconds
+        return loss, weight
 
     def figures(self) -> tuple[float, ...]:
         """Return each metric that is a figure over the batches since `begin`."""
-        return tuple(metric.result() for metric in self.metrics if metric.is_figure)
+        return self.loop.figures(self)
 
     def tables(self) -> dict[str, list[list[int]]]:
         """Return each metric that is a table, over the samples measured last."""
         return {metric.spec_name: metric.result().tolist() for metric in self.metrics if not metric.is_figure}
 
-    def _move(self, number: int, loss: float) -> float:
+    def move(self, number: int, loss: float, look: Watcher | None = None) -> float:
         """Add penalties to the gradients, clip these, and step, at the rate of this batch. Returns the penalties."""
         train, batches = self.experiment.train, self.batches
+        started = time.perf_counter_ns()
         if self.watch is not None and (number == batches - 1 or not math.isfinite(loss)):
             self.watch(loss)
         penalty = penalise(self.optimizer.params, train.penalties, self.buffers["penalty"]) if train.penalties else 0.0
@@ -281,134 +263,61 @@ class Plan:
             clip_grad_value(self.optimizer.params, train.clip_value)
         if train.clip_norm is not None:
             clip_grad_norm(self.optimizer.params, train.clip_norm)
-        self.optimizer.at(self._epoch + number / batches, train.epochs)
+        clipped = time.perf_counter_ns()
+        self.optimizer.at(self.epoch + number / batches, train.epochs)
         self.optimizer.step()
+        moved = time.perf_counter_ns()
         if train.constraint is not None:
-            constrain(self._network.parameters(), train.constraint, self.buffers["constraint"])
+            constrain(self.full_network.parameters(), train.constraint, self.buffers["constraint"])
+        if look is not None:
+            look("update", "optimizer", moved - clipped, None)
+            if self.adjusts:
+                look("update", "penalties and clipping", clipped - started + time.perf_counter_ns() - moved, None)
         return penalty
+
+    def begin_metrics(self) -> None:
+        """Let the metrics forget all batches."""
+        for metric in self.metrics:
+            metric.begin()
+
+    # Measuring
 
     def validate(self) -> tuple[float, tuple[float, ...]]:
         """Return mean loss and each metric over the samples held out; the network is left ready to train."""
-        return self._measure(self.data.validation())
+        return self.loop.measured("validation", self.lane)
 
     def test(self) -> tuple[float, tuple[float, ...]]:
         """Return mean loss and each metric over the test samples; the network is left ready to train."""
-        return self._measure(self.data.test())
+        return self.loop.measured("test", self.lane)
 
     def outputs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Yield what the network makes of the test samples, `(B, *out)`, and their targets as the loss takes them.
 
         Both are copies, batch by batch. The network is left ready to train.
         """
-        self._network.eval()
+        loop = self.loop.alone(self)
+        self.full_network.eval()
         for rows in self.data.test():
-            step = self._pass(rows, whole=True)
-            x = step.x
-            for layer, out in step.forward:
-                x = layer.forward(x, out)
-            yield np.array(x, order="C"), np.array(step.targets)
-        self._network.train()
+            loop.forward(rows)
+            views = loop.views(rows)
+            yield np.array(views[loop.outputs], order="C"), np.array(views["targets"])
+        self.full_network.train()
 
-    def show(self, most: int) -> int:
+    def show(self, most: int, look: Watcher | None = None) -> int:
         """Run forward over at most so many of the samples that are trained on, as samples are measured, and return over
-        how many. The network is left ready to train."""
-        self._network.eval()
-        count = 0
+        how many. `look` is told of every step. The network is left ready to train."""
+        loop, count = self.loop.alone(self), 0
+        self.full_network.eval()
         for rows in self.data.trained(most):
-            step = self._pass(rows, whole=True)
-            x = step.x
-            for layer, out in step.forward:
-                x = layer.forward(x, out)
+            loop.forward(rows, look)
             count += rows
-        self._network.train()
+        self.full_network.train()
         return count
 
-    def _measure(self, batches: Iterator[int]) -> tuple[float, tuple[float, ...]]:
-        """Evaluate samples without training, as they are brought into the buffers."""
-        mean = Mean()
-        self._begin_metrics()
-        self._network.eval()
-        for rows in batches:
-            mean.add(*self._evaluate(self._pass(rows, whole=True)))
-        self._network.train()
-        return mean.value, self.figures()
 
-    def _begin_metrics(self) -> None:
-        for metric in self.metrics:
-            metric.begin()
-
-    def _evaluate(self, step: _Pass) -> tuple[float, float]:
-        """Run forward over the batch that lies in the buffers; the metrics see it. Returns its mean loss and weight."""
-        x = step.x
-        for layer, out in step.forward:
-            x = layer.forward(x, out)
-        if self.metrics:
-            measured = self._in_units(x)
-            for metric in self.metrics:
-                metric.add(measured, step.labels)
-        return self.loss.forward(x, step.targets, out=step.loss_out), self.loss.weight(len(x))
-
-    def _in_units(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """Return outputs as metrics compare them with labels: in the targets' unit where these are standardised."""
-        if "in_units" not in self.buffers:
-            return outputs
-        return np.multiply(outputs, self.buffers["target_deviation"], out=self.buffers["in_units"][: len(outputs)])
-
-    # Views
-
-    def _pass(self, rows: int, whole: bool) -> _Pass:
-        """Return the views of so many samples, whole or as they are in training."""
-        if self._narrowing is not None:
-            self._narrowing.narrow(not whole)
-        found = self._passes.get((rows, whole))
-        if found is None:
-            found = self._passes[rows, whole] = self._make_pass(rows, whole)
-        return found
-
-    def _narrow(self, wanted: bool) -> None:
-        if self._narrowing is not None:
-            self._narrowing.narrow(wanted)
-
-    def _make_pass(self, rows: int, whole: bool) -> _Pass:
-        layers = [*self._network.layers]
-        if self._narrowing is not None and not whole:
-            layers[0] = self._narrowing.layer
-        x = self.data.x(rows, whole=whole)
-        current, forward = x, []
-        for i, (layer, place) in enumerate(zip(layers, self.layout.layers, strict=True)):
-            out = place.node.geometry.out
-            if i in self._absorbed:
-                continue
-            if place.in_place:
-                current = current.reshape(rows, *out)
-            else:
-                current = samples_in(self.buffers[f"y{i}"], (rows, *out), batch_last=place.batch_last)
-            forward.append((layer, current))
-        loss_out = current if self.layout.loss_in_place else self.buffers["loss"][:rows]
-        return _Pass(
-            x=x,
-            labels=self.data.labels(rows),
-            targets=self.data.targets(rows),
-            loss_out=loss_out,
-            forward=tuple(forward),
-            backward=tuple(self._backward(layers, rows, loss_out)),
-        )
-
-    def _backward(self, layers: list[Layer], rows: int, grad: NDArray[Any]) -> list[tuple[Layer, NDArray[Any] | None]]:
-        """Give each layer, from the last to the first that is trained, the buffer of its result; None for the last."""
-        steps: list[tuple[Layer, NDArray[Any] | None]] = []
-        turn = 0
-        for i in range(len(self.layout.layers) - 1, self.layout.first_trained, -1):
-            if i in self._absorbed:
-                continue
-            place: LayerLayout = self.layout.layers[i]
-            shape = (rows, *place.node.incoming)
-            if layers[i].in_place:
-                grad = grad.reshape(shape)
-            else:
-                batch_last = self.layout.layers[i - 1].batch_last
-                grad = samples_in(self.buffers[f"g{turn}"], shape, batch_last=batch_last)
-                turn = 1 - turn
-            steps.append((layers[i], grad))
-        steps.append((layers[self.layout.first_trained], None))
-        return steps
+def _by_name(nodes: Iterable[LayerNode], layers: Iterable[Layer]) -> Iterator[tuple[str, Layer]]:
+    """Yield every layer that computes by its full name: of compositions, what they are made of."""
+    for node, layer in zip(nodes, layers, strict=True):
+        for inner, made in zip(node.walk(), layer.walk(), strict=True):
+            if not inner.branches:
+                yield inner.name, made

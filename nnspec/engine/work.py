@@ -25,9 +25,6 @@ class Work:
     """`float` is the dtype of the network, `index` the integers that index arrays."""
     saved: bool = False
     """Whether it must live from forward to backward; otherwise kernels may share its memory."""
-    inside: tuple[str, ...] = ()
-    """The kernels, outermost first, that are called within this one and in which it lives; none where it lives in this
-    one itself. Arrays inside different kernels are never in use at once, and may share memory."""
 
 
 class Borrower:

@@ -166,40 +166,27 @@ def dead_units(plan: Plan) -> dict[str, list[int]]:
     The network must have finite weights, and is left ready to train.
     """
     alive: dict[str, NDArray[Any]] = {}
-    watched: list[Layer] = []
-
-    def watch(name: str, layer: Layer, flat: tuple[float, ...]) -> None:
-        forward = layer.forward
-
-        def looking(x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-            y = forward(x, out)
-            moving = _moving(y, flat)
-            alive[name] = alive[name] | moving if name in alive else moving
-            return y
-
-        layer.forward = looking  # type: ignore[method-assign]
-        watched.append(layer)
-
-    for name, layer, flat in _flat_layers(plan):
-        watch(name, layer, flat)
-    if not watched:
+    flat_layers = {works: (name, flat) for name, works, flat in _flat_layers(plan)}
+    if not flat_layers:
         return {}
-    try:
-        samples = plan.show(SAMPLES)
-    finally:
-        for layer in watched:
-            del layer.forward
+
+    def look(op: str, node: str, nanoseconds: int, written: NDArray[Any] | None) -> None:
+        if op == "forward" and node in flat_layers and written is not None:
+            name, flat = flat_layers[node]
+            moving = _moving(written, flat)
+            alive[name] = alive[name] | moving if name in alive else moving
+
+    samples = plan.show(SAMPLES, look)
     return {name: [int(np.count_nonzero(~units)), len(units), samples] for name, units in alive.items()}
 
 
-def _flat_layers(plan: Plan) -> Iterator[tuple[str, Layer, tuple[float, ...]]]:
-    """Yield the layers with flat ends: name, the layer that does its work, its flat outputs."""
-    for i, (node, layer) in enumerate(zip(plan.experiment.layers, plan.network.layers, strict=True)):
-        for inner, made in zip(node.walk(), layer.walk(), strict=True):
-            if type(made) in _FLAT:
-                # A pool that takes over the work of a ReLU is positive where that is.
-                works = plan.network.layers[i + 1] if i in plan.absorbed else made
-                yield inner.name, works, _FLAT[type(made)]
+def _flat_layers(plan: Plan) -> Iterator[tuple[str, str, tuple[float, ...]]]:
+    """Yield the layers with flat ends: name, the name of the layer that does its work, its flat outputs."""
+    absorbed = plan.layout.steps.absorbed
+    for node in (inner for outer in plan.experiment.layers for inner in outer.walk()):
+        if node.value.part in _FLAT:
+            # A pool that does the work of a ReLU is positive where that is.
+            yield node.name, absorbed.get(node.name, node.name), _FLAT[node.value.part]
 
 
 def _moving(y: NDArray[Any], flat: Sequence[float]) -> NDArray[Any]:

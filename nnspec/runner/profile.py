@@ -1,29 +1,26 @@
 """Where the time of a training step goes: measured, part by part.
 
-Every other step is timed: wrappers stand around the calls of its parts, and are taken off again for the step behind it,
-of which only the whole is timed. So the profile says what it costs itself: how much longer the timed steps took. No
-number of the training depends on it, and what is not profiled meets none of this.
+The loop tells of every step that it runs (see `compiler/loop.py`), here during every other batch; of the others only
+the whole is timed. So the profile says what it costs itself: how much longer the timed batches took. No number of the
+training depends on it.
 """
 
 from __future__ import annotations
 
-import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nnspec.checker.program import Experiment, LayerNode
-from nnspec.compiler.layout import Layout
+from nnspec.checker.program import LayerNode
+from nnspec.compiler.loop import Watcher
 from nnspec.compiler.plan import Plan
-from nnspec.data.source import Dataset
 
 if TYPE_CHECKING:
-    from nnspec.engine.layers.contract import Layer
+    from numpy.typing import NDArray
 
-__all__ = ["ProfiledPlan", "merged"]
+__all__ = ["Profiler", "merged"]
 
 _ENOUGH = 10  # steps with and without wrappers that tell what these cost
 
@@ -51,101 +48,77 @@ class _Part:
         }
 
 
-class ProfiledPlan(Plan):
-    """A plan like every other, that times every other one of its training steps part by part."""
+class Profiler:
+    """Times every other training step of a plan, part by part: the loop tells it of each step that it has run."""
 
-    def __init__(self, experiment: Experiment, layout: Layout, dataset: Dataset) -> None:
-        super().__init__(experiment, layout, dataset)
-        self._parts: list[_Part] = []
-        self._wrappers: list[tuple[Any, str, Callable[..., Any]]] = []
-        self._inside = 0  # nanoseconds of the parts called within the part that is called now
+    def __init__(self, plan: Plan) -> None:
+        self._parts = {(part.what, part.node.name if part.node else ""): part for part in _parts(plan)}
         self._timed, self._plain = array("q"), array("q")
-        self._watch_parts()
 
-    def train_batch(self, number: int) -> tuple[float, float]:
-        """Make one step, as every plan does."""
-        wrapped = len(self._timed) <= len(self._plain)
-        if wrapped:
-            for owner, name, wrapper in self._wrappers:
-                setattr(owner, name, wrapper)
-        try:
-            started = time.perf_counter_ns()
-            result = super().train_batch(number)
-            spent = time.perf_counter_ns() - started
-        finally:
-            if wrapped:
-                for owner, name, _ in self._wrappers:
-                    delattr(owner, name)
-        (self._timed if wrapped else self._plain).append(spent)
-        return result
+    def batch_begins(self) -> Watcher | None:
+        """Look on during every other batch."""
+        return self._look if len(self._timed) <= len(self._plain) else None
+
+    def batch_ends(self, watched: bool, nanoseconds: int) -> None:
+        """Note how long a batch took."""
+        (self._timed if watched else self._plain).append(nanoseconds)
+
+    def _look(self, op: str, node: str, nanoseconds: int, written: NDArray[Any] | None) -> None:
+        part = self._parts[_WHAT.get(op, node), node if _WHAT.get(op) in ("forward", "backward") else ""]
+        part.nanoseconds += nanoseconds
+        part.calls += 1
 
     def profile(self) -> dict[str, Any]:
         """Return the profile as plain data; {} where no step was made.
 
-        `steps` that were timed, of `of`; a mean step's `microseconds`; `overhead`, the share by which the wrappers made
+        `steps` that were timed, of `of`; a mean step's `microseconds`; `overhead`, the share by which looking on made
         the median step longer, None where there were too few steps to tell; and `parts`, which add up to the whole.
         """
         steps, total = len(self._timed), sum(self._timed)
         if not steps:
             return {}
         enough = min(steps, len(self._plain)) >= _ENOUGH
-        other = _Part("other", None, total - sum(part.nanoseconds for part in self._parts), steps)
+        other = _Part("other", None, total - sum(part.nanoseconds for part in self._parts.values()), steps)
         return {
             "steps": steps,
             "of": steps + len(self._plain),
             "microseconds": total / steps / 1000,
             "overhead": median(self._timed) / median(self._plain) - 1 if enough else None,
-            "parts": [part.record(steps, total) for part in (*self._parts, other) if part.calls],
+            "parts": [part.record(steps, total) for part in (*self._parts.values(), other) if part.calls],
         }
 
-    # Set-up
 
-    def _watch_parts(self) -> None:
-        """Say what is timed, in the order of a step."""
-        self._watch("batch", self.data, "train")
-        layers = [*zip(self._layers_by_place(), self.experiment.layers, strict=True)]
-        for layers_here, node in layers:
-            self._watch("forward", layers_here, "forward", node)
-        self._watch("loss", self.loss, "forward")
-        self._watch("metrics", self.metrics, "add")
-        self._watch("loss backward", self.loss, "backward")
-        for layers_here, node in reversed(layers):
-            self._watch("backward", layers_here, "backward", node)
-        train = self.experiment.train
-        if train.penalties or train.clip_value is not None or train.clip_norm is not None or train.constraint:
-            self._watch("penalties and clipping", self, "_move")
-        self._watch("optimizer", self.optimizer, "step", also=("at",))
+_WHAT = {
+    "batch": "batch",
+    "forward": "forward",
+    "add": "forward",
+    "concat": "forward",
+    "metric": "metrics",
+    "loss": "loss",
+    "loss gradient": "loss backward",
+    "backward": "backward",
+    "split": "backward",
+    "sum": "backward",
+}
+"""The part of a profile that a step belongs to; what is done to the parameters goes by its own name."""
 
-    def _layers_by_place(self) -> Iterator[tuple[Layer, ...]]:
-        """Yield what computes in each place: the layer, and in the first also that which trains without dead inputs."""
-        for i, layer in enumerate(self._network.layers):
-            yield (layer, self._narrowing.layer) if i == 0 and self._narrowing is not None else (layer,)
 
-    def _watch(
-        self, what: str, owners: Any, name: str, node: LayerNode | None = None, also: Sequence[str] = ()
-    ) -> None:
-        part = _Part(what, node)
-        self._parts.append(part)
-        for owner in owners if isinstance(owners, tuple) else (owners,):
-            for method in (name, *also):
-                counts = method == name
-                self._wrappers.append((owner, method, self._wrapper(getattr(owner, method), part, counts)))
-
-    def _wrapper(self, call: Callable[..., Any], part: _Part, counts: bool) -> Callable[..., Any]:
-        clock = time.perf_counter_ns
-
-        @wraps(call)
-        def timed(*arguments: Any, **named: Any) -> Any:
-            before, self._inside = self._inside, 0
-            started = clock()
-            result = call(*arguments, **named)
-            spent = clock() - started
-            part.nanoseconds += spent - self._inside
-            part.calls += counts
-            self._inside = before + spent
-            return result
-
-        return timed
+def _parts(plan: Plan) -> Iterator[_Part]:
+    """Yield the parts of a step, in its order."""
+    steps = plan.layout.steps
+    yield _Part("batch")
+    for step in steps:
+        if step.op in ("forward", "add", "concat"):
+            yield _Part("forward", steps.nodes[step.node])
+    yield _Part("loss")
+    yield _Part("metrics")
+    yield _Part("loss backward")
+    for step in steps:
+        if step.op in ("backward", "sum", "split"):
+            yield _Part("backward", steps.nodes[step.node])
+    if plan.adjusts:
+        yield _Part("penalties and clipping")
+    yield _Part("optimizer")
 
 
 def merged(profiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Trainings that go on together: which ones do, and how they take turns.
 
-A training is a lane once, with one seed. Those that compute alike make a stack (see `compiler/stack.py`); every one of
+A training is a lane once, with one seed. Those that compute alike make a stack (see `compiler/loop.py`); every one of
 them goes its own way in everything else, epoch by epoch: it stops early, diverges, or is done, as it would alone.
 """
 
@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from nnspec.checker.program import Experiment
 from nnspec.compiler.kinship import kin, widest
 from nnspec.compiler.layout import Layout
+from nnspec.compiler.loop import plans_together
+from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
-from nnspec.compiler.stack import LanePlan, Stack
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
@@ -112,19 +113,19 @@ def train_together(group: Sequence[Training], dataset: Dataset, observer: Observ
     if len(group) == 1:
         (one,) = group
         return [train_once(one.experiment, one.layout, dataset, observer, one.repeat, one.of, one.keeper, one.profile)]
-    stack = Stack([(each.experiment, each.layout) for each in group], dataset)
-    return _Turns(group, stack, observer).take()
+    plans = plans_together([(each.experiment, each.layout) for each in group], dataset)
+    return _Turns(group, plans, observer).take()
 
 
 class _Turns:
     """Trainings that take turns, an epoch each."""
 
-    def __init__(self, group: Sequence[Training], stack: Stack, observer: Observer) -> None:
-        self._stack = stack
+    def __init__(self, group: Sequence[Training], plans: Sequence[Plan], observer: Observer) -> None:
+        self._loop = plans[0].loop
         self._halts = any(each.halts for each in group)
-        self._going: dict[LanePlan, Generator[None, None, LaneResult]] = {
+        self._going: dict[Plan, Generator[None, None, LaneResult]] = {
             plan: train_plan(plan, observer, each.repeat, each.of, each.keeper)
-            for plan, each in zip(stack.plans, group, strict=True)
+            for plan, each in zip(plans, group, strict=True)
         }
         self._ended: dict[int, LaneResult] = {}
 
@@ -132,12 +133,12 @@ class _Turns:
         with np.errstate(all="ignore"):
             try:
                 while self._going:
-                    self._stack.settle([plan for plan in [*self._going] if not self._turn(plan)])
+                    self._loop.settle([plan for plan in [*self._going] if not self._turn(plan)])
             except KeyboardInterrupt:
                 self._interrupt()
         return [self._ended[place] for place in sorted(self._ended)]
 
-    def _turn(self, plan: LanePlan) -> bool:
+    def _turn(self, plan: Plan) -> bool:
         """Let a training go on for an epoch, and say whether it goes on behind that. Raises KeyboardInterrupt."""
         try:
             next(self._going[plan])
@@ -146,7 +147,7 @@ class _Turns:
             return False
         return True
 
-    def _end(self, plan: LanePlan, lane: LaneResult) -> None:
+    def _end(self, plan: Plan, lane: LaneResult) -> None:
         del self._going[plan]
         self._ended[plan.lane] = lane
         if lane.status == "interrupted" or (lane.status == "diverged" and self._halts):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
+from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.snapshot import restore, take
 from nnspec.data.source import Dataset
@@ -23,7 +24,7 @@ from nnspec.runner.fairness import next_digest, start_digests, tensor_digests
 from nnspec.runner.health import Monitor
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
-from nnspec.runner.profile import ProfiledPlan
+from nnspec.runner.profile import Profiler
 from nnspec.runner.saved import DAMAGE
 
 __all__ = ["begun", "figure_names", "train_once", "train_plan"]
@@ -50,7 +51,9 @@ def train_once(
     Never raises for these. With a `keeper` it goes on where that says, and keeps checkpoints. With `profile` its steps
     are timed part by part.
     """
-    plan = (ProfiledPlan if profile else Plan)(experiment, layout, dataset)
+    plan = plan_alone(experiment, layout, dataset)
+    if profile:
+        plan.loop.observer = Profiler(plan)
     training = train_plan(plan, observer, repeat, of, keeper)
     # Overflow on the way to divergence is reported once, by the lane, and not by NumPy line by line.
     with np.errstate(all="ignore"):
@@ -63,7 +66,11 @@ def train_once(
 
 
 def train_plan(
-    plan: Plan, observer: Observer, repeat: int = 1, of: int = 1, keeper: Keeper | None = None
+    plan: Plan,
+    observer: Observer,
+    repeat: int = 1,
+    of: int = 1,
+    keeper: Keeper | None = None,
 ) -> Generator[None, None, LaneResult]:
     """Train a plan as `train_once` does, pausing when the lane has begun and after every epoch but the last."""
     experiment = plan.experiment
@@ -125,8 +132,8 @@ def train_plan(
         best.restore(plan)
     if lane.status != "diverged":
         monitor.ended()
-    if isinstance(plan, ProfiledPlan):
-        lane.profile = plan.profile()
+    if isinstance(plan.loop.observer, Profiler):
+        lane.profile = plan.loop.observer.profile()
     if keeper is not None and ending is not None:
         keeper.keep(ending, lane, stop.state(), best, ended=True)
     plan.release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.proofs import Compiled
-from nnspec.engine.layers.chain import buffer_of
 from nnspec.engine.layers.contract import Shape, shape_in_words
 from nnspec.view.terminal import Column, table
 from nnspec.view.words import bytes_in_words
@@ -61,32 +60,44 @@ class _Row:
 
 
 def _rows(layout: Layout) -> Iterator[_Row]:
+    writes = _writes(layout)
     for place in layout.layers:
-        yield _row(place.node, place.node.name, place.in_place)
-        yield from _inside(place.node, "  ")
+        yield _row(place.node, place.node.name, writes)
+        yield from _inside(place.node, "  ", writes)
 
 
-def _row(node: LayerNode, label: str, in_place: bool) -> _Row:
+def _writes(layout: Layout) -> dict[str, str]:
+    """Say of each layer where its output goes: a room, or over what the layer reads."""
+    place_of = layout.values.place_of
+    found = {layer: f"nothing: {by} does its work" for layer, by in layout.steps.absorbed.items()}
+    for step in layout.steps:
+        if step.op in ("forward", "add", "concat") and step.writes is not None:
+            place = place_of[step.writes]
+            found[step.node] = "over its input" if place == place_of[step.reads[0]] else place
+    return found
+
+
+def _row(node: LayerNode, label: str, writes: Mapping[str, str]) -> _Row:
     return _Row(
         layer=label,
         incoming=node.incoming,
         out=node.geometry.out,
         size=_size(node),
         flops=node.geometry.flops,
-        writes="over its input" if in_place else "its own buffer",
+        writes=writes[node.name],
         where=f"{node.span.source.name}:{node.span.line}",
     )
 
 
-def _inside(parent: LayerNode, margin: str) -> Iterator[_Row]:
+def _inside(parent: LayerNode, margin: str, writes: Mapping[str, str]) -> Iterator[_Row]:
     """Yield what a composition is made of, each layer by its path in it; its sums are those of the composition."""
     for branch in parent.branches:
         if not branch.layers:
             yield _Row(f"{margin}{branch.name}", parent.incoming, parent.incoming, 0, 0, "nothing", "")
         for node in branch.layers:
             path = node.name.removeprefix(f"{parent.name}.")
-            yield _row(node, f"{margin}{path}", buffer_of(path) not in parent.geometry.work)
-            yield from _inside(node, f"{margin}  ")
+            yield _row(node, f"{margin}{path}", writes)
+            yield from _inside(node, f"{margin}  ", writes)
 
 
 def _size(node: LayerNode) -> int:

@@ -18,7 +18,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.chain import Chain, Member, gradient_work, work_of
+from nnspec.engine.layers.chain import Chain, Member
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, numbered
 from nnspec.engine.part import Signature
 from nnspec.errors import ensure
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.engine.parameter import Parameter
-    from nnspec.engine.work import Work
 
 __all__ = ["Composition", "Layers", "Member"]
 
@@ -65,7 +64,7 @@ class Composition(Layer):
         self._children: dict[str, Layer] = {}
         for branch, chain in chains.items():
             layers = {self.path(branch, name): layer for name, layer in chain.items()}
-            self._branches[branch] = Chain(layers, owned=self.splits, direct=not self._branches)
+            self._branches[branch] = Chain(layers)
             self._children |= layers
         self._distinct(sum(map(len, chains.values())))
         self._training, self._hold_noise = True, False
@@ -118,26 +117,23 @@ class Composition(Layer):
 
     @classmethod
     def combine(cls, incoming: Shape, branches: Mapping[str, Sequence[Member]]) -> Geometry:
-        """Return shapes, parameters, cost and work arrays of branches that start at `incoming`. Raises ShapeError."""
+        """Return shapes, parameters and cost of branches that start at `incoming`. Raises ShapeError."""
         _complete(cls, branches)
         outs = {name: chain[-1].geometry.out if chain else incoming for name, chain in branches.items()}
         out = cls.join(incoming, outs)
         flops = cls.additions(out, len(branches))
         parameters: dict[str, Shape] = {}
         state: dict[str, Shape] = {}
-        work: dict[str, Work] = {}
         for branch, chain in branches.items():
             members = {cls.path(branch, member.name): member for member in chain}
             ensure(len(members) == len(chain), f"two layers of the branch {branch!r} have the same name")
-            work |= work_of(branch, members)
             for path, member in members.items():
                 flops += member.geometry.flops
                 for name, shape in member.geometry.parameters.items():
                     ensure(f"{path}.{name}" not in parameters, f"two parameters are called {path}.{name}")
                     parameters[f"{path}.{name}"] = shape
                 state |= {f"{path}.{name}": shape for name, shape in member.geometry.state.items()}
-        work |= gradient_work(list(branches.values()), cls.splits)
-        return Geometry(out=out, flops=flops, parameters=parameters, work=work, state=state)
+        return Geometry(out=out, flops=flops, parameters=parameters, state=state)
 
     # The kernels
 
@@ -156,16 +152,16 @@ class Composition(Layer):
         """Σ over the branches of what comes back through each: `(B, *out) -> (B, *in)`; `grad` is left as it is."""
         if not self._shapes:
             raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass first")
-        total: NDArray[Any] | None = None
-        summed = False
-        for chain, share in zip(self._branches.values(), self._shares(grad), strict=True):
-            passed = chain.backward(share, out, input_grad=input_grad)
-            if not input_grad or passed is None:
-                continue
-            if total is None:
-                total = passed  # perhaps somebody else's array, even the gradient itself
-            else:
-                total, summed = np.add(total, passed, out=total if summed else out), True
+        parts = [
+            chain.backward(share, input_grad=input_grad)
+            for chain, share in zip(self._branches.values(), self._shares(grad), strict=True)
+        ]
+        if not input_grad:
+            return None
+        first, second, *others = (part for part in parts if part is not None)
+        total = np.add(first, second, out=out)
+        for part in others:
+            np.add(total, part, out=total)
         return total
 
     def _joined(self, ys: Sequence[NDArray[Any]], out: NDArray[Any] | None) -> NDArray[Any]:
@@ -197,18 +193,6 @@ class Composition(Layer):
         """Hand each layer the arrays for what it remembers."""
         for path, layer in self._children.items():
             layer.keep_state({name: arrays[f"{path}.{name}"] for name in layer.state()})
-
-    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
-        """Use the arrays of `work`, owned by the caller, here and in the branches; none takes them all back."""
-        shares: dict[str, dict[str, NDArray[Any]]] = {path: {} for path in self._children}
-        for name, array in work.items():
-            path, slash, rest = name.partition("/")
-            if slash:
-                shares[path][rest] = array
-        for path, layer in self._children.items():
-            layer.lend(shares[path])
-        for chain in self._branches.values():
-            chain.take(work)
 
     @property
     def training(self) -> bool:

@@ -81,6 +81,8 @@ class Layer(Part, Borrower):
     each_alone: ClassVar[bool] = False
     """Whether every sample is computed by itself, by operations that give it the same bits wherever it stands in a
     batch of whatever size, without parameters, noise or state. The samples of several lanes may then be one batch."""
+    absorbs: ClassVar[tuple[type[Layer], ...]] = ()
+    """Classes of layers whose work it can do too, where it alone reads what they give: see `absorb`."""
     gives_logs: ClassVar[bool] = False
     """Whether its outputs are logarithms of probabilities."""
     bends_by: ClassVar[str] = ""
@@ -156,13 +158,13 @@ class Layer(Part, Borrower):
         """The generator that it draws from in training, where it has one of its own."""
         return None
 
-    def absorb(self, before: Layer) -> bool:
-        """Do from now on what `before` does too, where the layer can, and say whether it does.
+    def absorb(self, before: Layer) -> None:
+        """Do from now on what `before`, a layer of one of the classes in `absorbs`, does too.
 
         A plan then runs this layer alone, on what would have arrived at `before`, which keeps its shape. The bits are
-        the same, and so they are where both run.
+        the same, and so they are where both run. Raises TypeError for any other layer.
         """
-        return False
+        raise TypeError(f"{type(self).__name__} does not do the work of {type(before).__name__}")
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers that this one is made of, by their paths in it."""

@@ -158,6 +158,7 @@ class MaxPool(_Pool):
     spec_name = "MaxPool"
     also = ("MaxPool2d", "MaxPool1d", "MaxPooling2D", "MaxPooling1D", "MaxPool2D", "MaxPool1D", "max_pool")
     backward_reads = frozenset({"input", "output"})
+    absorbs = (ReLU,)
     around = -math.inf
     rectifies = False
     """Whether it does a ReLU's work besides: max(x, 0) may as well be taken of the largest number of a window."""
@@ -203,10 +204,11 @@ class MaxPool(_Pool):
             yield place, hit
             np.logical_xor(free, hit, out=free)
 
-    def absorb(self, before: Layer) -> bool:
+    def absorb(self, before: Layer) -> None:
         """Take over a ReLU, on a number a window instead of on all of them."""
-        self.rectifies = self.rectifies or type(before) is ReLU
-        return type(before) is ReLU
+        if type(before) is not ReLU:
+            super().absorb(before)
+        self.rectifies = True
 
     def sides(self) -> NDArray[Any] | None:
         """Which place of each window holds its largest number."""

@@ -1,0 +1,476 @@
+"""The one training loop: it runs the calls of a program, batch by batch, for a plan or for a stack of them.
+
+The lanes of a race or a sweep mostly differ in how they move, not in what they compute. Plans that compute alike share
+a loop, with an axis of lanes in front of every value: a batch is gathered once, and every step serves all lanes in the
+way that its rewrite gave it (`Step.way`). Then each lane moves by its own optimizer, on its own row of one matrix of
+parameters. No number depends on it: every lane has the bits that it has alone.
+
+Whoever wants to know what happens inside looks on (`Loop.observer`): the loop then tells of every step that it has run.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.allocate import allocate
+from nnspec.compiler.bind import POOL, Call, Calls, Views, bind, work_arrays
+from nnspec.compiler.layout import Layout
+from nnspec.compiler.lower import layer_class
+from nnspec.compiler.narrowing import may_narrow
+from nnspec.compiler.plan import Plan, make_layer
+from nnspec.compiler.rewrites import drop_dead_inputs, stack_lanes
+from nnspec.compiler.steps import Step
+from nnspec.data.source import Dataset
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Layer
+from nnspec.engine.losses import Loss
+from nnspec.engine.losses.contract import Mean
+from nnspec.engine.metrics import Metric
+from nnspec.engine.parameter import Parameter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Scaling = tuple[NDArray[Any], NDArray[Any]]
+
+__all__ = ["Loop", "Observer", "Watcher", "plan_alone", "plans_together"]
+
+Watcher = Callable[[str, str, int, "NDArray[Any] | None"], None]
+"""What is told of a step that has run: the step's op and node, its nanoseconds, and the array that it wrote."""
+
+
+class Observer(Protocol):
+    """Whoever looks on at a training."""
+
+    def batch_begins(self) -> Watcher | None:
+        """Return what is told of every step of the batch that begins, or None where nothing is."""
+
+    def batch_ends(self, watched: bool, nanoseconds: int) -> None:
+        """Hear how long the batch took."""
+
+
+def plan_alone(
+    experiment: Experiment,
+    layout: Layout,
+    dataset: Dataset,
+    *,
+    scaling: Scaling | None = None,
+    target_scaling: Scaling | None = None,
+) -> Plan:
+    """Return a plan that trains by itself. `scaling` and `target_scaling` are those of its features and targets, where
+    they were learned before."""
+    plan = Plan(experiment, layout, dataset, scaling=scaling, target_scaling=target_scaling)
+    plan.loop = Loop([plan])
+    return plan
+
+
+def plans_together(lanes: Sequence[tuple[Experiment, Layout]], dataset: Dataset) -> list[Plan]:
+    """Return a plan for each lane of one kin, in order. They share a loop, unless it turns out that they cannot (seeds
+    differ, and with them which features are zero throughout)."""
+    layout, count = lanes[0][1], len(lanes)
+    vectors = {name: np.empty((count, layout.params), layout.dtype) for name in ("parameters", "gradients")}
+    shared = len({_order(experiment) for experiment, _ in lanes}) == 1
+    entering = {b.name: np.empty((count, *b.shape), b.dtype) for b in layout.buffers if b.name in ENTERING}
+    plans: list[Plan] = []
+    for lane, (experiment, own) in enumerate(lanes):
+        rows = {name: array[lane] for name, array in vectors.items()}
+        if plans and shared:
+            rows |= {b.name: plans[0].buffers[b.name] for b in own.buffers if b.group == "batch"}
+            plan = Plan(experiment, own, dataset, rows, plans[0].data)
+        else:
+            rows |= {name: array[lane] for name, array in entering.items()}
+            plan = Plan(experiment, own, dataset, rows)
+        plan.lane = lane
+        plans.append(plan)
+    alive = {None if plan.data.alive is None else plan.data.alive.tobytes() for plan in plans}
+    if count > 1 and len(alive) == 1:
+        together = Loop(plans, vectors, entering)
+        for plan in plans:
+            plan.loop = together
+    else:
+        for plan in plans:
+            plan.loop = Loop([plan])
+    return plans
+
+
+ENTERING = ("x", "labels", "targets")
+"""The buffers that values are brought into from outside."""
+
+
+def _order(experiment: Experiment) -> tuple[int, bool]:
+    """Return what batches depend on besides what kin have in common."""
+    return experiment.seed, may_narrow(experiment)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What came of a batch for each lane: its loss, the weight of that in the mean over the epoch, and its seconds."""
+
+    losses: list[float]
+    weights: list[float]
+    seconds: list[float]
+
+
+class Loop:
+    """The plans of some lanes of one kin, on the same data, or a single plan.
+
+    `vectors` hold the parameters and gradients of all lanes, a row a lane, and `entering` what is brought in from
+    outside, where there are several.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        vectors: dict[str, NDArray[Any]] | None = None,
+        entering: dict[str, NDArray[Any]] | None = None,
+    ) -> None:
+        self.plans = tuple(plans)
+        self.observer: Observer | None = None
+        """Looks on at batches that are trained, where there is one; training is a little slower then."""
+        self._watch: Watcher | None = None
+        self._lanes = len(plans) if len(plans) > 1 else 0
+        self._vectors, self._entering = vectors or {}, entering or {}
+        first = plans[0]
+        self._layout, self._sources = first.layout, tuple(dict.fromkeys(plan.data for plan in plans))
+        self._shared = len(self._sources) == 1
+        self._active = list(plans)  # those that have not left
+        self._going = list(plans)  # those of them that have not diverged in this epoch
+        self._epoch = -1
+        self._shuffling = 0.0
+        self._trained: dict[int, _Trained] = {}
+        self._measured: dict[str, list[tuple[float, tuple[float, ...]]]] = {}
+        self._figures: list[tuple[float, ...]] = []
+        self._calls: dict[tuple[int, bool], Calls] = {}
+        self._set_up()
+
+    # Set-up
+
+    def _set_up(self) -> None:
+        """Take the program, allocate its memory, and make what computes its steps."""
+        layout, lanes, first = self._layout, self._lanes, self.plans[0]
+        self._steps, self._memory = layout.steps, layout.values
+        if lanes:
+            self._steps = stack_lanes(self._steps, lanes, shared=self._shared)
+            self._memory = allocate(self._steps, layout.batch)
+        alive = first.data.alive
+        self._narrowed = self._steps if alive is None else drop_dead_inputs(self._steps, len(alive))
+        self._rooms = {name: np.empty(size, np.uint8) for name, size in self._memory.rooms.items()}
+        self._rooms[POOL] = np.empty(self._memory.pool, np.uint8)
+        if not lanes:
+            first.buffers |= {name: self._rooms[name] for name in layout.room_names}
+        self._stacked: dict[str, Layer] = {}
+        self._stacked_narrow: dict[str, Layer] = {}
+        for step in self._steps:
+            if step.op == "forward":
+                self._make(step)
+        self._lend_to_the_rest()
+
+    def _make(self, step: Step) -> None:
+        """Make what computes a layer of all lanes, where something does; lend each lane's own its arrays, where not."""
+        name, node = step.node, self._steps.nodes[step.node]
+        if step.way == "batch":
+            layer = make_layer(node, 0, self._layout.dtype, ())
+            self._absorb(name, layer)
+            layer.lend(self._work(name, lanes=self._lanes))
+            self._stacked[name] = layer
+        elif step.way == "stack":
+            self._stacked[name] = self._stack(name, 0)
+            narrowing = self.plans[0].narrowing
+            if narrowing is not None and step.reads == ("x",):
+                self._stacked_narrow[name] = self._stack(name, narrowing.start)
+        else:
+            for plan in self.plans:
+                self._absorb(name, plan.layers[name])
+                plan.layers[name].lend(self._work(name, lane=plan.lane if self._lanes else 0))
+
+    def _absorb(self, name: str, layer: Layer) -> None:
+        """Let a layer do the work of those that the program leaves out before it."""
+        for before, by in self._steps.absorbed.items():
+            if by == name:
+                layer.absorb(self.plans[0].layers[before])
+
+    def _stack(self, name: str, start: int) -> Layer:
+        """Make the layer of all lanes; of its rows of weights, those from `start` in the vector on."""
+        parameters = {}
+        node, own = self._steps.nodes[name], self.plans[0].layers[name].parameters()
+        rows_of = layer_class(node).rows_of
+        for parameter, (offset, shape) in self._layout.parameters_of(name).items():
+            left, end = shape, offset + prod(shape)
+            if start and parameter == rows_of:
+                left = (shape[0] - start // prod(shape[1:]), *shape[1:])
+                offset = end - prod(left)
+            data, grad = (
+                self._vectors[v][:, offset:end].reshape(self._lanes, *left) for v in ("parameters", "gradients")
+            )
+            parameters[parameter] = Parameter.over(data, grad, own[parameter].decaying)
+        layer = layer_class(node).stack(parameters)
+        if layer is None:
+            raise TypeError(f"{name} has no kernel for several lanes after all")
+        layer.lend(self._work(name, lanes=self._lanes))
+        return layer
+
+    def _lend_to_the_rest(self) -> None:
+        """Lend the losses and metrics their arrays, and make the loss of all lanes where there is one."""
+        loss: Loss = self.plans[0].experiment.loss.make()
+        self._loss = loss if self._lanes and loss.stacks else None
+        if self._loss is not None:
+            self._loss.lanes = self._lanes
+            self._loss.lend(self._work("loss", lanes=self._lanes))
+        for plan in self.plans:
+            lane = plan.lane if self._lanes else 0
+            plan.loss.lend(self._work("loss", lane=lane))
+            for number, metric in enumerate(plan.metrics, 1):
+                metric.lend(self._work(f"metric{number}", lane=lane))
+
+    def _work(self, node: str, *, lane: int = 0, lanes: int = 0) -> dict[str, NDArray[Any]]:
+        return work_arrays(
+            node, self._steps, self._memory, self._rooms, self._layout.batch, lane=lane, lanes=lanes or 1
+        )
+
+    # Training
+
+    def begin(self, epoch: int) -> None:
+        """Begin an epoch: its own order of samples, and metrics that have seen nothing. Of several lanes, the first to
+        ask has it begun for all of them."""
+        if self._lanes and epoch == self._epoch:
+            return
+        started = time.perf_counter()
+        self._epoch = epoch
+        self._trained.clear()
+        self._measured.clear()
+        self._figures.clear()
+        for source in self._sources:
+            source.shuffle(epoch)
+        for plan in self._active:
+            plan.epoch = epoch
+            plan.begin_metrics()
+        self._let_go_on(self._active)
+        self._shuffling = time.perf_counter() - started
+
+    def train(self, number: int, lane: int) -> tuple[float, float, float]:
+        """Train a batch of this epoch, unless another lane has had it trained; return the lane's loss, the weight of
+        that, and the lane's seconds: those of its own step, and its share of what all lanes do as one."""
+        done = self._trained.get(number) if self._lanes else None
+        if done is None:
+            done = self._train(number) if self.observer is None else self._observed(number, self.observer)
+            if self._lanes:
+                self._trained[number] = done
+        place = lane if self._lanes else 0
+        return done.losses[place], done.weights[place], done.seconds[place]
+
+    def _observed(self, number: int, observer: Observer) -> _Trained:
+        self._watch = observer.batch_begins()
+        watched, started = self._watch is not None, time.perf_counter_ns()
+        try:
+            done = self._train(number)
+        finally:
+            self._watch = None
+        observer.batch_ends(watched, time.perf_counter_ns() - started)
+        return done
+
+    def _train(self, number: int) -> _Trained:
+        started, own = time.perf_counter(), [0.0] * len(self.plans)
+        rows = self._bring(number)
+        calls = self._calls_for(rows, whole=False)
+        losses, weights = self._evaluate(calls)
+        for call in calls.losses:
+            self._time("loss gradient", call.loss.backward, call.gradient)
+        self._run(calls.backward)
+        for plan in self._going:
+            before = time.perf_counter()
+            place = plan.lane if self._lanes else 0
+            losses[place] += plan.move(number, losses[place], self._watch)
+            own[place] = time.perf_counter() - before
+        share = (time.perf_counter() - started - math.fsum(own) + self._shuffling) / len(self._going)
+        self._shuffling = 0.0
+        if self._lanes and not all(map(math.isfinite, losses)):  # a lane that has diverged stays where it is
+            self._let_go_on([plan for plan in self._going if math.isfinite(losses[plan.lane])])
+        if self._lanes and number == len(self._sources[0]) - 1:
+            self._figures = [_figures(plan) for plan in self.plans]
+        return _Trained(losses, weights, [seconds + share for seconds in own])
+
+    def figures(self, plan: Plan) -> tuple[float, ...]:
+        """Return a plan's metrics over the batches of this epoch, as they were before anything was measured."""
+        return self._figures[plan.lane] if self._figures else _figures(plan)
+
+    def _bring(self, number: int) -> int:
+        if self._watch is None:
+            return max([source.train(number) for source in self._sources])
+        started = time.perf_counter_ns()
+        rows = max([source.train(number) for source in self._sources])
+        self._watch("batch", "", time.perf_counter_ns() - started, None)
+        return rows
+
+    def measured(self, samples: str, lane: int) -> tuple[float, tuple[float, ...]]:
+        """Return a lane's mean loss and each metric over the samples held out (`validation`) or those of the `test`."""
+        if not self._lanes:
+            return self._measure(samples)[0]
+        if samples not in self._measured:
+            self._measured[samples] = self._measure(samples)
+        return self._measured[samples][lane]
+
+    def _measure(self, samples: str) -> list[tuple[float, tuple[float, ...]]]:
+        means = [Mean() for _ in self.plans]
+        for plan in self._going:
+            plan.begin_metrics()
+            plan.full_network.eval()
+        batches = (source.validation() if samples == "validation" else source.test() for source in self._sources)
+        for rows, *_ in zip(*batches, strict=True):
+            for mean, loss, weight in zip(means, *self._evaluate(self._calls_for(rows, whole=True)), strict=True):
+                mean.add(loss, weight)
+        for plan in self._going:
+            plan.full_network.train()
+        return [(mean.value, _figures(plan)) for mean, plan in zip(means, self.plans, strict=True)]
+
+    def alone(self, plan: Plan) -> Loop:
+        """Return a loop that runs this plan by itself."""
+        return Loop([plan]) if self._lanes else self
+
+    def forward(self, rows: int, look: Watcher | None = None) -> None:
+        """Run the layers over whole samples that lie in the buffers, of a plan that trains by itself."""
+        before, self._watch = self._watch, look
+        try:
+            self._run(self._calls_for(rows, whole=True).forward)
+        finally:
+            self._watch = before
+
+    def views(self, rows: int) -> Views:
+        """Return the values of a program over whole samples, as they are after a forward pass."""
+        return self._views(rows, whole=True)
+
+    @property
+    def outputs(self) -> str:
+        """The name of what the network gives."""
+        return next(step.reads[0] for step in self._steps if step.op == "loss")
+
+    def _evaluate(self, calls: Calls) -> tuple[list[float], list[float]]:
+        """Run forward over the batch that lies in the buffers; the metrics see it. Returns the loss of every lane, and
+        the weight of each."""
+        self._run(calls.forward)
+        self._run(calls.metrics)
+        losses, weights = [math.nan] * len(self.plans), [math.nan] * len(self.plans)
+        for call in calls.losses:
+            loss, rows = self._time("loss", call.loss.forward, call.outputs, call.targets, call.work), len(call.outputs)
+            if call.lane is None and self._lanes:
+                return list(call.loss.each), [call.loss.weight(rows // self._lanes)] * self._lanes
+            losses[call.lane or 0], weights[call.lane or 0] = loss, call.loss.weight(rows)
+        return losses, weights
+
+    def _run(self, calls: Sequence[Call]) -> None:
+        if self._watch is None:
+            for call, arguments, _, _ in calls:
+                call(*arguments)
+            return
+        for call, arguments, step, written in calls:
+            started = time.perf_counter_ns()
+            call(*arguments)
+            self._watch(step.op, step.node, time.perf_counter_ns() - started, written)
+
+    def _time(self, op: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        if self._watch is None:
+            return call(*arguments)
+        started = time.perf_counter_ns()
+        result = call(*arguments)
+        self._watch(op, "loss", time.perf_counter_ns() - started, None)
+        return result
+
+    # Leaving
+
+    def settle(self, leaving: Sequence[Plan]) -> None:
+        """Let plans go that train no longer. When few are left, they go on in loops of their own."""
+        if not leaving or not self._lanes or self.plans[0].loop is not self:
+            return
+        self._active = [plan for plan in self._active if plan not in leaving]
+        if 2 * len(self._active) <= len(self.plans) or len(self._active) == 1:
+            for plan in self.plans:
+                plan.loop = Loop([plan])
+
+    def let_go(self, plan: Plan) -> None:
+        """Call nothing of this plan any more, though others are still measured after the epoch that it ended with."""
+        if self._lanes:
+            self._let_go_on([each for each in self._going if each is not plan])
+
+    def _let_go_on(self, plans: Sequence[Plan]) -> None:
+        """Call no layer, loss or metric of any other plan from now on."""
+        if plans != self._going:
+            self._going = list(plans)
+            self._calls.clear()
+
+    # Views
+
+    def _calls_for(self, rows: int, whole: bool) -> Calls:
+        for plan in self._going:
+            plan.narrow(not whole)
+        found = self._calls.get((rows, whole))
+        if found is None:
+            steps = self._steps if whole else self._narrowed
+            found = self._calls[rows, whole] = bind(steps, self._views(rows, whole), _Kernels(self, whole), rows)
+        return found
+
+    def _views(self, rows: int, whole: bool) -> Views:
+        steps = self._steps if whole else self._narrowed
+        given = {name: self._given(name, rows, whole) for name, slot in steps.slots.items() if slot.given}
+        return Views(steps, self._memory, self._rooms, given, rows)
+
+    def _given(self, name: str, rows: int, whole: bool) -> NDArray[Any]:
+        """Return where samples or their targets stand once they are brought in."""
+        found = []
+        for source in self._sources:
+            found.append(
+                source.x(rows, whole=whole)
+                if name == "x"
+                else source.targets(rows)
+                if name == "targets"
+                else source.labels(rows)
+            )
+        if self._shared:
+            return found[0]
+        # Each lane's are a row of one array.
+        buffer = next(array for array in self._entering.values() if np.may_share_memory(array, found[0]))
+        own = found[0]
+        flat = buffer.reshape(len(buffer), -1)
+        return flat[:, : own.size].reshape(len(buffer), *own.shape)
+
+
+def _figures(plan: Plan) -> tuple[float, ...]:
+    return tuple(metric.result() for metric in plan.metrics if metric.is_figure)
+
+
+class _Kernels:
+    """What computes the steps of a loop, for whole samples or for those that it trains on."""
+
+    def __init__(self, loop: Loop, whole: bool) -> None:
+        self._loop, self._whole = loop, whole
+
+    def layers(self, step: Step) -> Iterator[tuple[int | None, Layer]]:
+        loop = self._loop
+        if step.way in ("batch", "stack"):
+            narrow = loop._stacked_narrow if not self._whole else {}
+            yield None, narrow.get(step.node, loop._stacked[step.node])
+            return
+        for plan in loop._going:
+            yield plan.lane if loop._lanes else None, plan.layer(step.node, self._whole)
+
+    def metrics(self, step: Step) -> Iterator[tuple[int | None, Metric]]:
+        number = int(step.node.removeprefix("metric")) - 1
+        for plan in self._loop._going:
+            yield plan.lane if self._loop._lanes else None, plan.metrics[number]
+
+    @property
+    def deviation(self) -> NDArray[Any]:
+        return self._loop.plans[0].buffers["target_deviation"]
+
+    def losses(self, rows: int) -> Iterator[tuple[int | None, Loss]]:
+        loop = self._loop
+        # Of batches of one sample, sums run along another axis than of several, and round otherwise.
+        if loop._loss is not None and rows > 1:
+            yield None, loop._loss
+            return
+        for plan in loop._going:
+            yield plan.lane if loop._lanes else None, plan.loss

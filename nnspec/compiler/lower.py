@@ -1,0 +1,227 @@
+"""Lowering: an experiment becomes a list of steps. Compositions are taken apart; nothing is nested any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nnspec.checker.program import Experiment, LayerNode
+from nnspec.compiler.steps import Slot, Step, Steps
+from nnspec.engine.layers.composition import Composition
+from nnspec.engine.layers.contract import Layer, Shape, feature_axis
+from nnspec.engine.losses import Loss
+from nnspec.engine.metrics import Metric
+from nnspec.engine.work import Work
+from nnspec.errors import ContractError
+
+__all__ = ["gradient_of", "layer_class", "lower", "work_slot"]
+
+
+def lower(experiment: Experiment) -> Steps:
+    """Return the training step of an experiment as it follows from its layers, before any rewrite."""
+    lowering = _Lowering(experiment.dtype)
+    x = lowering.given("x", experiment.layers[0].incoming)
+    y = lowering.chain(experiment.layers, x)
+    loss = experiment.loss.part
+    assert issubclass(loss, Loss)
+    takes_values = loss.targets == "values"
+    target = experiment.outputs if takes_values else experiment.target
+    index = not takes_values and experiment.classes is not None
+    targets = lowering.given("targets", target, "index" if index else "float")
+    labels = targets  # of an autoencoder, the sample itself
+    if experiment.train.target == "labels":
+        labels = lowering.given("labels", experiment.facts.target, "float" if experiment.classes is None else "index")
+    measured = y
+    if experiment.train.standardise_target and experiment.metrics:  # metrics compare in the targets' own unit
+        measured = lowering.scale(y)
+    for number, metric in enumerate(experiment.metrics):
+        assert issubclass(metric.part, Metric)
+        work = metric.part.work(experiment.outputs, metric.values())
+        lowering.metric(f"metric{number + 1}", measured, labels, work)
+    gradient = lowering.loss(y, targets, loss.work(experiment.outputs, experiment.loss.values()))
+    lowering.differentiate({y: gradient})
+    lowering.emit(Step("update", "optimizer", ()))
+    return lowering.result()
+
+
+def layer_class(node: LayerNode) -> type[Layer]:
+    """Return the class of a layer of the model."""
+    part = node.value.part
+    if not issubclass(part, Layer):
+        raise TypeError(f"{node.name} is no layer")
+    return part
+
+
+def gradient_of(value: str) -> str:
+    """Name the gradient of the loss with respect to a value."""
+    return f"∂{value}"
+
+
+def work_slot(node: str, name: str) -> str:
+    """Name a work array of a layer, loss or metric."""
+    return f"{node}/{name}"
+
+
+@dataclass
+class _Lowering:
+    """The list as it grows."""
+
+    dtype: str
+    steps: list[Step] = field(default_factory=list)
+    slots: dict[str, Slot] = field(default_factory=dict)
+    nodes: dict[str, LayerNode] = field(default_factory=dict)
+    _readers: Counter[str] = field(default_factory=Counter)
+
+    def result(self) -> Steps:
+        return Steps(tuple(self.steps), self.slots, self.nodes)
+
+    def emit(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def given(self, name: str, shape: Shape, dtype: str = "float") -> str:
+        """Declare a value that is brought in from outside."""
+        return self._slot(Slot(name, shape, self._dtype(dtype), given=True))
+
+    def _slot(self, slot: Slot) -> str:
+        if slot.name in self.slots:
+            raise ValueError(f"two values are called {slot.name}")
+        self.slots[slot.name] = slot
+        return slot.name
+
+    def _dtype(self, dtype: str) -> str:
+        return {"float": self.dtype, "index": "intp"}.get(dtype, dtype)
+
+    def _work(self, owner: str, work: Mapping[str, Work]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Declare work arrays; return those that live from forward to backward, and those of a single call."""
+        names = {
+            name: self._slot(Slot(work_slot(owner, name), array.shape, self._dtype(array.dtype)))
+            for name, array in work.items()
+        }
+        saved = tuple(names[name] for name, array in work.items() if array.saved)
+        return saved, tuple(names[name] for name, array in work.items() if not array.saved)
+
+    # Forward
+
+    def chain(self, nodes: Iterable[LayerNode], x: str) -> str:
+        """Run layers one after another; return what leaves the last."""
+        for node in nodes:
+            x = self.node(node, x)
+        return x
+
+    def node(self, node: LayerNode, x: str) -> str:
+        """Run one layer, or all that a composition is made of."""
+        part = layer_class(node)
+        self.nodes[node.name] = node
+        if issubclass(part, Composition):
+            ends = [self.chain(branch.layers, x) for branch in node.branches]
+            if len(ends) == 1:  # a residual without a shortcut adds its own input
+                ends.append(x)
+            y = self._slot(Slot(node.name, node.geometry.out, self.dtype))
+            over = not part.splits and ends[0] not in ends[1:]
+            self.emit(Step("concat" if part.splits else "add", node.name, tuple(ends), y, over=over))
+            return y
+        if part.in_place and "input" in part.backward_reads:
+            raise ContractError(f"{part.__name__} writes over its input, which its backward pass reads again")
+        y = self._slot(Slot(node.name, node.geometry.out, self.dtype))
+        saved, scratch = self._work(node.name, node.geometry.work)
+        self.emit(Step("forward", node.name, (x,), y, saves=saved, scratch=scratch, over=part.in_place))
+        return y
+
+    def scale(self, y: str) -> str:
+        """Bring outputs into the unit that the targets had before they were standardised."""
+        scaled = self._slot(Slot(f"{y} in units", self.slots[y].shape, self.dtype))
+        self.emit(Step("scale", "targets", (y,), scaled))
+        return scaled
+
+    def metric(self, name: str, y: str, labels: str, work: Mapping[str, Work]) -> None:
+        """Count a batch."""
+        saved, scratch = self._work(name, work)
+        self.emit(Step("metric", name, (y, labels), saves=saved, scratch=scratch))
+
+    def loss(self, y: str, targets: str, work: Mapping[str, Work], name: str = "loss") -> str:
+        """Measure the loss and return the gradient of the outputs, which it works out where it has worked before."""
+        saved, scratch = self._work(name, work)
+        shape = self.slots[y].shape
+        inside = self._slot(Slot(name, shape, self.dtype, of=y))
+        self.emit(Step("loss", name, (y, targets), inside, saves=saved, scratch=scratch, over=True))
+        gradient = self._slot(Slot(gradient_of(y), shape, self.dtype, of=y))
+        self.emit(Step("loss gradient", name, (inside,), gradient, keeps=saved, scratch=scratch, over=True))
+        return gradient
+
+    # Backward
+
+    def differentiate(self, gradients: Mapping[str, str]) -> None:
+        """Go back from the values whose gradients are given to the first parameters: reverse mode, step by step."""
+        forward = [step for step in self.steps if step.op in ("forward", "add", "concat")]
+        needed = self._trained(forward)
+        self._readers = Counter([*gradients, *(read for step in forward for read in step.reads)])
+        shares: dict[str, list[str]] = {value: [gradient] for value, gradient in gradients.items()}
+        for step in reversed(forward):
+            value = step.writes
+            if value is None or value not in needed or value not in shares:
+                continue
+            gradient = self._total(value, shares.pop(value))
+            if step.op == "forward":
+                self._back_through(step, gradient, needed, shares)
+            elif step.op == "add":
+                for read in step.reads:
+                    if read in needed:
+                        shares.setdefault(read, []).append(gradient)
+            else:
+                self._split(step, gradient, needed, shares)
+
+    def _trained(self, forward: Sequence[Step]) -> set[str]:
+        """Return the values that parameters had a part in, and which therefore need a gradient."""
+        needed: set[str] = set()
+        for step in forward:
+            parameters = step.op == "forward" and self.nodes[step.node].geometry.parameters
+            if step.writes is not None and (parameters or any(read in needed for read in step.reads)):
+                needed.add(step.writes)
+        return needed
+
+    def _back_through(self, step: Step, gradient: str, needed: set[str], shares: dict[str, list[str]]) -> None:
+        part = layer_class(self.nodes[step.node])
+        (x,), y = step.reads, step.writes
+        keeps = [name for what, name in (("input", x), ("output", y)) if what in part.backward_reads and name]
+        target = self._share(x, step.node, shares) if x in needed else None
+        self.emit(
+            Step(
+                "backward",
+                step.node,
+                (gradient,),
+                target,
+                keeps=(*keeps, *step.saves),
+                scratch=step.scratch,
+                over=part.in_place,
+            )
+        )
+
+    def _split(self, step: Step, gradient: str, needed: set[str], shares: dict[str, list[str]]) -> None:
+        """Give every branch of a concat the part of the gradient that is its own, in one piece."""
+        end = 0
+        for read in step.reads:
+            shape = self.slots[read].shape
+            start, end = end, end + shape[feature_axis(shape)]
+            if read in needed:
+                target = self._share(read, step.node, shares)
+                self.emit(Step("split", step.node, (gradient,), target, part=(start, end)))
+
+    def _share(self, value: str, via: str, shares: dict[str, list[str]]) -> str:
+        """Declare what one of a value's readers adds to its gradient."""
+        base = name = f"{gradient_of(value)} via {via}" if self._readers[value] > 1 else gradient_of(value)
+        number = 1
+        while name in self.slots:
+            number += 1
+            name = f"{base} ({number})"
+        shares.setdefault(value, []).append(self._slot(Slot(name, self.slots[value].shape, self.dtype, of=value)))
+        return name
+
+    def _total(self, value: str, shares: list[str]) -> str:
+        """Add what a value's readers give, from the first of them in the program to the last."""
+        if len(shares) == 1:
+            return shares[0]
+        reads = tuple(reversed(shares))
+        target = self._slot(Slot(gradient_of(value), self.slots[value].shape, self.dtype, of=value))
+        self.emit(Step("sum", value, reads, target, over=reads[0] not in reads[1:]))
+        return target

@@ -1,0 +1,136 @@
+"""A training step as a program: steps over named values, plain data before any array exists.
+
+    lower       the layers of an experiment, its loss and the way back, as a list of steps      (lower.py)
+    rewrite     a table of passes, each from steps to steps, verified in between                (rewrites.py, verify.py)
+    allocate    which memory each value has, from how long it lives                             (allocate.py)
+    bind        NumPy calls on views of that memory, for batches of one size                    (bind.py)
+
+Every value is written by exactly one step (or brought in from outside), so its name says what it is: `Linear1` is what
+the layer `Linear1` gives, `∂Linear1` the gradient of the loss with respect to it. Whether two values share memory is no
+business of the steps; `allocate` decides it from what is read later.
+
+**Order of summation.** Where a value is read by several steps, its gradient is the sum over these, from the first
+reader in the program to the last: ((g₁ + g₂) + g₃) + …, whatever the way of running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from types import MappingProxyType
+from typing import Literal
+
+from nnspec.checker.program import LayerNode
+from nnspec.engine.layers.contract import Shape
+
+__all__ = ["EVALUATION", "Op", "Slot", "Step", "Steps", "Way"]
+
+Op = Literal[
+    "copy", "forward", "add", "concat", "scale", "metric", "loss", "loss gradient", "backward", "sum", "split", "update"
+]
+Way = Literal["once", "batch", "stack", "lanes"]
+"""How a step serves several lanes: `once`, on arrays that hold all of them; `batch`, with the samples of all lanes as
+one batch; `stack`, with a kernel that has a lane axis; `lanes`, lane after lane."""
+
+EVALUATION: frozenset[Op] = frozenset({"copy", "forward", "add", "concat", "scale", "metric", "loss"})
+"""The steps that measuring takes; training takes all of them."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A named array of a batch: `(B, *shape)`, or `(L, B, *shape)` with an axis of L lanes in front."""
+
+    name: str
+    shape: Shape
+    dtype: str
+    given: bool = False
+    """Whether it is brought in from outside, batch by batch."""
+    of: str = ""
+    """Of a gradient, the value that it belongs to, which lies in memory as it does."""
+    lanes: int = 0
+    samples_last: bool = False
+    """Whether the samples are the last axis in memory."""
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a sample has in it, over all lanes."""
+        return max(1, self.lanes) * prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of one kernel: what it reads and what it writes."""
+
+    op: Op
+    node: str
+    """The layer's full name, such as `residual1.Linear1`; the name of the loss, metric or optimizer."""
+    reads: tuple[str, ...]
+    writes: str | None = None
+    """None where nothing of a batch's size is wanted: metrics count, and no gradient is needed before the first layer
+    that trains."""
+    keeps: tuple[str, ...] = ()
+    """Values from earlier on that it looks at again."""
+    saves: tuple[str, ...] = ()
+    """Arrays that it fills for a later step of its node, which `keeps` them."""
+    scratch: tuple[str, ...] = ()
+    """Arrays that it works in; they hold nothing before and after."""
+    over: bool = False
+    """Whether it may write over the first value that it reads."""
+    part: tuple[int, int] | None = None
+    """Of a `split`, from where to where on the joined axis."""
+    way: Way = "once"
+
+    @property
+    def looks_at(self) -> tuple[str, ...]:
+        """All values that must be there when it runs."""
+        return (*self.reads, *self.keeps)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The program of one training step, in the order in which it runs."""
+
+    steps: tuple[Step, ...]
+    slots: Mapping[str, Slot]
+    nodes: Mapping[str, LayerNode] = field(default_factory=lambda: MappingProxyType({}))
+    """The layers, those within compositions too, and the compositions, by full name."""
+    absorbed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Layers that need not run, and by which layer each one's work is done."""
+    notes: tuple[str, ...] = ()
+    """What each rewrite did."""
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Step, ...]]:
+        """The steps that look at each value, in order."""
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            for name in dict.fromkeys(step.looks_at):
+                found.setdefault(name, []).append(step)
+        return {name: tuple(steps) for name, steps in found.items()}
+
+    @cached_property
+    def work_of(self) -> Mapping[str, tuple[tuple[str, Slot], ...]]:
+        """The work arrays of each layer, loss and metric, by the names that it knows them by."""
+        found: dict[str, list[tuple[str, Slot]]] = {}
+        for step in self.steps:
+            for slot in (*step.saves, *step.scratch):
+                node, _, name = slot.rpartition("/")
+                if (name, self.slots[slot]) not in found.setdefault(node, []):
+                    found[node].append((name, self.slots[slot]))
+        return {node: tuple(arrays) for node, arrays in found.items()}
+
+    def with_slots(self, changed: Mapping[str, Slot]) -> Steps:
+        """Return the program with these slots in place of those of the same names."""
+        return replace(self, slots={**self.slots, **changed})
+
+    def noting(self, note: str) -> Steps:
+        """Return the program with one more note."""
+        return replace(self, notes=(*self.notes, note))
