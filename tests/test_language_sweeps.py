@@ -139,6 +139,7 @@ def test_where_a_swept_value_comes_from() -> None:
 
 def test_a_sweep_goes_before_what_the_base_says() -> None:
     assert [lane.seed for lane in lanes(spec("seed = 7\nsweep { seed = [1, 2] }"))] == [1, 2]
+    assert rates(lanes(spec("optimizer.lr = 0.3\nsweep { optimizer.lr = [1, 2] }"))) == [("lr=1", 1), ("lr=2", 2)]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +179,158 @@ def test_names_of_runs_are_short_plain_and_their_own() -> None:
 def test_as_many_runs_as_there_may_be() -> None:
     assert len(lanes(spec("sweep { width = range(1, 1001) }"))) == 1000
     assert find(spec("sweep { width = range(1, 1002) }")) == [("NN603", "sweep")]
+
+
+# A list for one lane
+
+RATES = "race { SGD; Adam; still: SGD(lr=0.3) }\n"
+
+
+def rates(found: list[Experiment]) -> list[tuple[str, float]]:
+    return [(lane.name, lane.optimizer.values()["lr"]) for lane in found]
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        "sweep { SGD.optimizer.lr = [0.1, 0.2]; Adam.optimizer.lr = [0.01, 0.02] }",
+        "sweep { SGD { optimizer.lr = [0.1, 0.2] }; Adam { optimizer.lr = [0.01, 0.02] } }",
+        "sweep zip { SGD.optimizer.lr = [0.1, 0.2]; Adam.optimizer.lr = [0.01, 0.02] }",
+    ],
+)
+def test_a_lane_may_have_lists_of_its_own_and_a_lane_without_is_trained_once(sweep: str) -> None:
+    assert rates(lanes(spec(f"{RATES}{sweep}"))) == [
+        ("SGD,lr=0.1", 0.1),
+        ("SGD,lr=0.2", 0.2),
+        ("Adam,lr=0.01", 0.01),
+        ("Adam,lr=0.02", 0.02),
+        ("still", 0.3),
+    ]
+
+
+def test_a_list_of_a_lane_goes_with_those_of_all_lanes_and_before_that_of_the_same_setting() -> None:
+    text = "race { SGD; Adam }\nsweep { train.batch = [8, 16]; optimizer.lr = [0.1]; Adam.optimizer.lr = [0.01, 0.02] }"
+    assert runs(spec(text)) == [
+        "SGD,batch=8,lr=0.1",
+        "SGD,batch=16,lr=0.1",
+        "Adam,batch=8,lr=0.01",
+        "Adam,batch=8,lr=0.02",
+        "Adam,batch=16,lr=0.01",
+        "Adam,batch=16,lr=0.02",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("SGD.optimizer.lr=0.5", [("SGD", 0.5), ("Adam,lr=0.01", 0.01), ("Adam,lr=0.02", 0.02), ("still", 0.3)]),
+        ("SGD.optimizer=SGD(lr=0.4)", [("SGD", 0.4), ("Adam,lr=0.01", 0.01), ("Adam,lr=0.02", 0.02), ("still", 0.3)]),
+        ("optimizer.lr=0.5", [("SGD", 0.5), ("Adam", 0.5), ("still", 0.5)]),
+    ],
+)
+def test_a_flag_ends_the_sweep_of_one_lane_or_of_all(flag: str, expected: list[tuple[str, float]]) -> None:
+    sweep = "sweep { SGD.optimizer.lr = [0.1, 0.2]; Adam.optimizer.lr = [0.01, 0.02] }"
+    assert rates(lanes(spec(f"{RATES}{sweep}"), flag)) == expected
+
+
+OWN = (
+    "race { SGD; Adam }\nsweep { train.batch = [8, 16]; SGD.optimizer.lr = [0.1, 0.2]; Adam.optimizer.lr = [0.3, 0.4] }"
+)
+
+
+def figures_of(text: str) -> list[tuple[str | None, list[str]]]:
+    (found,) = program(text).expectations
+    return [(case.lane, [figure.lane for figure in case.figures()]) for case in found.cases]
+
+
+def test_a_statement_must_hold_for_each_point_of_one_lane_with_each_of_the_other() -> None:
+    wanted = [
+        (None, [f"SGD,batch={batch},lr={sgd}", f"Adam,batch={batch},lr={adam}"])
+        for batch in (8, 16)
+        for sgd in (0.1, 0.2)
+        for adam in (0.3, 0.4)
+    ]
+    found = figures_of(spec(f"seed = 1\n{OWN}\nexpect {{ SGD.loss < Adam.loss }}"))
+    assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+
+
+def test_points_that_are_zipped_are_compared_side_by_side() -> None:
+    text = "seed = 1\nrace { SGD; Adam }\nsweep zip { SGD.optimizer.lr = [0.1, 0.2]; Adam.optimizer.lr = [0.3, 0.4] }"
+    assert figures_of(spec(f"{text}\nexpect {{ SGD.loss < Adam.loss }}")) == [
+        (None, ["SGD,lr=0.1", "Adam,lr=0.3"]),
+        (None, ["SGD,lr=0.2", "Adam,lr=0.4"]),
+    ]
+
+
+def test_a_statement_without_a_lane_must_hold_once_for_every_run() -> None:
+    found = figures_of(spec(f"seed = 1\n{OWN}\nexpect {{ loss < 1 }}"))
+    assert found == [(name, [name]) for name in runs(spec(OWN))]
+    found = figures_of(spec(f"seed = 1\n{OWN}\nexpect {{ SGD.loss < 1 }}"))
+    assert found == [(None, [name]) for name in runs(spec(OWN)) if name.startswith("SGD")]
+
+
+# What a lane sets and the sweep sets again
+
+BASE = (
+    "let rate = 0.1\nlet quick = SGD(lr=0.5)\noptimizer.lr = rate\nrace { a { %s }; b { metrics = [] } }\nsweep { %s }"
+)
+CLASHES = {
+    "argument": ("optimizer = SGD(lr=0.5)", "optimizer.lr = [0.1, 0.2]", "lr=0.5"),
+    "argument, without its name": ("optimizer = SGD(0.5)", "optimizer.lr = [0.1, 0.2]", "0.5"),
+    "argument, in parentheses": ("optimizer = (SGD(lr=0.5))", "optimizer.lr = [0.1, 0.2]", "lr=0.5"),
+    "part": ("SGD(lr=0.5)", "optimizer.lr = [0.1, 0.2]", "lr=0.5"),
+    "part that a let names": ("optimizer = quick", "optimizer.lr = [0.1, 0.2]", "quick"),
+    "setting": ("optimizer.lr = 0.5", "optimizer.lr = [0.1, 0.2]", "optimizer.lr"),
+    "let that it alone follows": ("rate = 0.5", "optimizer.lr = [0.1, 0.2]", "rate"),
+    "let": ("width = 4", "width = [8, 16]", "width"),
+    "argument of the loss": ("loss = CrossEntropy(label_smoothing=0.1)", "loss.label_smoothing = [0.2]", None),
+    "argument of the data": ("data = Digits(train=50)", "data.train = [60, 70]", "train=50"),
+    "argument of an alternative": ("data = Digits(train=50) or MNIST", "data.train = [60, 70]", "train=50"),
+    "setting of train": ("train.batch = 4", "train.batch = [8, 16]", "train.batch"),
+    "argument of a layer": ("model.Linear1.bias = false", "model.Linear1.bias = [true]", "model.Linear1.bias"),
+    "seed": ("seed = 4", "seed = [1, 2]", "seed"),
+}
+
+
+@pytest.mark.parametrize(("lane", "sweep", "pointed"), CLASHES.values(), ids=CLASHES.keys())
+def test_what_a_lane_sets_is_not_replaced_by_the_sweep_and_the_help_is_a_cure(
+    lane: str, sweep: str, pointed: str | None
+) -> None:
+    found = only(spec(BASE % (lane, sweep)))
+    setting = sweep.partition(" = ")[0]
+    assert found.code == "NN204"
+    assert pointed is None or found.span.text == pointed
+    assert [note.span.text for note in found.notes] == [setting]
+    assert found.help == f"leave it out here, or sweep the other lanes only: `b.{setting} = […]`"
+    assert not diagnose(spec(BASE % (lane, f"b.{sweep}")))
+    assert [run for run in runs(spec(BASE % (lane, f"b.{sweep}"))) if "," not in run] == ["a"]
+    assert not diagnose(spec(BASE % ("metrics = []", sweep)))  # left out
+
+
+def test_a_lane_may_set_a_let_that_more_follows_than_what_is_swept() -> None:
+    race = "race { a { width = 4 }; b { metrics = [] } }\nsweep { train.batch = [8, 16] }"
+    assert not diagnose(spec(f"let half = width // 2\ntrain.batch = half\n{race}"))
+
+
+def test_a_value_and_a_list_of_one_lane_clash_too() -> None:
+    found = only(spec("race { SGD(lr=0.5); Adam }\nsweep { SGD.optimizer.lr = [0.1, 0.2] }"))
+    assert (found.code, found.span.text, found.help) == ("NN204", "lr=0.5", "leave one of them out")
+
+
+def test_a_let_of_a_flag_for_one_lane_clashes_too() -> None:
+    found = only(spec(BASE % ("metrics = []", "optimizer.lr = [0.1, 0.2]")), "a.rate=0.5")
+    assert (found.code, found.span.text) == ("NN204", "a.rate")
+
+
+def test_a_list_in_the_place_of_a_value_is_told_where_lists_go() -> None:
+    text = spec("sweep { optimizer.lr = [0.01, 0.02] }")
+    found = only(text, "optimizer.lr=[0.1, 0.2]")
+    advice = "a setting takes one value here; to try several, write `sweep { optimizer.lr = [0.1, 0.2] }` in the spec"
+    assert (found.code, found.help) == ("NN301", advice)
+    assert not diagnose(spec("sweep { optimizer.lr = [0.1, 0.2] }"))
+    found = only(spec("optimizer.lr = [0.1, 0.2]"))
+    assert found.help == "to try several values, put the list into a sweep: `sweep { optimizer.lr = [0.1, 0.2] }`"
+    assert only(spec("optimizer.lr = [0.1, true]")).help == ""
 
 
 # What is wrong
@@ -233,11 +386,35 @@ WRONG = {
         "model.Linear1.out_feature",
         "`Linear` has no argument `out_feature`",
     ),
-    "lane as a target": (
-        "race { a: SGD; Adam }\nsweep { a.optimizer.lr = [3] }",
+    "lists of one lane that differ from another's, zipped": (
+        "race { SGD; Adam }\nsweep zip { SGD.optimizer.lr = [3, 4]; Adam.optimizer.lr = [1, 2, 3] }",
+        "NN303",
+        "[1, 2, 3]",
+        "`sweep zip` takes lists of one length: 3 here, 2 in `optimizer.lr`",
+    ),
+    "list that no lane goes through": (
+        "race { SGD; Adam }\nsweep { optimizer.lr = [3]; SGD.optimizer.lr = [1]; Adam.optimizer = [Adam(lr=1)] }",
+        "NN203",
+        "optimizer.lr",
+        "`optimizer.lr` has no effect: every lane has a list of its own",
+    ),
+    "list of one lane, twice": (
+        "race { SGD; Adam }\nsweep { SGD.optimizer.lr = [3]; SGD { optimizer.lr = [1] } }",
+        "NN204",
+        "optimizer.lr",
+        "`SGD.optimizer.lr` is given twice",
+    ),
+    "lane, misspelt": (
+        "race { SGD; Adam }\nsweep { Adan.optimizer.lr = [3] }",
         "NN201",
-        "a.optimizer.lr",
-        "there is no setting `a.optimizer.lr`",
+        "Adan.optimizer.lr",
+        "there is no setting `Adan.optimizer.lr`",
+    ),
+    "too many in lanes of their own": (
+        "race { SGD; Adam }\nsweep { SGD.seed = range(600); Adam.seed = range(401) }",
+        "NN603",
+        "sweep",
+        "this is 1,001 runs, and a spec may have 1,000",
     ),
     "too many": (
         "sweep { width = range(1, 101); seed = range(100) }",

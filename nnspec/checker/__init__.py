@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from nnspec.checker.binding import Given
 from nnspec.checker.expand import look_through
-from nnspec.checker.expectations import Run, at_points, expectation
+from nnspec.checker.expectations import AtPoints, Run, expectation
 from nnspec.checker.expectations import calculate as calculate
 from nnspec.checker.experiment import describe, evaluate
 from nnspec.checker.expressions import Evaluator
@@ -22,8 +22,8 @@ from nnspec.checker.outline import MAX_NAME, Assignment, LaneOutline, Outline, o
 from nnspec.checker.program import PartValue, Program
 from nnspec.checker.report import Report
 from nnspec.checker.settings import settle
-from nnspec.checker.sweep import Point, points, run_name, swept_twice
-from nnspec.checker.words import KIND_OF_SETTING, SETTINGS
+from nnspec.checker.sweep import Point, points, run_name, split_lane, swept_twice
+from nnspec.checker.words import KIND_OF_SETTING
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Diagnostic, Source, Span
 from nnspec.syntax import parse, tree
@@ -71,7 +71,7 @@ def _check(source: Source, flags: Sequence[Source], known: Known) -> Checked:
     looked: list[tuple[PartValue, Facts]] = []
     lanes = _Lanes(items, overrides, report, _top(source), Shared(partial(_facts, known, report, looked)))
     runs = lanes.runs()
-    by_point = at_points(runs)
+    by_point = AtPoints(runs)
     expectations = [expectation(e, runs, by_point, items.models, lanes.with_model, report) for e in items.expectations]
     experiments = [run.experiment for run in runs if run.experiment is not None]
     trainings = sum(experiment.train.repeats for experiment in experiments)
@@ -135,17 +135,16 @@ class _Lanes:
         lanes: list[LaneOutline | None] = [*items.lanes] or [None]
         names = [lane.name.text if lane else "run" for lane in lanes]
         per_lane = _by_lane(self.overrides, names, items)
-        shared = [flag for flag in self.overrides if flag.shared and flag in per_lane[names[0]]]
-        found = self._points(shared, len(lanes))
+        found = self._points(per_lane)
         if items.race is not None:
             # The base by itself, for mistakes in what every lane happens to replace.
             self._evaluate("", None, [], Point(), set(), complete=False)
         result: list[Run] = []
         for lane, name in zip(lanes, names, strict=True):
             settle(
-                items, lane, [], Report(suggests=False), from_spec, found[0].assignments
+                items, lane, [], Report(suggests=False), from_spec, found[name][0].assignments
             )  # a flag may replace whatever it likes
-            for point in found:
+            for point in found[name]:
                 result.append(self._evaluate(name, lane, per_lane[name], point, from_flags))
         self._nothing_unread(result[0].evaluator)
         if _is_for_import(items, report):
@@ -153,20 +152,21 @@ class _Lanes:
         else:
             report.report_absent({lane.name.text: lane.name.span for lane in items.lanes}, self.top)
         if items.sweep is not None and not report.failed:
-            swept_twice(items.sweep, shared, items.lanes, per_lane, report)
+            swept_twice(items.sweep, items, items.lanes, per_lane, report)
         own = [*items.assignments, *(a for lane in items.lanes for a in lane.assignments)]
         _without_effect(own, from_spec, items, report)
         _without_effect(self.overrides, from_flags, items, report)
         return _named(result, several=items.race is not None)
 
-    def _points(self, flags: list[Assignment], lanes: int) -> list[Point]:
-        """Return the points of the sweep, whose lists know the lets and the data of the base."""
+    def _points(self, flags: Mapping[str, list[Assignment]]) -> dict[str, list[Point]]:
+        """Return the points of each lane, whose lists know the lets and the data of the base."""
         if self.items.sweep is None:
-            return [Point()]
-        base = settle(self.items, None, flags, Report(suggests=False), set())
+            return {name: [Point()] for name in flags}
+        shared = [flag for flag in next(iter(flags.values())) if flag.shared]
+        base = settle(self.items, None, shared, Report(suggests=False), set())
         evaluator = Evaluator(self.report, base.lets, self.items.blocks)
         describe(self.items, base, evaluator, self.shared, self.top)
-        return points(self.items.sweep, flags, lanes, evaluator, self.report)
+        return points(self.items.sweep, flags, evaluator, self.report)
 
     def _evaluate(
         self,
@@ -228,7 +228,7 @@ def _named(runs: list[Run], several: bool) -> list[Run]:
             copy += 1
             name = f"{whole[: MAX_NAME - 6]}~{copy}"
         taken.add(name)
-        experiment = run.experiment and replace(run.experiment, name=name, lane=run.lane, point=run.point.values)
+        experiment = run.experiment and replace(run.experiment, name=name, lane=run.lane, swept=run.point.swept)
         result.append(replace(run, name=name, experiment=experiment))
     return result
 
@@ -237,12 +237,9 @@ def _by_lane(overrides: list[Assignment], names: list[str], items: Outline) -> d
     """Share the flags out: `Adam.optimizer.lr=0.1` goes to one lane, all others go to every lane."""
     result: dict[str, list[Assignment]] = {name: [] for name in names}
     for override in overrides:
-        word = override.path[0].text
-        if word in result and len(override.path) > 1 and word not in SETTINGS and word not in items.lets:
-            result[word].append(Assignment(override.path[1:], override.given, shared=False))
-        else:
-            for assigned in result.values():
-                assigned.append(override)
+        lane, assignment = split_lane(override, result, items.lets)
+        for assigned in (result[lane],) if lane else result.values():
+            assigned.append(assignment)
     return result
 
 
@@ -253,13 +250,17 @@ def _without_effect(assignments: list[Assignment], effective: set[Span], items: 
     """
     if report.failed:
         return
-    swept = {dimension.text for dimension in items.sweep.dimensions} if items.sweep else set()
+    lanes = {lane.name.text for lane in items.lanes} or {"run"}
+    dimensions = items.sweep.dimensions if items.sweep else ()
+    swept = {split_lane(dimension, lanes, items.lets)[1].text for dimension in dimensions}
     for assignment in assignments:
         whole, span = assignment.path[0].text, assignment.span
         if len(assignment.path) != 2 or whole not in KIND_OF_SETTING.values() or span in effective:
             continue
         replacing = [place for place in (items.race, items.sweep) if place is not None]
         if items.replaced(whole, span) or any(items.goes_before(place.head, span) for place in replacing):
+            continue
+        if assignment.text in swept:  # the value of a spec without its sweep
             continue
         who, where = ("the sweep", "sweep") if whole in swept else ("every lane", "lanes")
         message = f"`{assignment.text}` has no effect: {who} replaces `{whole}`"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
-from nnspec.checker.expressions import MAX_DEPTH, Evaluator
+from nnspec.checker.expressions import MAX_DEPTH, Evaluator, names_in
 from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Experiment, Figure, Node, Number, Operation
 from nnspec.checker.report import UNKNOWN, Report
@@ -20,7 +20,7 @@ from nnspec.diagnostics import Span
 from nnspec.engine.metrics import metric_of
 from nnspec.syntax import tree
 
-__all__ = ["Lanes", "Run", "at_points", "calculate", "expectation"]
+__all__ = ["AtPoints", "Lanes", "Run", "calculate", "expectation"]
 
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
@@ -52,6 +52,11 @@ class Lanes:
     by_name: dict[str, Run]
 
     @cached_property
+    def key(self) -> frozenset[str]:
+        """The names of the runs."""
+        return frozenset(run.name for run in self.by_name.values())
+
+    @cached_property
     def by_model(self) -> dict[str, list[Run]]:
         """Those that train a model, for each name of one."""
         found: dict[str, list[Run]] = {}
@@ -61,47 +66,82 @@ class Lanes:
         return found
 
 
-def at_points(runs: Sequence[Run]) -> dict[int, Lanes]:
-    """Sort runs by the number of their point."""
-    found: dict[int, Lanes] = {}
-    for run in runs:
-        found.setdefault(run.point.number, Lanes({})).by_name[run.lane] = run
-    return found
+class AtPoints:
+    """Sorts runs by lane, and finds those of other lanes at the same point of the sweep."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._by_lane: dict[str, list[Run]] = {}
+        self._at: dict[frozenset[tuple[str, int]], Lanes] = {}
+        """The runs at each point; none where lanes have points of their own."""
+        alike = not any(swept.lane for run in runs for swept in run.point.swept)
+        for run in runs:
+            self._by_lane.setdefault(run.lane, []).append(run)
+            if alike:
+                self._at.setdefault(frozenset(run.point.shared.items()), Lanes({})).by_name[run.lane] = run
+
+    @property
+    def names(self) -> Collection[str]:
+        """The lanes."""
+        return self._by_lane.keys()
+
+    def around(self, run: Run, named: Collection[str]) -> Iterator[Lanes]:
+        """Yield the runs of all lanes at the point of a run: one combination after the other, where lanes that are
+        named have points of their own."""
+        if self._at:
+            yield self._at[frozenset(run.point.shared.items())]
+            return
+        choices = [list(self._beside(run, lane, whole=lane in named)) for lane in self._by_lane]
+        for chosen in product(*choices):
+            yield Lanes(dict(zip(self._by_lane, chosen, strict=True)))
+
+    def _beside(self, run: Run, lane: str, whole: bool) -> Iterator[Run]:
+        if lane == run.lane:
+            yield run
+            return
+        for each in self._by_lane[lane]:
+            if all(run.point.shared.get(s, place) == place for s, place in each.point.shared.items()):
+                yield each
+                if not whole:
+                    return
 
 
 def expectation(
     element: tree.Element,
     runs: Sequence[Run],
-    lanes: Mapping[int, Lanes],
+    lanes: AtPoints,
     models: Collection[str],
     with_model: Callable[[str], Run | None],
     report: Report,
 ) -> Expectation | None:
-    """Resolve a statement, or None where it is wrong. It must hold at every point of the sweep.
+    """Resolve a statement, or None where it is wrong. It must hold at every point of the sweep; where lanes have points
+    of their own, for each of one with each of the other.
 
-    `lanes` are the runs by point, `models` the names of all models, and `with_model` evaluates one that no lane trains.
+    `lanes` finds the runs at a point, `models` the names of all models, and `with_model` evaluates one that no lane
+    trains.
     """
     if not isinstance(_bare(element.value), (tree.Compare, tree.Logical, tree.Not)):
         report.error("NN602", "this states nothing", element.span, help="compare it, as in `test_accuracy > 0.9`")
         return None
-    cases: list[Case] = []
-    settled: set[int] = set()
+    cases: dict[Case, None] = {}
+    settled: set[frozenset[str]] = set()
     if not report.work(len(runs) // _RUNS_A_STEP, element.span):
         return None
+    named = names_in(element.value) & {*lanes.names}
     for run in runs:
-        if run.point.number in settled:
-            continue
-        if not report.work(_CASE, element.span):
-            return None
-        resolver = _Resolver(run, lanes[run.point.number], models, with_model, report)
-        node = resolver.node(element.value, 0)
-        if node is None:
-            return None
-        if resolver.implicit or resolver.trained:
-            cases.append(Case(run.name, node))
-        elif not resolver.borrowed:
-            cases.append(Case(None, node))
-            settled.add(run.point.number)
+        for beside in lanes.around(run, named):
+            if beside.key in settled:
+                continue
+            if not report.work(_CASE, element.span):
+                return None
+            resolver = _Resolver(run, beside, models, with_model, report)
+            node = resolver.node(element.value, 0)
+            if node is None:
+                return None
+            if resolver.implicit or resolver.trained:
+                cases[Case(run.name, node)] = None
+            elif not resolver.borrowed:
+                cases[Case(None, node)] = None
+                settled.add(beside.key)
     if not any(case.figures() for case in cases):
         report.error("NN602", "this speaks of no figure", element.span, help=f"figures are {', '.join(figures())}")
         return None

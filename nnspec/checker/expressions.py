@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -19,7 +19,7 @@ from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature
 from nnspec.syntax import tree
 
-__all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "operands"]
+__all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "names_in", "operands"]
 
 MAX_DEPTH = 150
 _ITEMS_A_STEP = 4  # of the lists that functions make
@@ -527,6 +527,25 @@ def operands(expression: tree.Expression, operator: str) -> list[tree.Expression
                 waiting += [right, left]
             case other:
                 found.append(other)
+    return found
+
+
+def names_in(part: object, without: Container[int] = ()) -> set[str]:
+    """Return the first word of every name in a part of the tree; `without` are the ids of nodes that do not count."""
+    found: set[str] = set()
+    waiting = [part]
+    while waiting:
+        match waiting.pop():
+            case node if id(node) in without:
+                pass
+            case tree.Path(names=names):
+                found.add(names[0].text)
+            case tuple(parts):
+                waiting += parts
+            case tree.Name() | Span() | tree.Constant() | None:
+                pass
+            case node:
+                waiting += [getattr(node, name) for name in getattr(node, "__slots__", ())]
     return found
 
 

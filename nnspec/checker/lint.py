@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from math import prod
 
+from nnspec.checker.expressions import names_in
 from nnspec.checker.outline import Outline
 from nnspec.checker.program import Expectation, Experiment, LayerNode
 from nnspec.checker.report import Report
@@ -19,7 +20,6 @@ from nnspec.engine.losses import Loss
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.engine.stopping import Patience
-from nnspec.syntax import tree
 
 __all__ = ["for_import", "lint", "lint_names", "lint_seed"]
 
@@ -49,28 +49,11 @@ def lint_names(outline: Outline, report: Report) -> None:
         (f"parameter `{parameter.name.text}` of block `{name}`", parameter.name.span)
         for name, block in outline.blocks.items()
         for parameter in block.parameters
-        if parameter.name.text not in _words((block.items, tuple(p.default for p in block.parameters)))
+        if parameter.name.text not in names_in((block.items, tuple(p.default for p in block.parameters)))
     ]
     for what, span in unused:
         if span.source is spec:
             _report([_advice("NN710", f"nothing uses {what}", span)], report)
-
-
-def _words(part: object) -> set[str]:
-    """Return the first word of every name that stands in a part of the tree."""
-    found: set[str] = set()
-    waiting = [part]
-    while waiting:
-        match waiting.pop():
-            case tree.Path(names=names):
-                found.add(names[0].text)
-            case tuple(parts):
-                waiting += parts
-            case tree.Name() | Span() | tree.Constant() | None:
-                pass
-            case node:
-                waiting += [getattr(node, name) for name in getattr(node, "__slots__", ())]
-    return found
 
 
 def for_import(top: Span) -> Diagnostic:

@@ -40,6 +40,9 @@ def better_part(expression: tree.Expression, kind: str) -> dict[str, Any]:
 def better_value(argument: Argument, value: Any, given: Given) -> dict[str, Any]:
     """Return what to write in the place of a value of the wrong type."""
     span = given.value.span
+    if isinstance(value, (list, tuple)):
+        each_fits = value and all(argument.type_problem(item) is None for item in value)
+        return {"help": _swept(given)} if each_fits and given.via != "sweep" else {}
     if isinstance(value, float) and value.is_integer() and argument.type_problem(int(value)) is None:
         return _whole(int(value), given.value)
     if isinstance(value, str) and isinstance(given.value, tree.Constant):
@@ -56,6 +59,18 @@ def better_value(argument: Argument, value: Any, given: Given) -> dict[str, Any]
     if argument.kinds and not any(argument.type_problem(other) is None for other in (1, 1.0)):
         return {"help": one_of(f"{name}(…)" if _needs(part) else name for name, part in parts(*argument.kinds).items())}
     return {}
+
+
+def _swept(given: Given) -> str:
+    """Say how a setting is given one value after the other."""
+    span = given.value.span
+    if span.source.name.startswith(("--set", "set=")):
+        setting = span.source.text.partition("=")[0].strip()
+        sweep = f"`sweep {{ {setting} = {span.text} }}`"
+        return f"a setting takes one value here; to try several, write {sweep} in the spec"
+    name = given.name.text
+    setting = f"{name} = {span.text}" if "." in name and name.replace(".", "").isidentifier() else "…"
+    return f"to try several values, put the list into a sweep: `sweep {{ {setting} }}`"
 
 
 def better_number(argument: Argument, value: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ __all__ = [
     "Origin",
     "PartValue",
     "Program",
+    "Swept",
     "TrainSettings",
     "Use",
     "input_as_target",
@@ -239,6 +240,20 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Swept:
+    """A setting that a sweep gives a value."""
+
+    setting: str
+    """`optimizer.lr`."""
+    text: str
+    """The value, as written."""
+    exact: str
+    """The same so that `--set` comes to the same value, to the last bit."""
+    lane: str = ""
+    """The lane that alone is swept; "" where all are."""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One lane: everything that one training run depends on."""
 
@@ -253,14 +268,19 @@ class Experiment:
     train: TrainSettings
     lane: str = ""
     """The lane's own name; with a sweep, several experiments share one, each at a point of its own."""
-    point: Mapping[str, str] = field(default_factory=dict)
-    """What a sweep sets here, as written: setting -> value."""
+    swept: tuple[Swept, ...] = ()
+    """What a sweep sets here."""
     model: str = ""
     """The name of its model; "" for one without."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Where each setting that was given comes from: `seed`, `train.epochs`, `optimizer` …"""
     lets: Mapping[str, Bound] = field(default_factory=dict)
     """The value of each `let`, and where it comes from."""
+
+    @property
+    def point(self) -> dict[str, str]:
+        """What a sweep sets here, as written: setting -> value."""
+        return {swept.setting: swept.text for swept in self.swept}
 
     @property
     def facts(self) -> Facts:

@@ -42,7 +42,8 @@ that it does something.
         """
 The same setting, argument, name, section or lane is given twice in one place, and a reader could not tell which of
 the two counts. What an importing file, a lane, a `sweep` or `--set` says may well be given a second time: it takes
-the place of what was there before, and that is what these are for.
+the place of what was there before, and that is what these are for. Only a lane and a `sweep` may not set the same
+thing: each would be meant to replace the other. Sweep the other lanes only, as in `Adam.optimizer.lr = [0.01, 0.001]`.
 """,
         Example("train { epochs = 15 }\ntrain.epochs = 20\n"),
         Example("train { epochs = 20 }\n"),
