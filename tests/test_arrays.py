@@ -234,11 +234,11 @@ def test_usual_names(names: tuple[str, ...], counts: tuple[int, int]) -> None:
 
 
 def test_arrays_that_nothing_uses_are_named() -> None:
-    np.savez("a.npz", x_train=X, y_train=Y, x_test=X, y_test=Y, x_val=X, y_val=Y)
+    np.savez("a.npz", x_train=X, y_train=Y, x_test=X, y_test=Y, x_val=X, valid=Y)
     text = of('NPZ("a.npz")')
     ((code, message, help),) = found(text)
-    assert (code, message) == ("NN736", "nothing uses `x_val`, `y_val` in a.npz")
-    assert help == "join them with the samples for training, and hold a share of these out: `train.validation = 0.2`"
+    assert (code, message) == ("NN736", "nothing uses `x_val`, `valid` in a.npz")
+    assert help == "name samples for validation `x_val` and their targets `y_val`, or save the file without them"
     np.savez("a.npz", x_train=np.concatenate([X, X]), y_train=np.concatenate([Y, Y]), x_test=X, y_test=Y)
     assert found(text) == []
     np.savez("a.npz", x=X, X=X, y=Y)

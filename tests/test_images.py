@@ -218,7 +218,7 @@ def tiny(data: str) -> str:
         (("train", "test"), (6, 4)),
         (("training", "testing"), (6, 4)),
         (("Train", "Val"), (6, 4)),  # what is held out is all there is to test with
-        (("train", "valid", "test"), (6, 4)),
+        (("train", "valid", "test"), (10, 4)),  # four of them for validation
         (("train",), (4, 2)),  # 3 images a class, one of which is for testing
     ],
 )
@@ -230,18 +230,8 @@ def test_folders_of_parts(tmp_path: Path, parts: tuple[str, ...], counts: tuple[
     data = Images(tmp_path / "p", test=0.3).load(Access())
     assert (data.facts.train, data.facts.test, data.class_names) == (*counts, ("a", "b"))
     assert data.notes == (("the images in `Val` are the test data",) if parts == ("Train", "Val") else ())
-    if len(parts) < 3:
-        assert data.facts.remarks == ()
-        return
-    # The advice, followed.
-    (unused,) = data.facts.remarks
-    assert (unused.code, unused.message) == ("NN736", f"nothing uses the images in `valid` of {tmp_path / 'p'}")
-    assert unused.help.startswith("move them into `train`, and hold a share of these out: `train.validation = 0.2`")
-    for name in ("a", "b"):
-        (tmp_path / "p" / "valid" / name / "2020").rename(tmp_path / "p" / "train" / name / "2021")
-    shutil.rmtree(tmp_path / "p" / "valid")
-    assert Images(tmp_path / "p").facts().remarks == ()
-    assert Images(tmp_path / "p").facts().train == 10
+    assert data.facts.validation == (4 if len(parts) == 3 else 0)
+    assert data.train.y[-4:].tolist() == ([0, 0, 1, 1] if len(parts) == 3 else data.train.y[-4:].tolist())
 
 
 def test_parts_that_are_not_clear(tmp_path: Path) -> None:

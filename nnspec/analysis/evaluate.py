@@ -99,7 +99,7 @@ def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapp
     and the samples that were trained on make no difference.
     """
     count = len(dataset.test.y)
-    facts = replace(experiment.facts, train=max(batch, count), test=count)
+    facts = replace(experiment.facts, train=max(batch, count), test=count, validation=0)
     alone = replace(
         experiment,
         train=replace(experiment.train, batch=batch, validation=0.0, drop_last=False),

@@ -227,7 +227,8 @@ def _chosen(compiled: Compiled, names: Sequence[str] | None) -> Compiled:
     """Return a program of these lanes, each once, of which nothing is expected and that writes no text."""
     program = compiled.program
     wanted = [lane for lane in program.lanes if names is None or lane.name in names]
-    once = tuple(replace(lane, train=replace(lane.train, repeats=1, sample=0)) for lane in wanted)
+    first = (lane.training(0) for lane in wanted)
+    once = tuple(replace(lane, train=replace(lane.train, repeats=1, sample=0)) for lane in first)
     return Compiled(
         replace(program, lanes=once, expectations=()), {lane.name: compiled.layouts[lane.name] for lane in once}
     )

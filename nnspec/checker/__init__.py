@@ -74,11 +74,13 @@ def _check(source: Source, flags: Sequence[Source], known: Known) -> Checked:
     by_point = AtPoints(runs)
     expectations = [expectation(e, runs, by_point, items.models, lanes.with_model, report) for e in items.expectations]
     experiments = [run.experiment for run in runs if run.experiment is not None]
-    trainings = sum(experiment.train.repeats for experiment in experiments)
+    trainings = sum(experiment.train.trainings for experiment in experiments)
     if trainings > MAX_TRAININGS:
-        message = f"this is {trainings:,} trainings, repeats counted, and a spec may have {MAX_TRAININGS:,}"
-        where = experiments[0].origins["train.repeats"].span
-        report.error("NN603", message, where, help="use fewer repeats, lanes or points")
+        message = f"this is {trainings:,} trainings, repeats and folds counted, and a spec may have {MAX_TRAININGS:,}"
+        origins = next((e.origins for e in experiments if e.train.trainings > 1), experiments[0].origins)
+        given = next((origins[word] for word in ("train.repeats", "train.validation") if word in origins), None)
+        where = given.span if given is not None else lanes.top
+        report.error("NN603", message, where, help="use fewer repeats, folds, lanes or points")
     lint(experiments, report)
     if not report.failed and len(experiments) == len(runs):
         lint_names(items, report)

@@ -24,6 +24,7 @@ from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.part import Signature
 from nnspec.engine.schedules import Schedule
+from nnspec.engine.validation import Given as GivenSamples
 from nnspec.syntax import tree
 
 __all__ = ["evaluate"]
@@ -61,6 +62,8 @@ def evaluate(
         fits = work.fit(layers, loss, data)
         if fits and metrics is not UNKNOWN:
             work.measures(layers, metrics, data)
+    if isinstance(train, TrainSettings) and data:
+        train = work.held_out(train, data)
     if isinstance(train, TrainSettings) and data:
         work.batches(train, data)
         prepared(train, settings, data[0].facts, loss, report)
@@ -360,10 +363,8 @@ class _Work:
                 self.report.error("NN402", str(error), span, notes=notes, help=error.help)
 
     def batches(self, train: TrainSettings, data: tuple[Choice, ...]) -> None:
-        smallest = min(choice.facts.train for choice in data)
-        if train.validation and smallest < 2:
-            return  # there is nothing to hold out, which `validation` tells
-        smallest -= train.held_out(smallest)
+        facts = min((choice.facts for choice in data), key=lambda each: each.train)
+        smallest = facts.train - train.held_out(facts.train, facts.validation)
         if train.drop_last and train.batch > smallest:
             given = self.settings.values.get("train.batch") or self.settings.values["train.drop_last"]
             self.report.error(
@@ -373,15 +374,29 @@ class _Work:
                 help="use a smaller batch, or `drop_last = false`",
             )
 
+    def held_out(self, train: TrainSettings, data: tuple[Choice, ...]) -> Any:
+        """Hold what is held out against the data, and take what the data gives for validation."""
+        given, facts = self.settings.values.get("train.validation"), data[0].facts
+        if given is None:
+            return replace(train, validation=GivenSamples()) if facts.validation else train
+        span, rule = given.value.span, train.validation
+        if facts.validation and not isinstance(rule, GivenSamples):
+            message = f"the data gives {facts.validation:,} samples for validation, and `validation` asks for others"
+            return self.report.error("NN517", message, span, help="leave `validation` out")
+        if isinstance(rule, GivenSamples) and not facts.validation:
+            help = "such as arrays `x_val` and `y_val`, a folder `val`, or a share: `validation = 0.2`"
+            return self.report.error("NN517", "the data gives no samples for validation", span, help=help)
+        try:
+            for choice in data:
+                train.held_out(choice.facts.train, choice.facts.validation)
+        except ValueError as error:
+            return self.report.error("NN302", str(error), span)
+        return train
+
     def validation(
         self, train: TrainSettings, metrics: tuple[PartValue, ...], data: tuple[Choice, ...], optimizer: Any
     ) -> None:
-        """Hold the validation split against the data, and what goes by a figure against what is measured."""
-        smallest = min(choice.facts.train for choice in data)
-        given = self.settings.values.get("train.validation")
-        if train.validation and given and smallest < 2:
-            message = f"`validation` needs at least 2 training samples, and there is {smallest}"
-            self.report.error("NN302", message, given.value.span)
+        """Hold what goes by a figure against what is measured."""
         stopping = self.settings.values.get("train.early_stop")
         if train.early_stop is not None and stopping is not None:
             self._measured(train.early_stop.of, self._figure_of(stopping), train, metrics)
@@ -418,10 +433,12 @@ def _takes_classes(loss: type[Loss], facts: Facts) -> bool:
 
 def _agreed(choice: Choice) -> tuple[object, ...]:
     """What all alternatives of the data must have in common."""
-    return choice.facts.shape, choice.facts.axes, choice.facts.classes, choice.facts.target
+    facts = choice.facts
+    return facts.shape, facts.axes, facts.classes, facts.target, bool(facts.validation)
 
 
 def _facts_in_words(choice: Choice) -> str:
     facts = choice.facts
     shape = f"{shape_in_words(facts.shape)} ({' × '.join(facts.axes)})"
-    return f"{shape} in {facts.classes} classes" if facts.classes else shape
+    shape += f" in {facts.classes} classes" if facts.classes else ""
+    return f"{shape}, with samples for validation" if facts.validation else shape

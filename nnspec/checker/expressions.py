@@ -226,7 +226,7 @@ class Evaluator:
                 return UNKNOWN
             return self.report.error("NN203", "the data cannot be described by itself", name.span)
         if name.text == "size":
-            return self.facts.train
+            return self.facts.train - self.facts.validation
         if name.text in _DATA_FACTS:
             return getattr(self.facts, name.text)
         return self.report.error(

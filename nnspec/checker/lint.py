@@ -20,6 +20,7 @@ from nnspec.engine.losses import Loss
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.engine.stopping import Patience
+from nnspec.engine.validation import Last
 
 __all__ = ["for_import", "lint", "lint_names", "lint_seed"]
 
@@ -243,7 +244,7 @@ def _figure(number: float) -> str:
 
 
 def _large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
-    samples = min(choice.facts.train for choice in experiment.data)
+    samples = min(choice.facts.train - choice.facts.validation for choice in experiment.data)
     origin = experiment.origins.get("train.batch")
     if origin is not None and experiment.train.batch > samples:
         message = f"a batch of {experiment.train.batch:,} is more than the {samples:,} training samples"
@@ -253,11 +254,8 @@ def _large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
 def _batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
     """Batches of one sample, where a layer needs the variance of each feature over the batch."""
     train = experiment.train
-    # Where there is nothing to hold out, the setting itself is the error.
-    sizes = [
-        choice.facts.train for choice in experiment.data if choice.facts.train > 1 or not experiment.train.validation
-    ]
-    trained = [size - train.held_out(size) for size in sizes]
+    sizes = [(choice.facts.train, choice.facts.validation) for choice in experiment.data]
+    trained = sorted({count for each in sizes for count in (each[0] - train.held_out(*each), train.trained_on(*each))})
     always = any(min(train.batch, count) == 1 for count in trained)
     ragged = [count for count in trained if count % train.batch == 1 and not train.drop_last]
     if not always and not ragged:
@@ -293,6 +291,15 @@ def _goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
             message = f"{what} by `{figure}` fits the run to the test data, whose figures then say too much"
             help = f"hold samples out, and {'stop' if what == 'stopping' else 'go'} by `{instead}`"
             yield _advice("NN709", message, where.span, help)
+
+
+def _shuffled_order(experiment: Experiment) -> Iterator[Diagnostic]:
+    rule, origin = experiment.train.validation, experiment.origins.get("train.validation")
+    if isinstance(rule, Last) and origin is not None and any(choice.facts.shuffled for choice in experiment.data):
+        name = next(choice.value.name for choice in experiment.data if choice.facts.shuffled)
+        message = f"`last` holds out the last samples, and `{name}` shuffles them first"
+        help = f"keep their order: `shuffle = false` in `{name}`; or draw a share: `validation = {rule.share:g}`"
+        yield _advice("NN733", message, origin.span, help)
 
 
 def _looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
@@ -369,6 +376,7 @@ _OF_EXPERIMENTS: tuple[Callable[[Experiment], Iterator[Diagnostic]], ...] = (
     _batch_of_one,
     _goes_by_test,
     _never_acts,
+    _shuffled_order,
     _looks_ahead,
     _odd_data,
 )

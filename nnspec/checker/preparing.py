@@ -10,6 +10,7 @@ from nnspec.diagnostics import Span
 from nnspec.engine.layers.contract import ShapeError
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import Range
+from nnspec.engine.validation import Validation
 
 __all__ = ["prepared"]
 
@@ -75,3 +76,6 @@ def _stratified(train: TrainSettings, facts: Facts, span: Span, report: Report) 
     elif not train.validation and not report.doubts("train", "validation"):
         message, help = "`stratify` is about samples held out, and there are none", "such as `validation = 0.1`"
         report.error("NN302", message, span, help=help)
+    elif isinstance(train.validation, Validation) and not train.validation.draws:
+        message = f"`stratify` is about samples drawn at random, and `validation = {train.validation!r}` draws none"
+        report.error("NN302", message, span, help="leave `stratify` out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from nnspec.engine.layers.contract import Geometry, Shape
 from nnspec.engine.part import Also, BareWord, Count, Part, Positive, Range
 from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.stopping import Stopping
+from nnspec.engine.validation import Fold, Folds, Validation, share_of
 
 __all__ = [
     "Bound",
@@ -95,8 +96,13 @@ class TrainSettings:
     """Whether every epoch has its own order."""
     drop_last: bool = False
     """Whether a last batch that is not full is left out."""
-    validation: Annotated[float, Range(low=0, high=1, open_high=True), Also("validation_split", "val_split")] = 0.0
-    """Share of the training samples that is held out: never trained on, measured after every epoch."""
+    validation: Annotated[
+        float | Validation,
+        Range(low=0, high=1, open_high=True),
+        Also("validation_split", "val_split", "validation_data", "cv", "cross_validation"),
+    ] = 0.0
+    """Which training samples are held out, never trained on and measured after every epoch: a share of them, drawn at
+    random, or as a rule says."""
     early_stop: Annotated[Stopping | None, Also("early_stopping", "callbacks")] = None
     """When training stops before its time."""
     clip_norm: Annotated[Positive | None, Also("max_norm", "clipnorm", "global_clipnorm", "max_grad_norm")] = None
@@ -157,17 +163,29 @@ class TrainSettings:
         """Whether samples enter the network otherwise than the data has them."""
         return self.standardise or bool(self.augmentations)
 
-    def held_out(self, samples: int) -> int:
-        """Return how many of `samples` training samples are held out: `validation` of them, rounded (a half to even).
+    @property
+    def trainings(self) -> int:
+        """How often a lane is trained: for each repeat, once or for each fold."""
+        return self.repeats * (self.validation.trainings if isinstance(self.validation, Validation) else 1)
 
-        It is at least one, and leaves at least one to train on; none where no share is asked for. Raises ValueError
-        where there are not enough samples for that.
+    def held_out(self, samples: int, given: int = 0) -> int:
+        """Return how many of `samples` training samples are held out, at most, where folds differ. The data itself
+        gives `given` of them, the last.
+
+        A share is rounded (a half to even). It is at least one, and leaves at least one to train on; none where nothing
+        is asked for. Raises ValueError where there are not enough samples for that.
         """
-        if not self.validation:
-            return 0
-        if samples < 2:
-            raise ValueError(f"`validation` needs at least 2 training samples, not {samples}")
-        return min(max(round(self.validation * samples), 1), samples - 1)
+        return self._held_out(samples, given)[1]
+
+    def trained_on(self, samples: int, given: int = 0) -> int:
+        """Return how many of the training samples are trained on, at most."""
+        return samples - self._held_out(samples, given)[0]
+
+    def _held_out(self, samples: int, given: int) -> tuple[int, int]:
+        if isinstance(self.validation, Validation):
+            return self.validation.held_out(samples, given)
+        count = share_of(self.validation, samples) if self.validation else 0
+        return count, count
 
 
 def input_as_target(facts: Facts, outputs: Shape) -> Shape:
@@ -286,6 +304,15 @@ class Experiment:
     def facts(self) -> Facts:
         """Facts of the data, on which all alternatives agree but for their counts."""
         return self.data[0].facts
+
+    def training(self, number: int) -> Experiment:
+        """Return one of its trainings, from 0: each has the next seed, and of folds, the next one held out."""
+        if not number and not isinstance(self.train.validation, Folds):
+            return self
+        train = self.train
+        if isinstance(train.validation, Folds):
+            train = replace(train, validation=Fold(train.validation, number % train.validation.k))
+        return replace(self, seed=self.seed + number, train=train)
 
     @property
     def classes(self) -> int | None:

@@ -93,7 +93,7 @@ class Batches:
 
     def _split(self, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Keep the order of an epoch, and what is held out."""
-        trained, chosen = divide(self._train_settings, self._seed, labels)
+        trained, chosen = divide(self._train_settings, self._seed, labels, self._dataset.facts.validation)
         held_out = self._buffers["held_out"][: len(chosen)] if len(chosen) else chosen
         held_out[...] = chosen
         order = self._buffers["order"][: len(trained)]

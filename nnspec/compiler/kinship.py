@@ -9,6 +9,7 @@ from nnspec.checker.program import Experiment, LayerNode, TrainSettings
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.rewrites import each_alone, has_stack
 from nnspec.engine.part import Part
+from nnspec.engine.validation import Fold
 
 __all__ = ["MOST_BYTES", "kin", "widest"]
 
@@ -46,8 +47,18 @@ def kin(experiment: Experiment) -> object:
         tuple(_form(node) for node in experiment.layers),
         (experiment.loss.name, _plain(experiment.loss.values())),
         tuple((metric.name, _plain(metric.values())) for metric in experiment.metrics),
-        tuple(_comparable(getattr(train, name)) for name in sorted(COMMON)),
+        tuple(_comparable(getattr(train, name)) for name in sorted(COMMON - {"validation"})),
+        _held_out(experiment),
     )
+
+
+def _held_out(experiment: Experiment) -> object:
+    """The rule by which samples are held out; of folds, how many, since each lane of a stack has its own."""
+    train, rule = experiment.train, experiment.train.validation
+    if not isinstance(rule, Fold):
+        return _comparable(rule)
+    sizes = tuple(train.held_out(choice.facts.train, choice.facts.validation) for choice in experiment.data)
+    return _comparable(rule.of), sizes
 
 
 def _form(node: LayerNode) -> object:

@@ -228,9 +228,9 @@ def prepared_in(experiment: Experiment) -> str:
 
 def _split(experiment: Experiment) -> tuple[int, int]:
     """How many samples are trained on, and how many held out, at most: alternatives of the data differ in size."""
-    sizes = [choice.facts.train for choice in experiment.data]
-    held_out = [experiment.train.held_out(size) for size in sizes]
-    return max(size - held for size, held in zip(sizes, held_out, strict=True)), max(held_out)
+    sizes = [(choice.facts.train, choice.facts.validation) for choice in experiment.data]
+    train = experiment.train
+    return max(train.trained_on(*each) for each in sizes), max(train.held_out(*each) for each in sizes)
 
 
 def dtype_of(work: Work, float_dtype: str) -> str:

@@ -14,6 +14,7 @@ from nnspec.data.files import in_turns
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.random import Stream, stream
+from nnspec.engine.validation import Validation
 from nnspec.engine.work import Borrower
 
 if TYPE_CHECKING:
@@ -24,17 +25,20 @@ __all__ = ["Preparation", "Standardiser", "constant_features", "divide", "in_uni
 _CHUNK = 1024  # samples that are looked at at a time
 
 
-def divide(train: TrainSettings, seed: int, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def divide(train: TrainSettings, seed: int, labels: NDArray[Any], given: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
     """Divide the training samples into those that are trained on and those held out, a choice of the seed alone.
 
     Both are indices in the order of the data; a larger share holds out what a smaller one does, and more. `labels` are
     the targets of all training samples; of a stratified choice, each class has its share, as near as whole samples
-    allow.
+    allow. The data itself holds out `given` of the samples, the last, where `validation` says so.
     """
     samples = len(labels)
-    ramp, count = np.arange(samples), train.held_out(samples)
+    ramp, count = np.arange(samples), train.held_out(samples, given)
     if not count:
         return ramp, ramp[:0]
+    if isinstance(train.validation, Validation):
+        chosen = train.validation.choose(samples, given, seed, labels if train.stratify else None)
+        return np.delete(ramp, chosen), chosen
     chosen = stream(seed, Stream.VALIDATION).permutation(samples)
     if train.stratify:
         chosen = chosen[in_turns(labels[chosen])]

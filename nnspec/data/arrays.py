@@ -36,6 +36,7 @@ _LISTED = 8
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[US][1-9][0-9]{0,3})")
 _SAMPLES = ("x", "data", "features", "inputs", "images")
 _TARGETS = ("y", "target", "targets", "labels", "label")
+_VALIDATION = ("val", "valid", "validation", "dev")
 _UNLIKE = {
     "|O": ("Python objects, which are never unpickled", "`x.astype(numpy.float32)`, or for text `y.astype(str)`"),
     "c": ("complex numbers", "real and imaginary parts: `numpy.stack([x.real, x.imag], axis=-1)`"),
@@ -68,6 +69,20 @@ class _Pair(NamedTuple):
     y: _Place
 
 
+class _Parts(NamedTuple):
+    """What arrays are for."""
+
+    train: _Pair
+    validation: _Pair | None
+    test: _Pair | None
+    """None where training samples are split."""
+
+    @property
+    def pairs(self) -> list[_Pair]:
+        """All that there are, those for training first."""
+        return [pair for pair in self if pair is not None]
+
+
 class _Numbers(NamedTuple):
     """What targets that are numbers could be as classes."""
 
@@ -80,7 +95,7 @@ class _Numbers(NamedTuple):
 class _Survey(NamedTuple):
     """What is known of arrays before samples are read."""
 
-    pairs: list[_Pair]
+    parts: _Parts
     facts: Facts
     labels: Labels | None
     kept: list[NDArray[Any] | None]
@@ -104,8 +119,8 @@ class _Arrays(DataSource):
     ignore: int | None
     axes: Sequence[str] | None
 
-    def pairs(self) -> tuple[list[_Pair], list[Remark]]:
-        """Find samples and targets: one pair, or one for training and one for testing; and say what is odd there."""
+    def parts(self) -> tuple[_Parts, list[Remark]]:
+        """Find samples and targets, and say what is odd there."""
         raise NotImplementedError
 
     def facts(self) -> Facts:
@@ -118,15 +133,15 @@ class _Arrays(DataSource):
         Raises DataError for what `facts` does, for numbers that nothing can be computed with, and where a file is
         written to meanwhile.
         """
-        pairs, facts, labels, kept, notes = self._survey()
-        splits: list[Split] = []
-        for pair, keep in zip(pairs, kept, strict=True):
+        parts, facts, labels, kept, notes = self._survey()
+        splits: dict[_Pair, Split] = {}
+        for pair, keep in zip(parts.pairs, kept, strict=True):
             count = _rows_of(pair, keep)
             places = None if keep is None else np.where(keep, np.cumsum(keep) - 1, -1)
             y = _read(pair.y, places, count, None if labels else "float64", labels=bool(labels))
             y = y.reshape(count, *facts.target)
             y = labels.classes_of(y) if labels else y
-            if len(pairs) == 1 and (self.shuffle or self.stratify):
+            if pair is parts.train and parts.test is None and (self.shuffle or self.stratify):
                 seed = self.seed if self.shuffle else None
                 order = np.concatenate(divided(count, facts.test, seed, y.reshape(-1) if self.stratify else None))
                 where = np.empty(count, np.intp)
@@ -134,14 +149,19 @@ class _Arrays(DataSource):
                 places = where if places is None else np.where(places < 0, -1, where[places])
                 y = y[order]
             x = _read(pair.x, places, count, facts.stored, facts.arrangement)
-            splits.append(Split(x.reshape(count, -1), y))
-        if len(pairs) == 1:
-            (both,) = splits
-            splits = [Split(both.x[part], both.y[part]) for part in (slice(facts.train), slice(facts.train, None))]
-        train, test = splits
+            splits[pair] = Split(x.reshape(count, -1), y)
+        train = splits[parts.train]
+        if parts.test is not None:
+            test = splits[parts.test]
+        else:
+            border = facts.train - facts.validation
+            train, test = Split(train.x[:border], train.y[:border]), Split(train.x[border:], train.y[border:])
+        if parts.validation is not None:
+            held_out = splits[parts.validation]
+            train = Split(np.concatenate([train.x, held_out.x]), np.concatenate([train.y, held_out.y]))
         if [len(train.x), len(test.x), train.x.shape[1]] != [facts.train, facts.test, facts.features]:
-            raise DataError(f"{shown(pairs[0].x.path)} was written to while it was read; run it again")
-        truths = _ask(pairs[0].x, _header).kind == "b"
+            raise DataError(f"{shown(parts.train.x.path)} was written to while it was read; run it again")
+        truths = _ask(parts.train.x, _header).kind == "b"
         return Dataset(
             source=self.spec_name,
             facts=facts,
@@ -149,13 +169,14 @@ class _Arrays(DataSource):
             test=test,
             divisor=self.divisor or (255.0 if facts.stored == "uint8" and not truths else 1.0),
             sha256=digest_of((train.x, train.y, test.x, test.y)),
-            origin=os.path.abspath(pairs[0].x.path),
+            origin=os.path.abspath(parts.train.x.path),
             class_names=labels.names if labels else (),
             notes=notes,
         )
 
     def _survey(self) -> _Survey:
-        pairs, remarks = self.pairs()
+        parts, remarks = self.parts()
+        pairs, split = parts.pairs, parts.test is None
         heads = [_heads(pair) for pair in pairs]
         for head, pair in zip(heads[1:], pairs[1:], strict=True):
             for here, there, place, other in zip(head, heads[0], pair, pairs[0], strict=True):
@@ -166,10 +187,11 @@ class _Arrays(DataSource):
         kept, notes = self._kept(pairs, targets)
         counts = [_rows_of(pair, keep) for pair, keep in zip(pairs, kept, strict=True)]
         for count, pair in zip(counts, pairs, strict=True):
-            if count < (2 if len(pairs) == 1 else 1):
+            if count < (2 if split and pair is parts.train else 1):
                 have = "there is one sample" if count else "no sample is left"
                 raise FileFault(f"{have} in `{pair.x.key}`: too few to learn from", argument=pair.x.argument)
-        train, test = shares(counts[0], self.test) if len(pairs) == 1 else counts
+        train, test = shares(counts[0], self.test) if split else (counts[0], counts[-1])
+        validation = counts[1] if parts.validation is not None else 0
         arrangement, odd = arrange(samples, self.axes, f"`{pairs[0].x.key}`", pairs[0].x.argument)
         remarks = [*remarks, *odd]
         numbers = _numbers(pairs, targets, kept, _at_places(targets, arrangement))
@@ -181,7 +203,7 @@ class _Arrays(DataSource):
             one_of = range(targets.shape[1]) if numbers.one_hot else numbers.levels or ()
             levels = tuple(sorted(one_of)) if len(one_of) > 1 else ()
         if self.stratify:
-            self._check_stratified(pairs, targets, bool(labels or levels))
+            self._check_stratified(parts, targets, bool(labels or levels))
         if labels is not None:
             cure = (
                 "if it marks samples without a label, `ignore = {}` leaves these out"
@@ -192,8 +214,10 @@ class _Arrays(DataSource):
         facts = Facts(
             arrangement.shape,
             len(labels.values) if labels else None,
-            train,
+            train + validation,
             test,
+            validation=validation,
+            shuffled=split and self.shuffle,
             stored={"b1": "uint8", "f2": "float32"}.get(samples.dtype[-2:])
             or np.dtype(samples.dtype).newbyteorder("=").name,
             target=() if labels and _of_samples(targets) else targets.shape[1:],
@@ -203,15 +227,15 @@ class _Arrays(DataSource):
             stored_axes=arrangement.stored,
             remarks=tuple(remarks),
         )
-        return _Survey(pairs, facts, labels, kept, notes)
+        return _Survey(parts, facts, labels, kept, notes)
 
-    def _check_stratified(self, pairs: Sequence[_Pair], targets: Head, known: bool) -> None:
+    def _check_stratified(self, parts: _Parts, targets: Head, known: bool) -> None:
         """Raise FileFault where targets have no classes to go by, or nothing is split."""
-        if len(pairs) > 1:
+        if parts.test is not None:
             message = "`stratify` splits samples, and there are samples for testing"
             raise FileFault(message, argument="stratify", help="leave it out")
         if not known or not _of_samples(targets):
-            message = f"`stratify` goes by one class a sample, and `{pairs[0].y.key}` has none"
+            message = f"`stratify` goes by one class a sample, and `{parts.train.y.key}` has none"
             raise FileFault(message, argument="stratify", help="leave it out")
 
     def _labels(self, pairs: Sequence[_Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
@@ -250,9 +274,9 @@ class _Arrays(DataSource):
 
 class NPZ(_Arrays):
     """Arrays in an `.npz` file as `numpy.savez` writes it: `x_train`, `y_train`, `x_test` and `y_test`, as Keras names
-    them, or `x` and `y`, of which a random `test` is for testing (by `seed`; unless `shuffle` is false, the last). Also
-    known are `X`, `data`, `features`, `inputs` and `images`, `target`, `targets`, `label` and `labels`, and names such
-    as `train_images`.
+    them, or `x` and `y`, of which a random `test` is for testing (by `seed`; unless `shuffle` is false, the last).
+    `x_val` and `y_val` are for validation (`train.validation = given`, by default). Also known are `X`, `data`,
+    `features`, `inputs` and `images`, `target`, `targets`, `label` and `labels`, and names such as `train_images`.
 
     Whole numbers, booleans and text in y are classes: the distinct values, sorted, whatever they are; other targets are
     numbers. `ignore` leaves out the samples of one label, a mark for those without. Samples that hold NaN are an error,
@@ -288,28 +312,31 @@ class NPZ(_Arrays):
         """The archive."""
         return (self.path,)
 
-    def pairs(self) -> tuple[list[_Pair], list[Remark]]:
+    def parts(self) -> tuple[_Parts, list[Remark]]:
         """Find the arrays in the archive by their names, and name those that nothing uses."""
         keys = _keys(_ask(_Place(self.path, "", "path", ""), _members))
-        found = [
-            _Pair(*(self._only(keys, names, part) for names in (_SAMPLES, _TARGETS)))  # type: ignore[arg-type]
-            for part in ("train", "test")
-        ]
-        if None in found[0]:
-            found = [_Pair(*(self._only(keys, names, "") for names in (_SAMPLES, _TARGETS)))]  # type: ignore[arg-type]
-        if None in found[0]:
+        train, test = self._pair(keys, "train"), self._pair(keys, "test")
+        if train is None:
+            train, test = self._pair(keys), None
+        if train is None:
             raise FileFault(
                 f"{shown(self.path)} holds no samples and targets under names that are known",
                 help=f"it holds {_listed(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
             )
-        pairs = [pair for pair in found if None not in pair]
-        used = {place.key for pair in pairs for place in pair}
-        return pairs, _unused(self.path, [key for key in keys if key not in used])
+        parts = _Parts(train, self._pair(keys, *_VALIDATION), test)
+        used = {place.key for pair in parts.pairs for place in pair}
+        return parts, _unused(self.path, [key for key in keys if key not in used])
 
-    def _only(self, keys: Sequence[str], names: Sequence[str], part: str) -> _Place | None:
-        """Return the array of a part, `train`, `test` or "", that has one of the names. Raises FileFault for two."""
-        forms = ("{0}_{1}", "{1}_{0}") if part else ("{0}",)
-        known = {form.format(name, part) for name in names for form in forms}
+    def _pair(self, keys: Sequence[str], *words: str) -> _Pair | None:
+        """Return samples and targets whose names have one of the words, or none; None where one of the two is
+        missing."""
+        x, y = (self._only(keys, names, words) for names in (_SAMPLES, _TARGETS))
+        return None if x is None or y is None else _Pair(x, y)
+
+    def _only(self, keys: Sequence[str], names: Sequence[str], words: Sequence[str]) -> _Place | None:
+        """Return the array that has one of the names, beside one of the words. Raises FileFault for two."""
+        forms = ("{0}_{1}", "{1}_{0}") if words else ("{0}",)
+        known = {form.format(name, word) for name in names for word in words or ("",) for form in forms}
         found = [key for key in keys if key.lower() in known]
         if len(found) > 1:
             message = f"{shown(self.path)} holds both `{found[0]}` and `{found[1]}`: which one is meant?"
@@ -319,7 +346,8 @@ class NPZ(_Arrays):
 
 class NPY(_Arrays):
     """Arrays in `.npy` files of their own as `numpy.save` writes them: samples `x` and targets `y`, and those for
-    testing, or none, and a random `test` of the samples is for testing. All else is as with `NPZ`."""
+    testing, or none, and a random `test` of the samples is for testing. `x_val` and `y_val` are for validation. All
+    else is as with `NPZ`."""
 
     spec_name = "NPY"
     also = ("Npy",)
@@ -331,6 +359,8 @@ class NPY(_Arrays):
         x_test: FilePath | None = None,
         y_test: FilePath | None = None,
         *,
+        x_val: Annotated[FilePath | None, Also("x_valid", "x_validation", "x_dev")] = None,
+        y_val: Annotated[FilePath | None, Also("y_valid", "y_validation", "y_dev")] = None,
         test: Share = 0.2,
         shuffle: bool = True,
         stratify: Annotated[bool, Also("stratified")] = False,
@@ -342,9 +372,13 @@ class NPY(_Arrays):
     ) -> None:
         if (x_test is None) != (y_test is None):
             raise ValueError("`x_test` and `y_test` go together")
+        if (x_val is None) != (y_val is None):
+            raise ValueError("`x_val` and `y_val` go together")
         self.x, self.y = FilePath(x), FilePath(y)
         self.x_test = None if x_test is None else FilePath(x_test)
         self.y_test = None if y_test is None else FilePath(y_test)
+        self.x_val = None if x_val is None else FilePath(x_val)
+        self.y_val = None if y_val is None else FilePath(y_val)
         self.test, self.seed = test, seed
         self.shuffle, self.stratify = shuffle, stratify
         self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
@@ -352,13 +386,18 @@ class NPY(_Arrays):
 
     def looks_at(self) -> tuple[str, ...]:
         """The files."""
-        return tuple(place.path for pair in self.pairs()[0] for place in pair)
+        return tuple(place.path for pair in self.parts()[0].pairs for place in pair)
 
-    def pairs(self) -> tuple[list[_Pair], list[Remark]]:
+    def parts(self) -> tuple[_Parts, list[Remark]]:
         """Return the files."""
-        named = {"x": self.x, "y": self.y, "x_test": self.x_test, "y_test": self.y_test}
-        places = [_Place(path, "", word, word) for word, path in named.items() if path is not None]
-        return [_Pair(*both) for both in zip(places[::2], places[1::2], strict=True)], []
+
+        def pair(x: FilePath | None, y: FilePath | None, suffix: str) -> _Pair | None:
+            if x is None or y is None:
+                return None
+            return _Pair(*(_Place(path, "", word, word) for path, word in ((x, f"x{suffix}"), (y, f"y{suffix}"))))
+
+        train = _Pair(_Place(self.x, "", "x", "x"), _Place(self.y, "", "y", "y"))
+        return _Parts(train, pair(self.x_val, self.y_val, "_val"), pair(self.x_test, self.y_test, "_test")), []
 
 
 def read_samples(path: str, names: Sequence[str] = ()) -> NDArray[Any]:
@@ -402,7 +441,7 @@ def _unused(path: FilePath, keys: Sequence[str]) -> list[Remark]:
         return []
     help = "save the file without " + ("it" if len(keys) == 1 else "them")
     if any("val" in key.lower() for key in keys):
-        help = "join them with the samples for training, and hold a share of these out: `train.validation = 0.2`"
+        help = "name samples for validation `x_val` and their targets `y_val`, or save the file without them"
     return [Remark("NN736", f"nothing uses {_listed(keys)} in {shown(path)}", "path", help)]
 
 

@@ -12,7 +12,7 @@ from math import prod
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from nnspec.data.files import Seed, Share, State, digest_of, open_regular, shares, shown, size_in_words
-from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
+from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Range
 
@@ -73,20 +73,21 @@ class _Found:
     """The classes."""
     train: list[_File]
     test: list[_File]
+    validation: list[_File] = field(default_factory=list)
+    """Images that are given for validation."""
     folders: list[str] = field(default_factory=list)
     """All folders that were looked into."""
     others: Counter[str] = field(default_factory=Counter)
     """How many files of other kinds there are, by their suffix."""
-    unused: list[str] = field(default_factory=list)
-    """Parts and folders that nothing uses."""
     notes: list[str] = field(default_factory=list)
 
 
 class Images(DataSource):
     """Images in a folder, a sub-folder a class, as torchvision's ImageFolder has them: classes are the names of the
     sub-folders, sorted, and images may be in folders below these. Where the folder holds `train` and `test` (also
-    `training`, `testing`), these hold the classes; with `train` and `val` (`valid`, `validation`, `dev`) alone, `val`
-    is for testing. Else a random `test` of each class's images is for testing, by `seed`.
+    `training`, `testing`), these hold the classes. `val` (`valid`, `validation`, `dev`) beside them is for validation
+    (`train.validation = given`, by default), and beside `train` alone for testing. Else a random `test` of each
+    class's images is for testing, by `seed`.
 
     Each is read as 8-bit grey `(height, width)`, or in colour `(3, height, width)` with `colour = rgb`; bytes stand for
     0 to 1. It is upright as its camera says, and white where it is transparent. Of 16 bits a pixel, the upper eight are
@@ -135,7 +136,7 @@ class Images(DataSource):
         found = self._files()
         facts = self._facts(found)
         pixels = _Pixels(self, facts)
-        splits = [pixels.read(files) for files in (found.train, found.test)]
+        splits = [pixels.read(files) for files in (found.train + found.validation, found.test)]
         pixels.check()
         return Dataset(
             source=self.spec_name,
@@ -150,7 +151,7 @@ class Images(DataSource):
         )
 
     def _facts(self, found: _Found) -> Facts:
-        files = [*found.train, *found.test]
+        files = [*found.train, *found.validation, *found.test]
         size = self.size or self._first_size(files)
         shape = (3, *size) if self.colour == "rgb" else size
         if prod(shape) * len(files) > MOST_STORED:
@@ -158,12 +159,8 @@ class Images(DataSource):
             raise FileFault(
                 message, argument="size" if self.size else "path", help="read them smaller: `size = (64, 64)`"
             )
-        remarks = []
-        if found.unused:
-            help = "move them into `train`, and hold a share of these out: `train.validation = 0.2`"
-            what = " and ".join(f"`{shown(name)}`" for name in found.unused)
-            remarks.append(Remark("NN736", f"nothing uses the images in {what} of {shown(self.path)}", "path", help))
-        return Facts(shape, len(found.names), len(found.train), len(found.test), remarks=tuple(remarks))
+        held_out = len(found.validation)
+        return Facts(shape, len(found.names), len(found.train) + held_out, len(found.test), validation=held_out)
 
     def _first_size(self, files: Sequence[_File]) -> tuple[int, int]:
         """Return the size of the first image. Raises FileFault where it cannot be read, with all others like it."""
@@ -183,14 +180,13 @@ class Images(DataSource):
             found = self._split(parts["train"], _folders(parts["train"]))
         else:
             found = self._given(parts)
-            found.unused = [os.path.basename(parts["val"])] if {"val", "test"} <= set(parts) else []
             if "test" not in parts:
                 found.notes.append(f"the images in `{os.path.basename(parts['val'])}` are the test data")
         if found.others:
             kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in found.others.most_common(_LISTED))
             total = found.others.total()
             found.notes.append(f"{total:,} file{'s' if total > 1 else ''} of other kinds skipped: {kinds}")
-        self._check(found.names, len(found.train) + len(found.test))
+        self._check(found.names, len(found.train) + len(found.validation) + len(found.test))
         return found
 
     def _parts(self, folders: Sequence[str]) -> dict[str, str]:
@@ -209,13 +205,13 @@ class Images(DataSource):
 
     def _given(self, parts: dict[str, str]) -> _Found:
         """Find the images of a folder that is split into parts."""
-        halves = [parts["train"], parts.get("test") or parts["val"]]
-        names, other = (_folders(half) for half in halves)
-        if names != other:
-            odd = sorted(set(names) ^ set(other))[0]
-            raise FileFault(f"only one of {shown(halves[0])} and {shown(halves[1])} has the class `{shown(odd)}`")
+        train, *others = (parts[part] for part in ("train", "test", "val") if part in parts)
+        names = _folders(train)
+        for other in others:
+            if odd := sorted(set(names) ^ set(_folders(other))):
+                raise FileFault(f"only one of {shown(train)} and {shown(other)} has the class `{shown(odd[0])}`")
         found = _Found(names, [], [])
-        for half, files in zip(halves, (found.train, found.test), strict=True):
+        for half, files in zip((train, *others), (found.train, found.test, found.validation), strict=False):
             for k, name in enumerate(names):
                 files += [_File(path, k) for path in self._images(os.path.join(half, name), found)]
             if not files:

@@ -102,6 +102,10 @@ class Facts:
     """Whether a target is a row of 0 with a single 1, and its levels are the places of that."""
     remarks: tuple[Remark, ...] = ()
     """What looks odd in the files."""
+    validation: int = 0
+    """How many of the training samples, the last, are given for validation."""
+    shuffled: bool = field(default=False, compare=False)
+    """Whether the training samples have no order of their own, since they were shuffled before they were split."""
     predicts_next: bool = False
     """Whether the target of each place is the id at the next one, so that no place may see later ones."""
 

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
@@ -65,7 +65,8 @@ class CSV(DataSource):
 
     `test` is the share of the rows that is for testing, or the path of another table with the same columns. Rows are
     shuffled by `seed`, and the last are for testing; without `shuffle`, as they are in the file. With `stratify`, every
-    class has its share of the test rows.
+    class has its share of the test rows. `validation` is the path of a table with the same columns whose rows are for
+    validation (`train.validation = given`, by default).
 
     UTF-8, at most 64 MiB; y is int64 with classes, and float64 without.
     """
@@ -81,6 +82,9 @@ class CSV(DataSource):
         test: Annotated[
             Share | FilePath, Also("test_size", "test_split", "split", "test_path", "path_test", "test_file")
         ] = 0.2,
+        validation: Annotated[
+            FilePath | None, Also("val", "valid", "val_path", "validation_path", "validation_file", "dev")
+        ] = None,
         features: Annotated[tuple[str, ...] | None, Also("columns", "x", "usecols")] = None,
         drop: Annotated[tuple[str, ...], Also("exclude", "ignore", "drop_columns", "index_col")] = (),
         categories: Annotated[tuple[str, ...], Also("categorical", "text", "onehot", "one_hot", "classes")] = (),
@@ -98,6 +102,7 @@ class CSV(DataSource):
         self.path = FilePath(path)
         self.target = (target,) if isinstance(target, str) else tuple(target)
         self.test = FilePath(test) if isinstance(test, (str, os.PathLike)) else test
+        self.validation = None if validation is None else FilePath(validation)
         self.features = None if features is None else tuple(features)
         self.drop, self.categories = tuple(drop), tuple(categories)
         self.missing = BareWord(missing)
@@ -112,15 +117,20 @@ class CSV(DataSource):
         self.shuffle, self.stratify, self.seed = shuffle, stratify, seed
 
     def looks_at(self) -> tuple[str, ...]:
-        """The table, and that for testing."""
-        return (self.path, self.test) if isinstance(self.test, FilePath) else (self.path,)
+        """The tables."""
+        return (self.path, *self._others().values())
+
+    def _others(self) -> dict[str, FilePath]:
+        """Return the tables beside that for training, by the argument."""
+        paths = {"validation": self.validation, "test": self.test}
+        return {argument: path for argument, path in paths.items() if isinstance(path, FilePath)}
 
     def facts(self) -> Facts:
         """A number for each column of numbers and for each text of the others; rows in both parts.
 
         Raises FileFault for what is no table, an unknown column, and a cell that its column cannot hold.
         """
-        return self._facts(*self._survey())
+        return self._facts(self._survey())
 
     def load(self, access: Access) -> Dataset:
         """Read the table. `access` is not used: the path says where it is.
@@ -128,23 +138,26 @@ class CSV(DataSource):
         Raises DataError for what `facts` does, and where the file is written to meanwhile.
         """
         known = self.facts()
-        tables = [self._read(self.path, "path", None, keep=True)]
-        if isinstance(self.test, FilePath):
-            tables.append(self._read(self.test, "test", tables[0], keep=True))
-        facts = self._facts(*tables)
+        table = self._read(self.path, "path", None, keep=True)
+        tables = {"path": table}
+        for argument, path in self._others().items():
+            tables[argument] = self._read(path, argument, table, keep=True)
+        facts = self._facts(tables)
         if replace(facts, remarks=()) != replace(known, remarks=()):
             raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
-        parts = [np.arange(table.rows) for table in tables]
-        if len(tables) == 1:
-            labels = tables[0].targets() if self.stratify else None
-            parts = list(divided(tables[0].rows, facts.test, self.seed if self.shuffle else None, labels))
-        elif self.shuffle:
-            parts[0] = divided(tables[0].rows, 0, self.seed)[0]
-        means = tables[0].means(parts[0])
-        train, test = (
-            Split(np.ascontiguousarray(table.samples(means)[rows]), np.ascontiguousarray(table.targets()[rows]))
-            for table, rows in zip((tables[0], tables[-1]), parts, strict=True)
-        )
+        labels = table.targets() if self.stratify else None
+        tested = 0 if "test" in tables else facts.test
+        trained, rest = divided(table.rows, tested, self.seed if self.shuffle else None, labels)
+        means = table.means(trained)
+
+        def split(each: _Table, rows: NDArray[Any]) -> Split:
+            return Split(np.ascontiguousarray(each.samples(means)[rows]), np.ascontiguousarray(each.targets()[rows]))
+
+        train = split(table, trained)
+        test = split(other, np.arange(other.rows)) if (other := tables.get("test")) else split(table, rest)
+        if held_out := tables.get("validation"):
+            more = split(held_out, np.arange(held_out.rows))
+            train = Split(np.concatenate([train.x, more.x]), np.concatenate([train.y, more.y]))
         return Dataset(
             source=self.spec_name,
             facts=facts,
@@ -153,49 +166,52 @@ class CSV(DataSource):
             divisor=1.0,
             sha256=digest_of((train.x, train.y, test.x, test.y)),
             origin=os.path.abspath(self.path),
-            class_names=tuple(tables[0].aims[0].sorted()) if facts.classes else (),
+            class_names=tuple(table.aims[0].sorted()) if facts.classes else (),
             columns=tuple(
                 Column(
                     column.name,
                     None if column.texts is None else tuple(column.sorted()),
                     mean if self.missing == "mean" and column.texts is None else None,
                 )
-                for column, mean in zip(tables[0].features, means, strict=True)
+                for column, mean in zip(table.features, means, strict=True)
             ),
             target_names=() if facts.classes else self.target,
-            notes=tuple(note for table in tables for note in table.notes()),
+            notes=tuple(note for each in tables.values() for note in each.notes()),
         )
 
     # What is known before training
 
-    def _survey(self) -> list[_Table]:
-        """Go through the table, and that for testing, and keep no number of them."""
+    def _survey(self) -> dict[str, _Table]:
+        """Go through the tables, and keep no number of them."""
         arguments = (self.target, self.features, self.drop, self.categories, self.missing, self.form)
 
         def of_training(file: IO[bytes]) -> _Table:
             return self._read_file(file, self.path, "path", None, keep=False)
 
-        def of_test(file: IO[bytes]) -> _Table:
-            return self._read_file(file, self.test, "test", table, keep=False)
-
         table = remembered(of_training, self.path, MOST_BYTES, *arguments)
-        if not isinstance(self.test, FilePath):
-            return [table]
+        tables = {"path": table}
         key = (self.path, *(tuple(column.texts or ()) for column in table.used))
-        try:
-            return [table, remembered(of_test, self.test, MOST_BYTES, *arguments, *key)]
-        except FileFault as fault:
-            raise FileFault(fault.message, argument="test", help=fault.help) from None
+        for argument, path in self._others().items():
 
-    def _facts(self, table: _Table, other: _Table | None = None) -> Facts:
-        for each in (table, *([other] if other else [])):
-            least = 2 if other is None else 1
+            def of_other(file: IO[bytes], path: FilePath = path, argument: str = argument) -> _Table:
+                return self._read_file(file, path, argument, table, keep=False)
+
+            try:
+                tables[argument] = remembered(of_other, path, MOST_BYTES, argument, *arguments, *key)
+            except FileFault as fault:
+                raise FileFault(fault.message, argument=argument, help=fault.help) from None
+        return tables
+
+    def _facts(self, tables: Mapping[str, _Table]) -> Facts:
+        table, other = tables["path"], tables.get("test")
+        for each in tables.values():
+            least = 2 if other is None and each is table else 1
             if each.rows < least:
                 left = f", and {each.dropped:,} with something missing" if each.dropped else ""
                 message = f"{each.name} has {each.rows} row{'s' * (each.rows != 1)} of data{left}"
                 raise FileFault(f"{message}: it takes at least {least}", argument=each.argument)
         features = sum(column.width for column in table.features)
-        rows = table.rows + (other.rows if other else 0)
+        rows = sum(each.rows for each in tables.values())
         if features * rows > MOST_NUMBERS:
             message = (
                 f"{table.name} comes to {rows:,} rows of {features:,} numbers: {MOST_NUMBERS:,} numbers is the most"
@@ -217,7 +233,21 @@ class CSV(DataSource):
             what = "`stratify` divides one table, and `test` is another"
             raise FileFault(what, argument="stratify", help="leave it out")
         train, test = (table.rows, other.rows) if other else shares(table.rows, float(self.test))
-        return Facts((features,), classes, train, test, "float64", shape, levels=levels, remarks=(*table.remarks,))
+        held_out = tables["validation"].rows if "validation" in tables else 0
+        if shape and all(aim.whole and {*aim.whole} <= {0, 1} for each in tables.values() for aim in each.aims):
+            levels = (0, 1)  # several labels of a sample
+        return Facts(
+            (features,),
+            classes,
+            train + held_out,
+            test,
+            "float64",
+            shape,
+            levels=levels,
+            remarks=(*table.remarks,),
+            validation=held_out,
+            shuffled=self.shuffle,
+        )
 
     # Reading
 
@@ -227,7 +257,7 @@ class CSV(DataSource):
             return self._read_file(file, path, argument, like, keep=keep)
 
     def _read_file(self, file: IO[bytes], path: Any, argument: str, like: _Table | None, *, keep: bool) -> _Table:
-        """Read a table; one for testing has the columns, the kinds and the texts of another."""
+        """Read a table; one for validation or testing has the columns, the kinds and the texts of another."""
         self._check_form()
         name = shown(path)
         header = self._header(file, path)
@@ -424,7 +454,7 @@ class CSV(DataSource):
             f"{name} has no column `{in_words(word)}`",
             argument=argument,
             help=help,
-            word=word if argument != "test" else "",
+            word=word if argument not in ("validation", "test") else "",
             known=known,
         )
 

@@ -32,3 +32,4 @@ from nnspec.engine.plateau import *  # noqa: F403
 from nnspec.engine.random import set_seed as set_seed
 from nnspec.engine.schedules import *  # noqa: F403
 from nnspec.engine.stopping import *  # noqa: F403
+from nnspec.engine.validation import *  # noqa: F403

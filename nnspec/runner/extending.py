@@ -38,7 +38,7 @@ def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, int]) -> Ite
 def _differ(schedule: Schedule, experiment: Experiment, then: int, now: int) -> bool:
     """Whether the rates of the first `then` epochs are others in a run of `now` epochs."""
     train = experiment.train
-    samples = max(choice.facts.train - train.held_out(choice.facts.train) for choice in experiment.data)
+    samples = max(train.trained_on(choice.facts.train, choice.facts.validation) for choice in experiment.data)
     batches = max(samples // train.batch if train.drop_last else -(-samples // train.batch), 1)
     stride = max(then * batches // _STEPS, 1)
     places = [divmod(step, batches) for step in range(0, then * batches, stride)]

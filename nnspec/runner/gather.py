@@ -117,7 +117,7 @@ def _use(dataset: Dataset, asked_for: str, reason: str) -> DataUse:
         reason=reason,
         sha256=dataset.sha256,
         origin=dataset.origin,
-        train=len(dataset.train.y),
+        train=len(dataset.train.y) - dataset.facts.validation,
         test=len(dataset.test.y),
         classes=dataset.facts.classes,
         shape=dataset.facts.shape,

@@ -194,7 +194,7 @@ def _import(value: Any, *, old: bool) -> str:
 def _fact(record: Mapping[str, Any]) -> Facts:
     facts = from_record(Facts, record)
     sizes = (*facts.shape, *facts.target, facts.train)
-    if min(sizes) < 1 or facts.test < 0 or not 0 <= facts.tokens < 2**31:
+    if min(sizes) < 1 or facts.test < 0 or not 0 <= facts.validation < facts.train or not 0 <= facts.tokens < 2**31:
         raise ValueError("the facts of its data are impossible")
     if not re.fullmatch(r"(u?int|float|bool)\d*", facts.stored):
         raise ValueError(f"its data cannot be stored as {facts.stored[:40]!a}")

@@ -69,7 +69,7 @@ def prove_gradients(
     count = min(samples, len(dataset.train.y))
     x = dataset.train.x[:count].astype(np.float64).reshape(count, -1) / dataset.divisor
     if experiment.train.standardise:
-        trained, _ = divide(experiment.train, experiment.seed, dataset.train.y)
+        trained, _ = divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)
         mean, std = scaling(dataset, trained)
         x = (x - mean) / std
     x = x.reshape(count, *experiment.layers[0].incoming)
@@ -77,7 +77,7 @@ def prove_gradients(
     of_input = experiment.train.target == "input"
     labels = x if of_input else dataset.train.y[:count]
     if experiment.train.standardise_target:
-        trained, _ = divide(experiment.train, experiment.seed, dataset.train.y)
+        trained, _ = divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)
         mean, std = target_scaling(dataset, trained)
         labels = (labels.reshape(count, -1) - mean) / std
     targets = _targets(experiment, loss, labels)

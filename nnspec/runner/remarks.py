@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Program
@@ -25,17 +24,18 @@ def remarks(program: Program, datasets: Mapping[str, Dataset]) -> tuple[str, ...
     known: set[tuple[Any, ...]] = set()
     for experiment in program.lanes:
         dataset, train = datasets[experiment.name], experiment.train
-        for repeat in range(train.repeats):
-            seed = experiment.seed + repeat
-            split = (id(dataset), train.validation, train.stratify, train.standardise, seed if train.validation else 0)
+        for number in range(train.trainings):
+            one = experiment.training(number)
+            seed = one.seed if train.validation else 0
+            split = (id(dataset), one.train.validation, train.stratify, train.standardise, seed)
             if split not in known:
                 known.add(split)
-                found |= dict.fromkeys(_of_split(replace(experiment, seed=seed), dataset))
+                found |= dict.fromkeys(_of_split(one, dataset))
     return tuple(found)
 
 
 def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
-    trained, held_out = divide(experiment.train, experiment.seed, dataset.train.y)
+    trained, held_out = divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)
     if experiment.classes is not None and not experiment.target:
         stratifies = getattr(experiment.data[0].source, "stratify", True)
         parts = {

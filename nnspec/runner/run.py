@@ -145,7 +145,7 @@ class _Lanes:
     def __init__(self, program: Program, observer: Observer, fail_fast: bool = False) -> None:
         self._fail_fast = fail_fast
         self.halted = ""
-        self._asked = {lane.name: lane.train.repeats for lane in program.lanes}
+        self._asked = {lane.name: lane.train.trainings for lane in program.lanes}
         self._observer = observer
         self._found: dict[str, list[LaneResult]] = {}
         self._lanes: dict[str, LaneResult] = {}

@@ -7,7 +7,7 @@ them goes its own way in everything else, epoch by epoch: it stops early, diverg
 from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.kinship import kin, widest
@@ -53,13 +53,12 @@ class Training:
 
 
 def trainings(compiled: Compiled) -> list[Training]:
-    """Return all trainings of a program: of each lane in turn, its repeats with one seed after another."""
+    """Return all trainings of a program: of each lane in turn, its repeats and folds with one seed after another."""
     found = []
     for lane in compiled.program.lanes:
-        repeats = lane.train.repeats
-        for number in range(repeats):
-            experiment = replace(lane, seed=lane.seed + number) if number else lane
-            found.append(Training(experiment, compiled.layouts[lane.name], number + 1, repeats))
+        of = lane.train.trainings
+        for number in range(of):
+            found.append(Training(lane.training(number), compiled.layouts[lane.name], number + 1, of))
     return found
 
 

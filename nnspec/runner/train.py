@@ -153,7 +153,7 @@ def begun(experiment: Experiment, layout: Layout, network: NumpyMLP, repeat: int
         history={name: [] for name in figure_names(experiment)},
         epoch_seconds=[],
         network=network,
-        held_out=experiment.train.held_out(experiment.facts.train),
+        held_out=experiment.train.held_out(experiment.facts.train, experiment.facts.validation),
         repeat=repeat,
         of=of,
         fingerprints={"start": {}, "order": ""},

@@ -256,6 +256,24 @@ that a value is missing; columns in `categories`, and cells in quotes, are text 
         untold="It is about the cells of a table.",
         can_be_ignored=True,
     ),
+    "NN733": Explanation(
+        """
+`validation = last(0.2)` holds out the last fifth of the training samples. It is meant for series, where a network is
+judged by what came after everything it was trained on. This data is shuffled before it is split, so its last samples
+are no later than the others. With `shuffle = false` it stays in the order of its file.
+""",
+        Example(
+            'data = CSV("walk.csv", target="price")\nmodel { Linear(8); ReLU; Linear(1) }\nloss = MSE\n'
+            "train.validation = last(0.2)\n",
+            {"walk.csv": "hour,price\n0.5,3\n1,4\n1.5,6\n2,5\n2.5,7\n3,9\n"},
+        ),
+        Example(
+            'data = CSV("walk.csv", target="price", shuffle=false)\nmodel { Linear(8); ReLU; Linear(1) }\nloss = MSE\n'
+            "train.validation = last(0.2)\n",
+            {"walk.csv": "hour,price\n0.5,3\n1,4\n1.5,6\n2,5\n2.5,7\n3,9\n"},
+        ),
+        can_be_ignored=True,
+    ),
     "NN735": Explanation(
         """
 Labels are classes as in scikit-learn: the distinct values, sorted. Where they are 0 to C − 1, each label is its class.
@@ -270,8 +288,7 @@ way, check the file.
     "NN736": Explanation(
         """
 An `.npz` file has arrays beside samples and targets, and nothing reads them. Usually that is harmless, such as the
-names of features. Where samples for validation are among them, they are not used, and training knows nothing of them.
-Join them with the training samples and hold a share out with `train.validation`, or save the file without them.
+names of features. Samples for validation are read where they have targets, under the names `x_val` and `y_val`.
 """,
         untold="It is about arrays in a binary file.",
         can_be_ignored=True,

@@ -50,4 +50,13 @@ there is too little in it for what the other arguments ask for. The message says
             {"poem.txt": "How much wood would a woodchuck chuck\nif a woodchuck could chuck wood?\n" * 4},
         ),
     ),
+    "NN517": Explanation(
+        """
+Data may come with validation samples of its own: arrays `x_val` and `y_val`, a folder `val` of images beside `train`
+and `test`, a table in `validation`. They are used where `train.validation` is not set, or is `given`. Any other
+setting would mix them with the training samples, so it is an error. So is `given` for data without such samples.
+""",
+        Example("train.validation = given\n"),
+        Example("train.validation = 0.2\n"),
+    ),
 }
