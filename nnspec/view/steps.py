@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.checker.program import Experiment
-from nnspec.compiler.allocate import Memory, allocate
+from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.lower import lower
 from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.steps import Step, Steps
 from nnspec.engine.layers.contract import shape_in_words
 from nnspec.view.terminal import Column, table
-from nnspec.view.words import bytes_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +78,7 @@ def _program(layout: Layout, stage: Stage) -> tuple[Steps, Memory]:
 
 
 def _rows(lane: Experiment, layout: Layout, steps: Steps, memory: Memory) -> list[dict[str, Any]]:
-    return [
+    rows = [
         {
             "number": number,
             "op": step.op,
@@ -97,6 +96,8 @@ def _rows(lane: Experiment, layout: Layout, steps: Steps, memory: Memory) -> lis
         }
         for number, step in enumerate(steps)
     ]
+    vector = {"reads": ["gradients"], "writes": "parameters", "place": "parameters"}
+    return [*rows[:-1], rows[-1] | vector | {"bytes": layout.params * ITEMSIZE[layout.dtype]}]
 
 
 def _alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
@@ -182,8 +183,8 @@ def _summary(layout: Layout, steps: Steps, memory: Memory) -> list[str]:
     given = ", ".join(
         f"{name} ({shape_in_words(slot.shape) or '1'} {slot.dtype})" for name, slot in steps.slots.items() if slot.given
     )
-    rooms = ", ".join(f"{name} {bytes_in_words(size)}" for name, size in memory.rooms.items())
-    lines = [f"given batch by batch: {given}; up to {layout.batch:,} samples"]
-    lines.append(f"memory of the values: {rooms or 'none'}; work arrays of single steps {bytes_in_words(memory.pool)}")
+    buffers = ", ".join(f"{name} {size:,}" for name, size in memory.rooms.items())
+    lines = [f"given with each batch of up to {layout.batch:,} samples: {given}"]
+    lines.append(f"bytes of the buffers: {buffers or 'none'}; of work arrays within a step: {memory.pool:,}")
     lines += [f"rewrite: {note}" for note in steps.notes]
     return lines
