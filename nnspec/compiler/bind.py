@@ -49,7 +49,6 @@ class Calls:
     metrics: tuple[Call, ...]
     losses: tuple[LossCall, ...]
     backward: tuple[Call, ...]
-    loss_steps: tuple[Step, Step]
 
 
 class Kernels(Protocol):
@@ -118,7 +117,7 @@ def bind(steps: Steps, views: Views, kernels: Kernels, rows: int) -> Calls:
     metrics: list[Call] = []
     losses: list[LossCall] = []
     backward: list[Call] = []
-    loss_step, gradient_step = (next(s for s in steps if s.op == op) for op in ("loss", "loss gradient"))
+    gradient_step = next(step for step in steps if step.op == "loss gradient")
     for step in steps:
         if step.op == "copy":
             out = views[str(step.writes)]
@@ -143,7 +142,7 @@ def bind(steps: Steps, views: Views, kernels: Kernels, rows: int) -> Calls:
             backward.append((_add, (out, *reads), step, out))
         elif step.op == "split":
             backward.append(_split(step, steps, views))
-    return Calls(tuple(forward), tuple(metrics), tuple(losses), tuple(backward), (loss_step, gradient_step))
+    return Calls(tuple(forward), tuple(metrics), tuple(losses), tuple(backward))
 
 
 def _layers(step: Step, views: Views, kernels: Kernels) -> Iterator[Call]:

@@ -25,7 +25,7 @@ from typing import Literal
 from nnspec.checker.program import LayerNode
 from nnspec.engine.layers.contract import Shape
 
-__all__ = ["EVALUATION", "Op", "Slot", "Step", "Steps", "Way"]
+__all__ = ["Op", "Slot", "Step", "Steps", "Way"]
 
 Op = Literal[
     "copy", "forward", "add", "concat", "scale", "metric", "loss", "loss gradient", "backward", "sum", "split", "update"
@@ -33,9 +33,6 @@ Op = Literal[
 Way = Literal["once", "batch", "stack", "lanes"]
 """How a step serves several lanes: `once`, on arrays that hold all of them; `batch`, with the samples of all lanes as
 one batch; `stack`, with a kernel that has a lane axis; `lanes`, lane after lane."""
-
-EVALUATION: frozenset[Op] = frozenset({"copy", "forward", "add", "concat", "scale", "metric", "loss"})
-"""The steps that measuring takes; training takes all of them."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
-"""What is legal in a list of steps, and in the memory that its values are given. Run between all rewrites.
+"""What is legal in a list of steps, and in the memory that its values are given.
 
-every value is written once, before it is read; what is given from outside is written by no step
-shapes agree with the layers' own geometry, and of a sum, among each other
-nothing is overwritten that is looked at later: neither by a value that shares its memory, nor by scratch
+`verify` runs before and after every rewrite: each value is written once, before it is read, and nothing that is given
+from outside is written; shapes agree with the layers' own geometry, and those of a sum with each other.
+
+`verify_memory` is for tests, which replay allocations: nothing is overwritten that a later step looks at, neither by a
+value that shares its memory nor by scratch.
 """
 
 from __future__ import annotations
