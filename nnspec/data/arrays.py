@@ -14,28 +14,37 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from nnspec.data.axes import Arrangement, Axes
-from nnspec.data.files import Seed, Share, digest_of, divided, open_regular, remembered, shares, shown, size_in_words
-from nnspec.data.labels import Labels, count_labels
+from nnspec.data.files import (
+    Seed,
+    Share,
+    changed,
+    digest_of,
+    divided,
+    open_regular,
+    remembered,
+    shares,
+    shown,
+    size_in_words,
+)
+from nnspec.data.labels import MOST_LABELS, MOST_LEVELS, Labels, count_labels
 from nnspec.data.numbers import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
-from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Remark, Split
+from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Positive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NPY", "NPZ", "read_samples"]
+__all__ = ["NPY", "NPZ", "TARGETS", "read_samples"]
 
 MOST_BYTES = 1 << 30
-MOST_LABELS = 1 << 26  # bytes of them, which `check` reads
 MOST_MEMBERS = 100
-MOST_LEVELS = 1_000  # as of a table
 _HEADER = 10_000  # the most bytes that a header of NumPy's may have
 _TAIL = 1 << 17  # the list of an archive is in the last bytes
 _LISTED = 8
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[US][1-9][0-9]{0,3})")
 _SAMPLES = ("x", "data", "features", "inputs", "images")
-_TARGETS = ("y", "target", "targets", "labels", "label")
+TARGETS = ("y", "target", "targets", "labels", "label")
 _VALIDATION = ("val", "valid", "validation", "dev")
 _UNLIKE = {
     "|O": ("Python objects, which are never unpickled", "`x.astype(numpy.float32)`, or for text `y.astype(str)`"),
@@ -160,7 +169,7 @@ class _Arrays(DataSource):
             held_out = splits[parts.validation]
             train = Split(np.concatenate([train.x, held_out.x]), np.concatenate([train.y, held_out.y]))
         if [len(train.x), len(test.x), train.x.shape[1]] != [facts.train, facts.test, facts.features]:
-            raise DataError(f"{shown(parts.train.x.path)} was written to while it was read; run it again")
+            raise changed(parts.train.x.path)
         truths = _ask(parts.train.x, _header).kind == "b"
         return Dataset(
             source=self.spec_name,
@@ -330,7 +339,7 @@ class NPZ(_Arrays):
     def _pair(self, keys: Sequence[str], *words: str) -> _Pair | None:
         """Return samples and targets whose names have one of the words, or none; None where one of the two is
         missing."""
-        x, y = (self._only(keys, names, words) for names in (_SAMPLES, _TARGETS))
+        x, y = (self._only(keys, names, words) for names in (_SAMPLES, TARGETS))
         return None if x is None or y is None else _Pair(x, y)
 
     def _only(self, keys: Sequence[str], names: Sequence[str], words: Sequence[str]) -> _Place | None:
@@ -515,7 +524,7 @@ def _ask(place: _Place, question: Any, *arguments: Any) -> Any:
     try:
         return remembered(answer, place.path, MOST_BYTES, question.__name__, place.member, *map(str, arguments))
     except FileFault as fault:
-        raise FileFault(fault.message, argument=place.argument, help=fault.help) from None
+        raise fault.of(place.argument) from None
 
 
 def _ask_now(place: _Place, question: Any, *arguments: Any) -> Any:
@@ -555,7 +564,7 @@ def _read(
             bad = None if labels else find_unusable(rows, start, kept)
             unusable = unusable.joined(bad) if unusable else bad
             if len(used) != len(found[chosen]):
-                raise DataError(f"{shown(place.path)} was written to while it was read; run it again")
+                raise changed(place.path)
             found[chosen] = used
     refuse_unusable(unusable, shown(place.path), place.key, math.prod(head.shape), place.argument, can_drop=can_drop)
     return whole

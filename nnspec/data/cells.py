@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from nnspec.data.source import FileFault
 
-__all__ = ["MISSING_WORDS", "Form", "Quoted", "in_words", "lines_of", "rows_of"]
+__all__ = ["MISSING_WORDS", "Form", "Quoted", "in_words", "lines_of", "listed", "rows_of"]
 
 MISSING_WORDS = ("?", "-", "NA", "N/A", "#N/A", "NaN", "null", "none", "missing")
 """What means in a column of numbers that a cell is missing, in any case of letters, unless a spec says otherwise."""
@@ -102,6 +102,11 @@ def in_words(text: str) -> str:
     """Return a cell, or a name, as messages show it."""
     text = text if len(text) <= 40 else text[:39] + "…"
     return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def listed(words: Sequence[str], most: int = 5) -> str:
+    """Return cells, or names, as messages list them: the first of many."""
+    return ", ".join(f"`{in_words(word)}`" for word in words[:most]) + (" …" if len(words) > most else "")
 
 
 def lines_of(pieces: Iterable[str]) -> Iterator[str]:

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
-from nnspec.data.source import FileFault
+from nnspec.data.source import DataError, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Range
 
@@ -27,6 +27,7 @@ __all__ = [
     "Seed",
     "Share",
     "State",
+    "changed",
     "decoded",
     "digest_of",
     "divided",
@@ -93,6 +94,11 @@ def shown(path: FilePath | str) -> str:
     """Return a path as messages show it, on one line whatever it holds."""
     text = str(path).replace(os.sep, "/")
     return text if text.isprintable() and len(text) <= 200 else ascii(text[-200:])[1:-1]
+
+
+def changed(path: FilePath | str) -> DataError:
+    """Return what to raise where a file turns out not to hold what it did a moment ago."""
+    return DataError(f"{shown(path)} was written to while it was read; run it again")
 
 
 def size_in_words(count: int) -> str:

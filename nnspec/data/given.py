@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnspec.data.arrays import read_samples
+from nnspec.data.arrays import TARGETS, read_samples
 from nnspec.data.files import shown
 from nnspec.data.inputs import Wanted, read_inputs, read_table
 from nnspec.data.source import FileFault, Split
@@ -73,7 +73,7 @@ def _of_table(path: str, targets: Targets, wanted: Wanted) -> NDArray[Any]:
 
 
 def _of_arrays(path: str, targets: Targets) -> NDArray[Any]:
-    y = read_samples(path, ("y", "target", "targets", "labels", "label"))
+    y = read_samples(path, TARGETS)
     if targets.classes is None or targets.shape:
         if y.shape[1:] != targets.shape and y.shape[1:] != (1, *targets.shape):
             raise FileFault(f"{shown(path)} has targets of shape {y.shape[1:]}, and the network's are {targets.shape}")

@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from nnspec.data.axes import Axes
 from nnspec.data.fetch import cache_folder
-from nnspec.data.files import digest_of, open_regular, remembered, shown, size_in_words
+from nnspec.data.files import changed, digest_of, open_regular, remembered, shown, size_in_words
 from nnspec.data.idx import IDX_TYPES
-from nnspec.data.labels import Labels, count_labels
+from nnspec.data.labels import MOST_LABELS, Labels, count_labels
 from nnspec.data.mnist import MNIST_FILES, named_folder
 from nnspec.data.numbers import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["IDX", "FashionMNIST"]
 
 MOST_BYTES = 1 << 30
-MOST_LABELS = 1 << 26  # bytes of them, which `check` reads
 _NAMES = {
     "train_images": "train-images-idx3-ubyte",
     "train_labels": "train-labels-idx1-ubyte",
@@ -259,7 +258,7 @@ def _load(
     train_x, test_x = (facts.arrangement.of(x) for x in (train_x, test_x))
     train, test = Split(train_x.reshape(facts.train, -1), train_y), Split(test_x.reshape(facts.test, -1), test_y)
     if (train.x.shape[1], test.x.shape[1]) != (facts.features, facts.features) or train.x.dtype != facts.stored:
-        raise DataError(f"{shown(origin)} was written to while it was read; run it again")
+        raise changed(origin)
     if labels is not None:
         train, test = (Split(split.x, labels.classes_of(split.y)) for split in (train, test))
     return Dataset(
@@ -299,7 +298,7 @@ def _ask(path: FilePath, argument: str, question: Callable[[IO[bytes], FilePath]
     try:
         return remembered(answer, path, MOST_BYTES, question.__name__)
     except FileFault as fault:
-        raise FileFault(fault.message, argument=argument, help=fault.help) from None
+        raise fault.of(argument) from None
 
 
 @contextmanager

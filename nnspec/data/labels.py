@@ -12,9 +12,13 @@ from nnspec.engine._numpy import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MOST_CLASSES", "Labels", "count_labels"]
+__all__ = ["MOST_CLASSES", "MOST_LABELS", "MOST_LEVELS", "Labels", "count_labels"]
 
 MOST_CLASSES = 65_536
+MOST_LABELS = 1 << 26
+"""Bytes of labels, which `check` reads."""
+MOST_LEVELS = 1_000
+"""The most different whole numbers that a target may have to be classes."""
 _MARKS = frozenset([-100, -1, 99, 255, 999, 9999, 65_535])
 """Numbers that often mean that a sample has no label."""
 _LISTED = 6

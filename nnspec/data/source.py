@@ -61,6 +61,10 @@ class FileFault(DataError, ValueError):
         self.known = tuple(known)
         """The words that it may be."""
 
+    def of(self, argument: str) -> FileFault:
+        """Return the same fault with another argument at fault: the one that names the file."""
+        return FileFault(self.message, argument=argument, help=self.help)
+
 
 class Remark(NamedTuple):
     """What looks odd in the user's files, found by `check`: advice, with a code of its own."""

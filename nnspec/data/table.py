@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
-import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
-from nnspec.data.cells import Form, Quoted, in_words, lines_of, rows_of
+from nnspec.data.cells import Form, in_words, lines_of, listed, rows_of
+from nnspec.data.columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
 from nnspec.data.files import (
     Seed,
     Share,
+    changed,
     decoded,
     digest_of,
     divided,
@@ -23,7 +23,7 @@ from nnspec.data.files import (
     shares,
     shown,
 )
-from nnspec.data.source import Access, Column, DataError, Dataset, DataSource, Facts, FileFault, Remark, Split
+from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath
 
@@ -33,14 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["CSV"]
 
 MOST_BYTES = 64 * 1024**2
-MOST_COLUMNS = 10_000
-MOST_TEXTS = 100
 MOST_NUMBERS = 1 << 27
-MOST_LEVELS = 1_000
-"""The most different whole numbers that a target may have to be classes."""
 MOST_LOOKED_AT = 16 * 1024**2
 """Bytes of a table up to which `check` compares columns."""
-LARGEST = 3e38
 _TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
 _DELIMITERS = (";", "\t", "|", ",")
 _SURE = 20
@@ -144,13 +139,13 @@ class CSV(DataSource):
             tables[argument] = self._read(path, argument, table, keep=True)
         facts = self._facts(tables)
         if replace(facts, remarks=()) != replace(known, remarks=()):
-            raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
+            raise changed(self.path)
         labels = table.targets() if self.stratify else None
         tested = 0 if "test" in tables else facts.test
         trained, rest = divided(table.rows, tested, self.seed if self.shuffle else None, labels)
         means = table.means(trained)
 
-        def split(each: _Table, rows: NDArray[Any]) -> Split:
+        def split(each: ReadTable, rows: NDArray[Any]) -> Split:
             return Split(np.ascontiguousarray(each.samples(means)[rows]), np.ascontiguousarray(each.targets()[rows]))
 
         train = split(table, trained)
@@ -181,11 +176,11 @@ class CSV(DataSource):
 
     # What is known before training
 
-    def _survey(self) -> dict[str, _Table]:
+    def _survey(self) -> dict[str, ReadTable]:
         """Go through the tables, and keep no number of them."""
         arguments = (self.target, self.features, self.drop, self.categories, self.missing, self.form)
 
-        def of_training(file: IO[bytes]) -> _Table:
+        def of_training(file: IO[bytes]) -> ReadTable:
             return self._read_file(file, self.path, "path", None, keep=False)
 
         table = remembered(of_training, self.path, MOST_BYTES, *arguments)
@@ -193,16 +188,16 @@ class CSV(DataSource):
         key = (self.path, *(tuple(column.texts or ()) for column in table.used))
         for argument, path in self._others().items():
 
-            def of_other(file: IO[bytes], path: FilePath = path, argument: str = argument) -> _Table:
+            def of_other(file: IO[bytes], path: FilePath = path, argument: str = argument) -> ReadTable:
                 return self._read_file(file, path, argument, table, keep=False)
 
             try:
                 tables[argument] = remembered(of_other, path, MOST_BYTES, argument, *arguments, *key)
             except FileFault as fault:
-                raise FileFault(fault.message, argument=argument, help=fault.help) from None
+                raise fault.of(argument) from None
         return tables
 
-    def _facts(self, tables: Mapping[str, _Table]) -> Facts:
+    def _facts(self, tables: Mapping[str, ReadTable]) -> Facts:
         table, other = tables["path"], tables.get("test")
         for each in tables.values():
             least = 2 if other is None and each is table else 1
@@ -251,12 +246,12 @@ class CSV(DataSource):
 
     # Reading
 
-    def _read(self, path: FilePath, argument: str, like: _Table | None, *, keep: bool) -> _Table:
+    def _read(self, path: FilePath, argument: str, like: ReadTable | None, *, keep: bool) -> ReadTable:
         file, _ = open_regular(path, MOST_BYTES, argument)
         with file:
             return self._read_file(file, path, argument, like, keep=keep)
 
-    def _read_file(self, file: IO[bytes], path: Any, argument: str, like: _Table | None, *, keep: bool) -> _Table:
+    def _read_file(self, file: IO[bytes], path: Any, argument: str, like: ReadTable | None, *, keep: bool) -> ReadTable:
         """Read a table; one for validation or testing has the columns, the kinds and the texts of another."""
         self._check_form()
         name = shown(path)
@@ -319,7 +314,7 @@ class CSV(DataSource):
             raise FileFault(message, help="put a line of names before it, such as `width,height,kind`")
         return header
 
-    def _fitted(self, table: _Table, line: int, cells: list[str]) -> list[str]:
+    def _fitted(self, table: ReadTable, line: int, cells: list[str]) -> list[str]:
         """Return the cells of a row, as many as there are names; a delimiter at its end counts for nothing."""
         if len(cells) == table.width + 1 and not cells[-1]:
             return cells[:-1]
@@ -328,7 +323,7 @@ class CSV(DataSource):
             raise FileFault(f"{table.name}, line {line:,}: {what}", help=self._delimiter_hint(",".join(cells)))
         return cells
 
-    def _decide(self, table: _Table, rows: Iterator[tuple[int, list[str]]]) -> None:
+    def _decide(self, table: ReadTable, rows: Iterator[tuple[int, list[str]]]) -> None:
         """Say of each column whether it holds numbers: as its first cell does that is no word for a missing one."""
         open_ones = [column for column in table.used if column.texts is None]
         words = {column.index: "" for column in open_ones}
@@ -348,7 +343,7 @@ class CSV(DataSource):
             if words[column.index] and self.form.missing_words is None:
                 column.texts = {}
 
-    def _take(self, table: _Table, line: int, cells: list[str], keep: bool) -> None:
+    def _take(self, table: ReadTable, line: int, cells: list[str], keep: bool) -> None:
         """Take over a row, unless something is missing in it and such rows are dropped."""
         table.left_out.update(place for place in table.unnamed if cells[place])
         gaps = [
@@ -378,29 +373,29 @@ class CSV(DataSource):
                 where = self._place(table, line, column)
                 raise FileFault(f"{where}: {problem[0]}", argument=table.argument, help=problem[1])
 
-    def _place(self, table: _Table, line: int, column: _Column) -> str:
+    def _place(self, table: ReadTable, line: int, column: ReadColumn) -> str:
         return f"{table.name}, line {line:,}, column `{column.word}`"
 
     # Columns
 
-    def _columns(self, header: list[str], name: str, argument: str, like: _Table | None) -> _Table:
+    def _columns(self, header: list[str], name: str, argument: str, like: ReadTable | None) -> ReadTable:
         """Find the columns that are used, each known to be text where `categories` says so; or those of another."""
         places: dict[str, list[int]] = {}
         for place, word in enumerate(header):
             places.setdefault(word, []).append(place)
 
-        def column(word: str, argument: str) -> _Column:
+        def column(word: str, argument: str) -> ReadColumn:
             if not word or word not in places:
                 self._unknown(argument, word, header, name)
             if len(places[word]) > 1:
                 raise FileFault(f"{name} has two columns `{in_words(word)}`", argument=argument, help="rename one")
-            return _Column(word, places[word][0], {} if word in self.categories else None)
+            return ReadColumn(word, places[word][0], {} if word in self.categories else None)
 
         if like is not None:
             columns = [column(each.name, argument) for each in like.used]
             for made, known in zip(columns, like.used, strict=True):
                 made.texts, made.closed = known.texts, True
-            table = _Table(name, argument, len(header), columns[: len(like.features)], columns[len(like.features) :])
+            table = ReadTable(name, argument, len(header), columns[: len(like.features)], columns[len(like.features) :])
         else:
             table = self._table(header, name, argument, places, column)
         for each in table.used:
@@ -411,7 +406,7 @@ class CSV(DataSource):
             table.unnamed = places.get("", [])
         return table
 
-    def _table(self, header: list[str], name: str, argument: str, places: Any, column: Any) -> _Table:
+    def _table(self, header: list[str], name: str, argument: str, places: Any, column: Any) -> ReadTable:
         for word in (*self.categories, *self.drop):
             if word not in places:
                 self._unknown("categories" if word in self.categories else "drop", word, header, name)
@@ -442,14 +437,13 @@ class CSV(DataSource):
         if twice or not names:
             what = f"`{in_words(twice)}` is a target and a feature" if twice else "no column is left as a feature"
             raise FileFault(what, argument="features" if self.features is not None else "target")
-        return _Table(name, argument, len(header), [column(word, "features") for word in names], aims)
+        return ReadTable(name, argument, len(header), [column(word, "features") for word in names], aims)
 
     def _unknown(self, argument: str, word: str, header: list[str], name: str) -> None:
         help = self._delimiter_hint(header[0]) if len(header) == 1 else ""
         known = [column for column in header if column]
         if not help and len(header) > 1 and self.path.lower().endswith(_TABLES):  # of other files nothing is shown
-            shown_names = ", ".join(f"`{in_words(column)}`" for column in known[:12])
-            help = f"its columns are {shown_names}{' …' if len(known) > 12 else ''}"
+            help = f"its columns are {listed(known, 12)}"
         raise FileFault(
             f"{name} has no column `{in_words(word)}`",
             argument=argument,
@@ -469,7 +463,7 @@ class CSV(DataSource):
 
     # What looks odd
 
-    def _refuse_disguised(self, table: _Table) -> None:
+    def _refuse_disguised(self, table: ReadTable) -> None:
         """Refuse numbers that would be taken as text: written in another way, or beside a word that may mean missing.
 
         Raises FileFault.
@@ -492,7 +486,7 @@ class CSV(DataSource):
                 means = f"`missing_words = [{given}], missing = drop` if that means that the value is missing"
                 raise FileFault(what, help=f"{means}; {as_text}")
 
-    def _remarks(self, table: _Table) -> Iterator[Remark]:
+    def _remarks(self, table: ReadTable) -> Iterator[Remark]:
         where = "path" if self.features is None else "features"
         for column in table.used:
             for word in column.doubtful[:1]:
@@ -512,247 +506,8 @@ class CSV(DataSource):
                 help = f"is it known before `{aim}` is? If not: {self._without(column)}"
                 yield Remark("NN726", message, where, help)
 
-    def _without(self, column: _Column) -> str:
+    def _without(self, column: ReadColumn) -> str:
         if self.features is not None:
             return "leave it out of `features`"
         drop = ", ".join(f'"{word}"' for word in (*self.drop, column.word))
         return f"`drop = [{drop}]`"
-
-
-_ID = re.compile(r"(?:^|[_\W])(?:id|idx|index|uuid|guid)$|^row(?:id|num|number)?$|^unnamed: 0$", re.IGNORECASE)
-_CAMEL_ID = re.compile(r"[a-z]I[dD]$")
-
-
-@dataclass(eq=False)
-class _Column:
-    """What is known of a column, and its cells where they are kept: numbers, or the places of texts in `texts`."""
-
-    name: str
-    index: int
-    texts: dict[str, int] | None
-    """Each text with the place where it came up; None for numbers."""
-    closed: bool = False
-    """Whether no other texts are taken."""
-    alone: bool = False
-    """Whether it is one target of several, which are numbers."""
-    listed: bool = False
-    """Whether `categories` has it."""
-    most: int = MOST_TEXTS
-    values: array[float] = field(default_factory=lambda: array("d"))
-    levels: set[float] | None = field(default_factory=set)
-    """The different numbers, where they are whole and few; else None."""
-    doubtful: list[str] = field(default_factory=list)
-    """Texts without quotes that would mean in a column of numbers that a cell is missing."""
-    unseen: dict[str, int] = field(default_factory=dict)
-    """How often which text came up that is not among `texts`."""
-
-    @property
-    def word(self) -> str:
-        """Its name in messages."""
-        return in_words(self.name)
-
-    @property
-    def width(self) -> int:
-        """How many features it makes."""
-        return 1 if self.texts is None else len(self.texts)
-
-    @property
-    def whole(self) -> tuple[int, ...]:
-        """The different numbers, sorted, where they are whole and few enough to be classes."""
-        return tuple(sorted(map(int, self.levels))) if self.levels and len(self.levels) > 1 else ()
-
-    def sorted(self) -> list[str]:
-        """Return its texts in order: by size where all of them are numbers."""
-        texts = list(self.texts or ())
-        numbers = {text: _PLAIN.number(text) for text in texts}
-        if None in numbers.values():
-            return sorted(texts)
-        return sorted(texts, key=lambda text: (numbers[text], text))
-
-    def take(self, cell: str | None, form: Form, keep: bool) -> tuple[str, str] | None:
-        """Take a cell, None for a missing one; say what is wrong with it, and what to do, where it does not fit."""
-        value = math.nan
-        if cell is not None and self.texts is None:
-            number = form.number(cell)
-            if number is None or not -LARGEST < number < LARGEST:
-                return self._no_number(cell, form, number)
-            value = number
-            if self.levels is not None:
-                self.levels.add(value)
-                if len(self.levels) > MOST_LEVELS or not value.is_integer():
-                    self.levels = None
-        elif cell is not None:
-            place, problem = self._place_of(str(cell), isinstance(cell, Quoted), form)
-            if problem:
-                return problem
-            value = math.nan if place is None else place
-        if keep:
-            self.values.append(value)
-        return None
-
-    def _no_number(self, cell: str, form: Form, number: float | None) -> tuple[str, str]:
-        what = "is not a number, as those above are" if number is None else "is not a number that can be used"
-        ways = [f"`{way}` reads it" for way in form.otherwise([cell])] if number is None else []
-        if self.closed:
-            return f"`{in_words(cell)}` is not a number, as the training rows have", "; ".join(ways)
-        return f"`{in_words(cell)}` {what}", "; ".join([*ways, f'`categories = ["{self.word}"]` makes the column text'])
-
-    def _place_of(self, text: str, quoted: bool, form: Form) -> tuple[int | None, tuple[str, str] | None]:
-        assert self.texts is not None
-        if self.alone:
-            return None, (f"`{in_words(text)}` is text, and several targets are numbers", "name one target")
-        place = self.texts.get(text)
-        if place is not None:
-            return place, None
-        if self.closed:
-            self.unseen[text] = self.unseen.get(text, 0) + 1
-            return None, None
-        place = len(self.texts)
-        if place >= self.most:
-            known = list(itertools.islice(self.texts, 200))
-            ways = [f"`{way}` reads them as numbers" for way in form.otherwise([*known, text])]
-            what = f"the {place + 1}. text in this column: {self.most:,} are the most"
-            return None, (what, "; ".join([*ways, "leave it out of `features`, or `drop` it"]))
-        self.texts[text] = place
-        if not quoted and not self.listed and form.missing_words is None and form.is_word(text):
-            self.doubtful.append(text)
-        return place, None
-
-    def counts_rows(self) -> bool:
-        """Whether it only says which row one is: 0, 1, 2, …, or under a name for that, something else in each."""
-        first, count = self.values[0], len(self.values)
-        if self.texts is None and first in (0, 1) and all(v == first + i for i, v in enumerate(self.values)):
-            return True
-        named = bool(_ID.search(self.name) or _CAMEL_ID.search(self.name))
-        return named and len(set(self.values)) == count
-
-    def settles(self, aim: _Column, *, sole: bool) -> bool:
-        """Whether a target follows from it exactly: the same number, one on a line with it, or one value for each."""
-        if self.texts is None and aim.texts is None and _on_a_line(self.values, aim.values, only_same=sole):
-            return True
-        there: dict[float, float] = {}
-        back: dict[float, float] = {}
-        for value, wanted in zip(self.values, aim.values, strict=True):
-            if there.setdefault(value, wanted) != wanted or back.setdefault(wanted, value) != value:
-                return False
-        return 1 < 2 * len(there) <= len(self.values) and len(there) > 1
-
-    def mean_of(self, rows: NDArray[Any]) -> float:
-        """Return the mean of numbers over some rows; 0 where they have none, and of text."""
-        values = np.frombuffer(self.values)[rows]
-        known = values[~np.isnan(values)]
-        return float(known.mean()) if known.size and self.texts is None else 0.0
-
-    def ranked(self) -> NDArray[Any]:
-        """Return the place of each cell's text among the sorted ones; −1 where it is missing."""
-        assert self.texts is not None
-        ranks = np.full(len(self.texts) + 1, -1)
-        for rank, text in enumerate(self.sorted()):
-            ranks[self.texts[text]] = rank
-        values = np.frombuffer(self.values)
-        ranked: NDArray[Any] = ranks[np.where(np.isnan(values), len(self.texts), values).astype(np.int64)]
-        return ranked
-
-
-_PLAIN = Form()
-
-
-def _on_a_line(values: Sequence[float], wanted: Sequence[float], *, only_same: bool) -> bool:
-    """Whether all points (value, wanted) are on a straight line, but for rounding."""
-    other = next((i for i, value in enumerate(values) if value != values[0]), None)
-    if other is None or any(map(math.isnan, (values[0], values[other]))):
-        return False
-    slope = (wanted[other] - wanted[0]) / (values[other] - values[0])
-    start = wanted[0] - slope * values[0]
-    if slope == 0 or (only_same and (slope, start) != (1, 0)):
-        return False
-    return all(
-        abs(aim - (start + slope * value)) <= 1e-12 * (abs(aim) + abs(slope * value) + abs(start))
-        for value, aim in zip(values, wanted, strict=True)
-    )
-
-
-@dataclass
-class _Table:
-    name: str
-    """What messages call its file."""
-    argument: str
-    """The argument that names it."""
-    width: int
-    """How many columns the file has."""
-    features: list[_Column]
-    aims: list[_Column]
-    """The targets."""
-    rows: int = 0
-    dropped: int = 0
-    filled: int = 0
-    """Cells that are missing in rows that are kept."""
-    unnamed: list[int] = field(default_factory=list)
-    """Columns without a name; those that hold something are in `left_out`."""
-    left_out: set[int] = field(default_factory=set)
-    lost: dict[str, int] = field(default_factory=dict)
-    """How many rows of which class were dropped."""
-    remarks: tuple[Remark, ...] = ()
-
-    @property
-    def used(self) -> list[_Column]:
-        """All columns that matter."""
-        return self.features + self.aims
-
-    def drop(self, cells: Sequence[str], gaps: Sequence[_Column]) -> None:
-        """Leave a row out, and note of which class it is."""
-        self.dropped += 1
-        aim = self.aims[0]
-        if aim.texts is not None and aim not in gaps:
-            word = str(cells[aim.index])
-            if word in self.lost or len(self.lost) < MOST_COLUMNS:
-                self.lost[word] = self.lost.get(word, 0) + 1
-
-    def notes(self) -> Iterator[str]:
-        """Say what a reader should know of how it was read."""
-        for place in sorted(self.left_out):
-            yield f"column {place + 1} of {self.name} has no name and is not a feature"
-        if self.dropped:
-            lost = [word for word in self.lost if word not in (self.aims[0].texts or ())]
-            also = f", among them all of class {_listed(lost)}" if lost else ""
-            whole = self.rows + self.dropped
-            yield f"{self.dropped:,} of {whole:,} rows of {self.name} have missing values and were dropped{also}"
-        if self.filled:
-            yield f"{self.filled:,} missing cells of {self.name} were filled in with means over the training rows"
-        for column in self.features:
-            if column.unseen:
-                times = sum(column.unseen.values())
-                yield (
-                    f"{self.name} has texts in `{column.word}` that no training row has: "
-                    f"{_listed(list(column.unseen))}, in {times:,} row{'s' * (times != 1)}"
-                )
-
-    def means(self, trained: NDArray[Any]) -> list[float]:
-        """Return what stands for a missing number of each feature: the mean of `trained` rows."""
-        return [column.mean_of(trained) for column in self.features]
-
-    def samples(self, means: Sequence[float]) -> NDArray[Any]:
-        """Return x `(rows, features)`."""
-        x = np.zeros((self.rows, sum(column.width for column in self.features)))
-        start = 0
-        for column, mean in zip(self.features, means, strict=True):
-            part = x[:, start : start + column.width]
-            start += column.width
-            if column.texts is not None:
-                part[...] = column.ranked()[:, None] == np.arange(column.width)
-                continue
-            values = np.frombuffer(column.values)
-            part[:, 0] = np.where(np.isnan(values), mean, values)
-        return x
-
-    def targets(self) -> NDArray[Any]:
-        """Return y `(rows,)`, or `(rows, targets)` where there are several."""
-        if self.aims[0].texts is not None:
-            return self.aims[0].ranked().astype(np.int64)
-        columns = [np.frombuffer(column.values) for column in self.aims]
-        return np.stack(columns, axis=1) if len(columns) > 1 else columns[0]
-
-
-def _listed(words: Sequence[str]) -> str:
-    shown_words = [f"`{in_words(word)}`" for word in words[:5]]
-    return ", ".join(shown_words) + (" …" if len(words) > 5 else "")

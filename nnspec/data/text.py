@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-from nnspec.data.files import Share, decoded, digest_of, open_regular, remembered, shares, shown
-from nnspec.data.source import Access, DataError, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.data.files import Share, changed, decoded, digest_of, open_regular, remembered, shares, shown
+from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath, Range
 
@@ -156,7 +156,7 @@ class Text(DataSource):
             else:
                 if at == length:
                     return ids
-        raise DataError(f"{shown(self.path)} was written to while it was read; run it again")
+        raise changed(self.path)
 
 
 def _characters(piece: str) -> set[str]:
