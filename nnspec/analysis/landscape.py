@@ -21,7 +21,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import Initializer
-from nnspec.engine.part import Part
+from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.errors import NnspecError
 from nnspec.runner.environment import one_blas_thread
@@ -275,19 +275,15 @@ def _tensors(lane: Experiment) -> list[tuple[str, tuple[int, ...]]]:
 def _layers(lane: Experiment) -> object:
     """What a network computes, whatever it starts from: its layers with all but their initialisers."""
     return [
-        (node.name, node.value.name, _plain(node.arguments()), [branch.name for branch in node.branches])
+        (
+            node.name,
+            node.value.name,
+            [(k, comparable(v)) for k, v in node.arguments().items() if not isinstance(v, Initializer)],
+            [branch.name for branch in node.branches],
+        )
         for layer in lane.layers
         for node in layer.walk()
     ]
-
-
-def _plain(arguments: Mapping[str, Any]) -> dict[str, object]:
-    """Return arguments so that equal ones are equal: each lane makes parts of its own."""
-    return {
-        name: (type(value), vars(value)) if isinstance(value, Part) else value
-        for name, value in arguments.items()
-        if not isinstance(value, Initializer)
-    }
 
 
 def _data(lane: Experiment) -> object:

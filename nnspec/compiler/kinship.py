@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
 
 from nnspec.checker.program import Experiment, LayerNode, TrainSettings
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.rewrites import each_alone, has_stack
-from nnspec.engine.part import Part
+from nnspec.engine.part import comparable
 from nnspec.engine.validation import Fold
 
 __all__ = ["MOST_BYTES", "kin", "widest"]
@@ -43,11 +42,11 @@ def kin(experiment: Experiment) -> object:
             return None
     return (
         experiment.dtype,
-        tuple((choice.value.name, _plain(choice.value.values())) for choice in experiment.data),
+        tuple((choice.value.name, comparable(choice.value.values())) for choice in experiment.data),
         tuple(_form(node) for node in experiment.layers),
-        (experiment.loss.name, _plain(experiment.loss.values())),
-        tuple((metric.name, _plain(metric.values())) for metric in experiment.metrics),
-        tuple(_comparable(getattr(train, name)) for name in sorted(COMMON - {"validation"})),
+        (experiment.loss.name, comparable(experiment.loss.values())),
+        tuple((metric.name, comparable(metric.values())) for metric in experiment.metrics),
+        tuple(comparable(getattr(train, name)) for name in sorted(COMMON - {"validation"})),
         _held_out(experiment),
     )
 
@@ -56,25 +55,14 @@ def _held_out(experiment: Experiment) -> object:
     """The rule by which samples are held out; of folds, how many, since each lane of a stack has its own."""
     train, rule = experiment.train, experiment.train.validation
     if not isinstance(rule, Fold):
-        return _comparable(rule)
+        return comparable(rule)
     sizes = tuple(train.held_out(choice.facts.train, choice.facts.validation) for choice in experiment.data)
-    return _comparable(rule.of), sizes
+    return comparable(rule.of), sizes
 
 
 def _form(node: LayerNode) -> object:
     """What two layers must have in common to stand in one place of a stack; initialisers may differ, for instance."""
     shapes = tuple(node.geometry.parameters.items())
-    arguments = _plain(node.arguments()) if each_alone(node) else ()
+    arguments = comparable(node.arguments()) if each_alone(node) else ()
     inside = tuple((branch.name, tuple(map(_form, branch.layers))) for branch in node.branches)
     return node.value.part, node.incoming, node.geometry.out, shapes, arguments, inside
-
-
-def _plain(arguments: Any) -> tuple[tuple[str, str], ...]:
-    return tuple((name, _comparable(value)) for name, value in arguments.items())
-
-
-def _comparable(value: object) -> str:
-    """Write a value so that equal ones are written alike: each lane makes parts of its own."""
-    if isinstance(value, Part):
-        return f"{type(value).__name__}({ {name: _comparable(each) for name, each in vars(value).items()} })"
-    return f"({', '.join(map(_comparable, value))})" if isinstance(value, (list, tuple)) else repr(value)

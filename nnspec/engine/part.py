@@ -15,7 +15,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -36,6 +36,7 @@ __all__ = [
     "Range",
     "Rate",
     "Signature",
+    "comparable",
 ]
 
 
@@ -480,6 +481,18 @@ def _declared(cls: type[Part], init: Callable[..., None]) -> None:
         Signature.of(init)  # resolves the types now, and not when a spec is checked
     except (NameError, TypeError) as error:
         raise TypeError(f"part {cls.spec_name!r}, {cls.__qualname__}.__init__: {error}") from error
+
+
+def comparable(value: object) -> Hashable:
+    """Return something that is equal for values that mean the same: each lane makes parts of its own, and a part is
+    what its class and its attributes are."""
+    if isinstance(value, Part):
+        return type(value), tuple((name, comparable(each)) for name, each in vars(value).items())
+    if isinstance(value, Mapping):
+        return tuple((name, comparable(each)) for name, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(map(comparable, value))
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
 
 
 def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]:

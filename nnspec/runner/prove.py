@@ -16,7 +16,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.gradcheck import BOUND, GradientReport, LostStepError, check_gradients
 from nnspec.engine.layers.recurrent import Recurrent
 from nnspec.engine.losses import Loss
-from nnspec.engine.part import Part
+from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.environment import one_blas_thread
 from nnspec.runner.gather import gather
@@ -233,8 +233,8 @@ def _same_calculus(one: Experiment, other: Experiment) -> bool:
         return (
             experiment.seed,
             [_plain_layer(node) for layer in experiment.layers for node in layer.walk()],
-            (experiment.loss.name, _plain(experiment.loss.values())),
-            [(choice.value.name, _plain(choice.value.values())) for choice in experiment.data],
+            (experiment.loss.name, comparable(experiment.loss.values())),
+            [(choice.value.name, comparable(choice.value.values())) for choice in experiment.data],
             experiment.train.target,
             experiment.train.penalties,
             (train := experiment.train).standardise,
@@ -246,12 +246,11 @@ def _same_calculus(one: Experiment, other: Experiment) -> bool:
 
 
 def _plain_layer(node: LayerNode) -> object:
-    return node.value.name, _plain(node.arguments()), [(branch.name, len(branch.layers)) for branch in node.branches]
-
-
-def _plain(arguments: Mapping[str, Any]) -> dict[str, object]:
-    """Arguments in a form in which equal ones are equal: each lane makes parts such as initialisers of its own."""
-    return {k: (type(v), vars(v)) if isinstance(v, Part) else v for k, v in arguments.items()}
+    return (
+        node.value.name,
+        comparable(node.arguments()),
+        [(branch.name, len(branch.layers)) for branch in node.branches],
+    )
 
 
 def gradient_bound(program: Program, lanes: tuple[str, ...]) -> float:
