@@ -1,6 +1,8 @@
 """Errors of users, whose text says what is wrong and what to do; and broken promises of code."""
 
-__all__ = ["ContractError", "DataWarning", "NnspecError", "ensure"]
+from collections.abc import Sequence
+
+__all__ = ["ContractError", "DataWarning", "NnspecError", "ensure", "some_of"]
 
 
 class NnspecError(Exception):
@@ -15,6 +17,11 @@ def ensure(holds: bool, what: str) -> None:
     """Raise ContractError where something does not hold that results depend on. Unlike `assert`, it works under -O."""
     if not holds:
         raise ContractError(what)
+
+
+def some_of(items: Sequence[object], most: int = 12) -> str:
+    """List items in a message: `SGD, Adam`; of more than `most` the first ones, and `…`."""
+    return ", ".join(map(str, items[:most])) + (", …" if len(items) > most else "")
 
 
 class DataWarning(UserWarning):

@@ -15,6 +15,7 @@ from typing import Any
 
 from nnspec.checker.program import Experiment, LayerNode, PartValue, Program
 from nnspec.engine.part import FilePath, Part
+from nnspec.errors import some_of
 
 __all__ = ["SEMANTICS", "Change", "Meaning", "changes", "identity", "in_words", "meaning", "plain"]
 
@@ -155,8 +156,8 @@ class Change:
     def text(self) -> str:
         """What changed, in words."""
         if not self.name:
-            return f"lane {_list(self.lanes)} is {'new' if self.now else 'gone'}"
-        of = f" of {_list(self.lanes)}" if self.lanes else ""
+            return f"lane {some_of(self.lanes, 6)} is {'new' if self.now else 'gone'}"
+        of = f" of {some_of(self.lanes, 6)}" if self.lanes else ""
         return f"`{self.name}`{of} was {in_words(self.then)} and is now {in_words(self.now)}"
 
 
@@ -200,7 +201,3 @@ def in_words(value: Any) -> str:
         text = f"[{', '.join(map(in_words, value[:20]))}]"
         return text if len(text) <= 120 else f"{text[:119]}…"
     return str(value).lower() if isinstance(value, bool) else str(value)[:120]
-
-
-def _list(lanes: Sequence[str]) -> str:
-    return ", ".join(lanes[:6]) + (", …" if len(lanes) > 6 else "")

@@ -30,9 +30,13 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("engine", {"errors"}, "a library in its own right"),
     ("data", {"engine", "errors", "files"}, "a data source is a part, declared as the engine's parts are"),
     ("formatting", {"syntax", "diagnostics", "files", "errors"}, "rewrites texts, whatever they mean"),
-    ("checker", {"syntax", "diagnostics", "engine", "data"}, "holds the text against the declarations of the parts"),
+    (
+        "checker",
+        {"syntax", "diagnostics", "engine", "data", "errors"},
+        "holds the text against what parts declare",
+    ),
     ("compiler", {"checker", "engine", "data", "diagnostics", "errors"}, "turns a program into a plan for the engine"),
-    ("semantics", {"checker.program", "engine"}, "what a program means, as data: identity, and what differs"),
+    ("semantics", {"checker.program", "engine", "errors"}, "what a program means, as data: identity, and what differs"),
     (
         "runner",
         {"shown", "semantics", "compiler", "data", "engine", "checker", "_version", "errors", "files"},

@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from nnspec.errors import some_of
 from nnspec.runner.contenders import Comparison, Contender, among, best_of, compare
 from nnspec.runner.environment import in_words, unlike
 from nnspec.runner.saved import SavedRun, usable
@@ -154,7 +155,7 @@ def _facts(summary: Mapping[str, Any]) -> dict[str, str]:
 def _list(seeds: Sequence[int]) -> str:
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"
-    return ", ".join(map(str, seeds[:12])) + (", …" if len(seeds) > 12 else "")
+    return some_of(seeds)
 
 
 def _notes(entries: Sequence[Entry], unlike: Sequence[Unlike], comparisons: Sequence[Comparison]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnspec.errors import some_of
 from nnspec.runner.environment import unlike
 from nnspec.runner.fairness import array_digest
 from nnspec.runner.saved import RunError, SavedRun, usable
@@ -69,7 +70,7 @@ class Match:
         if self.epoch is None:
             return self.why
         when = "before the first step" if self.epoch == 0 else f"in epoch {self.epoch}"
-        what = [f"{_few(self.parted)} ({len(self.parted)} of {self.tensors} tensors)"] if self.parted else []
+        what = [f"{some_of(self.parted, 4)} ({len(self.parted)} of {self.tensors} tensors)"] if self.parted else []
         what += [f"{', '.join(self.figures)}"] if self.figures else []
         also = f"; {self.why}" if self.why else ""
         return f"part {when}: {'; '.join(what) or 'the order of samples'}{also}"
@@ -191,10 +192,6 @@ def _match(
 def _at(values: Mapping[str, Sequence[Any]], name: str, epoch: int) -> Any:
     found = values.get(name, ())
     return found[epoch] if epoch < len(found) else None
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
 
 
 def spoilt_weights(saved: SavedRun) -> Iterator[str]:

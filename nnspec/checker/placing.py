@@ -14,6 +14,7 @@ from nnspec.checker.words import SETTINGS, TRAIN, parts
 from nnspec.diagnostics import Edit, Fix, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.part import Argument, Signature
+from nnspec.errors import some_of
 from nnspec.syntax import tree
 from nnspec.syntax.habits import FOREIGN, foreign
 
@@ -165,7 +166,7 @@ def not_a_layer(item: tree.Item, place: Place, report: Report) -> None:
 
 def some(names: Sequence[str], most: int = 12) -> str:
     """List names, the first of many."""
-    return ", ".join(f"`{name}`" for name in names[:most]) + (", …" if len(names) > most else "")
+    return some_of([f"`{name}`" for name in names], most)
 
 
 def span_of(item: tree.Item) -> Span:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.source import Column
+from nnspec.errors import some_of
 from nnspec.runner.choosing import Candidate, Choice, NoChoice, best
 from nnspec.runner.history import DataUse
 from nnspec.runner.manifest import MANIFEST, Manifest, read_manifest
@@ -110,7 +111,7 @@ class SavedRun:
         try:
             return best(found)
         except NoChoice as error:
-            names = _names([each.name for each in found])
+            names = some_of([each.name for each in found])
             raise RunError(f"{error}: name one with --lane; there are {names}") from None
 
     def pick(self, lane: str | None = None, seed: int | None = None) -> tuple[str, int, Choice]:
@@ -159,7 +160,7 @@ class SavedRun:
             for lane in self.summary["lanes"]:
                 if lane["name"] == name:
                     return dict(lane)
-        raise RunError(f"{self.path} has no lane {name}; there are {_names(self.lanes)}")
+        raise RunError(f"{self.path} has no lane {name}; there are {some_of(self.lanes)}")
 
     def seeds(self, name: str) -> list[int]:
         """Return the seeds that a lane was trained with, in order."""
@@ -176,7 +177,7 @@ class SavedRun:
             raise RunError(f"{self.path / MANIFEST} is damaged: it knows no lane {name}")
         seeds = self.seeds(name)
         if seed is not None and seed not in seeds:
-            raise RunError(f"{name} in {self.path} was not trained with seed {seed}; there are {_list(seeds)}")
+            raise RunError(f"{name} in {self.path} was not trained with seed {seed}; there are {some_of(seeds)}")
         several = "repeats" in self.lane(name)
         return self.path / folder / (f"seed-{seeds[0] if seed is None else seed}.npz" if several else "weights.npz")
 
@@ -227,11 +228,3 @@ def _data_use(record: Mapping[str, Any]) -> DataUse:
     if not 0 < use.divisor < math.inf:
         raise ValueError(f"nothing can be divided by {use.divisor}")
     return use
-
-
-def _list(values: list[int]) -> str:
-    return ", ".join(map(str, values[:12])) + (", …" if len(values) > 12 else "")
-
-
-def _names(values: list[str]) -> str:
-    return ", ".join(values[:12]) + (", …" if len(values) > 12 else "")

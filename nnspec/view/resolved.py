@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Origin, Program
-from nnspec.errors import NnspecError
+from nnspec.errors import NnspecError, some_of
 from nnspec.view.rows import Row, rows
 from nnspec.view.values import in_text, is_file, one_line, place, plain, short_names, where, written
 
@@ -36,8 +36,7 @@ def pick(program: Program, name: str | None) -> tuple[Experiment, ...]:
     found = [lane for lane in program.lanes if lane.name == name] or [e for e in program.lanes if e.lane == name]
     if not found:
         lanes = list(dict.fromkeys(word for lane in program.lanes for word in (lane.lane, lane.name)))
-        more = ", …" if len(lanes) > 12 else ""
-        raise LaneError(f"{program.path} has no lane {one_line(name)}; there are {', '.join(lanes[:12])}{more}")
+        raise LaneError(f"{program.path} has no lane {one_line(name)}; there are {some_of(lanes)}")
     return tuple(found)
 
 
