@@ -70,7 +70,7 @@ def test_every_metric_has_a_reference_case() -> None:
     assert {case["part"] for case in CASES} == CLASSES.keys()
 
 
-@every_metric
+@pytest.mark.parametrize("name", [name for name, cls in CLASSES.items() if not cls.keeps_scores])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_batch_is_measured_without_an_array_of_its_size(name: str, dtype: Any) -> None:
     metric, batch = CLASSES[name](), 20_000
@@ -88,6 +88,28 @@ def test_a_batch_is_measured_without_an_array_of_its_size(name: str, dtype: Any)
         tracemalloc.stop()
     assert peak < 150_000  # NumPy casts through 64 KiB an array; the smallest array here, a number a sample, is 160 kB
     metric.result()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scores_are_kept_in_a_number_and_a_byte_each(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.standard_normal((8192, 4)).astype(dtype), rng.integers(0, 2, (8192, 4))
+    metric = nn.AUC()
+    for _ in range(3):  # epochs, each in the room of the first
+        measured(metric, outputs, targets, 64)
+    assert metric._scores is not None
+    assert metric._truths is not None
+    assert metric._scores.dtype == dtype
+    assert metric._scores.nbytes + metric._truths.nbytes == outputs.size * (outputs.itemsize + 1)
+
+
+def test_the_area_is_how_often_a_pair_is_in_order() -> None:
+    rng = np.random.default_rng(4)
+    scores, truths = rng.integers(0, 6, 40).astype(float), rng.integers(0, 2, 40)
+    pairs = [(a > b) + (a == b) / 2 for a in scores[truths == 1] for b in scores[truths == 0]]
+    assert measured(nn.AUC(), scores[:, None], truths, 7) == pytest.approx(sum(pairs) / len(pairs), rel=1e-14)
+    assert measured(nn.AUC(), np.exp(scores)[:, None], truths, 7) == measured(nn.AUC(), scores[:, None], truths, 7)
+    assert math.isnan(measured(nn.AUC(), np.array([[1.0], [math.nan]]), np.array([0, 1]), 1))
 
 
 def test_equal_outputs_are_taken_in_order() -> None:
@@ -117,7 +139,10 @@ def test_perplexity_of_guessing_is_the_number_of_classes_and_too_much_is_infinit
         ("[mse]", "NN305", "`mse` compares numbers, and the data has classes"),
         ("[r2]", "NN305", "`r2` compares numbers"),
         ("[top_k(10)]", "NN402", "always right with k=10"),
-        ("[f1(average=weighted)]", "NN3", "one of `macro`, `micro`"),
+        ("[f1(average=samples)]", "NN3", "one of `macro`, `micro`, `weighted`, `binary`"),
+        ("[f1(average=binary)]", "NN402", "`binary` is the rate of class 1 of two, and there are 10 classes"),
+        ("[auc]", "NN402", "`auc` ranks samples of two classes, and there are 10 classes"),
+        ("[roc_auc]", "NN201", "there is no metric `roc_auc`"),
         ("[precision(0.5)]", "NN3", ""),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,7 +60,11 @@ class Evaluation(Shown):
     @property
     def same(self) -> bool:
         """Whether every figure is the one that the run recorded, to the last bit; of other samples there is none."""
-        return bool(self.given) or all(self.recorded.get(name) == value for name, value in self.figures.items())
+
+        def alike(name: str, value: float) -> bool:
+            return self.recorded.get(name) == value if math.isfinite(value) else name not in self.recorded
+
+        return bool(self.given) or all(alike(name, value) for name, value in self.figures.items())
 
     @property
     def predicted(self) -> NDArray[Any] | None:

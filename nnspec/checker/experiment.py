@@ -288,14 +288,30 @@ class _Work:
                 return self.report.error("NN204", f"`{metric.name}` is given twice", metric.origin.span, notes=(first,))
             firsts[metric.name] = metric.origin.span
             if data and classes is None and issubclass(metric.part, Metric) and metric.part.needs_classes:
-                whose = "targets have" if self.target == "input" else "data has"
-                return self.report.error(
-                    "NN305", f"`{metric.name}` needs classes, and the {whose} none", metric.origin.span
-                )
+                message, help = self._without_classes(metric.part, data)
+                if message:
+                    return self.report.error("NN305", message, metric.origin.span, help=help)
             if data and classes is not None and issubclass(metric.part, Metric) and metric.part.needs_numbers:
                 message = f"`{metric.name}` compares numbers, and the data has classes"
                 return self.report.error("NN305", message, metric.origin.span, help="such as `accuracy`")
         return tuple(found)
+
+    def _without_classes(self, metric: type[Metric], data: tuple[Choice, ...]) -> tuple[str, str]:
+        """Say why a metric of classes cannot take targets without classes, and what to do; ("", "") where it can."""
+        name, loss = metric.spec_name, self._loss_by_name()
+        if self.target == "input":
+            return f"`{name}` needs classes, and the targets have none", ""
+        if not all(choice.facts.are_labels for choice in data):
+            return f"`{name}` needs classes, and the data has none", ""
+        if not metric.takes_labels:
+            takes = "`accuracy`, `precision`, `recall`, `f1` and `auc` take several"
+            return f"`{name}` needs one class a sample, and each has several labels", takes
+        if loss is not None and not (loss.takes_logits and loss.targets == "values"):
+            message = (
+                f"`{name}` counts a label where its logit is above 0, and `{loss.spec_name}` takes no logits of labels"
+            )
+            return message, "`loss = BCEWithLogits` takes several labels"
+        return "", ""
 
     def model(self) -> tree.Section | None:
         models, given = self.outline.models, self.settings.values.get("model")

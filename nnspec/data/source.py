@@ -141,6 +141,11 @@ class Facts:
             return self.shape[1:] if len(self.shape) == 3 and self.shape[0] == 1 else self.shape
         return (self.features,) if image_as in ("row", "any") else self.shape
 
+    @property
+    def are_labels(self) -> bool:
+        """Whether a target is a row of labels, each 0 or 1."""
+        return bool(self.target) and self.classes is None and (self.levels == (0, 1) or self.one_hot)
+
     def as_classes(self) -> Facts:
         """Return the same with each level of the target as a class."""
         target = () if self.one_hot or self.target == (1,) else self.target

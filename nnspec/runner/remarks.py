@@ -9,6 +9,7 @@ from nnspec.checker.program import Experiment, Program
 from nnspec.compiler.preparing import constant_features, divide
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
+from nnspec.engine.metrics import AUC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +46,10 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
         }
         for part, (labels, consequence) in parts.items():
             yield from _absent(dataset, part, labels, consequence)
+    if dataset.facts.are_labels and any(metric.part is AUC for metric in experiment.metrics):
+        yield from _alike(dataset, "training", dataset.train.y[trained])
+        yield from _alike(dataset, "validation", dataset.train.y[held_out])
+        yield from _alike(dataset, "test", dataset.test.y)
     if experiment.train.standardise:
         yield from _constant(dataset, trained)
 
@@ -68,6 +73,20 @@ def _absent(dataset: Dataset, part: str, labels: NDArray[Any], consequence: str)
         more = f" and {len(absent) - len(words):,} more" if len(absent) > len(words) else ""
         consequence = consequence.replace(" it", " them", 1)
         yield f"the {part} data has no sample of the classes {', '.join(words)}{more}: {consequence}"
+
+
+def _alike(dataset: Dataset, part: str, targets: NDArray[Any]) -> Iterator[str]:
+    """Name the labels that are the same in all samples of a part, so that there is nothing to rank."""
+    if not len(targets):
+        return
+    alike = np.flatnonzero((targets == targets[0]).reshape(len(targets), -1).all(axis=0)).tolist()
+    names = dataset.target_names
+    words = [f"`{names[i]}`" if names else str(i + 1) for i in alike[:MOST_NAMES]]
+    if len(alike) == 1:
+        yield f"label {words[0]} is the same in all {part} samples: `auc` is not defined there"
+    elif alike:
+        more = f" and {len(alike) - len(words):,} more" if len(alike) > len(words) else ""
+        yield f"labels {', '.join(words)}{more} are the same in all {part} samples: `auc` is not defined there"
 
 
 def _constant(dataset: Dataset, trained: NDArray[Any]) -> Iterator[str]:

@@ -47,17 +47,43 @@ def of_classes(name: str, outputs: Any, labels: Any) -> list[Case]:
         "f1": metrics.f1_score,
     }
     for part, score in rates.items():
-        for average in ("macro", "micro"):
+        for average in ("macro", "micro", "weighted", *(["binary"] if classes == 2 else [])):
             value = score(truth, predicted, average=average, zero_division=0)
             found.append(case(part, f"{name}, {average}", {"average": average}, outputs, labels, value))
+    if classes == 2:
+        scores = flat[:, -1] - (flat[:, 0] if flat.shape[1] == 2 else 0)
+        found += [
+            case("auc", name, {}, outputs, labels, metrics.roc_auc_score(truth, scores)),
+            case("average_precision", name, {}, outputs, labels, metrics.average_precision_score(truth, scores)),
+        ]
     if flat.shape[1] == 1:
         return found
-    for k in (1, 2, classes - 1):
+    for k in (1, 2, classes - 1) if classes > 2 else ():
         value = metrics.top_k_accuracy_score(truth, flat, k=k, labels=range(classes))
         found.append(case("top_k", f"{name}, k={k}", {"k": k}, outputs, labels, value))
     probabilities = np.exp(flat) / np.exp(flat).sum(axis=1, keepdims=True)
     value = math.exp(metrics.log_loss(truth, probabilities, labels=range(classes)))
     return [*found, case("perplexity", name, {}, outputs, labels, value)]
+
+
+def of_labels(name: str, outputs: Any, labels: Any) -> list[Case]:
+    """Every metric of several labels of a sample, `(B, L)`; the sign of an output is its prediction."""
+    predicted = (outputs > 0).astype(int)
+    found = [case("accuracy", name, {}, outputs, labels, metrics.accuracy_score(labels, predicted))]
+    scores: dict[str, Callable[..., Any]] = {
+        "precision": metrics.precision_score,
+        "recall": metrics.recall_score,
+        "f1": metrics.f1_score,
+        "auc": metrics.roc_auc_score,
+        "average_precision": metrics.average_precision_score,
+    }
+    for part, score in scores.items():
+        rate = part in ("precision", "recall", "f1")
+        for average in ("macro", "micro", "weighted"):
+            more = {"zero_division": 0} if rate else {}
+            value = score(labels, predicted if rate else outputs, average=average, **more)
+            found.append(case(part, f"{name}, {average}", {"average": average}, outputs, labels, value))
+    return found
 
 
 def of_numbers(name: str, outputs: Any, targets: Any) -> list[Case]:
@@ -94,6 +120,19 @@ def main() -> None:
         *of_numbers("far from zero", normal(17, 1) + 1e4, normal(17) + 1e4),
         *of_numbers("a number that never changes", normal(9, 2), constant),
         *of_numbers("a number that never changes and is met", constant + np.array([0.5, 0.0]), constant),
+    ]
+    few = (rng.random((31, 3)) < [0.3, 0.5, 0.1]).astype(int)
+    ties = rng.integers(-2, 3, (31, 3)) / 2
+    never, always = few * [1, 1, 0], few | [0, 1, 0]
+    cases += [
+        *of_classes("one output that ties", ties[:, :1], few[:, 1]),
+        *of_classes("two outputs", normal(31, 2), few[:, 0]),
+        *of_labels("labels by chance", normal(31, 3), few),
+        *of_labels("labels well told", (normal(31, 3) + 2 * few - 1).round(4), few),
+        *of_labels("labels that tie", ties, few.astype(float)),
+        *of_labels("a label that is never there", normal(31, 3), never),
+        *of_labels("a label that is always there", normal(31, 3), always),
+        *of_labels("no label at all", normal(7, 2), np.zeros((7, 2), int)),
     ]
     lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in cases)
     head = "Reference numbers in float64, written by tests/oracle/make_metrics.py; do not edit."

@@ -1,7 +1,8 @@
 """Metrics of class labels, of outputs `(B, C)` with labels `(B,)`, or `(B, T, C)` with `(B, T)`, all places alike.
 
 The class that is predicted is where the largest output is, the first of equal ones; of a single output for two classes,
-1 where it is greater than 0, the half of a sigmoid.
+1 where it is greater than 0, the half of a sigmoid. Some metrics also take several labels of a sample: outputs
+`(B, L)` with targets `(B, L)` of 0 and 1, where a label is predicted if its output is greater than 0.
 """
 
 from __future__ import annotations
@@ -49,13 +50,18 @@ class Predicting(Metric):
 
 
 class Accuracy(Predicting):
-    """Share of places whose largest output is at their label, `(B, C)` and `(B,)` -> [0, 1]; ties go to the first."""
+    """Share of places whose largest output is at their label, `(B, C)` and `(B,)` -> [0, 1]; ties go to the first.
+
+    Of several labels, the share of samples of which all labels are right, as scikit-learn's `accuracy_score`. Keras's
+    `BinaryAccuracy` is the share of labels that are.
+    """
 
     spec_name = "accuracy"
     also = ("acc", "Accuracy", "sparse_categorical_accuracy")
     percent = True
     higher_is_better = True
     default = True
+    takes_labels = True
 
     def begin(self) -> None:
         """Forget all batches."""
@@ -63,9 +69,23 @@ class Accuracy(Predicting):
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Count which places are right."""
-        right = self._right(self._predict(outputs), targets)
+        if outputs.ndim == targets.ndim:
+            right = self._all_right(outputs, targets)
+        else:
+            right = self._right(self._predict(outputs), targets)
         self._hits += int(np.count_nonzero(right))
         self._seen += right.size
+
+    def _all_right(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
+        """Say which samples have all their labels predicted, label by label."""
+        places = outputs.shape[:-1]
+        right, wrong = self.work_array("right", places, bool), self.work_array("predicted", places, np.intp)
+        right.fill(True)
+        for label in range(outputs.shape[-1]):
+            np.greater(outputs[..., label], 0, out=wrong)
+            np.not_equal(wrong, targets[..., label], out=wrong)
+            np.greater(right, wrong, out=right)
+        return right
 
     def result(self) -> float:
         """Right ones over all."""
@@ -138,19 +158,37 @@ class TopK(Metric):
 class Rates(Predicting):
     """Base of the rates of a class k, from its true positives, false positives and false negatives.
 
-    `macro` is their mean over the classes that occur among labels or predictions; `micro` takes sums over all classes,
-    which with one label a place is accuracy. A rate without a denominator is 0. As scikit-learn's with
-    `average="macro"`, `"micro"`, and `zero_division=0`.
+    `macro` is their mean over the classes that occur among labels or predictions; `weighted` that mean weighted by how
+    many samples are of each class; `micro` takes sums over all classes, which with one label a place is accuracy;
+    `binary` is the rate of class 1 alone, of two classes. Of several labels, each is one k, and all count, also those
+    that never occur. A rate without a denominator is 0. As scikit-learn's with the same `average` and
+    `zero_division=0`; there the default is `binary`.
     """
 
     percent = True
     higher_is_better = True
+    takes_labels = True
 
-    def __init__(self, *, average: Literal["macro", "micro"] = "macro") -> None:
+    def __init__(self, *, average: Literal["macro", "micro", "weighted", "binary"] = "macro") -> None:
         super().__init__()
         self.average = average
         self._counts: dict[int, NDArray[Any]] = {}
         self._now: NDArray[Any] | None = None
+        self._each_label = False
+
+    @classmethod
+    def fit(
+        cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
+    ) -> None:
+        """Two classes for `binary`."""
+        super().fit(outputs, classes, target, arguments)
+        if arguments.get("average") == "binary" and (classes != 2 or outputs[-1] > 2):
+            what = f"several labels: {outputs[-1]}" if classes is None else f"{max(classes, outputs[-1])} classes"
+            raise ShapeError(
+                f"`binary` is the rate of class 1 of two, and there are {what}",
+                argument="average",
+                help="write `average=macro`",
+            )
 
     def begin(self) -> None:
         """Forget all batches."""
@@ -158,16 +196,32 @@ class Rates(Predicting):
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Count labels, predictions and hits of each class."""
+        self._each_label = outputs.ndim == targets.ndim
         if self._now is None:
-            classes = max(outputs.shape[-1], 2)
+            classes = outputs.shape[-1] if self._each_label else max(outputs.shape[-1], 2)
             self._now = self._counts.setdefault(classes, np.zeros((3, classes), np.intp))
             self._now.fill(0)
-        predicted = self._predict(outputs)
         labels, predictions, hits = self._now
+        if self._each_label:
+            self._count_labels(outputs, targets)
+            return
+        predicted = self._predict(outputs)
         right = self._right(predicted, targets)
         np.add.at(labels, targets.reshape(-1), 1)
         np.add.at(predictions, predicted.reshape(-1), 1)
         np.add.at(hits, targets.reshape(-1), right.reshape(-1))
+
+    def _count_labels(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
+        """Count label by label, since each may be there or not."""
+        assert self._now is not None
+        places = outputs.shape[:-1]
+        predicted, true = self.work_array("predicted", places, np.intp), self.work_array("right", places, bool)
+        for label, counts in enumerate(self._now.T):
+            np.greater(outputs[..., label], 0, out=predicted)
+            np.not_equal(targets[..., label], 0, out=true)
+            counts[0] += np.count_nonzero(true)
+            counts[1] += np.count_nonzero(predicted)
+            counts[2] += np.count_nonzero(np.multiply(predicted, true, out=predicted))
 
     def result(self) -> float:
         """The mean over classes, or the rate of the sums."""
@@ -175,8 +229,16 @@ class Rates(Predicting):
         rows = self._now.T.tolist()
         if self.average == "micro":
             rows = [[sum(column) for column in zip(*rows, strict=True)]]
-        rates = [self._rate(hits, labels, predictions) for labels, predictions, hits in rows if labels or predictions]
-        return math.fsum(rates) / len(rates)
+        elif self.average == "binary":
+            rows = rows[1:]
+        elif not self._each_label:
+            rows = [row for row in rows if row[0] or row[1]]
+        rates = [
+            self._rate(hits, labels, predictions) if labels or predictions else 0.0
+            for labels, predictions, hits in rows
+        ]
+        weights = [labels if self.average == "weighted" else 1 for labels, _, _ in rows]
+        return math.fsum(w * rate for w, rate in zip(weights, rates, strict=True)) / (sum(weights) or 1)
 
     def _rate(self, hits: int, labels: int, predictions: int) -> float:
         raise NotImplementedError

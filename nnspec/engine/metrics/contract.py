@@ -24,6 +24,10 @@ class Metric(Part, Borrower):
     kind: ClassVar[str] = "metric"
     needs_classes: ClassVar[bool] = False
     """Whether it makes sense for class labels only."""
+    takes_labels: ClassVar[bool] = False
+    """Whether it also takes several labels of a sample, 0 or 1 each: outputs and targets `(B, L)`, no classes."""
+    keeps_scores: ClassVar[bool] = False
+    """Whether it keeps the outputs of all batches until `result`."""
     needs_numbers: ClassVar[bool] = False
     """Whether it makes sense for targets that are numbers only. It must not change when the same number is added to
     outputs and targets, since targets that are standardised are counted from their mean."""
@@ -44,7 +48,13 @@ class Metric(Part, Borrower):
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
         """Hold the network's outputs for a sample against its target, as a loss does. Raises ShapeError."""
-        if cls.needs_classes and (outputs[:-1] != target or not outputs):
+        if cls.takes_labels and classes is None:
+            if outputs != target or not outputs:
+                raise ShapeError(
+                    f"`{cls.spec_name}` compares {shape_in_words(target) or '1'} labels a sample with as many outputs, "
+                    f"and the network's are {shape_in_words(outputs)}"
+                )
+        elif cls.needs_classes and (outputs[:-1] != target or not outputs):
             places = f" for each of {shape_in_words(target)} places" if target else ""
             raise ShapeError(
                 f"`{cls.spec_name}` takes a row of outputs{places}, and the network's are {shape_in_words(outputs)}"
