@@ -126,7 +126,7 @@ def test_it_says_what_the_record_says(made: Path, page: Page) -> None:
 
 
 def test_the_confusion_and_the_worst_are_those_of_the_best_lane(made: Path, page: Page) -> None:
-    finals = {lane["name"]: lane["final"]["loss"] for lane in runs.open_run(made / "run").summary["lanes"]}
+    finals = {lane["name"]: lane["final"]["val_loss"] for lane in runs.open_run(made / "run").summary["lanes"]}
     best = min(finals, key=finals.__getitem__)
     one = runs.evaluate(made / "run", best)[0]
     counts = one.confusion()

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 
 from nnspec.checker.binding import Given, assign
 from nnspec.checker.expressions import Evaluator, called, names_in
@@ -405,10 +406,13 @@ def _point(number: int, row: Sequence[int], axes: Sequence[_Axis], zipped: bool)
 
 
 def _exact(value: tree.Expression, text: str) -> str:
-    """Write a value so that reading it gives the same number."""
-    if isinstance(value, tree.Constant) and isinstance(value.value, float):
-        return text if float(text) == value.value else repr(value.value)
-    return text
+    """Write a value so that a flag with it comes to the same; empty where it names a file, which a flag looks for in
+    the working folder and the spec beside itself."""
+    if isinstance(value, tree.Constant) and not isinstance(value.value, str):
+        return repr(value.value) if isinstance(value.value, float) and float(text) != value.value else text
+    written = value.span.text  # its comments and line ends, too, are what they were
+    names_files = '"' in written or "'" in written
+    return "" if names_files and value.span.source.folder.resolve() != Path.cwd() else written
 
 
 def run_name(lane: str, point: Point, several: bool) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from nnspec.engine.metrics import higher_is_better
 
-__all__ = ["Candidate", "Choice", "NoChoice", "best"]
+__all__ = ["Candidate", "Choice", "NoChoice", "best", "ranked"]
 
 _PREFIXES = ("val_", "test_")
 
@@ -24,6 +25,14 @@ class Candidate:
     name: str
     loss: str
     figures: Mapping[str, float] = field(default_factory=dict)
+    ended_well: bool = True
+    """Whether it neither diverged nor failed. One that did is chosen only where there is no other."""
+
+    @classmethod
+    def of_record(cls, lane: Mapping[str, Any]) -> Candidate:
+        """Read what `summary.json` says of a lane."""
+        figures = {str(name): float(value) for name, value in lane["final"].items()}
+        return cls(str(lane["name"]), str(lane["loss"]), figures, lane["status"] not in ("diverged", "failed"))
 
 
 @dataclass(frozen=True)
@@ -70,14 +79,31 @@ def best(candidates: Sequence[Candidate]) -> Choice:
     """
     if not candidates:
         raise NoChoice("there is no lane to choose from")
+    candidates = [each for each in candidates if each.ended_well] or candidates
     if len(candidates) == 1:
         return Choice(candidates[0].name)
     figure = next(_common(candidates), None)
     if figure is None:
         raise NoChoice("the lanes have different losses and no metric in common")
-    sign = -1.0 if higher_is_better(figure) else 1.0
-    chosen = min(candidates, key=lambda each: sign * each.figures[figure])
+    chosen = _in_order(candidates, figure)[0]
     return Choice(chosen.name, figure, chosen.figures[figure], len(candidates))
+
+
+def ranked(candidates: Sequence[Candidate]) -> tuple[list[str], str]:
+    """Return the names of lanes, the best first, and the figure that `best` would choose by.
+
+    Lanes that diverged or failed, or have no figures, come last. Where nothing can be compared the figure is empty, and
+    lanes stay in their order.
+    """
+    well = [each for each in candidates if each.ended_well and any(map(math.isfinite, each.figures.values()))]
+    figure = next(_common(well), "") if well else ""
+    first = _in_order(well, figure) if figure else well
+    return [each.name for each in (*first, *(each for each in candidates if each not in well))], figure
+
+
+def _in_order(candidates: Sequence[Candidate], figure: str) -> list[Candidate]:
+    sign = -1.0 if higher_is_better(figure) else 1.0
+    return sorted(candidates, key=lambda each: sign * each.figures[figure])
 
 
 def _common(candidates: Sequence[Candidate]) -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from nnspec.runner.choosing import Candidate, NoChoice, best, ranked
 from nnspec.shown import Shown, view_function
 
 if TYPE_CHECKING:
@@ -119,6 +120,12 @@ class LaneResult(Shown):
         if self.predictor is None:
             raise ValueError(f"{self.name} has no trained network to ask: it is {self.status}")
         return self.predictor.predict(x)
+
+    @property
+    def candidate(self) -> Candidate:
+        """What a choice between lanes knows of it."""
+        figures = {name: self.final(name) for name in self.history}
+        return Candidate(self.name, self.loss, figures, self.status not in ("diverged", "failed"))
 
     @property
     def has_network(self) -> bool:
@@ -270,6 +277,33 @@ class RunResult(Shown, Mapping[str, LaneResult]):
     def shapes(self) -> str:
         """The chain of widths, where all lanes have the same; empty otherwise."""
         return _common([lane.shapes for lane in self.lanes.values()]) or ""
+
+    @property
+    def ranked(self) -> list[LaneResult]:
+        """The lanes, the best first: by the figure that `best` chooses by. Those that diverged or failed come last."""
+        return [self.lanes[name] for name in ranked(self._candidates)[0]]
+
+    @property
+    def figure(self) -> str:
+        """The figure that lanes are ordered by, such as `val_loss`; empty where they cannot be compared."""
+        return ranked(self._candidates)[1]
+
+    @property
+    def best(self) -> LaneResult | None:
+        """The lane with the best validation figure, or test figure where no samples are held out, as `nnspec predict`
+        chooses.
+
+        None where there is no lane, or lanes cannot be compared. `result.summary["best"]` says by which figure, and
+        of a sweep with which settings to run it again.
+        """
+        try:
+            return self.lanes[best(self._candidates).name]
+        except NoChoice:
+            return None
+
+    @property
+    def _candidates(self) -> list[Candidate]:
+        return [replace(lane.candidate, name=name) for name, lane in self.lanes.items()]
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw the training curves of all lanes as a matplotlib figure; with `path` it is saved there too."""

@@ -26,6 +26,7 @@ from nnspec.runner.fairness import array_digest, fairness
 from nnspec.runner.health import health_records
 from nnspec.runner.history import LaneResult, RunResult, common_loss
 from nnspec.runner.naming import folder_names
+from nnspec.runner.points import best_record, point_record
 
 __all__ = ["history_record", "summary_record", "trace_record", "write_record"]
 
@@ -107,9 +108,10 @@ def _scaling(lane: LaneResult) -> dict[str, str]:
     return {name: array_digest(array) for name, array in lane.scales.items()}
 
 
-def summary_record(result: RunResult, program: Program, started: str) -> dict[str, Any]:
-    """Return what was run, on what, and what came of it."""
+def summary_record(result: RunResult, program: Program, started: str, data_dir: Path | None = None) -> dict[str, Any]:
+    """Return what was run, on what, and what came of it. `data_dir` is the folder of data that was named."""
     target = common_loss(list(result.lanes.values()))
+    best = best_record(list(result.lanes.values()), program, data_dir)
     return {
         "format": FORMAT,
         "title": result.title,
@@ -133,6 +135,7 @@ def summary_record(result: RunResult, program: Program, started: str) -> dict[st
         "lanes": [
             _lane(lane, program, target) | {"data": result.data_of.get(lane.name, 0)} for lane in result.lanes.values()
         ],
+        **({"best": best} if best is not None else {}),
         **comparison_records(list(result.lanes.values())),
         "fairness": fairness(result),
         "expectations": [{"text": v.text, "held": v.held, "detail": v.detail} for v in result.verdicts],
@@ -146,6 +149,7 @@ def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str,
     reached = target is not None and math.isfinite(epochs)
     return {
         "name": lane.name,
+        **point_record(experiment),
         **_ending(lane),
         "dtype": experiment.dtype,
         "optimizer": lane.optimizer,

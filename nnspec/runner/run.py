@@ -120,7 +120,7 @@ def run_program(
                 result.halted = lanes.halted
                 result.notes = remarks(program, datasets)
                 result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
-                result.summary = summary_record(result, program, started) | {
+                result.summary = summary_record(result, program, started, access.data_dir) | {
                     "ways": _ways(groups, jobs) | (cluster.record() if cluster is not None else {})
                 }
             result.interrupted |= pressed.pressed

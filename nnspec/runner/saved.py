@@ -101,11 +101,7 @@ class SavedRun:
         """
         with usable(self.path / "summary.json"):
             left = [lane for lane in self.summary["lanes"] if self.trained(str(lane["name"]))]
-            well = [lane for lane in left if lane["status"] not in ("diverged", "failed")]
-            found = [
-                Candidate(str(lane["name"]), str(lane["loss"]), {str(k): float(v) for k, v in lane["final"].items()})
-                for lane in well or left
-            ]
+            found = [Candidate.of_record(lane) for lane in left]
         if not found:
             raise RunError(f"no lane of {self.path} left a network")
         try:

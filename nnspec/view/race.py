@@ -13,6 +13,7 @@ from nnspec.errors import DataWarning
 from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss
 from nnspec.runner.observer import Silent
 from nnspec.view import words
+from nnspec.view.best import best_lines, grid_table, grid_title, grids_of
 from nnspec.view.counts import counts
 from nnspec.view.fairness import shared_in_words
 from nnspec.view.health import health
@@ -214,7 +215,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     from rich.text import Text
 
     order = [lane.name for lane in compiled.program.lanes]
-    lanes = sorted(result.lanes.values(), key=_rank)
+    lanes = result.ranked
     where = " · ".join(word for word in (result.spec, words.seeds(result)) if word)
     room = console.width - len(result.title) - len(where)
     side_by_side = room >= 2 and len(result.title) + len(where) < 100
@@ -226,8 +227,10 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     say(console, _facts(result), style="dim")
     console.print()
     if lanes:
-        console.print(_lanes(lanes, order, console, common_loss(lanes) if len(lanes) > 1 else None))
+        target = common_loss(lanes) if len(lanes) > 1 else None
+        console.print(_lanes(lanes, order, console, target, result.figure))
         console.print()
+    _best(result, console)
     for lane in lanes[:_IN_FULL]:
         for line in (*counts(lane, _classes(result, lane), console.width), *written(lane)):
             _line(console, line)
@@ -263,6 +266,23 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         say(console, f"{result.folder}: {', '.join([*files, *weights])}", style="dim")
 
 
+def _best(result: RunResult, console: Console) -> None:
+    """Print the best point of a sweep: in the grid of two settings, by name, and as the command that runs it again."""
+    for grid in grids_of(result.summary):
+        drawn = grid_table(grid, result.summary, console.width)
+        if drawn is None:
+            say(console, f"– the grid of {grid.lane} is wider than this terminal", style="dim")
+        else:
+            say(console, grid_title(grid, result.summary), style="dim")
+            console.print(drawn)
+            console.print()
+    for line, kind in best_lines(result.summary):
+        if kind == "command":
+            _line(console, f"– to run it again: {line}")
+        else:
+            say(console, f"– {line}" if kind == "best" else f"! {line}", style="bold" if kind == "best" else "yellow")
+
+
 def _classes(result: RunResult, lane: LaneResult) -> Sequence[str]:
     """Return the names of the classes of a lane's data; none where it does not name them."""
     index = result.data_of.get(lane.name)
@@ -292,8 +312,15 @@ def _facts(result: RunResult) -> str:
     return " · ".join(parts)
 
 
-def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], console: Console, target: float | None = None) -> Table:
-    """The table of lanes; with `target`, a column for when each of them got there."""
+def _lanes(
+    lanes: Sequence[LaneResult],
+    order: Sequence[str],
+    console: Console,
+    target: float | None = None,
+    deciding: str = "",
+) -> Table:
+    """The table of lanes; with `target`, a column for when each of them got there. `deciding` is the figure that they
+    are ordered by, whose column stays longer than those of other measured ones."""
     losses = [loss for lane in lanes for loss in lane.history["loss"] if math.isfinite(loss)]
     lowest, highest = (min(losses), max(losses)) if losses else (math.nan, math.nan)
     metrics = [name for name in words.metrics() if any(name in lane.history for lane in lanes)]
@@ -306,8 +333,8 @@ def _lanes(lanes: Sequence[LaneResult], order: Sequence[str], console: Console, 
         Column(
             "curve", [words.spark(lane.history["loss"], lowest, highest) for lane in lanes], 6, styles=_plain(styles)
         ),
-        *_measured("val", 9, lanes, metrics),
-        *_measured("test", 5, lanes, metrics),
+        *_measured("val", 9, lanes, metrics, deciding),
+        *_measured("test", 5, lanes, metrics, deciding),
     ]
     if target is not None:
         columns.append(Column(f"to loss {target:g}", [_to(lane, target) for lane in lanes], 3, right=True))
@@ -322,13 +349,16 @@ def _styles(lanes: Sequence[LaneResult], order: Sequence[str], console: Console)
     return [f"bold {terminal_style(found.get(lane.name), console)}".strip() for lane in lanes]
 
 
-def _measured(samples: str, rank: int, lanes: Sequence[LaneResult], metrics: Sequence[str]) -> Iterator[Column]:
+def _measured(
+    samples: str, rank: int, lanes: Sequence[LaneResult], metrics: Sequence[str], deciding: str
+) -> Iterator[Column]:
     """The columns of what was measured on some samples, where any lane has it."""
     if any(f"{samples}_loss" in lane.history for lane in lanes):
-        yield Column(f"{samples} loss", [_last(lane, f"{samples}_loss") for lane in lanes], rank, right=True)
-        for name in metrics:
-            cells = [_last(lane, f"{samples}_{name}") for lane in lanes]
-            yield Column(f"{samples} {_SHORT.get(name, name)}", cells, rank - 3, right=True)
+        for name in ("loss", *metrics):
+            figure = f"{samples}_{name}"
+            at = 1 if figure == deciding else rank if name == "loss" else rank - 3
+            cells = [_last(lane, figure) for lane in lanes]
+            yield Column(f"{samples} {_SHORT.get(name, name)}", cells, at, right=True)
 
 
 def _epochs(lane: LaneResult) -> str:
@@ -347,11 +377,6 @@ def _to(lane: LaneResult, target: float) -> str:
         return "–"
     count = f"{epochs:.0f}" if epochs.is_integer() else f"{epochs:.1f}"
     return f"{count} epoch{'s' if epochs > 1 else ''}, {words.seconds(lane.seconds_to(target))}"
-
-
-def _rank(lane: LaneResult) -> tuple[bool, float]:
-    final = lane.final("loss")
-    return lane.status in ("diverged", "failed") or math.isnan(final), final
 
 
 def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnspec.view import words
+from nnspec.view.best import best_lines
 from nnspec.view.report.html import escape
 from nnspec.view.terminal import Column, table
 from nnspec.view.values import one_line
@@ -89,7 +90,7 @@ def _figures(rows: Sequence[dict[str, float]]) -> list[Column]:
 
 
 def _run(result: Any) -> ShortTable:
-    lanes = sorted(result.lanes.values(), key=_rank)
+    lanes = result.ranked
     finals = [{name: lane.final(name) for name in lane.history} for lane in lanes]
     data = ", ".join(words.data_in_words(use) for use in result.data)
     where = " · ".join(filter(None, (result.spec, data, words.seeds(result))))
@@ -103,14 +104,10 @@ def _run(result: Any) -> ShortTable:
     standing = [f"{words.stand_in(use)}." for use in result.data if use.stands_in]
     verdicts = [words.verdict(verdict) for verdict in result.verdicts]
     folder = [f"{result.folder}: {', '.join(result.files)}"] if result.folder else []
+    best = [line for line, _ in best_lines(result.summary)] if result.summary else []
     return ShortTable(
-        f"{result.title}: {_several(len(lanes), 'lane')} ({where})", columns, [*standing, *verdicts, *folder]
+        f"{result.title}: {_several(len(lanes), 'lane')} ({where})", columns, [*standing, *best, *verdicts, *folder]
     )
-
-
-def _rank(lane: Any) -> float:
-    final = float(lane.final("loss"))
-    return math.inf if lane.status in ("diverged", "failed") or math.isnan(final) else final
 
 
 def _lane(lane: Any) -> ShortTable:

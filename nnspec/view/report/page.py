@@ -11,12 +11,14 @@ from typing import Any
 
 from nnspec.analysis.evaluate import Evaluation
 from nnspec.compiler.proofs import Compiled
+from nnspec.engine.metrics import higher_is_better
 from nnspec.runner.environment import in_words
 from nnspec.runner.folder import REPORT_MARK
 from nnspec.runner.health import DEAD
 from nnspec.runner.saved import SavedRun, usable
 from nnspec.runner.significance import interval
 from nnspec.view import words
+from nnspec.view.best import best_lines, grid_columns, grid_title, grids_of, ranked_records
 from nnspec.view.compared import ComparedRuns
 from nnspec.view.fairness import shared_in_words
 from nnspec.view.lanes import NAMED, slots
@@ -131,12 +133,12 @@ def _loss(lane: Mapping[str, Any]) -> float:
 
 
 def _ranked(run: ReportRun) -> list[Mapping[str, Any]]:
-    """The lanes, the lowest training loss first."""
-    return sorted(run.saved.summary["lanes"], key=_loss)
+    """The lanes, the best first."""
+    return ranked_records(run.saved.summary)[0]
 
 
 def best_first(saved: SavedRun) -> list[str]:
-    """Return the names of the lanes, the lowest training loss first. Raises RunError for a damaged record."""
+    """Return the names of the lanes, the best first. Raises RunError for a damaged record."""
     with usable(saved.path / "summary.json"):
         return [str(lane["name"]) for lane in _ranked(ReportRun(saved, None))]
 
@@ -163,11 +165,26 @@ def _lanes(run: ReportRun) -> str:
             row.append("–" if epochs is None else f"epoch {epochs:.3g}")
         body.append(row)
     several = any("repeats" in lane for lane in lanes)
-    caption = "Means over the seeds ± half of the 95 % interval; lowest training loss first." if several else ""
-    text = table(head, body, caption=caption or "Lowest training loss first.", numbers=2 + odd)
+    figure = ranked_records(run.saved.summary)[1]
+    extreme = "highest" if figure and higher_is_better(figure) else "lowest"
+    caption = "Means over the seeds ± half of the 95 % interval. " if several else ""
+    caption += f"The {extreme} {figure.replace('_', ' ')} first." if figure and len(lanes) > 1 else ""
+    text = table(head, body, caption=caption, numbers=2 + odd) + _best(run.saved.summary)
     for lane in lanes:
         for line in filter(None, (lane["message"], lane["stopped"] and f"stopped {lane['stopped']}", _kept(lane))):
             text += _soft(f"{lane['name']}: {line}")
+    return text
+
+
+def _best(summary: Mapping[str, Any]) -> str:
+    """The best point of a sweep, how to run it again, and the figure that decides over two settings."""
+    text = ""
+    for line, kind in best_lines(summary):
+        text += element("p", f"<code>{escape(line)}</code>" if kind == "command" else escape(f"{line}."))
+    for grid in grids_of(summary):
+        columns = grid_columns(grid, summary)
+        body = [[escape(column.cells[i].strip()) for column in columns] for i in range(len(grid.rows[1]))]
+        text += table([column.head.strip() for column in columns], body, caption=grid_title(grid, summary), numbers=1)
     return text
 
 
