@@ -260,10 +260,12 @@ def test_classes_that_a_part_lacks_are_named(write: Write) -> None:  # noqa: F81
     notes = run(text).notes
     assert notes[0] == "the training data has no sample of class `z`: the network cannot learn it"
     assert notes[1].startswith("the validation data has no sample of the classes `")
-    assert notes[1].endswith("validation figures leave them out; `train.stratify = true` gives each class its share")
+    assert notes[1].endswith(
+        "validation figures do not measure them; `train.stratify = true` gives each class its share"
+    )
     assert notes[2] == (
         "the test data has no sample of the classes `x`, `y`: "
-        "test figures leave them out; `data.stratify = true` gives each class its share"
+        "test figures do not measure them; `data.stratify = true` gives each class its share"
     )
 
 

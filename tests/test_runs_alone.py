@@ -101,6 +101,8 @@ def test_imports_that_links_lead_to_are_found_again() -> None:
     [
         lambda m: m["data"][0]["facts"].update(shape=[0]),
         lambda m: m["data"][0]["facts"].update(stored="object"),
+        lambda m: m["data"][0]["facts"].update(stored="uint7"),
+        lambda m: m["data"][0]["facts"].update(stored="float9"),
         lambda m: m["data"][0]["facts"].update(later=1),
         lambda m: m["data"][0]["facts"].update(classes="2"),
         lambda m: m["folders"].update(run="../../etc"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,18 @@ def folder(tmp_path: Path) -> Path:
     for name, table in (("train.csv", TRAIN), ("test.csv", TEST)):
         (tmp_path / name).write_text("a,t,u\n" + "".join(f"{a},{t:.1f},{u}\n" for a, t, u in table))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose samples and targets are scaled."""
+    folder = tmp_path_factory.mktemp("scaled")
+    (folder / "train.csv").write_text("a,t\n" + "".join(f"{a},{t}\n" for a, t, _ in TRAIN * 2))
+    data = f'CSV("{(folder / "train.csv").as_posix()}", "t", test=0.25)'
+    settings = "epochs = 1; standardise = true; standardise_target = true"
+    (folder / "s.nn").write_text(spec("Linear(1)", loss="MSE", data=data, train=settings))
+    nnspec.run(folder / "s.nn", out=folder / "out")
+    return folder / "out"
 
 
 def table(folder: Path, targets: str) -> str:
@@ -139,3 +153,28 @@ def test_targets_that_cannot_be_scaled(change: dict[str, str], message: str) -> 
     assert message in found.message
     assert found.span.text == "true"
     assert check(Source("t.nn", text.replace("; standardise_target = true", ""))).diagnostics == ()
+
+
+@pytest.mark.parametrize("what", ["input", "target"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays, what: arrays.pop(f"{what}.deviation"), "deviation is missing"),
+        (lambda arrays, what: arrays.pop(f"{what}.mean"), "mean is missing"),
+        (lambda arrays, what: arrays.update({f"{what}.deviation": np.ones(7)}), r"deviation is float64 \(7,\), not 1 "),
+        (lambda arrays, what: arrays.update({f"{what}.deviation": np.zeros(1)}), "that nothing can be scaled by"),
+        (lambda arrays, what: arrays.update({f"{what}.mean": np.full(1, np.nan)}), "that nothing can be scaled by"),
+    ],
+)
+def test_scales_that_cannot_be_used_are_damage(
+    trained: Path, tmp_path: Path, what: str, change: Any, message: str
+) -> None:
+    shutil.copytree(trained, tmp_path / "out")
+    weights = tmp_path / "out" / "run" / "weights.npz"
+    with np.load(weights) as archive:
+        arrays = dict(archive)
+    change(arrays, what)
+    np.savez(weights, **arrays)
+    for use in (runs.evaluate, lambda folder: runs.load(folder).predict([[1.0]])):
+        with pytest.raises(runs.RunError, match=rf"weights\.npz is damaged: {what}\..*{message}"):
+            use(tmp_path / "out")

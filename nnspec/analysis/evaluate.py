@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,16 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Evaluation", "Evaluator", "evaluate_given", "experiment_of", "measuring", "put_weights", "scaling_of"]
+__all__ = [
+    "Evaluation",
+    "Evaluator",
+    "check_scaling",
+    "evaluate_given",
+    "experiment_of",
+    "measuring",
+    "put_weights",
+    "scaling_of",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,6 +105,25 @@ def scaling_of(arrays: Mapping[str, NDArray[Any]], what: str = "input") -> tuple
     """Return mean and deviation of each feature, or `target`, as they are beside saved weights; None where that is not
     scaled."""
     return (arrays[f"{what}.mean"], arrays[f"{what}.deviation"]) if f"{what}.mean" in arrays else None
+
+
+def check_scaling(experiment: Experiment, arrays: Mapping[str, NDArray[Any]], source: Path) -> None:
+    """Make sure that what samples and targets are scaled by lies beside saved weights, and can be used. Raises
+    RunError."""
+    train = experiment.train
+    scaled = {"input": (train.standardise, experiment.facts.features)}
+    scaled["target"] = train.standardise_target, prod(experiment.outputs)
+    for what, (wanted, size) in scaled.items():
+        for name in (f"{what}.mean", f"{what}.deviation"):
+            array = arrays.get(name)
+            if array is None and not wanted:
+                continue
+            if array is None or not wanted:
+                raise RunError(f"{source} is damaged: {name} is {'missing' if wanted else 'not of this spec'}")
+            if array.size != size or array.dtype.kind != "f":
+                raise RunError(f"{source} is damaged: {name} is {array.dtype} {array.shape}, not {size:,} numbers")
+            if not np.isfinite(array).all() or (name.endswith("deviation") and not (array > 0).all()):
+                raise RunError(f"{source} is damaged: {name} holds numbers that nothing can be scaled by")
 
 
 def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapping[str, NDArray[Any]]) -> Plan:
@@ -189,6 +218,7 @@ def _evaluation(
         final = {str(name): float(value) for name, value in ending["final"].items()}
         status = str(ending["status"])
     arrays = saved.weights(lane, seed)
+    check_scaling(experiment, arrays, saved.weights_file(lane, seed))
     with one_blas_thread(), np.errstate(all="ignore"):
         plan = measuring(experiment, compiled.layouts[lane].batch, dataset, arrays)
         put_weights(plan.network, arrays, saved.weights_file(lane, seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnspec.analysis.evaluate import experiment_of, put_weights, scaling_of
+from nnspec.analysis.evaluate import check_scaling, experiment_of, put_weights, scaling_of
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.proofs import Compiled
 from nnspec.runner.predictor import Predictor, predictor_of
@@ -39,6 +39,7 @@ def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None,
     name, chosen, choice = saved.pick(lane, seed)
     experiment = experiment_of(compiled, saved, name)
     arrays = saved.weights(name, chosen)
+    check_scaling(experiment, arrays, saved.weights_file(name, chosen))
     network = build_network(experiment)
     put_weights(network, arrays, saved.weights_file(name, chosen))
     network.eval()

@@ -193,6 +193,11 @@ class _Arrays(DataSource):
                     message = f"`{place.key}` is {_in_words(here)} a sample, and `{other.key}` {_in_words(there)}"
                     raise FileFault(message, argument=place.argument)
         samples, targets = heads[0]
+        if 0 in targets.shape[1:]:
+            raise FileFault(
+                f"`{pairs[0].y.key}` holds no numbers: it is {'×'.join(map(str, targets.shape))}",
+                argument=pairs[0].y.argument,
+            )
         kept, notes = self._kept(pairs, targets)
         counts = [_rows_of(pair, keep) for pair, keep in zip(pairs, kept, strict=True)]
         for count, pair in zip(counts, pairs, strict=True):

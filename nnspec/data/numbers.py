@@ -55,9 +55,11 @@ class Head(NamedTuple):
 def arrange(samples: Head, axes: Sequence[str] | None, name: str, argument: str) -> tuple[Arrangement, list[Remark]]:
     """Say which axes the samples of a file have, and whether they look like others.
 
-    Raises FileFault where `axes` do not fit.
+    Raises FileFault where `axes` do not fit, and where samples hold no numbers.
     """
     shape = samples.shape[1:] or (1,)
+    if 0 in shape:
+        raise FileFault(f"samples of {name} hold no numbers: they are {'×'.join(map(str, shape))}", argument=argument)
     try:
         found = arranged(shape, axes, bytes_=samples.dtype[-2:] == "u1")
     except ShapeError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from nnspec.checker import Known
 from nnspec.checker.program import Program
+from nnspec.compiler.allocate import ITEMSIZE
 from nnspec.data.source import Facts
 from nnspec.files import utf8
 from nnspec.runner.naming import folder_names
@@ -196,6 +196,6 @@ def _fact(record: Mapping[str, Any]) -> Facts:
     sizes = (*facts.shape, *facts.target, facts.train)
     if min(sizes) < 1 or facts.test < 0 or not 0 <= facts.validation < facts.train or not 0 <= facts.tokens < 2**31:
         raise ValueError("the facts of its data are impossible")
-    if not re.fullmatch(r"(u?int|float|bool)\d*", facts.stored):
+    if facts.stored not in ITEMSIZE:
         raise ValueError(f"its data cannot be stored as {facts.stored[:40]!a}")
     return facts

@@ -55,9 +55,9 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
 
 
 def _left_out(part: str, section: str, stratifies: bool) -> str:
-    """Say what figures are without a class, and what may bring it in."""
+    """Say that figures do not measure a class, and what may bring it in."""
     cure = "" if stratifies else f"; `{section}.stratify = true` gives each class its share"
-    return f"{part} figures leave it out{cure}"
+    return f"{part} figures do not measure it{cure}"
 
 
 def _absent(dataset: Dataset, part: str, labels: NDArray[Any], consequence: str) -> Iterator[str]:
