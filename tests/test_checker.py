@@ -174,6 +174,7 @@ SHAPES: dict[str, Case] = {
     "outputs of MSE": (base("CrossEntropy", "MSE").replace("(10)", "(11)"), [("NN402", "Linear(11)")]),
     "alternatives": (base("Digits", "Digits or Small"), [("NN501", "Small")]),
     "data file": (base("= Digits", '= Text("none.txt")'), [("NN502", '"none.txt"')]),
+    "validation": (base(more="train.validation = given"), [("NN517", "given")]),
     "too wide": (base("Linear(16)", "Linear(10**9)"), [("NN603", "Linear(10**9)")]),
 }
 

@@ -239,6 +239,19 @@ def test_a_word_of_a_validation_table_that_no_training_row_has(here: Path) -> No
     assert (code, message) == ("NN502", "val.csv, line 2, column `y`: no training row is of class `maybe`")
 
 
+def test_names_of_ones_own_may_be_those_of_rules() -> None:
+    text = spec(
+        "last(8); Linear(10)",
+        train="epochs = folds; validation = 0.2",
+        more="let folds = 2\nblock last(given) { Linear(given); ReLU }",
+    )
+    assert findings(text) == []
+    (lane,) = compiled(text).program.lanes
+    assert (lane.train.epochs, lane.train.validation) == (2, 0.2)
+    taken = spec(train="validation = given", more="let given = 0.3")
+    assert compiled(taken).program.lanes[0].train.validation == 0.3
+
+
 @pytest.mark.parametrize(
     ("word", "written"),
     [("KFold(5)", "folds"), ("TimeSeriesSplit(0.2)", "last"), ("validation_data", "given"), ("last(1.5)", "")],

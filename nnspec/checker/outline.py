@@ -10,7 +10,7 @@ from nnspec.checker.binding import Given
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.imports import Files
 from nnspec.checker.report import Report
-from nnspec.checker.words import SECTIONS, SETTINGS, TRAIN, figures, other_names, parts, respelt
+from nnspec.checker.words import SECTIONS, SETTINGS, TRAIN, figures, is_reserved, other_names, parts, respelt
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Source, Span
 from nnspec.syntax import tree
 from nnspec.syntax.habits import FOREIGN, foreign
@@ -179,7 +179,7 @@ def _block(item: tree.Block, result: Outline, report: Report) -> None:
         word, span = parameter.name.text, parameter.name.span
         if word in seen:
             report.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first here"),))
-        elif word in FUNCTIONS or word in CONSTANTS or word in parts() or word == "data":
+        elif word in FUNCTIONS or word in CONSTANTS or is_reserved(word) or word == "data":
             message = f"a parameter cannot be called `{word}`, which has a meaning already"
             report.error("NN206", message, span, help="use another name")
         seen[word] = span
@@ -194,7 +194,7 @@ def _block(item: tree.Block, result: Outline, report: Report) -> None:
 def _free(what: str, name: tree.Name, result: Outline, report: Report) -> bool:
     """Whether a let or a block may have its name; where not, that is reported."""
     word = name.text
-    if word in _RESERVED or word in parts() or word in figures():
+    if word in _RESERVED or is_reserved(word) or word in figures():
         message = f"a `{what}` cannot be called `{word}`, which has a meaning already"
         report.error("NN206", message, name.span, help="use another name")
         report.lost.add(word)

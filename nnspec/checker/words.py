@@ -29,6 +29,7 @@ __all__ = [
     "TRAIN",
     "did_you_mean",
     "figures",
+    "is_reserved",
     "meant",
     "metric_figures",
     "needs_validation",
@@ -190,6 +191,13 @@ def parts(*kinds: str) -> Mapping[str, type[Part]]:
     if len(kinds) == 1 and kinds[0] in PARTS:
         return PARTS[kinds[0]]
     return {name: part for kind in kinds or PARTS for name, part in PARTS.get(kind, {}).items()}
+
+
+def is_reserved(word: str) -> bool:
+    """Whether it is the name of a part that nothing else may have. Validation rules are common words, such as `last`: a
+    `let`, a block or a parameter may be called so, and hides the rule."""
+    part = parts().get(word)
+    return part is not None and part.kind != "validation rule"
 
 
 def other_names(table: Mapping[str, Iterable[str]]) -> dict[str, str]:
