@@ -185,7 +185,7 @@ def test_other_samples_are_evaluated_without_the_data_of_the_run(table: RunResul
     assert done.return_value == 0
     assert "as recorded" not in done.stdout
     (tmp_path / "new.csv").write_text("kind,size,colour\nc,1,red\n")
-    with pytest.raises(FileFault, match="has a class `c`, which the network has never met; `a`, `b`"):
+    with pytest.raises(FileFault, match="has a class `c`, which the network has never met; its classes are `a`, `b`"):
         runs.evaluate(moved, data=tmp_path / "new.csv")
 
 
@@ -198,6 +198,62 @@ def test_arrays_are_evaluated_too(floats: RunResult, tmp_path: Path) -> None:
     np.savez(tmp_path / "again.npz", x=np.zeros((2, 4, 4)))
     with pytest.raises(FileFault, match="holds no array `y`"):
         runs.evaluate(str(floats.folder), data=tmp_path / "again.npz")
+
+
+LABELS = {
+    "text": np.array(["no", "yes"]),
+    "bytes": np.array([b"no", b"yes"]),
+    "truth values": np.array([False, True]),
+    "large numbers": np.array([12345678, 12345679]),
+    "from one on": np.array([1, 2], np.uint8),
+    "whole floats": np.array([1.0, 2.0]),
+    "one-hot rows": np.eye(2),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_arrays_are_evaluated_with_any_labels_that_are_trained_on(labels: np.ndarray, tmp_path: Path) -> None:
+    x = np.linspace(-1, 1, 24, dtype=np.float32).reshape(12, 2)
+    classes = np.array([0, 0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1])
+    np.savez(tmp_path / "a.npz", x=x, y=labels[classes])
+    (tmp_path / "tiny.nn").write_text(spec("Linear(2)", data='NPZ("a.npz")'))
+    lane = run(tmp_path / "tiny.nn", out=tmp_path / "out")["run"]
+    (found,) = runs.evaluate(tmp_path / "out", data=tmp_path / "a.npz")
+    weights = lane.network.state_dict()
+    outputs = x @ weights["Linear1.weight"] + weights["Linear1.bias"]
+    assert found.figures["test_accuracy"] == np.mean(outputs.argmax(axis=1) == classes)
+
+
+def test_labels_of_places_are_classes_too(tmp_path: Path) -> None:
+    x = np.linspace(-1, 1, 60).reshape(10, 3, 2)
+    classes = np.arange(30).reshape(10, 3) % 7 % 2
+    np.savez(tmp_path / "a.npz", x=x, y=classes + 1)
+    (tmp_path / "tiny.nn").write_text(spec("Linear(2)", data='NPZ("a.npz")'))
+    lane = run(tmp_path / "tiny.nn", out=tmp_path / "out")["run"]
+    (found,) = runs.evaluate(tmp_path / "out", data=tmp_path / "a.npz")
+    weights = lane.network.state_dict()
+    outputs = x @ weights["Linear1.weight"] + weights["Linear1.bias"]
+    assert found.figures["test_accuracy"] == pytest.approx(np.mean(outputs.argmax(axis=2) == classes))
+
+
+def test_the_class_of_an_image_is_the_sub_folder_at_whatever_depth(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for kind in "ab":
+        for place in (f"train/{kind}", f"test/{kind}/deep"):
+            (tmp_path / "all" / place).mkdir(parents=True)
+            for i in range(3):
+                image.new("L", (2, 2), 10 * i + 200 * (kind == "b")).save(tmp_path / "all" / place / f"{i}.png")
+    (tmp_path / "tiny.nn").write_text(spec("Linear(2)", data='Images("all")'))
+    run(tmp_path / "tiny.nn", out=tmp_path / "out")
+    (found,) = runs.evaluate(tmp_path / "out", data=tmp_path / "all" / "test")
+    (own,) = runs.evaluate(tmp_path / "out")
+    assert found.figures == own.figures
+    with pytest.raises(
+        FileFault, match="has a class `test`, which the network has never met; its classes are `a`, `b`"
+    ):
+        runs.evaluate(tmp_path / "out", data=tmp_path / "all")
+    with pytest.raises(FileFault, match=r"0\.png is in no sub-folder of .*/a/deep"):
+        runs.evaluate(tmp_path / "out", data=tmp_path / "all" / "test" / "a" / "deep")
 
 
 def test_a_table_is_read_as_that_of_training_was_written(tmp_path: Path) -> None:

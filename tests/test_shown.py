@@ -213,3 +213,16 @@ def test_predictions_are_short(folder: Path, result: RunResult) -> None:
     assert title == "predictions for 3 samples"
     assert head.split() == ["sample", "probabilities"]
     assert len(rows) >= 3
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(15821.5, "15,822"), (-2310.123, "-2,310"), (2.3456, "2.346"), (1.5e8, "1.50e+08"), (0.00012, "1.2e-04")],
+)
+def test_large_figures_are_written_out(value: float, text: str) -> None:
+    assert nnspec.view.words.loss(value) == text
+
+
+def test_half_an_interval_is_written_as_its_figure_is() -> None:
+    assert nnspec.view.words.figure("test_mae", 15821.5, 1316.2) == "15,822 ± 1,316"
+    assert nnspec.view.words.figure("test_mae", 0.3342, 0.0301) == "0.334 ± 0.030"

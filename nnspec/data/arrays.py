@@ -35,7 +35,7 @@ from nnspec.engine.part import Also, BareWord, FilePath, Positive
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NPY", "NPZ", "TARGETS", "read_samples"]
+__all__ = ["NPY", "NPZ", "TARGETS", "read_labels", "read_samples"]
 
 MOST_BYTES = 1 << 30
 MOST_MEMBERS = 100
@@ -420,23 +420,35 @@ def read_samples(path: str, names: Sequence[str] = ()) -> NDArray[Any]:
 
     Raises FileFault for what is neither, and for numbers that nothing can be computed with.
     """
-    file, _ = open_regular(path, MOST_BYTES)
-    file.close()
-    place = _Place(FilePath(path), "", "path", "x")
-    if not path.lower().endswith(".npy"):
-        keys = _keys(_ask(place, _members))
-        wanted = {form.format(name) for name in names or _SAMPLES for form in ("{}", "{}_test", "test_{}")}
-        known = sorted((key for key in keys if key.lower() in wanted), key=lambda key: ("test" in key.lower(), key))
-        if not known and (names or len(keys) != 1):
-            raise FileFault(
-                f"{shown(path)} holds no array `{names[0] if names else 'x'}`", help=f"it holds {_listed(keys)}"
-            )
-        key = (known or keys)[0]
-        place = _Place(FilePath(path), f"{key}.npy", "path", key)
+    place = _place_in(path, names)
     head = _ask(place, _header)
     if head.kind in "US":
         raise FileFault(f"{place.name} holds text, and samples are numbers")
     return _read(place, None, head.shape[0] if head.shape else 1, None, can_drop=False).reshape(head.shape)
+
+
+def read_labels(path: str, names: Sequence[str]) -> NDArray[Any]:
+    """Read an array of labels, which may be of any dtype that labels have, text among them: as `read_samples`."""
+    place = _place_in(path, names)
+    head = _ask(place, _header)
+    return _read(place, None, head.shape[0] if head.shape else 1, None, labels=True).reshape(head.shape)
+
+
+def _place_in(path: str, names: Sequence[str]) -> _Place:
+    """Return where an `.npy` file, or an array of an `.npz`, is. Raises FileFault for what is neither."""
+    file, _ = open_regular(path, MOST_BYTES)
+    file.close()
+    if path.lower().endswith(".npy"):
+        return _Place(FilePath(path), "", "path", "x")
+    keys = _keys(_ask(_Place(FilePath(path), "", "path", "x"), _members))
+    wanted = {form.format(name) for name in names or _SAMPLES for form in ("{}", "{}_test", "test_{}")}
+    known = sorted((key for key in keys if key.lower() in wanted), key=lambda key: ("test" in key.lower(), key))
+    if not known and (names or len(keys) != 1):
+        raise FileFault(
+            f"{shown(path)} holds no array `{names[0] if names else 'x'}`", help=f"it holds {_listed(keys)}"
+        )
+    key = (known or keys)[0]
+    return _Place(FilePath(path), f"{key}.npy", "path", key)
 
 
 def _keys(members: Sequence[str]) -> list[str]:

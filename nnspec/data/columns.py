@@ -117,7 +117,7 @@ class ReadColumn:
         if place >= self.most:
             known = list(itertools.islice(self.texts, 200))
             ways = [f"`{way}` reads them as numbers" for way in form.otherwise([*known, text])]
-            what = f"the {place + 1}. text in this column: {self.most:,} are the most"
+            what = f"this column holds more than {self.most:,} different texts"
             return None, (what, "; ".join([*ways, "leave it out of `features`, or `drop` it"]))
         self.texts[text] = place
         if not quoted and not self.listed and form.missing_words is None and form.is_word(text):

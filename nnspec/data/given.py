@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnspec.data.arrays import TARGETS, read_samples
+from nnspec.data.arrays import TARGETS, read_labels, read_samples
 from nnspec.data.files import shown
 from nnspec.data.inputs import Wanted, read_inputs, read_table
 from nnspec.data.source import FileFault, Split
@@ -41,8 +41,7 @@ def read_given(path: str, wanted: Wanted, targets: Targets) -> tuple[Split, tupl
     """Read samples and targets; the notes say what is odd about the samples. Raises FileFault for what does not fit."""
     inputs = read_inputs(path, wanted)
     if os.path.isdir(path):
-        found = [os.path.basename(os.path.dirname(name)) for name in inputs.names]
-        y = _classes(found, targets, path)
+        y = _classes([_class_of(name, path) for name in inputs.names], targets, path)
     elif wanted.columns:
         y = _of_table(path, targets, wanted)
     elif path.lower().endswith(".npz"):
@@ -72,13 +71,38 @@ def _of_table(path: str, targets: Targets, wanted: Wanted) -> NDArray[Any]:
     return np.array(rows, float).reshape(len(rows), *targets.shape)
 
 
+def _class_of(image: str, folder: str) -> str:
+    """Return the sub-folder that an image is in, at whatever depth. Raises FileFault for one that is in none."""
+    inside = os.path.relpath(image, folder).split(os.sep)
+    if len(inside) == 1:
+        raise FileFault(f"{shown(image)} is in no sub-folder of {shown(folder)}", help="there is one for each class")
+    return inside[0]
+
+
 def _of_arrays(path: str, targets: Targets) -> NDArray[Any]:
-    y = read_samples(path, TARGETS)
-    if targets.classes is None or targets.shape:
-        if y.shape[1:] != targets.shape and y.shape[1:] != (1, *targets.shape):
-            raise FileFault(f"{shown(path)} has targets of shape {y.shape[1:]}, and the network's are {targets.shape}")
+    y = read_samples(path, TARGETS) if targets.classes is None else read_labels(path, TARGETS)
+    if (
+        targets.classes is not None
+        and not targets.shape
+        and y.shape[1:] == (targets.classes,)
+        and y.dtype.kind in "biuf"
+    ):
+        if not (((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()):
+            raise FileFault(f"{shown(path)} has rows of {targets.classes} targets that are not one-hot")
+        return y.argmax(axis=1)
+    if y.shape[1:] != targets.shape and y.shape[1:] != (1, *targets.shape):
+        raise FileFault(f"{shown(path)} has targets of shape {y.shape[1:]}, and the network's are {targets.shape}")
+    if targets.classes is None:
         return y.reshape(len(y), *targets.shape)
-    return _classes([f"{value:g}" for value in y.reshape(-1)], targets, path)
+    distinct, places = np.unique(y, return_inverse=True)
+    return _classes([_name(label) for label in distinct.tolist()], targets, path)[places].reshape(-1, *targets.shape)
+
+
+def _name(label: bool | int | float | str | bytes) -> str:
+    """Return what a class is called that a file has as this label: whole floats are as whole numbers."""
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "backslashreplace")
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def _classes(found: Sequence[str], targets: Targets, path: str) -> NDArray[Any]:
@@ -87,5 +111,6 @@ def _classes(found: Sequence[str], targets: Targets, path: str) -> NDArray[Any]:
     unknown = next((label for label in found if label not in known), None)
     if unknown is not None:
         names = ", ".join(f"`{name}`" for name in list(known)[:8])
-        raise FileFault(f"{shown(path)} has a class `{shown(unknown)}`, which the network has never met", help=names)
+        what = f"{shown(path)} has a class `{shown(unknown)}`, which the network has never met"
+        raise FileFault(what, help=f"its classes are {names}")
     return np.array([known[label] for label in found], np.int64)

@@ -145,7 +145,7 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=130, facecolor="white")
         top = _texts(figure, found)
-        grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1), left=0.052, right=0.925, top=top, bottom=0.195)
+        grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1), left=0.066, right=0.925, top=top, bottom=0.195)
         grid.update(hspace=0.5, wspace=0.24)
         surface, loss, steps = (figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1]))
         contours = _contours(surface, found, lanes)

@@ -40,12 +40,14 @@ def is_percent(figure: str) -> bool:
 
 
 def loss(value: float) -> str:
-    """Three digits that matter: `0.0654`, `2.31`, `1.2e-05`."""
+    """Three digits that matter, or all before the point: `0.0654`, `2.31`, `1.2e-05`, `15,822`."""
     if not math.isfinite(value):
         return "–"
-    if value >= 10_000:
-        return f"{value:.1e}"
     size = abs(value)  # r2 may be negative
+    if size >= 10_000_000:
+        return f"{value:.2e}"
+    if size >= 1_000:
+        return f"{value:,.0f}"
     return f"{value:.3f}" if size >= 0.1 else f"{value:.4f}" if size >= 0.001 else f"{value:.1e}"
 
 
@@ -55,7 +57,9 @@ def percent(value: float) -> str:
 
 
 def two_digits(value: float) -> str:
-    """Two digits, a zero at the end among them: `0.030`."""
+    """Two digits, a zero at the end among them, or all before the point: `0.030`, `1,320`."""
+    if 100 <= abs(value) < 10_000_000:
+        return f"{value:,.0f}"
     return f"{value:#.2g}".removesuffix(".")
 
 
