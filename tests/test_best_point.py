@@ -212,3 +212,11 @@ def test_lanes_without_a_figure_in_common_have_no_best_point(
     lines = printed(capsys, lambda: code(["run", "a.nn", "-q", "--out", "out"]))
     assert "! no point is the best: the lanes have no figure in common" in lines
     assert "best" not in json.loads(Path("out/summary.json").read_text())
+
+
+def test_a_number_that_a_function_made_is_set_to_its_last_bit(tmp_path: Path) -> None:
+    (tmp_path / "a.nn").write_text(f"{BODY}optimizer = SGD\nsweep {{ optimizer.lr = linspace(0.1, 0.2, 3) }}\n")
+    lanes = compile_spec(tmp_path / "a.nn").program.lanes
+    values = [lane.optimizer.values()["lr"] for lane in lanes]
+    assert [float(lane.swept[0].exact) for lane in lanes] == values
+    assert [(lane.swept[0].text, lane.swept[0].exact) for lane in lanes][1] == ("0.15", "0.15000000000000002")

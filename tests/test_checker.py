@@ -214,6 +214,7 @@ ADVICE: dict[str, Case] = {
     "step": (base("0.1", "step(0.1, every=10)"), [("NN716", "step(0.1, every=10)")]),
     "patience": (base(more="train.early_stop = patience(9, of=loss)"), [("NN717", "patience(9, of=loss)")]),
     "unused": (base(more="let a = 1"), [("NN710", "a")]),
+    "swept in vain": (base(more="let a = 1\nlet b = a\nsweep { a = [2, 3] }"), [("NN710", "b"), ("NN730", "a")]),
     "bias": (base("ReLU", "BatchNorm\n    ReLU"), [("NN713", "Linear(16)")]),
     "logarithms": (base("CrossEntropy", "NLL"), [("NN712", "Linear(10)")]),
     "ignored, and not there": (base(more="seed = 1  # nn: ignore[NN701]"), [("NN790", "# nn: ignore[NN701]")]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from findings import base, diagnose, find, only, program
+from findings import base, diagnose, everything, find, only, program
 
 from nnspec.checker.program import Experiment
 
@@ -179,6 +179,19 @@ def test_names_of_runs_are_short_plain_and_their_own() -> None:
 def test_as_many_runs_as_there_may_be() -> None:
     assert len(lanes(spec("sweep { width = range(1, 1001) }"))) == 1000
     assert find(spec("sweep { width = range(1, 1002) }")) == [("NN603", "sweep")]
+
+
+@pytest.mark.parametrize(
+    ("lane", "pointed"), [("model.Linear1.out_features = 4", "width"), ("model = small", "width"), ("seed = 4", None)]
+)
+def test_a_lane_that_does_not_follow_what_is_swept_is_told(lane: str, pointed: str | None) -> None:
+    text = spec(f"race {{ a {{ {lane} }}; b {{ metrics = [] }} }}\nmodel small {{ Linear(10) }}\n%s")
+    found = [d for d in everything(text % "sweep { width = [8, 9] }") if d.code == "NN730"]
+    assert [(d.span.text, d.severity) for d in found] == [(pointed, "warning")] * (pointed is not None)
+    for each in found:
+        assert each.message == "`a,width=8` and `a,width=9` are the same training: `width` changes nothing there"
+        assert each.help == "leave it out of the sweep, or sweep the other lanes only: `b.width = […]`"
+    assert not [d for d in everything(text % "sweep { b.width = [8, 9] }") if d.code == "NN730"]
 
 
 # A list for one lane

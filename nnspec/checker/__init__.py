@@ -16,7 +16,7 @@ from nnspec.checker.expressions import Evaluator
 from nnspec.checker.ignores import silence
 from nnspec.checker.imports import load
 from nnspec.checker.known import NOTHING, Known, looks_at_files
-from nnspec.checker.lint import for_import, lint, lint_names, lint_seed
+from nnspec.checker.lint import for_import, lint, lint_names, lint_seed, lint_sweep
 from nnspec.checker.model import Shared
 from nnspec.checker.outline import MAX_NAME, Assignment, LaneOutline, Outline, outline
 from nnspec.checker.program import PartValue, Program
@@ -84,6 +84,7 @@ def _check(source: Source, flags: Sequence[Source], known: Known) -> Checked:
     lint(experiments, report)
     if not report.failed and len(experiments) == len(runs):
         lint_names(items, report)
+        lint_sweep(experiments, items, report)
         lint_seed(experiments, [e for e in expectations if e is not None], lanes.top, report)
     read = tuple(file for file, _ in files.order)
     diagnostics = tuple(sorted(silence(report.diagnostics, read, judge=not flags), key=lambda d: d.order))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from itertools import pairwise
 from math import prod
 
@@ -22,7 +23,7 @@ from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.engine.stopping import Patience
 from nnspec.engine.validation import Last
 
-__all__ = ["for_import", "lint", "lint_names", "lint_seed"]
+__all__ = ["for_import", "lint", "lint_names", "lint_seed", "lint_sweep"]
 
 _CLOSE = 1.0000001  # a rate on the edge of the usual range, within rounding
 
@@ -55,6 +56,32 @@ def lint_names(outline: Outline, report: Report) -> None:
     for what, span in unused:
         if span.source is spec:
             _report([_advice("NN710", f"nothing uses {what}", span)], report)
+
+
+def lint_sweep(experiments: Iterable[Experiment], outline: Outline, report: Report) -> None:
+    """Report a swept setting that changes nothing in a lane, since what the lane says takes the place of all that
+    follows it: the same training, twice."""
+    firsts: dict[tuple[object, ...], Experiment] = {}
+    models: dict[int, object] = {}
+    told: set[str] = set()
+    for each in experiments if outline.sweep is not None else ():
+        if id(each.layers) not in models:
+            nodes = [node for layer in each.layers for node in layer.walk()]
+            models[id(each.layers)] = tuple((node.name, str(node.value), node.incoming) for node in nodes)
+        train = tuple(str(getattr(each.train, one.name)) for one in fields(each.train))
+        parts = tuple(str(part) for part in (each.loss, each.optimizer, *each.metrics, *(c.value for c in each.data)))
+        first = firsts.setdefault((each.lane, each.seed, each.dtype, models[id(each.layers)], parts, train), each)
+        idle = next((one for one in each.swept if first.point.get(one.setting, one.text) != one.text), None)
+        if first is each or idle is None or idle.setting in told:
+            continue
+        told.add(idle.setting)
+        word = f"{idle.lane}.{idle.setting}" if idle.lane else idle.setting
+        assert outline.sweep is not None
+        span = next((one.span for one in outline.sweep.dimensions if one.text == word), outline.sweep.head)
+        other = next((lane.name.text for lane in outline.lanes if lane.name.text != each.lane), "")
+        alone = f", or sweep the other lanes only: `{other}.{idle.setting} = […]`" if other and not idle.lane else ""
+        message = f"`{first.name}` and `{each.name}` are the same training: `{idle.setting}` changes nothing there"
+        _report([_advice("NN730", message, span, f"leave it out of the sweep{alone}")], report)
 
 
 def for_import(top: Span) -> Diagnostic:

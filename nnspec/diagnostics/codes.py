@@ -63,6 +63,7 @@ CODES: dict[str, str] = {
     "NN726": "a column that determines the target",
     "NN727": "a text that may mean that a value is missing",
     "NN733": "the last samples of data that is shuffled",
+    "NN730": "points of a sweep that are the same training",
     "NN735": "labels that are not 0 to C − 1",
     "NN736": "arrays of a file that nothing uses",
     "NN737": "a class for nearly every sample",

@@ -274,6 +274,22 @@ are no later than the others. With `shuffle = false` it stays in the order of it
         ),
         can_be_ignored=True,
     ),
+    "NN730": Explanation(
+        """
+Two points of the sweep come to the same training in a lane: the lane itself sets what follows the swept value, or
+nothing follows it. The runs differ in name only, and a table of them looks as if the setting did not matter. Sweep the
+other lanes only, or leave the setting out.
+""",
+        Example(
+            "let width = 16\nmodel { hidden: Linear(width); ReLU; Linear(10) }\n"
+            "race { narrow { model.hidden.out_features = 4; SGD(lr=0.1) }; Adam }\nsweep { width = [16, 32] }\n"
+        ),
+        Example(
+            "let width = 16\nmodel { hidden: Linear(width); ReLU; Linear(10) }\n"
+            "race { narrow { model.hidden.out_features = 4; SGD(lr=0.1) }; Adam }\nsweep { Adam.width = [16, 32] }\n"
+        ),
+        can_be_ignored=True,
+    ),
     "NN735": Explanation(
         """
 Labels are classes as in scikit-learn: the distinct values, sorted. Where they are 0 to C − 1, each label is its class.
