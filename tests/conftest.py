@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nnspec.runner.environment import one_blas_thread
+
+if TYPE_CHECKING:
+    from nnspec.data.source import Dataset
 
 _DATA_DIR = os.environ.get("NNSPEC_DATA_DIR")
 
@@ -45,3 +49,12 @@ def mnist_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real MNIST is not in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """A few drawn digits: 50 to train on, and 20 to test."""
+    from nnspec.data.digits import Digits
+    from nnspec.data.source import Access
+
+    return Digits(train=50, test=20).load(Access(offline=True))

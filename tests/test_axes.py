@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from test_plan import make_plan, train
 from tiny_idx import NAMES, idx_bytes
+from tiny_plan import make_plan, train
 from tiny_spec import OFFLINE, ROOT, compiled, spec
 
 import nnspec

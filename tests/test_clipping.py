@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_plan import by_hand, digits, make_plan, train  # noqa: F401  (a fixture)
+from tiny_plan import by_hand, make_plan, train
 from tiny_spec import run, spec
 
 from nnspec import engine as nn
@@ -104,7 +104,7 @@ CLIPS = {
 
 @pytest.mark.parametrize("settings", CLIPS)
 @pytest.mark.parametrize("optimizer", ["SGD(lr=0.5)", "Adam(lr=0.01)"])
-def test_a_plan_clips_as_the_loop_does(settings: str, optimizer: str, digits: Dataset) -> None:  # noqa: F811
+def test_a_plan_clips_as_the_loop_does(settings: str, optimizer: str, digits: Dataset) -> None:
     model = "Linear(12); ReLU; Linear(10)"
     text = spec(model, optimizer=optimizer, train=f"batch = 16; {settings}", more="dtype = float64")
     plan = make_plan(text, digits)
@@ -125,7 +125,7 @@ def test_a_plan_clips_as_the_loop_does(settings: str, optimizer: str, digits: Da
         np.testing.assert_allclose(mine.data, theirs.data, rtol=1e-9, atol=1e-12)
 
 
-def test_every_step_of_a_plan_stays_within_its_bounds(digits: Dataset) -> None:  # noqa: F811
+def test_every_step_of_a_plan_stays_within_its_bounds(digits: Dataset) -> None:
     plan = make_plan(spec(train="batch = 16; clip_norm = 0.02; clip_value = 0.005"), digits)
     for number in range(plan.batches):
         plan.train_batch(number)

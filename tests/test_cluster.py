@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from test_resume import outcome
+from outcomes import outcome
 from tiny_spec import OFFLINE, environment, nnspec, spec
 
 from nnspec import run

@@ -14,7 +14,7 @@ import pytest
 from samples import Composed, geometry_of
 from samples.compositions import SAMPLES as COMPOSED
 from test_layers import spoilt, work_arrays
-from test_plan import make_plan, train
+from tiny_plan import make_plan, train
 from tiny_spec import OFFLINE, compiled, noise, spec
 
 from nnspec import engine as nn

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_plan import make_plan, peak_growth, train
+from tiny_plan import make_plan, peak_growth, train
 from tiny_spec import OFFLINE, compiled, spec
 
 import nnspec.compiler.rewrites as rewrites

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from test_resume import outcome
+from outcomes import outcome
 from tiny_spec import ALONE, COMMAND, OFFLINE, environment, nnspec, run, spec
 
 import nnspec as package

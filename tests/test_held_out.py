@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_plan import digits, make_plan  # noqa: F401  (a fixture)
+from tiny_plan import make_plan
 from tiny_spec import ALONE, compiled, nnspec, run, spec
 
 from nnspec import engine as nn

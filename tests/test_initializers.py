@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_plan import make_plan
+from tiny_plan import make_plan
 from tiny_spec import spec
 
 from nnspec import engine as nn

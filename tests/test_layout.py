@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_plan import LOSSES, MODELS, OPTIMIZERS, make_plan
+from tiny_plan import LOSSES, MODELS, OPTIMIZERS, make_plan
 from tiny_spec import RACE, compiled, noise, spec
 
 from nnspec.api import compile_spec

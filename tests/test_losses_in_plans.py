@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_plan import ALLOCATION, peak_growth, train
+from tiny_plan import ALLOCATION, peak_growth, train
 from tiny_spec import OFFLINE, compiled, spec
 
 from nnspec.compiler.loop import plan_alone

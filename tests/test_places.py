@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_resume import outcome
+from outcomes import outcome
 from tiny_spec import OFFLINE, spec
 
 from nnspec import files

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_plan import ALLOCATION, make_plan, peak_growth, train
+from tiny_plan import ALLOCATION, make_plan, peak_growth, train
 from tiny_spec import compiled, noise, run, spec
 
 import nnspec

@@ -168,7 +168,9 @@ def is_refused_there(error: SpecError, file: Path, offset: int, row: dict[str, A
     spans = [span for d in error.diagnostics for span in (d.span, *(note.span for note in d.notes))]
     there = any(span.start <= offset < span.end for span in spans if span.source.name.endswith(file.name))
     # Of the two sides of a sum, it is for the reader to say which is wrong.
-    there = there or ("residual" in row["name"] and all(d.code == "NN401" for d in error.diagnostics))
+    there = there or (
+        "residual" in row["name"] and {d.code for d in error.diagnostics if d.severity == "error"} == {"NN401"}
+    )
     return row["name"].endswith("_features") and there
 
 

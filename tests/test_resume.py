@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -12,10 +11,10 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from outcomes import Stopper, outcome
 from tiny_spec import COMMAND, OFFLINE, environment, nnspec, spec
 
 from nnspec import run
@@ -24,8 +23,6 @@ from nnspec.errors import NnspecError
 from nnspec.runner import checkpoint as checkpoint_module
 from nnspec.runner.checkpoint import CheckpointError
 from nnspec.runner.folder import OutputError, RunFolder
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
 
 KILLS = 50
 SPEC = spec(
@@ -42,21 +39,6 @@ SPEC = spec(
 def path(tmp_path: Path) -> Path:
     (tmp_path / "tiny.nn").write_text(SPEC)
     return tmp_path / "tiny.nn"
-
-
-def outcome(folder: Path) -> tuple[Any, dict[str, bytes]]:
-    """What a run came to, without its clock times: its curves, and the bytes of every array."""
-
-    def timeless(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: timeless(v) for k, v in value.items() if k != "seconds"}
-        return [timeless(item) for item in value] if isinstance(value, list) else value
-
-    arrays = {}
-    for file in sorted(folder.glob("*/*.npz")):
-        with np.load(file, allow_pickle=False) as archive:
-            arrays |= {f"{file.parent.name}/{file.name}:{name}": archive[name].tobytes() for name in archive.files}
-    return timeless(json.loads((folder / "history.json").read_text("utf-8"))), arrays
 
 
 def killed(path: Path, out: Path, seconds: float) -> bool:
@@ -89,17 +71,6 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(path: Path,
         assert outcome(out) == whole, number
     assert hit > KILLS // 3
     assert amid > KILLS // 3
-
-
-class Stopper(Silent):
-    """Presses Ctrl-C after an epoch."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def epoch_done(self, lane: LaneResult) -> None:
-        if len(lane.epoch_seconds) == self.epoch:
-            raise KeyboardInterrupt
 
 
 def test_it_goes_on_from_every_epoch_with_all_that_it_had_counted(path: Path, tmp_path: Path) -> None:

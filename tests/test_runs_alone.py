@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_resume import Stopper, outcome
+from outcomes import Stopper, outcome
 from tiny_spec import OFFLINE, noise, spec
 
 from nnspec import run, runs

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_plan import EPOCHS, assert_equal_training, by_hand, digits, make_plan, train  # noqa: F401  (a fixture)
+from tiny_plan import EPOCHS, assert_equal_training, by_hand, make_plan, train
 from tiny_spec import run, spec
 
 from nnspec import engine as nn
@@ -361,7 +361,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_plan_with_a_schedule_trains_as_the_loop_does(text: str, digits: Dataset) -> None:  # noqa: F811
+def test_a_plan_with_a_schedule_trains_as_the_loop_does(text: str, digits: Dataset) -> None:
     settings = f"epochs = {EPOCHS}; batch = 16"
     plan = make_plan(
         spec("Linear(12); ReLU; Linear(10)", optimizer=text, train=settings, more="dtype = float64"), digits

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_plan import MODELS
+from tiny_plan import MODELS
 from tiny_spec import ROOT, compiled, spec
 
 from nnspec import engine as nn

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_plan import make_plan
+from tiny_plan import make_plan
 from tiny_spec import run, spec
 
 from nnspec import engine as nn

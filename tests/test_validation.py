@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_plan import ALLOCATION, SIZES, by_hand, digits, make_plan, peak_growth, train  # noqa: F401  (a fixture)
+from tiny_plan import ALLOCATION, SIZES, by_hand, make_plan, peak_growth, train
 from tiny_spec import compiled, noise, run, spec
 
 from nnspec import engine as nn
@@ -90,7 +90,7 @@ def test_the_numbers_of_the_streams_stay_as_they_are() -> None:
     }
 
 
-def test_nothing_is_learned_from_what_is_held_out(digits: Dataset) -> None:  # noqa: F811
+def test_nothing_is_learned_from_what_is_held_out(digits: Dataset) -> None:
     text = spec("Linear(12); ReLU; Dropout(0.3); Linear(10)", optimizer="Adam(lr=0.01)", train=settings(0.3))
     clean = make_plan(text, digits)
     x, y = digits.train.x.copy(), digits.train.y.copy()
@@ -102,7 +102,7 @@ def test_nothing_is_learned_from_what_is_held_out(digits: Dataset) -> None:  # n
     assert clean.test() == changed.test()
 
 
-def test_training_goes_as_on_a_data_set_of_the_others_alone(digits: Dataset) -> None:  # noqa: F811
+def test_training_goes_as_on_a_data_set_of_the_others_alone(digits: Dataset) -> None:
     text = spec("Linear(12); ReLU; Linear(10)", train=settings(0.3, "shuffle = false"), more="dtype = float64")
     plan = make_plan(text, digits)
     rest = np.setdiff1d(np.arange(SAMPLES), plan.data._held_out)
@@ -112,7 +112,7 @@ def test_training_goes_as_on_a_data_set_of_the_others_alone(digits: Dataset) -> 
     assert train(plan) == train(other)
 
 
-def test_figures_are_those_of_the_network_on_the_samples_held_out(digits: Dataset) -> None:  # noqa: F811
+def test_figures_are_those_of_the_network_on_the_samples_held_out(digits: Dataset) -> None:
     model = "Linear(12); ReLU; Dropout(0.5); Linear(10)"
     plan = make_plan(spec(model, train="batch = 8; validation = 0.5", more="dtype = float64"), digits)
     train(plan)
@@ -124,7 +124,7 @@ def test_figures_are_those_of_the_network_on_the_samples_held_out(digits: Datase
     assert accuracy == np.mean(outputs.argmax(axis=1) == labels)
 
 
-def test_measuring_in_between_changes_nothing_of_the_training(digits: Dataset) -> None:  # noqa: F811
+def test_measuring_in_between_changes_nothing_of_the_training(digits: Dataset) -> None:
     text = spec("Linear(12); ReLU; Dropout(0.5); Linear(10)", train=settings(0.2))
     once, often = make_plan(text, digits), make_plan(text, digits)
     for epoch in range(3):
@@ -138,7 +138,7 @@ def test_measuring_in_between_changes_nothing_of_the_training(digits: Dataset) -
         np.testing.assert_array_equal(mine.data, theirs.data)
 
 
-def test_mse_is_measured_against_one_hot_rows(digits: Dataset) -> None:  # noqa: F811
+def test_mse_is_measured_against_one_hot_rows(digits: Dataset) -> None:
     plan = make_plan(spec("Linear(10)", loss="MSE", train=settings(0.2), more="dtype = float64"), digits)
     network = by_hand("Linear(10)")
     rows = plan.data._held_out
