@@ -133,6 +133,7 @@ def main() -> None:
         *of_labels("a label that is never there", normal(31, 3), never),
         *of_labels("a label that is always there", normal(31, 3), always),
         *of_labels("no label at all", normal(7, 2), np.zeros((7, 2), int)),
+        *of_labels("a label that is neither there nor predicted", normal(31, 3) - [0, 0, 9], never),
     ]
     lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in cases)
     head = "Reference numbers in float64, written by tests/oracle/make_metrics.py; do not edit."
