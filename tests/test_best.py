@@ -107,6 +107,19 @@ def test_the_record_says_which_epoch_it_was(path: Path) -> None:
     assert nnspec("verify", "out", "-q", cwd=path.parent).returncode == 0
 
 
+def test_of_repeats_it_says_whose_epochs_are_kept(path: Path) -> None:
+    path.write_text(text("early_stop = patience(3, of=val_loss, restore_best=true)", repeats=3))
+    done = nnspec("run", "tiny.nn", "--out", "out", "-q", cwd=path.parent)
+    curves = json.loads((path.parent / "out/history.json").read_text())["lanes"]["run"]["repeats"]
+    best = [(one["seed"], int(np.argmin(one["val_loss"])) + 1, len(one["val_loss"])) for one in curves]
+    kept = {seed: epoch for seed, epoch, epochs in best if epoch < epochs}
+    epochs, seeds = (", ".join(map(str, each)) for each in (kept.values(), kept))
+    many = "s" if len(kept) > 1 else ""
+    wanted = f"– run has the weights and figures of epoch{many} {epochs} (seed{many} {seeds}), the best"
+    assert kept
+    assert wanted in done.stdout.splitlines()
+
+
 def test_expectations_are_judged_by_the_epoch_that_was_kept(path: Path) -> None:
     history = run(path)["run"].history["val_loss"]
     between = (min(history) + history[-1]) / 2

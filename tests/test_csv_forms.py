@@ -269,6 +269,17 @@ def test_classes_that_a_part_lacks_are_named(write: Write) -> None:  # noqa: F81
     )
 
 
+def test_a_class_that_a_given_table_lacks_has_no_cure_that_is_refused(write: Write) -> None:  # noqa: F811
+    rows = "".join(f"{i % 5},{'xyz'[i % 3]}\n" for i in range(24))
+    path = write("a,y\n" + rows)
+    test = path.with_name("test.csv")
+    test.write_text("a,y\n1,x\n2,y\n")
+    given = f'CSV("{path.as_posix()}", "y", test="{test.as_posix()}", shuffle=false)'
+    notes = run(spec("Linear(3)", data=given, train="epochs = 1; batch = 4; validation = last(0.05)")).notes
+    assert "the test data has no sample of class `z`: test figures do not measure it" in notes
+    assert "the validation data has no sample of the classes `x`, `y`: validation figures do not measure them" in notes
+
+
 # Columns that should not be features
 
 

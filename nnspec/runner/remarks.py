@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Program
 from nnspec.compiler.preparing import constant_features, divide
-from nnspec.data.source import Dataset
+from nnspec.data.source import Dataset, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.metrics import AUC
+from nnspec.engine.validation import Validation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,14 +40,18 @@ def remarks(program: Program, datasets: Mapping[str, Dataset]) -> tuple[str, ...
 def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
     trained, held_out = divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)
     if experiment.classes is not None and not experiment.target:
-        stratifies = getattr(experiment.data[0].source, "stratify", True)
-        parts = {
-            "training": (dataset.train.y[trained], "the network cannot learn it"),
-            "validation": (dataset.train.y[held_out], _left_out("validation", "train", experiment.train.stratify)),
-            "test": (dataset.test.y, _left_out("test", "data", stratifies)),
+        train, source = experiment.train, experiment.data[0].source
+        drawn = not isinstance(train.validation, Validation) or train.validation.draws
+        parts: dict[str, tuple[NDArray[Any], Callable[[], str]]] = {
+            "training": (dataset.train.y[trained], lambda: "the network cannot learn it"),
+            "validation": (
+                dataset.train.y[held_out],
+                lambda: _left_out("validation", "train", drawn and not train.stratify),
+            ),
+            "test": (dataset.test.y, lambda: _left_out("test", "data", _may_stratify(source))),
         }
-        for part, (labels, consequence) in parts.items():
-            yield from _absent(dataset, part, labels, consequence)
+        for part, (labels, says) in parts.items():
+            yield from _absent(dataset, part, labels, says)
     if dataset.facts.are_labels and any(metric.part is AUC for metric in experiment.metrics):
         yield from _alike(dataset, "training", dataset.train.y[trained])
         yield from _alike(dataset, "validation", dataset.train.y[held_out])
@@ -54,13 +60,26 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
         yield from _constant(dataset, trained)
 
 
-def _left_out(part: str, section: str, stratifies: bool) -> str:
+def _left_out(part: str, section: str, helps: bool) -> str:
     """Say that figures do not measure a class, and what may bring it in."""
-    cure = "" if stratifies else f"; `{section}.stratify = true` gives each class its share"
+    cure = f"; `{section}.stratify = true` gives each class its share" if helps else ""
     return f"{part} figures do not measure it{cure}"
 
 
-def _absent(dataset: Dataset, part: str, labels: NDArray[Any], consequence: str) -> Iterator[str]:
+def _may_stratify(source: Any) -> bool:
+    """Whether a source that does not divide its samples by class could: it cannot where test samples are given."""
+    if getattr(source, "stratify", True):
+        return False
+    told = copy(source)
+    told.stratify = True
+    try:
+        told.facts()
+    except FileFault:
+        return False
+    return True
+
+
+def _absent(dataset: Dataset, part: str, labels: NDArray[Any], says: Callable[[], str]) -> Iterator[str]:
     """Name the classes that no sample of a part is of."""
     if not labels.size:
         return
@@ -68,10 +87,10 @@ def _absent(dataset: Dataset, part: str, labels: NDArray[Any], consequence: str)
     absent = np.flatnonzero(counts == 0).tolist()
     words = [f"`{dataset.class_name(label)}`" for label in absent[:MOST_NAMES]]
     if len(absent) == 1:
-        yield f"the {part} data has no sample of class {words[0]}: {consequence}"
+        yield f"the {part} data has no sample of class {words[0]}: {says()}"
     elif absent:
         more = f" and {len(absent) - len(words):,} more" if len(absent) > len(words) else ""
-        consequence = consequence.replace(" it", " them", 1)
+        consequence = says().replace(" it", " them", 1)
         yield f"the {part} data has no sample of the classes {', '.join(words)}{more}: {consequence}"
 
 

@@ -291,9 +291,9 @@ def _classes(result: RunResult, lane: LaneResult) -> Sequence[str]:
 
 def _kept(lane: LaneResult) -> Iterator[str]:
     """Say which epoch the weights and figures are of, where it is not the last."""
-    kept = [one.kept for one in lane.repeats or (lane,) if one.kept]
+    kept = {one.seed: one.kept for one in lane.repeats or (lane,) if one.kept}
     if kept:
-        which = f"epoch{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept))}"
+        which = words.kept_epochs(kept, several=bool(lane.repeats))
         yield f"– {lane.name} has the weights and figures of {which}, the best"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nnspec.engine.metrics import metric_of
 from nnspec.engine.part import PARTS, Part
@@ -14,6 +14,7 @@ __all__ = [
     "data_in_words",
     "figure",
     "is_percent",
+    "kept_epochs",
     "loss",
     "metrics",
     "percent",
@@ -130,3 +131,10 @@ def verdict(found: Verdict) -> str:
 def stand_in(use: DataUse) -> str:
     """Say that data stands in for other data."""
     return f"{use.source} stands in for {use.asked_for}"
+
+
+def kept_epochs(kept: Mapping[int, int], *, several: bool) -> str:
+    """Name the epochs that weights are of, by seed; the seeds too where there are `several`: `epochs 2, 3 (seeds 0,
+    1)`, which are all that kept another epoch than their last."""
+    epochs = f"epoch{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept.values()))}"
+    return f"{epochs} (seed{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept))})" if several else epochs

@@ -189,8 +189,8 @@ def _best(summary: Mapping[str, Any]) -> str:
 
 
 def _kept(lane: Mapping[str, Any]) -> str:
-    kept = [one["kept_epoch"] for one in lane.get("repeats", (lane,)) if "kept_epoch" in one]
-    return f"weights and figures of epoch {', '.join(map(str, kept))}, the best" if kept else ""
+    kept = {one["seed"]: one["kept_epoch"] for one in lane.get("repeats", (lane,)) if "kept_epoch" in one}
+    return f"weights and figures of {words.kept_epochs(kept, several='repeats' in lane)}, the best" if kept else ""
 
 
 def _figure(name: str, lane: Mapping[str, Any]) -> str:
