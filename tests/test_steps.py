@@ -57,6 +57,20 @@ def test_gradients_of_a_value_with_several_readers_are_summed_from_the_first_rea
     assert total.writes == "∂Linear1"
 
 
+@pytest.mark.parametrize(
+    ("model", "absorbed"),
+    [
+        ("ReLU; MaxPool", {"ReLU1": "MaxPool1"}),
+        ("add { a { ReLU; MaxPool } b { MaxPool } }", {"add1.a.ReLU1": "add1.a.MaxPool1"}),
+        ("ReLU; residual { MaxPool(3, stride=1, padding=1) }", {}),
+        ("ReLU; concat { a { MaxPool } b { MaxPool } }", {}),
+        ("ReLU; add { a { MaxPool(3, stride=1, padding=1) } b { } }", {}),
+    ],
+)
+def test_a_pool_takes_over_only_a_relu_that_nothing_else_reads(model: str, absorbed: dict[str, str]) -> None:
+    assert steps_of(f"Conv2D(2, 3, padding=same); {model}; Flatten; Linear(10)").absorbed == absorbed
+
+
 def test_layers_before_the_first_parameters_have_no_backward_step() -> None:
     steps = steps_of("Tanh; Sigmoid; Linear(12); ReLU; Linear(10)")
     assert [step.node for step in steps if step.op == "backward"] == ["Linear2", "ReLU1", "Linear1"]
