@@ -181,9 +181,9 @@ def test_a_table_is_no_figure_and_is_kept_with_the_lane() -> None:
     assert table.shape == (10, 10)
     assert table.sum() == 20
     assert np.trace(table) / 20 == result.history["test_accuracy"][-1]
-    lines = list(counts(result, 80))
+    lines = list(counts(result, (), 80))
     assert len(lines) == 13
-    assert list(counts(result, 20)) == ["confusion of run: 10 × 10 counts, in summary.json"]
+    assert list(counts(result, (), 20)) == ["confusion of run: 10 × 10 counts, in summary.json"]
 
 
 def test_tables_of_the_best_lanes_are_printed_and_no_more() -> None:
@@ -213,8 +213,8 @@ def test_metrics_of_a_regression_in_a_run() -> None:
 
 
 def test_the_plan_lends_what_metrics_ask_for() -> None:
-    layout = compiled(spec(more="metrics = [top_k(3), perplexity]")).layouts["run"]
-    assert [set(work.pooled) for work in layout.metric_work] == [
+    work_of = compiled(spec(more="metrics = [top_k(3), perplexity]")).layouts["run"].steps.work_of
+    assert [{name for name, _ in work_of[metric]} for metric in ("metric1", "metric2")] == [
         {"before", "alike", "index", "own"},
         {"powers", "top", "own", "index"},
     ]

@@ -299,8 +299,8 @@ def _batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
             message = f"a batch of one sample has no variance for `{name}` to divide by"
             yield _advice("NN714", message, span, f"use a larger batch, or `LayerNorm` instead of `{name}`", notes)
         else:
-            left = f"{ragged[0]:,} training samples in batches of {train.batch:,} leave one for the last batch"
-            message = f"{left}, which has no variance for `{name}` to divide by"
+            left = f"{ragged[0]:,} training samples in batches of {train.batch:,} leave a last batch of one"
+            message = f"{left}, of which `{name}` has no variance"
             yield _advice("NN715", message, span, "write `drop_last = true`, or choose another batch size", notes)
 
 
