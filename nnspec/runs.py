@@ -108,13 +108,19 @@ def access_of(
 ) -> Access:
     """Return how to get at the data of a run: from the folder that is named, or else the one that the run was given.
 
-    Raises RunError where that one is gone.
+    Raises RunError where that one is gone, and for a folder that no source of the run would look into.
     """
     from nnspec.data.source import Access
 
     folder = None if data_dir is None else Path(data_dir)
     choices = [choice for lane in on_its_data(saved, compiled).program.lanes for choice in lane.data]
-    if folder is None and saved.manifest.data_dir and any(choice.source.reads_files for choice in choices):
+    looks = any(choice.source.reads_files for choice in choices)
+    if folder is not None and not looks:
+        raise RunError(
+            f"--data-dir has no effect on {saved.path}: only MNIST and FashionMNIST are looked for there. Other "
+            "files are read where the spec names them; `nnspec eval RUN --data FILE` takes another one"
+        )
+    if folder is None and saved.manifest.data_dir and looks:
         folder = Path(saved.manifest.data_dir)
         if not folder.is_dir():
             raise RunError(f"{saved.path} had its data from {folder}, which is not there; name it with --data-dir DIR")

@@ -200,6 +200,13 @@ def test_arrays_are_evaluated_too(floats: RunResult, tmp_path: Path) -> None:
         runs.evaluate(str(floats.folder), data=tmp_path / "again.npz")
 
 
+def test_a_folder_that_a_run_would_not_look_into_is_refused(table: RunResult, tmp_path: Path) -> None:
+    with pytest.raises(
+        runs.RunError, match=r"--data-dir has no effect on .* `nnspec eval RUN --data FILE` takes another"
+    ):
+        runs.evaluate(str(table.folder), data_dir=tmp_path)
+
+
 LABELS = {
     "text": np.array(["no", "yes"]),
     "bytes": np.array([b"no", b"yes"]),
