@@ -84,6 +84,11 @@ class AtPoints:
         """The lanes."""
         return self._by_lane.keys()
 
+    @property
+    def apart(self) -> bool:
+        """Whether lanes have points of their own."""
+        return not self._at
+
     def around(self, run: Run, named: Collection[str]) -> Iterator[Lanes]:
         """Yield the runs of all lanes at the point of a run: one combination after the other, where lanes that are
         named have points of their own."""
@@ -127,12 +132,15 @@ def expectation(
     if not report.work(len(runs) // _RUNS_A_STEP, element.span):
         return None
     named = names_in(element.value) & {*lanes.names}
+    cost = _CASE + (len(lanes.names) // 2 if lanes.apart else 0)
     for run in runs:
+        if settled and lanes.apart and run.lane not in named:
+            continue  # it names all lanes that it speaks of, and they have combinations enough
         for beside in lanes.around(run, named):
+            if not report.work(1 if beside.key in settled and not lanes.apart else cost, element.span):
+                return None
             if beside.key in settled:
                 continue
-            if not report.work(_CASE, element.span):
-                return None
             resolver = _Resolver(run, beside, models, with_model, report)
             node = resolver.node(element.value, 0)
             if node is None:
