@@ -322,7 +322,7 @@ def test_a_race_is_told_once_and_then_what_differs(capsys: pytest.CaptureFixture
     ]
     assert all(len(line) <= 80 for line in lines)
     assert len({line.index("race.nn:") for line in lines if "race.nn:" in line}) == 1
-    assert "  lr               0.01          race.nn:24 lane `SGD`" in lines
+    assert "  lr                  0.01          race.nn:24 lane `SGD`" in lines
     assert momentum.splitlines() == [
         "lane Momentum: as SGD, but for",
         "optimizer   Momentum  race.nn:25 lane `Momentum`",
