@@ -384,10 +384,10 @@ def test_unsafe_fixes_are_put_in_on_demand(run: Run, here: Path) -> None:
 
 
 def faulty(monkeypatch: pytest.MonkeyPatch, error: BaseException, *names: str) -> None:
-    def check(source: Source, flags: Any = ()) -> Any:
+    def check(source: Source, *more: Any) -> Any:
         if Path(source.name).name in names:
             raise error
-        return honest_check(source, flags)
+        return honest_check(source, *more)
 
     monkeypatch.setattr("nnspec.api.check_source", check)
 

@@ -297,6 +297,11 @@ def test_the_page_on_steps_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch
     assert len(table) == 15
 
 
+def test_the_spec_may_come_before_or_after_the_option() -> None:
+    race = str(ROOT / "specs" / "race.nn")
+    assert printed("--steps", race) == printed(race, "--steps") == printed(race, "--steps=final")
+
+
 def test_steps_and_resolved_are_two_printouts() -> None:
     result = CliRunner().invoke(cli, ["show", str(ROOT / "specs" / "race.nn"), "--steps", "--resolved"])
     assert result.exit_code == 2

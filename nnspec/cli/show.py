@@ -12,7 +12,14 @@ from nnspec.cli.options import set_option, spec_argument, warn
 __all__ = ["command"]
 
 
-@click.command("show")
+class _Command(click.Command):
+    """Takes `--steps` with and without `=`, so that a SPEC after it is the spec."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--steps=final" if word == "--steps" else word for word in args])
+
+
+@click.command("show", cls=_Command)
 @spec_argument
 @set_option
 @click.option("--resolved", is_flag=True, help="Print every value that a run depends on, and where it comes from.")
@@ -21,8 +28,7 @@ __all__ = ["command"]
     "--steps",
     "stage",
     type=click.Choice(["final", "raw"]),
-    is_flag=False,
-    flag_value="final",
+    metavar="[=raw]",
     help="Print the steps of one training step, in the order in which they run; =raw, as they are before any rewrite.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")

@@ -23,6 +23,7 @@ from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
 from nnspec.compiler.lower import lower
 from nnspec.compiler.rewrites import rewritten
 from nnspec.compiler.steps import Steps
+from nnspec.compiler.verify import verified
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Shape
 from nnspec.engine.losses import Loss
@@ -101,7 +102,7 @@ class Layout:
     @cached_property
     def values(self) -> Memory:
         """The memory of what the steps read and write."""
-        return allocate(self.steps, self.batch)
+        return verified(self.steps, allocate(self.steps, self.batch))
 
     @property
     def room_names(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from nnspec.compiler.narrowing import may_narrow
 from nnspec.compiler.plan import Plan, make_layer
 from nnspec.compiler.rewrites import drop_dead_inputs, stack_lanes
 from nnspec.compiler.steps import Step
+from nnspec.compiler.verify import verified
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
@@ -157,7 +158,7 @@ class Loop:
         self._steps, self._memory = layout.steps, layout.values
         if lanes:
             self._steps = stack_lanes(self._steps, lanes, shared=self._shared)
-            self._memory = allocate(self._steps, layout.batch)
+            self._memory = verified(self._steps, allocate(self._steps, layout.batch))
         alive = first.data.alive
         self._narrowed = self._steps if alive is None else drop_dead_inputs(self._steps, len(alive))
         self._rooms = {name: np.empty(size, np.uint8) for name, size in self._memory.rooms.items()}

@@ -16,7 +16,7 @@ from math import prod
 from nnspec.compiler.allocate import Memory
 from nnspec.compiler.steps import Slot, Step, Steps
 
-__all__ = ["IllegalSteps", "verify", "verify_memory"]
+__all__ = ["IllegalSteps", "verified", "verify", "verify_memory"]
 
 
 class IllegalSteps(RuntimeError):
@@ -60,6 +60,12 @@ def _shapes(steps: Steps, step: Step, shapes: list[tuple[int, ...]], out: Slot) 
         yield f"it adds arrays of different shapes: {shapes} and {out.shape}"
     elif step.op == "concat" and sum(map(prod, shapes)) != prod(out.shape):
         yield f"it joins {shapes} to {out.shape}"
+
+
+def verified(steps: Steps, memory: Memory) -> Memory:
+    """Return the memory of steps as it is, where no step destroys what a later one looks at. Raises IllegalSteps."""
+    verify_memory(steps, memory)
+    return memory
 
 
 def verify_memory(steps: Steps, memory: Memory) -> None:
