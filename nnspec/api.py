@@ -133,7 +133,7 @@ def compile_spec(
 def _experiment(result: CheckResult) -> Compiled:
     """Return the program of a file without errors. Raises NnspecError for one that others import."""
     if result.compiled is None:
-        raise NnspecError(f"{result.path} is no experiment by itself, but a file for others to import")
+        raise NnspecError(f"{result.path} is not an experiment by itself, but a file for others to import")
     return result.compiled
 
 
@@ -313,8 +313,8 @@ def _unwritten(result: RunResult, problems: Sequence[str]) -> Iterator[str]:
     """Say what of a run is not on disk, and how to get it there."""
     if problems:
         yield (
-            f"the run cannot be written to {result.folder}: {', '.join(problems)}; all its other files are there; once "
-            f"this is mended, run it again with --out {result.folder} --resume"
+            f"the run cannot be written to {result.folder}: {', '.join(problems)}; all other files were written; fix "
+            f"this, then run again with --out {result.folder} --resume"
         )
     yield from dict.fromkeys(
         one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats) if one.unsaved
@@ -335,7 +335,7 @@ def _elsewhere(ways: Mapping[str, Any]) -> Iterator[str]:
     from nnspec.runner.environment import in_words
 
     for worker, why in ways.get("left_out", {}).items():
-        yield f"worker {worker} was left out: it {why}"
+        yield f"worker {worker} was not used: it {why}"
     for worker, found in ways.get("differences", {}).items():
         unlike = "; ".join(f"{name} {in_words(o['there'])}, here {in_words(o['here'])}" for name, o in found.items())
         yield f"worker {worker} is not as this machine ({unlike}): its numbers may differ in their last digits"

@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 _EVALUATED = 6
-"""Lanes, the best ones, whose networks a report looks at again."""
+"""Lanes, the best ones, whose networks a report evaluates again."""
 
 PathLike = str | os.PathLike[str]
 
@@ -68,13 +68,13 @@ def compile_run(saved: SavedRun) -> Compiled:
     what = f"{saved.path} was run by nnspec {manifest.version}"
     if manifest.format == 1:
         raise RunError(
-            f"{what}, whose record does not say enough to use its spec in this version: `compare`, `report` and "
-            f"`export` work; for all else run {manifest.spec} again"
+            f"{what}, and its record is too old for this version: only `compare`, `report` and `export` "
+            f"work; for anything else, run {manifest.spec} again"
         )
     if manifest.semantics != SEMANTICS:
         raise RunError(
-            f"{what}, with version {manifest.semantics} of what specs mean, and here it is {SEMANTICS}: install that "
-            f"nnspec to use it, or run {manifest.spec} again"
+            f"{what} with version {manifest.semantics} of the spec semantics, but this nnspec has version {SEMANTICS}: "
+            f"install that nnspec, or run {manifest.spec} again"
         )
     result = check_text(Source(manifest.spec, saved.text, _home(saved)), manifest.set, manifest.known)
     if not result.ok:
@@ -83,7 +83,7 @@ def compile_run(saved: SavedRun) -> Compiled:
     if result.compiled is None or now is None or identity(now) != manifest.identity:
         found = [change.text for change in changes(manifest.meaning, now)] if now is not None else []
         raise RunError(
-            f"{saved.path} cannot be used: its spec does not come to what was run"
+            f"{saved.path} cannot be used: its spec no longer describes what was run"
             f"{': ' + '; '.join(found[:4]) if found else ''}; run the spec again"
         )
     return result.compiled
@@ -123,7 +123,9 @@ def access_of(
     if folder is None and saved.manifest.data_dir and looks:
         folder = Path(saved.manifest.data_dir)
         if not folder.is_dir():
-            raise RunError(f"{saved.path} had its data from {folder}, which is not there; name it with --data-dir DIR")
+            raise RunError(
+                f"{saved.path} read its data from {folder}, which does not exist; name the folder with --data-dir DIR"
+            )
     return Access(folder, offline, report)
 
 
@@ -317,7 +319,7 @@ def report(
     place = Path(out) if out is not None else (saved[0].path if len(saved) == 1 else Path()) / REPORT
     try:
         if os.path.lexists(place) and not force and not _holds(place, REPORT_MARK):
-            raise OutputError(f"{place} is there already, and no report; name another file, or add --force")
+            raise OutputError(f"{place} already exists and is not a report; name another file, or add --force")
         found = [_for_report(run, data_dir, offline) for run in saved]
         page = report_page(found, compare_runs(paths) if len(saved) > 1 else None)
         with (atomic if out is None else output)(place) as out_file:  # no link in the folder of a run is followed

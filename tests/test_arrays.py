@@ -163,9 +163,9 @@ def test_a_label_that_marks_samples_without_one() -> None:
     ((code, message, help),) = found(text)
     assert (code, message) == (
         "NN738",
-        "`y` holds the label 255 2 times, besides 0 to 1, and it is a class of its own here",
+        "`y` holds the label 255 2 times, besides 0 to 1, and it counts as a class",
     )
-    assert help == "if it marks samples without a label, `ignore = 255` leaves these out"
+    assert help == "if it marks samples without a label, `ignore = 255` leaves them out"
     text = text.replace("shuffle", "ignore = 255, shuffle")
     assert found(text) == []
     # Expected: the same as from a file without these samples.
@@ -175,7 +175,7 @@ def test_a_label_that_marks_samples_without_one() -> None:
     left = losses(text)
     np.savez("a.npz", x=X[y != 255], y=y[y != 255])
     assert losses(of('NPZ("a.npz", shuffle=false)')) == left
-    with refused("`y` holds no label 255 to ignore", "ignore"):
+    with refused("`y` has no label 255 to ignore", "ignore"):
         NPZ(FilePath("a.npz"), ignore=255).facts()
 
 
@@ -202,12 +202,12 @@ def test_which_labels_look_like_marks(labels: list[int], mark: int | None) -> No
 def test_whole_numbers_that_measure() -> None:
     np.savez("a.npz", x=np.zeros((40, 2)), y=np.arange(40))
     ((code, message, help),) = found(spec("Linear(data.classes)", data='NPZ("a.npz")'))
-    assert (code, message) == ("NN737", "`y` holds 40 different labels in 40, each a class of its own")
+    assert (code, message) == ("NN737", "`y` has 40 different labels in 40, each its own class")
     assert help == "for a regression, save the targets as floats"
     np.savez("a.npz", x=np.zeros((40, 2)), y=np.arange(40.0))
     assert found(spec("Linear(1)", data='NPZ("a.npz")', loss="MSE")) == []
     np.savez("a.npz", x=np.zeros(70_000), y=np.arange(70_000))
-    with refused("`y` holds more than 65,536 different labels, .*; for a regression, save the targets as floats"):
+    with refused("`y` has more than 65,536 different labels, .*; for a regression, save the targets as floats"):
         NPZ(FilePath("a.npz")).facts()
 
 
@@ -237,12 +237,12 @@ def test_arrays_that_nothing_uses_are_named() -> None:
     np.savez("a.npz", x_train=X, y_train=Y, x_test=X, y_test=Y, x_val=X, valid=Y)
     text = of('NPZ("a.npz")')
     ((code, message, help),) = found(text)
-    assert (code, message) == ("NN736", "nothing uses `x_val`, `valid` in a.npz")
-    assert help == "name samples for validation `x_val` and their targets `y_val`, or save the file without them"
+    assert (code, message) == ("NN736", "a.npz contains `x_val`, `valid`, which nothing uses")
+    assert help == "name validation samples `x_val` and their targets `y_val`, or save the file without them"
     np.savez("a.npz", x_train=np.concatenate([X, X]), y_train=np.concatenate([Y, Y]), x_test=X, y_test=Y)
     assert found(text) == []
     np.savez("a.npz", x=X, X=X, y=Y)
-    with refused("holds both `x` and `X`: which one is meant"):
+    with refused("contains both `x` and `X`: which one is meant"):
         NPZ(FilePath("a.npz")).facts()
 
 
@@ -277,7 +277,7 @@ def test_samples_with_nan_can_be_left_out() -> None:
     text = of('NPZ("a.npz", shuffle=false, missing=drop)')
     assert found(text) == []
     use = run(text).data[0]
-    assert use.notes == ("2 of 12 samples hold NaN and were left out",)
+    assert use.notes == ("2 of 12 samples contain NaN and were left out",)
     left = losses(text)
     kept = ~np.isnan(x).any(axis=1)
     np.savez("a.npz", x=x[kept], y=Y[kept])
@@ -371,10 +371,10 @@ def test_a_stratified_split_has_each_class_in_its_share() -> None:
         assert y[together].tolist() == [*data.train.y, *data.test.y]
         assert sorted(together) == list(range(100))
     np.savez("a.npz", x=np.arange(100), y=np.linspace(0, 1, 100))
-    with refused("`stratify` goes by one class a sample, and `y` has none", "stratify"):
+    with refused("`stratify` needs one class per sample, and `y` has none", "stratify"):
         NPZ(FilePath("a.npz"), stratify=True).facts()
     np.savez("a.npz", x_train=X, y_train=Y, x_test=X, y_test=Y)
-    with refused("`stratify` splits samples, and there are samples for testing", "stratify"):
+    with refused("`stratify` applies to a split, and this data has its own test samples", "stratify"):
         NPZ(FilePath("a.npz"), stratify=True).facts()
 
 
@@ -383,7 +383,7 @@ def test_what_was_left_out_is_printed_and_recorded(capsys: pytest.CaptureFixture
     x[3, 1] = np.nan
     np.savez("a.npz", x=x, y=np.array(["ant", "bee", "cat"])[Y])
     Path("a.nn").write_text(of('NPZ("a.npz", missing=drop)'))
-    note = "1 of 12 samples hold NaN and were left out"
+    note = "1 of 12 samples contain NaN and were left out"
     assert main_code(["run", "a.nn", "-q", "--out", "out"]) == 0
     assert f"– {note}\n" in capsys.readouterr().out
     record = json.loads(Path("out/summary.json").read_text())["data"][0]

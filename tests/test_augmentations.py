@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_refused() -> None:
     for augmentation in (Flip(), Shift(1)):
         augmentation.fit((28, 28))
         augmentation.fit((3, 28, 28))
-        with pytest.raises(ShapeError, match="takes images, and a sample is a row of 784 features"):
+        with pytest.raises(ShapeError, match="expects images, but a sample is a row of 784 features"):
             augmentation.fit((784,))
     with pytest.raises(ShapeError, match="moves an image of 28×20 out of itself"):
         Shift(20).fit((28, 20))

@@ -331,7 +331,7 @@ def test_what_the_help_of_a_shape_error_says_makes_the_check_clean(
     assert [d.code for d in found] in (["NN401"], ["NN402"])
     first = found[0].help.partition(", or ")[0].partition(" takes the whole")[0]
     said = re.findall(r"`([^`]+)`", first)
-    assert said or "leave it out" in first
+    assert said or "remove it" in first
     for piece in said if "padding=same" not in found[0].help else ["padding=same"]:
         assert piece in mended
     after = checked(spec(mended, data=data(folder, name))).diagnostics
@@ -340,7 +340,7 @@ def test_what_the_help_of_a_shape_error_says_makes_the_check_clean(
 
 def test_a_global_mean_of_features_is_left_out_or_taken_before_they_are_a_row(folder: Path) -> None:
     wrong = checked(spec("Conv2D(5, 3); Flatten; GlobalAvgPool; Linear(4)", data=data(folder, "image")))
-    assert wrong.diagnostics[0].help == "leave it out, or put it before what makes a row of the sample"
+    assert wrong.diagnostics[0].help == "remove it, or put it before the layer that flattens the sample"
     for model in ("Conv2D(5, 3); Flatten; Linear(4)", "Conv2D(5, 3); GlobalAvgPool; Flatten; Linear(4)"):
         assert not checked(spec(model, data=data(folder, "image"))).diagnostics
 
@@ -356,7 +356,7 @@ def test_only_images_are_flipped_and_shifted(folder: Path) -> None:
     for name, good in (("sequence", False), ("image", True), ("grey", True)):
         text = spec("Flatten; Linear(4)", data=data(folder, name), more="train.augment = [flip, shift(1)]")
         found = [d.message for d in checked(text).diagnostics]
-        assert found == [] if good else "`flip` takes images, and a sample is a sequence of 120×7" in found
+        assert found == [] if good else "`flip` expects images, but a sample is a sequence of 120×7" in found
 
 
 # Arrays of one's own
@@ -442,8 +442,8 @@ def test_colours_that_come_last_are_a_finding_whose_help_works(folder: Path) -> 
 @pytest.mark.parametrize(
     ("axes", "message", "help"),
     [
-        ("[rows, columns]", "`axes` names 2, and a sample has 3: 8×6×3", "axes=[rows, columns, channels]"),
-        ("[rows, rows, channels]", "`axes` are those of one sample", "axes=[rows, columns, channels]"),
+        ("[rows, columns]", "`axes` names 2, but a sample has 3: 8×6×3", "axes=[rows, columns, channels]"),
+        ("[rows, rows, channels]", "`axes` names the axes of one sample", "axes=[rows, columns, channels]"),
         ("[row, columns, channels]", "not `row`", "did you mean `rows`?"),
         ("3", "`axes` takes a list of", ""),
     ],
@@ -499,7 +499,7 @@ def test_a_trained_network_takes_arrays_as_its_source_holds_them(tmp_path: Path,
     np.testing.assert_allclose(predictor.outputs(x), expected, rtol=1e-5)
     read = read_inputs(str(tmp_path / "x.npy"), predictor.wanted)
     np.testing.assert_array_equal(read.x.reshape(6, 3, 8, 6), x.transpose(0, 3, 1, 2))
-    with pytest.raises(ValueError, match="holds 6×3×8×6, and the network takes samples of 8×6×3"):
+    with pytest.raises(ValueError, match="holds 6×3×8×6, but the network expects samples of 8×6×3"):
         predictor.outputs(x.transpose(0, 3, 1, 2))
 
 

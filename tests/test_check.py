@@ -400,15 +400,15 @@ def test_a_fault_over_one_file_leaves_the_others(
     faulty(monkeypatch, RuntimeError("boom\nbang"), "good.nn", "warning.nn")
     code, out, err = run(f"specs --format {format}", once=True)
     assert code == 3
-    assert err.startswith("error: specs/good.nn: a fault of nnspec itself: RuntimeError: boom")
-    assert err.splitlines()[-1].startswith("error: specs/warning.nn: a fault of nnspec itself: RuntimeError: boom")
+    assert err.startswith("error: specs/good.nn: a bug in nnspec: RuntimeError: boom")
+    assert err.splitlines()[-1].startswith("error: specs/warning.nn: a bug in nnspec: RuntimeError: boom")
     (report,) = tmp_path.glob("nnspec-fault-*.txt")
     assert "RuntimeError: boom" in report.read_text()
     assert "NN401" in out
     if format == "full":
         assert out.endswith("\n1 error in specs/wrong.nn\n")
     else:
-        assert out.count("a fault of nnspec itself: ") == 2
+        assert out.count("a bug in nnspec: ") == 2
         assert "NN902" in out
     if format in ("json", "sarif"):
         json.loads(out)
@@ -430,7 +430,7 @@ def test_a_fault_over_a_fix_leaves_the_file_and_the_others(
     monkeypatch.setattr(fixing, "put_in", put_in)
     code, out, err = run("specs/a.nn specs/b.nn --fix --format json", once=True)
     assert (code, json.loads(out)["errors"]) == (3, 1)
-    assert err.startswith("error: specs/a.nn: a fault of nnspec itself: RuntimeError: boom\n")
+    assert err.startswith("error: specs/a.nn: a bug in nnspec: RuntimeError: boom\n")
     assert ["×" in (here / f"specs/{name}.nn").read_text() for name in ("a", "b")] == [True, False]
 
 

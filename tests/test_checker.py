@@ -366,7 +366,7 @@ def test_a_name_that_is_clearly_meant_is_suggested(text: str, suggestion: str) -
         (base(more="seed: 3"), "write `seed = 3`"),
         (base(more="seed.x = 3"), "`seed` takes a value itself"),
         (base("16", "16.0"), "write 16"),
-        (base("Linear(10)", "Linear(64, 10)"), "`Linear(10)` takes whatever arrives"),
+        (base("Linear(10)", "Linear(64, 10)"), "`Linear(10)` accepts any input size"),
         (base("Linear(10)", "Linear(9)"), "end the model with `Linear(10)`"),
     ],
 )

@@ -349,7 +349,7 @@ def test_gradcheck_says_where_nothing_could_be_checked(
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (RuntimeError("boom"), 3, "a fault of nnspec itself: RuntimeError: boom"),
+        (RuntimeError("boom"), 3, "a bug in nnspec: RuntimeError: boom"),
         (MemoryError(), 2, "not enough memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

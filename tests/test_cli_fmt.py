@@ -232,7 +232,7 @@ def test_a_formatter_that_loses_a_comment_writes_nothing(
     (here / "fine.nn").write_text("a=1;b=2")
     assert _code(["fmt", "ugly.nn", "fine.nn"]) == 3
     err = capsys.readouterr().err
-    assert "error: ugly.nn: a fault of nnspec itself: FormatFault: formatting ugly.nn lost" in err
+    assert "error: ugly.nn: a bug in nnspec: FormatFault: formatting ugly.nn lost" in err
     assert "Please report it, with the file " in err
     assert (here / "ugly.nn").read_text() == UGLY
     assert (here / "fine.nn").read_text() == "a = 1\nb = 2\n"

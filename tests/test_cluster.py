@@ -248,7 +248,7 @@ def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
     from nnspec.runner.folder import RunFolder
 
     make = partial(RunFolder.make, "tiny.nn", "out", resume=True)
-    with pytest.raises(ClusterError, match="is gone; what had come back is kept"):
+    with pytest.raises(ClusterError, match="is gone; finished trainings are kept"):
         run_into(compile_spec(path), OFFLINE, Killer(), make, alone=True, on=farm.address, resume=True)
     assert len(list(Path("out").glob("checkpoints/*/*.npz"))) >= 2
 
@@ -321,7 +321,7 @@ def test_a_worker_that_cannot_be_used_is_left_out_and_named(path: Path, farm: Fa
     ((worker, why),) = far.summary["ways"]["left_out"].items()
     assert why.startswith("cannot run nnspec (")
     assert worker not in far.summary["ways"]["workers"]
-    assert far.notes[0] == f"worker {worker} was left out: it {why}"
+    assert far.notes[0] == f"worker {worker} was not used: it {why}"
 
 
 def test_another_version_is_refused(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (64,),
             {"body": (32,)},
             "body",
-            "the body gives 32 features, and 64 features are added to them",
+            "the body gives 32 features, but 64 features are added to them",
             "end the body with `Linear(64)`, or add a `shortcut { Linear(32) }`",
         ),
         (
@@ -79,7 +79,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (64,),
             {"body": (32,), "shortcut": (16,)},
             "shortcut",
-            "the body gives 32 features, and the shortcut gives 16 features",
+            "the body gives 32 features, but the shortcut gives 16 features",
             "end the shortcut with `Linear(32)`",
         ),
         (
@@ -87,7 +87,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (3, 4, 4),
             {"body": (48,)},
             "body",
-            "the body gives 48 features, and 3×4×4 are added to them",
+            "the body gives 48 features, but 3×4×4 are added to them",
             "end the body with `Linear(48)` and `Reshape([3, 4, 4])`",
         ),
         (
@@ -95,15 +95,15 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (64,),
             {"a": (9,), "b": (9,), "c": (8,)},
             "c",
-            "branch `c` gives 8 features, and `a` gives 9 features",
-            "what is added has one shape: end it with `Linear(9)`",
+            "branch `c` gives 8 features, but `a` gives 9 features",
+            "all branches must have the same shape: end it with `Linear(9)`",
         ),
         (
             nn.Concat,
             (3, 4, 5),
             {"a": (3, 4, 5), "b": (3, 4, 6)},
             "b",
-            "branch `b` gives 3×4×6, and `a` gives 3×4×5",
+            "branch `b` gives 3×4×6, but `a` gives 3×4×5",
             "end `b` with `Flatten`, `Linear(60)` and `Reshape([3, 4, 5])`",
         ),
         (
@@ -111,7 +111,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (120, 7),
             {"a": (120, 8), "b": (118, 8)},
             "b",
-            "branch `b` gives 118×8, and `a` gives 120×8",
+            "branch `b` gives 118×8, but `a` gives 120×8",
             "end `b` with `Flatten`, `Linear(960)` and `Reshape([120, 8])`",
         ),
     ],
@@ -223,8 +223,8 @@ def test_layers_and_branches_may_be_given_names() -> None:
         (lambda: nn.Add(nn.ReLU(), nn.ReLU()), TypeError, "a branch of Add is a list of layers"),
         (lambda: nn.Residual([nn.ReLU]), TypeError, "Residual takes layers, not <class"),
         (lambda: nn.Concat([nn.ReLU()], ["ReLU"]), TypeError, "Concat takes layers, not 'ReLU'"),
-        (lambda: nn.Residual({"a/b": nn.ReLU()}), ValueError, "'a/b' is no name"),
-        (lambda: nn.Residual({"": nn.ReLU()}), ValueError, "'' is no name"),
+        (lambda: nn.Residual({"a/b": nn.ReLU()}), ValueError, "'a/b' is not the name of a layer"),
+        (lambda: nn.Residual({"": nn.ReLU()}), ValueError, "'' is not the name of a layer"),
     ],
 )
 def test_what_is_no_branch_is_refused(wrong: Callable[[], Any], error: type[Exception], words: str) -> None:

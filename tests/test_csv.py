@@ -70,7 +70,7 @@ def test_several_targets(write: Write) -> None:
     assert source.facts().target == (2,)
     assert y == [[10, 1], [20, 2], [30, 3], [40, 4]]
     assert x[3] == [1, 0, 0]
-    with refused("line 2, column `kind`: `cat` is text, and several targets are numbers"):
+    with refused("line 2, column `kind`: `cat` is text, but several targets must be numbers"):
         CSV(write(TABLE), ["price", "kind"]).facts()
 
 
@@ -114,13 +114,13 @@ GAPS = "a,k,b\n1,x,1\n,x,2\n3,,3\n5,y,4\n9,y,5\n"
 def test_what_is_missing(write: Write) -> None:
     path = write(GAPS)
     with refused(
-        "t.csv, line 3, column `a`: the cell is empty; `missing = drop` leaves .* out, `missing = mean` fills"
+        "t.csv, line 3, column `a`: the cell is empty; `missing = drop` leaves out .*, `missing = mean` fills"
     ):
         CSV(path, "b").facts()
     assert rows(path, "b", missing="drop")[0] == [[1, 1, 0], [5, 0, 1], [9, 0, 1]]
     # The mean is that of the rows that are trained on: 1, 3 and 5, and not 9.
     assert rows(path, "b", missing="mean")[0] == [[1, 1, 0], [3, 1, 0], [3, 0, 0], [5, 0, 1], [9, 0, 1]]
-    with refused(r"line 3, column `a`: the cell is empty; `missing = drop` leaves such rows out$"):
+    with refused(r"line 3, column `a`: the cell is empty; `missing = drop` leaves out such rows$"):
         CSV(path, "a", missing="mean").facts()
     assert rows(path, "b", features=["a"], missing="drop")[0] == [[1], [3], [5], [9]]
 
@@ -133,15 +133,18 @@ def test_words_for_missing(write: Write, cell: str) -> None:
 
 BAD = {
     "empty": ("", "is empty: its first line names"),
-    "header alone": ("a,b\n", "has 0 rows of data: it takes at least 2"),
+    "header alone": ("a,b\n", "has 0 rows of data: at least 2 needed"),
     "one row": ("a,b\n1,2\n", "has 1 row of data"),
-    "short row": ("a,b\n1,2\n3\n", "line 3: 1 cells, and the first line names 2 columns"),
+    "short row": ("a,b\n1,2\n3\n", "line 3: 1 cells, but the first line names 2 columns"),
     "long row": ("a,b\n1,2\n3,4,5\n", "line 3: 3 cells"),
     "no names": ("1,2\n3,4\n", "the first line of .* holds numbers"),
     "a name twice": ("a,b,a\n1,2,3\n", "has two columns `a`"),
-    "mixed": ("a,b\n1,2\n3,4\n1o,5\n", "line 4, column `a`: `1o` is not a number, as those above are; `categories = "),
-    "infinite": ("a,b\n1,2\n-inf,4\n", "line 3, column `a`: `-inf` is not a number that can be used"),
-    "large": ("a,b\n1e39,2\n3,4\n", "line 2, column `a`: `1e39` is not a number that can be used"),
+    "mixed": (
+        "a,b\n1,2\n3,4\n1o,5\n",
+        "line 4, column `a`: `1o` is not a number, unlike the cells above; `categories = ",
+    ),
+    "infinite": ("a,b\n1,2\n-inf,4\n", "line 3, column `a`: `-inf` is not a usable number"),
+    "large": ("a,b\n1e39,2\n3,4\n", "line 2, column `a`: `1e39` is not a usable number"),
     "underscore": ("a,b\n1,2\n1_0,4\n", "`1_0` is not a number"),
     "open quote": ('a,b\n1,"2\n3,4\n', "line 3: a quoted cell has no closing quote"),
     "bad quote": ('a,b\n1,"2"3\n', "line 2: `3` follows a closing quote"),
@@ -152,7 +155,7 @@ BAD = {
     ),
     "many columns": (",".join(f"c{i}" for i in range(10_001)), "has 10,001 columns, and 10,000 are the most"),
     "latin-1": (b"a,b\n\xe9,1\n", "byte 4 is 0xe9"),
-    "nul": (b"a,b\n\0,1\n", "holds a NUL"),
+    "nul": (b"a,b\n\0,1\n", "contains a NUL"),
     "unprintable": ("a,b\n1,2\n\x1b[31m,5\n", r"`\\x1b\[31m` is not a number"),
 }
 
@@ -175,11 +178,11 @@ def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "named", "message"),
     [
-        ("delimiter", {"delimiter": ""}, "a delimiter is one character"),
-        ("delimiter", {"delimiter": '"'}, "a delimiter is one character"),
+        ("delimiter", {"delimiter": ""}, "a delimiter must be one character"),
+        ("delimiter", {"delimiter": '"'}, "a delimiter must be one character"),
         ("features", {"features": []}, "no column is left"),
         ("features", {"features": ["size", "size"]}, "names a column twice"),
-        ("features", {"features": ["price"]}, "`price` is a target and a feature"),
+        ("features", {"features": ["price"]}, "`price` is both a target and a feature"),
         ("categories", {"categories": ["pirce"]}, "has no column `pirce`"),
         ("features", {"features": ["Size"]}, "has no column `Size`"),
     ],
@@ -200,7 +203,7 @@ def test_targets_that_do_not_fit(write: Write) -> None:
 
 def test_what_comes_to_too_much(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnspec.data.table.MOST_NUMBERS", 19)
-    with refused("comes to 4 rows of 5 numbers: 19 numbers is the most"):
+    with refused("has 4 rows of 5 numbers: the limit is 19 numbers"):
         CSV(write(TABLE), "price").facts()
 
 
@@ -210,7 +213,7 @@ def test_written_to_between_two_looks(write: Write, monkeypatch: pytest.MonkeyPa
     table = source._survey()
     write(TABLE + "5,cow,1,1\n")
     monkeypatch.setattr(source, "_survey", lambda: table)
-    with pytest.raises(DataError, match="was written to while it was read"):
+    with pytest.raises(DataError, match="changed while it was being read"):
         source.load(Access())
 
 

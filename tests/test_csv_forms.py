@@ -65,9 +65,7 @@ def test_words_for_missing_can_be_set(write: Write) -> None:  # noqa: F811
     with refused("line 4, column `a`: `NA` is not a number"):
         CSV(path, "b", missing_words=["-99"], missing="drop").facts()
     assert rows(path, "b", missing_words=["-99", "na"], missing="drop")[0] == [[2], [4]]
-    with refused(
-        'line 2, column `a`: `-99` means that the value is missing; .*`categories = \\["a"\\]` makes it a text'
-    ):
+    with refused('line 2, column `a`: `-99` marks a missing value; .*`categories = \\["a"\\]` makes it a text'):
         CSV(path, "b", missing_words=["-99"]).facts()
 
 
@@ -79,11 +77,11 @@ def test_a_first_cell_that_is_missing_does_not_say_what_a_column_holds(write: Wr
 def test_what_is_dropped_is_told(write: Write) -> None:  # noqa: F811
     path = write("a,b\n1,x\n,y\n3,z\n,z\n5,x\n")
     data = CSV(path, "b", missing="drop").load(Access())
-    assert data.notes == (f"2 of 5 rows of {path} have missing values and were dropped, among them all of class `y`",)
+    assert data.notes == (f"2 of 5 rows of {path} have missing values and were dropped, including all of class `y`",)
     data = CSV(path, "b", missing="mean").load(Access())
-    assert data.notes == (f"2 missing cells of {path} were filled in with means over the training rows",)
+    assert data.notes == (f"2 missing cells of {path} were filled with means over the training rows",)
     result = run(spec("Linear(2)", data=f'CSV("{path.as_posix()}", "b", missing=drop)', train="epochs = 1; batch = 2"))
-    assert "among them all of class `y`" in result.summary["data"][0]["notes"][0]
+    assert "including all of class `y`" in result.summary["data"][0]["notes"][0]
 
 
 # Numbers
@@ -123,7 +121,7 @@ def test_numbers_are_never_one_hot_in_silence(found: Found) -> None:
     (wrong,) = found(table, '"y", delimiter=";", features=["a"]')
     assert wrong.code == "NN502"
     assert "column `a` of" in wrong.message
-    assert "seems to hold numbers, such as `3,5`" in wrong.message
+    assert "seems to contain numbers, such as `3,5`" in wrong.message
     assert wrong.help == '`decimal = ","` reads them as numbers; `categories = ["a"]` keeps them as text'
     assert found(table, '"y", delimiter=";", features=["a"], decimal = ","') == ()
     assert found(table, '"b", delimiter=";", features=["a"], categories = ["a"]') == ()
@@ -138,7 +136,7 @@ def test_numbers_are_never_one_hot_in_silence(found: Found) -> None:
 def test_a_word_among_numbers_is_asked_about(found: Found, write: Write) -> None:  # noqa: F811
     table = "a,y\nunknown,1\n2,3\n4,5\n6,6\n"
     (wrong,) = found(table, '"y"')
-    assert "holds numbers, and also `unknown`" in wrong.message
+    assert "contains numbers, but also `unknown`" in wrong.message
     assert '`missing_words = ["unknown"], missing = drop`' in wrong.help
     assert found(table, '"y", missing_words = ["unknown"], missing = drop') == ()
     assert found(table, '"y", categories = ["a"]') == ()
@@ -159,7 +157,7 @@ def test_a_column_without_a_name_is_no_feature(write: Write) -> None:  # noqa: F
     path = write(",a,b,y\n0,1,2,3\n1,2,3,5\n2,3,4,7\n")
     data = CSV(path, "y").load(Access())
     assert data.feature_names == ("a", "b")
-    assert data.notes == (f"column 1 of {path} has no name and is not a feature",)
+    assert data.notes == (f"column 1 of {path} has no name and is not used as a feature",)
     assert rows(path, "y", features=["b"])[0] == [[2], [3], [4]]
 
 
@@ -173,7 +171,7 @@ def test_names_that_come_twice_matter_where_they_are_used(found: Found) -> None:
     table = "a,a,b,y\n1,1,2,3\n2,2,3,5\n"
     assert found(table, '"y", features=["b"]') == ()
     (wrong,) = found(table, '"y"')
-    assert wrong.help == 'rename one, or leave both out: `drop = ["a"]`'
+    assert wrong.help == 'rename one, or drop both: `drop = ["a"]`'
     assert found(table, '"y", drop = ["a"]') == ()
     assert "two columns `a`" in found(table, '"y", features=["a"]')[0].message
 
@@ -216,16 +214,16 @@ def test_a_table_of_its_own_for_testing(tmp_path: Path) -> None:
     assert data.test.x.tolist() == [[4, 0, 1], [5, 0, 0]]
     assert data.test.y.tolist() == [8, 10]
     (note,) = data.notes
-    assert note.endswith("test.csv has texts in `k` that no training row has: `w`, in 1 row")
+    assert note.endswith("test.csv has texts in `k` that do not occur in training: `w`, in 1 row")
 
 
 def test_a_table_for_testing_must_fit(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("a,y\n1,u\n2,v\n3,u\n")
     for content, message in {
         "a,z\n4,u\n": "test.csv has no column `y`",
-        "a,y\n4,w\n": "line 2, column `y`: no training row is of class `w`",
-        "a,y\nx,u\n": "line 2, column `a`: `x` is not a number, as the training rows have",
-        "a,y\n": "has 0 rows of data: it takes at least 1",
+        "a,y\n4,w\n": "line 2, column `y`: no training row has the class `w`",
+        "a,y\nx,u\n": "line 2, column `a`: `x` is not a number, but the training rows contain numbers",
+        "a,y\n": "has 0 rows of data: at least 1 needed",
     }.items():
         (tmp_path / "test.csv").write_text(content)
         with refused(message, "test"):
@@ -249,7 +247,7 @@ def test_every_class_has_its_share_of_the_test_rows(write: Write) -> None:  # no
     assert len(usual) > 1
     last = CSV(path, "y", stratify=True, shuffle=False).load(Access())
     assert last.test.x[:, 0].tolist() == [80, *range(81, 100)]
-    with refused("`stratify` goes by classes, and `y` holds numbers that are not whole", "stratify"):
+    with refused("`stratify` needs classes, but `y` contains numbers that are not whole", "stratify"):
         CSV(write("a,y\n1,0.5\n2,1.5\n"), "y", stratify=True).facts()
 
 
@@ -261,11 +259,11 @@ def test_classes_that_a_part_lacks_are_named(write: Write) -> None:  # noqa: F81
     assert notes[0] == "the training data has no sample of class `z`: the network cannot learn it"
     assert notes[1].startswith("the validation data has no sample of the classes `")
     assert notes[1].endswith(
-        "validation figures do not measure them; `train.stratify = true` gives each class its share"
+        "validation figures do not measure them; `train.stratify = true` gives every class its share"
     )
     assert notes[2] == (
         "the test data has no sample of the classes `x`, `y`: "
-        "test figures do not measure them; `data.stratify = true` gives each class its share"
+        "test figures do not measure them; `data.stratify = true` gives every class its share"
     )
 
 
@@ -305,11 +303,11 @@ def test_a_column_that_gives_the_target_away(found: Found) -> None:
     for table in (same, line):
         (doubt,) = found(table, '"y"')
         assert doubt.code == "NN726"
-        assert doubt.message == "`code` alone determines `y`, exactly, in all 30 rows"
+        assert doubt.message == "`code` alone determines `y` exactly in all 30 rows"
     assert found(coded, '"y"', loss="CrossEntropy", model="Linear(5)")[0].code == "NN726"
     assert found(nearly, '"y"') == ()
     assert found(same, '"y", drop = ["code"]') == ()
-    assert "leave it out of `features`" in found(same, '"y", features=["a", "code"]')[0].help
+    assert "remove it from `features`" in found(same, '"y", features=["a", "code"]')[0].help
     only = "\n".join(["x,y", *(f"{i}.5,{2 * i + 1}" for i in range(30))])
     assert found(only, '"y"') == ()  # a straight line is what there is to learn
 
@@ -357,7 +355,7 @@ def test_predict_reads_tables_as_training_did(tmp_path: Path) -> None:
     python = {"a": [1.5, 2.5, None], "k": ["none", "ja", "nein"]}
     np.testing.assert_array_equal(found.outputs, predictor.outputs(python))
     (tmp_path / "new.csv").write_text("a;k\n1,5;NA\n")
-    with refused("the network has never met `NA`"):
+    with refused("the training data had no `NA`"):
         runs.predict(predictor, [tmp_path / "new.csv"])
 
 
@@ -373,5 +371,5 @@ def test_a_folder_of_data_is_not_for_paths_that_the_spec_names(tmp_path: Path, m
         nnspec.run("here/s.nn", data_dir="there")
     result = nnspec.run("here/s.nn", set=['data.path="there/t.csv"'])  # as the message says
     assert result.data[0].origin == str(tmp_path / "there/t.csv")
-    with pytest.raises(DataError, match="Digits reads no files; leave --data-dir out"):
+    with pytest.raises(DataError, match="Digits reads no files; remove --data-dir"):
         run(spec(), access=Access(data_dir=tmp_path))

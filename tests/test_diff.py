@@ -1,4 +1,4 @@
-"""`diff`: what two specs differ in, in meaning; and nothing where they only read differently."""
+"""`diff`: how two specs differ, in meaning; and nothing where they only read differently."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_the_command_prints_figures_and_says_where_they_differ() -> None:
     done = nnspec("eval", "out", "--confusion", cwd=Path.cwd())
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("as recorded, bit for bit") == 2
-    assert "a row for each label, a column for each prediction" in done.stdout
+    assert "one row per label, one column per prediction" in done.stdout
     with np.load(out / "SGD/weights.npz") as archive:
         arrays = {key: archive[key] for key in archive.files}
     np.savez(
@@ -142,7 +142,7 @@ def test_where_the_first_seed_left_nothing_the_next_one_is_asked() -> None:
     (weights,) = out.glob("run/seed-0.npz")
     weights.unlink()
     assert runs.load(out).seed == 1
-    with pytest.raises(RunError, match="left no weights"):
+    with pytest.raises(RunError, match="has no weights for"):
         runs.load(out, seed=0)
 
 
@@ -304,7 +304,7 @@ def test_a_table_is_read_by_the_names_of_its_columns() -> None:
         ("a.csv", "", "a.csv is empty"),
         ("a.csv", "1,2,3\n", "a.csv has 3 columns, and the network takes 784 numbers a sample"),
         ("a.csv", ",".join(["1"] * 785), "leave the column of labels out"),
-        ("a.csv", ",".join(["1"] * 783 + ["nan"]), "line 1, column 784: `nan` is no number that can be used"),
+        ("a.csv", ",".join(["1"] * 783 + ["nan"]), "line 1, column 784: `nan` is not a usable number"),
         ("a.csv", ",".join(["1"] * 784) + "\n1,2\n", "line 2: 2 cells, and the first line has 784"),
         ("a.xyz", "1", "a.xyz is of no known kind"),
         ("a.npy", "1", "a.npy"),
@@ -324,7 +324,7 @@ def test_files_that_cannot_be_used_are_refused_in_words(name: str, content: str,
 def test_shapes_objects_and_nan_in_arrays_are_refused() -> None:
     out = trained(IMAGES)
     for array, message in (
-        (np.zeros((3, 7)), "holds 3×7, and the network takes samples of 28×28"),
+        (np.zeros((3, 7)), "holds 3×7, but the network expects samples of 28×28"),
         (np.full((2, 784), np.nan), "is NaN"),
         (np.array([{}], dtype=object), "never unpickled"),
         (np.zeros((2, 28, 14, 2)), "holds 2×28×14×2"),
@@ -354,7 +354,7 @@ def test_a_text_is_written_on() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("an")
     assert len(done.stdout) == 2 + 30 + 1
-    assert "has never met '€'" in nnspec("predict", "out", "--prompt", "€", cwd=Path.cwd()).stderr
+    assert "the training data had no '€'" in nnspec("predict", "out", "--prompt", "€", cwd=Path.cwd()).stderr
     trained(IMAGES)
     assert "did not learn a text" in nnspec("predict", "out", "--prompt", "a", cwd=Path.cwd()).stderr
 
@@ -411,7 +411,7 @@ def test_an_autoencoder_of_pictures_with_labels_has_no_confusion() -> None:
         (",".join(["1"] * 783 + ["O"]), "the first line of a.csv holds `O`, and otherwise numbers"),
         (",".join(["1"] * 783 + [""]), "holds an empty cell between numbers"),
         (",".join(f"p{i % 783}" for i in range(784)), "has two columns `p0`"),
-        (",".join(["1e300"] * 784), "a.csv holds 1e+300: numbers up to 3e+38 can be used"),
+        (",".join(["1e300"] * 784), "a.csv contains 1e+300: the limit is 3e+38"),
     ],
 )
 def test_a_first_line_is_names_or_numbers_and_no_row_is_lost(first: str, message: str) -> None:
@@ -429,12 +429,12 @@ def test_shares_given_for_bytes_are_noted_and_taken_as_they_are() -> None:
     np.savetxt("share.csv", x / 255, delimiter=",", fmt="%.9f")
     np.save("odd.npy", x * 3.0)
     (found,) = runs.predict(runs.load(out, "Adam"), ["share.csv"])
-    assert "and the network was trained on 0 to 255" in found.notes[0]
-    with pytest.warns(UserWarning, match="and the network was trained on 0 to 255"):
+    assert "but the network was trained on 0 to 255" in found.notes[0]
+    with pytest.warns(UserWarning, match="but the network was trained on 0 to 255"):
         expected = runs.load(out, "Adam").outputs(x / 255)
     np.testing.assert_allclose(found.outputs, expected, rtol=1e-3, atol=1e-4)
     (found,) = runs.predict(runs.load(out, "Adam"), ["odd.npy"])
-    assert "and the network was trained on 0 to 255" in found.notes[0]
+    assert "but the network was trained on 0 to 255" in found.notes[0]
 
 
 def test_sixteen_bits_a_pixel_are_not_cut_off() -> None:

@@ -184,7 +184,7 @@ def test_a_group_that_no_process_survives_has_failed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(run_module, "Workers", Proved)
     doomed = Doomed(monkeypatch, *range(100))
     result = run(spec(race="SGD; Adam"), ways=TWO)
-    message = "3 processes that were to train it died before they began; the last was killed by signal 9"
+    message = "3 processes died before they could train it; the last one was killed by signal 9"
     assert {(lane.status, lane.message) for lane in result.values()} == {("failed", message)}
     assert doomed.started == 6
 

@@ -60,7 +60,7 @@ def test_the_safe_fix_makes_a_spec_without_findings(text: str, part: str) -> Non
 
 ADVISED = {
     "activation": (base("16", "16, activation=ReLU"), "an activation is a layer of its own, such as `ReLU`"),
-    "device": (base(more='device = "cuda"'), "leave it out: everything is computed on the CPU"),
+    "device": (base(more='device = "cuda"'), "remove it: everything is computed on the CPU"),
     "percentage": (base("    ReLU\n", "    Dropout(20)\n"), "20 % is written 0.2"),
     "percentage of a test": (base(more="expect { accuracy > 90% }"), "write 0.9"),
     "list of optimizers": (
@@ -99,7 +99,7 @@ ADVISED = {
     "a scheduler of PyTorch's": (base("lr=0.1", "lr=ReduceLROnPlateau(0.1)"), "did you mean `plateau`?"),
     "an initializer of Keras's": (base("16", "16, init=LecunNormal"), "did you mean `lecun_normal`?"),
     "a constant": (base("16", "16, init=constant(0.1)"), "did you mean `fill`?"),
-    "layer in a call": (base("ReLU", "Sequential(ReLU)"), "leave it out: the layers of a model stand below each other"),
+    "layer in a call": (base("ReLU", "Sequential(ReLU)"), "remove it: the layers of a model stand below each other"),
 }
 
 

@@ -149,8 +149,8 @@ def test_the_last_of_data_that_is_shuffled(here: Path) -> None:
     (here / "w.csv").write_text("hour,price\n" + "".join(f"{h / 2},{h * h % 17}\n" for h in range(40)))
     text = spec("Linear(1)", data='CSV("w.csv", target="price")', loss="MSE", train="validation = last(0.2)")
     ((code, message, help),) = findings(text)
-    assert (code, message) == ("NN733", "`last` holds out the last samples, and `CSV` shuffles them first")
-    assert help == "keep their order: `shuffle = false` in `CSV`; or draw a share: `validation = 0.2`"
+    assert (code, message) == ("NN733", "`last` holds out the last samples, but `CSV` shuffles them first")
+    assert help == "keep their order with `shuffle = false` in `CSV`, or draw a random share: `validation = 0.2`"
     for cured in (text.replace('"price"', '"price", shuffle = false'), text.replace("last(0.2)", "0.2")):
         assert findings(cured) == []
     lane = compiled(text.replace('"price"', '"price", shuffle = false')).program.lanes[0]
@@ -219,14 +219,14 @@ def test_other_samples_than_those_given(here: Path) -> None:
     text = spec("Linear(2)", data=given_arrays(here)[0], train="epochs = 1; validation = 0.2")
     ((code, message, help),) = findings(text)
     assert (code, help) == ("NN517", "leave `validation` out")
-    assert message == "the data gives 3 samples for validation, and `validation` asks for others"
+    assert message == "the data gives 3 validation samples, but `validation` asks for others"
     assert findings(text.replace("; validation = 0.2", "")) == []
     ((code, message, help),) = findings(spec(train="validation = given"))
-    assert (code, message) == ("NN517", "the data gives no samples for validation")
+    assert (code, message) == ("NN517", "the data has no validation samples")
     assert findings(spec(train="epochs = 2; validation = 0.2")) == []  # as the help says
     (stratified,) = findings(text.replace("= 0.2", "= given; stratify = true"))
     assert stratified[1:] == (
-        "`stratify` is about samples drawn at random, and `validation = given` draws none",
+        "`stratify` applies to samples drawn at random, but `validation = given` draws none",
         "leave `stratify` out",
     )
 
@@ -236,7 +236,7 @@ def test_a_word_of_a_validation_table_that_no_training_row_has(here: Path) -> No
     (here / "val.csv").write_text("a,b,y\n1,2,maybe\n")
     data = 'CSV("train.csv", target="y", validation="val.csv")'
     ((code, message, _),) = findings(spec("Linear(2)", data=data))
-    assert (code, message) == ("NN502", "val.csv, line 2, column `y`: no training row is of class `maybe`")
+    assert (code, message) == ("NN502", "val.csv, line 2, column `y`: no training row has the class `maybe`")
 
 
 def test_names_of_ones_own_may_be_those_of_rules() -> None:

@@ -115,7 +115,7 @@ BAD = {
     "float labels": (
         LABELS,
         idx_bytes((12,), np.zeros(12, ">f4").tobytes(), 0x0D),
-        "holds floats, and labels are whole numbers",
+        "contains floats, but labels must be whole numbers",
     ),
 }
 
@@ -231,7 +231,7 @@ def test_fashion(clothes: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_other_data_is_not_taken_for_fashion(plain: Path, nowhere: Path) -> None:
-    with pytest.raises(DataError, match="is no file of Fashion-MNIST: it holds 12 × 4 × 3 numbers"):
+    with pytest.raises(DataError, match="is not a Fashion-MNIST file: it holds 12 × 4 × 3 numbers"):
         FashionMNIST().load(Access(data_dir=plain))
 
 

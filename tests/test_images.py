@@ -144,7 +144,7 @@ def test_folders_that_do_not_fit(folder: Path, tmp_path: Path, monkeypatch: pyte
     with refused("cannot be the name of a folder"):
         Images("a\0b").facts()
     (folder / "dogs").mkdir()
-    with refused("class `dogs` of .* has no images, and 2 are the least"):
+    with refused("class `dogs` of .* has no images, but at least 2 are needed"):
         Images(folder).facts()
     (folder / "dogs").rmdir()
     monkeypatch.setattr("nnspec.data.images.MOST_STORED", 10**6)
@@ -237,7 +237,7 @@ def test_folders_of_parts(tmp_path: Path, parts: tuple[str, ...], counts: tuple[
 def test_parts_that_are_not_clear(tmp_path: Path) -> None:
     for part in ("train", "training"):
         draw(tmp_path / part / "a" / "0.png", 7)
-    with refused("holds both `train` and `training`: which one is meant"):
+    with refused("contains both `train` and `training`: which one is meant"):
         Images(tmp_path).facts()
     # A class may be called `train`, too.
     vehicles = tmp_path / "vehicles"
@@ -267,7 +267,7 @@ def test_folders_that_go_in_circles_or_deep(folder: Path, monkeypatch: pytest.Mo
     assert Images(folder).facts().train == 8
     deep = folder / "cats" / Path(*["d"] * 33)
     draw(deep / "x.png", 7)
-    with refused("some more than 32 deep"):
+    with refused("nests them more than 32 deep"):
         Images(folder).facts()
     shutil.rmtree(folder / "cats" / "d")
     monkeypatch.setattr("nnspec.data.images.MOST_FOLDERS", 2)
@@ -292,8 +292,8 @@ def test_all_corrupt_images_are_named_at_once_or_skipped(folder: Path) -> None:
     use = run(text).data[0]
     assert (use.train, use.test) == (2 + 3, 1 + 1)
     assert use.notes == (
-        "2 of 5 images in `ants` cannot be read and were skipped: ants/1.png, ants/3.png",
-        "1 of 5 images in `cats` cannot be read and were skipped: cats/0.png",
+        "2 of 5 images in `ants` could not be read and were skipped: ants/1.png, ants/3.png",
+        "1 of 5 images in `cats` could not be read and were skipped: cats/0.png",
         "1 file of other kinds skipped: 1 .txt",
     )
     skipped = Images(folder, corrupt="skip").load(Access())
@@ -333,7 +333,7 @@ def test_what_each_kind_of_image_becomes(tmp_path: Path) -> None:
     palette.putpalette([0, 0, 0, 9, 8, 7])
     assert colour(palette) == [9, 8, 7]
     for odd, message in (
-        (np.full((2, 2), 0.5, np.float32), "holds floats"),
+        (np.full((2, 2), 0.5, np.float32), "contains floats"),
         (np.full((2, 2), 70_000, np.int32), "70,000"),
         (np.full((2, 2), -1, np.int32), "is not an intact image|save it with 8 or 16 bits"),
     ):
@@ -348,5 +348,6 @@ def test_images_of_16_bits_are_said(folder: Path) -> None:
     data = Images(folder).load(Access())
     assert set(data.train.x[data.train.y == 0].reshape(-1)) == {4000 >> 8}
     assert data.notes[-1] == (
-        "5 images have 16 bits a pixel: the upper 8 were read, of values up to 4,000; multiply them by 16 to use all 8"
+        "5 images have 16 bits per pixel: only the upper 8 were read, of "
+        "values up to 4,000; multiply them by 16 to use all 8"
     )

@@ -206,7 +206,7 @@ WRONG = {
         "NN201",
         "loss",
         "`loss` is not known",
-        "a figure of a run stands in `expect`, and not inside a function",
+        "figures of a run belong in `expect`, outside functions",
     ),
     "target missing": (
         "epochs_to < 4",

@@ -216,13 +216,13 @@ REFUSED = {
     "absolute": (
         'import "/a.nn"',
         {},
-        "an import is relative to the file it stands in",
+        "an import is relative to the file that contains it",
         "so that a folder of specs can be moved as it is",
     ),
     "of another disk": (
         'import "C:/a.nn"',
         {},
-        "an import is relative to the file it stands in",
+        "an import is relative to the file that contains it",
         "so that a folder of specs can be moved as it is",
     ),
     "backslash": (

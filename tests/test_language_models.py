@@ -133,7 +133,7 @@ WRONG_REPEATS = {
         "Linear(ReLU * 3)",
         "NN305",
         "ReLU",
-        "only a layer or a block that stands in a model can be repeated",
+        "only a layer or a block in a model can be repeated",
     ),
     "argument": ("Linear(3.5) * 3", "NN301", "3.5", "`out_features` takes an integer at least 1, not 3.5"),
     "argument, of none": ("Linear(3.5) * 0", "NN301", "3.5", "`out_features` takes an integer at least 1, not 3.5"),
@@ -237,13 +237,13 @@ WRONG_COMPOSITIONS = {
         "add { a { Linear(5) }; b { Linear(6) } }",
         "NN401",
         "b",
-        "what is added has one shape: end it with `Linear(5)`",
+        "all branches must have the same shape: end it with `Linear(5)`",
     ),
     "layer in a branch does not fit": (
         "add { a { Linear(5) }; b { Linear(7, 5) } }",
         "NN401",
         "7",
-        "`Linear(5)` takes whatever arrives",
+        "`Linear(5)` accepts any input size",
     ),
     "empty": ("residual { }", "NN205", "residual", ""),
     "shortcut alone": ("residual { shortcut { Linear(784) } }", "NN205", "residual", ""),
@@ -263,7 +263,7 @@ WRONG_COMPOSITIONS = {
     ),
     "two shortcuts": ("residual { ReLU; shortcut { }; shortcut { ReLU } }", "NN204", "shortcut", ""),
     "two branches of a name": ("add { a { }; a { ReLU }; b { } }", "NN204", "a", ""),
-    "shortcut of nothing": ("shortcut { ReLU }", "NN201", "shortcut", "a `shortcut` stands in a `residual`"),
+    "shortcut of nothing": ("shortcut { ReLU }", "NN201", "shortcut", "a `shortcut` belongs in a `residual`"),
     "misspelt": ("residul { ReLU }", "NN201", "residul", "did you mean `residual`?"),
     "of another framework": ("skip { ReLU }", "NN201", "skip", "did you mean `residual`?"),
     "shortcut, misspelt": ("residual { ReLU; shortcutt { ReLU } }", "NN201", "shortcutt", "did you mean `shortcut`?"),
@@ -292,7 +292,7 @@ def test_a_wrong_composition_is_told_once_at_its_own_characters(
 
 def test_a_chain_of_shapes_ends_at_the_composition_and_begins_anew_in_a_branch() -> None:
     found = only(spec("Linear(8)\nresidual { Linear(5) }"))
-    assert found.message == "the body gives 5 features, and 8 features are added to them"
+    assert found.message == "the body gives 5 features, but 8 features are added to them"
     assert found.remarks == ("shapes: 784 → Linear 8 → residual ✗",)
     inside = only(spec("Linear(8)\nadd { a { ReLU; Linear(9, 3) }; b { } }"))
     assert inside.remarks == ("shapes: 784 → Linear 8 → ReLU 8 → Linear ✗",)

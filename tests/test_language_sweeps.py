@@ -314,7 +314,7 @@ def test_what_a_lane_sets_is_not_replaced_by_the_sweep_and_the_help_is_a_cure(
     assert found.code == "NN204"
     assert pointed is None or found.span.text == pointed
     assert [note.span.text for note in found.notes] == [setting]
-    assert found.help == f"leave it out here, or sweep the other lanes only: `b.{setting} = […]`"
+    assert found.help == f"remove it here, or sweep the other lanes only: `b.{setting} = […]`"
     assert not diagnose(spec(BASE % (lane, f"b.{sweep}")))
     assert [run for run in runs(spec(BASE % (lane, f"b.{sweep}"))) if "," not in run] == ["a"]
     assert not diagnose(spec(BASE % ("metrics = []", sweep)))  # left out
@@ -327,7 +327,7 @@ def test_a_lane_may_set_a_let_that_more_follows_than_what_is_swept() -> None:
 
 def test_a_value_and_a_list_of_one_lane_clash_too() -> None:
     found = only(spec("race { SGD(lr=0.5); Adam }\nsweep { SGD.optimizer.lr = [0.1, 0.2] }"))
-    assert (found.code, found.span.text, found.help) == ("NN204", "lr=0.5", "leave one of them out")
+    assert (found.code, found.span.text, found.help) == ("NN204", "lr=0.5", "remove one of them")
 
 
 def test_a_let_of_a_flag_for_one_lane_clashes_too() -> None:
@@ -373,7 +373,7 @@ WRONG = {
         "sweep zip { width = [3, 4]; seed = [1, 2, 3] }",
         "NN303",
         "[1, 2, 3]",
-        "`sweep zip` takes lists of one length: 3 here, 2 in `width`",
+        "`sweep zip` needs lists of equal length: 3 here, 2 in `width`",
     ),
     "name": ("sweep pairs { width = [3] }", "NN203", "pairs", "`pairs` means nothing behind `sweep`"),
     "title": ('sweep "pairs" { width = [3] }', "NN203", '"pairs"', None),
@@ -403,13 +403,13 @@ WRONG = {
         "race { SGD; Adam }\nsweep zip { SGD.optimizer.lr = [3, 4]; Adam.optimizer.lr = [1, 2, 3] }",
         "NN303",
         "[1, 2, 3]",
-        "`sweep zip` takes lists of one length: 3 here, 2 in `optimizer.lr`",
+        "`sweep zip` needs lists of equal length: 3 here, 2 in `optimizer.lr`",
     ),
     "list that no lane goes through": (
         "race { SGD; Adam }\nsweep { optimizer.lr = [3]; SGD.optimizer.lr = [1]; Adam.optimizer = [Adam(lr=1)] }",
         "NN203",
         "optimizer.lr",
-        "`optimizer.lr` has no effect: every lane has a list of its own",
+        "`optimizer.lr` has no effect: every lane has its own list",
     ),
     "list of one lane, twice": (
         "race { SGD; Adam }\nsweep { SGD.optimizer.lr = [3]; SGD { optimizer.lr = [1] } }",
@@ -427,25 +427,25 @@ WRONG = {
         "race { SGD; Adam }\nsweep { SGD.seed = range(600); Adam.seed = range(401) }",
         "NN603",
         "sweep",
-        "this is 1,001 runs, and a spec may have 1,000",
+        "this is 1,001 runs; the limit is 1,000",
     ),
     "too many": (
         "sweep { width = range(1, 101); seed = range(100) }",
         "NN603",
         "sweep",
-        "this is 100 × 100 = 10,000 runs, and a spec may have 1,000",
+        "this is 100 × 100 = 10,000 runs; the limit is 1,000",
     ),
     "too many of one": (
         "sweep { seed = range(2000) }",
         "NN603",
         "sweep",
-        "this is 2,000 runs, and a spec may have 1,000",
+        "this is 2,000 runs; the limit is 1,000",
     ),
     "too many with lanes": (
         "race { SGD; Adam }\nsweep { seed = range(600) }",
         "NN603",
         "sweep",
-        "this is 2 × 600 = 1,200 runs, and a spec may have 1,000",
+        "this is 2 × 600 = 1,200 runs; the limit is 1,000",
     ),
     "far too many": (
         "sweep { "
@@ -488,19 +488,19 @@ WRONG = {
         "race { a { width = 3 }; SGD }\nsweep { width = [4, 8] }",
         "NN204",
         "width",
-        "lane `a` sets `width`, and the sweep sets it again",
+        "lane `a` sets `width`, and so does the sweep",
     ),
     "lanes are it": (
         "race { SGD; Adam }\nsweep { optimizer = [SGD, Momentum] }",
         "NN204",
         "SGD",
-        "lane `SGD` sets `optimizer`, and the sweep sets it again",
+        "lane `SGD` sets `optimizer`, and so does the sweep",
     ),
     "lane sets an argument of it": (
         "race { a { optimizer.lr = 0.1 }; b { seed = 3 } }\nsweep { optimizer = [SGD, Momentum] }",
         "NN204",
         "optimizer.lr",
-        "lane `a` sets `optimizer.lr`, and the sweep sets it again",
+        "lane `a` sets `optimizer.lr`, and so does the sweep",
     ),
 }
 

@@ -24,7 +24,7 @@ SAID = {
         base(OPTIMIZER, "SGD(model.parameters(), lr=0.1)"),
         "NN303",
         "model.parameters()",
-        "leave it out: an optimizer trains the whole model",
+        "remove it: an optimizer trains the whole model",
     ),
     "a schedule's second value": (
         base("0.1", "step(0.1, 4)"),

@@ -156,7 +156,7 @@ def test_a_metric_that_does_not_fit_classes_is_refused(metrics: str, code: str, 
 def test_a_metric_of_classes_is_refused_for_a_regression(name: str) -> None:
     text = spec("Linear(1)", loss="MSE", data="Sine(train=50, test=20)", more=f"metrics = {name}")
     (found,) = check(Source("x.nn", text)).diagnostics
-    assert (found.code, found.message) == ("NN305", f"`{name}` needs classes, and the data has none")
+    assert (found.code, found.message) == ("NN305", f"`{name}` needs classes, but the data has none")
 
 
 @pytest.mark.parametrize(

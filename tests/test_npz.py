@@ -42,7 +42,7 @@ def test_four_arrays(path: Path, save) -> None:
     save(path, x_train=X, y_train=Y, x_test=X[:2], y_test=Y[:2], other=np.zeros(3))
     data = NPZ(path).load(Access())
     (unused,) = data.facts.remarks
-    assert (unused.code, unused.message.split(" in ")[0]) == ("NN736", "nothing uses `other`")
+    assert (unused.code, unused.message.split(" contains ")[1]) == ("NN736", "`other`, which nothing uses")
     assert data.facts == NPZ(path).facts() == Facts((3, 2), 3, 10, 2, "float32", remarks=(unused,))
     assert data.train.x.tolist() == X.reshape(10, 6).tolist()
     assert data.test.y.tolist() == [0, 1]
@@ -105,11 +105,11 @@ def test_files_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`x_test` and `y_test` go together"):
         NPY(x, y, x)
     np.save(tmp_path / "short.npy", Y[:9])
-    with refused("`y` holds 9 targets, and `x` 10 samples", "y"):
+    with refused("`y` has 9 targets, but `x` has 10 samples", "y"):
         NPY(x, tmp_path / "short.npy").facts()
     with refused("there is no file", "y_test"):
         NPY(x, y, x, tmp_path / "none.npy").facts()
-    with refused("is no array of NumPy's", "x_test"):
+    with refused("is not a NumPy array", "x_test"):
         (tmp_path / "text.npy").write_text("0.1 0.2 0.3")
         NPY(x, y, tmp_path / "text.npy", y).facts()
 
@@ -117,25 +117,28 @@ def test_files_of_their_own(tmp_path: Path) -> None:
 WRONG = {
     "other names": (
         {"a": X, "b": Y},
-        "no samples and targets under names that are known; it holds `a`, `b`; name them x and y",
+        "no samples and targets under known names; it contains `a`, `b`; name them x and y",
     ),
-    "counts": ({"x": X, "y": Y[:9]}, "`y` holds 9 targets, and `x` 10 samples"),
-    "number": ({"x": np.float64(3), "y": Y}, "and `x` a single number"),
-    "one sample": ({"x": X[:1], "y": Y[:1]}, "there is one sample in `x`: too few"),
-    "nothing": ({"x": X[:0], "y": Y[:0]}, "`y` holds 0 targets"),
+    "counts": ({"x": X, "y": Y[:9]}, "`y` has 9 targets, but `x` has 10 samples"),
+    "number": ({"x": np.float64(3), "y": Y}, "but `x` has a single number"),
+    "one sample": ({"x": X[:1], "y": Y[:1]}, "there is only one sample in `x`: too few"),
+    "nothing": ({"x": X[:0], "y": Y[:0]}, "`y` has 0 targets"),
     "no features": ({"x": np.zeros((10, 0)), "y": Y}, "samples of `x` hold no numbers: they are 0"),
     "no columns": ({"x": np.zeros((10, 3, 0)), "y": Y}, "samples of `x` hold no numbers: they are 3×0"),
     "no targets": ({"x": X, "y": np.zeros((10, 0))}, "`y` holds no numbers"),
     "one class": ({"x": X, "y": 0 * Y + 7}, "all labels in `y` are 7: there is nothing to learn"),
     "one text": ({"x": X, "y": np.array(["a"] * 10)}, "all labels in `y` are `a`: there is nothing to learn"),
-    "complex": ({"x": X + 1j, "y": Y}, "`x` holds complex numbers; save real and imaginary parts"),
-    "texts": ({"x": np.array(["a"] * 10), "y": Y}, "`x` holds text, and samples are numbers"),
-    "records": ({"x": X, "y": np.zeros(10, [("a", "f4")])}, "`y` holds records with the fields `a`; save the fields"),
-    "dates": ({"x": X, "y": np.arange(10).astype("M8[D]")}, "`y` holds dates; save `"),
-    "durations": ({"x": X, "y": np.arange(10).astype("m8[s]")}, "`y` holds durations; save `x /"),
+    "complex": ({"x": X + 1j, "y": Y}, "`x` contains complex numbers; save real and imaginary parts"),
+    "texts": ({"x": np.array(["a"] * 10), "y": Y}, "`x` contains text, but samples must be numbers"),
+    "records": (
+        {"x": X, "y": np.zeros(10, [("a", "f4")])},
+        "`y` contains records with the fields `a`; save the fields",
+    ),
+    "dates": ({"x": X, "y": np.arange(10).astype("M8[D]")}, "`y` contains dates; save `"),
+    "durations": ({"x": X, "y": np.arange(10).astype("m8[s]")}, "`y` contains durations; save `x /"),
     "long floats": (
         {"x": X.astype(np.longdouble), "y": Y},
-        r"`x` holds floats of more than 64 bits; save `x\.ast",
+        r"`x` contains floats of more than 64 bits; save `x\.ast",
     ),
     "test shape": (
         {"x_train": X, "y_train": Y, "x_test": X[:, :1], "y_test": Y},
@@ -169,12 +172,12 @@ class Trap:
 def test_nothing_is_unpickled(path: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     np.savez(path, x=np.array([Trap(trace)] * 10), y=Y)
-    with refused("`x` holds Python objects, which are never unpickled"):
+    with refused("`x` contains Python objects, which are never unpickled"):
         NPZ(path).facts()
     path.write_bytes(pickle.dumps(Trap(trace)))
     with refused("is no .npz file"):
         NPZ(path).facts()
-    with refused("is no array of NumPy's", "x"):
+    with refused("is not a NumPy array", "x"):
         NPY(path, path).facts()
     assert not trace.exists()
 
@@ -198,9 +201,9 @@ HEADERS = {
     "lacking": (header("{'descr': '<f8'}"), "a header that is not NumPy's"),
     "long": (header("{}", length=20_000), "its header has 20,000 bytes, and 10,000 are the most"),
     "cut": (header("{'descr'", length=500), "ends inside its header"),
-    "version": (header("{}", version=9), "is no array of NumPy's"),
+    "version": (header("{}", version=9), "is not a NumPy array"),
     "object": (header("{'descr': '|O', 'fortran_order': False, 'shape': (3,)}"), "never unpickled"),
-    "strange": (header("{'descr': '<M8[s]', 'fortran_order': False, 'shape': (3,)}"), "holds dates"),
+    "strange": (header("{'descr': '<M8[s]', 'fortran_order': False, 'shape': (3,)}"), "contains dates"),
     "empty": (b"", "is empty"),
 }
 

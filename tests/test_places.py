@@ -52,7 +52,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     code = _code(arguments)
     out, err = capsys.readouterr()
     assert "Traceback" not in err
-    assert "fault of nnspec" not in err
+    assert "bug in nnspec" not in err
     return code, out, err
 
 
@@ -186,7 +186,7 @@ def test_what_is_no_report_is_not_written_over(here: Path, make: Any, capsys: py
     make("o/report.html")
     code, _, err = command(capsys, "report", "o")
     assert code == 2
-    assert "o/report.html is there already, and no report; name another file, or add --force" in err
+    assert "o/report.html already exists and is not a report; name another file, or add --force" in err
 
 
 @pytest.mark.parametrize("name", ["history.json", "summary.json", "trace.json", "curves.png", "SGD/weights.npz"])

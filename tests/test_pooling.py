@@ -120,12 +120,17 @@ def test_nothing_else_is_taken_over() -> None:
 @pytest.mark.parametrize(
     ("part", "incoming", "arguments", "message"),
     [
-        (nn.MaxPool, (784,), {}, "takes a sequence, places × features, and 784 features arrive"),
-        (nn.AvgPool, (1, 2, 3, 4), {}, "takes an image, channels × rows × columns, and an array of 1×2×3×4 arrives"),
+        (nn.MaxPool, (784,), {}, "expects a sequence, places × features, but gets 784 features"),
+        (nn.AvgPool, (1, 2, 3, 4), {}, "expects an image, channels × rows × columns, but gets an array of 1×2×3×4"),
         (nn.MaxPool, (3, 1, 4), {}, "a window of 2×2 does not fit on 1×4"),
         (nn.MaxPool, (3, 4, 4), {"padding": 2}, "at most half of its window of 2×2"),
-        (nn.MaxPool, (3, 4), {"kernel_size": [2, 2]}, "takes an image, channels × rows × columns, and a sequence of"),
-        (nn.GlobalAvgPool, (784,), {}, "takes a sequence or an image, and 784 features arrive"),
+        (
+            nn.MaxPool,
+            (3, 4),
+            {"kernel_size": [2, 2]},
+            "expects an image, channels × rows × columns, but gets a sequence of",
+        ),
+        (nn.GlobalAvgPool, (784,), {}, "expects a sequence or an image but gets 784 features"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -138,8 +143,8 @@ def test_what_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ([3, 5], r"3×4 are 12 numbers, and \[3, 5\] has room for 15"),
-        ([5, -1], r"has room for a multiple of 5"),
+        ([3, 5], r"3×4 are 12 numbers, but \[3, 5\] holds 15"),
+        ([5, -1], r"holds a multiple of 5"),
         ([-1, -1], "one extent of `shape` at most is -1"),
         ([0, 12], "no extent of `shape` is 0"),
         ([], "needs an extent at least"),

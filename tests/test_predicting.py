@@ -100,7 +100,7 @@ def test_another_range_is_noted_in_python_and_on_the_command_line(floats: RunRes
         warnings.simplefilter("error")
         floats["run"].predict(x)
         floats["run"].predict(x * 1.2 - 0.1)  # a little more than what was trained on is the same kind
-    with pytest.warns(UserWarning, match=r"holds \d+ to 2\d\d, and the network was trained on [\d.e-]+ to 0\.99"):
+    with pytest.warns(UserWarning, match=r"holds \d+ to 2\d\d, but the network was trained on [\d.e-]+ to 0\.99"):
         floats["run"].predict(bytes_)
     np.save(tmp_path / "u8.npy", bytes_)
     done = CliRunner().invoke(command, [str(floats.folder), str(tmp_path / "u8.npy")], standalone_mode=False)
@@ -138,16 +138,16 @@ def test_nan_is_an_error_with_its_row_and_column(floats: RunResult, tmp_path: Pa
 
 
 def test_a_column_out_of_range_is_named(table: RunResult) -> None:
-    with pytest.warns(UserWarning, match="in column `size`, and the network was trained on 0 to 11"):
+    with pytest.warns(UserWarning, match="in column `size`, but the network was trained on 0 to 11"):
         table["run"].predict({"colour": ["red"], "size": [4000.0]})
 
 
 def test_what_does_not_fit_is_refused(table: RunResult, floats: RunResult) -> None:
     with pytest.raises(ValueError, match="has no column `size`"):
         table["run"].predict({"colour": ["red"]})
-    with pytest.raises(ValueError, match="has never met `green`"):
+    with pytest.raises(ValueError, match="the training data had no `green`"):
         table["run"].predict({"colour": ["green"], "size": [1]})
-    with pytest.raises(ValueError, match=r"holds 3×5, and the network takes samples of 4×4"):
+    with pytest.raises(ValueError, match=r"holds 3×5, but the network expects samples of 4×4"):
         floats["run"].predict(np.zeros((3, 5)))
     with pytest.raises(ValueError, match="samples are numbers"):
         floats["run"].predict([["a", "b"]])
@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_refused(table: RunResult, floats: RunResult) -> No
 
 def test_a_lane_that_diverged_has_none(tmp_path: Path) -> None:
     (tmp_path / "tiny.nn").write_text(spec(optimizer="SGD(lr=1e30)"))
-    with pytest.raises(ValueError, match="has no trained network to ask: it is diverged"):
+    with pytest.raises(ValueError, match="has no trained network: its status is diverged"):
         run(tmp_path / "tiny.nn")["run"].predict(np.zeros((1, 784)))
 
 
@@ -185,7 +185,9 @@ def test_other_samples_are_evaluated_without_the_data_of_the_run(table: RunResul
     assert done.return_value == 0
     assert "as recorded" not in done.stdout
     (tmp_path / "new.csv").write_text("kind,size,colour\nc,1,red\n")
-    with pytest.raises(FileFault, match="has a class `c`, which the network has never met; its classes are `a`, `b`"):
+    with pytest.raises(
+        FileFault, match="has a class `c`, which was not in the training data; its classes are `a`, `b`"
+    ):
         runs.evaluate(moved, data=tmp_path / "new.csv")
 
 
@@ -196,7 +198,7 @@ def test_arrays_are_evaluated_too(floats: RunResult, tmp_path: Path) -> None:
     (own,) = runs.evaluate(str(floats.folder))
     assert one.figures == own.figures == {name: own.recorded[name] for name in own.figures}
     np.savez(tmp_path / "again.npz", x=np.zeros((2, 4, 4)))
-    with pytest.raises(FileFault, match="holds no array `y`"):
+    with pytest.raises(FileFault, match="has no array `y`"):
         runs.evaluate(str(floats.folder), data=tmp_path / "again.npz")
 
 
@@ -256,7 +258,7 @@ def test_the_class_of_an_image_is_the_sub_folder_at_whatever_depth(tmp_path: Pat
     (own,) = runs.evaluate(tmp_path / "out")
     assert found.figures == own.figures
     with pytest.raises(
-        FileFault, match="has a class `test`, which the network has never met; its classes are `a`, `b`"
+        FileFault, match="has a class `test`, which was not in the training data; its classes are `a`, `b`"
     ):
         runs.evaluate(tmp_path / "out", data=tmp_path / "all")
     with pytest.raises(FileFault, match=r"0\.png is in no sub-folder of .*/a/deep"):

@@ -190,11 +190,11 @@ def test_a_run_names_features_that_are_constant(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(["a,b,c,d,y", *lines]) + "\n")
     data = f'CSV("{(tmp_path / "t.csv").as_posix()}", "y")'
     text = spec("Linear(1)", loss="MSE", data=data, train="epochs = 1; standardise = true; repeats = 2")
-    note = "features `b` and `d=x` are constant in the training samples: standardised, 0"
+    note = "features `b` and `d=x` are constant in the training samples and become 0 when standardised"
     assert run(text).notes == (note,)
     assert run(text.replace("standardise = true; ", "")).notes == ()
     digits = run(spec("Linear(10)", train="epochs = 1; standardise = true")).notes
-    assert digits[0].endswith("of 784 features are constant in the training samples: standardised, 0")
+    assert digits[0].endswith("of 784 features are constant in the training samples and become 0 when standardised")
 
 
 def test_the_proof_is_of_what_the_network_sees(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,13 +410,13 @@ def test_what_does_not_fit_is_told(settings: str, found: str) -> None:
 
 def test_what_does_not_fit_the_data_is_told() -> None:
     (only,) = findings("augment = [noise(0.1), flip]", data="Blobs", model="Linear(3)")
-    assert only == "NN401 `flip` takes images, and a sample is a row of 2 features"
+    assert only == "NN401 `flip` expects images, but a sample is a row of 2 features"
     (only,) = findings("stratify = true; validation = 0.1", data="Sine", model="Linear(1)", loss="MSE")
     assert only == "NN302 `stratify` goes by the class of a sample, and the data has none"
     (only,) = findings("target = input", model="Linear(6)", loss="MSE")
     assert only.startswith("NN402 MSE compares 6 outputs with targets of 784")
     (only,) = findings("target = input", model="Linear(784)", loss="MSE", more="metrics = accuracy")
-    assert only == "NN305 `accuracy` needs classes, and the targets have none"
+    assert only == "NN305 `accuracy` needs classes, but the targets have none"
     assert findings('target = "input"', model="Linear(784)", loss="MSE") == []
     (only,) = findings(f"augment = [{', '.join(['flip'] * 17)}]")
     assert only == "NN302 at most 16 augmentations, and these are 17"
@@ -457,4 +457,4 @@ def test_ids_are_no_numbers_to_reckon_with(tmp_path: Path) -> None:
     for settings, what in told.items():
         path.write_text(spec("Embedding(4); Linear(data.classes)", data='Text("t.txt", 8)', train=settings))
         messages = [d.message for d in nnspec.check(path).diagnostics]
-        assert f"{what} numbers that measure, and the ids of a text are names" in messages
+        assert f"{what} numbers, but the samples are ids of characters" in messages

@@ -70,7 +70,7 @@ def test_what_clips_is_counted_without_the_step_inside_it() -> None:
     assert parts["penalties and clipping"]["calls"] == parts["optimizer"]["calls"] == 1
     assert parts["other"]["share"] > 0, "nothing is counted twice"
     layers = [part["layer"] for part in run(RICH, ways=PROFILED)["run"].profile["parts"] if part["what"] == "forward"]
-    assert "ReLU1" not in layers, "the pool does its work"
+    assert "ReLU1" not in layers, "the pool fused into it"
 
 
 def test_every_other_batch_is_watched_and_all_of_its_steps_are() -> None:
@@ -148,7 +148,7 @@ def test_the_screen_has_a_table_a_lane() -> None:
     assert "– profiled: every lane was trained by itself, in one process" in shown
     lines = shown.splitlines()
     for name in ("SGD", "Adam"):
-        head = next(i for i, line in enumerate(lines) if line.startswith(f"{name}   ") and "µs a step" in line)
+        head = next(i for i, line in enumerate(lines) if line.startswith(f"{name}   ") and "µs per step" in line)
         assert "the mean of 12 of 24 steps; timing its parts made the median step" in lines[head]
         assert lines[head + 1].split()[:2] == ["part", "where"]
         assert len(lines[head + 2 : head + 14]) == 12

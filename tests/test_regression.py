@@ -133,8 +133,8 @@ def test_what_does_not_fit_is_told() -> None:
         return f"{found.code} {found.message}"
 
     assert only(sine("Linear(3)")) == "NN402 MSE compares 3 outputs with targets of 1"
-    assert only(sine(loss="CrossEntropy")) == "NN402 CrossEntropy needs classes, and the data has none"
-    assert only(sine(more="metrics = accuracy")) == "NN305 `accuracy` needs classes, and the data has none"
+    assert only(sine(loss="CrossEntropy")) == "NN402 CrossEntropy needs classes, but the data has none"
+    assert only(sine(more="metrics = accuracy")) == "NN305 `accuracy` needs classes, but the data has none"
     assert only(sine(expect="test_accuracy > 0.5")) == "NN602 `test_accuracy` is not measured"
     assert "none" in only(sine("Linear(data.classes)"))
 

@@ -34,7 +34,7 @@ error[NN401]: this Linear expects 64 features but gets 32
    |            ^^ 64 expected here
    |
    = shapes: 784 → Linear 64 → ReLU 64 → Linear 32 → ReLU 32 → Linear ✗
-   = help: `Linear(10)` takes whatever arrives"""
+   = help: `Linear(10)` accepts any input size"""
 
 
 def at(text: str, part: str, name: str = "x.nn") -> Span:

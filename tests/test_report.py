@@ -181,7 +181,7 @@ def test_a_page_of_ones_own_is_written_over_and_no_other(made: Path, tmp_path: P
     runs.report([made / "run"], out)
     runs.report([made / "run"], out)
     out.write_text("mine")
-    with pytest.raises(OutputError, match="is there already, and no report"):
+    with pytest.raises(OutputError, match="already exists and is not a report"):
         runs.report([made / "run"], out)
     assert out.read_text() == "mine"
     runs.report([made / "run"], out, force=True)

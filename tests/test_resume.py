@@ -205,7 +205,7 @@ def test_an_import_that_says_something_else_is_another_experiment(path: Path, tm
     path.write_text('import "common.nn"\n' + spec(train="").replace("train {  }\n", ""))
     run(path, out=tmp_path / "out")
     (tmp_path / "common.nn").write_text("train { epochs = 1; batch = 8 }\n")
-    with pytest.raises(OutputError, match="holds a run of another experiment"):
+    with pytest.raises(OutputError, match="contains a run of another experiment"):
         run(path, out=tmp_path / "out", resume=True)
 
 
@@ -217,5 +217,5 @@ def test_data_that_has_changed_is_not_gone_on_with(path: Path, tmp_path: Path) -
     run(path, out=tmp_path / "out")
     arrays["x"][0, 0] += 1
     np.savez(tmp_path / "mine.npz", **arrays)
-    with pytest.raises(CheckpointError, match="was trained on other data"):
+    with pytest.raises(CheckpointError, match="was trained on different data"):
         run(path, out=tmp_path / "out", resume=True)

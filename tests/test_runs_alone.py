@@ -184,7 +184,7 @@ def test_a_forced_run_has_nothing_of_the_older_one(here: Path) -> None:
     assert Path("out/mine.txt").read_text() == Path("out/a/mine.npz").read_text() == "mine"
     assert [one.lane for one in runs.evaluate("out")] == ["b"]
     for use in (partial(runs.load, "out", "a"), partial(runs.export_weights, "out", "w.npz", "a")):
-        with pytest.raises(RunError, match="a left no weights in out: it diverged"):
+        with pytest.raises(RunError, match="out has no weights for a: it diverged"):
             use()
 
 
@@ -321,7 +321,7 @@ def test_the_folder_of_the_data_is_remembered(here: Path, monkeypatch: pytest.Mo
     Path("mine").rename("moved")
     for use in (runs.verify, runs.evaluate):
         with pytest.raises(
-            RunError, match=r"had its data from .*mine, which is not there; name it with --data-dir DIR"
+            RunError, match=r"read its data from .*mine, which does not exist; name the folder with --data-dir DIR"
         ):
             use("out")
         assert use("out", data_dir="moved")

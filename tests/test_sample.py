@@ -95,7 +95,7 @@ def test_the_colder_the_surer(temperature: float) -> None:
         ({"length": -1}, "at least 0"),
         ({"temperature": -0.5}, "at least 0"),
         ({"temperature": float("nan")}, "at least 0"),
-        ({"prompt": "abx"}, "never met 'x'"),
+        ({"prompt": "abx"}, "the training data had no 'x'"),
     ],
 )
 def test_what_cannot_be_written_is_refused(arguments: dict[str, Any], message: str) -> None:

@@ -107,7 +107,7 @@ def changed(steps: Steps, number: int, **changes: Any) -> Steps:
         (1, {"reads": ("Linear2",)}, "Linear2 is read before it is written"),
         (2, {"writes": "Linear1"}, "Linear1 is written twice"),
         (2, {"reads": ("x",)}, r"it takes \(12,\) to \(10,\), and is given \(784,\)"),
-        (2, {"reads": ("nothing",)}, "nothing is no slot"),
+        (2, {"reads": ("nothing",)}, "nothing is not a slot"),
         (1, {"keeps": ("∂Linear1",)}, "∂Linear1 is read before it is written"),
     ],
 )
@@ -277,7 +277,7 @@ def test_raw_steps_are_those_before_the_rewrites() -> None:
     of = [[step["node"] for step in record["lanes"][0]["steps"] if step["op"] == "forward"] for record in (raw, final)]
     assert set(of[0]) - set(of[1]) == {"ReLU1", "ReLU2"}
     assert raw["lanes"][0]["rewrites"] == []
-    assert "MaxPool1 does the work of ReLU1" in final["lanes"][0]["rewrites"][0]
+    assert "MaxPool1 includes ReLU1" in final["lanes"][0]["rewrites"][0]
 
 
 def test_the_flops_of_the_steps_are_those_of_the_products() -> None:

@@ -139,7 +139,7 @@ def test_gradients_are_proved_of_the_loss_that_is_trained() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({}, "`standardise_target` scales numbers, and the targets are classes"),
+        ({}, "`standardise_target` scales numbers, but the targets are classes"),
         ({"loss": "BCEWithLogits", "data": "Sine", "model": "Linear(1)"}, "takes targets in [0, 1], and standardised"),
         ({"loss": "MSE", "model": "Linear(784)", "train": "target = input"}, "compares with the sample"),
     ],

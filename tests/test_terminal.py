@@ -140,7 +140,7 @@ def test_streams_that_are_closed_or_full(here: Path, line: str, code: int) -> No
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-    assert "fault of nnspec" not in done.stderr
+    assert "bug in nnspec" not in done.stderr
 
 
 @posix

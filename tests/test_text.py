@@ -123,7 +123,7 @@ BAD = {
     "latin-1": (b"abc\xe9def", r"byte 3 is 0xe9 \(line 1\); save it as UTF-8"),
     "behind a mark": (b"\xef\xbb\xbfabc\xe9def", "byte 6 is 0xe9"),
     "cut": (b"abcdefg\xe2\x82", "byte 7 is 0xe2"),
-    "nul": (b"abc\0def", "holds a NUL"),
+    "nul": (b"abc\0def", "contains a NUL"),
     "utf-16": ("abc".encode("utf-16"), "byte 0 is 0xff"),
     "surrogate": (b"ab\xed\xa0\x80", "byte 2 is 0xed"),
 }
@@ -162,7 +162,7 @@ def test_any_bytes(tmp_path: Path, content: bytes, context: int, test: float) ->
 
 def test_windows_that_take_too_much(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnspec.data.text.MOST_STORED", 1000)
-    with refused("1 GiB is the most; use a larger `stride`", "stride"):
+    with refused("the limit is 1 GiB; use a larger `stride`", "stride"):
         Text(poem, 8, stride=1).facts()
 
 
@@ -229,7 +229,7 @@ def test_what_was_checked_is_known_until_the_text_changes(poem: Path, monkeypatc
     Path("texts/t.txt").write_text("aa")
     assert checked() == (
         False,
-        ["texts/t.txt holds a single character over and over, and there is nothing to learn of it"],
+        ["texts/t.txt holds a single character over and over, so there is nothing to learn"],
     )
     assert checked()[0]
     Path("texts/t.txt").write_text(POEM)

@@ -118,7 +118,7 @@ def test_weights_in_the_folder_are_those_that_training_ended_with(path: Path) ->
     (text,) = verify(path).spoilt
     assert "seed-6.npz is damaged" in text
     file.unlink()
-    assert verify(path).spoilt == (f"Adam, seed 6, left no weights in {path}: {file} is missing",)
+    assert verify(path).spoilt == (f"{path} has no weights for Adam, seed 6: {file} is missing",)
 
 
 def test_two_runs_on_disk_are_compared_as_far_as_they_have_lanes_in_common(path: Path) -> None:

@@ -164,7 +164,7 @@ def _notes(entries: Sequence[Entry], unlike: Sequence[Unlike], comparisons: Sequ
     if len(entries) > 1 and not comparisons:
         if any(len(entry.each) < 2 for entry in entries):
             yield (
-                "nothing can be said of differences where a lane has one seed: "
+                "differences cannot be judged when a lane has only one seed: "
                 "`--set train.repeats=5` trains each with five"
             )
         elif len({entry.loss for entry in entries}) > 1:

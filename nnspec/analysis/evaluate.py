@@ -183,7 +183,7 @@ def evaluate_given(saved: SavedRun, compiled: Compiled, lane: str, seed: int, pa
     split, notes = read_given(path, wanted_of(experiment, use), targets)
     stored = split.x.astype(facts.stored, copy=False)
     if stored.dtype.kind in "iu" and not np.array_equal(stored, split.x):
-        raise FileFault(f"{path} holds numbers that are not of {facts.stored}, as those of {use.source} are")
+        raise FileFault(f"{path} contains numbers that are not {facts.stored}, unlike {use.source}")
     split = replace(split, x=stored)
     dataset = Dataset(
         source=use.source,

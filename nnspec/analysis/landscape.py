@@ -112,7 +112,7 @@ class Landscape(Shown):
     beta: NDArray[Any] = field(repr=False)
     """Where its rows are, `(N,)`."""
     losses: NDArray[Any] = field(repr=False)
-    """The loss in each row and column, `(N, N)`; NaN where it is no finite number."""
+    """The loss in each row and column, `(N, N)`; NaN where it is not a finite number."""
     lanes: Mapping[str, LanePath]
     """The lanes that have a path, by name."""
     held: tuple[float, float]

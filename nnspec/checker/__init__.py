@@ -76,7 +76,7 @@ def _check(source: Source, flags: Sequence[Source], known: Known) -> Checked:
     experiments = [run.experiment for run in runs if run.experiment is not None]
     trainings = sum(experiment.train.trainings for experiment in experiments)
     if trainings > MAX_TRAININGS:
-        message = f"this is {trainings:,} trainings, repeats and folds counted, and a spec may have {MAX_TRAININGS:,}"
+        message = f"this is {trainings:,} trainings, including repeats and folds; the limit is {MAX_TRAININGS:,}"
         origins = next((e.origins for e in experiments if e.train.trainings > 1), experiments[0].origins)
         given = next((origins[word] for word in ("train.repeats", "train.validation") if word in origins), None)
         where = given.span if given is not None else lanes.top

@@ -37,8 +37,8 @@ def assign(
     given: dict[str, Given] = {}
     own = [a for a in arguments if title in parts("optimizer") and _is_parameters(a)]
     for argument in own:
-        message = f"`{title}` is not told what it trains"
-        report.error("NN303", message, argument.span, help="leave it out: an optimizer trains the whole model")
+        message = f"`{title}` does not say what it trains"
+        report.error("NN303", message, argument.span, help="remove it: an optimizer trains the whole model")
     good = not own
     arguments = [a for a in arguments if a not in own]
     keywords = {a.name.text: a for a in arguments if a.name is not None}

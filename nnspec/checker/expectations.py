@@ -244,7 +244,7 @@ class _Resolver:
     def _means_something(self, operator: str, nodes: tuple[Node, ...], depth: int, right: Span, whole: Span) -> bool:
         """Whether no figure is divided by zero, nor compared with itself."""
         if operator in _DIVISIONS and not isinstance(nodes[0], Number) and nodes[1] == Number(0.0):
-            message = "this divides by zero, so no statement about it can hold"
+            message = "this divides by zero, so no comparison with it can be true"
             self.report.error("NN605", message, right, label="this is 0")
             return False
         if operator not in _COMPARISONS or nodes[0] != nodes[1] or isinstance(nodes[0], Number):

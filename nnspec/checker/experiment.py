@@ -300,15 +300,16 @@ class _Work:
         """Say why a metric of classes cannot take targets without classes, and what to do; ("", "") where it can."""
         name, loss = metric.spec_name, self._loss_by_name()
         if self.target == "input":
-            return f"`{name}` needs classes, and the targets have none", ""
+            return f"`{name}` needs classes, but the targets have none", ""
         if not all(choice.facts.are_labels for choice in data):
-            return f"`{name}` needs classes, and the data has none", ""
+            return f"`{name}` needs classes, but the data has none", ""
         if not metric.takes_labels:
             takes = "`accuracy`, `precision`, `recall`, `f1` and `auc` take several"
-            return f"`{name}` needs one class a sample, and each has several labels", takes
+            return f"`{name}` needs one class per sample, but each has several labels", takes
         if loss is not None and not (loss.takes_logits and loss.targets == "values"):
             message = (
-                f"`{name}` counts a label where its logit is above 0, and `{loss.spec_name}` takes no logits of labels"
+                f"`{name}` counts a label if its logit is above 0, but "
+                f"`{loss.spec_name}` does not take logits of labels"
             )
             return message, "`loss = BCEWithLogits` takes several labels"
         return "", ""
@@ -397,11 +398,11 @@ class _Work:
             return replace(train, validation=GivenSamples()) if facts.validation else train
         span, rule = given.value.span, train.validation
         if facts.validation and not isinstance(rule, GivenSamples):
-            message = f"the data gives {facts.validation:,} samples for validation, and `validation` asks for others"
+            message = f"the data gives {facts.validation:,} validation samples, but `validation` asks for others"
             return self.report.error("NN517", message, span, help="leave `validation` out")
         if isinstance(rule, GivenSamples) and not facts.validation:
             help = "such as arrays `x_val` and `y_val`, a folder `val`, or a share: `validation = 0.2`"
-            return self.report.error("NN517", "the data gives no samples for validation", span, help=help)
+            return self.report.error("NN517", "the data has no validation samples", span, help=help)
         try:
             for choice in data:
                 train.held_out(choice.facts.train, choice.facts.validation)
@@ -457,4 +458,4 @@ def _facts_in_words(choice: Choice) -> str:
     facts = choice.facts
     shape = f"{shape_in_words(facts.shape)} ({' × '.join(facts.axes)})"
     shape += f" in {facts.classes} classes" if facts.classes else ""
-    return f"{shape}, with samples for validation" if facts.validation else shape
+    return f"{shape}, with validation samples" if facts.validation else shape

@@ -240,10 +240,10 @@ class Evaluator:
         word = path.names[0].text
         message = f"`{path.text}` is not known"
         if path.names[-1].text in figures():
-            help = "a figure of a run stands in `expect`, and not inside a function"
+            help = "figures of a run belong in `expect`, outside functions"
             return self.report.error("NN201", message, path.span, help=help)
         if word in self.blocks:
-            return self.report.error("NN305", f"`{word}` is a block, which stands in a model", path.span)
+            return self.report.error("NN305", f"`{word}` is a block, which belongs in a model", path.span)
         candidates = parts() if kinds is None else parts(*kinds) if kinds else {}
         names = chain(self.scope, self.lets, FUNCTIONS, CONSTANTS, candidates, LITERALS.values())
         others = other_names({name: part.also for name, part in candidates.items()}) | LITERALS
@@ -432,7 +432,7 @@ class Evaluator:
         if value is UNKNOWN or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             return value
         if isinstance(value, PartValue) and value.part.kind == "layer" and operator == "*":
-            return self.misfit("NN305", "only a layer or a block that stands in a model can be repeated", expression)
+            return self.misfit("NN305", "only a layer or a block in a model can be repeated", expression)
         return self.misfit("NN301", f"`{operator}` takes numbers{_but(value)}", expression)
 
     def _truth(self, expression: tree.Expression, operator: str, depth: int) -> Any:

@@ -98,7 +98,7 @@ def _misnamed(ignore: _Ignore, helps: Iterator[int]) -> Iterator[Diagnostic]:
             yield Diagnostic("NN791", f"there is no code `{code.text}`", code, help=help, severity="warning", fix=fix)
         elif not _is_lint(code.text):
             message = f"`{code.text}` cannot be ignored: {CODES[code.text]}"
-            help = "lint can be, NN7xx; errors and what is said of these comments cannot"
+            help = "only lint codes, NN7xx, can be ignored; errors and findings about these comments cannot"
             yield Diagnostic("NN791", message, code, help=help, severity="warning")
 
 

@@ -128,7 +128,7 @@ class _Loading:
         if self.known is None:
             return read_source(os.path.join(source.folder, target), name)
         if name not in self.known:
-            raise SourceError(f"the run has no copy of {name}")
+            raise SourceError(f"the run folder has no copy of {name}")
         folder = os.path.normpath(os.path.join(source.folder, os.path.dirname(target)))
         return Source(name, self.known[name], Path(folder))
 
@@ -139,7 +139,9 @@ class _Loading:
         if "\\" in target:
             return "folders are separated by `/`", f'write `import "{target.replace(chr(92), "/")}"`'
         if os.path.isabs(target) or (len(target) > 1 and target[1] == ":"):
-            return "an import is relative to the file it stands in", "so that a folder of specs can be moved as it is"
+            return (
+                "an import is relative to the file that contains it"
+            ), "so that a folder of specs can be moved as it is"
         if len(target) > MAX_PATH:
             return f"a path has at most {MAX_PATH:,} characters", ""
         if not target.endswith(".nn"):

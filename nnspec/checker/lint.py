@@ -88,7 +88,7 @@ def for_import(top: Span) -> Diagnostic:
     """Say that a file is no experiment by itself."""
     return _advice(
         "NN711",
-        "this file is no experiment by itself: it has no `data`, no `loss` and no `optimizer`",
+        "this file is not an experiment by itself: it has no `data`, no `loss` and no `optimizer`",
         top,
         "right for a file that others import; `# nn: ignore[NN711]` says so",
     )
@@ -324,8 +324,11 @@ def _shuffled_order(experiment: Experiment) -> Iterator[Diagnostic]:
     rule, origin = experiment.train.validation, experiment.origins.get("train.validation")
     if isinstance(rule, Last) and origin is not None and any(choice.facts.shuffled for choice in experiment.data):
         name = next(choice.value.name for choice in experiment.data if choice.facts.shuffled)
-        message = f"`last` holds out the last samples, and `{name}` shuffles them first"
-        help = f"keep their order: `shuffle = false` in `{name}`; or draw a share: `validation = {rule.share:g}`"
+        message = f"`last` holds out the last samples, but `{name}` shuffles them first"
+        help = (
+            f"keep their order with `shuffle = false` in `{name}`, or draw "
+            f"a random share: `validation = {rule.share:g}`"
+        )
         yield _advice("NN733", message, origin.span, help)
 
 
@@ -336,13 +339,13 @@ def _looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
         if node.branches or len(node.incoming) != 2 or not _layer(node).looks_ahead(node.incoming, node.arguments()):
             continue
         argument = _layer(node).looks_ahead_unless
-        instead = "put `LayerNorm` in its place" if _layer(node).family == "norm" else "leave it out"
+        instead = "put `LayerNorm` in its place" if _layer(node).family == "norm" else "remove it"
         yield _advice(
             "NN721",
-            f"`{node.value.name}` lets a place see later characters, and the next one is its target",
+            f"`{node.value.name}` lets each position see later characters, including its target",
             node.span,
             f"write `{argument}`" if argument else instead,
-            (Note(experiment.data[0].value.origin.span, "the target of each place is the character that follows"),),
+            (Note(experiment.data[0].value.origin.span, "the target of each position is the next character"),),
             _written(node, argument, f"add `{argument}`") if argument else None,
         )
 

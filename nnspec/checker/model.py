@@ -182,7 +182,7 @@ class _Walk:
         """Raise ShapeError where ids arrive at a layer that would reckon with them."""
         if self.tokens and not part.looks_up:
             raise ShapeError(
-                f"{part.spec_name} takes numbers that measure, and the ids of {self.tokens} characters arrive",
+                f"{part.spec_name} expects real-valued input but gets the ids of {self.tokens} characters",
                 help="put `Embedding(16)` before it",
             )
 

@@ -132,7 +132,7 @@ def not_a_layer(item: tree.Item, place: Place, report: Report) -> None:
             word, known = keyword.text, [*parts("composition"), "shortcut"]
             more: dict[str, Any] = {"help": f"it holds layers, and the sections {', '.join(parts('composition'))}"}
             if word == "shortcut":
-                more = {"help": "a `shortcut` stands in a `residual`"}
+                more = {"help": "a `shortcut` belongs in a `residual`"}
             elif word in FOREIGN:
                 report.add(foreign(word, keyword.span))
                 return

@@ -41,7 +41,7 @@ def _of_ids(train: TrainSettings, spans: dict[str, Span], report: Report) -> Non
     for word, asked_for in done.items():
         if asked_for and word in spans:
             what = "`target = input` compares" if word == "target" else f"`{word}` changes"
-            message = f"{what} numbers that measure, and the ids of a text are names"
+            message = f"{what} numbers, but the samples are ids of characters"
             report.error("NN302", message, spans[word], help=f"leave `{word}` out")
 
 
@@ -49,11 +49,11 @@ def _targets(train: TrainSettings, facts: Facts, loss: object, span: Span, repor
     """Refuse to scale targets that are classes, samples, or bound to a range."""
     why = ""
     if train.target == "input":
-        why = "`target = input` compares with the sample, which `standardise` scales"
+        why = "with `target = input` the targets are the samples, which `standardise` scales"
     elif facts.classes is not None:
-        why = "`standardise_target` scales numbers, and the targets are classes"
+        why = "`standardise_target` scales numbers, but the targets are classes"
     elif isinstance(loss, PartValue) and issubclass(loss.part, Loss) and loss.part.target_range != Range():
-        why = f"`{loss.name}` takes targets {loss.part.target_range}, and standardised ones are not"
+        why = f"`{loss.name}` needs targets {loss.part.target_range}, but standardised targets are not"
     if why:
         report.error("NN302", why, span, help="leave `standardise_target` out")
 
@@ -77,5 +77,5 @@ def _stratified(train: TrainSettings, facts: Facts, span: Span, report: Report) 
         message, help = "`stratify` is about samples held out, and there are none", "such as `validation = 0.1`"
         report.error("NN302", message, span, help=help)
     elif isinstance(train.validation, Validation) and not train.validation.draws:
-        message = f"`stratify` is about samples drawn at random, and `validation = {train.validation!r}` draws none"
+        message = f"`stratify` applies to samples drawn at random, but `validation = {train.validation!r}` draws none"
         report.error("NN302", message, span, help="leave `stratify` out")

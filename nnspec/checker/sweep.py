@@ -111,8 +111,8 @@ def _all_used(
     for axis in axes:
         if not any(axis in own for own in mine.values()) and not any(_fixed(axis.setting, f) for f in flags.values()):
             setting, good = axis.setting, False
-            message = f"`{setting.text}` has no effect: every lane has a list of its own"
-            report.error("NN203", message, setting.span, help="leave it out, or one of those")
+            message = f"`{setting.text}` has no effect: every lane has its own list"
+            report.error("NN203", message, setting.span, help="remove it, or remove one of those")
     return good
 
 
@@ -174,12 +174,12 @@ class _Clash:
             elsewhere += ", and so on"
         if self.flag:
             help = f"`{self.word}=…` sets it in every lane, and ends its sweep"
-            return f"`{swept}` is swept, and cannot be set in lane `{lane}` alone", help
+            return f"`{swept}` is swept, so it cannot be set in lane `{lane}` alone", help
         if self.let:
-            message = f"lane `{lane}` sets `{self.word}`, which only `{swept}` uses, and the sweep sets that again"
+            message = f"lane `{lane}` sets `{self.word}`, which only `{swept}` uses, and the sweep sets that too"
         else:
-            message = f"lane `{lane}` sets `{self.word}`, and the sweep sets it again"
-        return message, f"leave it out here, or {elsewhere}" if elsewhere else "leave one of them out"
+            message = f"lane `{lane}` sets `{self.word}`, and so does the sweep"
+        return message, f"remove it here, or {elsewhere}" if elsewhere else "remove one of them"
 
 
 def _clash(
@@ -295,7 +295,7 @@ def _fits(sweep: Sweep, mine: Mapping[str, Sequence[_Axis]], report: Report) -> 
         first = axes[0]
         report.error(
             "NN303",
-            f"`sweep zip` takes lists of one length: {len(odd.values)} here, {len(first.values)} in "
+            f"`sweep zip` needs lists of equal length: {len(odd.values)} here, {len(first.values)} in "
             f"`{first.setting.text}`",
             odd.setting.given.value.span,
             notes=(Note(first.setting.given.value.span, f"{len(first.values)} values"),),
@@ -307,7 +307,7 @@ def _fits(sweep: Sweep, mine: Mapping[str, Sequence[_Axis]], report: Report) -> 
         factors = [f"{n:,}" for n in ([len(mine)] if len(mine) > 1 else []) + lengths[0][: 1 if sweep.zipped else None]]
         alike = all(each == lengths[0] for each in lengths)
         product = f"{' × '.join(factors)} = " if len(factors) > 1 and alike else ""
-        message = f"this is {product}{_many(sum(counts))} runs, and a spec may have {MAX_RUNS:,}"
+        message = f"this is {product}{_many(sum(counts))} runs; the limit is {MAX_RUNS:,}"
         report.error("NN603", message, sweep.head)
         return False
     return True

@@ -1,7 +1,7 @@
 """The command line: one file a command, and no logic of its own.
 
 Exit codes: 0 good; 1 an expectation missed, a lane diverged, findings, or differences; 2 usage, spec or data at fault;
-3 a fault of nnspec; 130 interrupted.
+3 a bug in nnspec; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ __all__ = ["main"]
 # Command -> the module that holds it, in the order of the help page. A module is loaded when its command is used.
 _COMMANDS = {
     "new": ("nnspec.cli.new", "Write a commented spec to start from."),
-    "run": ("nnspec.cli.run", "Train every lane of a spec, and show which got down first."),
+    "run": ("nnspec.cli.run", "Train every lane of a spec and compare them."),
     "check": ("nnspec.cli.check", "Find every mistake in specs without training."),
-    "verify": ("nnspec.cli.verify", "Run a run again: is it the same, bit for bit?"),
-    "test": ("nnspec.cli.test", "Run specs as tests: all that they expect must hold."),
-    "report": ("nnspec.cli.report", "Write a page of HTML about runs that needs nothing beside it."),
-    "eval": ("nnspec.cli.eval", "Evaluate trained networks over their test data again."),
-    "predict": ("nnspec.cli.predict", "Ask a trained network about images, tables, arrays."),
-    "compare": ("nnspec.cli.compare", "Show runs side by side, and whether they differ by more than seeds do."),
+    "verify": ("nnspec.cli.verify", "Repeat a run and check that it is the same, bit for bit."),
+    "test": ("nnspec.cli.test", "Run specs as tests: all their expectations must hold."),
+    "report": ("nnspec.cli.report", "Write a self-contained HTML report about runs."),
+    "eval": ("nnspec.cli.eval", "Evaluate trained networks on their test data again."),
+    "predict": ("nnspec.cli.predict", "Run a trained network on images, tables or arrays."),
+    "compare": (
+        "nnspec.cli.compare",
+        "Compare runs side by side, and test whether they differ by more than seeds do.",
+    ),
     "export": ("nnspec.cli.export", "Write trained weights as safetensors or NPZ."),
-    "fmt": ("nnspec.cli.fmt", "Format specs in place, in the one style there is."),
-    "explain": ("nnspec.cli.explain", "Say what a code of check means, with an example."),
+    "fmt": ("nnspec.cli.fmt", "Format specs in place; there is only one style."),
+    "explain": ("nnspec.cli.explain", "Explain a code of check, with an example."),
     "show": ("nnspec.cli.show", "Print layers, shapes, parameters, FLOPs and memory."),
-    "diff": ("nnspec.cli.diff", "Say what two specs differ in: in meaning, not in text."),
+    "diff": ("nnspec.cli.diff", "Show how two specs differ in meaning, not in text."),
     "landscape": ("nnspec.cli.landscape", "Draw the loss around the solution, and the lanes' paths."),
-    "gradcheck": ("nnspec.cli.gradcheck", "Prove a spec's gradients against central differences."),
-    "data": ("nnspec.cli.data", "Fetch data sets, and say where they are."),
+    "gradcheck": ("nnspec.cli.gradcheck", "Check a spec's gradients against central differences."),
+    "data": ("nnspec.cli.data", "Download data sets and show where they are."),
 }
 
 _EXAMPLES = """\
@@ -47,13 +50,13 @@ _EXAMPLES = """\
 Start here:
   nnspec new                                write a spec to start from
   nnspec run specs/race.nn                  train, compare, plot
-  nnspec run SPEC --set train.epochs=3      change a setting for once
+  nnspec run SPEC --set train.epochs=3      override a setting for one run
   nnspec check SPEC                         find every mistake in a spec
   nnspec test specs                         run specs as tests
   nnspec show SPEC                          what the network is, exactly
-  nnspec show SPEC --resolved               every value, and where it comes from
-  nnspec diff A B                           what two specs differ in
-  nnspec gradcheck SPEC                     prove its gradients
+  nnspec show SPEC --resolved               every value and its origin
+  nnspec diff A B                           how two specs differ
+  nnspec gradcheck SPEC                     check its gradients
 """
 
 
@@ -180,13 +183,13 @@ def _explain(error: Exception) -> int:
         return 2
     if isinstance(error, UnicodeEncodeError) and error.encoding == sys.getfilesystemencoding() != "utf-8":
         click.echo(
-            f"error: this system's encoding for names of files, {error.encoding}, lacks a character of "
+            f"error: this system's encoding for file names, {error.encoding}, cannot represent "
             f"{error.object!a}; set PYTHONUTF8=1, or LC_ALL=C.UTF-8",
             err=True,
         )
         return 2
     if isinstance(error, FileNotFoundError) and not _is_somewhere():
-        click.echo("error: the current folder is gone; change to one that is there", err=True)
+        click.echo("error: the current folder no longer exists; change to another one", err=True)
         return 2
     return report_fault(error)
 

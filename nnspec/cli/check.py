@@ -27,7 +27,7 @@ _STDIN = "<stdin>"
 _EPILOG = """\
 \b
 Exit codes: 0 clean; 1 findings at or above --fail-level;
-2 usage, or a file that cannot be read; 3 a fault of nnspec.
+2 usage, or a file that cannot be read; 3 a bug in nnspec.
 """
 
 
@@ -53,20 +53,26 @@ class _Options(NamedTuple):
 @click.command("check", epilog=_EPILOG)
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=str, allow_dash=True))
 @set_option
-@click.option("--format", type=click.Choice([*FORMATS]), default="full", help="How findings are shown.")
+@click.option("--format", type=click.Choice([*FORMATS]), default="full", help="Output format of the findings.")
 @click.option("-o", "--output", metavar="FILE", help="Write the findings to a file.")
-@click.option("--fail-level", type=click.Choice(["error", "warning"]), help="Least severity that exits with 1.")
-@click.option("--fix", is_flag=True, help="Put safe fixes into the files.")
-@click.option("--unsafe-fixes", is_flag=True, help="With --fix: also those that may change what a spec means.")
+@click.option(
+    "--fail-level", type=click.Choice(["error", "warning"]), help="Lowest severity that makes the exit code 1."
+)
+@click.option("--fix", is_flag=True, help="Apply safe fixes to the files.")
+@click.option("--unsafe-fixes", is_flag=True, help="With --fix: also apply fixes that may change what a spec means.")
 @click.option("--diff", is_flag=True, help="With --fix: show what would change, and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing where there are no findings.")
-@click.option("--stdin-filename", metavar="NAME", help="What `-` is called; its imports start in that folder.")
-@click.option("--allow-empty", is_flag=True, help="It is no mistake when no file matches.")
-@click.option("--force-exclude", is_flag=True, help="Leave out what is excluded or ignored even where it is named.")
-@click.option("--no-gitignore", is_flag=True, help="Also look into what git ignores.")
-@click.option("--config", metavar="FILE", help="Read [tool.nnspec] of this file, not of the nearest pyproject.toml.")
+@click.option("--stdin-filename", metavar="NAME", help="Name of `-` in messages; its imports start in that folder.")
+@click.option("--allow-empty", is_flag=True, help="Do not fail when no file matches.")
+@click.option(
+    "--force-exclude", is_flag=True, help="Skip excluded and ignored files even if they are named explicitly."
+)
+@click.option("--no-gitignore", is_flag=True, help="Also check files that git ignores.")
+@click.option(
+    "--config", metavar="FILE", help="Read [tool.nnspec] from this file instead of the nearest pyproject.toml."
+)
 @click.option("--isolated", is_flag=True, help="Read no configuration.")
-@click.option("--no-cache", is_flag=True, help="Check files anew even where nothing has changed.")
+@click.option("--no-cache", is_flag=True, help="Check files again even if nothing has changed.")
 def command(**values: Any) -> int:
     """Find every mistake in SPECS without loading data or training.
 
@@ -243,7 +249,7 @@ class _Run:
         if self.faults == 1:
             report_fault(error, one_line(name))
         else:
-            _complain(f"{name}: a fault of nnspec itself: {type(error).__name__}: {error}")
+            _complain(f"{name}: a bug in nnspec: {type(error).__name__}: {error}")
 
 
 def _clean(outcome: Outcome) -> str:

@@ -14,10 +14,10 @@ __all__ = ["command"]
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(runs: tuple[Path, ...], as_json: bool) -> int:
-    """Show runs on disk side by side: the figures of their lanes, what they were told otherwise, and whether they
+    """Compare runs on disk side by side: the figures of their lanes, how their settings differ, and whether the lanes
     differ by more than their seeds do.
 
-    Of several runs, lanes of the same name are compared; of one run, its lanes. `nnspec diff` compares two specs.
+    With several runs, lanes of the same name are compared; with one run, its lanes. `nnspec diff` compares two specs.
     """
     from nnspec.runs import compare_runs
     from nnspec.view.compared import compared_record, print_compared

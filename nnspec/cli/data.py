@@ -9,14 +9,14 @@ __all__ = ["command"]
 
 @click.group("data")
 def command() -> None:
-    """Fetch data sets, and say where they are."""
+    """Download data sets and show where they are."""
 
 
-@command.command("fetch", short_help="Fetch data sets such as MNIST into the cache.")
+@command.command("fetch", short_help="Download data sets such as MNIST into the cache.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--offline", is_flag=True, help="Only look whether it is there.")
+@click.option("--offline", is_flag=True, help="Only check whether it is there.")
 def fetch(names: tuple[str, ...], offline: bool) -> int:
-    """Fetch data sets such as MNIST into the cache, verified; what is there already is verified and kept."""
+    """Download data sets such as MNIST into the cache and verify them. Existing files are verified and kept."""
     from nnspec import api
     from nnspec.data.source import Access
     from nnspec.view.fetching import FetchProgress

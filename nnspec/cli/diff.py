@@ -13,7 +13,7 @@ __all__ = ["command"]
 _EPILOG = """\
 \b
 Exit codes: 0 they mean the same; 1 they differ; 2 usage, or a spec that
-cannot be read or has errors; 3 a fault of nnspec.
+cannot be read or has errors; 3 a bug in nnspec.
 """
 
 
@@ -23,10 +23,10 @@ cannot be read or has errors; 3 a fault of nnspec.
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(a: str, b: str, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Say what specs A and B differ in: in what they mean, not in their text.
+    """Show how specs A and B differ in meaning, not in text.
 
     Lanes, layers, arguments, sizes, settings and expectations count. Formatting, comments, the names of lets, blocks,
-    models and layers, defaults that are written out, imports and the titles of races do not. `--set` goes to both.
+    models and layers, defaults that are written out, imports and the titles of races do not. `--set` applies to both.
     """
     from nnspec.api import diff
     from nnspec.view.difference import difference_record, print_difference

@@ -16,13 +16,13 @@ __all__ = ["command"]
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--lane", metavar="NAME", help="Only this lane.")
 @click.option("--seed", type=int, metavar="N", help="Only the network that was trained with this seed.")
-@click.option("--confusion", is_flag=True, help="Print the whole table of which class is taken for which.")
+@click.option("--confusion", is_flag=True, help="Print the full confusion matrix.")
 @click.option(
     "--data",
     "file",
     type=click.Path(path_type=str),
     metavar="FILE",
-    help="Evaluate over these samples instead: a table, an .npz with x and y, or a folder of images by class.",
+    help="Evaluate on these samples instead: a table, an .npz with x and y, or a folder of images by class.",
 )
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -36,10 +36,10 @@ def command(
     offline: bool,
     as_json: bool,
 ) -> int:
-    """Evaluate the trained networks in folder RUN over the test data again, and hold the figures against the record; or
-    with --data over other samples, for which the run's own data are not needed.
+    """Evaluate the trained networks in folder RUN on the test data again and compare the figures with the record;
+    or, with --data, on other samples. That does not need the run's own data.
 
-    Exits with 1 where a figure is not the one that was recorded, to the last bit.
+    Exits with 1 if a figure differs from the recorded one in any bit.
     """
     from nnspec.runs import access_of, compile_run, evaluate_networks, evaluate_over, open_run
     from nnspec.view.predictions import evaluation_record, print_evaluations
@@ -48,7 +48,7 @@ def command(
     saved = open_run(run)
     if file is not None:
         if data_dir is not None:
-            raise click.UsageError("--data names the samples, and --data-dir where those of the run are: give one")
+            raise click.UsageError("--data and --data-dir cannot be used together")
         found = evaluate_over(saved, compile_run(saved), file, lane, seed)
     else:
         compiled = compile_run(saved)

@@ -19,7 +19,7 @@ def report_fault(error: Exception, about: str = "") -> int:
     trace = "".join(traceback.format_exception(error))
     text = f"nnspec {__version__}, Python {sys.version}\n{' '.join(sys.argv)}\n\n{trace}"
     where = f"{about}: " if about else ""
-    click.echo(f"error: {where}a fault of nnspec itself: {type(error).__name__}: {error}", err=True)
+    click.echo(f"error: {where}a bug in nnspec: {type(error).__name__}: {error}", err=True)
     try:
         with tempfile.NamedTemporaryFile(
             "w",

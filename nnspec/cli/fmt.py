@@ -23,7 +23,7 @@ __all__ = ["command"]
 _EPILOG = """\
 \b
 Exit codes: 0 fine; 1 --check found files that would change; 2 usage, or a file
-that cannot be read, parsed or written and stays as it is; 3 a fault of nnspec.
+that cannot be read, parsed or written and stays as it is; 3 a bug in nnspec.
 """
 
 # What happened to a file: to format it or only to look -> words for one, words for several.
@@ -41,10 +41,12 @@ _TOLD = {
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--check", is_flag=True, help="Write nothing; say which files would change, and exit with 1 if any.")
 @click.option("--diff", is_flag=True, help="Write nothing; print what would change.")
-@click.option("--stdin-filename", metavar="NAME", help="What `-` is called in messages.")
-@click.option("--force-exclude", is_flag=True, help="Leave out what is excluded or ignored even where it is named.")
+@click.option("--stdin-filename", metavar="NAME", help="Name of `-` in messages.")
+@click.option(
+    "--force-exclude", is_flag=True, help="Skip excluded and ignored files even if they are named explicitly."
+)
 def command(paths: tuple[str, ...], check: bool, diff: bool, stdin_filename: str | None, force_exclude: bool) -> int:
-    """Format specs in place. There is one style, without options, and what a spec says never changes.
+    """Format specs in place. There is one style, without options, and the meaning of a spec never changes.
 
     PATH is a file, a folder (all *.nn below), a glob (quoted), or `-` to read standard input and write standard output.
     """

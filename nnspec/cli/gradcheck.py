@@ -15,16 +15,16 @@ __all__ = ["command"]
 @spec_argument
 @set_option
 @click.option(
-    "--full", is_flag=True, help="Check every entry, however long it takes; large tensors are sampled otherwise."
+    "--full", is_flag=True, help="Check every entry, however long it takes; by default, large tensors are sampled."
 )
 @click.option("--samples", type=click.IntRange(1, 16), default=16, show_default=True, help="Training samples to use.")
 @data_options
 def command(
     spec: str, overrides: tuple[str, ...], full: bool, samples: int, data_dir: Path | None, offline: bool
 ) -> int:
-    """Prove the gradients of SPEC's networks against central differences, in float64, at their starting weights.
+    """Check the gradients of SPEC's networks against central differences, in float64, at the initial weights.
 
-    Exits with 1 where a tensor's relative error is not below 1e-7, or the bound that the spec expects.
+    Exits with 1 if a tensor's relative error is not below 1e-7, or not below the bound in the spec's `expect`.
     """
     from nnspec.api import compile_spec, gradcheck_of
     from nnspec.data.source import Access

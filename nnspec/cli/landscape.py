@@ -31,9 +31,9 @@ __all__ = ["command"]
     metavar="FILE",
     help="Write the picture here (.png, .svg, .pdf), not to SPEC-landscape.png.",
 )
-@click.option("--force", is_flag=True, help="Replace the file where it is there already.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @data_options
-@click.option("--quiet", "-q", is_flag=True, help="No progress; the result only.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the result, no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON and nothing else on stdout.")
 def command(
     spec: str,
@@ -48,9 +48,9 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Train the lanes of SPEC, and draw the loss around where the best one ended, with the path of each over it.
+    """Train the lanes of SPEC, and draw the loss around the end of the best one, with the path of each lane.
 
-    Lanes must have the same layers, loss and data. Exits with 1 where a lane diverges.
+    Lanes must have the same layers, loss and data. Exits with 1 if a lane diverges.
     """
     from nnspec.api import compile_spec, landscape_of
     from nnspec.data.source import Access

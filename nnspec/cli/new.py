@@ -15,13 +15,13 @@ _PATH = "experiment.nn"
 
 @click.command("new")
 @click.argument("path", required=False, type=click.Path(path_type=str))
-@click.option("--template", type=click.Choice(list(TEMPLATES)), help="What to start from; without it, `race`.")
-@click.option("--list", "as_list", is_flag=True, help="Say which templates there are, and write nothing.")
-@click.option("--force", is_flag=True, help="Replace a file that is there already.")
+@click.option("--template", type=click.Choice(list(TEMPLATES)), help="Template to start from; `race` by default.")
+@click.option("--list", "as_list", is_flag=True, help="List the templates and write nothing.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def command(path: str | None, template: str | None, as_list: bool, force: bool) -> int:
-    """Write a commented spec to start from to PATH (experiment.nn), which runs offline in seconds.
+    """Write a commented starter spec to PATH (experiment.nn). It runs offline in seconds.
 
-    A file that is there already is left alone, and no folder is made.
+    An existing file is left alone, and no folder is created.
     """
     if as_list:
         if path is not None or template is not None or force:

@@ -24,7 +24,7 @@ set_option = click.option(
     "overrides",
     multiple=True,
     metavar="PATH=VALUE",
-    help="Give a setting another value for this once: train.epochs=3, optimizer.lr=0.1, Adam.optimizer.lr=0.1.",
+    help="Override a setting for this run: train.epochs=3, optimizer.lr=0.1, Adam.optimizer.lr=0.1.",
 )
 
 
@@ -49,7 +49,7 @@ def data_options(function: F) -> F:
         "--data-dir",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Folder with the files of MNIST or FashionMNIST; goes before $NNSPEC_DATA_DIR and the cache.",
+        help="Folder with the MNIST or FashionMNIST files; searched before $NNSPEC_DATA_DIR and the cache.",
     )(function)
 
 

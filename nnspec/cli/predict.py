@@ -9,35 +9,35 @@ import click
 __all__ = ["command"]
 
 _EPILOG = """\
-Samples have the values that the data source of the run gives: bytes from 0
-to 255 where it was trained on images, the numbers and texts of its table, or
-the numbers of its array. They are divided, standardised and turned into
-features as in training; a range that is not that of the training data is
-noted, and NaN is an error.
+Samples must have the values of the run's data source: bytes from 0 to 255
+if it was trained on images, else the numbers and texts of its table, or the
+numbers of its array. They are divided, standardised and turned into features as
+in training. Values outside the range of the training data get a note, and NaN
+is an error.
 
 \b
 FILE is one or more of:
-  an image      .png, .jpg …: one sample, scaled to the size of those that
-                were trained on (takes Pillow: nnspec[images])
+  an image      .png, .jpg …: one sample, scaled to the size of the
+                training images (needs Pillow: nnspec[images])
   a folder      all images in it and in its sub-folders
-  a table       .csv, .tsv: a row a sample
-  arrays        .npy, or .npz with `x`: an index a sample
+  a table       .csv, .tsv: one row per sample
+  arrays        .npy, or .npz with `x`: one sample per index
 """
 
 
 @click.command("predict", epilog=_EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, metavar="FILE…", type=click.Path(path_type=str))
-@click.option(
-    "--lane", metavar="NAME", help="The lane whose network is asked; by default the best by validation figures."
-)
-@click.option("--seed", type=int, metavar="N", help="Of a lane with repeats, which one; by default the first.")
-@click.option("--top", type=click.IntRange(1, 100), default=1, metavar="K", help="Tell the K likeliest classes.")
+@click.option("--lane", metavar="NAME", help="Lane whose network to use; by default the best by validation figures.")
+@click.option("--seed", type=int, metavar="N", help="For a lane with repeats, which one; by default the first.")
+@click.option("--top", type=click.IntRange(1, 100), default=1, metavar="K", help="Show the K likeliest classes.")
 @click.option("--invert", is_flag=True, help="Swap dark and bright in images.")
-@click.option("--prompt", metavar="TEXT", help="Of a network that learned a text: write on from here.")
+@click.option("--prompt", metavar="TEXT", help="For a network trained on text: continue from here.")
 @click.option("--length", type=click.IntRange(1, 100_000), default=400, help="Characters to write.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all of it to a .csv or .json file.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all predictions to a .csv or .json file."
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(
     run: Path,
@@ -52,7 +52,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Ask a trained network in folder RUN about samples in files, prepared as those that it was trained on."""
+    """Predict samples in files with a trained network from folder RUN. They are prepared as in training."""
     from nnspec.runner.folder import OutputError
     from nnspec.runs import load, predict, write_on
     from nnspec.view.predictions import prediction_rows, prediction_text, print_predictions

@@ -15,15 +15,17 @@ __all__ = ["command"]
 @click.command("run")
 @spec_argument
 @set_option
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the run here, not to runs/SPEC/N.")
-@click.option("--force", is_flag=True, help="Write into --out even where it is not empty.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out where it was ended, or start it.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the run here instead of runs/SPEC/N."
+)
+@click.option("--force", is_flag=True, help="Write into --out even if it is not empty.")
+@click.option("--resume", is_flag=True, help="Resume the run in --out where it was interrupted, or start it.")
 @click.option(
     "--checkpoint",
     type=click.FloatRange(min=0),
     default=10.0,
     metavar="SECONDS",
-    help="Least time between two checkpoints of a lane, 10 by default; 0 keeps every epoch.",
+    help="Minimum time between two checkpoints of a lane, 10 by default; 0 writes one after every epoch.",
 )
 @data_options
 @click.option(
@@ -31,22 +33,22 @@ __all__ = ["command"]
     "-j",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Train in N processes side by side; by default in as many as are worth their while.",
+    help="Train in N processes side by side; by default as many as pay off.",
 )
 @click.option("--on", metavar="dask://HOST:PORT", default="", help="Train on the workers of a Dask cluster.")
-@click.option("--alone", is_flag=True, help="Train every lane by itself, not in a stack with lanes of its kind.")
+@click.option("--alone", is_flag=True, help="Train every lane by itself, not stacked with similar lanes.")
 @click.option(
     "--fail-fast/--keep-going",
     "fail_fast",
     default=False,
-    help="End the run with the first lane that diverges or fails, or let the others go on, as by default.",
+    help="Stop the run when a lane diverges or fails, or continue with the other lanes (the default).",
 )
 @click.option(
     "--profile",
     is_flag=True,
-    help="Say where the time of a training step goes; trains every lane by itself, in one process.",
+    help="Show where the time of a training step goes; trains every lane by itself, in one process.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress; the result only.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the result, no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
 def command(
     spec: str,
@@ -65,9 +67,9 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Train every lane of SPEC, judge what it expects, and write curves, record and weights.
+    """Train every lane of SPEC, judge its expectations, and write curves, records and weights.
 
-    Exits with 1 where an expectation is missed, or a lane diverges or ends far above its start.
+    Exits with 1 if an expectation is missed, or if a lane diverges or ends with a loss far above its start.
     """
     from nnspec.api import compile_spec, run_into
     from nnspec.data.source import Access

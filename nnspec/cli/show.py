@@ -22,14 +22,14 @@ class _Command(click.Command):
 @click.command("show", cls=_Command)
 @spec_argument
 @set_option
-@click.option("--resolved", is_flag=True, help="Print every value that a run depends on, and where it comes from.")
+@click.option("--resolved", is_flag=True, help="Print every value that a run depends on, and its origin.")
 @click.option("--lane", metavar="NAME", help="With --resolved: only this lane.")
 @click.option(
     "--steps",
     "stage",
     type=click.Choice(["final", "raw"]),
     metavar="[=raw]",
-    help="Print the steps of one training step, in the order in which they run; =raw, as they are before any rewrite.",
+    help="Print the steps of one training step, in execution order; =raw prints them before any rewrite.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(
@@ -42,12 +42,12 @@ def command(
 ) -> int:
     """Print the layers, shapes, parameters, FLOPs and memory of each lane of SPEC, exactly.
 
-    With --resolved, print the program after imports, blocks, repeats, lanes, sweeps and --set: every value, defaults
-    and what is inferred included, and the line that it comes from. Of many lanes the first is told in full, and of the
-    others what differs from it.
+    With --resolved, print the program after imports, blocks, repeats, lanes, sweeps and --set: every value, including
+    defaults and inferred values, and the line that it comes from. With several lanes, the first is printed in full, and
+    the others as differences from it.
 
-    With --steps, print the program that trains the network: each step with what it reads and writes, the memory that
-    its result is put in, its bytes and its FLOPs for a full batch.
+    With --steps, print the program that trains the network: each step with what it reads and writes, where in
+    memory its result goes, and its bytes and FLOPs for a full batch.
     """
     from nnspec.api import compile_spec
     from nnspec.view.terminal import console
@@ -55,7 +55,7 @@ def command(
     if lane is not None and not resolved:
         raise click.UsageError("--lane goes with --resolved")
     if resolved and stage is not None:
-        raise click.UsageError("--resolved and --steps are two different printouts; ask for one of them")
+        raise click.UsageError("--resolved and --steps cannot be used together")
     compiled = compile_spec(spec, overrides, warn=warn)
     if stage is not None:
         from nnspec.view.steps import print_steps, steps_record

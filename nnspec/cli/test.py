@@ -15,7 +15,7 @@ __all__ = ["command"]
 _EPILOG = """\
 \b
 Exit codes: 0 all held; 1 an expectation missed, a lane diverged, or an error in a spec;
-2 usage, or no spec matches; 3 a fault of nnspec; 130 interrupted.
+2 usage, or no spec matches; 3 a bug in nnspec; 130 interrupted.
 """
 
 
@@ -28,11 +28,11 @@ Exit codes: 0 all held; 1 an expectation missed, a lane diverged, or an error in
     "-j",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Train each spec in N processes side by side; by default in as many as are worth their while.",
+    help="Train each spec in N processes side by side; by default as many as pay off.",
 )
 @click.option("--fail-fast", "-x", is_flag=True, help="Stop after the first spec that fails.")
-@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results as JUnit XML, too.")
-@click.option("--quiet", "-q", is_flag=True, help="Print what failed and the last line only.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write the results as JUnit XML.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only failures and the last line.")
 def command(
     paths: tuple[str, ...],
     overrides: tuple[str, ...],
@@ -43,7 +43,8 @@ def command(
     junit: Path | None,
     quiet: bool,
 ) -> int:
-    """Check specs, prove their gradients, run them and judge what they expect, as tests. Writes no runs.
+    """Run specs as tests: check them, check their gradients, train them, and judge their expectations. No run folders
+    are written.
 
     PATHs are files, folders (all *.nn below) or globs (quoted).
     """

@@ -13,8 +13,8 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 the same to the last bit; 1 they part; 2 usage, or a run that
-cannot be read or run again; 3 a fault of nnspec; 130 interrupted.
+Exit codes: 0 the same to the last bit; 1 they differ; 2 usage, or a run that
+cannot be read or run again; 3 a bug in nnspec; 130 interrupted.
 """
 
 
@@ -23,16 +23,16 @@ cannot be read or run again; 3 a fault of nnspec; 130 interrupted.
 @click.argument("other", type=click.Path(path_type=Path), required=False)
 @data_options
 @click.option("--jobs", "-j", type=click.IntRange(1, 256), metavar="N", help="Train in N processes side by side.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress; the result only.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the result, no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
 def command(
     run: Path, other: Path | None, data_dir: Path | None, offline: bool, jobs: int | None, quiet: bool, as_json: bool
 ) -> int:
-    """Run the experiment in folder RUN again, and say whether it comes to the same bits; else in which epoch and tensor
-    the two part.
+    """Repeat the experiment in folder RUN and say whether the result is the same, bit for bit, or in which epoch and
+    tensor the two first differ.
 
-    With OTHER, the folder of another run, the two are compared, and nothing is run. In both cases the weights in RUN
-    are held against what its training ended with. RUN stays as it is.
+    With OTHER, the folder of another run, the two are compared and nothing is run. In both cases the weights in
+    RUN are checked against the recorded result of training. RUN is not changed.
     """
     from nnspec.runs import access_of, compile_run, open_run, verify_again, verify_with
     from nnspec.view.race import PlainProgress, QuietProgress

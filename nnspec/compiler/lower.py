@@ -49,7 +49,7 @@ def layer_class(node: LayerNode) -> type[Layer]:
     """Return the class of a layer of the model."""
     part = node.value.part
     if not issubclass(part, Layer):
-        raise TypeError(f"{node.name} is no layer")
+        raise TypeError(f"{node.name} is not a layer")
     return part
 
 

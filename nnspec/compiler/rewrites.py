@@ -74,7 +74,7 @@ def absorb(steps: Steps) -> Steps:
         kept.append(replace(step, reads=swap[0], keeps=swap[1], writes=writes))
     gone = {*instead, *gradients}
     slots = {name: slot for name, slot in steps.slots.items() if name not in gone}
-    done = ", ".join(f"{pool} does the work of {relu}" for relu, pool in absorbed.items())
+    done = ", ".join(f"{pool} includes {relu}" for relu, pool in absorbed.items())
     return replace(steps, steps=tuple(kept), slots=slots, absorbed=absorbed).noting(done)
 
 
@@ -146,7 +146,7 @@ def drop_dead_inputs(steps: Steps, alive: int) -> Steps:
     They add nothing to any output, and their weights have no gradient.
     """
     x = steps.slots["x"]
-    note = f"{x.shape[0] - alive} of {x.shape[0]} features are zero in all samples that are trained on, and left out"
+    note = f"{x.shape[0] - alive} of {x.shape[0]} features are zero in all training samples and are skipped"
     return verify(steps.with_slots({"x": replace(x, shape=(alive,))}).noting(note))
 
 

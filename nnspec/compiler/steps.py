@@ -68,7 +68,7 @@ class Step:
     """None where nothing of a batch's size is wanted: metrics count, and no gradient is needed before the first layer
     that trains."""
     keeps: tuple[str, ...] = ()
-    """Values from earlier on that it looks at again."""
+    """Earlier values that it reads again."""
     saves: tuple[str, ...] = ()
     """Arrays that it fills for a later step of its node, which `keeps` them."""
     scratch: tuple[str, ...] = ()

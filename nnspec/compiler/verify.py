@@ -35,7 +35,7 @@ def verify(steps: Steps) -> Steps:
 
 def _problems(steps: Steps, step: Step, written: set[str]) -> Iterator[str]:
     names = (*step.looks_at, *step.saves, *step.scratch, *([step.writes] if step.writes else []))
-    yield from (f"{name} is no slot" for name in names if name not in steps.slots)
+    yield from (f"{name} is not a slot" for name in names if name not in steps.slots)
     yield from (f"{name} is read before it is written" for name in step.looks_at if name not in written)
     yield from (f"{name} is written twice" for name in (step.writes, *step.saves) if name in written)
     shapes = [steps.slots[name].shape for name in step.reads if name in steps.slots]

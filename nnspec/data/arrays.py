@@ -202,8 +202,8 @@ class _Arrays(DataSource):
         counts = [_rows_of(pair, keep) for pair, keep in zip(pairs, kept, strict=True)]
         for count, pair in zip(counts, pairs, strict=True):
             if count < (2 if split and pair is parts.train else 1):
-                have = "there is one sample" if count else "no sample is left"
-                raise FileFault(f"{have} in `{pair.x.key}`: too few to learn from", argument=pair.x.argument)
+                have = "there is only one sample" if count else "no sample is left"
+                raise FileFault(f"{have} in `{pair.x.key}`: too few to train on", argument=pair.x.argument)
         train, test = shares(counts[0], self.test) if split else (counts[0], counts[-1])
         validation = counts[1] if parts.validation is not None else 0
         arrangement, odd = arrange(samples, self.axes, f"`{pairs[0].x.key}`", pairs[0].x.argument)
@@ -220,9 +220,9 @@ class _Arrays(DataSource):
             self._check_stratified(parts, targets, bool(labels or levels))
         if labels is not None:
             cure = (
-                "if it marks samples without a label, `ignore = {}` leaves these out"
+                "if it marks samples without a label, `ignore = {}` leaves them out"
                 if _of_samples(targets)
-                else "if it marks places without a label, give these another label"
+                else "if it marks places without a label, give them another label"
             )
             remarks = [*remarks, *labels.remarks(f"`{pairs[0].y.key}`", pairs[0].y.argument, ignore=cure)]
         facts = Facts(
@@ -246,11 +246,11 @@ class _Arrays(DataSource):
     def _check_stratified(self, parts: _Parts, targets: Head, known: bool) -> None:
         """Raise FileFault where targets have no classes to go by, or nothing is split."""
         if parts.test is not None:
-            message = "`stratify` splits samples, and there are samples for testing"
-            raise FileFault(message, argument="stratify", help="leave it out")
+            message = "`stratify` applies to a split, and this data has its own test samples"
+            raise FileFault(message, argument="stratify", help="remove it")
         if not known or not _of_samples(targets):
-            message = f"`stratify` goes by one class a sample, and `{parts.train.y.key}` has none"
-            raise FileFault(message, argument="stratify", help="leave it out")
+            message = f"`stratify` needs one class per sample, and `{parts.train.y.key}` has none"
+            raise FileFault(message, argument="stratify", help="remove it")
 
     def _labels(self, pairs: Sequence[_Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
         """Return the labels of all rows that are kept."""
@@ -265,7 +265,7 @@ class _Arrays(DataSource):
         """Say which rows are kept, and how many are not."""
         if self.ignore is not None and not _of_samples(targets):
             what = f"`{pairs[0].y.key}` has a label for each of {_in_words(targets)}"
-            raise FileFault(f"{what}, and `ignore` leaves out whole samples", argument="ignore")
+            raise FileFault(f"{what}, but `ignore` only leaves out whole samples", argument="ignore")
         kept: list[NDArray[Any] | None] = []
         notes = []
         for pair in pairs:
@@ -274,13 +274,15 @@ class _Arrays(DataSource):
             if self.ignore is not None:
                 keep = ~_ask(pair.y, _rows_with, self.ignore)
                 if keep.all():
-                    raise FileFault(f"`{pair.y.key}` holds no label {self.ignore} to ignore", argument="ignore")
+                    raise FileFault(f"`{pair.y.key}` has no label {self.ignore} to ignore", argument="ignore")
                 notes += [
                     f"{rows - int(keep.sum()):,} of {rows:,} samples have the label {self.ignore} and were left out"
                 ]
             if self.missing == "drop":
                 gaps = _ask(pair.x, _rows_with, math.nan) | _ask(pair.y, _rows_with, math.nan)
-                notes += [f"{int(gaps.sum()):,} of {rows:,} samples hold NaN and were left out"] if gaps.any() else []
+                notes += (
+                    [f"{int(gaps.sum()):,} of {rows:,} samples contain NaN and were left out"] if gaps.any() else []
+                )
                 keep = ~gaps if keep is None else keep & ~gaps
             kept.append(None if keep is None or keep.all() else keep)
         return kept, tuple(notes)
@@ -334,8 +336,8 @@ class NPZ(_Arrays):
             train, test = self._pair(keys), None
         if train is None:
             raise FileFault(
-                f"{shown(self.path)} holds no samples and targets under names that are known",
-                help=f"it holds {_listed(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
+                f"{shown(self.path)} has no samples and targets under known names",
+                help=f"it contains {_listed(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
             )
         parts = _Parts(train, self._pair(keys, *_VALIDATION), test)
         used = {place.key for pair in parts.pairs for place in pair}
@@ -353,7 +355,7 @@ class NPZ(_Arrays):
         known = {form.format(name, word) for name in names for word in words or ("",) for form in forms}
         found = [key for key in keys if key.lower() in known]
         if len(found) > 1:
-            message = f"{shown(self.path)} holds both `{found[0]}` and `{found[1]}`: which one is meant?"
+            message = f"{shown(self.path)} contains both `{found[0]}` and `{found[1]}`: which one is meant?"
             raise FileFault(message, help="keep one of the two")
         return _Place(self.path, f"{found[0]}.npy", "path", found[0]) if found else None
 
@@ -423,7 +425,7 @@ def read_samples(path: str, names: Sequence[str] = ()) -> NDArray[Any]:
     place = _place_in(path, names)
     head = _ask(place, _header)
     if head.kind in "US":
-        raise FileFault(f"{place.name} holds text, and samples are numbers")
+        raise FileFault(f"{place.name} contains text, but samples must be numbers")
     return _read(place, None, head.shape[0] if head.shape else 1, None, can_drop=False).reshape(head.shape)
 
 
@@ -445,7 +447,7 @@ def _place_in(path: str, names: Sequence[str]) -> _Place:
     known = sorted((key for key in keys if key.lower() in wanted), key=lambda key: ("test" in key.lower(), key))
     if not known and (names or len(keys) != 1):
         raise FileFault(
-            f"{shown(path)} holds no array `{names[0] if names else 'x'}`", help=f"it holds {_listed(keys)}"
+            f"{shown(path)} has no array `{names[0] if names else 'x'}`", help=f"it contains {_listed(keys)}"
         )
     key = (known or keys)[0]
     return _Place(FilePath(path), f"{key}.npy", "path", key)
@@ -467,8 +469,8 @@ def _unused(path: FilePath, keys: Sequence[str]) -> list[Remark]:
         return []
     help = "save the file without " + ("it" if len(keys) == 1 else "them")
     if any("val" in key.lower() for key in keys):
-        help = "name samples for validation `x_val` and their targets `y_val`, or save the file without them"
-    return [Remark("NN736", f"nothing uses {_listed(keys)} in {shown(path)}", "path", help)]
+        help = "name validation samples `x_val` and their targets `y_val`, or save the file without them"
+    return [Remark("NN736", f"{shown(path)} contains {_listed(keys)}, which nothing uses", "path", help)]
 
 
 def _heads(pair: _Pair) -> tuple[Head, Head]:
@@ -477,11 +479,13 @@ def _heads(pair: _Pair) -> tuple[Head, Head]:
     count = y.shape[0] if y.shape else 0
     if not x.shape or x.shape[0] != count or not count:
         held = f"{x.shape[0]:,} samples" if x.shape else "a single number"
-        message = f"`{pair.y.key}` holds {count:,} targets, and `{pair.x.key}` {held}"
+        message = f"`{pair.y.key}` has {count:,} targets, but `{pair.x.key}` has {held}"
         raise FileFault(message, argument=pair.y.argument)
     if x.kind in "US":
         raise FileFault(
-            f"{pair.x.name} holds text, and samples are numbers", argument=pair.x.argument, help="text can be a target"
+            f"{pair.x.name} contains text, but samples must be numbers",
+            argument=pair.x.argument,
+            help="text can be a target",
         )
     return x, y
 
@@ -641,7 +645,7 @@ def _header(stream: IO[bytes], place: _Place) -> Head:
     name = place.name
     magic = exactly(stream, 8, name)
     if magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
-        raise FileFault(f"{name} is no array of NumPy's: it begins with {magic.hex(' ')}")
+        raise FileFault(f"{name} is not a NumPy array: it begins with {magic.hex(' ')}")
     wide = 2 if magic[6] == 1 else 4
     length = int.from_bytes(exactly(stream, wide, name), "little")
     if length > _HEADER:
@@ -669,11 +673,11 @@ def _unlike(name: str, dtype: Any) -> FileFault:
     if isinstance(dtype, list):
         fields = [str(field[0]) for field in dtype if isinstance(field, tuple) and field]
         help = "save the fields as columns: `numpy.stack([r[name] for name in r.dtype.names], axis=-1)`"
-        return FileFault(f"{name} holds records with the fields {_listed(fields)}", help=help)
+        return FileFault(f"{name} contains records with the fields {_listed(fields)}", help=help)
     word = str(dtype)
     start = word if word in _UNLIKE else word.lstrip("<>|=")[:1]
-    what, instead = _UNLIKE.get(start, ("something else than numbers", "`x.astype(numpy.float32)`"))
-    return FileFault(f"{name} holds {what}", help=f"save {instead}")
+    what, instead = _UNLIKE.get(start, ("something other than numbers", "`x.astype(numpy.float32)`"))
+    return FileFault(f"{name} contains {what}", help=f"save {instead}")
 
 
 def _rows_with(stream: IO[bytes], place: _Place, value: float) -> NDArray[Any]:

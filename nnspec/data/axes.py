@@ -87,10 +87,10 @@ def arranged(shape: tuple[int, ...], axes: Sequence[str] | None, *, bytes_: bool
     if known is None:
         allowed = ", ".join(f"[{', '.join(names)}]" for names in AXES)
         such = f"`axes={_EXAMPLES[min(len(shape), 3)]}`"
-        raise ShapeError(f"`axes` are those of one sample, in any order: {allowed}", help=f"such as {such}")
+        raise ShapeError(f"`axes` names the axes of one sample, in any order: {allowed}", help=f"such as {such}")
     if len(axes) != len(shape):
         raise ShapeError(
-            f"`axes` names {len(axes)}, and a sample has {len(shape)}: {shape_in_words(shape)}",
+            f"`axes` names {len(axes)}, but a sample has {len(shape)}: {shape_in_words(shape)}",
             help=f"such as `axes={_EXAMPLES[len(shape)]}`" if len(shape) in _EXAMPLES else "leave `axes` out",
         )
     stored = () if tuple(axes) == known else tuple(axes)

@@ -187,7 +187,7 @@ def _row(number: int, line: str, numbered: Iterator[tuple[int, str]], form: Form
             if after.strip():
                 raise FileFault(
                     f"{name}, line {number:,}: `{in_words(after.strip())}` follows a closing quote",
-                    help='a quote inside a quoted cell is doubled: `""`',
+                    help='write a quote inside a quoted cell twice: `""`',
                 )
         else:
             end = line.find(form.delimiter, at)

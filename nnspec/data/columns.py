@@ -97,16 +97,18 @@ class ReadColumn:
         return None
 
     def _no_number(self, cell: str, form: Form, number: float | None) -> tuple[str, str]:
-        what = "is not a number, as those above are" if number is None else "is not a number that can be used"
+        what = "is not a number, unlike the cells above" if number is None else "is not a usable number"
         ways = [f"`{way}` reads it" for way in form.otherwise([cell])] if number is None else []
         if self.closed:
-            return f"`{in_words(cell)}` is not a number, as the training rows have", "; ".join(ways)
-        return f"`{in_words(cell)}` {what}", "; ".join([*ways, f'`categories = ["{self.word}"]` makes the column text'])
+            return f"`{in_words(cell)}` is not a number, but the training rows contain numbers", "; ".join(ways)
+        return f"`{in_words(cell)}` {what}", "; ".join(
+            [*ways, f'`categories = ["{self.word}"]` makes it a text column']
+        )
 
     def _place_of(self, text: str, quoted: bool, form: Form) -> tuple[int | None, tuple[str, str] | None]:
         assert self.texts is not None
         if self.alone:
-            return None, (f"`{in_words(text)}` is text, and several targets are numbers", "name one target")
+            return None, (f"`{in_words(text)}` is text, but several targets must be numbers", "name one target")
         place = self.texts.get(text)
         if place is not None:
             return place, None
@@ -118,7 +120,7 @@ class ReadColumn:
             known = list(itertools.islice(self.texts, 200))
             ways = [f"`{way}` reads them as numbers" for way in form.otherwise([*known, text])]
             what = f"this column holds more than {self.most:,} different texts"
-            return None, (what, "; ".join([*ways, "leave it out of `features`, or `drop` it"]))
+            return None, (what, "; ".join([*ways, "remove it from `features`, or `drop` it"]))
         self.texts[text] = place
         if not quoted and not self.listed and form.missing_words is None and form.is_word(text):
             self.doubtful.append(text)
@@ -219,19 +221,19 @@ class ReadTable:
     def notes(self) -> Iterator[str]:
         """Say what a reader should know of how it was read."""
         for place in sorted(self.left_out):
-            yield f"column {place + 1} of {self.name} has no name and is not a feature"
+            yield f"column {place + 1} of {self.name} has no name and is not used as a feature"
         if self.dropped:
             lost = [word for word in self.lost if word not in (self.aims[0].texts or ())]
-            also = f", among them all of class {listed(lost)}" if lost else ""
+            also = f", including all of class {listed(lost)}" if lost else ""
             whole = self.rows + self.dropped
             yield f"{self.dropped:,} of {whole:,} rows of {self.name} have missing values and were dropped{also}"
         if self.filled:
-            yield f"{self.filled:,} missing cells of {self.name} were filled in with means over the training rows"
+            yield f"{self.filled:,} missing cells of {self.name} were filled with means over the training rows"
         for column in self.features:
             if column.unseen:
                 times = sum(column.unseen.values())
                 yield (
-                    f"{self.name} has texts in `{column.word}` that no training row has: "
+                    f"{self.name} has texts in `{column.word}` that do not occur in training: "
                     f"{listed(list(column.unseen))}, in {times:,} row{'s' * (times != 1)}"
                 )
 

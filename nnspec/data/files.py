@@ -98,7 +98,7 @@ def shown(path: FilePath | str) -> str:
 
 def changed(path: FilePath | str) -> DataError:
     """Return what to raise where a file turns out not to hold what it did a moment ago."""
-    return DataError(f"{shown(path)} was written to while it was read; run it again")
+    return DataError(f"{shown(path)} changed while it was being read; run again")
 
 
 def size_in_words(count: int) -> str:
@@ -167,7 +167,7 @@ def decoded(file: IO[bytes], path: FilePath, most: int) -> Iterator[str]:
                 help="save it as UTF-8",
             ) from None
         if "\0" in text:
-            raise FileFault(f"{shown(path)} holds a NUL: it is no text", help="name a text file, saved as UTF-8")
+            raise FileFault(f"{shown(path)} contains a NUL: it is not text", help="name a text file, saved as UTF-8")
         offset += len(piece)
         line += piece.count(b"\n")
         if offset > most:

@@ -47,8 +47,8 @@ def read_given(path: str, wanted: Wanted, targets: Targets) -> tuple[Split, tupl
     elif path.lower().endswith(".npz"):
         y = _of_arrays(path, targets)
     else:
-        help = "take an .npz with `x` and `y`, or a folder with a sub-folder of images for each class"
-        raise FileFault(f"{shown(path)} has samples and no targets", help=help)
+        help = "use an .npz with `x` and `y`, or a folder with a sub-folder of images for each class"
+        raise FileFault(f"{shown(path)} has samples but no targets", help=help)
     if len(y) != len(inputs.x):
         raise FileFault(f"{shown(path)} has {len(inputs.x):,} samples and {len(y):,} targets")
     return Split(inputs.x, y), inputs.notes
@@ -66,7 +66,7 @@ def _of_table(path: str, targets: Targets, wanted: Wanted) -> NDArray[Any]:
     for line, cells in body:
         numbers = [form.number(cells[place].strip()) for place in places]
         if None in numbers or not np.isfinite(np.array(numbers, float)).all():
-            raise FileFault(f"{shown(path)}, line {line:,}: the target is no number that can be used")
+            raise FileFault(f"{shown(path)}, line {line:,}: the target is not a usable number")
         rows.append(numbers)
     return np.array(rows, float).reshape(len(rows), *targets.shape)
 
@@ -91,7 +91,10 @@ def _of_arrays(path: str, targets: Targets) -> NDArray[Any]:
             raise FileFault(f"{shown(path)} has rows of {targets.classes} targets that are not one-hot")
         return y.argmax(axis=1)
     if y.shape[1:] != targets.shape and y.shape[1:] != (1, *targets.shape):
-        raise FileFault(f"{shown(path)} has targets of shape {y.shape[1:]}, and the network's are {targets.shape}")
+        raise FileFault(
+            f"{shown(path)} has targets of shape {y.shape[1:]}, but the network "
+            f"was trained on targets of shape {targets.shape}"
+        )
     if targets.classes is None:
         return y.reshape(len(y), *targets.shape)
     distinct, places = np.unique(y, return_inverse=True)
@@ -111,6 +114,6 @@ def _classes(found: Sequence[str], targets: Targets, path: str) -> NDArray[Any]:
     unknown = next((label for label in found if label not in known), None)
     if unknown is not None:
         names = ", ".join(f"`{name}`" for name in list(known)[:8])
-        what = f"{shown(path)} has a class `{shown(unknown)}`, which the network has never met"
+        what = f"{shown(path)} has a class `{shown(unknown)}`, which was not in the training data"
         raise FileFault(what, help=f"its classes are {names}")
     return np.array([known[label] for label in found], np.int64)

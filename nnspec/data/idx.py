@@ -169,7 +169,7 @@ def _header_problem(head: bytes, file: IdxFile) -> str | None:
     if head[2] != _UNSIGNED_BYTES:
         _, held = IDX_TYPES.get(head[2], ("", "an unknown type"))
         wanted = IDX_TYPES[_UNSIGNED_BYTES][1]
-        return f"holds {held} (0x{head[2]:02x}), and must hold {wanted} (0x{_UNSIGNED_BYTES:02x})"
+        return f"contains {held} (0x{head[2]:02x}), but must contain {wanted} (0x{_UNSIGNED_BYTES:02x})"
     if head[3] != len(file.shape):
         return f"has {head[3]} dimensions and must have {len(file.shape)}: is it another file under this name?"
     if len(head) < len(file.header):

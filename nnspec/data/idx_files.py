@@ -147,7 +147,7 @@ class FashionMNIST(DataSource):
             head = _ask(path, "path", _header)
             if head != Head("u1", shape):
                 sizes = " × ".join(f"{size:,}" for size in head.shape)
-                raise DataError(f"{path} is no file of Fashion-MNIST: it holds {sizes} numbers")
+                raise DataError(f"{path} is not a Fashion-MNIST file: it holds {sizes} numbers")
         digits = {file.sha256 for file in MNIST_FILES if "images" in file.name}
         for path, _ in (files[0], files[2]):
             if _ask(path, "path", _sha256) in digits:
@@ -229,7 +229,7 @@ def _facts(files: list[tuple[FilePath, str]], train: int | None, test: int | Non
     if heads[0].shape[1:] != heads[2].shape[1:] or heads[0].dtype != heads[2].dtype:
         raise FileFault(f"{shown(files[2][0])} holds other samples than {shown(files[0][0])}", argument=files[2][1])
     classes = _labels(files)
-    cure = "if it marks samples without a label, leave these out of the files"
+    cure = "if it marks samples without a label, remove them from the files"
     remarks = classes.remarks(shown(files[1][0]), files[1][1], ignore=cure)
     stored = np.dtype(heads[0].dtype).name
     found, odd = arrange(heads[0], axes, shown(files[0][0]), files[0][1])
@@ -329,7 +329,7 @@ def _header(stream: IO[bytes], path: FilePath) -> Head:
     if start[:2] != b"\0\0" or start[2] not in IDX_TYPES:
         raise FileFault(f"{name} is not an IDX file: it begins with {start.hex(' ')}")
     if not 1 <= start[3] <= 8:
-        raise FileFault(f"{name} has {start[3]} dimensions, and 1 to 8 are read")
+        raise FileFault(f"{name} has {start[3]} dimensions, but 1 to 8 are supported")
     sizes = struct.unpack(f">{start[3]}I", exactly(stream, 4 * start[3], name, no_idx))
     head = Head(IDX_TYPES[start[2]][0], sizes)
     if head.nbytes > MOST_BYTES:
@@ -342,7 +342,7 @@ def _label_counts(stream: IO[bytes], path: FilePath) -> dict[Any, int]:
     """Count each distinct label."""
     head = _header(stream, path)
     if head.kind == "f":
-        raise FileFault(f"{shown(path)} holds floats, and labels are whole numbers")
+        raise FileFault(f"{shown(path)} contains floats, but labels must be whole numbers")
     counts: dict[Any, int] = {}
     for _, labels in pieces(stream, head, shown(path)):
         count_labels(counts, labels, shown(path), "path")

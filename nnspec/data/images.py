@@ -90,7 +90,7 @@ class Images(DataSource):
     class's images is for testing, by `seed`.
 
     Each is read as 8-bit grey `(height, width)`, or in colour `(3, height, width)` with `colour = rgb`; bytes stand for
-    0 to 1. It is upright as its camera says, and white where it is transparent. Of 16 bits a pixel, the upper eight are
+    0 to 1. It is upright as its camera says, and white where it is transparent. Of 16 bits per pixel, the upper 8 are
     read; palettes and CMYK become RGB; of several frames, the first is read. Floats a pixel are an error.
     With `size = (height, width)` images are scaled to that; without it all must be of one size.
     PNG, JPEG, TIFF, BMP, GIF, WebP, AVIF, JPEG 2000, PNM and QOI, where Pillow reads them; other files are skipped and
@@ -198,7 +198,7 @@ class Images(DataSource):
                     if part in parts:
                         both = f"both `{os.path.basename(parts[part])}` and `{name}`"
                         raise FileFault(
-                            f"{shown(self.path)} holds {both}: which one is meant?", help="keep one of them"
+                            f"{shown(self.path)} contains {both}: which one is meant?", help="keep one of them"
                         )
                     parts[part] = os.path.join(self.path, name)
         return parts
@@ -226,7 +226,7 @@ class Images(DataSource):
             if len(paths) < 2:
                 count = f"{len(paths) or 'no'} image{'s' * (len(paths) != 1)}"
                 count += " that can be read" if self.corrupt == "skip" else ""
-                message = f"class `{shown(name)}` of {shown(folder)} has {count}, and 2 are the least"
+                message = f"class `{shown(name)}` of {shown(folder)} has {count}, but at least 2 are needed"
                 raise FileFault(message, help=f"one is for training and one for testing; {_known_kinds()}")
             words = np.random.PCG64([self.seed, k]).random_raw(len(paths))
             order = [paths[i] for i in np.argsort(words, kind="stable")]
@@ -247,7 +247,8 @@ class Images(DataSource):
             names = ", ".join(shown(os.path.relpath(path, self.path)) for path in broken[:_LISTED])
             more = f" and {len(broken) - _LISTED:,} more" if len(broken) > _LISTED else ""
             found.notes.append(
-                f"{len(broken):,} of {len(tree.images):,} images in `{shown(os.path.basename(folder))}` cannot be read "
+                f"{len(broken):,} of {len(tree.images):,} images in "
+                f"`{shown(os.path.basename(folder))}` could not be read "
                 f"and were skipped: {names}{more}"
             )
         return [path for path in tree.images if path not in set(broken)]
@@ -255,7 +256,7 @@ class Images(DataSource):
     def _check(self, names: list[str], files: int) -> None:
         if len(names) < 2:
             what = f"{shown(self.path)} has {len(names) or 'no'} sub-folder{'s' * (len(names) != 1)}"
-            raise FileFault(what, help="there is one for each class, and 2 are the least")
+            raise FileFault(what, help="there is one for each class, but at least 2 are needed")
         if files > MOST_FILES:
             raise FileFault(f"{shown(self.path)} holds {files:,} images, and {MOST_FILES:,} are the most")
 
@@ -309,10 +310,13 @@ class _Pixels:
             )
 
     def notes(self) -> list[str]:
-        """Say what became of images with 16 bits a pixel."""
+        """Say what became of images with 16 bits per pixel."""
         if not self._deep:
             return []
-        note = f"{self._deep:,} image{'s have' if self._deep > 1 else ' has'} 16 bits a pixel: the upper 8 were read"
+        note = (
+            f"{self._deep:,} image{'s have' if self._deep > 1 else ' has'} "
+            "16 bits per pixel: only the upper 8 were read"
+        )
         if self._largest < 1 << 15:
             note += (
                 f", of values up to {self._largest:,}; multiply them by {65_535 // max(self._largest, 1)} to use all 8"
@@ -384,7 +388,7 @@ def _bytes(image: Any, path: str, size: tuple[int, int], *, rgb: bool) -> NDArra
     from PIL import Image, ImageOps
 
     if image.mode == "F":
-        raise FileFault(f"{shown(path)} holds floats: save it with 8 or 16 bits a pixel")
+        raise FileFault(f"{shown(path)} contains floats: save it with 8 or 16 bits per pixel")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata, mostly; what is wrong with pixels is raised
@@ -407,19 +411,19 @@ def _bytes(image: Any, path: str, size: tuple[int, int], *, rgb: bool) -> NDArra
 
 
 def _is_deep(image: Any) -> bool:
-    """Whether an image has 16 bits a pixel, which Pillow may give as 32."""
+    """Whether an image has 16 bits per pixel, which Pillow may give as 32."""
     return bool(image.mode.startswith("I;16") or image.mode == "I")
 
 
 def _eight_bits(image: Any, path: str) -> Any:
-    """Return an image of 16 bits a pixel with its upper eight; Pillow would cut off what is above 255."""
+    """Return an image of 16 bits per pixel with its upper eight; Pillow would cut off what is above 255."""
     if not _is_deep(image):
         return image
     from PIL import Image
 
     pixels = np.asarray(image).astype(np.int64)
     if pixels.size and not 0 <= pixels.min() <= pixels.max() < 1 << 16:
-        raise FileFault(f"{shown(path)} holds {pixels.max():,}: save it with 8 or 16 bits a pixel")
+        raise FileFault(f"{shown(path)} holds {pixels.max():,}: save it with 8 or 16 bits per pixel")
     return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
@@ -478,7 +482,7 @@ def _walk(folder: str) -> _Tree:
         tree.folders.append(here)
         if depth > MOST_DEPTH or len(tree.folders) > MOST_FOLDERS:
             raise FileFault(
-                f"{shown(folder)} has more than {MOST_FOLDERS:,} folders, or some more than {MOST_DEPTH} deep"
+                f"{shown(folder)} has more than {MOST_FOLDERS:,} folders, or nests them more than {MOST_DEPTH} deep"
             )
         inside = []
         for entry in entries:
@@ -489,13 +493,13 @@ def _walk(folder: str) -> _Tree:
             else:
                 tree.others[os.path.splitext(entry.name)[1].lower() or "without a suffix"] += 1
         if len(tree.images) > MOST_FILES:
-            raise FileFault(f"{shown(folder)} holds more than {MOST_FILES:,} images, the most that are read")
+            raise FileFault(f"{shown(folder)} holds more than {MOST_FILES:,} images, the most that nnspec reads")
         waiting += reversed(inside)
     return tree
 
 
 def _known_kinds() -> str:
-    return f"known are {', '.join(sorted(_FORMATS))}; hidden files do not count"
+    return f"supported formats are {', '.join(sorted(_FORMATS))}; hidden files are ignored"
 
 
 def _is_folder(path: str) -> bool:

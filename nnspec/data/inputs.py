@@ -108,7 +108,7 @@ def array_inputs(x: Any, wanted: Wanted) -> Inputs:
     """Take numbers from Python: `(n, features)`, `(n, *shape)`, or one sample. Raises FileFault for any others."""
     array = np.asarray(x)
     if array.dtype.kind not in "biuf":
-        raise FileFault(f"samples are numbers, and this array holds {array.dtype}")
+        raise FileFault(f"samples must be numbers, but this array contains {array.dtype}")
     refuse_unusable(find_unusable(array), "", "x", array.size)
     return _fit(_of_array(array, "the array", wanted), "the array", wanted)
 
@@ -122,7 +122,7 @@ def table_inputs(table: Any, wanted: Wanted) -> Inputs:
         raise FileFault("the columns of the table have different lengths")
     body = [(row, list(cells)) for row, cells in enumerate(zip(*columns, strict=True))]
     if not body:
-        raise FileFault("the table holds no sample")
+        raise FileFault("the table has no rows")
     names = tuple(f"row {row}" for row, _ in body)
     make = _features if wanted.columns else _numbers
     plain = Form(missing_words=wanted.form.missing_words)  # numbers of Python have a point
@@ -139,14 +139,14 @@ def _fit(found: Inputs, name: str, wanted: Wanted) -> Inputs:
     """Hold numbers against those that the network was trained on. Raises FileFault for those that it cannot take."""
     x, name = found.x, shown(name)
     if not x.size:
-        raise FileFault(f"{name} holds no sample")
+        raise FileFault(f"{name} has no samples")
     low, high = float(x.min()), float(x.max())
     if max(-low, high) > LARGEST:
-        raise FileFault(f"{name} holds {low if -low > high else high:g}: numbers up to {LARGEST:g} can be used")
+        raise FileFault(f"{name} contains {low if -low > high else high:g}: the limit is {LARGEST:g}")
     if wanted.tokens and x.dtype.kind == "f" and not (x == np.floor(x)).all():
-        raise FileFault(f"{name} holds something else than whole numbers, which the network looks up")
+        raise FileFault(f"{name} contains numbers that are not whole, but the network expects token ids")
     if wanted.tokens and not (low >= 0 and high < wanted.tokens):
-        raise FileFault(f"{name} holds {low:g} to {high:g}, and the network knows the ids 0 to {wanted.tokens - 1}")
+        raise FileFault(f"{name} contains ids {low:g} to {high:g}, but the network knows only 0 to {wanted.tokens - 1}")
     return Inputs(x, found.names, (*found.notes, *(f"{name} {text}" for text in _unlike(x, wanted))))
 
 
@@ -164,8 +164,9 @@ def _unlike(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
         here, there, width = float(x.min()), float(x.max()), high - low
         if here < low - width or there > high + width or (x.size >= 10 and 0 < there - here < width / 100):
             yield (
-                f"holds {here:g} to {there:g}, and the network was trained on {low:g} to {high:g}: predict takes "
-                "values in the units of the training data"
+                f"holds {here:g} to {there:g}, but the network was trained "
+                f"on {low:g} to {high:g}: predict expects values "
+                "in the units of the training data"
             )
 
 
@@ -179,7 +180,7 @@ def _unlike_columns(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
             if (here < low - (high - low) or there > high + (high - low)) and told < _NOTES:
                 told += 1
                 yield (
-                    f"holds {here:g} to {there:g} in column `{in_words(column.name)}`, and the network was trained on "
+                    f"holds {here:g} to {there:g} in column `{in_words(column.name)}`, but the network was trained on "
                     f"{low:g} to {high:g}"
                 )
         start += width
@@ -211,7 +212,7 @@ def _folder(path: str, wanted: Wanted, invert: bool) -> Inputs:
         raise FileFault(f"{shown(path)} is a folder, and the network takes {wanted.words} numbers a sample")
     paths = image_files(path)
     if len(paths) * prod(wanted.shape) > MOST_NUMBERS:
-        raise FileFault(f"{shown(path)} comes to more than {MOST_NUMBERS:,} numbers")
+        raise FileFault(f"{shown(path)} has more than {MOST_NUMBERS:,} numbers")
     images = [_image(each, wanted, invert) for each in paths]
     notes = [note for image in images for note in image.notes]
     more = f"and so on for {len(notes) - _NOTES:,} more" if len(notes) > _NOTES else ""
@@ -233,7 +234,7 @@ def _of_array(array: NDArray[Any], name: str, wanted: Wanted) -> Inputs:
         array = array[None]  # one sample by itself
     if array.ndim < 1 or prod(array.shape[1:]) != features or (array.ndim > 2 and array.shape[1:] != shape):
         held, words = "×".join(map(str, array.shape)) or "one number", "×".join(map(str, shape))
-        raise FileFault(f"{shown(name)} holds {held}, and the network takes samples of {words}: n×{words}")
+        raise FileFault(f"{shown(name)} holds {held}, but the network expects samples of {words}: n×{words}")
     if wanted.arrangement is not None:
         array = wanted.arrangement.of(array.reshape(len(array), *shape))
     x = array.reshape(len(array), features)
@@ -269,7 +270,7 @@ def read_table(path: str, wanted: Wanted) -> tuple[list[str] | None, list[tuple[
 def _table(path: str, wanted: Wanted) -> Inputs:
     header, body, form = read_table(path, wanted)
     if len(body) * prod(wanted.shape) > MOST_NUMBERS:
-        raise FileFault(f"{shown(path)} comes to more than {MOST_NUMBERS:,} numbers")
+        raise FileFault(f"{shown(path)} has more than {MOST_NUMBERS:,} numbers")
     names = tuple(f"{shown(path)}:{line}" for line, _ in body)
     if wanted.columns:
         return Inputs(_features(path, header, body, wanted, form), names)
@@ -311,7 +312,7 @@ def _features(
     missing = [column.name for column in wanted.columns if column.name not in places]
     if missing:
         raise FileFault(
-            f"{shown(path)} has no column `{in_words(missing[0])}`, from which the network takes a feature",
+            f"{shown(path)} has no column `{in_words(missing[0])}`, which the network uses as a feature",
             help=f"its columns are {', '.join(f'`{in_words(name)}`' for name in header[:12])}",
         )
     x = np.zeros((len(body), prod(wanted.shape)))
@@ -326,13 +327,13 @@ def _features(
                     x[row, start + column.texts.index(cell)] = 1.0
                 elif not form.is_missing(cell, numbers=False):
                     known = ", ".join(f"`{in_words(text)}`" for text in column.texts[:8])
-                    raise FileFault(f"{where}: the network has never met `{in_words(cell)}`", help=f"it knows {known}")
+                    raise FileFault(f"{where}: the training data had no `{in_words(cell)}`", help=f"it knows {known}")
                 elif column.mean is None and not _missing_allowed(wanted):
                     raise FileFault(f"{where}: nothing is there")
                 continue
             number = column.mean if form.is_missing(cell, numbers=True) else form.number(cell)
             if number is None or not math.isfinite(number):
-                raise FileFault(f"{where}: `{in_words(cell)}` is no number that can be used")
+                raise FileFault(f"{where}: `{in_words(cell)}` is not a usable number")
             x[row, start] = number
         start += 1 if column.texts is None else len(column.texts)
     return x
@@ -360,7 +361,7 @@ def _numbers(
             if number is None or not math.isfinite(number):
                 name = f"`{in_words(header[i])}`" if header is not None else str(i + 1)
                 raise FileFault(
-                    f"{shown(path)}, line {line:,}, column {name}: `{in_words(cell)}` is no number that can be used"
+                    f"{shown(path)}, line {line:,}, column {name}: `{in_words(cell)}` is not a usable number"
                 )
             x[row, i] = number
     return x

@@ -34,7 +34,7 @@ def count_labels(counts: dict[Value, int], labels: NDArray[Any], what: str, argu
         counts[key] = counts.get(key, 0) + count
     if len(counts) > MOST_CLASSES:
         raise FileFault(
-            f"{what} holds more than {MOST_CLASSES:,} different labels, the most that can be classes",
+            f"{what} has more than {MOST_CLASSES:,} different labels, too many for classes",
             argument=argument,
             help="for a regression, save the targets as floats",
         )
@@ -57,7 +57,7 @@ class Labels:
         """Sort counted labels. Raises FileFault where all are the same."""
         values = sorted(counts)
         if len(values) < 2:
-            which = f"all labels in {what} are {_shown(values[0])}" if values else f"{what} holds no label"
+            which = f"all labels in {what} are {_shown(values[0])}" if values else f"{what} has no label"
             raise FileFault(f"{which}: there is nothing to learn", argument=argument)
         return cls(tuple(values), tuple(counts[value] for value in values))
 
@@ -89,7 +89,7 @@ class Labels:
             others = [value for value in self.values if value != mark]
             message = (
                 f"{what} holds the label {mark} {self.counts[self.values.index(mark)]:,} times, besides "
-                f"{others[0]} to {others[-1]}, and it is a class of its own here"
+                f"{others[0]} to {others[-1]}, and it counts as a class"
             )
             remarks.append(Remark("NN738", message, argument, ignore.format(mark)))
         elif type(self.values[0]) is int and not self.plain:
@@ -102,7 +102,7 @@ class Labels:
             help = "to number them from 0, save `numpy.unique(y, return_inverse=True)[1]`"
             remarks.append(Remark("NN735", message, argument, help))
         if len(self.values) > 0.5 * samples and samples > 20 and type(self.values[0]) is int:
-            message = f"{what} holds {len(self.values):,} different labels in {samples:,}, each a class of its own"
+            message = f"{what} has {len(self.values):,} different labels in {samples:,}, each its own class"
             remarks.append(Remark("NN737", message, argument, "for a regression, save the targets as floats"))
         return remarks
 

@@ -168,7 +168,7 @@ def named_folder(access: Access) -> tuple[Path, str] | None:
 
 def _all_in(folder: Path, by: str, files: Files) -> list[Path]:
     """Find every file in a folder that the user named. Raises `DataError`."""
-    ways = f"correct {by}, or leave it out: `nnspec data fetch MNIST` gets the files"
+    ways = f"correct {by}, or remove it: `nnspec data fetch MNIST` gets the files"
     if not os.path.isdir(folder):
         what = "is not a folder" if os.path.lexists(folder) else "does not exist"
         raise DataError(f"the data folder {folder} ({by}) {what}; {ways}")

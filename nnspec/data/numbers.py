@@ -69,10 +69,10 @@ def arrange(samples: Head, axes: Sequence[str] | None, name: str, argument: str)
     first, second, colours = shape
     channels = "channel" if colours == 1 else "channels"
     message = (
-        f"samples of {name} are taken for images of {first} channels, {second}×{colours}, "
-        f"and look like {first}×{second} images of {colours} {channels}"
+        f"samples of {name} are read as images of {first} channels, {second}×{colours}, "
+        f"but look like {first}×{second} images of {colours} {channels}"
     )
-    help = "write `axes=[rows, columns, channels]`, or `axes=[channels, rows, columns]` where the channels come first"
+    help = "set `axes=[rows, columns, channels]`, or `axes=[channels, rows, columns]` if the channels come first"
     return found, [Remark("NN720", message, argument, help)]
 
 
@@ -178,7 +178,10 @@ def refuse_unusable(
     if found.what in ("NaN", "inf", "-inf"):
         help = "replace them, for example with `numpy.nan_to_num`"
         if can_drop and found.what == "NaN":
-            help = f"`missing = drop` leaves out samples with NaN; or {help}"
+            help = f"`missing = drop` leaves out samples with NaN; {help}"
     else:
-        help = "a float holds it only rounded; save the array as floats where that will do: `x.astype(numpy.float64)`"
+        help = (
+            "a float can only store it rounded; if that is good enough, save "
+            "the array as floats: `x.astype(numpy.float64)`"
+        )
     raise FileFault(found.sentence(name, key, size), argument=argument, help=help)

@@ -1,4 +1,4 @@
-"""A table of one's own, from a CSV file: a row a sample, a column a feature or a target."""
+"""A table of one's own, from a CSV file: one row per sample, a column a feature or a target."""
 
 from __future__ import annotations
 
@@ -202,15 +202,13 @@ class CSV(DataSource):
         for each in tables.values():
             least = 2 if other is None and each is table else 1
             if each.rows < least:
-                left = f", and {each.dropped:,} with something missing" if each.dropped else ""
+                left = f", and {each.dropped:,} with missing values" if each.dropped else ""
                 message = f"{each.name} has {each.rows} row{'s' * (each.rows != 1)} of data{left}"
-                raise FileFault(f"{message}: it takes at least {least}", argument=each.argument)
+                raise FileFault(f"{message}: at least {least} needed", argument=each.argument)
         features = sum(column.width for column in table.features)
         rows = sum(each.rows for each in tables.values())
         if features * rows > MOST_NUMBERS:
-            message = (
-                f"{table.name} comes to {rows:,} rows of {features:,} numbers: {MOST_NUMBERS:,} numbers is the most"
-            )
+            message = f"{table.name} has {rows:,} rows of {features:,} numbers: the limit is {MOST_NUMBERS:,} numbers"
             raise FileFault(message, argument="features" if self.features else "path")
         aim = table.aims[0]
         classes, shape = None, (len(self.target),) if len(self.target) > 1 else ()
@@ -218,15 +216,15 @@ class CSV(DataSource):
             classes = len(aim.texts)
             if classes < 2:
                 what = f"the target `{aim.word}` is the same in all rows"
-                raise FileFault(f"{what}, and there is nothing to learn of it", argument="target")
+                raise FileFault(f"{what}, so there is nothing to learn", argument="target")
         levels = aim.whole if not shape and aim.texts is None else ()
         if self.stratify and classes is None and not levels:
-            what = f"`stratify` goes by classes, and `{aim.word}` holds numbers that are not whole"
-            what = "`stratify` goes by one target" if shape else what
-            raise FileFault(what, argument="stratify", help="leave it out")
+            what = f"`stratify` needs classes, but `{aim.word}` contains numbers that are not whole"
+            what = "`stratify` needs a single target" if shape else what
+            raise FileFault(what, argument="stratify", help="remove it")
         if self.stratify and other is not None:
-            what = "`stratify` divides one table, and `test` is another"
-            raise FileFault(what, argument="stratify", help="leave it out")
+            what = "`stratify` applies to a split, and `test` names another table"
+            raise FileFault(what, argument="stratify", help="remove it")
         train, test = (table.rows, other.rows) if other else shares(table.rows, float(self.test))
         held_out = tables["validation"].rows if "validation" in tables else 0
         if shape and all(aim.whole and {*aim.whole} <= {0, 1} for each in tables.values() for aim in each.aims):
@@ -273,19 +271,19 @@ class CSV(DataSource):
     def _check_form(self) -> None:
         form = self.form
         if len(form.delimiter) != 1 or form.delimiter in '"\r\n':
-            raise FileFault("a delimiter is one character", argument="delimiter", help='such as `","` or `"\\t"`')
+            raise FileFault("a delimiter must be one character", argument="delimiter", help='such as `","` or `"\\t"`')
         if form.decimal not in (".", ","):
-            raise FileFault("a decimal sign is a point or a comma", argument="decimal", help='`decimal = ","`')
+            raise FileFault("the decimal sign must be a point or a comma", argument="decimal", help='`decimal = ","`')
         if form.thousands is not None and form.thousands not in (",", ".", " ", "'", "_"):
-            what = "thousands are separated by a comma, a point, a blank, `'` or `_`"
+            what = "the thousands separator must be a comma, a point, a blank, `'` or `_`"
             raise FileFault(what, argument="thousands", help='such as `thousands = ","`')
         if form.thousands == form.decimal:
-            what = f"`{form.decimal}` cannot stand for decimals and for thousands"
+            what = f"`{form.decimal}` cannot be both the decimal sign and the thousands separator"
             raise FileFault(what, argument="thousands", help='such as `decimal = ",", thousands = "."`')
         if any(sign.isalnum() or sign in '+-.,"' for sign in form.strip):
-            raise FileFault("only signs beside numbers are stripped", argument="strip", help='such as `strip = "%"`')
+            raise FileFault("`strip` removes only signs beside numbers", argument="strip", help='such as `strip = "%"`')
         if form.comment is not None and (not form.comment or form.comment.isspace() or '"' in form.comment):
-            raise FileFault("a comment begins with a sign", argument="comment", help='such as `comment = "#"`')
+            raise FileFault("a comment must begin with a sign", argument="comment", help='such as `comment = "#"`')
 
     def _body(self, file: IO[bytes], path: FilePath) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows after the first line."""
@@ -319,7 +317,7 @@ class CSV(DataSource):
         if len(cells) == table.width + 1 and not cells[-1]:
             return cells[:-1]
         if len(cells) != table.width:
-            what = f"{len(cells)} cells, and the first line names {table.width} columns"
+            what = f"{len(cells)} cells, but the first line names {table.width} columns"
             raise FileFault(f"{table.name}, line {line:,}: {what}", help=self._delimiter_hint(",".join(cells)))
         return cells
 
@@ -356,10 +354,10 @@ class CSV(DataSource):
             return
         for column in gaps:
             if self.missing == "error" or column in table.aims:
-                ways = "`missing = drop` leaves such rows out"
+                ways = "`missing = drop` leaves out such rows"
                 ways += "" if column in table.aims else ", `missing = mean` fills them in"
                 cell = cells[column.index]
-                what = f"`{in_words(cell)}` means that the value is missing" if cell else "the cell is empty"
+                what = f"`{in_words(cell)}` marks a missing value" if cell else "the cell is empty"
                 if cell:
                     ways += f'; `categories = ["{column.word}"]` makes it a text'
                 raise FileFault(f"{self._place(table, line, column)}: {what}", argument=table.argument, help=ways)
@@ -368,7 +366,7 @@ class CSV(DataSource):
         for column in table.used:
             problem = column.take(None if column in gaps else cells[column.index], self.form, keep)
             if column.unseen and column in table.aims:
-                problem = f"no training row is of class `{in_words(cells[column.index])}`", ""
+                problem = f"no training row has the class `{in_words(cells[column.index])}`", ""
             if problem:
                 where = self._place(table, line, column)
                 raise FileFault(f"{where}: {problem[0]}", argument=table.argument, help=problem[1])
@@ -415,13 +413,13 @@ class CSV(DataSource):
             if len(set(names)) < len(names):
                 raise FileFault(f"`{which}` names a column twice", argument=which)
         if not self.target:
-            raise FileFault("there is no target", argument="target", help="name the column to be predicted")
+            raise FileFault("there is no target", argument="target", help="name the column to predict")
         if self.features is not None and self.drop:
-            what = "`features` says which columns are features, and `drop` which are not"
-            raise FileFault(what, argument="drop", help="leave one of them out")
+            what = "`features` and `drop` cannot be used together"
+            raise FileFault(what, argument="drop", help="remove one of them")
         aims = [column(word, "target") for word in self.target]
         if gone := [word for word in self.target if word in self.drop]:
-            raise FileFault(f"`{in_words(gone[0])}` is the target, and `drop` leaves it out", argument="drop")
+            raise FileFault(f"`{in_words(gone[0])}` is the target, but `drop` leaves it out", argument="drop")
         if self.features is None:
             names = [word for word in header if word and word not in self.target and word not in self.drop]
             twice = next((word for word in names if len(places[word]) > 1), None)
@@ -429,13 +427,13 @@ class CSV(DataSource):
                 raise FileFault(
                     f"the first line of {name} has two columns `{in_words(twice)}`",
                     argument=argument,
-                    help=f'rename one, or leave both out: `drop = ["{in_words(twice)}"]`',
+                    help=f'rename one, or drop both: `drop = ["{in_words(twice)}"]`',
                 )
         else:
             names = list(self.features)
         twice = next((word for word in names if word in self.target), None)
         if twice or not names:
-            what = f"`{in_words(twice)}` is a target and a feature" if twice else "no column is left as a feature"
+            what = f"`{in_words(twice)}` is both a target and a feature" if twice else "no column is left as a feature"
             raise FileFault(what, argument="features" if self.features is not None else "target")
         return ReadTable(name, argument, len(header), [column(word, "features") for word in names], aims)
 
@@ -475,39 +473,39 @@ class CSV(DataSource):
             ways = self.form.otherwise(column.texts)
             if ways:
                 example = next(text for text in column.texts if self.form.number(text) is None)
-                what = f"column `{column.word}` of {table.name} seems to hold numbers, such as `{in_words(example)}`"
+                what = f"column `{column.word}` of {table.name} seems to contain numbers, such as `{in_words(example)}`"
                 ways = [f"`{way}`" for way in ways]
                 raise FileFault(what, help=f"{' or '.join(ways)} reads them as numbers; {as_text}")
             words = [text for text in column.texts if self.form.number(text) is None]
             if len(column.texts) - len(words) >= max(2, len(words) + 1):
                 listed = ", ".join(f"`{in_words(word)}`" for word in words[:3])
                 given = ", ".join(f'"{in_words(word)}"' for word in words[:3])
-                what = f"column `{column.word}` of {table.name} holds numbers, and also {listed}"
-                means = f"`missing_words = [{given}], missing = drop` if that means that the value is missing"
+                what = f"column `{column.word}` of {table.name} contains numbers, but also {listed}"
+                means = f"`missing_words = [{given}], missing = drop` if that marks a missing value"
                 raise FileFault(what, help=f"{means}; {as_text}")
 
     def _remarks(self, table: ReadTable) -> Iterator[Remark]:
         where = "path" if self.features is None else "features"
         for column in table.used:
             for word in column.doubtful[:1]:
-                message = f"`{in_words(word)}` in column `{column.word}` counts as a text like any other"
-                ways = f'`missing_words = ["{in_words(word)}"], missing = drop` leaves its rows out'
-                help = f'{ways}; `categories = ["{column.word}"]` says that it is a text'
+                message = f"`{in_words(word)}` in column `{column.word}` is read as ordinary text"
+                ways = f'`missing_words = ["{in_words(word)}"], missing = drop` leaves out its rows'
+                help = f'{ways}; `categories = ["{column.word}"]` keeps it as text'
                 yield Remark("NN727", message, "path", help)
         if table.rows < _SURE:
             return
         for column in table.features:
             if len(table.features) > 1 and column.counts_rows():
-                message = f"`{column.word}` numbers the rows, which says nothing about rows to come"
+                message = f"`{column.word}` only numbers the rows, which says nothing about new rows"
                 yield Remark("NN725", message, where, self._without(column))
             elif len(table.aims) == 1 and column.settles(table.aims[0], sole=len(table.features) == 1):
                 aim = table.aims[0].word
-                message = f"`{column.word}` alone determines `{aim}`, exactly, in all {table.rows:,} rows"
-                help = f"is it known before `{aim}` is? If not: {self._without(column)}"
+                message = f"`{column.word}` alone determines `{aim}` exactly in all {table.rows:,} rows"
+                help = f"is it known before `{aim}`? If not: {self._without(column)}"
                 yield Remark("NN726", message, where, help)
 
     def _without(self, column: ReadColumn) -> str:
         if self.features is not None:
-            return "leave it out of `features`"
+            return "remove it from `features`"
         drop = ", ".join(f'"{word}"' for word in (*self.drop, column.word))
         return f"`drop = [{drop}]`"

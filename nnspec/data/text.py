@@ -72,8 +72,8 @@ class Text(DataSource):
             )
         size = (2 * sum(counts) * self.context if self._copies else length) * (1 if len(alphabet) <= 256 else 2)
         if size > MOST_STORED:
-            what = "so many windows take" if self._copies else "so long a text takes"
-            message = f"{what} {size / 2**30:.1f} GiB, and 1 GiB is the most"
+            what = "these windows would take" if self._copies else "this text would take"
+            message = f"{what} {size / 2**30:.1f} GiB; the limit is 1 GiB"
             help = "use a larger `stride`" if self._copies else "use a shorter text"
             raise FileFault(message, argument="stride" if self.stride else "path", help=help)
         stored = "uint8" if len(alphabet) <= 256 else "uint16"
@@ -136,7 +136,7 @@ class Text(DataSource):
             length += len(piece)
         if len(seen) < 2:
             what = "is empty" if not seen else "holds a single character over and over"
-            raise FileFault(f"{shown(self.path)} {what}, and there is nothing to learn of it")
+            raise FileFault(f"{shown(self.path)} {what}, so there is nothing to learn")
         if len(seen) > 1 << 16:
             raise FileFault(f"{shown(self.path)} has {len(seen):,} different characters, and 65,536 are the most")
         return "".join(sorted(seen)), length

@@ -36,8 +36,8 @@ class Augmentation(PlainPart):
         if self.of_images and (len(shape) < 2 or not image):
             what = sample_in_words(shape) if len(shape) > 1 else f"a row of {sample_in_words(shape)}"
             raise ShapeError(
-                f"`{self.spec_name}` takes images, and a sample is {what}",
-                help="numbers that are no image can be varied by `noise(0.1)`",
+                f"`{self.spec_name}` expects images, but a sample is {what}",
+                help="to augment data other than images, use `noise(0.1)`",
             )
 
     def work(self, shape: Shape) -> Mapping[str, Work]:

@@ -76,7 +76,7 @@ class Checker:
             return refused(name, f"there is not enough memory to check {name}")
         except Exception as error:  # noqa: BLE001  (the other files are still checked)
             self.on_fault(name, error)
-            message = f"a fault of nnspec itself: {type(error).__name__}: {error}"
+            message = f"a bug in nnspec: {type(error).__name__}: {error}"
             return Outcome(name, (_about(name, "NN902", message),), code=FAULT)
         lanes = 0 if result.compiled is None else len(result.compiled.program.lanes)
         known = Known(lanes, result.diagnostics)

@@ -122,7 +122,7 @@ def _config(table: dict[str, Any], folder: str, path: str) -> Config:
         _ignorable(code, path)
     for pattern in values.get("exclude", ()):
         if not pattern.strip("!/ "):
-            raise ConfigError(f"{path}: `exclude` in [tool.nnspec] holds {pattern!r}, which is no pattern")
+            raise ConfigError(f"{path}: `exclude` in [tool.nnspec] contains {pattern!r}, which is not a pattern")
     return Config(folder, path, **values)
 
 
@@ -134,4 +134,4 @@ def _ignorable(code: str, path: str) -> None:
         raise ConfigError(f"{path}: `ignore` in [tool.nnspec] holds {code}, but only lint can be ignored, NN7xx")
     right = nearest(code, lint)
     hint = f"; did you mean {right}?" if right else ""
-    raise ConfigError(f"{path}: `ignore` in [tool.nnspec] holds {code!r}, and there is no such code{hint}")
+    raise ConfigError(f"{path}: `ignore` in [tool.nnspec] holds {code!r}, which is not a known code{hint}")

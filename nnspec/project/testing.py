@@ -129,7 +129,7 @@ class SpecTester:
             message, interrupted = _RUN_ENDED, True
         except Exception as error:  # noqa: BLE001  (the other specs are still tested)
             self._on_fault(path, error)
-            message, fault = f"a fault of nnspec itself: {type(error).__name__}: {error}", True
+            message, fault = f"a bug in nnspec: {type(error).__name__}: {error}", True
         else:
             return _judged(path, checked, proofs, result, check_seconds, time.perf_counter() - started)
         cases = _unrun(checked, proofs, message, check_seconds, "skipped" if interrupted else "error")

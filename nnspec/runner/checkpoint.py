@@ -184,7 +184,7 @@ def read_checkpoint(path: Path, identity: str, data: str) -> Checkpoint | None:
         ) from None
     for known, own, what in (
         (found.identity, identity, "belongs to another lane, seed or experiment"),
-        (found.data, data, "was trained on other data, which has changed since"),
+        (found.data, data, "was trained on different data; the data has changed since"),
     ):
         if known != own:
             raise CheckpointError(f"the checkpoint {path} {what}; choose another folder with --out")

@@ -340,13 +340,13 @@ class Cluster:
     def _nobody(self) -> ClusterError:
         why = f" can be used ({self._why_not()})" if self._threads else ""
         return ClusterError(
-            f"no worker at {self._address}{why or ' is left'}; what had come back is kept: start workers with "
+            f"no worker at {self._address}{why or ' is left'}; finished trainings are kept: start workers with "
             f"`dask worker {self._scheduler}`, and continue with --out DIR --resume"
         )
 
     def _gone(self) -> ClusterError:
         return ClusterError(
-            f"the scheduler at {self._address} is gone; what had come back is kept: continue with --out DIR --resume"
+            f"the scheduler at {self._address} is gone; finished trainings are kept: continue with --out DIR --resume"
         )
 
     def _result(self, future: Future, task: _Task, observer: Observer) -> list[LaneResult]:
@@ -389,10 +389,7 @@ def _version() -> str:
 
 
 def _other_version(there: str) -> str:
-    return (
-        f"has nnspec {there}, and here it is {__version__}: its numbers would be those of another program; "
-        "install the same version on both"
-    )
+    return f"has nnspec {there}, but this machine has {__version__}; install the same version on both"
 
 
 class _Shared:
@@ -441,7 +438,7 @@ def _ask_scheduler(address: str, scheduler: str) -> None:
         raise ClusterError(f"there is no Dask scheduler at {address}: {_short(answer)}")
     kind = answer.get("type") if isinstance(answer, dict) else None
     if kind != "Scheduler":
-        what = f"it is a Dask {kind.lower()}" if kind else "what answers there is something else, or does not answer"
+        what = f"it is a Dask {kind.lower()}" if kind else "what runs there is not Dask, or does not answer"
         raise ClusterError(
             f"there is no Dask scheduler at {address}: {what}; `dask scheduler` prints its address when it starts"
         )

@@ -25,13 +25,14 @@ def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, int]) -> Ite
     for name, experiment in lanes.items():
         then, now = before[name], experiment.train.epochs
         if now < then:
-            yield f"`train.epochs` of {name} was {then} and is now {now}, and a run only gets longer"
+            yield f"`train.epochs` of {name} was {then} and is now {now}, but a run can only be extended"
             continue
         for argument, value in experiment.optimizer.values().items():
             if isinstance(value, Schedule) and now > then and _differ(value, experiment, then, now):
                 yield (
-                    f"`{argument} = {value!r}` of {name} depends on the number of epochs, so {now} epochs are not "
-                    f"{then} epochs and {now - then} more"
+                    f"`{argument} = {value!r}` of {name} depends on the number "
+                    f"of epochs, so {now} epochs are not the same "
+                    f"as {then} epochs and {now - then} more"
                 )
 
 

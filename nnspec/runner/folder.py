@@ -130,7 +130,9 @@ class RunFolder:
     def _write(self, manifest: Manifest, text: str) -> None:
         record = utf8(manifest.text())
         if len(record) > MOST_MANIFEST:
-            raise OutputError(f"the spec's imports come to more than {MOST_MANIFEST // 1024**2} MiB, the most of a run")
+            raise OutputError(
+                f"the spec's imports are larger than {MOST_MANIFEST // 1024**2} MiB in total, the limit for a run"
+            )
         for name, content in ((MANIFEST, record), (SPEC_COPY, text.encode())):
             with atomic(self.path / name) as file:
                 file.write(content)
@@ -151,8 +153,8 @@ class RunFolder:
         where = "name another folder with --out"
         if known.format != manifest.format or known.semantics != manifest.semantics:
             raise OutputError(
-                f"{self.path} holds a run of nnspec {known.version}, whose specs meant something else than they do in "
-                f"this version, so it cannot be resumed; {where}"
+                f"{self.path} contains a run of nnspec {known.version}, in which specs had another meaning, "
+                f"so it cannot be resumed; {where}"
             )
         if known.identity == manifest.identity:
             return known.environment
@@ -161,8 +163,8 @@ class RunFolder:
         if others or not found:
             told = "; ".join(change.text for change in (others or found)[:_TOLD])
             more = f"; and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
-            what = f"{told}{more}" if told else f"it was begun with {known.spec}"
-            raise OutputError(f"{self.path} holds a run of another experiment: {what}; {where}")
+            what = f"{told}{more}" if told else f"it was started with {known.spec}"
+            raise OutputError(f"{self.path} contains a run of another experiment: {what}; {where}")
         problems = list(extends({lane: epochs_of(values) for lane, values in known.meaning.lanes.items()}))
         if problems:
             raise OutputError(f"{self.path} cannot be extended: {'; '.join(problems[:_TOLD])}; {where}")
@@ -174,11 +176,13 @@ class RunFolder:
             place = self.path / name
             if place.is_symlink():
                 raise OutputError(
-                    f"{place} is a symbolic link, and a run writes into its own folder only; remove the link, or name "
+                    f"{place} is a symbolic link, but a run only writes into its own folder; remove the link, or name "
                     "another folder with --out"
                 )
             if place.exists() and not place.is_dir():
-                raise OutputError(f"{place} is a file, and a lane needs a folder of that name; name another with --out")
+                raise OutputError(
+                    f"{place} is a file, but a lane needs a folder of that name; name another folder with --out"
+                )
 
     def finish(self) -> None:
         """Point `latest` at this run, where it is one of a numbered row and the system has links."""

@@ -49,7 +49,7 @@ def _useful(program: Program, access: Access) -> None:
             f"""or name another file: --set 'data.{word}="PATH"'"""
         )
     names = ", ".join(sorted({choice.source.spec_name for choice in choices}))
-    raise DataError(f"--data-dir has no effect here: {names} reads no files; leave --data-dir out")
+    raise DataError(f"--data-dir has no effect here: {names} reads no files; remove --data-dir")
 
 
 def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded]) -> Loaded:

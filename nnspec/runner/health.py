@@ -181,7 +181,7 @@ def dead_units(plan: Plan) -> dict[str, list[int]]:
 
 
 def _flat_layers(plan: Plan) -> Iterator[tuple[str, str, tuple[float, ...]]]:
-    """Yield the layers with flat ends: name, the name of the layer that does its work, its flat outputs."""
+    """Yield the layers with flat ends: name, the name of the layer that it is fused into, its flat outputs."""
     absorbed = plan.layout.steps.absorbed
     for node in (inner for outer in plan.experiment.layers for inner in outer.walk()):
         if node.value.part in _FLAT:

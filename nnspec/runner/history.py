@@ -118,7 +118,7 @@ class LaneResult(Shown):
         the training data. Raises ValueError for samples that do not fit or hold NaN, and for a lane without a network.
         """
         if self.predictor is None:
-            raise ValueError(f"{self.name} has no trained network to ask: it is {self.status}")
+            raise ValueError(f"{self.name} has no trained network: its status is {self.status}")
         return self.predictor.predict(x)
 
     @property

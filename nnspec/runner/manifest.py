@@ -151,33 +151,33 @@ def read_manifest(path: Path) -> Manifest:
 def _text(value: Any) -> str:
     """Return a value that must be text, as a path may be. Raises TypeError, ValueError."""
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     if "\0" in value or not utf8(value).decode().isprintable():  # a path may hold bytes that are not UTF-8
-        raise ValueError(f"{value[:40]!a} is no name")
+        raise ValueError(f"{value[:40]!a} is not a name")
     return value
 
 
 def _path(value: Any) -> str:
     """Return a path from the root, or an empty text. Raises TypeError, ValueError."""
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     if "\0" in value or (value and not os.path.isabs(value)):
-        raise ValueError(f"{value[:40]!a} is no path from the root")
+        raise ValueError(f"{value[:40]!a} is not an absolute path")
     return value
 
 
 def _lane(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
-        raise TypeError(f"{str(value)[:40]!a} is no name of a lane")
+        raise TypeError(f"{str(value)[:40]!a} is not the name of a lane")
     return value
 
 
 def _folder(value: Any) -> str:
     """Return the name of a folder in the run's own, which leads nowhere else. Raises TypeError, ValueError."""
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     if folder_names([value]) != [value] or value in (".", ".."):
-        raise ValueError(f"{value[:40]!a} is no folder of a lane")
+        raise ValueError(f"{value[:40]!a} is not the folder of a lane")
     return value
 
 
@@ -187,7 +187,7 @@ def _import(value: Any, *, old: bool) -> str:
         return _text(value)
     text = value["text"]
     if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest() != value["sha256"]:
-        raise ValueError("the text of an import is not what its digest says")
+        raise ValueError("the text of an import does not match its digest")
     return text
 
 

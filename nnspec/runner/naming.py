@@ -36,8 +36,8 @@ def folder_names(lanes: Iterable[str]) -> list[str]:
             os.fsencode(name)
         except UnicodeEncodeError:
             raise NnspecError(
-                f"lane {lane!a} needs a folder of its name, and this system's encoding for names of files, "
-                f"{sys.getfilesystemencoding()}, lacks a character of it; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
+                f"lane {lane!a} needs a folder of its name, and this system's encoding for file names, "
+                f"{sys.getfilesystemencoding()}, cannot represent it; set PYTHONUTF8=1, or LC_ALL=C.UTF-8"
             ) from None
         taken.add(name.casefold())
         names.append(name)

@@ -94,7 +94,7 @@ def open_regular(path: Path) -> IO[bytes]:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     return os.fdopen(handle, "rb")
 
 
@@ -106,7 +106,7 @@ def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
     with np.load(file, allow_pickle=False) as archive:
         for member in archive.zip.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-                raise ValueError("it is compressed, and nnspec writes arrays as they are")
+                raise ValueError("it is compressed, but nnspec writes uncompressed arrays")
         return {name: archive[name] for name in archive.files}
 
 
@@ -114,7 +114,7 @@ def read_json(path: Path, most: int) -> dict[str, Any]:
     """Read an object of JSON. Raises OSError or one of DAMAGE."""
     found = json.loads(read_limited(path, most), parse_float=_finite, parse_constant=_finite)
     if not isinstance(found, dict):
-        raise TypeError("it holds no object")
+        raise TypeError("it is not a JSON object")
     return found
 
 
@@ -122,7 +122,7 @@ def _finite(text: str) -> float:
     """Read a number of a record. Raises ValueError for one that is not finite, which nnspec writes none of."""
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return value
 
 
@@ -139,7 +139,7 @@ def from_record(kind: type[T], record: Mapping[str, Any], **names: type) -> T:
     known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = [name for name in record if name not in known]
     if unknown:
-        raise ValueError(f"it has a field {unknown[0]!a}, which this version of nnspec does not know")
+        raise ValueError(f"it has a field {unknown[0]!a} that this version of nnspec does not know")
     return kind(**{name: _value(hints[name], value, name, names) for name, value in record.items()})
 
 

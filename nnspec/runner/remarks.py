@@ -62,7 +62,7 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
 
 def _left_out(part: str, section: str, helps: bool) -> str:
     """Say that figures do not measure a class, and what may bring it in."""
-    cure = f"; `{section}.stratify = true` gives each class its share" if helps else ""
+    cure = f"; `{section}.stratify = true` gives every class its share" if helps else ""
     return f"{part} figures do not measure it{cure}"
 
 
@@ -121,4 +121,4 @@ def _constant(dataset: Dataset, trained: NDArray[Any]) -> Iterator[str]:
         words = [f"feature {words[0]} is"]
     else:
         words = [f"features {', '.join(words[:-1])} and {words[-1]} are"]
-    yield f"{words[0]} constant in the training samples: standardised, 0"
+    yield f"{words[0]} constant in the training samples and become 0 when standardised"

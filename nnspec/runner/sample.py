@@ -43,13 +43,13 @@ class Writer:
         beginning, and nothing is asked of the places behind them: what comes later may not count for a network that
         tells what follows. A character c with the logit z is drawn with the odds exp(z / temperature); of temperature
         0 the likeliest is taken. Raises ValueError for a negative length or temperature, and for a character of the
-        prompt that the network has never met.
+        prompt that is not in the training data.
         """
         if length < 0 or not temperature >= 0:
             raise ValueError("`length` and `temperature` must be at least 0")
         unknown = sorted(set(prompt) - set(self.alphabet))
         if unknown:
-            raise ValueError(f"the network has never met {', '.join(map(repr, unknown))}")
+            raise ValueError(f"the training data had no {', '.join(map(repr, unknown))}")
         places = {character: place for place, character in enumerate(self.alphabet)}
         ids = [places[character] for character in prompt] or [places.get("\n", 0)]
         start, rng = len(ids), stream(seed, Stream.SAMPLE)

@@ -103,12 +103,12 @@ class SavedRun:
             left = [lane for lane in self.summary["lanes"] if self.trained(str(lane["name"]))]
             found = [Candidate.of_record(lane) for lane in left]
         if not found:
-            raise RunError(f"no lane of {self.path} left a network")
+            raise RunError(f"no lane in {self.path} has a trained network")
         try:
             return best(found)
         except NoChoice as error:
             names = some_of([each.name for each in found])
-            raise RunError(f"{error}: name one with --lane; there are {names}") from None
+            raise RunError(f"{error}: choose one with --lane: {names}") from None
 
     def pick(self, lane: str | None = None, seed: int | None = None) -> tuple[str, int, Choice]:
         """Return lane and seed of a network: of the lane that is named or else chosen, with the seed that is asked for
@@ -124,8 +124,8 @@ class SavedRun:
         """Raises RunError: a training has no network."""
         path, status = self.weights_file(name, seed), self.ending(name, seed).get("status")
         why = f": it {status}" if status in ("diverged", "failed") else f": {path} is missing"
-        several = f", seed {seed}," if "repeats" in self.lane(name) else ""
-        raise RunError(f"{name}{several} left no weights in {self.path}{why}")
+        several = f", seed {seed}" if "repeats" in self.lane(name) else ""
+        raise RunError(f"{self.path} has no weights for {name}{several}{why}")
 
     def ending(self, name: str, seed: int) -> Mapping[str, Any]:
         """Return how a training ended: what the summary says of a lane, or of the repeat with that seed."""
@@ -156,7 +156,7 @@ class SavedRun:
             for lane in self.summary["lanes"]:
                 if lane["name"] == name:
                     return dict(lane)
-        raise RunError(f"{self.path} has no lane {name}; there are {some_of(self.lanes)}")
+        raise RunError(f"{self.path} has no lane {name}; its lanes are {some_of(self.lanes)}")
 
     def seeds(self, name: str) -> list[int]:
         """Return the seeds that a lane was trained with, in order."""
@@ -170,10 +170,10 @@ class SavedRun:
         folders = self.manifest.folders or dict(zip(self.lanes, folder_names(self.lanes), strict=True))
         folder = folders.get(name)
         if folder is None:
-            raise RunError(f"{self.path / MANIFEST} is damaged: it knows no lane {name}")
+            raise RunError(f"{self.path / MANIFEST} is damaged: it has no lane {name}")
         seeds = self.seeds(name)
         if seed is not None and seed not in seeds:
-            raise RunError(f"{name} in {self.path} was not trained with seed {seed}; there are {some_of(seeds)}")
+            raise RunError(f"{name} in {self.path} was not trained with seed {seed}; its seeds are {some_of(seeds)}")
         several = "repeats" in self.lane(name)
         return self.path / folder / (f"seed-{seeds[0] if seed is None else seed}.npz" if several else "weights.npz")
 
@@ -212,10 +212,10 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
         latest = folder / "latest"
         if (latest / MANIFEST).is_file():
             raise RunError(f"{folder} is a row of runs; name one of them, such as {latest}")
-        what = f"there is no {MANIFEST} in it" if folder.is_dir() else "it is no folder" if folder.exists() else ""
+        what = f"there is no {MANIFEST} in it" if folder.is_dir() else "it is not a folder" if folder.exists() else ""
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    raise RunError(f"{folder} is no run: {what}" if what else f"there is no run {folder}")
+    raise RunError(f"{folder} is not a run: {what}" if what else f"there is no run {folder}")
 
 
 def _data_use(record: Mapping[str, Any]) -> DataUse:

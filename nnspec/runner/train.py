@@ -183,7 +183,7 @@ class _Stop:
     """Watches a lane by the rule that stops it early, where it has one."""
 
     def __init__(self, rule: Stopping | None, lane: LaneResult) -> None:
-        ensure(rule is None or rule.of in lane.history, f"`{rule}`: its figure is not measured")
+        ensure(rule is None or rule.of in lane.history, f"`{rule}`: its metric is not measured")
         self._rule, self._lane = rule, lane
         self._watcher = rule.watch() if rule is not None else None
 

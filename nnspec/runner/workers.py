@@ -171,7 +171,7 @@ class Workers:
         job = worker.job
         if job.deaths + 1 >= ATTEMPTS:
             how = str(lost).removeprefix("its process ")
-            return worker.left(f"{ATTEMPTS} processes that were to train it died before they began; the last {how}")
+            return worker.left(f"{ATTEMPTS} processes died before they could train it; the last one {how}")
         waiting.append(replace(job, deaths=job.deaths + 1))
         return None
 
@@ -183,9 +183,7 @@ class Workers:
                     self._workers.append(_Worker())
         except OSError as error:
             if not self._workers:
-                raise WorkerError(
-                    f"no process can be started: {error.strerror or error}; with --jobs 1 none is needed"
-                ) from None
+                raise WorkerError(f"cannot start a process: {error.strerror or error}; --jobs 1 needs none") from None
 
     def _stop(self, busy: dict[object, _Worker], take: Take) -> None:
         """Have the workers come to an end, and take what they had."""

@@ -182,6 +182,6 @@ def _about_commas(source: Source, sections: Iterable[list[tuple[Token, bool]]]) 
         edits = [Edit(Span(source, t.start_pos, t.end_pos), ";" if needed else "") for t, needed in commas]
         more = f"and {len(commas) - 1} more like it" if len(commas) > 1 else ""
         lines = all(not needed for _, needed in commas)
-        help = "leave it out: an item ends with its line" if lines else "write `;`, or begin a new line"
+        help = "remove it: an item ends with its line" if lines else "write `;`, or begin a new line"
         fix = Fix("leave the commas out" if lines else "write `;`", tuple(edits), safe=True)
         yield Diagnostic("NN101", "`,` does not end an item", edits[0].span, label=more, help=help, fix=fix)

@@ -163,7 +163,7 @@ def _bad_literals(source: Source, tokens: list[Token], unreadable: set[int]) -> 
             start = token.start_pos + offset
             yield Diagnostic(
                 "NN103",
-                f"`{text}` is no escape",
+                f"`{text}` is not an escape sequence",
                 Span(source, start, start + len(text)),
                 help="a backslash is written `\\\\`; the escapes are \\n \\t \\\\ \\\" \\'",
             )

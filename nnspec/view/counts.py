@@ -21,7 +21,7 @@ def counts(lane: LaneResult, names: Sequence[str], width: int) -> Iterator[str]:
         if lines is None:
             yield f"{name} of {lane.label}: {len(rows)} × {len(rows)} counts, in summary.json"
             continue
-        yield f"{name} of {lane.label} on test data: a row for each label, a column for each prediction"
+        yield f"{name} of {lane.label} on test data: one row per label, one column per prediction"
         yield from lines
         yield ""
 

@@ -1,4 +1,4 @@
-"""`diff`: what two specs differ in, for a reader and as plain data."""
+"""`diff`: how two specs differ, for a reader and as plain data."""
 
 from __future__ import annotations
 

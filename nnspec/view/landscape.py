@@ -47,7 +47,7 @@ def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force
     """
     path = Path(out) if out is not None else Path(f"{Path(spec).stem or 'spec'}-landscape.png")
     if path.suffix.lower() not in _FORMATS:
-        raise OutputError(f"{path} is no name for a picture; it ends in {', '.join(_FORMATS)}")
+        raise OutputError(f"{path} is not the name of a picture; it must end in {', '.join(_FORMATS)}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder")
     if os.path.lexists(path) and not force:
@@ -202,7 +202,7 @@ def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int |
     axis.set_ylim(float(found.beta[0]), float(found.beta[-1]))
     axis.set_aspect("equal", adjustable="box")
     axis.set_title("Loss over the plane, and the paths", pad=10)
-    told = "a dot an epoch; at the ends, the lanes' own losses"
+    told = "one dot per epoch; at the ends, the lanes' own losses"
     axis.set_title(told, loc="right", fontsize=10, color="#555555", fontweight="normal")
     for side in ("top", "right"):
         axis.spines[side].set_visible(True)

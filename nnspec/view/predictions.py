@@ -104,9 +104,9 @@ def _confused(one: Evaluation, whole: bool, several: bool, width: int) -> Iterat
         lines = confusion(counts.tolist(), label, width)
         yield ""
         if lines is None:
-            yield f"{len(label)} × {len(label)} counts are wider than this terminal; --json has them"
+            yield f"{len(label)} × {len(label)} counts do not fit into this terminal; use --json"
         else:
-            yield "a row for each label, a column for each prediction"
+            yield "one row per label, one column per prediction"
             yield from lines
 
 
@@ -114,7 +114,7 @@ def _confused(one: Evaluation, whole: bool, several: bool, width: int) -> Iterat
 
 
 def prediction_rows(predictor: Predictor, found: Sequence[Prediction], top: int = 1) -> Iterator[dict[str, Any]]:
-    """Yield a row a sample: its name, and class and probability, or the top ones, or the numbers that are told."""
+    """Yield one row per sample: its name, and class and probability, or the top ones, or the numbers that are told."""
     for prediction in found:
         for i, name in enumerate(prediction.names):
             outputs = prediction.outputs[i]

@@ -33,7 +33,7 @@ def _print(lane: LaneResult, console: Console) -> None:
     columns = [
         Column("part", [_name(part) for part in parts]),
         Column("where", [_where(part) for part in parts], 3, styles=["dim"] * len(parts)),
-        Column("µs a step", [f"{part['microseconds']:,.1f}" for part in parts], 1, right=True),
+        Column("µs per step", [f"{part['microseconds']:,.1f}" for part in parts], 1, right=True),
         Column("share", [f"{100 * part['share']:.1f} %" for part in parts], 2, right=True),
         Column("calls", [f"{part['calls']:.3g}" for part in parts], 4, right=True),
         Column("", [_bar(part["share"], parts) for part in parts], 5),
@@ -44,10 +44,10 @@ def _print(lane: LaneResult, console: Console) -> None:
 
 
 def _whole(profile: Mapping[str, Any]) -> str:
-    """`412.3 µs a step, the mean of 240 of 480 steps, …`, with what the measurement itself cost."""
-    said = f"{profile['microseconds']:,.1f} µs a step, the mean of {profile['steps']:,} of {profile['of']:,} steps"
+    """`412.3 µs per step, the mean of 240 of 480 steps, …`, with what the measurement itself cost."""
+    said = f"{profile['microseconds']:,.1f} µs per step, the mean of {profile['steps']:,} of {profile['of']:,} steps"
     if profile["overhead"] is None:
-        return f"{said}; too few to tell what timing them cost"
+        return f"{said}; too few to estimate the cost of timing"
     return f"{said}; timing its parts made the median step {100 * profile['overhead']:+.1f} % longer than the others"
 
 

@@ -66,11 +66,17 @@ def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
 def _notes(report: GradientReport) -> Iterator[str]:
     """Yield what the figures do not show: what was not checked, or not where the network starts."""
     if report.moved:
-        yield f"checked near their starting values, where every step crosses a kink: {', '.join(report.moved)}"
+        yield (
+            "checked near their starting values, because every step from "
+            f"these crosses a kink: {', '.join(report.moved)}"
+        )
     if report.asked is not None or report.share < 1:
         fewer = [f"{report.samples} of {report.asked} samples"] if report.asked is not None else []
         fewer += [f"about {100 * report.share:.2g} % of the usual entries and directions"] if report.share < 1 else []
-        yield f"a forward pass of this network is long, so only {' and '.join(fewer)} were checked; --full checks all"
+        yield (
+            "a forward pass of this network is expensive, so only "
+            f"{' and '.join(fewer)} were checked; use --full to check all"
+        )
     for tensor in report.tensors:
         if MARGIN * tensor.resolution > BOUND:
             yield (

@@ -271,7 +271,7 @@ def _best(result: RunResult, console: Console) -> None:
     for grid in grids_of(result.summary):
         drawn = grid_table(grid, result.summary, console.width)
         if drawn is None:
-            say(console, f"– the grid of {grid.lane} is wider than this terminal", style="dim")
+            say(console, f"– the grid of {grid.lane} does not fit into this terminal", style="dim")
         else:
             say(console, grid_title(grid, result.summary), style="dim")
             console.print(drawn)

@@ -142,7 +142,7 @@ def _proof(proof: Any) -> ShortTable:
         Column("shape", ["×".join(map(str, tensor.shape)) for tensor in tensors], 2),
         Column("relative error", [f"{tensor.error:.1e}" for tensor in tensors], 1, right=True),
     ]
-    verdict = "the gradients hold" if proof.holds else "the gradients do not hold"
+    verdict = "the gradients are correct" if proof.holds else "the gradients are wrong"
     return ShortTable(
         f"{', '.join(proof.lanes)}: {verdict}, {proof.report.error:.1e} against a bound of {proof.bound:g}", columns
     )
@@ -188,7 +188,7 @@ def _verification(found: Any) -> ShortTable:
         Column("", [row.text for row in rows], prose=True),
     ]
     verdict = "the same, bit for bit" if found.same else "not the same"
-    lines = [*([] if found.data else ["They had different data."]), *found.spoilt]
+    lines = [*([] if found.data else ["They used different data."]), *found.spoilt]
     return ShortTable(f"{found.one} and {found.other}: {verdict}", columns, lines)
 
 

@@ -162,7 +162,7 @@ def _table(rows: Sequence[dict[str, Any]], width: int) -> Any:
             Column("step", [row["op"] for row in rows], 0),
             Column("of", [row["node"] for row in rows], 1),
             Column("reads", [", ".join(row["reads"]) for row in rows], 2),
-            Column("looks at again", [", ".join(row["keeps"]) for row in rows], 7),
+            Column("saved", [", ".join(row["keeps"]) for row in rows], 7),
             Column("writes", [row["writes"] or "" for row in rows], 2),
             Column("buffer", [_where(row) for row in rows], 3),
             Column("bytes", [f"{row['bytes']:,}" if row["bytes"] else "" for row in rows], 4, right=True),

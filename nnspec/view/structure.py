@@ -69,7 +69,7 @@ def _rows(layout: Layout) -> Iterator[_Row]:
 def _writes(layout: Layout) -> dict[str, str]:
     """Say of each layer where its output goes: a room, or over what the layer reads."""
     place_of = layout.values.place_of
-    found = {layer: f"nothing: {by} does its work" for layer, by in layout.steps.absorbed.items()}
+    found = {layer: f"nothing: fused into {by}" for layer, by in layout.steps.absorbed.items()}
     for step in layout.steps:
         if step.op in ("forward", "add", "concat") and step.writes is not None:
             place = place_of[step.writes]

@@ -32,14 +32,14 @@ def print_verification(found: Verification, console: Console) -> None:
     console.print(table(columns, console.width))
     console.print()
     if not found.data:
-        say(console, "✗ they had other data", style="bold red")
+        say(console, "✗ they used different data", style="bold red")
     if found.left:
         several = (
             f"{len(found.left)} trainings that only one has"
             if len(found.left) > 1
             else f"{found.left[0]}, only one has"
         )
-        say(console, f"! as far as both got; {several}", style="yellow")
+        say(console, f"! compared as far as both got; {several}", style="yellow")
     for text in found.spoilt:
         say(console, f"✗ {one_line(text)}", style="bold red")
     for name, (then, now) in found.environment.items():

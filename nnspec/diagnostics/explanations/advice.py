@@ -8,9 +8,10 @@ __all__ = ["EXPLANATIONS"]
 
 EXPLANATIONS = {
     "NN701": Explanation(
-        """ No sample ever has the label of the outputs beyond the classes, so all that
-training can teach them is to keep quiet. It works, and wastes the weights of the last layer; usually the number was
-copied from another data set (1000 is ImageNet's). `Linear(data.classes)` always fits.
+        """
+No sample ever has a label beyond the number of classes, so training can only teach the extra outputs to stay low. This
+works but wastes weights in the last layer. Usually the number was copied from another data set (1000 is ImageNet's).
+`Linear(data.classes)` always fits.
 """,
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(100)\n}\n"),
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(data.classes)\n}\n"),
@@ -32,9 +33,9 @@ wrong output that is saturated has almost no gradient. ReLU cuts off every negat
     ),
     "NN703": Explanation(
         """
-(x W₁ + b₁) W₂ + b₂ is x W + b for another W and b: two linear layers in a row can say nothing that one could not,
-with more weights and more time. Usually the activation between them was forgotten. Where a narrow first layer is
-meant to limit the rank of W, say so by ignoring this advice.
+(x W₁ + b₁) W₂ + b₂ is x W + b for another W and b: two linear layers in a row can compute nothing that one could not,
+with more weights and more time. Usually the activation between them was forgotten. If a narrow first layer is meant to
+limit the rank of W, ignore this warning.
 """,
         Example("model {\n    Linear(128)\n    Linear(64)\n    ReLU\n    Linear(10)\n}\n"),
         Example("model {\n    Linear(128)\n    ReLU\n    Linear(64)\n    ReLU\n    Linear(10)\n}\n"),
@@ -42,11 +43,11 @@ meant to limit the rank of W, say so by ignoring this advice.
     ),
     "NN704": Explanation(
         """
-He's start has the variance 2 / fan_in. The 2 makes up for ReLU, which sets half of its inputs to zero and so halves
-their mean square (He et al. 2015). Tanh and sigmoid cut nothing off: with weights about √2 too large, each layer drives
-them further into the flat part of their curve, where gradients are near zero. For these Glorot and Bengio (2010)
-derived 2 / (fan_in + fan_out), which is `xavier_normal`. With one hidden layer one hardly sees the difference; with
-ten, it decides whether the first learns at all.
+He initialisation has variance 2 / fan_in. The 2 makes up for ReLU, which sets half of its inputs to zero and so halves
+their mean square (He et al. 2015). Tanh and sigmoid do not: with weights about √2 too large, each layer drives them
+further into saturation, where gradients are near zero. For these, Glorot and Bengio (2010) derived 2 / (fan_in +
+fan_out), which is `xavier_normal`. With one hidden layer the difference is small; with ten, it decides whether the
+first layer learns at all.
 """,
         Example("model {\n    Linear(64)\n    Tanh\n    Linear(10)\n}\n"),
         Example("model {\n    Linear(64, init=xavier_normal)\n    Tanh\n    Linear(10)\n}\n"),
@@ -54,9 +55,9 @@ ten, it decides whether the first learns at all.
     ),
     "NN705": Explanation(
         """
-Dropout sets values to zero at random while training, so that no unit can rely on one other. Behind the last layer the
-values are the network's answers: the loss is then computed for answers of which some were wiped out, whatever the
-network knew, and the gradient teaches it to hedge. Dropout belongs between the layers, after an activation.
+Dropout sets values to zero at random during training, so that no unit can rely on any other. After the last layer, the
+values are the network's outputs: the loss is then computed from outputs of which some were zeroed, whatever the
+network has learned, and the gradient teaches it to hedge. Dropout belongs between the layers, after an activation.
 """,
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n    Dropout(0.2)\n}\n"),
         Example("model {\n    Linear(64)\n    ReLU\n    Dropout(0.2)\n    Linear(10)\n}\n"),
@@ -64,10 +65,10 @@ network knew, and the gradient teaches it to hedge. Dropout belongs between the 
     ),
     "NN706": Explanation(
         """
-Each optimizer has a range of rates that is used in practice. Adam divides each step by the size of recent gradients,
-so that every weight moves by about lr a step whatever the gradient's scale: 0.1 is far too much for it, and fair for
-plain SGD, whose steps shrink with the gradients. A rate outside of the range is usually one for another optimizer, or
-has a zero too few or too many.
+Each optimizer has a range of learning rates that work in practice. Adam divides each step by the size of recent
+gradients, so every weight moves by about lr per step whatever the gradient's scale: 0.1 is far too much for it, but
+fine for plain SGD, whose steps shrink with the gradients. A rate outside the range is usually meant for another
+optimizer, or has a zero too few or too many.
 """,
         Example("optimizer = Adam(lr=0.1)\n"),
         Example("optimizer = Adam(lr=0.001)\n"),
@@ -75,9 +76,9 @@ has a zero too few or too many.
     ),
     "NN707": Explanation(
         """
-A batch is never larger than the data it is drawn from, so each epoch here is one single step with all samples:
-gradient descent without the S. With 10 epochs a network takes 10 steps, which teaches it next to nothing. Where
-full-batch training is meant, `train.batch = data.size` says so.
+A batch is never larger than the data that it is drawn from, so each epoch here is a single step on all samples:
+gradient descent without the S. In 10 epochs the network takes 10 steps and learns next to nothing. For full-batch
+training, set `train.batch = data.size`.
 """,
         Example("data = Digits(train=100, test=50)\ntrain.batch = 256\n"),
         Example("data = Digits(train=100, test=50)\ntrain.batch = 25\n"),
@@ -85,10 +86,10 @@ full-batch training is meant, `train.batch = data.size` says so.
     ),
     "NN708": Explanation(
         """
-What comes out of training depends on the seed: the starting weights, the order of samples and the dropout follow from
-it. A statement such as `test_accuracy > 0.9` is a test, and a test should say for which run it holds. Without a
-`seed`, nnspec takes 0, so the spec is reproducible as it is, but a reader cannot see that the author ever chose. To
-test that it holds for more than one seed, there is `train.repeats`.
+The outcome of training depends on the seed, which determines the initial weights, the order of samples and dropout. A
+statement such as `test_accuracy > 0.9` is a test, and a test should say for which run it holds. Without a `seed`,
+nnspec uses 0, so the spec is reproducible, but a reader cannot tell whether the author chose it. To test more than one
+seed, use `train.repeats`.
 """,
         Example("expect { test_accuracy > 0.1 }\n"),
         Example("seed = 42\nexpect { test_accuracy > 0.1 }\n"),
@@ -96,10 +97,10 @@ test that it holds for more than one seed, there is `train.repeats`.
     ),
     "NN709": Explanation(
         """
-Test data is there to say how a network does on what it has never seen, and that only works while no decision depends
-on it. Stopping at the epoch that looks best on the test data picks the luckiest of many networks, judged by the very
-figure that is then reported: it comes out better than the network is, and by how much nobody can tell. Hold some of
-the training samples out with `train.validation`, stop by `val_loss`, and look at the test data once, at the end.
+Test data estimates how a network does on unseen samples, which only works if no decision depends on it. Stopping at
+the epoch with the best test figure picks the luckiest of many networks and then reports the very figure that it was
+picked by, so the result is too optimistic by an unknown amount. Hold out some of the training samples with
+`train.validation`, stop by `val_loss`, and look at the test data once, at the end.
 """,
         Example("train {\n    epochs = 50\n    early_stop = patience(5, of=test_loss)\n}\n"),
         Example("train {\n    epochs = 50\n    validation = 0.1\n    early_stop = patience(5, of=val_loss)\n}\n"),
@@ -107,9 +108,9 @@ the training samples out with `train.validation`, stop by `val_loss`, and look a
     ),
     "NN710": Explanation(
         """
-Nothing depends on this `let` or `block`, so to change it changes nothing. Often something else was meant to use it:
-the constant stands at the top, and the number is still written out in the model. In a file that others import, unused
-names are not reported.
+Nothing depends on this `let` or `block`, so changing it has no effect. Often something was meant to use it: the
+constant is defined, but the model still repeats the number. In a file that others import, unused names are not
+reported.
 """,
         Example("let width = 64\nmodel {\n    Linear(32)\n    ReLU\n    Linear(10)\n}\n"),
         Example("let width = 64\nmodel {\n    Linear(width)\n    ReLU\n    Linear(10)\n}\n"),
@@ -117,9 +118,9 @@ names are not reported.
     ),
     "NN711": Explanation(
         """
-A file of lets, blocks and models is there for others to import, and nothing is wrong with it; only `nnspec run` has
-nothing to run. Where it is meant to be an experiment, it lacks the settings that every experiment has. Where it is not,
-a comment says so: `# nn: ignore[NN711]` above its first line.
+A file of lets, blocks and models is meant to be imported, and nothing is wrong with it; `nnspec run` just cannot run
+it. If it is meant to be an experiment, it lacks the settings that every experiment needs. If it is not, silence this
+warning with `# nn: ignore[NN711]` above its first line.
 """,
         Example("block Hidden(units) { Linear(units); ReLU }\n", whole=True),
         Example("# nn: ignore[NN711]\nblock Hidden(units) { Linear(units); ReLU }\n", whole=True),
@@ -127,10 +128,10 @@ a comment says so: `# nn: ignore[NN711]` above its first line.
     ),
     "NN712": Explanation(
         """
-`NLL` is −y[label] and `KLDiv` is Σ t (log t − y): both believe that the outputs y are logarithms of probabilities, and
-look at nothing that would tell. Other outputs may be made as large as one likes, and then the loss falls below zero and
-goes on falling while nothing is learnt. `LogSoftmax` behind the last layer makes any numbers such logarithms. With
-class labels, `CrossEntropy` is both in one step.
+`NLL` is −y[label] and `KLDiv` is Σ t (log t − y): both assume that the outputs y are log-probabilities and do not
+check it. Other outputs can grow without bound, so the loss falls below zero and keeps falling while nothing is
+learned. `LogSoftmax` after the last layer turns its outputs into log-probabilities. For class labels, `CrossEntropy`
+does both in one step.
 """,
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n}\nloss = NLL\n"),
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n    LogSoftmax\n}\nloss = NLL\n"),
@@ -138,10 +139,10 @@ class labels, `CrossEntropy` is both in one step.
     ),
     "NN713": Explanation(
         """
-Batch normalisation takes the mean of each channel over the batch off, and with it whatever was added to the channel
-everywhere: y is the same with any bias, the bias has a gradient of zero, and it stays where it starts. The
-normalisation has a shift of its own behind it, which does what the bias was for. `bias=false` saves the parameters and
-the time. A norm within the sample, such as `LayerNorm`, takes one mean off all channels, so a bias before it counts.
+Batch normalisation subtracts the mean of each channel over the batch, and with it any constant that was added to the
+channel: the output is the same with any bias, the bias has zero gradient, and it stays at its initial value. The
+normalisation has its own shift, which does the job of the bias. `bias=false` saves the parameters and the time. A norm
+within each sample, such as `LayerNorm`, subtracts one mean over all channels, so a bias before it matters.
 """,
         Example("model {\n    Linear(64)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"),
         Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\n"),
@@ -149,10 +150,10 @@ the time. A norm within the sample, such as `LayerNorm`, takes one mean off all 
     ),
     "NN714": Explanation(
         """
-Batch normalisation divides each feature by its standard deviation over the batch, and one sample has none. PyTorch
-raises an error. nnspec normalises such a batch by the running mean and variance, as in evaluation; with `batch = 1`
-these never move from 0 and 1, so the layer is only a scale and a shift for each feature. Use a larger batch, or a
-normalisation within the sample, such as `LayerNorm`.
+Batch normalisation divides each feature by its standard deviation over the batch, which is undefined for a single
+sample. PyTorch raises an error. nnspec normalises such a batch by the running mean and variance, as in evaluation;
+with `batch = 1` these stay at 0 and 1, so the layer only scales and shifts each feature. Use a larger batch, or a
+layer that normalises within each sample, such as `LayerNorm`.
 """,
         Example("model {\n    Linear(64, bias=false)\n    BatchNorm\n    ReLU\n    Linear(10)\n}\ntrain.batch = 1\n"),
         Example("model {\n    Linear(64)\n    LayerNorm\n    ReLU\n    Linear(10)\n}\ntrain.batch = 1\n"),
@@ -160,10 +161,10 @@ normalisation within the sample, such as `LayerNorm`.
     ),
     "NN715": Explanation(
         """
-The training samples do not divide evenly into batches, and a single sample is left for the last one. Batch
-normalisation needs the standard deviation of each feature over the batch, and one sample has none. PyTorch raises an
+The training samples do not divide evenly into batches, so the last batch has a single sample. Batch normalisation
+needs the standard deviation of each feature over the batch, which is undefined for one sample. PyTorch raises an
 error. nnspec normalises this batch by the running mean and variance, as in evaluation, unlike all other batches.
-`drop_last = true` skips the last batch; every epoch has its own order, so a different sample is skipped each time.
+`drop_last = true` skips the last batch. Samples are shuffled every epoch, so a different sample is skipped each time.
 """,
         Example(
             "data = Digits(train=65, test=20)\n"
@@ -178,10 +179,10 @@ error. nnspec normalises this batch by the running mean and variance, as in eval
     ),
     "NN716": Explanation(
         """
-Warm-ups, steps, boundaries, restarts and patience are counted in epochs, from the end of the warm-up on. Here training
-ends first, so the rate never does what the schedule is for: it only climbs through the warm-up, or it stays at its
-start. Often the numbers come from a longer training, or count steps where epochs are meant. A `plateau` acts after
-1 + `patience` epochs at the earliest, because the first epoch always counts as an improvement.
+Warm-ups, steps, boundaries, restarts and patience are counted in epochs, starting from the end of the warm-up.
+Training ends before the schedule takes effect: the rate never leaves the warm-up, or stays at its initial value. Often
+the numbers were copied from a longer training, or count steps instead of epochs. A `plateau` acts after 1 + `patience`
+epochs at the earliest, because the first epoch always counts as an improvement.
 """,
         Example("optimizer = SGD(lr=step(0.1, every=30))\ntrain.epochs = 10\n"),
         Example("optimizer = SGD(lr=step(0.1, every=4))\ntrain.epochs = 10\n"),
@@ -190,8 +191,8 @@ start. Often the numbers come from a longer training, or count steps where epoch
     "NN717": Explanation(
         """
 The first epoch always counts as an improvement, so `patience(n)` stops training after 1 + n epochs at the earliest.
-Here training ends by then. With `restore_best = true` the rule still decides which weights are kept, and nothing is
-said.
+Training ends by then. With `restore_best = true` the rule still decides which weights are kept, so there is no
+warning.
 """,
         Example("train { epochs = 5; validation = 0.1; early_stop = patience(10) }\n"),
         Example("train { epochs = 50; validation = 0.1; early_stop = patience(10) }\n"),
@@ -199,21 +200,21 @@ said.
     ),
     "NN720": Explanation(
         """
-Samples of three axes are images, channels first, as in PyTorch. Here the last axis has 1, 3 or 4 entries, as the
-colours of an image do in Keras, OpenCV and Pillow, and the first has another number. A convolution would take the rows
-of the image for channels. `axes=[rows, columns, channels]` says that the channels come last; samples are then
-transposed as they are read. Where the channels do come first, `axes=[channels, rows, columns]` says so.
+Samples with three axes are read as images with the channels first, as in PyTorch. Here the last axis has size 1, 3 or
+4, as the colour channels of an image have in Keras, OpenCV and Pillow, and the first axis does not. A convolution
+would treat the rows of the image as channels. Set `axes=[rows, columns, channels]` if the channels come last; samples
+are then transposed as they are read. Set `axes=[channels, rows, columns]` if they do come first.
 """,
         untold="It is about arrays in a binary file.",
         can_be_ignored=True,
     ),
     "NN721": Explanation(
         """
-The target of each place of a `Text` is the character at the next place. A layer that lets a place see later ones hands
-it the answer: the loss falls close to zero in training and on the test data alike, and the network writes nonsense,
-since what it learned to copy is not there yet when it writes. `MultiHeadAttention` needs `causal=true` and `Conv1D`
-needs `padding=causal`; recurrent layers, `Linear` and `LayerNorm` never look ahead. Pools, `Flatten`, and `BatchNorm`
-while it trains, mix all places.
+In a `Text`, the target of each position is the next character. A layer that lets a position see later ones gives the
+answer away: the loss falls close to zero on training and test data alike, but the network generates nonsense, because
+the characters that it learned to copy do not exist yet at generation time. `MultiHeadAttention` needs `causal=true`
+and `Conv1D` needs `padding=causal`; recurrent layers, `Linear` and `LayerNorm` never look ahead. Pools, `Flatten`, and
+`BatchNorm` in training mix all positions.
 """,
         Example(
             'data = Text("poem.txt", context=8)\n'
@@ -229,29 +230,29 @@ while it trains, mix all places.
     ),
     "NN725": Explanation(
         """
-A column that counts the rows, or has a different value in each under a name such as `id`, says nothing about rows to
-come. In a table that is sorted by the target it even gives the target away, and figures of a shuffled test split look
-better than they are. `drop = ["id"]` leaves it out. Where the number is a measurement, such as the minutes since a
-start, ignore this.
+A column that counts the rows, or has a different value in each row under a name such as `id`, tells nothing about new
+rows. If the table is sorted by the target, it even gives the target away, and the figures of a shuffled test split
+look better than they are. Remove it with `drop = ["id"]`. If the number is a measurement, such as the minutes since a
+start, ignore this warning.
 """,
         untold="It is about the columns of a table.",
         can_be_ignored=True,
     ),
     "NN726": Explanation(
         """
-In every row of the table the target follows from one column exactly: both are the same number, or lie on a straight
-line, or each value goes with one target and no other. Often that column is the target in another form, such as a code
-for the class or a price in another currency, and is not known when predictions are made. Then figures are too good to
-be true; `drop` it. Where it is known beforehand, no network is needed.
+In every row, one column determines the target exactly: the two are equal, or lie on a straight line, or each value
+always comes with the same target. Often that column is the target in another form, such as a code for the class or a
+price in another currency, and is unknown when predictions are made. The figures are then too good to be true; `drop`
+the column. If it is known beforehand, no network is needed.
 """,
         untold="It is about the columns of a table.",
         can_be_ignored=True,
     ),
     "NN727": Explanation(
         """
-In a column of text, `NA`, `none` or `?` without quotes may be a text like any other, such as the code of Namibia or an
-answer, or may mean that the value is missing. It counts as a text. `missing_words` says which words mean in all columns
-that a value is missing; columns in `categories`, and cells in quotes, are text in any case.
+In a column of text, an unquoted `NA`, `none` or `?` may be ordinary text, such as the country code of Namibia or an
+answer, or it may mark a missing value. It is read as ordinary text. `missing_words` lists the words that mark a
+missing value in all columns; columns in `categories` and cells in quotes are always text.
 """,
         untold="It is about the cells of a table.",
         can_be_ignored=True,
@@ -292,37 +293,38 @@ other lanes only, or leave the setting out.
     ),
     "NN735": Explanation(
         """
-Labels are classes as in scikit-learn: the distinct values, sorted. Where they are 0 to C − 1, each label is its class.
-Labels from 1, or with gaps, are numbered anew, and the numbers in the file become the names of the classes, in tables,
-confusion matrices and predictions. So labels 1 and 2 are two classes, and `class_weights` has two entries. PyTorch
-would take as many classes as the largest label says. Where the gap is a mistake, such as a class that was lost on the
-way, check the file.
+As in scikit-learn, the classes are the sorted distinct labels. If they are 0 to C − 1, each label is its own class
+index. Labels that start from 1 or have gaps are renumbered, and the original numbers become the names of the classes
+in tables, confusion matrices and predictions. So labels 1 and 2 are two classes, and `class_weights` has two entries.
+PyTorch would need one more output than the largest label. If a gap is a mistake, such as a class that was lost in
+preprocessing, check the file.
 """,
         untold="It is about labels in a binary file.",
         can_be_ignored=True,
     ),
     "NN736": Explanation(
         """
-An `.npz` file has arrays beside samples and targets, and nothing reads them. Usually that is harmless, such as the
-names of features. Samples for validation are read where they have targets, under the names `x_val` and `y_val`.
+An `.npz` file contains arrays that are neither samples nor targets and are not used. Usually they are harmless, such
+as feature names. If there are validation samples among them, training does not use those either. Add them to the
+training samples and hold out a share with `train.validation`, or save the file without them.
 """,
         untold="It is about arrays in a binary file.",
         can_be_ignored=True,
     ),
     "NN737": Explanation(
         """
-Targets that are whole numbers are classes. More than half of these samples have a label of their own, as a count, a
-price or an id would have, and a network cannot learn a class from one sample. Save the targets as floats for a
-regression. scikit-learn warns at the same share.
+Targets that are whole numbers are classes. Here there are more than half as many distinct labels as samples, as with
+counts, prices or ids, and a network cannot learn a class from one sample. For a regression, save the targets as
+floats. scikit-learn warns at the same share.
 """,
         untold="It is about labels in a binary file.",
         can_be_ignored=True,
     ),
     "NN738": Explanation(
         """
-One label is far from the others and a number such as 255 or −1, which data sets use for samples without a label, as
-`ignore_index` does in PyTorch. Here it is a class of its own, and the network is trained to predict it. `ignore = 255`
-leaves these samples out, in training and in testing. Where it is a class, a comment says so.
+One label is far from the others and is a number such as 255 or −1, which data sets use to mark unlabelled samples,
+like `ignore_index` in PyTorch. Here it counts as a class, and the network is trained to predict it. `ignore = 255`
+leaves out these samples in training and testing. If it really is a class, silence this warning with a comment.
 """,
         untold="It is about labels in a binary file.",
         can_be_ignored=True,

@@ -17,43 +17,42 @@ is exact. Change the network, or the statement. `nnspec show` says where the par
     ),
     "NN602": Explanation(
         """
-A statement, or early stopping, speaks of a figure that this run does not have: an unknown one, that of a lane which
-does not exist, `val_loss` where no samples are held out, `accuracy` where it is no metric. Or it states nothing: a
-figure by itself is neither true nor false until it is compared.
+A statement, or early stopping, uses a figure that this run does not have: an unknown figure, one of a lane that does
+not exist, `val_loss` without held-out samples, `accuracy` without that metric. Or it states nothing: a figure alone is
+neither true nor false until it is compared.
 """,
         Example("seed = 1\nexpect { val_accuracy > 0.5 }\n"),
         Example("seed = 1\ntrain.validation = 0.1\nexpect { val_accuracy > 0.5 }\n"),
     ),
     "NN603": Explanation(
         """
-What the spec asks for goes over a limit: 500 million parameters, 16 GiB of buffers in a lane, 20,000 layers, 1,000
-runs, 100 imported files. Checking computes sizes and allocates nothing, so a slip of the keyboard costs a message and
-not the machine's memory.
+The spec exceeds a limit: 500 million parameters, 16 GiB of buffers in a lane, 20,000 layers, 1,000 runs, 100 imported
+files. `check` computes sizes without allocating anything, so a typo costs a message and not the machine's memory.
 """,
         Example("model {\n    Linear(1_000_000_000)\n    ReLU\n    Linear(10)\n}\n"),
         Example("model {\n    Linear(1_000)\n    ReLU\n    Linear(10)\n}\n"),
     ),
     "NN604": Explanation(
         """
-Accuracy is a share of the samples: 0 is none of them, 1 is all. Held against a number outside of that, a statement is
-true or false whatever the training does. Mostly the number is meant in percent.
+Accuracy is a fraction of the samples, from 0 to 1. Compared with a number outside that range, a statement is always
+true or always false. Usually the number is meant as a percentage.
 """,
         Example("seed = 1\nexpect { test_accuracy > 90 }\n"),
         Example("seed = 1\nexpect { test_accuracy > 0.9 }\n"),
     ),
     "NN605": Explanation(
         """
-A figure divided by zero is no number, and no comparison with it is ever true: the run would train to the end and then
-fail. The zero may be computed, as in `loss / (width - 16)` where `width` is 16.
+A division by zero has no value, and no comparison with it is ever true: the run would train to the end and then fail.
+The zero may be computed, as in `loss / (width - 16)` where `width` is 16.
 """,
         Example("seed = 1\nlet start = 0\nexpect { test_loss / start < 0.5 }\n"),
         Example("seed = 1\nlet start = 2.3\nexpect { test_loss / start < 0.5 }\n"),
     ),
     "NN606": Explanation(
         """
-Both sides are the same figure of the same lane, so the statement is always true or always false, whatever the training
-does. Usually one of the lanes is meant to be another. A figure without a lane before it is that of every lane, so
-`loss < SGD.loss` also compares `SGD` with itself, and never holds.
+Both sides are the same figure of the same lane, so the comparison is always true or always false, whatever the
+training does. Usually one side was meant to name another lane. A figure without a lane stands for every lane, so
+`loss < SGD.loss` also compares `SGD` with itself and never holds.
 """,
         Example("seed = 1\nrace { SGD; Adam }\nexpect { Adam.loss < Adam.loss }\n"),
         Example("seed = 1\nrace { SGD; Adam }\nexpect { Adam.loss < SGD.loss }\n"),

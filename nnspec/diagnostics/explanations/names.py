@@ -30,37 +30,37 @@ in PyTorch. An activation is never an argument: it is a layer of its own.
     ),
     "NN203": Explanation(
         """
-It is well formed and has a meaning elsewhere, but not in this place: a layer at the top of the file, a setting among
-the layers, a statement outside of `expect`, a `:` where a value is given. Also refused is what could have no effect,
-such as a rate of the optimizer when every lane of the race brings an optimizer of its own: whoever wrote it expects
-that it does something.
+This is well formed and has a meaning elsewhere, but not here: a layer at the top of the file, a setting among the
+layers, a statement outside of `expect`, a `:` where a value is given. A setting that could have no effect is rejected
+as well, such as a learning rate for the optimizer when every lane of the race has its own optimizer: its author
+expects it to do something.
 """,
         Example("model {\n    Linear(10)\n    epochs = 15\n}\n"),
         Example("model {\n    Linear(10)\n}\ntrain.epochs = 15\n"),
     ),
     "NN204": Explanation(
         """
-The same setting, argument, name, section or lane is given twice in one place, and a reader could not tell which of
-the two counts. What an importing file, a lane, a `sweep` or `--set` says may well be given a second time: it takes
-the place of what was there before, and that is what these are for. Only a lane and a `sweep` may not set the same
-thing: each would be meant to replace the other. Sweep the other lanes only, as in `Adam.optimizer.lr = [0.01, 0.001]`.
+The same setting, argument, name, section or lane is given twice in one place, so it is unclear which one counts. An
+importing file, a lane, a `sweep` or `--set` may give it again: that replaces the earlier value, which is what these
+are for. But a lane and a `sweep` may not set the same thing, because each would replace the other. Sweep only the
+other lanes, as in `Adam.optimizer.lr = [0.01, 0.001]`.
 """,
         Example("train { epochs = 15 }\ntrain.epochs = 20\n"),
         Example("train { epochs = 20 }\n"),
     ),
     "NN205": Explanation(
         """
-An experiment needs `data`, a `model`, a `loss` and an `optimizer` (of which the lanes of a race may bring one each),
-and some parts need an argument. nnspec does not choose these for you, since each choice changes what the numbers
-mean. What has an accepted default may be left out: `seed`, `dtype`, `metrics` and everything in `train`.
+An experiment needs `data`, a `model`, a `loss` and an `optimizer` (or one per lane of a race), and some parts need an
+argument. nnspec does not choose these for you, because each choice changes what the numbers mean. Settings with an
+accepted default may be omitted: `seed`, `dtype`, `metrics` and everything in `train`.
 """,
         Example("data = Digits\nmodel { Linear(10) }\noptimizer = Adam(lr=0.001)\n", whole=True),
         Example("data = Digits\nmodel { Linear(10) }\nloss = CrossEntropy\noptimizer = Adam(lr=0.001)\n", whole=True),
     ),
     "NN206": Explanation(
         """
-A `let`, a `block` and a parameter need names of their own: not that of a setting, a section, a part, a function or
-the constant `pi`. Otherwise `Linear` or `epochs` would mean one thing above the declaration and another below, and
+A `let`, a `block` and a parameter need unique names, not that of a setting, a section, a part, a function or the
+constant `pi`. Otherwise `Linear` or `epochs` would mean one thing above the declaration and another below, and
 `--set epochs=3` could mean either.
 """,
         Example("let epochs = 15\ntrain.epochs = epochs\n"),
@@ -68,20 +68,19 @@ the constant `pi`. Otherwise `Linear` or `epochs` would mean one thing above the
     ),
     "NN207": Explanation(
         """
-Following what a `let` is made of, or what a block uses, leads back to itself: there is no value to begin with, and
-the layers of such a block would never end. Every spec is a finite set of runs that is known before the first number
-is computed, so recursion is refused. To repeat a block, multiply it: `Hidden(64) * 3`.
+The definition of this `let` or block leads back to itself: there is no value to start from, and the layers of such a
+block would never end. Every spec is a finite set of runs that is known before anything is computed, so recursion is
+rejected. To repeat a block, multiply it: `Hidden(64) * 3`.
 """,
         Example("let width = 2 * depth\nlet depth = width // 2\nmodel { Linear(width); ReLU; Linear(10) }\n"),
         Example("let depth = 8\nlet width = 2 * depth\nmodel { Linear(width); ReLU; Linear(10) }\n"),
     ),
     "NN209": Explanation(
         """
-An import names a `.nn` file by its path from the file that the import stands in, with `/` between folders: so a
-folder of specs can be moved as it is. The file has to exist, be UTF-8 text, and lie in the same project (the nearest
-folder above with a `pyproject.toml` or a `.git`, or the spec's own folder). Files outside are refused, also through a
-symbolic link, because messages show lines of what they are about, and a spec from a stranger could have them show any
-file.
+An import names a `.nn` file by its path relative to the importing file, with `/` between folders, so that a folder of
+specs can be moved as it is. The file must exist, be UTF-8 text, and belong to the same project (the nearest folder
+above with a `pyproject.toml` or a `.git`, or the spec's own folder). Files outside are rejected, even through a
+symbolic link, because messages quote lines, and a stranger's spec could have them quote any file.
 """,
         Example('import "comon.nn"\nmodel { Linear(10) }\n', {"common.nn": "train.epochs = 5\n"}),
         Example('import "common.nn"\nmodel { Linear(10) }\n', {"common.nn": "train.epochs = 5\n"}),

@@ -8,41 +8,40 @@ __all__ = ["EXPLANATIONS"]
 
 EXPLANATIONS = {
     "NN401": Explanation(
-        """ The data says what arrives at the first layer, and each layer's rule says
-what leaves it, so every shape is known without a single number. Here a layer was told to expect another shape than
-arrives, or branches whose outputs are added do not agree. The message shows where the arriving shape was made and the
-whole chain up to there.
-
-The easiest cure is to leave the incoming size out: `Linear(10)` takes whatever arrives. To state it is still useful
-where a change further up should be noticed.
+        """
+The data determines the input shape of the first layer, and each layer's rule determines its output shape, so all
+shapes are known before anything is computed. Here a layer expects another input shape than it gets, or the outputs of
+branches that are added have different shapes. The message shows where the shape comes from and all shapes up to there.
+The easiest fix is to omit the input size: `Linear(10)` accepts any input size. Stating it is still useful if a change
+further up should not go unnoticed.
 """,
         Example("model {\n    Linear(784, 64)\n    ReLU\n    Linear(32, 10)\n}\n"),
         Example("model {\n    Linear(784, 64)\n    ReLU\n    Linear(64, 10)\n}\n"),
     ),
     "NN402": Explanation(
         """
-Cross-entropy reads one output for each class: the unnormalised log-probabilities (logits) of this class against the
-others. With fewer outputs than classes, some labels have none. MSE compares with one-hot rows, so it needs exactly as
-many as there are classes; data without classes cannot be judged by cross-entropy at all. Where every place of a
-sequence has a label, every place needs its row of outputs. Metrics read outputs alike, and some need more than one.
+Cross-entropy expects one output per class: its logit (unnormalised log-probability). With fewer outputs than classes,
+some labels have no output. MSE compares outputs with one-hot rows, so it needs exactly one output per class.
+Cross-entropy cannot be used for data without classes. If every position of a sequence has a label, every position
+needs its own row of outputs. The same holds for metrics, and some need more than one output.
 """,
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(1)\n}\nloss = CrossEntropy\n"),
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(data.classes)\n}\nloss = CrossEntropy\n"),
     ),
     "NN501": Explanation(
         """
-`data = A or B` takes B where A cannot be had on a machine. The network is the same for both, so they must agree in
-the shape of a sample and in the number of classes: a spec that is valid on one machine is valid on all of them. They
-may differ in how many samples they have.
+`data = A or B` uses B if A is not available on a machine. The network is the same for both, so they must have the same
+sample shape and number of classes: a spec that is valid on one machine is valid on all of them. They may differ in the
+number of samples.
 """,
         untold="MNIST and Digits, the sources that nnspec has, agree; a source that is added in Python may not.",
     ),
     "NN502": Explanation(
         """
-Some sources are made of files of your own: a text, a table, arrays, images. Their paths start from the folder of the
-file that they are written in. The shapes follow from the files, so `check` looks at them; it opens regular files alone,
-and none that is larger than its kind may be. Here there is no such file, it is another kind of file, it is damaged, or
-there is too little in it for what the other arguments ask for. The message says which, and where in the file.
+Some sources read files of your own: text, tables, arrays, images. Paths are relative to the spec that contains them.
+Shapes follow from the files, so `check` looks at them; it opens only regular files within the size limit for their
+kind. This file does not exist, is of another kind, is damaged, or has too little data for the other arguments. The
+message says which, and where in the file.
 """,
         Example('data = Text("poem.txt", context=8)\nmodel { Embedding(16); ReLU; Linear(data.classes) }\n'),
         Example(

@@ -93,10 +93,10 @@ class MultiHeadAttention(Layer):
         length, width = sequence(cls, incoming, f" and `Linear({4 * heads})`" if len(incoming) == 1 else "")
         if given is not None and given != width:
             raise ShapeError(
-                f"this MultiHeadAttention expects rows of {given} and gets rows of {width}",
+                f"this MultiHeadAttention expects rows of {given} but gets rows of {width}",
                 argument="embed_dim",
                 label=f"{given} expected here",
-                help=f"`MultiHeadAttention({heads})` takes whatever arrives",
+                help=f"`MultiHeadAttention({heads})` accepts any input size",
             )
         if width % heads:
             fits = next(n for n in range(min(heads, width), 0, -1) if width % n == 0)

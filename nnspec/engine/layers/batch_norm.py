@@ -12,10 +12,10 @@ from nnspec.engine.layers.contract import (
     Layer,
     Shape,
     ShapeError,
-    arrives,
     beside_features,
     but_features,
     feature_axis,
+    sample_in_words,
     saved,
 )
 from nnspec.engine.parameter import Parameter
@@ -79,11 +79,11 @@ class BatchNorm(Layer):
         channels, given = incoming[feature_axis(incoming)], arguments.get("num_features")
         if given is not None and given != channels:
             raise ShapeError(
-                f"this BatchNorm expects {given} {'channels' if len(incoming) > 2 else 'features'}, "
-                f"and {arrives(incoming)}",
+                f"this BatchNorm expects {given} {'channels' if len(incoming) > 2 else 'features'} but "
+                f"gets {sample_in_words(incoming)}",
                 argument="num_features",
                 label=f"{given} expected here",
-                help="`BatchNorm` takes whatever arrives",
+                help="`BatchNorm` accepts any input size",
             )
         return Geometry(
             out=incoming,

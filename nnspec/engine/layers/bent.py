@@ -13,10 +13,10 @@ from nnspec.engine.layers.contract import (
     Layer,
     Shape,
     ShapeError,
-    arrives,
     beside_features,
     but_features,
     feature_axis,
+    sample_in_words,
     saved,
 )
 from nnspec.engine.parameter import Parameter
@@ -126,7 +126,7 @@ class PReLU(Layer):
         count, features = arguments.get("num_parameters", 1), incoming[feature_axis(incoming)]
         if count not in (1, features):
             raise ShapeError(
-                f"this PReLU has {count} slopes, and {arrives(incoming)}",
+                f"this PReLU has {count} slopes but gets {sample_in_words(incoming)}",
                 argument="num_parameters",
                 label="one, or one for each feature or channel",
                 help=f"`PReLU({features})` has one for each, and `PReLU` one for all",

@@ -251,5 +251,5 @@ def _named(layers: Layers, composition: Composition) -> dict[str, Layer]:
     found = dict(layers) if isinstance(layers, Mapping) else numbered(layers)
     for name in found:
         if not all(word.isidentifier() for word in name.split(".")):
-            raise ValueError(f"{name!r} is no name of a layer")
+            raise ValueError(f"{name!r} is not the name of a layer")
     return found

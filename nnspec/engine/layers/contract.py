@@ -63,7 +63,7 @@ class Layer(Part, Borrower):
 
     kind: ClassVar[str] = "layer"
     backward_reads: ClassVar[frozenset[Literal["input", "output"]]] = frozenset()
-    """What the backward pass looks at again; everything else may be overwritten in the meantime."""
+    """What the backward pass reads again; everything else may be overwritten in the meantime."""
     in_place: ClassVar[bool] = False
     """Whether forward may write its output over its input, and backward its result over its gradient."""
 
@@ -164,7 +164,7 @@ class Layer(Part, Borrower):
         A plan then runs this layer alone, on what would have arrived at `before`, which keeps its shape. The bits are
         the same, and so they are where both run. Raises TypeError for any other layer.
         """
-        raise TypeError(f"{type(self).__name__} does not do the work of {type(before).__name__}")
+        raise TypeError(f"{type(self).__name__} cannot absorb {type(before).__name__}")
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers that this one is made of, by their paths in it."""
@@ -221,11 +221,6 @@ def sample_in_words(shape: Shape) -> str:
     return kinds.get(len(shape), f"an array of {shape_in_words(shape)}")
 
 
-def arrives(shape: Shape) -> str:
-    """Say that a sample arrives: `784 features arrive`, `a sequence of 120×7 arrives`."""
-    return f"{sample_in_words(shape)} arrive{'' if len(shape) == 1 and shape != (1,) else 's'}"
-
-
 def feature_axis(shape: Shape) -> int:
     """Return which axis of a sample has the features or channels: the last of `(F,)` and `(T, F)`, the first of
     `(C, H, W)`."""
@@ -251,7 +246,7 @@ def sequence(layer: type[Layer], incoming: Shape, before: str = "") -> tuple[int
         return incoming[0], incoming[1]
     *places, last = (*incoming, 1) if len(incoming) == 1 else incoming
     raise ShapeError(
-        f"{layer.spec_name} takes a sequence, places × features, and {arrives(incoming)}",
+        f"{layer.spec_name} expects a sequence, places × features, but gets {sample_in_words(incoming)}",
         help=f"put {reshape((prod(places), last))}{before} before it",
     )
 
@@ -269,7 +264,7 @@ def image(layer: type[Layer], incoming: Shape, least: int = 1) -> tuple[int, int
         wanted = (prod(incoming[:-2]), *incoming[-2:])
     padding = "" if min(wanted[1:]) >= least else ", and write `padding=same` here"
     raise ShapeError(
-        f"{layer.spec_name} takes an image, channels × rows × columns, and {arrives(incoming)}",
+        f"{layer.spec_name} expects an image, channels × rows × columns, but gets {sample_in_words(incoming)}",
         help=f"put {reshape(wanted)} before it{padding}",
     )
 

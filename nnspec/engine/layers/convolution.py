@@ -105,7 +105,7 @@ class _Convolution(Layer):
                 f"this {cls.spec_name} expects {given} channels but gets {channels}",
                 argument="in_channels",
                 label=f"{given} expected here",
-                help=f"`{cls.spec_name}({out}, {_in_spec(arguments['kernel_size'])})` takes whatever arrives",
+                help=f"`{cls.spec_name}({out}, {_in_spec(arguments['kernel_size'])})` accepts any input size",
             )
         if problem := _group_problem(channels, out, groups):
             help = f"`groups={gcd(channels, out)}` divides both"

@@ -71,11 +71,11 @@ class Embedding(Layer):
         vocabulary, width = arguments.get("num_embeddings"), arguments["embedding_dim"]
         if vocabulary is None:
             raise ShapeError(
-                "Embedding looks up ids, and numbers arrive",
-                help=f"put `Linear({width})` in its place; ids are the characters of a text, before any other layer",
+                "Embedding expects ids but gets numbers",
+                help=f"use `Linear({width})` instead; only the first layer of a text model gets ids",
             )
         if vocabulary > EXACT:
-            raise ShapeError(f"at most {EXACT:,} ids are told apart", argument="num_embeddings", label="too many")
+            raise ShapeError(f"at most {EXACT:,} ids are supported", argument="num_embeddings", label="too many")
         work = {"ids": Work(incoming, "index", saved=True)}
         if vocabulary <= ONE_HOT_UP_TO:
             work |= {"one_hot": Work((vocabulary * prod(incoming),)), "numbers": Work(incoming)}
@@ -172,10 +172,10 @@ class PositionalEmbedding(_Positions):
             given = arguments.get(name)
             if given is not None and given != extent:
                 raise ShapeError(
-                    f"this PositionalEmbedding is for {given}, and {shape_in_words(incoming)} arrives",
+                    f"this PositionalEmbedding is for {given} but gets {shape_in_words(incoming)}",
                     argument=name,
                     label=f"{extent} arrives",
-                    help="`PositionalEmbedding` takes whatever arrives",
+                    help="`PositionalEmbedding` accepts any input size",
                 )
         return Geometry(
             out=incoming,

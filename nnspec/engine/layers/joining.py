@@ -61,14 +61,14 @@ class Residual(_Sum):
             return body
         if around == incoming:
             raise ShapeError(
-                f"the body gives {_features(body)}, and {_features(incoming)} are added to them",
+                f"the body gives {_features(body)}, but {_features(incoming)} are added to them",
                 argument="body",
                 label=f"{_features(body)} leave here",
                 help=f"end the body with {layers_towards(body, incoming)}"
                 + (f", or add a `shortcut {{ Linear({body[0]}) }}`" if len(body) == len(incoming) == 1 else ""),
             )
         raise ShapeError(
-            f"the body gives {_features(body)}, and the shortcut gives {_features(around)}",
+            f"the body gives {_features(body)}, but the shortcut gives {_features(around)}",
             argument="shortcut",
             label=f"{_features(around)} leave here",
             help=f"end the shortcut with {layers_towards(around, body)}",
@@ -96,10 +96,10 @@ class Add(_Sum):
         for name, shape in others:
             if shape != out:
                 raise ShapeError(
-                    f"branch `{name}` gives {_features(shape)}, and `{first}` gives {_features(out)}",
+                    f"branch `{name}` gives {_features(shape)}, but `{first}` gives {_features(out)}",
                     argument=name,
                     label=f"{_features(shape)} leave here",
-                    help=f"what is added has one shape: end it with {layers_towards(shape, out)}",
+                    help=f"all branches must have the same shape: end it with {layers_towards(shape, out)}",
                 )
         return out
 
@@ -126,7 +126,7 @@ class Concat(Composition):
         for name, shape in others:
             if _but_features(shape) != _but_features(out):
                 raise ShapeError(
-                    f"branch `{name}` gives {_features(shape)}, and `{first}` gives {_features(out)}",
+                    f"branch `{name}` gives {_features(shape)}, but `{first}` gives {_features(out)}",
                     argument=name,
                     label=f"{_features(shape)} leave here",
                     help=f"end `{name}` with {layers_towards(shape, out)}",

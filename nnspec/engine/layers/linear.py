@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.initializers import HeNormal, Initializer
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, arrives, rows_of_places, saved
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, sample_in_words, saved
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
@@ -58,7 +58,9 @@ class Linear(Layer):
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """`(in,) -> (out,)`, `(T, in) -> (T, out)`; 2·in·out FLOPs a place for the products, out more for the bias."""
         if len(incoming) not in (1, 2):
-            raise ShapeError(f"Linear takes features, and {arrives(incoming)}", help="put `Flatten` before it")
+            raise ShapeError(
+                f"Linear expects features but gets {sample_in_words(incoming)}", help="put `Flatten` before it"
+            )
         (*places, arriving), given = incoming, arguments.get("in_features")
         out, bias = arguments["out_features"], arguments["bias"]
         if given is not None and given != arriving:
@@ -66,7 +68,7 @@ class Linear(Layer):
                 f"this Linear expects {given} features but gets {arriving}",
                 argument="in_features",
                 label=f"{given} expected here",
-                help=f"`Linear({out})` takes whatever arrives",
+                help=f"`Linear({out})` accepts any input size",
             )
         return Geometry(
             out=(*places, out),

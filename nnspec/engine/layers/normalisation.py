@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, arrives, saved, shape_in_words
+from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, sample_in_words, saved, shape_in_words
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred, Positive
 from nnspec.engine.work import Work
@@ -53,7 +53,7 @@ class _RowNorm(Layer):
         shape = incoming[-1:] if given is None else _extents(given)
         if len(incoming) > 2 and len(shape) < 2:
             raise ShapeError(
-                f"{cls.spec_name} takes features, and {arrives(incoming)}",
+                f"{cls.spec_name} expects features but gets {sample_in_words(incoming)}",
                 argument="normalized_shape",
                 label="one axis of an image",
                 help=f"`{cls.spec_name}([{', '.join(map(str, incoming))}])` takes the whole image, and `BatchNorm` "
@@ -62,10 +62,10 @@ class _RowNorm(Layer):
         if not shape or incoming[-len(shape) :] != shape:
             expected = shape_in_words(shape) or "nothing"
             raise ShapeError(
-                f"this {cls.spec_name} expects {expected}, and {arrives(incoming)}",
+                f"this {cls.spec_name} expects {expected} but gets {sample_in_words(incoming)}",
                 argument="normalized_shape",
-                label="other than what arrives",
-                help=f"`{cls.spec_name}` takes the features, however many arrive"
+                label="does not match the input",
+                help=f"`{cls.spec_name}` takes however many features it gets"
                 if len(incoming) < 3
                 else f"`{cls.spec_name}([{', '.join(map(str, incoming))}])` takes the whole image",
             )

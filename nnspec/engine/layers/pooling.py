@@ -18,11 +18,11 @@ from nnspec.engine.layers.contract import (
     Layer,
     Shape,
     ShapeError,
-    arrives,
     beside_features,
     but_features,
     feature_axis,
     image,
+    sample_in_words,
     saved,
     sequence,
     shape_in_words,
@@ -269,8 +269,8 @@ class GlobalAvgPool(Layer):
         """`(T, F) -> (F,)` or `(C, H, W) -> (C,)`; a FLOP a number."""
         if len(incoming) < 2:
             raise ShapeError(
-                f"GlobalAvgPool takes a sequence or an image, and {arrives(incoming)}",
-                help="leave it out, or put it before what makes a row of the sample",
+                f"GlobalAvgPool expects a sequence or an image but gets {sample_in_words(incoming)}",
+                help="remove it, or put it before the layer that flattens the sample",
             )
         out = (incoming[feature_axis(incoming)],)
         return Geometry(out=out, flops=prod(incoming), work={"share": Work(out)})

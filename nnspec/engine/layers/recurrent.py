@@ -68,7 +68,7 @@ class Recurrent(Layer):
                 f"this {name} expects {given} features but gets {arriving}",
                 argument="in_features",
                 label=f"{given} expected here",
-                help=f"`{name}({hidden})` takes whatever arrives",
+                help=f"`{name}({hidden})` accepts any input size",
             )
         bias = arguments["bias"]
         biases: dict[str, Shape] = {"bias_ih": (width,), "bias_hh": (width,)} if bias else {}

@@ -109,10 +109,10 @@ def _filled(shape: Sequence[int], incoming: Shape) -> Shape:
     if known != numbers:
         written = f"[{', '.join(map(str, shape))}]"
         raise ShapeError(
-            f"{shape_in_words(incoming)} are {numbers} numbers, and {written} has room for "
+            f"{shape_in_words(incoming)} are {numbers} numbers, but {written} holds "
             f"{'a multiple of ' if -1 in shape else ''}{known}",
             argument="shape",
-            label=f"{numbers} numbers arrive",
+            label=f"{numbers} numbers here",
             help=f"put {'`Flatten` and ' if len(incoming) > 1 else ''}`Linear({known})` before it",
         )
     return tuple(int(n) for n in shape)

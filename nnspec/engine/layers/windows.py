@@ -164,7 +164,7 @@ def windows_on(plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, d
             f"a window of {shape_in_words(reach)} does not fit on {shape_in_words(padded)}{around}",
             argument="kernel_size",
             label=f"reaches over {shape_in_words(reach)}",
-            help="write `padding=same`, or take a smaller window",
+            help="use `padding=same` or a smaller window",
         )
     out = tuple((n - e) // s + 1 for n, e, s in zip(padded, reach, strides, strict=True))
     before, after = ([p[side] for p in paddings] for side in (0, 1))
@@ -185,7 +185,7 @@ def each(value: Sizes, axes: int, name: str = "a window") -> tuple[int, ...]:
         return (int(value),) * axes
     if len(value) != axes:
         raise ShapeError(
-            f"{name} slides along {axes} {'axis' if axes == 1 else 'axes'} here, and {len(value)} sizes are given",
+            f"{name} slides along {axes} {'axis' if axes == 1 else 'axes'} here, but {len(value)} sizes are given",
             help="give one number" if axes == 1 else "give one for rows and one for columns",
         )
     return tuple(int(v) for v in value)

@@ -160,7 +160,7 @@ def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: S
     """A row of at least as many outputs as there are classes, for each place of the target."""
     name = loss.spec_name
     if classes is None:
-        raise ShapeError(f"{name} needs classes, and the data has none", help="a regression takes `MSE`")
+        raise ShapeError(f"{name} needs classes, but the data has none", help="a regression takes `MSE`")
     if outputs[:-1] != target or not outputs:
         where = f" for each of {shape_in_words(target)} places" if target else ""
         raise ShapeError(

@@ -185,7 +185,7 @@ class Rates(Predicting):
         if arguments.get("average") == "binary" and (classes != 2 or outputs[-1] > 2):
             what = f"several labels: {outputs[-1]}" if classes is None else f"{max(classes, outputs[-1])} classes"
             raise ShapeError(
-                f"`binary` is the rate of class 1 of two, and there are {what}",
+                f"`binary` is the rate of class 1 of two, but there are {what}",
                 argument="average",
                 help="write `average=macro`",
             )
@@ -296,7 +296,9 @@ class Confusion(Predicting):
         """Few enough outputs for a table."""
         super().fit(outputs, classes, target, arguments)
         if outputs[-1] > MOST_IN_TABLE:
-            raise ShapeError(f"`confusion` of {outputs[-1]:,} outputs is no table to read: {MOST_IN_TABLE} at most")
+            raise ShapeError(
+                f"`confusion` of {outputs[-1]:,} outputs is too large for a table: {MOST_IN_TABLE} at most"
+            )
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:

@@ -51,13 +51,14 @@ class Metric(Part, Borrower):
         if cls.takes_labels and classes is None:
             if outputs != target or not outputs:
                 raise ShapeError(
-                    f"`{cls.spec_name}` compares {shape_in_words(target) or '1'} labels a sample with as many outputs, "
-                    f"and the network's are {shape_in_words(outputs)}"
+                    f"`{cls.spec_name}` compares {shape_in_words(target) or '1'} "
+                    "labels per sample with as many outputs, "
+                    f"but the network has {shape_in_words(outputs)}"
                 )
         elif cls.needs_classes and (outputs[:-1] != target or not outputs):
             places = f" for each of {shape_in_words(target)} places" if target else ""
             raise ShapeError(
-                f"`{cls.spec_name}` takes a row of outputs{places}, and the network's are {shape_in_words(outputs)}"
+                f"`{cls.spec_name}` takes a row of outputs{places}, but the network has {shape_in_words(outputs)}"
             )
 
     @classmethod

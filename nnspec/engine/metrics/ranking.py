@@ -48,7 +48,7 @@ class Ranking(Metric):
         super().fit(outputs, classes, target, arguments)
         if classes is not None and (classes != 2 or outputs[-1] > 2):
             what = f"{classes} classes" if classes != 2 else f"{outputs[-1]} outputs"
-            raise ShapeError(f"`{cls.spec_name}` ranks samples of two classes, and there are {what}")
+            raise ShapeError(f"`{cls.spec_name}` ranks samples of two classes, but there are {what}")
 
     def begin(self) -> None:
         """Forget all batches."""

@@ -117,7 +117,7 @@ def _facts(run: ReportRun) -> str:
             lines.append(element("p", escape(f"{use['source']} stands in for {use['asked_for']}."), class_="no"))
     shared = shared_in_words(summary.get("fairness"))
     if shared:
-        lines.append(element("p", escape(f"By digests of the arrays that were used, {shared}.")))
+        lines.append(element("p", escape(f"By digests of the arrays in use, {shared}.")))
     notes = [*summary.get("notes", ()), *(str(note) for use in summary["data"] for note in use.get("notes", ()))]
     lines += [element("p", escape(note), class_="no") for note in dict.fromkeys(notes)]
     return "".join(lines)
@@ -362,7 +362,7 @@ def _health(summary: Mapping[str, Any]) -> str:
     found = [(lane["name"], one) for lane in summary["lanes"] for one in lane.get("health", ())]
     if not found:
         nothing = (
-            "Nothing was found: no loss diverged or rose, no regression was worse than predicting the mean, no layer "
+            "No problems found: no loss diverged or rose, no regression was worse than predicting the mean, no layer "
             "had more than "
             f"{100 * DEAD:.0f} % of its units dead at the end, no gradients vanished or exploded."
         )
@@ -410,7 +410,7 @@ def _network(run: ReportRun) -> str:
         experiment = by_name[names[0]]
         layout = run.compiled.layouts[experiment.name]
         which = "" if len(drawn) == 1 else f"{', '.join(names[:6])}{' …' if len(names) > 6 else ''}: "
-        said = f"{which}{layout.params:,} weights, {layout.flops:,} FLOPs a sample, {experiment.dtype}"
+        said = f"{which}{layout.params:,} weights, {layout.flops:,} FLOPs per sample, {experiment.dtype}"
         text += _soft(said) + element("div", network_drawing(experiment), class_="scroll")
     return text + (_soft(f"and {len(drawn) - 6} more networks") if len(drawn) > 6 else "")
 

@@ -32,7 +32,10 @@ def confusion_table(one: Evaluation) -> str:
         cells = "".join(_cell(int(counts[i, j]), total, right=i == j) for j in range(len(names)))
         body += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>\n'
     right = float(np.trace(counts)) / max(int(counts.sum()), 1)
-    said = f"{int(counts.sum()):,} test samples, {words.percent(right)} right: a row a class, a column a prediction"
+    said = (
+        f"{int(counts.sum()):,} test samples, {words.percent(right)} "
+        "right: one row per class, one column per prediction"
+    )
     return (
         f'<p class="soft">{escape(said)}</p><div class="scroll"><table class="confusion">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>\n{body}</tbody></table></div>"
