@@ -305,4 +305,4 @@ def test_the_spec_may_come_before_or_after_the_option() -> None:
 def test_steps_and_resolved_are_two_printouts() -> None:
     result = CliRunner().invoke(cli, ["show", str(ROOT / "specs" / "race.nn"), "--steps", "--resolved"])
     assert result.exit_code == 2
-    assert "ask for one of them" in result.output
+    assert "cannot be used together" in result.output
