@@ -23,7 +23,8 @@ Ridders 1982, Adv. Eng. Software 4(2)). Of all extrapolated values it takes the 
 
 σ is measured on the function itself: for smooth L, third differences of its values at points about 1e-9 apart are
 nothing but rounding, with Σ T²/20 as their mean square (Hamming 1973; Moré and Wild 2011, SIAM J. Sci. Comput. 33(3)).
-So it holds what rounding becomes on its way through the network. `floor` is then 4 ‖e‖ divided by the bound.
+So it holds what rounding becomes on its way through the network. `floor` is then 4 ‖e‖ divided by the bound, or by
+1e-12 if that is larger.
 
 Nothing of this looks at the analytic gradient: a wrong one is compared with a better number than before. What the
 differences cannot resolve is reported as `TensorCheck.resolution`, the predicted error of n as a share of the gradient.
@@ -71,6 +72,8 @@ LADDER = tuple(2.0**k for k in range(-4, 6))
 """Steps that a slope is sharpened with, in units of ε."""
 COLUMNS = 5
 MARGIN = 4
+FINEST = 1e-12
+"""The tightest bound that the floor follows. No difference in float64 resolves less, so a tighter bound is not met."""
 GOAL = 0.1
 """Slopes are sharpened until the error is below this share of the bound."""
 NOISE_POINTS = 12
@@ -186,7 +189,9 @@ def check_gradients(
 
     x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
     with _still(network):
-        probe = _Probe(network, x, value, epsilon, full, rng, kinks, QUICK if quick else 1, min(bound, BOUND))
+        probe = _Probe(
+            network, x, value, epsilon, full, rng, kinks, QUICK if quick else 1, max(min(bound, BOUND), FINEST)
+        )
         outputs = network.forward(x).copy()
         magnitude = max(abs(value(outputs)), 1.0)
         grad = loss.backward()
