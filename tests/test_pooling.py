@@ -98,7 +98,7 @@ def test_a_pool_that_takes_a_relu_over_gives_the_same_bits(arguments: dict[str, 
     x[1, 0] = 0
     x[2, 1, :2, :2] = 1.5
     relu, pool, both = nn.ReLU(), nn.MaxPool(**arguments), nn.MaxPool(**arguments)
-    assert both.absorb(relu)
+    both.absorb(relu)
     y = pool.forward(relu.forward(x))
     np.testing.assert_array_equal(both.forward(x), y)
     g = normal(*y.shape)
@@ -110,8 +110,11 @@ def test_a_pool_that_takes_a_relu_over_gives_the_same_bits(arguments: dict[str, 
 
 
 def test_nothing_else_is_taken_over() -> None:
-    assert not nn.MaxPool().absorb(nn.Tanh())
-    assert not nn.AvgPool().absorb(nn.ReLU())
+    assert nn.MaxPool.absorbs == (nn.ReLU,)
+    assert nn.AvgPool.absorbs == ()
+    for pool, layer in ((nn.MaxPool(), nn.Tanh()), (nn.AvgPool(), nn.ReLU())):
+        with pytest.raises(TypeError, match="cannot absorb"):
+            pool.absorb(layer)
 
 
 # What does not fit
