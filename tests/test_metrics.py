@@ -140,8 +140,8 @@ def test_perplexity_of_guessing_is_the_number_of_classes_and_too_much_is_infinit
         ("[r2]", "NN305", "`r2` compares numbers"),
         ("[top_k(10)]", "NN402", "always right with k=10"),
         ("[f1(average=samples)]", "NN3", "one of `macro`, `micro`, `weighted`, `binary`"),
-        ("[f1(average=binary)]", "NN402", "`binary` is the rate of class 1 of two, and there are 10 classes"),
-        ("[auc]", "NN402", "`auc` ranks samples of two classes, and there are 10 classes"),
+        ("[f1(average=binary)]", "NN402", "`binary` is the rate of class 1 of two, but there are 10 classes"),
+        ("[auc]", "NN402", "`auc` ranks samples of two classes, but there are 10 classes"),
         ("[roc_auc]", "NN201", "there is no metric `roc_auc`"),
         ("[precision(0.5)]", "NN3", ""),
     ],
@@ -191,7 +191,7 @@ def test_tables_of_the_best_lanes_are_printed_and_no_more() -> None:
     text = spec(race=lanes, train="epochs = 1", more="metrics = confusion")
     console = Console(record=True, file=io.StringIO(), width=100)
     print_result(run(text), compiled(text), console)
-    assert console.export_text().count("on test data: a row for each label") == 6
+    assert console.export_text().count("on test data: one row per label") == 6
 
 
 def test_a_table_cannot_be_expected() -> None:
