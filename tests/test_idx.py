@@ -71,7 +71,7 @@ BROKEN = {
     "far too long": (CONTENT + bytes(5000), "too long: 5,076 bytes, and 76 are expected"),
     "a web page": (b"<html>not found</html>" * 9, "not an IDX file: it begins with 3c 68 74 6d"),
     "short and not IDX": (b"<", "not an IDX file: it begins with 3c"),
-    "floats": (idx_bytes(SHAPE, NUMBERS, 0x0D), r"32-bit floats \(0x0d\), and must hold unsigned bytes"),
+    "floats": (idx_bytes(SHAPE, NUMBERS, 0x0D), r"32-bit floats \(0x0d\), but must contain unsigned bytes"),
     "type unheard of": (idx_bytes(SHAPE, NUMBERS, 0x77), r"an unknown type \(0x77\)"),
     "labels for images": (idx_bytes((60,), NUMBERS), "has 1 dimensions and must have 3"),
     "no dimensions": (b"\0\0\x08\0" + NUMBERS, "has 0 dimensions"),
