@@ -24,7 +24,7 @@ from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.observer import Silent
 from nnspec.view.landscape import plot_landscape
-from nnspec.view.landscape_words import caption
+from nnspec.view.landscape_words import caption, notes
 from nnspec.view.resolved import LaneError
 
 MODELS = """
@@ -662,3 +662,10 @@ def test_a_program_is_not_changed_by_it() -> None:
     map_landscape(program, OFFLINE, Silent(), grid=2)
     assert program.program == before
     assert program.program.expectations
+
+
+def test_repeats_that_are_not_shown_are_named() -> None:
+    once = surface(path("SGD", [3.0, 1.0], [1.0]))
+    assert not any("first seed" in note for note in notes(once))
+    several = replace(once, repeats=5)
+    assert "each lane is trained once, with its first seed; the spec asks for 5 trainings" in list(notes(several))

@@ -109,6 +109,7 @@ def test_imports_that_links_lead_to_are_found_again() -> None:
         lambda m: m["imports"]["common.nn"].update(text="let width = 5\n"),
         lambda m: m.update(data_dir="relative"),
         lambda m: m.update(meaning=[]),
+        lambda m: m.update(replaces=["../other"]),
     ],
 )
 def test_a_hostile_record_is_refused(change: Any) -> None:

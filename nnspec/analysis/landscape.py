@@ -127,6 +127,8 @@ class Landscape(Shown):
     params: int = 0
     without: tuple[str, ...] = ()
     """Lanes that have no path, since they failed."""
+    repeats: int = 1
+    """How many trainings the spec asks for in each lane, at most; a landscape has only the first."""
 
     @property
     def centre(self) -> NDArray[Any]:
@@ -217,6 +219,7 @@ def map_landscape(
         data=data[first.name][1],
         params=chosen.layouts[first.name].params,
         without=tuple(name for name in result.lanes if name not in found),
+        repeats=max(lane.train.trainings for lane in compiled.program.lanes if lane.name in result.lanes),
     )
 
 

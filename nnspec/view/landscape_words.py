@@ -64,7 +64,9 @@ def what_is_shown(found: Landscape) -> tuple[str, str]:
 
 
 def notes(found: Landscape) -> Iterator[str]:
-    """Yield what became of lanes that did not come to their end."""
+    """Yield what became of lanes that did not come to their end, and which trainings are not shown."""
+    if found.repeats > 1:
+        yield f"each lane is trained once, with its first seed; the spec asks for {found.repeats} trainings"
     for lane in found.lanes.values():
         if lane.status != "done":
             count = len(lane.steps)
