@@ -110,7 +110,7 @@ def test_the_command_prints_figures_and_says_where_they_differ() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "Linear2.bias is float32 (9,), not float32 (10,)" in done.stderr
     done = nnspec("eval", "out", "--lane", "Adm", cwd=Path.cwd())
-    assert "out has no lane Adm; there are SGD, Adam" in done.stderr
+    assert "out has no lane Adm; its lanes are SGD, Adam" in done.stderr
 
 
 def test_other_data_is_told_of() -> None:
@@ -202,7 +202,7 @@ def test_the_best_lane_is_asked_unless_one_is_named() -> None:
     assert runs.load(out, "SGD").lane == "SGD"
     trained(SPECS["repeats"])
     assert [runs.load(out, seed=seed).seed for seed in (None, 1, 2)] == [0, 1, 2]
-    with pytest.raises(RunError, match="was not trained with seed 9; there are 0, 1, 2"):
+    with pytest.raises(RunError, match="was not trained with seed 9; its seeds are 0, 1, 2"):
         runs.load(out, seed=9)
 
 
