@@ -311,7 +311,7 @@ def test_a_folder_that_is_gone_is_said(
     code, _, err = command(capsys, *arguments)
     assert code == 2
     assert (
-        "the current folder is gone; change to one that is there" in err
+        "the current folder no longer exists; change to another one" in err
         or "there is no file" in err
         or ("cannot be written" in err)
     )

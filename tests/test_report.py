@@ -191,7 +191,7 @@ def test_a_page_of_ones_own_is_written_over_and_no_other(made: Path, tmp_path: P
         runs.report([tmp_path])
 
 
-def test_without_data_or_spec_the_rest_is_there(tmp_path: Path) -> None:
+def test_a_report_needs_no_data_and_draws_no_network_of_a_damaged_spec(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a,b,c\n" + "\n".join(f"{i},{i % 3},{i % 2}" for i in range(40)))
     text = spec("Linear(4); ReLU; Linear(1)", loss="MSE", data='CSV("table.csv", target="a")')
     (tmp_path / "tiny.nn").write_text(text)
@@ -201,8 +201,11 @@ def test_without_data_or_spec_the_rest_is_there(tmp_path: Path) -> None:
     assert "Rates" not in whole.texts, "no schedule, no section"
     (tmp_path / "table.csv").unlink()
     page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
+    assert "The network cannot be drawn: " not in page.text
+    assert "Curves" in page.texts
+    (tmp_path / "out" / "spec.nn").write_text("data =")
+    page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
     assert "The network cannot be drawn: " in page.text
-    assert "there is no file" in page.text
     assert "Curves" in page.texts
 
 

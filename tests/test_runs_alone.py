@@ -150,7 +150,7 @@ def test_another_version_of_the_semantics_is_named(monkeypatch: pytest.MonkeyPat
     run("tiny.nn", out="out", set={"train.epochs": 1})
     record = json.loads(Path("out/run.json").read_text())
     Path("out/run.json").write_text(json.dumps(record | {"semantics": 0}))
-    with pytest.raises(RunError, match="with version 0 of what specs mean, and here it is 1"):
+    with pytest.raises(RunError, match="with version 0 of the spec semantics, but this nnspec has version 1"):
         runs.load("out")
 
 
@@ -370,7 +370,7 @@ def test_runs_of_format_1_are_compared_reported_and_exported_and_nothing_else() 
     assert len(runs.compare_runs(["out"]).contest.entries) == 2
     assert runs.report(["out"], "page.html").exists()
     for use in (runs.load, runs.evaluate, runs.verify):
-        with pytest.raises(RunError, match="does not say enough to use its spec in this version"):
+        with pytest.raises(RunError, match="its record is too old for this version"):
             use("out")
     with pytest.raises(OutputError, match="cannot be resumed"):
         run("tiny.nn", out="out", resume=True)

@@ -142,6 +142,7 @@ class Loop:
         self._shared = len(self._sources) == 1
         self._active = list(plans)  # those that have not left
         self._going = list(plans)  # those of them that have not diverged in this epoch
+        self._dissolved = False
         self._epoch = -1
         self._shuffling = 0.0
         self._trained: dict[int, _Trained] = {}
@@ -385,11 +386,12 @@ class Loop:
 
     def settle(self, leaving: Sequence[Plan]) -> None:
         """Let plans go that train no longer. When few are left, they go on in loops of their own."""
-        if not leaving or not self._lanes or self.plans[0].loop is not self:
+        if not leaving or not self._lanes or self._dissolved:
             return
         self._active = [plan for plan in self._active if plan not in leaving]
         if 2 * len(self._active) <= len(self.plans) or len(self._active) == 1:
-            for plan in self.plans:
+            self._dissolved = True
+            for plan in self._active:
                 plan.loop = Loop([plan])
 
     def let_go(self, plan: Plan) -> None:

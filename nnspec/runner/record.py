@@ -128,7 +128,7 @@ def summary_record(result: RunResult, program: Program, started: str, data_dir: 
         "started": started,
         "interrupted": result.interrupted,
         **({"halted": result.halted} if result.halted else {}),
-        "data": [{**asdict(use), "stands_in": use.stands_in} for use in result.data],
+        "data": [_plain(asdict(use)) | {"stands_in": use.stands_in} for use in result.data],
         "environment": environment(),
         "gradient_error": _number(result.gradient_error),
         "common_loss": target,
@@ -193,7 +193,10 @@ def _settings(train: TrainSettings) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
+    """Return a value as JSON holds it: lists for tuples, at any depth, and parts as a spec writes them."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Part) else value
 
