@@ -75,6 +75,8 @@ def test_every_field_of_a_lane_arrives_as_it_was() -> None:
         observer=listening,
         ways=Ways(profile=True),
     )
+    regression = spec("Linear(1)", loss="MSE", data="Sine(train=30, test=10)", train="standardise_target = true")
+    run(regression, observer=listening)
     not_sent = {"network", "predictor", "writer", "repeats"}  # rebuilt where they arrive
     not_here = {"unsaved", "sample"}  # texts, empty in this run
     assert {field.name for field in fields(LaneResult)} - listening.fields == not_sent | not_here
@@ -126,7 +128,8 @@ def test_what_is_to_be_trained_arrives_as_it_was() -> None:
         ways.append(lambda value: theirs.loads(theirs.dumps(value)))
     for way in ways:
         for one, there in zip(sent, way(sent), strict=True):
-            assert (there.label, there.repeat, repr(there.layout)) == (one.label, one.repeat, repr(one.layout))
+            assert (there.label, there.repeat, there.layout.batch) == (one.label, one.repeat, one.layout.batch)
+            assert repr(there.layout.steps) == repr(one.layout.steps)
             assert repr(there.experiment.train) == repr(one.experiment.train)
             assert str(there.experiment.optimizer) == str(one.experiment.optimizer)
 

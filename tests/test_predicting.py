@@ -105,7 +105,7 @@ def test_another_range_is_noted_in_python_and_on_the_command_line(floats: RunRes
     np.save(tmp_path / "u8.npy", bytes_)
     done = CliRunner().invoke(command, [str(floats.folder), str(tmp_path / "u8.npy")], standalone_mode=False)
     assert "note: " in done.stderr
-    assert "and the network was trained on" in done.stderr
+    assert "but the network was trained on" in done.stderr
 
 
 def test_numbers_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_refused(table: RunResult, floats: RunResult) -> No
         table["run"].predict({"colour": ["green"], "size": [1]})
     with pytest.raises(ValueError, match=r"holds 3×5, but the network expects samples of 4×4"):
         floats["run"].predict(np.zeros((3, 5)))
-    with pytest.raises(ValueError, match="samples are numbers"):
+    with pytest.raises(ValueError, match="samples must be numbers"):
         floats["run"].predict([["a", "b"]])
 
 

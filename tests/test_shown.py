@@ -93,7 +93,7 @@ def test_checks_proofs_and_what_is_read_back_are_short(folder: Path, result: Run
     assert head.split() == ["line", "code", "message"]
     assert any("`Relu`" in row for row in rows)
     (proof,) = nnspec.gradcheck(folder / "a.nn")
-    assert lines(proof)[0].startswith("SGD, Adam: the gradients hold, ")
+    assert lines(proof)[0].startswith("SGD, Adam: the gradients are correct, ")
     assert lines(runs.verify(folder / "run"))[0].endswith(": the same, bit for bit")
     assert lines(runs.evaluate(folder / "run", "Adam")[0])[0].endswith("as recorded, bit for bit")
     assert lines(runs.compare_runs([folder / "run"]))[0] == "1 run compared"

@@ -140,8 +140,8 @@ def test_gradients_are_proved_of_the_loss_that_is_trained() -> None:
     ("change", "message"),
     [
         ({}, "`standardise_target` scales numbers, but the targets are classes"),
-        ({"loss": "BCEWithLogits", "data": "Sine", "model": "Linear(1)"}, "takes targets in [0, 1], and standardised"),
-        ({"loss": "MSE", "model": "Linear(784)", "train": "target = input"}, "compares with the sample"),
+        ({"loss": "BCEWithLogits", "data": "Sine", "model": "Linear(1)"}, "needs targets in [0, 1], but standardised"),
+        ({"loss": "MSE", "model": "Linear(784)", "train": "target = input"}, "the targets are the samples"),
     ],
 )
 def test_targets_that_cannot_be_scaled(change: dict[str, str], message: str) -> None:
