@@ -210,7 +210,7 @@ def test_lanes_without_a_figure_in_common_have_no_best_point(
     monkeypatch.chdir(tmp_path)
     Path("a.nn").write_text(f"{BODY}optimizer = SGD(lr=0.1)\nmetrics = []\nsweep {{ loss = [CrossEntropy, Hinge] }}\n")
     lines = printed(capsys, lambda: code(["run", "a.nn", "-q", "--out", "out"]))
-    assert "! no point is the best: the lanes have no figure in common" in lines
+    assert "! there is no best point: the lanes have no figure in common" in lines
     assert "best" not in json.loads(Path("out/summary.json").read_text())
 
 

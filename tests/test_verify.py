@@ -150,7 +150,7 @@ def test_the_command_exits_with_0_and_1_and_writes_nothing(path: Path) -> None:
 def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
     with pytest.raises(RunError, match="there is no run nowhere"):
         open_run("nowhere")
-    with pytest.raises(RunError, match=r"is no run: there is no run\.json in it"):
+    with pytest.raises(RunError, match=r"is not a run: there is no run\.json in it"):
         open_run(path.parent)
     (path / "spec.nn").write_text(SPEC.replace("lr=0.01", "lr=0.02"))
     with pytest.raises(RunError, match=r"`optimizer\.lr` of Adam was 0\.01 and is now 0\.02"):
@@ -184,7 +184,7 @@ def test_a_folder_of_unknown_origin_has_no_file_shown(path: Path) -> None:
     (path / "spec.nn").write_text('import "secret.nn"\n' + (path / "spec.nn").read_text())
     done = nnspec("eval", path.name, cwd=path.parent)
     assert done.returncode == 2
-    assert "the run has no copy of secret.nn" in done.stderr
+    assert "the run folder has no copy of secret.nn" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
 
 
