@@ -107,7 +107,7 @@ train {
     epochs = 3
     batch = 25
     validation = 0.2
-    early_stop = patience(2, of=val_loss)
+    early_stop = patience(1, of=val_loss)
     clip_norm = 5.0
     repeats = 2
 }
