@@ -25,6 +25,7 @@ _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
 """Panels side by side before there is another row of them; inches of a picture with one row; inches between rows."""
 _SHORT_NAME = 7
 """Letters that there is room for beside each panel; longer names make the picture wider."""
+_LEADER = 0.2  # inches that a line from a curve to its name takes
 _INCHES_A_LETTER = 0.115
 _STYLE: dict[Any, Any] = {
     "font.size": 12,
@@ -114,7 +115,7 @@ def plot_training_curves(
 
 def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
     """Return the width of a picture in inches, and its margins as shares; long names get room beside each panel."""
-    room = max(min(longest, LONGEST_NAME) - _SHORT_NAME, 0) * _INCHES_A_LETTER
+    room = max(min(longest, LONGEST_NAME) - _SHORT_NAME, 0) * _INCHES_A_LETTER + _LEADER
     usual = 1.2 + 4.9 * panels
     axis = 0.875 * usual / (panels + 0.52 * (panels - 1))
     width = usual + room * panels
