@@ -13,7 +13,7 @@ from tiny_spec import run, spec
 from nnspec import engine as nn
 from nnspec.engine.compiled import CompilerMissing, compiled
 from nnspec.engine.optimizers import Optimizer
-from nnspec.engine.parameter import Parameter
+from nnspec.engine.parameter import Parameter, Segment
 from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
 
@@ -21,14 +21,19 @@ STEPS = 5
 
 
 def optimizers() -> list[tuple[type[Optimizer], dict[str, Any]]]:
-    """Every optimizer, with and without what it may add."""
+    """Every optimizer, with and without what changes its formula."""
     found: list[tuple[type[Optimizer], dict[str, Any]]] = []
     for part in PARTS["optimizer"].values():
         assert issubclass(part, Optimizer)
-        found += [(part, {}), (part, {"weight_decay": 0.1})]
-        if "momentum" in part.signature().arguments:
-            found.append((part, {"momentum": 0.7}))
-    return found
+        arguments = part.signature().arguments
+        variants: list[dict[str, Any]] = [{}]
+        for name, value in {"momentum": 0.7, "centered": True, "betas": (0.6, 0.5)}.items():
+            if name in arguments:
+                variants += [variant | {name: value} for variant in variants]
+        if "momentum" in arguments:
+            variants.append({"momentum": 0.0})
+        found += [(part, more | decay) for more in variants for decay in ({}, {"weight_decay": 0.1})]
+    return [case for case in found if case[0].__module__.startswith("nnspec.")]
 
 
 def names(case: object) -> str | None:
@@ -39,9 +44,21 @@ WITH_LOOP = [(part, more) for part, more in optimizers() if part([Parameter(np.z
 
 
 def trained(part: type[Optimizer], more: dict[str, Any], dtype: str, how: str) -> tuple[list[bytes], list[bytes]]:
-    """Take some steps: by arrays, by the loop in plain Python, or by the loop compiled."""
+    """Take some steps: by arrays, by the loop in plain Python, or by the loop compiled.
+
+    One parameter is a plain matrix; one does not decay; one is a vector of tensors with rates and decays of their own.
+    """
     rng = np.random.default_rng(3)
-    params = [Parameter(rng.normal(size=(7, 5)), dtype), Parameter(rng.normal(size=11), dtype, decays=False)]
+    rates = [(1.0, None, False), (0.5, None, False), (0.5, 0.03, False), (1.0, None, True), (0.5, 0.0, False)]
+    segments = [
+        Segment((2, 2), 4 * i, rate=rate, weight_decay=decay, frozen=frozen)
+        for i, (rate, decay, frozen) in enumerate(rates)
+    ]
+    params = [
+        Parameter(rng.normal(size=(7, 5)), dtype),
+        Parameter(rng.normal(size=11), dtype, decays=False),
+        Parameter.over(rng.normal(size=20).astype(dtype), np.zeros(20, dtype), segments),
+    ]
     optimizer = part(params, lr=0.05, **more)
     if how == "python":
         optimizer._compiled = optimizer.loop()
@@ -56,8 +73,8 @@ def trained(part: type[Optimizer], more: dict[str, Any], dtype: str, how: str) -
     return [parameter.data.tobytes() for parameter in params], state
 
 
-def test_the_usual_optimizers_have_loops() -> None:
-    assert {part.__name__ for part, _ in WITH_LOOP} >= {"SGD", "Momentum", "Adam", "AdamW"}
+def test_every_optimizer_that_moves_numbers_one_by_one_has_a_loop() -> None:
+    assert {part for part, _ in WITH_LOOP} == {part for part, _ in optimizers() if not part.whole_tensors}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from nnspec import engine as nn
 from nnspec.engine import PARTS
 from nnspec.engine.optimizers import Optimizer
-from nnspec.engine.parameter import Parameter
+from nnspec.engine.parameter import Parameter, Segment
 
 SHAPES = [(6, 5), (5,), (5, 3), (3,), (1, 1)]
 SIZE = sum(int(np.prod(shape)) for shape in SHAPES)
@@ -63,10 +64,20 @@ def numbers(params: list[nn.Parameter]) -> np.ndarray:
     return np.concatenate([parameter.data.ravel() for parameter in params])
 
 
+def vector_of(params: list[nn.Parameter]) -> nn.Parameter:
+    """All of them as one vector that knows its tensors."""
+    segments, end = [], 0
+    for parameter in params:
+        (own,) = parameter.segments
+        segments.append(replace(own, start=end))
+        end += parameter.size
+    return nn.Parameter.over(numbers(params), np.zeros(end), segments)
+
+
 @every_optimizer
 def test_one_vector_moves_exactly_as_many_parameters(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
     many = parameters()
-    one = [nn.Parameter(numbers(many))]
+    one = [vector_of(many)]
     several, single = cls(many, **arguments), cls(one, **arguments)
     for row in gradients(20):
         spread(row, many)
@@ -183,7 +194,8 @@ def test_the_declared_state_is_the_state(cls: type[Optimizer], arguments: dict[s
     for parameter, state in zip(params, optimizer.state, strict=True):
         assert tuple(state) == slots
         assert all(array.shape == parameter.shape and not array.any() for array in state.values())
-    assert tuple(optimizer.work) == cls.work_slots(defaults | arguments)
+    decays = bool((defaults | arguments)["weight_decay"])
+    assert tuple(optimizer.work) == cls.work_slots(decays=decays)
     assert {array.size for array in optimizer.work.values()} == {max(parameter.size for parameter in params)}
 
 
@@ -352,9 +364,7 @@ def test_weights_decay_and_biases_do_not_unless_all_shall(cls: type[Optimizer]) 
 @pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
 def test_one_vector_decays_where_the_parameters_that_it_holds_do(cls: type[Optimizer], decay_all: bool) -> None:
     many, optimizer = several(cls, weight_decay=0.05, decay_all=decay_all)
-    ends = np.cumsum([parameter.size for parameter in many])
-    decaying = tuple(slice(end - p.size, end) for p, end in zip(many, ends, strict=True) if p.decays)
-    one = nn.Parameter.over(numbers(many), np.zeros(SIZE), decaying)
+    one = vector_of(many)
     single = cls([one], lr=0.01, weight_decay=0.05, decay_all=decay_all)
     for row in gradients(20):
         spread(row, many)
@@ -362,26 +372,6 @@ def test_one_vector_decays_where_the_parameters_that_it_holds_do(cls: type[Optim
         optimizer.step()
         single.step()
         np.testing.assert_array_equal(numbers(many), one.data, strict=True)
-
-
-@pytest.mark.parametrize(
-    ("decaying", "exempt"),
-    [
-        ([], [slice(0, 7)]),
-        ([slice(None)], []),
-        ([slice(2, 4)], [slice(0, 2), slice(4, 7)]),
-        ([slice(4, 7), slice(0, 3)], [slice(3, 4)]),
-        ([slice(0, 3), slice(3, 7)], []),
-        ([slice(0, 5), slice(1, 3)], [slice(5, 7)]),
-    ],
-)
-def test_what_does_not_decay_is_the_rest(decaying: list[slice], exempt: list[slice]) -> None:
-    theta = nn.Parameter.over(np.ones(7), np.zeros(7), tuple(decaying))
-    optimizer = nn.SGD([theta], lr=1.0, weight_decay=0.25)
-    assert optimizer._exempt == [tuple(exempt)]
-    optimizer.step()
-    kept = [i for i in range(7) if any(i in range(*part.indices(7)) for part in exempt)]
-    assert [i for i in range(7) if theta.data[i] == 1] == kept
 
 
 def test_decay_in_the_gradient_and_in_the_step_by_hand() -> None:
@@ -399,9 +389,135 @@ def test_decay_in_the_gradient_and_in_the_step_by_hand() -> None:
 
 @pytest.mark.parametrize("cls", [nn.SGD, nn.Adam, nn.AdamW, nn.RMSProp, nn.NAdam])
 def test_only_decay_in_the_gradient_takes_an_array(cls: type[Optimizer]) -> None:
-    slots = cls.work_slots({"weight_decay": 0.1})
+    slots = cls.work_slots(decays=True)
     assert ("decayed" in slots) is not cls.decoupled
-    assert cls.work_slots({"weight_decay": 0.0}) == cls.scratches
+    assert cls.work_slots(decays=False) == cls.scratches
+
+
+# Tensors with settings of their own
+
+
+def settled(cls: type[Optimizer], **more: Any) -> tuple[list[nn.Parameter], Optimizer]:
+    """Parameters of which one moves at half the rate, one is frozen, and one has a weight decay of its own."""
+    params, _ = several(cls)
+    params[1].configure(rate=0.5)
+    params[2].configure(frozen=True)
+    params[3].configure(weight_decay=0.2)
+    params[4].configure(rate=0.5)
+    return params, cls(params, lr=0.01, **more)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
+def test_each_moves_as_it_would_alone_with_its_rate_and_its_decay(cls: type[Optimizer], decay: float) -> None:
+    together, optimizer = settled(cls, weight_decay=decay)
+    alone, _ = several(cls)
+    one = [
+        cls([alone[0]], lr=0.01, weight_decay=decay),
+        cls([alone[1]], lr=0.01 * 0.5, weight_decay=decay),
+        None,
+        cls([alone[3]], lr=0.01, weight_decay=0.2, decay_all=True),
+        cls([alone[4]], lr=0.01 * 0.5, weight_decay=decay),
+    ]
+    for row in gradients(10):
+        spread(row, together)
+        spread(row, alone)
+        optimizer.step()
+        for each in one:
+            if each is not None:
+                each.step()
+    for ours, theirs in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(ours.data, theirs.data, strict=True)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
+def test_one_vector_moves_each_of_its_tensors_by_its_own_settings(cls: type[Optimizer], decay: float) -> None:
+    many, optimizer = settled(cls, weight_decay=decay)
+    one = vector_of(many)
+    single = cls([one], lr=0.01, weight_decay=decay)
+    for row in gradients(10):
+        spread(row, many)
+        one.grad = row
+        optimizer.step()
+        single.step()
+        np.testing.assert_array_equal(numbers(many), one.data, strict=True)
+
+
+def tensors(*settings: dict[str, Any]) -> nn.Parameter:
+    """A vector of tensors of two numbers each."""
+    segments = [Segment((2,), 2 * i, **each) for i, each in enumerate(settings)]
+    return nn.Parameter.over(np.ones(2 * len(settings)), np.zeros(2 * len(settings)), segments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "decay", "groups"),
+    [
+        ([{}, {"decays": False}, {}], 0.0, [(0, 6, 1.0, 0.0)]),
+        ([{}, {"decays": False}, {}], 0.1, [(0, 2, 1.0, 0.1), (2, 4, 1.0, 0.0), (4, 6, 1.0, 0.1)]),
+        ([{}, {"rate": 2.0}, {"rate": 2.0}], 0.1, [(0, 2, 1.0, 0.1), (2, 6, 2.0, 0.1)]),
+        ([{"frozen": True}, {}, {"frozen": True}, {}], 0.0, [(2, 4, 1.0, 0.0), (6, 8, 1.0, 0.0)]),
+        ([{"weight_decay": 0.0}, {"weight_decay": 0.3}], 0.1, [(0, 2, 1.0, 0.0), (2, 4, 1.0, 0.3)]),
+        ([{"frozen": True}] * 3, 0.1, []),
+    ],
+)
+def test_what_moves_alike_is_one_group(settings: list[dict[str, Any]], decay: float, groups: list[Any]) -> None:
+    optimizer = nn.SGD([tensors(*settings)], weight_decay=decay)
+    assert [(each.start, each.stop, each.rate, each.weight_decay) for each in optimizer.groups] == groups
+
+
+def test_elementwise_optimizers_move_all_with_one_rate_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[int] = []
+    update = nn.SGD.update
+    monkeypatch.setattr(
+        nn.SGD, "update", lambda self, theta, *more: (moved.append(theta.size), update(self, theta, *more))
+    )
+    vector = tensors({}, {"decays": False}, {"weight_decay": 0.5}, {"rate": 2.0}, {"frozen": True}, {"rate": 2.0})
+    nn.SGD([vector], weight_decay=0.1).step()
+    assert moved == [6, 2, 2]
+
+
+def test_settings_of_a_parameter_count_from_the_next_step() -> None:
+    theta = one_parameter(1.0)
+    optimizer = nn.SGD([theta], lr=0.25)
+    theta.grad = [1.0]
+    optimizer.step()
+    theta.configure(rate=2.0)
+    optimizer.step()
+    theta.configure(frozen=True)
+    optimizer.step()
+    assert theta.data.item() == 1 - 0.25 - 0.5
+    theta.configure(frozen=False, weight_decay=0.5)
+    optimizer.step()
+    assert theta.data.item() == 0.25 - 0.5 * (1 + 0.5 * 0.25)
+    assert optimizer.lr == 0.25
+
+
+def test_a_factor_multiplies_what_a_schedule_gives() -> None:
+    theta, other = one_parameter(0.0), one_parameter(0.0)
+    other.configure(rate=0.5)
+    optimizer = nn.SGD([theta, other], lr=nn.StepSchedule(1.0, every=1, gamma=0.5))
+    theta.grad = other.grad = [1.0]
+    for epoch in range(3):
+        optimizer.at(epoch, 3)
+        optimizer.step()
+    assert (theta.data.item(), other.data.item()) == (-1.75, -0.875)
+
+
+@pytest.mark.parametrize("name", ["rate", "weight_decay"])
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_setting_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 0"):
+        one_parameter(0.0).configure(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("starts", "words"),
+    [((0, 3), "starts at 3; the one before it ends at 2"), ((0,), "end at 2, and the parameter has 4")],
+)
+def test_segments_with_gaps_are_refused(starts: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        nn.Parameter.over(np.ones(4), np.zeros(4), [Segment((2,), start) for start in starts])
 
 
 # What each of them is about

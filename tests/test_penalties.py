@@ -18,6 +18,7 @@ from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine import penalties as module
 from nnspec.engine.gradcheck import BOUND
+from nnspec.engine.parameter import Segment
 
 REFERENCE = json.loads((Path(__file__).parent / "oracle/trajectories_penalties.json").read_text(encoding="utf-8"))
 PENALTIES = [nn.L1(0.1), nn.L2(0.1)]
@@ -67,7 +68,9 @@ def test_values_and_gradients_by_hand() -> None:
 def test_only_weights_are_penalised_whatever_the_scratch(block: int) -> None:
     rng = np.random.default_rng(0)
     weight, bias = nn.Parameter(rng.standard_normal((4, 3))), nn.Parameter(rng.standard_normal(3), decays=False)
-    part = nn.Parameter.over(rng.standard_normal(10), np.zeros(10), (slice(2, 5), slice(7, None)))
+    sizes, decays = (2, 3, 2, 3), (False, True, False, True)
+    segments = [Segment((n,), sum(sizes[:i]), decays=decays[i]) for i, n in enumerate(sizes)]
+    part = nn.Parameter.over(rng.standard_normal(10), np.zeros(10), segments)
     total = nn.penalise([weight, bias, part], [nn.L2(0.25), nn.L1(0.5)], np.empty(block))
     counted = np.concatenate([weight.data.ravel(), part.data[2:5], part.data[7:]])
     assert total == pytest.approx(0.25 * (counted**2).sum() + 0.5 * np.abs(counted).sum())

@@ -176,9 +176,10 @@ def _vectors(layout: Layout) -> Iterator[Buffer]:
     for i, layer in enumerate(layout.layers):
         for name, shape in layer.node.geometry.state.items():
             yield Buffer(f"layer{i}.{name}", "state of layers", shape, layout.dtype)
-    for slot in optimizer.state_slots(experiment.optimizer.values()):
+    arguments = experiment.optimizer.values()
+    for slot in optimizer.state_slots(arguments):
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
-    for name in optimizer.work_slots(experiment.optimizer.values()):
+    for name in optimizer.work_slots(decays=bool(arguments.get("weight_decay"))):
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
     if experiment.train.penalties:
         yield Buffer("penalty", "optimizer", (min(BLOCK, layout.params),), layout.dtype)

@@ -210,7 +210,7 @@ class Loop:
             data, grad = (
                 self._vectors[v][:, offset:end].reshape(self._lanes, *left) for v in ("parameters", "gradients")
             )
-            parameters[parameter] = Parameter.over(data, grad, own[parameter].decaying)
+            parameters[parameter] = Parameter.over(data, grad, decays=own[parameter].decays)
         layer = layer_class(node).stack(parameters)
         if layer is None:
             raise TypeError(f"{name} has no kernel for several lanes after all")

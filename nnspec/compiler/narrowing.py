@@ -12,13 +12,15 @@ first, so that all that is trained is the rest of the vector.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.optimizers import Optimizer
-from nnspec.engine.parameter import Parameter
+from nnspec.engine.parameter import Parameter, Segment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,12 +54,20 @@ class Narrowing:
         self._narrow = np.concatenate([at_rest, alive])
         self._wide = np.argsort(self._narrow)
         self.narrowed = False
+        self._at_rest = len(at_rest)
         self.start = len(at_rest) * width
         """Where in the vectors that which is trained begins."""
         # The same layer, kernels, bias and all, over fewer rows.
         self.layer = copy.copy(layer)
-        rows = Parameter.over(weight.data[len(at_rest) :], weight.grad[len(at_rest) :], weight.decaying)
+        rows = Parameter.over(weight.data[len(at_rest) :], weight.grad[len(at_rest) :], decays=weight.decays)
         setattr(self.layer, layer.rows_of, rows)
+
+    def narrowed_segments(self, segments: Iterable[Segment]) -> Iterator[Segment]:
+        """Yield the tensors of a vector as they lie in what is trained of it, from `start` on."""
+        first, *others = segments
+        yield replace(first, shape=(first.shape[0] - self._at_rest, *first.shape[1:]))
+        for segment in others:
+            yield replace(segment, start=segment.start - self.start)
 
     def narrow(self, wanted: bool) -> None:
         """Put the rows of the weight into the order of training, or back into the network's."""

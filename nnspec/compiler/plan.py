@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +22,12 @@ from nnspec.engine._numpy import np
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
 from nnspec.engine.compiled import asked_for
 from nnspec.engine.layers.composition import Composition
-from nnspec.engine.layers.contract import Layer
+from nnspec.engine.layers.contract import Layer, Shape
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
 from nnspec.engine.optimizers import Optimizer
-from nnspec.engine.parameter import Parameter
+from nnspec.engine.parameter import Parameter, Segment
 from nnspec.engine.penalties import constrain, penalise
 from nnspec.engine.random import Stream, stream
 from nnspec.errors import ensure
@@ -126,10 +125,10 @@ class Plan:
             scaling=scaling,
             target_scaling=target_scaling,
         )
-        decaying = self._move_parameters()
+        segments = self._move_parameters()
         self._keep_state()
         self.narrowing = self._make_narrowing()
-        self.optimizer = self._make_optimizer(decaying)
+        self.optimizer = self._make_optimizer(segments)
         self.epoch = 0
         self._seconds = 0.0
         self.begin_metrics()
@@ -151,10 +150,10 @@ class Plan:
 
     # Set-up
 
-    def _move_parameters(self) -> tuple[slice, ...]:
-        """Make every layer's weights views of the one vector, and return which parts of it decay."""
+    def _move_parameters(self) -> list[Segment]:
+        """Make every layer's weights views of the one vector, and return the tensors that it holds, in order."""
         self.buffers["gradients"].fill(0)
-        decaying: list[slice] = []
+        segments: list[Segment] = []
         for layer, place in zip(self.full_network.layers, self.layout.layers, strict=True):
             parameters = layer.parameters()
             ensure(
@@ -163,13 +162,13 @@ class Plan:
             for name, parameter in parameters.items():
                 offset, shape = place.parameters[name]
                 ensure(parameter.shape == shape, f"{place.node.name}.{name}: shape differs from its geometry")
-                part = slice(offset, offset + prod(shape))
+                segment = _segment(place.node, name, offset, shape, decays=parameter.decays)
+                part = segment.part
                 parameter.move_to(
                     self.buffers["parameters"][part].reshape(shape), self.buffers["gradients"][part].reshape(shape)
                 )
-                for start, stop, _ in (each.indices(parameter.size) for each in parameter.decaying):
-                    decaying.append(slice(offset + start, offset + stop))
-        return tuple(decaying)
+                segments.append(segment)
+        return segments
 
     def _keep_state(self) -> None:
         """Keep what layers remember besides their parameters (running means, say) in buffers of the plan."""
@@ -186,10 +185,12 @@ class Plan:
         scratch = self.buffers["optimizer.scratch"][: first.parameters()[first.rows_of].size]
         return Narrowing(first, self.data.alive, scratch)
 
-    def _make_optimizer(self, decaying: tuple[slice, ...]) -> Optimizer:
+    def _make_optimizer(self, segments: list[Segment]) -> Optimizer:
         """Make the optimizer of all that is trained, as one vector."""
         start = self.narrowing.start if self.narrowing is not None else 0
-        vector = Parameter.over(self.buffers["parameters"][start:], self.buffers["gradients"][start:], decaying)
+        if self.narrowing is not None:
+            segments = list(self.narrowing.narrowed_segments(segments))
+        vector = Parameter.over(self.buffers["parameters"][start:], self.buffers["gradients"][start:], segments)
         optimizer: Optimizer = self.experiment.optimizer.make(params=[vector])
         names = (*optimizer.state[0], *optimizer.work)
         optimizer.keep_in({name: self.buffers[f"optimizer.{name}"][start:] for name in names})
@@ -313,6 +314,12 @@ class Plan:
             count += rows
         self.full_network.train()
         return count
+
+
+def _segment(node: LayerNode, name: str, offset: int, shape: Shape, *, decays: bool) -> Segment:
+    """Say what an optimizer may know of a parameter of a layer; within compositions, the layer is the inner one."""
+    layer, _, parameter = name.rpartition(".")
+    return Segment(shape, offset, f"{node.name}.{layer}" if layer else node.name, parameter, decays)
 
 
 def _by_name(nodes: Iterable[LayerNode], layers: Iterable[Layer]) -> Iterator[tuple[str, Layer]]:

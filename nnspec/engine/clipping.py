@@ -25,15 +25,16 @@ _EPSILON = 1e-6
 def clip_grad_value(params: Sequence[Parameter], clip_value: float) -> None:
     """g ← min(max(g, −c), c), entry by entry, as PyTorch's `clip_grad_value_`; NaN stays NaN. Nothing is allocated.
 
-    Raises ValueError where `clip_value` is not greater than 0.
+    Frozen parameters are left alone. Raises ValueError where `clip_value` is not greater than 0.
     """
     _hold("clip_value", clip_value)
-    for parameter in params:
-        np.clip(parameter.grad, -clip_value, clip_value, out=parameter.grad)
+    for grad in _trained(params):
+        np.clip(grad, -clip_value, clip_value, out=grad)
 
 
 def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> float:
-    """g ← g · max_norm / (‖g‖ + 10⁻⁶) where that factor is below 1; ‖g‖ is the L2 norm over the entries of all.
+    """g ← g · max_norm / (‖g‖ + 10⁻⁶) where that factor is below 1; ‖g‖ is the L2 norm over the entries of all,
+    but for frozen parameters.
 
     Returns ‖g‖ as it was. Nothing is allocated. Pascanu et al. 2013; as PyTorch's `clip_grad_norm_`, but for gradients
     whose square overflows, which there become zeros and here get the length `max_norm` too. Gradients that hold a NaN
@@ -42,7 +43,7 @@ def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> float:
     Raises ValueError where `max_norm` is not greater than 0.
     """
     _hold("max_norm", max_norm)
-    grads = [parameter.grad for parameter in params]
+    grads = _trained(params)
     with np.errstate(over="ignore"):
         norm = _norm(grads)
     if math.isinf(norm):
@@ -56,6 +57,11 @@ def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> float:
 def _hold(name: str, limit: float) -> None:
     if not 0 < limit < math.inf:
         raise ValueError(f"{name} must be greater than 0, and {limit!r} is not")
+
+
+def _trained(params: Sequence[Parameter]) -> list[NDArray[Any]]:
+    """Return the gradients of what is not frozen, each in as few pieces as there can be."""
+    return [parameter.grad.reshape(-1)[part] for parameter in params for part in parameter.trained]
 
 
 def _norm(grads: Sequence[NDArray[Any]]) -> float:

@@ -1,7 +1,10 @@
-"""A trainable array with its gradient."""
+"""A trainable array with its gradient, and what an optimizer may know of the tensors in it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
@@ -9,7 +12,42 @@ from nnspec.engine._numpy import np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Parameter"]
+__all__ = ["Parameter", "Segment"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A tensor as a part of a flattened parameter: all of it, or one of many in the vector that a plan trains.
+
+    It says how an optimizer treats the tensor: `rate` multiplies the optimizer's own rate, `weight_decay` replaces the
+    optimizer's, and a frozen tensor does not move. `decays` says whether the optimizer's own weight decay applies.
+    """
+
+    shape: tuple[int, ...]
+    start: int = 0
+    layer: str = ""
+    """The layer's full name, such as `residual1.body.Linear2`."""
+    name: str = ""
+    """The layer's name for it: `weight`, `bias`, `weight_ih`."""
+    decays: bool = True
+    rate: float = 1.0
+    weight_decay: float | None = None
+    frozen: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
+
+    @property
+    def stop(self) -> int:
+        """Where it ends."""
+        return self.start + self.size
+
+    @property
+    def part(self) -> slice:
+        """Where it lies in the flattened parameter."""
+        return slice(self.start, self.stop)
 
 
 class Parameter:
@@ -18,29 +56,83 @@ class Parameter:
     Assigning to either copies into the array that is there, so that whoever holds a view of it (an optimizer, the
     compiled plan) sees the new numbers. ValueError where the shape differs.
 
-    `decaying` are the ranges of the flattened array that an optimizer's weight decay applies to: all of a weight, and
-    nothing of a bias or of the scale and shift of a normalisation, which layers make with `decays=False`.
+    `segments` are the tensors that it holds, in order and without gaps: one, the parameter itself, unless it is a
+    vector of many. `decays` says whether an optimizer's weight decay and penalties apply: to weights, and not to biases
+    or to the scales and shifts of normalisations, which layers make with `decays=False`.
+
+    `trained` is what is not frozen of the flattened array, in as few ranges as there can be, and `decaying` are the
+    trained tensors that penalties apply to.
+
+    `configure` gives it a rate of its own, a weight decay of its own, or freezes it. It takes the place of PyTorch's
+    parameter groups and `requires_grad`, Keras's `trainable` and Caffe's `lr_mult`.
     """
 
-    __slots__ = ("_data", "_grad", "decaying")
+    __slots__ = ("_data", "_grad", "_segments", "decaying", "trained")
 
     def __init__(self, data: ArrayLike, dtype: str | None = None, *, decays: bool = True) -> None:
         values = np.array(data, dtype=dtype, order="C")
         self._data: NDArray[Any] = values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
         self._grad: NDArray[Any] = np.zeros_like(self._data)
-        self.decaying: tuple[slice, ...] = (slice(None),) if decays else ()
+        self.segments = (Segment(self._data.shape, decays=decays),)
 
     @classmethod
-    def over(cls, data: NDArray[Any], grad: NDArray[Any], decaying: tuple[slice, ...] = (slice(None),)) -> Parameter:
-        """Make a parameter of two arrays that the caller owns, without copying them."""
+    def over(
+        cls, data: NDArray[Any], grad: NDArray[Any], segments: Iterable[Segment] = (), *, decays: bool = True
+    ) -> Parameter:
+        """Make a parameter of two arrays that the caller owns, without copying them.
+
+        Raises ValueError for segments that do not follow one another from the start of the data to its end.
+        """
         parameter = cls.__new__(cls)
-        parameter._data, parameter._grad, parameter.decaying = data, grad, decaying
+        parameter._data, parameter._grad = data, grad
+        parameter.segments = tuple(segments) or (Segment(data.shape, decays=decays),)
+        end = 0
+        for segment in parameter.segments:
+            if segment.start != end:
+                raise ValueError(f"a segment starts at {segment.start}; the one before it ends at {end}")
+            end = segment.stop
+        if end != data.size:
+            raise ValueError(f"the segments end at {end}, and the parameter has {data.size} numbers")
         return parameter
+
+    def configure(
+        self, *, rate: float | None = None, weight_decay: float | None = None, frozen: bool | None = None
+    ) -> None:
+        """Say how optimizers treat it from their next step on.
+
+        `rate` multiplies the optimizer's rate, `weight_decay` replaces its weight decay, and a frozen parameter does
+        not move. What is not given stays as it is. Raises ValueError for a rate or a weight decay that is negative or
+        not finite.
+        """
+        given = {"rate": rate, "weight_decay": weight_decay}
+        for name, value in given.items():
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"Parameter.configure: `{name}` must be at least 0 and finite, not {value!r}")
+        changes: dict[str, Any] = {
+            name: value for name, value in (given | {"frozen": frozen}).items() if value is not None
+        }
+        self.segments = tuple(replace(segment, **changes) for segment in self.segments)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The tensors that it holds."""
+        return self._segments
+
+    @segments.setter
+    def segments(self, segments: tuple[Segment, ...]) -> None:
+        self._segments = segments
+        self.decaying = tuple(segment.part for segment in segments if segment.decays and not segment.frozen)
+        self.trained = tuple(_joined(segment.part for segment in segments if not segment.frozen))
 
     @property
     def decays(self) -> bool:
         """Whether weight decay applies to any of it."""
-        return bool(self.decaying)
+        return any(segment.decays for segment in self.segments)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing of it is trained."""
+        return all(segment.frozen for segment in self.segments)
 
     @property
     def data(self) -> NDArray[Any]:
@@ -78,6 +170,15 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"Parameter(shape={self.shape}, dtype={self._data.dtype})"
+
+
+def _joined(parts: Iterable[slice]) -> list[slice]:
+    """Join ranges, given in order, where one starts at the end of another."""
+    found: list[slice] = []
+    for part in parts:
+        start = found.pop().start if found and found[-1].stop == part.start else part.start
+        found.append(slice(start, part.stop))
+    return found
 
 
 def _write(target: NDArray[Any], values: ArrayLike, name: str) -> None:

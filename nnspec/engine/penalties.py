@@ -1,6 +1,6 @@
 """Penalties on large weights, which are part of the loss, and constraints, which hold after every step.
 
-Both are about weights, and not about biases and the scales and shifts of normalisations: about what
+Both are about weights that are trained, and not about biases and the scales and shifts of normalisations: about what
 `Parameter.decaying` names. A penalty differs from an optimizer's weight decay in that its value counts in the training
 loss, and that its gradient is clipped with all others.
 """
@@ -106,9 +106,9 @@ def penalise(params: Iterable[Parameter], penalties: Sequence[Penalty], scratch:
     total = 0.0
     for parameter in params:
         theta, grad = parameter.data.reshape(-1), parameter.grad.reshape(-1)
-        for start, stop, _ in (part.indices(parameter.size) for part in parameter.decaying):
-            for first in range(start, stop, scratch.size):
-                block = slice(first, min(first + scratch.size, stop))
+        for part in parameter.decaying:
+            for first in range(part.start, part.stop, scratch.size):
+                block = slice(first, min(first + scratch.size, part.stop))
                 weights, slopes, work = theta[block], grad[block], scratch[: block.stop - first]
                 for penalty in penalties:
                     total += penalty.add(weights, slopes, work)
@@ -165,7 +165,7 @@ def constrain(params: Iterable[Parameter], constraint: Constraint, scratch: NDAr
     """
     for parameter in params:
         count, axis = units(parameter.shape)
-        if count and parameter.decays:
+        if count and parameter.decaying:
             first = parameter.shape[0]
             matrix = parameter.data.reshape(first, math.prod(parameter.shape[1:]))
             constraint.hold(matrix, axis, scratch[:count])

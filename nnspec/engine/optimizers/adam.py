@@ -55,7 +55,7 @@ class Adam(Optimizer):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """θ ← θ − rate · m′ / (√v′ + ε′), with m′ = m/(1−β₁) and v′ = v/(1−β₂)."""
         first, second = state
-        _, _, eps, rate = self.factors()
+        _, _, eps, rate = self.numbers()
         _moments(first, second, grad, scratch, self.betas)
         np.sqrt(second, out=scratch)
         np.add(scratch, eps, out=scratch)
@@ -63,24 +63,37 @@ class Adam(Optimizer):
         np.multiply(scratch, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
-    def factors(self) -> tuple[float, ...]:
+    def numbers(self) -> tuple[float, ...]:
         """β₁, β₂, ε′ and the rate."""
         beta1, beta2 = self.betas
         # √(v/(1−β₂ᵗ)) = c·√v′, so m̂ / (√v̂ + ε) = m̂/c / (√v′ + ε/c).
         c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
         return beta1, beta2, self.eps / c, self.lr * (1 - beta1) / (1 - beta1**self.steps) / c
 
-    def loop(self) -> Loop | None:
+    def kernel(self) -> Loop | None:
         """All of it in one pass."""
-        return _adam if type(self).update is Adam.update else None
+        return _adam
 
 
-def _adam(theta: Any, grad: Any, first: Any, second: Any, beta1: Any, beta2: Any, eps: Any, rate: Any) -> None:
+def _adam(
+    theta: Any,
+    grad: Any,
+    first: Any,
+    second: Any,
+    keep: Any,
+    decay: Any,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    rate: Any,
+) -> None:
     """`Adam.update`, number by number."""
     for i in range(theta.size):
-        first[i] = first[i] * beta1 + grad[i]
-        second[i] = second[i] * beta2 + grad[i] * grad[i]
-        theta[i] -= first[i] / (np.sqrt(second[i]) + eps) * rate
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        first[i] = first[i] * beta1 + g
+        second[i] = second[i] * beta2 + g * g
+        theta[i] = kept - first[i] / (np.sqrt(second[i]) + eps) * rate
 
 
 class AdamW(Adam):
@@ -125,7 +138,7 @@ class AMSGrad(Adam):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """θ ← θ − rate · m′ / (√v̂′ + ε′), scaled as in Adam."""
         first, second, largest = state
-        _, _, eps, rate = self.factors()
+        _, _, eps, rate = self.numbers()
         _moments(first, second, grad, scratch, self.betas)
         np.maximum(largest, second, out=largest)
         np.sqrt(largest, out=scratch)
@@ -133,6 +146,34 @@ class AMSGrad(Adam):
         np.divide(first, scratch, out=scratch)
         np.multiply(scratch, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        return _amsgrad
+
+
+def _amsgrad(
+    theta: Any,
+    grad: Any,
+    first: Any,
+    second: Any,
+    largest: Any,
+    keep: Any,
+    decay: Any,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    rate: Any,
+) -> None:
+    """`AMSGrad.update`, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        first[i] = first[i] * beta1 + g
+        second[i] = second[i] * beta2 + g * g
+        # A NaN in either stays, as in np.maximum.
+        largest[i] = largest[i] if largest[i] >= second[i] or largest[i] != largest[i] else second[i]
+        theta[i] = kept - first[i] / (np.sqrt(largest[i]) + eps) * rate
 
 
 class AdaMax(Optimizer):
@@ -168,16 +209,48 @@ class AdaMax(Optimizer):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """m′ ← β₁·m′ + g, u ← max(β₂·u, |g| + ε); θ ← θ − lr (1−β₁) / (1−β₁ᵗ) · m′ / u."""
         first, largest = state
-        beta1, beta2 = self.betas
+        beta1, beta2, eps, rate = self.numbers()
         np.multiply(first, beta1, out=first)
         np.add(first, grad, out=first)
         np.abs(grad, out=scratch)
-        np.add(scratch, self.eps, out=scratch)
+        np.add(scratch, eps, out=scratch)
         np.multiply(largest, beta2, out=largest)
         np.maximum(largest, scratch, out=largest)
         np.divide(first, largest, out=scratch)
-        np.multiply(scratch, self.lr * (1 - beta1) / (1 - beta1**self.steps), out=scratch)
+        np.multiply(scratch, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
+
+    def numbers(self) -> tuple[float, ...]:
+        """β₁, β₂, ε and lr (1−β₁) / (1−β₁ᵗ)."""
+        beta1, beta2 = self.betas
+        return beta1, beta2, self.eps, self.lr * (1 - beta1) / (1 - beta1**self.steps)
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        return _adamax
+
+
+def _adamax(
+    theta: Any,
+    grad: Any,
+    first: Any,
+    largest: Any,
+    keep: Any,
+    decay: Any,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    rate: Any,
+) -> None:
+    """`AdaMax.update`, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        first[i] = first[i] * beta1 + g
+        size, before = abs(g) + eps, largest[i] * beta2
+        # A NaN in either stays, as in np.maximum.
+        largest[i] = before if before >= size or before != before else size
+        theta[i] = kept - first[i] / largest[i] * rate
 
 
 class NAdam(Adam):
@@ -224,19 +297,50 @@ class NAdam(Adam):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """θ ← θ − (a·m′ + b·g) / (√v′ + ε′), scaled as in Adam."""
         other, first, second = state
-        beta1, beta2 = self.betas
-        product, next_product = self._products()
-        c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
-        a = self.lr * self._momentum(self.steps + 1) / (1 - next_product) * (1 - beta1) / c
-        b = self.lr * (1 - self._momentum(self.steps)) / (1 - product) / c
+        _, _, eps, a, b = self.numbers()
         _moments(first, second, grad, scratch, self.betas)
         np.multiply(first, a, out=other)
         np.multiply(grad, b, out=scratch)
         np.add(other, scratch, out=other)
         np.sqrt(second, out=scratch)
-        np.add(scratch, self.eps / c, out=scratch)
+        np.add(scratch, eps, out=scratch)
         np.divide(other, scratch, out=scratch)
         np.subtract(theta, scratch, out=theta)
+
+    def numbers(self) -> tuple[float, ...]:
+        """β₁, β₂, ε′, a and b."""
+        beta1, beta2 = self.betas
+        product, next_product = self._products()
+        c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
+        a = self.lr * self._momentum(self.steps + 1) / (1 - next_product) * (1 - beta1) / c
+        b = self.lr * (1 - self._momentum(self.steps)) / (1 - product) / c
+        return beta1, beta2, self.eps / c, a, b
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        return _nadam
+
+
+def _nadam(
+    theta: Any,
+    grad: Any,
+    first: Any,
+    second: Any,
+    keep: Any,
+    decay: Any,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    a: Any,
+    b: Any,
+) -> None:
+    """`NAdam.update`, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        first[i] = first[i] * beta1 + g
+        second[i] = second[i] * beta2 + g * g
+        theta[i] = kept - (first[i] * a + g * b) / (np.sqrt(second[i]) + eps)
 
 
 class RAdam(Adam):
@@ -265,18 +369,51 @@ class RAdam(Adam):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """θ ← θ − rate · m′ / (√v′ + ε/c) with c = √(1−β₂), or θ ← θ − rate · m′."""
         first, second = state
-        beta1, beta2 = self.betas
+        _, _, eps, rate, divides = self.numbers()
         _moments(first, second, grad, scratch, self.betas)
-        rate, direction = self.lr * (1 - beta1) / (1 - beta1**self.steps), first
-        r = self._rectification()
-        if r:
-            c = math.sqrt(1 - beta2)
-            rate *= r * math.sqrt(1 - beta2**self.steps) / c
+        direction = first
+        if divides:
             np.sqrt(second, out=scratch)
-            np.add(scratch, self.eps / c, out=scratch)
+            np.add(scratch, eps, out=scratch)
             direction = np.divide(first, scratch, out=scratch)
         np.multiply(direction, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
+
+    def numbers(self) -> tuple[float, ...]:
+        """β₁, β₂, ε/c, the rate, and whether it divides: 1 or 0."""
+        beta1, beta2 = self.betas
+        c, r = math.sqrt(1 - beta2), self._rectification()
+        rate = self.lr * (1 - beta1) / (1 - beta1**self.steps)
+        if r:
+            rate *= r * math.sqrt(1 - beta2**self.steps) / c
+        return beta1, beta2, self.eps / c, rate, 1.0 if r else 0.0
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        return _radam
+
+
+def _radam(
+    theta: Any,
+    grad: Any,
+    first: Any,
+    second: Any,
+    keep: Any,
+    decay: Any,
+    beta1: Any,
+    beta2: Any,
+    eps: Any,
+    rate: Any,
+    divides: Any,
+) -> None:
+    """`RAdam.update`, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        first[i] = first[i] * beta1 + g
+        second[i] = second[i] * beta2 + g * g
+        direction = first[i] / (np.sqrt(second[i]) + eps) if divides > 0 else first[i]
+        theta[i] = kept - direction * rate
 
 
 def _moments(

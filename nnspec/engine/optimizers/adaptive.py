@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.optimizers.contract import Decay, Optimizer
+from nnspec.engine.optimizers.contract import Decay, Loop, Optimizer
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Positive, Probability, Rate
 from nnspec.engine.schedules import Schedule
@@ -58,6 +58,23 @@ class AdaGrad(Optimizer):
         np.divide(grad, scratch, out=scratch)
         np.multiply(scratch, self.lr, out=scratch)
         np.subtract(theta, scratch, out=theta)
+
+    def numbers(self) -> tuple[float, ...]:
+        """ε and the rate."""
+        return self.eps, self.lr
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        return _adagrad
+
+
+def _adagrad(theta: Any, grad: Any, square_sum: Any, keep: Any, decay: Any, eps: Any, rate: Any) -> None:
+    """`AdaGrad.update`, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        square_sum[i] = square_sum[i] + g * g
+        theta[i] = kept - g / (np.sqrt(square_sum[i]) + eps) * rate
 
 
 class RMSProp(Optimizer):
@@ -126,6 +143,102 @@ class RMSProp(Optimizer):
         np.multiply(direction, self.lr / c, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
+    def numbers(self) -> tuple[float, ...]:
+        """α, μ, c², ε/c and lr/c, with c = √(1−α)."""
+        c = math.sqrt(1 - self.alpha)
+        return self.alpha, self.momentum, c * c, self.eps / c, self.lr / c
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        if self.centered:
+            return _centered_with_momentum if self.momentum else _centered
+        return _rmsprop_with_momentum if self.momentum else _rmsprop
+
+
+def _rmsprop(
+    theta: Any, grad: Any, square: Any, keep: Any, decay: Any, alpha: Any, mu: Any, share: Any, eps: Any, rate: Any
+) -> None:
+    """`RMSProp.update`, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        square[i] = square[i] * alpha + g * g
+        theta[i] = kept - g / (np.sqrt(square[i]) + eps) * rate
+
+
+def _rmsprop_with_momentum(
+    theta: Any,
+    grad: Any,
+    square: Any,
+    velocity: Any,
+    keep: Any,
+    decay: Any,
+    alpha: Any,
+    mu: Any,
+    share: Any,
+    eps: Any,
+    rate: Any,
+) -> None:
+    """`RMSProp.update` with momentum, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        square[i] = square[i] * alpha + g * g
+        velocity[i] = velocity[i] * mu + g / (np.sqrt(square[i]) + eps)
+        theta[i] = kept - velocity[i] * rate
+
+
+def _centered(
+    theta: Any,
+    grad: Any,
+    square: Any,
+    mean: Any,
+    keep: Any,
+    decay: Any,
+    alpha: Any,
+    mu: Any,
+    share: Any,
+    eps: Any,
+    rate: Any,
+) -> None:
+    """`RMSProp.update` centered, number by number."""
+    zero = eps - eps  # in the arrays' dtype
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        square[i] = square[i] * alpha + g * g
+        mean[i] = mean[i] * alpha + g
+        spread = square[i] - mean[i] * mean[i] * share
+        spread = zero if spread < zero else spread
+        theta[i] = kept - g / (np.sqrt(spread) + eps) * rate
+
+
+def _centered_with_momentum(
+    theta: Any,
+    grad: Any,
+    square: Any,
+    mean: Any,
+    velocity: Any,
+    keep: Any,
+    decay: Any,
+    alpha: Any,
+    mu: Any,
+    share: Any,
+    eps: Any,
+    rate: Any,
+) -> None:
+    """`RMSProp.update` centered and with momentum, number by number."""
+    zero = eps - eps  # in the arrays' dtype
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        square[i] = square[i] * alpha + g * g
+        mean[i] = mean[i] * alpha + g
+        spread = square[i] - mean[i] * mean[i] * share
+        spread = zero if spread < zero else spread
+        velocity[i] = velocity[i] * mu + g / (np.sqrt(spread) + eps)
+        theta[i] = kept - velocity[i] * rate
+
 
 class AdaDelta(Optimizer):
     """s ← ρ·s + (1−ρ)·g²; Δ = √(u + ε) / √(s + ε) · g; u ← ρ·u + (1−ρ)·Δ²; θ ← θ − lr·Δ.
@@ -171,9 +284,39 @@ class AdaDelta(Optimizer):
         np.multiply(scratch, self.lr, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
+    def numbers(self) -> tuple[float, ...]:
+        """ρ, 1−ρ, ε and the rate."""
+        return self.rho, 1 - self.rho, self.eps, self.lr
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        return _adadelta
+
     def _mean(self, mean: NDArray[Any], values: NDArray[Any], scratch: NDArray[Any]) -> None:
         """Mean ← ρ · mean + (1−ρ) · values²."""
         np.multiply(values, values, out=scratch)
         np.multiply(scratch, 1 - self.rho, out=scratch)
         np.multiply(mean, self.rho, out=mean)
         np.add(mean, scratch, out=mean)
+
+
+def _adadelta(
+    theta: Any,
+    grad: Any,
+    square: Any,
+    square_step: Any,
+    keep: Any,
+    decay: Any,
+    rho: Any,
+    rest: Any,
+    eps: Any,
+    rate: Any,
+) -> None:
+    """`AdaDelta.update`, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        square[i] = square[i] * rho + g * g * rest
+        step = np.sqrt((square_step[i] + eps) / (square[i] + eps)) * g
+        square_step[i] = square_step[i] * rho + step * step * rest
+        theta[i] = kept - step * rate

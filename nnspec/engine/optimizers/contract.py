@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.compiled import compiled
-from nnspec.engine.parameter import Parameter
+from nnspec.engine.parameter import Parameter, Segment
 from nnspec.engine.part import Also, Part, Range
 from nnspec.engine.schedules import Follower, Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Decay", "Loop", "Optimizer"]
+__all__ = ["Decay", "Group", "Loop", "Optimizer"]
 
 Loop = Callable[..., None]
 Decay = Annotated[float, Range(low=0), Also("wd", "l2", "weight_decay_rate")]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Numbers next to each other in one parameter that move alike: by one rate and one weight decay.
+
+    PyTorch's parameter groups are lists of tensors; these are ranges, so that one call moves all of a group.
+    """
+
+    parameter: int
+    """The number of the parameter among the optimizer's."""
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    """That of the tensor, for an optimizer that moves whole tensors, or of a parameter that is all one group."""
+    rate: float
+    """What multiplies the optimizer's rate."""
+    weight_decay: float
+
+    @property
+    def part(self) -> slice:
+        """Where it lies in the flattened parameter."""
+        return slice(self.start, self.stop)
 
 
 class Optimizer(Part):
     """Base of the optimizers: `step()` after each backward pass.
 
     Weight decay λ is part of the gradient, g ← g + λ·θ; where it is `decoupled`, it is a part of the step instead,
-    θ ← (1 − lr·λ)·θ before all else. It applies to what `Parameter.decaying` names, the weights of layers, and not to
-    biases and to scales and shifts of normalisations, which it would only hinder; `decay_all=True` takes all of them.
-    (PyTorch's optimizers decay all that they are given, and leave it to the caller to make groups of parameters; so do
-    Keras's, but for `exclude_from_weight_decay`.) The gradients themselves stay as they are.
+    θ ← (1 − lr·λ)·θ before all else. It applies to the weights of layers, and not to biases and to scales and shifts of
+    normalisations, which it would only hinder; `decay_all=True` takes all of them. (PyTorch's optimizers decay all that
+    they are given, and leave it to the caller to make groups of parameters; so do Keras's, but for
+    `exclude_from_weight_decay`.) The gradients themselves stay as they are.
+
+    A parameter may hold many tensors, its segments, some with a rate or a weight decay of their own, or frozen. What
+    lies next to each other and moves alike is one group, and is moved by one call; with `whole_tensors`, every tensor
+    is a group.
 
     Every parameter may have any shape; its state has the same. Raises ValueError for no parameters, TypeError for
     what are no Parameters.
@@ -39,6 +68,9 @@ class Optimizer(Part):
     """Rates outside of these are rarely meant."""
     decoupled: ClassVar[bool] = False
     """Whether weight decay shrinks the weights, rather than being a part of the gradient."""
+    whole_tensors: ClassVar[bool] = False
+    """Whether `update` must get each tensor by itself and in its shape, because numbers depend on others of their
+    tensor. Weight decay is then its own affair: it finds it in `self.decay`."""
     scratches: ClassVar[tuple[str, ...]] = ("scratch",)
     """The arrays of a parameter's shape that `update` works in, besides the state."""
     schedule: Schedule | None
@@ -61,24 +93,26 @@ class Optimizer(Part):
         for parameter in self.params:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{type(self).__name__}: takes Parameters (model.parameters()), not {parameter!r}")
+        self._factor, self._decay = 1.0, weight_decay
         self.lr = lr
         self.weight_decay = weight_decay
         self.decay_all = decay_all
         self.state = [{slot: np.zeros_like(p.data) for slot in slots} for p in self.params]
         largest = max(self.params, key=lambda p: p.size).data
-        names = self.work_slots({"weight_decay": weight_decay})
+        own = any(segment.weight_decay for parameter in self.params for segment in parameter.segments)
+        names = self.work_slots(decays=bool(weight_decay) or own)
         self.work = {name: np.empty(largest.size, largest.dtype) for name in names}
         self.steps = 0
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _Calls] = {}
         self._compiled: Loop | None = None
-        whole = (slice(None),)
-        self._decaying = [whole if decay_all else parameter.decaying for parameter in self.params]
-        self._exempt = [_gaps(parts, p.size) for parts, p in zip(self._decaying, self.params, strict=True)]
 
     @property
     def lr(self) -> float:
-        """The rate of the next step: a number, also where a schedule gives it. Set to either, it counts from there."""
-        return self._rate
+        """The rate of the next step: a number, also where a schedule gives it. Set to either, it counts from there.
+
+        In `update` and `numbers` it is the rate of the group that is being moved.
+        """
+        return self._rate * self._factor
 
     @lr.setter
     def lr(self, rate: float | Schedule) -> None:
@@ -86,6 +120,11 @@ class Optimizer(Part):
             self.schedule, self.follower, self._rate = rate, rate.follow(), rate.rate(0.0, 1)
         else:
             self.schedule, self.follower, self._rate = None, None, rate
+
+    @property
+    def decay(self) -> float:
+        """The weight decay of the group that is being moved."""
+        return self._decay
 
     def at(self, epoch: float, epochs: int) -> None:
         """Say that training stands at `epoch`, a real number from 0, of `epochs`: a schedule gives its rate for that.
@@ -107,38 +146,66 @@ class Optimizer(Part):
         raise NotImplementedError
 
     @classmethod
-    def work_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """Name the arrays that are worked in, each of the largest parameter's size; they hold nothing between steps."""
-        decays = bool(arguments.get("weight_decay", 0)) and not cls.decoupled
-        return (*cls.scratches, "decayed") if decays else cls.scratches
+    def work_slots(cls, *, decays: bool) -> tuple[str, ...]:
+        """Name the arrays that are worked in, each of the largest parameter's size; they hold nothing between steps.
+
+        `decays` says whether any weight decays.
+        """
+        in_gradient = decays and not cls.decoupled and not cls.whole_tensors
+        return (*cls.scratches, "decayed") if in_gradient else cls.scratches
 
     @classmethod
     def rests(cls, arguments: Mapping[str, Any]) -> bool:
-        """Whether a number stays as it is while its gradient has always been zero. Weight decay would move it."""
-        return not arguments.get("weight_decay", 0)
+        """Whether a number stays as it is while its gradient has always been zero, and moves no other. Weight decay
+        would move it."""
+        return not arguments.get("weight_decay", 0) and not cls.whole_tensors
+
+    # What moves alike
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All that is trained, in as few groups as there can be; frozen numbers are in none."""
+        return tuple(group for i in range(len(self.params)) for group in self._groups(i))
+
+    def _groups(self, i: int) -> Iterator[Group]:
+        parameter = self.params[i]
+        for (_, rate, decay, frozen), run in groupby(enumerate(parameter.segments), self._alike):
+            segments = [segment for _, segment in run]
+            if frozen:
+                continue
+            start, stop = segments[0].start, segments[-1].stop
+            shape = segments[0].shape if len(segments) == 1 else (stop - start,)
+            yield Group(i, start, stop, shape, rate, decay)
+
+    def _alike(self, numbered: tuple[int, Segment]) -> tuple[int, float, float, bool]:
+        """Return what the segments of a group have in common."""
+        number, segment = numbered
+        return number if self.whole_tensors else 0, segment.rate, self._decay_of(segment), segment.frozen
+
+    def _decay_of(self, segment: Segment) -> float:
+        if segment.weight_decay is not None:
+            return segment.weight_decay
+        return self.weight_decay if self.decay_all or segment.decays else 0.0
+
+    # Steps
 
     def step(self) -> None:
         """Move every parameter once, along its `.grad`."""
         self.steps += 1
         for i, parameter in enumerate(self.params):
-            call = self._calls.get(i)
-            if call is None or call.theta is not parameter.data:
-                call = self._calls[i] = self._call(i)
-            grad = self._decayed(i, parameter, call.decayed) if self.weight_decay else parameter.grad
-            if self._compiled is None:
-                self.update(call.theta, grad, *call.arrays)
-            else:
-                factors = map(call.theta.dtype.type, self.factors())
-                self._compiled(call.flat, grad.reshape(-1), *call.state, *factors)
-
-    def _call(self, i: int) -> _Call:
-        """Return the arrays with which a parameter is moved, made once."""
-        theta = self.params[i].data
-        work = {name: array[: theta.size].reshape(theta.shape) for name, array in self.work.items()}
-        decayed, state = work.pop("decayed", None), [*self.state[i].values()]
-        return _Call(
-            theta, decayed, (*work.values(), *state), theta.reshape(-1), tuple(array.reshape(-1) for array in state)
-        )
+            calls = self._calls.get(i)
+            if calls is None or not calls.hold(parameter):
+                calls = self._calls[i] = self._prepared(i)
+            if self._compiled is not None:
+                for group, arrays in calls.groups:
+                    self._compiled(*arrays, *map(parameter.data.dtype.type, self.factors(group)))
+                continue
+            try:
+                for move in calls.moves:
+                    self._factor, self._decay = move.rate, move.weight_decay
+                    self.update(move.theta, self._decayed(move), *move.arrays)
+            finally:
+                self._factor, self._decay = 1.0, self.weight_decay
 
     def compile(self) -> None:
         """Move parameters by compiled code from now on, where `loop` knows how. Raises CompilerMissing."""
@@ -146,28 +213,105 @@ class Optimizer(Part):
         self._compiled = compiled(loop) if loop is not None else None
 
     def loop(self) -> Loop | None:
-        """Return `update` as a loop over numbers, `loop(theta, grad, *state, *factors)`, where there is one."""
+        """Return `update` as a loop over numbers, `loop(theta, grad, *state, *factors)`, where there is one.
+
+        A class with a formula of its own does not inherit the loop of another.
+        """
+        owner = next(cls for cls in type(self).__mro__ if "update" in vars(cls))
+        return self.kernel() if "kernel" in vars(owner) else None
+
+    def kernel(self) -> Loop | None:
+        """Return the loop beside this class's `update`: it does to each number what that does, operation by operation
+        and in the same order, weight decay included."""
         return None
 
-    def factors(self) -> tuple[float, ...]:
-        """Return the numbers that `loop` takes at this step."""
+    def arrays(self, group: Group) -> tuple[NDArray[Any], ...]:
+        """Return the arrays that `loop` takes for a group: its numbers, their gradients and their state, flat."""
+        parameter = self.params[group.parameter]
+        found = (parameter.data, parameter.grad, *self.state[group.parameter].values())
+        return tuple(array.reshape(-1)[group.part] for array in found)
+
+    def factors(self, group: Group) -> tuple[float, ...]:
+        """Return the numbers that `loop` takes for a group at this step, to be given in the arrays' dtype.
+
+        First come what θ is multiplied by, 1 − lr·λ or 1, and what of θ is added to the gradient, λ or 0; then
+        `numbers`.
+        """
+        before = self._factor, self._decay
+        self._factor, self._decay = group.rate, group.weight_decay
+        try:
+            keep = 1 - self.lr * group.weight_decay if self.decoupled else 1.0
+            return keep, 0.0 if self.decoupled else group.weight_decay, *self.numbers()
+        finally:
+            self._factor, self._decay = before
+
+    def numbers(self) -> tuple[float, ...]:
+        """Return what `update` multiplies and adds at this step, with the rate `self.lr`, in the order of `loop`."""
         return ()
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
-        """Move one parameter in place. `scratch` is an array of its shape to work in; others come before the state."""
+        """Move numbers in place, at the rate `self.lr`. `scratch` is an array of their shape to work in; others come
+        before the state.
+
+        With `whole_tensors` they are a tensor; otherwise any range of a parameter, or all of it.
+        """
         raise NotImplementedError
 
-    def _decayed(self, i: int, parameter: Parameter, out: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the gradient with weight decay in it, in `out`; or shrink the weights, and return it as it is."""
-        if out is None:
-            theta = parameter.data.reshape(-1)
-            for part in self._decaying[i]:
-                np.multiply(theta[part], 1 - self.lr * self.weight_decay, out=theta[part])
-            return parameter.grad
-        np.multiply(parameter.data, self.weight_decay, out=out)
-        for gap in self._exempt[i]:
-            out.reshape(-1)[gap] = 0
-        return np.add(out, parameter.grad, out=out)
+    def _prepared(self, i: int) -> _Calls:
+        """Return the arrays with which a parameter is moved, made once."""
+        parameter, groups = self.params[i], tuple(self._groups(i))
+        # One call of `update` moves all with one rate: their weight decay, which may differ, is seen to before it.
+        together = groupby(groups, lambda group: (group.rate, group.start if self.whole_tensors else 0))
+        runs = [run for _, each in together for run in _without_gaps(tuple(each))]
+        moves = tuple(self._move(i, run) for run in runs)
+        compiled_groups = tuple((group, self.arrays(group)) for group in groups)
+        return _Calls(parameter.data, parameter.grad, parameter.segments, moves, compiled_groups)
+
+    def _move(self, i: int, groups: tuple[Group, ...]) -> _Move:
+        parameter, start, stop = self.params[i], groups[0].start, groups[-1].stop
+        shape = groups[0].shape if len(groups) == 1 else (stop - start,)
+        if stop - start == parameter.size and not self.whole_tensors:
+            shape = parameter.shape
+        decays = any(group.weight_decay for group in groups)
+        names = self.work_slots(decays=decays)
+        if not set(names) <= set(self.work):  # weights decay that did not when the optimizer was made
+            self.work |= {name: np.empty_like(self.work[names[0]]) for name in names if name not in self.work}
+
+        def cut(array: NDArray[Any]) -> NDArray[Any]:
+            return array.reshape(-1)[start:stop].reshape(shape)
+
+        work = {name: self.work[name][: prod(shape)].reshape(shape) for name in names}
+        decayed = work.pop("decayed", None)
+        return _Move(
+            cut(parameter.data),
+            cut(parameter.grad),
+            (*work.values(), *map(cut, self.state[i].values())),
+            groups[0].rate,
+            max(group.weight_decay for group in groups),
+            decayed,
+            tuple((slice(group.start - start, group.stop - start), group.weight_decay) for group in groups),
+        )
+
+    def _decayed(self, move: _Move) -> NDArray[Any]:
+        """Return the gradient with weight decay in it; or shrink the weights, and return it as it is."""
+        if self.whole_tensors or not move.weight_decay:
+            return move.grad
+        theta, grad = move.theta.reshape(-1), move.grad.reshape(-1)
+        if move.decayed is None:
+            for part, decay in move.decays:
+                if decay:
+                    np.multiply(theta[part], 1 - self.lr * decay, out=theta[part])
+            return move.grad
+        out = move.decayed.reshape(-1)
+        np.multiply(theta, move.weight_decay, out=out)
+        for part, decay in move.decays:
+            if decay not in (0, move.weight_decay):
+                np.multiply(theta[part], decay, out=out[part])
+        np.add(out, grad, out=out)
+        for part, decay in move.decays:
+            if not decay:
+                np.copyto(out[part], grad[part])
+        return move.decayed
 
     def zero_grad(self) -> None:
         """Set every gradient to zero. Backward overwrites gradients, so a training loop does not need it."""
@@ -185,21 +329,40 @@ class Optimizer(Part):
 
 
 @dataclass(frozen=True)
-class _Call:
-    """The arrays with which a parameter is moved: as `update` takes them, and flat, as loops do."""
+class _Move:
+    """What one call of `update` moves: its arrays, its rate, and which of its numbers decay, and how strongly."""
 
     theta: NDArray[Any]
-    decayed: NDArray[Any] | None
+    grad: NDArray[Any]
     arrays: tuple[NDArray[Any], ...]
-    flat: NDArray[Any]
-    state: tuple[NDArray[Any], ...]
+    """The arrays to work in, then the state."""
+    rate: float
+    weight_decay: float
+    """The largest among its groups'."""
+    decayed: NDArray[Any] | None
+    """Where the gradient is put with weight decay in it."""
+    decays: tuple[tuple[slice, float], ...]
 
 
-def _gaps(parts: Iterable[slice], size: int) -> tuple[slice, ...]:
-    """Return what ranges of a vector of `size` leave out, as ranges."""
-    found, end = [], 0
-    for start, stop, _ in sorted(part.indices(size) for part in parts):
-        if start > end:
-            found.append(slice(end, start))
-        end = max(end, stop)
-    return (*found, slice(end, size)) if end < size else tuple(found)
+@dataclass(frozen=True)
+class _Calls:
+    """How a parameter is moved, as long as it has these arrays and these segments."""
+
+    data: NDArray[Any]
+    grad: NDArray[Any]
+    segments: tuple[Segment, ...]
+    moves: tuple[_Move, ...]
+    groups: tuple[tuple[Group, tuple[NDArray[Any], ...]], ...]
+
+    def hold(self, parameter: Parameter) -> bool:
+        """Whether the parameter still has them."""
+        return self.data is parameter.data and self.grad is parameter.grad and self.segments is parameter.segments
+
+
+def _without_gaps(groups: tuple[Group, ...]) -> Iterator[tuple[Group, ...]]:
+    """Split groups where what lies between two of them is frozen."""
+    start = 0
+    for i in range(1, len(groups) + 1):
+        if i == len(groups) or groups[i].start != groups[i - 1].stop:
+            yield groups[start:i]
+            start = i

@@ -55,28 +55,32 @@ class SGD(Optimizer):
         np.multiply(direction, self.lr, out=scratch)
         np.subtract(theta, scratch, out=theta)
 
-    def factors(self) -> tuple[float, ...]:
+    def numbers(self) -> tuple[float, ...]:
         """The rate, and μ before it where there is momentum."""
         return (self.momentum, self.lr) if self.momentum else (self.lr,)
 
-    def loop(self) -> Loop | None:
+    def kernel(self) -> Loop | None:
         """All of it in one pass."""
-        if type(self).update is not SGD.update:
-            return None
         return _descent_with_momentum if self.momentum else _descent
 
 
-def _descent(theta: Any, grad: Any, rate: Any) -> None:
+def _descent(theta: Any, grad: Any, keep: Any, decay: Any, rate: Any) -> None:
     """`SGD.update` without momentum, number by number."""
     for i in range(theta.size):
-        theta[i] -= grad[i] * rate
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        theta[i] = kept - g * rate
 
 
-def _descent_with_momentum(theta: Any, grad: Any, velocity: Any, momentum: Any, rate: Any) -> None:
+def _descent_with_momentum(
+    theta: Any, grad: Any, velocity: Any, keep: Any, decay: Any, momentum: Any, rate: Any
+) -> None:
     """`SGD.update` with momentum, number by number."""
     for i in range(theta.size):
-        velocity[i] = velocity[i] * momentum + grad[i]
-        theta[i] -= velocity[i] * rate
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        velocity[i] = velocity[i] * momentum + g
+        theta[i] = kept - velocity[i] * rate
 
 
 class Momentum(SGD):
@@ -117,3 +121,16 @@ class Nesterov(Momentum):
             direction = np.add(grad, ahead, out=scratch)
         np.multiply(direction, self.lr, out=scratch)
         np.subtract(theta, scratch, out=theta)
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        return _ahead if self.momentum else _descent
+
+
+def _ahead(theta: Any, grad: Any, ahead: Any, keep: Any, decay: Any, momentum: Any, rate: Any) -> None:
+    """`Nesterov.update`, number by number."""
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        ahead[i] = (ahead[i] + g) * momentum
+        theta[i] = kept - (g + ahead[i]) * rate

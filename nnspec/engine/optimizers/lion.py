@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.optimizers.contract import Decay, Optimizer
+from nnspec.engine.optimizers.contract import Decay, Loop, Optimizer
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Probability, Rate
 from nnspec.engine.schedules import Schedule
@@ -51,14 +51,36 @@ class Lion(Optimizer):
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
         """θ ← θ − lr · sign(β₁ (1−β₂) / (1−β₁) · m′ + g); m′ ← β₂·m′ + g."""
         other, momentum = state
-        beta1, beta2 = self.betas
-        np.multiply(momentum, beta1 * (1 - beta2) / (1 - beta1), out=scratch)
+        share, beta2, rate = self.numbers()
+        np.multiply(momentum, share, out=scratch)
         np.add(scratch, grad, out=scratch)
         # np.sign takes ten times as long as x / |x|.
         np.abs(scratch, out=other)
         np.maximum(other, np.finfo(other.dtype).tiny, out=other)
         np.divide(scratch, other, out=scratch)
-        np.multiply(scratch, self.lr, out=scratch)
+        np.multiply(scratch, rate, out=scratch)
         np.subtract(theta, scratch, out=theta)
         np.multiply(momentum, beta2, out=momentum)
         np.add(momentum, grad, out=momentum)
+
+    def numbers(self) -> tuple[float, ...]:
+        """β₁ (1−β₂) / (1−β₁), β₂ and the rate."""
+        beta1, beta2 = self.betas
+        return beta1 * (1 - beta2) / (1 - beta1), beta2, self.lr
+
+    def kernel(self) -> Loop | None:
+        """All of it in one pass."""
+        return _lion
+
+
+def _lion(theta: Any, grad: Any, momentum: Any, keep: Any, decay: Any, share: Any, beta2: Any, rate: Any) -> None:
+    """`Lion.update`, number by number."""
+    tiny = np.finfo(theta.dtype).tiny
+    for i in range(theta.size):
+        kept = theta[i] * keep
+        g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
+        direction = momentum[i] * share + g
+        size = abs(direction)
+        size = tiny if size < tiny else size
+        theta[i] = kept - direction / size * rate
+        momentum[i] = momentum[i] * beta2 + g
