@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker import NOTHING, Known
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from nnspec.runner.prove import GradientProof
     from nnspec.runner.resuming import Checkpoints
     from nnspec.view.comparison import Difference
+    from nnspec.view.drawing import Drawing
 
 __all__ = [
     "CheckResult",
@@ -193,7 +197,7 @@ def run(
         ValueError: fewer than one job, `resume` without `out`, `profile` together with `on`.
     """
     from nnspec.runner.folder import OutputError, RunFolder
-    from nnspec.view.race import Warns, print_result, progress_for
+    from nnspec.view.race import Warns, print_files, progress_for, show_result
     from nnspec.view.terminal import console
 
     if resume and out is None:
@@ -203,6 +207,7 @@ def run(
     place = Path(data_dir) if data_dir is not None else None
     access = Access(place, offline, shown.fetching) if shown is not None else Access(place, offline)
     folder = None if out is None else lambda: RunFolder.make(str(path), out, force, resume)
+
     try:
         result = run_into(
             compiled,
@@ -216,12 +221,15 @@ def run(
             fail_fast=fail_fast,
             profile=profile,
             on=on,
+            show=partial(show_result, progress=shown) if shown is not None else None,
         )
     finally:
         if shown is not None:
             shown.close()
     if shown is not None:
-        print_result(result, compiled, shown.console)
+        print_files(result, shown.console)
+    if result.undrawn:
+        warnings.warn(result.undrawn, RuntimeWarning, stacklevel=2)
     if result.unwritten:
         raise OutputError(result.unwritten)
     return result
@@ -240,10 +248,14 @@ def run_into(
     fail_fast: bool = False,
     profile: bool = False,
     on: str = "",
+    drawing: Drawing | None = None,
+    show: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
     """Run a compiled program; `make_folder` is called, where given, once the data is there.
 
-    What was trained is returned even where it cannot be written; `unwritten` says why.
+    `drawing` draws the picture, by default in this process. `show` is called when the record is written, and before the
+    picture is waited for. What was trained is returned even where it cannot be written or drawn; `unwritten` and
+    `undrawn` say why.
     """
     from nnspec.runner.environment import environment
     from nnspec.runner.extending import obstacles
@@ -253,7 +265,9 @@ def run_into(
     from nnspec.runner.record import write_record
     from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.run import Ways, run_program
+    from nnspec.view.drawing import Here
 
+    drawing, show = drawing or Here(), show or (lambda result: None)
     made: list[RunFolder] = []
     notes: list[str] = []
     folders: dict[str, str] = {}
@@ -282,27 +296,41 @@ def run_into(
             problems: list[str] = []
             try:
                 with CtrlC() as pressed:  # the record is written before anything is given up
+                    if _has_curves(result):
+                        drawing.begin(result)
                     problems += write_record(result, folder.path, folders)
                 pressed.check()
-                problems += _draw(result, folder.path / PICTURE)
-                folder.finish()
+                try:
+                    show(result)
+                finally:
+                    problems += _draw(result, drawing, folder.path / PICTURE)
+                    folder.finish()
             except KeyboardInterrupt:
                 result.interrupted = True
             result.unwritten = "; ".join(_unwritten(result, problems))
+        if not made:
+            show(result)
     finally:
         for folder in made:
             folder.leave()
     return result
 
 
-def _draw(result: RunResult, path: Path) -> Iterator[str]:
-    """Draw the curves of a run, where it has any; yield what could not be written, and why."""
-    from nnspec.view.curves import save_run
+def _has_curves(result: RunResult) -> bool:
+    """Whether any lane has finished an epoch."""
+    return any(lane.history["loss"] for lane in result.lanes.values())
 
-    if not any(lane.history["loss"] for lane in result.lanes.values()):
+
+def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
+    """Draw the curves of a run, where it has any; yield what could not be written, and why."""
+    from nnspec.view.drawing import PictureError
+
+    if not _has_curves(result):
         return
     try:
-        save_run(result, path)
+        drawing.finish(result, path)
+    except PictureError as error:
+        result.undrawn = f"the picture was not drawn: {error}; `nnspec plot {quote(str(path.parent))}` draws it"
     except OSError as error:
         yield f"{path.name} ({error.strerror or error})"
     else:

@@ -44,6 +44,7 @@ __all__ = [
     "networks",
     "on_its_data",
     "open_run",
+    "plot",
     "predict",
     "report",
     "verify",
@@ -356,6 +357,31 @@ def _for_report(saved: SavedRun, data_dir: PathLike | None, offline: bool) -> Re
         return ReportRun(saved, compiled, "", tuple(evaluator(lane, first[lane]) for lane in chosen))
     except NnspecError as error:
         return ReportRun(saved, compiled, "", (), str(error).splitlines()[0])
+
+
+def plot(path: PathLike, out: PathLike | None = None, *, force: bool = False) -> Path:
+    """Draw the curves of a run on disk, from its records, and return where: `curves.png` in its folder, or `out`, which
+    ends in `.png`, `.svg` or `.pdf`.
+
+    A file that `out` names stays, unless `force`. Raises RunError, and OutputError where it cannot be written.
+    """
+    from nnspec.runner.folder import PICTURE, OutputError
+    from nnspec.view.curves import picture_of_saved, save_picture
+    from nnspec.view.landscape import picture_place
+
+    saved = open_run(path)
+    place = saved.path / PICTURE if out is None else picture_place("", out, force=force)
+    picture = picture_of_saved(saved, compile_run(saved))
+    if not picture.curves:
+        raise RunError(f"{saved.path} has no curves: no lane finished an epoch")
+    try:
+        if out is None:
+            save_picture(picture, place)
+        else:
+            picture.draw(place)
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written: {error.strerror or error}") from None
+    return place
 
 
 def compare_runs(paths: Sequence[PathLike]) -> ComparedRuns:

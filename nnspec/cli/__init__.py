@@ -29,6 +29,7 @@ _COMMANDS = {
     "check": ("nnspec.cli.check", "Find every mistake in specs without training."),
     "verify": ("nnspec.cli.verify", "Repeat a run and check that it is the same, bit for bit."),
     "test": ("nnspec.cli.test", "Run specs as tests: all their expectations must hold."),
+    "plot": ("nnspec.cli.plot", "Draw the training curves of a run again, as PNG, SVG or PDF."),
     "report": ("nnspec.cli.report", "Write a self-contained HTML report about runs."),
     "eval": ("nnspec.cli.eval", "Evaluate trained networks on their test data again."),
     "predict": ("nnspec.cli.predict", "Run a trained network on images, tables or arrays."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
@@ -73,10 +74,7 @@ def command(
     """
     from nnspec.api import compile_spec, run_into
     from nnspec.data.source import Access
-    from nnspec.runner.folder import OutputError, RunFolder
-    from nnspec.runner.record import history_record
-    from nnspec.view.race import print_result, progress_for
-    from nnspec.view.terminal import console
+    from nnspec.view.drawing import drawing_for
 
     if force and out is None:
         raise click.UsageError("--force goes with --out DIR")
@@ -87,29 +85,39 @@ def command(
     if on and (jobs is not None or profile):
         raise click.UsageError(f"--on has its own processes: leave {'--jobs' if jobs is not None else '--profile'} out")
     compiled = compile_spec(spec, overrides, warn=warn)
-    screen = console(stderr=as_json)
-    progress = progress_for(screen, compiled, quiet=quiet or as_json)
-    try:
-        result = run_into(
-            compiled,
-            Access(data_dir, offline, progress.fetching),
-            progress,
-            lambda: RunFolder.make(spec, out, force, resume),
-            jobs=jobs,
-            alone=alone,
-            on=on,
-            resume=resume,
-            checkpoint=checkpoint,
-            fail_fast=fail_fast,
-            profile=profile,
-        )
-    finally:
-        progress.close()
+    with drawing_for(compiled) as drawing:  # a process that starts while the rest is imported
+        from nnspec.runner.folder import OutputError, RunFolder
+        from nnspec.runner.record import history_record
+        from nnspec.view.race import print_files, progress_for, show_result
+        from nnspec.view.terminal import console
+
+        screen = console(stderr=as_json)
+        progress = progress_for(screen, compiled, quiet=quiet or as_json)
+        try:
+            result = run_into(
+                compiled,
+                Access(data_dir, offline, progress.fetching),
+                progress,
+                lambda: RunFolder.make(spec, out, force, resume),
+                jobs=jobs,
+                alone=alone,
+                on=on,
+                resume=resume,
+                checkpoint=checkpoint,
+                fail_fast=fail_fast,
+                profile=profile,
+                drawing=drawing,
+                show=partial(show_result, progress=progress) if not as_json else None,
+            )
+        finally:
+            progress.close()
     if as_json:
         record = {**result.summary, "folder": result.folder, "history": history_record(result)["lanes"]}
         click.echo(json.dumps(record, allow_nan=False))
     else:
-        print_result(result, compiled, screen)
+        print_files(result, screen)
+    if result.undrawn:
+        click.echo(result.undrawn, err=True)
     if result.unwritten:
         raise OutputError(result.unwritten)
     return result.exit_code

@@ -33,6 +33,9 @@ from nnspec.engine.work import Work
 
 __all__ = ["Buffer", "LayerLayout", "Layout", "dtype_of", "lay_out", "prepared_in"]
 
+FLOPS = 20e9
+"""What a core computes in a second, roughly, and how long the calls of a step take besides, for estimates alone."""
+SECONDS_A_STEP = 5e-5
 _WIDE = frozenset(["float64", "int32", "int64", "uint32", "uint64"])
 
 
@@ -88,6 +91,13 @@ class Layout:
     def flops(self) -> int:
         """FLOPs of one sample's forward pass, a multiply-add being 2."""
         return sum(layer.node.geometry.flops for layer in self.layers)
+
+    @property
+    def seconds(self) -> float:
+        """An estimate of how long one training takes: forward and backward are three times forward."""
+        samples = self.experiment.facts.train
+        epoch = samples * 3 * self.flops / FLOPS + samples / self.batch * SECONDS_A_STEP
+        return self.experiment.train.epochs * epoch
 
     @cached_property
     def first_trained(self) -> int:

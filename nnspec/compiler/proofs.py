@@ -26,6 +26,11 @@ class Compiled:
     program: Program
     layouts: dict[str, Layout]
 
+    @property
+    def seconds(self) -> float:
+        """An estimate of how long all trainings take, one after another."""
+        return sum(lane.train.trainings * self.layouts[lane.name].seconds for lane in self.program.lanes)
+
     def figure(self, figure: Figure) -> float:
         """Return a figure of the program itself: `params`, `flops` or `memory`."""
         return float(getattr(self.layouts[figure.lane], figure.name))

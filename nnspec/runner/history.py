@@ -255,6 +255,8 @@ class RunResult(Shown, Mapping[str, LaneResult]):
     """What was written there."""
     unwritten: str = ""
     """Why not all of it could be written, where that is so."""
+    undrawn: str = ""
+    """Why there is no picture, where it could not be drawn."""
     summary: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, lane: str) -> LaneResult:

@@ -45,6 +45,7 @@ __all__ = [
     "Manifest",
     "RunError",
     "SavedRun",
+    "data_use",
     "open_regular",
     "open_run",
     "read_manifest",
@@ -148,7 +149,7 @@ class SavedRun:
     def data(self, name: str) -> DataUse:
         """Return what the record says of the data of a lane."""
         with usable(self.path / "summary.json"):
-            return _data_use(self.summary["data"][self.lane(name)["data"]])
+            return data_use(self.summary["data"][self.lane(name)["data"]])
 
     def lane(self, name: str) -> dict[str, Any]:
         """Return what the summary says of a lane. Raises RunError where there is no such lane."""
@@ -218,7 +219,7 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
     raise RunError(f"{folder} is not a run: {what}" if what else f"there is no run {folder}")
 
 
-def _data_use(record: Mapping[str, Any]) -> DataUse:
+def data_use(record: Mapping[str, Any]) -> DataUse:
     """Read what a summary says of data; what it lacks has its default. Raises TypeError, ValueError or LookupError."""
     use = from_record(DataUse, {name: value for name, value in record.items() if name != "stands_in"}, Column=Column)
     if not 0 < use.divisor < math.inf:

@@ -42,9 +42,6 @@ NO_MEMORY = "there is not enough memory for it; `nnspec show SPEC` says how much
 
 WORTH = 3.0
 """Seconds of training that make another process worth its while: one starts in half a second to one."""
-FLOPS = 20e9
-"""What a core computes in a second, roughly, and how long the calls of a step take besides, for that estimate alone."""
-SECONDS_A_STEP = 5e-5
 PATIENCE = 10.0
 """Seconds that workers have to come to an end after Ctrl-C."""
 ATTEMPTS = 3
@@ -74,21 +71,13 @@ class _Lost(Exception):
 
 def usual_jobs(everything: Sequence[Training]) -> int:
     """Return how many processes are worth their while: one for every few seconds of work, at most one a core."""
-    return max(1, min(_cores(), len(everything), int(math.fsum(map(_seconds, everything)) / WORTH)))
+    return max(1, min(_cores(), len(everything), int(math.fsum(each.layout.seconds for each in everything) / WORTH)))
 
 
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _seconds(training: Training) -> float:
-    """Estimate how long a training takes: forward and backward are three times forward."""
-    experiment, layout = training.experiment, training.layout
-    samples = experiment.facts.train
-    each = samples * 3 * layout.flops / FLOPS + samples / layout.batch * SECONDS_A_STEP
-    return experiment.train.epochs * each
 
 
 # In the parent

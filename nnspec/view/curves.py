@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nnspec.files import atomic, output, utf8
-from nnspec.runner.history import LaneResult, RunResult
+from nnspec.runner.history import DataUse, RunResult
 from nnspec.view.lanes import NAMED, slots
 from nnspec.view.panels import BANDS, FAINT, LONGEST_NAME, Curve, draw, drawable, ends, even, name_lines, panels
-from nnspec.view.words import data_in_words, seeds, stand_in
+from nnspec.view.words import data_in_words, metrics, seeds, seeds_in_words, stand_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_run", "matplotlib_module", "plot_training_curves", "save_run"]
+    from nnspec.compiler.proofs import Compiled
+    from nnspec.runner.saved import SavedRun
+
+__all__ = [
+    "Picture",
+    "draw_run",
+    "house_style",
+    "matplotlib_module",
+    "picture_of",
+    "picture_of_saved",
+    "plot_training_curves",
+    "save_picture",
+]
 
 _INK = "#222222"
 _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
@@ -60,7 +74,7 @@ def plot_training_curves(
     more than 12 lanes the 12 with the lowest last loss are told apart. `path` ends in `.png`, `.svg` or `.pdf`. Raises
     ValueError where there is nothing to draw.
     """
-    matplotlib = matplotlib_module()
+    style = house_style()
     from matplotlib.figure import Figure
 
     curves = _curves(history)
@@ -72,7 +86,7 @@ def plot_training_curves(
     width, margins = _measures(columns, max(len(curve.name) for curve in curves if curve.slot is not None))
     head, foot = (0.24 if subtitle else 0.2) * _HEIGHT, 0.13 * _HEIGHT
     height = _HEIGHT + (rows - 1) * (_HEIGHT - head - foot + _BETWEEN)
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
+    with style:
         figure = Figure(figsize=(width, height), dpi=130, facecolor="white")
         # parse_math=False here and below: a `$` in a name is a dollar sign.
         figure.text(
@@ -156,6 +170,14 @@ def matplotlib_module() -> Any:
     return matplotlib
 
 
+def house_style() -> AbstractContextManager[None]:
+    """Within, figures look the same whatever settings the user has for others."""
+    matplotlib = matplotlib_module()
+    # Without the backend: asking which one it is imports pyplot and tries window systems.
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    return matplotlib.rc_context({**defaults, **_STYLE})
+
+
 def _save(figure: Figure, file: Any, format: str) -> None:
     with warnings.catch_warnings():
         # A title in a script that the font lacks is drawn with boxes; nobody needs a warning for each of them.
@@ -163,41 +185,100 @@ def _save(figure: Figure, file: Any, format: str) -> None:
         figure.savefig(file, format=format)
 
 
-def draw_run(result: RunResult, path: str | os.PathLike[str] | IO[bytes] | None = None) -> Figure:
-    """Draw a run, into a file with `path`. Lanes without a finished epoch have no curve, and keep their colour."""
-    standing = [use for use in result.data if use.stands_in]
-    title = result.title + "".join(f" – {stand_in(use)}" for use in standing)
-    uses = " · ".join(data_in_words(use) for use in result.data)
-    lanes = {  # all of them, for the sake of the colours
-        lane.name: {**lane.history, "repeats": [one.history for one in lane.repeats]} for lane in result.lanes.values()
+@dataclass(frozen=True)
+class Picture:
+    """What the picture of a run shows, as plain data."""
+
+    history: Mapping[str, Mapping[str, Any]]
+    title: str
+    subtitle: str
+
+    @property
+    def curves(self) -> bool:
+        """Whether there is any: a lane that has finished an epoch."""
+        return any(lane["loss"] for lane in self.history.values())
+
+    def draw(self, path: str | os.PathLike[str] | IO[bytes] | None = None) -> Figure:
+        """Draw it, into a file with `path`."""
+        return plot_training_curves(self.history, self.title, subtitle=self.subtitle, path=path)
+
+
+def picture_of(result: RunResult) -> Picture:
+    """Return the picture of a run. Lanes without a finished epoch have no curve, and keep their colour."""
+    lanes = result.lanes.values()
+    history = {lane.name: {**lane.history, "repeats": [one.history for one in lane.repeats]} for lane in lanes}
+    status = {lane.name: lane.status for lane in lanes}
+    return _picture(result.title, result.data, history, status, result.shapes, seeds(result))
+
+
+def picture_of_saved(saved: SavedRun, compiled: Compiled) -> Picture:
+    """Return the picture of a run on disk, from its records and its program. Raises RunError."""
+    from nnspec.runner.saved import data_use, usable
+
+    history, summary = saved.history, saved.summary
+    with usable(saved.path / "summary.json"):
+        lanes = {name: saved.lane(name) for name in saved.lanes}
+        data = [data_use(record) for record in summary["data"]]
+        first = {int(lane["seed"]) for lane in lanes.values()}
+        last = {int(lane.get("repeats", [lane])[-1]["seed"]) for lane in lanes.values()}
+        status = {name: str(lane["status"]) for name, lane in lanes.items()}
+        title = str(summary["title"])
+    shapes = {lane.shapes for lane in compiled.program.lanes if lane.name in lanes}
+    with usable(saved.path / "history.json"):
+        curves = {name: _figures(history[name]) for name in lanes}
+    return _picture(title, data, curves, status, shapes.pop() if len(shapes) == 1 else "", seeds_in_words(first, last))
+
+
+def _figures(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the curves of a lane as a record holds them: what was no number is null there. Raises ValueError."""
+    known = {f"{prefix}{name}" for prefix in ("", "val_", "test_") for name in ("loss", *metrics())}
+    figures: dict[str, Any] = {
+        name: [math.nan if value is None else float(value) for value in values]
+        for name, values in record.items()
+        if name in known
     }
-    named = f"the best {NAMED} of {len(lanes)} are named" if len(lanes) > NAMED else ""
-    facts = [uses, result.shapes, seeds(result), _spread(list(result.lanes.values())), named]
-    subtitle = " · ".join(fact for fact in facts if fact) + _unfinished(list(result.lanes.values()))
-    return plot_training_curves(lanes, title, subtitle=subtitle, path=path)
+    return {**figures, "repeats": [_figures(one) for one in record.get("repeats", ())]}
 
 
-def save_run(result: RunResult, path: Path) -> None:
-    """Draw a run into a file of its folder: a link there is replaced, not followed. Raises OSError."""
+def _picture(
+    title: str,
+    data: Sequence[DataUse],
+    history: Mapping[str, Mapping[str, Any]],
+    status: Mapping[str, str],
+    shapes: str,
+    seeds: str,
+) -> Picture:
+    full_title = title + "".join(f" – {stand_in(use)}" for use in data if use.stands_in)
+    uses = " · ".join(data_in_words(use) for use in data)
+    lanes = len(history)  # all of them, for the sake of the colours
+    named = f"the best {NAMED} of {lanes} are named" if lanes > NAMED else ""
+    facts = [uses, shapes, seeds, _spread([lane["repeats"] for lane in history.values()]), named]
+    unfinished = "".join(f" · {name} {how}" for name, how in status.items() if how != "done")
+    return Picture(history, full_title, " · ".join(fact for fact in facts if fact) + unfinished)
+
+
+def draw_run(result: RunResult, path: str | os.PathLike[str] | IO[bytes] | None = None) -> Figure:
+    """Draw a run, into a file with `path`."""
+    return picture_of(result).draw(path)
+
+
+def save_picture(picture: Picture, path: Path) -> None:
+    """Draw into a file of a run's folder: a link there is replaced, not followed. Raises OSError."""
     with atomic(path) as file:
-        draw_run(result, file)
+        picture.draw(file)
 
 
-def _spread(lanes: Sequence[LaneResult]) -> str:
-    """Say what is drawn of repeats: lines are means, bands their intervals."""
-    repeated = [lane for lane in lanes if lane.repeats]
-    counts = sorted({len(lane.repeats) for lane in repeated})
+def _spread(lanes: Sequence[Sequence[Mapping[str, Sequence[float]]]]) -> str:
+    """Say what is drawn of the repeats of each lane: lines are means, bands their intervals."""
+    repeated = [repeats for repeats in lanes if repeats]
+    counts = sorted({len(repeats) for repeats in repeated})
     if not counts:
         return ""
-    apart = any(not even([one.epoch_seconds for one in lane.repeats]) for lane in repeated)
+    apart = any(not even([one["loss"] for one in repeats]) for repeats in repeated)
     how_many = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     if len(repeated) > BANDS:
         return f"means of {how_many} seeds"
     return f"mean and 95 % interval of {how_many} seeds" + (", each thin where they end apart" if apart else "")
-
-
-def _unfinished(lanes: Sequence[LaneResult]) -> str:
-    return "".join(f" · {lane.name} {lane.status}" for lane in lanes if lane.status != "done")
 
 
 def _for_notebooks(figure: Figure) -> None:

@@ -13,7 +13,7 @@ from nnspec.analysis.landscape import Landscape, LanePath
 from nnspec.files import output
 from nnspec.runner.folder import OutputError
 from nnspec.view import words
-from nnspec.view.curves import _INK, _STYLE, _save, matplotlib_module
+from nnspec.view.curves import _INK, _save, house_style
 from nnspec.view.labels import Label, Lines, number_lines, obstacles, place_labels
 from nnspec.view.landscape_words import axis_name, caption, notes, number, share, what_is_shown
 from nnspec.view.lanes import NAMED, PALETTE, dash_of, ink_of, marker_of, slots, terminal_style
@@ -138,11 +138,11 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
 
     With `path` the figure is saved there, whole or not at all; OutputError where that cannot be done.
     """
-    matplotlib = matplotlib_module()
+    style = house_style()
     from matplotlib.figure import Figure
 
     lanes = _lanes(found)
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE, "backend": matplotlib.rcParams["backend"]}):
+    with style:
         figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=130, facecolor="white")
         top = _texts(figure, found)
         grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1), left=0.066, right=0.925, top=top, bottom=0.195)

@@ -195,7 +195,7 @@ def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], top: float | None)
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 
     longest = max(len(values) for curve in curves for values in (curve(panel.figure), *curve.each(panel.figure)))
-    axis.set_title(panel.title, pad=10)
+    axis.set_title(panel.title, pad=10, y=1.0 if _no_factor(panel, curves, top) else None)
     axis.set_xlabel("epoch")
     axis.set_xlim(1, longest) if longest > 1 else axis.set_xlim(0.5, 1.5)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8) if longest > 1 else FixedLocator([1]))
@@ -223,6 +223,15 @@ def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:
     highest = sorted(max(values) for values in lanes if values)
     usual = highest[(len(highest) - 1) // 2]
     return 1.5 * usual if highest[-1] > 20 * usual > 0 else None
+
+
+def _no_factor(panel: Panel, curves: Sequence[Curve], top: float | None) -> bool:
+    """Whether matplotlib writes no common factor of all ticks above the axis, such as 1e6, which the title has to make
+    room for. Where it looks for itself, it lays out all tick labels twice more."""
+    if panel.log or panel.percent:
+        return True
+    values = [v for curve in curves for v in curve(panel.figure) if math.isfinite(v)]
+    return min(values) >= 0 and 1e-3 < (top or max(values)) < 1e4
 
 
 def _leads(value: float, digits: tuple[float, ...]) -> bool:

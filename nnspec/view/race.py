@@ -35,8 +35,10 @@ __all__ = [
     "PlainProgress",
     "QuietProgress",
     "Warns",
+    "print_files",
     "print_result",
     "progress_for",
+    "show_result",
 ]
 
 _SHORT = {"accuracy": "acc"}
@@ -210,8 +212,14 @@ def progress_for(console: Console, compiled: Compiled, *, quiet: bool = False) -
     return LiveProgress(console, compiled) if live else PlainProgress(console, compiled)
 
 
+def show_result(result: RunResult, progress: QuietProgress) -> None:
+    """Print what came of a run in the place of its progress."""
+    progress.close()
+    print_result(result, progress.compiled, progress.console)
+
+
 def print_result(result: RunResult, compiled: Compiled, console: Console) -> None:
-    """Print what came of a run: what was run, the lanes, the verdicts, and where it all is."""
+    """Print what came of a run: what was run, the lanes, the verdicts."""
     from rich.text import Text
 
     order = [lane.name for lane in compiled.program.lanes]
@@ -260,6 +268,10 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
         say(console, line, style="yellow")
     if any(lane.profile for lane in lanes):
         profiles(lanes, console)
+
+
+def print_files(result: RunResult, console: Console) -> None:
+    """Print where a run was written, if it was."""
     if result.folder is not None and result.files:
         files = [name for name in result.files if not name.endswith(".npz")]
         weights = ["weights"] if len(files) < len(result.files) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from nnspec.engine.metrics import metric_of
 from nnspec.engine.part import PARTS, Part
@@ -20,6 +20,7 @@ __all__ = [
     "percent",
     "seconds",
     "seeds",
+    "seeds_in_words",
     "spark",
     "stand_in",
     "two_digits",
@@ -109,12 +110,16 @@ def spark(values: Sequence[float], lowest: float, highest: float, width: int = 1
 
 def seeds(result: RunResult) -> str:
     """`seed 42`, or over repeats `seeds 42 to 46`; nothing where lanes have different ones."""
-    if result.seed is None:
+    lanes = result.lanes.values()
+    return seeds_in_words({lane.seed for lane in lanes}, {(lane.repeats or (lane,))[-1].seed for lane in lanes})
+
+
+def seeds_in_words(first: Set[int], last: Set[int]) -> str:
+    """The same, from the first and the last seed of each lane."""
+    if len(first) != 1 or len(last) != 1:
         return ""
-    last = {lane.repeats[-1].seed if lane.repeats else lane.seed for lane in result.lanes.values()}
-    if len(last) > 1:
-        return ""
-    return f"seeds {result.seed} to {max(last)}" if max(last) > result.seed else f"seed {result.seed}"
+    (low,), (high,) = first, last
+    return f"seeds {low} to {high}" if high > low else f"seed {low}"
 
 
 def data_in_words(use: DataUse) -> str:

@@ -1,0 +1,205 @@
+"""The picture of a run, drawn in this process or in one of its own.
+
+Importing matplotlib takes longer than many runs train. `Apart` starts a process that imports it while lanes train; when
+they are done it is sent the curves and sends back the picture. This process alone writes files, so whatever becomes of
+the other one, no file is half-written. It ends when its input is closed, also where this process was killed.
+
+    this process                          the other one
+    Apart()          starts it            imports matplotlib, draws something small
+    begin(result)    JSON to its stdin →  draws
+    finish(path)     ← PNG on its stdout  ends
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event, Thread
+from types import TracebackType
+from typing import IO, Protocol
+
+from nnspec.compiler.proofs import Compiled
+from nnspec.errors import NnspecError
+from nnspec.files import atomic
+from nnspec.runner.history import RunResult
+from nnspec.runner.interrupt import CtrlC
+from nnspec.view.curves import Picture, matplotlib_module, picture_of, save_picture
+
+__all__ = ["Apart", "Drawing", "Here", "PictureError", "drawing_for", "main"]
+
+PATIENCE = 300.0
+"""Seconds that the other process may take to draw."""
+_SOON = 600.0
+"""Runs that are expected to train longer start the process when they are done: it would only take up memory."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"
+# As `python -m` does it, but with the path of this process: the current folder may hold a file named `matplotlib.py`.
+_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from nnspec.view.drawing import main; main()"
+
+
+class PictureError(NnspecError):
+    """A picture could not be drawn. The message says why."""
+
+
+class Drawing(Protocol):
+    """Draws the picture of one run."""
+
+    def begin(self, result: RunResult) -> None:
+        """Begin to draw a run whose lanes are done. Raises nothing."""
+
+    def finish(self, result: RunResult, path: Path) -> None:
+        """Write the picture to a file. Raises PictureError where it cannot be drawn, OSError where it cannot be
+        written."""
+
+
+class Here:
+    """Draws in this process."""
+
+    def begin(self, result: RunResult) -> None:
+        """Nothing: it is drawn when it is waited for."""
+
+    def finish(self, result: RunResult, path: Path) -> None:
+        """Draw and write the picture."""
+        try:
+            save_picture(picture_of(result), path)
+        except OSError:
+            raise
+        except Exception as error:
+            raise PictureError(_in_words(error)) from error
+
+
+class Apart:
+    """Draws in a process of its own. A context: leaving it ends the process."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._talking = False
+        self._talked = Event()  # Thread.join, interrupted by Ctrl-C, takes a thread that runs for one that has ended
+        self._png = self._said = b""
+        self._why = ""
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        if self._talking:
+            self._talked.wait()  # which has waited for the process
+        else:
+            self._process.communicate()
+
+    def start(self) -> None:
+        """Start the process. Where that cannot be done, `finish` says why."""
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  (Python itself, and no text of a user's)
+                [sys.executable, "-P", "-c", _CODE, json.dumps(sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Ctrl-C in a terminal is for this process alone: a run that is interrupted has a picture too.
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            self._why = f"no process can be started for it: {error.strerror or error}"
+
+    def begin(self, result: RunResult) -> None:
+        """Send the curves; the process draws from now on."""
+        record = json.dumps(asdict(picture_of(result))).encode()
+        if self._process is None and not self._why:
+            self.start()
+        if self._process is not None:
+            try:
+                Thread(target=self._talk, args=(self._process, record), daemon=True).start()
+                self._talking = True
+            except RuntimeError as error:
+                self._why = f"no thread can be started for it: {error}"
+
+    def _talk(self, process: subprocess.Popen[bytes], record: bytes) -> None:
+        try:
+            self._png, self._said = process.communicate(record)
+        finally:
+            self._talked.set()
+
+    def finish(self, result: RunResult, path: Path) -> None:
+        """Wait for the picture, and write it."""
+        if self._process is None or not self._talking:
+            raise PictureError(self._why)
+        if not self._talked.wait(PATIENCE):
+            raise PictureError(f"it was not finished after {PATIENCE:.0f} s")
+        picture = self._png[max(self._png.find(_PNG), 0) :]
+        code = self._process.returncode
+        if code or not (picture.startswith(_PNG) and picture.endswith(_PNG_END)):
+            raise PictureError(self._end_in_words(code))
+        with atomic(path) as file:
+            file.write(picture)
+
+    def _end_in_words(self, code: int) -> str:
+        if code < 0:
+            return f"its process was killed by signal {-code}"
+        lines = self._said.decode(errors="replace").strip().splitlines()
+        return lines[-1] if code == 1 and lines else f"its process ended with exit code {code}"
+
+
+def drawing_for(compiled: Compiled) -> AbstractContextManager[Drawing]:
+    """Return what draws the picture of a run: a process of its own, which starts at once where the run is short.
+
+    A process that has imported matplotlib already draws by itself: there is no time to be saved.
+    """
+    if "matplotlib" in sys.modules:
+        return nullcontext(Here())
+    apart = Apart()
+    if compiled.seconds < _SOON:
+        with CtrlC() as pressed:  # or a process could be left that nobody knows of
+            apart.start()
+        if pressed.pressed:
+            with apart:
+                pressed.check()
+    return apart
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+# In the process
+
+
+def main() -> None:
+    """Draw the picture that comes as JSON on stdin, and write it to stdout as PNG."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what others print is no part of a picture
+    try:
+        _draw(sys.stdin.buffer, out)
+        code = 0
+    except Exception as error:  # noqa: BLE001  (whatever it is, the other process says it in words)
+        print(_in_words(error).replace("\n", " "), file=sys.stderr)
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)  # at once: there is nothing to be put away
+
+
+def _draw(source: IO[bytes], out: IO[bytes]) -> None:
+    record: list[bytes] = []
+    listening = Thread(target=lambda: record.append(source.read()), daemon=True)
+    listening.start()
+    matplotlib_module()
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+    if listening.is_alive():  # no curves yet: time to load fonts and what writes PNG
+        Picture({"": {"loss": [2.0, 1.0]}}, "", "").draw(io.BytesIO())
+    listening.join()
+    if record[0]:  # else the run ended with nothing to draw
+        content = io.BytesIO()
+        Picture(**json.loads(record[0])).draw(content)
+        out.write(content.getbuffer())
+    out.close()

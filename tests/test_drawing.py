@@ -1,0 +1,346 @@
+"""The picture of a run: drawn in a process of its own, whatever becomes of that process."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tiny_spec import COMMAND, ROOT, environment, nnspec, run, spec
+
+import nnspec as package
+from nnspec.cli import _code
+from nnspec.runner.history import RunResult
+from nnspec.view import drawing
+from nnspec.view.curves import draw_run
+from nnspec.view.drawing import Apart, Here, PictureError
+
+LANES = "SGD(lr=0.1); Adam(lr=0.01)"
+needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are listed in /proc")
+
+
+@pytest.fixture(scope="module")
+def result() -> RunResult:
+    return run(spec(race=LANES, train="epochs = 2; batch = 16; repeats = 2"))
+
+
+@pytest.fixture(scope="module")
+def expected(result: RunResult) -> bytes:
+    content = io.BytesIO()
+    draw_run(result, content)
+    return content.getvalue()
+
+
+def saboteur(path: Path, code: str) -> str:
+    """Make a folder with a matplotlib that runs some code when it is imported."""
+    (path / "matplotlib").mkdir(parents=True)
+    (path / "matplotlib/__init__.py").write_text(code)
+    return str(path)
+
+
+# Killed, wherever that may be
+
+AT_THE_END = """
+import nnspec.view.curves as curves
+usual = curves._save
+def save(figure, file, format):
+    usual(figure, file, format)
+    if {when}:
+        os.kill(os.getpid(), signal.SIGKILL)
+curves._save = save
+"""
+DEATHS = {
+    "importing matplotlib": "sys.modules['matplotlib'] = None; os.kill(os.getpid(), signal.SIGKILL)",
+    "warming up": AT_THE_END.format(when="not figure.texts[0].get_text()"),
+    "drawing": AT_THE_END.format(when="figure.texts[0].get_text()"),
+    "sending half of it": """
+import nnspec.view.drawing as drawing
+def half(source, out):
+    source.read()
+    out.write(drawing._PNG + b"half of a picture")
+    out.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+drawing._draw = half
+""",
+}
+
+
+@needs_signals
+@pytest.mark.parametrize("when", DEATHS)
+def test_a_process_that_is_killed_leaves_no_picture(
+    when: str, result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, main = drawing._CODE.split("; from nnspec")
+    monkeypatch.setattr(drawing, "_CODE", f"{setting}\nimport os, signal\n{DEATHS[when]}\nfrom nnspec{main}")
+    with Apart() as apart:
+        apart.start()
+        assert apart._process is not None
+        if when in ("importing matplotlib", "warming up"):  # before it is sent anything
+            os.waitid(os.P_PID, apart._process.pid, os.WEXITED | os.WNOWAIT)
+        apart.begin(result)
+        with pytest.raises(PictureError) as caught:
+            apart.finish(result, tmp_path / "x.png")
+    assert str(caught.value) == "its process was killed by signal 9"
+    assert list(tmp_path.iterdir()) == []
+
+
+# What goes wrong in it, and around it
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise ImportError('libpng16.so.16: cannot open shared object file')", "ImportError: libpng16.so.16: cannot"),
+        ("raise MemoryError", "MemoryError"),
+        ("raise RuntimeError('first line\\nsecond line')", "RuntimeError: first line second line"),
+        ("import os; os._exit(41)", "its process ended with exit code 41"),
+        ("import os; os._exit(0)", "its process ended with exit code 0"),
+    ],
+)
+def test_a_matplotlib_that_is_broken_is_said_in_words(
+    code: str, said: str, result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(saboteur(tmp_path / "broken", code))
+    with Apart() as apart:
+        apart.begin(result)
+        with pytest.raises(PictureError) as caught:
+            apart.finish(result, tmp_path / "x.png")
+    assert str(caught.value).startswith(said)
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_process_that_cannot_be_started_is_said_in_words(
+    result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
+    with Apart() as apart:
+        apart.start()
+        apart.begin(result)
+        with pytest.raises(PictureError, match="no process can be started for it: No such file or directory"):
+            apart.finish(result, tmp_path / "x.png")
+
+
+def test_a_process_that_hangs_is_waited_for_so_long_and_ended(
+    result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "PATIENCE", 0.1)
+    monkeypatch.setattr(drawing, "_CODE", "import time; time.sleep(600)")
+    with Apart() as apart:
+        apart.begin(result)
+        with pytest.raises(PictureError, match="it was not finished after 0 s"):
+            apart.finish(result, tmp_path / "x.png")
+    assert apart._process is not None
+    assert apart._process.returncode is not None
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_of_the_system(result: RunResult, tmp_path: Path) -> None:
+    (tmp_path / "x.png").mkdir()
+    with Apart() as apart:
+        apart.begin(result)
+        with pytest.raises(IsADirectoryError):
+            apart.finish(result, tmp_path / "x.png")
+    assert [child.name for child in tmp_path.iterdir()] == ["x.png"]
+
+
+# What it draws
+
+
+def test_the_picture_is_the_same_to_the_byte_wherever_it_is_drawn(
+    result: RunResult, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the current folder holds modules of the same names, and something in the process prints."""
+    for name in ("matplotlib", "json", "numpy", "nnspec"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(drawing, "_CODE", f"print('noise', flush=True); {drawing._CODE}")
+    with Apart() as apart:
+        apart.start()
+        apart.begin(result)
+        apart.finish(result, tmp_path / "apart.png")
+    Here().finish(result, tmp_path / "here.png")
+    assert (tmp_path / "apart.png").read_bytes() == (tmp_path / "here.png").read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        spec(race=LANES),
+        spec(race=LANES, train="epochs = 3; batch = 16; repeats = 3; validation = 0.2; early_stop = patience(1)"),
+        spec(
+            race="SGD(lr=0.1); wild { optimizer = SGD(lr=1e30); seed = 3 }", data="MNIST or Digits(train=50, test=20)"
+        ),
+    ],
+    ids=["race", "repeats", "diverged"],
+)
+def test_plot_draws_the_picture_of_the_run_again(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("NNSPEC_DATA_DIR", raising=False)
+    Path("a.nn").write_text(text)
+    assert _code(["run", "a.nn", "--out", "o", "-q", "--offline"]) in (0, 1)
+    picture = Path("o/curves.png").read_bytes()
+    Path("o/curves.png").unlink()
+    capsys.readouterr()
+    assert _code(["plot", "o"]) == 0
+    assert capsys.readouterr().out == "o/curves.png\n"
+    assert Path("o/curves.png").read_bytes() == picture
+    assert _code(["plot", "o", "--out", "x.svg"]) == 0
+    assert Path("x.svg").read_bytes().startswith(b"<?xml")
+    assert _code(["plot", "o", "--out", "x.svg"]) == 2
+    assert "x.svg is there already; name another file with --out, or add --force" in capsys.readouterr().err
+    assert _code(["plot", "o", "--out", "x.svg", "--force"]) == 0
+
+
+def test_a_run_without_an_epoch_has_nothing_to_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.nn").write_text(spec(optimizer="SGD(lr=1e300)", train="epochs = 2; batch = 16"))
+    _code(["run", "a.nn", "--out", "o", "-q"])
+    assert not Path("o/curves.png").exists()
+    capsys.readouterr()
+    assert _code(["plot", "o"]) == 2
+    assert capsys.readouterr().err == "error: o has no curves: no lane finished an epoch\n"
+
+
+# The whole command
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    (tmp_path / "a.nn").write_text(spec(race=LANES))
+    return tmp_path
+
+
+def test_a_run_loses_nothing_but_the_picture_and_says_what_draws_it(tiny: Path) -> None:
+    good = nnspec("run", "a.nn", "--out", "the whole", cwd=tiny)
+    assert (good.returncode, good.stderr) == (0, "")
+    broken = saboteur(tiny / "broken", "import os; os.kill(os.getpid(), 9)")
+    done = nnspec("run", "a.nn", "--out", "a part", cwd=tiny, PYTHONPATH=f"{broken}{os.pathsep}{ROOT}")
+    assert done.returncode == 0
+    command = "nnspec plot 'a part'"
+    assert done.stderr == f"the picture was not drawn: its process was killed by signal 9; `{command}` draws it\n"
+    assert done.stdout.splitlines()[-1] == "a part: history.json, summary.json, trace.json, weights"
+    names = [{child.name for child in (tiny / folder).rglob("*")} for folder in ("the whole", "a part")]
+    assert names[0] - names[1] == {"curves.png"}
+    assert nnspec("plot", "a part", cwd=tiny).returncode == 0
+    assert (tiny / "a part/curves.png").read_bytes() == (tiny / "the whole/curves.png").read_bytes()
+
+
+def test_python_code_is_warned_and_has_its_result(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ImportError("no fonts")
+
+    monkeypatch.setattr("nnspec.view.curves.plot_training_curves", broken)
+    with pytest.warns(RuntimeWarning, match="the picture was not drawn: ImportError: no fonts; `nnspec plot"):
+        done = package.run(tiny / "a.nn", out=tiny / "o")
+    assert done.exit_code == 0
+    assert len(done["SGD"].history["loss"]) == 2
+
+
+def test_nothing_is_started_for_a_spec_with_errors_nor_by_python_code(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(drawing.subprocess, "Popen", refuse)
+    package.run(tiny / "a.nn", out=tiny / "o")
+    monkeypatch.delitem(sys.modules, "matplotlib")
+    (tiny / "bad.nn").write_text(spec(race="SDG(lr=0.1)"))
+    assert _code(["run", str(tiny / "bad.nn")]) == 2
+    with pytest.raises(AssertionError, match="a process was started"):
+        drawing.drawing_for(package.check(tiny / "a.nn").compiled)
+    drawing.drawing_for(package.check(tiny / "a.nn", {"train.epochs": 1_000_000_000}).compiled)
+
+
+# Interrupted
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def long_run(tiny: Path) -> Iterator[subprocess.Popen[str]]:
+    """A run that trains for ever, and has its process for the picture."""
+    arguments = ("run", "a.nn", "--out", "o", "--set", "train.epochs=100000", "--jobs", "1")
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=tiny,
+        env=environment(tiny / ".cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    while "epoch 2/" not in line.replace(" of ", "/"):
+        assert line, process.stderr and process.stderr.read()
+        line = process.stdout.readline()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@needs_signals
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_interrupted_has_a_picture_and_leaves_no_process(
+    number: signal.Signals, long_run: subprocess.Popen[str], tiny: Path
+) -> None:
+    (child,) = children(long_run.pid)
+    long_run.send_signal(number)
+    _, err = long_run.communicate(timeout=60)
+    assert (long_run.returncode, err) == (130, "")
+    assert not alive(child)
+    assert (tiny / "o/curves.png").read_bytes().startswith(b"\x89PNG")
+    assert not [child for child in (tiny / "o").rglob("*") if child.name.endswith(".part")]
+
+
+@needs_signals
+@needs_proc
+def test_a_run_that_is_killed_takes_the_process_with_it(long_run: subprocess.Popen[str]) -> None:
+    (child,) = children(long_run.pid)
+    long_run.kill()
+    long_run.wait()
+    wait_for(lambda: not alive(child))
+
+
+@needs_signals
+@needs_proc
+def test_ctrl_c_while_the_picture_is_waited_for_ends_both(result: RunResult, tmp_path: Path) -> None:
+    with Apart() as apart:
+        apart.begin(result)
+        assert apart._process is not None
+        os.kill(apart._process.pid, signal.SIGSTOP)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            apart.finish(result, tmp_path / "x.png")
+    assert apart._process.returncode == -signal.SIGKILL
+    assert not alive(apart._process.pid)
+    assert list(tmp_path.iterdir()) == []
