@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import threading
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ BROKEN = {
     "other sizes": (idx_bytes((5, 3, 4), NUMBERS), "holds 5 × 3 × 4 numbers and must hold 5 × 4 × 3"),
     "sizes of a giant": (idx_bytes((2**32 - 1,) * 3, NUMBERS), "holds 4,294,967,295 × "),
     "another pixel": (flipped(CONTENT, -1), f"its SHA-256 is [0-9a-f]{{64}} and must be {FILE.sha256}"),
-    "gzip truncated": (gzip.compress(CONTENT)[:-20], "truncated: its compressed data ends early"),
+    "gzip truncated": (gzip.compress(CONTENT)[:40], "truncated: its compressed data ends early"),
     "gzip without its end": (gzip.compress(CONTENT)[:-1], "truncated: its compressed data ends early"),
     "gzip of two bytes": (b"\x1f\x8b", "truncated: its compressed data ends early"),
     "gzip with a wrong checksum": (flipped(gzip.compress(CONTENT), -5), "not an intact gzip file: CRC"),
@@ -202,3 +204,52 @@ def test_errors_of_the_stream_pass_through():
 
     with pytest.raises(InterruptedError, match="by the test"):
         read_verified(Failing(CONTENT), FILE, 20, gzipped=False)
+
+
+# Blocks of samples whose SHA-256 is known
+
+BLOCKS = [NUMBERS[:24], NUMBERS[24:48], NUMBERS[48:]]  # of two samples each, and one
+
+
+def with_blocks(*blocks: bytes):
+    """The file as it is described; that of its whole is wrong, so that reading it would fail."""
+    digests = tuple(hashlib.sha256(block).hexdigest() for block in blocks)
+    return replace(FILE, sha256="0" * 64, block=2, blocks=digests)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4])
+def test_blocks_are_verified_as_far_as_they_are_needed(path, pack, first):
+    needed = -(-first // 2)
+    wrong = [b"another block"] * (3 - needed)
+    path.write_bytes(pack(CONTENT))
+    array = read_idx(path, with_blocks(*BLOCKS[:needed], *wrong), first, REMEDY)
+    assert array.shape == (first, 4, 3)
+    assert array.tobytes() == NUMBERS[: first * 12]
+    if needed:
+        with pytest.raises(DataError, match=rf"the SHA-256 of samples {2 * needed - 2} to {2 * needed - 1} is \w+ and"):
+            read_idx(path, with_blocks(*BLOCKS[: needed - 1], b"another block", *wrong), first, REMEDY)
+
+
+@pytest.mark.parametrize("at", range(16, 16 + 48))
+def test_every_byte_that_is_used_is_verified(path, at):
+    path.write_bytes(flipped(CONTENT, at + len(FILE.header) - 16))
+    with pytest.raises(DataError, match="is not the file expected: the SHA-256 of samples"):
+        read_idx(path, with_blocks(*BLOCKS), 3, REMEDY)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_file_that_ends_inside_a_block_is_truncated(path, pack):
+    path.write_bytes(pack(CONTENT[:-30]))
+    with pytest.raises(DataError, match="is truncated: it ends after 46 of 76 bytes; fetch it anew"):
+        read_idx(path, with_blocks(*BLOCKS), 3, REMEDY)
+    path.write_bytes(gzip.compress(CONTENT)[:40])
+    with pytest.raises(DataError, match="is truncated"):
+        read_idx(path, with_blocks(*BLOCKS), 3, REMEDY)
+
+
+@pytest.mark.parametrize(("first", "whole"), [(5, False), (1, True), (0, True)])
+def test_a_file_that_is_used_or_fetched_whole_is_verified_whole(path, first, whole):
+    path.write_bytes(CONTENT)
+    with pytest.raises(DataError, match="its SHA-256 is"):
+        read_idx(path, with_blocks(*BLOCKS), first, REMEDY, whole=whole)

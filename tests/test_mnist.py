@@ -293,6 +293,7 @@ def test_table_of_the_real_files():
         ("t10k-images-idx3-ubyte", (10_000, 28, 28)),
         ("t10k-labels-idx1-ubyte", (10_000,)),
     ]
+    assert [len(file.blocks) * file.block for file in MNIST_FILES] == [60_000, 0, 10_000, 0]
     assert [file.nbytes for file in MNIST_FILES] == [47_040_016, 60_008, 7_840_016, 10_008]
     assert all(mirror.startswith("https://") and mirror.endswith("/") for mirror in MNIST_MIRRORS)
 
@@ -314,6 +315,9 @@ def test_whole_of_the_real_mnist(mnist_dir, no_network):
     data = MNIST().load(Access(data_dir=mnist_dir, offline=True))
     assert np.bincount(data.train.y).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(data.test.y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    blocks = MNIST(train=59_999, test=9_999).load(Access(data_dir=mnist_dir, offline=True))  # verified block by block
+    assert np.array_equal(blocks.train.x, data.train.x[:-1])
+    assert np.array_equal(blocks.test.x, data.test.x[:-1])
     # The mean and the deviation that others normalise with, 0.1307 and 0.3081.
     assert round(float(data.train.x.mean()) / 255, 4) == 0.1307
     assert round(float(data.train.x.std()) / 255, 4) == 0.3081

@@ -1,8 +1,9 @@
 """IDX, the file format of MNIST: two zero bytes, a type, the number of dimensions, their sizes, then the numbers.
 
 A file is hostile until read. Which file it ought to be is known beforehand (`IdxFile`: shape and SHA-256), so every
-byte of it is held against that, whether it is on disk or on its way over the network, plain or gzipped. It is read in
-chunks and to one byte past its expected end: a gzip bomb has no room to go off.
+byte that is used is compared with that, whether it is on disk or on its way over the network, plain or gzipped. It is
+read in chunks and to one byte past its expected end: a gzip bomb has no room to go off. Where the SHA-256 of blocks of
+samples is known too, reading ends with the last block that is needed.
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ class IdxFile:
     """Its dimensions, samples first."""
     sha256: str
     """Of the uncompressed file, header and all."""
+    block: int = 0
+    """Samples of a block, where blocks are known."""
+    blocks: tuple[str, ...] = ()
+    """SHA-256 of each block of samples, in order."""
 
     @property
     def header(self) -> bytes:
@@ -71,16 +76,17 @@ class IdxFile:
         return self.nbytes + self.nbytes // 1000 + 1024
 
 
-def read_idx(path: Path, file: IdxFile, first: int, remedy: str) -> NDArray[np.uint8]:
-    """Read the first samples of an IDX file of unsigned bytes, plain or gzipped, and verify all of it.
+def read_idx(path: Path, file: IdxFile, first: int, remedy: str, *, whole: bool = False) -> NDArray[np.uint8]:
+    """Read the first samples of an IDX file of unsigned bytes, plain or gzipped, and verify them.
 
     Plain or gzipped is decided by the content and not by the name: browsers unpack `.gz` files and keep their names.
 
     Args:
         path: the file.
-        file: what must be in it; all of it is compared, however few samples are asked.
+        file: what must be in it; all of it is compared, unless its blocks are known and fewer are asked.
         first: how many samples to give, at most `file.shape[0]`.
         remedy: what to do when the file is unusable; it ends the message.
+        whole: compare all of it, however few samples are asked.
 
     Returns:
         array of the shape `(first, *file.shape[1:])`, which keeps nothing else of the file alive.
@@ -103,7 +109,8 @@ def read_idx(path: Path, file: IdxFile, first: int, remedy: str) -> NDArray[np.u
         with open(path, "rb") as stream:
             gzipped = stream.read(2) == _GZIP_MAGIC
             stream.seek(0)
-            kept = read_verified(stream, file, keep=len(file.header) + math.prod(shape), gzipped=gzipped)
+            keep = len(file.header) + math.prod(shape)
+            kept = read_verified(stream, file, keep, gzipped=gzipped, whole=whole or first == file.shape[0])
     except IdxError as problem:
         raise DataError(f"{path} {problem}; {remedy}") from None
     except OSError as error:
@@ -112,35 +119,72 @@ def read_idx(path: Path, file: IdxFile, first: int, remedy: str) -> NDArray[np.u
     return np.frombuffer(kept, np.uint8).reshape(shape)
 
 
-def read_verified(stream: IO[bytes], file: IdxFile, keep: int, *, gzipped: bool) -> bytearray:
-    """Read a stream to its end, hold all of it against `file`, and return its first `keep` uncompressed bytes.
+def read_verified(stream: IO[bytes], file: IdxFile, keep: int, *, gzipped: bool, whole: bool = True) -> bytearray:
+    """Read a stream to its end, compare all of it with `file`, and return its first `keep` uncompressed bytes.
+
+    If it need not be the `whole` and blocks are known, read and compare as many as hold those bytes.
 
     Raises `IdxError` for whatever is wrong with the bytes. What `stream` itself raises passes through.
     """
+    verified = _verified if whole or not file.blocks else _verified_blocks
     if not gzipped:
-        return _verified(stream, file, keep)
+        return verified(stream, file, keep)
 
     import gzip
     import zlib
 
     try:
         with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
-            return _verified(unpacked, file, keep)
+            return verified(unpacked, file, keep)
     except EOFError:
         raise IdxError("is truncated: its compressed data ends early") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise IdxError(f"is not an intact gzip file: {error}") from None
 
 
-def _verified(stream: IO[bytes] | gzip.GzipFile, file: IdxFile, keep: int) -> bytearray:
-    import hashlib
-
-    head = b""
-    while len(head) < len(file.header) and (more := stream.read(len(file.header) - len(head))):
-        head += more
+def _read_header(stream: IO[bytes] | gzip.GzipFile, file: IdxFile) -> bytes:
+    head = bytes(_read(stream, len(file.header)))
     problem = _header_problem(head, file)
     if problem:
         raise IdxError(problem)
+    return head
+
+
+def _read(stream: IO[bytes] | gzip.GzipFile, count: int) -> bytearray:
+    """Read so many bytes, or as many as there are: a stream may give fewer at a time."""
+    content = bytearray()
+    while len(content) < count and (more := stream.read(count - len(content))):
+        content += more
+    return content
+
+
+def _verified_blocks(stream: IO[bytes] | gzip.GzipFile, file: IdxFile, keep: int) -> bytearray:
+    import hashlib
+
+    kept = bytearray(_read_header(stream, file))
+    sample = math.prod(file.shape[1:])
+    for number, expected in enumerate(file.blocks):
+        if len(kept) >= keep:
+            break
+        begin, end = number * file.block, min((number + 1) * file.block, file.shape[0])
+        block = _read(stream, (end - begin) * sample)
+        kept += block
+        if len(block) < (end - begin) * sample:
+            raise IdxError(f"is truncated: it ends after {len(kept):,} of {file.nbytes:,} bytes")
+        found = hashlib.sha256(block).hexdigest()
+        if found != expected:
+            raise IdxError(
+                f"is not the file expected: the SHA-256 of samples {begin:,} to {end - 1:,} is {found} and must be "
+                f"{expected}"
+            )
+    del kept[keep:]
+    return kept
+
+
+def _verified(stream: IO[bytes] | gzip.GzipFile, file: IdxFile, keep: int) -> bytearray:
+    import hashlib
+
+    head = _read_header(stream, file)
     digest = hashlib.sha256(head)
     kept = bytearray(head[:keep])
     count = len(head)
