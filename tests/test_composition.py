@@ -391,7 +391,7 @@ def test_kinks_inside_of_branches_are_seen() -> None:
         checked = {tensor.name: tensor for tensor in report.tensors}["input"]
         assert (checked.kinks, checked.checked) == (2, 2)
         assert report.error < BOUND
-    assert nn.Residual([nn.Tanh()]).sides() is None
+        assert nn.check_gradients(nn.NumpyMLP(nn.Residual([nn.Tanh()])), nn.MSELoss(), x, x).error < BOUND
 
 
 # --- Mistakes: each is found by the gradient check. ---

@@ -14,6 +14,7 @@ from loss_samples import LossSample
 
 from nnspec import engine as nn
 from nnspec.engine import PARTS, gradcheck
+from nnspec.engine.copies import Copies, Lines, Tensor, product_with
 from nnspec.engine.layers.contract import Layer
 
 BOUND = 1e-7
@@ -599,14 +600,18 @@ def test_a_derivative_that_is_wrong_by_as_little_as_a_false_alarm_is_found(
     assert by_name(nn.check_gradients(model, nn.CrossEntropyLoss(), x, LABELS))[name].error > BOUND
 
 
+def probe_of_the_sum(model: nn.NumpyMLP, at: np.ndarray) -> tuple[gradcheck._Probe, Tensor]:
+    """A probe of the sum of the outputs, and the input as what it steps in."""
+    copies = Copies(model, at, lambda outputs: product_with(np.ones_like(outputs)))
+    return gradcheck._Probe(nn.GradientCheck(), copies), Tensor("input", at, np.zeros_like(at), 0)
+
+
 @pytest.mark.parametrize("x", [0.0, 0.001, 0.003, 0.02, 0.5])
 @pytest.mark.parametrize("eps", [1e-5, 1e-8])
 def test_a_sharpened_slope_is_the_derivative_within_the_error_that_it_predicts(x: float, eps: float) -> None:
     model, at = network(nn.RMSNorm(1, eps=eps)), np.array([[x]])
-    probe = gradcheck._Probe(model, at, lambda y: float(np.sum(y)), 1e-5, False, None)
-    evaluate = probe._from(0, at)
-    line = gradcheck._Line(at.reshape(-1), 0, 1.0)
-    sharp = probe._sharp(line, evaluate, probe._noise(at.reshape(-1), evaluate))
+    probe, tensor = probe_of_the_sum(model, at)
+    sharp = probe._sharp(tensor, Lines(np.array([0])), 0, probe._noise(tensor))
     assert sharp is not None
     slope, doubt = sharp
     assert abs(slope - eps / (x * x + eps) ** 1.5) <= doubt < 1e-8 / np.sqrt(eps)
@@ -619,8 +624,8 @@ def test_the_rounding_of_a_function_is_measured_with_all_that_enlarges_it() -> N
     model.layers[0].weight.data[...] = 1e6
     model.layers[0].bias.data[...] = -1e6
     at = np.ones((1, 1))
-    probe = gradcheck._Probe(model, at, lambda y: float(np.sum(y)), 1e-5, False, None)
-    assert 1e-12 < probe._noise(at.reshape(-1), probe._from(0, at)) < 2.4e-10
+    probe, tensor = probe_of_the_sum(model, at)
+    assert 1e-12 < probe._noise(tensor) < 2.4e-10
 
 
 # --- Effort is bounded. ---
@@ -628,31 +633,26 @@ def test_the_rounding_of_a_function_is_measured_with_all_that_enlarges_it() -> N
 
 def test_a_check_with_a_known_effort_takes_fewer_samples_and_then_fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     model, loss = network(), nn.CrossEntropyLoss()
-    passes = 0
-    forward = nn.Linear.forward
+    samples = 0
+    evaluate = Copies.__call__
 
-    def counting(self: nn.Linear, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        nonlocal passes
-        passes += len(x)
-        return forward(self, x, out)
+    def counting(self: Copies, tensor: Tensor, lines: Lines, which: np.ndarray, t: np.ndarray) -> Any:
+        nonlocal samples
+        samples += len(which) * len(self.inputs[0])
+        return evaluate(self, tensor, lines, which, t)
 
-    monkeypatch.setattr(nn.Linear, "forward", counting)
+    monkeypatch.setattr(Copies, "__call__", counting)
 
     def check(effort: float, **more: Any) -> nn.GradientReport:
-        nonlocal passes
-        passes = 0
+        nonlocal samples
+        samples = 0
         monkeypatch.setattr(gradcheck, "EFFORT", effort)
-        return nn.check_gradients(
-            model,
-            loss,
-            normal(8, 6),
-            LABELS,
-            effort=lambda n: [n * (type(m) is nn.Linear) for m in model.layers],
-            **more,
-        )
+        how = nn.GradientCheck(effort=lambda n: [n * (type(m) is nn.Linear) for m in model.layers], **more)
+        return how.run(model, loss, normal(8, 6), LABELS)
 
-    whole = check(1e9)
-    needed = passes
+    whole, of_whole = check(1e9), samples
+    # Both sides of every entry, for 8 samples, in as many Linear as come from there on.
+    needed = 2 * 8 * ((30 + 5) * 3 + (20 + 4) * 2 + (12 + 3) * 1 + 8 * 6 * 3)
     assert (whole.samples, whole.asked, whole.share) == (8, None, 1.0)
     half = check(0.5 * needed)
     assert (half.samples, half.asked, half.share) == (4, 8, 1.0)
@@ -662,7 +662,7 @@ def test_a_check_with_a_known_effort_takes_fewer_samples_and_then_fewer_steps(mo
     assert all(tensor.checked >= min(8, np.prod(tensor.shape)) for tensor in little.tensors)
     assert any(tensor.directions for tensor in little.tensors)
     assert little.error < BOUND
-    assert passes < needed / 8
+    assert samples < of_whole / 8
     full = check(0.01 * needed, full=True)
     assert (full.samples, full.asked, full.share) == (8, None, 1.0)
 

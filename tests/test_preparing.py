@@ -22,6 +22,7 @@ from nnspec.compiler.preparing import Standardiser, constant_features, divide, s
 from nnspec.data.source import Dataset, Facts, Split
 from nnspec.diagnostics import Source
 from nnspec.engine.augmentations import Flip, Noise, Shift
+from nnspec.engine.gradcheck import GradientCheck
 from nnspec.engine.random import Stream, stream
 from nnspec.runner import prove
 from nnspec.runner.record import write_record
@@ -200,8 +201,8 @@ def test_a_run_names_features_that_are_constant(tmp_path: Path) -> None:
 
 def test_the_proof_is_of_what_the_network_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    check_gradients = prove.check_gradients
-    monkeypatch.setattr(prove, "check_gradients", lambda *a, **k: (seen.append(a[2]), check_gradients(*a, **k))[1])
+    run_check = GradientCheck.run
+    monkeypatch.setattr(GradientCheck, "run", lambda *a: (seen.append(a[3]), run_check(*a))[1])
     plan = plan_of("standardise = true; validation = 0.3; shuffle = false", BLOBS, "Linear(8); Tanh; Linear(3)")
     assert prove.prove_gradients(plan.experiment, plan.dataset, samples=8).error < 1e-7
     assert plan.data.scaling is not None

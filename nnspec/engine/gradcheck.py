@@ -40,9 +40,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.copies import Copies, Lines, Tensor, crossed, loss_of, product_with
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.network import NumpyMLP
@@ -52,7 +54,14 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["GradientReport", "LostStepError", "TensorCheck", "check_gradients", "numerical_gradient_check"]
+__all__ = [
+    "GradientCheck",
+    "GradientReport",
+    "LostStepError",
+    "TensorCheck",
+    "check_gradients",
+    "numerical_gradient_check",
+]
 
 EPSILON = 1e-5
 BOUND = 1e-7
@@ -142,8 +151,58 @@ class GradientReport:
         return math.nan if any(math.isnan(error) for error in errors) else max(errors)
 
 
-Sides = list["NDArray[Any]"]
-Evaluate = Callable[[], tuple[float, Sides]]
+@dataclass(frozen=True, kw_only=True)
+class GradientCheck:
+    """How a network's gradients are checked.
+
+    Slopes are sharpened where the error is not below `bound`, or 1e-7 if that is smaller. Raises ValueError for an
+    `epsilon` that is not greater than 0.
+    """
+
+    epsilon: float = EPSILON
+    """The step of the differences."""
+    bound: float = BOUND
+    full: bool = False
+    """Take every entry of every tensor."""
+    quick: bool = False
+    """Take a sixteenth of the entries and directions of tensors that are sampled, and of the effort."""
+    rng: Generator | None = None
+    """Draws the sample of entries and the directions; by default the same ones each time."""
+    penalties: Sequence[Penalty] = ()
+    """Penalties on the weights, which are part of what is differentiated."""
+    only: Collection[str] | None = None
+    """The parameters to check, where not all are wanted."""
+    effort: Callable[[int], Sequence[float]] | None = None
+    """How many operations a forward pass of so many samples takes in each layer. With it, and without `full`, the check
+    takes about `EFFORT` of them: with fewer samples, at least 2, then with fewer entries and directions."""
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0:
+            raise ValueError(f"epsilon must be greater than 0, and {self.epsilon!r} is not")
+
+    def run(self, network: NumpyMLP, loss: Loss, x: NDArray[Any], targets: NDArray[Any]) -> GradientReport:
+        """Check `network` at x; see `check_gradients`."""
+        x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
+        with _still(network):
+            copies = Copies(network, x, partial(loss_of, loss, targets), self.penalties)
+            outputs = copies.outputs.copy()
+            magnitude = max(abs(loss.forward(outputs, targets) + sum(copies.terms.values())), 1.0)
+            grad = loss.backward()
+            input_grad = network.backward(grad)
+            penalise(network.parameters(), self.penalties, np.empty(BLOCK))
+            tensors = [tensor for tensor in _parameters(network) if self.only is None or tensor.name in self.only]
+            if self.only is None:
+                ids = any(layer.looks_up for layer in network.layers[0].walk()) if network.layers else False
+                tensors += [] if ids else [Tensor("input", x, input_grad, 0)]
+                tensors.append(Tensor("loss", outputs, grad, len(network.layers)))
+            probe = _Probe(self, copies)
+            if self.effort is not None and not self.full:
+                probe.limit(tensors, self.effort(len(x)), EFFORT / (QUICK if self.quick else 1))
+            if probe.allowed == 1 or len(x) <= FEWEST_SAMPLES:
+                checks = [probe.tensor(tensor, magnitude) for tensor in tensors]
+                return GradientReport(tuple(checks), len(x), self.epsilon, share=probe.allowed)
+        half = max(FEWEST_SAMPLES, len(x) // 2)
+        return replace(self.run(network, loss, x[:half], targets[:half]), asked=len(x))
 
 
 def check_gradients(
@@ -153,75 +212,23 @@ def check_gradients(
     targets: NDArray[Any],
     *,
     epsilon: float = EPSILON,
+    bound: float = BOUND,
     full: bool = False,
     rng: Generator | None = None,
     penalties: Sequence[Penalty] = (),
     only: Collection[str] | None = None,
-    quick: bool = False,
-    bound: float = BOUND,
-    effort: Callable[[int], Sequence[float]] | None = None,
 ) -> GradientReport:
     """Check every parameter of `network`, its input x `(B, *in)` and the gradient of `loss` at its outputs.
 
-    An input of ids, for a network that looks rows up, has no gradient and is left out.
-
-    `penalties` on its weights are part of what is differentiated. `only` names parameters, where not all are wanted.
-    `quick` takes a sixteenth of the entries and directions of tensors that are sampled. Slopes are sharpened where the
-    error is not below `bound`, or 1e-7 if that is smaller. `effort` says how many operations a forward pass of so many
-    samples takes in each layer. With it, and without `full`, the check takes about `EFFORT` of them, or a sixteenth of
-    that if `quick`: with fewer samples, at least 2, then with fewer entries and directions.
+    An input of ids, for a network that looks rows up, has no gradient and is left out. For the keywords see
+    `GradientCheck`.
 
     The network must be float64; its parameters and their gradients are as before afterwards, up to the last backward
-    pass. `full` takes every entry of every tensor. Raises ValueError for a network in another dtype, and
-    LostStepError, which is one, for numbers so large that a step beside them changes nothing.
+    pass. Raises ValueError for a network in another dtype, and LostStepError, which is one, for numbers so large that
+    a step beside them changes nothing.
     """
-
-    params = network.parameters()
-    weights = [p.data.reshape(-1)[part] for p in (params if penalties else ()) for part in p.decaying]
-
-    def value(outputs: NDArray[Any]) -> float:
-        return loss.forward(outputs, targets) + sum(penalty.value(w) for penalty in penalties for w in weights)
-
-    def kinks() -> NDArray[Any] | None:
-        sides = [loss.sides(), *(penalty.sides(w) for penalty in penalties for w in weights)]
-        known = [side.reshape(-1) for side in sides if side is not None]
-        return np.concatenate(known) if known else None
-
-    x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
-    with _still(network):
-        probe = _Probe(
-            network, x, value, epsilon, full, rng, kinks, QUICK if quick else 1, max(min(bound, BOUND), FINEST)
-        )
-        outputs = network.forward(x).copy()
-        magnitude = max(abs(value(outputs)), 1.0)
-        grad = loss.backward()
-        input_grad = network.backward(grad)
-        penalise(params, penalties, np.empty(BLOCK))
-        asked = list(probe.parameters(only))
-        if only is None:
-            ids = any(layer.looks_up for layer in network.layers[0].walk()) if network.layers else False
-            asked += [] if ids else [_Asked("input", x, input_grad, 0)]
-            asked.append(_Asked("loss", outputs, grad, len(network.layers)))
-        if effort is not None and not full:
-            probe.limit(asked, effort(len(x)), EFFORT / (QUICK if quick else 1))
-        if probe.allowed == 1 or len(x) <= FEWEST_SAMPLES:
-            checks = [probe.tensor(each, magnitude) for each in asked]
-            return GradientReport(tuple(checks), len(x), epsilon, share=probe.allowed)
-    half = max(FEWEST_SAMPLES, len(x) // 2)
-    report = check_gradients(
-        network,
-        loss,
-        x[:half],
-        targets[:half],
-        epsilon=epsilon,
-        rng=rng,
-        penalties=penalties,
-        only=only,
-        quick=quick,
-        bound=bound,
-        effort=effort,
-    )
-    return replace(report, asked=len(x))
+    how = GradientCheck(epsilon=epsilon, bound=bound, full=full, rng=rng, penalties=penalties, only=only)
+    return how.run(network, loss, x, targets)
 
 
 def numerical_gradient_check(layer: Layer | NumpyMLP, x: NDArray[Any], epsilon: float = EPSILON) -> float:
@@ -233,21 +240,23 @@ def numerical_gradient_check(layer: Layer | NumpyMLP, x: NDArray[Any], epsilon: 
     network = layer if isinstance(layer, NumpyMLP) else NumpyMLP(layer)
     x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
     rng = np.random.default_rng(0)
+    how = GradientCheck(epsilon=epsilon, rng=rng)
     with _still(network):
-        outputs = network.forward(x)
-        cotangent = rng.standard_normal(outputs.shape)
-        probe = _Probe(network, x, lambda y: float(np.sum(y * cotangent)), epsilon, False, rng)
-        magnitude = max(float(np.sum(np.abs(outputs * cotangent))), 1.0)
+        cotangent = rng.standard_normal(network.forward(x).shape)
+        copies = Copies(network, x, lambda outputs: product_with(cotangent))
+        magnitude = max(float(np.sum(np.abs(copies.outputs * cotangent))), 1.0)
         input_grad = network.backward(cotangent)
-        asked = [*probe.parameters(), _Asked("input", x, input_grad, 0)]
-        checks = [probe.tensor(each, magnitude) for each in asked]
+        probe = _Probe(how, copies)
+        tensors = [*_parameters(network), Tensor("input", x, input_grad, 0)]
+        checks = [probe.tensor(tensor, magnitude) for tensor in tensors]
     return GradientReport(tuple(checks), len(x), epsilon).error
 
 
-def _positive(epsilon: float) -> float:
-    if not epsilon > 0:
-        raise ValueError(f"epsilon must be greater than 0, and {epsilon!r} is not")
-    return epsilon
+def _parameters(network: NumpyMLP) -> Iterator[Tensor]:
+    """Yield the parameters of every layer, with the gradients of the last backward pass."""
+    for k, (prefix, layer) in enumerate(zip(network.names, network.layers, strict=True)):
+        for key, parameter in layer.parameters().items():
+            yield Tensor(f"{prefix}.{key}", parameter.data, parameter.grad.copy(), k, parameter)
 
 
 class _still:
@@ -273,73 +282,25 @@ class _still:
             layer.hold_noise = held
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A tensor to check: `array`, stepped in place, feeds layer `first`, or is itself what enters there."""
-
-    name: str
-    array: NDArray[Any]
-    grad: NDArray[Any]
-    first: int
-    start: NDArray[Any] | None = None
-    """What enters layer `first`, where that is not `array`."""
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A line θ + t·d through a tensor, with the flat view that steps along it are written to."""
-
-    flat: NDArray[Any]
-    where: int | slice
-    """The entry that is stepped, or all of them."""
-    direction: NDArray[Any] | float
-
-    def step(self, here: NDArray[Any] | float, t: float) -> float | None:
-        """Go to t. Return what an entry then is, which rounding moves a little."""
-        self.flat[self.where] = here + t * self.direction
-        return float(self.flat[self.where]) if isinstance(self.where, int) else None
-
-
 class _Probe:
-    """Takes the steps. A step in layer k runs only the layers from k on."""
+    """Takes the steps."""
 
-    def __init__(
-        self,
-        network: NumpyMLP,
-        x: NDArray[Any],
-        value: Callable[[NDArray[Any]], float],
-        epsilon: float,
-        full: bool,
-        rng: Generator | None,
-        kinks: Callable[[], NDArray[Any] | None] = lambda: None,
-        quick: int = 1,
-        bound: float = BOUND,
-    ) -> None:
-        self.kinks, self.bound = kinks, bound
+    def __init__(self, how: GradientCheck, copies: Copies) -> None:
+        quick = QUICK if how.quick else 1
         self.entries, self.steps = max(1, SAMPLED_ENTRIES // quick), DIRECTIONS // quick
-        self.network, self.value, self.epsilon, self.full = network, value, _positive(epsilon), full
-        self.allowed = 1.0
-        self.rng = rng or np.random.default_rng(0)
-        self.inputs = [x]
-        for layer in network.layers:
-            self.inputs.append(layer.forward(self.inputs[-1]))
+        self.bound, self.epsilon, self.full = max(min(how.bound, BOUND), FINEST), how.epsilon, how.full
+        self.copies, self.allowed = copies, 1.0
+        self.rng = how.rng or np.random.default_rng(0)
 
-    def parameters(self, only: Collection[str] | None = None) -> Iterator[_Asked]:
-        """Yield the parameters of every layer, with the gradients of the last backward pass."""
-        for k, (prefix, layer) in enumerate(zip(self.network.names, self.network.layers, strict=True)):
-            for key, parameter in layer.parameters().items():
-                if only is None or f"{prefix}.{key}" in only:
-                    yield _Asked(f"{prefix}.{key}", parameter.data, parameter.grad.copy(), k, self.inputs[k])
-
-    def limit(self, asked: Sequence[_Asked], effort: Sequence[float], most: float) -> None:
+    def limit(self, tensors: Sequence[Tensor], effort: Sequence[float], most: float) -> None:
         """Sample more thinly where the whole check would take more operations than `most`."""
-        need = sum(2 * sum(self._lines(each)) * sum(effort[each.first :]) for each in asked)
+        need = sum(2 * sum(self._lines(tensor)) * sum(effort[tensor.first :]) for tensor in tensors)
         self.allowed = min(1.0, most / need) if need else 1.0
 
-    def _lines(self, asked: _Asked) -> tuple[int, int]:
+    def _lines(self, tensor: Tensor) -> tuple[int, int]:
         """Return how many entries of a tensor are checked, and how many directions."""
-        size = asked.array.size
-        numbers = sum(x.size for x in self.inputs[asked.first :])
+        size = tensor.array.size
+        numbers = sum(x.size for x in self.copies.inputs[tensor.first :])
         long = size > self.entries and size * numbers > WORTH
         sampled = (size > FULL_UP_TO or long) and not self.full
         entries = self.entries if sampled else size
@@ -348,122 +309,108 @@ class _Probe:
             return size, 0
         return fewer, max(min(FEWEST_DIRECTIONS, self.steps), int(self.allowed * self.steps))
 
-    def tensor(self, asked: _Asked, magnitude: float) -> TensorCheck:
+    def tensor(self, tensor: Tensor, magnitude: float) -> TensorCheck:
         """Check one tensor. `magnitude` is the size of the numbers that L is the sum of."""
-        array = asked.array
-        evaluate = self._from(asked.first, array if asked.start is None else asked.start)
-        flat, analytic = array.reshape(-1), asked.grad.reshape(-1)
-        count, turns = self._lines(asked)
-        entries = np.arange(flat.size)
-        if count < flat.size:
-            entries = np.sort(self.rng.choice(flat.size, count, replace=False))
+        shape, analytic = tensor.array.shape, tensor.grad.reshape(-1)
+        count, turns = self._lines(tensor)
+        entries = np.arange(analytic.size)
+        if count < analytic.size:
+            entries = np.sort(self.rng.choice(analytic.size, count, replace=False))
         noise = UNIT * magnitude / self.epsilon
-        lines = [_Line(flat, int(i), 1.0) for i in entries]
-        singles = [self._slope(line, evaluate) for line in lines]
-        kept = _Slopes(lines, analytic[entries], singles, noise, self.bound)
-        groups = [kept]
+        singles, crossing = self._slopes(tensor, Lines(entries), analytic[entries], noise)
+        groups, kinks = [singles], int(crossing.sum())
         if turns:
-            across = [_Line(flat, slice(None), self._direction(flat.size)) for _ in range(turns)]
-            rises = np.array([analytic @ line.direction for line in across])
-            groups.append(_Slopes(across, rises, [self._slope(line, evaluate) for line in across], noise, self.bound))
-        groups = [group for group in groups if group.lines]
-        for group in groups:
-            self._sharpen(group, flat, evaluate)
+            across = self._directions(turns, analytic.size)
+            rises = np.array([analytic @ direction for direction in across])
+            slopes, crossing_too = self._slopes(tensor, Lines(across), rises, noise)
+            groups, kinks = [singles, slopes], kinks + int(crossing_too.sum())
+        measured = [group for group in groups if len(group.lines)]
+        for group in measured:
+            self._sharpen(tensor, group)
         return TensorCheck(
-            name=asked.name,
-            shape=array.shape,
-            error=max((group.error for group in groups), default=math.nan),
-            checked=len(kept.lines),
-            directions=sum(len(group.lines) for group in groups) - len(kept.lines),
-            kinks=len(entries) + turns - sum(len(group.lines) for group in groups),
-            left_out=tuple(
-                tuple(int(k) for k in np.unravel_index(i, array.shape))
-                for i, slope in zip(entries, singles, strict=True)
-                if slope is None
-            ),
-            resolution=max((group.resolution for group in groups), default=0.0),
+            name=tensor.name,
+            shape=shape,
+            error=max((group.error for group in measured), default=math.nan),
+            checked=len(singles.lines),
+            directions=sum(len(group.lines) for group in groups[1:]),
+            kinks=kinks,
+            left_out=tuple(tuple(int(k) for k in np.unravel_index(i, shape)) for i in entries[crossing]),
+            resolution=max((group.resolution for group in measured), default=0.0),
         )
 
-    def _from(self, first: int, start: NDArray[Any]) -> Evaluate:
-        layers = self.network.layers[first:]
+    def _directions(self, count: int, size: int) -> NDArray[Any]:
+        """Draw directions of length 1, `(count, size)`."""
+        directions = self.rng.standard_normal((count, size))
+        for direction in directions:
+            np.divide(direction, np.linalg.norm(direction), out=direction)
+        return directions
 
-        def evaluate() -> tuple[float, Sides]:
-            y, sides = start, []
-            for layer in layers:
-                y = layer.forward(y)
-                side = layer.sides()
-                if side is not None:
-                    sides.append(side)
-            value, side = self.value(y), self.kinks()
-            return value, sides if side is None else [*sides, side]
+    def _slopes(
+        self, tensor: Tensor, lines: Lines, analytic: NDArray[Any], noise: float
+    ) -> tuple[_Slopes, NDArray[Any]]:
+        """Take central differences along lines at ε. Return those that cross no kink, and which lines do."""
+        here = tensor.array.reshape(-1)
+        taken = lines.taken(here, self.epsilon)
+        if not taken.all():
+            beside = here[lines.along[taken.argmin()]]
+            raise LostStepError(f"a step of {self.epsilon:g} is lost beside {beside:g}")
+        slopes, crossing = np.empty(len(lines)), np.empty(len(lines), bool)
+        size = max(1, self.copies.at_once(tensor, lines) // 2)
+        for start in range(0, len(lines), size):
+            part = np.arange(start, min(start + size, len(lines)))
+            n, t = len(part), np.repeat([self.epsilon, -self.epsilon], len(part))
+            values, sides = self.copies(tensor, lines, np.tile(part, 2), t)
+            slopes[part] = (values[:n] - values[n:]) / taken[part]
+            crossing[part] = crossed([side[:n] for side in sides], [side[n:] for side in sides])
+        kept = ~crossing
+        return _Slopes(lines.only(kept), analytic[kept], slopes[kept], noise, self.bound), crossing
 
-        return evaluate
-
-    def _direction(self, size: int) -> NDArray[Any]:
-        direction = self.rng.standard_normal(size)
-        return direction / np.linalg.norm(direction)
-
-    def _slope(self, line: _Line, evaluate: Evaluate) -> float | None:
-        """Return the central difference along a line at ε, or None across a kink."""
-        (high, up), (low, down), taken = self._both_sides(line, self.epsilon, evaluate)
-        if not taken:
-            raise LostStepError(f"a step of {self.epsilon:g} is lost beside {line.flat[line.where]:g}")
-        return None if _crossed(up, down) else (high - low) / taken
-
-    @staticmethod
-    def _both_sides(
-        line: _Line, h: float, evaluate: Evaluate
-    ) -> tuple[tuple[float, Sides], tuple[float, Sides], float]:
-        """Evaluate at h and at -h. Return both, and the distance: of an entry, as it was really taken."""
-        here = line.flat[line.where].copy()
-        try:
-            top = line.step(here, h)
-            above = evaluate()
-            bottom = line.step(here, -h)
-            below = evaluate()
-        finally:
-            line.flat[line.where] = here
-        return above, below, 2 * h if top is None or bottom is None else float(top - bottom)
-
-    def _sharpen(self, slopes: _Slopes, flat: NDArray[Any], evaluate: Evaluate) -> None:
+    def _sharpen(self, tensor: Tensor, slopes: _Slopes) -> None:
         """Sharpen slopes, largest disagreement first, until the error is below the bound or cannot get there."""
         if slopes.settled():
             return
-        noise = self._noise(flat, evaluate)
+        noise = self._noise(tensor)
         for i in np.argsort(-np.abs(slopes.apart)):
-            sharper = self._sharp(slopes.lines[i], evaluate, noise)
+            sharper = self._sharp(tensor, slopes.lines, int(i), noise)
             if sharper:
                 slopes.replace(int(i), *sharper)
             if slopes.settled():
                 return
 
-    def _noise(self, flat: NDArray[Any], evaluate: Evaluate) -> float:
+    def _noise(self, tensor: Tensor) -> float:
         """Measure the rounding error of one evaluation: root mean square of third differences, divided by √20."""
-        line, here = _Line(flat, slice(None), self._direction(flat.size)), flat.copy()
-        try:
-            values = []
-            for k in range(NOISE_POINTS):
-                line.step(here, k * NOISE_STEP * self.epsilon)
-                values.append(evaluate()[0])
-        finally:
-            flat[...] = here
+        line = Lines(self._directions(1, tensor.array.size))
+        values, _ = self._along(tensor, line, 0, np.arange(NOISE_POINTS) * NOISE_STEP * self.epsilon)
         measured = float(np.sqrt(np.mean(np.diff(values, 3) ** 2) / 20))
-        return max(measured, UNIT / 4 * abs(values[0]))
+        return max(measured, UNIT / 4 * abs(float(values[0])))
 
-    def _sharp(self, line: _Line, evaluate: Evaluate, noise: float) -> tuple[float, float] | None:
+    def _along(self, tensor: Tensor, lines: Lines, line: int, t: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the values at some points of one line, and which points are across a kink from the first one."""
+        size = self.copies.at_once(tensor, lines)
+        values, beyond, first = np.empty(len(t)), np.zeros(len(t), bool), None
+        for start in range(0, len(t), size):
+            part = slice(start, start + size)
+            values[part], sides = self.copies(tensor, lines, np.full(len(t[part]), line), t[part])
+            first = first or [side[:1] for side in sides]
+            beyond[part] = crossed(sides, first)
+        return values, beyond
+
+    def _sharp(self, tensor: Tensor, lines: Lines, line: int, noise: float) -> tuple[float, float] | None:
         """Extrapolate central differences to a step of zero; return the slope and its predicted error, or None."""
-        beside = evaluate()[1]
+        steps = self.epsilon * np.array(LADDER)
+        values, beyond = self._along(tensor, lines, line, np.concatenate([[0.0], steps, -steps]))
         best: tuple[float, float] | None = None
         before: list[float] = []
-        for factor in LADDER:
-            h = factor * self.epsilon
-            (high, up), (low, down), taken = self._both_sides(line, h, evaluate)
-            if _crossed(up, beside) or _crossed(down, beside):
+        here = tensor.array.reshape(-1)
+        for k, h in enumerate(steps.tolist(), 1):
+            high, low = k, k + len(steps)
+            if beyond[high] or beyond[low]:
                 break  # so do all longer steps
+            taken = lines.taken(here, h)[line]
             if not taken:
                 continue  # lost beside a large number; a longer one may not be
             # Neville's scheme in h²: `row[m]` uses the last m + 1 steps, of which the first is h / 2**m.
-            row = [(high - low) / taken]
+            row = [float((values[high] - values[low]) / taken)]
             for m, finer in enumerate(before[: COLUMNS - 1], 1):
                 row.append(finer + (finer - row[m - 1]) / (4.0**m - 1))
                 doubt = max(abs(row[m] - row[m - 1]), abs(row[m] - finer)) + 2 * noise * 2.0**m / h
@@ -477,15 +424,11 @@ class _Slopes:
     """Slopes along some lines of a tensor: a by the backward pass, n by differences, and the predicted error of n."""
 
     def __init__(
-        self, lines: list[_Line], analytic: NDArray[Any], numerical: list[float | None], noise: float, bound: float
+        self, lines: Lines, analytic: NDArray[Any], numerical: NDArray[Any], noise: float, bound: float
     ) -> None:
-        kept = [i for i, slope in enumerate(numerical) if slope is not None]
-        self.bound = bound
-        self.lines = [lines[i] for i in kept]
-        self.analytic = analytic[kept]
-        self.numerical = np.array([numerical[i] for i in kept])
-        self.doubt = np.full(len(kept), noise)
-        self.sharp = np.zeros(len(kept), dtype=bool)
+        self.lines, self.analytic, self.numerical, self.bound = lines, analytic, numerical, bound
+        self.doubt = np.full(len(lines), noise)
+        self.sharp = np.zeros(len(lines), dtype=bool)
 
     def replace(self, i: int, slope: float, doubt: float) -> None:
         """Put a sharpened slope in the place of a simple one."""
@@ -520,7 +463,3 @@ class _Slopes:
     def resolution(self) -> float:
         """The predicted error of sharpened slopes as a share of ‖a‖ + ‖n‖."""
         return float(np.linalg.norm(self.doubt)) / self.size if self.sharp.any() and self.size else 0.0
-
-
-def _crossed(one: Sides, other: Sides) -> bool:
-    return not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))

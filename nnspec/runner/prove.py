@@ -13,7 +13,7 @@ from nnspec.compiler.plan import build_network
 from nnspec.compiler.preparing import divide, scaling, target_scaling
 from nnspec.data.source import Access, DataError, Dataset
 from nnspec.engine._numpy import np
-from nnspec.engine.gradcheck import BOUND, GradientReport, LostStepError, check_gradients
+from nnspec.engine.gradcheck import BOUND, GradientCheck, GradientReport, LostStepError
 from nnspec.engine.layers.recurrent import Recurrent
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import comparable
@@ -43,18 +43,13 @@ QUICK_SAMPLES = 2
 NUMBER = 10
 STEP = 50_000
 """What an output, and a step of a recurrent layer, cost in operations beside their FLOPs."""
+PLAIN = GradientCheck()
 MOVE = 0.1
 """Standard deviation of the noise that parameters are moved by where they start on kinks."""
 
 
 def prove_gradients(
-    experiment: Experiment,
-    dataset: Dataset,
-    *,
-    samples: int = MOST_SAMPLES,
-    full: bool = False,
-    quick: bool = False,
-    bound: float = BOUND,
+    experiment: Experiment, dataset: Dataset, how: GradientCheck = PLAIN, *, samples: int = MOST_SAMPLES
 ) -> GradientReport:
     """Check the gradients of a float64 copy of an experiment's network on its first training samples.
 
@@ -66,21 +61,9 @@ def prove_gradients(
     """
     if not 1 <= samples <= MOST_SAMPLES:
         raise ValueError(f"a gradient check takes 1 to {MOST_SAMPLES} samples, not {samples}")
-    count = min(samples, len(dataset.train.y))
-    x = dataset.train.x[:count].astype(np.float64).reshape(count, -1) / dataset.divisor
-    if experiment.train.standardise:
-        trained, _ = divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)
-        mean, std = scaling(dataset, trained)
-        x = (x - mean) / std
-    x = x.reshape(count, *experiment.layers[0].incoming)
     loss: Loss = experiment.loss.make()
-    of_input = experiment.train.target == "input"
-    labels = x if of_input else dataset.train.y[:count]
-    if experiment.train.standardise_target:
-        trained, _ = divide(experiment.train, experiment.seed, dataset.train.y, dataset.facts.validation)
-        mean, std = target_scaling(dataset, trained)
-        labels = (labels.reshape(count, -1) - mean) / std
-    targets = _targets(experiment, loss, labels)
+    x, targets = _samples(experiment, dataset, loss, min(samples, len(dataset.train.y)))
+    how = replace(how, penalties=experiment.train.penalties, effort=partial(_effort, experiment))
 
     def check(count: int, moved: tuple[str, ...]) -> GradientReport:
         rng = stream(experiment.seed, Stream.GRADIENT_CHECK)
@@ -88,32 +71,37 @@ def prove_gradients(
         for name in moved:
             parameter = network.named_parameters()[name]
             parameter.data = parameter.data + MOVE * rng.standard_normal(parameter.shape)
-        penalties = experiment.train.penalties
-        only = moved or None
         try:
-            return check_gradients(
-                network,
-                loss,
-                x[:count],
-                targets[:count],
-                full=full,
-                rng=rng,
-                penalties=penalties,
-                only=only,
-                quick=quick,
-                bound=bound,
-                effort=partial(_effort, experiment),
-            )
+            return replace(how, rng=rng, only=moved or None).run(network, loss, x[:count], targets[:count])
         except LostStepError as error:
             what = f"the gradients of {experiment.name} cannot be checked"
             raise DataError(f"{what}: {error}; scale the data, as train.standardise does") from error
 
+    count = len(x)
     report = check(count, ())
     moved = tuple(name for name in report.unchecked if name not in ("input", "loss"))
     while (left := tuple(name for name in report.unchecked if name in moved)) and count:
         report = report.with_others(check(count, left))
         count //= 4
     return replace(report, moved=moved)
+
+
+def _samples(experiment: Experiment, dataset: Dataset, loss: Loss, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the first training samples as the network takes them, and their targets as the loss takes them."""
+    train = experiment.train
+    x = dataset.train.x[:count].astype(np.float64).reshape(count, -1) / dataset.divisor
+    y = dataset.train.y[:count]
+    if train.standardise or train.standardise_target:
+        trained, _ = divide(train, experiment.seed, dataset.train.y, dataset.facts.validation)
+    if train.standardise:
+        mean, std = scaling(dataset, trained)
+        x = (x - mean) / std
+    x = x.reshape(count, *experiment.layers[0].incoming)
+    labels = x if train.target == "input" else y
+    if train.standardise_target:
+        mean, std = target_scaling(dataset, trained)
+        labels = (labels.reshape(count, -1) - mean) / std
+    return x, _targets(experiment, loss, labels)
 
 
 def _effort(experiment: Experiment, samples: int) -> list[float]:
@@ -185,7 +173,8 @@ def prove_program(
         dataset, use = data[first.name]
         with one_blas_thread():
             bound = gradient_bound(program, tuple(lane.name for lane in alike))
-            report = prove_gradients(first, dataset, samples=samples, full=full, quick=quick, bound=bound)
+            how = GradientCheck(bound=bound, full=full, quick=quick)
+            report = prove_gradients(first, dataset, how, samples=samples)
         proofs.append(_proof(program, alike, use, report))
     return tuple(proofs)
 

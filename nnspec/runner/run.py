@@ -11,7 +11,7 @@ from typing import Any
 from nnspec.checker.program import Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
-from nnspec.engine.gradcheck import GradientReport
+from nnspec.engine.gradcheck import GradientCheck, GradientReport
 from nnspec.runner.cluster import Cluster
 from nnspec.runner.environment import check_compiler, one_blas_thread
 from nnspec.runner.gather import gather
@@ -217,6 +217,6 @@ def _proofs(program: Program, data: dict[str, Dataset], observer: Observer) -> d
         first = alike[0]
         observer.proving(first.name)
         bound = gradient_bound(program, tuple(lane.name for lane in alike))
-        report = prove_gradients(first, data[first.name], samples=PROOF_SAMPLES, bound=bound)
+        report = prove_gradients(first, data[first.name], GradientCheck(bound=bound), samples=PROOF_SAMPLES)
         reports |= {lane.name: report for lane in alike}
     return reports

@@ -23,6 +23,7 @@ class Activation(Layer):
     backward_reads = frozenset({"output"})
     in_place = True
     each_alone = True
+    samples_independent = True
     batch_last = "keeps"
     family = "activation"
     image_as = "any"

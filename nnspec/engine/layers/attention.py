@@ -54,6 +54,7 @@ class MultiHeadAttention(Layer):
     """
 
     spec_name = "MultiHeadAttention"
+    samples_independent = True
     also = ("MultiheadAttention", "SelfAttention", "Attention", "attention", "CausalSelfAttention", "MHA")
     backward_reads = frozenset({"input"})
     image_as = "sequence"

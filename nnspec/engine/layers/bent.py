@@ -104,6 +104,7 @@ class PReLU(Layer):
     """
 
     spec_name = "PReLU"
+    samples_independent = True
     also = ("prelu", "PRelu", "ParametricReLU")
     backward_reads = frozenset({"input"})
     family = "activation"

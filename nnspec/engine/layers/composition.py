@@ -46,6 +46,7 @@ class Composition(Layer):
     kind = "composition"
     # What the first layers of the branches may read; the outputs that layers read are in buffers of their own.
     backward_reads = frozenset({"input"})
+    samples_independent = True
 
     own_chain: ClassVar[str] = ""
     """The branch that stands in the braces of the composition itself, and has no part in the names of its layers."""
@@ -215,11 +216,6 @@ class Composition(Layer):
         self._hold_noise = value
         for layer in self._children.values():
             layer.hold_noise = value
-
-    def sides(self) -> NDArray[Any] | None:
-        """Which side of each kink in any branch the last forward pass took, in one row; None where all are smooth."""
-        found = [side.reshape(-1) for layer in self._children.values() if (side := layer.sides()) is not None]
-        return np.concatenate(found) if found else None
 
     def __repr__(self) -> str:
         branches = (f"{name}={_in_brackets(chain)}" for name, chain in self._branches.items())

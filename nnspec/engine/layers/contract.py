@@ -81,6 +81,13 @@ class Layer(Part, Borrower):
     each_alone: ClassVar[bool] = False
     """Whether every sample is computed by itself, by operations that give it the same bits wherever it stands in a
     batch of whatever size, without parameters, noise or state. The samples of several lanes may then be one batch."""
+    samples_independent: ClassVar[bool] = False
+    """Whether the output for a sample depends on that sample and the parameters alone, as a layer made of layers may
+    say of itself. The gradient check then evaluates many copies of a network as one batch; otherwise, it calls the
+    layer for each copy. BatchNorm mixes samples, and a mask of dropout belongs to a place in the batch."""
+    units_independent: ClassVar[bool] = False
+    """Whether number j of the last axis of y depends on x and on what its parameters hold at j of their last axes, and
+    on nothing else: the layer is as many layers with one unit, and a `stack` of these does what they do."""
     absorbs: ClassVar[tuple[type[Layer], ...]] = ()
     """Classes of layers whose work it can do too, where it alone reads what they give: see `absorb`."""
     gives_logs: ClassVar[bool] = False
@@ -179,9 +186,10 @@ class Layer(Part, Borrower):
             stack.extend(reversed([*layer.children().values()]))
 
     def sides(self) -> NDArray[Any] | None:
-        """Which side of each kink the last forward pass took, or None for a smooth layer.
+        """Which side of each kink the last forward pass took, or None where there is none but in its `children`.
 
         A finite difference across a kink is no derivative; the gradient check compares these and leaves such steps out.
+        With `samples_independent`, the first axis is that of the samples.
         """
         return None
 

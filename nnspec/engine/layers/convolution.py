@@ -68,6 +68,7 @@ class _Convolution(Layer):
     family = "linear"
     backward_reads = frozenset({"input"})
     batch_last = "prefers"
+    samples_independent = True
     axes: ClassVar[int]
 
     def __init__(

@@ -46,6 +46,7 @@ class Embedding(Layer):
     spec_name = "Embedding"
     also = ("embedding", "Embed", "TokenEmbedding", "Lookup")
     looks_up = "num_embeddings"
+    samples_independent = True
 
     def __init__(
         self,
@@ -135,6 +136,7 @@ class _Positions(Layer):
 
     in_place = True
     image_as = "sequence"
+    samples_independent = True
 
 
 class PositionalEmbedding(_Positions):

@@ -37,6 +37,8 @@ class Linear(Layer):
     backward_reads = frozenset({"input"})
     rows_of = "weight"
     batch_last = "rows"
+    samples_independent = True
+    units_independent = True
 
     def __init__(
         self,

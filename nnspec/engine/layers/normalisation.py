@@ -33,6 +33,7 @@ class _RowNorm(Layer):
     """
 
     family = "norm"
+    samples_independent = True
     in_place = True
     image_as = "any"
     centred: ClassVar[bool]

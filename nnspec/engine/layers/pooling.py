@@ -50,6 +50,7 @@ class _Pool(Layer):
 
     batch_last = "prefers"
     each_alone = True
+    samples_independent = True
     image_as = "image"
     around: ClassVar[float] = 0.0
     """What stands in the padding."""
@@ -211,9 +212,9 @@ class MaxPool(_Pool):
         self.rectifies = True
 
     def sides(self) -> NDArray[Any] | None:
-        """Which place of each window holds its largest number."""
+        """Which place of each window holds its largest number: `(B, places, C, H', W')`."""
         *_, windows = self._of(saved(self._x, self))
-        return np.stack([hit.copy() for _, hit in self._winners(windows)])
+        return np.moveaxis(np.stack([hit.copy() for _, hit in self._winners(windows)]), -1, 0)
 
 
 class AvgPool(_Pool):
@@ -258,6 +259,7 @@ class GlobalAvgPool(Layer):
     spec_name = "GlobalAvgPool"
     also = ("GlobalAveragePooling2D", "GlobalAveragePooling1D", "GlobalAvgPool2D", "AdaptiveAvgPool2d", "GAP")
     batch_last = "takes"
+    samples_independent = True
     image_as = "image"
 
     def __init__(self) -> None:

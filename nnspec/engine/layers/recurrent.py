@@ -35,6 +35,7 @@ class Recurrent(Layer):
     them, `(B, hidden)`. The state before the first step is zero; everything starts uniformly in ±1/√hidden."""
 
     image_as = "sequence"
+    samples_independent = True
     gates: ClassVar[int]
     """How many columns a hidden unit has."""
     merged: ClassVar[int]
@@ -268,7 +269,7 @@ class RNN(Recurrent):
 
     def sides(self) -> NDArray[Any] | None:
         """Whether each unit is active at each step, with `relu`."""
-        return saved(self._hidden, self) > 0 if self.activation == "relu" else None
+        return saved(self._hidden, self).swapaxes(0, 1) > 0 if self.activation == "relu" else None
 
 
 def sigmoid(a: NDArray[Any]) -> None:

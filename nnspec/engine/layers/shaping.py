@@ -21,6 +21,7 @@ class _Reshaping(Layer):
 
     in_place = True
     each_alone = True
+    samples_independent = True
     batch_last = "keeps"
 
     def __init__(self) -> None:

@@ -22,6 +22,7 @@ class _Shares(Layer):
     backward_reads = frozenset({"output"})
     in_place = True
     family = "activation"
+    samples_independent = True
     bends_by = "softmax"
     image_as = "any"
     suits = ("xavier_normal", "xavier_uniform")

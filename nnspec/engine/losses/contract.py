@@ -48,7 +48,8 @@ class Loss(Part, Borrower):
     @property
     def stacks(self) -> bool:
         """Whether it takes the samples of several lanes at once, and gives each lane what it would have alone, bit for
-        bit: because it sets `lanes` off against the number of samples wherever that enters."""
+        bit: because it sets `lanes` off against the number of samples wherever that enters. The first axis of its
+        `sides` is then that of the samples."""
         return False
 
     @classmethod
