@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Copies", "Lines", "Objective", "Tensor", "loss_of", "product_with"]
 
-NUMBERS = 1 << 18
-"""Numbers of the layers' outputs in one batch of copies, 2 MiB: more would leave the processor's cache."""
+NUMBERS = 1 << 19
+"""Numbers of the layers' outputs in one batch of copies, 4 MiB: more would leave the processor's cache."""
 AGREES = 1e-9
 """How far a batch among other samples may be from the batch alone, as a share of its largest number: rounding."""
 
@@ -231,7 +231,7 @@ class Copies:
         if not layer.units_independent or layer in self.bent or any(p.shape[-1:] != units for p in parameters.values()):
             return False
         for name, p in parameters.items():
-            tensor, lines = Tensor(name, p.data, p.grad, number, p), Lines(np.unique([0, p.size // 3, p.size - 1]))
+            tensor, lines = Tensor(name, p.data, p.grad, number, p), Lines(np.array([0, p.size // 3, p.size - 1]))
             points = lines, np.arange(len(lines)), np.ones(len(lines))
             if not _agree(self._in_one_unit(tensor, p, *points), self._in_turn(tensor, *points)[0]):
                 return False
