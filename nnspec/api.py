@@ -197,7 +197,8 @@ def run(
         ValueError: fewer than one job, `resume` without `out`, `profile` together with `on`.
     """
     from nnspec.runner.folder import OutputError, RunFolder
-    from nnspec.view.race import Warns, print_files, progress_for, show_result
+    from nnspec.view.quiet import Warns
+    from nnspec.view.race import print_files, progress_for, show_result
     from nnspec.view.terminal import console
 
     if resume and out is None:
@@ -391,7 +392,7 @@ def gradcheck(
 
     Raises what `run` raises, and ValueError for a number of samples that is not 1 to 16.
     """
-    from nnspec.view.race import Warns
+    from nnspec.view.quiet import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
     return gradcheck_of(compile_spec(path, set), access, Warns(), full=full, samples=samples)
@@ -445,7 +446,7 @@ def landscape(
     Raises what `run` raises, LandscapeError for lanes that cannot share a plane, LaneError for one that there is none
     of.
     """
-    from nnspec.view.race import Warns
+    from nnspec.view.quiet import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
     return landscape_of(compile_spec(path, set), access, Warns(), lanes=lanes, plane=plane, grid=grid)

@@ -250,6 +250,10 @@ BUDGET = [
         f"from nnspec.cli import _code; assert _code(['fmt', '--check', {str(RACE)!r}]) == 0",
         {"numpy", "matplotlib", "rich", "nnspec.checker", "nnspec.engine"},
     ),
+    (
+        f"from nnspec.cli import _code; assert _code(['gradcheck', {str(RACE)!r}, '--samples=1', '--offline']) == 0",
+        {"matplotlib", "numpy.ma", "nnspec.view.race", "nnspec.view.curves"},
+    ),
     ("import nnspec; nnspec.check", {"numpy._core", "matplotlib", "click", "rich"}),
     ("from nnspec import engine", {"lark", "matplotlib", "click", "rich"}),
     ("import nnspec; nnspec.view", {"matplotlib", "numpy._core", "rich"}),
@@ -271,6 +275,20 @@ def test_imports_stay_within_their_budget(code: str, unwanted: set[str], tmp_pat
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "nnspec" in loaded
     assert unwanted & loaded == set()
+
+
+def test_the_command_line_lets_blas_start_no_threads(tmp_path: Path) -> None:
+    """BLAS starts them when NumPy is imported, where that has not been ruled out before."""
+    count = "import numpy, threadpoolctl; print([pool['num_threads'] for pool in threadpoolctl.threadpool_info()])"
+    code = f"import atexit\nfrom nnspec.cli import main\natexit.register(lambda: exec({count!r}))\nmain(['--version'])"
+    variables = {name: text for name, text in environment(tmp_path).items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, encoding="utf-8", timeout=60, check=True
+    )
+    threads = json.loads(done.stdout.splitlines()[-1])
+    if not threads:
+        pytest.skip("threadpoolctl sees no BLAS here")
+    assert set(threads) == {1}
 
 
 # What no file may hold

@@ -21,7 +21,8 @@ from nnspec.runner.history import RunResult
 from nnspec.runner.record import write_record
 from nnspec.view.curves import draw_run, plot_training_curves
 from nnspec.view.lanes import NAMED, PALETTE, slots, spread_out, terminal_style
-from nnspec.view.race import LiveProgress, PlainProgress, QuietProgress, print_result
+from nnspec.view.quiet import QuietProgress
+from nnspec.view.race import LiveProgress, PlainProgress, print_result
 from nnspec.view.structure import print_structure
 
 GREY = "#c4c4c4"

@@ -29,11 +29,11 @@ def command(
     from nnspec.api import compile_spec, gradcheck_of
     from nnspec.data.source import Access
     from nnspec.view.proof import print_proofs
-    from nnspec.view.race import progress_for
+    from nnspec.view.quiet import QuietProgress
     from nnspec.view.terminal import console
 
     compiled, screen = compile_spec(spec, overrides), console()
-    observer = progress_for(screen, compiled, quiet=True)
-    proofs = gradcheck_of(compiled, Access(data_dir, offline), observer, full=full, samples=samples)
+    access = Access(data_dir, offline)
+    proofs = gradcheck_of(compiled, access, QuietProgress(screen, compiled), full=full, samples=samples)
     print_proofs(proofs, screen)
     return 0 if all(proof.holds for proof in proofs) else 1

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
-from nnspec.errors import DataWarning
 from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss
-from nnspec.runner.observer import Silent
 from nnspec.view import words
 from nnspec.view.best import best_lines, grid_table, grid_title, grids_of
 from nnspec.view.counts import counts
@@ -20,6 +16,7 @@ from nnspec.view.health import health
 from nnspec.view.lanes import slots, terminal_style
 from nnspec.view.notebook import NotebookLine, RewrittenLine, in_kernel, in_notebook
 from nnspec.view.profile import profiles
+from nnspec.view.quiet import QuietProgress
 from nnspec.view.spread import spread
 from nnspec.view.terminal import Column, say, table, wraps
 from nnspec.view.writing import written
@@ -33,8 +30,6 @@ __all__ = [
     "LineProgress",
     "LiveProgress",
     "PlainProgress",
-    "QuietProgress",
-    "Warns",
     "print_files",
     "print_result",
     "progress_for",
@@ -44,50 +39,6 @@ __all__ = [
 _SHORT = {"accuracy": "acc"}
 _IN_FULL = 6  # lanes, the best ones, whose tables and texts are printed; summary.json has those of all
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yellow")}
-
-
-class Warns(Silent):
-    """Says nothing while a run goes on, but warns of data that stands in for other data, as Python code warns."""
-
-    def data_ready(self, data: Sequence[DataUse]) -> None:
-        """Warn of each; a filter of Python's can turn that off, or into an error."""
-        for use in data:
-            if use.stands_in:
-                warnings.warn(f"{words.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=_callers())
-
-
-def _callers() -> int:
-    """Return how far up the first caller is whose code is not nnspec's, as `warnings` counts."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "nnspec":
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-class QuietProgress(Silent):
-    """Says nothing while it runs, but for what must not go unsaid: data that stands in for other data."""
-
-    def __init__(self, console: Console, compiled: Compiled) -> None:
-        self.console, self.compiled = console, compiled
-        self.order = [lane.name for lane in compiled.program.lanes]
-        self.lanes: list[LaneResult] = []
-
-    def data_ready(self, data: Sequence[DataUse]) -> None:
-        """Say which data stands in for which."""
-        for use in data:
-            if use.stands_in:
-                say(self.console, f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
-
-    def lane_begins(self, lane: LaneResult) -> None:
-        """Keep the lane, or its repeat."""
-        self.lanes.append(lane)
-
-    def lane_ends(self, lane: LaneResult) -> None:
-        """Put the lane in the place of its repeats."""
-        self.lanes = [*(other for other in self.lanes if other.name != lane.name), lane]
-
-    def close(self) -> None:
-        """Nothing to put away."""
 
 
 class PlainProgress(QuietProgress):
@@ -415,7 +366,3 @@ def _last(lane: LaneResult, figure: str) -> str:
 def _line(console: Console, text: str, style: str = "") -> None:
     """Print one line, however long: where a terminal is narrower it is the terminal that breaks it."""
     console.print(text, style=style, soft_wrap=True)
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else ""

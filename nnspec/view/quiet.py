@@ -1,0 +1,68 @@
+"""What must be said whatever else is not: which data stands in for other data. Importing this is light."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nnspec.compiler.proofs import Compiled
+from nnspec.errors import DataWarning
+from nnspec.runner.history import DataUse, LaneResult
+from nnspec.runner.observer import Silent
+from nnspec.view import words
+from nnspec.view.terminal import say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["QuietProgress", "Warns"]
+
+
+class Warns(Silent):
+    """Says nothing while a run goes on, but warns of data that stands in for other data, as Python code warns."""
+
+    def data_ready(self, data: Sequence[DataUse]) -> None:
+        """Warn of each; a filter of Python's can turn that off, or into an error."""
+        for use in data:
+            if use.stands_in:
+                warnings.warn(f"{words.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=_callers())
+
+
+def _callers() -> int:
+    """Return how far up the first caller is whose code is not nnspec's, as `warnings` counts."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "nnspec":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+class QuietProgress(Silent):
+    """Says nothing while it runs, but for what must not go unsaid: data that stands in for other data."""
+
+    def __init__(self, console: Console, compiled: Compiled) -> None:
+        self.console, self.compiled = console, compiled
+        self.order = [lane.name for lane in compiled.program.lanes]
+        self.lanes: list[LaneResult] = []
+
+    def data_ready(self, data: Sequence[DataUse]) -> None:
+        """Say which data stands in for which."""
+        for use in data:
+            if use.stands_in:
+                say(self.console, f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        """Keep the lane, or its repeat."""
+        self.lanes.append(lane)
+
+    def lane_ends(self, lane: LaneResult) -> None:
+        """Put the lane in the place of its repeats."""
+        self.lanes = [*(other for other in self.lanes if other.name != lane.name), lane]
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
