@@ -78,6 +78,8 @@ def _values(experiment: Experiment) -> Iterator[tuple[str, Any]]:
         value = plain(getattr(experiment.train, field.name))
         if value != plain(field.default):
             yield f"train.{field.name}", value
+    for name, number in experiment.by_name.items():
+        yield name, plain(number)
 
 
 def _structure(layers: Sequence[LayerNode]) -> Iterator[Any]:

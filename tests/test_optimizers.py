@@ -138,7 +138,8 @@ def test_zero_gradients_from_the_start_move_nothing_unless_weights_decay(
     for _ in range(3):
         optimizer.step()
     defaults = {argument.name: argument.default for argument in cls.signature()}
-    np.testing.assert_array_equal(numbers(params) == before, cls.rests(defaults | arguments))
+    np.testing.assert_array_equal(numbers(params) == before, not (defaults | arguments)["weight_decay"])
+    assert cls.rests(defaults | arguments) is bool((numbers(params) == before).all() and not cls.whole_tensors)
 
 
 @every_optimizer
@@ -153,6 +154,8 @@ def test_zero_grad_empties_every_gradient(cls: type[Optimizer], arguments: dict[
 def test_weights_that_are_assigned_between_steps_are_where_the_next_step_starts(
     cls: type[Optimizer], arguments: dict[str, Any]
 ) -> None:
+    if cls.whole_tensors:
+        pytest.skip("its steps depend on where they start")
     arguments = arguments | {"weight_decay": 0.0}  # with it, a step depends on where it starts
     params, row = parameters(), gradients(1)[0]
     optimizer = cls(params, **arguments)

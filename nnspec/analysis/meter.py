@@ -113,6 +113,7 @@ class Meter:
         self._network = build_network(experiment).eval()
         self._loss: Loss = experiment.loss.make()
         self._first = layout.first_trained
+        self._frozen = [tensor.part for tensor in layout.tensors if tensor.frozen]
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -129,7 +130,7 @@ class Meter:
         return mean.value
 
     def gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
-        """Return ∇L at flat weights: `(P,) -> (P,)`, in float64."""
+        """Return ∇L at flat weights: `(P,) -> (P,)`, in float64; 0 for frozen parameters."""
         self._put(weights)
         total, weight = np.zeros(len(weights)), 0.0
         for x, targets in self._batches:
@@ -138,6 +139,8 @@ class Meter:
             for i in range(len(self._network.layers) - 1, self._first - 1, -1):
                 grad = self._network.layers[i].backward(grad, input_grad=i > self._first)  # type: ignore[assignment]
             own = np.concatenate([p.grad.reshape(-1) for p in self._network.parameters()])
+            for part in self._frozen:
+                own[part] = 0
             total += own.astype(np.float64) * self._loss.weight(len(x))
             weight += self._loss.weight(len(x))
         return total / weight

@@ -133,7 +133,7 @@ class _Expansion:
                 shared = None if changes else value
             else:
                 value = shared
-            found.append(Placed(name, value, place.within, uses=place.uses))
+            found.append(Placed(name, value, place.within, uses=place.uses, shared=general))
 
     def _look_at(self, core: tree.Expression, place: Place) -> None:
         """Look for mistakes in what is repeated 0 times."""

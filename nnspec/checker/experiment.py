@@ -12,11 +12,32 @@ from nnspec.checker.expressions import Evaluator, called, operands
 from nnspec.checker.mending import one_of
 from nnspec.checker.model import Shared
 from nnspec.checker.outline import Outline
+from nnspec.checker.placing import some
 from nnspec.checker.preparing import prepared
-from nnspec.checker.program import Bound, Choice, Experiment, Origin, PartValue, TrainSettings, input_as_target
+from nnspec.checker.program import (
+    Bound,
+    Choice,
+    Experiment,
+    LayerNode,
+    Origin,
+    PartValue,
+    TrainSettings,
+    input_as_target,
+)
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.settings import LaneSettings
-from nnspec.checker.words import DTYPES, SEED, SETTINGS, TRAIN, metric_figures, needs_validation, parts, respelt
+from nnspec.checker.tensors import Names
+from nnspec.checker.words import (
+    BY_NAME,
+    DTYPES,
+    SEED,
+    SETTINGS,
+    TRAIN,
+    metric_figures,
+    needs_validation,
+    parts,
+    respelt,
+)
 from nnspec.data.source import Facts, FileFault
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.layers.contract import ShapeError, shape_in_words
@@ -64,12 +85,16 @@ def evaluate(
             work.measures(layers, metrics, data)
     if isinstance(train, TrainSettings) and data:
         train = work.held_out(train, data)
+    by_name = work.by_name()
+    if layers and isinstance(train, TrainSettings) and by_name is not UNKNOWN:
+        by_name = work.names(layers, train, by_name)
     if isinstance(train, TrainSettings) and data:
         work.batches(train, data)
         prepared(train, settings, data[0].facts, loss, report)
         if metrics is not UNKNOWN:
             work.validation(train, metrics, data, optimizer)
-    ready = layers and data and all(v is not UNKNOWN for v in (seed, dtype, train, loss, optimizer, metrics))
+    known = (seed, dtype, train, loss, optimizer, metrics, by_name)
+    ready = layers and data and all(v is not UNKNOWN for v in known)
     if not ready or layers is None or data is None:
         return None, evaluator
     experiment = Experiment(
@@ -82,6 +107,7 @@ def evaluate(
         optimizer,
         metrics,
         train,
+        by_name=by_name,
         model=section.name.text if section is not None and section.name is not None else "",
         origins={word: given.origin for word, given in settings.values.items()},
         lets={word: Bound(evaluator.let(word), given.origin) for word, given in settings.lets.items()},
@@ -160,6 +186,54 @@ class _Work:
             values[argument.name] = value
         self.target = values.get("target", TrainSettings.target)
         return TrainSettings(**values) if good else UNKNOWN
+
+    def by_name(self) -> Any:
+        """Return what is said of layers and kinds of parameters: setting -> value."""
+        found: dict[str, Any] = {}
+        for setting, given in self.settings.values.items():
+            words = setting.split(".")
+            argument = BY_NAME.get(words[1]) if len(words) > 2 else None
+            if argument is not None:
+                found[setting] = self.evaluator.argument(argument, given)
+        return UNKNOWN if UNKNOWN in found.values() else found
+
+    def names(self, layers: tuple[LayerNode, ...], train: TrainSettings, by_name: dict[str, float]) -> Any:
+        """Hold the names of tensors against the model, and return what is said by name."""
+        if not by_name and not train.freeze:
+            return by_name
+        names, good = Names(layers, self.outline.blocks), True
+        for setting in by_name:
+            text = setting.split(".", 2)[2]
+            span = self.settings.values[setting].name
+            good = self._named(text, Span(span.source, span.end - len(text), span.end), names) and good
+        frozen = self.settings.values.get("train.freeze")
+        for name in train.freeze or ():
+            if frozen is not None:
+                good = self._named(name, _written(name, frozen.value), names) and good
+        if not good:
+            return UNKNOWN
+        if frozen is not None and train.freeze and names.all_frozen(train.freeze or ()):
+            message, help = "everything is frozen: there is nothing to train", "leave a layer out of `freeze`"
+            return self.report.error("NN205", message, frozen.value.span, help=help)
+        return by_name
+
+    def _named(self, text: str, span: Span, names: Names) -> bool:
+        """Whether a name means something in the model; where not, that is reported."""
+        if names.find(text) is not None:
+            return True
+        before, _, last = text.rpartition(".")
+        inside = names.find(before) if before else None
+        if inside is not None and last not in names.below(before):
+            kinds = names.kinds_of(inside)
+            has = f"it has {' and '.join(f'`{kind}`' for kind in kinds)}" if kinds else "it has no parameters"
+            below = names.below(before)
+            layers = f"; its layers are {some(below)}" if below else ""
+            self.report.error("NN201", f"`{before}` has no `{last}`", span, help=has + layers)
+            return False
+        near = self.report.nearest(text, names.known)
+        known = f"there are {some(names.known)}"
+        self.report.error("NN201", f"the model has no layer `{text}`", span, **respelt(span, near, otherwise=known))
+        return False
 
     def data(self, shared: Shared) -> tuple[Choice, ...] | None:
         given = self.settings.values.get("data")
@@ -440,6 +514,16 @@ class _Work:
         rule = self.evaluator.value(stopping.value)
         bound = rule.arguments.get("of") if isinstance(rule, PartValue) else None
         return bound.origin.span if bound else self.evaluator.source(stopping.value).span
+
+
+def _written(name: str, expression: tree.Expression) -> Span:
+    """Return where a name stands in a list of names."""
+    while isinstance(expression, tree.Group):
+        expression = expression.inner
+    items = expression.items if isinstance(expression, (tree.ListOf, tree.TupleOf)) else (expression,)
+    return next(
+        (item.span for item in items if isinstance(item, tree.Reference) and item.path.text == name), expression.span
+    )
 
 
 def _takes_classes(loss: type[Loss], facts: Facts) -> bool:

@@ -16,7 +16,7 @@ from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.words import FIGURES_ELSEWHERE, LITERALS, figures, other_names, parts, respelt
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
-from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature
+from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature, TensorName
 from nnspec.syntax import tree
 
 __all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "names_in", "operands"]
@@ -343,6 +343,8 @@ class Evaluator:
 
     def argument(self, argument: Argument, given: Given, depth: int = 0) -> Any:
         """Return the value that an argument is given, where it fits, or UNKNOWN; the bare words of some are theirs."""
+        if argument.takes_tensors:
+            return self._tensors(argument, given)
         word = given.value.path.text if isinstance(given.value, tree.Reference) else ""
         if word and word not in self.lets and word not in self.scope:
             if word in argument.words:
@@ -361,6 +363,25 @@ class Evaluator:
         if isinstance(value, str) and value in argument.words:
             return BareWord(value)
         return self.fitting(argument, value, given)
+
+    def _tensors(self, argument: Argument, given: Given) -> Any:
+        """Return the names of tensors that an argument is given, as they are written; the model says what they mean."""
+        value = given.value
+        while isinstance(value, tree.Group):
+            value = value.inner
+        items = value.items if isinstance(value, (tree.ListOf, tree.TupleOf)) else (value,)
+        names = [TensorName(item.path.text) for item in items if isinstance(item, tree.Reference)]
+        if len(names) == len(items):
+            return tuple(names)
+        odd = next(item for item in items if not isinstance(item, tree.Reference))
+        if isinstance(odd, tree.Constant) and not self.report.readable(odd.span):
+            return UNKNOWN
+        text = odd.value if isinstance(odd, tree.Constant) and isinstance(odd.value, str) else ""
+        if odd is value and not text:
+            return self.fitting(argument, self.value(value), replace(given, value=value))
+        help = f"write `{text}` without quotes" if text.replace(".", "").isidentifier() else "such as `[h1, h2.bias]`"
+        message = f"`{argument.name}` lists names of layers and kinds of parameters"
+        return self.report.error("NN301", message, odd.span, help=help)
 
     def _listed_word(self, argument: Argument, item: tree.Expression) -> Any:
         """Return a bare word in the list that an argument is given, or what else the item is."""

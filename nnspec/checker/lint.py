@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from itertools import pairwise
 from math import prod
@@ -13,6 +13,7 @@ from nnspec.checker.expressions import names_in
 from nnspec.checker.outline import Outline
 from nnspec.checker.program import Expectation, Experiment, LayerNode
 from nnspec.checker.report import Report
+from nnspec.checker.tensors import idle
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Span
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.activations import Activation
@@ -31,6 +32,8 @@ _CLOSE = 1.0000001  # a rate on the edge of the usual range, within rounding
 def lint(experiments: Iterable[Experiment], report: Report) -> None:
     """Report what is hardly meant in experiments; lanes share layers, and advice about them is given once."""
     seen: set[int] = set()
+    experiments = list(experiments)
+    _report(_idle_names(experiments), report)
     for experiment in experiments:
         for rule in _OF_EXPERIMENTS:
             _report(rule(experiment), report)
@@ -70,7 +73,10 @@ def lint_sweep(experiments: Iterable[Experiment], outline: Outline, report: Repo
             models[id(each.layers)] = tuple((node.name, str(node.value), node.incoming) for node in nodes)
         train = tuple(str(getattr(each.train, one.name)) for one in fields(each.train))
         parts = tuple(str(part) for part in (each.loss, each.optimizer, *each.metrics, *(c.value for c in each.data)))
-        first = firsts.setdefault((each.lane, each.seed, each.dtype, models[id(each.layers)], parts, train), each)
+        named = frozenset(each.by_name.items())
+        first = firsts.setdefault(
+            (each.lane, each.seed, each.dtype, models[id(each.layers)], parts, train, named), each
+        )
         idle = next((one for one in each.swept if first.point.get(one.setting, one.text) != one.text), None)
         if first is each or idle is None or idle.setting in told:
             continue
@@ -263,6 +269,32 @@ def _unusual_rate(experiment: Experiment) -> Iterator[Diagnostic]:
         what = "large" if rate > high else "small"
         message = f"lr={_figure(rate)} is unusually {what} for {optimizer.name}"
         yield _advice("NN706", message, bound.origin.span, f"rates from {_figure(low)} to {_figure(high)} are usual")
+
+
+def _idle_names(experiments: Sequence[Experiment]) -> Iterator[Diagnostic]:
+    """What is said of layers by name and changes nothing in any lane that says it."""
+    used: set[tuple[Span, str]] = set()
+    idlers: dict[tuple[Span, str], str] = {}
+    for experiment in experiments:
+        reasons = idle(experiment)
+        frozen = [f"train.freeze.{name}" for name in experiment.train.freeze or ()]
+        for name in (*experiment.by_name, *frozen):
+            origin = experiment.origins.get("train.freeze" if name in frozen else name)
+            if origin is None:
+                continue
+            if name in reasons:
+                idlers.setdefault((origin.span, name), reasons[name])
+            else:
+                used.add((origin.span, name))
+    for (span, name), reason in idlers.items():
+        if (span, name) in used:
+            continue
+        text, what = name.removeprefix("train.freeze."), f"`{name}`"
+        if text != name:
+            what = f"`{text}` in `train.freeze`"
+            if at := re.search(rf"\b{re.escape(text)}\b", span.text):
+                span = Span(span.source, span.start + at.start(), span.start + at.end())
+        yield _advice("NN718", f"{what} has no effect: {reason}", span, "remove it")
 
 
 def _figure(number: float) -> str:

@@ -148,7 +148,9 @@ class _Walk:
                 continue
             if not placed.branches:
                 self._count(geometry, placed.value)
-            nodes.append(LayerNode(placed.name, placed.value, self.shape, geometry, branches, placed.uses))
+            nodes.append(
+                LayerNode(placed.name, placed.value, self.shape, geometry, placed.shared, branches, placed.uses)
+            )
             self._advance(placed.value, geometry)
         return tuple(nodes) if good else None
 

@@ -46,6 +46,8 @@ class Placed:
     branches: tuple[PlacedBranch, ...] = ()
     uses: tuple[Use, ...] = ()
     """The same with the values of the blocks' parameters."""
+    shared: str = ""
+    """The name with the labels of repeated layers and blocks, without the number of the copy."""
 
 
 @dataclass(frozen=True)

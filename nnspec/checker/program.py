@@ -11,7 +11,7 @@ from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Source, Span
 from nnspec.engine.augmentations import Augmentation
 from nnspec.engine.layers.contract import Geometry, Shape
-from nnspec.engine.part import Also, BareWord, Count, Part, Positive, Range
+from nnspec.engine.part import Also, BareWord, Count, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.stopping import Stopping
 from nnspec.engine.validation import Fold, Folds, Validation, share_of
@@ -132,6 +132,11 @@ class TrainSettings:
         Also("regularizer", "regularization", "kernel_regularizer", "weight_regularizer", "penalties"),
     ] = None
     """What is added to the training loss for large weights."""
+    freeze: Annotated[
+        TensorName | tuple[TensorName, ...] | None,
+        Also("frozen", "frozen_layers", "freeze_layers"),
+    ] = None
+    """What is not trained."""
     constraint: Annotated[Constraint | None, Also("kernel_constraint", "constraints", "weight_constraint")] = None
     """What weights are held to after every step."""
     sample: Annotated[int | None, Range(low=0, high=100_000), Also("generate", "max_new_tokens", "sample_length")] = (
@@ -144,9 +149,11 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Keep lists as tuples, since settings are frozen."""
-        for name in ("augment", "penalty"):
+        for name in ("augment", "penalty", "freeze"):
             if isinstance(getattr(self, name), (list, tuple)):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        frozen = self.freeze
+        object.__setattr__(self, "freeze", (frozen,) if isinstance(frozen, str) else frozen or None)
 
     @property
     def penalties(self) -> tuple[Penalty, ...]:
@@ -226,6 +233,8 @@ class LayerNode:
     incoming: Shape
     geometry: Geometry
 
+    shared: str = ""
+    """Its name with the labels of repeated layers and blocks as they are written: `h.Linear1` for `h2.Linear1`."""
     branches: tuple[Branch, ...] = ()
     """What a composition (residual, add, concat) is made of; no branches for every other layer."""
     uses: tuple[Use, ...] = ()
@@ -290,6 +299,8 @@ class Experiment:
     """What a sweep sets here."""
     model: str = ""
     """The name of its model; "" for one without."""
+    by_name: Mapping[str, float] = field(default_factory=dict)
+    """What is said of layers and kinds of parameters by their names: `train.lr_factor.h1`; see `tensors`."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Where each setting that was given comes from: `seed`, `train.epochs`, `optimizer` …"""
     lets: Mapping[str, Bound] = field(default_factory=dict)

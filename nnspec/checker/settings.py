@@ -11,7 +11,7 @@ from nnspec.checker.binding import Given
 from nnspec.checker.expressions import article
 from nnspec.checker.outline import Assignment, LaneOutline, Outline
 from nnspec.checker.report import Report
-from nnspec.checker.words import KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, other_names, parts, respelt
+from nnspec.checker.words import BY_NAME, KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, other_names, parts, respelt
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.syntax import tree
 
@@ -120,7 +120,7 @@ def _apply(
 
 
 def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> None:
-    words = [name.text for name in assignment.path]
+    words, text = [name.text for name in assignment.path], assignment.text
     given = assignment.given
     match words:
         case [word] if word in settings.lets:
@@ -130,12 +130,17 @@ def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> N
             settings.arguments.pop(word, None)
         case ["train", word] if TRAIN.get(word) is not None:
             settings.values[f"train.{word}"] = given
+        case ["train", word, _, *_] if BY_NAME.get(word) is not None:
+            settings.values[text] = given
+        case ["train", word] if word == "lr_factor":
+            help = "name the layers: `train.lr_factor.h1 = 0.1`; the rate of all of them is `optimizer.lr`"
+            report.error("NN203", "`lr_factor` does not say for which layers", assignment.span, help=help)
         case ["train", word, *_]:
             if TRAIN.get(word) is not None:
                 help = f"`train.{word}` takes a value itself"
                 report.error("NN201", f"there is no setting `{assignment.text}`", assignment.span, help=help)
             else:
-                _unknown_in_train(word, assignment.path[1].span, report)
+                _unknown_in_train(word, assignment.path[1].span, report, by_name=len(words) > 2)
         case [word, argument] if word in _WITH_ARGUMENTS:
             settings.arguments.setdefault(word, {})[argument] = given
         case ["model", *layer, argument] if layer:
@@ -148,11 +153,12 @@ def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> N
             _unknown(words, assignment, settings, report)
 
 
-def _unknown_in_train(word: str, span: Span, report: Report) -> None:
-    others = other_names({a.name: a.also for a in TRAIN})
+def _unknown_in_train(word: str, span: Span, report: Report, *, by_name: bool) -> None:
+    known = [*BY_NAME] if by_name else [*TRAIN]
+    others = other_names({a.name: a.also for a in known})
     help = f"`{word}` stands at the top of the file" if word in SETTINGS or word in SECTIONS else ""
-    help = help or _of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in TRAIN)}"
-    near = report.nearest(word, [a.name for a in TRAIN], others)
+    help = help or _of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in (*TRAIN, *BY_NAME))}"
+    near = report.nearest(word, [a.name for a in known], others)
     report.meant.add(near or "")
     report.error("NN201", f"`train` has no setting `{word}`", span, **respelt(span, near, others, help))
 

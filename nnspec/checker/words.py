@@ -9,16 +9,17 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import nnspec.data
 import nnspec.engine  # noqa: F401  (both declare parts)
 from nnspec.checker.program import Seed, TrainSettings
 from nnspec.diagnostics import Edit, Fix, Span, nearest
 from nnspec.engine.metrics import Metric
-from nnspec.engine.part import PARTS, Part, Signature
+from nnspec.engine.part import PARTS, Also, Part, Positive, Range, Signature
 
 __all__ = [
+    "BY_NAME",
     "DTYPES",
     "FIGURES_ELSEWHERE",
     "KIND_OF_SETTING",
@@ -71,6 +72,16 @@ def _plain_settings(seed: Seed = 0) -> None:
 SEED = Signature.of(_plain_settings).arguments[0]
 TRAIN = Signature.of(TrainSettings.__init__)
 
+
+def _by_name(
+    lr_factor: Annotated[Positive, Also("lr_mult", "lr_multiplier", "lr_scale", "learning_rates", "lr")] = 1.0,
+    weight_decay: Annotated[float, Range(low=0), Also("decay_mult", "decay", "wd")] = 0.0,
+) -> None:
+    """Carry the declarations of the settings that are given for layers and kinds of parameters by name."""
+
+
+BY_NAME = Signature.of(_by_name)
+
 SECTIONS: dict[str, tuple[str, ...]] = {
     "model": ("network", "net", "layers", "sequential"),
     "train": ("training", "fit", "trainer"),
@@ -102,6 +113,12 @@ NOT_NEEDED: dict[str, str] = {
     "scheduler": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
     "schedule": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
     "lr_scheduler": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
+    "lr": "`train.lr_factor.h1 = 0.1` multiplies the learning rate of layer `h1`",
+    "trainable": "`train.freeze = [h1, h2]` names layers that are not trained",
+    "requires_grad": "`train.freeze = [h1, h2]` names layers that are not trained",
+    "lr_mult": "`train.lr_factor.h1 = 0.1` multiplies the learning rate of layer `h1`",
+    "decay_mult": "`train.weight_decay.h1 = 0` is the weight decay of layer `h1`",
+    "param_groups": "`train.lr_factor.h1 = 0.1` multiplies the learning rate of layer `h1`",
     "clip": "write `clip_norm` for the gradients together, `clip_value` for each entry",
     "grad_clip": "write `clip_norm` for the gradients together, `clip_value` for each entry",
     "gradient_clip": "write `clip_norm` for the gradients together, `clip_value` for each entry",
@@ -114,7 +131,6 @@ _DISTINCT = frozenset(
         "CELU",
         "ReLU6",
         "Adafactor",
-        "LAMB",
         "LARS",
         "float16",
         "bfloat16",

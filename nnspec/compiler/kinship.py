@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from nnspec.checker.program import Experiment, LayerNode, TrainSettings
+from nnspec.checker.tensors import frozen_layers, tensors
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.rewrites import each_alone, has_stack
 from nnspec.engine.part import comparable
@@ -17,7 +18,7 @@ MOST_BYTES = 6 * 1024**2
 processor's caches, and stacking them is slower than it need be."""
 
 TOUCHED = ("parameters", "gradients", "values")
-FREE = {"epochs", "early_stop", "clip_norm", "clip_value", "penalty", "constraint", "repeats"}
+FREE = {"epochs", "early_stop", "clip_norm", "clip_value", "penalty", "constraint", "repeats", "freeze"}
 """Settings of `train` that a stack's lanes may differ in, because each lane heeds its own."""
 COMMON = {"batch", "shuffle", "drop_last", "validation", "stratify", "target", "standardise", "augment"}
 """Settings that they have in common. A lane that uses any other is trained alone."""
@@ -44,6 +45,7 @@ def kin(experiment: Experiment) -> object:
         experiment.dtype,
         tuple((choice.value.name, comparable(choice.value.values())) for choice in experiment.data),
         tuple(_form(node) for node in experiment.layers),
+        _frozen(experiment),
         (experiment.loss.name, comparable(experiment.loss.values())),
         tuple((metric.name, comparable(metric.values())) for metric in experiment.metrics),
         tuple(comparable(getattr(train, name)) for name in sorted(COMMON - {"validation"})),
@@ -58,6 +60,13 @@ def _held_out(experiment: Experiment) -> object:
         return comparable(rule)
     sizes = tuple(train.held_out(choice.facts.train, choice.facts.validation) for choice in experiment.data)
     return comparable(rule.of), sizes
+
+
+def _frozen(experiment: Experiment) -> object:
+    """Which layers are frozen, by their places: their gradients are in no step of the lane's program."""
+    frozen = frozen_layers(tensors(experiment)) if experiment.train.freeze else frozenset()
+    inner = (node for layer in experiment.layers for node in layer.walk())
+    return tuple(place for place, node in enumerate(inner) if node.name in frozen)
 
 
 def _form(node: LayerNode) -> object:

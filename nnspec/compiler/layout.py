@@ -19,6 +19,7 @@ from functools import cached_property
 from math import prod
 
 from nnspec.checker.program import Experiment, LayerNode
+from nnspec.checker.tensors import frozen_layers, tensors
 from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
 from nnspec.compiler.lower import lower
 from nnspec.compiler.rewrites import rewritten
@@ -28,6 +29,7 @@ from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Shape
 from nnspec.engine.losses import Loss
 from nnspec.engine.optimizers import Optimizer
+from nnspec.engine.parameter import Segment
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
 
@@ -100,9 +102,25 @@ class Layout:
         return self.experiment.train.epochs * epoch
 
     @cached_property
+    def tensors(self) -> tuple[Segment, ...]:
+        """All parameters, in the order of the vector that holds them, and how each of them moves."""
+        return tensors(self.experiment)
+
+    @cached_property
+    def trained(self) -> int:
+        """How many parameters are trained: all that are not frozen."""
+        return sum(tensor.size for tensor in self.tensors if not tensor.frozen)
+
+    @cached_property
+    def frozen(self) -> frozenset[str]:
+        """The layers by full name of whose parameters none is trained."""
+        return frozen_layers(self.tensors)
+
+    @cached_property
     def first_trained(self) -> int:
-        """Index of the first layer with parameters: no gradient is needed before it."""
-        return next(i for i, layer in enumerate(self.layers) if layer.parameters)
+        """Index of the first layer with parameters that are trained: no gradient is needed before it."""
+        trained = {tensor.layer for tensor in self.tensors if not tensor.frozen}
+        return next(i for i, layer in enumerate(self.layers) if trained & {node.name for node in layer.node.walk()})
 
     @cached_property
     def steps(self) -> Steps:
@@ -189,7 +207,8 @@ def _vectors(layout: Layout) -> Iterator[Buffer]:
     arguments = experiment.optimizer.values()
     for slot in optimizer.state_slots(arguments):
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
-    for name in optimizer.work_slots(decays=bool(arguments.get("weight_decay"))):
+    decays = bool(arguments.get("weight_decay")) or any(tensor.weight_decay for tensor in layout.tensors)
+    for name in optimizer.work_slots(decays=decays):
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
     if experiment.train.penalties:
         yield Buffer("penalty", "optimizer", (min(BLOCK, layout.params),), layout.dtype)

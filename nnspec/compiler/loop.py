@@ -214,6 +214,7 @@ class Loop:
         layer = layer_class(node).stack(parameters)
         if layer is None:
             raise TypeError(f"{name} has no kernel for several lanes after all")
+        layer.trains = self.plans[0].layers[name].trains
         layer.lend(self._work(name, lanes=self._lanes))
         return layer
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnspec.checker.program import Experiment, LayerNode
+from nnspec.checker.tensors import frozen_layers, tensors
 from nnspec.compiler.steps import Slot, Step, Steps
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer, Shape, feature_axis
@@ -20,7 +21,8 @@ __all__ = ["gradient_of", "layer_class", "lower", "work_slot"]
 
 def lower(experiment: Experiment) -> Steps:
     """Return the training step of an experiment as it follows from its layers, before any rewrite."""
-    lowering = _Lowering(experiment.dtype)
+    frozen = frozen_layers(tensors(experiment)) if experiment.train.freeze else frozenset()
+    lowering = _Lowering(experiment.dtype, frozen)
     x = lowering.given("x", experiment.layers[0].incoming)
     y = lowering.chain(experiment.layers, x)
     loss = experiment.loss.part
@@ -68,6 +70,8 @@ class _Lowering:
     """The list as it grows."""
 
     dtype: str
+    frozen: frozenset[str] = frozenset()
+    """Layers none of whose parameters is trained."""
     steps: list[Step] = field(default_factory=list)
     slots: dict[str, Slot] = field(default_factory=dict)
     nodes: dict[str, LayerNode] = field(default_factory=dict)
@@ -172,11 +176,12 @@ class _Lowering:
                 self._split(step, gradient, needed, shares)
 
     def _trained(self, forward: Sequence[Step]) -> set[str]:
-        """Return the values that parameters had a part in, and which therefore need a gradient."""
+        """Return the values that trained parameters had a part in, and which therefore need a gradient."""
         needed: set[str] = set()
         for step in forward:
             parameters = step.op == "forward" and self.nodes[step.node].geometry.parameters
-            if step.writes is not None and (parameters or any(read in needed for read in step.reads)):
+            trained = parameters and step.node not in self.frozen
+            if step.writes is not None and (trained or any(read in needed for read in step.reads)):
                 needed.add(step.writes)
         return needed
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
+from nnspec.checker.tensors import tensors
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.optimizers import Optimizer
@@ -35,6 +36,9 @@ def may_narrow(experiment: Experiment) -> bool:
     assert issubclass(optimizer.part, Optimizer)
     train = experiment.train
     if train.prepares or train.target == "input" or train.penalties or train.constraint is not None:
+        return False
+    decays = {each.layer for each in tensors(experiment) if each.weight_decay} if experiment.by_name else set()
+    if first.name in decays:
         return False
     return bool(first.value.part.rows_of) and len(first.incoming) == 1 and optimizer.part.rests(optimizer.values())
 

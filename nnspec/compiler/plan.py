@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
 from nnspec.engine.compiled import asked_for
 from nnspec.engine.layers.composition import Composition
-from nnspec.engine.layers.contract import Layer, Shape
+from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.network import NumpyMLP
@@ -153,7 +154,7 @@ class Plan:
     def _move_parameters(self) -> list[Segment]:
         """Make every layer's weights views of the one vector, and return the tensors that it holds, in order."""
         self.buffers["gradients"].fill(0)
-        segments: list[Segment] = []
+        segments = iter(self.layout.tensors)
         for layer, place in zip(self.full_network.layers, self.layout.layers, strict=True):
             parameters = layer.parameters()
             ensure(
@@ -162,13 +163,16 @@ class Plan:
             for name, parameter in parameters.items():
                 offset, shape = place.parameters[name]
                 ensure(parameter.shape == shape, f"{place.node.name}.{name}: shape differs from its geometry")
-                segment = _segment(place.node, name, offset, shape, decays=parameter.decays)
-                part = segment.part
-                parameter.move_to(
-                    self.buffers["parameters"][part].reshape(shape), self.buffers["gradients"][part].reshape(shape)
+                segment = next(segments)
+                ensure(
+                    (segment.start, segment.shape, segment.decays) == (offset, shape, parameter.decays),
+                    f"{place.node.name}.{name}: is not the tensor that it is declared to be",
                 )
-                segments.append(segment)
-        return segments
+                parameter.move_to(*(self.buffers[v][segment.part].reshape(shape) for v in ("parameters", "gradients")))
+                parameter.segments = (replace(segment, start=0),)
+        for name, layer in self.layers.items():
+            layer.trains = name not in self.layout.frozen
+        return list(self.layout.tensors)
 
     def _keep_state(self) -> None:
         """Keep what layers remember besides their parameters (running means, say) in buffers of the plan."""
@@ -202,6 +206,7 @@ class Plan:
         """Give the network to whoever uses it now: its layers allocate again, and do not train."""
         for layer in self.layers.values():
             layer.lend({})
+            layer.trains = True
         self.network.eval()
         self.loop.let_go(self)
 
@@ -314,12 +319,6 @@ class Plan:
             count += rows
         self.full_network.train()
         return count
-
-
-def _segment(node: LayerNode, name: str, offset: int, shape: Shape, *, decays: bool) -> Segment:
-    """Say what an optimizer may know of a parameter of a layer; within compositions, the layer is the inner one."""
-    layer, _, parameter = name.rpartition(".")
-    return Segment(shape, offset, f"{node.name}.{layer}" if layer else node.name, parameter, decays)
 
 
 def _by_name(nodes: Iterable[LayerNode], layers: Iterable[Layer]) -> Iterator[tuple[str, Layer]]:

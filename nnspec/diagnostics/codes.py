@@ -57,6 +57,7 @@ CODES: dict[str, str] = {
     "NN715": "batch normalisation with a last batch of one sample",
     "NN716": "a schedule that takes effect only after training ends",
     "NN717": "early stopping that can never stop",
+    "NN718": "a setting for layers by name that changes nothing",
     "NN720": "samples that look like channels-last images",
     "NN721": "a layer that looks ahead when predicting the next character",
     "NN725": "a feature that only numbers the rows",

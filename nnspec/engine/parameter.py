@@ -12,7 +12,10 @@ from nnspec.engine._numpy import np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Parameter", "Segment"]
+__all__ = ["KINDS", "Parameter", "Segment"]
+
+KINDS = ("weight", "bias", "scale", "shift", "slope")
+"""The kinds of parameters: weights and biases; scales and shifts of normalisations; slopes of `PReLU`."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Segment:
     """The layer's full name, such as `residual1.body.Linear2`."""
     name: str = ""
     """The layer's name for it: `weight`, `bias`, `weight_ih`."""
+    kind: str = "weight"
+    """What it is, one of `KINDS`: the `weight` of a normalisation is a scale."""
     decays: bool = True
     rate: float = 1.0
     weight_decay: float | None = None

@@ -36,6 +36,7 @@ __all__ = [
     "Range",
     "Rate",
     "Signature",
+    "TensorName",
     "comparable",
 ]
 
@@ -90,6 +91,10 @@ class BareWord(str):
 
 class FigureName(str):
     """The name of a figure of a run, which a spec writes as a bare word: `val_loss`."""
+
+
+class TensorName(str):
+    """What names tensors of a network, as bare words: `h1`, `residual1.Linear2.bias`, `Embedding`."""
 
 
 class FilePath(str):
@@ -182,6 +187,11 @@ class Argument:
     def takes_figure(self) -> bool:
         """Whether it takes the name of a figure."""
         return FigureName in _options(self.type)
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether it takes names of tensors, one or a list."""
+        return TensorName in _options(self.type)
 
     @property
     def takes_path(self) -> bool:
@@ -368,7 +378,7 @@ def _writable(annotation: Any) -> bool:
         return all(
             _writable(option) for item in typing.get_args(annotation) if item is not ... for option in _options(item)
         )
-    return annotation in (int, float, bool, str, None, type(None), FigureName, FilePath) or (
+    return annotation in (int, float, bool, str, None, type(None), FigureName, FilePath, TensorName) or (
         isinstance(annotation, type) and issubclass(annotation, Part)
     )
 
@@ -413,6 +423,8 @@ def _type_in_words(annotation: Any) -> str:
         items = typing.get_args(annotation)
         if typing.get_origin(item := _item(annotation)) is Literal:
             return "a list of " + ", ".join(f"`{word}`" for word in typing.get_args(item))
+        if item is TensorName:
+            return "a list of these"
         if item is not None:
             return f"a list of {item.kind if hasattr(item, 'kind') else 'string' if item is str else 'number'}s"
         return f"{len(items)} numbers" if set(items) <= {int, float} else f"{len(items)} values"
@@ -421,6 +433,8 @@ def _type_in_words(annotation: Any) -> str:
         return "a figure, such as `val_loss`"
     if annotation is FilePath:
         return "a path in quotes"
+    if annotation is TensorName:
+        return "a layer (`h1`), a kind of layer (`Embedding`), a kind of parameter (`bias`)"
     if annotation in words:
         return words[annotation]
     kind = annotation.kind

@@ -79,24 +79,20 @@ class Monitor:
     def __init__(self, plan: Plan, lane: LaneResult) -> None:
         self._plan, self._lane = plan, lane
         # Views of the vectors: a network that trains narrowed has its rows in another order, which no norm tells.
-        self._parts = {
-            f"{place.node.name}.{name}": slice(offset, offset + prod(shape))
-            for place in plan.layout.layers
-            for name, (offset, shape) in place.parameters.items()
-        }
+        self._tensors = {f"{tensor.layer}.{tensor.name}": tensor for tensor in plan.layout.tensors}
         self._norms: dict[str, float | None] = {}
         plan.watch = self._look
 
     def _look(self, loss: float) -> None:
         """Measure the gradients of a batch, before the step; of one whose loss is no number, the weights."""
         if math.isfinite(loss):
-            self._norms = self._measure("gradients")
+            self._norms = self._measure("gradients", frozen=False)
         else:
             self._lane.broken = self._measure("parameters")
 
-    def _measure(self, vector: str) -> dict[str, float | None]:
-        array = self._plan.buffers[vector]
-        return {name: _kept(norm(array[part])) for name, part in self._parts.items()}
+    def _measure(self, vector: str, *, frozen: bool = True) -> dict[str, float | None]:
+        array, found = self._plan.buffers[vector], self._tensors.items()
+        return {name: _kept(norm(array[tensor.part])) for name, tensor in found if frozen or not tensor.frozen}
 
     def epoch_done(self) -> None:
         """Add what was measured last to the lane."""

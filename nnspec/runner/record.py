@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from nnspec.checker.program import Program, TrainSettings
+from nnspec.checker.program import Experiment, Program, TrainSettings
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Part
 from nnspec.files import atomic, utf8
@@ -155,7 +155,7 @@ def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str,
         "optimizer": lane.optimizer,
         "loss": str(experiment.loss),
         "batch": experiment.train.batch,
-        "train": _settings(experiment.train),
+        "train": _settings(experiment.train) | _by_name(experiment),
         "held_out": lane.held_out,
         "params": lane.params,
         "epochs_asked_for": lane.epochs,
@@ -190,6 +190,15 @@ def _settings(train: TrainSettings) -> dict[str, Any]:
     """Every setting of `train`, parts as a spec writes them."""
     values = {field.name: getattr(train, field.name) for field in fields(train)}
     return {name: _plain(value) for name, value in values.items()}
+
+
+def _by_name(experiment: Experiment) -> dict[str, dict[str, float]]:
+    """What is said of layers and kinds of parameters, table by table, where something is."""
+    found: dict[str, dict[str, float]] = {}
+    for setting, number in experiment.by_name.items():
+        _, table, name = setting.split(".", 2)
+        found.setdefault(table, {})[name] = number
+    return found
 
 
 def _plain(value: Any) -> Any:

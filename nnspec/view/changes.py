@@ -67,6 +67,7 @@ class Changes:
             tuple(mark.key for mark in self._marked(e.layers)),
             (meaning(e.loss), meaning(e.optimizer), frozenset(map(meaning, e.metrics))),
             tuple(meaning(getattr(e.train, argument.name)) for argument in _TRAIN),
+            frozenset(e.by_name.items()),
         )
 
     def between(self, old: Run, new: Run) -> Iterator[Change]:
@@ -93,6 +94,8 @@ class Changes:
         for argument in _TRAIN:
             name = argument.name
             yield from _value(f"train.{name}", getattr(a.train, name), getattr(b.train, name))
+        for name in dict.fromkeys((*a.by_name, *b.by_name)):
+            yield from _value(name, a.by_name.get(name, Word("not set")), b.by_name.get(name, Word("not set")))
 
     def _marked(self, layers: tuple[LayerNode, ...]) -> list[Mark]:
         if id(layers) not in self._marks:

@@ -52,6 +52,8 @@ def rows(experiment: Experiment) -> Iterator[Row]:
         name = f"train.{argument.name}"
         value = getattr(experiment.train, argument.name)
         yield Row("setting", "train", name, argument.name, 1, value, given.get(name, default))
+    for name, number in experiment.by_name.items():
+        yield Row("setting", ".".join(name.split(".")[:2]), name, name, 0, number, given.get(name, default))
     if experiment.lets:
         yield Row("group", "let", "let", "let", 0)
     for name, bound in experiment.lets.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nnspec.checker.program import Experiment
 from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
 from nnspec.compiler.layout import Layout
-from nnspec.compiler.lower import lower
+from nnspec.compiler.lower import layer_class, lower
 from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.steps import Step, Steps
 from nnspec.engine.layers.contract import shape_in_words
@@ -148,7 +148,8 @@ def _flops(steps: Steps, step: Step, layout: Layout) -> int | None:
         return None
     times = 1
     if step.op == "backward":
-        times = (step.writes is not None) + bool(node.geometry.parameters)
+        skips = step.node in layout.frozen and layer_class(node).skips_frozen
+        times = (step.writes is not None) + bool(node.geometry.parameters and not skips)
     if step.op in ("add", "concat"):
         inner = sum(child.geometry.flops for branch in node.branches for child in branch.layers)
         return layout.batch * (node.geometry.flops - inner)

@@ -127,7 +127,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         ("data", " or ".join(str(choice.value) for choice in lane.data)),
         ("sample", _sample(lane)),
         ("train", ", ".join([f"{lane.train.epochs} epochs", f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
-        ("parameters", f"{layout.params:,}"),
+        ("parameters", _parameters(layout)),
         ("FLOPs", f"{layout.flops:,} a sample, forward"),
         ("memory", bytes_in_words(layout.memory)),
         *((f"  {group}", f"{count:,} bytes") for group, count in layout.groups().items()),
@@ -150,7 +150,19 @@ def _more(lane: Experiment) -> list[str]:
     """The settings of `train` that are not as usual, beside those that are always shown."""
     train = [(field, getattr(lane.train, field.name)) for field in fields(lane.train)]
     others = [(f.name, value) for f, value in train if value != f.default and f.name not in ("epochs", "batch")]
-    return [f"{name} {str(value).lower() if isinstance(value, bool) else value}" for name, value in others]
+    words = [f"{name} {_in_words(value)}" for name, value in others]
+    return words + [f"{name.removeprefix('train.')} {number:g}" for name, number in lane.by_name.items()]
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parameters(layout: Layout) -> str:
+    frozen = layout.params - layout.trained
+    return f"{layout.params:,}" + (f", {layout.trained:,} of them trained" if frozen else "")
 
 
 def structure_record(compiled: Compiled) -> dict[str, Any]:
@@ -175,6 +187,7 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "batch": lane.train.batch,
         "layers": [_layer_record(node) for node in lane.layers],
         "params": layout.params,
+        "trained_params": layout.trained,
         "flops": layout.flops,
         "memory": layout.memory,
         "memory_by_group": layout.groups(),

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nnspec.checker.program import Bound, LayerNode, Origin, PartValue
-from nnspec.engine.part import Argument, BareWord, FigureName, FilePath, Part
+from nnspec.engine.part import Argument, BareWord, FigureName, FilePath, Part, TensorName
 
 __all__ = [
     "Word",
@@ -40,7 +40,7 @@ def written(value: object) -> str:
             return value.name if isinstance(value, PartValue) else value.value.name
         case Part():
             return _part(value)
-        case Word() | FigureName() | BareWord():
+        case Word() | FigureName() | BareWord() | TensorName():
             return str(value)
         case FilePath():
             return written(value.written)
@@ -48,7 +48,7 @@ def written(value: object) -> str:
             return json.dumps(value, ensure_ascii=not value.isprintable())
         case None | bool():
             return str(value).lower()
-        case list():
+        case list() | (TensorName(), *_):
             return f"[{', '.join(map(written, value))}]"
         case tuple():
             return f"({', '.join(map(written, value))}{',' * (len(value) == 1)})"

@@ -1,10 +1,10 @@
-"""A hundred steps of every optimizer with and without weight decay: PyTorch's in float64, Lion's in 50 digits.
+"""A hundred steps of every optimizer with and without weight decay: PyTorch in float64; Lion and LAMB in 50 digits.
 
     python tests/oracle/make_reference.py trajectories_100
 
 needs `torch` and `mpmath`. The network has no ReLU, so that no gradient is ever zero, where a step would be decided by
-ε alone. Decay is that of the weights, and of all parameters where `decay_all` says so. PyTorch has no Lion: its rows
-follow algorithm 2 of the paper, with the network's own derivatives written out.
+ε alone. Decay is that of the weights, and of all parameters where `decay_all` says so. PyTorch has neither Lion
+nor LAMB: their rows follow algorithm 2 of each paper, with the network's own derivatives written out.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ ROWS = [
     Row("RAdam", optim.RAdam, {"lr": 0.02, "betas": [0.8, 0.6]}),
     Row("Lion", None, {"lr": 0.004}),
     Row("Lion", None, {"lr": 0.003, "betas": [0.8, 0.95]}),
+    Row("LAMB", None, {"lr": 0.01}),
+    Row("LAMB", None, {"lr": 0.02, "betas": [0.8, 0.95], "eps": 0.001, "adapt_all": True}),
 ]
 
 
@@ -89,7 +91,8 @@ def content() -> dict[str, Any]:
     for row in ROWS:
         for name, arguments in row.variants():
             if row.make is None:
-                losses, after = lion(arguments, kept, x.tolist(), labels.tolist())
+                move = {"Lion": lion, "LAMB": lamb}[row.part]
+                losses, after = digits(move, arguments, kept, x.tolist(), labels.tolist())
             else:
                 losses, after = trajectory(row, arguments, start, x, labels)
             cases.append({"part": row.part, "case": name, "arguments": arguments, "losses": losses, "after": after})
@@ -124,35 +127,64 @@ def trajectory(
     return losses, after
 
 
-# Lion, in 50 digits: plain lists, weights as (in, out)
+# Lion and LAMB, in 50 digits: plain lists, weights as (in, out)
+
+Move = Callable[[dict[str, Any], int, Rows, Rows, Rows, Rows, bool], None]
 
 
-def lion(
-    arguments: dict[str, Any], start: list[Any], x: list[list[float]], labels: list[int]
+def digits(
+    move: Move, arguments: dict[str, Any], start: list[Any], x: list[list[float]], labels: list[int]
 ) -> tuple[list[float], dict[str, Any]]:
-    """Train by algorithm 2 of Chen et al. 2023: c = β₁m + (1−β₁)g, θ ← θ − lr(sign(c) + λθ), m ← β₂m + (1−β₂)g."""
+    """Train by a rule for one tensor: `move(arguments, step, theta, m, v, g, is_weight)`."""
     mpmath.mp.dps = 50
-    rate, decay = mpf(arguments["lr"]), mpf(arguments["weight_decay"])
-    beta1, beta2 = (mpf(beta) for beta in arguments.get("betas", (0.9, 0.99)))
     theta = [[[mpf(v) for v in line] for line in (p if isinstance(p[0], list) else [p])] for p in start]
-    momentum = [[[mpf(0)] * len(line) for line in p] for p in theta]
+    first, second = ([[[mpf(0)] * len(line) for line in p] for p in theta] for _ in range(2))
     inputs = [[mpf(v) for v in line] for line in x]
     losses, after = [], {}
     for step in range(1, STEPS + 1):
         loss, grads = gradients(theta, inputs, labels)
-        for i, (p, m, g) in enumerate(zip(theta, momentum, grads, strict=True)):
-            shrinks = decay if arguments.get("decay_all") or i % 2 == 0 else mpf(0)
-            for line, means, slopes in zip(p, m, g, strict=True):
-                for j, slope in enumerate(slopes):
-                    c = beta1 * means[j] + (1 - beta1) * slope
-                    line[j] -= rate * (mpmath.sign(c) + shrinks * line[j])
-                    means[j] = beta2 * means[j] + (1 - beta2) * slope
+        for i, (p, m, v, g) in enumerate(zip(theta, first, second, grads, strict=True)):
+            move(arguments, step, p, m, v, g, i % 2 == 0)
         if step % 10 == 1:
             losses.append(float(loss))
         if step in KEPT:
             lines = [[[float(v) for v in line] for line in p] for p in theta]
             after[str(step)] = [p if i % 2 == 0 else p[0] for i, p in enumerate(lines)]
     return losses, after
+
+
+def lion(arguments: dict[str, Any], step: int, p: Rows, m: Rows, v: Rows, g: Rows, is_weight: bool) -> None:
+    """Algorithm 2 of Chen et al. 2023: c = β₁m + (1−β₁)g, θ ← θ − lr(sign(c) + λθ), m ← β₂m + (1−β₂)g."""
+    rate, (beta1, beta2) = mpf(arguments["lr"]), (mpf(beta) for beta in arguments.get("betas", (0.9, 0.99)))
+    shrinks = mpf(arguments["weight_decay"]) if arguments.get("decay_all") or is_weight else mpf(0)
+    for line, means, slopes in zip(p, m, g, strict=True):
+        for j, slope in enumerate(slopes):
+            c = beta1 * means[j] + (1 - beta1) * slope
+            line[j] -= rate * (mpmath.sign(c) + shrinks * line[j])
+            means[j] = beta2 * means[j] + (1 - beta2) * slope
+
+
+def lamb(arguments: dict[str, Any], step: int, p: Rows, m: Rows, v: Rows, g: Rows, is_weight: bool) -> None:
+    """Algorithm 2 of You et al. 2020 with φ(z) = z: r = m̂ / (√v̂ + ε), θ ← θ − lr · ‖θ‖ / ‖r + λθ‖ · (r + λθ)."""
+    rate, (beta1, beta2) = mpf(arguments["lr"]), (mpf(beta) for beta in arguments.get("betas", (0.9, 0.999)))
+    eps = mpf(arguments.get("eps", 1e-6))
+    decay = mpf(arguments["weight_decay"]) if arguments.get("decay_all") or is_weight else mpf(0)
+    steps: Rows = []
+    for line, means, squares, slopes in zip(p, m, v, g, strict=True):
+        steps.append([])
+        for j, slope in enumerate(slopes):
+            means[j] = beta1 * means[j] + (1 - beta1) * slope
+            squares[j] = beta2 * squares[j] + (1 - beta2) * slope**2
+            corrected = means[j] / (1 - beta1**step), squares[j] / (1 - beta2**step)
+            steps[-1].append(corrected[0] / (mpmath.sqrt(corrected[1]) + eps) + decay * line[j])
+    ratio = length(p) / length(steps) if is_weight or arguments.get("adapt_all") else mpf(1)
+    for line, moves in zip(p, steps, strict=True):
+        line[:] = [value - rate * (ratio or 1) * move for value, move in zip(line, moves, strict=True)]
+
+
+def length(p: Rows) -> mpf:
+    """Return ‖p‖₂."""
+    return mpmath.sqrt(sum(value**2 for line in p for value in line))
 
 
 def gradients(theta: list[Rows], x: Rows, labels: list[int]) -> tuple[mpf, list[Rows]]:

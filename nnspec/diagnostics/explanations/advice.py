@@ -198,6 +198,17 @@ warning.
         Example("train { epochs = 50; validation = 0.1; early_stop = patience(10) }\n"),
         can_be_ignored=True,
     ),
+    "NN718": Explanation(
+        """
+`train.freeze`, `train.lr_factor` and `train.weight_decay` name layers, kinds of layers or kinds of parameters. A
+setting changes nothing if no parameter goes by its name, if all that do are frozen, or if each of them has a more
+specific setting: a layer's takes precedence over a kind's. A setting that has an effect in another lane is not
+reported.
+""",
+        Example("model { stem: Linear(32); ReLU; Linear(10) }\ntrain { freeze = [stem]; lr_factor { stem = 0.1 } }\n"),
+        Example("model { stem: Linear(32); ReLU; Linear(10) }\ntrain { lr_factor { stem = 0.1 } }\n"),
+        can_be_ignored=True,
+    ),
     "NN720": Explanation(
         """
 Samples with three axes are read as images with the channels first, as in PyTorch. Here the last axis has size 1, 3 or

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
@@ -48,6 +49,7 @@ class BatchNorm(Layer):
 
     spec_name = "BatchNorm"
     family = "norm"
+    kinds = MappingProxyType({"weight": "scale", "bias": "shift"})
     takes_mean_off = True
     batch_last = "keeps"
     image_as = "any"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
@@ -108,6 +109,7 @@ class PReLU(Layer):
     also = ("prelu", "PRelu", "ParametricReLU")
     backward_reads = frozenset({"input"})
     family = "activation"
+    kinds = MappingProxyType({"weight": "slope"})
     image_as = "any"
 
     def __init__(

@@ -102,11 +102,20 @@ class Layer(Part, Borrower):
     looks_ahead_unless: ClassVar[str] = ""
     """The argument with which it does not look ahead, as a spec writes it: `causal=true`; "" where there is none."""
 
+    kinds: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Kinds of parameters by name, where they are not `bias` for what has it in its name and `weight` for all others.
+    Only weights decay."""
+
+    skips_frozen: ClassVar[bool] = False
+    """Whether backward leaves the gradients of its parameters out where it `trains` nothing."""
+
     looks_up: ClassVar[str] = ""
     """The argument that says how many ids x is made of, for a layer that looks rows up by whole numbers: the checker
     fills it in from the data. Such a layer takes what the data gives, and nothing that others computed."""
 
     training: bool = True
+    trains: bool = True
+    """Whether the gradients of its parameters are wanted: not where all of them are frozen."""
     hold_noise: bool = False
     """Draw no new random numbers: the gradient check needs the same function at every step."""
 
@@ -118,6 +127,11 @@ class Layer(Part, Borrower):
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
         """Return shapes, parameters and cost for `incoming`, the shape of one sample. Raises ShapeError."""
         raise NotImplementedError
+
+    @classmethod
+    def kind_of_parameter(cls, name: str) -> str:
+        """Return which of `KINDS` a parameter is."""
+        return cls.kinds.get(name, "bias" if "bias" in name else "weight")
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:

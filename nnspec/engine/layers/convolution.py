@@ -66,6 +66,7 @@ class _Convolution(Layer):
     """Base of the convolutions: all that is the same for one axis and for two."""
 
     family = "linear"
+    skips_frozen = True
     backward_reads = frozenset({"input"})
     batch_last = "prefers"
     samples_independent = True
@@ -168,9 +169,10 @@ class _Convolution(Layer):
         if not in_one_piece(g):
             arrived, g = g, self._work_planes("product", g.shape, g.dtype)
             np.copyto(g, arrived)
-        if self.bias is not None:
+        if self.trains and self.bias is not None:
             np.add.reduce(g.reshape(len(g), -1), axis=1, out=self.bias.grad)
-        self._weight_gradient(g, self._padded(planes, windows), windows)
+        if self.trains:
+            self._weight_gradient(g, self._padded(planes, windows), windows)
         if not input_grad:
             return None
         wanted = np.empty(planes.shape, g.dtype) if out is None else planes_of(out, self.axes)

@@ -33,6 +33,7 @@ class Linear(Layer):
 
     spec_name = "Linear"
     family = "linear"
+    skips_frozen = True
     also = ("Dense", "FullyConnected", "Affine")
     backward_reads = frozenset({"input"})
     rows_of = "weight"
@@ -104,8 +105,9 @@ class Linear(Layer):
         """`(B, out) -> (B, in)`, writing dL/dW and dL/db; with places alike."""
         x = saved(self._x, self)
         g = rows_of_places(grad)
-        np.matmul(rows_of_places(x).T, g, out=self.weight.grad)
-        if self.bias is not None:
+        if self.trains:
+            np.matmul(rows_of_places(x).T, g, out=self.weight.grad)
+        if self.trains and self.bias is not None:
             # Σ over the batch as a product with ones: three times as fast as a sum along that axis.
             ones = self.work_array("ones", grad.shape[:-1], grad.dtype)
             ones.fill(1)
@@ -152,8 +154,9 @@ class _Lanes(Layer):
     ) -> NDArray[Any] | None:
         """`(L, B, out) -> (L, B, in)`, writing dL/dW and dL/db of every lane."""
         x, g = saved(self._x, self), _lane_rows(grad)
-        np.matmul(x.swapaxes(-1, -2), g, out=self.weight.grad)
-        if self.bias is not None:
+        if self.trains:
+            np.matmul(x.swapaxes(-1, -2), g, out=self.weight.grad)
+        if self.trains and self.bias is not None:
             ones = self.work_array("ones", grad.shape[1:-1], grad.dtype)
             ones.fill(1)
             np.matmul(ones.reshape(-1), g, out=self.bias.grad)

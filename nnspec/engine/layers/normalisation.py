@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
@@ -34,6 +35,7 @@ class _RowNorm(Layer):
 
     family = "norm"
     samples_independent = True
+    kinds = MappingProxyType({"weight": "scale", "bias": "shift"})
     in_place = True
     image_as = "any"
     centred: ClassVar[bool]

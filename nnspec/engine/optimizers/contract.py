@@ -39,6 +39,8 @@ class Group:
     rate: float
     """What multiplies the optimizer's rate."""
     weight_decay: float
+    decays: bool
+    """Whether its first tensor is a weight: no bias, nor the scale or shift of a normalisation."""
 
     @property
     def part(self) -> slice:
@@ -70,7 +72,7 @@ class Optimizer(Part):
     """Whether weight decay shrinks the weights, rather than being a part of the gradient."""
     whole_tensors: ClassVar[bool] = False
     """Whether `update` must get each tensor by itself and in its shape, because numbers depend on others of their
-    tensor. Weight decay is then its own affair: it finds it in `self.decay`."""
+    tensor. Weight decay is then its own affair: it finds it in `self.moving`."""
     scratches: ClassVar[tuple[str, ...]] = ("scratch",)
     """The arrays of a parameter's shape that `update` works in, besides the state."""
     schedule: Schedule | None
@@ -93,7 +95,7 @@ class Optimizer(Part):
         for parameter in self.params:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{type(self).__name__}: takes Parameters (model.parameters()), not {parameter!r}")
-        self._factor, self._decay = 1.0, weight_decay
+        self._moving: Group | None = None
         self.lr = lr
         self.weight_decay = weight_decay
         self.decay_all = decay_all
@@ -112,7 +114,7 @@ class Optimizer(Part):
 
         In `update` and `numbers` it is the rate of the group that is being moved.
         """
-        return self._rate * self._factor
+        return self._rate if self._moving is None else self._rate * self._moving.rate
 
     @lr.setter
     def lr(self, rate: float | Schedule) -> None:
@@ -122,9 +124,11 @@ class Optimizer(Part):
             self.schedule, self.follower, self._rate = None, None, rate
 
     @property
-    def decay(self) -> float:
-        """The weight decay of the group that is being moved."""
-        return self._decay
+    def moving(self) -> Group:
+        """The group that is being moved, in `update` and `numbers`. Raises RuntimeError elsewhere."""
+        if self._moving is None:
+            raise RuntimeError(f"{type(self).__name__} is not moving anything now")
+        return self._moving
 
     def at(self, epoch: float, epochs: int) -> None:
         """Say that training stands at `epoch`, a real number from 0, of `epochs`: a schedule gives its rate for that.
@@ -175,7 +179,7 @@ class Optimizer(Part):
                 continue
             start, stop = segments[0].start, segments[-1].stop
             shape = segments[0].shape if len(segments) == 1 else (stop - start,)
-            yield Group(i, start, stop, shape, rate, decay)
+            yield Group(i, start, stop, shape, rate, decay, segments[0].decays)
 
     def _alike(self, numbered: tuple[int, Segment]) -> tuple[int, float, float, bool]:
         """Return what the segments of a group have in common."""
@@ -202,10 +206,10 @@ class Optimizer(Part):
                 continue
             try:
                 for move in calls.moves:
-                    self._factor, self._decay = move.rate, move.weight_decay
+                    self._moving = move.group
                     self.update(move.theta, self._decayed(move), *move.arrays)
             finally:
-                self._factor, self._decay = 1.0, self.weight_decay
+                self._moving = None
 
     def compile(self) -> None:
         """Move parameters by compiled code from now on, where `loop` knows how. Raises CompilerMissing."""
@@ -237,13 +241,12 @@ class Optimizer(Part):
         First come what θ is multiplied by, 1 − lr·λ or 1, and what of θ is added to the gradient, λ or 0; then
         `numbers`.
         """
-        before = self._factor, self._decay
-        self._factor, self._decay = group.rate, group.weight_decay
+        before, self._moving = self._moving, group
         try:
             keep = 1 - self.lr * group.weight_decay if self.decoupled else 1.0
             return keep, 0.0 if self.decoupled else group.weight_decay, *self.numbers()
         finally:
-            self._factor, self._decay = before
+            self._moving = before
 
     def numbers(self) -> tuple[float, ...]:
         """Return what `update` multiplies and adds at this step, with the rate `self.lr`, in the order of `loop`."""
@@ -286,7 +289,7 @@ class Optimizer(Part):
             cut(parameter.data),
             cut(parameter.grad),
             (*work.values(), *map(cut, self.state[i].values())),
-            groups[0].rate,
+            groups[0],
             max(group.weight_decay for group in groups),
             decayed,
             tuple((slice(group.start - start, group.stop - start), group.weight_decay) for group in groups),
@@ -336,9 +339,10 @@ class _Move:
     grad: NDArray[Any]
     arrays: tuple[NDArray[Any], ...]
     """The arrays to work in, then the state."""
-    rate: float
+    group: Group
+    """The first of the groups that it moves, which have one rate."""
     weight_decay: float
-    """The largest among its groups'."""
+    """The largest among theirs."""
     decayed: NDArray[Any] | None
     """Where the gradient is put with weight decay in it."""
     decays: tuple[tuple[slice, float], ...]

@@ -1,0 +1,89 @@
+"""Steps as long as the tensor that they move: layer-wise trust ratios."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.optimizers.contract import Decay, Optimizer
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import Also, Positive, Probability, Rate
+from nnspec.engine.schedules import Schedule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LAMB"]
+
+
+class LAMB(Optimizer):
+    """u = m̂ / (√v̂ + ε) + λ·θ; θ ← θ − lr · ‖θ‖ / ‖u‖ · u, tensor by tensor, with Adam's m̂ = m / (1−β₁ᵗ) and
+    v̂ = v / (1−β₂ᵗ) at step t. The ratio is 1 where either norm is 0.
+
+    You et al. 2020, algorithm 2, with φ(z) = z: every step moves a weight by the share lr of its own norm. As in the
+    authors' code, the ratio is 1 for biases and for scales and shifts of normalisations; `adapt_all=True` computes it
+    for them as well, as optax's `lamb` does. Keras's `Lamb` adapts all, too. NVIDIA's `FusedLAMB` and timm's `Lamb`
+    adapt a tensor only if it decays, and the former clips the norm of all gradients first; timm's `trust_clip`, a ratio
+    of at most 1, is not here. PyTorch has no LAMB. ‖·‖ is the L2 norm, summed pairwise in the dtype of the tensor.
+
+    The state kept here is m / (1−β₁) and v / (1−β₂), as in `Adam`.
+    """
+
+    spec_name = "LAMB"
+    usual_rates = (1e-5, 0.1)
+    also = ("Lamb", "lamb", "FusedLAMB")
+    whole_tensors = True
+    scratches = ("scratch", "second_scratch")
+
+    def __init__(
+        self,
+        params: Iterable[Parameter],
+        lr: Rate | Schedule = 0.001,
+        *,
+        betas: tuple[Probability, Probability] = (0.9, 0.999),
+        eps: Annotated[Positive, Also("epsilon")] = 1e-6,
+        weight_decay: Decay = 0.01,
+        decay_all: bool = False,
+        adapt_all: Annotated[bool, Also("always_adapt", "use_nvlamb")] = False,
+    ) -> None:
+        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
+        self.betas = betas
+        self.eps = eps
+        self.adapt_all = adapt_all
+
+    @classmethod
+    def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The two moments, scaled as said above."""
+        return ("first_moment", "second_moment")
+
+    def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
+        """θ ← θ − lr · ‖θ‖ / ‖u‖ · u of one tensor, with u = a · m′ / (√v′ + ε′) + λ·θ."""
+        other, first, second = state
+        (beta1, beta2), group = self.betas, self.moving
+        c = math.sqrt((1 - beta2) / (1 - beta2**self.steps))
+        np.multiply(first, beta1, out=first)
+        np.add(first, grad, out=first)
+        np.multiply(second, beta2, out=second)
+        np.multiply(grad, grad, out=scratch)
+        np.add(second, scratch, out=second)
+        np.sqrt(second, out=scratch)
+        np.add(scratch, self.eps / c, out=scratch)
+        np.divide(first, scratch, out=scratch)
+        np.multiply(scratch, (1 - beta1) / (1 - beta1**self.steps) / c, out=scratch)
+        if group.weight_decay:
+            np.multiply(theta, group.weight_decay, out=other)
+            np.add(scratch, other, out=scratch)
+        ratio = 1.0
+        if self.adapt_all or group.decays:
+            size, length = _norm(theta, other), _norm(scratch, other)
+            ratio = size / length if size and length else 1.0
+        np.multiply(scratch, self.lr * ratio, out=scratch)
+        np.subtract(theta, scratch, out=theta)
+
+
+def _norm(x: NDArray[Any], scratch: NDArray[Any]) -> float:
+    """‖x‖₂; `scratch` has the shape of x."""
+    np.multiply(x, x, out=scratch)
+    return math.sqrt(float(np.add.reduce(scratch, axis=None)))
