@@ -138,7 +138,8 @@ def test_a_label_goes_before_a_kind_of_parameter() -> None:
         ("train.weight_decay = 0.1", "NN201", "no setting `weight_decay`", "optimizer.weight_decay"),
         ("train.weight_decay.stem = -1", "NN302", "must be at least 0", ""),
         ("train.trainable = [stem]", "NN201", "no setting `trainable`", "train.freeze = [h1, h2]"),
-        ("model.stem.lr = 0.1", "NN202", "no argument `lr`", "train.lr_factor.h1 = 0.1"),
+        ("model.stem.lr = 0.1", "NN202", "no argument `lr`", "`train.lr_factor.stem = …`"),
+        ("model.h.Linear1.weight_decay = 0", "NN202", "no argument", "`train.weight_decay.h.Linear1 = …`"),
         ("train { lr_factor { h = 1; h = 2 } }", "NN204", "is given twice", ""),
     ],
 )

@@ -230,6 +230,7 @@ WORDS = {
     "train.sample": "0",
     "train.penalty": "L2(0.1)",
     "train.constraint": "max_norm(3)",
+    "train.freeze": "bias",
     "optimizer.betas": "(0.5, 0.6)",
 }
 # What a value needs beside it, to mean anything.

@@ -30,6 +30,10 @@ class Given:
         return Origin(self.value.span, self.via)
 
 
+_BY_LAYER = {"lr": "lr_factor", "learning_rate": "lr_factor", "weight_decay": "weight_decay"}
+"""What belongs to the optimizer and may be changed for layers by name -> the setting of `train` that does it."""
+
+
 def assign(
     title: str, signature: Signature, arguments: Sequence[tree.Argument], via: str, report: Report
 ) -> tuple[dict[str, Given], bool]:
@@ -100,6 +104,9 @@ def has_argument(title: str, signature: Signature, word: str, span: Span, report
         return True
     others = other_names({a.name: a.also for a in signature})
     takes = f"it takes {signature}" if signature.arguments else "it takes no arguments"
+    if word in _BY_LAYER and (title in parts("layer", "composition") or title not in parts()):
+        layer = span.text.removeprefix("model.").removesuffix(word).rstrip(".") or "h1"
+        takes = f"that of a layer is changed by name: `train.{_BY_LAYER[word]}.{layer} = …`"
     end = Span(span.source, span.end - len(word), span.end)  # of `optimizer.lrate`, the part that is at fault
     more = report.respell(end if end.text == word else span, [a.name for a in signature], others, takes)
     report.error("NN202", f"`{title}` has no argument `{word}`", span, **more)

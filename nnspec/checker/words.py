@@ -113,7 +113,6 @@ NOT_NEEDED: dict[str, str] = {
     "scheduler": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
     "schedule": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
     "lr_scheduler": "a schedule stands where the rate stands: `lr=cosine(0.01)`",
-    "lr": "`train.lr_factor.h1 = 0.1` multiplies the learning rate of layer `h1`",
     "trainable": "`train.freeze = [h1, h2]` names layers that are not trained",
     "requires_grad": "`train.freeze = [h1, h2]` names layers that are not trained",
     "lr_mult": "`train.lr_factor.h1 = 0.1` multiplies the learning rate of layer `h1`",
