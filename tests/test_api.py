@@ -15,6 +15,7 @@ from tiny_spec import RACE, environment, spec
 
 import nnspec
 from nnspec import engine as nn
+from nnspec.data import Digits
 from nnspec.view.curves import draw_run
 from nnspec.view.lanes import PALETTE, ink_of
 
@@ -141,6 +142,22 @@ def test_gradcheck_gives_a_proof_for_each_network(here: Path) -> None:
     assert proof.holds
     assert proof.report.error < proof.bound == 1e-7
     assert proof.lines["Linear2"] == f"{(here / 'a.nn').as_posix()}:2"
+
+
+@pytest.mark.parametrize(("train", "drawn"), [("epochs = 1", 5), ("standardise = true", 300)])
+def test_gradcheck_loads_the_samples_that_it_uses(
+    train: str, drawn: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those are all samples where it needs their mean; the figures are those of a check with all of them."""
+    (tmp_path / "a.nn").write_text(spec("Linear(3); Tanh; Linear(10)", data="Digits(train=300, test=5)", train=train))
+    loaded, load = [], Digits.load
+    monkeypatch.setattr(Digits, "load", lambda self, access: (loaded.append(self.train), load(self, access))[1])
+    (proof,) = nnspec.gradcheck(tmp_path / "a.nn", samples=5)
+    assert loaded == [drawn]
+    monkeypatch.setattr(Digits, "beginning", lambda self, samples: self)
+    (whole,) = nnspec.gradcheck(tmp_path / "a.nn", samples=5)
+    assert loaded == [drawn, 300]
+    assert proof.report == whole.report
 
 
 def test_set_seed_restarts_the_weights_of_layers_made_by_hand() -> None:

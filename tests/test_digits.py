@@ -59,6 +59,15 @@ def test_a_smaller_set_is_the_beginning_of_a_larger_one(default, count):
         np.testing.assert_array_equal(data, arrays(default)[name][:count])
 
 
+@pytest.mark.parametrize("count", [1, 16, 5000])
+def test_its_beginning_is_the_same_samples_and_no_more(default, count):
+    small = Digits(2000, 500).beginning(count).load(Access())
+    assert len(small.train.y) == min(count, 2000)
+    np.testing.assert_array_equal(small.train.x, default.train.x[:count])
+    np.testing.assert_array_equal(small.train.y, default.train.y[:count])
+    assert vars(Digits(3, 4, seed=7).beginning(2)) == vars(Digits(2, 1, seed=7))
+
+
 def test_test_samples_are_not_training_samples(default):
     training = {image.tobytes() for image in default.train.x}
     assert len(training) == 2000

@@ -309,6 +309,9 @@ def test_real_mnist(mnist_dir, no_network):
     assert data.origin == str(mnist_dir)
     # The first image's middle row, pixel by pixel: rows are not columns.
     assert data.train.x[0].reshape(28, 28)[14, 10:18].tolist() == [0, 0, 0, 81, 240, 253, 253, 119]
+    small = MNIST(train=2000, test=500).beginning(16).load(Access(data_dir=mnist_dir, offline=True))
+    assert (small.train.x.tolist(), small.train.y.tolist()) == (data.train.x[:16].tolist(), data.train.y[:16].tolist())
+    assert len(small.test.y) == 1
 
 
 def test_whole_of_the_real_mnist(mnist_dir, no_network):

@@ -89,6 +89,10 @@ class Digits(DataSource):
         """Ten classes of images of 28 by 28."""
         return Facts(shape=(SIDE, SIDE), classes=10, train=self.train, test=self.test)
 
+    def beginning(self, samples: int) -> Digits:
+        """Draw no more than these."""
+        return Digits(min(self.train, samples), min(self.test, 1), seed=self.seed)
+
     def load(self, access: Access) -> Dataset:
         """Draw the images. `access` is not used: nothing is read or fetched."""
         train = _split(np.random.PCG64(self.seed), self.train)

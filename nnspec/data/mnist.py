@@ -118,6 +118,10 @@ class MNIST(DataSource):
         """Shapes and counts: samples of (28, 28), ten classes."""
         return Facts(shape=(28, 28), classes=10, train=self.train, test=self.test)
 
+    def beginning(self, samples: int) -> MNIST:
+        """Read no more than these."""
+        return MNIST(min(self.train, samples), min(self.test, 1))
+
     def load(self, access: Access) -> Dataset:
         """Read the samples from a named folder or the cache, fetching the files into the cache if need be.
 

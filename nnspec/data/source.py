@@ -289,6 +289,11 @@ class DataSource(Part):
         """Get the data. Raises `DataUnavailable` where it cannot be had here, `DataError` where it is unusable."""
         raise NotImplementedError
 
+    def beginning(self, samples: int) -> DataSource:
+        """Return a source whose first training samples, so many or all there are, are the same, and which is cheaper to
+        load if it can be; it may have other test data."""
+        return self
+
     @classmethod
     def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
         """Get the files that it needs into the cache: each with whether it was there. A source without files has none.

@@ -17,15 +17,17 @@ __all__ = ["gather"]
 Loaded = tuple[Dataset, DataUse]
 
 
-def gather(program: Program, access: Access) -> dict[str, Loaded]:
+def gather(program: Program, access: Access, beginning: int | None = None) -> dict[str, Loaded]:
     """Load the data of every lane; lanes that name the same data share it.
+
+    With `beginning`, so many of the first training samples are enough.
 
     Raises DataUnavailable where no alternative can be had, DataError where data is there but unusable, or
     holds targets that a lane's loss is not defined for.
     """
     _useful(program, access)
     loaded: dict[tuple[Any, ...], Loaded] = {}
-    found = {lane.name: _once(lane, access, loaded) for lane in program.lanes}
+    found = {lane.name: _once(lane, access, loaded, beginning) for lane in program.lanes}
     for lane in program.lanes:
         _suits_the_loss(lane, found[lane.name][0])
     return found
@@ -52,13 +54,15 @@ def _useful(program: Program, access: Access) -> None:
     raise DataError(f"--data-dir has no effect here: {names} reads no files; remove --data-dir")
 
 
-def _once(experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded]) -> Loaded:
+def _once(
+    experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded], beginning: int | None
+) -> Loaded:
     key = tuple(
         (choice.value.name, *((word, _fixed(value)) for word, value in choice.value.values().items()))
         for choice in experiment.data
     )
     if key not in loaded:
-        loaded[key] = _load(experiment.data, access)
+        loaded[key] = _load(experiment.data, access, beginning)
     if not experiment.data[0].as_classes:
         return loaded[key]
     if ("as classes", *key) not in loaded:
@@ -98,11 +102,12 @@ def _fixed(value: Any) -> Any:
     return tuple(map(_fixed, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _load(choices: tuple[Choice, ...], access: Access) -> Loaded:
+def _load(choices: tuple[Choice, ...], access: Access, beginning: int | None) -> Loaded:
     reasons: list[str] = []
     for choice in choices:
         try:
-            dataset = choice.source.load(access)
+            source = choice.source if beginning is None else choice.source.beginning(beginning)
+            dataset = source.load(access)
         except DataUnavailable as error:
             reasons.append(str(error))
             continue

@@ -164,7 +164,9 @@ def prove_program(
     """Check every network of a program once, but for the networks of lanes that are named. Raises DataError."""
     observer = observer or Silent()
     networks = [alike for alike in alike_lanes(program.lanes) if not any(lane.name in besides for lane in alike)]
-    data = gather(program, access) if networks else {}
+    # Samples are standardised by the mean and deviation of all of them.
+    whole = any(lane.train.standardise or lane.train.standardise_target for lane in program.lanes)
+    data = gather(program, access, None if whole else samples) if networks else {}
     observer.data_ready(list(dict.fromkeys(use for _, use in data.values())))
     proofs = []
     for alike in networks:
