@@ -230,6 +230,7 @@ def test_grammars_are_grammars() -> None:
 
 # What an import costs
 
+SMALL = ["--set", "train.epochs=1", "--set", "data=Digits(train=50, test=20)"]
 BUDGET = [
     ("import nnspec", {"numpy", "lark", "matplotlib", "click", "rich"}),
     ("from nnspec.cli import _code; assert _code(['--help']) == 0", {"numpy", "lark", "matplotlib", "rich"}),
@@ -245,6 +246,10 @@ BUDGET = [
         {"numpy._core", "matplotlib"},
     ),
     (f"from nnspec.cli import _code; assert _code(['diff', *2 * [{str(RACE)!r}]]) == 0", {"numpy._core", "matplotlib"}),
+    (
+        f"from nnspec.cli import _code; assert _code(['run', {str(RACE)!r}, '-q', *{SMALL}]) in (0, 1)",
+        {"matplotlib", "asyncio", "statistics", "numpy.ma", "lark", "distributed", "nnspec.diagnostics.explanations"},
+    ),
     ("from nnspec.cli import _code; assert _code(['new']) == 0", {"numpy", "lark", "matplotlib", "rich"}),
     (
         f"from nnspec.cli import _code; assert _code(['fmt', '--check', {str(RACE)!r}]) == 0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import nnspec as package
 from nnspec.cli import _code
 from nnspec.runner.history import RunResult
 from nnspec.view import drawing
-from nnspec.view.curves import draw_run
+from nnspec.view.curves import Blank, Picture, draw_run
 from nnspec.view.drawing import Apart, Here, PictureError
 
 LANES = "SGD(lr=0.1); Adam(lr=0.01)"
@@ -45,6 +46,13 @@ def saboteur(path: Path, code: str) -> str:
     return str(path)
 
 
+def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
 # Killed, wherever that may be
 
 AT_THE_END = """
@@ -58,8 +66,8 @@ curves._save = save
 """
 DEATHS = {
     "importing matplotlib": "sys.modules['matplotlib'] = None; os.kill(os.getpid(), signal.SIGKILL)",
-    "warming up": AT_THE_END.format(when="not figure.texts[0].get_text()"),
-    "drawing": AT_THE_END.format(when="figure.texts[0].get_text()"),
+    "warming up": AT_THE_END.format(when="figure.texts[0].get_text() == '09aA'"),
+    "drawing": AT_THE_END.format(when="figure.texts[0].get_text() != '09aA'"),
     "sending half of it": """
 import nnspec.view.drawing as drawing
 def half(source, out):
@@ -83,7 +91,8 @@ def test_a_process_that_is_killed_leaves_no_picture(
         apart.start()
         assert apart._process is not None
         if when in ("importing matplotlib", "warming up"):  # before it is sent anything
-            os.waitid(os.P_PID, apart._process.pid, os.WEXITED | os.WNOWAIT)
+            pid, ended = apart._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG
+            wait_for(lambda: os.waitid(os.P_PID, pid, ended))
         apart.begin(result)
         with pytest.raises(PictureError) as caught:
             apart.finish(result, tmp_path / "x.png")
@@ -166,6 +175,36 @@ def test_the_picture_is_the_same_to_the_byte_wherever_it_is_drawn(
         apart.finish(result, tmp_path / "apart.png")
     Here().finish(result, tmp_path / "here.png")
     assert (tmp_path / "apart.png").read_bytes() == (tmp_path / "here.png").read_bytes() == expected
+
+
+def curves(*losses: float, **more: list[float]) -> dict[str, object]:
+    return {"loss": list(losses), "repeats": [], **more}
+
+
+HISTORIES = {
+    "a race": {"SGD": curves(2.3, 1.9, 1.2, accuracy=[0.1, 0.5, 0.8], test_accuracy=[0.1, 0.4, 0.7])},
+    "one epoch": {"a": curves(2.3, test_accuracy=[0.5]), "b": curves(2.2, test_accuracy=[0.6])},
+    "more lanes than panels have names": {
+        f"lane {i}": curves(1.0 + i, 1.0 / (i + 1), test_accuracy=[0.1, 0.9]) for i in range(14)
+    },
+    "large": {"a": curves(3.1e7, 2.9e7, 1.2e6, test_r2=[-0.5, 0.1, 0.3])},
+    "small": {"a": curves(3e-7, 2.5e-7, 1e-8, test_accuracy=[0.9991, 0.9992, 0.9993])},
+    "of negative losses": {"a": curves(-1000.1, -1000.2, -1000.3)},
+    "far apart": {"a": curves(1.0, 0.5), "b": curves(1.0, 1e9), "c": curves(1.1, math.nan)},
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
+def test_what_is_made_ready_and_what_is_not_looked_at_leave_the_picture_as_it_is(
+    history: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A figure with axes and ticks in it already, and titles that are put where they would be found to belong."""
+    usual, ready = io.BytesIO(), io.BytesIO()
+    picture = Picture(history, "A title", "and what is below it")
+    picture.draw(ready, Blank.warm())
+    monkeypatch.setattr("nnspec.view.panels._no_factor", lambda *_: False)
+    picture.draw(usual)
+    assert ready.getvalue() == usual.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -275,13 +314,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -53,7 +53,9 @@ class Narrowing:
     def __init__(self, layer: Layer, alive: NDArray[Any], scratch: NDArray[Any]) -> None:
         weight = layer.parameters()[layer.rows_of]
         features, width = weight.shape
-        at_rest = np.setdiff1d(np.arange(features), alive)
+        resting = np.ones(features, bool)
+        resting[alive] = False
+        at_rest = np.flatnonzero(resting)
         self._weight, self._scratch = weight.data, scratch.reshape(weight.shape)
         self._narrow = np.concatenate([at_rest, alive])
         self._wide = np.argsort(self._narrow)

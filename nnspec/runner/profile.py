@@ -10,7 +10,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import LayerNode
@@ -74,6 +73,8 @@ class Profiler:
         `steps` that were timed, of `of`; a mean step's `microseconds`; `overhead`, the share by which looking on made
         the median step longer, None where there were too few steps to tell; and `parts`, which add up to the whole.
         """
+        from statistics import median  # with it fractions and decimal, for the runs that are profiled alone
+
         steps, total = len(self._timed), sum(self._timed)
         if not steps:
             return {}

@@ -6,13 +6,12 @@ import datetime
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientCheck, GradientReport
-from nnspec.runner.cluster import Cluster
 from nnspec.runner.environment import check_compiler, one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
@@ -28,6 +27,9 @@ from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.sample import write_samples
 from nnspec.runner.together import Training, failed, group, train_together, trainings
 from nnspec.runner.workers import NO_MEMORY, Workers, usual_jobs
+
+if TYPE_CHECKING:
+    from nnspec.runner.cluster import Cluster
 
 __all__ = ["PROOF_SAMPLES", "Ways", "run_program"]
 
@@ -87,7 +89,7 @@ def run_program(
     gradients: dict[str, GradientReport] = {}
     with ExitStack() as hired:
         # The workers start while the data is loaded and gradients are proved.
-        cluster = hired.enter_context(Cluster(ways.on)) if ways.on else None
+        cluster = hired.enter_context(_cluster(ways.on)) if ways.on else None
         workers = cluster or (hired.enter_context(Workers(jobs)) if jobs > 1 else None)
         jobs = cluster.count if cluster is not None else jobs
         data = gather(program, access)
@@ -125,6 +127,12 @@ def run_program(
                 }
             result.interrupted |= pressed.pressed
     return result
+
+
+def _cluster(address: str) -> Cluster:
+    from nnspec.runner.cluster import Cluster  # and asyncio with it, which takes as long to import as a lane to train
+
+    return Cluster(address)
 
 
 def _train(work: Sequence[tuple[tuple[Training, ...], Dataset]], observer: Observer, lanes: _Lanes) -> None:

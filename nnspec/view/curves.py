@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import warnings
@@ -41,6 +42,7 @@ _SHORT_NAME = 7
 """Letters that there is room for beside each panel; longer names make the picture wider."""
 _LEADER = 0.2  # inches that a line from a curve to its name takes
 _INCHES_A_LETTER = 0.115
+_TICKS = 10  # of an axis, as a rule
 _STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.spines.top": False,
@@ -74,9 +76,17 @@ def plot_training_curves(
     more than 12 lanes the 12 with the lowest last loss are told apart. `path` ends in `.png`, `.svg` or `.pdf`. Raises
     ValueError where there is nothing to draw.
     """
-    style = house_style()
-    from matplotlib.figure import Figure
+    return _plot(history, title, subtitle, path, None)
 
+
+def _plot(
+    history: Mapping[str, Sequence[float] | Mapping[str, Any]],
+    title: str,
+    subtitle: str,
+    path: str | os.PathLike[str] | IO[bytes] | None,
+    blank: Blank | None,
+) -> Figure:
+    style = house_style()
     curves = _curves(history)
     if not any(ends(curve("loss")) for curve in curves):
         raise ValueError("plot_training_curves: there is no curve to draw")
@@ -87,7 +97,10 @@ def plot_training_curves(
     head, foot = (0.24 if subtitle else 0.2) * _HEIGHT, 0.13 * _HEIGHT
     height = _HEIGHT + (rows - 1) * (_HEIGHT - head - foot + _BETWEEN)
     with style:
-        figure = Figure(figsize=(width, height), dpi=130, facecolor="white")
+        if blank is None or (blank.rows, blank.columns) != (rows, columns):
+            blank = Blank(rows, columns)
+        figure, every = blank.figure, blank.axes
+        figure.set_size_inches(width, height)
         # parse_math=False here and below: a `$` in a name is a dollar sign.
         figure.text(
             0.012,
@@ -108,7 +121,6 @@ def plot_training_curves(
             va="top",
             parse_math=False,
         )
-        every = figure.subplots(rows, columns, squeeze=False).reshape(-1)
         for axis in every[len(shown) :]:
             axis.remove()
         axes = every[: len(shown)]
@@ -125,6 +137,32 @@ def plot_training_curves(
         elif path is not None:
             _save(figure, path, "png")
     return figure
+
+
+class Blank:
+    """A figure with nothing in it yet but so many rows and columns of axes. To be made within `house_style`."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        from matplotlib.figure import Figure
+
+        self.rows, self.columns = rows, columns
+        self.figure = Figure(dpi=130, facecolor="white")
+        self.axes = self.figure.subplots(rows, columns, squeeze=False).reshape(-1)
+
+    @classmethod
+    def warm(cls) -> Blank:
+        """Return one for the usual three panels, with what takes long done already: fonts are loaded, ticks exist."""
+        with house_style():
+            blank = cls(1, 3)
+            for axis in blank.axes:
+                axis.xaxis.get_major_ticks(_TICKS)
+                axis.yaxis.get_major_ticks(_TICKS)
+            blank.axes[1].yaxis.get_minor_ticks(2 * _TICKS)
+            words = [blank.figure.text(0, 0, "09aA", fontweight=weight) for weight in ("normal", "bold")]
+            _save(blank.figure, io.BytesIO(), "png")
+            for word in words:
+                word.remove()
+        return blank
 
 
 def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
@@ -198,9 +236,11 @@ class Picture:
         """Whether there is any: a lane that has finished an epoch."""
         return any(lane["loss"] for lane in self.history.values())
 
-    def draw(self, path: str | os.PathLike[str] | IO[bytes] | None = None) -> Figure:
-        """Draw it, into a file with `path`."""
-        return plot_training_curves(self.history, self.title, subtitle=self.subtitle, path=path)
+    def draw(self, path: str | os.PathLike[str] | IO[bytes] | None = None, blank: Blank | None = None) -> Figure:
+        """Draw it, into a file with `path`; into a blank figure where there is one that fits."""
+        if blank is None:
+            return plot_training_curves(self.history, self.title, subtitle=self.subtitle, path=path)
+        return _plot(self.history, self.title, self.subtitle, path, blank)
 
 
 def picture_of(result: RunResult) -> Picture:
@@ -283,7 +323,6 @@ def _spread(lanes: Sequence[Sequence[Mapping[str, Sequence[float]]]]) -> str:
 
 def _for_notebooks(figure: Figure) -> None:
     """Let a notebook show the figure although no window system is involved."""
-    import io
 
     def png() -> bytes:
         buffer = io.BytesIO()

@@ -12,6 +12,7 @@ the other one, no file is half-written. It ends when its input is closed, also w
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -29,7 +30,7 @@ from nnspec.errors import NnspecError
 from nnspec.files import atomic
 from nnspec.runner.history import RunResult
 from nnspec.runner.interrupt import CtrlC
-from nnspec.view.curves import Picture, matplotlib_module, picture_of, save_picture
+from nnspec.view.curves import Blank, Picture, matplotlib_module, picture_of, save_picture
 
 __all__ = ["Apart", "Drawing", "Here", "PictureError", "drawing_for", "main"]
 
@@ -176,6 +177,7 @@ def _in_words(error: Exception) -> str:
 def main() -> None:
     """Draw the picture that comes as JSON on stdin, and write it to stdout as PNG."""
     out = os.fdopen(os.dup(1), "wb")
+    gc.disable()  # it ends before that would pay off
     os.dup2(2, 1)  # what others print is no part of a picture
     try:
         _draw(sys.stdin.buffer, out)
@@ -195,11 +197,10 @@ def _draw(source: IO[bytes], out: IO[bytes]) -> None:
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
 
-    if listening.is_alive():  # no curves yet: time to load fonts and what writes PNG
-        Picture({"": {"loss": [2.0, 1.0]}}, "", "").draw(io.BytesIO())
+    blank = Blank.warm() if listening.is_alive() else None  # no curves yet: time to get ready
     listening.join()
     if record[0]:  # else the run ended with nothing to draw
         content = io.BytesIO()
-        Picture(**json.loads(record[0])).draw(content)
+        Picture(**json.loads(record[0])).draw(content, blank)
         out.write(content.getbuffer())
     out.close()
