@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -275,45 +275,44 @@ class Optimizer(Part):
         shape = groups[0].shape if len(groups) == 1 else (stop - start,)
         if stop - start == parameter.size and not self.whole_tensors:
             shape = parameter.shape
-        decays = any(group.weight_decay for group in groups)
-        names = self.work_slots(decays=decays)
-        if not set(names) <= set(self.work):  # weights decay that did not when the optimizer was made
-            self.work |= {name: np.empty_like(self.work[names[0]]) for name in names if name not in self.work}
+        largest = max(group.weight_decay for group in groups)
+        names = self.work_slots(decays=bool(largest))
+        for name in names:
+            if name not in self.work:  # a parameter decays that did not when the optimizer was made
+                self.work[name] = np.empty_like(self.work[names[0]])
 
         def cut(array: NDArray[Any]) -> NDArray[Any]:
             return array.reshape(-1)[start:stop].reshape(shape)
 
         work = {name: self.work[name][: prod(shape)].reshape(shape) for name in names}
         decayed = work.pop("decayed", None)
-        return _Move(
-            cut(parameter.data),
-            cut(parameter.grad),
-            (*work.values(), *map(cut, self.state[i].values())),
-            groups[0],
-            max(group.weight_decay for group in groups),
-            decayed,
-            tuple((slice(group.start - start, group.stop - start), group.weight_decay) for group in groups),
+        theta, grad = cut(parameter.data), cut(parameter.grad)
+        move = _Move(theta, grad, (*work.values(), *map(cut, self.state[i].values())), groups[0], largest, decayed)
+        if self.whole_tensors or not largest:
+            return move
+        flat, flat_grad, flat_decayed = (a.reshape(-1) for a in (theta, grad, theta if decayed is None else decayed))
+        parts = [(slice(group.start - start, group.stop - start), group.weight_decay) for group in groups]
+        pieces = [_Piece(flat[part], flat_grad[part], flat_decayed[part], decay) for part, decay in parts]
+        if self.decoupled:
+            return replace(move, shrinking=tuple(piece for piece in pieces if piece.weight_decay))
+        return replace(
+            move,
+            others=tuple(piece for piece in pieces if piece.weight_decay not in (0, largest)),
+            exempt=tuple(piece for piece in pieces if not piece.weight_decay),
         )
 
     def _decayed(self, move: _Move) -> NDArray[Any]:
         """Return the gradient with weight decay in it; or shrink the weights, and return it as it is."""
-        if self.whole_tensors or not move.weight_decay:
-            return move.grad
-        theta, grad = move.theta.reshape(-1), move.grad.reshape(-1)
+        for piece in move.shrinking:
+            np.multiply(piece.theta, 1 - self.lr * piece.weight_decay, out=piece.theta)
         if move.decayed is None:
-            for part, decay in move.decays:
-                if decay:
-                    np.multiply(theta[part], 1 - self.lr * decay, out=theta[part])
             return move.grad
-        out = move.decayed.reshape(-1)
-        np.multiply(theta, move.weight_decay, out=out)
-        for part, decay in move.decays:
-            if decay not in (0, move.weight_decay):
-                np.multiply(theta[part], decay, out=out[part])
-        np.add(out, grad, out=out)
-        for part, decay in move.decays:
-            if not decay:
-                np.copyto(out[part], grad[part])
+        np.multiply(move.theta, move.weight_decay, out=move.decayed)
+        for piece in move.others:
+            np.multiply(piece.theta, piece.weight_decay, out=piece.decayed)
+        np.add(move.decayed, move.grad, out=move.decayed)
+        for piece in move.exempt:
+            np.copyto(piece.decayed, piece.grad)
         return move.decayed
 
     def zero_grad(self) -> None:
@@ -332,20 +331,35 @@ class Optimizer(Part):
 
 
 @dataclass(frozen=True)
+class _Piece:
+    """A group within a move, flat."""
+
+    theta: NDArray[Any]
+    grad: NDArray[Any]
+    decayed: NDArray[Any]
+    weight_decay: float
+
+
+@dataclass(frozen=True)
 class _Move:
-    """What one call of `update` moves: its arrays, its rate, and which of its numbers decay, and how strongly."""
+    """What one call of `update` moves: groups next to each other that have one rate."""
 
     theta: NDArray[Any]
     grad: NDArray[Any]
     arrays: tuple[NDArray[Any], ...]
     """The arrays to work in, then the state."""
     group: Group
-    """The first of the groups that it moves, which have one rate."""
+    """The first of them."""
     weight_decay: float
     """The largest among theirs."""
     decayed: NDArray[Any] | None
-    """Where the gradient is put with weight decay in it."""
-    decays: tuple[tuple[slice, float], ...]
+    """Where the gradient is put with weight decay in it; None where none is."""
+    shrinking: tuple[_Piece, ...] = ()
+    """What shrinks before the step."""
+    others: tuple[_Piece, ...] = ()
+    """What has a smaller weight decay in its gradient."""
+    exempt: tuple[_Piece, ...] = ()
+    """What has none."""
 
 
 @dataclass(frozen=True)
