@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -65,7 +66,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.names: list[str] = []
         self.full_at = -1
-        make = files.tempfile.mkstemp
+        make = tempfile.mkstemp
 
         def mkstemp(*, dir: Path, prefix: str, suffix: str) -> tuple[int, str]:
             self.names.append(f"{Path(dir).name}/{prefix[1:-1]}")
@@ -73,7 +74,7 @@ class Disk:
                 raise OSError(errno.ENOSPC, "No space left on device")
             return make(dir=dir, prefix=prefix, suffix=suffix)
 
-        monkeypatch.setattr(files.tempfile, "mkstemp", mkstemp)
+        monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
 
 
 def everything(folder: str) -> set[str]:

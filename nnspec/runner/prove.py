@@ -59,8 +59,7 @@ def prove_gradients(
 
     Raises ValueError for a number of samples that is not 1 to 16, and DataError for numbers too large to step from.
     """
-    if not 1 <= samples <= MOST_SAMPLES:
-        raise ValueError(f"a gradient check takes 1 to {MOST_SAMPLES} samples, not {samples}")
+    _allow(samples)
     loss: Loss = experiment.loss.make()
     x, targets = _samples(experiment, dataset, loss, min(samples, len(dataset.train.y)))
     how = replace(how, penalties=experiment.train.penalties, effort=partial(_effort, experiment))
@@ -84,6 +83,11 @@ def prove_gradients(
         report = report.with_others(check(count, left))
         count //= 4
     return replace(report, moved=moved)
+
+
+def _allow(samples: int) -> None:
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise ValueError(f"a gradient check takes 1 to {MOST_SAMPLES} samples, not {samples}")
 
 
 def _samples(experiment: Experiment, dataset: Dataset, loss: Loss, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -161,7 +165,11 @@ def prove_program(
     besides: Collection[str] = (),
     observer: Observer | None = None,
 ) -> tuple[GradientProof, ...]:
-    """Check every network of a program once, but for the networks of lanes that are named. Raises DataError."""
+    """Check every network of a program once, but for the networks of lanes that are named.
+
+    Raises ValueError for a number of samples that is not 1 to 16, and DataError.
+    """
+    _allow(samples)
     observer = observer or Silent()
     networks = [alike for alike in alike_lanes(program.lanes) if not any(lane.name in besides for lane in alike)]
     # Samples are standardised by the mean and deviation of all of them.
