@@ -18,6 +18,7 @@ from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render_all
 from nnspec.errors import NnspecError
 from nnspec.formatting import format_source, format_spec
+from nnspec.native import How
 from nnspec.shown import Shown
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def run(
     fail_fast: bool = False,
     profile: bool = False,
     on: str = "",
+    compiled: How = "auto",
     progress: bool = False,
 ) -> RunResult:
     """Train every lane of a spec, and return the curves, the networks and the verdicts.
@@ -182,6 +184,10 @@ def run(
         fail_fast: end the run with the first lane that diverges or fails; else the others go on.
         profile: time every other training step part by part: `result["Adam"].profile`. Lanes are then trained in this
             process, each by itself, whatever `jobs` and `alone` say; the numbers are the same.
+        compiled: whether training runs as compiled steps, which takes `nnspec[fast]`. With `auto`, it does as soon as
+            the kernels are compiled; they are compiled in the background where training takes long enough to gain by
+            it, and kept for the next run. `always` compiles them first, `never` makes NumPy calls. The numbers are
+            the same to the last bit.
         on: the scheduler of a Dask cluster that trains them, `dask://HOST:PORT` (takes `nnspec[dask]`).
         progress: print what `nnspec run` prints: how far the lanes are, and the table at the end. In a notebook the
             first is one line that is rewritten. Without it, data that stands in for other data is a `DataWarning`.
@@ -203,15 +209,15 @@ def run(
 
     if resume and out is None:
         raise ValueError("`resume` goes with `out`: the folder of the run")
-    compiled = compile_spec(path, set)
-    shown = progress_for(console(), compiled) if progress else None
+    program = compile_spec(path, set)
+    shown = progress_for(console(), program) if progress else None
     place = Path(data_dir) if data_dir is not None else None
     access = Access(place, offline, shown.fetching) if shown is not None else Access(place, offline)
     folder = None if out is None else lambda: RunFolder.make(str(path), out, force, resume)
 
     try:
         result = run_into(
-            compiled,
+            program,
             access,
             shown or Warns(),
             folder,
@@ -222,6 +228,7 @@ def run(
             fail_fast=fail_fast,
             profile=profile,
             on=on,
+            how=compiled,
             show=partial(show_result, progress=shown) if shown is not None else None,
         )
     finally:
@@ -249,6 +256,7 @@ def run_into(
     fail_fast: bool = False,
     profile: bool = False,
     on: str = "",
+    how: How = "auto",
     drawing: Drawing | None = None,
     show: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
@@ -287,7 +295,7 @@ def run_into(
         return Checkpoints(made[0].path / "checkpoints", manifest.meaning, checkpoint, resume)
 
     try:
-        result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast, profile, on))
+        result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast, profile, how, on))
         notes.extend(_elsewhere(result.summary["ways"]))
         result.notes = (*result.notes, *notes)
         if result.notes:

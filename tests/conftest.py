@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nnspec.native import library
 from nnspec.runner.environment import one_blas_thread
 
 if TYPE_CHECKING:
@@ -58,3 +60,20 @@ def digits() -> Dataset:
     from nnspec.data.source import Access
 
     return Digits(train=50, test=20).load(Access(offline=True))
+
+
+@pytest.fixture(autouse=True)
+def _no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No compiled kernels, whatever this machine has made before: a test that wants them says so."""
+    monkeypatch.setattr(library, "_loaded", {})
+    monkeypatch.setattr(library, "folder", lambda: Path(os.devnull))
+
+
+@pytest.fixture
+def kernels(_no_kernels: None, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for compiled kernels that is kept from one session to the next."""
+    cache = pytestconfig.cache
+    folder = (cache.mkdir("nnspec") if cache is not None else Path(tempfile.gettempdir()) / "nnspec-tests") / "kernels"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    monkeypatch.setattr(library, "folder", lambda: folder)
+    return folder

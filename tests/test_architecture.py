@@ -28,6 +28,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("diagnostics", {"errors"}, "anything may have something to say, so it knows nobody"),
     ("syntax", {"diagnostics"}, "a tree has positions and mistakes, no meaning"),
     ("engine", {"errors"}, "a library in its own right"),
+    ("native", {"engine", "files"}, "machine code for NumPy calls, whoever makes these"),
     ("data", {"engine", "errors", "files"}, "a data source is a part, declared as the engine's parts are"),
     ("formatting", {"syntax", "diagnostics", "files", "errors"}, "rewrites texts, whatever they mean"),
     (
@@ -35,11 +36,15 @@ ROWS: list[tuple[str, set[str], str]] = [
         {"syntax", "diagnostics", "engine", "data", "errors"},
         "holds the text against what parts declare",
     ),
-    ("compiler", {"checker", "engine", "data", "diagnostics", "errors"}, "turns a program into a plan for the engine"),
+    (
+        "compiler",
+        {"checker", "engine", "native", "data", "diagnostics", "errors"},
+        "turns a program into a plan for the engine",
+    ),
     ("semantics", {"checker.program", "engine", "errors"}, "what a program means, as data: identity, and what differs"),
     (
         "runner",
-        {"shown", "semantics", "compiler", "data", "engine", "checker", "_version", "errors", "files"},
+        {"shown", "semantics", "compiler", "native", "data", "engine", "checker", "_version", "errors", "files"},
         "trains plans and judges what the program expects",
     ),
     (
@@ -69,6 +74,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "errors",
             "formatting",
             "templates",
+            "native",
         },
         "the rooms in order, for Python and the command line alike",
     ),
@@ -98,6 +104,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "_version",
             "errors",
             "files",
+            "native",
         },
         "no logic: it takes words, calls the api, and shows; it hands access and folders through",
     ),
@@ -119,10 +126,11 @@ LIBRARIES = {
     "click": {"cli"},
     "distributed": {"runner"},
     "lark": {"syntax"},
-    "numba": {"engine"},
-    "numpy": {"engine", "runner", "analysis", "data", "compiler", "checker"},
+    "llvmlite": {"native"},
+    "numba": {"native"},
+    "numpy": {"engine", "native", "runner", "analysis", "data", "compiler", "checker"},
     "pathspec": {"project"},
-    "platformdirs": {"data", "project"},
+    "platformdirs": {"data", "native", "project"},
     "threadpoolctl": {"runner"},
 }
 

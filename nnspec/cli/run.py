@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from nnspec.cli.options import data_options, set_option, spec_argument, warn
+from nnspec.native import How
 
 __all__ = ["command"]
 
@@ -37,6 +38,13 @@ __all__ = ["command"]
     help="Train in N processes side by side; by default as many as pay off.",
 )
 @click.option("--on", metavar="dask://HOST:PORT", default="", help="Train on the workers of a Dask cluster.")
+@click.option(
+    "--compiled",
+    "how",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Train by compiled steps, with the same numbers: when the kernels are ready, always, or never.",
+)
 @click.option("--alone", is_flag=True, help="Train every lane by itself, not stacked with similar lanes.")
 @click.option(
     "--fail-fast/--keep-going",
@@ -62,6 +70,7 @@ def command(
     offline: bool,
     jobs: int | None,
     on: str,
+    how: How,
     alone: bool,
     fail_fast: bool,
     profile: bool,
@@ -102,6 +111,7 @@ def command(
                 jobs=jobs,
                 alone=alone,
                 on=on,
+                how=how,
                 resume=resume,
                 checkpoint=checkpoint,
                 fail_fast=fail_fast,

@@ -81,6 +81,15 @@ class Batches:
         if "identity" in buffers:
             buffers["identity"][...] = np.eye(len(buffers["identity"]))
 
+    def apart(self, experiment: Experiment, buffers: Mapping[str, NDArray[Any]]) -> Batches:
+        """Return batches of the same samples in buffers of their own, which hold what is in these."""
+        own = copy.copy(self)
+        own._buffers, own._known = buffers, {}
+        own._order, own._held_out = buffers["order"][: len(self._order)], self._held_out
+        if self._prepare is not None:
+            own._prepare = Preparation(experiment, buffers, self._dataset, own._order, self.scaling)
+        return own
+
     def __len__(self) -> int:
         """Steps an epoch."""
         samples = len(self._order)
@@ -90,6 +99,21 @@ class Batches:
     def held_out(self) -> int:
         """How many training samples are held out for validation."""
         return len(self._held_out)
+
+    @property
+    def held_out_samples(self) -> NDArray[Any]:
+        """The samples that are held out, as indices into the data."""
+        return self._held_out
+
+    @property
+    def varies(self) -> bool:
+        """Whether the samples that are trained on are varied by augmentations."""
+        return bool(self._train_settings.augmentations)
+
+    @property
+    def tested(self) -> int:
+        """How many test samples there are."""
+        return len(self._test.y)
 
     def _split(self, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Keep the order of an epoch, and what is held out."""
@@ -188,6 +212,11 @@ class Batches:
             np.copyto(places.stored, self._test.x[part])
             np.copyto(places.labels, self._test.y[part])
             yield self._convert(rows, places)
+
+    def bring(self, chosen: NDArray[Any], samples: str) -> int:
+        """Bring chosen samples of a split, those of `train` as they are trained on; return how many."""
+        split = {"train": self._train, "validation": self._whole, "test": self._test}[samples]
+        return self._gather(chosen, split, training=samples == "train")
 
     def _gather(self, chosen: NDArray[Any], split: _Rows, *, training: bool = False) -> int:
         """Bring these samples of a split."""

@@ -137,6 +137,11 @@ class Layout:
         """The buffers that a loop allocates for the values of its steps."""
         return (*self.values.rooms, *(["pool"] if self.values.pool else []))
 
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        """The buffers that batches are brought into, and what that needs."""
+        return tuple(buffer.name for buffer in self.buffers if buffer.group == "batch")
+
     @cached_property
     def buffers(self) -> tuple[Buffer, ...]:
         """Every array that training takes."""

@@ -280,7 +280,7 @@ class Loop:
     def _train(self, number: int) -> _Trained:
         started, own = time.perf_counter(), [0.0] * len(self.plans)
         rows = self._bring(number)
-        calls = self._calls_for(rows, whole=False)
+        calls = self.calls_for(rows, whole=False)
         losses, weights = self._evaluate(calls)
         for call in calls.losses:
             self._time("loss gradient", call.loss.backward, call.gradient)
@@ -295,12 +295,12 @@ class Loop:
         if self._lanes and not all(map(math.isfinite, losses)):  # a lane that has diverged stays where it is
             self._let_go_on([plan for plan in self._going if math.isfinite(losses[plan.lane])])
         if self._lanes and number == len(self._sources[0]) - 1:
-            self._figures = [_figures(plan) for plan in self.plans]
+            self._figures = [plan.own_figures() for plan in self.plans]
         return _Trained(losses, weights, [seconds + share for seconds in own])
 
     def figures(self, plan: Plan) -> tuple[float, ...]:
         """Return a plan's metrics over the batches of this epoch, as they were before anything was measured."""
-        return self._figures[plan.lane] if self._figures else _figures(plan)
+        return self._figures[plan.lane] if self._figures else plan.own_figures()
 
     def _bring(self, number: int) -> int:
         if self._watch is None:
@@ -325,11 +325,11 @@ class Loop:
             plan.full_network.eval()
         batches = (source.validation() if samples == "validation" else source.test() for source in self._sources)
         for rows, *_ in zip(*batches, strict=True):
-            for mean, loss, weight in zip(means, *self._evaluate(self._calls_for(rows, whole=True)), strict=True):
+            for mean, loss, weight in zip(means, *self._evaluate(self.calls_for(rows, whole=True)), strict=True):
                 mean.add(loss, weight)
         for plan in self._going:
             plan.full_network.train()
-        return [(mean.value, _figures(plan)) for mean, plan in zip(means, self.plans, strict=True)]
+        return [(mean.value, plan.own_figures()) for mean, plan in zip(means, self.plans, strict=True)]
 
     def alone(self, plan: Plan) -> Loop:
         """Return a loop that runs this plan by itself."""
@@ -339,7 +339,7 @@ class Loop:
         """Run the layers over whole samples that lie in the buffers, of a plan that trains by itself."""
         before, self._watch = self._watch, look
         try:
-            self._run(self._calls_for(rows, whole=True).forward)
+            self._run(self.calls_for(rows, whole=True).forward)
         finally:
             self._watch = before
 
@@ -391,9 +391,28 @@ class Loop:
             return
         self._active = [plan for plan in self._active if plan not in leaving]
         if 2 * len(self._active) <= len(self.plans) or len(self._active) == 1:
+            self.dissolve()
+
+    def dissolve(self) -> None:
+        """Let every plan that still trains go on in a loop of its own, with batches of its own. Called between two
+        epochs of all lanes."""
+        if self._lanes and not self._dissolved:
             self._dissolved = True
             for plan in self._active:
+                if self._shared:
+                    plan.part()
                 plan.loop = Loop([plan])
+
+    def ahead(self, epoch: int) -> None:
+        """Begin an epoch in another thread, where that is how a plan trains: here it is not."""
+
+    def halt(self) -> None:
+        """End what another thread is at, amid an epoch."""
+
+    @property
+    def compiled(self) -> dict[str, Any] | None:
+        """How its plan is trained by compiled steps, as plain data; None where it is not."""
+        return None
 
     def let_go(self, plan: Plan) -> None:
         """Call nothing of this plan any more, though others are still measured after the epoch that it ended with."""
@@ -408,7 +427,13 @@ class Loop:
 
     # Views
 
-    def _calls_for(self, rows: int, whole: bool) -> Calls:
+    @property
+    def pool(self) -> NDArray[Any]:
+        """The bytes that single calls work in."""
+        return self._rooms[POOL]
+
+    def calls_for(self, rows: int, whole: bool) -> Calls:
+        """Return the calls for batches of one size, of whole samples or of what is trained on."""
         for plan in self._going:
             plan.narrow(not whole)
         found = self._calls.get((rows, whole))
@@ -440,10 +465,6 @@ class Loop:
         own = found[0]
         flat = buffer.reshape(len(buffer), -1)
         return flat[:, : own.size].reshape(len(buffer), *own.shape)
-
-
-def _figures(plan: Plan) -> tuple[float, ...]:
-    return tuple(metric.result() for metric in plan.metrics if metric.is_figure)
 
 
 class _Kernels:

@@ -21,7 +21,6 @@ from nnspec.compiler.narrowing import Narrowing, may_narrow
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.clipping import clip_grad_norm, clip_grad_value
-from nnspec.engine.compiled import asked_for
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.compiler.loop import Loop, Watcher
+    from nnspec.compiler.replay import Replayed
 
 __all__ = ["Plan", "build_network", "make_layer"]
 
@@ -87,8 +87,10 @@ class Plan:
     `network` shares its numbers with the plan's vector: what the plan trains, the network computes with.
     """
 
-    loop: Loop
-    """What trains it, alone or together with other lanes."""
+    loop: Loop | Replayed
+    """What trains it, alone or together with other lanes, by NumPy calls or by tapes."""
+    next_epoch: int = 0
+    """The epoch that it trains next."""
     lane: int = 0
     """Its place among them."""
 
@@ -130,6 +132,7 @@ class Plan:
         self._keep_state()
         self.narrowing = self._make_narrowing()
         self.optimizer = self._make_optimizer(segments)
+        self._trust_ids()
         self.epoch = 0
         self._seconds = 0.0
         self.begin_metrics()
@@ -198,15 +201,28 @@ class Plan:
         optimizer: Optimizer = self.experiment.optimizer.make(params=[vector])
         names = (*optimizer.state[0], *optimizer.work)
         optimizer.keep_in({name: self.buffers[f"optimizer.{name}"][start:] for name in names})
-        if asked_for():
-            optimizer.compile()
         return optimizer
+
+    def part(self) -> None:
+        """Have batches of its own, from buffers of its own, where it shares them with other plans."""
+        own = {name: self.buffers[name].copy() for name in self.layout.batch_names}
+        self.buffers |= own
+        self.data = self.data.apart(self.experiment, self.buffers)
+
+    def _trust_ids(self) -> None:
+        """Let the first layer look up ids without checking every batch, where all of the data's are in range."""
+        first, most = self.full_network.layers[0], self.dataset.facts.tokens
+        if isinstance(first, Layer) and type(first).looks_up:
+            splits = [split.x for split in (self.dataset.train, self.dataset.test) if split.x.size]
+            rows = len(first.parameters()[next(iter(first.parameters()))].data)
+            first.trusts_ids = all(x.min() >= 0 and x.max() < min(rows, most or rows) for x in splits)
 
     def release(self) -> None:
         """Give the network to whoever uses it now: its layers allocate again, and do not train."""
         for layer in self.layers.values():
             layer.lend({})
             layer.trains = True
+            layer.trusts_ids = False
         self.network.eval()
         self.loop.let_go(self)
 
@@ -253,6 +269,10 @@ class Plan:
     def figures(self) -> tuple[float, ...]:
         """Return each metric that is a figure over the batches since `begin`."""
         return self.loop.figures(self)
+
+    def own_figures(self) -> tuple[float, ...]:
+        """Return each metric that is a figure over the batches that its own metrics have seen."""
+        return tuple(metric.result() for metric in self.metrics if metric.is_figure)
 
     def tables(self) -> dict[str, list[list[int]]]:
         """Return each metric that is a table, over the samples measured last."""

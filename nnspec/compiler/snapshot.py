@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["Snapshot", "restore", "take"]
+__all__ = ["Snapshot", "noise", "restore", "take"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def take(plan: Plan) -> Snapshot:
         {
             "steps": plan.optimizer.steps,
             "schedule": follower.state() if follower is not None else None,
-            "noise": [rng.bit_generator.state for rng in _noise(plan)],
+            "noise": [rng.bit_generator.state for rng in noise(plan)],
         },
     )
 
@@ -46,8 +46,8 @@ def restore(plan: Plan, snapshot: Snapshot) -> None:
 
     Raises ValueError for a snapshot of another experiment, before anything is changed.
     """
-    arrays, noise, values = _arrays(plan), _noise(plan), snapshot.values
-    if arrays.keys() != snapshot.arrays.keys() or len(noise) != len(values["noise"]):
+    arrays, generators, values = _arrays(plan), noise(plan), snapshot.values
+    if arrays.keys() != snapshot.arrays.keys() or len(generators) != len(values["noise"]):
         raise ValueError("it holds other arrays")
     for name, array in arrays.items():
         found = snapshot.arrays[name]
@@ -55,7 +55,7 @@ def restore(plan: Plan, snapshot: Snapshot) -> None:
             raise ValueError(f"{name} is {found.dtype} {found.shape}, not {array.dtype} {array.shape}")
     for name, array in arrays.items():
         np.copyto(array, snapshot.arrays[name])
-    for rng, state in zip(noise, values["noise"], strict=True):
+    for rng, state in zip(generators, values["noise"], strict=True):
         rng.bit_generator.state = state
     plan.optimizer.steps = int(values["steps"])
     if plan.optimizer.follower is not None:
@@ -70,7 +70,7 @@ def _arrays(plan: Plan) -> dict[str, NDArray[Any]]:
     return {"parameters": plan.buffers["parameters"], **state, **moments}
 
 
-def _noise(plan: Plan) -> list[Generator]:
+def noise(plan: Plan) -> list[Generator]:
     """Return the generators of layers that draw in training, in the order of the network."""
     layers = (inner for layer in plan.network.layers for inner in layer.walk())
     return [layer.noise for layer in layers if layer.noise is not None]

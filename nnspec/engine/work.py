@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ from nnspec.errors import ContractError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Borrower", "Work", "samples_in"]
+__all__ = ["Borrower", "Work", "decide", "samples_in"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,14 @@ class Borrower:
                 f"for each sample, and asked for as {np.dtype(dtype)} of shape {shape[1:]}"
             )
         return lent[: shape[0]]
+
+
+def decide(condition: Any, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
+    """Do one thing or the other. A condition that is being recorded has both recorded, and decides anew each time."""
+    if isinstance(condition, np.ndarray) and hasattr(condition, "decides"):
+        condition.decides(then, otherwise)
+    else:
+        (then if condition else otherwise)()
 
 
 def samples_in(memory: NDArray[Any], shape: tuple[int, ...], *, batch_last: bool = False) -> NDArray[Any]:

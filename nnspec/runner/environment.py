@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from nnspec.engine.compiled import CompilerMissing, asked_for, compiled
 from nnspec.errors import NnspecError
+from nnspec.native.library import available
 
 __all__ = ["check_compiler", "differences", "environment", "in_words", "one_blas_thread", "unlike"]
 
@@ -67,12 +67,9 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def check_compiler() -> None:
-    """Raise NnspecError where compiled kernels are asked for and cannot be had."""
-    try:
-        if asked_for():
-            compiled(lambda: None)
-    except (ValueError, CompilerMissing) as error:
-        raise NnspecError(str(error)) from error
+    """Raise NnspecError where steps cannot be compiled."""
+    if not available():
+        raise NnspecError('compiled steps need Numba: pip install "nnspec[fast]"')
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -129,8 +126,6 @@ def environment() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "simd": _simd(),
-        "compiled": asked_for(),
-        **({"numba": _version_of("numba")} if asked_for() else {}),
         "blas": [
             {
                 "library": pool.get("internal_api"),

@@ -12,6 +12,7 @@ from nnspec.checker.program import Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientCheck, GradientReport
+from nnspec.native import How
 from nnspec.runner.environment import check_compiler, one_blas_thread
 from nnspec.runner.gather import gather
 from nnspec.runner.history import DataUse, LaneResult, RunResult
@@ -50,6 +51,9 @@ class Ways:
     profile: bool = False
     """Whether every lane's steps are timed part by part; lanes are then trained in one process, each by itself."""
 
+    compiled: How = "auto"
+    """Whether lanes are trained by compiled steps: where they can be had without waiting, always, or never."""
+
     on: str = ""
     """A cluster that trains them, `dask://HOST:PORT`, instead of this machine."""
 
@@ -78,13 +82,15 @@ def run_program(
     where compiled kernels are asked for and cannot be had, and WorkerError where a process that trained was ended from
     outside.
     """
-    check_compiler()
+    if ways.compiled == "always":
+        check_compiler()
     program = compiled.program
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     everything = trainings(compiled)
     jobs = usual_jobs(everything) if ways.jobs is None else min(ways.jobs, len(everything))
-    if ways.fail_fast or ways.profile:
-        everything = [replace(each, halts=ways.fail_fast, profile=ways.profile) for each in everything]
+    everything = [
+        replace(each, halts=ways.fail_fast, profile=ways.profile, compiled=ways.compiled) for each in everything
+    ]
     lanes = _Lanes(program, observer, ways.fail_fast)
     gradients: dict[str, GradientReport] = {}
     with ExitStack() as hired:

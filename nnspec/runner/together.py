@@ -15,9 +15,11 @@ from nnspec.compiler.layout import Layout
 from nnspec.compiler.loop import plans_together
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
+from nnspec.compiler.replay import Haste
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
+from nnspec.native import How
 from nnspec.runner.checkpoint import CheckpointError, Keeper, best_lane
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
@@ -40,6 +42,9 @@ class Training:
     """Whether the others end with it where it does not end well."""
     profile: bool = False
     """Whether its steps are timed part by part, where it is trained by itself."""
+
+    compiled: How = "auto"
+    """Whether it is trained by compiled steps: where they can be had, always, or never."""
 
     @property
     def done(self) -> int:
@@ -111,7 +116,19 @@ def train_together(group: Sequence[Training], dataset: Dataset, observer: Observ
     """
     if len(group) == 1:
         (one,) = group
-        return [train_once(one.experiment, one.layout, dataset, observer, one.repeat, one.of, one.keeper, one.profile)]
+        return [
+            train_once(
+                one.experiment,
+                one.layout,
+                dataset,
+                observer,
+                one.repeat,
+                one.of,
+                one.keeper,
+                one.profile,
+                one.compiled,
+            )
+        ]
     plans = plans_together([(each.experiment, each.layout) for each in group], dataset)
     return _Turns(group, plans, observer).take()
 
@@ -121,6 +138,7 @@ class _Turns:
 
     def __init__(self, group: Sequence[Training], plans: Sequence[Plan], observer: Observer) -> None:
         self._loop = plans[0].loop
+        self._hasten = Haste(plans, group[0].compiled, sum(each.layout.seconds for each in group))
         self._halts = any(each.halts for each in group)
         self._going: dict[Plan, Generator[None, None, LaneResult]] = {
             plan: train_plan(plan, observer, each.repeat, each.of, each.keeper)
@@ -133,6 +151,7 @@ class _Turns:
             try:
                 while self._going:
                     self._loop.settle([plan for plan in [*self._going] if not self._turn(plan)])
+                    self._hasten([*self._going])
             except KeyboardInterrupt:
                 self._interrupt()
         return [self._ended[place] for place in sorted(self._ended)]

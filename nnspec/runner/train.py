@@ -9,6 +9,7 @@ from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
+from nnspec.compiler.replay import Haste
 from nnspec.compiler.snapshot import restore, take
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
@@ -45,6 +46,7 @@ def train_once(
     of: int = 1,
     keeper: Keeper | None = None,
     profile: bool = False,
+    compiled: str = "never",
 ) -> LaneResult:
     """Train a lane to its end, or until it stops early, or to where its loss stops being a number, or until Ctrl-C.
 
@@ -54,12 +56,17 @@ def train_once(
     plan = plan_alone(experiment, layout, dataset)
     if profile:
         plan.loop.observer = Profiler(plan)
+    hasten = Haste([plan], "never" if profile else compiled, layout.seconds)
     training = train_plan(plan, observer, repeat, of, keeper)
     # Overflow on the way to divergence is reported once, by the lane, and not by NumPy line by line.
     with np.errstate(all="ignore"):
         while True:
             try:
                 next(training)
+                try:
+                    hasten([plan])
+                except KeyboardInterrupt as pressed:
+                    training.throw(pressed)
             except StopIteration as end:
                 lane: LaneResult = end.value
                 return lane
@@ -84,6 +91,7 @@ def train_plan(
     last, whole = Last(plan), (lane.tables, lane.fingerprints["order"], 0)
     try:
         observer.lane_begins(lane)
+        plan.next_epoch = len(lane.epoch_seconds)
         yield
         for seconds, figures in () if lane.stopped else _epochs(plan, len(lane.epoch_seconds)):
             for name, value in figures.items():
@@ -109,10 +117,12 @@ def train_plan(
                 break
             if keeper is not None and keeper.due():
                 keeper.keep(take(plan), lane, stop.state(), best, ended=False)
+            plan.next_epoch = len(lane.epoch_seconds)
             yield
     except _Diverged as error:
         lane.status, lane.message = "diverged", _advice(experiment, str(error))
     except KeyboardInterrupt:
+        plan.loop.halt()
         # The time of an epoch is added last: an epoch without one was interrupted while its figures were added.
         done = len(lane.epoch_seconds)
         lane.history = {name: values[:done] for name, values in lane.history.items()}
@@ -136,6 +146,7 @@ def train_plan(
         lane.profile = plan.loop.observer.profile()
     if keeper is not None and ending is not None:
         keeper.keep(ending, lane, stop.state(), best, ended=True)
+    lane.compiled = plan.loop.compiled
     plan.release()
     return lane
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
@@ -28,7 +29,7 @@ from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, ro
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Also, Count, Inferred
 from nnspec.engine.random import default_generator
-from nnspec.engine.work import Work
+from nnspec.engine.work import Work, decide
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -200,11 +201,16 @@ class MultiHeadAttention(Layer):
 
     def _exponentials(self, scores: NDArray[Any], largest: NDArray[Any]) -> None:
         """E = exp(S) in place, and 0 where a place may not look; `largest` is to work in."""
-        if -UNSHIFTED <= scores.min() <= scores.max() <= UNSHIFTED:
-            np.exp(scores, out=scores)
-            if self.causal:
-                np.multiply(scores, self._seen(scores), out=scores)
-            return
+        small = np.maximum.reduce(scores, axis=None) <= UNSHIFTED
+        small &= np.minimum.reduce(scores, axis=None) >= -UNSHIFTED
+        decide(small, partial(self._as_they_are, scores), partial(self._shifted, scores, largest))
+
+    def _as_they_are(self, scores: NDArray[Any]) -> None:
+        np.exp(scores, out=scores)
+        if self.causal:
+            np.multiply(scores, self._seen(scores), out=scores)
+
+    def _shifted(self, scores: NDArray[Any], largest: NDArray[Any]) -> None:
         if self.causal:
             np.copyto(scores, -np.inf, where=self._seen(scores) == 0)
         np.max(scores, axis=-1, out=largest)

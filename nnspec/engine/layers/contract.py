@@ -113,6 +113,9 @@ class Layer(Part, Borrower):
     """The argument that says how many ids x is made of, for a layer that looks rows up by whole numbers: the checker
     fills it in from the data. Such a layer takes what the data gives, and nothing that others computed."""
 
+    trusts_ids: bool = False
+    """Of a layer that looks rows up: whether all ids that it will be given are known to be in range."""
+
     training: bool = True
     trains: bool = True
     """Whether the gradients of its parameters are wanted: not where all of them are frozen."""

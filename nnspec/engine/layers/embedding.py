@@ -93,7 +93,7 @@ class Embedding(Layer):
         ids = self.work_array("ids", x.shape, np.intp)
         with np.errstate(invalid="ignore"):  # what is no number becomes an id far below 0
             np.rint(x, out=ids, casting="unsafe")
-        if ids.size and not 0 <= ids.min() <= ids.max() < len(self.weight.data):
+        if not self.trusts_ids and ids.size and not 0 <= ids.min() <= ids.max() < len(self.weight.data):
             self._ids = None
             raise ValueError(
                 f"Embedding takes ids from 0 to {len(self.weight.data) - 1}, not {ids.min()} to {ids.max()}"

@@ -111,7 +111,7 @@ class _RowNorm(Layer):
             np.add.reduce(rows, axis=1, out=means)
             np.divide(means, n, out=means)
             rows = np.subtract(rows, means[:, None], out=normal)
-        np.einsum("ij,ij->i", rows, rows, out=inverse)
+        np.vecdot(rows, rows, out=inverse)
         np.divide(inverse, n, out=inverse)
         np.add(inverse, self.eps, out=inverse)
         np.sqrt(inverse, out=inverse)

@@ -86,7 +86,7 @@ class Loss(Part, Borrower):
     def mean(self, values: NDArray[Any]) -> float:
         """Return the mean of what each sample adds to the loss; with several lanes, of their own means."""
         if self.lanes == 1:
-            return float(np.add.reduce(values, axis=None)) / values.size
+            return number(np.add.reduce(values, axis=None)) / values.size
         rows = values.reshape(self.lanes, -1)
         self.each = [total / rows.shape[1] for total in np.add.reduce(rows, axis=1).tolist()]
         return sum(self.each) / self.lanes
@@ -118,6 +118,12 @@ class Mean:
     def value(self) -> float:
         """Σ w·l / Σ w."""
         return self.total / self.weight if self.weight else math.nan
+
+
+def number(total: Any) -> float:
+    """Return what NumPy adds up to, as Python's float; an array of one number, as recordings have it, in float64."""
+    found: Any = total.astype(np.float64) if isinstance(total, np.ndarray) else float(total)
+    return found
 
 
 def saved(value: NDArray[Any] | None, loss: Loss) -> NDArray[Any]:

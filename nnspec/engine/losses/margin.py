@@ -13,6 +13,7 @@ from nnspec.engine.losses.contract import (
     check_labels,
     contiguous,
     fit_classes,
+    number,
     positions,
     saved,
 )
@@ -79,7 +80,7 @@ class HingeLoss(Loss):
         else:
             self._of_many(outputs, labels.reshape(-1), slack, amounts)
         self._slack = np.maximum(slack, 0, out=slack)
-        return float(np.add.reduce(slack)) / slack.size
+        return number(np.add.reduce(slack)) / slack.size
 
     def _of_one(self, scores: NDArray[Any], labels: NDArray[Any], slack: NDArray[Any]) -> None:
         """m − s z."""

@@ -17,6 +17,7 @@ from nnspec.engine.losses.contract import (
     fit_classes,
     fit_values,
     fit_weights,
+    number,
     positions,
     saved,
 )
@@ -85,7 +86,7 @@ class BCEWithLogitsLoss(Loss):
         np.multiply(outputs, wanted, out=powers)
         np.maximum(outputs, 0, out=terms)
         np.subtract(terms, powers, out=terms)
-        total = float(np.add.reduce(terms, axis=None))
+        total = number(np.add.reduce(terms, axis=None))
         np.absolute(outputs, out=powers)
         np.negative(powers, out=powers)
         np.exp(powers, out=powers)
@@ -94,7 +95,7 @@ class BCEWithLogitsLoss(Loss):
         np.exp(sigma, out=sigma)
         np.divide(sigma, np.add(powers, 1, out=terms), out=sigma)
         self._difference = np.subtract(sigma, wanted, out=sigma)
-        total += float(np.add.reduce(np.log1p(powers, out=powers), axis=None))
+        total += number(np.add.reduce(np.log1p(powers, out=powers), axis=None))
         return total / outputs.size
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -158,7 +159,7 @@ class NLLLoss(Loss):
         outputs.reshape(-1).take(index, out=picked, mode="clip")
         if self._weights is None:
             self._amounts = -1.0 / picked.size
-            return float(np.add.reduce(picked)) / -picked.size
+            return number(np.add.reduce(picked)) / -picked.size
         amounts = self.work_array("amounts", places, outputs.dtype).reshape(-1)
         self._weights.astype(outputs.dtype, copy=False).take(labels, out=amounts, mode="clip")
         self._total = total = float(np.add.reduce(amounts))
@@ -221,7 +222,7 @@ class KLDivLoss(Loss):
         np.multiply(terms, wanted, out=terms)
         negative = np.empty(outputs.shape, outputs.dtype) if out is None else out
         self._negative = np.negative(wanted, out=negative, casting="unsafe")
-        return float(np.add.reduce(terms, axis=None)) / prod(outputs.shape[:-1])
+        return number(np.add.reduce(terms, axis=None)) / prod(outputs.shape[:-1])
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """−t / B."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape
-from nnspec.engine.losses.contract import NO_ARGUMENTS, Loss, check_shape, fit_values, saved
+from nnspec.engine.losses.contract import NO_ARGUMENTS, Loss, check_shape, fit_values, number, saved
 from nnspec.engine.part import Also, Positive
 from nnspec.engine.work import Work
 
@@ -93,7 +93,7 @@ class MAELoss(Distance):
         """Mean of the distances. Raises ValueError where the shapes differ."""
         difference = self._subtract(outputs, targets, out)
         distances = np.absolute(difference, out=self.work_array("distances", outputs.shape, outputs.dtype))
-        return float(np.add.reduce(distances, axis=None)) / distances.size
+        return number(np.add.reduce(distances, axis=None)) / distances.size
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """sign(y − t) / (B·out)."""
@@ -132,7 +132,7 @@ class HuberLoss(Distance):
         terms = np.multiply(clipped, -0.5, out=self.work_array("terms", outputs.shape, outputs.dtype))
         np.add(terms, difference, out=terms)
         np.multiply(terms, clipped, out=terms)
-        return float(np.add.reduce(terms, axis=None)) / terms.size
+        return number(np.add.reduce(terms, axis=None)) / terms.size
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """clip(y − t, −δ, δ) / (B·out)."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError
 from nnspec.engine.losses.contract import positions
-from nnspec.engine.metrics.contract import NO_ARGUMENTS, Metric
+from nnspec.engine.metrics.contract import NO_ARGUMENTS, Averaging, Metric
 from nnspec.engine.part import Also, Count
 from nnspec.engine.work import Work
 
@@ -49,7 +49,7 @@ class Predicting(Metric):
         return np.equal(predicted, targets, out=self.work_array("right", predicted.shape, bool))
 
 
-class Accuracy(Predicting):
+class Accuracy(Predicting, Averaging):
     """Share of places whose largest output is at their label, `(B, C)` and `(B,)` -> [0, 1]; ties go to the first.
 
     Of several labels, the share of samples of which all labels are right, as scikit-learn's `accuracy_score`. Keras's
@@ -63,18 +63,14 @@ class Accuracy(Predicting):
     default = True
     takes_labels = True
 
-    def begin(self) -> None:
-        """Forget all batches."""
-        self._hits = self._seen = 0
-
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Count which places are right."""
         if outputs.ndim == targets.ndim:
             right = self._all_right(outputs, targets)
         else:
             right = self._right(self._predict(outputs), targets)
-        self._hits += int(np.count_nonzero(right))
-        self._seen += right.size
+        self._total.add(np.count_nonzero(right))
+        self._seen.add(right.size)
 
     def _all_right(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
         """Say which samples have all their labels predicted, label by label."""
@@ -87,12 +83,8 @@ class Accuracy(Predicting):
             np.greater(right, wrong, out=right)
         return right
 
-    def result(self) -> float:
-        """Right ones over all."""
-        return self._hits / self._seen
 
-
-class TopK(Metric):
+class TopK(Averaging):
     """Share of places whose label is among the k largest outputs; of equal ones the first come first.
 
     With k = 1 it is accuracy. scikit-learn's `top_k_accuracy_score` puts the last of equal ones first.
@@ -130,10 +122,6 @@ class TopK(Metric):
             "own": Work(places),
         }
 
-    def begin(self) -> None:
-        """Forget all batches."""
-        self._hits = self._seen = 0
-
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Count the labels before which fewer than k outputs come."""
         index = self.work_array("index", targets.shape, np.intp)
@@ -147,12 +135,8 @@ class TopK(Metric):
         np.greater(outputs, own[..., None], out=before)
         np.logical_or(before, alike, out=before)
         rank = np.add.reduce(before, axis=-1, out=index, dtype=np.intp)
-        self._hits += int(np.count_nonzero(np.less(rank, self.k, out=alike[..., 0])))
-        self._seen += targets.size
-
-    def result(self) -> float:
-        """Right ones over all."""
-        return self._hits / self._seen
+        self._total.add(np.count_nonzero(np.less(rank, self.k, out=alike[..., 0])))
+        self._seen.add(targets.size)
 
 
 class Rates(Predicting):
@@ -327,7 +311,7 @@ class Confusion(Predicting):
         return self._now.copy()
 
 
-class Perplexity(Metric):
+class Perplexity(Averaging):
     """e to the mean over all places of −log softmax(z)[label]: how many classes, all alike, it is as unsure between.
 
     Outputs are logits, or log-probabilities, which the softmax leaves as they are. Of one class for sure it is 1.
@@ -352,10 +336,6 @@ class Perplexity(Metric):
         places = outputs[:-1]
         return {"powers": Work(outputs), "top": Work(places), "own": Work(places), "index": Work(places, "index")}
 
-    def begin(self) -> None:
-        """Forget all batches."""
-        self._total, self._seen = 0.0, 0
-
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Add −log softmax(z)[label] of each place: log Σ eᶻ⁻ᵐ + m − z[label] with m the largest."""
         places, dtype = targets.shape, outputs.dtype
@@ -365,14 +345,14 @@ class Perplexity(Metric):
         powers = np.subtract(outputs, top[..., None], out=self.work_array("powers", outputs.shape, dtype))
         np.exp(powers, out=powers)
         np.subtract(top, own, out=own)
-        self._total += float(np.add.reduce(own, axis=None))
+        self._total.add(np.add.reduce(own, axis=None))
         np.add.reduce(powers, axis=-1, out=top)
-        self._total += float(np.add.reduce(np.log(top, out=top), axis=None))
-        self._seen += targets.size
+        self._total.add(np.add.reduce(np.log(top, out=top), axis=None))
+        self._seen.add(targets.size)
 
     def result(self) -> float:
         """e to the mean; infinity where that is too large for a number."""
-        mean = self._total / self._seen
+        mean = self._total.value / self._seen.value
         return math.exp(mean) if mean < 709 else math.inf
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
 from nnspec.engine.part import PARTS, Part
 from nnspec.engine.work import Borrower, Work
@@ -13,7 +14,7 @@ from nnspec.engine.work import Borrower, Work
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Metric", "higher_is_better", "metric_of"]
+__all__ = ["Averaging", "Metric", "Tally", "higher_is_better", "metric_of"]
 
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
@@ -37,6 +38,8 @@ class Metric(Part, Borrower):
     """Whether more of it is better; as with a loss, less is unless a metric says so."""
     default: ClassVar[bool] = False
     """Whether it is measured, where it makes sense, unless a spec says otherwise."""
+    tallies: ClassVar[bool] = False
+    """Whether all that it remembers of batches is in tallies (see `Tally`), so that adding to them needs no Python."""
     is_figure: ClassVar[bool] = True
     """Whether it is one number, with a curve over the epochs; else a table of the test data after the last epoch."""
 
@@ -77,6 +80,47 @@ class Metric(Part, Borrower):
     def result(self) -> Any:
         """Return the figure, or the table, over all samples since `begin`."""
         raise NotImplementedError
+
+
+class Tally:
+    """A sum over batches, kept in an array."""
+
+    def __init__(self, dtype: str = "float64") -> None:
+        self._sum = np.zeros(1, dtype)
+
+    def clear(self) -> None:
+        """Begin at 0."""
+        self._sum.fill(0)
+
+    def add(self, amount: Any) -> None:
+        """Add a number of a batch."""
+        if isinstance(amount, np.ndarray):  # where calls are recorded
+            amount = amount.astype(self._sum.dtype, copy=False)
+        np.add(self._sum, amount, out=self._sum, casting="unsafe")
+
+    @property
+    def value(self) -> Any:
+        """The sum so far, as a number of Python."""
+        return self._sum.item()
+
+
+class Averaging(Metric):
+    """Base of the metrics that are a total over how many there are."""
+
+    tallies = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._total, self._seen = Tally(), Tally("int64")
+
+    def begin(self) -> None:
+        """Forget all batches."""
+        self._total.clear()
+        self._seen.clear()
+
+    def result(self) -> float:
+        """The total over how many there are."""
+        return float(self._total.value / self._seen.value)
 
 
 def metric_of(figure: str) -> type[Metric] | None:

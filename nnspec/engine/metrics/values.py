@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError, shape_in_words
-from nnspec.engine.metrics.contract import NO_ARGUMENTS, Metric
+from nnspec.engine.metrics.contract import NO_ARGUMENTS, Averaging, Metric
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -43,48 +43,32 @@ class Comparing(Metric):
         return np.subtract(outputs, targets.reshape(outputs.shape), out=difference)
 
 
-class MeanSquaredError(Comparing):
+class MeanSquaredError(Comparing, Averaging):
     """Mean of (y − t)² over all numbers of all samples, as the loss `MSE`."""
 
     spec_name = "mse"
     also = ("mean_squared_error", "MeanSquaredError")
 
-    def begin(self) -> None:
-        """Forget all batches."""
-        self._total, self._seen = 0.0, 0
-
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Add the squares."""
         difference = self._subtract(outputs, targets)
         np.multiply(difference, difference, out=difference)
-        self._total += float(np.add.reduce(difference, axis=None))
-        self._seen += difference.size
-
-    def result(self) -> float:
-        """The mean square."""
-        return self._total / self._seen
+        self._total.add(np.add.reduce(difference, axis=None))
+        self._seen.add(difference.size)
 
 
-class MeanAbsoluteError(Comparing):
+class MeanAbsoluteError(Comparing, Averaging):
     """Mean of |y − t| over all numbers of all samples: how far off it is, in the targets' own unit."""
 
     spec_name = "mae"
     also = ("mean_absolute_error", "MeanAbsoluteError")
 
-    def begin(self) -> None:
-        """Forget all batches."""
-        self._total, self._seen = 0.0, 0
-
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
         """Add the distances."""
         difference = self._subtract(outputs, targets)
         np.absolute(difference, out=difference)
-        self._total += float(np.add.reduce(difference, axis=None))
-        self._seen += difference.size
-
-    def result(self) -> float:
-        """The mean distance."""
-        return self._total / self._seen
+        self._total.add(np.add.reduce(difference, axis=None))
+        self._seen.add(difference.size)
 
 
 class R2(Comparing):

@@ -9,7 +9,6 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.compiled import compiled
 from nnspec.engine.parameter import Parameter, Segment
 from nnspec.engine.part import Also, Part, Range
 from nnspec.engine.schedules import Follower, Schedule
@@ -106,7 +105,6 @@ class Optimizer(Part):
         self.work = {name: np.empty(largest.size, largest.dtype) for name in names}
         self.steps = 0
         self._calls: dict[int, _Calls] = {}
-        self._compiled: Loop | None = None
 
     @property
     def lr(self) -> float:
@@ -200,21 +198,12 @@ class Optimizer(Part):
             calls = self._calls.get(i)
             if calls is None or not calls.hold(parameter):
                 calls = self._calls[i] = self._prepared(i)
-            if self._compiled is not None:
-                for group, arrays in calls.groups:
-                    self._compiled(*arrays, *map(parameter.data.dtype.type, self.factors(group)))
-                continue
             try:
                 for move in calls.moves:
                     self._moving = move.group
                     self.update(move.theta, self._decayed(move), *move.arrays)
             finally:
                 self._moving = None
-
-    def compile(self) -> None:
-        """Move parameters by compiled code from now on, where `loop` knows how. Raises CompilerMissing."""
-        loop = self.loop()
-        self._compiled = compiled(loop) if loop is not None else None
 
     def loop(self) -> Loop | None:
         """Return `update` as a loop over numbers, `loop(theta, grad, *state, *factors)`, where there is one.

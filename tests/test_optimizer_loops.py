@@ -1,21 +1,16 @@
-"""Compiled kernels: the same formula as a loop over numbers, and the same numbers, bit for bit."""
+"""The formula of each optimizer as a loop over numbers, and the same numbers, bit for bit."""
 
 from __future__ import annotations
 
-import builtins
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import run, spec
 
 from nnspec import engine as nn
-from nnspec.engine.compiled import CompilerMissing, compiled
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter, Segment
 from nnspec.engine.part import PARTS
-from nnspec.errors import NnspecError
 
 STEPS = 5
 
@@ -60,15 +55,21 @@ def trained(part: type[Optimizer], more: dict[str, Any], dtype: str, how: str) -
         Parameter.over(rng.normal(size=20).astype(dtype), np.zeros(20, dtype), segments),
     ]
     optimizer = part(params, lr=0.05, **more)
-    if how == "python":
-        optimizer._compiled = optimizer.loop()
-    elif how == "compiled":
-        optimizer.compile()
+    loop: Any = optimizer.loop() if how != "arrays" else None
+    if how == "compiled":
+        import numba
+
+        loop = numba.njit(loop, error_model="numpy")
     for _ in range(STEPS):
         for parameter in params:
             parameter.grad = rng.normal(size=parameter.shape) * 10.0 ** rng.integers(-4, 3, parameter.shape)
             parameter.grad[..., 0] = 0
-        optimizer.step()
+        if loop is None:
+            optimizer.step()
+            continue
+        optimizer.steps += 1
+        for group in optimizer.groups:
+            loop(*optimizer.arrays(group), *map(np.dtype(dtype).type, optimizer.factors(group)))
     state = [array.tobytes() for own in optimizer.state for array in own.values()]
     return [parameter.data.tobytes() for parameter in params], state
 
@@ -96,43 +97,3 @@ def test_an_optimizer_with_another_formula_does_not_inherit_the_loop() -> None:
             theta -= 1
 
     assert Other([Parameter(np.zeros(3))]).loop() is None
-    other = Other([parameter := Parameter(np.zeros(3))])
-    other.compile()
-    other.step()
-    np.testing.assert_array_equal(parameter.data, -np.ones(3))
-
-
-def test_without_numba_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = builtins.__import__
-
-    def missing(name: str, *more: Any, **other: Any) -> Any:
-        if name == "numba":
-            raise ImportError(name)
-        return found(name, *more, **other)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(CompilerMissing, match=r'pip install "nnspec\[fast\]"'):
-        compiled(lambda: None)
-
-
-def test_a_run_with_compiled_kernels_is_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba", reason="compiled kernels need Numba, which is an extra")
-    text = spec(race="SGD; Momentum; Adam(weight_decay=0.01); AdamW", train="epochs = 3; batch = 16")
-    plain = run(text)
-    monkeypatch.setenv("NNSPEC_COMPILED", "1")
-    fast = run(text)
-    for name, lane in plain.lanes.items():
-        assert fast.lanes[name].history == lane.history
-        theirs = fast.lanes[name].network.named_parameters()
-        for key, parameter in lane.network.named_parameters().items():
-            np.testing.assert_array_equal(parameter.data, theirs[key].data)
-    assert (plain.summary["environment"]["compiled"], fast.summary["environment"]["compiled"]) == (False, True)
-
-
-@pytest.mark.parametrize(("word", "said"), [("1", "need Numba"), ("yes", "not 'yes'")])
-def test_what_cannot_be_had_is_said_before_anything_runs(word: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NNSPEC_COMPILED", word)
-    monkeypatch.setitem(sys.modules, "numba", None)
-    compiled.cache_clear()
-    with pytest.raises(NnspecError, match=said):
-        run(spec())

@@ -1,0 +1,719 @@
+"""Training without Python: the calls of a plan recorded as tapes, and replayed batch after batch.
+
+The steps of a program are bound to NumPy calls (`bind.py`). Here these calls are recorded once for each size of batch
+(`native/recording.py`) and then replayed: a whole epoch is one call, which needs no interpreter and holds no lock, so
+lanes train side by side in threads. Each inner loop is NumPy's own and is given the same runs of numbers, and an
+optimizer's rule does to each number what its arrays do. So the numbers are those of the NumPy calls, to the last bit,
+and training may change from one way to the other between any two epochs.
+
+What cannot be recorded stays a Python call between two tapes. Whatever is recorded is first held against the NumPy
+calls, with other weights and on memory full of rubbish. A byte that differs is a fault of nnspec.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nnspec.compiler.batches import Batches
+from nnspec.compiler.bind import Calls
+from nnspec.compiler.snapshot import noise
+from nnspec.engine._numpy import np
+from nnspec.engine.losses.contract import Mean
+from nnspec.engine.metrics import Metric
+from nnspec.engine.metrics.contract import Tally
+from nnspec.engine.optimizers.contract import Group
+from nnspec.engine.parameter import Parameter
+from nnspec.engine.work import Borrower
+from nnspec.native import recording as record
+from nnspec.native.builder import the_builder
+from nnspec.native.library import available, missing, rule_name
+from nnspec.native.recording import Instruction, Recording, Traced, Untraceable
+from nnspec.native.tape import Batches as BatchTape
+from nnspec.native.tape import Tape
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    from nnspec.compiler.loop import Loop
+    from nnspec.compiler.plan import Plan
+
+__all__ = ["Epoch", "Haste", "Replay", "Replayed"]
+
+Kept = TypeVar("Kept")
+
+_RUBBISH = 0x01
+_WRONG = 77
+"""Bytes, and numbers, that no call leaves by accident."""
+_BROUGHT = ("x", "labels", "targets", "stored", "wide", "gradients")
+"""Buffers that every batch writes anew."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What came of an epoch: each batch's loss and weight, the metrics, what was measured, the seconds of training."""
+
+    losses: list[float]
+    weights: list[float]
+    figures: tuple[float, ...]
+    measured: Mapping[str, tuple[float, tuple[float, ...]]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Act:
+    """A Python call: by whom, and of what."""
+
+    owner: object
+    call: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    is_loss: bool = False
+    instead: Callable[[], Any] | None = None
+    """What is called in its place where it is not recorded, since its arguments change from batch to batch."""
+
+    def __call__(self) -> Any:
+        return self.call(*self.arguments) if self.instead is None else self.instead()
+
+
+@dataclass
+class _Program:
+    """A batch of one size, as runs of instructions and the Python calls between them."""
+
+    parts: list[list[Instruction] | _Act] = field(default_factory=list)
+    arrays: list[NDArray[Any]] = field(default_factory=list)
+    made: list[NDArray[Any]] = field(default_factory=list)
+    loss: NDArray[Any] | None = None
+    """The cell that holds the loss; None where a Python call returns it."""
+    weight: float | None = None
+    gaps: dict[str, str] = field(default_factory=dict)
+    """What stays a Python call, and why."""
+    tapes: list[Tape | _Act] = field(default_factory=list)
+
+    @property
+    def kernels(self) -> set[str]:
+        return set().union(*(each.kernels for part in self.parts if isinstance(part, list) for each in part))
+
+    def load(self) -> None:
+        """Link the instructions with their machine code."""
+        self.tapes = [Tape(part, self.arrays) if isinstance(part, list) else part for part in self.parts]
+
+    @property
+    def whole(self) -> Tape | None:
+        """The tape, where there is nothing but one."""
+        (first, *rest) = self.tapes
+        return first if not rest and isinstance(first, Tape) else None
+
+
+class Replay:
+    """The tapes of a plan that trains by itself."""
+
+    def __init__(self, loop: Loop) -> None:
+        (self._plan,) = loop.plans
+        self._loop = loop
+        self._number, self._first, self._stop = (np.zeros(1, np.int64) for _ in range(3))
+        self._programs: dict[tuple[int, str], _Program] = {}
+        self._orders: dict[str, NDArray[Any]] = {}
+        self._moves: list[Instruction] | None = None
+        self._move: Tape | None = None
+        self._factors: list[tuple[Group, NDArray[Any]]] = []
+        self._record()
+
+    @property
+    def kernels(self) -> set[str]:
+        """The kernels that it needs."""
+        own = {each.kernel for each in self._moves or ()} | {"run", "batches"}
+        return own.union(*(program.kernels for program in self._programs.values()))
+
+    @property
+    def gaps(self) -> dict[str, str]:
+        """What stays a Python call, and why."""
+        found: dict[str, str] = {}
+        for program in self._programs.values():
+            found |= program.gaps
+        return found
+
+    # Recording
+
+    def _record(self) -> None:
+        """Record all sizes of batches, and hold each against the NumPy calls. Nothing of the plan changes."""
+        plan, source = self._plan, self._plan.data
+        kept = _Kept(self._loop)
+        try:
+            self._orders = {
+                "train": source.order,
+                "validation": np.array(source.held_out_samples),
+                "test": np.arange(source.tested),
+            }
+            for samples, order in self._orders.items():
+                sizes = (
+                    {self._rows(0), self._rows(len(source) - 1)}
+                    if samples == "train"
+                    else _sizes(len(order), plan.layout.batch)
+                )
+                for rows in sizes:
+                    self._programs[rows, samples] = self._program(rows, samples, order)
+                    kept.restore()
+            self._record_moves()
+        finally:
+            kept.restore()
+
+    def _acts(self, rows: int, samples: str, order: NDArray[Any]) -> Iterator[_Act]:
+        """Yield the calls of a batch: bringing it, forward, metrics, loss and, in training, backward."""
+        training, source = samples == "train", self._plan.data
+        yield _Act(
+            source,
+            source.bring,
+            (order[:rows], samples),
+            instead=lambda: source.bring(order[self._first[0] :][:rows], samples),
+        )
+        calls: Calls = self._loop.calls_for(rows, whole=not training)
+        for call, arguments, _, _ in (*calls.forward, *calls.metrics):
+            yield _Act(_owner(call), call, arguments)
+        (loss,) = calls.losses
+        yield _Act(loss.loss, loss.loss.forward, (loss.outputs, loss.targets, loss.work), is_loss=True)
+        if training:
+            yield _Act(loss.loss, loss.loss.backward, (loss.gradient,))
+            for call, arguments, _, _ in calls.backward:
+                yield _Act(_owner(call), call, arguments)
+
+    def _program(self, rows: int, samples: str, order: NDArray[Any]) -> _Program:
+        """Record a batch of one size."""
+        plan = self._plan
+        (plan.full_network.train if samples == "train" else plan.full_network.eval)()
+        try:
+            plan.data.shuffle(plan.epoch)
+            acts = [*self._acts(rows, samples, order)]
+            refused = {id(act.owner): why for act in acts if (why := _by_hand(act.owner))}
+            while True:
+                found = self._attempt(acts, order, refused)
+                if found is not None:
+                    return found
+        finally:
+            plan.full_network.train()
+
+    def _attempt(self, acts: Sequence[_Act], order: NDArray[Any], refused: dict[int, str]) -> _Program | None:
+        """Record calls, but for those of owners that are `refused`; None where there is one more of these."""
+        shadows, program = _Shadows(), _Program()
+        for act in acts:  # once without recording, after which only numbers in arrays change
+            self._do(act, shadows, refused)
+        before = {id(act.owner): _scalars(shadows.of(act.owner)) for act in acts if act.owner is not None}
+        for place, act in enumerate(acts):
+            key = id(act.owner) if act.owner is not None else place
+            if key in refused:
+                self._do(act, shadows, refused)
+                program.parts.append(act)
+                program.gaps[_name(act)] = refused[key]
+                continue
+            recording = Recording(order, self._first.ctypes.data)
+            try:
+                with recording:
+                    result = shadows.act(act)
+                if act.is_loss and not isinstance(result, Traced):
+                    raise Untraceable("its value is no number of an array")
+            except Exception as error:  # noqa: BLE001  (whatever it is, the call is made in Python, and `gaps` say why)
+                refused[key] = str(error) if isinstance(error, Untraceable) else f"{type(error).__name__}: {error}"
+                return None
+            if act.is_loss:
+                program.loss = record.plain(result).reshape(1)
+            if program.parts and isinstance(program.parts[-1], list):
+                program.parts[-1] += recording.instructions
+            else:
+                program.parts.append(recording.instructions)
+            program.arrays += recording.arrays
+            program.made += recording.made
+        for act in acts:
+            changed = act.owner is not None and before[id(act.owner)] != _scalars(shadows.of(act.owner))
+            if changed and id(act.owner) not in refused:
+                refused[id(act.owner)] = "it counts batches in Python"
+                return None
+        loss = next(act.owner for act in acts if act.is_loss)
+        if id(loss) not in refused:
+            program.weight = float(shadows.of(loss).weight(len(acts[0].arguments[0])))
+        return program
+
+    def _do(self, act: _Act, shadows: _Shadows, refused: Mapping[int, str]) -> None:
+        if act.owner is not None and id(act.owner) in refused:
+            act()
+        else:
+            shadows.act(act)
+
+    def _record_moves(self) -> None:
+        """Make the instructions that move the weights; where there are none, the plan moves them itself."""
+        plan, optimizer = self._plan, self._plan.optimizer
+        rule = optimizer.loop()
+        if rule is None or plan.adjusts:
+            return
+        moves, steps = [], optimizer.steps
+        optimizer.steps = max(1, steps)  # before the first step, some factors are not defined
+        for group in optimizer.groups:
+            arrays = optimizer.arrays(group)
+            theta, _, *state = arrays
+            width, states = len(optimizer.factors(group)), len(state)
+            try:
+                name = rule_name(rule, states, width, f"f{theta.itemsize}")
+            except KeyError:  # a rule of another module, or with more state than there are words for
+                optimizer.steps = steps
+                return
+            table = np.empty((plan.batches, width), theta.dtype)
+            self._factors.append((group, table))
+            at = [each.ctypes.data for each in arrays]
+            words = [*at[:2], theta.size, table.ctypes.data, self._number.ctypes.data, table.strides[0], 0, 0, *at[2:]]
+            moves.append(Instruction(name, (*words, *(0,) * (3 - states))))
+        optimizer.steps, self._moves = steps, moves
+
+    # Running
+
+    def link(self) -> None:
+        """Link all instructions with their machine code. Raises KeyError for kernels that were not made."""
+        for program in self._programs.values():
+            program.load()
+        self._move = Tape(self._moves, [table for _, table in self._factors]) if self._moves is not None else None
+
+    def check(self) -> str:
+        """Hold every tape against the NumPy calls, on memory full of rubbish; return what differs, or nothing."""
+        kept = _Kept(self._loop)
+        try:
+            for (rows, samples), program in self._programs.items():
+                self._plan.data.shuffle(self._plan.epoch)
+                acts = [*self._acts(rows, samples, self._orders[samples])]
+                (self._plan.full_network.train if samples == "train" else self._plan.full_network.eval)()
+                seen = []
+                self._first[0] = 0
+                for run in (partial(_called, acts), partial(self._replayed, program)):
+                    kept.restore()
+                    self._plan.data.shuffle(self._plan.epoch)
+                    kept.spoil(program.made)
+                    self._plan.begin_metrics()
+                    figures = {"loss": float(run()).hex(), "metrics": repr(self._tallies())}
+                    seen.append(figures | kept.bytes_now())
+                self._plan.full_network.train()
+                wrong = [name for name in seen[0] if seen[0][name] != seen[1][name]]
+                if wrong:
+                    return f"{', '.join(wrong)} of batches of {rows} ({samples})"
+        finally:
+            self._plan.full_network.train()
+            kept.restore()
+            self._plan.begin_metrics()
+        return ""
+
+    def _tallies(self) -> list[Any]:
+        """Return what the metrics have counted."""
+        found = (each for metric in self._plan.metrics for each in vars(metric).values())
+        return [each.value for each in found if isinstance(each, Tally)]
+
+    def _replayed(self, program: _Program) -> float:
+        """Replay a batch; return its loss."""
+        loss = math.nan
+        for part in program.tapes:
+            if isinstance(part, Tape):
+                part.run()
+            else:
+                result = part()
+                loss = result if part.is_loss else loss
+        return loss if program.loss is None else float(program.loss[0])
+
+    def train(self, epoch: int) -> tuple[list[float], list[float]]:
+        """Train an epoch; return the loss of each batch and its weight. Ends early where `halt` is called."""
+        plan = self._plan
+        plan.epoch = epoch
+        plan.data.shuffle(epoch)
+        plan.begin_metrics()
+        plan.narrow(True)
+        return self._batches(epoch)
+
+    def run(self, epoch: int) -> Epoch:
+        """Train an epoch, and measure what is measured after it."""
+        plan, started = self._plan, time.perf_counter()
+        with np.errstate(all="ignore"):
+            losses, weights = self.train(epoch)
+            figures = plan.own_figures()
+            seconds = time.perf_counter() - started
+            measured = {}
+            if all(map(math.isfinite, losses)) and not self._stop[0]:
+                for samples in ("validation", "test"):
+                    if len(self._orders[samples]):
+                        measured[samples] = self._measure(samples)
+        return Epoch(losses, weights, figures, measured, seconds)
+
+    def clear(self) -> None:
+        """Take back what `halt` said."""
+        self._stop[0] = 0
+
+    def halt(self) -> None:
+        """Have the epoch that is being trained end with the batch that it is at."""
+        self._stop[0] = 1
+
+    def _batches(self, epoch: int) -> tuple[list[float], list[float]]:
+        """Train the batches of an epoch, up to one whose loss is not finite; return their losses and weights."""
+        plan, count = self._plan, self._plan.batches
+        losses, weights = np.empty(count), [0.0] * count
+        number = self._together(epoch, losses, weights)
+        while number < count and not self._stop[0] and (not number or math.isfinite(losses[number - 1])):
+            rows, program = self._rows(number), self._programs[self._rows(number), "train"]
+            self._number[0], self._first[0] = number, number * plan.layout.batch
+            losses[number] = self._replayed(program)
+            weights[number] = self._weight(program, rows)
+            losses[number] += plan.move(number, float(losses[number]))
+            number += 1
+        return losses[:number].tolist(), weights[:number]
+
+    def _together(self, epoch: int, losses: NDArray[Any], weights: list[float]) -> int:
+        """Train those batches in one call that can be; return how many were trained."""
+        plan, count = self._plan, self._plan.batches
+        program = self._programs[self._rows(0), "train"]
+        whole = program.whole
+        if whole is None or program.loss is None or program.weight is None or self._move is None:
+            return 0
+        full = sum(self._rows(number) == self._rows(0) for number in range(count))
+        steps = self._fill_factors(epoch)
+        run = BatchTape(
+            whole,
+            self._move,
+            number=self._number,
+            first=self._first,
+            batch=plan.layout.batch,
+            loss=program.loss,
+            losses=losses,
+            stop=self._stop,
+            last=count - 1,
+        )
+        moved = run.run(0, full)
+        plan.optimizer.steps = steps + moved
+        if moved < full:  # the last of all, or one whose loss is not finite: its gradients are there, its move is not
+            losses[moved] += plan.move(moved, float(losses[moved]))
+            moved += 1
+        weights[:moved] = [program.weight] * moved
+        return moved
+
+    def _fill_factors(self, epoch: int) -> int:
+        """Work out the factors of every batch of an epoch; return how many steps were made before."""
+        plan, optimizer = self._plan, self._plan.optimizer
+        steps, count = optimizer.steps, plan.batches
+        for number in range(count):
+            optimizer.at(epoch + number / count, plan.experiment.train.epochs)
+            optimizer.steps += 1
+            for group, table in self._factors:
+                table[number] = optimizer.factors(group)
+        return steps
+
+    def _measure(self, samples: str) -> tuple[float, tuple[float, ...]]:
+        """Return the mean loss and each metric over samples that are held out, or of the test."""
+        plan, order, mean = self._plan, self._orders[samples], Mean()
+        plan.narrow(False)
+        plan.begin_metrics()
+        plan.full_network.eval()
+        for start in range(0, len(order), plan.layout.batch):
+            rows = min(plan.layout.batch, len(order) - start)
+            program = self._programs[rows, samples]
+            self._first[0] = start
+            mean.add(self._replayed(program), self._weight(program, rows))
+        plan.full_network.train()
+        return mean.value, plan.own_figures()
+
+    def _weight(self, program: _Program, rows: int) -> float:
+        return self._plan.loss.weight(rows) if program.weight is None else program.weight
+
+    def _rows(self, number: int) -> int:
+        batch = self._plan.layout.batch
+        return min(batch, len(self._plan.data.order) - number * batch)
+
+
+class Replayed:
+    """The loop of a plan whose epochs are replayed, each in another thread. It is asked as any loop is (`loop.py`)."""
+
+    observer = None
+
+    def __init__(self, loop: Loop, replay: Replay, epoch: int) -> None:
+        self._loop, self._replay, self._since = loop, replay, epoch
+        self._job: Future[Epoch] | None = None
+        self._done: Epoch | None = None
+
+    @property
+    def compiled(self) -> dict[str, Any]:
+        """Since which epoch, from 1 on, it is replayed, and what stays a Python call, and why."""
+        return {"since": self._since + 1, "python": self._replay.gaps}
+
+    def ahead(self, epoch: int) -> None:
+        """Begin an epoch in another thread."""
+        if self._job is None:
+            self._job = _threads().submit(self._replay.run, epoch)
+
+    def halt(self) -> None:
+        """End what the other thread is at, amid an epoch, and wait for it."""
+        job, self._job = self._job, None
+        if job is not None and not job.cancel():
+            self._replay.halt()
+            wait([job])
+            self._replay.clear()
+
+    def begin(self, epoch: int) -> None:
+        """Train an epoch, and measure what is measured after it."""
+        self._done = None
+        self.ahead(epoch)
+        job, self._job = ensured(self._job), None
+        try:
+            self._done = job.result()
+        except BaseException:  # Ctrl-C: the other thread is not to go on with weights that are put back
+            self._job = job
+            self.halt()
+            raise
+
+    def train(self, number: int, lane: int) -> tuple[float, float, float]:
+        """Return the loss of a batch of this epoch, its weight, and its share of the seconds."""
+        done = ensured(self._done)
+        return done.losses[number], done.weights[number], done.seconds / len(done.losses)
+
+    def figures(self, plan: Plan) -> tuple[float, ...]:
+        """Return the metrics over the batches of this epoch."""
+        return ensured(self._done).figures
+
+    def measured(self, samples: str, lane: int) -> tuple[float, tuple[float, ...]]:
+        """Return mean loss and each metric over the samples held out (`validation`) or those of the `test`."""
+        return ensured(self._done).measured[samples]
+
+    def alone(self, plan: Plan) -> Loop:
+        """Return a loop that makes NumPy calls."""
+        return self._loop
+
+    def dissolve(self) -> None:
+        """Nobody shares this loop."""
+
+    def settle(self, leaving: Sequence[Plan]) -> None:
+        """Nobody shares this loop."""
+
+    def let_go(self, plan: Plan) -> None:
+        """Call nothing of this plan any more."""
+        self.halt()
+        self._loop.let_go(plan)
+
+
+class Haste:
+    """Has plans that train side by side replayed, as soon as that can be had.
+
+    With `always` their kernels are made at once, and else meanwhile, in a process of its own (`auto`), where the
+    `seconds` that training is thought to take are worth it. `never` leaves all as it is.
+    """
+
+    def __init__(self, plans: Sequence[Plan], how: str, seconds: float) -> None:
+        self._how, self._worth = how, how == "always" or seconds > WORTH
+        self._waiting: dict[Plan, Replay | None] = dict.fromkeys(plans) if how != "never" and available() else {}
+
+    def __call__(self, going: Sequence[Plan]) -> None:
+        """Between two turns: replay those plans that can be, and begin their next epochs."""
+        waiting = [plan for plan in going if plan in self._waiting]
+        if waiting and self._ready({name for plan in waiting for name in likely_kernels(plan)}):
+            for plan in waiting:
+                self._try(plan)
+        for plan in going:
+            plan.loop.ahead(plan.next_epoch)
+
+    def _ready(self, names: set[str]) -> bool:
+        if not self._worth:
+            return not missing(names)
+        return the_builder().ready(names, wait=self._how == "always")
+
+    def _try(self, plan: Plan) -> None:
+        replay = self._waiting[plan]
+        if replay is None:
+            plan.loop.dissolve()
+            replay = self._waiting[plan] = Replay(plan.loop.alone(plan))
+        if not self._ready(replay.kernels):
+            return
+        del self._waiting[plan]
+        replay.link()
+        wrong = replay.check()
+        if wrong:
+            raise RuntimeError(f"compiled steps do not give the bits of NumPy's: {wrong}")
+        plan.loop = Replayed(plan.loop.alone(plan), replay, plan.next_epoch)
+
+
+WORTH = 3.0
+"""Seconds of training that make it worth while to compile meanwhile."""
+
+
+def likely_kernels(plan: Plan) -> Iterator[str]:
+    """Name kernels that a plan is sure to need, without recording it."""
+    size = np.dtype(plan.layout.dtype).itemsize
+    yield from ("run", "batches", "loop", "take", f"copy.f{size}.f{size}")
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads that replay: as many as this process may use processors."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ThreadPoolExecutor(cores, "nnspec")
+
+
+def ensured(value: Kept | None) -> Kept:
+    """Return what an epoch left. Raises RuntimeError where none was begun."""
+    if value is None:
+        raise RuntimeError("no epoch was begun")
+    return value
+
+
+class _Kept:
+    """All memory of a plan, copied, to be put back."""
+
+    def __init__(self, loop: Loop) -> None:
+        (self._plan,) = loop.plans
+        self._plan.narrow(False)
+        self._arrays = self._plan.buffers | {"pool": loop.pool}
+        self._copies = {name: array.copy() for name, array in self._arrays.items()}
+        self._noise = [(rng, rng.bit_generator.state) for rng in noise(self._plan)]
+
+    def restore(self) -> None:
+        self._plan.narrow(False)
+        for name, array in self._arrays.items():
+            np.copyto(array, self._copies[name])
+        for rng, state in self._noise:
+            rng.bit_generator.state = state
+
+    def spoil(self, more: Sequence[NDArray[Any]]) -> None:
+        """Fill what every batch writes anew with rubbish, and the weights with numbers none of which is zero: a call
+        that is missing must show."""
+        weights = self._arrays["parameters"]
+        weights[...] = np.random.default_rng(0).normal(0, 0.2, weights.shape)
+        brought = [self._arrays[name] for name in _BROUGHT if name in self._arrays]
+        rooms = [array for name, array in self._arrays.items() if name == "pool" or name.startswith("buffer")]
+        for array in (*brought, *rooms):
+            array.reshape(-1).view(np.uint8)[...] = _RUBBISH
+        for array in more:
+            array.fill(_WRONG)
+
+    def bytes_now(self) -> dict[str, Any]:
+        """Return all of it as it is now; what single calls work in holds nothing."""
+        return {name: array.tobytes() for name, array in self._arrays.items() if name != "pool"}
+
+
+class _Shadows:
+    """Copies of layers, losses, metrics and their helpers whose arrays are traced, over the memory of the originals."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Any] = {}
+        self._kept: list[Any] = []  # an object that is gone might leave its id to another one
+
+    def act(self, act: _Act) -> Any:
+        """Carry out a call with shadows in the places of objects and arrays."""
+        return self._call(act.call)(*(self.of(each) for each in act.arguments))
+
+    def _call(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        if isinstance(call, partial):
+            return partial(self._call(call.func), *call.args, **{k: self.of(v) for k, v in call.keywords.items()})
+        owner = getattr(call, "__self__", None)
+        return getattr(self.of(owner), call.__name__) if _has_shadow(owner) else call
+
+    def of(self, value: Any) -> Any:
+        """Return the shadow of a value, or itself where it has none."""
+        if type(value) in (tuple, list):
+            return type(value)(self.of(each) for each in value)
+        if type(value) is dict:
+            return {self.of(name): self.of(each) for name, each in value.items()}
+        found = self._made.get(id(value))
+        if found is not None:
+            return found
+        if isinstance(value, np.ndarray):
+            found = value.view(Traced) if value.dtype != object else value
+        elif isinstance(value, Parameter):
+            found = Parameter.over(self.of(value.data), self.of(value.grad), value.segments)
+        elif isinstance(value, np.random.Generator):
+            found = _Drawing(value)
+        elif _has_shadow(value):
+            found = object.__new__(type(value))
+            self._made[id(value)] = found
+            self._kept.append(value)
+            found.__dict__.update({name: self.of(each) for name, each in vars(value).items()})
+            return found
+        else:
+            return value
+        self._made[id(value)] = found
+        self._kept.append(value)
+        return found
+
+
+class _Drawing:
+    """A generator whose draws are recorded while something is."""
+
+    def __init__(self, rng: Generator) -> None:
+        self._rng = rng
+
+    def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
+        """Draw numbers in [0, 1)."""
+        now = record.current()
+        if now is None:
+            return self._rng.random(size, dtype=dtype, out=record.plain(out))
+        return now.random(self._rng, out, dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        if record.current() is not None:
+            raise Untraceable(f"it draws numbers by {name}")
+        return getattr(self._rng, name)
+
+
+_SHADOWED = ("nnspec.engine.", "nnspec.compiler.batches", "nnspec.compiler.preparing")
+
+
+def _has_shadow(value: Any) -> bool:
+    """Whether an object does things with arrays of a plan."""
+    return isinstance(value, Borrower) or (
+        type(value).__module__.startswith(_SHADOWED)
+        and hasattr(value, "__dict__")
+        and not isinstance(value, type | str | int | float | tuple)
+    )
+
+
+def _by_hand(owner: object) -> str:
+    """Return why the calls of an object stay Python calls from the start, or nothing."""
+    if isinstance(owner, Metric) and not owner.tallies:
+        return "it remembers batches in Python"
+    if isinstance(owner, Batches) and owner.varies:
+        return "augmentations draw numbers in Python"
+    if owner is not None and not type(owner).__module__.startswith("nnspec."):
+        return "it is no part of nnspec's own"
+    return ""
+
+
+def _owner(call: Callable[..., Any]) -> object:
+    call = call.func if isinstance(call, partial) else call
+    owner = getattr(call, "__self__", None)
+    return owner if _has_shadow(owner) else None
+
+
+def _name(act: _Act) -> str:
+    return type(act.owner).__name__ if act.owner is not None else str(getattr(act.call, "__name__", act.call))
+
+
+def _scalars(value: Any, seen: frozenset[int] = frozenset()) -> Any:
+    """Return the plain values within a shadow, as data that can be compared."""
+    if value is None or isinstance(value, int | float | str | bool):
+        return repr(value)
+    if id(value) in seen:
+        return None
+    seen |= {id(value)}
+    if type(value) in (tuple, list):
+        return [_scalars(each, seen) for each in value]
+    if type(value) is dict:
+        return [_scalars(each, seen) for each in value.values()]
+    if _has_shadow(value):
+        return {name: _scalars(each, seen) for name, each in vars(value).items()}
+    return None
+
+
+def _called(acts: Sequence[_Act]) -> float:
+    """Carry out the NumPy calls of a batch; return its loss."""
+    loss = math.nan
+    for act in acts:
+        result = act()
+        loss = result if act.is_loss else loss
+    return loss
+
+
+def _sizes(samples: int, batch: int) -> set[int]:
+    """Return the sizes of the batches that samples come in."""
+    return {min(batch, samples - start) for start in range(0, samples, batch)}
