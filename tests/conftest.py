@@ -72,7 +72,7 @@ def _no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def kernels(_no_kernels: None, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for compiled kernels that is kept from one session to the next."""
-    cache = pytestconfig.cache
+    cache = getattr(pytestconfig, "cache", None)
     folder = (cache.mkdir("nnspec") if cache is not None else Path(tempfile.gettempdir()) / "nnspec-tests") / "kernels"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     monkeypatch.setattr(library, "folder", lambda: folder)
