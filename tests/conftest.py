@@ -14,6 +14,8 @@ from nnspec.native import library
 from nnspec.runner.environment import one_blas_thread
 
 if TYPE_CHECKING:
+    from tiny_csv import Write
+
     from nnspec.data.source import Dataset
 
 _DATA_DIR = os.environ.get("NNSPEC_DATA_DIR")
@@ -60,6 +62,18 @@ def digits() -> Dataset:
     from nnspec.data.source import Access
 
     return Digits(train=50, test=20).load(Access(offline=True))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a table into t.csv of the test's folder."""
+
+    def write(content: str | bytes) -> Path:
+        path = tmp_path / "t.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
 
 
 @pytest.fixture(autouse=True)

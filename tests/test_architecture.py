@@ -348,6 +348,15 @@ def test_files_stand_alone() -> None:
         assert HOMES.search(text) is None, (path, HOMES.search(text))
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.name)
+def test_nothing_is_imported_from_a_file_of_tests(path: Path) -> None:
+    """What two files of tests share is in a third, so that either can be changed, moved and run by itself."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not [name for name in names if re.match(r"(tests\.)?test_", name)], f"{path}:{node.lineno}"
+
+
 def test_types_ship_with_the_package() -> None:
     assert (PACKAGE / "py.typed").is_file()
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import Composed, geometry_of
+from samples import Composed, geometry_of, spoilt, work_arrays
 from samples.compositions import SAMPLES as COMPOSED
-from test_layers import spoilt, work_arrays
 from tiny_plan import make_plan, train
 from tiny_spec import OFFLINE, compiled, noise, spec
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from derivatives import DERIVATIVES
 from loss_samples import CLASSES as LOSSES
 from loss_samples import LossSample
 
@@ -107,8 +108,6 @@ def test_every_copy_is_worth_what_it_is_alone(name: str, penalties: tuple[nn.Pen
 
 def own_layers() -> dict[str, tuple[Layer, np.ndarray]]:
     """A layer of every class, and an input for it."""
-    from test_gradcheck_engine import DERIVATIVES
-
     found = {derivative.part: (derivative.make(), derivative.x()) for derivative in DERIVATIVES}
     assert set(found) == {name for name, cls in PARTS["layer"].items() if cls.__module__.startswith("nnspec.")}
     return found

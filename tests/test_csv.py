@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from hostile_files import HOSTILE, refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny_csv import Write, rows
 from tiny_spec import ROOT, run, spec
 
 from nnspec.checker import check
@@ -17,30 +17,6 @@ from nnspec.data import CSV, Access, DataError, Facts, FileFault
 from nnspec.diagnostics import Source
 
 TABLE = 'size,kind,"the ""third""",price\n1,cat,0.5,10\n2,dog,-1e3,20\n3,cat,2.5,30\n4,ant,7,40\n'
-
-Write = Callable[[str | bytes], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(content: str | bytes) -> Path:
-        path = tmp_path / "t.csv"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
-def rows(path: Path, target: str | tuple[str, ...], **more: object) -> tuple[list[list[float]], list[object], CSV]:
-    """Load all rows in the order of the file."""
-    source = CSV(path, target, shuffle=False, **more)
-    data = source.load(Access())
-    assert data.facts == source.facts()
-    x = np.concatenate([data.train.x, data.test.x])
-    y = np.concatenate([data.train.y, data.test.y])
-    assert x.dtype == data.facts.stored
-    assert x.shape == (data.facts.train + data.facts.test, data.facts.features)
-    return x.tolist(), y.tolist(), source
 
 
 def test_numbers_and_texts(write: Write) -> None:

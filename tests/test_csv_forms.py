@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile_files import refused
-from test_csv import Write, rows, write  # noqa: F401
+from tiny_csv import Write, rows
 from tiny_spec import run, spec
 
 import nnspec
@@ -42,7 +42,7 @@ def found(tmp_path: Path) -> Found:
 DRINKS = "a,b,drink\n" + "".join(f'{i},{i % 3},"{["none", "light", "heavy"][i % 3]}"\n' for i in range(1, 13))
 
 
-def test_quoted_text_is_text(write: Write) -> None:  # noqa: F811
+def test_quoted_text_is_text(write: Write) -> None:
     for more in ({}, {"categories": ["drink"]}, {"missing": "drop"}):
         data = CSV(write(DRINKS), "drink", **more).load(Access())
         assert data.class_names == ("heavy", "light", "none")
@@ -50,7 +50,7 @@ def test_quoted_text_is_text(write: Write) -> None:  # noqa: F811
         assert data.notes == ()
 
 
-def test_categories_are_text(write: Write, found: Found) -> None:  # noqa: F811
+def test_categories_are_text(write: Write, found: Found) -> None:
     table = "a,country,y\n1,NA,2\n3,DE,5\n4,NA,6\n"
     assert rows(write(table), "y", categories=["country"])[0] == [[1, 0, 1], [3, 1, 0], [4, 0, 1]]
     (doubt,) = found(table, '"y"')
@@ -60,7 +60,7 @@ def test_categories_are_text(write: Write, found: Found) -> None:  # noqa: F811
     assert rows(write(table), "y", missing_words=["NA"], missing="mean")[0] == [[1, 0], [3, 1], [4, 0]]
 
 
-def test_words_for_missing_can_be_set(write: Write) -> None:  # noqa: F811
+def test_words_for_missing_can_be_set(write: Write) -> None:
     path = write("a,b\n-99,1\n2,2\nNA,3\n4,4\n")
     with refused("line 4, column `a`: `NA` is not a number"):
         CSV(path, "b", missing_words=["-99"], missing="drop").facts()
@@ -69,12 +69,12 @@ def test_words_for_missing_can_be_set(write: Write) -> None:  # noqa: F811
         CSV(path, "b", missing_words=["-99"]).facts()
 
 
-def test_a_first_cell_that_is_missing_does_not_say_what_a_column_holds(write: Write) -> None:  # noqa: F811
+def test_a_first_cell_that_is_missing_does_not_say_what_a_column_holds(write: Write) -> None:
     path = write("a,k,b\nNA,none,1\n2,x,2\n3,none,3\n")
     assert rows(path, "b", missing="mean")[0] == [[2.0, 1, 0], [2, 0, 1], [3, 1, 0]]
 
 
-def test_what_is_dropped_is_told(write: Write) -> None:  # noqa: F811
+def test_what_is_dropped_is_told(write: Write) -> None:
     path = write("a,b\n1,x\n,y\n3,z\n,z\n5,x\n")
     data = CSV(path, "b", missing="drop").load(Access())
     assert data.notes == (f"2 of 5 rows of {path} have missing values and were dropped, including all of class `y`",)
@@ -133,7 +133,7 @@ def test_numbers_are_never_one_hot_in_silence(found: Found) -> None:
     assert found(many, '"y", delimiter=";", decimal=","') == ()
 
 
-def test_a_word_among_numbers_is_asked_about(found: Found, write: Write) -> None:  # noqa: F811
+def test_a_word_among_numbers_is_asked_about(found: Found, write: Write) -> None:
     table = "a,y\nunknown,1\n2,3\n4,5\n6,6\n"
     (wrong,) = found(table, '"y"')
     assert "contains numbers, but also `unknown`" in wrong.message
@@ -143,7 +143,7 @@ def test_a_word_among_numbers_is_asked_about(found: Found, write: Write) -> None
     assert found("a,y\nS,1\n40,3\nM,5\n", '"y"') == ()  # sizes
 
 
-def test_values_of_a_table_with_decimal_commas(write: Write) -> None:  # noqa: F811
+def test_values_of_a_table_with_decimal_commas(write: Write) -> None:
     x, y, _ = rows(write('a;b;y\n"1.234,5";5 %;1,5\n"-7";2,5%;2\n'), "y", delimiter=";", decimal=",", thousands=".",
                    strip="%")  # fmt: skip
     assert x == [[1234.5, 5], [-7, 2.5]]
@@ -153,7 +153,7 @@ def test_values_of_a_table_with_decimal_commas(write: Write) -> None:  # noqa: F
 # Shapes of files
 
 
-def test_a_column_without_a_name_is_no_feature(write: Write) -> None:  # noqa: F811
+def test_a_column_without_a_name_is_no_feature(write: Write) -> None:
     path = write(",a,b,y\n0,1,2,3\n1,2,3,5\n2,3,4,7\n")
     data = CSV(path, "y").load(Access())
     assert data.feature_names == ("a", "b")
@@ -161,7 +161,7 @@ def test_a_column_without_a_name_is_no_feature(write: Write) -> None:  # noqa: F
     assert rows(path, "y", features=["b"])[0] == [[2], [3], [4]]
 
 
-def test_delimiters_at_the_ends_of_rows(write: Write) -> None:  # noqa: F811
+def test_delimiters_at_the_ends_of_rows(write: Write) -> None:
     for table in ("a,b,y,\n1,2,3,\n2,3,5,\n", "a,b,y\n1,2,3,\n2,3,5,\n"):
         assert rows(write(table), "y")[0] == [[1, 2], [2, 3]]
         assert CSV(write(table), "y").load(Access()).notes == ()
@@ -176,7 +176,7 @@ def test_names_that_come_twice_matter_where_they_are_used(found: Found) -> None:
     assert "two columns `a`" in found(table, '"y", features=["a"]')[0].message
 
 
-def test_white_space_between_cells(write: Write, found: Found) -> None:  # noqa: F811
+def test_white_space_between_cells(write: Write, found: Found) -> None:
     table = 'cement  water kind\n 540.0   162.0  "a b"\n  1e2\t 7   c\n'
     x, y, _ = rows(write(table), "kind", delimiter=" ")
     assert x == [[540, 162], [100, 7]]
@@ -186,7 +186,7 @@ def test_white_space_between_cells(write: Write, found: Found) -> None:  # noqa:
     assert found(table, '"water", delimiter = " "') == ()
 
 
-def test_comments(write: Write, found: Found) -> None:  # noqa: F811
+def test_comments(write: Write, found: Found) -> None:
     table = "# exported by hand\na,b,y\n1,2,3\n# more\n2,3,5\n"
     (wrong,) = found(table, '"y"')
     assert wrong.help == '`comment = "#"` skips such lines'
@@ -235,7 +235,7 @@ def test_a_table_for_testing_must_fit(tmp_path: Path) -> None:
 # Splits
 
 
-def test_every_class_has_its_share_of_the_test_rows(write: Write) -> None:  # noqa: F811
+def test_every_class_has_its_share_of_the_test_rows(write: Write) -> None:
     lines = [f"{i},{'rare' if i % 20 == 0 else 'usual'}" for i in range(100)]
     path = write("a,y\n" + "\n".join(lines) + "\n")
     for seed in range(5):
@@ -251,7 +251,7 @@ def test_every_class_has_its_share_of_the_test_rows(write: Write) -> None:  # no
         CSV(write("a,y\n1,0.5\n2,1.5\n"), "y", stratify=True).facts()
 
 
-def test_classes_that_a_part_lacks_are_named(write: Write) -> None:  # noqa: F811
+def test_classes_that_a_part_lacks_are_named(write: Write) -> None:
     path = write("a,y\n" + "".join(f"{i},{'xyz'[i // 10 if i < 20 else 2]}\n" for i in range(22)))
     data = f'CSV("{path.as_posix()}", "y", shuffle=false, test=0.1)'
     text = spec("Linear(3)", data=data, train="epochs = 1; batch = 4; validation = 0.05")
@@ -267,7 +267,7 @@ def test_classes_that_a_part_lacks_are_named(write: Write) -> None:  # noqa: F81
     )
 
 
-def test_a_class_that_a_given_table_lacks_has_no_cure_that_is_refused(write: Write) -> None:  # noqa: F811
+def test_a_class_that_a_given_table_lacks_has_no_cure_that_is_refused(write: Write) -> None:
     rows = "".join(f"{i % 5},{'xyz'[i % 3]}\n" for i in range(24))
     path = write("a,y\n" + rows)
     test = path.with_name("test.csv")
@@ -315,7 +315,7 @@ def test_a_column_that_gives_the_target_away(found: Found) -> None:
 # Classes or numbers
 
 
-def test_whole_numbers_are_classes_where_the_loss_takes_classes(write: Write) -> None:  # noqa: F811
+def test_whole_numbers_are_classes_where_the_loss_takes_classes(write: Write) -> None:
     path = write("a,b,y\n" + "".join(f"{i % 7},{i % 3},{[0, 1, 5][i % 3 * (i % 2)]}\n" for i in range(40)))
     data = f'CSV("{path.as_posix()}", "y")'
     result = run(spec("Linear(data.classes)", data=data, train="epochs = 1"))
@@ -330,7 +330,7 @@ def test_whole_numbers_are_classes_where_the_loss_takes_classes(write: Write) ->
     assert "test_accuracy" not in regression["run"].history
 
 
-def test_zeros_and_ones_with_a_single_logit(write: Write, found: Found) -> None:  # noqa: F811
+def test_zeros_and_ones_with_a_single_logit(write: Write, found: Found) -> None:
     path = write("a,b,y\n" + "".join(f"{i % 7},{i % 3},{i % 2}\n" for i in range(40)))
     result = run(spec("Linear(1)", loss="BCEWithLogits", data=f'CSV("{path.as_posix()}", "y")', train="epochs = 1"))
     assert "test_accuracy" in result["run"].history

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from good_specs import LANES, RACE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_syntax_faults import LANES, RACE
 
 from nnspec.diagnostics import Source
 from nnspec.syntax import format as formatter

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from findings import BASE
-from test_syntax_faults import LANES
+from good_specs import LANES
 
 import nnspec.syntax.grammar as grammar
 from nnspec.diagnostics import Source

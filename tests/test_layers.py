@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import CLASSES, Sample, every_sample
+from samples import CLASSES, Sample, every_sample, spoilt, work_arrays
 
 from nnspec import engine as nn
 from nnspec.engine.layers.composition import Composition
@@ -45,16 +45,6 @@ def same(ours: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> None:
     assert ours.keys() == reference.keys()
     for name, values in reference.items():
         np.testing.assert_array_equal(ours[name], values, err_msg=name, strict=True)
-
-
-def spoilt(shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
-    """An array in which nothing can be read without a trace."""
-    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype)
-
-
-def work_arrays(sample: Sample, batch: int, dtype: Any = np.float64) -> dict[str, np.ndarray]:
-    kinds = {"float": dtype, "bool": np.bool_, "index": np.intp}
-    return {name: spoilt((batch, *work.shape), kinds[work.dtype]) for name, work in sample.geometry().work.items()}
 
 
 @pytest.mark.parametrize("name", CLASSES)

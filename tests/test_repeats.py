@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_runner import Listener, lane
+from tiny_lanes import Listener, lane
 from tiny_spec import ALONE, run, spec
 
 from nnspec.compiler.plan import Plan

@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 from functools import partial
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from page_reader import Page
 from tiny_spec import OFFLINE, ROOT, nnspec, spec
 
 from nnspec import run, runs
@@ -33,48 +33,6 @@ SPEC = spec(
     data="Digits(train=150, test=60)",
     expect="Adam.loss < SGD.loss; SGD.loss < 0.001; gradient_error < 1e-6",
 )
-VOID = {"meta", "img", "input", "br", "link", "line", "rect", "circle", "path", "polyline", "polygon"}
-
-
-class Page(HTMLParser):
-    """Checks that tags close in order, and keeps texts, ids and what would be loaded."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.loads: list[str] = []
-        self.texts: list[str] = []
-        self.tags: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value or "")
-            if name in ("src", "href", "data", "action", "srcset") and not (value or "").startswith(("data:", "#")):
-                self.loads.append(value or "")
-            assert not name.startswith("on"), name
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tiny_lanes import Listener, lane
 from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 
 from nnspec.compiler.loop import plan_alone
@@ -18,42 +18,9 @@ from nnspec.data.source import Access, DataError, DataUnavailable
 from nnspec.runner import together as together_module
 from nnspec.runner import train as train_module
 from nnspec.runner.history import LaneResult, common_loss, epochs_to
-from nnspec.runner.observer import Silent
 from nnspec.runner.prove import gradient_bound
 
 RACE = "SGD(lr=0.1); Adam(lr=0.01)"
-
-
-def lane(*losses: float, seconds: float = 1.0, status: Any = "done") -> LaneResult:
-    history = {"loss": list(losses)}
-    return LaneResult("x", "SGD", "CrossEntropy", 0, "", len(losses), 1, history, [seconds] * len(losses), None, status)  # type: ignore[arg-type]
-
-
-class Listener(Silent):
-    """Writes down what it is told; at `stop` = (event, lane, epoch) it presses Ctrl-C."""
-
-    def __init__(self, stop: tuple[str, str, int] | None = None) -> None:
-        self.stop, self.events = stop, []
-
-    def _note(self, event: str, name: str, epoch: int) -> None:
-        self.events.append((event, name, epoch))
-        if self.stop == (event, name, epoch):
-            raise KeyboardInterrupt
-
-    def data_ready(self, data: Sequence[Any]) -> None:
-        self._note("data", data[0].source, 0)
-
-    def proving(self, lane: str) -> None:
-        self._note("proving", lane, 0)
-
-    def lane_begins(self, lane: LaneResult) -> None:
-        self._note("begins", lane.name, 0)
-
-    def epoch_done(self, lane: LaneResult) -> None:
-        self._note("epoch", lane.name, len(lane.epoch_seconds))
-
-    def lane_ends(self, lane: LaneResult) -> None:
-        self._note("ends", lane.name, len(lane.epoch_seconds))
 
 
 # Histories

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from page_reader import Page
 from rich.console import Console
-from test_report import Page
 from tiny_spec import compiled, environment, spec
 
 import nnspec

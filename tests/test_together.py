@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from samples import CLASSES, Sample, every_sample
-from test_runner import Listener
+from tiny_lanes import Listener
 from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 from tiny_spec import nnspec as command
 

@@ -122,3 +122,13 @@ def every_sample() -> list[Sample]:
     rest = {name: cls for name, cls in CLASSES.items() if name not in sampled}
     plain = [name for name, cls in rest.items() if not any(a.required for a in cls.signature())]
     return table + [Sample(name) for name in plain]
+
+
+def spoilt(shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
+    """An array in which nothing can be read without a trace."""
+    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype)
+
+
+def work_arrays(sample: Sample, batch: int, dtype: Any = np.float64) -> dict[str, np.ndarray]:
+    kinds = {"float": dtype, "bool": np.bool_, "index": np.intp}
+    return {name: spoilt((batch, *work.shape), kinds[work.dtype]) for name, work in sample.geometry().work.items()}
