@@ -41,6 +41,18 @@ NETWORKS: dict[str, tuple[Callable[[], nn.NumpyMLP], tuple[int, ...]]] = {
         lambda: network(nn.Linear(5, 4), nn.Residual([nn.Linear(4, 4), nn.ReLU(), nn.Dropout(0.3)]), nn.Linear(4, 3)),
         (8, 5),
     ),
+    "branches": (
+        lambda: network(
+            nn.Linear(5, 4),
+            nn.Concat(
+                [nn.Linear(4, 3), nn.Residual([nn.ReLU(), nn.Linear(3, 3)]), nn.BatchNorm(3)],
+                [nn.Add([nn.Linear(4, 2)], [nn.Tanh(), nn.Linear(4, 2)]), nn.ReLU()],
+                [],
+            ),
+            nn.Linear(9, 3),
+        ),
+        (8, 5),
+    ),
     "convolution": (
         lambda: network(nn.Conv2D(2, 3, 2), nn.ReLU(), nn.MaxPool(2), nn.Flatten(), nn.Linear(6, 3)),
         (8, 2, 4, 5),

@@ -8,6 +8,8 @@ since all copies share the weights of the later layers. Three kinds of calls sta
 - a layer that does not declare `Layer.samples_independent`, such as BatchNorm, or dropout, whose mask is held;
 - a loss that does not declare `Loss.stacks`.
 
+A composition is entered: the layers of its branches are rows of layers as those of a network are.
+
 Where a step can change little, little is computed: of a layer that declares `Layer.units_independent` the unit whose
 weight is stepped, and of layers that keep samples apart the sample in which a number of the input is stepped.
 
@@ -23,6 +25,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
+from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.network import NumpyMLP
@@ -106,30 +109,19 @@ class Copies:
         penalties: Sequence[Penalty] = (),
     ) -> None:
         """`objective` makes what is differentiated, given the network's outputs."""
-        self.network, self.penalties = network, penalties
+        self.penalties = penalties
         self.terms = {
             p: sum(penalty.value(p.data.reshape(-1)[part]) for penalty in penalties for part in p.decaying)
             for p in (network.parameters() if penalties else ())
         }
         """What the penalties on each parameter add."""
-        self.inputs = [x]
-        self.batched: set[Layer] = set()
-        """Layers that take the samples of all copies as one batch."""
-        self.by_unit: set[Layer] = set()
-        """Layers whose units are computed one by one."""
-        self.bent: set[Layer] = set()
-        """Layers with kinks."""
-        for layer in network.layers:
-            before = self.inputs[-1]
-            if independent(layer, before):
-                self.batched.add(layer)
-            self.inputs.append(layer.forward(before))
-            if sides_of(layer):
-                self.bent.add(layer)
-            if self._has_units(len(self.inputs) - 2):
-                self.by_unit.add(layer)
-                layer.forward(before)
+        self.row = Row(network.layers, x)
         self.objective = objective(self.outputs)
+
+    @property
+    def inputs(self) -> list[NDArray[Any]]:
+        """What enters each layer, and last what the network gives."""
+        return self.row.inputs
 
     @property
     def outputs(self) -> NDArray[Any]:
@@ -138,9 +130,10 @@ class Copies:
 
     def at_once(self, tensor: Tensor, lines: Lines) -> int:
         """Return how many copies one batch takes."""
-        numbers = sum(x.size for x in self.inputs[tensor.first + 1 :])
-        if tensor.parameter is None:
-            numbers += tensor.array.size
+        if tensor.parameter is not None:
+            numbers = self.row.numbers(tensor.first, tensor.parameter)
+        else:
+            numbers = sum(x.size for x in self.inputs[tensor.first :])
             if self._in_one_sample(tensor, lines):
                 numbers = numbers // len(tensor.array) + self.outputs.size
         return max(1, NUMBERS // max(1, numbers))
@@ -156,93 +149,33 @@ class Copies:
         if tensor.parameter is None:
             y, sides = self._stepping_what_enters(tensor, lines, which, t)
         else:
-            y, sides = self._stepping_a_parameter(tensor, tensor.parameter, lines, which, t)
+            y, sides = self.row.stepping(tensor.first, tensor.parameter, lines, which, t)
         values, more = self.objective(y)
-        penalties, even_more = self._penalties(tensor, lines, which, t)
+        penalties, even_more = self._penalties(tensor.parameter, lines, which, t)
         return values + penalties, [*sides, *more, *even_more]
 
     def _penalties(
-        self, tensor: Tensor, lines: Lines, which: NDArray[Any], t: NDArray[Any]
+        self, parameter: Parameter | None, lines: Lines, which: NDArray[Any], t: NDArray[Any]
     ) -> tuple[NDArray[Any], Sides]:
         """Return the penalties on all weights in each copy, and on which side of their kinks the stepped ones are."""
         total = np.zeros(len(which))
-        total += sum(term for p, term in self.terms.items() if p is not tensor.parameter)
-        if tensor.parameter not in self.terms:
+        total += sum(term for p, term in self.terms.items() if p is not parameter)
+        if parameter is None or parameter not in self.terms:
             return total, []
-        flat, rows = tensor.array.reshape(-1).copy(), []
-        for c, (where, there) in enumerate(lines.points(tensor.array.reshape(-1), which, t)):
+        here, rows = parameter.data.reshape(-1), []
+        flat = here.copy()
+        for c, (where, there) in enumerate(lines.points(here, which, t)):
             flat[where] = there
-            pairs = [(penalty, flat[part]) for penalty in self.penalties for part in tensor.parameter.decaying]
+            pairs = [(penalty, flat[part]) for penalty in self.penalties for part in parameter.decaying]
             total[c] += sum(penalty.value(w) for penalty, w in pairs)
             rows.append([side for penalty, w in pairs for side in _given(penalty.sides(w))])
-            flat[where] = tensor.array.reshape(-1)[where]
+            flat[where] = here[where]
         return total, _stacked(rows)
-
-    # A step in a parameter
-
-    def _stepping_a_parameter(
-        self, tensor: Tensor, parameter: Parameter, lines: Lines, which: NDArray[Any], t: NDArray[Any]
-    ) -> tuple[NDArray[Any], Sides]:
-        if lines.single and self.network.layers[tensor.first] in self.by_unit:
-            return self._through(tensor.first + 1, self._in_one_unit(tensor, parameter, lines, which, t), [])
-        return self._through(tensor.first + 1, *self._in_turn(tensor, lines, which, t))
-
-    def _in_turn(
-        self, tensor: Tensor, lines: Lines, which: NDArray[Any], t: NDArray[Any]
-    ) -> tuple[NDArray[Any], Sides]:
-        """Call the layer for each copy, with the parameter overwritten in place."""
-        x, layer, flat = self.inputs[tensor.first], self.network.layers[tensor.first], tensor.array.reshape(-1)
-        here, bends = flat.copy(), layer in self.bent
-        y, rows = np.empty((len(which), *self.inputs[tensor.first + 1].shape)), []
-        try:
-            for c, (where, there) in enumerate(lines.points(here, which, t)):
-                flat[where] = there
-                y[c] = layer.forward(x)
-                rows.append(sides_of(layer) if bends else [])
-                flat[where] = here[where]
-        finally:
-            flat[...] = here
-        return y, _stacked(rows)
-
-    def _in_one_unit(
-        self, tensor: Tensor, parameter: Parameter, lines: Lines, which: NDArray[Any], t: NDArray[Any]
-    ) -> NDArray[Any]:
-        """Compute the one unit of each copy whose weights are stepped, as a stack of layers with a unit each."""
-        layer, copy, entries = self.network.layers[tensor.first], np.arange(len(which)), lines.along[which]
-        row, unit = np.divmod(entries, parameter.shape[-1])
-        lanes = {}
-        for name, p in layer.parameters().items():
-            weights = np.ascontiguousarray(p.data.reshape(-1, p.shape[-1]).T)[unit]
-            if p is parameter:
-                weights[copy, row] = tensor.array.reshape(-1)[entries] + t
-            weights = weights.reshape(len(copy), *p.shape[:-1], 1)
-            lanes[name] = Parameter.over(weights, weights)
-        stack = type(layer).stack(lanes)
-        if stack is None:
-            raise ContractError(f"{type(layer).__name__} declares independent units, but has no stack")
-        y = np.repeat(self.inputs[tensor.first + 1][None], len(copy), axis=0)
-        y[copy, ..., unit] = stack.forward(self.inputs[tensor.first], np.empty((*y.shape[:-1], 1)))[..., 0]
-        return y
-
-    def _has_units(self, number: int) -> bool:
-        """Whether a layer's units can be computed one by one, as it says: a few large steps show it."""
-        layer = self.network.layers[number]
-        parameters, units = layer.parameters(), self.inputs[number + 1].shape[-1:]
-        if not layer.units_independent or layer in self.bent or any(p.shape[-1:] != units for p in parameters.values()):
-            return False
-        for name, p in parameters.items():
-            tensor, lines = Tensor(name, p.data, p.grad, number, p), Lines(np.array([0, p.size // 3, p.size - 1]))
-            points = lines, np.arange(len(lines)), np.ones(len(lines))
-            if not _agree(self._in_one_unit(tensor, p, *points), self._in_turn(tensor, *points)[0]):
-                return False
-        return True
-
-    # A step in what enters a layer
 
     def _in_one_sample(self, tensor: Tensor, lines: Lines) -> bool:
         """Whether each step changes one sample, and no other sample sees it."""
-        layers = self.network.layers[tensor.first :]
-        return tensor.parameter is None and lines.single and self.batched.issuperset(layers)
+        layers = self.row.layers[tensor.first :]
+        return tensor.parameter is None and lines.single and self.row.batched.issuperset(layers)
 
     def _stepping_what_enters(
         self, tensor: Tensor, lines: Lines, which: NDArray[Any], t: NDArray[Any]
@@ -252,19 +185,51 @@ class Copies:
             sample, entry = np.divmod(lines.along[which], prod(start.shape[1:]))
             rows = start[sample]
             rows.reshape(len(rows), -1)[np.arange(len(rows)), entry] = here[lines.along[which]] + t
-            stepped, sides = self._through(tensor.first, rows[:, None], [])
+            stepped, sides = self.row.through(tensor.first, rows[:, None], [])
             y = np.repeat(self.outputs[None], len(which), axis=0)
             y[np.arange(len(rows)), sample] = stepped[:, 0]
             return y, sides
         x = np.repeat(start[None], len(which), axis=0)
         for copy, (where, there) in zip(x, lines.points(here, which, t), strict=True):
             copy.reshape(-1)[where] = there
-        return self._through(tensor.first, x, [])
+        return self.row.through(tensor.first, x, [])
 
-    def _through(self, first: int, y: NDArray[Any], sides: Sides) -> tuple[NDArray[Any], Sides]:
-        """Run what enters layer `first` `(C, B, *s)` through the rest of the network."""
+
+class Row:
+    """Layers in a row from x `(B, *in)` on: those of a network, or of a branch of a composition."""
+
+    def __init__(self, layers: Sequence[Layer], x: NDArray[Any]) -> None:
+        self.layers, self.inputs = layers, [x]
+        self.batched: set[Layer] = set()
+        """Layers that take the samples of all copies as one batch."""
+        self.by_unit: set[Layer] = set()
+        """Layers whose units are computed one by one."""
+        self.bent: set[Layer] = set()
+        """Layers with kinks."""
+        self._branches: dict[tuple[Layer, str], Row] = {}
+        for layer in layers:
+            before = self.inputs[-1]
+            if independent(layer, before):
+                self.batched.add(layer)
+            self.inputs.append(layer.forward(before))
+            if sides_of(layer):
+                self.bent.add(layer)
+            if self._has_units(len(self.inputs) - 2):
+                self.by_unit.add(layer)
+                layer.forward(before)
+
+    def numbers(self, first: int, parameter: Parameter) -> int:
+        """Count the numbers that one copy with a step in a parameter of layer `first` is made of."""
+        count = sum(x.size for x in self.inputs[first + 1 :])
+        if found := self._branch_of(first, parameter):
+            _, row, inner = found
+            count += row.numbers(inner, parameter)
+        return count
+
+    def through(self, first: int, y: NDArray[Any], sides: Sides) -> tuple[NDArray[Any], Sides]:
+        """Run what enters layer `first` `(C, B, *s)` through the rest of the row."""
         copies = len(y)
-        for layer in self.network.layers[first:]:
+        for layer in self.layers[first:]:
             if layer in self.batched:
                 out = layer.forward(y.reshape(-1, *y.shape[2:]))
                 y = out.reshape(copies, -1, *out.shape[1:])
@@ -277,6 +242,98 @@ class Copies:
                     rows.append(sides_of(layer))
                 y, sides = np.stack(outs), [*sides, *_stacked(rows)]
         return y, sides
+
+    def stepping(
+        self, first: int, parameter: Parameter, lines: Lines, which: NDArray[Any], t: NDArray[Any]
+    ) -> tuple[NDArray[Any], Sides]:
+        """Run copies with steps in a parameter of layer `first` through the row from there."""
+        if lines.single and self.layers[first] in self.by_unit:
+            return self.through(first + 1, self._in_one_unit(first, parameter, lines, which, t), [])
+        if found := self._branch_of(first, parameter):
+            branch, row, inner = found
+            y, sides = row.stepping(inner, parameter, lines, which, t)
+            return self.through(first + 1, self._joined(first, branch, y), sides)
+        return self.through(first + 1, *self._in_turn(first, parameter, lines, which, t))
+
+    def _in_turn(
+        self, first: int, parameter: Parameter, lines: Lines, which: NDArray[Any], t: NDArray[Any]
+    ) -> tuple[NDArray[Any], Sides]:
+        """Call the layer for each copy, with the parameter overwritten in place."""
+        x, layer, flat = self.inputs[first], self.layers[first], parameter.data.reshape(-1)
+        here, bends = flat.copy(), layer in self.bent
+        y, rows = np.empty((len(which), *self.inputs[first + 1].shape)), []
+        try:
+            for c, (where, there) in enumerate(lines.points(here, which, t)):
+                flat[where] = there
+                y[c] = layer.forward(x)
+                rows.append(sides_of(layer) if bends else [])
+                flat[where] = here[where]
+        finally:
+            flat[...] = here
+        return y, _stacked(rows)
+
+    def _in_one_unit(
+        self, first: int, parameter: Parameter, lines: Lines, which: NDArray[Any], t: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Compute the one unit of each copy whose weights are stepped, as a stack of layers with a unit each."""
+        layer, copy, entries = self.layers[first], np.arange(len(which)), lines.along[which]
+        row, unit = np.divmod(entries, parameter.shape[-1])
+        lanes = {}
+        for name, p in layer.parameters().items():
+            weights = np.ascontiguousarray(p.data.reshape(-1, p.shape[-1]).T)[unit]
+            if p is parameter:
+                weights[copy, row] = p.data.reshape(-1)[entries] + t
+            weights = weights.reshape(len(copy), *p.shape[:-1], 1)
+            lanes[name] = Parameter.over(weights, weights)
+        stack = type(layer).stack(lanes)
+        if stack is None:
+            raise ContractError(f"{type(layer).__name__} declares independent units, but has no stack")
+        y = np.repeat(self.inputs[first + 1][None], len(copy), axis=0)
+        y[copy, ..., unit] = stack.forward(self.inputs[first], np.empty((*y.shape[:-1], 1)))[..., 0]
+        return y
+
+    def _has_units(self, first: int) -> bool:
+        """Whether a layer's units can be computed one by one, as it says: a few large steps show it."""
+        layer = self.layers[first]
+        parameters, units = layer.parameters().values(), self.inputs[first + 1].shape[-1:]
+        if not layer.units_independent or layer in self.bent or any(p.shape[-1:] != units for p in parameters):
+            return False
+        for p in parameters:
+            points = Lines(np.array([0, p.size // 3, p.size - 1])), np.arange(3), np.ones(3)
+            if not _agree(self._in_one_unit(first, p, *points), self._in_turn(first, p, *points)[0]):
+                return False
+        return True
+
+    # A composition, in whose branches the layers are rows too
+
+    def _branch_of(self, first: int, parameter: Parameter) -> tuple[str, Row, int] | None:
+        """Return the branch of a composition that has a parameter, as a row, and the place of its layer there."""
+        layer = self.layers[first]
+        if not isinstance(layer, Composition) or type(layer).forward is not Composition.forward:
+            return None
+        for branch, layers in layer.branches().items():
+            for inner, candidate in enumerate(layers):
+                if any(p is parameter for p in candidate.parameters().values()):
+                    return branch, self._row_of(first, branch, layers), inner
+        return None
+
+    def _row_of(self, first: int, branch: str, layers: Sequence[Layer]) -> Row:
+        key = self.layers[first], branch
+        if key not in self._branches:
+            self._branches[key] = Row(layers, self.inputs[first])
+        return self._branches[key]
+
+    def _joined(self, first: int, branch: str, y: NDArray[Any]) -> NDArray[Any]:
+        """Join what a branch gives in each copy `(C, B, *s)` with what the others give in all of them."""
+        layer, copies = self.layers[first], len(y)
+        assert isinstance(layer, Composition)
+        ys = []
+        for name, layers in layer.branches().items():
+            whole = self._row_of(first, name, layers).inputs[-1]
+            each = y if name == branch else np.broadcast_to(whole, (copies, *whole.shape))
+            ys.append(each.reshape(-1, *each.shape[2:]))
+        out = layer.joined(ys)
+        return out.reshape(copies, -1, *out.shape[1:])
 
 
 def sides_of(layer: Layer) -> Sides:

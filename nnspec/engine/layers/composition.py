@@ -172,6 +172,14 @@ class Composition(Layer):
         """Yield the gradient of each branch's output."""
         raise NotImplementedError
 
+    def branches(self) -> Mapping[str, Sequence[Layer]]:
+        """Return the layers of each branch, in order."""
+        return {branch: tuple(chain.layers.values()) for branch, chain in self._branches.items()}
+
+    def joined(self, ys: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Join what the branches give for samples of the last forward pass's shape, `(B, *outᵢ) -> (B, *out)`."""
+        return self._joined(ys, None)
+
     # What is handed on to the layers
 
     def children(self) -> Mapping[str, Layer]:
