@@ -294,8 +294,11 @@ def run_into(
         notes.extend(_moved(began, manifest.environment))
         return Checkpoints(made[0].path / "checkpoints", manifest.meaning, checkpoint, resume)
 
+    # Where a process waits to draw, it does so while gradients are proved.
+    trained = drawing.begin if drawing.waiting and make_folder is not None else None
     try:
-        result = run_program(compiled, access, observer, prepare, Ways(jobs, not alone, fail_fast, profile, how, on))
+        ways = Ways(jobs, not alone, fail_fast, profile, how, on)
+        result = run_program(compiled, access, observer, prepare, ways, trained)
         notes.extend(_elsewhere(result.summary["ways"]))
         result.notes = (*result.notes, *notes)
         if result.notes:
@@ -305,8 +308,7 @@ def run_into(
             problems: list[str] = []
             try:
                 with CtrlC() as pressed:  # the record is written before anything is given up
-                    if _has_curves(result):
-                        drawing.begin(result)
+                    drawing.begin(result)
                     problems += write_record(result, folder.path, folders)
                 pressed.check()
                 try:
@@ -325,16 +327,11 @@ def run_into(
     return result
 
 
-def _has_curves(result: RunResult) -> bool:
-    """Whether any lane has finished an epoch."""
-    return any(lane.history["loss"] for lane in result.lanes.values())
-
-
 def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
     """Draw the curves of a run, where it has any; yield what could not be written, and why."""
     from nnspec.view.drawing import PictureError
 
-    if not _has_curves(result):
+    if not any(lane.history["loss"] for lane in result.lanes.values()):
         return
     try:
         drawing.finish(result, path)

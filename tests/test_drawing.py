@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tiny_spec import COMMAND, ROOT, environment, nnspec, run, spec
+from tiny_spec import COMMAND, OFFLINE, ROOT, compiled, environment, nnspec, run, spec
 
 import nnspec as package
 from nnspec.cli import _code
-from nnspec.runner.history import RunResult
+from nnspec.runner.history import LaneResult, RunResult
+from nnspec.runner.observer import Silent
+from nnspec.runner.run import Ways, run_program
+from nnspec.runner.together import train_together
 from nnspec.view import drawing
-from nnspec.view.curves import Blank, Picture, draw_run
+from nnspec.view.curves import Picture, draw_run, panels
 from nnspec.view.drawing import Apart, Here, PictureError
+from nnspec.view.figure import Blank, draw_figure
 
 LANES = "SGD(lr=0.1); Adam(lr=0.01)"
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
@@ -56,26 +60,26 @@ def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
 # Killed, wherever that may be
 
 AT_THE_END = """
-import nnspec.view.curves as curves
-usual = curves._save
+import nnspec.view.figure as drawn
+usual = drawn.save
 def save(figure, file, format):
     usual(figure, file, format)
     if {when}:
         os.kill(os.getpid(), signal.SIGKILL)
-curves._save = save
+drawn.save = save
 """
 DEATHS = {
     "importing matplotlib": "sys.modules['matplotlib'] = None; os.kill(os.getpid(), signal.SIGKILL)",
     "warming up": AT_THE_END.format(when="figure.texts[0].get_text() == '09aA'"),
     "drawing": AT_THE_END.format(when="figure.texts[0].get_text() != '09aA'"),
     "sending half of it": """
-import nnspec.view.drawing as drawing
+import nnspec.view.painter as painter
 def half(source, out):
     source.read()
-    out.write(drawing._PNG + b"half of a picture")
+    out.write(b"\\x89PNG\\r\\n\\x1a\\n half of a picture")
     out.flush()
     os.kill(os.getpid(), signal.SIGKILL)
-drawing._draw = half
+painter._draw = half
 """,
 }
 
@@ -200,10 +204,10 @@ def test_what_is_made_ready_and_what_is_not_looked_at_leave_the_picture_as_it_is
 ) -> None:
     """A figure with axes and ticks in it already, and titles that are put where they would be found to belong."""
     usual, ready = io.BytesIO(), io.BytesIO()
-    picture = Picture(history, "A title", "and what is below it")
-    picture.draw(ready, Blank.warm())
+    title, below = "A title", "and what is below it"
+    draw_figure(history, panels(), title, below, ready, Blank.warm())
     monkeypatch.setattr("nnspec.view.panels._no_factor", lambda *_: False)
-    picture.draw(usual)
+    Picture(history, title, below).draw(usual)
     assert ready.getvalue() == usual.getvalue()
 
 
@@ -302,11 +306,77 @@ def test_nothing_is_started_for_a_spec_with_errors_nor_by_python_code(
     drawing.drawing_for(package.check(tiny / "a.nn", {"train.epochs": 1_000_000_000}).compiled)
 
 
+# Gradients are proved while it draws
+
+
+class Listener(Silent):
+    def __init__(self, stop: int = 0) -> None:
+        self.events: list[str] = []
+        self.stop = stop
+
+    def proving(self, lane: str) -> None:
+        self.events.append("proving")
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        self.events.append(f"epoch {len(lane.epoch_seconds)}")
+        if len(lane.epoch_seconds) == self.stop:
+            raise KeyboardInterrupt
+
+    def trained(self, result: RunResult) -> None:
+        self.events.append(f"trained {len(result['run'].history['loss'])}")
+
+
+class Others:
+    """Workers that train in this process."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __enter__(self) -> Others:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def train(self, work: list[tuple], observer: Silent, take: Callable[[list], None]) -> None:
+        for members, dataset in work:
+            take(train_together(members, dataset, observer))
+
+
+EPOCHS = ["epoch 1", "epoch 2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "events"),
+    [
+        (spec(expect="gradient_error < 1e-7"), 0, [*EPOCHS, "trained 2", "proving"]),
+        (spec(expect="gradient_error < 1e-7"), 1, ["epoch 1"]),
+        (spec(), 0, [*EPOCHS, "trained 2"]),
+        (spec(expect="gradient_error < 1e-7", train="epochs = 1; repeats = 2"), 0, ["proving", "epoch 1", "epoch 1"]),
+    ],
+    ids=["a run", "interrupted", "nothing to prove", "with workers"],
+)
+def test_gradients_are_proved_while_others_draw_or_start_to_train(
+    text: str, stop: int, events: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nnspec.runner.run.Workers", Others)
+    listener = Listener(stop)
+    done = run_program(compiled(text), OFFLINE, listener, ways=Ways(jobs=2), trained=listener.trained)
+    assert listener.events == events
+    assert bool(done.gradients) == ("proving" in events)
+    assert [verdict.held for verdict in done.verdicts] == ["proving" in events or None] * text.count("gradient_error")
+    if done.gradients:
+        assert done.gradient_error == run(text).gradient_error
+
+
 # Interrupted
 
 
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def painter_of(pid: int) -> int:
+    """Return the process that is to draw for another one, which may have others beside it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (found,) = [int(child) for child in children if b"painter" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return found
 
 
 def alive(pid: int) -> bool:
@@ -344,11 +414,11 @@ def long_run(tiny: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_run_that_is_interrupted_has_a_picture_and_leaves_no_process(
     number: signal.Signals, long_run: subprocess.Popen[str], tiny: Path
 ) -> None:
-    (child,) = children(long_run.pid)
+    painter = painter_of(long_run.pid)
     long_run.send_signal(number)
     _, err = long_run.communicate(timeout=60)
     assert (long_run.returncode, err) == (130, "")
-    assert not alive(child)
+    assert not alive(painter)
     assert (tiny / "o/curves.png").read_bytes().startswith(b"\x89PNG")
     assert not [child for child in (tiny / "o").rglob("*") if child.name.endswith(".part")]
 
@@ -356,10 +426,10 @@ def test_a_run_that_is_interrupted_has_a_picture_and_leaves_no_process(
 @needs_signals
 @needs_proc
 def test_a_run_that_is_killed_takes_the_process_with_it(long_run: subprocess.Popen[str]) -> None:
-    (child,) = children(long_run.pid)
+    painter = painter_of(long_run.pid)
     long_run.kill()
     long_run.wait()
-    wait_for(lambda: not alive(child))
+    wait_for(lambda: not alive(painter))
 
 
 @needs_signals

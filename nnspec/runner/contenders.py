@@ -13,8 +13,8 @@ from itertools import combinations
 from typing import Any
 
 from nnspec.engine.metrics import higher_is_better
-from nnspec.runner.history import LaneResult, mean
-from nnspec.runner.significance import LEVEL, Interval, Test, holm, interval, paired, welch
+from nnspec.runner.history import LaneResult
+from nnspec.runner.significance import LEVEL, Interval, Test, holm, interval, mean, paired, welch
 
 __all__ = [
     "Comparison",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from nnspec.runner.choosing import Candidate, NoChoice, best, ranked
+from nnspec.runner.significance import mean
 from nnspec.shown import Shown, view_function
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nnspec.runner.predictor import Predictor
     from nnspec.runner.sample import Writer
 
-__all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epochs_to", "mean"]
+__all__ = ["DataUse", "LaneResult", "RunResult", "Verdict", "common_loss", "epochs_to"]
 
 Status = Literal["done", "diverged", "interrupted", "failed"]
 
@@ -332,14 +333,6 @@ class RunResult(Shown, Mapping[str, LaneResult]):
 
 
 T = TypeVar("T")
-
-
-def mean(values: Iterable[float]) -> float:
-    """Return the mean; of equal values, that value to the last bit. Divided first, so that no sum can overflow."""
-    numbers = list(values)
-    if len(set(numbers)) == 1:
-        return numbers[0]
-    return math.fsum(number / len(numbers) for number in numbers)
 
 
 def _risen(losses: Sequence[float]) -> bool:

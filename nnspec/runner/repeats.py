@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from nnspec.runner.history import LaneResult, Status, mean
+from nnspec.runner.history import LaneResult, Status
 from nnspec.runner.profile import merged
+from nnspec.runner.significance import mean
 
 __all__ = ["lane_of"]
 

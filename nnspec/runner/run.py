@@ -74,8 +74,13 @@ def run_program(
     observer: Observer,
     before_training: Callable[[], Checkpoints | None] = lambda: None,
     ways: Ways = Ways(),
+    trained: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
     """Run every lane. Ctrl-C ends the lanes that train and leaves out those that have not begun.
+
+    Gradients are proved before lanes train, while the processes start that train them. With `trained`, and without such
+    processes, they are proved afterwards: it is given the curves when all lanes are done, and may have them drawn
+    meanwhile. A run that is interrupted before has no gradients.
 
     `before_training` is called when the data is there and nothing has been trained yet, and may say where checkpoints
     are kept: trainings go on from those that are there. Raises DataError, CheckpointError, NnspecError
@@ -110,12 +115,19 @@ def run_program(
         with one_blas_thread():
             try:
                 lanes.add_ended(ended)
-                gradients = _proofs(program, datasets, observer)
+                if trained is None or workers is not None:
+                    trained = None
+                    gradients = _proofs(program, datasets, observer)
                 work = [(members, datasets[members[0].experiment.name]) for members in groups]
                 if workers is not None and work:
                     workers.train(work, observer, lanes.add)
                 else:
                     _train(work, observer, lanes)
+                    if trained is not None and not lanes.interrupted:
+                        with CtrlC() as pressed:
+                            trained(RunResult(program.title, program.path, lanes.in_order(), uses))
+                        pressed.check()
+                        gradients = _proofs(program, datasets, observer)
             except KeyboardInterrupt:
                 lanes.interrupted = True
             lanes.close()

@@ -12,15 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nnspec.runner.history import mean
-
-__all__ = ["LEVEL", "Interval", "Test", "holm", "interval", "paired", "t_cdf", "t_quantile", "welch"]
+__all__ = ["LEVEL", "Interval", "Test", "holm", "interval", "mean", "paired", "t_cdf", "t_quantile", "welch"]
 
 LEVEL = 0.05
 """Below which p a difference counts as shown; intervals are of 1 − LEVEL."""
 _TINY = 1e-300
 _ROUNDING = 1e-14
 """Differences that vary by less than this share of what they are differences of vary by rounding alone."""
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the mean; of equal values, that value to the last bit. Divided first, so that no sum can overflow."""
+    numbers = list(values)
+    if len(set(numbers)) == 1:
+        return numbers[0]
+    return math.fsum(number / len(numbers) for number in numbers)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,20 @@
-"""Pictures of training: the only place that imports matplotlib."""
+"""Pictures of training: which curves there are, and what is said above them."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from nnspec.files import atomic, output, utf8
+from nnspec.files import atomic
 from nnspec.runner.history import DataUse, RunResult
-from nnspec.view.lanes import NAMED, slots
-from nnspec.view.panels import BANDS, FAINT, LONGEST_NAME, Curve, draw, drawable, ends, even, name_lines, panels
-from nnspec.view.words import data_in_words, metrics, seeds, seeds_in_words, stand_in
+from nnspec.view.figure import draw_figure
+from nnspec.view.lanes import NAMED
+from nnspec.view.panels import BANDS, Panel, even
+from nnspec.view.words import data_in_words, is_percent, metrics, seeds, seeds_in_words, stand_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,38 +25,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Picture",
     "draw_run",
-    "house_style",
-    "matplotlib_module",
+    "panels",
     "picture_of",
     "picture_of_saved",
     "plot_training_curves",
     "save_picture",
 ]
-
-_INK = "#222222"
-_IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
-"""Panels side by side before there is another row of them; inches of a picture with one row; inches between rows."""
-_SHORT_NAME = 7
-"""Letters that there is room for beside each panel; longer names make the picture wider."""
-_LEADER = 0.2  # inches that a line from a curve to its name takes
-_INCHES_A_LETTER = 0.115
-_TICKS = 10  # of an axis, as a rule
-_STYLE: dict[Any, Any] = {
-    "font.size": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 13,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.8,
-}
 
 
 def plot_training_curves(
@@ -76,151 +48,19 @@ def plot_training_curves(
     more than 12 lanes the 12 with the lowest last loss are told apart. `path` ends in `.png`, `.svg` or `.pdf`. Raises
     ValueError where there is nothing to draw.
     """
-    return _plot(history, title, subtitle, path, None)
+    return draw_figure(history, panels(), title, subtitle, path)
 
 
-def _plot(
-    history: Mapping[str, Sequence[float] | Mapping[str, Any]],
-    title: str,
-    subtitle: str,
-    path: str | os.PathLike[str] | IO[bytes] | None,
-    blank: Blank | None,
-) -> Figure:
-    style = house_style()
-    curves = _curves(history)
-    if not any(ends(curve("loss")) for curve in curves):
-        raise ValueError("plot_training_curves: there is no curve to draw")
-    shown = [panel for panel in panels() if drawable(panel, curves)]
-    columns = len(shown) if len(shown) <= _IN_A_ROW else -(-len(shown) // -(-len(shown) // _IN_A_ROW))
-    rows = -(-len(shown) // columns)
-    width, margins = _measures(columns, max(len(curve.name) for curve in curves if curve.slot is not None))
-    head, foot = (0.24 if subtitle else 0.2) * _HEIGHT, 0.13 * _HEIGHT
-    height = _HEIGHT + (rows - 1) * (_HEIGHT - head - foot + _BETWEEN)
-    with style:
-        if blank is None or (blank.rows, blank.columns) != (rows, columns):
-            blank = Blank(rows, columns)
-        figure, every = blank.figure, blank.axes
-        figure.set_size_inches(width, height)
-        # parse_math=False here and below: a `$` in a name is a dollar sign.
-        figure.text(
-            0.012,
-            1 - 0.035 * _HEIGHT / height,
-            _drawable(title),
-            fontsize=17,
-            fontweight="bold",
-            color=_INK,
-            va="top",
-            parse_math=False,
-        )
-        figure.text(
-            0.012,
-            1 - 0.11 * _HEIGHT / height,
-            _drawable(subtitle),
-            fontsize=11.5,
-            color="#555555",
-            va="top",
-            parse_math=False,
-        )
-        for axis in every[len(shown) :]:
-            axis.remove()
-        axes = every[: len(shown)]
-        for axis, panel in zip(axes, shown, strict=True):
-            draw(axis, panel, curves)
-        gap = _BETWEEN / (_HEIGHT - head - foot)
-        figure.subplots_adjust(top=1 - head / height, bottom=foot / height, hspace=gap, **margins)
-        for axis, panel in zip(axes, shown, strict=True):
-            name_lines(axis, panel, curves)
-        _for_notebooks(figure)
-        if isinstance(path, (str, os.PathLike)):
-            with output(Path(path)) as file:
-                _save(figure, file, Path(path).suffix.removeprefix(".") or "png")
-        elif path is not None:
-            _save(figure, path, "png")
-    return figure
-
-
-class Blank:
-    """A figure with nothing in it yet but so many rows and columns of axes. To be made within `house_style`."""
-
-    def __init__(self, rows: int, columns: int) -> None:
-        from matplotlib.figure import Figure
-
-        self.rows, self.columns = rows, columns
-        self.figure = Figure(dpi=130, facecolor="white")
-        self.axes = self.figure.subplots(rows, columns, squeeze=False).reshape(-1)
-
-    @classmethod
-    def warm(cls) -> Blank:
-        """Return one for the usual three panels, with what takes long done already: fonts are loaded, ticks exist."""
-        with house_style():
-            blank = cls(1, 3)
-            for axis in blank.axes:
-                axis.xaxis.get_major_ticks(_TICKS)
-                axis.yaxis.get_major_ticks(_TICKS)
-            blank.axes[1].yaxis.get_minor_ticks(2 * _TICKS)
-            words = [blank.figure.text(0, 0, "09aA", fontweight=weight) for weight in ("normal", "bold")]
-            _save(blank.figure, io.BytesIO(), "png")
-            for word in words:
-                word.remove()
-        return blank
-
-
-def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
-    """Return the width of a picture in inches, and its margins as shares; long names get room beside each panel."""
-    room = max(min(longest, LONGEST_NAME) - _SHORT_NAME, 0) * _INCHES_A_LETTER + _LEADER
-    usual = 1.2 + 4.9 * panels
-    axis = 0.875 * usual / (panels + 0.52 * (panels - 1))
-    width = usual + room * panels
-    left, right = 0.05 * usual / width, 1 - (0.075 * usual + room) / width
-    return width, {"left": left, "right": right, "wspace": 0.52 + room / axis}
-
-
-def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[Curve]:
-    """Read a history; the best lanes are told apart where there are too many for that."""
-    curves = []
-    for name, values in history.items():
-        figures: Mapping[str, Any] = values if isinstance(values, Mapping) else {"loss": values}
-        curves.append(
-            Curve(_drawable(name), None, _floats(figures), [_floats(one) for one in figures.get("repeats", ())])
-        )
-    found = slots({curve.name: curve.final("loss") for curve in curves})
-    return [replace(curve, slot=found.get(curve.name)) for curve in curves]
-
-
-def _drawable(text: str) -> str:
-    """Return a text without lone surrogates, which no font draws: they come from names that are not UTF-8."""
-    return utf8(text).decode()
-
-
-def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
-    others = ("repeats", "seed", "gradient_norms")
-    return {name: [float(x) for x in values] for name, values in figures.items() if name not in others}
-
-
-def matplotlib_module() -> Any:
-    """Import matplotlib without the backend that the environment names: a figure that is saved needs none of them."""
-    wanted = os.environ.pop("MPLBACKEND", None)
-    try:
-        import matplotlib
-    finally:
-        if wanted is not None:
-            os.environ["MPLBACKEND"] = wanted
-    return matplotlib
-
-
-def house_style() -> AbstractContextManager[None]:
-    """Within, figures look the same whatever settings the user has for others."""
-    matplotlib = matplotlib_module()
-    # Without the backend: asking which one it is imports pyplot and tries window systems.
-    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
-    return matplotlib.rc_context({**defaults, **_STYLE})
-
-
-def _save(figure: Figure, file: Any, format: str) -> None:
-    with warnings.catch_warnings():
-        # A title in a script that the font lacks is drawn with boxes; nobody needs a warning for each of them.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(file, format=format)
+def panels() -> list[Panel]:
+    """Return every panel that there may be."""
+    return [
+        Panel("Loss", "loss", solid="training", thin=("val_", "test_")),
+        Panel("Training loss, logarithmic", "loss", log=True),
+        *(
+            Panel(f"Test {name}", f"test_{name}", solid="test", thin=("val_",), percent=is_percent(name))
+            for name in metrics()
+        ),
+    ]
 
 
 @dataclass(frozen=True)
@@ -236,11 +76,9 @@ class Picture:
         """Whether there is any: a lane that has finished an epoch."""
         return any(lane["loss"] for lane in self.history.values())
 
-    def draw(self, path: str | os.PathLike[str] | IO[bytes] | None = None, blank: Blank | None = None) -> Figure:
-        """Draw it, into a file with `path`; into a blank figure where there is one that fits."""
-        if blank is None:
-            return plot_training_curves(self.history, self.title, subtitle=self.subtitle, path=path)
-        return _plot(self.history, self.title, self.subtitle, path, blank)
+    def draw(self, path: str | os.PathLike[str] | IO[bytes] | None = None) -> Figure:
+        """Draw it, into a file with `path`."""
+        return plot_training_curves(self.history, self.title, subtitle=self.subtitle, path=path)
 
 
 def picture_of(result: RunResult) -> Picture:
@@ -319,14 +157,3 @@ def _spread(lanes: Sequence[Sequence[Mapping[str, Sequence[float]]]]) -> str:
     if len(repeated) > BANDS:
         return f"means of {how_many} seeds"
     return f"mean and 95 % interval of {how_many} seeds" + (", each thin where they end apart" if apart else "")
-
-
-def _for_notebooks(figure: Figure) -> None:
-    """Let a notebook show the figure although no window system is involved."""
-
-    def png() -> bytes:
-        buffer = io.BytesIO()
-        _save(figure, buffer, "png")
-        return buffer.getvalue()
-
-    figure._repr_png_ = png  # type: ignore[attr-defined]

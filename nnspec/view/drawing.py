@@ -12,10 +12,7 @@ the other one, no file is half-written. It ends when its input is closed, also w
 
 from __future__ import annotations
 
-import gc
-import io
 import json
-import os
 import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -23,16 +20,17 @@ from dataclasses import asdict
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
-from typing import IO, Protocol
+from typing import Protocol
 
 from nnspec.compiler.proofs import Compiled
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
 from nnspec.runner.history import RunResult
 from nnspec.runner.interrupt import CtrlC
-from nnspec.view.curves import Blank, Picture, matplotlib_module, picture_of, save_picture
+from nnspec.view.curves import panels, picture_of, save_picture
+from nnspec.view.painter import in_words
 
-__all__ = ["Apart", "Drawing", "Here", "PictureError", "drawing_for", "main"]
+__all__ = ["Apart", "Drawing", "Here", "PictureError", "drawing_for"]
 
 PATIENCE = 300.0
 """Seconds that the other process may take to draw."""
@@ -41,7 +39,11 @@ _SOON = 600.0
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 # As `python -m` does it, but with the path of this process: the current folder may hold a file named `matplotlib.py`.
-_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from nnspec.view.drawing import main; main()"
+# Garbage is not looked for: the process ends before that would pay off.
+_CODE = (
+    "import gc, json, sys; gc.disable(); sys.path[:] = json.loads(sys.argv[1])"
+    "; from nnspec.view.painter import main; main()"
+)
 
 
 class PictureError(NnspecError):
@@ -51,8 +53,12 @@ class PictureError(NnspecError):
 class Drawing(Protocol):
     """Draws the picture of one run."""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a process waits for the curves, and draws as soon as it has them."""
+
     def begin(self, result: RunResult) -> None:
-        """Begin to draw a run whose lanes are done. Raises nothing."""
+        """Begin to draw a run whose lanes are done, if it has curves; once. Raises nothing."""
 
     def finish(self, result: RunResult, path: Path) -> None:
         """Write the picture to a file. Raises PictureError where it cannot be drawn, OSError where it cannot be
@@ -61,6 +67,8 @@ class Drawing(Protocol):
 
 class Here:
     """Draws in this process."""
+
+    waiting = False
 
     def begin(self, result: RunResult) -> None:
         """Nothing: it is drawn when it is waited for."""
@@ -72,7 +80,7 @@ class Here:
         except OSError:
             raise
         except Exception as error:
-            raise PictureError(_in_words(error)) from error
+            raise PictureError(in_words(error)) from error
 
 
 class Apart:
@@ -97,6 +105,11 @@ class Apart:
         else:
             self._process.communicate()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the process has been started, and not been sent the curves."""
+        return self._process is not None and not self._talking
+
     def start(self) -> None:
         """Start the process. Where that cannot be done, `finish` says why."""
         try:
@@ -114,7 +127,10 @@ class Apart:
 
     def begin(self, result: RunResult) -> None:
         """Send the curves; the process draws from now on."""
-        record = json.dumps(asdict(picture_of(result))).encode()
+        picture = picture_of(result)
+        if self._talking or not picture.curves:
+            return
+        record = json.dumps(asdict(picture) | {"panels": [asdict(panel) for panel in panels()]}).encode()
         if self._process is None and not self._why:
             self.start()
         if self._process is not None:
@@ -165,42 +181,3 @@ def drawing_for(compiled: Compiled) -> AbstractContextManager[Drawing]:
             with apart:
                 pressed.check()
     return apart
-
-
-def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-# In the process
-
-
-def main() -> None:
-    """Draw the picture that comes as JSON on stdin, and write it to stdout as PNG."""
-    out = os.fdopen(os.dup(1), "wb")
-    gc.disable()  # it ends before that would pay off
-    os.dup2(2, 1)  # what others print is no part of a picture
-    try:
-        _draw(sys.stdin.buffer, out)
-        code = 0
-    except Exception as error:  # noqa: BLE001  (whatever it is, the other process says it in words)
-        print(_in_words(error).replace("\n", " "), file=sys.stderr)
-        code = 1
-    sys.stderr.flush()
-    os._exit(code)  # at once: there is nothing to be put away
-
-
-def _draw(source: IO[bytes], out: IO[bytes]) -> None:
-    record: list[bytes] = []
-    listening = Thread(target=lambda: record.append(source.read()), daemon=True)
-    listening.start()
-    matplotlib_module()
-    import matplotlib.backends.backend_agg
-    import matplotlib.figure  # noqa: F401
-
-    blank = Blank.warm() if listening.is_alive() else None  # no curves yet: time to get ready
-    listening.join()
-    if record[0]:  # else the run ended with nothing to draw
-        content = io.BytesIO()
-        Picture(**json.loads(record[0])).draw(content, blank)
-        out.write(content.getbuffer())
-    out.close()

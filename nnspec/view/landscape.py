@@ -13,7 +13,7 @@ from nnspec.analysis.landscape import Landscape, LanePath
 from nnspec.files import output
 from nnspec.runner.folder import OutputError
 from nnspec.view import words
-from nnspec.view.curves import _INK, _save, house_style
+from nnspec.view.figure import INK, house_style, save
 from nnspec.view.labels import Label, Lines, number_lines, obstacles, place_labels
 from nnspec.view.landscape_words import axis_name, caption, notes, number, share, what_is_shown
 from nnspec.view.lanes import NAMED, PALETTE, dash_of, ink_of, marker_of, slots, terminal_style
@@ -161,7 +161,7 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
         if path is not None:
             try:
                 with output(path) as file:
-                    _save(figure, file, path.suffix.lower().removeprefix("."))
+                    save(figure, file, path.suffix.lower().removeprefix("."))
             except OSError as error:
                 raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
     return figure
@@ -181,7 +181,7 @@ def _lanes(found: Landscape) -> list[tuple[LanePath, int | None]]:
 def _texts(figure: Figure, found: Landscape) -> float:
     """Write title and facts above, and what the paths tell below. Returns how high up there is room for axes."""
     title = textwrap.shorten(f"{found.title}: loss landscape", 100, placeholder=" …")
-    figure.text(0.012, 0.978, title, fontsize=17, fontweight="bold", color=_INK, va="top", parse_math=False)
+    figure.text(0.012, 0.978, title, fontsize=17, fontweight="bold", color=INK, va="top", parse_math=False)
     measured, plane = what_is_shown(found)
     if len(found.lanes) > NAMED:
         measured += f" · the best {NAMED} of {len(found.lanes)} lanes are named"
@@ -190,7 +190,7 @@ def _texts(figure: Figure, found: Landscape) -> float:
     said = textwrap.wrap(" ".join([*caption(found), *(f"{note}." for note in notes(found))]), _LETTERS)
     if len(said) > _LINES:
         said = [*said[: _LINES - 1], f"{said[_LINES - 1]} …"]
-    figure.text(0.012, 0.118, "\n".join(said), fontsize=12, color=_INK, va="top", linespacing=1.3, parse_math=False)
+    figure.text(0.012, 0.118, "\n".join(said), fontsize=12, color=INK, va="top", linespacing=1.3, parse_math=False)
     return 0.875 - 0.024 * len(facts)
 
 
@@ -207,8 +207,8 @@ def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int |
     for side in ("top", "right"):
         axis.spines[side].set_visible(True)
     if _in_one_dot(found):
-        axis.plot(0, 0, marker="o", markersize=9, color=_INK, markeredgecolor="white", zorder=6)
-        return [Label("all paths lie within this dot", (0.0, 0.0), _INK, "normal", 11.5)]
+        axis.plot(0, 0, marker="o", markersize=9, color=INK, markeredgecolor="white", zorder=6)
+        return [Label("all paths lie within this dot", (0.0, 0.0), INK, "normal", 11.5)]
     for lane, slot in lanes:
         _path(axis, lane, slot)
     starts: dict[tuple[int, int], list[int]] = {}
@@ -222,7 +222,7 @@ def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int |
     labels = []
     for key, together in starts.items():
         at = places[key]
-        color = _INK if len(together) > 1 or len(starts) == 1 else PALETTE[together[0]]
+        color = INK if len(together) > 1 or len(starts) == 1 else PALETTE[together[0]]
         axis.plot(
             *at,
             marker="o",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from nnspec.runner.significance import interval
 from nnspec.view.lanes import NAMED, PALETTE, dash_of, ink_of, marker_of, spread_out
 from nnspec.view.terminal import wrapped
-from nnspec.view.words import is_percent, metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +25,6 @@ __all__ = [
     "ends",
     "even",
     "name_lines",
-    "panels",
 ]
 
 LONGEST_NAME = 30
@@ -85,18 +83,6 @@ class Panel:
     """Prefixes of the figures that are drawn thin."""
     log: bool = False
     percent: bool = False
-
-
-def panels() -> list[Panel]:
-    """Return every panel that there may be."""
-    return [
-        Panel("Loss", "loss", solid="training", thin=("val_", "test_")),
-        Panel("Training loss, logarithmic", "loss", log=True),
-        *(
-            Panel(f"Test {name}", f"test_{name}", solid="test", thin=("val_",), percent=is_percent(name))
-            for name in metrics()
-        ),
-    ]
 
 
 def drawable(panel: Panel, curves: Sequence[Curve]) -> bool:

@@ -79,7 +79,7 @@ def worst_pictures(one: Evaluation, compiled: Compiled) -> str:
 
 def _picture(pixels: Any, shape: tuple[int, ...]) -> str:
     """Return an image as a data URI."""
-    from nnspec.view.curves import matplotlib_module
+    from nnspec.view.figure import matplotlib_module
 
     matplotlib_module()
     from matplotlib import image

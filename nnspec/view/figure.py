@@ -1,0 +1,208 @@
+"""A figure of training curves, drawn from plain data: panels, axes, names, and the look of all pictures.
+
+A process that draws while another one trains imports this module and what it needs: no engine, no runs.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from nnspec.files import output, utf8
+from nnspec.view.lanes import slots
+from nnspec.view.panels import FAINT, LONGEST_NAME, Curve, Panel, draw, drawable, ends, name_lines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["INK", "Blank", "draw_figure", "house_style", "matplotlib_module", "save"]
+
+INK = "#222222"
+_IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
+"""Panels side by side before there is another row of them; inches of a picture with one row; inches between rows."""
+_SHORT_NAME = 7
+"""Letters that there is room for beside each panel; longer names make the picture wider."""
+_LEADER = 0.2  # inches that a line from a curve to its name takes
+_INCHES_A_LETTER = 0.115
+_TICKS = 10  # of an axis, as a rule
+_STYLE: dict[Any, Any] = {
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 13,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+}
+
+
+def draw_figure(
+    history: Mapping[str, Sequence[float] | Mapping[str, Any]],
+    panels: Sequence[Panel],
+    title: str,
+    subtitle: str,
+    path: str | os.PathLike[str] | IO[bytes] | None = None,
+    blank: Blank | None = None,
+) -> Figure:
+    """Draw curves as `plot_training_curves` says, in those panels that there is anything for, and into a blank figure
+    where there is one that fits."""
+    style = house_style()
+    curves = _curves(history)
+    if not any(ends(curve("loss")) for curve in curves):
+        raise ValueError("plot_training_curves: there is no curve to draw")
+    shown = [panel for panel in panels if drawable(panel, curves)]
+    columns = len(shown) if len(shown) <= _IN_A_ROW else -(-len(shown) // -(-len(shown) // _IN_A_ROW))
+    rows = -(-len(shown) // columns)
+    width, margins = _measures(columns, max(len(curve.name) for curve in curves if curve.slot is not None))
+    head, foot = (0.24 if subtitle else 0.2) * _HEIGHT, 0.13 * _HEIGHT
+    height = _HEIGHT + (rows - 1) * (_HEIGHT - head - foot + _BETWEEN)
+    with style:
+        if blank is None or (blank.rows, blank.columns) != (rows, columns):
+            blank = Blank(rows, columns)
+        figure, every = blank.figure, blank.axes
+        figure.set_size_inches(width, height)
+        # parse_math=False here and below: a `$` in a name is a dollar sign.
+        figure.text(
+            0.012,
+            1 - 0.035 * _HEIGHT / height,
+            _drawable(title),
+            fontsize=17,
+            fontweight="bold",
+            color=INK,
+            va="top",
+            parse_math=False,
+        )
+        figure.text(
+            0.012,
+            1 - 0.11 * _HEIGHT / height,
+            _drawable(subtitle),
+            fontsize=11.5,
+            color="#555555",
+            va="top",
+            parse_math=False,
+        )
+        for axis in every[len(shown) :]:
+            axis.remove()
+        axes = every[: len(shown)]
+        for axis, panel in zip(axes, shown, strict=True):
+            draw(axis, panel, curves)
+        gap = _BETWEEN / (_HEIGHT - head - foot)
+        figure.subplots_adjust(top=1 - head / height, bottom=foot / height, hspace=gap, **margins)
+        for axis, panel in zip(axes, shown, strict=True):
+            name_lines(axis, panel, curves)
+        _for_notebooks(figure)
+        if isinstance(path, (str, os.PathLike)):
+            with output(Path(path)) as file:
+                save(figure, file, Path(path).suffix.removeprefix(".") or "png")
+        elif path is not None:
+            save(figure, path, "png")
+    return figure
+
+
+class Blank:
+    """A figure with nothing in it yet but so many rows and columns of axes. To be made within `house_style`."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        from matplotlib.figure import Figure
+
+        self.rows, self.columns = rows, columns
+        self.figure = Figure(dpi=130, facecolor="white")
+        self.axes = self.figure.subplots(rows, columns, squeeze=False).reshape(-1)
+
+    @classmethod
+    def warm(cls) -> Blank:
+        """Return one for the usual three panels, with what takes long done already: fonts are loaded, ticks exist."""
+        with house_style():
+            blank = cls(1, 3)
+            for axis in blank.axes:
+                axis.xaxis.get_major_ticks(_TICKS)
+                axis.yaxis.get_major_ticks(_TICKS)
+            blank.axes[1].yaxis.get_minor_ticks(2 * _TICKS)
+            words = [blank.figure.text(0, 0, "09aA", fontweight=weight) for weight in ("normal", "bold")]
+            save(blank.figure, io.BytesIO(), "png")
+            for word in words:
+                word.remove()
+        return blank
+
+
+def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
+    """Return the width of a picture in inches, and its margins as shares; long names get room beside each panel."""
+    room = max(min(longest, LONGEST_NAME) - _SHORT_NAME, 0) * _INCHES_A_LETTER + _LEADER
+    usual = 1.2 + 4.9 * panels
+    axis = 0.875 * usual / (panels + 0.52 * (panels - 1))
+    width = usual + room * panels
+    left, right = 0.05 * usual / width, 1 - (0.075 * usual + room) / width
+    return width, {"left": left, "right": right, "wspace": 0.52 + room / axis}
+
+
+def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[Curve]:
+    """Read a history; the best lanes are told apart where there are too many for that."""
+    curves = []
+    for name, values in history.items():
+        figures: Mapping[str, Any] = values if isinstance(values, Mapping) else {"loss": values}
+        curves.append(
+            Curve(_drawable(name), None, _floats(figures), [_floats(one) for one in figures.get("repeats", ())])
+        )
+    found = slots({curve.name: curve.final("loss") for curve in curves})
+    return [replace(curve, slot=found.get(curve.name)) for curve in curves]
+
+
+def _drawable(text: str) -> str:
+    """Return a text without lone surrogates, which no font draws: they come from names that are not UTF-8."""
+    return utf8(text).decode()
+
+
+def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
+    others = ("repeats", "seed", "gradient_norms")
+    return {name: [float(x) for x in values] for name, values in figures.items() if name not in others}
+
+
+def matplotlib_module() -> Any:
+    """Import matplotlib without the backend that the environment names: a figure that is saved needs none of them."""
+    wanted = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if wanted is not None:
+            os.environ["MPLBACKEND"] = wanted
+    return matplotlib
+
+
+def house_style() -> AbstractContextManager[None]:
+    """Within, figures look the same whatever settings the user has for others."""
+    matplotlib = matplotlib_module()
+    # Without the backend: asking which one it is imports pyplot and tries window systems.
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    return matplotlib.rc_context({**defaults, **_STYLE})
+
+
+def save(figure: Figure, file: Any, format: str) -> None:
+    """Write a figure to an open file."""
+    with warnings.catch_warnings():
+        # A title in a script that the font lacks is drawn with boxes; nobody needs a warning for each of them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format=format)
+
+
+def _for_notebooks(figure: Figure) -> None:
+    """Let a notebook show the figure although no window system is involved."""
+
+    def png() -> bytes:
+        buffer = io.BytesIO()
+        save(figure, buffer, "png")
+        return buffer.getvalue()
+
+    figure._repr_png_ = png  # type: ignore[attr-defined]
