@@ -230,6 +230,7 @@ class RunWriter:
             ("AdaGrad", 0.05, ""), ("RMSProp", 0.01, ""), ("RMSProp", 0.01, ", momentum=0.5, centered=true"),
             ("AdaDelta", 1, ""), ("Adam", 0.01, ""), ("Adam", 0.01, ", betas=(0.8, 0.99)"), ("AMSGrad", 0.01, ""),
             ("AdamW", 0.01, ""), ("AdaMax", 0.01, ""), ("NAdam", 0.01, ""), ("RAdam", 0.01, ""), ("Lion", 0.001, ""),
+            ("LAMB", 0.01, ""), ("LAMB", 0.02, ", adapt_all=true"),
         )  # fmt: skip
         return f"{name}(lr={self._rate(usual)}{more}{decay})"
 
@@ -254,7 +255,17 @@ class RunWriter:
             moves = ["shift(1)", "flip", "flip(p=0.2)"] if self.image else []
             items += [f"augment = [{', '.join(self.some([*moves, 'noise(0.1)'], 2))}]"] if self.maybe(0.25) else []
         items += ["sample = 5"] if world == "text" else []
+        items += self._by_layer(world) if self.maybe(0.4) else []
         items += [f"repeats = {self.pick(2, 2, 3)}"] if self.maybe(0.35) else []
+        return items
+
+    def _by_layer(self, world: str) -> list[str]:
+        """Settings by name that fit every model: what it does not have is a warning."""
+        frozen = ["bias", "[scale, shift]", "slope", *(["Embedding", "[Embedding, bias]"] if world == "text" else [])]
+        items = [f"freeze = {self.pick(*frozen)}"] if self.maybe() else []
+        rates = self.some(["bias = 2", "Linear = 0.5", "weight = 0.25"], 2)
+        items += [f"lr_factor {{ {'; '.join(rates)} }}"] if rates else []
+        items += ["weight_decay { bias = 0.1; Linear.weight = 0 }"] if self.maybe() else []
         return items
 
     def _runs(self, world: str) -> list[str]:

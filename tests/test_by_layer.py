@@ -438,6 +438,14 @@ def test_show_counts_what_is_trained() -> None:
     record = structure_record(compiled(spec("Linear(6); ReLU; Linear(10)", train="freeze = Linear1")))
     (lane,) = record["lanes"]
     assert (lane["params"], lane["trained_params"]) == (784 * 6 + 6 + 60 + 10, 70)
+    train = "freeze = [a, b.weight]; lr_factor { b = 0.5; c = 2 }; weight_decay { c = 0 }"
+    (lane,) = structure_record(compiled(spec(MODEL, train=train)))["lanes"]
+    assert lane["by_layer"] == {
+        "a": "frozen",
+        "b.weight": "frozen",
+        "b.bias": "lr × 0.5",
+        "c": "lr × 2, weight decay 0",
+    }
 
 
 def test_a_record_has_what_is_said_by_name_and_health_knows_no_frozen_gradient() -> None:

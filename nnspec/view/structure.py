@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from nnspec.checker.program import Experiment, LayerNode
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.layers.contract import Shape, shape_in_words
+from nnspec.engine.parameter import Segment
 from nnspec.view.terminal import Column, table
 from nnspec.view.words import bytes_in_words
 
@@ -128,6 +130,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         ("sample", _sample(lane)),
         ("train", ", ".join([f"{lane.train.epochs} epochs", f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
         ("parameters", _parameters(layout)),
+        *((f"  {name}", words) for name, words in _by_layer(layout)),
         ("FLOPs", f"{layout.flops:,} a sample, forward"),
         ("memory", bytes_in_words(layout.memory)),
         *((f"  {group}", f"{count:,} bytes") for group, count in layout.groups().items()),
@@ -150,8 +153,7 @@ def _more(lane: Experiment) -> list[str]:
     """The settings of `train` that are not as usual, beside those that are always shown."""
     train = [(field, getattr(lane.train, field.name)) for field in fields(lane.train)]
     others = [(f.name, value) for f, value in train if value != f.default and f.name not in ("epochs", "batch")]
-    words = [f"{name} {_in_words(value)}" for name, value in others]
-    return words + [f"{name.removeprefix('train.')} {number:g}" for name, number in lane.by_name.items()]
+    return [f"{name} {_in_words(value)}" for name, value in others]
 
 
 def _in_words(value: Any) -> str:
@@ -163,6 +165,22 @@ def _in_words(value: Any) -> str:
 def _parameters(layout: Layout) -> str:
     frozen = layout.params - layout.trained
     return f"{layout.params:,}" + (f", {layout.trained:,} of them trained" if frozen else "")
+
+
+def _by_layer(layout: Layout) -> Iterator[tuple[str, str]]:
+    """Say of each layer that does not move as all others do how it moves; of its parameters, where these differ."""
+    for layer, found in groupby(layout.tensors, key=lambda tensor: tensor.layer):
+        words = {tensor.name: _move(tensor) for tensor in found}
+        if len(set(words.values())) == 1:
+            words = {"": next(iter(words.values()))}
+        yield from ((f"{layer}.{name}".rstrip("."), text) for name, text in words.items() if text)
+
+
+def _move(tensor: Segment) -> str:
+    if tensor.frozen:
+        return "frozen"
+    rate = [f"lr × {tensor.rate:g}"] if tensor.rate != 1 else []
+    return ", ".join([*rate, *([f"weight decay {tensor.weight_decay:g}"] if tensor.weight_decay is not None else [])])
 
 
 def structure_record(compiled: Compiled) -> dict[str, Any]:
@@ -188,6 +206,7 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "layers": [_layer_record(node) for node in lane.layers],
         "params": layout.params,
         "trained_params": layout.trained,
+        "by_layer": dict(_by_layer(layout)),
         "flops": layout.flops,
         "memory": layout.memory,
         "memory_by_group": layout.groups(),
