@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from tiny_plan import make_plan
 from tiny_spec import ALONE, compiled, noise, run, spec
 
 from nnspec import engine as nn
+from nnspec.analysis.meter import Meter
 from nnspec.checker import check
 from nnspec.checker.tensors import idle, tensors
+from nnspec.compiler.loop import plans_together
 from nnspec.compiler.plan import Plan, build_network
 from nnspec.compiler.steps import Step
 from nnspec.diagnostics import Diagnostic, Source
@@ -368,7 +371,34 @@ def test_features_at_rest_are_left_out_unless_their_weights_decay() -> None:
     assert np.array_equal(trained(narrow)["a.weight"][:100], start)
     assert make_plan(text.replace("lr_factor.a", "weight_decay.a"), dataset).narrowing is None
     assert make_plan(text.replace("lr_factor.a", "weight_decay.b"), dataset).narrowing is not None
-    assert make_plan(text.replace("SGD(lr=0.1)", "LAMB"), dataset).narrowing is None
+    for optimizer in ("LAMB", "LAMB(weight_decay=0)"):
+        assert make_plan(text.replace("SGD(lr=0.1)", optimizer), dataset).narrowing is None
+
+
+def test_a_stack_works_out_no_gradient_of_its_own_for_frozen_layers() -> None:
+    text = spec(MODEL, train="epochs = 1; batch = 16; freeze = b", race="SGD; Momentum")
+    program = compiled(text)
+    lanes = [(lane, program.layouts[lane.name]) for lane in program.program.lanes]
+    plans = plans_together(lanes, noise(lanes[0][0].facts))
+    for plan in plans:
+        plan.begin(0)
+        plan.train_batch(0)
+        grads = {name: bool(p.grad.any()) for name, p in plan.network.named_parameters().items()}
+        assert {name for name, some in grads.items() if not some} == {"b.weight", "b.bias"}
+    assert plans[0].loop is plans[1].loop
+
+
+def test_the_landscape_descends_along_what_is_trained() -> None:
+    text = spec(MODEL, train="epochs = 1; batch = 16; freeze = b; lr_factor.c = 0.5")
+    (lane,) = compiled(text).program.lanes
+    free, held = (
+        Meter(each, noise(lane.facts)) for each in (replace(lane, train=replace(lane.train, freeze=None)), lane)
+    )
+    weights = np.concatenate([p.data.reshape(-1) for p in build_network(lane).parameters()])
+    gradient, expected = held.gradient(weights), free.gradient(weights)
+    start = 784 * 12 + 12
+    expected[start : start + 12 * 12 + 12] = 0
+    np.testing.assert_array_equal(gradient, expected)
 
 
 # LAMB
@@ -438,13 +468,14 @@ def test_show_counts_what_is_trained() -> None:
     record = structure_record(compiled(spec("Linear(6); ReLU; Linear(10)", train="freeze = Linear1")))
     (lane,) = record["lanes"]
     assert (lane["params"], lane["trained_params"]) == (784 * 6 + 6 + 60 + 10, 70)
-    train = "freeze = [a, b.weight]; lr_factor { b = 0.5; c = 2 }; weight_decay { c = 0 }"
+    train = "freeze = [a, b.weight]; lr_factor { b = 0.5; c.bias = 2 }; weight_decay { c = 0 }"
     (lane,) = structure_record(compiled(spec(MODEL, train=train)))["lanes"]
     assert lane["by_layer"] == {
         "a": "frozen",
         "b.weight": "frozen",
         "b.bias": "lr × 0.5",
-        "c": "lr × 2, weight decay 0",
+        "c.weight": "weight decay 0",
+        "c.bias": "lr × 2, weight decay 0",
     }
 
 

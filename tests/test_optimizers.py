@@ -35,6 +35,8 @@ VARIANTS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (nn.RAdam, {"betas": (0.9, 0.9)}),
     *((cls, {"weight_decay": 1e-3}) for cls in CLASSES.values()),
     (nn.AdamW, {"weight_decay": 0.0}),
+    (nn.LAMB, {"weight_decay": 0.0}),
+    (nn.LAMB, {"betas": (0.5, 0.9), "eps": 1e-2, "adapt_all": True}),
     (nn.SGD, {"momentum": 0.9, "weight_decay": 1e-3, "decay_all": True}),
 ]
 
