@@ -27,10 +27,11 @@ fuzz: $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/fuzz_check.py
 
-# Train random specs alone, stacked, in two processes, on Dask, and ended and resumed, and compare all bits.
+# Train random specs alone, stacked, in two processes, on Dask, compiled, and ended and resumed, and compare all bits.
 RUNS_COUNT ?= 200
 fuzz-runs: $(VENV)/installed-dev
-	$(BIN)/python tests/fuzz/fuzz_runs.py --count $(RUNS_COUNT) --ways stacked,resumed,jobs,dask
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fast]'
+	$(BIN)/python tests/fuzz/fuzz_runs.py --count $(RUNS_COUNT) --ways all
 
 # What large and hostile inputs cost, each in a process of its own. Takes a while.
 sizes: $(VENV)/installed-dev

@@ -5,12 +5,16 @@ stacked    lanes of one kin as one network
 resumed    stacked, ended amid training (killed while a checkpoint is kept, or by Ctrl-C after an epoch), and resumed
 jobs       in two processes
 dask       on the workers of a Dask scheduler
+compiled   by compiled steps, lanes of one kin beginning as one network
+lonely     by compiled steps, lane after lane
+late       by compiled steps from some epoch on
+changed    ended amid training and resumed, with or without compiled steps each time
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from functools import lru_cache
@@ -22,8 +26,10 @@ from run_writer import RunWriter
 from tiny_spec import OFFLINE
 
 from nnspec.checker import check
+from nnspec.compiler import replay
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.diagnostics import Source, render_all
+from nnspec.native import How
 from nnspec.runner import run as run_module
 from nnspec.runner.checkpoint import Checkpoint, Keeper
 from nnspec.runner.history import LaneResult, RunResult
@@ -35,10 +41,10 @@ from nnspec.semantics import meaning
 
 __all__ = ["WAYS", "Bench", "difference", "facts"]
 
-WAYS = ("stacked", "resumed", "jobs", "dask")
+WAYS = ("stacked", "resumed", "jobs", "dask", "compiled", "lonely", "late", "changed")
 
-TIMES = {"epoch_seconds", "profile"}
-"""What may differ: how long it took."""
+TIMES = {"epoch_seconds", "profile", "compiled"}
+"""What may differ: how long it took, and by which way."""
 HELD = {"network", "repeats", "writer", "predictor", "scaling", *TIMES}
 """Fields of a lane that are compared in a form of their own, if at all. Every other field is compared as it is."""
 
@@ -116,15 +122,19 @@ class Bench:
 
     def alone(self, number: int) -> RunResult:
         """Train it lane after lane."""
-        return run_program(self.compiled(number), OFFLINE, Silent(), ways=Ways(stacked=False))
+        return run_program(self.compiled(number), OFFLINE, Silent(), ways=Ways(stacked=False, compiled="never"))
 
     def trained(self, number: int, way: str) -> RunResult:
         """Train it in one of WAYS."""
         ways: dict[str, Callable[[int], RunResult]] = {
-            "stacked": lambda n: run_program(self.compiled(n), OFFLINE, Silent()),
-            "resumed": self._resumed,
+            "stacked": lambda n: self._run(n, Ways(compiled="never")),
+            "resumed": lambda n: self._resumed(n, ["never"]),
             "jobs": self._jobs,
-            "dask": lambda n: run_program(self.compiled(n), OFFLINE, Silent(), ways=Ways(on=self._dask)),
+            "dask": lambda n: self._run(n, Ways(on=self._dask)),
+            "compiled": lambda n: self._run(n, Ways(compiled="always")),
+            "lonely": lambda n: self._run(n, Ways(stacked=False, compiled="always")),
+            "late": self._late,
+            "changed": lambda n: self._resumed(n, ["always", "never"]),
         }
         return ways[way](number)
 
@@ -132,15 +142,30 @@ class Bench:
         """Train it in a way, and say how that differs from the lanes alone; nothing where it does not."""
         return difference(alone, self.trained(number, way))
 
-    def _jobs(self, number: int) -> RunResult:
-        compiled = self.compiled(number)
-        if self._workers is None:
-            return run_program(compiled, OFFLINE, Silent(), ways=Ways(jobs=2))
-        with patch.object(run_module, "Workers", lambda count: nullcontext(self._workers)):
-            return run_program(compiled, OFFLINE, Silent(), ways=Ways(jobs=2))
+    def _run(self, number: int, ways: Ways) -> RunResult:
+        return run_program(self.compiled(number), OFFLINE, Silent(), ways=ways)
 
-    def _resumed(self, number: int) -> RunResult:
-        """End it amid training, perhaps twice, and resume it."""
+    def _jobs(self, number: int) -> RunResult:
+        if self._workers is None:
+            return self._run(number, Ways(jobs=2))
+        with patch.object(run_module, "Workers", lambda count: nullcontext(self._workers)):
+            return self._run(number, Ways(jobs=2))
+
+    def _late(self, number: int) -> RunResult:
+        """Train it by NumPy calls at first: its kernels are there after some turns."""
+        self._run(number, Ways(compiled="always"))  # they are made
+        left = random.Random(number).randrange(1, 5)
+
+        def absent(names: Iterable[str]) -> list[str]:
+            nonlocal left
+            left -= 1
+            return ["run"] if left > 0 else []
+
+        with patch.object(replay, "missing", absent):
+            return self._run(number, Ways(compiled="auto"))
+
+    def _resumed(self, number: int, hows: Sequence[How]) -> RunResult:
+        """End it amid training, perhaps twice, and resume it, by one of these ways each time."""
         chance, compiled = random.Random(number), self.compiled(number)
         found = meaning(compiled.program)
         place = self.folder / f"checkpoints-{number}"
@@ -153,12 +178,13 @@ class Bench:
             observer = Silent() if kind else _Stopper(at)
             try:
                 with patch.object(Keeper, "store", lambda keeper, kept, killer=killer: killer(keeper, kept)):
-                    run_program(compiled, OFFLINE, observer, lambda kept=kept: kept, Ways())
+                    ways = Ways(compiled=chance.choice(hows))
+                    run_program(compiled, OFFLINE, observer, lambda kept=kept: kept, ways)
             except Killed:
                 pass
             resume = True
         again = Checkpoints(place, found, 0, True)
-        result = run_program(compiled, OFFLINE, Silent(), lambda: again)
+        result = run_program(compiled, OFFLINE, Silent(), lambda: again, Ways(compiled=chance.choice(hows)))
         for file in place.glob("*/*"):
             file.unlink()
         for folder in (*place.glob("*"), place):

@@ -13,6 +13,7 @@ from run_writer import RunWriter, data_files
 from tiny_spec import ROOT, environment
 
 from nnspec.compiler.bind import Views
+from nnspec.native import library
 from nnspec.runner.checkpoint import Checkpoint, Keeper
 from nnspec.runner.workers import Workers
 
@@ -36,6 +37,14 @@ def test_specs_have_the_same_bits_in_every_way(bench: Bench) -> None:
             stacks += len(result.summary["ways"]["stacks"])
             assert not difference(alone, result), (number, way, bench.text(number))
     assert stacks > COUNT // 3
+
+
+@pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
+def test_they_have_compiled(bench: Bench, kernels: Path) -> None:
+    for number in range(FIRST, FIRST + 8):
+        alone = bench.alone(number)
+        for way in ("compiled", "late", "changed"):
+            assert not bench.fault(number, way, alone), (number, way, bench.text(number))
 
 
 def test_they_have_in_processes(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,11 +76,27 @@ class _Act:
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
     is_loss: bool = False
+    written: NDArray[Any] | None = None
+    """The array that it writes, where it is the kernel of a layer."""
     instead: Callable[[], Any] | None = None
     """What is called in its place where it is not recorded, since its arguments change from batch to batch."""
 
     def __call__(self) -> Any:
         return self.call(*self.arguments) if self.instead is None else self.instead()
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it runs code that is not nnspec's: what that remembers is nobody else's to put back, so it is called
+        for batches that are trained on or measured, and never to record or to check anything."""
+        return self.owner is not None and not type(self.owner).__module__.startswith("nnspec.")
+
+    def rehearse(self) -> Any:
+        """Carry it out where nothing is trained; foreign code is played by random numbers."""
+        if not self.is_foreign:
+            return self()
+        if self.written is not None:
+            self.written[...] = np.random.default_rng(0).standard_normal(self.written.shape)
+        return math.nan
 
 
 @dataclass
@@ -123,6 +140,8 @@ class Replay:
         self._moves: list[Instruction] | None = None
         self._move: Tape | None = None
         self._factors: list[tuple[Group, NDArray[Any]]] = []
+        self._unmoved: dict[str, str] = {}
+        """Why the weights are moved by a Python call, where they are."""
         self._record()
 
     @property
@@ -137,7 +156,7 @@ class Replay:
         found: dict[str, str] = {}
         for program in self._programs.values():
             found |= program.gaps
-        return found
+        return found | self._unmoved
 
     # Recording
 
@@ -174,14 +193,14 @@ class Replay:
             instead=lambda: source.bring(order[self._first[0] :][:rows], samples),
         )
         calls: Calls = self._loop.calls_for(rows, whole=not training)
-        for call, arguments, _, _ in (*calls.forward, *calls.metrics):
-            yield _Act(_owner(call), call, arguments)
+        for call, arguments, _, written in (*calls.forward, *calls.metrics):
+            yield _Act(_owner(call), call, arguments, written=written)
         (loss,) = calls.losses
         yield _Act(loss.loss, loss.loss.forward, (loss.outputs, loss.targets, loss.work), is_loss=True)
         if training:
             yield _Act(loss.loss, loss.loss.backward, (loss.gradient,))
-            for call, arguments, _, _ in calls.backward:
-                yield _Act(_owner(call), call, arguments)
+            for call, arguments, _, written in calls.backward:
+                yield _Act(_owner(call), call, arguments, written=written)
 
     def _program(self, rows: int, samples: str, order: NDArray[Any]) -> _Program:
         """Record a batch of one size."""
@@ -240,15 +259,19 @@ class Replay:
 
     def _do(self, act: _Act, shadows: _Shadows, refused: Mapping[int, str]) -> None:
         if act.owner is not None and id(act.owner) in refused:
-            act()
+            act.rehearse()
         else:
             shadows.act(act)
 
     def _record_moves(self) -> None:
         """Make the instructions that move the weights; where there are none, the plan moves them itself."""
         plan, optimizer = self._plan, self._plan.optimizer
-        rule = optimizer.loop()
-        if rule is None or plan.adjusts:
+        rule, name = optimizer.loop(), type(optimizer).__name__
+        if rule is None:
+            self._unmoved = {name: "it has no loop over numbers"}
+            return
+        if plan.adjusts:
+            self._unmoved = {name: "gradients or weights are penalised, clipped or constrained in Python"}
             return
         moves, steps = [], optimizer.steps
         optimizer.steps = max(1, steps)  # before the first step, some factors are not defined
@@ -257,15 +280,16 @@ class Replay:
             theta, _, *state = arrays
             width, states = len(optimizer.factors(group)), len(state)
             try:
-                name = rule_name(rule, states, width, f"f{theta.itemsize}")
+                kernel = rule_name(rule, states, width, f"f{theta.itemsize}")
             except KeyError:  # a rule of another module, or with more state than there are words for
                 optimizer.steps = steps
+                self._unmoved = {name: "its loop is no part of nnspec's own"}
                 return
             table = np.empty((plan.batches, width), theta.dtype)
             self._factors.append((group, table))
             at = [each.ctypes.data for each in arrays]
             words = [*at[:2], theta.size, table.ctypes.data, self._number.ctypes.data, table.strides[0], 0, 0, *at[2:]]
-            moves.append(Instruction(name, (*words, *(0,) * (3 - states))))
+            moves.append(Instruction(kernel, (*words, *(0,) * (3 - states))))
         optimizer.steps, self._moves = steps, moves
 
     # Running
@@ -286,7 +310,7 @@ class Replay:
                 (self._plan.full_network.train if samples == "train" else self._plan.full_network.eval)()
                 seen = []
                 self._first[0] = 0
-                for run in (partial(_called, acts), partial(self._replayed, program)):
+                for run in (partial(_called, acts), partial(self._replayed, program, _Act.rehearse)):
                     kept.restore()
                     self._plan.data.shuffle(self._plan.epoch)
                     kept.spoil(program.made)
@@ -308,14 +332,14 @@ class Replay:
         found = (each for metric in self._plan.metrics for each in vars(metric).values())
         return [each.value for each in found if isinstance(each, Tally)]
 
-    def _replayed(self, program: _Program) -> float:
-        """Replay a batch; return its loss."""
+    def _replayed(self, program: _Program, called: Callable[[_Act], Any] = _Act.__call__) -> float:
+        """Replay a batch; return its loss. `called` makes the Python calls in it."""
         loss = math.nan
         for part in program.tapes:
             if isinstance(part, Tape):
                 part.run()
             else:
-                result = part()
+                result = called(part)
                 loss = result if part.is_loss else loss
         return loss if program.loss is None else float(program.loss[0])
 
@@ -411,6 +435,8 @@ class Replay:
         plan.full_network.eval()
         for start in range(0, len(order), plan.layout.batch):
             rows = min(plan.layout.batch, len(order) - start)
+            if self._stop[0]:
+                break
             program = self._programs[rows, samples]
             self._first[0] = start
             mean.add(self._replayed(program), self._weight(program, rows))
@@ -434,6 +460,7 @@ class Replayed:
         self._loop, self._replay, self._since = loop, replay, epoch
         self._job: Future[Epoch] | None = None
         self._done: Epoch | None = None
+        self._busy, self._halts = threading.Lock(), 0
 
     @property
     def compiled(self) -> dict[str, Any]:
@@ -443,27 +470,29 @@ class Replayed:
     def ahead(self, epoch: int) -> None:
         """Begin an epoch in another thread."""
         if self._job is None:
-            self._job = _threads().submit(self._replay.run, epoch)
+            self._job = _threads().submit(self._epoch, epoch, self._halts)
+
+    def _epoch(self, epoch: int, halts: int) -> Epoch:
+        """Train an epoch, unless `halt` was called since it was asked for."""
+        with self._busy:
+            if halts != self._halts:
+                raise CancelledError
+            return self._replay.run(epoch)
 
     def halt(self) -> None:
-        """End what the other thread is at, amid an epoch, and wait for it."""
-        job, self._job = self._job, None
-        if job is not None and not job.cancel():
-            self._replay.halt()
-            wait([job])
+        """End what the other thread is at, amid an epoch, and wait for it. What it was asked to do before and has not
+        begun is not done: Ctrl-C may have come before the job was known here."""
+        self._job, self._halts = None, self._halts + 1
+        self._replay.halt()
+        with self._busy:
             self._replay.clear()
 
     def begin(self, epoch: int) -> None:
         """Train an epoch, and measure what is measured after it."""
         self._done = None
         self.ahead(epoch)
-        job, self._job = ensured(self._job), None
-        try:
-            self._done = job.result()
-        except BaseException:  # Ctrl-C: the other thread is not to go on with weights that are put back
-            self._job = job
-            self.halt()
-            raise
+        self._done = ensured(self._job).result()
+        self._job = None
 
     def train(self, number: int, lane: int) -> tuple[float, float, float]:
         """Return the loss of a batch of this epoch, its weight, and its share of the seconds."""
@@ -709,7 +738,7 @@ def _called(acts: Sequence[_Act]) -> float:
     """Carry out the NumPy calls of a batch; return its loss."""
     loss = math.nan
     for act in acts:
-        result = act()
+        result = act.rehearse()
         loss = result if act.is_loss else loss
     return loss
 

@@ -154,6 +154,9 @@ class _Turns:
                     self._hasten([*self._going])
             except KeyboardInterrupt:
                 self._interrupt()
+            finally:  # whatever went wrong in one of them, no thread goes on with another
+                for plan in self._going:
+                    plan.loop.halt()
         return [self._ended[place] for place in sorted(self._ended)]
 
     def _turn(self, plan: Plan) -> bool:

@@ -208,8 +208,10 @@ class Optimizer(Part):
     def loop(self) -> Loop | None:
         """Return `update` as a loop over numbers, `loop(theta, grad, *state, *factors)`, where there is one.
 
-        A class with a formula of its own does not inherit the loop of another.
+        A class with a formula or a `step` of its own does not inherit the loop of another.
         """
+        if type(self).step is not Optimizer.step:
+            return None
         owner = next(cls for cls in type(self).__mro__ if "update" in vars(cls))
         return self.kernel() if "kernel" in vars(owner) else None
 
