@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from nnspec.api import CheckResult as CheckResult
     from nnspec.api import SpecError as SpecError
     from nnspec.api import check as check
-    from nnspec.api import format_spec as format_spec
     from nnspec.api import format_text as format_text
     from nnspec.api import gradcheck as gradcheck
     from nnspec.api import run as run
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from nnspec.engine.random import set_seed as set_seed
     from nnspec.errors import DataWarning as DataWarning
     from nnspec.errors import NnspecError as NnspecError
+    from nnspec.formatting import format_spec as format_spec
     from nnspec.runner.folder import OutputError as OutputError
     from nnspec.runner.workers import WorkerError as WorkerError
 
@@ -51,7 +51,7 @@ _PUBLIC = {
     "check": "nnspec.api",
     "data": "nnspec.data",
     "engine": "nnspec.engine",
-    "format_spec": "nnspec.api",
+    "format_spec": "nnspec.formatting",
     "format_text": "nnspec.api",
     "gradcheck": "nnspec.api",
     "run": "nnspec.api",

@@ -17,7 +17,6 @@ from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render_all
 from nnspec.errors import NnspecError
-from nnspec.formatting import format_source, format_spec
 from nnspec.native import How
 from nnspec.shown import Shown
 
@@ -40,7 +39,6 @@ __all__ = [
     "compile_spec",
     "diff",
     "fetch",
-    "format_spec",
     "format_text",
     "gradcheck",
     "gradcheck_of",
@@ -530,6 +528,8 @@ def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
 
 def format_text(text: str) -> str:
     """Return the text of a spec in the one style there is. Raises SpecError where it does not parse."""
+    from nnspec.formatting import format_source
+
     result = format_source(Source("text", text))
     if result.diagnostics:
         raise SpecError(result.diagnostics)

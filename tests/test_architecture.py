@@ -111,7 +111,18 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("__main__", {"cli"}, "`python -m nnspec` is the command line"),
     (
         "",
-        {"api", "data", "engine", "view", "runner.folder", "runner.workers", "_version", "errors", "diagnostics"},
+        {
+            "api",
+            "formatting",
+            "data",
+            "engine",
+            "view",
+            "runner.folder",
+            "runner.workers",
+            "_version",
+            "errors",
+            "diagnostics",
+        },
         "the package itself names what is public, lazily",
     ),
 ]
