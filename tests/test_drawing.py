@@ -24,7 +24,7 @@ from nnspec.runner.together import train_together
 from nnspec.view import drawing
 from nnspec.view.curves import Picture, draw_run, panels
 from nnspec.view.drawing import Apart, Here, PictureError
-from nnspec.view.figure import Blank, draw_figure
+from nnspec.view.figure import Blank, draw_figure, save
 
 LANES = "SGD(lr=0.1); Adam(lr=0.01)"
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
@@ -209,6 +209,27 @@ def test_what_is_made_ready_and_what_is_not_looked_at_leave_the_picture_as_it_is
     monkeypatch.setattr("nnspec.view.panels._no_factor", lambda *_: False)
     Picture(history, title, below).draw(usual)
     assert ready.getvalue() == usual.getvalue()
+
+
+@pytest.mark.parametrize("settings", [{}, {"savefig.dpi": 50, "savefig.bbox": "tight"}], ids=["usual", "of a user"])
+def test_png_has_the_pixels_that_matplotlib_writes(
+    settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import matplotlib
+    from matplotlib.image import imread
+
+    with matplotlib.rc_context(settings):
+        figure = draw_figure(HISTORIES["a race"], panels(), "Title", "facts", tmp_path / "a.png")
+        (tmp_path / "b.png").write_bytes(figure._repr_png_())
+        with matplotlib.rc_context({"savefig.bbox": "tight"}):
+            save(figure, tight := io.BytesIO(), "png")
+        monkeypatch.setattr("nnspec.view.figure._png", lambda figure: b"")
+        draw_figure(HISTORIES["a race"], panels(), "Title", "facts", tmp_path / "c.png")
+    ours, shown, theirs = (imread(tmp_path / name) for name in ("a.png", "b.png", "c.png"))
+    assert theirs.shape == (702, 2145, 4)  # 5.4 by 1.2 + 3 × 4.9 + 3 × 0.2 inches, 130 dots each
+    assert (ours == theirs).all()
+    assert (shown == theirs).all()
+    assert imread(io.BytesIO(tight.getvalue())).shape < theirs.shape
 
 
 @pytest.mark.parametrize(
