@@ -14,8 +14,10 @@ BIN := $(VENV)/bin
 race: $(VENV)/installed
 	$(BIN)/nnspec run specs/race.nn
 
+# Tests run in one process per core, at most eight. TEST_PROCESSES=0 runs them one after another in a single process.
+TEST_PROCESSES ?= logical
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 8 --dist worksteal --durations 10
 
 # The pages that are made from what nnspec says: docs/errors.md, docs/gallery.md.
 docs: $(VENV)/installed-dev

@@ -80,7 +80,7 @@ def test_the_first_step_is_that_of_the_teaching_api(loss: str, dtype: str) -> No
 
 @every_loss
 def test_training_allocates_no_arrays_and_lowers_the_loss(loss: str) -> None:
-    plan = plan_of(text(loss, 4100, 2007, 2000, more="metrics = []", optimizer="Adam(lr=0.002)"))
+    plan = plan_of(text(loss, 1100, 519, 512, more="metrics = []", optimizer="Adam(lr=0.002)"))
     first = train(plan, 1)
     assert peak_growth(plan) <= ALLOCATION
     assert train(plan, 1)[-1] < first[0]
@@ -101,9 +101,9 @@ def test_gradients_hold_through_the_network(loss: str) -> None:
     ],
 )
 def test_measuring_allocates_no_arrays(loss: str, metrics: str) -> None:
-    plan = plan_of(text(loss, 4100, 2007, 2000, more=f"metrics = [{metrics}]"))
+    plan = plan_of(text(loss, 1100, 519, 512, more=f"metrics = [{metrics}]"))
     train(plan, 1)
-    assert peak_growth(plan) <= 3 * ALLOCATION  # NumPy casts through 64 KiB an array
+    assert peak_growth(plan) <= 2 * ALLOCATION  # as much again for Python's lists of figures
 
 
 def test_nothing_is_left_out() -> None:

@@ -342,10 +342,10 @@ def test_training_with_all_of_it_allocates_no_arrays() -> None:
     settings = "augment = [shift(2), flip, noise(0.1)]; standardise = true; validation = 0.2; target = input"
     text = spec(
         "Linear(256); ReLU; Linear(784)",
-        data="Digits(train=2600, test=600)",
+        data="Digits(train=700, test=150)",
         loss="MSE",
         optimizer="Adam",
-        train=f"batch = 512; {settings}",
+        train=f"batch = 128; {settings}",
     )
     plan = make_plan(text)
     train(plan, 1)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import re
-import tracemalloc
 from typing import Any
 
 import numpy as np
+from allocations import growth
 from tiny_spec import compiled, noise
 
 from nnspec import engine as nn
@@ -64,9 +63,9 @@ OPTIMIZERS = {
     "Adam(lr=0.01)": lambda params: nn.Adam(params, lr=0.01),
 }
 LOSSES = {"CrossEntropy": nn.CrossEntropyLoss, "MSE": nn.MSELoss}
-ALLOCATION = 64 * 1024
+ALLOCATION = 8 * 1024
 """Bytes that Python objects may take while a warm plan trains."""
-SIZES = {"batch 64": (64, 64, 200), "batch 2,000, width 512": (2000, 512, 4100)}
+SIZES = {"batch 64": (64, 64, 200), "batch 512, width 128": (512, 128, 1100)}
 
 
 def make_plan(text: str, dataset: Dataset | None = None, lane: str = "run") -> Plan:
@@ -161,12 +160,4 @@ def assert_equal_training(plan: Plan, found: list[float], network: nn.NumpyMLP, 
 
 def peak_growth(plan: Plan) -> int:
     """Return by how many bytes memory grows at most while a warm plan trains an epoch and tests."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        train(plan, 1)
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
+    return growth(lambda: train(plan, 1))
