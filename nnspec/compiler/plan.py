@@ -282,8 +282,7 @@ class Plan:
         """Add penalties to the gradients, clip these, and step, at the rate of this batch. Returns the penalties."""
         train, batches = self.experiment.train, self.batches
         started = time.perf_counter_ns()
-        if self.watch is not None and (number == batches - 1 or not math.isfinite(loss)):
-            self.watch(loss)
+        self.look(number, loss)
         penalty = penalise(self.optimizer.params, train.penalties, self.buffers["penalty"]) if train.penalties else 0.0
         if train.clip_value is not None:
             clip_grad_value(self.optimizer.params, train.clip_value)
@@ -300,6 +299,11 @@ class Plan:
             if self.adjusts:
                 look("update", "penalties and clipping", clipped - started + time.perf_counter_ns() - moved, None)
         return penalty
+
+    def look(self, number: int, loss: float) -> None:
+        """Let whoever watches see the gradients of the last batch, and of one whose loss is not finite."""
+        if self.watch is not None and (number == self.batches - 1 or not math.isfinite(loss)):
+            self.watch(loss)
 
     def begin_metrics(self) -> None:
         """Let the metrics forget all batches."""

@@ -34,6 +34,7 @@ from nnspec.engine.parameter import Parameter
 from nnspec.engine.work import Borrower
 from nnspec.native import recording as record
 from nnspec.native.builder import the_builder
+from nnspec.native.fusion import fused
 from nnspec.native.library import available, missing, rule_name
 from nnspec.native.recording import Instruction, Recording, Traced, Untraceable
 from nnspec.native.tape import Batches as BatchTape
@@ -138,7 +139,10 @@ class Replay:
         self._programs: dict[tuple[int, str], _Program] = {}
         self._orders: dict[str, NDArray[Any]] = {}
         self._moves: list[Instruction] | None = None
+        self._losses = np.empty(self._plan.batches)
+        self._full = sum(self._rows(number) == self._rows(0) for number in range(self._plan.batches))
         self._move: Tape | None = None
+        self._run: BatchTape | None = None
         self._factors: list[tuple[Group, NDArray[Any]]] = []
         self._unmoved: dict[str, str] = {}
         """Why the weights are moved by a Python call, where they are."""
@@ -241,10 +245,11 @@ class Replay:
                 return None
             if act.is_loss:
                 program.loss = record.plain(result).reshape(1)
+            instructions = fused(recording.instructions)
             if program.parts and isinstance(program.parts[-1], list):
-                program.parts[-1] += recording.instructions
+                program.parts[-1] += instructions
             else:
-                program.parts.append(recording.instructions)
+                program.parts.append(instructions)
             program.arrays += recording.arrays
             program.made += recording.made
         for act in acts:
@@ -298,7 +303,22 @@ class Replay:
         """Link all instructions with their machine code. Raises KeyError for kernels that were not made."""
         for program in self._programs.values():
             program.load()
-        self._move = Tape(self._moves, [table for _, table in self._factors]) if self._moves is not None else None
+        if self._moves is None:
+            return
+        self._move = Tape(self._moves, [table for _, table in self._factors])
+        program = self._programs[self._rows(0), "train"]
+        if program.whole is not None and program.loss is not None:
+            self._run = BatchTape(
+                program.whole,
+                self._move,
+                number=self._number,
+                first=self._first,
+                batch=self._plan.layout.batch,
+                loss=program.loss,
+                losses=self._losses,
+                stop=self._stop,
+                last=self._plan.batches - 1,
+            )
 
     def check(self) -> str:
         """Hold every tape against the NumPy calls, on memory full of rubbish; return what differs, or nothing."""
@@ -376,56 +396,53 @@ class Replay:
 
     def _batches(self, epoch: int) -> tuple[list[float], list[float]]:
         """Train the batches of an epoch, up to one whose loss is not finite; return their losses and weights."""
-        plan, count = self._plan, self._plan.batches
-        losses, weights = np.empty(count), [0.0] * count
-        number = self._together(epoch, losses, weights)
+        plan, count, losses = self._plan, self._plan.batches, self._losses
+        weights = [0.0] * count
+        number = self._together(epoch, weights)
         while number < count and not self._stop[0] and (not number or math.isfinite(losses[number - 1])):
             rows, program = self._rows(number), self._programs[self._rows(number), "train"]
             self._number[0], self._first[0] = number, number * plan.layout.batch
             losses[number] = self._replayed(program)
             weights[number] = self._weight(program, rows)
-            losses[number] += plan.move(number, float(losses[number]))
+            losses[number] += self._moved(epoch, number)
             number += 1
         return losses[:number].tolist(), weights[:number]
 
-    def _together(self, epoch: int, losses: NDArray[Any], weights: list[float]) -> int:
+    def _together(self, epoch: int, weights: list[float]) -> int:
         """Train those batches in one call that can be; return how many were trained."""
-        plan, count = self._plan, self._plan.batches
-        program = self._programs[self._rows(0), "train"]
-        whole = program.whole
-        if whole is None or program.loss is None or program.weight is None or self._move is None:
+        run, program = self._run, self._programs[self._rows(0), "train"]
+        if run is None or program.weight is None:
             return 0
-        full = sum(self._rows(number) == self._rows(0) for number in range(count))
-        steps = self._fill_factors(epoch)
-        run = BatchTape(
-            whole,
-            self._move,
-            number=self._number,
-            first=self._first,
-            batch=plan.layout.batch,
-            loss=program.loss,
-            losses=losses,
-            stop=self._stop,
-            last=count - 1,
-        )
+        optimizer, full = self._plan.optimizer, self._full
+        steps = optimizer.steps
+        self._fill_factors(epoch, range(full))
         moved = run.run(0, full)
-        plan.optimizer.steps = steps + moved
+        optimizer.steps = steps + moved
         if moved < full:  # the last of all, or one whose loss is not finite: its gradients are there, its move is not
-            losses[moved] += plan.move(moved, float(losses[moved]))
+            self._losses[moved] += self._moved(epoch, moved)
             moved += 1
         weights[:moved] = [program.weight] * moved
         return moved
 
-    def _fill_factors(self, epoch: int) -> int:
-        """Work out the factors of every batch of an epoch; return how many steps were made before."""
-        plan, optimizer = self._plan, self._plan.optimizer
-        steps, count = optimizer.steps, plan.batches
-        for number in range(count):
-            optimizer.at(epoch + number / count, plan.experiment.train.epochs)
+    def _moved(self, epoch: int, number: int) -> float:
+        """Move the weights along the gradients of a batch; return the penalties."""
+        plan, loss = self._plan, float(self._losses[number])
+        if self._move is None:
+            return plan.move(number, loss)
+        plan.look(number, loss)
+        self._fill_factors(epoch, range(number, number + 1))
+        self._number[0] = number
+        self._move.run()
+        return 0.0
+
+    def _fill_factors(self, epoch: int, numbers: range) -> None:
+        """Work out the factors of batches that follow one another, from the optimizer's next step on."""
+        optimizer, count, epochs = self._plan.optimizer, self._plan.batches, self._plan.experiment.train.epochs
+        for number in numbers:
+            optimizer.at(epoch + number / count, epochs)
             optimizer.steps += 1
             for group, table in self._factors:
                 table[number] = optimizer.factors(group)
-        return steps
 
     def _measure(self, samples: str) -> tuple[float, tuple[float, ...]]:
         """Return the mean loss and each metric over samples that are held out, or of the test."""
@@ -617,8 +634,8 @@ class _Kept:
             array.fill(_WRONG)
 
     def bytes_now(self) -> dict[str, Any]:
-        """Return all of it as it is now; what single calls work in holds nothing."""
-        return {name: array.tobytes() for name, array in self._arrays.items() if name != "pool"}
+        """Return all of it as it is now, but for what is left of single calls and of samples on their way in."""
+        return {name: array.tobytes() for name, array in self._arrays.items() if name not in ("pool", "stored")}
 
 
 class _Shadows:

@@ -190,6 +190,25 @@ def _take(words) -> None:
             to[j] = of[j]
 
 
+def _gathering(kind: Any) -> Callable[..., None]:
+    size = np.dtype(kind).itemsize
+
+    def gather(words) -> None:
+        """out[i] = source[min(max(index[from + i], 0), rows − 1)] · factor, rows of bytes as numbers."""
+        w = carray(_pointer(words), 8, np.int64)
+        source, index, start, count, width, rows, out = w[0], w[1], w[2], w[3], w[4], w[5], w[6]
+        first, factor = carray(_pointer(start), 1, np.int64)[0], carray(_pointer(w[7]), 1, kind)[0]
+        chosen = carray(_pointer(index + 8 * first), count, np.int64)
+        for i in range(count):
+            row = min(max(chosen[i], 0), rows - 1)
+            to = carray(_pointer(out + i * width * size), width, kind)
+            of = carray(_pointer(source + row * width), width, np.uint8)
+            for j in range(width):
+                to[j] = kind(of[j]) * factor
+
+    return gather
+
+
 def _putting(kind: Any) -> Callable[..., None]:
     def put(words) -> None:
         """target[min(max(index[i], 0), size − 1)] = values[i], in the order of i."""
@@ -367,6 +386,7 @@ for _name, _kind in _KINDS.items():
     for _other, _target in _KINDS.items():
         KERNELS[f"copy.{_name}.{_other}"] = lambda kind=_kind, target=_target: _copying(kind, target)
 for _name in ("f4", "f8"):
+    KERNELS[f"gather.{_name}"] = lambda kind=_KINDS[_name]: _gathering(kind)
     KERNELS[f"put.{_name}"] = lambda kind=_KINDS[_name]: _putting(kind)
     KERNELS[f"argmax.{_name}"] = lambda kind=_KINDS[_name]: _finding_largest(kind)
     KERNELS[f"add_rows.{_name}"] = lambda kind=_KINDS[_name]: _adding_rows(kind)
