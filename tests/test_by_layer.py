@@ -344,17 +344,6 @@ def test_lanes_in_a_stack_have_the_bits_that_they_have_alone() -> None:
             assert one.data.tobytes() == other.data.tobytes()
 
 
-def test_compiled_loops_move_by_layer_with_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba", reason="compiled kernels need Numba, which is an extra")
-    text = spec(MODEL, train="epochs = 2; batch = 16", race=RACE, more="optimizer = Momentum(lr=0.02)")
-    plain = run(text)
-    monkeypatch.setenv("NNSPEC_COMPILED", "1")
-    fast = run(text)
-    for name, lane in plain.items():
-        for one, other in zip(fast[name].network.parameters(), lane.network.parameters(), strict=True):
-            assert one.data.tobytes() == other.data.tobytes()
-
-
 def test_features_at_rest_are_left_out_unless_their_weights_decay() -> None:
     text = spec(MODEL, train="epochs = 1; batch = 16; lr_factor.a = 0.5")
     dataset = noise(compiled(text).program.lanes[0].facts)

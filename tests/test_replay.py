@@ -155,6 +155,9 @@ def test_every_loss_trains_to_the_same_bits(loss: str, data: str, width: int, py
         ("augment = noise(0.1)", {"Batches"}),
         ("drop_last = true; shuffle = false", set()),
         ("validation = 0.3; early_stop = patience(1)", set()),
+        ("lr_factor { Linear = 0.5; bias = 2 }; weight_decay { Linear = 0.1; bias = 0.01 }", set()),
+        ("freeze = Linear1", set()),
+        ("freeze = [scale, Linear2.weight]; lr_factor.Linear1 = 0.1; clip_norm = 0.1", set()),
     ],
 )
 def test_every_setting_trains_to_the_same_bits(train: str, python: set[str]) -> None:
