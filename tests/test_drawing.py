@@ -17,6 +17,7 @@ from tiny_spec import COMMAND, OFFLINE, ROOT, compiled, environment, nnspec, run
 
 import nnspec as package
 from nnspec.cli import _code
+from nnspec.runner.environment import cores
 from nnspec.runner.history import LaneResult, RunResult
 from nnspec.runner.observer import Silent
 from nnspec.runner.run import Ways, run_program
@@ -28,6 +29,7 @@ from nnspec.view.figure import Blank, draw_figure, save
 
 LANES = "SGD(lr=0.1); Adam(lr=0.01)"
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
+needs_cores = pytest.mark.skipif(cores() < 2, reason="on one core, the run draws itself")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are listed in /proc")
 
 
@@ -285,6 +287,8 @@ def tiny(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@needs_signals
+@needs_cores
 def test_a_run_loses_nothing_but_the_picture_and_says_what_draws_it(tiny: Path) -> None:
     good = nnspec("run", "a.nn", "--out", "the whole", cwd=tiny)
     assert (good.returncode, good.stderr) == (0, "")
@@ -311,7 +315,7 @@ def test_python_code_is_warned_and_has_its_result(tiny: Path, monkeypatch: pytes
     assert len(done["SGD"].history["loss"]) == 2
 
 
-def test_nothing_is_started_for_a_spec_with_errors_nor_by_python_code(
+def test_nothing_is_started_for_a_spec_with_errors_nor_by_python_code_nor_on_one_core(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -320,11 +324,15 @@ def test_nothing_is_started_for_a_spec_with_errors_nor_by_python_code(
     monkeypatch.setattr(drawing.subprocess, "Popen", refuse)
     package.run(tiny / "a.nn", out=tiny / "o")
     monkeypatch.delitem(sys.modules, "matplotlib")
+    monkeypatch.setattr(drawing, "cores", lambda: 2)
     (tiny / "bad.nn").write_text(spec(race="SDG(lr=0.1)"))
     assert _code(["run", str(tiny / "bad.nn")]) == 2
     with pytest.raises(AssertionError, match="a process was started"):
         drawing.drawing_for(package.check(tiny / "a.nn").compiled)
     drawing.drawing_for(package.check(tiny / "a.nn", {"train.epochs": 1_000_000_000}).compiled)
+    monkeypatch.setattr(drawing, "cores", lambda: 1)
+    with drawing.drawing_for(package.check(tiny / "a.nn").compiled) as here:
+        assert isinstance(here, Here)
 
 
 # Gradients are proved while it draws
@@ -431,6 +439,7 @@ def long_run(tiny: Path) -> Iterator[subprocess.Popen[str]]:
 
 @needs_signals
 @needs_proc
+@needs_cores
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_interrupted_has_a_picture_and_leaves_no_process(
     number: signal.Signals, long_run: subprocess.Popen[str], tiny: Path
@@ -446,6 +455,7 @@ def test_a_run_that_is_interrupted_has_a_picture_and_leaves_no_process(
 
 @needs_signals
 @needs_proc
+@needs_cores
 def test_a_run_that_is_killed_takes_the_process_with_it(long_run: subprocess.Popen[str]) -> None:
     painter = painter_of(long_run.pid)
     long_run.kill()

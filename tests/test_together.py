@@ -445,7 +445,7 @@ def test_what_fails_in_a_worker_fails_here(monkeypatch: pytest.MonkeyPatch) -> N
 def test_jobs_are_worth_their_while_where_there_is_much_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     import nnspec.runner.workers as module
 
-    monkeypatch.setattr(module, "_cores", lambda: 4)
+    monkeypatch.setattr(module, "cores", lambda: 4)
     assert usual_jobs(trainings(compiled(spec(race=RACE)))) == 1
     assert usual_jobs(trainings(compiled(spec(race=RACE), "train.epochs=100000"))) == 3
     assert usual_jobs(trainings(compiled(spec(race=RACE, train="repeats = 9"), "train.epochs=100000"))) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 from nnspec.errors import NnspecError
 from nnspec.native.library import available
 
-__all__ = ["check_compiler", "differences", "environment", "in_words", "one_blas_thread", "unlike"]
+__all__ = ["check_compiler", "cores", "differences", "environment", "in_words", "one_blas_thread", "unlike"]
 
 
 class _Limits:
@@ -64,6 +65,13 @@ def one_blas_thread() -> Iterator[None]:
         yield
     finally:
         _limits.leave()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def check_compiler() -> None:

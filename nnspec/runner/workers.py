@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.data.source import Dataset
 from nnspec.errors import NnspecError
-from nnspec.runner.environment import one_blas_thread
+from nnspec.runner.environment import cores, one_blas_thread
 from nnspec.runner.history import LaneResult
 from nnspec.runner.interrupt import SIGNALS, CtrlC
 from nnspec.runner.observer import Observer, Silent
@@ -71,13 +71,7 @@ class _Lost(Exception):
 
 def usual_jobs(everything: Sequence[Training]) -> int:
     """Return how many processes are worth their while: one for every few seconds of work, at most one a core."""
-    return max(1, min(_cores(), len(everything), int(math.fsum(each.layout.seconds for each in everything) / WORTH)))
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return max(1, min(cores(), len(everything), int(math.fsum(each.layout.seconds for each in everything) / WORTH)))
 
 
 # In the parent

@@ -25,6 +25,7 @@ from typing import Protocol
 from nnspec.compiler.proofs import Compiled
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
+from nnspec.runner.environment import cores
 from nnspec.runner.history import RunResult
 from nnspec.runner.interrupt import CtrlC
 from nnspec.view.curves import panels, picture_of, save_picture
@@ -169,9 +170,9 @@ class Apart:
 def drawing_for(compiled: Compiled) -> AbstractContextManager[Drawing]:
     """Return what draws the picture of a run: a process of its own, which starts at once where the run is short.
 
-    A process that has imported matplotlib already draws by itself: there is no time to be saved.
+    This process draws by itself where that saves no time: on a single core, or with matplotlib imported already.
     """
-    if "matplotlib" in sys.modules:
+    if cores() == 1 or "matplotlib" in sys.modules:
         return nullcontext(Here())
     apart = Apart()
     if compiled.seconds < _SOON:
