@@ -575,8 +575,14 @@ def test_a_check_with_a_known_effort_takes_fewer_samples_and_then_fewer_steps(mo
         nonlocal samples
         samples = 0
         monkeypatch.setattr(gradcheck, "EFFORT", effort)
-        how = nn.GradientCheck(effort=lambda n: [n * (type(m) is nn.Linear) for m in model.layers], **more)
-        return how.run(model, loss, normal(8, 6), LABELS)
+        return nn.check_gradients(
+            model,
+            loss,
+            normal(8, 6),
+            LABELS,
+            effort=lambda n: [n * (type(m) is nn.Linear) for m in model.layers],
+            **more,
+        )
 
     whole, of_whole = check(1e9), samples
     # Both sides of every entry, for 8 samples, in as many Linear as come from there on.

@@ -217,6 +217,8 @@ def check_gradients(
     rng: Generator | None = None,
     penalties: Sequence[Penalty] = (),
     only: Collection[str] | None = None,
+    quick: bool = False,
+    effort: Callable[[int], Sequence[float]] | None = None,
 ) -> GradientReport:
     """Check every parameter of `network`, its input x `(B, *in)` and the gradient of `loss` at its outputs.
 
@@ -227,7 +229,16 @@ def check_gradients(
     pass. Raises ValueError for a network in another dtype, and LostStepError, which is one, for numbers so large that
     a step beside them changes nothing.
     """
-    how = GradientCheck(epsilon=epsilon, bound=bound, full=full, rng=rng, penalties=penalties, only=only)
+    how = GradientCheck(
+        epsilon=epsilon,
+        bound=bound,
+        full=full,
+        quick=quick,
+        rng=rng,
+        penalties=penalties,
+        only=only,
+        effort=effort,
+    )
     return how.run(network, loss, x, targets)
 
 
