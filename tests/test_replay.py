@@ -208,7 +208,7 @@ def test_a_run_begins_in_python_and_goes_on_compiled(monkeypatch: pytest.MonkeyP
         turns.append(names)
         return ["run"] if len(turns) < 4 else []
 
-    monkeypatch.setattr("nnspec.compiler.replay.missing", later)
+    monkeypatch.setattr("nnspec.compiler.switch.missing", later)
     fast = run(text, ways=Ways(compiled="auto"))
     for name, lane in plain.lanes.items():
         assert facts(fast.lanes[name]) == facts(lane)
@@ -218,7 +218,7 @@ def test_a_run_begins_in_python_and_goes_on_compiled(monkeypatch: pytest.MonkeyP
 
 
 def test_without_numba_a_run_is_trained_in_python_or_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for place in ("nnspec.compiler.replay.available", "nnspec.runner.environment.available"):
+    for place in ("nnspec.compiler.switch.available", "nnspec.runner.environment.available"):
         monkeypatch.setattr(place, lambda: False)
     assert run(spec(), ways=Ways(compiled="auto")).lanes["run"].compiled is None
     with pytest.raises(NnspecError, match=r'pip install "nnspec\[fast\]"'):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnspec.compiler.loop import Loop, Watcher
-    from nnspec.compiler.replay import Replayed
+    from nnspec.compiler.switch import CompiledLoop
 
 __all__ = ["Plan", "build_network", "make_layer"]
 
@@ -87,7 +87,7 @@ class Plan:
     `network` shares its numbers with the plan's vector: what the plan trains, the network computes with.
     """
 
-    loop: Loop | Replayed
+    loop: Loop | CompiledLoop
     """What trains it, alone or together with other lanes, by NumPy calls or by tapes."""
     next_epoch: int = 0
     """The epoch that it trains next."""

@@ -13,43 +13,35 @@ calls, with other weights and on memory full of rubbish. A byte that differs is 
 from __future__ import annotations
 
 import math
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from nnspec.compiler.batches import Batches
 from nnspec.compiler.bind import Calls
+from nnspec.compiler.shadows import Shadows, has_shadow, scalars
 from nnspec.compiler.snapshot import noise
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Mean
 from nnspec.engine.metrics import Metric
 from nnspec.engine.metrics.contract import Tally
-from nnspec.engine.optimizers.contract import Group
-from nnspec.engine.parameter import Parameter
-from nnspec.engine.work import Borrower
+from nnspec.engine.optimizers.contract import Group, Optimizer
 from nnspec.native import recording as record
-from nnspec.native.builder import the_builder
 from nnspec.native.fusion import fused
-from nnspec.native.library import available, missing, rule_name
+from nnspec.native.library import rule_name
 from nnspec.native.recording import Instruction, Recording, Traced, Untraceable
 from nnspec.native.tape import Batches as BatchTape
 from nnspec.native.tape import Tape
 
 if TYPE_CHECKING:
-    from numpy.random import Generator
     from numpy.typing import NDArray
 
     from nnspec.compiler.loop import Loop
     from nnspec.compiler.plan import Plan
 
-__all__ = ["Epoch", "Haste", "Replay", "Replayed"]
-
-Kept = TypeVar("Kept")
+__all__ = ["Epoch", "Replay", "move_kernels", "unmoved"]
 
 _RUBBISH = 0x01
 _WRONG = 77
@@ -223,10 +215,10 @@ class Replay:
 
     def _attempt(self, acts: Sequence[_Act], order: NDArray[Any], refused: dict[int, str]) -> _Program | None:
         """Record calls, but for those of owners that are `refused`; None where there is one more of these."""
-        shadows, program = _Shadows(), _Program()
+        shadows, program = Shadows(), _Program()
         for act in acts:  # once without recording, after which only numbers in arrays change
             self._do(act, shadows, refused)
-        before = {id(act.owner): _scalars(shadows.of(act.owner)) for act in acts if act.owner is not None}
+        before = {id(act.owner): scalars(shadows.of(act.owner)) for act in acts if act.owner is not None}
         for place, act in enumerate(acts):
             key = id(act.owner) if act.owner is not None else place
             if key in refused:
@@ -237,7 +229,7 @@ class Replay:
             recording = Recording(order, self._first.ctypes.data)
             try:
                 with recording:
-                    result = shadows.act(act)
+                    result = shadows.call(act.call, act.arguments)
                 if act.is_loss and not isinstance(result, Traced):
                     raise Untraceable("its value is no number of an array")
             except Exception as error:  # noqa: BLE001  (whatever it is, the call is made in Python, and `gaps` say why)
@@ -253,7 +245,7 @@ class Replay:
             program.arrays += recording.arrays
             program.made += recording.made
         for act in acts:
-            changed = act.owner is not None and before[id(act.owner)] != _scalars(shadows.of(act.owner))
+            changed = act.owner is not None and before[id(act.owner)] != scalars(shadows.of(act.owner))
             if changed and id(act.owner) not in refused:
                 refused[id(act.owner)] = "it counts batches in Python"
                 return None
@@ -262,40 +254,26 @@ class Replay:
             program.weight = float(shadows.of(loss).weight(len(acts[0].arguments[0])))
         return program
 
-    def _do(self, act: _Act, shadows: _Shadows, refused: Mapping[int, str]) -> None:
+    def _do(self, act: _Act, shadows: Shadows, refused: Mapping[int, str]) -> None:
         if act.owner is not None and id(act.owner) in refused:
             act.rehearse()
         else:
-            shadows.act(act)
+            shadows.call(act.call, act.arguments)
 
     def _record_moves(self) -> None:
         """Make the instructions that move the weights; where there are none, the plan moves them itself."""
         plan, optimizer = self._plan, self._plan.optimizer
-        rule, name = optimizer.loop(), type(optimizer).__name__
-        if rule is None:
-            self._unmoved = {name: "it has no loop over numbers"}
+        self._unmoved = unmoved(plan)
+        if self._unmoved:
             return
-        if plan.adjusts:
-            self._unmoved = {name: "gradients or weights are penalised, clipped or constrained in Python"}
-            return
-        moves, steps = [], optimizer.steps
-        optimizer.steps = max(1, steps)  # before the first step, some factors are not defined
-        for group in optimizer.groups:
-            arrays = optimizer.arrays(group)
-            theta, _, *state = arrays
-            width, states = len(optimizer.factors(group)), len(state)
-            try:
-                kernel = rule_name(rule, states, width, f"f{theta.itemsize}")
-            except KeyError:  # a rule of another module, or with more state than there are words for
-                optimizer.steps = steps
-                self._unmoved = {name: "its loop is no part of nnspec's own"}
-                return
-            table = np.empty((plan.batches, width), theta.dtype)
+        self._moves = []
+        for kernel, group in zip(move_kernels(plan), optimizer.groups, strict=True):
+            theta, grad, *state = optimizer.arrays(group)
+            table = np.empty((plan.batches, _width(optimizer, group)), theta.dtype)
             self._factors.append((group, table))
-            at = [each.ctypes.data for each in arrays]
-            words = [*at[:2], theta.size, table.ctypes.data, self._number.ctypes.data, table.strides[0], 0, 0, *at[2:]]
-            moves.append(Instruction(kernel, (*words, *(0,) * (3 - states))))
-        optimizer.steps, self._moves = steps, moves
+            at = [each.ctypes.data for each in (theta, grad, table, self._number, *state)]
+            words = [*at[:2], theta.size, *at[2:4], table.strides[0], 0, 0, *at[4:], *(0,) * (3 - len(state))]
+            self._moves.append(Instruction(kernel, tuple(words)))
 
     # Running
 
@@ -468,140 +446,37 @@ class Replay:
         return min(batch, len(self._plan.data.order) - number * batch)
 
 
-class Replayed:
-    """The loop of a plan whose epochs are replayed, each in another thread. It is asked as any loop is (`loop.py`)."""
-
-    observer = None
-
-    def __init__(self, loop: Loop, replay: Replay, epoch: int) -> None:
-        self._loop, self._replay, self._since = loop, replay, epoch
-        self._job: Future[Epoch] | None = None
-        self._done: Epoch | None = None
-        self._busy, self._halts = threading.Lock(), 0
-
-    @property
-    def compiled(self) -> dict[str, Any]:
-        """Since which epoch, from 1 on, it is replayed, and what stays a Python call, and why."""
-        return {"since": self._since + 1, "python": self._replay.gaps}
-
-    def ahead(self, epoch: int) -> None:
-        """Begin an epoch in another thread."""
-        if self._job is None:
-            self._job = _threads().submit(self._epoch, epoch, self._halts)
-
-    def _epoch(self, epoch: int, halts: int) -> Epoch:
-        """Train an epoch, unless `halt` was called since it was asked for."""
-        with self._busy:
-            if halts != self._halts:
-                raise CancelledError
-            return self._replay.run(epoch)
-
-    def halt(self) -> None:
-        """End what the other thread is at, amid an epoch, and wait for it. What it was asked to do before and has not
-        begun is not done: Ctrl-C may have come before the job was known here."""
-        self._job, self._halts = None, self._halts + 1
-        self._replay.halt()
-        with self._busy:
-            self._replay.clear()
-
-    def begin(self, epoch: int) -> None:
-        """Train an epoch, and measure what is measured after it."""
-        self._done = None
-        self.ahead(epoch)
-        self._done = ensured(self._job).result()
-        self._job = None
-
-    def train(self, number: int, lane: int) -> tuple[float, float, float]:
-        """Return the loss of a batch of this epoch, its weight, and its share of the seconds."""
-        done = ensured(self._done)
-        return done.losses[number], done.weights[number], done.seconds / len(done.losses)
-
-    def figures(self, plan: Plan) -> tuple[float, ...]:
-        """Return the metrics over the batches of this epoch."""
-        return ensured(self._done).figures
-
-    def measured(self, samples: str, lane: int) -> tuple[float, tuple[float, ...]]:
-        """Return mean loss and each metric over the samples held out (`validation`) or those of the `test`."""
-        return ensured(self._done).measured[samples]
-
-    def alone(self, plan: Plan) -> Loop:
-        """Return a loop that makes NumPy calls."""
-        return self._loop
-
-    def dissolve(self) -> None:
-        """Nobody shares this loop."""
-
-    def settle(self, leaving: Sequence[Plan]) -> None:
-        """Nobody shares this loop."""
-
-    def let_go(self, plan: Plan) -> None:
-        """Call nothing of this plan any more."""
-        self.halt()
-        self._loop.let_go(plan)
+def unmoved(plan: Plan) -> dict[str, str]:
+    """Return the optimizer's name and why it moves the weights by Python calls, or nothing where it need not."""
+    optimizer, name = plan.optimizer, type(plan.optimizer).__name__
+    if optimizer.loop() is None:
+        return {name: "it has no loop over numbers"}
+    if plan.adjusts:
+        return {name: "gradients or weights are penalised, clipped or constrained in Python"}
+    try:
+        move_kernels(plan)
+    except KeyError:  # a rule of another module, or with more state than a kernel takes
+        return {name: "its loop is no part of nnspec's own"}
+    return {}
 
 
-class Haste:
-    """Has plans that train side by side replayed, as soon as that can be had.
-
-    With `always` their kernels are made at once, and else meanwhile, in a process of its own (`auto`), where the
-    `seconds` that training is thought to take are worth it. `never` leaves all as it is.
-    """
-
-    def __init__(self, plans: Sequence[Plan], how: str, seconds: float) -> None:
-        self._how, self._worth = how, how == "always" or seconds > WORTH
-        self._waiting: dict[Plan, Replay | None] = dict.fromkeys(plans) if how != "never" and available() else {}
-
-    def __call__(self, going: Sequence[Plan]) -> None:
-        """Between two turns: replay those plans that can be, and begin their next epochs."""
-        waiting = [plan for plan in going if plan in self._waiting]
-        if waiting and self._ready({name for plan in waiting for name in likely_kernels(plan)}):
-            for plan in waiting:
-                self._try(plan)
-        for plan in going:
-            plan.loop.ahead(plan.next_epoch)
-
-    def _ready(self, names: set[str]) -> bool:
-        if not self._worth:
-            return not missing(names)
-        return the_builder().ready(names, wait=self._how == "always")
-
-    def _try(self, plan: Plan) -> None:
-        replay = self._waiting[plan]
-        if replay is None:
-            plan.loop.dissolve()
-            replay = self._waiting[plan] = Replay(plan.loop.alone(plan))
-        if not self._ready(replay.kernels):
-            return
-        del self._waiting[plan]
-        replay.link()
-        wrong = replay.check()
-        if wrong:
-            raise RuntimeError(f"compiled steps do not give the bits of NumPy's: {wrong}")
-        plan.loop = Replayed(plan.loop.alone(plan), replay, plan.next_epoch)
+def move_kernels(plan: Plan) -> list[str]:
+    """Name the kernel that moves each group of weights. Raises KeyError for an optimizer that has none."""
+    optimizer, rule = plan.optimizer, plan.optimizer.loop()
+    if rule is None:
+        raise KeyError(type(optimizer).__name__)
+    kind, states = f"f{optimizer.params[0].data.itemsize}", len(optimizer.state[0])
+    return [rule_name(rule, states, _width(optimizer, group), kind) for group in optimizer.groups]
 
 
-WORTH = 3.0
-"""Seconds of training that make it worth while to compile meanwhile."""
-
-
-def likely_kernels(plan: Plan) -> Iterator[str]:
-    """Name kernels that a plan is sure to need, without recording it."""
-    size = np.dtype(plan.layout.dtype).itemsize
-    yield from ("run", "batches", "loop", "take", f"copy.f{size}.f{size}")
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    """Return the threads that replay: as many as this process may use processors."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(cores, "nnspec")
-
-
-def ensured(value: Kept | None) -> Kept:
-    """Return what an epoch left. Raises RuntimeError where none was begun."""
-    if value is None:
-        raise RuntimeError("no epoch was begun")
-    return value
+def _width(optimizer: Optimizer, group: Group) -> int:
+    """Return how many factors a group has at every step."""
+    steps = optimizer.steps
+    try:
+        optimizer.steps = max(1, steps)  # before the first step, some factors are not defined
+        return len(optimizer.factors(group))
+    finally:
+        optimizer.steps = steps
 
 
 class _Kept:
@@ -638,82 +513,6 @@ class _Kept:
         return {name: array.tobytes() for name, array in self._arrays.items() if name not in ("pool", "stored")}
 
 
-class _Shadows:
-    """Copies of layers, losses, metrics and their helpers whose arrays are traced, over the memory of the originals."""
-
-    def __init__(self) -> None:
-        self._made: dict[int, Any] = {}
-        self._kept: list[Any] = []  # an object that is gone might leave its id to another one
-
-    def act(self, act: _Act) -> Any:
-        """Carry out a call with shadows in the places of objects and arrays."""
-        return self._call(act.call)(*(self.of(each) for each in act.arguments))
-
-    def _call(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        if isinstance(call, partial):
-            return partial(self._call(call.func), *call.args, **{k: self.of(v) for k, v in call.keywords.items()})
-        owner = getattr(call, "__self__", None)
-        return getattr(self.of(owner), call.__name__) if _has_shadow(owner) else call
-
-    def of(self, value: Any) -> Any:
-        """Return the shadow of a value, or itself where it has none."""
-        if type(value) in (tuple, list):
-            return type(value)(self.of(each) for each in value)
-        if type(value) is dict:
-            return {self.of(name): self.of(each) for name, each in value.items()}
-        found = self._made.get(id(value))
-        if found is not None:
-            return found
-        if isinstance(value, np.ndarray):
-            found = value.view(Traced) if value.dtype != object else value
-        elif isinstance(value, Parameter):
-            found = Parameter.over(self.of(value.data), self.of(value.grad), value.segments)
-        elif isinstance(value, np.random.Generator):
-            found = _Drawing(value)
-        elif _has_shadow(value):
-            found = object.__new__(type(value))
-            self._made[id(value)] = found
-            self._kept.append(value)
-            found.__dict__.update({name: self.of(each) for name, each in vars(value).items()})
-            return found
-        else:
-            return value
-        self._made[id(value)] = found
-        self._kept.append(value)
-        return found
-
-
-class _Drawing:
-    """A generator whose draws are recorded while something is."""
-
-    def __init__(self, rng: Generator) -> None:
-        self._rng = rng
-
-    def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
-        """Draw numbers in [0, 1)."""
-        now = record.current()
-        if now is None:
-            return self._rng.random(size, dtype=dtype, out=record.plain(out))
-        return now.random(self._rng, out, dtype)
-
-    def __getattr__(self, name: str) -> Any:
-        if record.current() is not None:
-            raise Untraceable(f"it draws numbers by {name}")
-        return getattr(self._rng, name)
-
-
-_SHADOWED = ("nnspec.engine.", "nnspec.compiler.batches", "nnspec.compiler.preparing")
-
-
-def _has_shadow(value: Any) -> bool:
-    """Whether an object does things with arrays of a plan."""
-    return isinstance(value, Borrower) or (
-        type(value).__module__.startswith(_SHADOWED)
-        and hasattr(value, "__dict__")
-        and not isinstance(value, type | str | int | float | tuple)
-    )
-
-
 def _by_hand(owner: object) -> str:
     """Return why the calls of an object stay Python calls from the start, or nothing."""
     if isinstance(owner, Metric) and not owner.tallies:
@@ -728,27 +527,11 @@ def _by_hand(owner: object) -> str:
 def _owner(call: Callable[..., Any]) -> object:
     call = call.func if isinstance(call, partial) else call
     owner = getattr(call, "__self__", None)
-    return owner if _has_shadow(owner) else None
+    return owner if has_shadow(owner) else None
 
 
 def _name(act: _Act) -> str:
     return type(act.owner).__name__ if act.owner is not None else str(getattr(act.call, "__name__", act.call))
-
-
-def _scalars(value: Any, seen: frozenset[int] = frozenset()) -> Any:
-    """Return the plain values within a shadow, as data that can be compared."""
-    if value is None or isinstance(value, int | float | str | bool):
-        return repr(value)
-    if id(value) in seen:
-        return None
-    seen |= {id(value)}
-    if type(value) in (tuple, list):
-        return [_scalars(each, seen) for each in value]
-    if type(value) is dict:
-        return [_scalars(each, seen) for each in value.values()]
-    if _has_shadow(value):
-        return {name: _scalars(each, seen) for name, each in vars(value).items()}
-    return None
 
 
 def _called(acts: Sequence[_Act]) -> float:

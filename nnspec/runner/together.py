@@ -15,7 +15,7 @@ from nnspec.compiler.layout import Layout
 from nnspec.compiler.loop import plans_together
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
-from nnspec.compiler.replay import Haste
+from nnspec.compiler.switch import Switch
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
@@ -138,7 +138,7 @@ class _Turns:
 
     def __init__(self, group: Sequence[Training], plans: Sequence[Plan], observer: Observer) -> None:
         self._loop = plans[0].loop
-        self._hasten = Haste(plans, group[0].compiled, sum(each.layout.seconds for each in group))
+        self._switch = Switch(plans, group[0].compiled, sum(each.layout.seconds for each in group))
         self._halts = any(each.halts for each in group)
         self._going: dict[Plan, Generator[None, None, LaneResult]] = {
             plan: train_plan(plan, observer, each.repeat, each.of, each.keeper)
@@ -151,7 +151,7 @@ class _Turns:
             try:
                 while self._going:
                     self._loop.settle([plan for plan in [*self._going] if not self._turn(plan)])
-                    self._hasten([*self._going])
+                    self._switch([*self._going])
             except KeyboardInterrupt:
                 self._interrupt()
             finally:  # whatever went wrong in one of them, no thread goes on with another

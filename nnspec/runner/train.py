@@ -9,8 +9,8 @@ from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
-from nnspec.compiler.replay import Haste
 from nnspec.compiler.snapshot import restore, take
+from nnspec.compiler.switch import Switch
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Mean
@@ -56,7 +56,7 @@ def train_once(
     plan = plan_alone(experiment, layout, dataset)
     if profile:
         plan.loop.observer = Profiler(plan)
-    hasten = Haste([plan], "never" if profile else compiled, layout.seconds)
+    switch = Switch([plan], "never" if profile else compiled, layout.seconds)
     training = train_plan(plan, observer, repeat, of, keeper)
     # Overflow on the way to divergence is reported once, by the lane, and not by NumPy line by line.
     with np.errstate(all="ignore"):
@@ -64,7 +64,7 @@ def train_once(
             try:
                 next(training)
                 try:
-                    hasten([plan])
+                    switch([plan])
                 except KeyboardInterrupt as pressed:
                     training.throw(pressed)
             except StopIteration as end:
