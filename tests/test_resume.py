@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
 import warnings
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +23,9 @@ from nnspec.errors import NnspecError
 from nnspec.runner import checkpoint as checkpoint_module
 from nnspec.runner.checkpoint import CheckpointError
 from nnspec.runner.folder import OutputError, RunFolder
+from nnspec.runner.history import RunResult
+from nnspec.runner.observer import Silent
 
-KILLS = 50
 SPEC = spec(
     model="Linear(16); BatchNorm; ReLU; Dropout(0.3); Linear(10)",
     data="Digits(train=300, test=50)",
@@ -41,36 +42,116 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tiny.nn"
 
 
-def killed(path: Path, out: Path, seconds: float) -> bool:
-    """Run in a process that is killed after so many seconds; whether it was still at it."""
+class Crash:
+    """Ends this process, as if it were killed, just before its n-th change of a folder; an audit hook.
+
+    A change is a file made, renamed or removed, or a folder made. With `torn`, a file that was about to get its name
+    has lost its second half, as after a power cut.
+    """
+
+    def __init__(self, folder: Path, at: int, torn: bool) -> None:
+        self.folder, self.at, self.torn, self.changes = str(folder), at, torn, []
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in ("open", "os.mkdir", "os.rename", "os.remove") or not str(arguments[0]).startswith(self.folder):
+            return
+        if (event == "open" and not arguments[2] & os.O_CREAT) or (event == "os.mkdir" and os.path.isdir(arguments[0])):
+            return
+        self.changes.append(event)
+        if len(self.changes) == self.at:
+            if self.torn:
+                os.truncate(arguments[0], os.path.getsize(arguments[0]) // 2)
+            os._exit(DIED)
+
+
+DIED = 77
+SHARES = 8
+SHORT = spec(
+    model="Linear(6); BatchNorm; ReLU; Dropout(0.3); Linear(10)",
+    data="Digits(train=40, test=20)",
+    race="Adam(lr=plateau(0.01, patience=1)); Momentum(lr=cosine(0.05)); wide { train.batch = 20 }",
+    train="epochs = 3; batch = 16; validation = 0.2; repeats = 2; augment = noise(0.1)\n"
+    "early_stop = patience(1, min_delta=0.05)",
+    more="seed = 42\noptimizer = SGD(lr=0.1)",
+)
+
+
+class Undrawn:
+    """Draws no picture, which is left to other tests and takes longer than to train."""
+
+    waiting = False
+
+    def begin(self, *_: Any) -> None: ...
+
+    def finish(self, *_: Any) -> None: ...
+
+
+def resumed(path: Path, out: Path, observer: Silent | None = None) -> RunResult:
+    """Run, or resume, with a checkpoint after every epoch."""
+    make = partial(RunFolder.make, str(path), out, resume=True)
+    compiled = compile_spec(path)
+    return run_into(compiled, OFFLINE, observer or Silent(), make, resume=True, checkpoint=0, drawing=Undrawn())
+
+
+def dies(path: Path, out: Path, at: int, torn: bool = False) -> list[str]:
+    """Run in a process that ends before a change of its folder; return the changes where it was not so many."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks beside threads
         child = os.fork()
+    note = out.with_suffix(".changes")
     if child == 0:
+        code = 1
         try:
-            run(path, out=out, resume=True, checkpoint=0)
+            crash = Crash(out, at, torn)
+            sys.addaudithook(crash)
+            resumed(path, out)
+            note.write_text(" ".join(crash.changes))
+            code = 0
         finally:
-            os._exit(0)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == (0 if note.exists() else DIED)
+    return note.read_text().split() if note.exists() else []
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A run that nothing disturbed: its spec, what it came to, and the changes of its folder."""
+
+    path: Path
+    outcome: Any
+    changes: list[str]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.nn").write_text(SHORT)
+    changes = dies(folder / "tiny.nn", folder / "whole", at=0)
+    return Whole(folder / "tiny.nn", outcome(folder / "whole"), changes)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bits(path: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
-    run(path, out=tmp_path / "whole", checkpoint=0)
-    whole, length = outcome(tmp_path / "whole"), time.monotonic() - started
-    assert len(whole[1]) > 40
-    rng, hit, amid = random.Random(0), 0, 0
-    for number in range(KILLS):
-        out = tmp_path / f"out{number}"
-        hit += killed(path, out, rng.uniform(0, length))
-        amid += len([*out.glob("checkpoints/*/*.npz")]) > 0
-        run(path, out=out, resume=True, checkpoint=0)
-        assert outcome(out) == whole, number
-    assert hit > KILLS // 3
-    assert amid > KILLS // 3
+def test_there_are_many_changes_of_the_disk(whole: Whole) -> None:
+    counts = {change: whole.changes.count(change) for change in whole.changes}
+    assert counts["open"] == counts["os.rename"] + 1 > 20  # one tries whether the folder can be written to
+    assert counts["os.mkdir"] >= 8  # the run, its checkpoints, and two for each of three lanes
+    assert len(whole.outcome[1]) > 40
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.parametrize("share", range(SHARES))
+def test_a_run_that_dies_before_any_change_of_the_disk_goes_on_to_the_same_bits(
+    share: int, whole: Whole, tmp_path: Path
+) -> None:
+    crashes = [(at, torn) for at, change in enumerate(whole.changes, 1) for torn in {False, change == "os.rename"}]
+    assert len(crashes) > 80
+    for at, torn in crashes[share::SHARES]:
+        out = tmp_path / f"{at} {torn}"
+        assert not dies(whole.path, out, at, torn)
+        resumed(whole.path, out)
+        assert outcome(out) == whole.outcome, (at, torn)
+        assert not [*out.rglob("*.part")], (at, torn)
 
 
 def test_it_goes_on_from_every_epoch_with_all_that_it_had_counted(path: Path, tmp_path: Path) -> None:
@@ -81,21 +162,20 @@ def test_it_goes_on_from_every_epoch_with_all_that_it_had_counted(path: Path, tm
             train="epochs = 30; batch = 16; validation = 0.2; early_stop = patience(5, min_delta=0.05)",
         )
     )
-    whole = run(path, out=tmp_path / "whole")["run"]
+    whole = resumed(path, tmp_path / "whole")["run"]
     epochs = len(whole.epoch_seconds)
     assert 4 < epochs < 30
     assert len(set(whole.rates)) > 2  # the plateau had reason to count
     for epoch in range(2, epochs):
         out = tmp_path / str(epoch)
-        make = partial(RunFolder.make, str(path), out, resume=True)
-        stopped = run_into(compile_spec(path), OFFLINE, Stopper(epoch), make, resume=True, checkpoint=0)
+        stopped = resumed(path, out, Stopper(epoch))
         assert stopped.exit_code == 130
-        assert run(path, out=out, resume=True)["run"].rates == whole.rates, epoch
+        assert resumed(path, out)["run"].rates == whole.rates, epoch
         assert outcome(out) == outcome(tmp_path / "whole"), epoch
 
 
 def test_a_command_that_is_killed_goes_on(path: Path, tmp_path: Path) -> None:
-    run(path, out=tmp_path / "whole")
+    resumed(path, tmp_path / "whole")
     words = ("run", path, "--out", tmp_path / "out", "--resume", "--checkpoint", "0", "--jobs", "2", "-q")
     process = subprocess.Popen(
         [*COMMAND, *map(str, words)], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL

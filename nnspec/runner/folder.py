@@ -110,6 +110,7 @@ class RunFolder:
         try:
             self._lock_it()
             self._refuse_links(manifest)
+            self._remove_parts(manifest)
             known = self._known(path, resume=resume)
             began, older = manifest.environment, known.replaces if known is not None else None
             if resume and known is not None:
@@ -126,6 +127,13 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"nothing can be written to {self.path}: {error.strerror or error}") from None
         return began
+
+    def _remove_parts(self, manifest: Manifest) -> None:
+        """Remove what a process that was killed had begun to write; checkpoints see to their own."""
+        for name in (MANIFEST, SPEC_COPY, *RECORDS, PICTURE):
+            _remove(self.path.glob(f".{name}.*.part"))
+        for folder in manifest.folders.values():
+            _remove(file for file in (self.path / folder).glob(".*.part") if _WEIGHTS.fullmatch(file.name))
 
     def _write(self, manifest: Manifest, text: str) -> None:
         record = utf8(manifest.text())
