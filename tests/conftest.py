@@ -76,6 +76,12 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no picture in this process: that takes longer than to train what tests train."""
+    monkeypatch.setattr("nnspec.view.drawing.Here.finish", lambda drawing, result, path: None)
+
+
 @pytest.fixture(autouse=True)
 def _no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """No compiled kernels, whatever this machine has made before: a test that wants them says so."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import ROOT, nnspec, spec
+from shelf import trained
+from tiny_spec import ROOT, command, spec
 
 from nnspec import run, runs
 from nnspec.cli import _code as main_code
@@ -27,21 +28,26 @@ TABLE = "kind,height,weight,name\n" + "\n".join(
 )
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def trained(text: str, **more: Any) -> Path:
+def trained_here(text: str) -> Path:
+    """Train a spec that reads files of the current folder."""
     Path("tiny.nn").write_text(text)
-    run("tiny.nn", out="out", force=True, **more)
+    run("tiny.nn", out="out", force=True)
     return Path("out")
 
 
 def shipped(name: str) -> str:
-    """One of the specs that come with nnspec, its data named from anywhere."""
-    return (ROOT / "specs" / name).read_text().replace('"data/', f'"{(ROOT / "specs/data").as_posix()}/')
+    """One of the specs that come with nnspec, with its data named from anywhere, and a small recurrent layer."""
+    text = (ROOT / "specs" / name).read_text().replace('"data/', f'"{(ROOT / "specs/data").as_posix()}/')
+    return text.replace("GRU(64)", "GRU(8)")
 
 
 SPECS = {
@@ -93,7 +99,7 @@ def test_confusion_counts_every_sample_and_agrees_with_accuracy() -> None:
 
 def test_the_command_prints_figures_and_says_where_they_differ() -> None:
     out = trained(IMAGES)
-    done = nnspec("eval", "out", "--confusion", cwd=Path.cwd())
+    done = command("eval", "out", "--confusion")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("as recorded, bit for bit") == 2
     assert "one row per label, one column per prediction" in done.stdout
@@ -102,22 +108,22 @@ def test_the_command_prints_figures_and_says_where_they_differ() -> None:
     np.savez(
         out / "SGD/weights.npz", **arrays | {"Linear2.bias": arrays["Linear2.bias"] + 1e-3 * np.arange(10, dtype="f4")}
     )
-    done = nnspec("eval", "out", "--json", cwd=Path.cwd())
+    done = command("eval", "out", "--json")
     assert done.returncode == 1
     assert [one["same"] for one in json.loads(done.stdout)] == [False, True]
     np.savez(out / "SGD/weights.npz", **arrays | {"Linear2.bias": np.zeros(9, "f4")})
-    done = nnspec("eval", "out", "--lane", "SGD", cwd=Path.cwd())
+    done = command("eval", "out", "--lane", "SGD")
     assert (done.returncode, done.stdout) == (2, "")
     assert "Linear2.bias is float32 (9,), not float32 (10,)" in done.stderr
-    done = nnspec("eval", "out", "--lane", "Adm", cwd=Path.cwd())
+    done = command("eval", "out", "--lane", "Adm")
     assert "out has no lane Adm; its lanes are SGD, Adam" in done.stderr
 
 
 def test_other_data_is_told_of() -> None:
     Path("table.csv").write_text(TABLE.replace("NA", "2"))
-    trained(spec("Linear(4); ReLU; Linear(2)", data='CSV("table.csv", target="name")'))
+    trained_here(spec("Linear(4); ReLU; Linear(2)", data='CSV("table.csv", target="name")'))
     Path("table.csv").write_text(TABLE.replace("NA", "3"))
-    done = nnspec("eval", "out", cwd=Path.cwd())
+    done = command("eval", "out")
     assert done.returncode == 1
     assert "! these are other data than the run had, from CSV" in done.stdout
 
@@ -149,8 +155,8 @@ def test_where_the_first_seed_left_nothing_the_next_one_is_asked() -> None:
 def test_classes_of_a_text_are_its_characters() -> None:
     Path("letters.txt").write_text("abba cab " * 60)
     model, train = "Embedding(8); Linear(4)", "epochs = 1; sample = 5"
-    trained(spec(model, data='Text("letters.txt", context=8)', train=train))
-    done = nnspec("eval", "out", "--confusion", cwd=Path.cwd())
+    trained_here(spec(model, data='Text("letters.txt", context=8)', train=train))
+    done = command("eval", "out", "--confusion")
     assert re.search(r"most often mistakes '[abc ]' for '[abc ]' \(\d+×\)", done.stdout), done.stdout
 
 
@@ -174,7 +180,7 @@ def test_probabilities_are_those_of_the_last_layer_where_the_loss_bends_nothing(
 def test_escape_codes_of_a_table_reach_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     red = "\x1b[31m"
     Path("odd.csv").write_text(f"a,{red}b,kind,target\n" + f"1,2,{red}u,x\n2,1,v,y\n3,4,{red}u,x\n4,1,v,y\n" * 4)
-    trained(spec("Linear(4); ReLU; Linear(2)", data='CSV("odd.csv", target="target", test=0.25)'))
+    trained_here(spec("Linear(4); ReLU; Linear(2)", data='CSV("odd.csv", target="target", test=0.25)'))
     for text in (
         f"a,{red}c,kind\n1,2,v\n",
         f"a,{red}b,kind\n1,{red},v\n",
@@ -217,7 +223,7 @@ def test_arrays_tables_and_images_give_the_same_classes() -> None:
     np.savetxt("x.csv", x, delimiter=",", fmt="%d")
     np.savetxt("named.csv", x, delimiter=";", fmt="%d", header=";".join(f"p{i}" for i in range(784)), comments="")
     for file, count in (("x.npz", 6), ("x.npy", 6), ("one.npy", 1), ("x.csv", 6), ("named.csv", 6)):
-        done = nnspec("predict", "out", file, "--lane", "Adam", "--json", cwd=Path.cwd())
+        done = command("predict", "out", file, "--lane", "Adam", "--json")
         assert done.returncode == 0, done.stderr
         rows = json.loads(done.stdout)
         assert [row["class"] for row in rows] == [str(label) for label in classes[:count]], file
@@ -237,7 +243,7 @@ def test_images_are_scaled_and_turned_as_they_are_asked_to_be() -> None:
     glass.putalpha(image.fromarray(255 * (pixels > 0).astype(np.uint8)))
     glass.save("glass.png")
     files = ["exact.png", "dark.png", "large.png", "glass.png"]
-    done = nnspec("predict", "out", *files, "--lane", "Adam", "--json", cwd=Path.cwd())
+    done = command("predict", "out", *files, "--lane", "Adam", "--json")
     rows = json.loads(done.stdout)
     assert rows[0]["class"] == rows[2]["class"] == str(classes[0])
     bright = "has a bright border, and the images that were trained on a dark one; --invert swaps dark and bright"
@@ -246,18 +252,18 @@ def test_images_are_scaled_and_turned_as_they_are_asked_to_be() -> None:
         "note: large.png was scaled from 84×84 to 28×28",
         f"note: glass.png {bright}",
     ]
-    done = nnspec("predict", "out", "dark.png", "--invert", "--lane", "Adam", "--json", cwd=Path.cwd())
+    done = command("predict", "out", "dark.png", "--invert", "--lane", "Adam", "--json")
     assert json.loads(done.stdout)[0] | {"sample": ""} == rows[0] | {"sample": ""}
     Path("pictures/sevens").mkdir(parents=True)
     for i in range(6):
         image.fromarray(pixels).resize((30, 30)).save(f"pictures/sevens/{i}.png")
     image.fromarray(pixels).save("pictures/first.png")
-    done = nnspec("predict", "out", "pictures", "--lane", "Adam", "--json", cwd=Path.cwd())
+    done = command("predict", "out", "pictures", "--lane", "Adam", "--json")
     names = [row["sample"] for row in json.loads(done.stdout)]
     assert names == ["pictures/first.png", *(f"pictures/sevens/{i}.png" for i in range(6))]
     assert done.stderr.splitlines()[-1] == "note: and so on for 2 more"
     Path("broken.png").write_bytes(Path("exact.png").read_bytes()[:60])
-    done = nnspec("predict", "out", "broken.png", cwd=Path.cwd())
+    done = command("predict", "out", "broken.png")
     assert (done.returncode, done.stdout) == (2, "")
     assert "broken.png is not an" in done.stderr
 
@@ -265,7 +271,7 @@ def test_images_are_scaled_and_turned_as_they_are_asked_to_be() -> None:
 def test_a_table_is_read_by_the_names_of_its_columns() -> None:
     Path("table.csv").write_text(TABLE)
     model = "Linear(8); ReLU; Linear(2)"
-    out = trained(
+    out = trained_here(
         spec(
             model,
             data='CSV("table.csv", target="name", missing=mean)',
@@ -291,7 +297,7 @@ def test_a_table_is_read_by_the_names_of_its_columns() -> None:
     assert len(found.names) == 60
     inputs = runs.predict(predictor, ["new.csv"])[0].outputs
     assert {tuple(row) for row in inputs} == set(expected.values())
-    done = nnspec("predict", "out", "new.csv", "--out", "told.csv", cwd=Path.cwd())
+    done = command("predict", "out", "new.csv", "--out", "told.csv")
     assert done.stdout == "told.csv: 60 samples, by run, seed 0\n"
     with Path("told.csv").open() as file:
         told = [row["class"] for row in csv.DictReader(file)]
@@ -315,7 +321,7 @@ def test_a_table_is_read_by_the_names_of_its_columns() -> None:
 def test_files_that_cannot_be_used_are_refused_in_words(name: str, content: str, message: str) -> None:
     trained(IMAGES)
     Path(name).write_bytes(content.encode(errors="surrogateescape"))
-    done = nnspec("predict", "out", name, cwd=Path.cwd())
+    done = command("predict", "out", name)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -338,11 +344,11 @@ def test_nothing_is_written_over_unasked() -> None:
     out = trained(IMAGES)
     np.save("x.npy", np.zeros((1, 784)))
     Path("told.json").write_text("mine")
-    done = nnspec("predict", "out", "x.npy", "--out", "told.json", cwd=Path.cwd())
+    done = command("predict", "out", "x.npy", "--out", "told.json")
     assert (done.returncode, Path("told.json").read_text()) == (2, "mine")
-    assert nnspec("predict", "out", "x.npy", "--out", "told.json", "--force", cwd=Path.cwd()).returncode == 0
+    assert command("predict", "out", "x.npy", "--out", "told.json", "--force").returncode == 0
     assert json.loads(Path("told.json").read_text())[0]["sample"] == "x.npy:0"
-    assert nnspec("predict", "out", cwd=Path.cwd()).returncode == 2
+    assert command("predict", "out").returncode == 2
     Path("w.npz").write_text("mine")
     with pytest.raises(OutputError, match="is there already"):
         runs.export_weights(out, "w.npz")
@@ -350,13 +356,13 @@ def test_nothing_is_written_over_unasked() -> None:
 
 def test_a_text_is_written_on() -> None:
     trained(shipped("names_rnn.nn"), set={"train.epochs": 1})
-    done = nnspec("predict", "out", "--prompt", "an", "--length", "30", cwd=Path.cwd())
+    done = command("predict", "out", "--prompt", "an", "--length", "30")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("an")
     assert len(done.stdout) == 2 + 30 + 1
-    assert "the training data had no '€'" in nnspec("predict", "out", "--prompt", "€", cwd=Path.cwd()).stderr
+    assert "the training data had no '€'" in command("predict", "out", "--prompt", "€").stderr
     trained(IMAGES)
-    assert "did not learn a text" in nnspec("predict", "out", "--prompt", "a", cwd=Path.cwd()).stderr
+    assert "did not learn a text" in command("predict", "out", "--prompt", "a").stderr
 
 
 # Export
@@ -388,9 +394,9 @@ def test_exported_weights_are_those_of_the_run(name: str) -> None:
 
 def test_export_says_what_it_writes_and_where() -> None:
     trained(IMAGES)
-    done = nnspec("export", "out", "w.npz", "--lane", "SGD", cwd=Path.cwd())
+    done = command("export", "out", "w.npz", "--lane", "SGD")
     assert (done.returncode, done.stdout) == (0, "w.npz\n")
-    done = nnspec("export", "out", "w.onnx", cwd=Path.cwd())
+    done = command("export", "out", "w.onnx")
     assert done.returncode == 2
     assert "weights are written as .safetensors or .npz, and w.onnx ends in neither" in done.stderr
 
@@ -400,7 +406,7 @@ def test_export_says_what_it_writes_and_where() -> None:
 
 def test_an_autoencoder_of_pictures_with_labels_has_no_confusion() -> None:
     trained(SPECS["autoencoder"])
-    done = nnspec("eval", "out", "--confusion", cwd=Path.cwd())
+    done = command("eval", "out", "--confusion")
     assert done.returncode == 0, done.stderr
     assert "as recorded, bit for bit" in done.stdout
 
@@ -417,7 +423,7 @@ def test_an_autoencoder_of_pictures_with_labels_has_no_confusion() -> None:
 def test_a_first_line_is_names_or_numbers_and_no_row_is_lost(first: str, message: str) -> None:
     trained(IMAGES)
     Path("a.csv").write_text(first + "\n" + ",".join(["1"] * 784) + "\n")
-    done = nnspec("predict", "out", "a.csv", cwd=Path.cwd())
+    done = command("predict", "out", "a.csv")
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
 
@@ -468,8 +474,8 @@ def test_damaged_records_are_told_of_in_words(change: Any) -> None:
     (out / "summary.json").write_text(json.dumps(record))
     np.save("x.npy", np.zeros((1, 784)))
     refused = 0
-    for command in (("eval", "out"), ("predict", "out", "x.npy"), ("verify", "out", "out")):
-        done = nnspec(*command, cwd=Path.cwd())
+    for words in (("eval", "out"), ("predict", "out", "x.npy"), ("verify", "out", "out")):
+        done = command(*words)
         assert done.returncode in (0, 1, 2), done.stderr
         assert "Traceback" not in done.stderr
         refused += done.returncode == 2

@@ -1,17 +1,21 @@
-"""Small specs as texts, what they compile to, and the command line in a process of its own."""
+"""Small specs as texts, what they compile to, and the command line, here or in a process of its own."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import matplotlib
 import numpy as np
 
 from nnspec.checker import check
+from nnspec.cli import _code
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access, Dataset, Facts, Split
 from nnspec.diagnostics import Source, render_all
@@ -83,6 +87,17 @@ def environment(cache: Path, **more: str) -> dict[str, str]:
     fonts = matplotlib.get_cachedir()  # or every process would look for all fonts again
     ours = {"XDG_CACHE_HOME": str(cache), "MPLCONFIGDIR": fonts, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     return kept | ours | more
+
+
+def command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in this process, which takes a tenth of the time, as `nnspec` does in one of its own."""
+    folder = cwd or Path.cwd()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    variables = patch.dict(os.environ, environment(folder / ".cache"), clear=True)
+    with chdir(folder), variables, redirect_stdout(out), redirect_stderr(err):
+        code = _code([*map(str, arguments)])
+    texts = (stream.buffer.getvalue().decode("utf-8") for stream in (out, err))  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(arguments, code, *texts)
 
 
 def nnspec(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
