@@ -26,7 +26,7 @@ from run_writer import RunWriter
 from tiny_spec import OFFLINE
 
 from nnspec.checker import check
-from nnspec.compiler import replay
+from nnspec.compiler import switch
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.diagnostics import Source, render_all
 from nnspec.native import How
@@ -161,7 +161,7 @@ class Bench:
             left -= 1
             return ["run"] if left > 0 else []
 
-        with patch.object(replay, "missing", absent):
+        with patch.object(switch, "missing", absent):
             return self._run(number, Ways(compiled="auto"))
 
     def _resumed(self, number: int, hows: Sequence[How]) -> RunResult:

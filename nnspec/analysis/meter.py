@@ -77,6 +77,10 @@ class Copies:
         """Hand it on."""
         self._observer.proving(lane)
 
+    def compiling(self, kernels: int) -> None:
+        """Tell the observer."""
+        self._observer.compiling(kernels)
+
     def lane_begins(self, lane: LaneResult) -> None:
         """Copy what it starts from."""
         self._tracks[lane.name] = Track()

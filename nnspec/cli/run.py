@@ -55,7 +55,7 @@ __all__ = ["command"]
 @click.option(
     "--profile",
     is_flag=True,
-    help="Show where the time of a training step goes; trains every lane by itself, in one process.",
+    help="Show where the time of a training step goes; trains every lane by itself, in one process, by NumPy calls.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print only the result, no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
@@ -93,6 +93,8 @@ def command(
         raise click.UsageError("--resume goes on with what --force would write over: give one of them")
     if on and (jobs is not None or profile):
         raise click.UsageError(f"--on has its own processes: leave {'--jobs' if jobs is not None else '--profile'} out")
+    if profile and how == "always":
+        raise click.UsageError("--profile times NumPy calls one by one: remove --compiled always")
     compiled = compile_spec(spec, overrides, warn=warn)
     with drawing_for(compiled) as drawing:  # a process that starts while the rest is imported
         from nnspec.runner.folder import OutputError, RunFolder

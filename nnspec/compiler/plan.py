@@ -91,6 +91,8 @@ class Plan:
     """What trains it, alone or together with other lanes, by NumPy calls or by tapes."""
     next_epoch: int = 0
     """The epoch that it trains next."""
+    refusal: str = ""
+    """Why it is not trained by compiled steps, though it was to be."""
     lane: int = 0
     """Its place among them."""
 

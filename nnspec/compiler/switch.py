@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,7 +32,8 @@ class CompiledLoop:
         self._loop, self._replay, self._since = loop, replay, epoch
         self._job: Future[Epoch] | None = None
         self._done: Epoch | None = None
-        self._busy, self._halts = threading.Lock(), 0
+        self._idle, self._halts = threading.Event(), 0
+        self._idle.set()
 
     @property
     def compiled(self) -> dict[str, Any]:
@@ -46,18 +47,21 @@ class CompiledLoop:
 
     def _epoch(self, epoch: int, halts: int) -> Epoch:
         """Train an epoch, unless `halt` was called since it was asked for."""
-        with self._busy:
+        self._idle.clear()
+        try:
             if halts != self._halts:
                 raise CancelledError
             return self._replay.run(epoch)
+        finally:
+            self._idle.set()
 
     def halt(self) -> None:
         """End what the other thread is at, amid an epoch, and wait for it. What it was asked to do before and has not
         begun is not done: Ctrl-C may have come before the job was known here."""
         self._job, self._halts = None, self._halts + 1
         self._replay.halt()
-        with self._busy:
-            self._replay.clear()
+        self._idle.wait()
+        self._replay.clear()
 
     def begin(self, epoch: int) -> None:
         """Train an epoch, and measure what is measured after it."""
@@ -95,43 +99,74 @@ class CompiledLoop:
         self._loop.let_go(plan)
 
 
+class _Differs(RuntimeError):
+    """Compiled steps give other bits than the NumPy calls. The message says where."""
+
+
 class Switch:
     """Has plans that train side by side replayed, as soon as that can be had.
 
     With `always` their kernels are made at once, and else meanwhile, in a process of its own (`auto`), where the
-    `seconds` that training is thought to take are worth it. `never` leaves all as it is.
+    `seconds` that training is thought to take are worth it. `never` leaves all as it is. `tell` is told how many
+    kernels training waits for.
+
+    With `auto`, no run is lost over it: where kernels cannot be loaded, or give other bits than the NumPy calls, a plan
+    keeps these, and `Plan.refusal` says why. With `always` that is an error.
     """
 
-    def __init__(self, plans: Sequence[Plan], how: str, seconds: float) -> None:
-        self._how, self._worth = how, how == "always" or seconds > WORTH
+    def __init__(
+        self, plans: Sequence[Plan], how: str, seconds: float, tell: Callable[[int], None] = lambda kernels: None
+    ) -> None:
+        self._how, self._worth, self._tell = how, how == "always" or seconds > WORTH, tell
         self._waiting: dict[Plan, Replay | None] = dict.fromkeys(plans) if how != "never" and available() else {}
+        if how == "always" and not available():  # on a worker of a cluster, say; else it was an error before
+            for plan in plans:
+                plan.refusal = "Numba is not installed there"
 
     def __call__(self, going: Sequence[Plan]) -> None:
         """Between two turns: replay those plans that can be, and begin their next epochs."""
         waiting = [plan for plan in going if plan in self._waiting]
-        if waiting and self._ready({name for plan in waiting for name in likely_kernels(plan)}):
+        if waiting and (self._how == "always" or self._ready(_all(map(likely_kernels, waiting)))):
             for plan in waiting:
-                self._try(plan)
+                self._guarded(plan, self._record)
+            recorded = {plan: replay for plan in waiting if (replay := self._waiting.get(plan)) is not None}
+            self._ready(_all(replay.kernels for replay in recorded.values()))
+            for plan in recorded:
+                self._guarded(plan, self._try)
         for plan in going:
             plan.loop.ahead(plan.next_epoch)
 
     def _ready(self, names: set[str]) -> bool:
         if not self._worth:
             return not missing(names)
+        if self._how == "always" and (lacking := missing(names)):
+            self._tell(len(lacking))
         return the_builder().ready(names, wait=self._how == "always")
 
-    def _try(self, plan: Plan) -> None:
-        replay = self._waiting[plan]
-        if replay is None:
+    def _guarded(self, plan: Plan, act: Callable[[Plan], None]) -> None:
+        try:
+            act(plan)
+        except Exception as error:
+            if self._how == "always":
+                raise
+            self._waiting.pop(plan, None)
+            why = str(error) if isinstance(error, _Differs) else f"{type(error).__name__}: {error}"
+            plan.refusal = f"{why} (please report this)"
+
+    def _record(self, plan: Plan) -> None:
+        if self._waiting[plan] is None:
             plan.loop.dissolve()
-            replay = self._waiting[plan] = Replay(plan.loop.alone(plan))
+            self._waiting[plan] = Replay(plan.loop.alone(plan))
+
+    def _try(self, plan: Plan) -> None:
+        replay = ensured(self._waiting[plan])
         if not self._ready(replay.kernels):
             return
         del self._waiting[plan]
         replay.link()
         wrong = replay.check()
         if wrong:
-            raise RuntimeError(f"compiled steps do not give the bits of NumPy's: {wrong}")
+            raise _Differs(f"compiled steps do not give the bits of NumPy's: {wrong}")
         plan.loop = CompiledLoop(plan.loop.alone(plan), replay, plan.next_epoch)
 
 
@@ -147,6 +182,10 @@ def likely_kernels(plan: Plan) -> Iterator[str]:
     yield from () if plan.dataset.train.x.dtype == plan.layout.dtype else (f"gather.{kind}", "take")
     yield from () if plan.experiment.classes is None else (f"argmax.{kind}", f"put.{kind}", "count")
     yield from () if unmoved(plan) else move_kernels(plan)
+
+
+def _all(names: Iterable[Iterable[str]]) -> set[str]:
+    return set().union(*names)
 
 
 @cache

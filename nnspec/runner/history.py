@@ -93,8 +93,9 @@ class LaneResult(Shown):
     profile: dict[str, Any] = field(default_factory=dict)
     """Where the time of its training steps went, where that was asked for: see `runner/profile.py`."""
     compiled: dict[str, Any] | None = None
-    """Since which epoch, from 1 on, it was trained by compiled steps, and which parts stayed NumPy calls, and why; None
-    where it was not. No number depends on it."""
+    """Since which epoch, from 1 on, it was trained by compiled steps (`since`), and which parts stayed NumPy calls, and
+    why (`python`); or why it was not, though the kernels were there (`refused`). None where nobody tried. No number
+    depends on it."""
     kept: int = 0
     """The epoch, from 1 on, whose weights and figures are those of the lane, where it is not the last."""
     unsaved: str = ""

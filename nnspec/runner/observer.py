@@ -22,6 +22,9 @@ class Observer(Protocol):
     def proving(self, lane: str) -> None:
         """The gradient check of a lane's network begins."""
 
+    def compiling(self, kernels: int) -> None:
+        """So many kernels are compiled, and training waits for them."""
+
     def lane_begins(self, lane: LaneResult) -> None:
         """A lane begins to train, or one of its repeats does."""
 
@@ -42,6 +45,9 @@ class Silent:
         """Say nothing."""
 
     def proving(self, lane: str) -> None:
+        """Say nothing."""
+
+    def compiling(self, kernels: int) -> None:
         """Say nothing."""
 
     def lane_begins(self, lane: LaneResult) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,8 @@ class Ways:
         """Raise ValueError for fewer than one job, and for a profile of what is trained elsewhere."""
         if self.on and self.profile:
             raise ValueError("a profile times the steps of this machine: leave `on` out")
+        if self.profile and self.compiled == "always":
+            raise ValueError("a profile times NumPy calls one by one: it cannot go with compiled steps")
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"lanes are trained in at least one process, not {self.jobs}")
         if self.profile:
@@ -138,10 +140,12 @@ def run_program(
             with CtrlC() as pressed:  # what was trained becomes a result, whatever comes in between
                 result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
                 result.halted = lanes.halted
-                result.notes = remarks(program, datasets)
+                result.notes = (*remarks(program, datasets), *_refusals(result))
                 result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
                 result.summary = summary_record(result, program, started, access.data_dir) | {
-                    "ways": _ways(groups, jobs) | (cluster.record() if cluster is not None else {})
+                    "ways": _ways(groups, jobs)
+                    | _compiled(ways.compiled, result)
+                    | (cluster.record() if cluster is not None else {})
                 }
             result.interrupted |= pressed.pressed
     return result
@@ -214,6 +218,22 @@ class _Lanes:
 def _ways(groups: Sequence[tuple[Training, ...]], jobs: int) -> dict[str, Any]:
     """How it ran: in how many processes, and which trainings were one stack."""
     return {"jobs": jobs, "stacks": [[each.label for each in members] for members in groups if len(members) > 1]}
+
+
+def _refusals(result: RunResult) -> Iterator[str]:
+    """Say where compiled steps were given up."""
+    every = [one for lane in result.lanes.values() for one in lane.repeats or (lane,)]
+    refused = {one.label: one.compiled["refused"] for one in every if one.compiled and "refused" in one.compiled}
+    for why in dict.fromkeys(refused.values()):
+        labels = ", ".join(label for label, each in refused.items() if each == why)
+        yield f"{labels}: trained by NumPy calls, not by compiled steps: {why}"
+
+
+def _compiled(how: How, result: RunResult) -> dict[str, Any]:
+    """Say since which epoch trainings ran as compiled steps, and what stayed Python calls; nothing where none did."""
+    every = [one for lane in result.lanes.values() for one in lane.repeats or (lane,)]
+    trainings = {one.label: one.compiled for one in every if one.compiled is not None}
+    return {"compiled": {"asked": how, "trainings": trainings}} if trainings else {}
 
 
 def _result(

@@ -138,7 +138,7 @@ class _Turns:
 
     def __init__(self, group: Sequence[Training], plans: Sequence[Plan], observer: Observer) -> None:
         self._loop = plans[0].loop
-        self._switch = Switch(plans, group[0].compiled, sum(each.layout.seconds for each in group))
+        self._switch = Switch(plans, group[0].compiled, sum(each.layout.seconds for each in group), observer.compiling)
         self._halts = any(each.halts for each in group)
         self._going: dict[Plan, Generator[None, None, LaneResult]] = {
             plan: train_plan(plan, observer, each.repeat, each.of, each.keeper)

@@ -56,7 +56,7 @@ def train_once(
     plan = plan_alone(experiment, layout, dataset)
     if profile:
         plan.loop.observer = Profiler(plan)
-    switch = Switch([plan], "never" if profile else compiled, layout.seconds)
+    switch = Switch([plan], "never" if profile else compiled, layout.seconds, observer.compiling)
     training = train_plan(plan, observer, repeat, of, keeper)
     # Overflow on the way to divergence is reported once, by the lane, and not by NumPy line by line.
     with np.errstate(all="ignore"):
@@ -146,7 +146,7 @@ def train_plan(
         lane.profile = plan.loop.observer.profile()
     if keeper is not None and ending is not None:
         keeper.keep(ending, lane, stop.state(), best, ended=True)
-    lane.compiled = plan.loop.compiled
+    lane.compiled = {"refused": plan.refusal} if plan.refusal else plan.loop.compiled
     plan.release()
     return lane
 

@@ -247,6 +247,8 @@ class _Worker:
         if kind == "begins":
             lane = self._lanes[place] = lane_begun(self._group[place], said)
             self._observer.lane_begins(lane)
+        elif kind == "compiling":
+            self._observer.compiling(said)
         elif kind == "epoch":
             said.add_to(self._lanes[place])
             self._observer.epoch_done(self._lanes[place])
@@ -346,6 +348,10 @@ class _Speaker(Silent):
     def lane_begins(self, lane: LaneResult) -> None:
         """Send what is known of it."""
         self._inbox.send("begins", place_of(self._group, lane), values_of(lane))
+
+    def compiling(self, kernels: int) -> None:
+        """Send how many."""
+        self._inbox.send("compiling", 0, kernels)
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Send the epoch alone."""

@@ -59,6 +59,10 @@ class PlainProgress(QuietProgress):
         """A line for the gradient check."""
         _line(self.console, f"{lane}: proving the gradients")
 
+    def compiling(self, kernels: int) -> None:
+        """A line for what training waits for."""
+        _line(self.console, words.compiling(kernels))
+
     def epoch_done(self, lane: LaneResult) -> None:
         """A line with the epoch's figures."""
         figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.history]
@@ -90,6 +94,10 @@ class LineProgress(QuietProgress):
         """Say that the gradients are being checked."""
         self._line.show(f"{lane}: proving the gradients")
 
+    def compiling(self, kernels: int) -> None:
+        """Say what training waits for."""
+        self._line.show(words.compiling(kernels))
+
     def epoch_done(self, lane: LaneResult) -> None:
         """Say how far the lane is."""
         self._line.show(f"{lane.label}: epoch {_epochs(lane)}, loss {words.loss(lane.final('loss'))}")
@@ -120,6 +128,10 @@ class LiveProgress(QuietProgress):
     def proving(self, lane: str) -> None:
         """Say that the gradients are being checked."""
         self._show("proving the gradients …")
+
+    def compiling(self, kernels: int) -> None:
+        """Say what training waits for."""
+        self._show(f"{words.compiling(kernels)} …")
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Add the lane to the table."""

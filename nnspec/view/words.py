@@ -138,6 +138,11 @@ def stand_in(use: DataUse) -> str:
     return f"{use.source} stands in for {use.asked_for}"
 
 
+def compiling(kernels: int) -> str:
+    """Say that training waits for so many kernels."""
+    return f"compiling {kernels} {'kernels' if kernels > 1 else 'kernel'} (once on this machine)"
+
+
 def kept_epochs(kept: Mapping[int, int], *, several: bool) -> str:
     """Name the epochs that weights are of, by seed; the seeds too where there are `several`: `epochs 2, 3 (seeds 0,
     1)`, which are all that kept another epoch than their last."""

@@ -1,0 +1,271 @@
+"""Compiled steps as a user sees them: what is shown and recorded, what a run survives, and who trains meanwhile."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from random_runs import difference
+from tiny_spec import run, spec
+
+import nnspec
+from nnspec import runs
+from nnspec.cli import cli
+from nnspec.compiler import replay, shadows, switch
+from nnspec.compiler.replay import Epoch, Replay
+from nnspec.errors import NnspecError
+from nnspec.native import library
+from nnspec.runner.history import LaneResult, RunResult
+from nnspec.runner.observer import Silent
+from nnspec.runner.run import Ways
+
+pytestmark = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
+
+NEVER, ALWAYS, AUTO = Ways(compiled="never"), Ways(compiled="always"), Ways(compiled="auto")
+RACE = spec(race="SGD; Adam(lr=0.01)", train="epochs = 4; batch = 16; validation = 0.2")
+
+
+TRACED = (replay.__file__, switch.__file__, shadows.__file__)
+
+
+class Weights(Silent):
+    """Keeps the weights of every lane at its beginning and after each epoch, and the curves up to there."""
+
+    def __init__(self) -> None:
+        self.after: dict[tuple[str, int], Any] = {}
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        self.epoch_done(lane)
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        self.after[lane.name, len(lane.epoch_seconds)] = state(lane)
+
+
+def state(lane: LaneResult) -> Any:
+    """Return all numbers of a lane."""
+    arrays = {name: array.tobytes() for name, array in lane.network.state_dict().items()}
+    return arrays, repr(lane.history), lane.fingerprints["order"]
+
+
+@pytest.fixture(autouse=True)
+def _kernels(kernels: Path) -> None:
+    """Kernels are kept from one session to the next."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the race in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.nn").write_text(RACE)
+    return tmp_path
+
+
+def ways_of(out: str) -> Any:
+    return json.loads(Path(out, "summary.json").read_text())["ways"]
+
+
+# Shown and recorded
+
+
+def test_what_training_waits_for_is_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_loaded", {})
+    monkeypatch.setattr(library, "folder", lambda: tmp_path / "kernels")
+    heard: list[int] = []
+
+    class Listener(Silent):
+        def compiling(self, kernels: int) -> None:
+            heard.append(kernels)
+            raise KeyboardInterrupt  # which compiling would take ten seconds longer to answer
+
+    result = run(RACE, ways=ALWAYS, observer=Listener())
+    assert result.interrupted
+    assert len(heard) == 1
+    assert heard[0] > 5
+    heard.clear()
+    assert run(RACE, ways=AUTO, observer=Listener())["SGD"].status == "done"
+    assert heard == []
+
+
+def test_the_command_says_that_it_compiles(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(RACE, ways=ALWAYS)  # the kernels are there
+    known = switch.missing
+    asked: list[int] = []
+
+    def missing(names: Any) -> list[str]:
+        asked.append(1)
+        return ["run", "loop"] if len(asked) == 1 else known(names)
+
+    monkeypatch.setattr(switch, "missing", missing)
+    shown = CliRunner().invoke(cli, ["run", "a.nn", "--offline", "--compiled", "always"])
+    assert shown.exit_code == 0, shown.output
+    assert "\ncompiling 2 kernels (once on this machine)\n" in "\n" + shown.output
+
+
+def test_what_was_trained_by_compiled_steps_is_recorded(folder: Path) -> None:
+    run(RACE, ways=ALWAYS)
+    for how in ("always", "auto", "never"):
+        nnspec.run("a.nn", out=how, compiled=how, offline=True)  # type: ignore[arg-type]
+    trained = {"SGD": {"since": 1, "python": {}}, "Adam": {"since": 1, "python": {}}}
+    assert ways_of("always")["compiled"] == {"asked": "always", "trainings": trained}
+    assert ways_of("auto")["compiled"] == {"asked": "auto", "trainings": trained}
+    assert "compiled" not in ways_of("never")
+    assert runs.verify("always", "never").same
+    assert runs.verify("never", offline=True).same
+    assert runs.verify("always", offline=True).same
+
+
+def test_a_profile_times_numpy_calls(folder: Path) -> None:
+    refused = CliRunner().invoke(cli, ["run", "a.nn", "--profile", "--compiled", "always"])
+    assert refused.exit_code == 2
+    assert "--profile times NumPy calls one by one: remove --compiled always" in refused.output
+    with pytest.raises(ValueError, match="cannot go with compiled steps"):
+        Ways(profile=True, compiled="always")
+    run(RACE, ways=ALWAYS)
+    result = run(RACE, ways=Ways(profile=True))
+    assert result["Adam"].profile
+    assert result["Adam"].compiled is None
+
+
+# What a run survives
+
+
+@pytest.mark.parametrize("fault", ["differs", "does not load", "has no memory"])
+def test_a_run_is_not_lost_over_kernels(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(RACE, ways=ALWAYS)
+    if fault == "differs":
+        monkeypatch.setattr(Replay, "check", lambda self: "loss of batches of 16 (train)")
+        why = "compiled steps do not give the bits of NumPy's: loss of batches of 16 (train)"
+    elif fault == "does not load":
+
+        def link(self: Replay) -> None:
+            raise RuntimeError("no executable memory")
+
+        monkeypatch.setattr(Replay, "link", link)
+        why = "RuntimeError: no executable memory"
+    else:
+
+        def record(self: Replay) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr(Replay, "_record", record)
+        why = "MemoryError"
+    result = run(RACE, ways=AUTO)
+    assert not difference(run(RACE, ways=NEVER), result)
+    assert result["Adam"].compiled is not None
+    assert result["Adam"].compiled["refused"].startswith(why)
+    (note,) = [note for note in result.notes if "compiled" in note]
+    assert note.startswith(f"SGD, Adam: trained by NumPy calls, not by compiled steps: {why}")
+    if fault != "has no memory":
+        with pytest.raises(RuntimeError, match=r"compiled steps do not|no executable memory"):
+            run(RACE, ways=ALWAYS)
+
+
+def test_a_worker_without_numba_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "available", lambda: False)  # and not where the run was asked for
+    result = run(RACE, ways=ALWAYS)
+    assert [lane.compiled for lane in result.values()] == [{"refused": "Numba is not installed there"}] * 2
+    assert "SGD, Adam: trained by NumPy calls, not by compiled steps: Numba is not installed there" in result.notes
+
+
+@contextmanager
+def pressed(at: int) -> Iterator[list[int]]:
+    """Press Ctrl-C before the line of that number of those that the main thread runs to record, check and replay."""
+    lines = [0]
+
+    def step(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            lines[0] += 1
+            if lines[0] == at:
+                raise KeyboardInterrupt
+        return step
+
+    def enter(frame: FrameType, event: str, _: Any) -> Any:
+        return step if frame.f_code.co_filename in TRACED else None
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        yield lines
+    finally:
+        sys.settrace(before)
+
+
+def test_ctrl_c_at_any_line_leaves_whole_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, training = Weights(), [0]
+    run(RACE, ways=NEVER, observer=known)
+    replayed = Replay.run
+
+    def counted(self: Replay, epoch: int) -> Epoch:
+        training[0] += 1
+        try:
+            return replayed(self, epoch)
+        finally:
+            training[0] -= 1
+
+    monkeypatch.setattr(Replay, "run", counted)
+    run(RACE, ways=ALWAYS)
+    with pressed(0) as lines:
+        run(RACE, ways=ALWAYS)
+    total, seen = lines[0], set()
+    moments = {*range(1, total, max(1, total // 12)), *range(total - 280, total, 17)}
+    for at in sorted(moments):
+        with pressed(at):
+            result = run(RACE, ways=ALWAYS)
+        assert training[0] == 0, "no thread trains any more"
+        for name, lane in result.items():
+            done = len(lane.epoch_seconds)
+            seen.add(done)
+            assert lane.status == ("interrupted" if result.interrupted and done < lane.epochs else "done")
+            assert state(lane) == known.after[name, done], (at, name, done)
+    assert {0, 1, 2, 3} <= seen
+
+
+# Who else trains meanwhile
+
+
+def test_runs_in_threads_of_one_process() -> None:
+    texts = [spec(race=f"SGD; Adam(lr={rate})", train="epochs = 4; batch = 8") for rate in (0.1, 0.01, 0.001)]
+    plain = [run(text, ways=NEVER) for text in texts]
+    run(texts[0], ways=ALWAYS)
+    start = threading.Barrier(len(texts))
+
+    def train(text: str) -> RunResult:
+        start.wait()
+        return run(text, ways=ALWAYS)
+
+    with ThreadPoolExecutor(len(texts)) as threads:
+        for one, other in zip(plain, threads.map(train, texts), strict=True):
+            assert not difference(one, other)
+
+
+def test_an_error_in_one_lane_leaves_no_thread_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(RACE, ways=ALWAYS)
+    halted: list[int] = []
+    halt = Replay.halt
+    monkeypatch.setattr(Replay, "halt", lambda self: (halted.append(1), halt(self))[1])
+
+    class Broken(Silent):
+        def epoch_done(self, lane: LaneResult) -> None:
+            if len(lane.epoch_seconds) == 2:
+                raise NnspecError("the pipe is gone")
+
+    with pytest.raises(NnspecError):
+        run(RACE, ways=ALWAYS, observer=Broken())
+    assert halted
+
+
+def test_processes_train_compiled(kernels: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(RACE, ways=ALWAYS)
+    monkeypatch.setenv("NNSPEC_CACHE_DIR", str(kernels.parent))
+    result = run(RACE, ways=Ways(jobs=2, compiled="always"))
+    assert not difference(run(RACE, ways=NEVER), result)
+    assert [lane.compiled for lane in result.values()] == [{"since": 1, "python": {}}] * 2
