@@ -21,6 +21,8 @@ from nnspec.data.labels import Labels
 from nnspec.diagnostics import Source
 from nnspec.engine.part import FilePath
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 X = np.arange(48).reshape(12, 4) * 7 % 23  # 0 to 22: every type holds them
 Y = X.sum(axis=1) % 3
 INTEGERS = ["i1", "<i2", ">i2", "<i4", ">i4", "<i8", ">i8", "<u2", ">u2", "<u4", ">u4", "<u8", ">u8"]

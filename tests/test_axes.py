@@ -27,6 +27,8 @@ from nnspec.engine import PARTS
 from nnspec.engine.layers.contract import Layer
 from nnspec.view.structure import print_structure
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CASES = json.loads((ROOT / "tests" / "oracle" / "axes.json").read_text(encoding="utf-8"))["cases"]
 CHANNELS, ROWS, COLUMNS = 3, 8, 6
 

@@ -18,6 +18,8 @@ from nnspec.runner.choosing import Candidate, ranked
 from nnspec.runner.history import RunResult
 from nnspec.runner.points import best_record, grids
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 BODY = """\
 seed = 1
 data = Blobs(train=60, test=30)

@@ -8,13 +8,15 @@ import statistics
 from pathlib import Path
 
 import pytest
-from tiny_spec import nnspec, spec
+from tiny_spec import command, spec
 
 from nnspec import run, runs
 from nnspec.runner.contenders import Contender, best_of
 from nnspec.runner.saved import RunError
 from nnspec.runner.significance import paired, welch
 from nnspec.view.compared import compared_record
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SPEC = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16; repeats = 4", more="seed = 1")
 
@@ -62,11 +64,11 @@ def test_lanes_of_one_run_are_compared_over_their_seeds(here: Path) -> None:
 def test_runs_that_differ_are_told_apart_and_in_what(here: Path) -> None:
     run("tiny.nn", {"Adam.optimizer.lr": 0.05, "seed": 9}, out="two")
     run("tiny.nn", out="same")
-    done = nnspec("compare", "one", "two", "same", cwd=here)
+    done = command("compare", "one", "two", "same", cwd=here)
     assert done.returncode == 0, done.stderr
     assert "0.01" in done.stdout
     assert "0.05" in done.stdout
-    record = json.loads(nnspec("compare", "one", "two", "same", "--json", cwd=here).stdout)
+    record = json.loads(command("compare", "one", "two", "same", "--json", cwd=here).stdout)
     assert [each["name"] for each in record["runs"]] == ["one", "two", "same"]
     assert len(record["lanes"]) == 6
     kinds = {(j["one"]["run"], j["other"]["run"]): j["test"] for j in record["comparisons"]}
@@ -102,7 +104,7 @@ def test_the_best_of_lanes_with_other_losses_is_that_with_the_highest_accuracy()
 def test_without_seeds_nothing_is_judged(here: Path) -> None:
     for name, rate in (("a", 0.1), ("b", 0.2)):
         run("tiny.nn", {"train.repeats": 1, "SGD.optimizer.lr": rate}, out=name)
-    record = json.loads(nnspec("compare", "a", "b", "--json", cwd=here).stdout)
+    record = json.loads(command("compare", "a", "b", "--json", cwd=here).stdout)
     assert not any(comparison["shown"] for comparison in record["comparisons"])
     assert all(comparison["p"] is None or comparison["p"] >= 0 for comparison in record["comparisons"])
 
@@ -111,9 +113,9 @@ def test_a_run_named_twice_counts_once_and_what_is_none_is_said(here: Path) -> N
     assert len(runs.compare_runs(["one", here / "one"]).contest.runs) == 1
     with pytest.raises(RunError, match="there is no run nowhere"):
         runs.compare_runs(["one", "nowhere"])
-    done = nnspec("compare", "tiny.nn", cwd=here)
+    done = command("compare", "tiny.nn", cwd=here)
     assert (done.returncode, done.stdout) == (2, "")
     (here / "one/summary.json").write_text('{"lanes": [{"name": 7}]}')
-    done = nnspec("compare", "one", cwd=here)
+    done = command("compare", "one", cwd=here)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -26,6 +26,8 @@ from nnspec.view.report.charts import Series, chart
 from nnspec.view.report.html import escape
 from nnspec.view.report.page import ReportRun, _first_and_last, _health, _series
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SPEC = spec(
     "Linear(12); BatchNorm; ReLU; residual { Linear(12); ReLU }; Linear(10)",
     race="SGD(lr=0.1); Adam(lr=cosine(0.02)); Momentum(lr=0.05)",

@@ -26,6 +26,8 @@ from nnspec.runner.folder import OutputError, RunFolder
 from nnspec.runner.history import RunResult
 from nnspec.runner.observer import Silent
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SPEC = spec(
     model="Linear(16); BatchNorm; ReLU; Dropout(0.3); Linear(10)",
     data="Digits(train=300, test=50)",

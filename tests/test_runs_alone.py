@@ -26,6 +26,8 @@ from nnspec.runner.folder import OutputError, RunFolder
 from nnspec.runner.saved import RunError
 from nnspec.semantics import SEMANTICS, plain
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RACE = spec(
     "Linear(8); ReLU; Linear(3)", data="Blobs(train=60, test=30)", race="a: SGD(lr=0.1); b: Adam", train="epochs = 2"
 )

@@ -124,7 +124,7 @@ def test_the_gradients_of_a_spec_that_ships_hold(path: Path) -> None:
     # One lane of each kind of network: those of a sweep over widths differ in nothing that the calculus knows.
     kinds = {_kind(lane): _quick(lane) for lane in reversed(program.lanes)}
     program = replace(program, lanes=tuple(kinds.values()))
-    for proof in prove_program(program, OFFLINE, samples=2, full=False):
+    for proof in prove_program(program, OFFLINE, samples=2, quick=True):
         assert proof.holds, (proof.lanes, proof.report.error)
 
 

@@ -17,6 +17,8 @@ from nnspec.checker import check
 from nnspec.diagnostics import Source
 from nnspec.runner import prove
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TRAIN = [(1, 1.7e9 + 10, 5), (2, 1.7e9 + 40, 5.5), (3, 1.7e9 + 20, 9), (4, 1.7e9 + 90, 1)]
 TEST = [(5, 1.7e9 + 70, 2), (0, 1.7e9, 8), (2, 1.7e9 + 30, 4)]
 """A feature and two targets: one whose mean is so large beside its deviation that float32 could not tell it apart."""

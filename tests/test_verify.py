@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_spec import environment, nnspec, spec
+from tiny_spec import command, environment, nnspec, spec
 
 from nnspec import run
 from nnspec.runner.saved import RunError, open_run
 from nnspec.runs import compile_run, verify
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SPEC = spec(
     "Linear(6); BatchNorm; ReLU; Linear(10)",
@@ -132,7 +134,7 @@ def test_two_runs_on_disk_are_compared_as_far_as_they_have_lanes_in_common(path:
 
 def test_the_command_exits_with_0_and_1_and_writes_nothing(path: Path) -> None:
     before = {file: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
-    done = nnspec("verify", "one", cwd=path.parent)
+    done = command("verify", "one", cwd=path.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("✓ the same, bit for bit\n")
     assert "Adam, seed 6 (2 of 2): epoch 4/4" in done.stderr
@@ -156,11 +158,11 @@ def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
     with pytest.raises(RunError, match=r"`optimizer\.lr` of Adam was 0\.01 and is now 0\.02"):
         compile_run(open_run(path))
     (path / "trace.json").write_text('{"format": 1, "lanes": [7]}')
-    done = nnspec("verify", "one", "one", cwd=path.parent)
+    done = command("verify", "one", "one", cwd=path.parent)
     assert (done.returncode, done.stdout) == (2, "")
     assert "error: one/trace.json is damaged" in done.stderr
     (path / "trace.json").unlink()
-    done = nnspec("verify", "one", "one", cwd=path.parent)
+    done = command("verify", "one", "one", cwd=path.parent)
     assert "has no trace.json: its run has not ended; go on with it by --resume" in done.stderr
 
 
@@ -182,7 +184,7 @@ def test_a_folder_of_unknown_origin_has_no_file_shown(path: Path) -> None:
     (path.parent / "elsewhere/secret.nn").write_text("password = hunter2\n")
     rewrite(path / "run.json", lambda record: record.update(home="../elsewhere"))
     (path / "spec.nn").write_text('import "secret.nn"\n' + (path / "spec.nn").read_text())
-    done = nnspec("eval", path.name, cwd=path.parent)
+    done = command("eval", path.name, cwd=path.parent)
     assert done.returncode == 2
     assert "the run folder has no copy of secret.nn" in done.stderr
     assert "hunter2" not in done.stderr + done.stdout
