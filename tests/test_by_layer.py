@@ -17,6 +17,7 @@ from nnspec.checker import check
 from nnspec.checker.tensors import idle, tensors
 from nnspec.compiler.loop import plans_together
 from nnspec.compiler.plan import Plan, build_network
+from nnspec.compiler.proofs import prove
 from nnspec.compiler.steps import Step
 from nnspec.diagnostics import Diagnostic, Source
 from nnspec.engine.parameter import KINDS
@@ -457,6 +458,10 @@ def test_show_counts_what_is_trained() -> None:
     record = structure_record(compiled(spec("Linear(6); ReLU; Linear(10)", train="freeze = Linear1")))
     (lane,) = record["lanes"]
     assert (lane["params"], lane["trained_params"]) == (784 * 6 + 6 + 60 + 10, 70)
+    spec_of_it = spec(train="freeze = Linear1", expect="trained_params == 70; params > trained_params")
+    assert prove(compiled(spec_of_it).program)[1] == ()
+    missed = prove(compiled(spec(train="freeze = Linear1", expect="trained_params > 70")).program)[1]
+    assert [each.code for each in missed] == ["NN601"]
     train = "freeze = [a, b.weight]; lr_factor { b = 0.5; c.bias = 2 }; weight_decay { c = 0 }"
     (lane,) = structure_record(compiled(spec(MODEL, train=train)))["lanes"]
     assert lane["by_layer"] == {

@@ -155,12 +155,15 @@ FIGURES_ELSEWHERE: dict[str, str] = {
     "parameters": "params",
     "num_params": "params",
     "n_params": "params",
+    "trainable_params": "trained_params",
+    "num_trainable_params": "trained_params",
     "grad_error": "gradient_error",
 }
 
 # Figures of an expectation that are no metrics -> what it takes to know them.
 _FIGURES: dict[str, str] = {
     "params": "program",
+    "trained_params": "program",
     "flops": "program",
     "memory": "program",
     "gradient_error": "calculus",

@@ -107,7 +107,7 @@ class Layout:
         return tensors(self.experiment)
 
     @cached_property
-    def trained(self) -> int:
+    def trained_params(self) -> int:
         """How many parameters are trained: all that are not frozen."""
         return sum(tensor.size for tensor in self.tensors if not tensor.frozen)
 

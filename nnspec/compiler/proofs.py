@@ -32,7 +32,7 @@ class Compiled:
         return sum(lane.train.trainings * self.layouts[lane.name].seconds for lane in self.program.lanes)
 
     def figure(self, figure: Figure) -> float:
-        """Return a figure of the program itself: `params`, `flops` or `memory`."""
+        """Return a figure of the program itself: `params`, `trained_params`, `flops` or `memory`."""
         return float(getattr(self.layouts[figure.lane], figure.name))
 
 

@@ -14,7 +14,7 @@ from nnspec.runner.history import LaneResult, Verdict
 
 __all__ = ["judge"]
 
-_EXACT = frozenset({"params", "flops", "memory"})
+_EXACT = frozenset({"params", "trained_params", "flops", "memory"})
 _BEFORE = _EXACT | {"gradient_error"}
 """Figures that are known before training, and the same for all repeats."""
 _WORST = ", worst "

@@ -97,7 +97,7 @@ def _rows(lane: Experiment, layout: Layout, steps: Steps, memory: Memory) -> lis
         for number, step in enumerate(steps)
     ]
     vector = {"reads": ["gradients"], "writes": "parameters", "place": "parameters"}
-    return [*rows[:-1], rows[-1] | vector | {"bytes": layout.trained * ITEMSIZE[layout.dtype]}]
+    return [*rows[:-1], rows[-1] | vector | {"bytes": layout.trained_params * ITEMSIZE[layout.dtype]}]
 
 
 def _alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:

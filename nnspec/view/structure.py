@@ -163,8 +163,8 @@ def _in_words(value: Any) -> str:
 
 
 def _parameters(layout: Layout) -> str:
-    frozen = layout.params - layout.trained
-    return f"{layout.params:,}" + (f", {layout.trained:,} of them trained" if frozen else "")
+    frozen = layout.params - layout.trained_params
+    return f"{layout.params:,}" + (f", {layout.trained_params:,} of them trained" if frozen else "")
 
 
 def _by_layer(layout: Layout) -> Iterator[tuple[str, str]]:
@@ -205,7 +205,7 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "batch": lane.train.batch,
         "layers": [_layer_record(node) for node in lane.layers],
         "params": layout.params,
-        "trained_params": layout.trained,
+        "trained_params": layout.trained_params,
         "by_layer": dict(_by_layer(layout)),
         "flops": layout.flops,
         "memory": layout.memory,
