@@ -14,7 +14,7 @@ from tiny_spec import ALONE, compiled, noise, run, spec
 from nnspec import engine as nn
 from nnspec.analysis.meter import Meter
 from nnspec.checker import check
-from nnspec.checker.tensors import idle, tensors
+from nnspec.checker.tensors import Idle, tensors
 from nnspec.compiler.loop import plans_together
 from nnspec.compiler.plan import Plan, build_network
 from nnspec.compiler.proofs import prove
@@ -171,7 +171,7 @@ def test_a_setting_without_effect_is_a_warning(settings: str, message: str) -> N
     program, (found,) = checked(f"{BLOCKS}train {{ {settings} }}\n")
     assert program is not None
     assert (found.code, found.message) == ("NN718", message)
-    assert idle(program.lanes[0])
+    assert Idle()(program.lanes[0])
 
 
 def test_what_has_an_effect_in_one_lane_is_no_warning() -> None:

@@ -87,7 +87,7 @@ def evaluate(
         train = work.held_out(train, data)
     by_name = work.by_name()
     if layers and isinstance(train, TrainSettings) and by_name is not UNKNOWN:
-        by_name = work.names(layers, train, by_name)
+        by_name = work.names(layers, train, by_name, shared)
     if isinstance(train, TrainSettings) and data:
         work.batches(train, data)
         prepared(train, settings, data[0].facts, loss, report)
@@ -197,19 +197,24 @@ class _Work:
                 found[setting] = self.evaluator.argument(argument, given)
         return UNKNOWN if UNKNOWN in found.values() else found
 
-    def names(self, layers: tuple[LayerNode, ...], train: TrainSettings, by_name: dict[str, float]) -> Any:
+    def names(
+        self, layers: tuple[LayerNode, ...], train: TrainSettings, by_name: dict[str, float], shared: Shared
+    ) -> Any:
         """Hold the names of tensors against the model, and return what is said by name."""
         if not by_name and not train.freeze:
             return by_name
-        names, good = Names(layers, self.outline.blocks), True
+        names, good = shared.names(layers, self.outline.blocks), True
+        given = [self.settings.values[each] for each in (*by_name, "train.freeze") if each in self.settings.values]
+        if given and not self.report.work(len(names.places) // 2, given[0].name):
+            return UNKNOWN
         for setting in by_name:
             text = setting.split(".", 2)[2]
             span = self.settings.values[setting].name
             good = self._named(text, Span(span.source, span.end - len(text), span.end), names) and good
         frozen = self.settings.values.get("train.freeze")
-        for name in train.freeze or ():
-            if frozen is not None:
-                good = self._named(name, _written(name, frozen.value), names) and good
+        places = _written(frozen.value) if frozen is not None else {}
+        for name in (train.freeze or ()) if frozen is not None else ():
+            good = self._named(name, places[name], names) and good
         if not good:
             return UNKNOWN
         if frozen is not None and train.freeze and names.all_frozen(train.freeze or ()):
@@ -231,7 +236,7 @@ class _Work:
             self.report.error("NN201", f"`{before}` has no `{last}`", span, help=has + layers)
             return False
         near = self.report.nearest(text, names.known)
-        known = f"there are {some(names.known)}"
+        known = f"there are {some(names.known[:20])}"
         self.report.error("NN201", f"the model has no layer `{text}`", span, **respelt(span, near, otherwise=known))
         return False
 
@@ -516,14 +521,12 @@ class _Work:
         return bound.origin.span if bound else self.evaluator.source(stopping.value).span
 
 
-def _written(name: str, expression: tree.Expression) -> Span:
-    """Return where a name stands in a list of names."""
+def _written(expression: tree.Expression) -> dict[str, Span]:
+    """Return where each name in a list of names stands."""
     while isinstance(expression, tree.Group):
         expression = expression.inner
     items = expression.items if isinstance(expression, (tree.ListOf, tree.TupleOf)) else (expression,)
-    return next(
-        (item.span for item in items if isinstance(item, tree.Reference) and item.path.text == name), expression.span
-    )
+    return {item.path.text: item.span for item in items if isinstance(item, tree.Reference)}
 
 
 def _takes_classes(loss: type[Loss], facts: Facts) -> bool:

@@ -13,7 +13,7 @@ from nnspec.checker.expressions import names_in
 from nnspec.checker.outline import Outline
 from nnspec.checker.program import Expectation, Experiment, LayerNode
 from nnspec.checker.report import Report
-from nnspec.checker.tensors import idle
+from nnspec.checker.tensors import Idle
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Span
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.activations import Activation
@@ -273,27 +273,31 @@ def _unusual_rate(experiment: Experiment) -> Iterator[Diagnostic]:
 
 def _idle_names(experiments: Sequence[Experiment]) -> Iterator[Diagnostic]:
     """What is said of layers by name and changes nothing in any lane that says it."""
-    used: set[tuple[Span, str]] = set()
+    idle, used = Idle(), set[tuple[Span, str]]()
     idlers: dict[tuple[Span, str], str] = {}
     for experiment in experiments:
         reasons = idle(experiment)
-        frozen = [f"train.freeze.{name}" for name in experiment.train.freeze or ()]
-        for name in (*experiment.by_name, *frozen):
-            origin = experiment.origins.get("train.freeze" if name in frozen else name)
+        named = [(name, name) for name in experiment.by_name]
+        named += [(f"train.freeze.{name}", "train.freeze") for name in experiment.train.freeze or ()]
+        for name, setting in named:
+            origin = experiment.origins.get(setting)
             if origin is None:
                 continue
             if name in reasons:
                 idlers.setdefault((origin.span, name), reasons[name])
             else:
                 used.add((origin.span, name))
+    places: dict[Span, dict[str, int]] = {}
     for (span, name), reason in idlers.items():
         if (span, name) in used:
             continue
         text, what = name.removeprefix("train.freeze."), f"`{name}`"
         if text != name:
             what = f"`{text}` in `train.freeze`"
-            if at := re.search(rf"\b{re.escape(text)}\b", span.text):
-                span = Span(span.source, span.start + at.start(), span.start + at.end())
+            if span not in places:
+                places[span] = {word.group(): word.start() for word in re.finditer(r"[\w.]+", span.text)}
+            start = span.start + places[span].get(text, 0)
+            span = Span(span.source, start, start + len(text)) if text in places[span] else span
         yield _advice("NN718", f"{what} has no effect: {reason}", span, "remove it")
 
 

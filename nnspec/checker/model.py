@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -12,6 +12,7 @@ from nnspec.checker.expressions import Evaluator
 from nnspec.checker.placing import Placed
 from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
 from nnspec.checker.report import Report
+from nnspec.checker.tensors import Names
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition, Member
@@ -32,6 +33,7 @@ class Shared:
         """Says what a data source comes to."""
         self._known: dict[object, tuple[LayerNode, ...] | None] = {}
         self._data: dict[object, tuple[Choice, ...] | None] = {}
+        self._names: dict[int, Names] = {}
 
     def data(
         self,
@@ -45,6 +47,12 @@ class Shared:
         if key not in self._data:
             self._data[key] = make()
         return self._data[key]
+
+    def names(self, layers: tuple[LayerNode, ...], blocks: Iterable[str]) -> Names:
+        """Return what names mean in a model."""
+        if id(layers) not in self._names:
+            self._names[id(layers)] = Names(layers, blocks)
+        return self._names[id(layers)]
 
     def chain(
         self,

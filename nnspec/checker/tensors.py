@@ -13,15 +13,17 @@ kind of parameter; a longer path before a shorter one; a copy before all copies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.checker.words import parts
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.parameter import KINDS, Segment
 
-__all__ = ["TABLES", "Name", "Names", "frozen_layers", "idle", "tensors"]
+__all__ = ["TABLES", "Idle", "Name", "Names", "frozen_layers", "tensors"]
 
 TABLES = ("lr_factor", "weight_decay")
 """The settings of `train` that say something of tensors by name; `train.freeze` is a list of names."""
@@ -54,42 +56,49 @@ class Name:
     def __str__(self) -> str:
         return ".".join(word for word in (*self.path, self.layers, self.parameters) if word)
 
-    def score(self, place: _Place, segment: Segment) -> Score | None:
-        """Return how specific it is for a tensor; None where it does not stand for it."""
-        if self.parameters and segment.kind != self.parameters:
-            return None
+    def score(self, place: _Place) -> Score:
+        """Return how specific it is for the parameters of a layer that it stands for."""
         if self.path:
-            exact = _follows(self.path, place)
-            return None if exact is None else (len(self.path), exact, 0, bool(self.parameters))
+            exact = 0
+            for word, own in zip(self.path, place.words, strict=False):
+                exact = 2 * exact + (word == own)
+            return len(self.path), exact, 0, bool(self.parameters)
         if self.layers:
-            if self.layers not in place.kinds:
-                return None
             depth = max(i for i, kind in enumerate(place.kinds, 1) if kind == self.layers)
             return 0, 0, depth, bool(self.parameters)
         return 0, 0, 0, 1
 
 
-def _follows(path: Sequence[str], place: _Place) -> int | None:
-    """Return how exact a path is, more where its words name one copy and not all of them; None where it leads
-    elsewhere."""
-    if len(path) > len(place.words):
-        return None
-    score = 0
-    for word, own, shared in zip(path, place.words, place.shared, strict=False):
-        if word not in (own, shared):
-            return None
-        score = 2 * score + (word == own)
-    return score
+@dataclass
+class _Node:
+    """What stands at a path in a model: what is in it by its own words, and by the labels of all copies."""
+
+    own: dict[str, _Node] = field(default_factory=dict)
+    shared: dict[str, list[_Node]] = field(default_factory=dict)
+
+    def at(self, word: str) -> Iterable[_Node]:
+        """Return what goes by a word in it."""
+        nodes = self.shared.get(word, [])
+        return [self.own[word], *nodes] if word in self.own else nodes
 
 
 class Names:
     """What names mean in a model. A label goes before a kind of layer, and that before a kind of parameter."""
 
     def __init__(self, layers: Iterable[LayerNode], blocks: Iterable[str] = ()) -> None:
-        self._places = list(_places(layers))
-        self._kinds = {*parts("layer"), *parts("composition"), *blocks, *(k for p in self._places for k in p.kinds)}
-        self.paths = {p.words[:n]: None for p in self._places for n in range(1, len(p.words) + 1)}
-        self._shared = {p.shared[:n] for p in self._places for n in range(1, len(p.shared) + 1)}
+        self.places = list(_places(layers))
+        self._kinds = {*parts("layer"), *parts("composition"), *blocks, *(k for p in self.places for k in p.kinds)}
+        root = _Node()
+        for place in self.places:
+            node = root
+            for own, shared in zip(place.words, place.shared, strict=True):
+                if own not in node.own:
+                    node.own[own] = _Node()
+                    if shared != own:
+                        node.shared.setdefault(shared, []).append(node.own[own])
+                node = node.own[own]
+        self._at: dict[tuple[str, ...], list[_Node]] = {(): [root]}
+        self._words: dict[tuple[str, ...], dict[str, None]] = {}
 
     def find(self, text: str) -> Name | None:
         """Return what a name means; None where it means nothing."""
@@ -98,7 +107,7 @@ class Names:
         kind = last if last in KINDS else ""
         if self._leads_somewhere(words):
             return Name(path=words)
-        if kind and self._leads_somewhere(before):
+        if kind and self._leads_somewhere(tuple(before)):
             return Name(path=tuple(before), parameters=kind)
         if len(words) == 1 and last in self._kinds:
             return Name(layers=last)
@@ -106,66 +115,118 @@ class Names:
             return Name(layers=before[0], parameters=kind)
         return Name(parameters=kind) if kind and len(words) == 1 else None
 
-    def _leads_somewhere(self, path: Sequence[str]) -> bool:
-        return bool(path) and (
-            tuple(path) in self.paths
-            or tuple(path) in self._shared
-            or any(_follows(path, place) is not None for place in self._places)
-        )
+    def _leads_somewhere(self, path: tuple[str, ...]) -> bool:
+        return bool(path) and all(word in self._below(path[:i]) for i, word in enumerate(path))
+
+    def _below(self, path: tuple[str, ...]) -> dict[str, None]:
+        """Return the words that may follow a path that leads somewhere, labels of all copies included."""
+        if path not in self._words:
+            if path not in self._at:
+                self._below(path[:-1])
+                self._at[path] = [node for around in self._at[path[:-1]] for node in around.at(path[-1])]
+            self._words[path] = {word: None for node in self._at[path] for word in (*node.own, *node.shared)}
+        return self._words[path]
 
     def below(self, text: str) -> list[str]:
         """Return the names of what stands directly in a composition or a block."""
-        path = tuple(text.split("."))
-        found = (p.words[len(path)] for p in self._places if len(p.words) > len(path) and _follows(path, p) is not None)
-        return list(dict.fromkeys(found))
+        return list(self._below(tuple(text.split("."))))
 
     def kinds_of(self, name: Name) -> list[str]:
         """Return the kinds of the parameters that a name stands for."""
-        found = (s.kind for p in self._places for s in p.segments if name.score(p, s) is not None)
-        return list(dict.fromkeys(found))
+        index = _Index([name])
+        return list(dict.fromkeys(s.kind for p in self.places for s in p.segments if index.of(p, s)))
 
     def all_frozen(self, freeze: Iterable[str]) -> bool:
         """Whether nothing is left to train."""
-        names = [name for text in freeze if (name := self.find(text)) is not None]
-        return all(_any(names, place, segment) for place in self._places for segment in place.segments)
+        index = _Index(name for text in freeze if (name := self.find(text)) is not None)
+        return all(index.of(place, segment) for place in self.places for segment in place.segments)
 
-    @property
+    @cached_property
     def known(self) -> list[str]:
         """Everything that a name may be, for suggestions."""
-        layers = {kind for place in self._places for kind in place.kinds}
-        return [*map(".".join, self.paths), *map(".".join, self._shared), *sorted(layers), *KINDS]
+        found: dict[str, None] = {}
+        for place in self.places:
+            for words in (place.words, place.shared):
+                found |= dict.fromkeys(".".join(words[:n]) for n in range(1, len(words) + 1))
+        layers = {kind for place in self.places for kind in place.kinds}
+        return [*found, *sorted(layers), *KINDS]
 
     def tensors(self, moves: _Moves) -> Iterator[Segment]:
         """Yield all tensors in the order of the network, each with what is said of it."""
-        start = 0
-        for place in self._places:
+        start, freeze, rates, decays = 0, _Index(moves.freeze), _Index(moves.rates), _Index(moves.decays)
+        for place in self.places:
             for segment in place.segments:
-                rate, decay = (_best(table, place, segment) for table in (moves.rates, moves.decays))
+                rate, decay = rates.best(place, segment), decays.best(place, segment)
                 yield replace(
                     segment,
                     start=start,
                     rate=1.0 if rate is None else float(moves.rates[rate]),
                     weight_decay=None if decay is None else float(moves.decays[decay]),
-                    frozen=_any(moves.freeze, place, segment),
+                    frozen=bool(freeze.of(place, segment)),
                 )
                 start += segment.size
 
     def idle(self, moves: _Moves) -> Iterator[tuple[str, str]]:
         """Yield the settings that change nothing, as they are written, with the reason."""
-        segments = [(place, segment) for place in self._places for segment in place.segments]
+        every = [(place, segment) for place in self.places for segment in place.segments]
+        freeze = _Index(moves.freeze)
+        trained = [each for each in every if not freeze.of(*each)]
+        there = {name for each in every for name in freeze.of(*each)}
         for name, text in moves.freeze.items():
-            if not any(name.score(*each) is not None for each in segments):
+            if name not in there:
                 yield f"train.freeze.{text}", f"`{text}` has no parameters here"
-        trained = [each for each in segments if not _any(moves.freeze, *each)]
         for table, names in zip(TABLES, (moves.rates, moves.decays), strict=True):
-            used = {_best(names, *each) for each in trained}
+            index = _Index(names)
+            there, free = ({name for each in some for name in index.of(*each)} for some in (every, trained))
+            used = {index.best(*each) for each in trained}
             for name in (name for name in names if name not in used):
                 reason = f"other settings of `{table}` are more specific"
-                if not any(name.score(*each) is not None for each in segments):
+                if name not in there:
                     reason = f"`{name}` has no parameters here"
-                elif not any(name.score(*each) is not None for each in trained):
+                elif name not in free:
                     reason = f"`{name}` is frozen"
                 yield f"train.{table}.{name}", reason
+
+
+class _Index:
+    """Some names, to be looked up by layer."""
+
+    def __init__(self, names: Iterable[Name]) -> None:
+        self._paths: dict[str, Any] = {}
+        self._layers: dict[str, list[Name]] = {}
+        self._others: list[Name] = []
+        for name in names:
+            if name.path:
+                node = self._paths
+                for word in name.path:
+                    node = node.setdefault(word, {})
+                node.setdefault("", []).append(name)
+            elif name.layers:
+                self._layers.setdefault(name.layers, []).append(name)
+            else:
+                self._others.append(name)
+        self._place: _Place | None = None
+        self._names: list[Name] = []
+
+    def of(self, place: _Place, segment: Segment) -> list[Name]:
+        """Return those that stand for a tensor."""
+        if place is not self._place:
+            self._place, self._names = place, [*self._matching(place)]
+        return [name for name in self._names if name.parameters in ("", segment.kind)]
+
+    def best(self, place: _Place, segment: Segment) -> Name | None:
+        """Return the most specific of the names that stand for a tensor; None where none does."""
+        return max(self.of(place, segment), key=lambda name: name.score(place), default=None)
+
+    def _matching(self, place: _Place) -> Iterator[Name]:
+        nodes = [self._paths]
+        for own, shared in zip(place.words, place.shared, strict=True):
+            nodes = [node[word] for node in nodes for word in dict.fromkeys((own, shared)) if word in node]
+            for node in nodes:
+                yield from node.get("", ())
+        for kind in dict.fromkeys(place.kinds) if self._layers else ():
+            yield from self._layers.get(kind, ())
+        yield from self._others
 
 
 @dataclass(frozen=True)
@@ -200,22 +261,24 @@ def frozen_layers(found: Iterable[Segment]) -> frozenset[str]:
     return frozenset(s.layer for s in known) - {s.layer for s in known if not s.frozen}
 
 
-def idle(experiment: Experiment) -> dict[str, str]:
-    """Return what is said of tensors by name and changes nothing, and why: `train.lr_factor.h1`, `train.freeze.h1`."""
-    if not experiment.by_name and not experiment.train.freeze:
-        return {}
-    names = Names(experiment.layers)
-    return dict(names.idle(_moves(experiment, names)))
+class Idle:
+    """Says what changes nothing in experiments; those that name the same in one model are looked at once."""
 
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], dict[str, str]] = {}
+        self._names: dict[int, Names] = {}
 
-def _any(names: Iterable[Name], place: _Place, segment: Segment) -> bool:
-    return any(name.score(place, segment) is not None for name in names)
-
-
-def _best(names: Iterable[Name], place: _Place, segment: Segment) -> Name | None:
-    """Return the most specific of the names that stand for a tensor; None where none does."""
-    scores = [(score, name) for name in names if (score := name.score(place, segment)) is not None]
-    return max(scores, key=lambda each: each[0])[1] if scores else None
+    def __call__(self, experiment: Experiment) -> dict[str, str]:
+        """Return what is said of tensors by name and changes nothing, and why: `train.lr_factor.h1`,
+        `train.freeze.h1`."""
+        if not experiment.by_name and not experiment.train.freeze:
+            return {}
+        model = id(experiment.layers)
+        key = (model, *experiment.by_name, None, *(experiment.train.freeze or ()))
+        if key not in self._known:
+            names = self._names.setdefault(model, Names(experiment.layers))
+            self._known[key] = dict(names.idle(_moves(experiment, names)))
+        return self._known[key]
 
 
 def _places(layers: Iterable[LayerNode]) -> Iterator[_Place]:
