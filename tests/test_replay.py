@@ -15,6 +15,7 @@ from samples import Sample
 from tiny_plan import MODELS
 from tiny_spec import ROOT, compiled, environment, run, spec
 
+from nnspec.compiler.kinship import widest
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.replay import Replay
@@ -24,6 +25,7 @@ from nnspec.errors import NnspecError
 from nnspec.native import library
 from nnspec.native.builder import Builder
 from nnspec.native.recording import Instruction
+from nnspec.runner.environment import cores
 from nnspec.runner.history import LaneResult
 from nnspec.runner.run import Ways
 
@@ -193,6 +195,31 @@ def test_metrics_count_the_same(metrics: str, python: set[str]) -> None:
 def test_lanes_that_diverge_end_where_they_do_in_python() -> None:
     text = spec(race="SGD(lr=1e30); Adam(lr=0.01); Momentum(lr=1e18)", train="epochs = 3; batch = 16")
     same_both_ways(text)
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    "model",
+    [
+        "Linear(8); Dropout(0.4); ReLU; Linear(10)",
+        "LSTM(5, return_sequences=false); Linear(10)",
+        "Conv2D(3, 5); BatchNorm; ReLU; MaxPool(2); Flatten; Linear(10)",
+    ],
+)
+def test_lanes_that_compute_alike_are_recorded_once(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded, own = [], Replay._record
+
+    def record(self: Replay) -> None:
+        recorded.append(self)
+        own(self)
+
+    monkeypatch.setattr(Replay, "_record", record)
+    lanes = "SGD(lr=0.1); Adam(lr=0.01); Momentum(lr=0.05); again { optimizer = SGD(lr=0.1) }"
+    text = spec(model, race=lanes, train="epochs = 3; batch = 16; repeats = 2")
+    program = compiled(text)
+    same_both_ways(text)
+    stacked = widest(program.layouts["SGD"]) > 1
+    assert len(recorded) == (2 if stacked else -(-8 // cores()))  # once a group
 
 
 # When

@@ -100,6 +100,11 @@ class Batches:
         """How many training samples are held out for validation."""
         return len(self._held_out)
 
+    def rows(self) -> Iterator[NDArray[Any]]:
+        """Yield the arrays that samples and targets are taken from."""
+        for split in (self._train, self._whole, self._test):
+            yield from (split.x, split.y)
+
     @property
     def held_out_samples(self) -> NDArray[Any]:
         """The samples that are held out, as indices into the data."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     Scaling = tuple[NDArray[Any], NDArray[Any]]
 
-__all__ = ["Loop", "Observer", "Watcher", "plan_alone", "plans_together"]
+__all__ = ["Loop", "Observer", "Watcher", "plan_alone", "plans_apart", "plans_together"]
 
 Watcher = Callable[[str, str, int, "NDArray[Any] | None"], None]
 """What is told of a step that has run: the step's op and node, its nanoseconds, and the array that it wrote."""
@@ -97,6 +97,14 @@ def plans_together(lanes: Sequence[tuple[Experiment, Layout]], dataset: Dataset)
     else:
         for plan in plans:
             plan.loop = Loop([plan])
+    return plans
+
+
+def plans_apart(lanes: Sequence[tuple[Experiment, Layout]], dataset: Dataset) -> list[Plan]:
+    """Return a plan for each lane, in order, that trains by itself."""
+    plans = [plan_alone(experiment, layout, dataset) for experiment, layout in lanes]
+    for lane, plan in enumerate(plans):
+        plan.lane = lane
     return plans
 
 

@@ -33,6 +33,7 @@ from nnspec.native import recording as record
 from nnspec.native.fusion import fused
 from nnspec.native.library import rule_name
 from nnspec.native.recording import Instruction, Recording, Traced, Untraceable
+from nnspec.native.relocation import Relocation, root
 from nnspec.native.tape import Batches as BatchTape
 from nnspec.native.tape import Tape
 
@@ -127,7 +128,8 @@ class _Program:
 class Replay:
     """The tapes of a plan that trains by itself."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, like: Replay | None = None) -> None:
+        """Record what `loop` does, or take it over from `like`, the tapes of a plan that computes alike."""
         (self._plan,) = loop.plans
         self._loop = loop
         self._number, self._first, self._stop = (np.zeros(1, np.int64) for _ in range(3))
@@ -141,7 +143,17 @@ class Replay:
         self._factors: list[tuple[Group, NDArray[Any]]] = []
         self._unmoved: dict[str, str] = {}
         """Why the weights are moved by a Python call, where they are."""
-        self._record()
+        self.checked = False
+        """Whether it does what was held against the NumPy calls: itself, or what it took over."""
+        if like is not None and like.moves_over and not noise_differs(like._plan, self._plan):
+            self._take_over(like)
+        else:
+            self._record()
+
+    @property
+    def moves_over(self) -> bool:
+        """Whether another plan's memory can take the place of this one's: where nothing stays a Python call."""
+        return not any(program.gaps for program in self._programs.values())
 
     @property
     def kernels(self) -> set[str]:
@@ -158,6 +170,35 @@ class Replay:
         return found | self._unmoved
 
     # Recording
+
+    def _take_over(self, like: Replay) -> None:
+        """Move the instructions of another plan's tapes to the memory of this one."""
+        self._plan.narrow(False)
+        like._plan.narrow(False)
+        self._orders = {**like._orders, "train": self._plan.data.order}
+        pairs = [*zip(_memory(like), _memory(self), strict=True)]
+        states = [
+            (one.bit_generator.ctypes.state_address, other.bit_generator.ctypes.state_address)
+            for one, other in zip(noise(like._plan), noise(self._plan), strict=True)
+        ]
+        moved = Relocation(pairs, states)
+        own = {}
+        for program in like._programs.values():
+            for array in (root(each) for each in (*program.arrays, *program.made)):
+                if id(array) not in own and not moved.knows(array):
+                    own[id(array)] = (array, array.copy(order="K"))
+        moved = Relocation([*pairs, *own.values()], states)
+        for key, program in like._programs.items():
+            found = self._programs[key] = _Program(
+                parts=[[moved.instruction(each) for each in part] for part in program.parts if isinstance(part, list)],
+                arrays=[new for _, new in (*pairs, *own.values())],
+                made=[own[id(root(each))][1] for each in program.made if id(root(each)) in own],
+                weight=program.weight,
+            )
+            if program.loss is not None:
+                found.loss = own[id(root(program.loss))][1].reshape(1)
+        self.checked = like.checked
+        self._record_moves()
 
     def _record(self) -> None:
         """Record all sizes of batches, and hold each against the NumPy calls. Nothing of the plan changes."""
@@ -326,6 +367,7 @@ class Replay:
             self._plan.full_network.train()
             kept.restore()
             self._plan.begin_metrics()
+        self.checked = True
         return ""
 
     def _tallies(self) -> list[Any]:
@@ -449,6 +491,26 @@ class Replay:
         return min(batch, len(self._plan.data.order) - number * batch)
 
 
+def _memory(replay: Replay) -> Iterator[NDArray[Any]]:
+    """Yield all arrays of a plan that tapes may point to, in an order that is that of any plan that computes alike."""
+    plan, source = replay._plan, replay._plan.data
+    own = ("optimizer.", "penalty", "constraint")  # what no batch touches before the weights are moved
+    yield from (array for name, array in sorted(plan.buffers.items()) if not name.startswith(own))
+    yield replay._loop.pool
+    yield from (replay._number, replay._first, replay._stop)
+    yield from source.rows()
+    for order in ("validation", "test"):
+        yield replay._orders[order]
+    for metric in plan.metrics:
+        yield from (each.cell for _, each in sorted(vars(metric).items()) if isinstance(each, Tally))
+
+
+def noise_differs(one: Plan, other: Plan) -> bool:
+    """Whether two plans draw from generators of different kinds, or from different numbers of them."""
+    kinds = [[type(rng.bit_generator) for rng in noise(plan)] for plan in (one, other)]
+    return kinds[0] != kinds[1]
+
+
 def unmoved(plan: Plan) -> dict[str, str]:
     """Return the optimizer's name and why it moves the weights by Python calls, or nothing where it need not."""
     optimizer, name = plan.optimizer, type(plan.optimizer).__name__
@@ -486,7 +548,8 @@ class _Kept:
     """All memory of a plan that a batch reads or writes, copied, to be put back. The optimizer's is not: no batch is
     moved."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, like: Replay | None = None) -> None:
+        """Record what `loop` does, or take it over from `like`, the tapes of a plan that computes alike."""
         (self._plan,) = loop.plans
         self._plan.narrow(False)
         buffers = {name: array for name, array in self._plan.buffers.items() if not name.startswith("optimizer.")}

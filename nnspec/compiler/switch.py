@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nnspec.compiler.kinship import kin
 from nnspec.compiler.replay import Epoch, Replay, move_kernels, unmoved
 from nnspec.engine._numpy import np
 from nnspec.native.builder import the_builder
@@ -118,7 +119,9 @@ class Switch:
         self, plans: Sequence[Plan], how: str, seconds: float, tell: Callable[[int], None] = lambda kernels: None
     ) -> None:
         self._how, self._worth, self._tell = how, how == "always" or seconds > WORTH, tell
-        self._waiting: dict[Plan, Replay | None] = dict.fromkeys(plans) if how != "never" and available() else {}
+        wanted = how == "always" or (how == "auto" and seconds > GAINS)
+        self._waiting: dict[Plan, Replay | None] = dict.fromkeys(plans) if wanted and available() else {}
+        self._recorded: dict[object, Replay] = {}
         if how == "always" and not available():  # on a worker of a cluster, say; else it was an error before
             for plan in plans:
                 plan.refusal = "Numba is not installed there"
@@ -133,6 +136,8 @@ class Switch:
             self._ready(_all(replay.kernels for replay in recorded.values()))
             for plan in recorded:
                 self._guarded(plan, self._try)
+        if not self._worth:  # nobody makes what is not there
+            self._waiting.clear()
         for plan in going:
             plan.loop.ahead(plan.next_epoch)
 
@@ -156,7 +161,9 @@ class Switch:
     def _record(self, plan: Plan) -> None:
         if self._waiting[plan] is None:
             plan.loop.dissolve()
-            self._waiting[plan] = Replay(plan.loop.alone(plan))
+            alike = likeness(plan)
+            found = self._waiting[plan] = Replay(plan.loop.alone(plan), self._recorded.get(alike))
+            self._recorded.setdefault(alike, found)
 
     def _try(self, plan: Plan) -> None:
         replay = ensured(self._waiting[plan])
@@ -164,14 +171,24 @@ class Switch:
             return
         del self._waiting[plan]
         replay.link()
-        wrong = replay.check()
+        wrong = "" if replay.checked else replay.check()
         if wrong:
             raise _Differs(f"compiled steps do not give the bits of NumPy's: {wrong}")
         plan.loop = CompiledLoop(plan.loop.alone(plan), replay, plan.next_epoch)
 
 
 WORTH = 3.0
-"""Seconds of training that make it worth while to compile meanwhile."""
+"""Seconds of training, as estimated, from which on it pays off to compile kernels meanwhile."""
+GAINS = 0.5
+"""And from which on it pays off to record, which takes a tenth of a second, where the kernels are there."""
+
+
+def likeness(plan: Plan) -> object:
+    """Return what plans have in common that compute alike, so that one can take over the tapes of another."""
+    alive = plan.data.alive
+    sizes = (len(plan.data.order), plan.held_out, None if alive is None else len(alive))
+    alike = kin(plan.experiment)
+    return (id(plan),) if alike is None else (alike, sizes)
 
 
 def likely_kernels(plan: Plan) -> Iterator[str]:

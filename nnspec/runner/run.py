@@ -26,7 +26,7 @@ from nnspec.runner.remarks import remarks
 from nnspec.runner.repeats import lane_of
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.sample import write_samples
-from nnspec.runner.together import Training, failed, group, train_together, trainings
+from nnspec.runner.together import Training, failed, group, side_by_side, train_together, trainings
 from nnspec.runner.workers import NO_MEMORY, Workers, usual_jobs
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def run_program(
                 if trained is None or workers is not None:
                     trained = None
                     gradients = _proofs(program, datasets, observer)
-                work = [(members, datasets[members[0].experiment.name]) for members in groups]
+                threads = workers is None and ways.stacked and ways.compiled != "never"
+                turns = side_by_side(groups, lambda one: datasets[one.experiment.name]) if threads else groups
+                work = [(members, datasets[members[0].experiment.name]) for members in turns]
                 if workers is not None and work:
                     workers.train(work, observer, lanes.add)
                 else:

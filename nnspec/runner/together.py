@@ -6,13 +6,13 @@ them goes its own way in everything else, epoch by epoch: it stops early, diverg
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.kinship import kin, widest
 from nnspec.compiler.layout import Layout
-from nnspec.compiler.loop import plans_together
+from nnspec.compiler.loop import plans_apart, plans_together
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.switch import Switch
@@ -21,6 +21,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
 from nnspec.native import How
 from nnspec.runner.checkpoint import CheckpointError, Keeper, best_lane
+from nnspec.runner.environment import cores
 from nnspec.runner.history import LaneResult
 from nnspec.runner.observer import Observer
 from nnspec.runner.train import begun, train_once, train_plan
@@ -92,6 +93,29 @@ def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = Tru
     return groups
 
 
+def side_by_side(
+    groups: Sequence[tuple[Training, ...]], data_of: Callable[[Training], Dataset]
+) -> list[tuple[Training, ...]]:
+    """Join trainings with the same data that are stacked with no others, as many as there are processors: once their
+    steps are compiled, they train in threads."""
+    found: list[tuple[Training, ...]] = []
+    joining = False
+    for members in groups:
+        room = joining and len(members) == 1 and len(found[-1]) < cores()
+        if room and data_of(found[-1][0]) is data_of(members[0]):
+            found[-1] = (*found[-1], *members)
+        else:
+            found.append(members)
+            joining = len(members) == 1
+    return found
+
+
+def _stackable(group: Sequence[Training]) -> bool:
+    """Whether trainings make a stack."""
+    alike = {kin(each.experiment) for each in group}
+    return len(alike) == 1 and None not in alike and widest(group[0].layout) > 1
+
+
 def failed(training: Training, why: str) -> LaneResult:
     """Return what is left of a training that could not be brought to an end: its best epoch, where it was to end with
     that one and a checkpoint has it; else nothing."""
@@ -129,7 +153,8 @@ def train_together(group: Sequence[Training], dataset: Dataset, observer: Observ
                 one.compiled,
             )
         ]
-    plans = plans_together([(each.experiment, each.layout) for each in group], dataset)
+    lanes = [(each.experiment, each.layout) for each in group]
+    plans = plans_together(lanes, dataset) if _stackable(group) else plans_apart(lanes, dataset)
     return _Turns(group, plans, observer).take()
 
 

@@ -99,6 +99,11 @@ class Tally:
         np.add(self._sum, amount, out=self._sum, casting="unsafe")
 
     @property
+    def cell(self) -> Any:
+        """The array of one number that it is kept in."""
+        return self._sum
+
+    @property
     def value(self) -> Any:
         """The sum so far, as a number of Python."""
         return self._sum.item()
