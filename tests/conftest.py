@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 
 from nnspec.native import library
 from nnspec.runner.environment import one_blas_thread
+from nnspec.view.drawing import Here
 
 if TYPE_CHECKING:
     from tiny_csv import Write
@@ -78,8 +80,9 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs draw no picture in this process: that takes longer than to train what tests train."""
+    """Runs in this process draw no picture: that takes longer than to train what tests train."""
     monkeypatch.setattr("nnspec.view.drawing.Here.finish", lambda drawing, result, path: None)
+    monkeypatch.setattr("nnspec.view.drawing.drawing_for", lambda compiled: nullcontext(Here()))
 
 
 @pytest.fixture(autouse=True)

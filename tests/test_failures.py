@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from outcomes import outcome
-from tiny_spec import ALONE, COMMAND, OFFLINE, environment, nnspec, run, spec
+from tiny_spec import ALONE, COMMAND, OFFLINE, command, environment, nnspec, run, spec
 
 import nnspec as package
 from nnspec.api import compile_spec, run_into
@@ -84,13 +84,13 @@ def test_with_fail_fast_other_processes_are_told_to_stop() -> None:
     assert "Adam" not in result or result["Adam"].status == "interrupted"
 
 
-def test_the_command_has_both(tmp_path: Path) -> None:
+def test_the_command_has_both(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "tiny.nn").write_text(text())
-    done = nnspec("run", "tiny.nn", "--fail-fast", "--alone", "-q", cwd=tmp_path)
+    done = command("run", "tiny.nn", "--fail-fast", "--alone", "-q", cwd=tmp_path)
     assert done.returncode == 1
     assert "– not trained: Adam, last" in done.stdout
     assert "– the run ended with wild, which diverged" in done.stdout
-    done = nnspec("run", "tiny.nn", "--keep-going", "-q", cwd=tmp_path)
+    done = command("run", "tiny.nn", "--keep-going", "-q", cwd=tmp_path)
     assert done.returncode == 1
     assert "not trained" not in done.stdout
 
@@ -306,9 +306,9 @@ def test_a_script_that_has_no_main_guard_is_told_so(tmp_path: Path) -> None:
 def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
     pytest.importorskip("fcntl", reason="the system cannot lock a folder")
     (tmp_path / "tiny.nn").write_text(spec(train="epochs = 100000; batch = 16"))
-    command = [*COMMAND, "run", "tiny.nn", "--out", "out", "--resume"]
+    words = [*COMMAND, "run", "tiny.nn", "--out", "out", "--resume"]
     first = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        words, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         assert first.stdout is not None
@@ -321,7 +321,7 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
         first.kill()
         first.communicate()
     third = subprocess.Popen(
-        command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        words, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         assert third.stdout is not None
@@ -345,14 +345,14 @@ def test_a_folder_is_free_again_after_a_run(tmp_path: Path, monkeypatch: pytest.
 # Another environment
 
 
-def test_going_on_under_other_versions_is_said(tmp_path: Path) -> None:
+def test_going_on_under_other_versions_is_said(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "tiny.nn").write_text(spec())
-    assert nnspec("run", "tiny.nn", "--out", "out", "-q", cwd=tmp_path).returncode == 0
+    assert command("run", "tiny.nn", "--out", "out", "-q", cwd=tmp_path).returncode == 0
     record = json.loads((tmp_path / "out/run.json").read_text())
     now = record["environment"]["numpy"]
     record["environment"]["numpy"] = "1.0"
     (tmp_path / "out/run.json").write_text(json.dumps(record))
-    done = nnspec("run", "tiny.nn", "--out", "out", "--resume", "-q", cwd=tmp_path)
+    done = command("run", "tiny.nn", "--out", "out", "--resume", "-q", cwd=tmp_path)
     note = f"the run began with numpy 1.0, now {now}: its numbers may differ from those of a run that was never ended"
     assert f"! {note}" in done.stdout.splitlines()
     assert json.loads((tmp_path / "out/summary.json").read_text())["notes"][-1] == note

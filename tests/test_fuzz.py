@@ -65,17 +65,17 @@ CASES: dict[str, str] = {
     "a list of lists that are added up": (
         BASE + f"let a = range(10000)\nlet b = [{'a, ' * 5000}]\nseed = sum(b, [])\n"
     ),
-    "quotes that are looked for to the end of the line, each": "“" * 20_000,
-    "braces that look back for a head, each": "}\n" * 20_000,
-    "a line in which each finding is shown": "$ " * 20_000,
-    "settings that are given again, each held against all others": 'a = "b"\n' * 3_000,
+    "quotes that are looked for to the end of the line, each": "“" * 5_000,
+    "braces that look back for a head, each": "}\n" * 5_000,
+    "a line in which each finding is shown": "$ " * 5_000,
+    "settings that are given again, each held against all others": 'a = "b"\n' * 1_200,
     "blocks that are listed for each wrong layer": (
-        BASE + "".join(f"block b{i}(a) {{ Linera(a) }}\n" for i in range(1_500))
+        BASE + "".join(f"block b{i}(a) {{ Linera(a) }}\n" for i in range(500))
     ),
-    "comments that look for the next line, each": BASE + "# nn: ignore[NN701]\n" * 20_000,
-    "a comment with very many codes": BASE + f"# nn: ignore[{'NN701,' * 10_000}]\n",
-    "a comment with very many codes that there are not": BASE + f"# nn: ignore[{'NN7O1,' * 10_000}]\n",
-    "a path of very many folders": 'import "' + "a/" * 40_000 + 'b.nn"',
+    "comments that look for the next line, each": BASE + "# nn: ignore[NN701]\n" * 5_000,
+    "a comment with very many codes": BASE + f"# nn: ignore[{'NN701,' * 4_000}]\n",
+    "a comment with very many codes that there are not": BASE + f"# nn: ignore[{'NN7O1,' * 4_000}]\n",
+    "a path of very many folders": 'import "' + "a/" * 10_000 + 'b.nn"',
     "lanes that are all named for each that is unknown": (
         BASE
         + "race { "
@@ -239,7 +239,7 @@ def test_places_that_are_no_files(place: str) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_hostile_texts(name: str, tmp_path: Path) -> None:
-    text = TEXTS[name](800)
+    text = TEXTS[name](400)
     checks(text, folder=tmp_path)
     formats(text)
 

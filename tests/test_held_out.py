@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_plan import make_plan
-from tiny_spec import ALONE, compiled, nnspec, run, spec
+from tiny_spec import ALONE, command, compiled, run, spec
 
 from nnspec import engine as nn
 from nnspec.api import check_text
@@ -20,6 +20,8 @@ from nnspec.data.source import Access
 from nnspec.data.table import CSV
 from nnspec.diagnostics import Source
 from nnspec.engine.part import FilePath
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SIZES = json.loads((Path(__file__).parent / "oracle" / "folds.json").read_text())
 
@@ -109,12 +111,12 @@ def test_the_scaling_of_a_fold_is_learned_without_it() -> None:
 
 def test_a_run_of_folds_is_verified_evaluated_and_resumed(tmp_path: Path) -> None:
     (tmp_path / "f.nn").write_text("seed = 1\n" + FOLDS)
-    assert nnspec("run", "f.nn", "-q", "--out", "one", cwd=tmp_path).returncode == 0
-    found = nnspec("eval", "one", "--json", cwd=tmp_path)
+    assert command("run", "f.nn", "-q", "--out", "one", cwd=tmp_path).returncode == 0
+    found = command("eval", "one", "--json", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
-    extended = nnspec("run", "f.nn", "-q", "--out", "two", "--jobs", "2", cwd=tmp_path)
+    extended = command("run", "f.nn", "-q", "--out", "two", "--jobs", "2", cwd=tmp_path)
     assert extended.returncode == 0, extended.stderr
-    same = nnspec("verify", "one", "two", cwd=tmp_path)
+    same = command("verify", "one", "two", cwd=tmp_path)
     assert same.stdout.count("bit for bit") == 9, same.stdout
     summary = json.loads((tmp_path / "one" / "summary.json").read_text())
     assert [one["seed"] for one in summary["lanes"][0]["repeats"]] == [1, 2, 3, 4]

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tiny_spec import ROOT, nnspec
+from tiny_spec import ROOT, command
 
 from nnspec.api import check, new
 from nnspec.cli import _code
@@ -48,11 +48,11 @@ def test_a_starter_runs_offline_and_holds_what_it_promises(
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_starter_runs_in_a_tiny_form_from_the_command_line(name: str, here: Path) -> None:
-    done = nnspec("new", "tiny.nn", "--template", name, cwd=here)
+def test_a_starter_runs_in_a_tiny_form_from_the_command_line(name: str, here: Path, undrawn: None) -> None:
+    done = command("new", "tiny.nn", "--template", name, cwd=here)
     assert (done.returncode, done.stderr) == (0, "")
     tiny = ("--set", "train.epochs=1", "--set", "data.train=60", "--set", "data.test=20")
-    done = nnspec("run", "tiny.nn", *tiny, "--json", cwd=here)
+    done = command("run", "tiny.nn", *tiny, "--json", cwd=here)
     assert done.returncode in (0, 1), done.stderr  # so short a training may miss what is expected of the whole
     record = json.loads(done.stdout)
     assert [lane["epochs"] for lane in record["lanes"]] == [1] * len(record["lanes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,14 @@ def names(case: object) -> str | None:
 WITH_LOOP = [(part, more) for part, more in optimizers() if part([Parameter(np.zeros(1))], **more).loop() is not None]
 
 
+@cache
+def in_machine_code(loop: Any) -> Any:
+    """Compile a loop, which optimizers with other arguments may share, once for each type of numbers."""
+    import numba
+
+    return numba.njit(loop, error_model="numpy")
+
+
 def trained(part: type[Optimizer], more: dict[str, Any], dtype: str, how: str) -> tuple[list[bytes], list[bytes]]:
     """Take some steps: by arrays, by the loop in plain Python, or by the loop compiled.
 
@@ -57,9 +66,7 @@ def trained(part: type[Optimizer], more: dict[str, Any], dtype: str, how: str) -
     optimizer = part(params, lr=0.05, **more)
     loop: Any = optimizer.loop() if how != "arrays" else None
     if how == "compiled":
-        import numba
-
-        loop = numba.njit(loop, error_model="numpy")
+        loop = in_machine_code(loop)
     for _ in range(STEPS):
         for parameter in params:
             parameter.grad = rng.normal(size=parameter.shape) * 10.0 ** rng.integers(-4, 3, parameter.shape)
