@@ -140,7 +140,7 @@ def stand_in(use: DataUse) -> str:
 
 def compiling(kernels: int) -> str:
     """Say that training waits for so many kernels."""
-    return f"compiling {kernels} {'kernels' if kernels > 1 else 'kernel'} (once on this machine)"
+    return f"compiling {kernels} {'kernels' if kernels > 1 else 'kernel'}"
 
 
 def kept_epochs(kept: Mapping[int, int], *, several: bool) -> str:
