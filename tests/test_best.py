@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from outcomes import Stopper, outcome
-from tiny_spec import OFFLINE, nnspec, spec
+from tiny_spec import OFFLINE, command, spec
 
 from nnspec import run, runs
 from nnspec.api import compile_spec, run_into
@@ -21,6 +21,8 @@ from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import run_program
 from nnspec.runner.together import failed, trainings
 from nnspec.semantics import meaning
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def text(rule: str, *, epochs: int = 12, race: str = "", validation: float = 0.2, repeats: int = 1) -> str:
@@ -95,7 +97,7 @@ def test_small_improvements_count_that_do_not_for_patience(path: Path) -> None:
 
 
 def test_the_record_says_which_epoch_it_was(path: Path) -> None:
-    done = nnspec("run", "tiny.nn", "--out", "out", "-q", cwd=path.parent)
+    done = command("run", "tiny.nn", "--out", "out", "-q", cwd=path.parent)
     assert done.returncode == 0, done.stderr
     summary = json.loads((path.parent / "out/summary.json").read_text())
     history = json.loads((path.parent / "out/history.json").read_text())["lanes"]["run"]["val_loss"]
@@ -104,12 +106,12 @@ def test_the_record_says_which_epoch_it_was(path: Path) -> None:
     assert lane["kept_epoch"] == best < lane["epochs"] == len(history)
     assert lane["final"]["val_loss"] == min(history)
     assert f"– run has the weights and figures of epoch {best}, the best" in done.stdout.splitlines()
-    assert nnspec("verify", "out", "-q", cwd=path.parent).returncode == 0
+    assert command("verify", "out", "-q", cwd=path.parent).returncode == 0
 
 
 def test_of_repeats_it_says_whose_epochs_are_kept(path: Path) -> None:
     path.write_text(text("early_stop = patience(3, of=val_loss, restore_best=true)", repeats=3))
-    done = nnspec("run", "tiny.nn", "--out", "out", "-q", cwd=path.parent)
+    done = command("run", "tiny.nn", "--out", "out", "-q", cwd=path.parent)
     curves = json.loads((path.parent / "out/history.json").read_text())["lanes"]["run"]["repeats"]
     best = [(one["seed"], int(np.argmin(one["val_loss"])) + 1, len(one["val_loss"])) for one in curves]
     kept = {seed: epoch for seed, epoch, epochs in best if epoch < epochs}

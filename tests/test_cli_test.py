@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_spec import OFFLINE, nnspec, spec
+from tiny_spec import OFFLINE, command, spec
 
 import nnspec.engine as nn
 from nnspec.data.source import Access
@@ -31,7 +31,7 @@ def put(folder: Path, **texts: str) -> None:
 
 def run_tests(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `nnspec test` without worker processes."""
-    return nnspec("test", "--jobs", "1", *arguments, cwd=folder)
+    return command("test", "--jobs", "1", *arguments, cwd=folder)
 
 
 def test_all_that_is_expected_holds(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_numbers_too_large_to_step_from_are_an_error_with_words(tmp_path: Path) 
     done = run_tests(tmp_path, "a.nn")
     assert done.returncode == 1
     assert "error: the gradients of run cannot be checked: a step of 1e-05 is lost beside 1" in done.stdout
-    assert nnspec("gradcheck", "a.nn", cwd=tmp_path).returncode == 2
+    assert command("gradcheck", "a.nn", cwd=tmp_path).returncode == 2
 
 
 def test_an_interrupt_ends_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,14 +223,14 @@ def test_junit_holds_what_xml_allows() -> None:
 def test_a_folder_of_data_is_for_those_specs_that_read_files(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(spec(expect="loss < 100"))
     (tmp_path / "data").mkdir()
-    done = nnspec("test", "a.nn", "--data-dir", "data", cwd=tmp_path)
+    done = command("test", "a.nn", "--data-dir", "data", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    assert nnspec("run", "a.nn", "--data-dir", "data", cwd=tmp_path).returncode == 2
+    assert command("run", "a.nn", "--data-dir", "data", cwd=tmp_path).returncode == 2
 
 
 def test_warnings_of_a_spec_that_passes_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(spec("Linear(6); Linear(10)", expect="loss < 100"))
-    done = nnspec("test", "a.nn", cwd=tmp_path)
+    done = command("test", "a.nn", cwd=tmp_path)
     assert done.returncode == 0
     assert "; 2 warnings: nnspec check shows them" in done.stdout
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_spec import ALONE, nnspec, run, spec
+from tiny_spec import ALONE, command, run, spec
 
 from nnspec.api import check_text
 from nnspec.diagnostics import Source
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 Y = np.stack([X[:, 0] > 0, X[:, 1] > 0.5, X[:, 2] > 1], 1)
@@ -142,11 +144,11 @@ def test_what_does_not_fit_is_refused_and_the_help_leads_to_a_clean_check(
 def test_an_area_that_is_not_defined_is_as_recorded(files: Path) -> None:
     np.savez("never.npz", x_train=X[:40], y_train=Y[:40] * 1.0, x_test=X[40:], y_test=Y[40:] * [1.0, 1.0, 0.0])
     (files / "n.nn").write_text("seed = 1\n" + of('NPZ("never.npz")', more="metrics = [auc, f1]"))
-    trained = nnspec("run", "n.nn", "-q", "--out", "r", cwd=files)
+    trained = command("run", "n.nn", "-q", "--out", "r", cwd=files)
     assert trained.returncode == 0, trained.stderr
     history = json.loads((files / "r" / "history.json").read_text())
     assert history["lanes"]["run"]["test_auc"] == [None, None, None]
     assert None not in history["lanes"]["run"]["auc"]
     assert "! label 3 is the same in all test samples: `auc` is not defined there\n" in trained.stdout
-    again = nnspec("eval", "r", cwd=files)
+    again = command("eval", "r", cwd=files)
     assert (again.returncode, "as recorded, bit for bit" in again.stdout) == (0, True), again.stdout + again.stderr
