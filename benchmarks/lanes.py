@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,8 @@ def sweep(lanes: int, optimizer: str, folder: Path) -> Path:
 
 def ours(compiled: Compiled, data: Dataset, workers: Workers, jobs: int) -> dict[str, Contender]:
     """The lanes alone and in stacks, one after another and side by side."""
-    everything = trainings(compiled)
+    everything = [replace(each, compiled="never") for each in trainings(compiled)]
+    tapes = [replace(each, compiled="always") for each in everything]
 
     def here(groups: Sequence[tuple[Training, ...]]) -> Contender:
         return lambda: [lane for members in groups for lane in train_together(members, data, Silent())]
@@ -74,6 +76,8 @@ def ours(compiled: Compiled, data: Dataset, workers: Workers, jobs: int) -> dict
     return {
         "alone": here(group(everything, stacked=False)),
         "stacked": here(group(everything)),
+        "compiled, in threads": here(group(tapes)),
+        "compiled, alone": here(group(tapes, stacked=False)),
         f"alone, {jobs} processes": apart(group(everything, stacked=False)),
         f"stacked, {jobs} processes": apart(group(everything, jobs)),
     }
@@ -116,6 +120,23 @@ def torch_eager(compiled: Compiled, data: Dataset) -> dict[str, Contender]:
             lane(name, rate, settings.epochs, settings.batch)
 
     return {f"PyTorch {torch.__version__.split('+')[0]} eager": train}
+
+
+def jax_one_by_one(compiled: Compiled, data: Dataset) -> dict[str, Contender]:
+    """The lanes of the race in JAX, one after another: training alone, nothing is measured."""
+    from step import jax_scan
+
+    epochs = {lane.name: lane.train.epochs for lane in compiled.program.lanes}
+    scans = {name: epoch for name, epoch in jax_scan(data).items() if name.rpartition(" ")[2] in epochs}
+    if len(scans) < len(epochs):
+        return {}
+
+    def train() -> None:
+        for name, epoch in scans.items():
+            for _ in range(epochs[name.rpartition(" ")[2]]):
+                epoch()
+
+    return {"JAX": train}
 
 
 def same(one: list[LaneResult], other: list[LaneResult]) -> bool:
@@ -168,7 +189,7 @@ def main() -> None:
                 first = first or time.perf_counter() - started
                 assert all(same(results[0], other) for other in results[1:])  # type: ignore[arg-type]
                 try:
-                    contenders |= torch_eager(compiled, data)
+                    contenders |= torch_eager(compiled, data) | jax_one_by_one(compiled, data)
                 except ImportError as error:
                     print(f"left out: {error.name} is not installed")
                 _print(title, measure(contenders, given.rounds, title))
@@ -183,7 +204,7 @@ def _print(title: str, times: dict[str, list[float]]) -> None:
         ratios = sorted(t / p for t, p in zip(own, times["alone"], strict=True))
         median, middle = statistics.median(ratios), statistics.median(own)
         print(f"{name:28} {median:8.2f} {ratios[0]:8.2f} {ratios[-1]:8.2f}    {middle:7.3f} s")
-    for torch in [name for name in times if name.startswith("PyTorch")]:
+    for torch in [name for name in times if name.startswith(("PyTorch", "JAX"))]:
         for name in [name for name in times if name != torch]:
             ratios = [t / own for t, own in zip(times[torch], times[name], strict=True)]
             print(f"{torch}: {statistics.median(ratios):.2f} times as long as nnspec, {name}")

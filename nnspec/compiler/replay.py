@@ -143,12 +143,17 @@ class Replay:
         self._factors: list[tuple[Group, NDArray[Any]]] = []
         self._unmoved: dict[str, str] = {}
         """Why the weights are moved by a Python call, where they are."""
-        self.checked = False
-        """Whether it does what was held against the NumPy calls: itself, or what it took over."""
+        self._checked = False
+        self._like: Replay | None = None
         if like is not None and like.moves_over and not noise_differs(like._plan, self._plan):
             self._take_over(like)
         else:
             self._record()
+
+    @property
+    def checked(self) -> bool:
+        """Whether it was held against the NumPy calls, or what it took over was."""
+        return self._checked or (self._like is not None and self._like.checked)
 
     @property
     def moves_over(self) -> bool:
@@ -197,7 +202,7 @@ class Replay:
             )
             if program.loss is not None:
                 found.loss = own[id(root(program.loss))][1].reshape(1)
-        self.checked = like.checked
+        self._like = like
         self._record_moves()
 
     def _record(self) -> None:
@@ -367,7 +372,7 @@ class Replay:
             self._plan.full_network.train()
             kept.restore()
             self._plan.begin_metrics()
-        self.checked = True
+        self._checked = True
         return ""
 
     def _tallies(self) -> list[Any]:
