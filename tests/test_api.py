@@ -289,6 +289,34 @@ def test_a_file_that_others_import_is_no_experiment_and_no_error(tmp_path: Path)
         nnspec.run(common)
 
 
+def test_ctrl_c_while_numpy_is_imported_is_heard(tmp_path: Path) -> None:
+    """`import numpy` asks a module for its `__spec__`, and takes no notice of what is raised there."""
+    code = """
+from nnspec.engine._numpy import np
+own = object.__getattribute__(np, "__dict__")
+whole = own["__spec__"].loader
+class Pressed:
+    def exec_module(self, module):
+        own["__spec__"].loader = whole
+        raise KeyboardInterrupt
+own["__spec__"].loader = Pressed()
+try:
+    import numpy
+    numpy.zeros
+except KeyboardInterrupt:
+    print("heard")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "heard\n"
+
+
 def test_threads_may_run_at_once_also_where_they_are_the_first_to_need_numpy(tmp_path: Path) -> None:
     """NumPy is loaded at its first use, by one of them while the others wait; the numbers are those of one alone."""
     (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=0.1); Adam(lr=0.01)"))

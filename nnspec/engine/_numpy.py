@@ -21,6 +21,8 @@ else:
 
         def __getattribute__(self, name: str) -> object:
             own = object.__getattribute__(self, "__dict__")
+            if name == "__spec__":  # `import numpy` asks for it, and would swallow Ctrl-C if it loaded NumPy there
+                return own[name]
             with own["_nnspec_lock"]:
                 if object.__getattribute__(self, "__class__") is _Lazy and not own["_nnspec_loading"]:
                     own["_nnspec_loading"] = True  # its own modules look things up in it meanwhile, in this thread
