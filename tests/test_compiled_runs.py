@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -232,6 +233,27 @@ def test_ctrl_c_at_any_line_leaves_whole_epochs(monkeypatch: pytest.MonkeyPatch)
             assert lane.status == ("interrupted" if result.interrupted and done < lane.epochs else "done")
             assert state(lane) == known.after[name, done], (at, name, done)
     assert {0, 1, 2, 3} <= seen
+
+
+def test_ctrl_c_waits_for_the_threads_of_other_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(RACE, ways=ALWAYS)
+    replayed, begun, ended = Replay.run, [], []
+
+    def slow(self: Replay, epoch: int) -> Epoch:
+        if self._plan.experiment.name == "Adam":
+            begun.append(epoch)
+            time.sleep(0.2)
+            ended.append(epoch)
+        return replayed(self, epoch)
+
+    class Presses(Silent):
+        def epoch_done(self, lane: LaneResult) -> None:
+            raise KeyboardInterrupt  # after SGD's first epoch, while Adam is at its own
+
+    monkeypatch.setattr(Replay, "run", slow)
+    result = run(RACE, ways=ALWAYS, observer=Presses())
+    assert result.interrupted
+    assert begun == ended
 
 
 # Who else trains meanwhile
