@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib
 import pytest
 
 from nnspec.native import library
@@ -40,6 +41,11 @@ _OF_TERMINALS = frozenset(
     | {"TTY_COMPATIBLE", "TTY_INTERACTIVE"}
 )
 _plain_environment()
+
+# No process of a test sees what this machine has in its caches: kernels, data, findings. The fonts of matplotlib stay.
+_CACHE = tempfile.TemporaryDirectory(prefix="nnspec-tests-")
+os.environ["MPLCONFIGDIR"] = matplotlib.get_cachedir()
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 
 @pytest.fixture(scope="session", autouse=True)
