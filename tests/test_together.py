@@ -21,6 +21,7 @@ from nnspec.compiler.plan import Plan
 from nnspec.engine.layers.linear import Linear
 from nnspec.engine.losses import CrossEntropyLoss, MSELoss
 from nnspec.engine.parameter import Parameter
+from nnspec.engine.part import PARTS
 from nnspec.runner.history import LaneResult, RunResult
 from nnspec.runner.observer import Silent
 from nnspec.runner.run import Ways
@@ -466,3 +467,43 @@ def test_the_command_line_and_python_have_both_ways(tmp_path: Path) -> None:
     for name, lane in alone.items():
         assert {k: record["history"][name][k] for k in lane.history} == lane.history
     assert nnspec.run(path, offline=True).summary["ways"]["stacks"] == [["SGD", "Momentum", "Adam"]]
+
+
+def test_what_a_parent_says_of_its_kernels_is_not_said_of_those_of_a_users_subclass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for kind in ("layer", "loss"):
+        monkeypatch.setitem(PARTS, kind, dict(PARTS[kind]))
+
+    class Doubling(Linear):
+        spec_name = "DoublingOfThisTest"
+
+        def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+            y = super().forward(x, out=out)
+            return np.multiply(y, 2, out=y)
+
+        def backward(self, grad: np.ndarray, out: np.ndarray | None = None, *, input_grad: bool = True) -> Any:
+            return super().backward(2 * grad, out, input_grad=input_grad)
+
+    class Half(MSELoss):
+        spec_name = "HalfOfThisTest"
+
+        def forward(self, outputs: np.ndarray, targets: Any, out: np.ndarray | None = None) -> float:
+            return super().forward(outputs, targets, out) / 2
+
+        def backward(self, out: np.ndarray | None = None) -> np.ndarray:
+            grad = super().backward(out)
+            return np.multiply(grad, 0.5, out=grad)
+
+    text = spec(
+        "DoublingOfThisTest(6); Tanh; Linear(1)",
+        data="Sine(train=40, test=20)",
+        loss="HalfOfThisTest",
+        race="SGD(lr=0.1); Adam(lr=0.01)",
+    )
+    together, alone = run(text), run(text, ways=ALONE)
+    for name in together.lanes:
+        assert facts(together.lanes[name]) == facts(alone.lanes[name])
+    assert not Doubling.vouches("stack")
+    assert not Half.vouches("stacks")
+    assert Linear.vouches("stack")

@@ -157,13 +157,17 @@ def each_alone(node: LayerNode) -> bool:
     """Whether the samples of all lanes may be one batch."""
     part, geometry = layer_class(node), node.geometry
     noisy = "rng" in inspect.signature(part.__init__).parameters
-    return part.each_alone and not (geometry.parameters or geometry.state or noisy or node.branches)
+    return (
+        part.each_alone
+        and part.vouches("each_alone")
+        and not (geometry.parameters or geometry.state or noisy or node.branches)
+    )
 
 
 def has_stack(node: LayerNode) -> bool:
     """Whether a layer's class has a kernel for all lanes at once."""
     part = layer_class(node)
-    return next(base for base in part.__mro__ if "stack" in vars(base)) is not Layer
+    return next(base for base in part.__mro__ if "stack" in vars(base)) is not Layer and part.vouches("stack")
 
 
 def stack_lanes(steps: Steps, lanes: int, *, shared: bool) -> Steps:

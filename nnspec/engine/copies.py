@@ -362,7 +362,7 @@ def crossed(one: Sides, other: Sides) -> NDArray[Any]:
 def independent(layer: Layer, x: NDArray[Any]) -> bool:
     """Whether a layer treats samples independently: it says so, and so does all that it is made of, and so it does."""
     parts = list(layer.walk())
-    if not all(part.samples_independent for part in parts) or not len(x):
+    if not all(part.samples_independent and part.vouches("samples_independent") for part in parts) or not len(x):
         return False
     alone = layer.forward(x).copy()
     others = x[::-1] if any(part.looks_up for part in parts) else 0.5 * x[::-1] + 0.25

@@ -284,6 +284,18 @@ class Part:
 
     @classmethod
     @functools.cache
+    def vouches(cls, name: str) -> bool:
+        """Whether what a class declares of its kernels by `name` is said of these kernels: not where a class of
+        somebody else inherits it and has a `forward` or `backward` of its own."""
+        for base in cls.__mro__:
+            if name in vars(base):
+                return True
+            if not base.__module__.startswith("nnspec.") and {"forward", "backward"} & vars(base).keys():
+                return False
+        return False
+
+    @classmethod
+    @functools.cache
     def signature(cls) -> Signature:
         """Read the signature that a spec sees off the constructor."""
         return Signature(()) if cls.__init__ is object.__init__ else Signature.of(cls.__init__)
