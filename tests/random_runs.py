@@ -156,12 +156,16 @@ class Bench:
         self._run(number, Ways(compiled="always"))  # they are made
         left = random.Random(number).randrange(1, 5)
 
-        def absent(names: Iterable[str]) -> list[str]:
-            nonlocal left
-            left -= 1
-            return ["run"] if left > 0 else []
+        class Slow:
+            """A builder whose kernels are ready after some turns."""
 
-        with patch.object(switch, "missing", absent):
+            def ready(self, names: Iterable[str], *, wait: bool = False) -> bool:
+                nonlocal left
+                left -= 1
+                return left <= 0
+
+        # However short the training is.
+        with patch.multiple(switch, the_builder=Slow, GAINS=0.0, WORTH=0.0):
             return self._run(number, Ways(compiled="auto"))
 
     def _resumed(self, number: int, hows: Sequence[How]) -> RunResult:

@@ -63,8 +63,9 @@ def state(lane: LaneResult) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _kernels(kernels: Path) -> None:
-    """Kernels are kept from one session to the next."""
+def _kernels(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are kept from one session to the next, and the shortest run is thought to gain by them."""
+    monkeypatch.setattr(switch, "GAINS", 0.0)
 
 
 @pytest.fixture
@@ -254,6 +255,11 @@ def test_ctrl_c_waits_for_the_threads_of_other_lanes(monkeypatch: pytest.MonkeyP
     result = run(RACE, ways=ALWAYS, observer=Presses())
     assert result.interrupted
     assert begun == ended
+
+
+def test_repeats_hold_out_samples_of_their_own() -> None:
+    text = spec(train="epochs = 2; batch = 16; validation = 0.3; repeats = 3")
+    assert not difference(run(text, ways=NEVER), run(text, ways=ALWAYS))
 
 
 # Who else trains meanwhile

@@ -180,7 +180,8 @@ class Replay:
         """Move the instructions of another plan's tapes to the memory of this one."""
         self._plan.narrow(False)
         like._plan.narrow(False)
-        self._orders = {**like._orders, "train": self._plan.data.order}
+        source = self._plan.data  # repeats hold out samples of their own
+        self._orders = {**like._orders, "train": source.order, "validation": np.array(source.held_out_samples)}
         pairs = [*zip(_memory(like), _memory(self), strict=True)]
         states = [
             (one.bit_generator.ctypes.state_address, other.bit_generator.ctypes.state_address)
