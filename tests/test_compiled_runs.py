@@ -258,7 +258,8 @@ def test_ctrl_c_waits_for_the_threads_of_other_lanes(monkeypatch: pytest.MonkeyP
 
 
 def test_repeats_hold_out_samples_of_their_own() -> None:
-    text = spec(train="epochs = 2; batch = 16; validation = 0.3; repeats = 3")
+    train = "epochs = 2; batch = 3; validation = 0.3; repeats = 3"
+    text = spec("Linear(3); Tanh; Linear(2)", data="XOR(train=23, test=10)", train=train)
     assert not difference(run(text, ways=NEVER), run(text, ways=ALWAYS))
 
 
