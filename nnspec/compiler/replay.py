@@ -134,7 +134,13 @@ class Replay:
         self._loop = loop
         self._number, self._first, self._stop = (np.zeros(1, np.int64) for _ in range(3))
         self._programs: dict[tuple[int, str], _Program] = {}
-        self._orders: dict[str, NDArray[Any]] = {}
+        source = self._plan.data
+        self._orders = {
+            "train": source.order,
+            "validation": np.array(source.held_out_samples),
+            "test": np.arange(source.tested),
+        }
+        """Which samples are trained on, held out and tested, as indices into the data."""
         self._moves: list[Instruction] | None = None
         self._losses = np.empty(self._plan.batches)
         self._full = sum(self._rows(number) == self._rows(0) for number in range(self._plan.batches))
@@ -180,8 +186,6 @@ class Replay:
         """Move the instructions of another plan's tapes to the memory of this one."""
         self._plan.narrow(False)
         like._plan.narrow(False)
-        source = self._plan.data  # repeats hold out samples of their own
-        self._orders = {**like._orders, "train": source.order, "validation": np.array(source.held_out_samples)}
         pairs = [*zip(_memory(like), _memory(self), strict=True)]
         states = [
             (one.bit_generator.ctypes.state_address, other.bit_generator.ctypes.state_address)
@@ -211,11 +215,6 @@ class Replay:
         plan, source = self._plan, self._plan.data
         kept = _Kept(self._loop)
         try:
-            self._orders = {
-                "train": source.order,
-                "validation": np.array(source.held_out_samples),
-                "test": np.arange(source.tested),
-            }
             for samples, order in self._orders.items():
                 sizes = (
                     {self._rows(0), self._rows(len(source) - 1)}

@@ -111,9 +111,9 @@ def side_by_side(
 
 
 def _stackable(group: Sequence[Training]) -> bool:
-    """Whether trainings make a stack."""
-    alike = {kin(each.experiment) for each in group}
-    return len(alike) == 1 and None not in alike and widest(group[0].layout) > 1
+    """Whether trainings make a stack, which trains the same epoch of all of them."""
+    alike = {(kin(each.experiment), each.done) for each in group}
+    return len(alike) == 1 and kin(group[0].experiment) is not None and widest(group[0].layout) > 1
 
 
 def failed(training: Training, why: str) -> LaneResult:
