@@ -192,11 +192,12 @@ class Replay:
             for one, other in zip(noise(like._plan), noise(self._plan), strict=True)
         ]
         moved = Relocation(pairs, states)
-        own = {}
-        for program in like._programs.values():
-            for array in (root(each) for each in (*program.arrays, *program.made)):
-                if id(array) not in own and not moved.knows(array):
-                    own[id(array)] = (array, array.copy(order="K"))
+        used = {
+            id(array): array
+            for program in like._programs.values()
+            for array in map(root, (*program.arrays, *program.made))
+        }
+        own = {key: (array, array.copy(order="K")) for key, array in used.items() if not moved.knows(array)}
         moved = Relocation([*pairs, *own.values()], states)
         for key, program in like._programs.items():
             found = self._programs[key] = _Program(

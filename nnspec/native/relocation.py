@@ -43,9 +43,9 @@ class Relocation:
 
     def knows(self, array: NDArray[Any]) -> bool:
         """Whether the memory of an array is moved."""
-        return bool(self.words((array.ctypes.data,))[0] != array.ctypes.data) or any(
-            old is array or np.shares_memory(old, array) for old, _ in self._arrays
-        )
+        address = array.ctypes.data
+        place = int(np.searchsorted(self._starts, address, "right")) - 1
+        return place >= 0 and bool(address < self._ends[place])
 
     def words(self, words: tuple[int, ...]) -> tuple[int, ...]:
         """Return words with their addresses moved."""
