@@ -348,3 +348,19 @@ def test_ctrl_c_amid_an_epoch_leaves_the_last_whole_one(monkeypatch: pytest.Monk
     assert lane.history == plain.lanes["run"].history
     for name, array in plain.lanes["run"].network.state_dict().items():
         np.testing.assert_array_equal(lane.network.state_dict()[name], array)
+
+
+@needs_numba
+def test_what_makes_kernels_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "nnspec.native.library",
+        *(f"copy.u{n}.i{m}" for n in (1, 2, 4) for m in (1, 2, 4)),
+    ]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, env=environment(tmp_path, NNSPEC_CACHE_DIR=str(tmp_path)), cwd=ROOT
+    )
+    assert process.stdin is not None
+    process.stdin.close()  # as when a worker is killed
+    assert process.wait(60) == 1

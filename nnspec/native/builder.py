@@ -33,7 +33,7 @@ class Builder:
         if not lacking:
             return True
         if wait:
-            make(lacking)
+            self._make(lacking)
             return not missing(names)
         if self._process is not None and self._process.poll() is None:
             return False
@@ -44,12 +44,26 @@ class Builder:
             self._start(lacking)
         return False
 
+    def _make(self, names: list[str]) -> None:
+        """Make kernels and wait for them. Ctrl-C ends the process that makes them; a compiler in this process would
+        hear of it late or not at all. What could not be kept on disk is made here."""
+        self.close()
+        self._start(names)
+        try:
+            if self._process is not None:
+                self._process.wait()
+        finally:
+            self.close()
+        make(names)
+
     def _start(self, names: list[str]) -> None:
         nothing = subprocess.DEVNULL
         command = [sys.executable, "-m", "nnspec.native.library", *names]
         try:
             variables = {**os.environ, "NNSPEC_CACHE_DIR": str(library.folder().parent)}
-            self._process = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, env=variables)  # noqa: S603  (names of kernels)
+            self._process = subprocess.Popen(  # noqa: S603  (names of kernels)
+                command, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, env=variables
+            )
         except OSError:  # no more processes here: training goes on as it is
             self._process = None
 
@@ -59,6 +73,8 @@ class Builder:
         if process is not None:
             process.terminate()
             process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
 
 
 @cache

@@ -15,8 +15,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
@@ -250,8 +252,16 @@ def _linked(code: bytes) -> int:
     return int(address)
 
 
+def _ends_with_stdin() -> None:
+    """End this process when whoever started it is gone: its end of the pipe is closed then."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 def main(names: list[str]) -> int:
     """Make kernels, in a process of its own: `python -m nnspec.native.library NAME …`."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a worker process, which ignores it, hands that on
+    threading.Thread(target=_ends_with_stdin, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         make(names)
     return 0

@@ -94,7 +94,8 @@ def run_program(
     program = compiled.program
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     everything = trainings(compiled)
-    jobs = usual_jobs(everything) if ways.jobs is None else min(ways.jobs, len(everything))
+    usual = 1 if ways.compiled == "always" else usual_jobs(everything)  # compiled steps train in threads
+    jobs = usual if ways.jobs is None else min(ways.jobs, len(everything))
     everything = [
         replace(each, halts=ways.fail_fast, profile=ways.profile, compiled=ways.compiled) for each in everything
     ]
