@@ -217,7 +217,7 @@ def load(path: PathLike, lane: str | None = None, seed: int | None = None) -> Pr
 def predict(predictor: Predictor, files: Sequence[PathLike], *, invert: bool = False) -> list[Prediction]:
     """Ask a network about the samples in files: images, tables, arrays. Raises DataError for what cannot be read."""
     from nnspec.analysis.predict import Prediction
-    from nnspec.data.inputs import read_inputs
+    from nnspec.data.predict_inputs import read_inputs
 
     found = []
     for file in files:

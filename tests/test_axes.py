@@ -20,7 +20,7 @@ import nnspec
 from nnspec import runs
 from nnspec.api import check_text
 from nnspec.compiler.plan import Plan, build_network
-from nnspec.data.inputs import read_inputs
+from nnspec.data.predict_inputs import read_inputs
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS

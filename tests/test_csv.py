@@ -178,7 +178,7 @@ def test_targets_that_do_not_fit(write: Write) -> None:
 
 
 def test_what_comes_to_too_much(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnspec.data.table.MOST_NUMBERS", 19)
+    monkeypatch.setattr("nnspec.data.csv_source.MOST_NUMBERS", 19)
     with refused("has 4 rows of 5 numbers: the limit is 19 numbers"):
         CSV(write(TABLE), "price").facts()
 

@@ -18,7 +18,7 @@ import nnspec
 from nnspec import runs
 from nnspec.checker import check
 from nnspec.data import CSV, Access, DataError
-from nnspec.data.cells import Form
+from nnspec.data.csv_cells import Form
 from nnspec.diagnostics import Diagnostic, Source
 
 Found = Callable[..., tuple[Diagnostic, ...]]

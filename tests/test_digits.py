@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnspec.data import digits, glyphs
+from nnspec.data import digit_strokes, digits
 from nnspec.data.digits import Digits
 from nnspec.data.source import Access
 
@@ -124,7 +124,7 @@ def test_learnable_but_not_trivial(default):
     assert 0.6 < accuracy < 0.9
 
 
-@pytest.mark.parametrize("module", [digits, glyphs])
+@pytest.mark.parametrize("module", [digits, digit_strokes])
 def test_drawing_has_no_floats(module):
     allowed = {255.0} if module is digits else set()  # the divisor that `load` states
     for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
@@ -165,17 +165,17 @@ def test_roots_are_whole_parts_of_square_roots():
 
 @pytest.mark.parametrize("digit", range(10))
 def test_every_digit_has_several_forms_whose_shares_make_100(digit):
-    shares = [form.share for form in glyphs.FORMS if form.digit == digit]
+    shares = [form.share for form in digit_strokes.FORMS if form.digit == digit]
     assert len(shares) > 1
     assert sum(shares) == 100
 
 
-@pytest.mark.parametrize("form", glyphs.FORMS, ids=lambda form: f"{form.digit}-{form.share}")
+@pytest.mark.parametrize("form", digit_strokes.FORMS, ids=lambda form: f"{form.digit}-{form.share}")
 def test_forms_stay_in_their_box_and_paths_begin_and_end_where_they_are_drawn(form):
-    assert all(0 <= x <= glyphs.BOX and 0 <= y <= glyphs.BOX for x, y in form.points)
+    assert all(0 <= x <= digit_strokes.BOX and 0 <= y <= digit_strokes.BOX for x, y in form.points)
     path = form.path(digits.DOTS)
     assert len(path) == digits.DOTS
-    assert all(sum(weights.values()) == glyphs.SCALE for weights in path)
+    assert all(sum(weights.values()) == digit_strokes.SCALE for weights in path)
     for weights, (x, y) in ((path[0], form.strokes[0][0]), (path[-1], form.strokes[-1][-1])):
-        assert sum(w * p[0] for p, w in weights.items()) == x * glyphs.SCALE
-        assert sum(w * p[1] for p, w in weights.items()) == y * glyphs.SCALE
+        assert sum(w * p[0] for p, w in weights.items()) == x * digit_strokes.SCALE
+        assert sum(w * p[1] for p, w in weights.items()) == y * digit_strokes.SCALE

@@ -15,9 +15,9 @@ from nnspec import engine as nn
 from nnspec.api import check_text
 from nnspec.checker.program import Experiment, TrainSettings
 from nnspec.compiler.preparing import divide
-from nnspec.data.arrays import NPY, NPZ
+from nnspec.data.csv_source import CSV
+from nnspec.data.numpy_source import NPY, NPZ
 from nnspec.data.source import Access
-from nnspec.data.table import CSV
 from nnspec.diagnostics import Source
 from nnspec.engine.part import FilePath
 

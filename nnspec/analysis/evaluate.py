@@ -15,7 +15,7 @@ from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.preparing import in_units
 from nnspec.compiler.proofs import Compiled
-from nnspec.data.given import Targets, read_given
+from nnspec.data.eval_inputs import Targets, read_given
 from nnspec.data.source import Access, Dataset, FileFault
 from nnspec.engine._numpy import np
 from nnspec.runner.environment import one_blas_thread

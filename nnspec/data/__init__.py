@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnspec.data.arrays import NPY, NPZ
+from nnspec.data.csv_source import CSV
 from nnspec.data.digits import Digits
-from nnspec.data.idx_files import IDX, FashionMNIST
+from nnspec.data.idx_source import IDX, FashionMNIST
 from nnspec.data.images import Images
 from nnspec.data.mnist import MNIST
+from nnspec.data.numpy_source import NPY, NPZ
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
-from nnspec.data.table import CSV
 from nnspec.data.text import Text
 from nnspec.data.toy import XOR, Blobs, Circles, Moons, Sine, Spirals
 from nnspec.engine._numpy import np

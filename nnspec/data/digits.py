@@ -11,10 +11,10 @@ integers of `PCG64(seed)`, where WORDS is `_Forms.words`; test sample i is drawn
 `PCG64(seed).jumped()`, which is so far along the same sequence that the two never meet. So a smaller set is the
 beginning of a larger one.
 
-**From words to pixels.** A sample's words choose its digit, one of the digit's forms (`glyphs.py`), the traits of the
-hand (`TRAITS`) and how far each point of the form strays. The pen's path is read off at `DOTS` points; a pixel's ink
-depends on its distance from the nearest of them. Positions are in 1/256 pixel, x to the right and y down; while the
-pen is on its way the origin is the middle of the image.
+**From words to pixels.** A sample's words choose its digit, one of the digit's forms (`digit_strokes.py`), the traits
+of the hand (`TRAITS`) and how far each point of the form strays. The pen's path is read off at `DOTS` points; a
+pixel's ink depends on its distance from the nearest of them. Positions are in 1/256 pixel, x to the right and y down;
+while the pen is on its way the origin is the middle of the image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from nnspec.data.glyphs import BOX, FORMS, SCALE
+from nnspec.data.digit_strokes import BOX, FORMS, SCALE
 from nnspec.data.source import Access, Dataset, DataSource, Facts, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Count, Range

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import prepared_in
 from nnspec.compiler.preparing import Standardiser, in_units
-from nnspec.data.cells import Form
-from nnspec.data.inputs import Inputs, Wanted, array_inputs, read_inputs, table_inputs
+from nnspec.data.csv_cells import Form
+from nnspec.data.predict_inputs import Inputs, Wanted, array_inputs, read_inputs, table_inputs
 from nnspec.data.source import class_name
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer

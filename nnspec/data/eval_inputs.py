@@ -1,7 +1,7 @@
 """Samples with their targets from a file that was no part of a run, in the form of those that it was trained on.
 
-What is read and how far it is trusted is as for `inputs`: a table by the names of its columns, arrays `x` and `y`, or a
-folder with a sub-folder of images for each class.
+Files are read with the limits of `predict_inputs`: a table by the names of its columns, arrays `x` and `y`, or a folder
+with a sub-folder of images for each class.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnspec.data.arrays import TARGETS, read_labels, read_samples
 from nnspec.data.files import shown
-from nnspec.data.inputs import Wanted, read_inputs, read_table
+from nnspec.data.numpy_source import TARGETS, read_labels, read_samples
+from nnspec.data.predict_inputs import Wanted, read_inputs, read_table
 from nnspec.data.source import FileFault, Split
 from nnspec.engine._numpy import np
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
-from nnspec.data.cells import Form, in_words, lines_of, listed, rows_of
-from nnspec.data.columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
+from nnspec.data.csv_cells import Form, in_words, lines_of, listed, rows_of
+from nnspec.data.csv_columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
 from nnspec.data.files import (
     Seed,
     Share,

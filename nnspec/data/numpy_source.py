@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
+from nnspec.data.array_reader import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.axes import Arrangement, Axes
 from nnspec.data.files import (
     Seed,
@@ -27,7 +28,6 @@ from nnspec.data.files import (
     size_in_words,
 )
 from nnspec.data.labels import MOST_LABELS, MOST_LEVELS, Labels, count_labels
-from nnspec.data.numbers import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Positive

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from nnspec.data.arrays import read_samples
+from nnspec.data.array_reader import find_unusable, refuse_unusable
 from nnspec.data.axes import Arrangement
-from nnspec.data.cells import Form, in_words, rows_of
+from nnspec.data.csv_cells import Form, in_words, rows_of
 from nnspec.data.files import decoded, open_regular, shown
 from nnspec.data.images import image_files, is_image, read_image
-from nnspec.data.numbers import find_unusable, refuse_unusable
+from nnspec.data.numpy_source import read_samples
 from nnspec.data.source import Column, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
+from nnspec.data.array_reader import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.axes import Axes
 from nnspec.data.fetch import cache_folder
 from nnspec.data.files import changed, digest_of, open_regular, remembered, shown, size_in_words
 from nnspec.data.idx import IDX_TYPES
 from nnspec.data.labels import MOST_LABELS, Labels, count_labels
 from nnspec.data.mnist import MNIST_FILES, named_folder
-from nnspec.data.numbers import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath, Range

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nnspec.data.cells import Form, Quoted, in_words, listed
+from nnspec.data.csv_cells import Form, Quoted, in_words, listed
 from nnspec.data.labels import MOST_LEVELS
 from nnspec.data.source import Remark
 from nnspec.engine._numpy import np
