@@ -514,7 +514,7 @@ def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
 
     Raises DataError for an unknown name, DataUnavailable where a file cannot be had.
     """
-    from nnspec.checker.words import did_you_mean, parts
+    from nnspec.checker.vocabulary import did_you_mean, parts
     from nnspec.data.source import DataError, DataSource
 
     sources = parts("data source")

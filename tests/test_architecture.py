@@ -219,7 +219,7 @@ def test_imports_go_one_way(path: Path) -> None:
         ("engine/new.py", "from nnspec.data.source import Split", "engine may not import nnspec.data.source"),
         ("engine/new.py", "import nnspec.runner.run", "engine may not import nnspec.runner.run"),
         ("syntax/new.py", "def f():\n    from nnspec import engine", "syntax may not import nnspec.engine"),
-        ("view/new.py", "from nnspec.checker.model import chain", "view may not import nnspec.checker.model"),
+        ("view/new.py", "from nnspec.checker.shapes import chain", "view may not import nnspec.checker.shapes"),
         ("cli/new.py", "from nnspec.runner.run import run_program", "cli may not import nnspec.runner.run"),
         ("cli/new.py", "from nnspec.data import load_mnist", "cli may not import nnspec.data"),
         ("runner/new.py", "from nnspec.view import words", "runner may not import nnspec.view"),

@@ -14,7 +14,7 @@ from tiny_spec import ALONE, compiled, noise, run, spec
 from nnspec import engine as nn
 from nnspec.analysis.meter import Meter
 from nnspec.checker import check
-from nnspec.checker.tensors import Idle, tensors
+from nnspec.checker.tensor_names import Idle, tensors
 from nnspec.compiler.loop import plans_together
 from nnspec.compiler.plan import Plan, build_network
 from nnspec.compiler.proofs import prove

@@ -17,7 +17,7 @@ from tiny_plan import make_plan, train
 from tiny_spec import OFFLINE, compiled, noise, spec
 
 from nnspec import engine as nn
-from nnspec.checker.expand import MAX_DEPTH
+from nnspec.checker.expand_blocks import MAX_DEPTH
 from nnspec.compiler.layout import lay_out
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import build_network

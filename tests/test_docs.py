@@ -12,7 +12,7 @@ import pytest
 
 import nnspec.data  # noqa: F401  (declares the data sources)
 from nnspec.api import check
-from nnspec.checker.words import SETTINGS, TRAIN, figures
+from nnspec.checker.vocabulary import SETTINGS, TRAIN, figures
 from nnspec.diagnostics.explanations import completed
 from nnspec.engine import PARTS
 

@@ -8,7 +8,7 @@ import pytest
 from findings import BASE, base, diagnose, everything, find, only
 
 from nnspec.checker import check
-from nnspec.checker.words import FIGURES_ELSEWHERE, LITERALS, NOT_NEEDED, SECTIONS, SETTINGS, TRAIN, figures, parts
+from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, LITERALS, NOT_NEEDED, SECTIONS, SETTINGS, TRAIN, figures, parts
 from nnspec.diagnostics import Source
 from nnspec.diagnostics.fixes import apply
 from nnspec.syntax import parse

@@ -137,7 +137,7 @@ def test_a_setting_that_is_added_with_a_default_leaves_old_runs_usable(
     run_into(compile_spec("tiny.nn"), OFFLINE, Stopper(1), make, resume=True, checkpoint=0)
     old = json.loads(Path("out/run.json").read_text())
     newer = make_dataclass("TrainSettings", [("later", int, field(default=3))], bases=(TrainSettings,), frozen=True)
-    for module in ("checker.experiment", "checker.words", "semantics", "checker.program", "compiler.kinship"):
+    for module in ("checker.assemble", "checker.vocabulary", "semantics", "checker.program", "compiler.kinship"):
         monkeypatch.setattr(f"nnspec.{module}.TrainSettings", newer, raising=False)
     assert hasattr(compile_spec("tiny.nn").program.lanes[0].train, "later")
     run("tiny.nn", out="out", resume=True)

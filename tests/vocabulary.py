@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
-from nnspec.checker.words import DTYPES, LITERALS, SECTIONS, SETTINGS, TRAIN, figures
+from nnspec.checker.vocabulary import DTYPES, LITERALS, SECTIONS, SETTINGS, TRAIN, figures
 from nnspec.engine.part import PARTS
 from nnspec.syntax.grammar import load
 from nnspec.syntax.habits import FOREIGN

@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from nnspec.checker.assemble import describe, evaluate
 from nnspec.checker.binding import Given
-from nnspec.checker.expand import look_through
+from nnspec.checker.declare import MAX_NAME, Assignment, LaneOutline, Outline, outline
+from nnspec.checker.evaluate import Evaluator
+from nnspec.checker.expand_blocks import look_through
 from nnspec.checker.expectations import AtPoints, Run, expectation
 from nnspec.checker.expectations import calculate as calculate
-from nnspec.checker.experiment import describe, evaluate
-from nnspec.checker.expressions import Evaluator
 from nnspec.checker.ignores import silence
-from nnspec.checker.imports import load
-from nnspec.checker.known import NOTHING, Known, looks_at_files
 from nnspec.checker.lint import for_import, lint, lint_names, lint_seed, lint_sweep
-from nnspec.checker.model import Shared
-from nnspec.checker.outline import MAX_NAME, Assignment, LaneOutline, Outline, outline
+from nnspec.checker.load import load
 from nnspec.checker.program import PartValue, Program
+from nnspec.checker.recorded import NOTHING, Known, looks_at_files
 from nnspec.checker.report import Report
-from nnspec.checker.settings import settle
+from nnspec.checker.settle import settle
+from nnspec.checker.shapes import Shared
 from nnspec.checker.sweep import Point, points, run_name, split_lane, swept_twice
-from nnspec.checker.words import KIND_OF_SETTING
+from nnspec.checker.vocabulary import KIND_OF_SETTING
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Diagnostic, Source, Span
 from nnspec.syntax import parse, tree

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nnspec.checker.program import Origin
 from nnspec.checker.report import Report
-from nnspec.checker.words import other_names, parts
+from nnspec.checker.vocabulary import other_names, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Signature
 from nnspec.syntax import tree

@@ -10,12 +10,12 @@ from functools import cached_property
 from itertools import islice, product
 from typing import Any
 
-from nnspec.checker.expressions import MAX_DEPTH, Evaluator, names_in
+from nnspec.checker.evaluate import MAX_DEPTH, Evaluator, names_in
 from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Experiment, Figure, Node, Number, Operation
 from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.sweep import Point
-from nnspec.checker.words import FIGURES_ELSEWHERE, figures, metric_figures, needs_validation, respelt
+from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, figures, metric_figures, needs_validation, respelt
 from nnspec.diagnostics import Span
 from nnspec.engine.metrics import metric_of
 from nnspec.syntax import tree

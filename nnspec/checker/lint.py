@@ -9,11 +9,11 @@ from dataclasses import fields
 from itertools import pairwise
 from math import prod
 
-from nnspec.checker.expressions import names_in
-from nnspec.checker.outline import Outline
+from nnspec.checker.declare import Outline
+from nnspec.checker.evaluate import names_in
 from nnspec.checker.program import Expectation, Experiment, LayerNode
 from nnspec.checker.report import Report
-from nnspec.checker.tensors import Idle
+from nnspec.checker.tensor_names import Idle
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Span
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.layers.activations import Activation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnspec.checker.program import PartValue, TrainSettings
 from nnspec.checker.report import Report
-from nnspec.checker.settings import LaneSettings
+from nnspec.checker.settle import LaneSettings
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Span
 from nnspec.engine.layers.contract import ShapeError

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from nnspec.checker.words import meant, respelt
+from nnspec.checker.vocabulary import meant, respelt
 from nnspec.diagnostics import Diagnostic, Note, Source, Span
 from nnspec.syntax import Parsed
 

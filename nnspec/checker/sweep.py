@@ -9,13 +9,13 @@ from math import prod
 from pathlib import Path
 
 from nnspec.checker.binding import Given, assign
-from nnspec.checker.expressions import Evaluator, called, names_in
+from nnspec.checker.declare import MAX_NAME, MAX_RUNS, Assignment, LaneOutline, Outline, Sweep
+from nnspec.checker.evaluate import Evaluator, called, names_in
 from nnspec.checker.functions import short
-from nnspec.checker.outline import MAX_NAME, MAX_RUNS, Assignment, LaneOutline, Outline, Sweep
 from nnspec.checker.program import Swept
 from nnspec.checker.report import UNKNOWN, Report, Unknown
-from nnspec.checker.settings import LaneSettings, settle
-from nnspec.checker.words import KIND_OF_SETTING, SETTINGS, parts
+from nnspec.checker.settle import LaneSettings, settle
+from nnspec.checker.vocabulary import KIND_OF_SETTING, SETTINGS, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.syntax import tree
 

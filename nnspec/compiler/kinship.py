@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from nnspec.checker.program import Experiment, LayerNode, TrainSettings
-from nnspec.checker.tensors import frozen_layers, tensors
+from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.layout import Layout
 from nnspec.compiler.rewrites import each_alone, has_stack
 from nnspec.engine.part import comparable

@@ -19,7 +19,7 @@ from functools import cached_property
 from math import prod
 
 from nnspec.checker.program import Experiment, LayerNode
-from nnspec.checker.tensors import frozen_layers, tensors
+from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
 from nnspec.compiler.lower import lower
 from nnspec.compiler.rewrites import rewritten

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnspec.checker.program import Experiment, LayerNode
-from nnspec.checker.tensors import frozen_layers, tensors
+from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.steps import Slot, Step, Steps
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer, Shape, feature_axis

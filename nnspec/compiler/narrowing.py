@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment
-from nnspec.checker.tensors import tensors
+from nnspec.checker.tensor_names import tensors
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.optimizers import Optimizer

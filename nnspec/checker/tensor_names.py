@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import Any
 
 from nnspec.checker.program import Experiment, LayerNode
-from nnspec.checker.words import parts
+from nnspec.checker.vocabulary import parts
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.parameter import KINDS, Segment
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
-from nnspec.checker.expressions import Evaluator, operands
+from nnspec.checker.evaluate import Evaluator, operands
 from nnspec.checker.functions import short
-from nnspec.checker.placing import (
+from nnspec.checker.model_items import (
     Place,
     Placed,
     PlacedBranch,
@@ -26,7 +26,7 @@ from nnspec.checker.placing import (
 )
 from nnspec.checker.program import Bound, Origin, PartValue, Use
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import parts
+from nnspec.checker.vocabulary import parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.syntax import tree

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nnspec.checker.binding import Given
-from nnspec.checker.words import meant, other_names, parts
+from nnspec.checker.vocabulary import meant, other_names, parts
 from nnspec.diagnostics import Edit, Fix, Span
 from nnspec.engine.part import Argument, Part
 from nnspec.syntax import tree

@@ -8,10 +8,10 @@ from itertools import chain
 from typing import Any
 
 from nnspec.checker.binding import Given
-from nnspec.checker.expressions import article
-from nnspec.checker.outline import Assignment, LaneOutline, Outline
+from nnspec.checker.declare import Assignment, LaneOutline, Outline
+from nnspec.checker.evaluate import article
 from nnspec.checker.report import Report
-from nnspec.checker.words import BY_NAME, KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, other_names, parts, respelt
+from nnspec.checker.vocabulary import BY_NAME, KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, other_names, parts, respelt
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.syntax import tree
 

@@ -8,11 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from nnspec.checker.binding import Given
-from nnspec.checker.expressions import Evaluator, called, operands
-from nnspec.checker.mending import one_of
-from nnspec.checker.model import Shared
-from nnspec.checker.outline import Outline
-from nnspec.checker.placing import some
+from nnspec.checker.declare import Outline
+from nnspec.checker.evaluate import Evaluator, called, operands
+from nnspec.checker.model_items import some
 from nnspec.checker.preparing import prepared
 from nnspec.checker.program import (
     Bound,
@@ -25,9 +23,11 @@ from nnspec.checker.program import (
     input_as_target,
 )
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.settings import LaneSettings
-from nnspec.checker.tensors import Names
-from nnspec.checker.words import (
+from nnspec.checker.settle import LaneSettings
+from nnspec.checker.shapes import Shared
+from nnspec.checker.suggestions import one_of
+from nnspec.checker.tensor_names import Names
+from nnspec.checker.vocabulary import (
     BY_NAME,
     DTYPES,
     SEED,

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from nnspec.checker.binding import Given
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
-from nnspec.checker.imports import Files
+from nnspec.checker.load import Files
 from nnspec.checker.report import Report
-from nnspec.checker.words import SECTIONS, SETTINGS, TRAIN, figures, is_reserved, other_names, parts, respelt
+from nnspec.checker.vocabulary import SECTIONS, SETTINGS, TRAIN, figures, is_reserved, other_names, parts, respelt
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Source, Span
 from nnspec.syntax import tree
 from nnspec.syntax.habits import FOREIGN, foreign

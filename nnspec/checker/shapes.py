@@ -7,12 +7,12 @@ from math import prod
 from typing import Any
 
 from nnspec.checker.binding import Given
-from nnspec.checker.expand import expand
-from nnspec.checker.expressions import Evaluator
-from nnspec.checker.placing import Placed
+from nnspec.checker.evaluate import Evaluator
+from nnspec.checker.expand_blocks import expand
+from nnspec.checker.model_items import Placed
 from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
 from nnspec.checker.report import Report
-from nnspec.checker.tensors import Names
+from nnspec.checker.tensor_names import Names
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition, Member

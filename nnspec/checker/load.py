@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnspec.checker.known import NOTHING, Known
+from nnspec.checker.recorded import NOTHING, Known
 from nnspec.checker.report import Report
 from nnspec.diagnostics import Edit, Fix, Note, Source, SourceError, Span, read_source
 from nnspec.syntax import MAX_TOKENS, parse, tree

@@ -10,10 +10,10 @@ from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit, reason
-from nnspec.checker.mending import better_number, better_part, better_value, one_of
 from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.words import FIGURES_ELSEWHERE, LITERALS, figures, other_names, parts, respelt
+from nnspec.checker.suggestions import better_number, better_part, better_value, one_of
+from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, LITERALS, figures, other_names, parts, respelt
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature, TensorName

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnspec.checker.expressions import Evaluator, called
+from nnspec.checker.evaluate import Evaluator, called
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.program import PartValue, Use
 from nnspec.checker.report import Report
-from nnspec.checker.words import SETTINGS, TRAIN, parts
+from nnspec.checker.vocabulary import SETTINGS, TRAIN, parts
 from nnspec.diagnostics import Edit, Fix, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.part import Argument, Signature
