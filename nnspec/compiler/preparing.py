@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, TrainSettings
-from nnspec.data.files import in_turns
 from nnspec.data.source import Dataset
+from nnspec.data.splitting import in_turns
 from nnspec.engine._numpy import np
 from nnspec.engine.random import Stream, stream
 from nnspec.engine.validation import Validation

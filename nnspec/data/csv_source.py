@@ -11,19 +11,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from nnspec.data.csv_cells import Form, in_words, lines_of, listed, rows_of
 from nnspec.data.csv_columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
-from nnspec.data.files import (
-    Seed,
-    Share,
-    changed,
-    decoded,
-    digest_of,
-    divided,
-    open_regular,
-    remembered,
-    shares,
-    shown,
-)
+from nnspec.data.files import changed, decoded, digest_of, open_regular, remembered, shown
 from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, FileFault, Remark, Split
+from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath
 

@@ -12,11 +12,10 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nnspec.data.source import DataError, FileFault
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,19 +23,13 @@ if TYPE_CHECKING:
     from nnspec.engine.part import FilePath
 
 __all__ = [
-    "Seed",
-    "Share",
     "State",
     "changed",
     "decoded",
     "digest_of",
-    "divided",
-    "in_turns",
     "open_regular",
     "remembered",
-    "shares",
     "shown",
-    "shuffled",
     "size_in_words",
 ]
 
@@ -46,11 +39,6 @@ _MIB = 1024**2
 _CHUNK = 1 << 20
 
 T = TypeVar("T")
-
-Share = Annotated[float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")]
-"""How much of a file without test data of its own is held back for testing."""
-Seed = Annotated[int, Range(low=0), Also("random_state")]
-"""Where the order starts from in which such a file is split."""
 
 
 class State(NamedTuple):
@@ -174,51 +162,6 @@ def decoded(file: IO[bytes], path: FilePath, most: int) -> Iterator[str]:
             raise FileFault(f"{shown(path)} grows while it is read")
         if text := lines.decode(text, final=not more):
             yield text
-
-
-def shares(count: int, test: float) -> tuple[int, int]:
-    """Split so many samples into (training, test): `test` of them, rounded, at least one of either."""
-    held = min(max(round(test * count), 1), count - 1)
-    return count - held, held
-
-
-def shuffled(count: int, seed: int) -> NDArray[Any]:
-    """Return the order of so many samples that a seed gives, the same with every version of NumPy.
-
-    The words are not those of `numpy.random.default_rng(seed)`: samples whose numbers were drawn one after the other
-    from that very generator would be sorted by them, and not shuffled.
-    """
-    words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0,))).random_raw(count)
-    return np.argsort(words, kind="stable")
-
-
-def divided(
-    count: int, held: int, seed: int | None, labels: NDArray[Any] | None = None
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Divide so many samples into those for training and `held` for testing: the last ones in the order of a seed, or
-    without one as they are. With `labels`, each class has its share of both, as near as whole samples allow.
-
-    Both are indices, in the order that the samples are to have.
-    """
-    order = np.arange(count) if seed is None else shuffled(count, seed)
-    if labels is None:
-        return order[: count - held], order[count - held :]
-    backwards = order[::-1]
-    chosen = np.zeros(count, bool)
-    chosen[backwards[in_turns(labels[backwards])[:held]]] = True
-    return order[~chosen[order]], order[chosen[order]]
-
-
-def in_turns(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return an order of labels whose every beginning has each class in its share, else as they are.
-
-    The k-th of a class of n is at (k + 1/2) / n of the way: Sainte-Laguë's way to divide seats.
-    """
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return np.argsort(place, kind="stable")
 
 
 def digest_of(arrays: Iterable[NDArray[Any]]) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nnspec.data.files import Seed, Share, State, digest_of, open_regular, shares, shown, size_in_words
+from nnspec.data.files import State, digest_of, open_regular, shown, size_in_words
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.data.splitting import Seed, Share, shares
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Range
 

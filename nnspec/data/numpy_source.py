@@ -15,20 +15,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from nnspec.data.array_reader import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.axes import Arrangement, Axes
-from nnspec.data.files import (
-    Seed,
-    Share,
-    changed,
-    digest_of,
-    divided,
-    open_regular,
-    remembered,
-    shares,
-    shown,
-    size_in_words,
-)
+from nnspec.data.files import changed, digest_of, open_regular, remembered, shown, size_in_words
 from nnspec.data.labels import MOST_LABELS, MOST_LEVELS, Labels, count_labels
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
+from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Positive
 

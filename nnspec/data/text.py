@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-from nnspec.data.files import Share, changed, decoded, digest_of, open_regular, remembered, shares, shown
+from nnspec.data.files import changed, decoded, digest_of, open_regular, remembered, shown
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
+from nnspec.data.splitting import Share, shares
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath, Range
 
