@@ -160,11 +160,11 @@ def test_a_loss_of_lanes_is_the_loss_of_each(dtype: str, rows: int) -> None:
             assert alone.backward().tobytes() == grad[lane].tobytes()
 
 
-EACH_ALONE = [s for s in every_sample() if CLASSES[s.part].each_alone and not s.geometry().parameters]
+BATCH_INVARIANT = [s for s in every_sample() if CLASSES[s.part].batch_invariant and not s.geometry().parameters]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sample", EACH_ALONE, ids=str)
+@pytest.mark.parametrize("sample", BATCH_INVARIANT, ids=str)
 def test_layers_that_say_so_see_every_sample_by_itself(sample: Sample, dtype: str) -> None:
     for rows, lanes in [(64, 3), (17, 2), (1, 5)]:
         x, grad = sample.x(rows * lanes, dtype), sample.grad(rows * lanes, dtype)
@@ -504,6 +504,6 @@ def test_what_a_parent_says_of_its_kernels_is_not_said_of_those_of_a_users_subcl
     together, alone = run(text), run(text, ways=ALONE)
     for name in together.lanes:
         assert facts(together.lanes[name]) == facts(alone.lanes[name])
-    assert not Doubling.vouches("stack")
-    assert not Half.vouches("stacks")
-    assert Linear.vouches("stack")
+    assert not Doubling.declares("stack")
+    assert not Half.declares("stacks")
+    assert Linear.declares("stack")

@@ -177,7 +177,7 @@ def _start_for_relu(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
 def _bias_before_mean(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
     for one, other in pairwise(nodes):
         linear = _layer(one).family == "linear"
-        if _layer(other).takes_mean_off and linear and one.value.values().get("bias") is True:
+        if _layer(other).subtracts_mean and linear and one.value.values().get("bias") is True:
             yield _advice(
                 "NN713",
                 f"the bias of `{one.value.name}` has no effect: `{other.value.name}` takes it off with the mean",
@@ -226,15 +226,15 @@ def _squashed_logits(experiment: Experiment) -> Iterator[Diagnostic]:
     if loss.takes_logits and _layer(last).family == "activation":
         name, bends = experiment.loss.name, last.value.name
         message = f"`{name}` takes logits, and `{bends}` bends them"
-        if _layer(last).bends_by == loss.bends_by:
-            message = f"`{name}` applies a {loss.bends_by} to what it gets, and `{bends}` has done so already"
+        if _layer(last).squashes_with == loss.squashes_with:
+            message = f"`{name}` applies a {loss.squashes_with} to what it gets, and `{bends}` has done so already"
             if _layer(last).gives_logs:
                 message = f"`{name}` takes the logarithm of a softmax itself: `{bends}` before it changes nothing"
         yield _advice(
             "NN702",
             message,
             last.span,
-            f"leave the last `{last.value.name}` out: the loss has its own {loss.bends_by}",
+            f"leave the last `{last.value.name}` out: the loss has its own {loss.squashes_with}",
             (Note(experiment.loss.origin.span, "the loss"),),
         )
 
@@ -325,7 +325,7 @@ def _batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
         return
     for node in (node for chain in _chains(experiment.layers) for node in chain):
         numbers = max(map(prod, node.geometry.state.values()), default=0)
-        if not _layer(node).takes_mean_off or numbers != prod(node.incoming):
+        if not _layer(node).subtracts_mean or numbers != prod(node.incoming):
             continue  # with several places, a feature has several numbers in every sample
         origin = experiment.origins.get("train.batch")
         span = origin.span if origin is not None else node.span

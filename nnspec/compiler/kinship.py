@@ -7,7 +7,7 @@ from dataclasses import fields
 from nnspec.checker.program import Experiment, LayerNode, TrainSettings
 from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.layout import Layout
-from nnspec.compiler.rewrites import each_alone, has_stack
+from nnspec.compiler.rewrites import batch_invariant, has_stack
 from nnspec.engine.part import comparable
 from nnspec.engine.validation import Fold
 
@@ -27,7 +27,7 @@ COMMON = {"batch", "shuffle", "drop_last", "validation", "stratify", "target", "
 def widest(layout: Layout) -> int:
     """Return how many lanes of this layout make the widest stack that is worth its while; 1 where none is."""
     nodes = [layout.steps.nodes[step.node] for step in layout.steps if step.op == "forward"]
-    if not any(each_alone(node) or has_stack(node) for node in nodes):
+    if not any(batch_invariant(node) or has_stack(node) for node in nodes):
         return 1
     if any(slot.samples_last for slot in layout.steps.slots.values()):
         return 1  # convolutions, say: as fast alone, in an order of memory that a stack does not have
@@ -72,6 +72,6 @@ def _frozen(experiment: Experiment) -> object:
 def _form(node: LayerNode) -> object:
     """What two layers must have in common to stand in one place of a stack; initialisers may differ, for instance."""
     shapes = tuple(node.geometry.parameters.items())
-    arguments = comparable(node.arguments()) if each_alone(node) else ()
+    arguments = comparable(node.arguments()) if batch_invariant(node) else ()
     inside = tuple((branch.name, tuple(map(_form, branch.layers))) for branch in node.branches)
     return node.value.part, node.incoming, node.geometry.out, shapes, arguments, inside

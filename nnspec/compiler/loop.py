@@ -229,7 +229,7 @@ class Loop:
     def _lend_to_the_rest(self) -> None:
         """Lend the losses and metrics their arrays, and make the loss of all lanes where there is one."""
         loss: Loss = self.plans[0].experiment.loss.make()
-        self._loss = loss if self._lanes and loss.stacks and type(loss).vouches("stacks") else None
+        self._loss = loss if self._lanes and loss.stacks and type(loss).declares("stacks") else None
         if self._loss is not None:
             self._loss.lanes = self._lanes
             self._loss.lend(self._work("loss", lanes=self._lanes))

@@ -16,7 +16,7 @@ from nnspec.compiler.steps import Slot, Step, Steps, Way
 from nnspec.compiler.verify import verify
 from nnspec.engine.layers.contract import Layer
 
-__all__ = ["REWRITES", "Rewrite", "drop_dead_inputs", "each_alone", "has_stack", "rewritten", "stack_lanes"]
+__all__ = ["REWRITES", "Rewrite", "batch_invariant", "drop_dead_inputs", "has_stack", "rewritten", "stack_lanes"]
 
 _FORWARD = ("forward", "add", "concat")
 
@@ -153,13 +153,13 @@ def drop_dead_inputs(steps: Steps, alive: int) -> Steps:
 # Lanes
 
 
-def each_alone(node: LayerNode) -> bool:
+def batch_invariant(node: LayerNode) -> bool:
     """Whether the samples of all lanes may be one batch."""
     part, geometry = layer_class(node), node.geometry
     noisy = "rng" in inspect.signature(part.__init__).parameters
     return (
-        part.each_alone
-        and part.vouches("each_alone")
+        part.batch_invariant
+        and part.declares("batch_invariant")
         and not (geometry.parameters or geometry.state or noisy or node.branches)
     )
 
@@ -167,7 +167,7 @@ def each_alone(node: LayerNode) -> bool:
 def has_stack(node: LayerNode) -> bool:
     """Whether a layer's class has a kernel for all lanes at once."""
     part = layer_class(node)
-    return next(base for base in part.__mro__ if "stack" in vars(base)) is not Layer and part.vouches("stack")
+    return next(base for base in part.__mro__ if "stack" in vars(base)) is not Layer and part.declares("stack")
 
 
 def stack_lanes(steps: Steps, lanes: int, *, shared: bool) -> Steps:
@@ -201,4 +201,4 @@ def stack_lanes(steps: Steps, lanes: int, *, shared: bool) -> Steps:
 
 
 def _way(node: LayerNode) -> Way:
-    return "batch" if each_alone(node) else "stack" if has_stack(node) else "lanes"
+    return "batch" if batch_invariant(node) else "stack" if has_stack(node) else "lanes"

@@ -204,7 +204,7 @@ class Row:
         """Layers that take the samples of all copies as one batch."""
         self.by_unit: set[Layer] = set()
         """Layers whose units are computed one by one."""
-        self.bent: set[Layer] = set()
+        self.kinked: set[Layer] = set()
         """Layers with kinks."""
         self._branches: dict[tuple[Layer, str], Row] = {}
         for layer in layers:
@@ -213,7 +213,7 @@ class Row:
                 self.batched.add(layer)
             self.inputs.append(layer.forward(before))
             if sides_of(layer):
-                self.bent.add(layer)
+                self.kinked.add(layer)
             if self._has_units(len(self.inputs) - 2):
                 self.by_unit.add(layer)
                 layer.forward(before)
@@ -233,7 +233,7 @@ class Row:
             if layer in self.batched:
                 out = layer.forward(y.reshape(-1, *y.shape[2:]))
                 y = out.reshape(copies, -1, *out.shape[1:])
-                if layer in self.bent:
+                if layer in self.kinked:
                     sides = [*sides, *(side.reshape(copies, -1) for side in sides_of(layer))]
             else:
                 outs, rows = [], []
@@ -260,7 +260,7 @@ class Row:
     ) -> tuple[NDArray[Any], Sides]:
         """Call the layer for each copy, with the parameter overwritten in place."""
         x, layer, flat = self.inputs[first], self.layers[first], parameter.data.reshape(-1)
-        here, bends = flat.copy(), layer in self.bent
+        here, bends = flat.copy(), layer in self.kinked
         y, rows = np.empty((len(which), *self.inputs[first + 1].shape)), []
         try:
             for c, (where, there) in enumerate(lines.points(here, which, t)):
@@ -296,7 +296,7 @@ class Row:
         """Whether a layer's units can be computed one by one, as it says: a few large steps show it."""
         layer = self.layers[first]
         parameters, units = layer.parameters().values(), self.inputs[first + 1].shape[-1:]
-        if not layer.units_independent or layer in self.bent or any(p.shape[-1:] != units for p in parameters):
+        if not layer.units_independent or layer in self.kinked or any(p.shape[-1:] != units for p in parameters):
             return False
         for p in parameters:
             points = Lines(np.array([0, p.size // 3, p.size - 1])), np.arange(3), np.ones(3)
@@ -362,7 +362,7 @@ def crossed(one: Sides, other: Sides) -> NDArray[Any]:
 def independent(layer: Layer, x: NDArray[Any]) -> bool:
     """Whether a layer treats samples independently: it says so, and so does all that it is made of, and so it does."""
     parts = list(layer.walk())
-    if not all(part.samples_independent and part.vouches("samples_independent") for part in parts) or not len(x):
+    if not all(part.samples_independent and part.declares("samples_independent") for part in parts) or not len(x):
         return False
     alone = layer.forward(x).copy()
     others = x[::-1] if any(part.looks_up for part in parts) else 0.5 * x[::-1] + 0.25

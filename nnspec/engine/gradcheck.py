@@ -183,7 +183,7 @@ class GradientCheck:
     def run(self, network: NumpyMLP, loss: Loss, x: NDArray[Any], targets: NDArray[Any]) -> GradientReport:
         """Check `network` at x; see `check_gradients`."""
         x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
-        with _still(network):
+        with _repeatable(network):
             copies = Copies(network, x, partial(loss_of, loss, targets), self.penalties)
             outputs = copies.outputs.copy()
             magnitude = max(abs(loss.forward(outputs, targets) + sum(copies.terms.values())), 1.0)
@@ -252,7 +252,7 @@ def numerical_gradient_check(layer: Layer | NumpyMLP, x: NDArray[Any], epsilon: 
     x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
     rng = np.random.default_rng(0)
     how = GradientCheck(epsilon=epsilon, rng=rng)
-    with _still(network):
+    with _repeatable(network):
         cotangent = rng.standard_normal(network.forward(x).shape)
         copies = Copies(network, x, lambda outputs: product_with(cotangent))
         magnitude = max(float(np.sum(np.abs(copies.outputs * cotangent))), 1.0)
@@ -270,7 +270,7 @@ def _parameters(network: NumpyMLP) -> Iterator[Tensor]:
             yield Tensor(f"{prefix}.{key}", parameter.data, parameter.grad.copy(), k, parameter)
 
 
-class _still:
+class _repeatable:
     """While open, the layers of a network draw no new noise: the same function at every step."""
 
     def __init__(self, network: NumpyMLP) -> None:

@@ -284,7 +284,7 @@ class Part:
 
     @classmethod
     @functools.cache
-    def vouches(cls, name: str) -> bool:
+    def declares(cls, name: str) -> bool:
         """Whether what a class declares of its kernels by `name` is said of these kernels: not where a class of
         somebody else inherits it and has a `forward` or `backward` of its own."""
         for base in cls.__mro__:

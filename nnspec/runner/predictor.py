@@ -55,14 +55,14 @@ def probabilities(outputs: NDArray[Any], experiment: Experiment) -> NDArray[Any]
         return None
     z = outputs.astype(np.float64)
     with np.errstate(all="ignore"):
-        if loss.takes_logits and loss.bends_by == "sigmoid":
+        if loss.takes_logits and loss.squashes_with == "sigmoid":
             odds = 1 / (1 + np.exp(-z))
         elif loss.takes_logits:
             odds = np.exp(z - z.max(axis=-1, keepdims=True))
             odds /= odds.sum(axis=-1, keepdims=True)
         elif last.gives_logs:
             odds = np.exp(z)
-        elif last.bends_by == "softmax":
+        elif last.squashes_with == "softmax":
             odds = z
         else:
             return None

@@ -3,7 +3,6 @@
 from nnspec.engine.layers.activations import *  # noqa: F403
 from nnspec.engine.layers.attention import *  # noqa: F403
 from nnspec.engine.layers.batch_norm import *  # noqa: F403
-from nnspec.engine.layers.bent import *  # noqa: F403
 from nnspec.engine.layers.composition import *  # noqa: F403
 from nnspec.engine.layers.contract import *  # noqa: F403
 from nnspec.engine.layers.convolution import *  # noqa: F403
@@ -13,6 +12,7 @@ from nnspec.engine.layers.gated import *  # noqa: F403
 from nnspec.engine.layers.joining import *  # noqa: F403
 from nnspec.engine.layers.linear import *  # noqa: F403
 from nnspec.engine.layers.normalisation import *  # noqa: F403
+from nnspec.engine.layers.piecewise import *  # noqa: F403
 from nnspec.engine.layers.pooling import *  # noqa: F403
 from nnspec.engine.layers.recurrent import *  # noqa: F403
 from nnspec.engine.layers.shaping import *  # noqa: F403

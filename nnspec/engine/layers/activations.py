@@ -22,7 +22,7 @@ class Activation(Layer):
 
     backward_reads = frozenset({"output"})
     in_place = True
-    each_alone = True
+    batch_invariant = True
     samples_independent = True
     batch_last = "keeps"
     family = "activation"
@@ -115,7 +115,7 @@ class Sigmoid(Activation):
     """y = 1 / (1 + e⁻ˣ); dL/dx = g · y (1 − y). Computed as (1 + tanh(x/2)) / 2, which cannot overflow."""
 
     spec_name = "Sigmoid"
-    bends_by = "sigmoid"
+    squashes_with = "sigmoid"
     suits = ("xavier_normal", "xavier_uniform")
     also = ("sigmoid", "Logistic")
     flops_each = 4

@@ -50,7 +50,7 @@ class BatchNorm(Layer):
     spec_name = "BatchNorm"
     family = "norm"
     kinds = MappingProxyType({"weight": "scale", "bias": "shift"})
-    takes_mean_off = True
+    subtracts_mean = True
     batch_last = "keeps"
     image_as = "any"
     also = ("BatchNorm1d", "BatchNorm2d", "BatchNormalization", "batch_norm", "BatchNorm1D", "BatchNorm2D")

@@ -78,7 +78,7 @@ class Layer(Part, Borrower):
     rows_of: ClassVar[str] = ""
     """The parameter whose row i meets feature i of a sample and nothing else does, where there is one, for `(in,)`: a
     feature that is always zero then neither counts nor has a gradient."""
-    each_alone: ClassVar[bool] = False
+    batch_invariant: ClassVar[bool] = False
     """Whether every sample is computed by itself, by operations that give it the same bits wherever it stands in a
     batch of whatever size, without parameters, noise or state. The samples of several lanes may then be one batch."""
     samples_independent: ClassVar[bool] = False
@@ -92,9 +92,9 @@ class Layer(Part, Borrower):
     """Classes of layers whose work it can do too, where it alone reads what they give: see `absorb`."""
     gives_logs: ClassVar[bool] = False
     """Whether its outputs are logarithms of probabilities."""
-    bends_by: ClassVar[str] = ""
+    squashes_with: ClassVar[str] = ""
     """The function that it applies where losses of logits may have it in them: `softmax` or `sigmoid`."""
-    takes_mean_off: ClassVar[bool] = False
+    subtracts_mean: ClassVar[bool] = False
     """Whether it takes the mean of each channel off, whatever was added to it before."""
     family: ClassVar[Literal["", "linear", "activation", "noise", "norm"]] = ""
     """What it is in the eyes of someone who knows the field, for advice about what stands beside what."""

@@ -49,7 +49,7 @@ class LSTM(Recurrent):
         return {
             "gates": Work((places, 4 * hidden), saved=True),
             "cells": Work((places, hidden), saved=True),
-            "bent": Work((places, hidden), saved=True),
+            "tanh_cells": Work((places, hidden), saved=True),
             "slopes": Work((4 * hidden,)),
             "cell": Work((hidden,)),
             "term": Work((hidden,)),
@@ -57,12 +57,12 @@ class LSTM(Recurrent):
 
     def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
         dtype = hidden.dtype
-        gates, cells, bent = (
+        gates, cells, tanh_cells = (
             self._gated("gates", dtype),
             self._array("cells", self.hidden_size, dtype),
-            self._array("bent", self.hidden_size, dtype),
+            self._array("tanh_cells", self.hidden_size, dtype),
         )
-        self._kept = gates, cells, bent
+        self._kept = gates, cells, tanh_cells
         np.copyto(gates, products)
         recurrent, weights, term = self._of_gates(dtype), self._weights(), self._of_step("term", dtype)
         for step, a in enumerate(gates):
@@ -75,18 +75,18 @@ class LSTM(Recurrent):
             c = np.multiply(a[0], a[2], out=cells[step])
             if step:
                 np.add(c, np.multiply(a[1], cells[step - 1], out=term), out=c)
-            np.tanh(c, out=bent[step])
-            np.multiply(a[3], bent[step], out=hidden[step])
+            np.tanh(c, out=tanh_cells[step])
+            np.multiply(a[3], tanh_cells[step], out=hidden[step])
 
     def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
-        dtype, (gates, cells, bent) = hidden.dtype, self._kept
+        dtype, (gates, cells, tanh_cells) = hidden.dtype, self._kept
         dh, dc, term = (self._of_step(name, dtype) for name in ("gradient", "cell", "term"))
         by_gates, slope, back = self._by_gates(rows), self._slopes(dtype), self.weight_hh.data.T
         np.copyto(dh, arriving[-1])
         dc.fill(0)
         for step in reversed(range(len(hidden))):
             i, _, g, o = gates[step]
-            tanh_slope(bent[step], term)
+            tanh_slope(tanh_cells[step], term)
             np.multiply(term, o, out=term)
             np.multiply(term, dh, out=term)
             np.add(dc, term, out=dc)
@@ -95,7 +95,7 @@ class LSTM(Recurrent):
             tanh_slope(g, slope[2])
             np.multiply(slope[2], i, out=slope[2])
             sigmoid_slope(o, slope[3])
-            np.multiply(slope[3], bent[step], out=slope[3])
+            np.multiply(slope[3], tanh_cells[step], out=slope[3])
             np.multiply(slope[3], dh, out=slope[3])
             np.multiply(slope[0], dc, out=slope[0])
             np.multiply(slope[2], dc, out=slope[2])

@@ -49,7 +49,7 @@ class _Pool(Layer):
     """Base of the pools with windows: `(B, T, F) -> (B, T', F)` or `(B, C, H, W) -> (B, C, H', W')`."""
 
     batch_last = "prefers"
-    each_alone = True
+    batch_invariant = True
     samples_independent = True
     image_as = "image"
     around: ClassVar[float] = 0.0

@@ -20,7 +20,7 @@ class _Reshaping(Layer):
     """Base of the layers that only change the shape. The result shares memory with x where it can."""
 
     in_place = True
-    each_alone = True
+    batch_invariant = True
     samples_independent = True
     batch_last = "keeps"
 

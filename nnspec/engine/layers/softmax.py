@@ -23,7 +23,7 @@ class _Shares(Layer):
     in_place = True
     family = "activation"
     samples_independent = True
-    bends_by = "softmax"
+    squashes_with = "softmax"
     image_as = "any"
     suits = ("xavier_normal", "xavier_uniform")
 

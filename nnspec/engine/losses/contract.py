@@ -31,7 +31,7 @@ class Loss(Part, Borrower):
     kind: ClassVar[str] = "loss"
     takes_logits: ClassVar[bool] = False
     """Whether it bends the network's outputs itself, so that these must not be squashed before."""
-    bends_by: ClassVar[str] = "softmax"
+    squashes_with: ClassVar[str] = "softmax"
     """What it bends logits by, where it does."""
     takes_logs: ClassVar[bool] = False
     """Whether it takes logarithms of probabilities, which the network must give."""

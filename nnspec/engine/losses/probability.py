@@ -45,7 +45,7 @@ class BCEWithLogitsLoss(Loss):
     targets = "values"
     target_range = Range(0, 1)
     takes_logits = True
-    bends_by = "sigmoid"
+    squashes_with = "sigmoid"
 
     def __init__(self) -> None:
         super().__init__()
