@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import types
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from nnspec import engine as nn
 
 
-def small() -> nn.NumpyMLP:
+def small() -> nn.Sequential:
     nn.set_seed(42)
-    return nn.NumpyMLP(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
 
 
 def batch(count: int = 8) -> np.ndarray:
@@ -22,7 +23,7 @@ def batch(count: int = 8) -> np.ndarray:
 
 def test_the_calls_of_a_program_written_by_hand() -> None:
     nn.set_seed(42)
-    model = nn.NumpyMLP()
+    model = nn.Sequential()
     model.add(nn.Linear(784, 64))
     model.add(nn.ReLU())
     model.add(nn.Dropout(0.2))
@@ -56,7 +57,7 @@ def test_training_learns_a_rule_that_no_line_can_draw(make: Any) -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (200, 2))
     labels = (x[:, 0] * x[:, 1] > 0).astype(int)
-    model = nn.NumpyMLP(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
+    model = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 2))
     loss, optimizer = nn.CrossEntropyLoss(), make(model.parameters())
     values = []
     for _ in range(300):
@@ -70,7 +71,7 @@ def test_training_learns_a_rule_that_no_line_can_draw(make: Any) -> None:
 def test_training_fits_values_too() -> None:
     nn.set_seed(42)
     x = np.linspace(-2, 2, 64)[:, None]
-    model = nn.NumpyMLP(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 8), nn.Sigmoid(), nn.Linear(8, 1))
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 8), nn.Sigmoid(), nn.Linear(8, 1))
     loss, optimizer = nn.MSELoss(), nn.Adam(model.parameters(), lr=0.02)
     values = []
     for _ in range(400):
@@ -102,16 +103,16 @@ def test_backward_is_its_layers_in_reverse() -> None:
 
 
 def test_add_returns_the_network() -> None:
-    model = nn.NumpyMLP()
+    model = nn.Sequential()
     assert model.add(nn.Linear(2, 3)).add(nn.ReLU()) is model
     assert len(model.layers) == 2
 
 
 def test_what_is_no_layer_is_refused() -> None:
-    with pytest.raises(TypeError, match="takes a layer"):
-        nn.NumpyMLP().add(nn.Linear)
-    with pytest.raises(TypeError, match="takes a layer"):
-        nn.NumpyMLP(nn.CrossEntropyLoss())
+    with pytest.raises(TypeError, match="Sequential takes layers"):
+        nn.Sequential().add(nn.Linear)
+    with pytest.raises(TypeError, match="Sequential takes layers"):
+        nn.Sequential(nn.CrossEntropyLoss())
 
 
 def test_layers_are_named_by_kind_and_number() -> None:
@@ -129,7 +130,7 @@ def test_layers_are_named_by_kind_and_number() -> None:
 
 
 def test_a_name_may_be_given_but_not_twice() -> None:
-    model = nn.NumpyMLP().add(nn.Linear(2, 3), name="hidden")
+    model = nn.Sequential().add(nn.Linear(2, 3), name="hidden")
     assert list(model.named_parameters()) == ["hidden.weight", "hidden.bias"]
     with pytest.raises(ValueError, match="'hidden'"):
         model.add(nn.Linear(3, 1), name="hidden")
@@ -137,13 +138,13 @@ def test_a_name_may_be_given_but_not_twice() -> None:
 
 
 def test_a_network_without_parameters_has_none() -> None:
-    model = nn.NumpyMLP(nn.ReLU(), nn.Flatten())
+    model = nn.Sequential(nn.ReLU(), nn.Flatten())
     assert model.parameters() == []
-    np.testing.assert_array_equal(nn.NumpyMLP().forward(np.ones((2, 3))), np.ones((2, 3)))
+    np.testing.assert_array_equal(nn.Sequential().forward(np.ones((2, 3))), np.ones((2, 3)))
 
 
 def test_train_and_eval_switch_dropout() -> None:
-    model, x = nn.NumpyMLP(nn.Dropout(0.5), nn.Dropout(0.5)), np.ones((30, 6))
+    model, x = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5)), np.ones((30, 6))
     assert np.any(model.forward(x) != x)
     assert model.eval() is model
     np.testing.assert_array_equal(model.forward(x), x)
@@ -170,7 +171,9 @@ def test_a_seed_gives_the_same_numbers_in_float32() -> None:
 
 
 def test_a_float32_network_stays_float32() -> None:
-    model = nn.NumpyMLP(nn.Linear(6, 5, dtype="float32"), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3, dtype="float32"))
+    model = nn.Sequential(
+        nn.Linear(6, 5, dtype="float32"), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3, dtype="float32")
+    )
     loss, optimizer = nn.CrossEntropyLoss(), nn.Adam(model.parameters())
     logits = model.forward(batch().astype(np.float32))
     assert logits.dtype == np.float32
@@ -268,17 +271,17 @@ def test_gradients_are_those_of_the_last_backward_pass() -> None:
 
 
 def test_the_network_shows_its_layers() -> None:
-    assert repr(nn.NumpyMLP(nn.Linear(2, 3), nn.ReLU())) == (
-        "NumpyMLP(\n    Linear(weight (2, 3), bias (3,)),\n    ReLU(),\n)"
+    assert repr(nn.Sequential(nn.Linear(2, 3), nn.ReLU())) == (
+        "Sequential(\n    Linear1: Linear(weight (2, 3), bias (3,))\n    ReLU1: ReLU()\n)"
     )
 
 
 def test_a_state_dict_goes_into_another_network() -> None:
     """Parameters and what layers remember, under one name each; what does not fit changes nothing."""
 
-    def network(seed: int) -> nn.NumpyMLP:
+    def network(seed: int) -> nn.Sequential:
         rng = np.random.default_rng(seed)
-        return nn.NumpyMLP(nn.Linear(3, 4, rng=rng), nn.BatchNorm(4), nn.Linear(4, 2, rng=rng))
+        return nn.Sequential(nn.Linear(3, 4, rng=rng), nn.BatchNorm(4), nn.Linear(4, 2, rng=rng))
 
     one, other = network(1), network(2)
     one.train().forward(np.random.default_rng(3).normal(size=(8, 3)))
@@ -300,3 +303,51 @@ def test_a_state_dict_goes_into_another_network() -> None:
         with pytest.raises(ValueError, match=message):
             untouched.load_state_dict(wrong)
     assert all(np.array_equal(array, before[name]) for name, array in untouched.state_dict().items())
+
+
+def test_a_network_is_a_sequence_of_its_layers() -> None:
+    model = small()
+    assert len(model) == 5
+    assert list(model) == model.layers
+    assert model[0] is model.layers[0]
+    assert model[-1] is model["Linear3"]
+    assert len(nn.Sequential()) == 0
+    with pytest.raises(IndexError):
+        model[5]
+    with pytest.raises(KeyError, match="no layer 'Linear4'; its layers are Linear1, ReLU1, Linear2, Tanh1, Linear3"):
+        model["Linear4"]
+
+
+def test_a_slice_is_a_network_of_the_same_layers_and_names() -> None:
+    model, x = small(), batch()
+    head, tail = model[:3], model[3:]
+    assert isinstance(head, nn.Sequential)
+    assert (head.names, tail.names) == (["Linear1", "ReLU1", "Linear2"], ["Tanh1", "Linear3"])
+    assert tail[1] is model[4]
+    np.testing.assert_array_equal(tail(head(x)), model(x))
+
+
+def test_layers_and_losses_are_called_as_functions() -> None:
+    layer, loss, x, labels = nn.Linear(6, 5), nn.CrossEntropyLoss(), batch(), np.zeros(8, int)
+    np.testing.assert_array_equal(layer(x), layer.forward(x))
+    assert loss(layer(x), labels) == loss.forward(layer.forward(x), labels)
+
+
+def test_zero_grad_clears_every_gradient() -> None:
+    model, loss = small(), nn.CrossEntropyLoss()
+    loss(model(batch()), np.zeros(8, int))
+    model.backward(loss.backward())
+    assert all(np.any(p.grad) for p in model.parameters())
+    model.zero_grad()
+    assert not any(np.any(p.grad) for p in model.parameters())
+
+
+def test_the_engine_exports_its_parts_and_no_modules() -> None:
+    assert nn.NumpyMLP is nn.Sequential
+    assert dir(nn) == nn.__all__
+    assert not [name for name in nn.__all__ if isinstance(getattr(nn, name), types.ModuleType)]
+    of_the_engine = {part for parts in nn.PARTS.values() for part in parts.values() if ".engine." in part.__module__}
+    exported = [getattr(nn, name) for name in nn.__all__]
+    assert [part for part in of_the_engine if part not in exported] == []
+    assert {"Layer", "Loss", "Optimizer", "Parameter", "Sequential", "set_seed", "check_gradients"} <= {*nn.__all__}
+    assert "higher_is_better" not in nn.__all__

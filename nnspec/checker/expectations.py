@@ -17,7 +17,7 @@ from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.sweep import Point
 from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, figures, metric_figures, needs_validation, respelt
 from nnspec.diagnostics import Span
-from nnspec.engine.metrics import metric_of
+from nnspec.engine.metrics.contract import metric_of
 from nnspec.syntax import tree
 
 __all__ = ["AtPoints", "Lanes", "Run", "calculate", "expectation"]

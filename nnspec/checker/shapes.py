@@ -15,7 +15,8 @@ from nnspec.checker.report import Report
 from nnspec.checker.tensor_names import Names
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Note, Span
-from nnspec.engine.layers.composition import Composition, Member
+from nnspec.engine.layers.chain import Member
+from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
 from nnspec.syntax import tree
 

@@ -25,7 +25,7 @@ from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.engine.metrics import Metric
-from nnspec.engine.network import NumpyMLP
+from nnspec.engine.network import Sequential
 from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Parameter, Segment
 from nnspec.engine.penalties import constrain, penalise
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "build_network", "make_layer"]
 
 
-def build_network(experiment: Experiment, dtype: str | None = None) -> NumpyMLP:
+def build_network(experiment: Experiment, dtype: str | None = None) -> Sequential:
     """Make the layers of an experiment with their starting weights, which depend on seed and place alone.
 
     Every layer draws from streams of its own, so lanes whose models differ in one layer share all other weights.
     """
-    network = NumpyMLP()
+    network = Sequential()
     for i, node in enumerate(experiment.layers):
         network.add(make_layer(node, experiment.seed, dtype or experiment.dtype, (i,)), node.name)
     return network
@@ -143,7 +143,7 @@ class Plan:
         gradients are then as the backward pass left them."""
 
     @property
-    def network(self) -> NumpyMLP:
+    def network(self) -> Sequential:
         """The network that is trained, its numbers as they are now."""
         self.narrow(False)
         return self.full_network

@@ -4,14 +4,16 @@ One step of training:
 
     from nnspec import engine as nn
 
-    model = nn.NumpyMLP(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+    model = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
     loss, optimizer = nn.CrossEntropyLoss(), nn.Adam(model.parameters(), lr=0.001)
-    value = loss.forward(model.forward(x), labels)
+    value = loss(model(x), labels)
     model.backward(loss.backward())
     optimizer.step()
 
-Everything is float64 unless a layer is told otherwise (`dtype="float32"`).
+Arrays are float64 unless a layer is made with `dtype="float32"`.
 """
+
+from types import ModuleType
 
 from nnspec.engine.augmentations import *  # noqa: F403
 from nnspec.engine.clipping import *  # noqa: F403
@@ -33,3 +35,12 @@ from nnspec.engine.random import set_seed as set_seed
 from nnspec.engine.schedules import *  # noqa: F403
 from nnspec.engine.stopping import *  # noqa: F403
 from nnspec.engine.validation import *  # noqa: F403
+
+# What the modules above name as public, without the modules: a new part is listed in its own file only.
+__all__ = sorted(
+    n for n, v in globals().items() if not n.startswith("_") and v is not ModuleType and type(v) is not ModuleType
+)
+
+
+def __dir__() -> list[str]:
+    return __all__

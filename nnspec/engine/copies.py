@@ -28,7 +28,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
-from nnspec.engine.network import NumpyMLP
+from nnspec.engine.network import Sequential
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.penalties import Penalty
 from nnspec.errors import ContractError
@@ -103,7 +103,7 @@ class Copies:
 
     def __init__(
         self,
-        network: NumpyMLP,
+        network: Sequential,
         x: NDArray[Any],
         objective: Callable[[NDArray[Any]], Objective],
         penalties: Sequence[Penalty] = (),

@@ -47,7 +47,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.copies import Copies, Lines, Tensor, crossed, loss_of, product_with
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
-from nnspec.engine.network import NumpyMLP
+from nnspec.engine.network import Sequential
 from nnspec.engine.penalties import BLOCK, Penalty, penalise
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class GradientCheck:
         if not self.epsilon > 0:
             raise ValueError(f"epsilon must be greater than 0, and {self.epsilon!r} is not")
 
-    def run(self, network: NumpyMLP, loss: Loss, x: NDArray[Any], targets: NDArray[Any]) -> GradientReport:
+    def run(self, network: Sequential, loss: Loss, x: NDArray[Any], targets: NDArray[Any]) -> GradientReport:
         """Check `network` at x; see `check_gradients`."""
         x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
         with _repeatable(network):
@@ -206,7 +206,7 @@ class GradientCheck:
 
 
 def check_gradients(
-    network: NumpyMLP,
+    network: Sequential,
     loss: Loss,
     x: NDArray[Any],
     targets: NDArray[Any],
@@ -242,13 +242,13 @@ def check_gradients(
     return how.run(network, loss, x, targets)
 
 
-def numerical_gradient_check(layer: Layer | NumpyMLP, x: NDArray[Any], epsilon: float = EPSILON) -> float:
+def numerical_gradient_check(layer: Layer | Sequential, x: NDArray[Any], epsilon: float = EPSILON) -> float:
     """Return the largest relative difference over the parameters and the input of `layer` at x `(B, *in)`.
 
     The scalar that is differentiated is Σ r·f(x), with fixed random r of f(x)'s shape. Raises ValueError for a layer
     whose parameters are not float64.
     """
-    network = layer if isinstance(layer, NumpyMLP) else NumpyMLP(layer)
+    network = layer if isinstance(layer, Sequential) else Sequential(layer)
     x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
     rng = np.random.default_rng(0)
     how = GradientCheck(epsilon=epsilon, rng=rng)
@@ -263,7 +263,7 @@ def numerical_gradient_check(layer: Layer | NumpyMLP, x: NDArray[Any], epsilon: 
     return GradientReport(tuple(checks), len(x), epsilon).error
 
 
-def _parameters(network: NumpyMLP) -> Iterator[Tensor]:
+def _parameters(network: Sequential) -> Iterator[Tensor]:
     """Yield the parameters of every layer, with the gradients of the last backward pass."""
     for k, (prefix, layer) in enumerate(zip(network.names, network.layers, strict=True)):
         for key, parameter in layer.parameters().items():
@@ -273,7 +273,7 @@ def _parameters(network: NumpyMLP) -> Iterator[Tensor]:
 class _repeatable:
     """While open, the layers of a network draw no new noise: the same function at every step."""
 
-    def __init__(self, network: NumpyMLP) -> None:
+    def __init__(self, network: Sequential) -> None:
         # Compositions come before their layers, whose own state is set back after theirs.
         self.layers = [inner for layer in network.layers for inner in layer.walk()]
         for name, parameter in network.named_parameters().items():

@@ -1,10 +1,10 @@
-"""A stack of layers."""
+"""A network as a program uses it: layers one after another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from nnspec.engine.layers.contract import Layer, kind_of, passed_on
 
@@ -13,11 +13,19 @@ if TYPE_CHECKING:
 
     from nnspec.engine.parameter import Parameter
 
-__all__ = ["NumpyMLP"]
+__all__ = ["NumpyMLP", "Sequential"]
 
 
-class NumpyMLP:
-    """Layers one after another: `forward` runs them in order, `backward` in reverse."""
+class Sequential:
+    """Layers one after another: `forward` runs them in order, `backward` in reverse.
+
+        model = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
+        logits = model(x)                  # (B, 784) -> (B, 10)
+        model[0].weight, model["Linear2"], model[:2], len(model)
+
+    PyTorch's `Sequential` may stand in another one; this one is not a layer itself. For branches within a network there
+    are `Residual`, `Add` and `Concat`.
+    """
 
     def __init__(self, *layers: Layer) -> None:
         self.layers: list[Layer] = []
@@ -26,33 +34,61 @@ class NumpyMLP:
         for layer in layers:
             self.add(layer)
 
-    def add(self, layer: Layer, name: str | None = None) -> NumpyMLP:
-        """Put a layer at the end; its parameters are called `name.weight` and so on. Returns the network.
+    def add(self, layer: Layer, name: str | None = None) -> Sequential:
+        """Append a layer, whose parameters are then called `name.weight` and so on, and return the network.
 
-        Without a name it gets its kind and number: `Linear1`, `ReLU1`, `Linear2`. Raises TypeError for what is no
-        layer, ValueError for a name that is taken, and for a layer that is in the network already, also within another.
+        Without a name, the layer is named by its kind and number: `Linear1`, `ReLU1`, `Linear2`. Raises TypeError if
+        `layer` is not a layer, and ValueError if the name is taken or the network contains the layer already, possibly
+        within another layer.
         """
         if not isinstance(layer, Layer):
-            raise TypeError(f"NumpyMLP.add takes a layer, not {layer!r}")
+            raise TypeError(f"{type(self).__name__} takes layers, not {layer!r}")
         inside = set(layer.walk())
         if not self._inside.isdisjoint(inside):
             raise ValueError(
-                f"{layer!r} is in the network already: a layer keeps what its own backward pass needs, once"
+                f"{layer!r} is in the network already; a layer stores its own input for the backward pass, so it can "
+                "be used only once"
             )
         kind = kind_of(layer)
         name = name or f"{kind}{1 + sum(type(other) is type(layer) for other in self.layers)}"
         if name in self.names:
-            raise ValueError(f"there is a layer {name!r} already")
+            raise ValueError(f"the network has a layer {name!r} already")
         self._inside |= inside
         self.layers.append(layer)
         self.names.append(name)
         return self
 
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Layer: ...
+    @overload
+    def __getitem__(self, key: slice) -> Sequential: ...
+    def __getitem__(self, key: int | str | slice) -> Layer | Sequential:
+        """Return a layer by its number or name, or a network of a slice of the layers, which it shares.
+
+        Raises IndexError or KeyError if there is no such layer.
+        """
+        if isinstance(key, str):
+            if key not in self.names:
+                raise KeyError(f"the network has no layer {key!r}; its layers are {', '.join(self.names)}")
+            return self.layers[self.names.index(key)]
+        if not isinstance(key, slice):
+            return self.layers[key]
+        part = type(self)()
+        for layer, name in zip(self.layers[key], self.names[key], strict=True):
+            part.add(layer, name)
+        return part
+
     def forward(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs for a batch: `(B, *in) -> (B, *out)`.
 
-        x is what the first layer takes, and nothing is done to it: no division, no standardising. Of a trained lane,
-        `lane.predict` prepares samples as in training.
+        The samples must be as the first layer expects them: the network neither divides nor standardises anything. For
+        a trained lane, `lane.predict` prepares samples as in training.
         """
         for layer in self.layers:
             x = layer.forward(x)
@@ -61,10 +97,18 @@ class NumpyMLP:
     __call__ = forward
 
     def backward(self, grad: NDArray[Any]) -> NDArray[Any]:
-        """Turn dL/d(outputs) into dL/dx, `(B, *out) -> (B, *in)`, writing every parameter's `.grad`."""
+        """Turn dL/d(outputs) into dL/dx, `(B, *out) -> (B, *in)`, and write every parameter's `.grad`."""
         for layer in reversed(self.layers):
             grad = passed_on(layer.backward(grad), layer)
         return grad
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero.
+
+        A training loop does not need this: `backward` overwrites gradients, while PyTorch adds to them.
+        """
+        for parameter in self.parameters():
+            parameter.grad.fill(0)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Return every parameter by its full name, in the order of the layers."""
@@ -79,7 +123,10 @@ class NumpyMLP:
         return list(self.named_parameters().values())
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return what layers remember besides their parameters (running means, say), by full name, in their order."""
+        """Return what layers remember besides their parameters, such as running means, by full name and in order.
+
+        PyTorch calls these arrays buffers.
+        """
         return {
             f"{name}.{key}": array
             for name, layer in zip(self.names, self.layers, strict=True)
@@ -87,13 +134,13 @@ class NumpyMLP:
         }
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return all that a trained network is: its parameters and its state, by full name; the arrays themselves."""
+        """Return all parameters and all state by full name: the arrays themselves, not copies."""
         return {name: parameter.data for name, parameter in self.named_parameters().items()} | self.state()
 
     def load_state_dict(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Copy arrays into the network: all those of `state_dict`, and no others.
+        """Copy arrays into the network, for exactly the names of `state_dict`.
 
-        Raises ValueError for a name too many or too few, and for another shape or dtype, before anything is changed.
+        Raises ValueError if a name is missing or unknown, or if a shape or dtype differs, before anything is changed.
         """
         own = self.state_dict()
         for name in dict.fromkeys((*own, *arrays)):
@@ -105,18 +152,24 @@ class NumpyMLP:
         for name, array in own.items():
             array[...] = arrays[name]
 
-    def train(self) -> NumpyMLP:
-        """Switch the layers that differ (dropout) to training."""
+    def train(self) -> Sequential:
+        """Switch to training mode the layers that behave differently in training, such as `Dropout`."""
         return self._set_training(True)
 
-    def eval(self) -> NumpyMLP:
-        """Switch the layers that differ (dropout) to use."""
+    def eval(self) -> Sequential:
+        """Switch to evaluation mode the layers that behave differently in training, such as `Dropout`."""
         return self._set_training(False)
 
-    def _set_training(self, training: bool) -> NumpyMLP:
+    def _set_training(self, training: bool) -> Sequential:
         for layer in self.layers:
             layer.training = training
         return self
 
     def __repr__(self) -> str:
-        return "NumpyMLP(" + "".join(f"\n{indent(repr(layer), '    ')}," for layer in self.layers) + "\n)"
+        layers = zip(self.names, self.layers, strict=True)
+        body = "".join(f"\n    {name}: {indent(repr(layer), '    ').lstrip()}" for name, layer in layers)
+        return f"{type(self).__name__}({body}\n)" if body else f"{type(self).__name__}()"
+
+
+NumpyMLP = Sequential
+"""The name that `Sequential` had first."""

@@ -12,7 +12,7 @@ from nnspec.engine._numpy import np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["KINDS", "Parameter", "Segment"]
+__all__ = ["Parameter", "Segment"]
 
 KINDS = ("weight", "bias", "scale", "shift", "slope")
 """The kinds of parameters: weights and biases; scales and shifts of normalisations; slopes of `PReLU`."""

@@ -18,7 +18,7 @@ from nnspec.engine.part import Also, PlainPart, Positive
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["L1", "L2", "Constraint", "MaxNorm", "Penalty", "constrain", "penalise", "units"]
+__all__ = ["L1", "L2", "Constraint", "MaxNorm", "Penalty"]
 
 BLOCK = 16_384
 """How many weights are worked on at a time: few enough to stay in the processor's cache."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated
 
-from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.engine.part import Also, Count, FigureName, Range
 from nnspec.engine.schedules import End, Factor, Follower, Schedule, Start, Warmup
 

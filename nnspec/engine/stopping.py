@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.engine.part import Also, Count, FigureName, PlainPart, Range
 
-__all__ = ["Patience", "Stopping", "Watcher"]
+__all__ = ["Patience", "Stopping"]
 
 _VAL_LOSS = FigureName("val_loss")
 

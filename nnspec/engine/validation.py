@@ -14,7 +14,7 @@ from nnspec.engine.random import Stream, stream
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Fold", "Folds", "Given", "Last", "Validation", "share_of"]
+__all__ = ["Folds", "Given", "Last", "Validation"]
 
 MOST_FOLDS = 1000
 

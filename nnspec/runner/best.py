@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.compiler.plan import Plan
 from nnspec.engine._numpy import np
-from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.engine.stopping import Stopping
 from nnspec.runner.history import LaneResult
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.runner.history import LaneResult
 from nnspec.runner.significance import LEVEL, Interval, Test, holm, interval, mean, paired, welch
 

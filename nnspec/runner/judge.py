@@ -9,7 +9,7 @@ from nnspec.checker import calculate
 from nnspec.checker.program import Case, Expectation, Figure
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.gradcheck import GradientReport
-from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.runner.history import LaneResult, Verdict
 
 __all__ = ["judge"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.contest import Contest, Entry
-from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.runner.contenders import Comparison, Contender
 from nnspec.runner.saved import SavedRun, usable
 from nnspec.shown import Shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence, Set
 
-from nnspec.engine.metrics import metric_of
+from nnspec.engine.metrics.contract import metric_of
 from nnspec.engine.part import PARTS, Part
 from nnspec.runner.history import DataUse, RunResult, Verdict
 

@@ -12,7 +12,7 @@ from nnspec.engine.layers.contract import Geometry, Layer, Shape, passed_on
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Chain", "Member"]
+__all__ = ["Chain"]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.parameter import Parameter
 
-__all__ = ["Composition", "Layers", "Member"]
+__all__ = ["Composition"]
 
 Layers = Sequence[Layer] | Mapping[str, Layer]
 """A branch, as a program writes it: layers in a row, by names of their own or named by kind and number."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.parameter import Parameter
 
-__all__ = ["Geometry", "Layer", "Shape", "ShapeError", "feature_axis", "sample_in_words", "shape_in_words"]
+__all__ = ["Geometry", "Layer", "Shape", "ShapeError"]
 
 Kept = TypeVar("Kept")
 
@@ -150,8 +150,12 @@ class Layer(Part, Borrower):
         """
         return None
 
+    def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Compute y = f(x), `(B, *in) -> (B, *out)`: the same as `forward`."""
+        return self.forward(x)
+
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Compute y = f(x): `(B, *in) -> (B, *out)`, keeping what backward needs."""
+        """Compute y = f(x), `(B, *in) -> (B, *out)`, and store what `backward` needs."""
         raise NotImplementedError
 
     def backward(

@@ -70,6 +70,10 @@ class Loss(Part, Borrower):
         """Return the work arrays for outputs of a shape (of one sample)."""
         return NO_ARGUMENTS
 
+    def __call__(self, outputs: NDArray[Any], targets: ArrayLike) -> float:
+        """Return the loss of a batch: the same as `forward`."""
+        return self.forward(outputs, targets)
+
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
         """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used to work in."""
         raise NotImplementedError

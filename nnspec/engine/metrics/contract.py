@@ -14,7 +14,7 @@ from nnspec.engine.work import Borrower, Work
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Averaging", "Metric", "Tally", "higher_is_better", "metric_of"]
+__all__ = ["Averaging", "Metric", "Tally"]
 
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from nnspec.analysis.evaluate import Evaluation
 from nnspec.compiler.proofs import Compiled
-from nnspec.engine.metrics import higher_is_better
+from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.runner.environment import in_words
 from nnspec.runner.folder import REPORT_MARK
 from nnspec.runner.health import DEAD
