@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nnspec.runner.prove import GradientProof
     from nnspec.runner.resuming import Checkpoints
     from nnspec.view.comparison import Difference
-    from nnspec.view.drawing import Drawing
+    from nnspec.view.pictures.drawing import Drawing
 
 __all__ = [
     "CheckResult",
@@ -201,9 +201,9 @@ def run(
         ValueError: fewer than one job, `resume` without `out`, `profile` together with `on`.
     """
     from nnspec.runner.folder import OutputError, RunFolder
-    from nnspec.view.quiet import Warns
-    from nnspec.view.race import print_files, progress_for, show_result
-    from nnspec.view.terminal import console
+    from nnspec.view.terminal.quiet import Warns
+    from nnspec.view.terminal.race import print_files, progress_for, show_result
+    from nnspec.view.terminal.screen import console
 
     if resume and out is None:
         raise ValueError("`resume` goes with `out`: the folder of the run")
@@ -272,7 +272,7 @@ def run_into(
     from nnspec.runner.record import write_record
     from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.run import Ways, run_program
-    from nnspec.view.drawing import Here
+    from nnspec.view.pictures.drawing import Here
 
     drawing, show = drawing or Here(), show or (lambda result: None)
     made: list[RunFolder] = []
@@ -327,7 +327,7 @@ def run_into(
 
 def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
     """Draw the curves of a run, where it has any; yield what could not be written, and why."""
-    from nnspec.view.drawing import PictureError
+    from nnspec.view.pictures.drawing import PictureError
 
     if not any(lane.history["loss"] for lane in result.lanes.values()):
         return
@@ -395,7 +395,7 @@ def gradcheck(
 
     Raises what `run` raises, and ValueError for a number of samples that is not 1 to 16.
     """
-    from nnspec.view.quiet import Warns
+    from nnspec.view.terminal.quiet import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
     return gradcheck_of(compile_spec(path, set), access, Warns(), full=full, samples=samples)
@@ -449,7 +449,7 @@ def landscape(
     Raises what `run` raises, LandscapeError for lanes that cannot share a plane, LaneError for one that there is none
     of.
     """
-    from nnspec.view.quiet import Warns
+    from nnspec.view.terminal.quiet import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
     return landscape_of(compile_spec(path, set), access, Warns(), lanes=lanes, plane=plane, grid=grid)

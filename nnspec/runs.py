@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from nnspec.data.source import Access
     from nnspec.runner.observer import Observer
     from nnspec.runner.predictor import Predictor
-    from nnspec.view.compared import ComparedRuns
     from nnspec.view.comparison import Difference
     from nnspec.view.report.page import ReportRun
+    from nnspec.view.terminal.run_comparison import ComparedRuns
 
 __all__ = [
     "RunError",
@@ -366,8 +366,8 @@ def plot(path: PathLike, out: PathLike | None = None, *, force: bool = False) ->
     A file that `out` names stays, unless `force`. Raises RunError, and OutputError where it cannot be written.
     """
     from nnspec.runner.folder import PICTURE, OutputError
-    from nnspec.view.curves import picture_of_saved, save_picture
-    from nnspec.view.landscape import picture_place
+    from nnspec.view.pictures.curves import picture_of_saved, save_picture
+    from nnspec.view.pictures.landscape import picture_place
 
     saved = open_run(path)
     place = saved.path / PICTURE if out is None else picture_place("", out, force=force)
@@ -392,8 +392,8 @@ def compare_runs(paths: Sequence[PathLike]) -> ComparedRuns:
     A run that is named twice counts once. Raises RunError.
     """
     from nnspec.analysis.contest import contest
-    from nnspec.view.compared import ComparedRuns
     from nnspec.view.comparison import compare
+    from nnspec.view.terminal.run_comparison import ComparedRuns
 
     saved = list({os.path.realpath(run.path): run for run in map(open_run, paths)}.values())
     found = contest(saved)

@@ -12,7 +12,7 @@ __all__ = ["Shown", "view_function"]
 
 
 def view_function(name: str) -> Any:
-    """Return a function of the room `view`, as `shown.summary_of`; its module is loaded now."""
+    """Return a function of the room `view`, as `notebook.tables.summary_of`; its module is loaded now."""
     module, _, function = name.rpartition(".")
     return getattr(import_module(f"nnspec.view.{module}"), function)
 
@@ -21,8 +21,8 @@ class Shown:
     """A result whose `repr` is a short table, however much it holds."""
 
     def __repr__(self) -> str:
-        return str(view_function("shown.summary_of")(self).text())
+        return str(view_function("notebook.tables.summary_of")(self).text())
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, for notebooks."""
-        return str(view_function("shown.summary_of")(self).html())
+        return str(view_function("notebook.tables.summary_of")(self).html())

@@ -15,7 +15,7 @@ import pytest
 
 from nnspec.native import library
 from nnspec.runner.environment import one_blas_thread
-from nnspec.view.drawing import Here
+from nnspec.view.pictures.drawing import Here
 
 if TYPE_CHECKING:
     from tiny_csv import Write
@@ -95,8 +95,8 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process draw no picture: that takes longer than to train what tests train."""
-    monkeypatch.setattr("nnspec.view.drawing.Here.finish", lambda drawing, result, path: None)
-    monkeypatch.setattr("nnspec.view.drawing.drawing_for", lambda compiled: nullcontext(Here()))
+    monkeypatch.setattr("nnspec.view.pictures.drawing.Here.finish", lambda drawing, result, path: None)
+    monkeypatch.setattr("nnspec.view.pictures.drawing.drawing_for", lambda compiled: nullcontext(Here()))
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from tiny_spec import RACE, environment, spec
 import nnspec
 from nnspec import engine as nn
 from nnspec.data import Digits
-from nnspec.view.curves import draw_run
-from nnspec.view.lanes import PALETTE, ink_of
+from nnspec.view.palette import PALETTE, ink_of
+from nnspec.view.pictures.curves import draw_run
 
 
 @pytest.fixture
@@ -262,9 +262,11 @@ def test_the_picture_of_a_run_says_what_stands_in_and_what_did_not_finish(
     with pytest.warns(nnspec.DataWarning, match="Digits stands in for MNIST"):
         result = nnspec.run(here / "b.nn", offline=True)
     drawn = []
-    honest = nnspec.view.curves.plot_training_curves
+    honest = nnspec.view.pictures.curves.plot_training_curves
     monkeypatch.setattr(
-        nnspec.view.curves, "plot_training_curves", lambda *a, **k: drawn.append((a, honest(*a, **k))) or drawn[-1][1]
+        nnspec.view.pictures.curves,
+        "plot_training_curves",
+        lambda *a, **k: drawn.append((a, honest(*a, **k))) or drawn[-1][1],
     )
     draw_run(result, here / "curves.png")
     figure = drawn[0][1]

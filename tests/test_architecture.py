@@ -222,7 +222,7 @@ def test_imports_go_one_way(path: Path) -> None:
         ("view/new.py", "from nnspec.checker.shapes import chain", "view may not import nnspec.checker.shapes"),
         ("cli/new.py", "from nnspec.runner.run import run_program", "cli may not import nnspec.runner.run"),
         ("cli/new.py", "from nnspec.data import load_mnist", "cli may not import nnspec.data"),
-        ("runner/new.py", "from nnspec.view import words", "runner may not import nnspec.view"),
+        ("runner/new.py", "from nnspec.view import wording", "runner may not import nnspec.view"),
         ("api.py", "from nnspec.cli import main", "api may not import nnspec.cli"),
         ("runner/new.py", "import matplotlib.pyplot", "only view may import matplotlib"),
         ("engine/new.py", "import torch", "torch is no dependency"),
@@ -288,7 +288,7 @@ BUDGET = [
     ),
     (
         f"from nnspec.cli import _code; assert _code(['gradcheck', {str(RACE)!r}, '--samples=1', '--offline']) == 0",
-        {"matplotlib", "numpy.ma", "nnspec.view.race", "nnspec.view.curves"},
+        {"matplotlib", "numpy.ma", "nnspec.view.terminal.race", "nnspec.view.pictures.curves"},
     ),
     ("import nnspec; nnspec.check", {"numpy._core", "matplotlib", "click", "rich"}),
     ("from nnspec import engine", {"lark", "matplotlib", "click", "rich"}),

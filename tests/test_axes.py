@@ -25,7 +25,7 @@ from nnspec.data.source import Facts
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.layers.contract import Layer
-from nnspec.view.structure import print_structure
+from nnspec.view.terminal.structure import print_structure
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -24,7 +24,7 @@ from nnspec.engine.parameter import KINDS
 from nnspec.semantics import identity, meaning
 from nnspec.view.changes import Changes, Run
 from nnspec.view.rows import rows
-from nnspec.view.structure import structure_record
+from nnspec.view.terminal.structure import structure_record
 from nnspec.view.values import written
 
 BLOCKS = """data = Digits(train=50, test=20)

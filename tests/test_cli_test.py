@@ -240,7 +240,7 @@ def test_a_terminal_sees_how_far_a_spec_is_and_nothing_of_it_stays(tmp_path: Pat
 
     from nnspec.api import compile_spec
     from nnspec.runner.run import run_program
-    from nnspec.view.ticker import Ticker
+    from nnspec.view.terminal.ticker import Ticker
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

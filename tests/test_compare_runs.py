@@ -14,7 +14,7 @@ from nnspec import run, runs
 from nnspec.runner.contenders import Contender, best_of
 from nnspec.runner.saved import RunError
 from nnspec.runner.significance import paired, welch
-from nnspec.view.compared import compared_record
+from nnspec.view.terminal.run_comparison import compared_record
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -26,8 +26,8 @@ from nnspec.engine.layers.chain import Chain
 from nnspec.engine.layers.contract import Layer, ShapeError
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.prove import alike_lanes, prove_program
-from nnspec.view.structure import print_structure, structure_record
-from nnspec.view.terminal import console
+from nnspec.view.terminal.screen import console
+from nnspec.view.terminal.structure import print_structure, structure_record
 
 BOUND = 1e-7
 every_composition = pytest.mark.parametrize("sample", COMPOSED, ids=str)

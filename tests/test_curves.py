@@ -19,11 +19,12 @@ from tiny_spec import compiled, run, spec
 import nnspec
 from nnspec.runner.history import RunResult
 from nnspec.runner.record import write_record
-from nnspec.view.curves import draw_run, plot_training_curves
-from nnspec.view.lanes import NAMED, PALETTE, slots, spread_out, terminal_style
-from nnspec.view.quiet import QuietProgress
-from nnspec.view.race import LiveProgress, PlainProgress, print_result
-from nnspec.view.structure import print_structure
+from nnspec.view.palette import NAMED, PALETTE, slots, spread_out, terminal_style
+from nnspec.view.pictures.curves import draw_run, plot_training_curves
+from nnspec.view.terminal.quiet import QuietProgress
+from nnspec.view.terminal.race import LiveProgress, PlainProgress, print_result
+from nnspec.view.terminal.structure import print_structure
+from nnspec.view.wording import numbers
 
 GREY = "#c4c4c4"
 REPEATS = spec(
@@ -189,7 +190,7 @@ def test_the_picture_of_a_run_names_its_seeds_and_how_many_lanes_are_named(
 ) -> None:
     subtitles = []
     monkeypatch.setattr(
-        nnspec.view.curves, "plot_training_curves", lambda *_, subtitle, **__: subtitles.append(subtitle)
+        nnspec.view.pictures.curves, "plot_training_curves", lambda *_, subtitle, **__: subtitles.append(subtitle)
     )
     draw_run(result, tmp_path / "a.png")
     race = "; ".join(f"lane{i}: SGD(lr=0.{i + 1:02})" for i in range(14))
@@ -219,7 +220,7 @@ def test_the_table_has_the_means_of_all_samples(result: RunResult) -> None:
     ]
     adam = next(line for line in text.splitlines() if line.startswith("Adam"))
     assert adam.split()[:3] == ["Adam", "3", "4/4"]
-    assert nnspec.view.words.loss(result["Adam"].final("val_loss")) in adam
+    assert numbers.loss(result["Adam"].final("val_loss")) in adam
     assert ", worst " in text
 
 
@@ -361,4 +362,4 @@ def test_bands_of_many_lanes_are_not_drawn_over_each_other(result: RunResult) ->
     ],
 )
 def test_a_curve_in_a_table_is_logarithmic(values: list[float], lowest: float, highest: float, bars: str) -> None:
-    assert nnspec.view.words.spark(values, lowest, highest) == bars
+    assert numbers.spark(values, lowest, highest) == bars

@@ -17,8 +17,8 @@ from tiny_spec import spec
 
 from nnspec import run, runs
 from nnspec.errors import NnspecError
-from nnspec.view.compared import compared_record, print_compared
-from nnspec.view.verification import print_verification, verification_record
+from nnspec.view.terminal.run_comparison import compared_record, print_compared
+from nnspec.view.terminal.verification import print_verification, verification_record
 
 INSTEAD = [None, -1, 0, 1e308, "", "x", "<script>", [], {}, [None], {"a": 1}, True, 10**400, "\x1b[31m", "a\nb", 1e999]
 ROUNDS = 25

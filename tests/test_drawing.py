@@ -22,10 +22,10 @@ from nnspec.runner.history import LaneResult, RunResult
 from nnspec.runner.observer import Silent
 from nnspec.runner.run import Ways, run_program
 from nnspec.runner.together import train_together
-from nnspec.view import drawing
-from nnspec.view.curves import Picture, draw_run, panels
-from nnspec.view.drawing import Apart, Here, PictureError
-from nnspec.view.figure import Blank, draw_figure, save
+from nnspec.view.pictures import drawing
+from nnspec.view.pictures.curves import Picture, draw_run, panels
+from nnspec.view.pictures.drawing import Apart, Here, PictureError
+from nnspec.view.pictures.figure import Blank, draw_figure, save
 
 LANES = "SGD(lr=0.1); Adam(lr=0.01)"
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
@@ -62,7 +62,7 @@ def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
 # Killed, wherever that may be
 
 AT_THE_END = """
-import nnspec.view.figure as drawn
+import nnspec.view.pictures.figure as drawn
 usual = drawn.save
 def save(figure, file, format):
     usual(figure, file, format)
@@ -75,7 +75,7 @@ DEATHS = {
     "warming up": AT_THE_END.format(when="figure.texts[0].get_text() == '09aA'"),
     "drawing": AT_THE_END.format(when="figure.texts[0].get_text() != '09aA'"),
     "sending half of it": """
-import nnspec.view.painter as painter
+import nnspec.view.pictures.painter as painter
 def half(source, out):
     source.read()
     out.write(b"\\x89PNG\\r\\n\\x1a\\n half of a picture")
@@ -208,7 +208,7 @@ def test_what_is_made_ready_and_what_is_not_looked_at_leave_the_picture_as_it_is
     usual, ready = io.BytesIO(), io.BytesIO()
     title, below = "A title", "and what is below it"
     draw_figure(history, panels(), title, below, ready, Blank.warm())
-    monkeypatch.setattr("nnspec.view.panels._no_factor", lambda *_: False)
+    monkeypatch.setattr("nnspec.view.pictures.panels._no_factor", lambda *_: False)
     Picture(history, title, below).draw(usual)
     assert ready.getvalue() == usual.getvalue()
 
@@ -225,7 +225,7 @@ def test_png_has_the_pixels_that_matplotlib_writes(
         (tmp_path / "b.png").write_bytes(figure._repr_png_())
         with matplotlib.rc_context({"savefig.bbox": "tight"}):
             save(figure, tight := io.BytesIO(), "png")
-        monkeypatch.setattr("nnspec.view.figure._png", lambda figure: b"")
+        monkeypatch.setattr("nnspec.view.pictures.figure._png", lambda figure: b"")
         draw_figure(HISTORIES["a race"], panels(), "Title", "facts", tmp_path / "c.png")
     ours, shown, theirs = (imread(tmp_path / name) for name in ("a.png", "b.png", "c.png"))
     assert theirs.shape == (702, 2145, 4)  # 5.4 by 1.2 + 3 × 4.9 + 3 × 0.2 inches, 130 dots each
@@ -308,7 +308,7 @@ def test_python_code_is_warned_and_has_its_result(tiny: Path, monkeypatch: pytes
     def broken(*_: object, **__: object) -> None:
         raise ImportError("no fonts")
 
-    monkeypatch.setattr("nnspec.view.curves.plot_training_curves", broken)
+    monkeypatch.setattr("nnspec.view.pictures.curves.plot_training_curves", broken)
     with pytest.warns(RuntimeWarning, match="the picture was not drawn: ImportError: no fonts; `nnspec plot"):
         done = package.run(tiny / "a.nn", out=tiny / "o")
     assert done.exit_code == 0

@@ -9,7 +9,7 @@ from tiny_spec import ALONE, TOGETHER, nnspec, run, spec
 
 from nnspec.runner.fairness import fairness
 from nnspec.runner.run import Ways
-from nnspec.view.fairness import shared_in_words
+from nnspec.view.wording.fairness import shared_in_words
 
 RACE = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 2; batch = 16; validation = 0.2", more="seed = 5")
 

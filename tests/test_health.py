@@ -21,8 +21,8 @@ from nnspec.runner.history import LaneResult, RunResult
 from nnspec.runner.observer import Silent
 from nnspec.runner.record import history_record
 from nnspec.runner.run import Ways
-from nnspec.view.health import health
-from nnspec.view.race import print_result
+from nnspec.view.terminal.race import print_result
+from nnspec.view.wording.health import health
 
 DATA = "Digits(train=200, test=40)"
 SIGMOIDS = "Linear(16); Sigmoid; " * 10 + "Linear(10)"

@@ -23,9 +23,9 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.observer import Silent
-from nnspec.view.landscape import plot_landscape
-from nnspec.view.landscape_words import caption, notes
+from nnspec.view.pictures.landscape import plot_landscape
 from nnspec.view.resolved import LaneError
+from nnspec.view.wording.landscape import caption, notes
 
 MODELS = """
 model narrow { Linear(6); ReLU; Linear(10) }

@@ -21,8 +21,8 @@ from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.layers.contract import ShapeError
 from nnspec.engine.metrics import Metric
-from nnspec.view.counts import counts
-from nnspec.view.race import print_result
+from nnspec.view.terminal.confusion import counts
+from nnspec.view.terminal.race import print_result
 
 CASES = json.loads((Path(__file__).parent / "oracle/metrics.json").read_text(encoding="utf-8"))["cases"]
 CLASSES = {name: cls for name, cls in PARTS["metric"].items() if cls.__module__.startswith("nnspec.")}

@@ -25,7 +25,7 @@ from nnspec.project.inputs import InputError, find_specs
 from nnspec.runner.folder import OutputError, RunFolder
 from nnspec.runner.history import RunResult
 from nnspec.runner.observer import Silent
-from nnspec.view import curves
+from nnspec.view.pictures import curves
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
 SPEC = spec(race="SGD(lr=0.1); Adam(lr=0.01)", data="Blobs(train=40, test=20)", model="Linear(3)")
@@ -218,8 +218,8 @@ RUN = "nnspec.runner.run."
         (f"{RUN}train_together", {"summary.json"}),
         (f"{RUN}judge", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
         ("nnspec.runner.record._number", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
-        ("nnspec.view.curves.plot_training_curves", {"summary.json", "SGD/weights.npz"}),
-        ("nnspec.view.race.print_result", {"summary.json", "SGD/weights.npz", "curves.png"}),
+        ("nnspec.view.pictures.curves.plot_training_curves", {"summary.json", "SGD/weights.npz"}),
+        ("nnspec.view.terminal.race.print_result", {"summary.json", "SGD/weights.npz", "curves.png"}),
     ],
 )
 def test_ctrl_c_keeps_what_was_trained_at_every_stage(

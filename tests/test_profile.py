@@ -14,7 +14,7 @@ from nnspec import run as run_spec
 from nnspec.compiler.loop import plan_alone
 from nnspec.runner.profile import Profiler, merged
 from nnspec.runner.run import Ways
-from nnspec.view.race import print_result
+from nnspec.view.terminal.race import print_result
 
 PROFILED = Ways(profile=True)
 RACE = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 6; batch = 16")

@@ -21,7 +21,7 @@ from nnspec.engine.part import PARTS
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.prove import prove_gradients
 from nnspec.runner.record import write_record
-from nnspec.view.curves import draw_run
+from nnspec.view.pictures.curves import draw_run
 
 MODEL = "Linear(24); ReLU; Linear(24); ReLU; Linear(1)"
 

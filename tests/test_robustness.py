@@ -170,7 +170,7 @@ def test_ctrl_c_while_the_picture_is_drawn_keeps_the_result(tmp_path: Path, monk
     def pressed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nnspec.view.curves.plot_training_curves", pressed)
+    monkeypatch.setattr("nnspec.view.pictures.curves.plot_training_curves", pressed)
     (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
     result = nnspec.run(tmp_path / "a.nn", out=tmp_path / "out")
     assert (result.exit_code, len(result["run"].history["loss"])) == (130, 2)

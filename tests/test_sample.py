@@ -168,7 +168,7 @@ def test_the_record_is_written_with_it(folder: Path) -> None:
 
 
 def test_what_steers_a_terminal_is_printed_as_what_it_is(folder: Path) -> None:
-    from nnspec.view.writing import written as lines
+    from nnspec.view.terminal.samples import written as lines
 
     (lane,) = nnspec.run(written(folder)).values()
     lane.sample = "a\x1b[2Jb\nc\rd"

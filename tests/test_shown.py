@@ -20,8 +20,9 @@ from tiny_spec import compiled, environment, spec
 import nnspec
 from nnspec import api, runs
 from nnspec.runner.history import RunResult
-from nnspec.view.notebook import RewrittenLine
-from nnspec.view.race import LineProgress, progress_for
+from nnspec.view.notebook.progress import RewrittenLine
+from nnspec.view.terminal.race import LineProgress, progress_for
+from nnspec.view.wording import numbers
 
 SPEC = spec(
     race="SGD(lr=0.1); Adam(lr=0.01)",
@@ -174,7 +175,7 @@ def test_in_a_notebook_progress_is_one_output_that_is_updated(monkeypatch: pytes
     shell = type("Shell", (), {"kernel": object()})()
     monkeypatch.setitem(sys.modules, "IPython", type("IPython", (), {"get_ipython": staticmethod(lambda: shell)}))
     monkeypatch.setitem(sys.modules, "IPython.display", type("display", (), {"display": handle.display}))
-    monkeypatch.setattr("nnspec.view.notebook._SECONDS", 0.0)
+    monkeypatch.setattr("nnspec.view.notebook.progress._SECONDS", 0.0)
     progress = progress_for(Console(file=io.StringIO()), compiled(SPEC))
     assert isinstance(progress, LineProgress)
     for lane in ("SGD", "Adam"):
@@ -197,7 +198,7 @@ def test_a_command_in_a_notebook_rewrites_one_line(folder: Path) -> None:
 
 
 def test_a_rewritten_line_covers_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnspec.view.notebook._SECONDS", 0.0)
+    monkeypatch.setattr("nnspec.view.notebook.progress._SECONDS", 0.0)
     stream = io.StringIO()
     line = RewrittenLine(stream)
     line.show("long text")
@@ -220,9 +221,9 @@ def test_predictions_are_short(folder: Path, result: RunResult) -> None:
     [(15821.5, "15,822"), (-2310.123, "-2,310"), (2.3456, "2.346"), (1.5e8, "1.50e+08"), (0.00012, "1.2e-04")],
 )
 def test_large_figures_are_written_out(value: float, text: str) -> None:
-    assert nnspec.view.words.loss(value) == text
+    assert numbers.loss(value) == text
 
 
 def test_half_an_interval_is_written_as_its_figure_is() -> None:
-    assert nnspec.view.words.figure("test_mae", 15821.5, 1316.2) == "15,822 ± 1,316"
-    assert nnspec.view.words.figure("test_mae", 0.3342, 0.0301) == "0.334 ± 0.030"
+    assert numbers.figure("test_mae", 15821.5, 1316.2) == "15,822 ± 1,316"
+    assert numbers.figure("test_mae", 0.3342, 0.0301) == "0.334 ± 0.030"

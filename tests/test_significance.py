@@ -26,8 +26,8 @@ from nnspec.runner.contenders import (
 from nnspec.runner.history import LaneResult
 from nnspec.runner.record import write_record
 from nnspec.runner.significance import holm, interval, paired, t_cdf, t_quantile, welch
-from nnspec.view.race import print_result
-from nnspec.view.spread import spread
+from nnspec.view.terminal.race import print_result
+from nnspec.view.wording.repeats import spread
 
 
 def exact_cdf(t: float, freedom: float) -> Any:

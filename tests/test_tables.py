@@ -14,8 +14,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from tiny_spec import spec
 
-from nnspec.view.counts import confusion
-from nnspec.view.terminal import Column, say, table, wrapped
+from nnspec.view.terminal.confusion import confusion
+from nnspec.view.terminal.screen import Column, say, table, wrapped
 
 LANES = ("PlainStochasticGradientDescentAtASlowRate", "Adam_with_weight_decay_and_a_long_name", "MomentumWithNesterov")
 WIDTHS = (50, 80, 120)

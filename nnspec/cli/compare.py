@@ -20,8 +20,8 @@ def command(runs: tuple[Path, ...], as_json: bool) -> int:
     With several runs, lanes of the same name are compared; with one run, its lanes. `nnspec diff` compares two specs.
     """
     from nnspec.runs import compare_runs
-    from nnspec.view.compared import compared_record, print_compared
-    from nnspec.view.terminal import console
+    from nnspec.view.terminal.run_comparison import compared_record, print_compared
+    from nnspec.view.terminal.screen import console
 
     found = compare_runs(runs)
     if as_json:

@@ -19,8 +19,8 @@ def fetch(names: tuple[str, ...], offline: bool) -> int:
     """Download data sets such as MNIST into the cache and verify them. Existing files are verified and kept."""
     from nnspec import api
     from nnspec.data.source import Access
-    from nnspec.view.fetching import FetchProgress
-    from nnspec.view.terminal import console
+    from nnspec.view.terminal.downloads import FetchProgress
+    from nnspec.view.terminal.screen import console
 
     screen = console()
     for name in names:

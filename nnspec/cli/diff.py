@@ -30,7 +30,7 @@ def command(a: str, b: str, overrides: tuple[str, ...], as_json: bool) -> int:
     """
     from nnspec.api import diff
     from nnspec.view.difference import difference_record, print_difference
-    from nnspec.view.terminal import console
+    from nnspec.view.terminal.screen import console
 
     found = diff(a, b, overrides)
     if as_json:

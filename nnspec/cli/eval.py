@@ -42,8 +42,8 @@ def command(
     Exits with 1 if a figure differs from the recorded one in any bit.
     """
     from nnspec.runs import access_of, compile_run, evaluate_networks, evaluate_over, open_run
-    from nnspec.view.predictions import evaluation_record, print_evaluations
-    from nnspec.view.terminal import console
+    from nnspec.view.terminal.predictions import evaluation_record, print_evaluations
+    from nnspec.view.terminal.screen import console
 
     saved = open_run(run)
     if file is not None:

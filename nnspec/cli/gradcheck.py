@@ -28,9 +28,9 @@ def command(
     """
     from nnspec.api import compile_spec, gradcheck_of
     from nnspec.data.source import Access
-    from nnspec.view.proof import print_proofs
-    from nnspec.view.quiet import QuietProgress
-    from nnspec.view.terminal import console
+    from nnspec.view.terminal.gradcheck import print_proofs
+    from nnspec.view.terminal.quiet import QuietProgress
+    from nnspec.view.terminal.screen import console
 
     compiled, screen = compile_spec(spec, overrides), console()
     access = Access(data_dir, offline)

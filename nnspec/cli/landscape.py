@@ -54,10 +54,10 @@ def command(
     """
     from nnspec.api import compile_spec, landscape_of
     from nnspec.data.source import Access
-    from nnspec.view.landscape import GridProgress, picture_place, plot_landscape, print_landscape
-    from nnspec.view.landscape_words import landscape_record
-    from nnspec.view.race import progress_for
-    from nnspec.view.terminal import console
+    from nnspec.view.pictures.landscape import GridProgress, picture_place, plot_landscape, print_landscape
+    from nnspec.view.terminal.race import progress_for
+    from nnspec.view.terminal.screen import console
+    from nnspec.view.wording.landscape import landscape_record
 
     path = picture_place(spec, out, force=force)
     compiled = compile_spec(spec, overrides, warn=warn)

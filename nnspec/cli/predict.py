@@ -55,8 +55,8 @@ def command(
     """Predict samples in files with a trained network from folder RUN. They are prepared as in training."""
     from nnspec.runner.folder import OutputError
     from nnspec.runs import load, predict, write_on
-    from nnspec.view.predictions import prediction_rows, prediction_text, print_predictions
-    from nnspec.view.terminal import console
+    from nnspec.view.terminal.predictions import prediction_rows, prediction_text, print_predictions
+    from nnspec.view.terminal.screen import console
 
     if bool(files) == (prompt is not None):
         raise click.UsageError("give one or more files, or --prompt TEXT")

@@ -83,7 +83,7 @@ def command(
     """
     from nnspec.api import compile_spec, run_into
     from nnspec.data.source import Access
-    from nnspec.view.drawing import drawing_for
+    from nnspec.view.pictures.drawing import drawing_for
 
     if force and out is None:
         raise click.UsageError("--force goes with --out DIR")
@@ -99,8 +99,8 @@ def command(
     with drawing_for(compiled) as drawing:  # a process that starts while the rest is imported
         from nnspec.runner.folder import OutputError, RunFolder
         from nnspec.runner.record import history_record
-        from nnspec.view.race import print_files, progress_for, show_result
-        from nnspec.view.terminal import console
+        from nnspec.view.terminal.race import print_files, progress_for, show_result
+        from nnspec.view.terminal.screen import console
 
         screen = console(stderr=as_json)
         progress = progress_for(screen, compiled, quiet=quiet or as_json)

@@ -50,7 +50,7 @@ def command(
     memory its result goes, and its bytes and FLOPs for a full batch.
     """
     from nnspec.api import compile_spec
-    from nnspec.view.terminal import console
+    from nnspec.view.terminal.screen import console
 
     if lane is not None and not resolved:
         raise click.UsageError("--lane goes with --resolved")
@@ -58,7 +58,7 @@ def command(
         raise click.UsageError("--resolved and --steps cannot be used together")
     compiled = compile_spec(spec, overrides, warn=warn)
     if stage is not None:
-        from nnspec.view.steps import print_steps, steps_record
+        from nnspec.view.terminal.steps import print_steps, steps_record
 
         if as_json:
             click.echo(json.dumps(steps_record(compiled, stage)))
@@ -74,7 +74,7 @@ def command(
         else:
             print_resolved(compiled.program, lanes, console())
         return 0
-    from nnspec.view.structure import print_structure, structure_record
+    from nnspec.view.terminal.structure import print_structure, structure_record
 
     if as_json:
         click.echo(json.dumps(structure_record(compiled)))

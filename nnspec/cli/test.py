@@ -55,7 +55,7 @@ def command(
     from nnspec.project.inputs import find_specs
     from nnspec.project.junit import refuse_unwritable, write_junit
     from nnspec.project.testing import SpecReport, SpecTester, exit_code, failures, outcome, summary
-    from nnspec.view.ticker import Ticker
+    from nnspec.view.terminal.ticker import Ticker
 
     if "-" in paths:
         raise click.UsageError("specs to test are files; standard input is none")

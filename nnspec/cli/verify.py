@@ -35,10 +35,10 @@ def command(
     RUN are checked against the recorded result of training. RUN is not changed.
     """
     from nnspec.runs import access_of, compile_run, open_run, verify_again, verify_with
-    from nnspec.view.quiet import QuietProgress
-    from nnspec.view.race import PlainProgress
-    from nnspec.view.terminal import console
-    from nnspec.view.verification import print_verification, verification_record
+    from nnspec.view.terminal.quiet import QuietProgress
+    from nnspec.view.terminal.race import PlainProgress
+    from nnspec.view.terminal.screen import console
+    from nnspec.view.terminal.verification import print_verification, verification_record
 
     saved = open_run(run)
     if other is not None:

@@ -233,7 +233,7 @@ class Verdict:
     detail: str
 
     def __repr__(self) -> str:
-        return f"<{view_function('words.verdict')(self)}>"
+        return f"<{view_function('wording.phrases.verdict')(self)}>"
 
 
 @dataclass(repr=False)
@@ -314,7 +314,7 @@ class RunResult(Shown, Mapping[str, LaneResult]):
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw the training curves of all lanes as a matplotlib figure; with `path` it is saved there too."""
-        return view_function("curves.draw_run")(self, path)
+        return view_function("pictures.curves.draw_run")(self, path)
 
     @property
     def gradient_error(self) -> float | None:

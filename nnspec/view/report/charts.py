@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from nnspec.view.lanes import is_dashed, spread_out
+from nnspec.view.palette import is_dashed, spread_out
 from nnspec.view.report.html import element, escape
-from nnspec.view.terminal import wrapped
+from nnspec.view.terminal.screen import wrapped
 
 __all__ = ["Series", "chart", "color", "legend"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from nnspec.view.terminal import joints
+from nnspec.view.terminal.screen import joints
 
 __all__ = ["breakable", "details", "element", "escape", "table"]
 

@@ -17,19 +17,19 @@ from nnspec.runner.folder import REPORT_MARK
 from nnspec.runner.health import DEAD
 from nnspec.runner.saved import SavedRun, usable
 from nnspec.runner.significance import interval
-from nnspec.view import words
-from nnspec.view.best import best_lines, grid_columns, grid_title, grids_of, ranked_records
-from nnspec.view.compared import ComparedRuns
-from nnspec.view.fairness import shared_in_words
-from nnspec.view.lanes import NAMED, slots
-from nnspec.view.panels import BANDS
+from nnspec.view.palette import NAMED, slots
+from nnspec.view.pictures.panels import BANDS
 from nnspec.view.report.charts import Series, chart, color, legend
 from nnspec.view.report.html import breakable, details, element, escape, table
 from nnspec.view.report.network import network_drawing
 from nnspec.view.report.pictures import confusion_table, worst_pictures
 from nnspec.view.report.side_by_side import side_by_side
 from nnspec.view.rows import rows
+from nnspec.view.terminal.run_comparison import ComparedRuns
 from nnspec.view.values import plain
+from nnspec.view.wording import numbers, phrases
+from nnspec.view.wording.fairness import shared_in_words
+from nnspec.view.wording.sweep import best_lines, grid_columns, grid_title, grids_of, ranked_records
 
 __all__ = ["ReportRun", "best_first", "report_page"]
 
@@ -159,7 +159,7 @@ def _lanes(run: ReportRun) -> str:
         row = [dot + breakable(lane["name"]), escape(lane["optimizer"]), *([status or "done"] if odd else [])]
         row.append(f"{lane['epochs']}/{lane['epochs_asked_for']}")
         row += [escape(_figure(name, lane)) for name in figures]
-        row += [f"{lane['params']:,}", words.seconds(lane["seconds"])]
+        row += [f"{lane['params']:,}", numbers.seconds(lane["seconds"])]
         if target is not None:
             epochs = lane["epochs_to_common_loss"]
             row.append("–" if epochs is None else f"epoch {epochs:.3g}")
@@ -190,14 +190,14 @@ def _best(summary: Mapping[str, Any]) -> str:
 
 def _kept(lane: Mapping[str, Any]) -> str:
     kept = {one["seed"]: one["kept_epoch"] for one in lane.get("repeats", (lane,)) if "kept_epoch" in one}
-    return f"weights and figures of {words.kept_epochs(kept, several='repeats' in lane)}, the best" if kept else ""
+    return f"weights and figures of {phrases.kept_epochs(kept, several='repeats' in lane)}, the best" if kept else ""
 
 
 def _figure(name: str, lane: Mapping[str, Any]) -> str:
     value = lane["final"].get(name, math.nan)
     found = lane.get("intervals", {}).get(name)
     half = (found["high"] - found["low"]) / 2 if found and found["low"] is not None else math.nan
-    return words.figure(name, value, half)
+    return numbers.figure(name, value, half)
 
 
 def _verdicts(summary: Mapping[str, Any]) -> str:
@@ -255,7 +255,7 @@ def _curves(run: ReportRun) -> str:
     for base in bases:
         shown = [name for name in (base, f"val_{base}", f"test_{base}") if name in figures]
         series = [one for name in shown for one in _series(run, names, name)]
-        percent = words.is_percent(base)
+        percent = numbers.is_percent(base)
         linear = chart(f"{base} of training (solid) and other samples (dashed)", series, percent=percent)
         if not linear:
             continue

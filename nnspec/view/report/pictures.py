@@ -10,8 +10,8 @@ from nnspec.analysis.evaluate import Evaluation
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine._numpy import np
 from nnspec.runner.predictor import probabilities
-from nnspec.view import words
 from nnspec.view.report.html import escape
+from nnspec.view.wording import numbers
 
 __all__ = ["confusion_table", "worst_pictures"]
 
@@ -33,7 +33,7 @@ def confusion_table(one: Evaluation) -> str:
         body += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>\n'
     right = float(np.trace(counts)) / max(int(counts.sum()), 1)
     said = (
-        f"{int(counts.sum()):,} test samples, {words.percent(right)} "
+        f"{int(counts.sum()):,} test samples, {numbers.percent(right)} "
         "right: one row per class, one column per prediction"
     )
     return (
@@ -65,11 +65,11 @@ def worst_pictures(one: Evaluation, compiled: Compiled) -> str:
     losses = np.where(np.isfinite(one.losses), one.losses, np.inf)
     found = ""
     for i in np.argsort(-losses, kind="stable")[:_SHOWN]:
-        told = f"loss {words.loss(float(one.losses[i]))}"
+        told = f"loss {numbers.loss(float(one.losses[i]))}"
         if guess is not None and guess.ndim == 1:
             label, taken = int(one.dataset.test.y[i]), int(guess[i])
             kind = "yes" if label == taken else "no"
-            sure = f" ({words.percent(float(odds[i, taken]))})" if odds is not None else ""
+            sure = f" ({numbers.percent(float(odds[i, taken]))})" if odds is not None else ""
             wrong = f'<span class="{kind}">{escape(one.dataset.class_name(taken))}</span>'
             told = f"{escape(one.dataset.class_name(label))}, taken for {wrong}{sure}<br>{told}"
         source = _picture(one.dataset.test.x[i], facts.shape)
@@ -79,7 +79,7 @@ def worst_pictures(one: Evaluation, compiled: Compiled) -> str:
 
 def _picture(pixels: Any, shape: tuple[int, ...]) -> str:
     """Return an image as a data URI."""
-    from nnspec.view.figure import matplotlib_module
+    from nnspec.view.pictures.figure import matplotlib_module
 
     matplotlib_module()
     from matplotlib import image

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nnspec.analysis.contest import Contest
-from nnspec.view import words
-from nnspec.view.compared import ComparedRuns, figure_in_words, head, print_unlike, shown_figures
 from nnspec.view.report.html import element, escape, table
+from nnspec.view.terminal.run_comparison import ComparedRuns, figure_in_words, head, print_unlike, shown_figures
+from nnspec.view.wording import numbers
 
 __all__ = ["side_by_side"]
 
@@ -39,7 +39,7 @@ def _lanes(contest: Contest) -> str:
             f"{entry.epochs}/{entry.epochs_asked_for}",
             *(escape(figure_in_words(entry, figure)) for figure in figures),
             f"{entry.params:,}",
-            words.seconds(entry.seconds),
+            numbers.seconds(entry.seconds),
         ]
         for entry in contest.entries
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnspec.runner.contenders import compared_figure, interval_records
 from nnspec.runner.history import LaneResult
-from nnspec.view import words
+from nnspec.view.wording import numbers
 
 __all__ = ["spread"]
 
@@ -22,7 +22,7 @@ def spread(lanes: Sequence[LaneResult], summary: Mapping[str, Any]) -> Iterator[
         if found and found["low"] is not None and found["high"] is not None:
             half = (found["high"] - found["low"]) / 2
             yield (
-                f"– {lane.name}: {figure} {found['mean']:.4g} ± {words.two_digits(half)} (95 %, {found['n']} seeds)",
+                f"– {lane.name}: {figure} {found['mean']:.4g} ± {numbers.two_digits(half)} (95 %, {found['n']} seeds)",
                 "",
             )
     if len(lanes) > _INTERVALS and any(lane.repeats for lane in lanes):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nnspec.analysis.landscape import Landscape, LanePath
-from nnspec.view import words
+from nnspec.view.wording import numbers
 
 __all__ = ["axis_name", "caption", "landscape_record", "notes", "number", "outside", "share", "what_is_shown"]
 
@@ -28,7 +28,7 @@ def share(value: float) -> str:
     """`93.2 %`, and `< 0.1 %` for little, which is not nothing."""
     if not math.isfinite(value):
         return "–"
-    return "< 0.1 %" if 0 < value < 0.0005 else words.percent(value)
+    return "< 0.1 %" if 0 < value < 0.0005 else numbers.percent(value)
 
 
 def outside(found: Landscape) -> float:
@@ -87,11 +87,10 @@ def caption(found: Landscape) -> tuple[str, ...]:
     low, high = (choose(lanes, key=_end) for choose in (min, max))
     if _alike(_end(low), _end(high)):
         far, near = (choose(lanes, key=lambda lane: lane.length) for choose in (max, min))
-        ends = f"All lanes ended at about the same loss, {words.loss(_end(low))} to {words.loss(_end(high))}."
+        ends = f"All lanes ended at about the same loss, {numbers.loss(_end(low))} to {numbers.loss(_end(high))}."
         return (ends, *_compared(far, near, ahead=False)) if far is not near else (ends,)
-    ends = (
-        f"{low.name} ended lowest, at loss {words.loss(_end(low))}, {high.name} highest, at {words.loss(_end(high))}."
-    )
+    lowest, highest = numbers.loss(_end(low)), numbers.loss(_end(high))
+    ends = f"{low.name} ended lowest, at loss {lowest}, {high.name} highest, at {highest}."
     return (ends, *_compared(low, high, ahead=True))
 
 
@@ -104,7 +103,7 @@ def _alone(lane: LanePath) -> tuple[str, ...]:
     verb = "fell" if end < start else "rose" if end > start else "stayed"
     epochs = f"{len(lane.steps)} epoch{'s' if len(lane.steps) > 1 else ''}"
     first = (
-        f"{lane.name}'s loss {verb} from {words.loss(start)} to {words.loss(end)} in {epochs}, on a way of length "
+        f"{lane.name}'s loss {verb} from {numbers.loss(start)} to {numbers.loss(end)} in {epochs}, on a way of length "
         f"{number(lane.length)} that ends {number(lane.distance)} from its start."
     )
     return (first,) if math.isnan(lane.descent) else (first, f"Its steps {_in_words(lane.descent)}.")
@@ -129,7 +128,7 @@ def _distance(one: LanePath, other: LanePath, *, ahead: bool) -> str:
     """Say which way was longer, and how low the longer one was after the length of the shorter one. Which was steeper
     is only said of lanes that started at about the same loss."""
     lengths = f"({number(one.length)} against {number(other.length)})"
-    starts = f"it started at loss {words.loss(one.losses[0])}, {other.name} at {words.loss(other.losses[0])}"
+    starts = f"it started at loss {numbers.loss(one.losses[0])}, {other.name} at {numbers.loss(other.losses[0])}"
     together = _alike(float(one.losses[0]), float(other.losses[0]))
     if _alike(one.length, other.length):
         way = f"{one.name} went about as far as {other.name} {lengths}"
@@ -147,7 +146,7 @@ def _distance(one: LanePath, other: LanePath, *, ahead: bool) -> str:
     longer, shorter = (one, other) if ratio > 1 else (other, one)
     between, end = _loss_at(longer, shorter.length), _end(shorter)
     after = f"after the {number(shorter.length)} that {shorter.name} went in all, {longer.name} had loss "
-    after += f"{words.loss(between)}, {shorter.name} {words.loss(end)}"
+    after += f"{numbers.loss(between)}, {shorter.name} {numbers.loss(end)}"
     if not ahead:
         return f"{way}; {after}."
     if ratio < 1:

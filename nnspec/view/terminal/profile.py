@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnspec.runner.history import LaneResult
-from nnspec.view.terminal import Column, table
+from nnspec.view.terminal.screen import Column, table
 
 if TYPE_CHECKING:
     from rich.console import Console

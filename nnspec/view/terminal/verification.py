@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.verify import Verification
 from nnspec.runner.environment import in_words
-from nnspec.view.terminal import Column, say, table
+from nnspec.view.terminal.screen import Column, say, table
 from nnspec.view.values import one_line
 
 if TYPE_CHECKING:

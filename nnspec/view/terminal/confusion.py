@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nnspec.runner.history import LaneResult
-from nnspec.view.terminal import cells, wrapped
+from nnspec.view.terminal.screen import cells, wrapped
 from nnspec.view.values import one_line
 
 __all__ = ["confusion", "counts"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nnspec.engine.gradcheck import BOUND, MARGIN
 from nnspec.runner.prove import GradientProof
-from nnspec.view.terminal import Column, table
+from nnspec.view.terminal.screen import Column, table
 
 if TYPE_CHECKING:
     from rich.console import Console

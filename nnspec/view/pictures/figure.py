@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nnspec.files import output, utf8
-from nnspec.view.lanes import slots
-from nnspec.view.panels import FAINT, LONGEST_NAME, Curve, Panel, draw, drawable, ends, name_lines
+from nnspec.view.palette import slots
+from nnspec.view.pictures.panels import FAINT, LONGEST_NAME, Curve, Panel, draw, drawable, ends, name_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -28,8 +28,8 @@ from nnspec.files import atomic
 from nnspec.runner.environment import cores
 from nnspec.runner.history import RunResult
 from nnspec.runner.interrupt import CtrlC
-from nnspec.view.curves import panels, picture_of, save_picture
-from nnspec.view.painter import in_words
+from nnspec.view.pictures.curves import panels, picture_of, save_picture
+from nnspec.view.pictures.painter import in_words
 
 __all__ = ["Apart", "Drawing", "Here", "PictureError", "drawing_for"]
 
@@ -43,7 +43,7 @@ _PNG_END = b"IEND\xaeB`\x82"
 # Garbage is not looked for: the process ends before that would pay off.
 _CODE = (
     "import gc, json, sys; gc.disable(); sys.path[:] = json.loads(sys.argv[1])"
-    "; from nnspec.view.painter import main; main()"
+    "; from nnspec.view.pictures.painter import main; main()"
 )
 
 

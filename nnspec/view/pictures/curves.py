@@ -11,10 +11,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from nnspec.files import atomic
 from nnspec.runner.history import DataUse, RunResult
-from nnspec.view.figure import draw_figure
-from nnspec.view.lanes import NAMED
-from nnspec.view.panels import BANDS, Panel, even
-from nnspec.view.words import data_in_words, is_percent, metrics, seeds, seeds_in_words, stand_in
+from nnspec.view.palette import NAMED
+from nnspec.view.pictures.figure import draw_figure
+from nnspec.view.pictures.panels import BANDS, Panel, even
+from nnspec.view.wording.numbers import is_percent, metrics
+from nnspec.view.wording.phrases import data_in_words, seeds, seeds_in_words, stand_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnspec.view.notebook import in_kernel
+from nnspec.view.notebook.progress import in_kernel
 
 if TYPE_CHECKING:
     from rich.console import Console

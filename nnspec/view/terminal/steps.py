@@ -12,7 +12,7 @@ from nnspec.compiler.lower import layer_class, lower
 from nnspec.compiler.proofs import Compiled
 from nnspec.compiler.steps import Step, Steps
 from nnspec.engine.layers.contract import shape_in_words
-from nnspec.view.terminal import Column, table
+from nnspec.view.terminal.screen import Column, table
 
 if TYPE_CHECKING:
     from rich.console import Console

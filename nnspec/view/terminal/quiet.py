@@ -11,8 +11,8 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.errors import DataWarning
 from nnspec.runner.history import DataUse, LaneResult
 from nnspec.runner.observer import Silent
-from nnspec.view import words
-from nnspec.view.terminal import say
+from nnspec.view.terminal.screen import say
+from nnspec.view.wording import phrases
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ class Warns(Silent):
         """Warn of each; a filter of Python's can turn that off, or into an error."""
         for use in data:
             if use.stands_in:
-                warnings.warn(f"{words.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=_callers())
+                warnings.warn(f"{phrases.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=_callers())
 
 
 def _callers() -> int:
@@ -50,7 +50,7 @@ class QuietProgress(Silent):
         """Say which data stands in for which."""
         for use in data:
             if use.stands_in:
-                say(self.console, f"! {words.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
+                say(self.console, f"! {phrases.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Keep the lane, or its repeat."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nnspec.runner.significance import interval
-from nnspec.view.lanes import NAMED, PALETTE, dash_of, ink_of, marker_of, spread_out
-from nnspec.view.terminal import wrapped
+from nnspec.view.palette import NAMED, PALETTE, dash_of, ink_of, marker_of, spread_out
+from nnspec.view.terminal.screen import wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

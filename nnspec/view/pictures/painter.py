@@ -12,8 +12,8 @@ import sys
 from threading import Thread
 from typing import IO
 
-from nnspec.view.figure import Blank, draw_figure, matplotlib_module
-from nnspec.view.panels import Panel
+from nnspec.view.pictures.figure import Blank, draw_figure, matplotlib_module
+from nnspec.view.pictures.panels import Panel
 
 __all__ = ["in_words", "main"]
 

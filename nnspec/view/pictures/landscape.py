@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from nnspec.analysis.landscape import Landscape, LanePath
 from nnspec.files import output
 from nnspec.runner.folder import OutputError
-from nnspec.view import words
-from nnspec.view.figure import INK, house_style, save
-from nnspec.view.labels import Label, Lines, number_lines, obstacles, place_labels
-from nnspec.view.landscape_words import axis_name, caption, notes, number, share, what_is_shown
-from nnspec.view.lanes import NAMED, PALETTE, dash_of, ink_of, marker_of, slots, terminal_style
-from nnspec.view.panels import LONGEST_NAME
-from nnspec.view.terminal import Column, say, table, wrapped
+from nnspec.view.palette import NAMED, PALETTE, dash_of, ink_of, marker_of, slots, terminal_style
+from nnspec.view.pictures.figure import INK, house_style, save
+from nnspec.view.pictures.labels import Label, Lines, number_lines, obstacles, place_labels
+from nnspec.view.pictures.panels import LONGEST_NAME
+from nnspec.view.terminal.screen import Column, say, table, wrapped
+from nnspec.view.wording import numbers
+from nnspec.view.wording.landscape import axis_name, caption, notes, number, share, what_is_shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,8 +99,8 @@ def print_landscape(found: Landscape, console: Console) -> None:
     columns = [
         Column("lane", [lane.name for lane in lanes], 0, styles=styles),
         Column("epochs", [str(len(lane.steps)) for lane in lanes], 8, right=True),
-        Column("start loss", [words.loss(float(lane.losses[0])) for lane in lanes], 6, right=True),
-        Column("end loss", [words.loss(float(lane.losses[-1])) for lane in lanes], 1, right=True),
+        Column("start loss", [numbers.loss(float(lane.losses[0])) for lane in lanes], 6, right=True),
+        Column("end loss", [numbers.loss(float(lane.losses[-1])) for lane in lanes], 1, right=True),
         Column("path length", [number(lane.length) for lane in lanes], 1, right=True),
         Column("from start", [number(lane.distance) for lane in lanes], 2, right=True),
         Column("cos next step", [_cosine(lane.cosine) for lane in lanes], 3, right=True),
@@ -241,7 +241,7 @@ def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int |
                 *at, marker="*", markersize=19, color=color, markeredgecolor="white", markeredgewidth=1.2, zorder=7
             )
             labels.append(
-                Label(f"{_in_lines(lane.name)} {words.loss(float(lane.losses[-1]))}", at, ink_of(color), size=13)
+                Label(f"{_in_lines(lane.name)} {numbers.loss(float(lane.losses[-1]))}", at, ink_of(color), size=13)
             )
     return labels
 

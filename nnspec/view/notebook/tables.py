@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnspec.view import words
-from nnspec.view.best import best_lines
 from nnspec.view.report.html import escape
-from nnspec.view.terminal import Column, table
+from nnspec.view.terminal.screen import Column, table
 from nnspec.view.values import one_line
+from nnspec.view.wording import numbers, phrases
+from nnspec.view.wording.sweep import best_lines
 
 __all__ = ["ShortTable", "summary_of"]
 
@@ -81,7 +81,7 @@ def _figures(rows: Sequence[dict[str, float]]) -> list[Column]:
     return [
         Column(
             name.replace("_", " "),
-            [words.figure(name, row[name]) if name in row else "–" for row in rows],
+            [numbers.figure(name, row[name]) if name in row else "–" for row in rows],
             rank,
             right=True,
         )
@@ -92,17 +92,17 @@ def _figures(rows: Sequence[dict[str, float]]) -> list[Column]:
 def _run(result: Any) -> ShortTable:
     lanes = result.ranked
     finals = [{name: lane.final(name) for name in lane.history} for lane in lanes]
-    data = ", ".join(words.data_in_words(use) for use in result.data)
-    where = " · ".join(filter(None, (result.spec, data, words.seeds(result))))
+    data = ", ".join(phrases.data_in_words(use) for use in result.data)
+    where = " · ".join(filter(None, (result.spec, data, phrases.seeds(result))))
     columns = [
         Column("lane", [lane.name for lane in lanes]),
         Column("status", [lane.status if any(x.status != "done" for x in lanes) else "" for lane in lanes], 2),
         Column("epochs", [f"{len(lane.epoch_seconds)}/{lane.epochs}" for lane in lanes], 3, right=True),
         *_figures(finals),
-        Column("time", [words.seconds(lane.seconds) for lane in lanes], 4, right=True),
+        Column("time", [numbers.seconds(lane.seconds) for lane in lanes], 4, right=True),
     ]
-    standing = [f"{words.stand_in(use)}." for use in result.data if use.stands_in]
-    verdicts = [words.verdict(verdict) for verdict in result.verdicts]
+    standing = [f"{phrases.stand_in(use)}." for use in result.data if use.stands_in]
+    verdicts = [phrases.verdict(verdict) for verdict in result.verdicts]
     folder = [f"{result.folder}: {', '.join(result.files)}"] if result.folder else []
     best = [line for line, _ in best_lines(result.summary)] if result.summary else []
     return ShortTable(
@@ -115,8 +115,8 @@ def _lane(lane: Any) -> ShortTable:
     several = f", the mean of {len(lane.repeats)} seeds" if lane.repeats else ""
     columns = [
         Column("figure", [name.replace("_", " ") for name in names]),
-        Column("first epoch", [words.figure(name, lane.history[name][0]) for name in names], 1, right=True),
-        Column("last", [words.figure(name, lane.final(name)) for name in names], 1, right=True),
+        Column("first epoch", [numbers.figure(name, lane.history[name][0]) for name in names], 1, right=True),
+        Column("last", [numbers.figure(name, lane.final(name)) for name in names], 1, right=True),
     ]
     title = f"{lane.label}: {lane.optimizer}, {len(lane.epoch_seconds)}/{lane.epochs} epochs{several}, {lane.status}"
     return ShortTable(title, columns, [lane.message, f"stopped {lane.stopped}" if lane.stopped else ""])
@@ -149,13 +149,13 @@ def _proof(proof: Any) -> ShortTable:
 
 
 def _landscape(found: Any) -> ShortTable:
-    from nnspec.view.landscape_words import number, what_is_shown
+    from nnspec.view.wording.landscape import number, what_is_shown
 
     lanes = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
     columns = [
         Column("lane", [lane.name for lane in lanes]),
-        Column("start loss", [words.loss(float(lane.losses[0])) for lane in lanes], 2, right=True),
-        Column("end loss", [words.loss(float(lane.losses[-1])) for lane in lanes], 1, right=True),
+        Column("start loss", [numbers.loss(float(lane.losses[0])) for lane in lanes], 2, right=True),
+        Column("end loss", [numbers.loss(float(lane.losses[-1])) for lane in lanes], 1, right=True),
         Column("path length", [number(lane.length) for lane in lanes], 1, right=True),
     ]
     size = " × ".join(map(str, found.losses.shape))
@@ -163,7 +163,7 @@ def _landscape(found: Any) -> ShortTable:
 
 
 def _lane_path(lane: Any) -> ShortTable:
-    losses = f"loss {words.loss(float(lane.losses[0]))} to {words.loss(float(lane.losses[-1]))}"
+    losses = f"loss {numbers.loss(float(lane.losses[0]))} to {numbers.loss(float(lane.losses[-1]))}"
     return ShortTable(f"{lane.name}: path of {_several(len(lane.steps), 'epoch')}, {losses}, length {lane.length:.3g}")
 
 
@@ -196,8 +196,10 @@ def _evaluation(one: Any) -> ShortTable:
     names = list(one.figures)
     columns = [
         Column("figure", [name.replace("_", " ") for name in names]),
-        Column("value", [words.figure(name, one.figures[name]) for name in names], right=True),
-        Column("recorded", [words.figure(n, one.recorded[n]) if n in one.recorded else "–" for n in names], right=True),
+        Column("value", [numbers.figure(name, one.figures[name]) for name in names], right=True),
+        Column(
+            "recorded", [numbers.figure(n, one.recorded[n]) if n in one.recorded else "–" for n in names], right=True
+        ),
     ]
     same = "as recorded, bit for bit" if one.same else "not as recorded"
     return ShortTable(f"{one.lane}, seed {one.seed}: {_several(len(one.outputs), 'test sample')}, {same}", columns)

@@ -11,10 +11,10 @@ from nnspec.analysis.evaluate import Evaluation
 from nnspec.analysis.predict import Prediction
 from nnspec.engine._numpy import np
 from nnspec.runner.predictor import Predictor
-from nnspec.view import words
-from nnspec.view.counts import confusion
-from nnspec.view.terminal import Column, say, table
+from nnspec.view.terminal.confusion import confusion
+from nnspec.view.terminal.screen import Column, say, table
 from nnspec.view.values import one_line
+from nnspec.view.wording import numbers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +80,7 @@ def print_evaluations(found: Sequence[Evaluation], console: Console, *, whole: b
 def _value(name: str, value: float | None) -> str:
     if value is None:
         return "–"
-    return words.percent(value) if words.is_percent(name) else words.loss(value)
+    return numbers.percent(value) if numbers.is_percent(name) else numbers.loss(value)
 
 
 def _differs(one: Evaluation) -> str:
@@ -165,7 +165,7 @@ def print_predictions(predictor: Predictor, rows: Sequence[Mapping[str, Any]], c
 
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
-        return words.percent(value) if name.startswith("probability") else f"{value:.6g}"
+        return numbers.percent(value) if name.startswith("probability") else f"{value:.6g}"
     return "" if value is None else one_line(str(value))
 
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
 from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss
-from nnspec.view import words
-from nnspec.view.best import best_lines, grid_table, grid_title, grids_of
-from nnspec.view.counts import counts
-from nnspec.view.fairness import shared_in_words
-from nnspec.view.health import health
-from nnspec.view.lanes import slots, terminal_style
-from nnspec.view.notebook import NotebookLine, RewrittenLine, in_kernel, in_notebook
-from nnspec.view.profile import profiles
-from nnspec.view.quiet import QuietProgress
-from nnspec.view.spread import spread
-from nnspec.view.terminal import Column, say, table, wraps
-from nnspec.view.writing import written
+from nnspec.view.notebook.progress import NotebookLine, RewrittenLine, in_kernel, in_notebook
+from nnspec.view.palette import slots, terminal_style
+from nnspec.view.terminal.confusion import counts
+from nnspec.view.terminal.profile import profiles
+from nnspec.view.terminal.quiet import QuietProgress
+from nnspec.view.terminal.samples import written
+from nnspec.view.terminal.screen import Column, say, table, wraps
+from nnspec.view.wording import numbers, phrases
+from nnspec.view.wording.fairness import shared_in_words
+from nnspec.view.wording.health import health
+from nnspec.view.wording.repeats import spread
+from nnspec.view.wording.sweep import best_lines, grid_table, grid_title, grids_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +61,7 @@ class PlainProgress(QuietProgress):
 
     def compiling(self, kernels: int) -> None:
         """A line for what training waits for."""
-        _line(self.console, words.compiling(kernels))
+        _line(self.console, phrases.compiling(kernels))
 
     def epoch_done(self, lane: LaneResult) -> None:
         """A line with the epoch's figures."""
@@ -96,11 +96,11 @@ class LineProgress(QuietProgress):
 
     def compiling(self, kernels: int) -> None:
         """Say what training waits for."""
-        self._line.show(words.compiling(kernels))
+        self._line.show(phrases.compiling(kernels))
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Say how far the lane is."""
-        self._line.show(f"{lane.label}: epoch {_epochs(lane)}, loss {words.loss(lane.final('loss'))}")
+        self._line.show(f"{lane.label}: epoch {_epochs(lane)}, loss {numbers.loss(lane.final('loss'))}")
 
     def close(self) -> None:
         """Take the line away."""
@@ -131,7 +131,7 @@ class LiveProgress(QuietProgress):
 
     def compiling(self, kernels: int) -> None:
         """Say what training waits for."""
-        self._show(f"{words.compiling(kernels)} …")
+        self._show(f"{phrases.compiling(kernels)} …")
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Add the lane to the table."""
@@ -187,7 +187,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
 
     order = [lane.name for lane in compiled.program.lanes]
     lanes = result.ranked
-    where = " · ".join(word for word in (result.spec, words.seeds(result)) if word)
+    where = " · ".join(word for word in (result.spec, phrases.seeds(result)) if word)
     room = console.width - len(result.title) - len(where)
     side_by_side = room >= 2 and len(result.title) + len(where) < 100
     head = Text(result.title, style="bold").append(
@@ -268,12 +268,12 @@ def _kept(lane: LaneResult) -> Iterator[str]:
     """Say which epoch the weights and figures are of, where it is not the last."""
     kept = {one.seed: one.kept for one in lane.repeats or (lane,) if one.kept}
     if kept:
-        which = words.kept_epochs(kept, several=bool(lane.repeats))
+        which = phrases.kept_epochs(kept, several=bool(lane.repeats))
         yield f"– {lane.name} has the weights and figures of {which}, the best"
 
 
 def _facts(result: RunResult) -> str:
-    parts = [words.data_in_words(use) + (f" (for {use.asked_for})" if use.stands_in else "") for use in result.data]
+    parts = [phrases.data_in_words(use) + (f" (for {use.asked_for})" if use.stands_in else "") for use in result.data]
     parts += [result.shapes] if result.shapes else []
     params = {lane.params for lane in result.lanes.values()}
     if len(params) == 1:
@@ -298,22 +298,22 @@ def _lanes(
     are ordered by, whose column stays longer than those of other measured ones."""
     losses = [loss for lane in lanes for loss in lane.history["loss"] if math.isfinite(loss)]
     lowest, highest = (min(losses), max(losses)) if losses else (math.nan, math.nan)
-    metrics = [name for name in words.metrics() if any(name in lane.history for lane in lanes)]
+    metrics = [name for name in numbers.metrics() if any(name in lane.history for lane in lanes)]
     styles = _styles(lanes, order, console)
     columns = [
         Column("lane", [lane.label for lane in lanes], 0, styles=styles),
         Column("runs", [str(len(lane.repeats) or "") for lane in lanes], 7, right=True),
         Column("epoch", [_epochs(lane) for lane in lanes], 4, right=True),
-        Column("loss", [words.loss(lane.final("loss")) for lane in lanes], 1, right=True),
+        Column("loss", [numbers.loss(lane.final("loss")) for lane in lanes], 1, right=True),
         Column(
-            "curve", [words.spark(lane.history["loss"], lowest, highest) for lane in lanes], 6, styles=_plain(styles)
+            "curve", [numbers.spark(lane.history["loss"], lowest, highest) for lane in lanes], 6, styles=_plain(styles)
         ),
         *_measured("val", 9, lanes, metrics, deciding),
         *_measured("test", 5, lanes, metrics, deciding),
     ]
     if target is not None:
         columns.append(Column(f"to loss {target:g}", [_to(lane, target) for lane in lanes], 3, right=True))
-    columns.append(Column("time", [words.seconds(lane.seconds) for lane in lanes], 4, right=True))
+    columns.append(Column("time", [numbers.seconds(lane.seconds) for lane in lanes], 4, right=True))
     return table(columns, console.width)
 
 
@@ -351,7 +351,7 @@ def _to(lane: LaneResult, target: float) -> str:
     if math.isinf(epochs):
         return "–"
     count = f"{epochs:.0f}" if epochs.is_integer() else f"{epochs:.1f}"
-    return f"{count} epoch{'s' if epochs > 1 else ''}, {words.seconds(lane.seconds_to(target))}"
+    return f"{count} epoch{'s' if epochs > 1 else ''}, {numbers.seconds(lane.seconds_to(target))}"
 
 
 def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
@@ -368,7 +368,7 @@ def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
 
 
 def _figure(name: str, value: float) -> str:
-    return words.percent(value) if words.is_percent(name) else words.loss(value)
+    return numbers.percent(value) if numbers.is_percent(name) else numbers.loss(value)
 
 
 def _last(lane: LaneResult, figure: str) -> str:

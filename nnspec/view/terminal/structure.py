@@ -13,8 +13,8 @@ from nnspec.compiler.layout import Layout
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.layers.contract import Shape, shape_in_words
 from nnspec.engine.parameter import Segment
-from nnspec.view.terminal import Column, table
-from nnspec.view.words import bytes_in_words
+from nnspec.view.terminal.screen import Column, table
+from nnspec.view.wording.numbers import bytes_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console

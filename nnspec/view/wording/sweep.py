@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.runner.choosing import Candidate, ranked
 from nnspec.runner.points import Grid, choice_of, grids
-from nnspec.view import words
-from nnspec.view.terminal import Column, table
+from nnspec.view.terminal.screen import Column, table
+from nnspec.view.wording import numbers
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +28,7 @@ def best_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "there is no best point: the lanes have no figure in common", "remark"
         return
     choice = choice_of(record)
-    yield f"best: {choice.name}, with {choice.text}: {words.figure(choice.figure, choice.value)}", "best"
+    yield f"best: {choice.name}, with {choice.text}: {numbers.figure(choice.figure, choice.value)}", "best"
     if choice.remark:
         yield choice.remark, "remark"
     if "command" in record:
@@ -52,7 +52,7 @@ def grid_columns(grid: Grid, summary: Mapping[str, Any]) -> list[Column]:
         if lane is None:
             return "–  "
         value = lane["final"].get(figure)
-        text = words.figure(figure, float(value)) if value is not None else "–"
+        text = numbers.figure(figure, float(value)) if value is not None else "–"
         text = text if lane["status"] == "done" else f"{lane['status']}"
         return f"{text} {'*' if name == best else ' '}"
 

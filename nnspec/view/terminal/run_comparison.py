@@ -12,11 +12,11 @@ from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.runner.contenders import Comparison, Contender
 from nnspec.runner.saved import SavedRun, usable
 from nnspec.shown import Shown
-from nnspec.view import words
 from nnspec.view.comparison import Difference
 from nnspec.view.difference import difference_record, print_difference
-from nnspec.view.terminal import Column, say, table
+from nnspec.view.terminal.screen import Column, say, table
 from nnspec.view.values import one_line
+from nnspec.view.wording import numbers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +96,7 @@ def _columns(contest: Contest) -> Iterator[Column]:
         cells = [figure_in_words(entry, figure) for entry in entries]
         yield Column(figure.replace("_", " "), cells, 1 + rank, right=True, styles=styles)
     yield Column("parameters", [f"{entry.params:,}" for entry in entries], 7, right=True)
-    yield Column("time", [words.seconds(entry.seconds) for entry in entries], 4, right=True)
+    yield Column("time", [numbers.seconds(entry.seconds) for entry in entries], 4, right=True)
 
 
 def shown_figures(entries: Sequence[Entry]) -> list[str]:
@@ -119,7 +119,7 @@ def figure_in_words(entry: Entry, figure: str) -> str:
     if figure not in entry.final:
         return "–"
     found = entry.interval(figure)
-    return words.figure(figure, entry.final[figure], (found.high - found.low) / 2)
+    return numbers.figure(figure, entry.final[figure], (found.high - found.low) / 2)
 
 
 def compared_record(found: ComparedRuns) -> dict[str, Any]:
@@ -163,13 +163,13 @@ def _entry_record(entry: Entry) -> dict[str, Any]:
 
 def _comparison_record(contest: Contest, found: Comparison) -> dict[str, Any]:
     test = found.test
-    numbers = {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
+    tested = {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
     return {
         "one": _named(found.one),
         "other": _named(found.other),
         "figure": found.figure,
         "test": "paired" if test.paired else "welch",
-        **{name: _finite(value) for name, value in numbers.items()},
+        **{name: _finite(value) for name, value in tested.items()},
         "p_adjusted": _finite(found.adjusted),
         "n": [test.n, test.n] if test.paired else list(found.sizes),
         "shown": found.shown,

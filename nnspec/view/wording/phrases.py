@@ -1,0 +1,59 @@
+"""Phrases about runs that every view uses: seeds, data, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+
+from nnspec.runner.history import DataUse, RunResult, Verdict
+
+__all__ = [
+    "compiling",
+    "data_in_words",
+    "kept_epochs",
+    "seeds",
+    "seeds_in_words",
+    "stand_in",
+    "verdict",
+]
+
+
+def seeds(result: RunResult) -> str:
+    """`seed 42`, or over repeats `seeds 42 to 46`; nothing where lanes have different ones."""
+    lanes = result.lanes.values()
+    return seeds_in_words({lane.seed for lane in lanes}, {(lane.repeats or (lane,))[-1].seed for lane in lanes})
+
+
+def seeds_in_words(first: Set[int], last: Set[int]) -> str:
+    """The same, from the first and the last seed of each lane."""
+    if len(first) != 1 or len(last) != 1:
+        return ""
+    (low,), (high,) = first, last
+    return f"seeds {low} to {high}" if high > low else f"seed {low}"
+
+
+def data_in_words(use: DataUse) -> str:
+    """`MNIST 2,000 train / 500 test`."""
+    return f"{use.source} {use.train:,} train / {use.test:,} test"
+
+
+def verdict(found: Verdict) -> str:
+    """`✓ Adam.loss < SGD.loss: Adam 0.123; SGD 0.456`."""
+    mark = {True: "✓", False: "✗", None: "–"}[found.held]
+    return f"{mark} {found.text}" + (f": {found.detail}" if found.detail else "")
+
+
+def stand_in(use: DataUse) -> str:
+    """Say that data stands in for other data."""
+    return f"{use.source} stands in for {use.asked_for}"
+
+
+def compiling(kernels: int) -> str:
+    """Say that training waits for so many kernels."""
+    return f"compiling {kernels} {'kernels' if kernels > 1 else 'kernel'}"
+
+
+def kept_epochs(kept: Mapping[int, int], *, several: bool) -> str:
+    """Name the epochs that weights are of, by seed; the seeds too where there are `several`: `epochs 2, 3 (seeds 0,
+    1)`, which are all that kept another epoch than their last."""
+    epochs = f"epoch{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept.values()))}"
+    return f"{epochs} (seed{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept))})" if several else epochs
