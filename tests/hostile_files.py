@@ -61,7 +61,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "circle of links": (_circle, "cannot be read"),
     "socket": (_socket, "cannot be read|is not a regular file"),
     "huge": (_huge, "is larger than"),
-    "nothing": (_nothing, "there is no file"),
+    "nothing": (_nothing, "file not found"),
     "memory": (_memory, "cannot be read|is empty|is not a"),
 }
 """What makes it at a path, and what is said of it."""

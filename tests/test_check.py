@@ -145,7 +145,7 @@ def test_unreadable_files_go_to_stderr_for_people_and_into_the_document_for_mach
     code, out, err = run("specs nowhere.nn")
     assert code == 2
     assert err.splitlines() == [
-        "error: there is no file nowhere.nn",
+        "error: file not found: nowhere.nn",
         "error: specs/binary.nn is not UTF-8 text (byte 5 is 0xff); is it a spec?",
         "error: specs/loop.nn cannot be read: Too many levels of symbolic links",
         "error: specs/pipe.nn is not a regular file",
@@ -153,13 +153,13 @@ def test_unreadable_files_go_to_stderr_for_people_and_into_the_document_for_mach
     assert out.endswith("\n1 error and 1 warning in 2 of 3 files\n")
     code, out, err = run("specs nowhere.nn --format concise")
     assert err == ""
-    assert "nowhere.nn:1:1: error[NN901] there is no file nowhere.nn\n" in out
+    assert "nowhere.nn:1:1: error[NN901] file not found: nowhere.nn\n" in out
     assert out.count("NN901") == 4
     assert code == 2
 
 
 def test_only_unreadable_files_leave_nothing_to_sum_up(run: Run) -> None:
-    assert run("nowhere.nn") == (2, "", "error: there is no file nowhere.nn\n")
+    assert run("nowhere.nn") == (2, "", "error: file not found: nowhere.nn\n")
     assert run("none*.nn") == (2, "", "error: no .nn file matches none*.nn\n")
 
 
@@ -265,7 +265,11 @@ def test_standard_input(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -
     feed(monkeypatch, importing)
     assert run("-", once=True)[0] == 1
     feed(monkeypatch, b"\xff\xfe")
-    assert run("-", once=True) == (2, "", "error: <stdin> is UTF-16 text; specs are UTF-8: save it as UTF-8\n")
+    assert run("-", once=True) == (
+        2,
+        "",
+        "error: <stdin> is encoded in UTF-16, but specs must be UTF-8: save it as UTF-8\n",
+    )
 
 
 def test_a_fix_for_standard_input_is_only_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ CODES = [
     ("check empty.nn", 1, "`data` is missing"),
     ("check good.nn --set seed=-1", 1, "`seed`"),
     ("check", 2, "Missing argument"),
-    ("check good.nn nowhere.nn", 2, "there is no file nowhere.nn"),
+    ("check good.nn nowhere.nn", 2, "file not found: nowhere.nn"),
     ("show good.nn", 0, "parameters      4,780"),
     ("show mistake.nn", 2, "error[NN401]"),
     ("gradcheck good.nn --samples 2", 0, "✓ gradient_error"),
@@ -91,7 +91,7 @@ CODES = [
     ("data fetch MNIST --offline", 2, "MNIST is not in the cache folder"),
 ]
 UNREADABLE = [
-    ("nowhere.nn", "there is no file nowhere.nn"),
+    ("nowhere.nn", "file not found: nowhere.nn"),
     ("folder.nn", "folder.nn is a folder, not a spec"),
     ("binary.nn", "binary.nn"),
 ]
@@ -128,7 +128,7 @@ def test_check_looks_at_every_file_and_returns_the_worst(here: Path, capsys: pyt
     assert out.endswith("\n1 error in 1 of 2 files\n")
     assert _code(["check", "nowhere.nn", "mistake.nn", "good.nn"]) == 2
     out, err = capsys.readouterr()
-    assert err == "error: there is no file nowhere.nn\n"
+    assert err == "error: file not found: nowhere.nn\n"
     assert "error[NN401]" in out
     assert out.endswith("\n1 error in 1 of 2 files\n")
 

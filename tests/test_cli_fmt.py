@@ -57,7 +57,7 @@ CASES = [
     ("", 2, "", "Missing argument 'PATH...'"),
     ("--indent 2 ugly.nn", 2, "", "No such option"),
     ("--stdin-filename x.nn ugly.nn", 2, "", "--stdin-filename goes with `-`"),
-    ("nowhere.nn", 2, "", "there is no file nowhere.nn"),
+    ("nowhere.nn", 2, "", "file not found: nowhere.nn"),
     ("x*.nn", 2, "", "no .nn file matches x*.nn"),
     ("nowhere.nn ugly.nn", 2, "", "formatted ugly.nn"),
     ("broken.nn", 2, "", "error[NN101]: a value is missing after `=`\n --> broken.nn:1:3"),
@@ -94,7 +94,7 @@ def test_exit_codes_and_words(here: Path, capsys: Output, line: str, code: int, 
         ("- --diff --stdin-filename ugly.nn", UGLY, 0, DIFF, ""),
         ("- --diff --check --stdin-filename ugly.nn", UGLY, 1, DIFF, "would format ugly.nn\n"),
         ("-", "a = ", 2, "", " --> <stdin>:1:3"),
-        ("-", "a = \0", 2, "", "<stdin> holds a NUL byte"),
+        ("-", "a = \0", 2, "", "<stdin> contains a NUL byte"),
     ],
 )
 def test_standard_input_goes_to_standard_output(
@@ -201,9 +201,9 @@ def test_a_folder_that_cannot_be_written_to(here: Path, capsys: Output, monkeypa
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("a.nn", b"\x7fELF\x00", "holds a NUL byte"),
+        ("a.nn", b"\x7fELF\x00", "contains a NUL byte"),
         ("a.nn", b"a = '\xe9'", "is not UTF-8 text"),
-        ("a.nn", "a = 1".encode("utf-16"), "is UTF-16 text"),
+        ("a.nn", "a = 1".encode("utf-16"), "is encoded in UTF-16"),
     ],
 )
 def test_what_is_no_text_is_left_alone(here: Path, capsys: Output, name: str, data: bytes, words: str) -> None:
@@ -265,7 +265,7 @@ def test_from_python(here: Path) -> None:
         nnspec.format_text("a = ")
     broken = nnspec.format_spec("broken.nn")
     assert (broken.after, broken.changed, [found.code for found in broken.diagnostics]) == ("a = \n", False, ["NN101"])
-    with pytest.raises(nnspec.SourceError, match="there is no file"):
+    with pytest.raises(nnspec.SourceError, match="file not found"):
         nnspec.format_spec("nowhere.nn")
 
 

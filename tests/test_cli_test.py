@@ -115,7 +115,7 @@ def test_settings_and_quiet(tmp_path: Path) -> None:
     [
         (["."], "there is no .nn file in ."),
         (["*.nn"], "no .nn file matches *.nn"),
-        (["absent.nn"], "there is no file absent.nn"),
+        (["absent.nn"], "file not found absent.nn"),
         ([], "Missing argument"),
         (["-"], "standard input"),
         (["a/good.nn", "--junit", "absent/report.xml"], "there is no folder absent"),

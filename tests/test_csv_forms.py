@@ -228,7 +228,7 @@ def test_a_table_for_testing_must_fit(tmp_path: Path) -> None:
         (tmp_path / "test.csv").write_text(content)
         with refused(message, "test"):
             CSV(tmp_path / "train.csv", "y", test=str(tmp_path / "test.csv")).facts()
-    with refused("there is no file", "test"):
+    with refused("file not found", "test"):
         CSV(tmp_path / "train.csv", "y", test=str(tmp_path / "none.csv")).facts()
 
 

@@ -72,7 +72,7 @@ def test_our_own_parts_have_signatures_that_a_spec_can_write() -> None:
 @pytest.mark.parametrize("text", [spec(), spec() * 100, "model { Linear(3) }", "data = Digits\n"])
 @pytest.mark.parametrize("ask", [nnspec.check, nnspec.run, nnspec.gradcheck])
 def test_the_text_of_a_spec_in_the_place_of_its_path_is_named(ask: Any, text: str) -> None:
-    with pytest.raises(nnspec.SourceError, match="expected the path of a spec, but this is the text of one") as found:
+    with pytest.raises(nnspec.SourceError, match="expected the path of a spec, got the text of a spec") as found:
         ask(text)
     assert "check_text(" in str(found.value)
     assert len(str(found.value)) < 300

@@ -457,7 +457,7 @@ def test_flags_go_to_both(pair: tuple[str, str], capsys: pytest.CaptureFixture[s
     ("line", "words"),
     [
         ("diff race.nn", ["Missing argument 'B'"]),
-        ("diff race.nn nowhere.nn", ["there is no file nowhere.nn"]),
+        ("diff race.nn nowhere.nn", ["file not found: nowhere.nn"]),
         ("diff binary.nn race.nn", ["binary.nn"]),
         ("diff mistake.nn race.nn", ["`seed` must be"]),
         ("diff race.nn wider.nn --set seed=-1", ["`seed` must be"]),

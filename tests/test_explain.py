@@ -55,7 +55,7 @@ def test_explanations_are_a_few_sentences(code: str) -> None:
     about = explanation(code)
     text = " ".join(about.paragraphs())
     assert text.count(". ") + text.endswith(".") in SENTENCES, text
-    assert (about.bad is None) == (about.good is None) == bool(about.untold)
+    assert (about.bad is None) == (about.good is None) == bool(about.no_example)
     assert about.can_be_ignored == (code.startswith("NN7") and code not in ("NN790", "NN791"))
 
 
@@ -118,7 +118,7 @@ def test_codes_without_an_example_say_why_and_exist_all_the_same(small: None) ->
     without = sorted(set(CODES) - set(EXAMPLES))
     data = ["NN720", "NN725", "NN726", "NN727", "NN735", "NN736", "NN737", "NN738"]
     assert without == ["NN501", *data, "NN901", "NN902", "NN903"]
-    assert all(explanation(code).untold.endswith(".") for code in without)
+    assert all(explanation(code).no_example.endswith(".") for code in without)
     assert codes(check_text(Source("x.nn", completed("data = Digits or Small\n"))).diagnostics) == ["NN501"]
     assert codes(refused("x.nn", "why").diagnostics) == ["NN901"]
     many = codes(check_text(Source("x.nn", "$\n" * 1_001)).diagnostics)
@@ -148,7 +148,7 @@ def test_a_code_is_explained_with_what_check_says_of_the_bad_example() -> None:
     shown = explain("NN401")
     (found,) = found_in(about.bad)
     assert shown.exit_code == 0
-    assert shown.output.startswith("NN401: shapes do not fit\n\n")
+    assert shown.output.startswith("NN401: shape mismatch\n\n")
     assert " ".join(about.paragraphs()[0].split()[:8]) in shown.output
     assert render(found, fixes=True) in shown.output
     for example in (about.bad, about.good):
@@ -191,8 +191,8 @@ def test_without_a_code_all_are_listed_by_group() -> None:
     [
         ("NN441", "did you mean NN401?"),
         ("nn40", "did you mean"),
-        ("xyz", "`nnspec explain` lists them all"),
-        ("", "`nnspec explain` lists them all"),
+        ("xyz", "run `nnspec explain` for a list"),
+        ("", "run `nnspec explain` for a list"),
     ],
 )
 def test_an_unknown_code_is_a_mistake_of_usage(word: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,15 +201,15 @@ def test_an_unknown_code_is_a_mistake_of_usage(word: str, hint: str, capsys: pyt
     assert _code(["explain", word]) == 2
     message = capsys.readouterr().err
     if hint == "did you mean":
-        assert hint in message or "lists them all" in message
+        assert hint in message or "for a list" in message
     else:
-        assert f"there is no code {word}; {hint}" in message
+        assert f"unknown code {word}; {hint}" in message
 
 
 def test_a_terminal_gets_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnspec.cli.explain.colored", lambda stream: True)
     shown = explain("NN401", color=True).output
-    assert "\x1b[1mNN401: shapes do not fit\x1b[0m" in shown
+    assert "\x1b[1mNN401: shape mismatch\x1b[0m" in shown
     assert "\x1b[1;31merror[NN401]\x1b[0m" in shown
     assert "\x1b[1mSyntax\x1b[0m" in explain(color=True).output
 

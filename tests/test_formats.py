@@ -44,7 +44,7 @@ RICH = at(
 )
 WARNING = at(B, "two", "NN701", "wide", severity="warning")
 ABOUT_FLAG = at(FLAG, "lr", "NN201", "unknown", fix=Fix("x", (Edit(Span(FLAG, 0, 2), "y"),)))
-UNREADABLE = Diagnostic("NN901", "there is no file c.nn", Span(Source("c.nn", ""), 0, 0))
+UNREADABLE = Diagnostic("NN901", "file not found: c.nn", Span(Source("c.nn", ""), 0, 0))
 EMPTY: list[Diagnostic] = []
 ALL = [RICH, WARNING, ABOUT_FLAG, UNREADABLE]
 
@@ -100,11 +100,11 @@ def test_full_shows_fixes() -> None:
 
 
 def test_concise_is_a_line_each() -> None:
-    strange = Diagnostic("NN901", "there is no file x\ny", Span(Source("x\ny\x1b[31m", ""), 0, 0))
+    strange = Diagnostic("NN901", "file not found: x\ny", Span(Source("x\ny\x1b[31m", ""), 0, 0))
     assert render("concise", WARNING, RICH, strange) == (
         "b.nn:2:1: warning[NN701] wide\n"
         "specs/a b.nn:2:5: error[NN201] 100 % wrong,\\nreally: yes; write `x`\n"
-        "x\\ny\\x1b[31m:1:1: error[NN901] there is no file x\\ny\n"
+        "x\\ny\\x1b[31m:1:1: error[NN901] file not found: x\\ny\n"
     )
     assert render("concise") == ""
 
@@ -312,5 +312,5 @@ def test_fingerprints_stay_when_lines_move_and_differ_otherwise() -> None:
 
 @pytest.mark.parametrize("name", ["json", "sarif"])
 def test_names_that_are_no_text_do_not_break_a_document(name: str) -> None:
-    strange = Diagnostic("NN901", "there is no file \udcff.nn", Span(Source("\udcff.nn", ""), 0, 0))
+    strange = Diagnostic("NN901", "file not found: \udcff.nn", Span(Source("\udcff.nn", ""), 0, 0))
     json.loads(render(name, strange).encode("utf-8", "replace"))

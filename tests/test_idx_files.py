@@ -132,7 +132,7 @@ def test_the_argument_at_fault_is_the_one_that_names_the_file(plain: Path) -> No
     (plain / LABELS).write_bytes(b"x" * 20)
     with refused("is not an IDX file", "train_labels"):
         IDX(plain, train_labels=plain / LABELS).facts()
-    with refused("there is no file", "test_images"):
+    with refused("file not found", "test_images"):
         IDX(plain, train_labels=plain / NAMES[3], test_images=plain / "none").facts()
     text = spec("Linear(300)", data='IDX("own", train_labels="own/none")')
     (found,) = check(Source("t.nn", text, plain.parent)).diagnostics

@@ -637,7 +637,7 @@ CODES = [
     ("three.nn --grid 1", 2, "'--grid'"),
     ("three.nn --plane flat", 2, "'--plane'"),
     ("differ.nn", 2, "lanes a and b cannot be shown on one plane: they have different losses, MSE and CrossEntropy"),
-    ("nowhere.nn", 2, "there is no file nowhere.nn"),
+    ("nowhere.nn", 2, "file not found: nowhere.nn"),
     ("diverges.nn --grid 3", 1, "! SGD diverged; its path ends at the start"),
     ("three.nn --grid 3 --plane random", 0, "two filter-normalised random directions"),
 ]

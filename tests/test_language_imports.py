@@ -201,12 +201,12 @@ def test_what_an_imported_file_brings_and_nobody_uses_is_no_waste(tmp_path: Path
 # What cannot be had
 
 REFUSED = {
-    "missing": ('import "comon.nn"', {"common.nn": ""}, "there is no file comon.nn", 'did you mean `"common.nn"`?'),
-    "missing, nothing near": ('import "wholly/other.nn"', {"a.nn": ""}, "there is no file wholly/other.nn", ""),
+    "missing": ('import "comon.nn"', {"common.nn": ""}, "file not found: comon.nn", 'did you mean `"common.nn"`?'),
+    "missing, nothing near": ('import "wholly/other.nn"', {"a.nn": ""}, "file not found: wholly/other.nn", ""),
     "missing, in a folder": (
         'import "sub/commn.nn"',
         {"sub/common.nn": ""},
-        "there is no file sub/commn.nn",
+        "file not found: sub/commn.nn",
         'did you mean `"sub/common.nn"`?',
     ),
     "a folder": ('import "a.nn"', {"a.nn/b.nn": ""}, "a.nn is a folder, not a spec", ""),

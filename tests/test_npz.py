@@ -107,7 +107,7 @@ def test_files_of_their_own(tmp_path: Path) -> None:
     np.save(tmp_path / "short.npy", Y[:9])
     with refused("`y` has 9 targets, but `x` has 10 samples", "y"):
         NPY(x, tmp_path / "short.npy").facts()
-    with refused("there is no file", "y_test"):
+    with refused("file not found", "y_test"):
         NPY(x, y, x, tmp_path / "none.npy").facts()
     with refused("is not a NumPy array", "x_test"):
         (tmp_path / "text.npy").write_text("0.1 0.2 0.3")

@@ -313,7 +313,7 @@ def test_a_folder_that_is_gone_is_said(
     assert code == 2
     assert (
         "the current folder no longer exists; change to another one" in err
-        or "there is no file" in err
+        or "file not found" in err
         or ("cannot be written" in err)
     )
 

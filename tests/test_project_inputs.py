@@ -81,12 +81,12 @@ def test_what_is_above_keeps_its_dots(here: Path, monkeypatch: pytest.MonkeyPatc
 
 
 WRONG = [
-    ("nowhere.nn", "there is no file nowhere.nn", False),
+    ("nowhere.nn", "file not found: nowhere.nn", False),
     ("empty", "there is no .nn file in empty", True),
     ("nowhere/*.nn", "there is no folder nowhere", False),
     ("q*.nn", "no .nn file matches q*.nn", True),
     ("b.*", "no .nn file matches b.*", True),
-    ("", "there is no file .", False),
+    ("", "file not found: .", False),
 ]
 
 
@@ -97,7 +97,7 @@ def test_arguments_at_fault(here: Path, argument: str, message: str, empty: bool
     assert (str(problem), problem.empty) == (message, empty)
     with pytest.raises(InputError) as raised:
         find_specs([argument, "a.nn", "missing"])
-    assert str(raised.value) == f"{message}\nthere is no file missing"
+    assert str(raised.value) == f"{message}\nfile not found: missing"
 
 
 def test_a_name_with_signs_of_a_glob_is_a_name_where_there_is_such_a_file(here: Path) -> None:

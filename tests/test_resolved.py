@@ -419,7 +419,7 @@ def test_what_is_asked_wrongly_is_said(capsys: pytest.CaptureFixture[str], tmp_p
     for line, words in (
         (["show", "--resolved", str(RACE), "--lane", "Adm"], "has no lane Adm; there are SGD, Momentum, Adam"),
         (["show", str(RACE), "--lane", "Adam"], "--lane goes with --resolved"),
-        (["show", "--resolved", str(tmp_path / "nowhere.nn")], "there is no file"),
+        (["show", "--resolved", str(tmp_path / "nowhere.nn")], "file not found"),
     ):
         assert _code(line) == 2
         out, err = capsys.readouterr()

@@ -253,7 +253,7 @@ def test_a_file_may_be_empty_or_four_mebibytes(size: int, tmp_path: Path) -> Non
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is a folder"):
         read_source(tmp_path)
-    with pytest.raises(SourceError, match="there is no file"):
+    with pytest.raises(SourceError, match="file not found"):
         read_source(tmp_path / "missing.nn")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.nn")

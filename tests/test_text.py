@@ -223,8 +223,8 @@ def test_what_was_checked_is_known_until_the_text_changes(poem: Path, monkeypatc
         cache.save()
         return cache.hits == 1, [d.message for d in outcome.diagnostics if d.code == "NN502"]
 
-    assert checked() == (False, ["there is no file texts/t.txt"])
-    assert checked() == (True, ["there is no file texts/t.txt"])
+    assert checked() == (False, ["file not found: texts/t.txt"])
+    assert checked() == (True, ["file not found: texts/t.txt"])
     Path("texts").mkdir()
     Path("texts/t.txt").write_text("aa")
     assert checked() == (

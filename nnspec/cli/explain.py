@@ -28,7 +28,7 @@ _WIDEST = 100  # columns of text, however wide the terminal is
 @click.command("explain")
 @click.argument("code", required=False)
 def command(code: str | None) -> int:
-    """Explain a CODE of `nnspec check`, such as NN401, with an example; without one, list all codes."""
+    """Explain the error or warning CODE, such as NN401, with an example. Without CODE, list all codes."""
     from nnspec.diagnostics.explanations import code_of
 
     if code is None:
@@ -36,13 +36,13 @@ def command(code: str | None) -> int:
         return 0
     known = code_of(code)
     if known is None:
-        raise click.UsageError(f"there is no code {code}; {_nearest(code)}")
+        raise click.UsageError(f"unknown code {code}; {_nearest(code)}")
     click.echo("\n".join(_page(known)))
     return 0
 
 
 def found_in(example: Example) -> tuple[Diagnostic, ...]:
-    """Return what check finds in an example, which is written to a folder of its own for that."""
+    """Return the diagnostics of an example. Its files are written to a temporary folder."""
     from nnspec.api import check_text
     from nnspec.diagnostics import Source
     from nnspec.diagnostics.explanations import NAME
@@ -51,7 +51,7 @@ def found_in(example: Example) -> tuple[Diagnostic, ...]:
         for name, text in {**example.beside, NAME: example.spec}.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         found = check_text(Source(NAME, example.spec, Path(folder))).diagnostics
-        # Where the example happens to lie is nobody's business.
+        # Messages must not mention the temporary folder.
         return tuple(replace(one, message=one.message.replace(f"{folder}{os.sep}", "")) for one in found)
 
 
@@ -63,7 +63,7 @@ def _all_codes() -> Iterator[str]:
         yield _bold(name)
         yield from (f"  {code}  {CODES[code]}" for code in codes)
         yield ""
-    yield "`nnspec explain CODE` shows what a code means, with an example."
+    yield "Run `nnspec explain CODE` for an explanation with an example."
 
 
 def _nearest(word: str) -> str:
@@ -71,7 +71,7 @@ def _nearest(word: str) -> str:
     from nnspec.diagnostics.explanations import spelled
 
     found = nearest(spelled(word), CODES)
-    return f"did you mean {found}?" if found else "`nnspec explain` lists them all"
+    return f"did you mean {found}?" if found else "run `nnspec explain` for a list"
 
 
 def _page(code: str) -> Iterator[str]:
@@ -80,20 +80,20 @@ def _page(code: str) -> Iterator[str]:
 
     about = explanation(code)
     yield _bold(f"{code}: {CODES[code]}")
-    for paragraph in [*about.paragraphs(), *([f"There is no example. {about.untold}"] if about.untold else [])]:
+    for paragraph in [*about.paragraphs(), *([f"There is no example. {about.no_example}"] if about.no_example else [])]:
         yield ""
         yield from textwrap.wrap(paragraph, _columns(), break_long_words=False, break_on_hyphens=False)
     if about.bad is None or about.good is None:
         return
     found = found_in(about.bad)
-    yield from ("", _bold("Refused" if found[0].severity == "error" else "Advised against"), "")
+    yield from ("", _bold("Incorrect" if found[0].severity == "error" else "Not recommended"), "")
     yield from _listing(about.bad)
     for diagnostic in found:
         yield from ("", render(diagnostic, color=colored(sys.stdout), fixes=True))
     yield from ("", _bold("Better"), "")
     yield from _listing(about.good)
     if about.can_be_ignored:
-        yield from ("", f"Where it is meant, a comment at the end of the line says so: # nn: ignore[{code}]")
+        yield from ("", f"If this is intended, add a comment at the end of the line: # nn: ignore[{code}]")
 
 
 def _listing(example: Example) -> Iterator[str]:

@@ -58,7 +58,7 @@ def open_regular(path: FilePath | str, most: int, argument: str = "path") -> tup
     try:
         handle = os.open(path, _READ)
     except FileNotFoundError:
-        raise FileFault(f"there is no file {shown(path)}", argument=argument, help=_beside(path)) from None
+        raise FileFault(f"file not found: {shown(path)}", argument=argument, help=_beside(path)) from None
     except OSError as error:
         raise FileFault(f"{shown(path)} cannot be read: {error.strerror or error}", argument=argument) from None
     except ValueError:

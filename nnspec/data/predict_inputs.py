@@ -83,7 +83,7 @@ def read_inputs(path: str, wanted: Wanted, *, invert: bool = False) -> Inputs:
     `invert` swaps dark and bright in images. Raises FileFault for a file that cannot be read or does not fit.
     """
     if not os.path.exists(path):
-        raise FileFault(f"there is no file {shown(path)}")
+        raise FileFault(f"file not found: {shown(path)}")
     lower = path.lower()
     if os.path.isdir(path):
         return _folder(path, wanted, invert)

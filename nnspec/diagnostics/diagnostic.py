@@ -1,4 +1,4 @@
-"""One thing that is said about a text."""
+"""A diagnostic: an error or a warning about a spec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Diagnostic", "Edit", "Fix", "Note"]
 
 @dataclass(frozen=True)
 class Note:
-    """A remark on another stretch of text, such as where a name was given first."""
+    """A label on a secondary span, such as the first definition of a name."""
 
     span: Span
     text: str
@@ -21,7 +21,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Edit:
-    """New characters in the place of others."""
+    """A replacement of the text of a span."""
 
     span: Span
     text: str
@@ -29,22 +29,22 @@ class Edit:
 
 @dataclass(frozen=True)
 class Fix:
-    """A change of the text that would settle a finding. A safe one cannot make the spec mean what nobody wrote."""
+    """A change of the text that resolves a diagnostic. A safe fix cannot give the spec an unintended meaning."""
 
     message: str
-    """What it does, as an order: "replace `learning_rate` by `lr`"."""
+    """What it does, in the imperative: "replace `learning_rate` by `lr`"."""
     edits: tuple[Edit, ...]
     safe: bool = False
 
     @property
     def in_files(self) -> bool:
-        """Whether all that it changes lies in files: what was given on the command line is for the user to change."""
+        """Whether it only edits files. Flags on the command line are for the user to change."""
         return all(edit.span.source.name != FLAG for edit in self.edits)
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What is wrong (`message`), where (`span`, with `label` beside its carets), and what to do (`help`)."""
+    """What is wrong (`message`), where (`span`, with `label` next to the carets), and what to do (`help`)."""
 
     code: str
     message: str
@@ -59,7 +59,7 @@ class Diagnostic:
 
     def __post_init__(self) -> None:
         if self.code not in CODES:
-            raise ValueError(f"there is no diagnostic code {self.code}")
+            raise ValueError(f"unknown diagnostic code {self.code}")
 
     @property
     def order(self) -> tuple[str, int, str]:

@@ -1,4 +1,4 @@
-"""Fixes put into a text."""
+"""Applying fixes to a text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["applicable", "apply", "put_in"]
 
 
 def applicable(source: Source, diagnostics: Iterable[Diagnostic], unsafe: bool = False) -> list[Fix]:
-    """Return the fixes that can be put into a text at once, in the order of the findings.
+    """Return the fixes that can be applied to a text together, in the order of the findings.
 
-    A fix is taken whole or not at all: not where one of its edits is in another text, or overlaps or touches one of a
-    fix that is taken already. `unsafe` takes those, too, that may make the spec mean what nobody wrote.
+    A fix is applied entirely or not at all. It is skipped if one of its edits is in another text, or overlaps or
+    touches an edit of an earlier fix. `unsafe` includes fixes that may change the meaning of the spec.
     """
     taken: list[Edit] = []
     result: list[Fix] = []
@@ -29,7 +29,7 @@ def applicable(source: Source, diagnostics: Iterable[Diagnostic], unsafe: bool =
 
 
 def put_in(source: Source, fixes: Iterable[Fix]) -> str:
-    """Return a text with fixes that do not overlap."""
+    """Return the text with non-overlapping fixes applied."""
     text, parts, end = source.text, [], 0
     for edit in sorted((e for fix in fixes for e in fix.edits), key=lambda e: e.span.start):
         parts += [text[end : edit.span.start], edit.text]
@@ -38,7 +38,7 @@ def put_in(source: Source, fixes: Iterable[Fix]) -> str:
 
 
 def apply(source: Source, diagnostics: Iterable[Diagnostic], unsafe: bool = False) -> str:
-    """Return a text with all its fixes that do not overlap; of those that do, the first."""
+    """Return the text with all fixes applied; of fixes that overlap, only the first."""
     return put_in(source, applicable(source, diagnostics, unsafe))
 
 

@@ -1,4 +1,4 @@
-"""Very many findings: the first of them, and how many more there are."""
+"""A limit on the number of findings that are shown."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from nnspec.diagnostics.source import Span
 __all__ = ["MOST_FINDINGS", "first_of"]
 
 MOST_FINDINGS = 1000
-"""How many findings of a spec are told."""
+"""How many findings of a spec are shown."""
 
 
 def first_of(diagnostics: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return findings as they are, or, of very many, the first in file order, errors before warnings, and a last one
-    that says how many more there are."""
+    """Return at most MOST_FINDINGS findings, errors before warnings, and one more that says how many are not shown."""
     if len(diagnostics) <= MOST_FINDINGS:
         return tuple(diagnostics)
-    found = sorted(diagnostics, key=lambda d: (d.severity != "error", *d.order))
-    kept, left = found[:MOST_FINDINGS], found[MOST_FINDINGS:]
-    errors = sum(d.severity == "error" for d in left)
-    message = f"{len(left):,} more findings are not shown" + (f", {errors:,} of them errors" if errors else "")
-    place = left[0].span
+    ranked = sorted(diagnostics, key=lambda d: (d.severity != "error", *d.order))
+    shown, hidden = ranked[:MOST_FINDINGS], ranked[MOST_FINDINGS:]
+    errors = sum(d.severity == "error" for d in hidden)
+    message = f"{len(hidden):,} more findings are not shown" + (f", {errors:,} of them errors" if errors else "")
+    place = hidden[0].span
     about = Diagnostic(
         "NN903", message, Span(place.source, place.start, place.start), severity="error" if errors else "warning"
     )
-    return (*sorted(kept, key=lambda d: d.order), about)
+    return (*sorted(shown, key=lambda d: d.order), about)

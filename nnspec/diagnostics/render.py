@@ -1,4 +1,4 @@
-"""Diagnostics as text: the excerpt with its carets, and what to do."""
+"""Diagnostics as text: the excerpt with carets below it, and the help."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _STYLES = {
     "bold": "\x1b[1m",
     "quiet": "\x1b[2m",
 }
-_NEAR = 2  # lines between two marks that are shown rather than left out
-_WIDEST = 160  # a line of the excerpt is cut beyond this
-_COLUMNS = 80  # where a hint at the end of a line ends
-_GAP = 4  # blanks before it, at least
+_NEAR = 2  # lines between two marks that are shown rather than elided
+_WIDEST = 160  # longer lines of the excerpt are truncated
+_COLUMNS = 80  # the column where a hint at the end of a line ends
+_GAP = 4  # minimum number of spaces before it
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class _Mark:
 
 
 def render(diagnostic: Diagnostic, *, color: bool = False, fixes: bool = False, hint: bool = False) -> str:
-    """Return a diagnostic as lines of text, with ANSI colours where asked.
+    """Return a diagnostic as lines of text, optionally with ANSI colours.
 
-    `fixes` adds what `check --fix` would do, `hint` the command that explains the code.
+    `fixes` adds what `check --fix` would do, and `hint` the command that explains the code.
     """
     paint = _Paint(color)
     head = paint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]") + paint(
@@ -62,7 +62,7 @@ def render(diagnostic: Diagnostic, *, color: bool = False, fixes: bool = False, 
 
 
 def render_each(diagnostics: Iterable[Diagnostic], *, color: bool = False, fixes: bool = False) -> list[str]:
-    """Return each of them, in the order given; the first of each code says how to have the code explained."""
+    """Render each diagnostic in the given order; the first of each code mentions `nnspec explain`."""
     seen: set[str] = set()
     blocks = []
     for diagnostic in diagnostics:
@@ -72,7 +72,7 @@ def render_each(diagnostics: Iterable[Diagnostic], *, color: bool = False, fixes
 
 
 def render_all(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
-    """Return all of them, in file order, and a line that counts them."""
+    """Render all diagnostics in file order, followed by a line with their number."""
     ordered = sorted(diagnostics, key=lambda d: d.order)
     counts = []
     for severity in ("error", "warning"):
@@ -114,7 +114,7 @@ def _mark(source: Source, span: Span, text: str, main: bool) -> tuple[int, _Mark
 
 
 def _code(source: Source, number: int, gutter: int, paint: _Paint) -> str:
-    text = _printable(source.line(number)[: _WIDEST + 1])  # whatever the line's length: there may be many marks in it
+    text = _printable(source.line(number)[: _WIDEST + 1])  # avoids printing a very long line for each of its marks
     text = text if len(text) <= _WIDEST else text[:_WIDEST] + "…"
     return f"{paint('frame', f'{number:>{gutter}} |')} {text}".rstrip()
 
@@ -130,7 +130,7 @@ def _carets(line: str, mark: _Mark, paint: _Paint, severity: str) -> str:
 
 
 def _remarks(diagnostic: Diagnostic, columns: int, fixes: bool, hint: bool, paint: _Paint) -> list[str]:
-    """Return the lines below the excerpt. The hint stands at the end of the last that has room, else below them."""
+    """Return the lines below the excerpt. The hint goes at the end of the last line with enough room, or below."""
     texts = [*diagnostic.remarks, *([f"help: {diagnostic.help}"] if diagnostic.help else [])]
     fix = diagnostic.fix
     if fixes and fix is not None and fix.in_files:
@@ -152,7 +152,7 @@ def _remark(text: str, paint: _Paint) -> str:
 
 
 def _printable(text: str) -> str:
-    """Tabs as four spaces, and control characters visible, so that no file can play with the terminal."""
+    """Expand tabs to four spaces and escape control characters, so that a file cannot send commands to the terminal."""
     text = text.replace("\t", "    ")
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)
 

@@ -1,4 +1,4 @@
-"""A text with a name, and a stretch of it. Positions are in code points; lines and columns count from 1."""
+"""Source texts and spans in them. Offsets are in code points; lines and columns count from 1."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from nnspec.errors import NnspecError
 __all__ = ["FLAG", "MAX_BYTES", "Source", "SourceError", "Span", "read_source", "source_of"]
 
 FLAG = "--set"
-"""Name of the texts that come from the command line, and lie in no file."""
+"""Name of sources that come from the command line rather than from a file."""
 
 MAX_BYTES = 4 * 1024 * 1024
-"""The largest spec that is read."""
+"""Maximum size of a spec."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 class SourceError(NnspecError):
-    """A spec that cannot be read as text. The message says what and what to do."""
+    """A spec that cannot be read as text."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A text and the name that messages call it by: a path, or the flag that it was given in."""
+    """A text and its name in messages: a path, or the command-line flag that contains it."""
 
     name: str
     text: str = field(repr=False)
     folder: Path = field(default_factory=Path)
-    """Relative paths in the text start here."""
+    """Relative paths in the text are relative to this folder."""
     bom: bool = False
-    """Whether a byte order mark was taken off the front; whoever writes the text again puts it back."""
+    """Whether a byte order mark was removed, to be restored when the text is written back."""
 
     @cached_property
     def line_starts(self) -> list[int]:
@@ -52,20 +52,20 @@ class Source:
 
     @cached_property
     def _byte_starts(self) -> list[int]:
-        """How many bytes of UTF-8 stand before each line."""
+        """The offset of each line in UTF-8 bytes."""
         text, starts = self.text, self.line_starts
         sizes = (len(text[start:end].encode("utf-8", "replace")) for start, end in pairwise(starts))
         return list(accumulate(sizes, initial=0))
 
     def byte(self, offset: int) -> int:
-        """Return how many bytes of UTF-8 stand before an offset."""
+        """Convert an offset to UTF-8 bytes."""
         if self.text.isascii():
             return min(offset, len(self.text))
         line = bisect.bisect_right(self.line_starts, offset) - 1
         return self._byte_starts[line] + len(self.text[self.line_starts[line] : offset].encode("utf-8", "replace"))
 
     def line(self, number: int) -> str:
-        """Return a line without its end."""
+        """Return a line without its line break."""
         start = self.line_starts[number - 1]
         end = self.line_starts[number] if number < len(self.line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r\n")
@@ -73,24 +73,24 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The characters from `start` up to, not including, `end`."""
+    """The characters from `start` up to but not including `end`."""
 
     source: Source
     start: int
     end: int
 
     def to(self, other: Span) -> Span:
-        """Return the stretch from the start of this one to the end of `other`."""
+        """Return the span from the start of this span to the end of `other`."""
         return Span(self.source, self.start, other.end)
 
     @property
     def text(self) -> str:
-        """The characters themselves."""
+        """The text of the span."""
         return self.source.text[self.start : self.end]
 
     @property
     def line(self) -> int:
-        """The line on which it starts."""
+        """The line number of its start."""
         return self.source.position(self.start)[0]
 
     def __str__(self) -> str:
@@ -102,25 +102,26 @@ _LONGEST = 4096  # characters of a path
 
 
 def read_source(path: str | os.PathLike[str], shown: str | None = None) -> Source:
-    """Read a spec: UTF-8 text, at most 4 MiB, from a regular file. A byte order mark is taken off.
+    """Read a spec: UTF-8 text of at most 4 MiB from a regular file. A byte order mark is removed.
 
-    `shown` is what messages call it, where that is not the path.
+    `shown` is its name in messages, if different from the path.
 
-    Raises SourceError for what is missing, no regular file, too large, or no text, and for the text of a spec itself.
+    Raises SourceError if the file does not exist, is not a regular file, is too large or is not UTF-8 text, and if
+    `path` is the text of a spec rather than a path.
     """
     place = os.fspath(path)
     if isinstance(place, str) and ("\n" in place or "{" in place) and not os.path.lexists(place[:_LONGEST]):
         start = place.strip().splitlines()[0][:40] if place.strip() else ""
         raise SourceError(
-            f"expected the path of a spec, but this is the text of one: `{start} …`; write the text to a file "
+            f"expected the path of a spec, got the text of a spec: `{start} …`; write the text to a file "
             "and pass its path, or check it with `nnspec.api.check_text(nnspec.diagnostics.Source(name, text))`"
         )
     name = shown if shown is not None else place
     try:
-        # Not to wait for ever on a pipe that nobody writes to; whatever is no regular file is refused below.
+        # Non-blocking, since opening a pipe without a writer would hang. Anything but a regular file is rejected below.
         handle = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
-        raise SourceError(f"there is no file {name}") from None
+        raise SourceError(f"file not found: {name}") from None
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror}") from None
     mode = os.fstat(handle).st_mode
@@ -130,21 +131,21 @@ def read_source(path: str | os.PathLike[str], shown: str | None = None) -> Sourc
     try:
         with os.fdopen(handle, "rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:  # such as of /proc/self/mem, which calls itself a regular file
+    except OSError as error:  # e.g. /proc/self/mem, which claims to be a regular file
         raise SourceError(f"{name} cannot be read: {error.strerror}") from None
     return source_of(data, name, Path(place).parent)
 
 
 def source_of(data: bytes, name: str, folder: Path) -> Source:
-    """Make a source of the bytes of a file. Raises SourceError for what is too large, or no text."""
+    """Make a source from the bytes of a file. Raises SourceError if they are too many or are not UTF-8 text."""
     if len(data) > MAX_BYTES:
-        raise SourceError(f"{name} is larger than {MAX_BYTES // 1024**2} MiB, the most that a spec may be")
+        raise SourceError(f"{name} is larger than {MAX_BYTES // 1024**2} MiB, the maximum size of a spec")
     return Source(Path(name).as_posix(), _decode(data, name), folder, data.startswith(codecs.BOM_UTF8))
 
 
 def _decode(data: bytes, name: str) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise SourceError(f"{name} is UTF-16 text; specs are UTF-8: save it as UTF-8")
+        raise SourceError(f"{name} is encoded in UTF-16, but specs must be UTF-8: save it as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -152,5 +153,5 @@ def _decode(data: bytes, name: str) -> str:
             f"{name} is not UTF-8 text (byte {error.start} is 0x{data[error.start]:02x}); is it a spec?"
         ) from None
     if "\0" in text:
-        raise SourceError(f"{name} holds a NUL byte at offset {text.index(chr(0))}: it is a binary file, not a spec")
+        raise SourceError(f"{name} contains a NUL byte at offset {text.index(chr(0))}: it is a binary file, not a spec")
     return text

@@ -1,4 +1,4 @@
-"""Did you mean: the one name that is clearly nearest, or none."""
+"""Suggestions for misspelt names ("did you mean")."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 __all__ = ["nearest"]
 
 _LONGEST = 64
-"""Words longer than this are not looked for."""
+"""Longer words get no suggestion."""
 
 _MOST_SLIPS = 5
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate that `word` is a misspelling of, or None where none is clearly nearest.
+    """Return the candidate that `word` is probably a misspelling of, or None if no candidate is clearly the nearest.
 
-    Distance is Damerau-Levenshtein's (insert, delete, change, swap neighbours), blind to case; up to one slip for
-    each three characters, and five at most; and nobody else as near.
+    The distance is case-insensitive Damerau-Levenshtein (insert, delete, substitute, swap neighbours). It may be at
+    most one edit per three characters and at most five, and no other candidate may be as near.
     """
     allowed = min(max(1, (len(word) + 1) // 3), _MOST_SLIPS)
     ranked = sorted({(_distance(word.lower(), c.lower(), allowed), c.lower() != word.lower(), c) for c in candidates})
@@ -29,7 +29,7 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
 
 def _distance(a: str, b: str, limit: int) -> int:
-    """Return the distance, or something above the limit where it is above that."""
+    """Return the distance, or a number above the limit if the distance exceeds it."""
     beyond = limit + 1
     if abs(len(a) - len(b)) > limit or len(a) > _LONGEST:
         return beyond
@@ -40,7 +40,7 @@ def _distance(a: str, b: str, limit: int) -> int:
         last, before, row = before, row, [beyond] * (len(b) + 1)
         if i <= limit:
             row[0] = i
-        for j in range(max(1, i - limit), min(len(b), i + limit) + 1):  # farther off, the lengths alone differ too much
+        for j in range(max(1, i - limit), min(len(b), i + limit) + 1):  # elsewhere the distance exceeds the limit
             y = b[j - 1]
             cost = before[j - 1] if x == y else before[j - 1] + 1
             if before[j] < cost:

@@ -100,7 +100,7 @@ class _Finder:
             start = ("/" if os.path.isabs(argument) else "") + "/".join(parts[:first])
             yield from self._search(start, start, parts[first:], f"no {SUFFIX} file matches {argument}")
         else:
-            self.complain(InputError(f"there is no file {shown}", shown))
+            self.complain(InputError(f"file not found: {shown}", shown))
 
     def _search(self, folder: str, shown: str, parts: list[str], otherwise: str) -> Iterator[str]:
         place = os.path.abspath(folder or os.curdir)

@@ -1,8 +1,6 @@
-"""What each diagnostic code means, with a spec that gets it and one that does not. Loaded only where that is asked for.
-
-The texts stand in a module for each group of codes. A test checks every example: the bad one gets its code and nothing
-else, the good one nothing at all.
-"""
+"""What each diagnostic code means, with an example that triggers it and one that does not. Loaded only when needed.
+Each group of codes has its own module. A test checks every example: the bad one triggers exactly its code, and the good
+one has no findings."""
 
 from __future__ import annotations
 
@@ -27,11 +25,11 @@ GROUPS: dict[str, tuple[str, str]] = {
     "NN7": ("Advice", "advice"),
     "NN9": ("The tool itself", "tool"),
 }
-"""First characters of a code -> what its group is about, and the module that explains it."""
+"""Prefix of a code -> title of its group, and the module with its explanations."""
 
 
 def explanation(code: str) -> Explanation:
-    """Return the explanation of a code. Raises KeyError where there is no such code."""
+    """Return the explanation of a code. Raises KeyError if the code is unknown."""
     if code not in CODES:
         raise KeyError(code)
     table: dict[str, Explanation] = import_module(f"{__name__}.{GROUPS[code[:3]][1]}").EXPLANATIONS
@@ -47,12 +45,12 @@ def groups() -> Iterator[tuple[str, list[str]]]:
 
 
 def code_of(word: str) -> str | None:
-    """Return the code that a word stands for, however it is written: `NN401`, `nn401`, `401`, `error[NN401]`."""
+    """Return the code that a user means by `NN401`, `nn401`, `401` or `error[NN401]`, or None."""
     code = spelled(word)
     return code if code in CODES else None
 
 
 def spelled(word: str) -> str:
-    """Return a word as codes are written, if it were one: `nn41` is `NN41`."""
+    """Return a word in the spelling of a code, whether or not it exists: `nn41` becomes `NN41`."""
     bare = word.upper().removeprefix("ERROR").removeprefix("WARNING").strip("[] ")
     return f"NN{bare}" if bare[:1].isdigit() else bare

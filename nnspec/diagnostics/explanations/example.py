@@ -1,4 +1,4 @@
-"""An explanation, and the small specs in it."""
+"""An explanation and its example specs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 __all__ = ["NAME", "Example", "Explanation", "completed"]
 
 NAME = "example.nn"
-"""What an example is called in messages."""
+"""File name of an example in messages."""
 
-# What a spec needs that a fragment leaves out.
+# Settings that a fragment may omit.
 _REST = {
     "data": "data = Digits(train=100, test=50)",
     "model": "model { Linear(10) }",
@@ -21,44 +21,44 @@ _REST = {
 
 
 def completed(text: str) -> str:
-    """Return a fragment of a spec with the settings that it needs and lacks added below."""
+    """Return a fragment of a spec with all missing required settings appended."""
     missing = [line for word, line in _REST.items() if not re.search(rf"^{word}\b", text, re.MULTILINE)]
     return "\n".join([text.rstrip("\n"), *missing, ""])
 
 
 @dataclass(frozen=True)
 class Example:
-    """A spec, or a fragment of one. What it lacks is added before it is checked, unless it is `whole`."""
+    """A spec or a fragment of one. Missing settings are added before it is checked, unless it is `whole`."""
 
     text: str
     beside: Mapping[str, str] = field(default_factory=dict)
-    """Files in its folder: name and text."""
+    """Other files in the same folder: name -> text."""
     whole: bool = False
     shown: str = ""
-    """What is shown of a text that is too long to be."""
+    """The abridged text to display if the full text is too long."""
 
     @property
     def spec(self) -> str:
-        """The whole spec."""
+        """The complete spec."""
         return self.text if self.whole else completed(self.text)
 
     def files(self) -> dict[str, str]:
-        """Return what a reader is shown: texts by the names of their files, the example's own first."""
+        """Return the texts to display by file name, starting with the example itself."""
         return {NAME: (self.shown or self.text).strip("\n"), **{n: t.strip("\n") for n, t in self.beside.items()}}
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a code means and why it is there, in paragraphs, with a spec that gets it and one that does not."""
+    """What a code means and why it exists, in paragraphs, with an example that triggers it and one that does not."""
 
     text: str
     bad: Example | None = None
     good: Example | None = None
-    untold: str = ""
-    """Why there is no example, where no text of a spec can get the code by itself."""
+    no_example: str = ""
+    """Why there is no example, if the text of a spec alone cannot trigger the code."""
     can_be_ignored: bool = False
-    """Whether a comment can say that it is meant."""
+    """Whether an ignore comment can silence it."""
 
     def paragraphs(self) -> list[str]:
-        """Return the text, a string a paragraph, without line ends."""
-        return [" ".join(each.split()) for each in self.text.strip().split("\n\n")]
+        """Return the text as a list of paragraphs, without line breaks."""
+        return [" ".join(paragraph.split()) for paragraph in self.text.strip().split("\n\n")]

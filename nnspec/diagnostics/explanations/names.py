@@ -8,42 +8,41 @@ __all__ = ["EXPLANATIONS"]
 
 EXPLANATIONS = {
     "NN201": Explanation(
-        """ No setting, section, part or constant of this name is known here. An
-unknown name is always an error: a tool that skips what it does not know trains with its default while you believe in
-the `lr` that you misspelt, and nothing in the outcome says so.
+        """
+There is no setting, section, part or constant with this name here. An unknown name is always an error. A tool that
+ignored it would train with the default value, and nothing in the results would tell you that your `lr` was misspelt.
 
-Where one name is clearly meant, it is named: a near miss (`epocs`), or what other frameworks call the same thing
-(`Dense` is `Linear`, `batch_size` is `train.batch`). What another framework has only one name for is replaced by
-`nnspec check --fix`; a guess is only shown.
+If it is clear which name was meant, the message suggests it: a close match (`epocs`), or another framework's name for
+the same thing (`Dense` is `Linear`, `batch_size` is `train.batch`). `nnspec check --fix` replaces names from other
+frameworks that have only one meaning; it leaves guesses to you.
 """,
         Example("model {\n    Dense(64)\n    ReLU\n    Linear(10)\n}\n"),
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n}\n"),
     ),
     "NN202": Explanation(
         """
-The layer, optimizer, function or other part is known and takes no argument of this name. Nothing is passed on or
-ignored; the help says what it takes, or which of these is meant. A rate is `lr` and a share of dropped values `p`, as
-in PyTorch. An activation is never an argument: it is a layer of its own.
+This layer, optimizer, function or other part has no argument with this name. No argument is ever ignored or passed
+through. The help lists the valid arguments, or suggests the one that was meant. The learning rate is `lr` and the
+dropout probability is `p`, as in PyTorch. Activations are separate layers, never arguments.
 """,
         Example("optimizer = Adam(learning_rate=0.001)\n"),
         Example("optimizer = Adam(lr=0.001)\n"),
     ),
     "NN203": Explanation(
         """
-This is well formed and has a meaning elsewhere, but not here: a layer at the top of the file, a setting among the
-layers, a statement outside of `expect`, a `:` where a value is given. A setting that could have no effect is rejected
-as well, such as a learning rate for the optimizer when every lane of the race has its own optimizer: its author
-expects it to do something.
+This is valid syntax, but not in this place: a layer at top level, a setting among the layers, a statement outside
+`expect`, a `:` instead of `=`. Settings that cannot have any effect are rejected as well, such as a learning rate for
+the optimizer when every lane of the race has its own optimizer: the author expects them to do something.
 """,
         Example("model {\n    Linear(10)\n    epochs = 15\n}\n"),
         Example("model {\n    Linear(10)\n}\ntrain.epochs = 15\n"),
     ),
     "NN204": Explanation(
         """
-The same setting, argument, name, section or lane is given twice in one place, so it is unclear which one counts. An
-importing file, a lane, a `sweep` or `--set` may give it again: that replaces the earlier value, which is what these
-are for. But a lane and a `sweep` may not set the same thing, because each would replace the other. Sweep only the
-other lanes, as in `Adam.optimizer.lr = [0.01, 0.001]`.
+The same setting, argument, name, section or lane is defined twice in one place, so it is unclear which definition
+counts. An importing file, a lane, a `sweep` or `--set` may override an earlier value; that is what they are for. But a
+lane and a `sweep` may not both set the same thing, because each would override the other. Sweep only the other lanes,
+as in `Adam.optimizer.lr = [0.01, 0.001]`.
 """,
         Example("train { epochs = 15 }\ntrain.epochs = 20\n"),
         Example("train { epochs = 20 }\n"),
@@ -59,36 +58,36 @@ accepted default may be omitted: `seed`, `dtype`, `metrics` and everything in `t
     ),
     "NN206": Explanation(
         """
-A `let`, a `block` and a parameter need unique names, not that of a setting, a section, a part, a function or the
-constant `pi`. Otherwise `Linear` or `epochs` would mean one thing above the declaration and another below, and
-`--set epochs=3` could mean either.
+A `let`, a `block` and a parameter need unique names, different from every setting, section, part and function and from
+the constant `pi`. Otherwise `Linear` or `epochs` would mean one thing before the declaration and another after it, and
+`--set epochs=3` would be ambiguous.
 """,
         Example("let epochs = 15\ntrain.epochs = epochs\n"),
         Example("let how_long = 15\ntrain.epochs = how_long\n"),
     ),
     "NN207": Explanation(
         """
-The definition of this `let` or block leads back to itself: there is no value to start from, and the layers of such a
-block would never end. Every spec is a finite set of runs that is known before anything is computed, so recursion is
-rejected. To repeat a block, multiply it: `Hidden(64) * 3`.
+The definition of this `let` or block refers back to itself: a `let` would have no value, and a block would have
+infinitely many layers. Every spec describes a finite set of runs that is known before anything is computed, so
+recursion is rejected. To repeat a block, multiply it: `Hidden(64) * 3`.
 """,
         Example("let width = 2 * depth\nlet depth = width // 2\nmodel { Linear(width); ReLU; Linear(10) }\n"),
         Example("let depth = 8\nlet width = 2 * depth\nmodel { Linear(width); ReLU; Linear(10) }\n"),
     ),
     "NN209": Explanation(
         """
-An import names a `.nn` file by its path relative to the importing file, with `/` between folders, so that a folder of
-specs can be moved as it is. The file must exist, be UTF-8 text, and belong to the same project (the nearest folder
-above with a `pyproject.toml` or a `.git`, or the spec's own folder). Files outside are rejected, even through a
-symbolic link, because messages quote lines, and a stranger's spec could have them quote any file.
+An import names a `.nn` file by its path relative to the importing file, with `/` as the separator, so that a folder of
+specs can be moved. The file must exist, be UTF-8 text, and belong to the same project (the closest parent folder with
+a `pyproject.toml` or a `.git`, or else the spec's own folder). Files outside the project are rejected, even through a
+symbolic link: error messages quote lines of imported files, so an untrusted spec could otherwise read any file.
 """,
         Example('import "comon.nn"\nmodel { Linear(10) }\n', {"common.nn": "train.epochs = 5\n"}),
         Example('import "common.nn"\nmodel { Linear(10) }\n', {"common.nn": "train.epochs = 5\n"}),
     ),
     "NN210": Explanation(
         """
-A file applies before the file that imports it, which may then change what it says. Two files that import each other
-would each have to come first. What both of them need belongs in a third file.
+An imported file takes effect before the file that imports it, which can then override its settings. If two files
+import each other, neither can come first. Move what both need to a third file.
 """,
         Example('import "other.nn"\nlet width = 64\n', {"other.nn": 'import "example.nn"\ntrain.epochs = 5\n'}),
         Example('import "other.nn"\nmodel { Linear(10) }\n', {"other.nn": "train.epochs = 5\n"}),

@@ -1,4 +1,4 @@
-"""NN4xx and NN5xx: shapes, and the data that decides them."""
+"""NN4xx and NN5xx: shapes, and the data that determines them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ EXPLANATIONS = {
     "NN401": Explanation(
         """
 The data determines the input shape of the first layer, and each layer's rule determines its output shape, so all
-shapes are known before anything is computed. Here a layer expects another input shape than it gets, or the outputs of
-branches that are added have different shapes. The message shows where the shape comes from and all shapes up to there.
-The easiest fix is to omit the input size: `Linear(10)` accepts any input size. Stating it is still useful if a change
-further up should not go unnoticed.
+shapes are known before anything is computed. Here the input shape of a layer is not the one it expects, or branches
+that are added have outputs of different shapes. The message shows where the shape comes from, and all shapes up to
+this layer. The easiest fix is to omit the input size: `Linear(10)` accepts any. Specify it if a change in an earlier
+layer should be an error.
 """,
         Example("model {\n    Linear(784, 64)\n    ReLU\n    Linear(32, 10)\n}\n"),
         Example("model {\n    Linear(784, 64)\n    ReLU\n    Linear(64, 10)\n}\n"),
@@ -21,9 +21,10 @@ further up should not go unnoticed.
     "NN402": Explanation(
         """
 Cross-entropy expects one output per class: its logit (unnormalised log-probability). With fewer outputs than classes,
-some labels have no output. MSE compares outputs with one-hot rows, so it needs exactly one output per class.
-Cross-entropy cannot be used for data without classes. If every position of a sequence has a label, every position
-needs its own row of outputs. The same holds for metrics, and some need more than one output.
+some labels would have no output. MSE compares the outputs with one-hot vectors, so it needs exactly one output per
+class. Cross-entropy cannot be used with data that has no classes. If every position of a sequence has a label, the
+network must have a row of outputs for every position. The same applies to metrics, some of which need more than one
+output.
 """,
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(1)\n}\nloss = CrossEntropy\n"),
         Example("model {\n    Linear(64)\n    ReLU\n    Linear(data.classes)\n}\nloss = CrossEntropy\n"),
@@ -34,14 +35,15 @@ needs its own row of outputs. The same holds for metrics, and some need more tha
 sample shape and number of classes: a spec that is valid on one machine is valid on all of them. They may differ in the
 number of samples.
 """,
-        untold="MNIST and Digits, the sources that nnspec has, agree; a source that is added in Python may not.",
+        no_example="The built-in sources MNIST and Digits have equal shapes; only a source that is added in Python "
+        "can differ.",
     ),
     "NN502": Explanation(
         """
-Some sources read files of your own: text, tables, arrays, images. Paths are relative to the spec that contains them.
-Shapes follow from the files, so `check` looks at them; it opens only regular files within the size limit for their
-kind. This file does not exist, is of another kind, is damaged, or has too little data for the other arguments. The
-message says which, and where in the file.
+Some sources read your own files: text, tables, arrays, images. Paths are relative to the spec that contains them.
+Shapes depend on the files, so `check` reads them; it only opens regular files within the size limit of their format.
+This file does not exist, has the wrong format, is corrupt, or has too little data for the other arguments. The message
+says which, and where in the file.
 """,
         Example('data = Text("poem.txt", context=8)\nmodel { Embedding(16); ReLU; Linear(data.classes) }\n'),
         Example(
@@ -51,9 +53,9 @@ message says which, and where in the file.
     ),
     "NN517": Explanation(
         """
-Data may come with validation samples of its own: arrays `x_val` and `y_val`, a folder `val` of images beside `train`
-and `test`, a table in `validation`. They are used where `train.validation` is not set, or is `given`. Any other
-setting would mix them with the training samples, so it is an error. So is `given` for data without such samples.
+Data can include its own validation samples: arrays `x_val` and `y_val`, an image folder `val` next to `train` and
+`test`, or a table in `validation`. They are used if `train.validation` is not set, or is `given`. Any other setting
+would be ambiguous, so it is an error. So is `given` for data without validation samples.
 """,
         Example("train.validation = given\n"),
         Example("train.validation = 0.2\n"),

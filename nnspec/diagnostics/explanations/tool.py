@@ -1,4 +1,4 @@
-"""NN9xx: what is wrong with a file as a whole, or with nnspec."""
+"""NN9xx: problems with a file as a whole, or with nnspec itself."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ __all__ = ["EXPLANATIONS"]
 EXPLANATIONS = {
     "NN901": Explanation(
         """
-The file does not exist, cannot be read, is not a regular file, is larger than 4 MiB, or is not UTF-8 text. A terminal
-shows this as a plain message; machine-readable formats have a finding with this code for each such file, so that none
-is lost among hundreds. `nnspec check` then exits with 2 instead of 1.
+The file does not exist, cannot be read, is not a regular file, is larger than 4 MiB, or is not UTF-8 text. The text
+output shows a plain message; machine-readable formats contain a finding with this code for each such file. `nnspec
+check` then exits with code 2 instead of 1.
 """,
-        untold="It is about the file and not about what is written in it.",
+        no_example="The problem is the file, not its contents.",
     ),
     "NN902": Explanation(
         """
-nnspec itself failed on this file instead of reporting findings. All other files are checked, a report is written to a
-file whose name is printed, and `nnspec check` exits with 3. Please send that report: whatever the spec contains, this
-is our mistake and never yours.
+nnspec itself failed while it was checking this file. All other files are still checked, a report is saved to a file
+whose name is printed, and `nnspec check` exits with code 3. Please send us that report: whatever the spec contains,
+this is a bug in nnspec.
 """,
-        untold="No spec should be able to; one that does is a bug.",
+        no_example="No spec should cause this; if one does, it is a bug.",
     ),
     "NN903": Explanation(
         """
-Of a spec with very many findings only the first thousand are shown, errors before warnings; this one says how many
-more there are. So many usually have one cause: a file that is not a spec, a missing brace, a generator that repeats a
-mistake. `nnspec check --fix` leaves such a file alone.
+At most a thousand findings are shown per spec, errors first; this one says how many more there are. So many findings
+usually have a single cause: a file that is not a spec, a missing brace, a generator that repeats a mistake. `nnspec
+check --fix` does not change such a file.
 """,
-        untold="It takes a thousand others.",
+        no_example="It would need a thousand findings.",
     ),
 }
