@@ -41,7 +41,7 @@ def plan_of(bare: bool) -> Any:
     from nnspec.api import compile_spec
     from nnspec.compiler.loop import plan_alone
     from nnspec.data.source import Access
-    from nnspec.runner.gather import gather
+    from nnspec.runner.load_data import gather
 
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "fables.txt").write_bytes(TEXT.read_bytes())

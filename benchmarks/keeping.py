@@ -24,12 +24,12 @@ from pathlib import Path
 
 from nnspec.api import compile_spec
 from nnspec.data.source import Access
-from nnspec.runner import train
-from nnspec.runner.environment import one_blas_thread
-from nnspec.runner.gather import gather
-from nnspec.runner.observer import Silent
+from nnspec.environment import one_blas_thread
+from nnspec.runner.load_data import gather
 from nnspec.runner.resuming import Checkpoints
-from nnspec.runner.together import group, train_together, trainings
+from nnspec.training import train
+from nnspec.training.groups import group, train_together, trainings
+from nnspec.training.observer import Silent
 
 RACE = Path(__file__).resolve().parents[1] / "specs/race.nn"
 

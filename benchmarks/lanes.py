@@ -36,12 +36,12 @@ import nnspec
 from nnspec.api import compile_spec
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
-from nnspec.runner.environment import one_blas_thread
-from nnspec.runner.gather import gather
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
-from nnspec.runner.together import Training, group, train_together, trainings
-from nnspec.runner.workers import Workers
+from nnspec.environment import one_blas_thread
+from nnspec.executors.processes import Workers
+from nnspec.results.result import LaneResult
+from nnspec.runner.load_data import gather
+from nnspec.training.groups import Training, group, train_together, trainings
+from nnspec.training.observer import Silent
 
 Contender = Callable[[], object]
 RACE = Path(__file__).resolve().parents[1] / "specs/race.nn"

@@ -27,7 +27,7 @@ import nnspec
 from nnspec.api import compile_spec
 from nnspec.compiler.loop import plan_alone
 from nnspec.data.source import Access, Dataset
-from nnspec.runner.gather import gather
+from nnspec.runner.load_data import gather
 
 Epoch = Callable[[], object]
 BATCH = 64

@@ -34,9 +34,9 @@ from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.replay import Replay
 from nnspec.data.source import Access, Dataset
+from nnspec.environment import one_blas_thread
 from nnspec.native.library import make
-from nnspec.runner.environment import one_blas_thread
-from nnspec.runner.gather import gather
+from nnspec.runner.load_data import gather
 
 Epoch = Callable[[], object]
 END = "loss = CrossEntropy\noptimizer = Adam(lr=0.001)\ntrain { epochs = 1; batch = 64; drop_last = true }\n"

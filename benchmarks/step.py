@@ -40,9 +40,9 @@ from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.replay import Replay
 from nnspec.data.source import Access, Dataset
+from nnspec.environment import environment
 from nnspec.native.library import make
-from nnspec.runner.environment import environment
-from nnspec.runner.gather import gather
+from nnspec.runner.load_data import gather
 
 Epoch = Callable[[], object]
 BATCH = 64

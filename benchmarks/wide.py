@@ -38,7 +38,7 @@ def ours(folder: Path | None) -> tuple[Turn, int]:
     from nnspec.api import compile_spec
     from nnspec.compiler.loop import plan_alone
     from nnspec.data.source import Access
-    from nnspec.runner.gather import gather
+    from nnspec.runner.load_data import gather
 
     with tempfile.TemporaryDirectory() as place:
         spec = Path(place) / "wide.nn"

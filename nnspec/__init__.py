@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from nnspec.engine.random import set_seed as set_seed
     from nnspec.errors import DataWarning as DataWarning
     from nnspec.errors import NnspecError as NnspecError
+    from nnspec.executors.processes import WorkerError as WorkerError
     from nnspec.formatting import format_spec as format_spec
-    from nnspec.runner.folder import OutputError as OutputError
-    from nnspec.runner.workers import WorkerError as WorkerError
+    from nnspec.records.folder import OutputError as OutputError
 
 # Public name -> the module that it is taken from; a module of the same name is the value itself.
 _PUBLIC = {
@@ -44,8 +44,8 @@ _PUBLIC = {
     "DataUnavailable": "nnspec.data.source",
     "DataWarning": "nnspec.errors",
     "NnspecError": "nnspec.errors",
-    "OutputError": "nnspec.runner.folder",
-    "WorkerError": "nnspec.runner.workers",
+    "OutputError": "nnspec.records.folder",
+    "WorkerError": "nnspec.executors.processes",
     "SourceError": "nnspec.diagnostics",
     "SpecError": "nnspec.api",
     "check": "nnspec.api",

@@ -23,12 +23,12 @@ from nnspec.shown import Shown
 if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
     from nnspec.analysis.meter import Tick
-    from nnspec.runner.folder import RunFolder
-    from nnspec.runner.history import RunResult
-    from nnspec.runner.observer import Observer
-    from nnspec.runner.prove import GradientProof
+    from nnspec.records.folder import RunFolder
+    from nnspec.results.result import RunResult
+    from nnspec.runner.gradients import GradientProof
     from nnspec.runner.resuming import Checkpoints
-    from nnspec.view.comparison import Difference
+    from nnspec.semantics.comparison import Difference
+    from nnspec.training.observer import Observer
     from nnspec.view.pictures.drawing import Drawing
 
 __all__ = [
@@ -200,7 +200,7 @@ def run(
         WorkerError: a process that was to train could not begin.
         ValueError: fewer than one job, `resume` without `out`, `profile` together with `on`.
     """
-    from nnspec.runner.folder import OutputError, RunFolder
+    from nnspec.records.folder import OutputError, RunFolder
     from nnspec.view.terminal.quiet import Warns
     from nnspec.view.terminal.race import print_files, progress_for, show_result
     from nnspec.view.terminal.screen import console
@@ -264,12 +264,12 @@ def run_into(
     picture is waited for. What was trained is returned even where it cannot be written or drawn; `unwritten` and
     `undrawn` say why.
     """
-    from nnspec.runner.environment import environment
-    from nnspec.runner.extending import obstacles
-    from nnspec.runner.folder import PICTURE
-    from nnspec.runner.interrupt import CtrlC
-    from nnspec.runner.manifest import manifest_of
-    from nnspec.runner.record import write_record
+    from nnspec.environment import environment
+    from nnspec.interrupts import CtrlC
+    from nnspec.records.extending import obstacles
+    from nnspec.records.folder import PICTURE
+    from nnspec.records.manifest import manifest_of
+    from nnspec.records.write import write_record
     from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.run import Ways, run_program
     from nnspec.view.pictures.drawing import Here
@@ -355,7 +355,7 @@ def _unwritten(result: RunResult, problems: Sequence[str]) -> Iterator[str]:
 
 def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Say what is not as it was when a run began that goes on."""
-    from nnspec.runner.environment import differences, in_words
+    from nnspec.environment import differences, in_words
 
     found = [f"{name} {in_words(then)}, now {in_words(here)}" for name, (then, here) in differences(began, now).items()]
     if found:
@@ -364,7 +364,7 @@ def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 def _elsewhere(ways: Mapping[str, Any]) -> Iterator[str]:
     """Say which workers of a cluster were left out, and which have other kernels, so that their numbers may differ."""
-    from nnspec.runner.environment import in_words
+    from nnspec.environment import in_words
 
     for worker, why in ways.get("left_out", {}).items():
         yield f"worker {worker} was not used: it {why}"
@@ -377,7 +377,7 @@ def identity_of(compiled: Compiled) -> str:
     """Name all that the numbers of a run depend on: every value of every lane that differs from its default, and the
     version of what values mean. Comments, the order of what is written and where it is written, and what is expected do
     not count."""
-    from nnspec.semantics import identity, meaning
+    from nnspec.semantics.meaning import identity, meaning
 
     return identity(meaning(compiled.program))
 
@@ -405,7 +405,7 @@ def gradcheck_of(
     compiled: Compiled, access: Access, observer: Observer, *, full: bool = False, samples: int = 16
 ) -> tuple[GradientProof, ...]:
     """Check the gradients of a compiled program; for the rest see `gradcheck`."""
-    from nnspec.runner.prove import prove_program
+    from nnspec.runner.gradients import prove_program
 
     return prove_program(compiled.program, access, samples=samples, full=full, observer=observer)
 
@@ -413,7 +413,7 @@ def gradcheck_of(
 def prove_the_rest(compiled: Compiled, access: Access, observer: Observer) -> tuple[GradientProof, ...]:
     """Check the gradients of those networks that a run does not check by itself: quickly, with few
     samples and few entries of large tensors. Raises DataError."""
-    from nnspec.runner.prove import QUICK_SAMPLES, lanes_to_prove, prove_program
+    from nnspec.runner.gradients import QUICK_SAMPLES, lanes_to_prove, prove_program
 
     program = compiled.program
     besides = lanes_to_prove(program)
@@ -480,7 +480,7 @@ def diff(a: PathLike, b: PathLike, set: Overrides = None) -> Difference:
 
     Raises SpecError with the errors of both, where they have any, SourceError for a file that cannot be read as text.
     """
-    from nnspec.view.comparison import compare
+    from nnspec.semantics.comparison import compare
 
     found = [check(path, set) for path in (a, b)]
     if not all(each.ok for each in found):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from nnspec.api import SpecError, check_text
 from nnspec.diagnostics import Source
 from nnspec.errors import NnspecError
-from nnspec.runner.saved import RunError, SavedRun, open_regular, open_run
-from nnspec.semantics import SEMANTICS, changes, identity, meaning
+from nnspec.records.saved import RunError, SavedRun, open_regular, open_run
+from nnspec.semantics.meaning import SEMANTICS, changes, identity, meaning
 
 if TYPE_CHECKING:
     from nnspec.analysis.evaluate import Evaluation
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from nnspec.analysis.verify import Verification
     from nnspec.compiler.proofs import Compiled
     from nnspec.data.source import Access
-    from nnspec.runner.observer import Observer
-    from nnspec.runner.predictor import Predictor
-    from nnspec.view.comparison import Difference
+    from nnspec.results.predictor import Predictor
+    from nnspec.semantics.comparison import Difference
+    from nnspec.training.observer import Observer
     from nnspec.view.report.page import ReportRun
     from nnspec.view.terminal.run_comparison import ComparedRuns
 
@@ -245,7 +245,7 @@ def export_weights(
 
     Raises RunError, and OutputError where the file cannot be written, or is there and `force` is not given.
     """
-    from nnspec.runner.export import export
+    from nnspec.records.export import export
 
     saved = open_run(path)
     return export(saved, Path(out), lane, seed, force=force)
@@ -265,7 +265,7 @@ def verify(
 
     Raises RunError for a folder that holds no run, or one that cannot be run again, and what `nnspec.run` raises.
     """
-    from nnspec.runner.observer import Silent
+    from nnspec.training.observer import Silent
 
     saved = open_run(path)
     if other is not None:
@@ -279,7 +279,7 @@ def verify_again(
 ) -> Verification:
     """Run a saved run's program again, and compare. Raises KeyboardInterrupt on Ctrl-C: half a run proves nothing."""
     from nnspec.analysis.verify import Records, compare_records, records_of, spoilt_weights
-    from nnspec.runner.record import history_record, trace_record
+    from nnspec.records.write import history_record, trace_record
     from nnspec.runner.run import Ways, run_program
 
     known, spoilt = records_of(saved), list(spoilt_weights(saved))
@@ -313,7 +313,7 @@ def report(
     had any more, the page says why, and has all the rest. Raises RunError, and OutputError where it cannot be written.
     """
     from nnspec.files import atomic, output, utf8
-    from nnspec.runner.folder import REPORT, REPORT_MARK, OutputError
+    from nnspec.records.folder import REPORT, REPORT_MARK, OutputError
     from nnspec.view.report.page import report_page
 
     saved = [open_run(path) for path in paths]
@@ -365,7 +365,7 @@ def plot(path: PathLike, out: PathLike | None = None, *, force: bool = False) ->
 
     A file that `out` names stays, unless `force`. Raises RunError, and OutputError where it cannot be written.
     """
-    from nnspec.runner.folder import PICTURE, OutputError
+    from nnspec.records.folder import PICTURE, OutputError
     from nnspec.view.pictures.curves import picture_of_saved, save_picture
     from nnspec.view.pictures.landscape import picture_place
 
@@ -392,7 +392,7 @@ def compare_runs(paths: Sequence[PathLike]) -> ComparedRuns:
     A run that is named twice counts once. Raises RunError.
     """
     from nnspec.analysis.contest import contest
-    from nnspec.view.comparison import compare
+    from nnspec.semantics.comparison import compare
     from nnspec.view.terminal.run_comparison import ComparedRuns
 
     saved = list({os.path.realpath(run.path): run for run in map(open_run, paths)}.values())

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import matplotlib
 import pytest
 
+from nnspec.environment import one_blas_thread
 from nnspec.native import library
-from nnspec.runner.environment import one_blas_thread
 from nnspec.view.pictures.drawing import Here
 
 if TYPE_CHECKING:

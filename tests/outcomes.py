@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
+from nnspec.results.result import LaneResult
+from nnspec.training.observer import Silent
 
 
 def outcome(folder: Path) -> tuple[Any, dict[str, bytes]]:

@@ -29,15 +29,15 @@ from nnspec.checker import check
 from nnspec.compiler import switch
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.diagnostics import Source, render_all
+from nnspec.executors.processes import Workers
 from nnspec.native import How
+from nnspec.results.result import LaneResult, RunResult
 from nnspec.runner import run as run_module
-from nnspec.runner.checkpoint import Checkpoint, Keeper
-from nnspec.runner.history import LaneResult, RunResult
-from nnspec.runner.observer import Silent
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import Ways, run_program
-from nnspec.runner.workers import Workers
-from nnspec.semantics import meaning
+from nnspec.semantics.meaning import meaning
+from nnspec.training.checkpoint import Checkpoint, Keeper
+from nnspec.training.observer import Silent
 
 __all__ = ["WAYS", "Bench", "difference", "facts"]
 

@@ -14,13 +14,13 @@ from tiny_spec import OFFLINE, command, spec
 
 from nnspec import run, runs
 from nnspec.api import compile_spec, run_into
-from nnspec.runner.folder import RunFolder
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
+from nnspec.records.folder import RunFolder
+from nnspec.results.result import LaneResult
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import run_program
-from nnspec.runner.together import failed, trainings
-from nnspec.semantics import meaning
+from nnspec.semantics.meaning import meaning
+from nnspec.training.groups import failed, trainings
+from nnspec.training.observer import Silent
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -221,7 +221,7 @@ def test_ctrl_c_as_the_best_is_copied_loses_nothing(path: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         copyto(target, source, **more)
 
-    monkeypatch.setattr("nnspec.runner.best.np.copyto", interrupting)
+    monkeypatch.setattr("nnspec.training.best_epoch.np.copyto", interrupting)
     lane = run_program(compile_spec(path), OFFLINE, seen)["run"]
     assert lane.status == "interrupted"
     monkeypatch.undo()

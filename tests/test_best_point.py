@@ -14,9 +14,9 @@ import nnspec
 from nnspec import runs
 from nnspec.api import compile_spec
 from nnspec.cli import main
-from nnspec.runner.choosing import Candidate, ranked
-from nnspec.runner.history import RunResult
-from nnspec.runner.points import best_record, grids
+from nnspec.results.result import RunResult
+from nnspec.results.sweeps import best_record, grids
+from nnspec.statistics.ranking import Candidate, ranked
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

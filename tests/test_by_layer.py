@@ -21,11 +21,11 @@ from nnspec.compiler.proofs import prove
 from nnspec.compiler.steps import Step
 from nnspec.diagnostics import Diagnostic, Source
 from nnspec.engine.parameter import KINDS
-from nnspec.semantics import identity, meaning
-from nnspec.view.changes import Changes, Run
-from nnspec.view.rows import rows
+from nnspec.semantics.changes import Changes, Run
+from nnspec.semantics.meaning import identity, meaning
+from nnspec.semantics.resolved import rows
+from nnspec.semantics.values import written
 from nnspec.view.terminal.structure import structure_record
-from nnspec.view.values import written
 
 BLOCKS = """data = Digits(train=50, test=20)
 block Hidden(units) { Linear(units, bias=false); LayerNorm; PReLU }

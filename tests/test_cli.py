@@ -334,7 +334,9 @@ def test_gradcheck_holds_the_spec_to_its_own_bound(
 def test_gradcheck_says_where_nothing_could_be_checked(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnspec.runner.prove.MOVE", 0.0)  # nothing moves the weights off the kinks that they start on
+    monkeypatch.setattr(
+        "nnspec.runner.gradients.MOVE", 0.0
+    )  # nothing moves the weights off the kinks that they start on
     (here / "a.nn").write_text(spec("Linear(3, init=zeros); ReLU; Linear(10)"))
     assert _code(["gradcheck", "a.nn", "--samples", "2"]) == 1
     out, _ = capsys.readouterr()

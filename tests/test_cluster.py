@@ -20,12 +20,12 @@ from tiny_spec import OFFLINE, environment, nnspec, spec
 
 from nnspec import run
 from nnspec.api import compile_spec
-from nnspec.runner import cluster
-from nnspec.runner.cluster import ClusterError
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
+from nnspec.executors import dask_cluster as cluster
+from nnspec.executors.dask_cluster import ClusterError
+from nnspec.results.result import LaneResult
 from nnspec.runner.run import Ways, run_program
 from nnspec.runs import compare_runs, verify
+from nnspec.training.observer import Silent
 
 pytest.importorskip("distributed", reason="takes nnspec[dask]")
 pytestmark = [
@@ -245,7 +245,7 @@ def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
     from functools import partial
 
     from nnspec.api import run_into
-    from nnspec.runner.folder import RunFolder
+    from nnspec.records.folder import RunFolder
 
     make = partial(RunFolder.make, "tiny.nn", "out", resume=True)
     with pytest.raises(ClusterError, match="is gone; finished trainings are kept"):

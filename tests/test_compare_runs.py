@@ -11,9 +11,9 @@ import pytest
 from tiny_spec import command, spec
 
 from nnspec import run, runs
-from nnspec.runner.contenders import Contender, best_of
-from nnspec.runner.saved import RunError
-from nnspec.runner.significance import paired, welch
+from nnspec.records.saved import RunError
+from nnspec.results.comparisons import Contender, best_of
+from nnspec.statistics.significance import paired, welch
 from nnspec.view.terminal.run_comparison import compared_record
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -30,9 +30,9 @@ from nnspec.errors import NnspecError
 from nnspec.native import library
 from nnspec.native.recording import Recording, Traced
 from nnspec.native.words import DIMS, OUTER, STEPS
-from nnspec.runner.history import LaneResult, RunResult
-from nnspec.runner.observer import Silent
+from nnspec.results.result import LaneResult, RunResult
 from nnspec.runner.run import Ways
+from nnspec.training.observer import Silent
 
 pytestmark = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
 

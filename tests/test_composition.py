@@ -25,7 +25,7 @@ from nnspec.engine import PARTS
 from nnspec.engine.layers.chain import Chain
 from nnspec.engine.layers.contract import Layer, ShapeError
 from nnspec.engine.random import Stream, stream
-from nnspec.runner.prove import alike_lanes, prove_program
+from nnspec.runner.gradients import alike_lanes, prove_program
 from nnspec.view.terminal.screen import console
 from nnspec.view.terminal.structure import print_structure, structure_record
 

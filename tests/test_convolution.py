@@ -18,7 +18,7 @@ from nnspec.diagnostics import Source
 from nnspec.engine.layers import convolution
 from nnspec.engine.layers.contract import Layer, ShapeError
 from nnspec.engine.layers.windows import windows_on
-from nnspec.runner.prove import prove_gradients
+from nnspec.runner.gradients import prove_gradients
 
 DEFAULTS: dict[str, Any] = {
     "in_channels": None,

@@ -12,8 +12,8 @@ from tiny_spec import RACE, ROOT, compiled, spec
 
 from nnspec.api import SpecError, diff
 from nnspec.cli import _code
-from nnspec.view.changes import Change
-from nnspec.view.comparison import Difference, compare
+from nnspec.semantics.changes import Change
+from nnspec.semantics.comparison import Difference, compare
 
 
 def held(a: str, b: str, *flags: str) -> Difference:

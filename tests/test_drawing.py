@@ -17,11 +17,11 @@ from tiny_spec import COMMAND, OFFLINE, ROOT, compiled, environment, nnspec, run
 
 import nnspec as package
 from nnspec.cli import _code
-from nnspec.runner.environment import cores
-from nnspec.runner.history import LaneResult, RunResult
-from nnspec.runner.observer import Silent
+from nnspec.environment import cores
+from nnspec.results.result import LaneResult, RunResult
 from nnspec.runner.run import Ways, run_program
-from nnspec.runner.together import train_together
+from nnspec.training.groups import train_together
+from nnspec.training.observer import Silent
 from nnspec.view.pictures import drawing
 from nnspec.view.pictures.curves import Picture, draw_run, panels
 from nnspec.view.pictures.drawing import Apart, Here, PictureError

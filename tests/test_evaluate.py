@@ -18,9 +18,9 @@ from nnspec import run, runs
 from nnspec.cli import _code as main_code
 from nnspec.data.source import DataError, FileFault
 from nnspec.errors import NnspecError
-from nnspec.runner.checkpoint import CheckpointError
-from nnspec.runner.folder import OutputError
-from nnspec.runner.saved import RunError
+from nnspec.records.folder import OutputError
+from nnspec.records.saved import RunError
+from nnspec.training.checkpoint import CheckpointError
 
 IMAGES = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16", data="Digits(train=200, test=60)")
 TABLE = "kind,height,weight,name\n" + "\n".join(
@@ -527,8 +527,8 @@ def test_an_interrupted_run_has_the_weights_of_its_last_whole_epoch(here: Path) 
 
     from nnspec.api import compile_spec, run_into
     from nnspec.compiler.plan import Plan
-    from nnspec.runner.folder import RunFolder
-    from nnspec.runner.observer import Silent
+    from nnspec.records.folder import RunFolder
+    from nnspec.training.observer import Silent
 
     (here / "tiny.nn").write_text(spec(train="epochs = 9; batch = 8"))
     honest, steps = Plan.train_batch, []
@@ -551,8 +551,8 @@ def test_an_interrupted_run_has_the_weights_of_its_last_whole_epoch(here: Path) 
 
 def test_an_old_record_does_not_stay_beside_a_new_spec(here: Path) -> None:
     out = trained(spec())
-    from nnspec.runner.folder import RunFolder
-    from nnspec.runner.saved import Manifest
+    from nnspec.records.folder import RunFolder
+    from nnspec.records.saved import Manifest
 
     folder = RunFolder.make("tiny.nn", out, force=True)
     folder.begin(Manifest("tiny.nn", "another"), "", resume=False)

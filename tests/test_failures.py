@@ -16,13 +16,13 @@ from tiny_spec import ALONE, COMMAND, OFFLINE, command, environment, nnspec, run
 
 import nnspec as package
 from nnspec.api import compile_spec, run_into
+from nnspec.executors import processes as workers_module
+from nnspec.executors.processes import WorkerError
+from nnspec.records.folder import OutputError, RunFolder
+from nnspec.results.result import LaneResult
 from nnspec.runner import run as run_module
-from nnspec.runner import workers as workers_module
-from nnspec.runner.folder import OutputError, RunFolder
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
 from nnspec.runner.run import Ways
-from nnspec.runner.workers import WorkerError
+from nnspec.training.observer import Silent
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -192,7 +192,7 @@ def test_a_group_that_no_process_survives_has_failed(monkeypatch: pytest.MonkeyP
 def test_a_worker_whose_parent_is_done_says_nothing(tmp_path: Path) -> None:
     """Also where it is not ready yet: what it says of that reaches nobody."""
     code = """
-from nnspec.runner.workers import Workers
+from nnspec.executors.processes import Workers
 if __name__ == "__main__":
     with Workers(2) as workers:
         first, second = workers._workers

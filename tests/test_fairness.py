@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_spec import ALONE, TOGETHER, nnspec, run, spec
 
-from nnspec.runner.fairness import fairness
+from nnspec.results.fairness import fairness
 from nnspec.runner.run import Ways
 from nnspec.view.wording.fairness import shared_in_words
 

@@ -15,12 +15,12 @@ from tiny_spec import ALONE, OFFLINE, TOGETHER, compiled, noise, run, spec
 
 from nnspec.api import compile_spec, run_into
 from nnspec.compiler.loop import plan_alone
-from nnspec.runner.folder import RunFolder
-from nnspec.runner.health import DEAD, EXPLODING, VANISHING, Finding, baseline, dead_units, findings, norm
-from nnspec.runner.history import LaneResult, RunResult
-from nnspec.runner.observer import Silent
-from nnspec.runner.record import history_record
+from nnspec.records.folder import RunFolder
+from nnspec.records.write import history_record
+from nnspec.results.health import DEAD, EXPLODING, VANISHING, Finding, baseline, dead_units, findings, norm
+from nnspec.results.result import LaneResult, RunResult
 from nnspec.runner.run import Ways
+from nnspec.training.observer import Silent
 from nnspec.view.terminal.race import print_result
 from nnspec.view.wording.health import health
 
@@ -61,7 +61,7 @@ def test_gradients_are_those_that_the_backward_pass_left() -> None:
     lane = run(text)["run"]
     program = compiled(text)
     experiment = program.program.lanes[0]
-    from nnspec.runner.gather import gather
+    from nnspec.runner.load_data import gather
 
     dataset, _ = gather(program.program, OFFLINE)["run"]
     plan = plan_alone(experiment, program.layouts["run"], dataset)
@@ -98,7 +98,7 @@ def test_it_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
         "Linear(8); BatchNorm; ReLU; Dropout(0.3); Linear(10)", train="epochs = 3; batch = 16; augment = noise(0.1)"
     )
     watched = run(text)["run"]
-    monkeypatch.setattr("nnspec.runner.train.Monitor", Blind)
+    monkeypatch.setattr("nnspec.training.train.Monitor", Blind)
     blind = run(text)["run"]
     assert not blind.gradients
     assert watched.gradients
@@ -373,7 +373,7 @@ def test_a_regression_that_is_worse_than_the_mean_is_named(house: Path, capsys: 
 
 def test_the_loss_of_the_mean_is_that_of_plain_python(house: Path) -> None:
     compiled = compile_spec(str(house))
-    from nnspec.runner.gather import gather
+    from nnspec.runner.load_data import gather
 
     experiment = compiled.program.lanes[0]
     dataset, _ = gather(compiled.program, OFFLINE)["run"]

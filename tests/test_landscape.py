@@ -22,7 +22,7 @@ from nnspec.cli import _code
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
-from nnspec.runner.observer import Silent
+from nnspec.training.observer import Silent
 from nnspec.view.pictures.landscape import plot_landscape
 from nnspec.view.resolved import LaneError
 from nnspec.view.wording.landscape import caption, notes

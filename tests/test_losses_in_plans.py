@@ -14,8 +14,8 @@ from nnspec.compiler.plan import Plan
 from nnspec.data.source import DataError
 from nnspec.engine import PARTS
 from nnspec.engine.losses import Loss
-from nnspec.runner.gather import gather
-from nnspec.runner.prove import prove_gradients
+from nnspec.runner.gradients import prove_gradients
+from nnspec.runner.load_data import gather
 
 WEIGHTS = "class_weights=[1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5]"
 # A loss as a spec writes it -> the data, and how wide the outputs are.

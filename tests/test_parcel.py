@@ -16,11 +16,11 @@ import pytest
 from tiny_spec import compiled, environment, run, spec
 
 from nnspec.compiler.plan import build_network
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
-from nnspec.runner.parcel import Epochs, MessageError, decoded, encoded, pack, plain, values_of
+from nnspec.executors.messages import Epochs, MessageError, decoded, encoded, pack, plain, values_of
+from nnspec.results.result import LaneResult
 from nnspec.runner.run import Ways
-from nnspec.runner.together import trainings
+from nnspec.training.groups import trainings
+from nnspec.training.observer import Silent
 
 WILD = "wild { optimizer = SGD(lr=1, weight_decay=1e9); train.early_stop = none }"
 EVERYTHING = spec(
@@ -141,7 +141,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 import numpy
 from threadpoolctl import threadpool_info
-from nnspec.runner.environment import one_blas_thread
+from nnspec.environment import one_blas_thread
 
 def threads():
     return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")

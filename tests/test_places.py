@@ -22,9 +22,9 @@ from nnspec import files
 from nnspec.api import compile_spec, run_into
 from nnspec.cli import _code
 from nnspec.project.inputs import InputError, find_specs
-from nnspec.runner.folder import OutputError, RunFolder
-from nnspec.runner.history import RunResult
-from nnspec.runner.observer import Silent
+from nnspec.records.folder import OutputError, RunFolder
+from nnspec.results.result import RunResult
+from nnspec.training.observer import Silent
 from nnspec.view.pictures import curves
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX files")
@@ -213,11 +213,11 @@ RUN = "nnspec.runner.run."
     [
         ("nnspec.api.check", None),
         (f"{RUN}gather", None),
-        ("nnspec.runner.folder.RunFolder.begin", None),
+        ("nnspec.records.folder.RunFolder.begin", None),
         (f"{RUN}prove_gradients", {"summary.json"}),
         (f"{RUN}train_together", {"summary.json"}),
         (f"{RUN}judge", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
-        ("nnspec.runner.record._number", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
+        ("nnspec.records.write._number", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
         ("nnspec.view.pictures.curves.plot_training_curves", {"summary.json", "SGD/weights.npz"}),
         ("nnspec.view.terminal.race.print_result", {"summary.json", "SGD/weights.npz", "curves.png"}),
     ],

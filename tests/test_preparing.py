@@ -24,8 +24,8 @@ from nnspec.diagnostics import Source
 from nnspec.engine.augmentations import Flip, Noise, Shift
 from nnspec.engine.gradcheck import GradientCheck
 from nnspec.engine.random import Stream, stream
-from nnspec.runner import prove
-from nnspec.runner.record import write_record
+from nnspec.records.write import write_record
+from nnspec.runner import gradients as prove
 
 BLOBS = "Blobs(train=200, test=60, noise=2.0)"
 DIGITS = "Digits(train=50, test=20)"

@@ -12,8 +12,8 @@ from tiny_spec import ALONE, compiled, nnspec, noise, run, spec
 
 from nnspec import run as run_spec
 from nnspec.compiler.loop import plan_alone
-from nnspec.runner.profile import Profiler, merged
 from nnspec.runner.run import Ways
+from nnspec.training.profile import Profiler, merged
 from nnspec.view.terminal.race import print_result
 
 PROFILED = Ways(profile=True)

@@ -13,9 +13,9 @@ from run_writer import RunWriter, data_files
 from tiny_spec import ROOT, environment
 
 from nnspec.compiler.bind import Views
+from nnspec.executors.processes import Workers
 from nnspec.native import library
-from nnspec.runner.checkpoint import Checkpoint, Keeper
-from nnspec.runner.workers import Workers
+from nnspec.training.checkpoint import Checkpoint, Keeper
 
 FUZZ = ROOT / "tests" / "fuzz" / "fuzz_runs.py"
 FIRST, COUNT = 100_000, 24

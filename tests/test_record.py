@@ -17,10 +17,10 @@ from tiny_spec import ROOT, run, spec
 
 import nnspec
 from nnspec.files import atomic
-from nnspec.runner import folder as folder_module
-from nnspec.runner.folder import OutputError, RunFolder
-from nnspec.runner.history import RunResult
-from nnspec.runner.record import history_record, write_record
+from nnspec.records import folder as folder_module
+from nnspec.records.folder import OutputError, RunFolder
+from nnspec.records.write import history_record, write_record
+from nnspec.results.result import RunResult
 
 RACE = spec(
     race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16", expect="gradient_error < 1", more="seed = 5"
@@ -206,7 +206,7 @@ def test_a_disk_that_fills_up_in_training_is_an_output_error(tmp_path: Path, mon
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("nnspec.runner.record.atomic", full)
+    monkeypatch.setattr("nnspec.records.write.atomic", full)
     with pytest.raises(
         OutputError, match=r"the run cannot be written to .*out: history.json \(No space left on device\), "
     ):

@@ -13,7 +13,7 @@ from nnspec import engine as nn
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.engine.layers.contract import ShapeError
-from nnspec.runner.prove import prove_gradients
+from nnspec.runner.gradients import prove_gradients
 
 KINDS = (nn.RNN, nn.GRU, nn.LSTM)
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -19,8 +19,8 @@ from nnspec.data.toy import Sine
 from nnspec.diagnostics import Source
 from nnspec.engine.part import PARTS
 from nnspec.engine.random import Stream, stream
-from nnspec.runner.prove import prove_gradients
-from nnspec.runner.record import write_record
+from nnspec.records.write import write_record
+from nnspec.runner.gradients import prove_gradients
 from nnspec.view.pictures.curves import draw_run
 
 MODEL = "Linear(24); ReLU; Linear(24); ReLU; Linear(1)"

@@ -14,12 +14,12 @@ from tiny_lanes import Listener, lane
 from tiny_spec import ALONE, run, spec
 
 from nnspec.compiler.plan import Plan
+from nnspec.records.lane_folders import folder_names
+from nnspec.records.write import history_record, write_record
+from nnspec.results.result import LaneResult, RunResult, common_loss
 from nnspec.runner import repeats as repeats_module
-from nnspec.runner import together as together_module
-from nnspec.runner import train as train_module
-from nnspec.runner.history import LaneResult, RunResult, common_loss
-from nnspec.runner.naming import folder_names
-from nnspec.runner.record import history_record, write_record
+from nnspec.training import groups as together_module
+from nnspec.training import train as train_module
 
 RACE = "SGD(lr=0.1); Adam(lr=0.01)"
 TEXT = spec(

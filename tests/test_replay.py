@@ -15,18 +15,18 @@ from samples import Sample
 from tiny_plan import MODELS
 from tiny_spec import ROOT, compiled, environment, run, spec
 
-from nnspec.compiler.kinship import widest
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.compiler.replay import Replay
+from nnspec.compiler.stacking import widest
 from nnspec.data.source import Dataset
 from nnspec.engine.part import PARTS
+from nnspec.environment import cores
 from nnspec.errors import NnspecError
 from nnspec.native import library
 from nnspec.native.builder import Builder
 from nnspec.native.recording import Instruction
-from nnspec.runner.environment import cores
-from nnspec.runner.history import LaneResult
+from nnspec.results.result import LaneResult
 from nnspec.runner.run import Ways
 
 needs_numba = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
@@ -247,7 +247,7 @@ def test_a_run_begins_in_python_and_goes_on_compiled(monkeypatch: pytest.MonkeyP
 
 
 def test_without_numba_a_run_is_trained_in_python_or_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for place in ("nnspec.compiler.switch.available", "nnspec.runner.environment.available"):
+    for place in ("nnspec.compiler.switch.available", "nnspec.environment.available"):
         monkeypatch.setattr(place, lambda: False)
     assert run(spec(), ways=Ways(compiled="auto")).lanes["run"].compiled is None
     with pytest.raises(NnspecError, match=r'pip install "nnspec\[fast\]"'):

@@ -18,10 +18,10 @@ from tiny_spec import OFFLINE, ROOT, nnspec, spec
 
 from nnspec import run, runs
 from nnspec.api import compile_spec, run_into
-from nnspec.runner.folder import OutputError, RunFolder
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
-from nnspec.runner.saved import RunError
+from nnspec.records.folder import OutputError, RunFolder
+from nnspec.records.saved import RunError
+from nnspec.results.result import LaneResult
+from nnspec.training.observer import Silent
 from nnspec.view.report.charts import Series, chart
 from nnspec.view.report.html import escape
 from nnspec.view.report.page import ReportRun, _first_and_last, _health, _series

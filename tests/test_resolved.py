@@ -14,9 +14,9 @@ from tiny_spec import RACE, ROOT, compiled, spec
 from nnspec.api import SpecError, resolved
 from nnspec.cli import _code
 from nnspec.engine.part import PARTS
+from nnspec.semantics.resolved import rows
+from nnspec.semantics.values import written
 from nnspec.view.resolved import LaneError
-from nnspec.view.rows import rows
-from nnspec.view.values import written
 
 COMMON = """\
 let width = 8

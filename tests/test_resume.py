@@ -20,11 +20,11 @@ from tiny_spec import COMMAND, OFFLINE, environment, nnspec, spec
 from nnspec import run
 from nnspec.api import compile_spec, run_into
 from nnspec.errors import NnspecError
-from nnspec.runner import checkpoint as checkpoint_module
-from nnspec.runner.checkpoint import CheckpointError
-from nnspec.runner.folder import OutputError, RunFolder
-from nnspec.runner.history import RunResult
-from nnspec.runner.observer import Silent
+from nnspec.records.folder import OutputError, RunFolder
+from nnspec.results.result import RunResult
+from nnspec.training import checkpoint as checkpoint_module
+from nnspec.training.checkpoint import CheckpointError
+from nnspec.training.observer import Silent
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

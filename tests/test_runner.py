@@ -15,10 +15,10 @@ from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Access, DataError, DataUnavailable
-from nnspec.runner import together as together_module
-from nnspec.runner import train as train_module
-from nnspec.runner.history import LaneResult, common_loss, epochs_to
-from nnspec.runner.prove import gradient_bound
+from nnspec.results.result import LaneResult, common_loss, epochs_to
+from nnspec.runner.gradients import gradient_bound
+from nnspec.training import groups as together_module
+from nnspec.training import train as train_module
 
 RACE = "SGD(lr=0.1); Adam(lr=0.01)"
 
@@ -142,7 +142,7 @@ def test_nothing_holds_of_a_lane_that_diverged_but_what_was_proved_before(expect
 
 def test_gradients_that_cannot_be_measured_miss_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     # Weights of zero put every unit of the ReLU on its kink, and here nothing moves them off it.
-    monkeypatch.setattr("nnspec.runner.prove.MOVE", 0.0)
+    monkeypatch.setattr("nnspec.runner.gradients.MOVE", 0.0)
     result = run(spec("Linear(6, init=zeros); ReLU; Linear(10)", expect="gradient_error < 1"))
     assert math.isnan(result.gradient_error or 0)
     assert (result.verdicts[0].held, result.verdicts[0].detail) == (False, "could not be measured")

@@ -21,10 +21,10 @@ from nnspec.checker.program import TrainSettings
 from nnspec.data.source import Access, Dataset, DataUnavailable
 from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
-from nnspec.runner.choosing import Candidate, NoChoice, best
-from nnspec.runner.folder import OutputError, RunFolder
-from nnspec.runner.saved import RunError
-from nnspec.semantics import SEMANTICS, plain
+from nnspec.records.folder import OutputError, RunFolder
+from nnspec.records.saved import RunError
+from nnspec.semantics.meaning import SEMANTICS, plain
+from nnspec.statistics.ranking import Candidate, NoChoice, best
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -137,7 +137,13 @@ def test_a_setting_that_is_added_with_a_default_leaves_old_runs_usable(
     run_into(compile_spec("tiny.nn"), OFFLINE, Stopper(1), make, resume=True, checkpoint=0)
     old = json.loads(Path("out/run.json").read_text())
     newer = make_dataclass("TrainSettings", [("later", int, field(default=3))], bases=(TrainSettings,), frozen=True)
-    for module in ("checker.assemble", "checker.vocabulary", "semantics", "checker.program", "compiler.kinship"):
+    for module in (
+        "checker.assemble",
+        "checker.vocabulary",
+        "semantics.meaning",
+        "checker.program",
+        "compiler.stacking",
+    ):
         monkeypatch.setattr(f"nnspec.{module}.TrainSettings", newer, raising=False)
     assert hasattr(compile_spec("tiny.nn").program.lanes[0].train, "later")
     run("tiny.nn", out="out", resume=True)

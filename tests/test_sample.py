@@ -14,9 +14,9 @@ from tiny_spec import OFFLINE, spec
 import nnspec
 from nnspec import engine as nn
 from nnspec.api import compile_spec, run_into
-from nnspec.runner.folder import RunFolder
-from nnspec.runner.observer import Silent
-from nnspec.runner.sample import USUAL_LENGTH, Writer
+from nnspec.records.folder import RunFolder
+from nnspec.results.writer import USUAL_LENGTH, Writer
+from nnspec.training.observer import Silent
 
 MODEL = "Embedding(8); PositionalEmbedding; residual { MultiHeadAttention(2, causal=true) }; Linear(data.classes)"
 TEXT = "the cat sat on the mat\nthe dog sat on the log\n" * 20

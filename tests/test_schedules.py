@@ -20,7 +20,7 @@ from nnspec.data.source import Dataset
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.random import Stream, stream
-from nnspec.runner import train as train_module
+from nnspec.training import train as train_module
 
 ORACLE = sorted((Path(__file__).parent / "oracle").glob("schedules*.json"))
 CASES = [case for path in ORACLE for case in json.loads(path.read_text(encoding="utf-8"))["cases"]]

@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 from tiny_spec import compiled, run, spec
 
-from nnspec.runner.contenders import (
+from nnspec.records.write import write_record
+from nnspec.results.comparisons import (
     Comparison,
     among,
     compare,
@@ -23,9 +24,8 @@ from nnspec.runner.contenders import (
     contender_of,
     interval_records,
 )
-from nnspec.runner.history import LaneResult
-from nnspec.runner.record import write_record
-from nnspec.runner.significance import holm, interval, paired, t_cdf, t_quantile, welch
+from nnspec.results.result import LaneResult
+from nnspec.statistics.significance import holm, interval, paired, t_cdf, t_quantile, welch
 from nnspec.view.terminal.race import print_result
 from nnspec.view.wording.repeats import spread
 

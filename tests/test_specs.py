@@ -20,9 +20,9 @@ from nnspec.checker import check
 from nnspec.checker.program import Bound, Choice, Experiment, Program
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.diagnostics import Source, read_source
-from nnspec.runner.folder import RunFolder
-from nnspec.runner.observer import Silent
-from nnspec.runner.prove import prove_program
+from nnspec.records.folder import RunFolder
+from nnspec.runner.gradients import prove_program
+from nnspec.training.observer import Silent
 
 SPECS = sorted((ROOT / "specs").rglob("*.nn"))
 each_spec = pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)

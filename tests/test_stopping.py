@@ -11,7 +11,7 @@ from nnspec import engine as nn
 from nnspec.compiler.plan import Plan
 from nnspec.engine import PARTS
 from nnspec.engine.part import Part
-from nnspec.runner import train as train_module
+from nnspec.training import train as train_module
 
 
 def stops_after(rule: nn.Stopping, values: list[float]) -> int | None:

@@ -15,7 +15,7 @@ import nnspec
 from nnspec import runs
 from nnspec.checker import check
 from nnspec.diagnostics import Source
-from nnspec.runner import prove
+from nnspec.runner import gradients as prove
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -257,7 +257,7 @@ def test_a_path_is_what_it_stands_for() -> None:
 
 def test_resolved_writes_the_path_of_the_spec(poem: Path) -> None:
     (poem.parent / "t.nn").write_text(spec("Embedding(4); ReLU; Linear(data.classes)", data='Text("poem.txt", 8)'))
-    from nnspec.view.values import written
+    from nnspec.semantics.values import written
 
     bound = compile_spec(poem.parent / "t.nn").program.lanes[0].data[0].value.arguments["path"]
     assert written(bound.value) == '"poem.txt"'

@@ -15,18 +15,18 @@ from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 from tiny_spec import nnspec as command
 
 import nnspec
-from nnspec.compiler.kinship import MOST_BYTES, kin, widest
 from nnspec.compiler.loop import plans_together
 from nnspec.compiler.plan import Plan
+from nnspec.compiler.stacking import MOST_BYTES, kin, widest
 from nnspec.engine.layers.linear import Linear
 from nnspec.engine.losses import CrossEntropyLoss, MSELoss
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import PARTS
-from nnspec.runner.history import LaneResult, RunResult
-from nnspec.runner.observer import Silent
+from nnspec.executors.processes import Workers, usual_jobs
+from nnspec.results.result import LaneResult, RunResult
 from nnspec.runner.run import Ways
-from nnspec.runner.together import group, trainings
-from nnspec.runner.workers import Workers, usual_jobs
+from nnspec.training.groups import group, trainings
+from nnspec.training.observer import Silent
 
 RACE = "SGD(lr=0.1); Momentum(lr=0.05, momentum=0.9); Adam(lr=0.01)"
 MODEL = "Linear(12); ReLU; Linear(8, init=xavier_normal); Tanh; Linear(10)"
@@ -310,7 +310,7 @@ def test_stacks_are_divided_among_jobs_and_by_size() -> None:
 
 
 def test_a_setting_that_a_stack_does_not_know_keeps_a_lane_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    import nnspec.compiler.kinship as module
+    import nnspec.compiler.stacking as module
 
     lane = compiled(spec(MODEL, train="clip_norm = 1")).program.lanes[0]
     assert kin(lane) is not None
@@ -444,7 +444,7 @@ def test_what_fails_in_a_worker_fails_here(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_jobs_are_worth_their_while_where_there_is_much_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    import nnspec.runner.workers as module
+    import nnspec.executors.processes as module
 
     monkeypatch.setattr(module, "cores", lambda: 4)
     assert usual_jobs(trainings(compiled(spec(race=RACE)))) == 1

@@ -16,7 +16,7 @@ from nnspec.checker.program import TrainSettings
 from nnspec.compiler.loop import plan_alone
 from nnspec.data.source import Dataset, Split
 from nnspec.engine.random import Stream, stream
-from nnspec.runner.record import history_record, write_record
+from nnspec.records.write import history_record, write_record
 
 SAMPLES = 50
 

@@ -13,7 +13,7 @@ import pytest
 from tiny_spec import command, environment, nnspec, spec
 
 from nnspec import run
-from nnspec.runner.saved import RunError, open_run
+from nnspec.records.saved import RunError, open_run
 from nnspec.runs import compile_run, verify
 
 pytestmark = pytest.mark.usefixtures("undrawn")

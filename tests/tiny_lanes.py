@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
+from nnspec.results.result import LaneResult
+from nnspec.training.observer import Silent
 
 
 def lane(*losses: float, seconds: float = 1.0, status: Any = "done") -> LaneResult:

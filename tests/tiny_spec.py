@@ -19,9 +19,9 @@ from nnspec.cli import _code
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access, Dataset, Facts, Split
 from nnspec.diagnostics import Source, render_all
-from nnspec.runner.history import RunResult
-from nnspec.runner.observer import Silent
+from nnspec.results.result import RunResult
 from nnspec.runner.run import Ways, run_program
+from nnspec.training.observer import Silent
 
 ROOT = Path(__file__).resolve().parents[1]
 RACE = ROOT / "specs" / "race.nn"

@@ -12,10 +12,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from nnspec.environment import in_words, unlike
 from nnspec.errors import some_of
-from nnspec.runner.contenders import Comparison, Contender, among, best_of, compare
-from nnspec.runner.environment import in_words, unlike
-from nnspec.runner.saved import SavedRun, usable
+from nnspec.records.saved import SavedRun, usable
+from nnspec.results.comparisons import Comparison, Contender, among, best_of, compare
 
 __all__ = ["Contest", "Entry", "Unlike", "contest"]
 

@@ -18,12 +18,12 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.data.eval_inputs import Targets, read_given
 from nnspec.data.source import Access, Dataset, FileFault
 from nnspec.engine._numpy import np
-from nnspec.runner.environment import one_blas_thread
-from nnspec.runner.gather import gather
-from nnspec.runner.predictor import predicted, wanted_of
-from nnspec.runner.saved import RunError, SavedRun, usable
-from nnspec.runner.train import figure_names
+from nnspec.environment import one_blas_thread
+from nnspec.records.saved import RunError, SavedRun, usable
+from nnspec.results.predictor import predicted, wanted_of
+from nnspec.runner.load_data import gather
 from nnspec.shown import Shown
+from nnspec.training.train import figure_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

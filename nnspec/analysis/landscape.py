@@ -23,13 +23,13 @@ from nnspec.engine._numpy import np
 from nnspec.engine.initializers import Initializer
 from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
+from nnspec.environment import one_blas_thread
 from nnspec.errors import NnspecError
-from nnspec.runner.environment import one_blas_thread
-from nnspec.runner.gather import gather
-from nnspec.runner.history import DataUse, LaneResult
-from nnspec.runner.observer import Observer
+from nnspec.results.result import DataUse, LaneResult
+from nnspec.runner.load_data import gather
 from nnspec.runner.run import run_program
 from nnspec.shown import Shown
+from nnspec.training.observer import Observer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

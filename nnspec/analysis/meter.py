@@ -19,8 +19,8 @@ from nnspec.engine.losses import Loss
 from nnspec.engine.losses.contract import Mean
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
-from nnspec.runner.history import DataUse, LaneResult
-from nnspec.runner.observer import Observer
+from nnspec.results.result import DataUse, LaneResult
+from nnspec.training.observer import Observer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from nnspec.analysis.evaluate import check_scaling, experiment_of, put_weights, scaling_of
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.proofs import Compiled
-from nnspec.runner.predictor import Predictor, predictor_of
-from nnspec.runner.saved import SavedRun
+from nnspec.records.saved import SavedRun
+from nnspec.results.predictor import Predictor, predictor_of
 from nnspec.shown import Shown
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnspec.environment import unlike
 from nnspec.errors import some_of
-from nnspec.runner.environment import unlike
-from nnspec.runner.fairness import array_digest
-from nnspec.runner.saved import RunError, SavedRun, usable
+from nnspec.records.saved import RunError, SavedRun, usable
+from nnspec.results.fairness import array_digest
 from nnspec.shown import Shown
 
 __all__ = ["Match", "Records", "Verification", "compare_records", "records_of", "spoilt_weights"]

@@ -186,7 +186,7 @@ def _explain(error: Exception) -> int:
     from nnspec.cli.faults import report_fault
     from nnspec.diagnostics import render_all
     from nnspec.errors import NnspecError
-    from nnspec.view.values import one_line
+    from nnspec.semantics.values import one_line
 
     if isinstance(error, SpecError):
         click.echo(render_all(error.diagnostics, color=colored(sys.stderr)), err=True)

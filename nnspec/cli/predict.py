@@ -53,7 +53,7 @@ def command(
     as_json: bool,
 ) -> int:
     """Predict samples in files with a trained network from folder RUN. They are prepared as in training."""
-    from nnspec.runner.folder import OutputError
+    from nnspec.records.folder import OutputError
     from nnspec.runs import load, predict, write_on
     from nnspec.view.terminal.predictions import prediction_rows, prediction_text, print_predictions
     from nnspec.view.terminal.screen import console

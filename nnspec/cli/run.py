@@ -97,8 +97,8 @@ def command(
         raise click.UsageError("--profile times NumPy calls one by one: remove --compiled always")
     compiled = compile_spec(spec, overrides, warn=warn)
     with drawing_for(compiled) as drawing:  # a process that starts while the rest is imported
-        from nnspec.runner.folder import OutputError, RunFolder
-        from nnspec.runner.record import history_record
+        from nnspec.records.folder import OutputError, RunFolder
+        from nnspec.records.write import history_record
         from nnspec.view.terminal.race import print_files, progress_for, show_result
         from nnspec.view.terminal.screen import console
 

@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nnspec.compiler.kinship import kin
 from nnspec.compiler.replay import Epoch, Replay, move_kernels, unmoved
+from nnspec.compiler.stacking import kin
 from nnspec.engine._numpy import np
 from nnspec.native.builder import the_builder
 from nnspec.native.library import available, missing

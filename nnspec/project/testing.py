@@ -12,8 +12,8 @@ from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, render_all
 from nnspec.diagnostics.formats.base import one_line, plural
 from nnspec.errors import NnspecError
-from nnspec.runner.history import LaneResult, RunResult, Verdict
-from nnspec.runner.observer import Observer, Silent
+from nnspec.results.result import LaneResult, RunResult, Verdict
+from nnspec.training.observer import Observer, Silent
 
 __all__ = ["Case", "SpecReport", "SpecTester", "Status", "exit_code", "failures", "marks", "outcome", "summary"]
 

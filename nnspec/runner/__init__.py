@@ -1,1 +1,1 @@
-"""Trains plans: lanes, proofs, verdicts, records."""
+"""A run from start to end: data, gradient checks, lanes, verdicts."""

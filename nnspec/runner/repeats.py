@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from nnspec.runner.history import LaneResult, Status
-from nnspec.runner.profile import merged
-from nnspec.runner.significance import mean
+from nnspec.results.result import LaneResult, Status
+from nnspec.statistics.significance import mean
+from nnspec.training.profile import merged
 
 __all__ = ["lane_of"]
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nnspec.runner.checkpoint import CheckpointError, Keeper, read_checkpoint, restored_lane
-from nnspec.runner.history import LaneResult
-from nnspec.runner.naming import folder_names
-from nnspec.runner.saved import DAMAGE
-from nnspec.runner.together import Training
-from nnspec.semantics import Meaning, identity
+from nnspec.records.lane_folders import folder_names
+from nnspec.records.saved import DAMAGE
+from nnspec.results.result import LaneResult
+from nnspec.semantics.meaning import Meaning, identity
+from nnspec.training.checkpoint import CheckpointError, Keeper, read_checkpoint, restored_lane
+from nnspec.training.groups import Training
 
 __all__ = ["Checkpoints"]
 

@@ -12,25 +12,25 @@ from nnspec.checker.program import Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientCheck, GradientReport
+from nnspec.environment import check_compiler, one_blas_thread
+from nnspec.executors.processes import NO_MEMORY, Workers, usual_jobs
+from nnspec.interrupts import CtrlC
 from nnspec.native import How
-from nnspec.runner.environment import check_compiler, one_blas_thread
-from nnspec.runner.gather import gather
-from nnspec.runner.history import DataUse, LaneResult, RunResult
-from nnspec.runner.interrupt import CtrlC
-from nnspec.runner.judge import judge
-from nnspec.runner.observer import Observer
-from nnspec.runner.predictor import give_predictors
-from nnspec.runner.prove import alike_lanes, gradient_bound, lanes_to_prove, prove_gradients
-from nnspec.runner.record import summary_record
-from nnspec.runner.remarks import remarks
+from nnspec.records.write import summary_record
+from nnspec.results.predictor import give_predictors
+from nnspec.results.result import DataUse, LaneResult, RunResult
+from nnspec.results.writer import write_samples
+from nnspec.runner.data_notes import remarks
+from nnspec.runner.gradients import alike_lanes, gradient_bound, lanes_to_prove, prove_gradients
+from nnspec.runner.load_data import gather
 from nnspec.runner.repeats import lane_of
 from nnspec.runner.resuming import Checkpoints
-from nnspec.runner.sample import write_samples
-from nnspec.runner.together import Training, failed, group, side_by_side, train_together, trainings
-from nnspec.runner.workers import NO_MEMORY, Workers, usual_jobs
+from nnspec.runner.verdicts import judge
+from nnspec.training.groups import Training, failed, group, side_by_side, train_together, trainings
+from nnspec.training.observer import Observer
 
 if TYPE_CHECKING:
-    from nnspec.runner.cluster import Cluster
+    from nnspec.executors.dask_cluster import Cluster
 
 __all__ = ["PROOF_SAMPLES", "Ways", "run_program"]
 
@@ -155,7 +155,9 @@ def run_program(
 
 
 def _cluster(address: str) -> Cluster:
-    from nnspec.runner.cluster import Cluster  # and asyncio with it, which takes as long to import as a lane to train
+    from nnspec.executors.dask_cluster import (
+        Cluster,
+    )  # and asyncio with it, which takes as long to import as a lane to train
 
     return Cluster(address)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from nnspec.view.changes import Change
-from nnspec.view.comparison import Difference, LaneChange
-from nnspec.view.values import one_line
+from nnspec.semantics.changes import Change
+from nnspec.semantics.comparison import Difference, LaneChange
+from nnspec.semantics.values import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

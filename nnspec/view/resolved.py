@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Experiment, Origin, Program
 from nnspec.errors import NnspecError, some_of
-from nnspec.view.rows import Row, rows
-from nnspec.view.values import in_text, is_file, one_line, place, plain, short_names, where, written
+from nnspec.semantics.resolved import Row, rows
+from nnspec.semantics.values import in_text, is_file, one_line, place, plain, short_names, where, written
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -28,7 +28,7 @@ def main() -> int:
     from random_runs import WAYS, Bench, facts
     from run_writer import data_files
 
-    from nnspec.runner.workers import Workers
+    from nnspec.executors.processes import Workers
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", type=int, default=0, help="the first number")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnspec.semantics.values import one_line
 from nnspec.view.report.html import escape
 from nnspec.view.terminal.screen import Column, table
-from nnspec.view.values import one_line
 from nnspec.view.wording import numbers, phrases
 from nnspec.view.wording.sweep import best_lines
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nnspec.files import atomic
-from nnspec.runner.history import DataUse, RunResult
+from nnspec.results.result import DataUse, RunResult
 from nnspec.view.palette import NAMED
 from nnspec.view.pictures.figure import draw_figure
 from nnspec.view.pictures.panels import BANDS, Panel, even
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nnspec.compiler.proofs import Compiled
-    from nnspec.runner.saved import SavedRun
+    from nnspec.records.saved import SavedRun
 
 __all__ = [
     "Picture",
@@ -92,7 +92,7 @@ def picture_of(result: RunResult) -> Picture:
 
 def picture_of_saved(saved: SavedRun, compiled: Compiled) -> Picture:
     """Return the picture of a run on disk, from its records and its program. Raises RunError."""
-    from nnspec.runner.saved import data_use, usable
+    from nnspec.records.saved import data_use, usable
 
     history, summary = saved.history, saved.summary
     with usable(saved.path / "summary.json"):

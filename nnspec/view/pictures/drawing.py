@@ -23,11 +23,11 @@ from types import TracebackType
 from typing import Protocol
 
 from nnspec.compiler.proofs import Compiled
+from nnspec.environment import cores
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
-from nnspec.runner.environment import cores
-from nnspec.runner.history import RunResult
-from nnspec.runner.interrupt import CtrlC
+from nnspec.interrupts import CtrlC
+from nnspec.results.result import RunResult
 from nnspec.view.pictures.curves import panels, picture_of, save_picture
 from nnspec.view.pictures.painter import in_words
 

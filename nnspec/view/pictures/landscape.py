@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.landscape import Landscape, LanePath
 from nnspec.files import output
-from nnspec.runner.folder import OutputError
+from nnspec.records.folder import OutputError
 from nnspec.view.palette import NAMED, PALETTE, dash_of, ink_of, marker_of, slots, terminal_style
 from nnspec.view.pictures.figure import INK, house_style, save
 from nnspec.view.pictures.labels import Label, Lines, number_lines, obstacles, place_labels

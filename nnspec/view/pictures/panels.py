@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nnspec.runner.significance import interval
+from nnspec.statistics.significance import interval
 from nnspec.view.palette import NAMED, PALETTE, dash_of, ink_of, marker_of, spread_out
 from nnspec.view.terminal.screen import wrapped
 

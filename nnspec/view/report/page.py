@@ -12,11 +12,13 @@ from typing import Any
 from nnspec.analysis.evaluate import Evaluation
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.metrics.contract import higher_is_better
-from nnspec.runner.environment import in_words
-from nnspec.runner.folder import REPORT_MARK
-from nnspec.runner.health import DEAD
-from nnspec.runner.saved import SavedRun, usable
-from nnspec.runner.significance import interval
+from nnspec.environment import in_words
+from nnspec.records.folder import REPORT_MARK
+from nnspec.records.saved import SavedRun, usable
+from nnspec.results.health import DEAD
+from nnspec.semantics.resolved import rows
+from nnspec.semantics.values import plain
+from nnspec.statistics.significance import interval
 from nnspec.view.palette import NAMED, slots
 from nnspec.view.pictures.panels import BANDS
 from nnspec.view.report.charts import Series, chart, color, legend
@@ -24,9 +26,7 @@ from nnspec.view.report.html import breakable, details, element, escape, table
 from nnspec.view.report.network import network_drawing
 from nnspec.view.report.pictures import confusion_table, worst_pictures
 from nnspec.view.report.side_by_side import side_by_side
-from nnspec.view.rows import rows
 from nnspec.view.terminal.run_comparison import ComparedRuns
-from nnspec.view.values import plain
 from nnspec.view.wording import numbers, phrases
 from nnspec.view.wording.fairness import shared_in_words
 from nnspec.view.wording.sweep import best_lines, grid_columns, grid_title, grids_of, ranked_records

@@ -9,7 +9,7 @@ from typing import Any
 from nnspec.analysis.evaluate import Evaluation
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine._numpy import np
-from nnspec.runner.predictor import probabilities
+from nnspec.results.predictor import probabilities
 from nnspec.view.report.html import escape
 from nnspec.view.wording import numbers
 

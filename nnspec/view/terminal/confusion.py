@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nnspec.runner.history import LaneResult
+from nnspec.results.result import LaneResult
+from nnspec.semantics.values import one_line
 from nnspec.view.terminal.screen import cells, wrapped
-from nnspec.view.values import one_line
 
 __all__ = ["confusion", "counts"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.engine.gradcheck import BOUND, MARGIN
-from nnspec.runner.prove import GradientProof
+from nnspec.runner.gradients import GradientProof
 from nnspec.view.terminal.screen import Column, table
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from nnspec.analysis.evaluate import Evaluation
 from nnspec.analysis.predict import Prediction
 from nnspec.engine._numpy import np
-from nnspec.runner.predictor import Predictor
+from nnspec.results.predictor import Predictor
+from nnspec.semantics.values import one_line
 from nnspec.view.terminal.confusion import confusion
 from nnspec.view.terminal.screen import Column, say, table
-from nnspec.view.values import one_line
 from nnspec.view.wording import numbers
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
 from nnspec.errors import DataWarning
-from nnspec.runner.history import DataUse, LaneResult
-from nnspec.runner.observer import Silent
+from nnspec.results.result import DataUse, LaneResult
+from nnspec.training.observer import Silent
 from nnspec.view.terminal.screen import say
 from nnspec.view.wording import phrases
 

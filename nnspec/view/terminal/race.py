@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
-from nnspec.runner.history import DataUse, LaneResult, RunResult, Verdict, common_loss
+from nnspec.results.result import DataUse, LaneResult, RunResult, Verdict, common_loss
 from nnspec.view.notebook.progress import NotebookLine, RewrittenLine, in_kernel, in_notebook
 from nnspec.view.palette import slots, terminal_style
 from nnspec.view.terminal.confusion import counts

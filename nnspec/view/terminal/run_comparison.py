@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.contest import Contest, Entry
 from nnspec.engine.metrics.contract import higher_is_better
-from nnspec.runner.contenders import Comparison, Contender
-from nnspec.runner.saved import SavedRun, usable
+from nnspec.records.saved import SavedRun, usable
+from nnspec.results.comparisons import Comparison, Contender
+from nnspec.semantics.comparison import Difference
+from nnspec.semantics.values import one_line
 from nnspec.shown import Shown
-from nnspec.view.comparison import Difference
 from nnspec.view.difference import difference_record, print_difference
 from nnspec.view.terminal.screen import Column, say, table
-from nnspec.view.values import one_line
 from nnspec.view.wording import numbers
 
 if TYPE_CHECKING:

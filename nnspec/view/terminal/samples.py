@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nnspec.runner.history import LaneResult
+from nnspec.results.result import LaneResult
 
 __all__ = ["written"]
 

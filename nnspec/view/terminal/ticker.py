@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
-from nnspec.runner.history import LaneResult
-from nnspec.runner.observer import Silent
+from nnspec.results.result import LaneResult
+from nnspec.training.observer import Silent
 
 __all__ = ["Ticker"]
 

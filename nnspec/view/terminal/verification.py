@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.verify import Verification
-from nnspec.runner.environment import in_words
+from nnspec.environment import in_words
+from nnspec.semantics.values import one_line
 from nnspec.view.terminal.screen import Column, say, table
-from nnspec.view.values import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

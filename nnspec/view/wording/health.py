@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from nnspec.checker.program import Experiment
-from nnspec.runner.health import Finding, findings
-from nnspec.runner.history import LaneResult
+from nnspec.results.health import Finding, findings
+from nnspec.results.result import LaneResult
 
 __all__ = ["health"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from nnspec.runner.history import DataUse, RunResult, Verdict
+from nnspec.results.result import DataUse, RunResult, Verdict
 
 __all__ = [
     "compiling",

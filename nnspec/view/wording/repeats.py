@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nnspec.runner.contenders import compared_figure, interval_records
-from nnspec.runner.history import LaneResult
+from nnspec.results.comparisons import compared_figure, interval_records
+from nnspec.results.result import LaneResult
 from nnspec.view.wording import numbers
 
 __all__ = ["spread"]

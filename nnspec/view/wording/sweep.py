@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnspec.runner.choosing import Candidate, ranked
-from nnspec.runner.points import Grid, choice_of, grids
+from nnspec.results.sweeps import Grid, choice_of, grids
+from nnspec.statistics.ranking import Candidate, ranked
 from nnspec.view.terminal.screen import Column, table
 from nnspec.view.wording import numbers
 

@@ -1,0 +1,1 @@
+"""Where groups of trainings run: in this process, in others, on a cluster."""

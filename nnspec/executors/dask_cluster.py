@@ -1,0 +1,550 @@
+"""Groups of trainings on the workers of a Dask cluster: another machine's processes in the place of this one's.
+
+A task is a group that trains together, as in a process of one's own (`workers.py`). Each worker is asked what it runs
+on as it joins; one without nnspec, or with another version, is not used. A task is sent to one worker that is free, so
+it is known who trains what; where that worker dies, another one begins the task again. Large data is a task too, which
+workers hand to each other. What a worker says on the way comes as events; what it ends with is the result.
+Checkpoints are written by the client, whose disk the run is on, when a training comes back.
+A cluster is trusted: whoever may send it tasks runs whatever code he likes there, and results are unpickled here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from nnspec._version import __version__
+from nnspec.data.source import Dataset
+from nnspec.environment import differences, environment, one_blas_thread
+from nnspec.errors import NnspecError
+from nnspec.executors.messages import Epochs, Parcel, decoded, encoded, lane_begun, pack, place_of, values_of
+from nnspec.results.result import LaneResult
+from nnspec.training.checkpoint import Checkpoint, Keeper, write_checkpoint
+from nnspec.training.groups import Training, failed, train_together
+from nnspec.training.observer import Observer, Silent
+
+__all__ = ["Cluster", "ClusterError"]
+
+SCHEME = "dask://"
+WAIT = 60.0
+"""Seconds that a cluster may take until its first worker is there."""
+KNOCK = 6.0
+"""Seconds that a scheduler has to say that it is one."""
+ANSWER = 10.0
+"""Seconds that a scheduler has to answer later on."""
+SMALL = 16 * 1024**2
+"""Bytes of data up to which every task has its own: tasks that share it are drawn to the worker that holds it."""
+CLOSING = 2.0
+PATIENCE = 10.0
+"""Seconds that workers have to come to an end after Ctrl-C."""
+EVERY = 0.2
+"""Least seconds between two events of one group."""
+LOOK = 1.0
+"""Seconds between two looks at which workers there are."""
+ALONE = 20.0
+"""Seconds that a run waits for another worker when all are gone."""
+DEATHS = 3
+"""How many workers may die with a task until its trainings have failed."""
+
+Client: TypeAlias = Any
+Future: TypeAlias = Any
+"""Dask's, which is imported where it is used."""
+Group = tuple[Training, ...]
+Take = Callable[[list[LaneResult]], None]
+
+
+class ClusterError(NnspecError):
+    """A cluster that cannot be used, or is gone. The message says why and what to do."""
+
+
+@dataclass
+class HeldKeeper(Keeper):
+    """Keeps the last checkpoint of a training in memory, for whoever writes it elsewhere."""
+
+    held: Checkpoint | None = None
+
+    def due(self) -> bool:
+        """Never: only the end of a training is told."""
+        return False
+
+    def store(self, checkpoint: Checkpoint) -> None:
+        """Hold it."""
+        self.held = checkpoint
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """What a worker sends back of one training."""
+
+    parcel: Parcel
+    checkpoint: Checkpoint | None
+
+
+@dataclass(eq=False)
+class _Task:
+    group: Group
+    dataset: Dataset
+    lanes: dict[int, LaneResult] = field(default_factory=dict)
+    worker: str = ""
+    """Which worker trains it."""
+    deaths: int = 0
+    """How many workers died with it."""
+
+
+class Cluster:
+    """The workers of a Dask scheduler. A context: leaving it lets go of them."""
+
+    def __init__(self, address: str) -> None:
+        """`address` is `dask://HOST:PORT`. Raises ClusterError for any other."""
+        host, _, port = address.removeprefix(SCHEME).rpartition(":")
+        if not address.startswith(SCHEME) or not host or not port.isdigit():
+            raise ClusterError(f"--on takes dask://HOST:PORT, such as dask://10.0.0.5:8786, not {address}")
+        self._address, self._scheduler = address, f"tcp://{host}:{port}"
+        self._environments: dict[str, dict[str, Any]] = {}
+        """What each worker that is used, or was, runs on."""
+        self._unusable: dict[str, str] = {}
+        """Why each of the others is left out."""
+        self._threads: dict[str, int] = {}
+        """How many threads each worker has that is there now."""
+        self._asked: set[str] = set()
+        self._answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._looked = -math.inf
+        self._trained: dict[str, str] = {}
+        self._client: Client | None = None
+
+    def __enter__(self) -> Cluster:
+        """Connect, and wait for the first worker that can be used. Raises ClusterError where either cannot be had."""
+        try:
+            import distributed
+        except ImportError:
+            raise ClusterError('--on takes Dask: `pip install "nnspec[dask]"`') from None
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is to be said is said here
+        _ask_scheduler(self._address, self._scheduler)
+        try:
+            self._client = distributed.Client(self._scheduler, timeout=ANSWER, set_as_default=False)
+        except (OSError, TimeoutError) as error:
+            raise ClusterError(f"there is no Dask scheduler at {self._address}: {_short(error)}") from None
+        try:
+            self._meet_scheduler()
+            self._wait_for_a_worker()
+        except BaseException:
+            self._client.close(timeout=CLOSING)
+            raise
+        return self
+
+    def _meet_scheduler(self) -> None:
+        """Raises ClusterError where the scheduler cannot read tasks, which it does before it hands them out."""
+        assert self._client is not None
+        try:
+            there = self._client.run_on_scheduler(_version)
+        except Exception as error:  # noqa: BLE001  (Dask raises here what was raised there, a bare Exception at times)
+            raise ClusterError(
+                f"the scheduler at {self._address} cannot run nnspec ({_short(error)}); install nnspec {__version__} "
+                "there too"
+            ) from None
+        if there != __version__:
+            raise ClusterError(f"the scheduler at {self._address} {_other_version(there)}")
+
+    def _wait_for_a_worker(self) -> None:
+        """Wait for a worker that can be used. Raises ClusterError where there is none, or none but unusable ones."""
+        end = time.monotonic() + WAIT
+        while not self._usable:
+            if self._threads and self._threads.keys() <= self._unusable.keys():
+                raise ClusterError(f"no worker at {self._address} can be used: {self._why_not()}")
+            if time.monotonic() > end:
+                what = "no worker that answers" if self._threads else "no worker"
+                raise ClusterError(
+                    f"the scheduler at {self._address} has {what} after {WAIT:.0f} s; start one with `dask worker`"
+                )
+            time.sleep(0.05)
+            self._look_around(0.2)
+
+    @property
+    def _usable(self) -> list[str]:
+        """The workers that are there and can be used."""
+        return [worker for worker in self._threads if worker in self._environments]
+
+    def _why_not(self) -> str:
+        return "; ".join(f"worker {worker} {self._unusable[worker]}" for worker in self._unusable)
+
+    def _look_around(self, every: float = LOOK) -> None:
+        """See, every so many seconds, which workers there are, and ask those that are new what they run on."""
+        assert self._client is not None
+        while not self._answers.empty():
+            self._sort(self._answers.get())
+        if time.monotonic() - self._looked < every or self._client.status != "running":
+            return
+        with suppress(OSError, TimeoutError):  # it is found out elsewhere that the scheduler is gone
+            self._threads = self._client.sync(self._client.scheduler.ncores, callback_timeout=ANSWER)
+            self._looked = time.monotonic()
+        new = [worker for worker in self._threads if worker not in self._asked]
+        if new:
+            self._asked.update(new)
+            threading.Thread(target=self._ask, args=(new,), daemon=True).start()
+
+    def _ask(self, workers: list[str]) -> None:
+        """Ask workers what they run on; it may be long until they answer."""
+        assert self._client is not None
+        with suppress(OSError, TimeoutError, RuntimeError):  # the client is closed, or the scheduler gone
+            self._answers.put(self._client.run(environment, workers=workers, on_error="return"))
+
+    def _sort(self, answers: dict[str, Any]) -> None:
+        """Take in what workers answered."""
+        for worker, found in answers.items():
+            if isinstance(found, OSError):
+                self._asked.discard(worker)  # it was not reached, and is asked again while it is there
+            elif isinstance(found, BaseException):
+                why = f"({type(found).__name__}: {_short(found)})"
+                self._unusable[worker] = f"cannot run nnspec {why}; install nnspec {__version__} there"
+            elif found["nnspec"] != __version__:
+                self._unusable[worker] = _other_version(found["nnspec"])
+            else:
+                self._environments[worker] = found
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        assert self._client is not None
+        self._client.close(timeout=CLOSING)
+
+    @property
+    def count(self) -> int:
+        """How many tasks it runs at a time."""
+        return max(1, sum(self._threads[worker] for worker in self._usable))
+
+    def record(self) -> dict[str, Any]:
+        """Say where it ran: each worker's environment, which trainings it had, and whether kernels are as here."""
+        here = environment()
+        used = {worker: self._environments[worker] for worker in dict.fromkeys(self._trained.values())}
+        unlike = {worker: differences(found, here) for worker, found in used.items()}
+        return {
+            "on": self._address,
+            "workers": used,
+            "trained_by": self._trained,
+            **({"left_out": self._unusable} if self._unusable else {}),
+            "same_kernels": not any(unlike.values()),
+            "differences": {
+                worker: {name: {"there": there, "here": own} for name, (there, own) in found.items()}
+                for worker, found in unlike.items()
+                if found
+            },
+        }
+
+    def train(self, work: Sequence[tuple[Group, Dataset]], observer: Observer, take: Take) -> None:
+        """Train groups on all workers at once; `take` is given the trainings of each as it ends.
+
+        The task of a worker that died is given to another one; after three deaths its trainings have failed. Ctrl-C,
+        here or in what is called, ends what trains; what it had is taken too, and it is raised again. Raises
+        ClusterError where the scheduler is gone, or every worker is.
+        """
+        assert self._client is not None
+        client, topic = self._client, f"nnspec-{uuid.uuid4().hex}"
+        said: SimpleQueue[Any] = SimpleQueue()
+        client.subscribe_topic(topic, lambda event: said.put(event[1]))
+        tasks = [_Task(*each) for each in work]
+        waiting = [*reversed(tasks)]
+        running: dict[Future, _Task] = {}
+        data = _Shared(client, topic)
+        try:
+            alone = math.inf
+            while waiting or running:
+                self._look_around()
+                alone = min(alone, time.monotonic()) if not self._usable else math.inf
+                if time.monotonic() - alone > ALONE:
+                    raise self._nobody()
+                self._give(waiting, running, lambda task: (topic, tasks.index(task)), data)
+                self._collect(running, said, tasks, observer, take)
+                for future in [each for each, task in running.items() if task.worker not in self._threads]:
+                    self._died(future, running, waiting, take)
+        except KeyboardInterrupt:
+            try:
+                workers = list({task.worker for task in running.values()})
+                with suppress(OSError):  # those that have lost the scheduler have nobody to work for
+                    client.run(_halt, topic, workers=workers, on_error="ignore")
+                end = time.monotonic() + PATIENCE
+                # Tasks that nobody has taken up yet come back at once, with nothing.
+                while running and time.monotonic() < end:
+                    self._collect(running, SimpleQueue(), [], Silent(), take)
+            finally:
+                client.cancel([*running, *data.futures], force=True)
+            raise
+
+    def _give(
+        self,
+        waiting: list[_Task],
+        running: dict[Future, _Task],
+        names: Callable[[_Task], tuple[str, int]],
+        data: _Shared,
+    ) -> None:
+        """Send what waits to threads of workers that are free."""
+        assert self._client is not None
+        used = Counter(task.worker for task in running.values())
+        for worker in self._usable:
+            for _ in range(min(self._threads[worker] - used[worker], len(waiting))):
+                task = waiting.pop()
+                task.worker = worker
+                topic, number = names(task)
+                sent = (_to_send(task.group), data.of(task.dataset, self._usable), topic, number)
+                key = f"{topic}-{number}-{task.deaths}"
+                running[self._client.submit(_train, *sent, key=key, pure=False, workers=[worker])] = task
+
+    def _collect(
+        self,
+        running: dict[Future, _Task],
+        said: SimpleQueue[Any],
+        tasks: Sequence[_Task],
+        observer: Observer,
+        take: Take,
+    ) -> None:
+        """Take what workers said and what ended; wait a moment where that is nothing. Raises ClusterError."""
+        assert self._client is not None
+        _hear(said, tasks, observer)
+        done = [future for future in running if future.done()]
+        for future in done:
+            results = self._result(future, running[future], observer)
+            del running[future]
+            take(results)
+        if not done:
+            time.sleep(0.02)
+        if self._client.status != "running":
+            self._await_scheduler()
+
+    def _await_scheduler(self) -> None:
+        """Wait until the scheduler is there again. Raises ClusterError."""
+        assert self._client is not None
+        end = time.monotonic() + ANSWER
+        while self._client.status != "running":
+            if time.monotonic() > end:
+                raise self._gone()
+            time.sleep(0.05)
+
+    def _died(self, future: Future, running: dict[Future, _Task], waiting: list[_Task], take: Take) -> None:
+        """Have another worker begin the task of one that died."""
+        task = running.pop(future)
+        future.cancel(force=True)
+        task.deaths += 1
+        if task.deaths < DEATHS:
+            waiting.append(task)
+        else:
+            take([failed(each, "the workers that trained it died, one after another") for each in task.group])
+
+    def _nobody(self) -> ClusterError:
+        why = f" can be used ({self._why_not()})" if self._threads else ""
+        return ClusterError(
+            f"no worker at {self._address}{why or ' is left'}; finished trainings are kept: start workers with "
+            f"`dask worker {self._scheduler}`, and continue with --out DIR --resume"
+        )
+
+    def _gone(self) -> ClusterError:
+        return ClusterError(
+            f"the scheduler at {self._address} is gone; finished trainings are kept: continue with --out DIR --resume"
+        )
+
+    def _result(self, future: Future, task: _Task, observer: Observer) -> list[LaneResult]:
+        """Return the trainings of a task that is done; they have failed where it could not be. Raises ClusterError."""
+        from concurrent.futures import CancelledError
+
+        from distributed import KilledWorker
+        from distributed.comm.core import CommClosedError
+
+        if future.status in ("cancelled", "lost"):
+            raise self._gone()
+        try:
+            ended = future.result(timeout=ANSWER)
+        except KilledWorker:
+            return [failed(each, "the workers that trained it died, one after another") for each in task.group]
+        except MemoryError:
+            return [failed(each, "there is not enough memory for it on its worker") for each in task.group]
+        except (TimeoutError, asyncio.CancelledError, CancelledError, CommClosedError):
+            raise self._gone() from None
+        results = []
+        for place, one in ended.items():
+            training = task.group[place]
+            self._trained[f"{training.experiment.name}, seed {training.experiment.seed}"] = task.worker
+            lane = task.lanes.get(place) or lane_begun(training, one.parcel.values)
+            one.parcel.fill(lane)
+            if place not in task.lanes:
+                observer.lane_begins(lane)
+            if training.keeper is not None and one.checkpoint is not None:
+                try:
+                    write_checkpoint(training.keeper.path, one.checkpoint)
+                except OSError as error:
+                    lane.unsaved = f"the checkpoint {training.keeper.path} cannot be written: {error.strerror or error}"
+            results.append(lane)
+        return results
+
+
+def _version() -> str:
+    """Return the version of nnspec that is installed where this runs."""
+    return __version__
+
+
+def _other_version(there: str) -> str:
+    return f"has nnspec {there}, but this machine has {__version__}; install the same version on both"
+
+
+class _Shared:
+    """Data sets on the workers: small ones go with every task, a large one is a task of which workers give each other
+    what it holds."""
+
+    def __init__(self, client: Client, topic: str) -> None:
+        self._client, self._topic = client, topic
+        self.futures: list[Future] = []
+        self._held: dict[int, tuple[Future, set[str]]] = {}
+
+    def of(self, dataset: Dataset, usable: Iterable[str]) -> Any:
+        """Return what a task is sent in the place of a data set."""
+        if _size(dataset) <= SMALL:
+            return dataset
+        future, workers = self._held.get(id(dataset), (None, set()))
+        if future is None or workers.isdisjoint(usable):  # all that could hold it are gone
+            workers, key = set(usable), f"{self._topic}-data-{len(self.futures)}"
+            future = self._client.submit(_same, dataset, key=key, workers=[*workers])
+            self.futures.append(future)
+            self._held[id(dataset)] = (future, workers)
+        return future
+
+
+def _ask_scheduler(address: str, scheduler: str) -> None:
+    """Raises ClusterError unless a Dask scheduler answers in time. Dask itself may wait for ever for what is none."""
+    import distributed
+
+    async def identity() -> Any:
+        async with distributed.rpc(scheduler) as there:
+            return await there.identity()
+
+    found: list[Any] = []
+
+    def ask() -> None:
+        try:
+            found.append(asyncio.run(asyncio.wait_for(identity(), KNOCK)))
+        except BaseException as error:  # noqa: BLE001  (what a stranger sends may come to anything, a MemoryError too)
+            found.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)  # not in this thread, which may have a loop already
+    thread.start()
+    thread.join(KNOCK + 1)
+    answer = found[0] if found else TimeoutError()
+    if isinstance(answer, ConnectionError) or (isinstance(answer, OSError) and not isinstance(answer, TimeoutError)):
+        raise ClusterError(f"there is no Dask scheduler at {address}: {_short(answer)}")
+    kind = answer.get("type") if isinstance(answer, dict) else None
+    if kind != "Scheduler":
+        what = f"it is a Dask {kind.lower()}" if kind else "what runs there is not Dask, or does not answer"
+        raise ClusterError(
+            f"there is no Dask scheduler at {address}: {what}; `dask scheduler` prints its address when it starts"
+        )
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _size(dataset: Dataset) -> int:
+    return sum(array.nbytes for split in (dataset.train, dataset.test) for array in (split.x, split.y))
+
+
+def _to_send(group: Group) -> Group:
+    """Return a group whose keepers hold what they are to keep."""
+    return tuple(
+        each
+        if each.keeper is None
+        else replace(
+            each,
+            keeper=HeldKeeper(each.keeper.path, each.keeper.identity, each.keeper.data, 0.0, each.keeper.start),
+        )
+        for each in group
+    )
+
+
+def _hear(said: SimpleQueue[Any], tasks: Sequence[_Task], observer: Observer) -> None:
+    """Take in what workers said. A task that another worker took up begins again; observers are told of it once."""
+    while True:
+        try:
+            event = said.get_nowait()
+        except Empty:
+            return
+        task, place = tasks[event["task"]], event["place"]
+        lane = task.lanes.get(place)
+        if event["kind"] == "begins":
+            if lane is None:
+                task.lanes[place] = lane_begun(task.group[place], decoded(event["said"]))
+                observer.lane_begins(task.lanes[place])
+        elif lane is not None and Epochs(**decoded(event["said"])).add_to(lane):
+            observer.epoch_done(lane)
+
+
+# On a worker
+
+_halted: set[str] = set()
+"""Runs that are to end: their tasks here stop behind the epoch that they are in."""
+
+
+def _halt(topic: str) -> None:
+    """Have the tasks of a run end here."""
+    _halted.add(topic)
+
+
+def _same(dataset: Dataset) -> Dataset:
+    """A data set as a task, which can be made again."""
+    return dataset
+
+
+def _train(group: Group, dataset: Dataset, topic: str, number: int) -> dict[int, _Ended]:
+    """Train a group as a process of the client's would; return its trainings by place."""
+    teller = _Teller(group, topic, number)
+    with one_blas_thread():
+        lanes = [] if teller.halted else train_together(group, dataset, teller)
+    ended = {}
+    for lane in lanes:
+        place = place_of(group, lane)
+        keeper = group[place].keeper
+        ended[place] = _Ended(pack(lane), keeper.held if isinstance(keeper, HeldKeeper) else None)
+    return ended
+
+
+class _Teller(Silent):
+    """Tells the client what an observer is told, not too often; ends training where nobody waits for it any more."""
+
+    def __init__(self, group: Group, topic: str, number: int) -> None:
+        from distributed import get_worker
+
+        self._group, self._topic, self._number = group, topic, number
+        self._worker: Any = get_worker()
+        self._task = self._worker.get_current_task()
+        self._told: dict[int, int] = {}
+        self._last: dict[int, float] = {}
+
+    @property
+    def halted(self) -> bool:
+        """Whether the run is to end, or its client is gone, or has taken the task back."""
+        task = self._worker.state.tasks.get(self._task)
+        return self._topic in _halted or task is None or task.state == "cancelled"
+
+    def _say(self, kind: str, place: int, said: Any) -> None:
+        event = {"kind": kind, "task": self._number, "place": place, "said": encoded(said, kind)}
+        self._worker.log_event(self._topic, event)
+
+    def lane_begins(self, lane: LaneResult) -> None:
+        """Say what is known of it."""
+        place = place_of(self._group, lane)
+        self._told[place] = len(lane.epoch_seconds)
+        self._say("begins", place, values_of(lane))
+
+    def epoch_done(self, lane: LaneResult) -> None:
+        """Say how far it is. Raises KeyboardInterrupt where it is to end here."""
+        if self.halted:
+            raise KeyboardInterrupt
+        place, now = place_of(self._group, lane), time.monotonic()
+        if now - self._last.get(place, 0.0) >= EVERY:
+            self._last[place] = now
+            self._say("epochs", place, asdict(Epochs.since(lane, self._told[place])))
+            self._told[place] = len(lane.epoch_seconds)

@@ -1,0 +1,1 @@
+"""Runs on disk: folders, records and weights, written and read back."""

@@ -1,0 +1,289 @@
+"""Where a run is written: a folder of its own, and files that are either whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nnspec.errors import NnspecError
+from nnspec.files import atomic, utf8
+from nnspec.records.extending import epochs_of
+from nnspec.records.lane_folders import folder_names
+from nnspec.records.manifest import MANIFEST, MOST_MANIFEST, Manifest, read_manifest
+from nnspec.records.reading import RunError, open_regular
+from nnspec.records.saved import RECORDS, SPEC_COPY, SavedRun
+from nnspec.semantics.meaning import changes
+
+__all__ = ["PICTURE", "REPORT", "REPORT_MARK", "OutputError", "RunFolder", "clear", "folders_of"]
+
+PICTURE, REPORT = "curves.png", "report.html"
+REPORT_MARK = '<meta name="generator" content="nnspec report">'
+"""What every report of nnspec's own holds, and no other page."""
+_WEIGHTS = re.compile(r"\.?(weights|seed-\d+)\.npz(\..*\.part)?")
+"""Weights and checkpoints, and what is left of one that was being written."""
+_TOLD = 4  # differences that are told one by one
+
+
+class OutputError(NnspecError):
+    """The run cannot be written there. The message says why and what to do."""
+
+
+class RunFolder:
+    """The folder of one run: `runs/<spec>/<n>` under the working folder, or one that the user names."""
+
+    def __init__(self, path: Path, *, numbered: bool, made: bool) -> None:
+        self.path = path
+        self._numbered, self._made = numbered, made
+        self._lock: int | None = None
+
+    @classmethod
+    def make(
+        cls, spec: str, out: str | os.PathLike[str] | None, force: bool = False, resume: bool = False
+    ) -> RunFolder:
+        """Make the folder. Raises OutputError where that cannot be done, or where it holds something already.
+
+        With `resume` it may hold a run, which `begin` goes on with.
+        """
+        try:
+            return cls._named(Path(out), force, resume) if out is not None else cls._numbered_folder(spec)
+        except OSError as error:
+            where = error.filename or out or "runs"
+            raise OutputError(
+                f"nothing can be written to {where}: {error.strerror}; choose another folder with --out"
+            ) from None
+
+    @classmethod
+    def _named(cls, path: Path, force: bool, resume: bool) -> RunFolder:
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path} is a file, not a folder")
+        try:
+            path.mkdir(parents=True)
+            made = True
+        except FileExistsError:
+            made = False
+        if resume:
+            _only_a_run(path)
+        elif any(path.iterdir()) and not force:
+            raise OutputError(f"{path} is not empty; name another folder, or add --force to write into this one")
+        _try_to_write(path)
+        return cls(path, numbered=False, made=made)
+
+    @classmethod
+    def _numbered_folder(cls, spec: str) -> RunFolder:
+        name = Path(spec).stem or "run"
+        home = Path("runs") / name
+        home.mkdir(parents=True, exist_ok=True)
+        taken = [int(child.name) for child in home.iterdir() if child.name.isascii() and child.name.isdigit()]
+        number = max(taken, default=0) + 1
+        while True:
+            path = home / str(number)
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1  # somebody else was faster
+            else:
+                return cls(path, numbered=True, made=True)
+
+    def begin(
+        self,
+        manifest: Manifest,
+        text: str,
+        *,
+        resume: bool,
+        extends: Callable[[Mapping[str, int]], Iterable[str]] = lambda epochs: (),
+    ) -> Mapping[str, Any]:
+        """Write down which spec is run here, or with `resume` make sure that it is the one that was.
+
+        What an older run left is removed. With `resume`, more epochs may be asked for than were: `extends` is given how
+        many each lane had asked for, and says why that cannot be. From here on the folder is this process's own, until
+        `leave`. Returns the environment that the run began in. Raises OutputError where that cannot be written, where
+        another experiment was run here, and where another process is at it.
+        """
+        path = self.path / MANIFEST
+        try:
+            self._lock_it()
+            self._refuse_links(manifest)
+            self._remove_parts(manifest)
+            known = self._known(path, resume=resume)
+            began, older = manifest.environment, known.replaces if known is not None else None
+            if resume and known is not None:
+                began = self._same(known, manifest, extends)
+                manifest = replace(manifest, environment=began)
+            elif path.exists():
+                older = (*folders_of(SavedRun(self.path, known)), *(older or ())) if known is not None else ()
+            self._write(replace(manifest, replaces=older), text)
+            if older is not None:
+                clear(self.path, older)
+                self._write(manifest, text)
+            elif known is not None and known.identity != manifest.identity:
+                _remove(self.path / name for name in RECORDS)  # of fewer epochs than the run has now
+        except OSError as error:
+            raise OutputError(f"nothing can be written to {self.path}: {error.strerror or error}") from None
+        return began
+
+    def _remove_parts(self, manifest: Manifest) -> None:
+        """Remove what a process that was killed had begun to write; checkpoints see to their own."""
+        for name in (MANIFEST, SPEC_COPY, *RECORDS, PICTURE):
+            _remove(self.path.glob(f".{name}.*.part"))
+        for folder in manifest.folders.values():
+            _remove(file for file in (self.path / folder).glob(".*.part") if _WEIGHTS.fullmatch(file.name))
+
+    def _write(self, manifest: Manifest, text: str) -> None:
+        record = utf8(manifest.text())
+        if len(record) > MOST_MANIFEST:
+            raise OutputError(
+                f"the spec's imports are larger than {MOST_MANIFEST // 1024**2} MiB in total, the limit for a run"
+            )
+        for name, content in ((MANIFEST, record), (SPEC_COPY, text.encode())):
+            with atomic(self.path / name) as file:
+                file.write(content)
+
+    def _known(self, path: Path, *, resume: bool) -> Manifest | None:
+        """Return what the folder says of the run in it; None where it holds none, or with --force a damaged one."""
+        try:
+            return read_manifest(path) if path.exists() else None
+        except RunError as error:
+            if not resume:
+                return None
+            raise OutputError(f"{error}; name another folder with --out") from None
+
+    def _same(
+        self, known: Manifest, manifest: Manifest, extends: Callable[[Mapping[str, int]], Iterable[str]]
+    ) -> Mapping[str, Any]:
+        """Refuse the folder of another experiment, which stays as it is; fewer epochs make it no other."""
+        where = "name another folder with --out"
+        if known.format != manifest.format or known.semantics != manifest.semantics:
+            raise OutputError(
+                f"{self.path} contains a run of nnspec {known.version}, in which specs had another meaning, "
+                f"so it cannot be resumed; {where}"
+            )
+        if known.identity == manifest.identity:
+            return known.environment
+        found = changes(known.meaning, manifest.meaning)
+        others = [change for change in found if change.name != "train.epochs"]
+        if others or not found:
+            told = "; ".join(change.text for change in (others or found)[:_TOLD])
+            more = f"; and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
+            what = f"{told}{more}" if told else f"it was started with {known.spec}"
+            raise OutputError(f"{self.path} contains a run of another experiment: {what}; {where}")
+        problems = list(extends({lane: epochs_of(values) for lane, values in known.meaning.lanes.items()}))
+        if problems:
+            raise OutputError(f"{self.path} cannot be extended: {'; '.join(problems[:_TOLD])}; {where}")
+        return known.environment
+
+    def _refuse_links(self, manifest: Manifest) -> None:
+        """Refuse folders of lanes that are links or files: through a link the run would write somewhere else."""
+        for name in ("checkpoints", *manifest.folders.values()):
+            place = self.path / name
+            if place.is_symlink():
+                raise OutputError(
+                    f"{place} is a symbolic link, but a run only writes into its own folder; remove the link, or name "
+                    "another folder with --out"
+                )
+            if place.exists() and not place.is_dir():
+                raise OutputError(
+                    f"{place} is a file, but a lane needs a folder of that name; name another folder with --out"
+                )
+
+    def finish(self) -> None:
+        """Point `latest` at this run, where it is one of a numbered row and the system has links."""
+        if not self._numbered:
+            return
+        link = self.path.parent / "latest"
+        if link.exists() and not link.is_symlink():
+            return  # somebody's own; it stays
+        temporary = link.with_name(f".latest.{os.getpid()}")
+        with suppress(OSError):
+            temporary.symlink_to(self.path.name)
+            os.replace(temporary, link)
+
+    def _lock_it(self) -> None:
+        """Keep other processes out, on systems that can lock a folder; the lock ends with the process at the latest."""
+        try:
+            import fcntl
+        except ImportError:  # no such system
+            return
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            self._lock, self._made = None, False  # what lies there is another's
+            raise OutputError(
+                f"another process is writing to {self.path}; wait for its end, or name another folder with --out"
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL):
+                raise  # those are of file systems without locks
+
+    def leave(self) -> None:
+        """Let other processes in again, and remove the folder where it was made for this run and nothing came of it."""
+        self._discard_if_empty()  # before others may enter
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _discard_if_empty(self) -> None:
+        with suppress(OSError):  # it may be gone
+            if self._made and {child.name for child in self.path.iterdir()} <= {MANIFEST, SPEC_COPY}:
+                for name in (MANIFEST, SPEC_COPY):
+                    (self.path / name).unlink(missing_ok=True)
+                self.path.rmdir()
+
+
+def folders_of(saved: SavedRun) -> tuple[str, ...]:
+    """Return the names of the folders that the lanes of a run have, as far as its records say."""
+    if saved.manifest.folders:
+        return tuple(saved.manifest.folders.values())
+    found: list[str] = []
+    for record in ("lanes", "history", "trace"):
+        with suppress(RunError):  # a run that was ended from outside has no records
+            found += folder_names(getattr(saved, record))
+    return tuple(dict.fromkeys(found))
+
+
+def clear(path: Path, folders: Iterable[str]) -> None:
+    """Remove what a run wrote into a folder, and nothing else: its records, pictures and report, the weights of its
+    lanes in `folders`, its checkpoints. Links are not followed. Raises OSError."""
+    _remove(path / name for name in (*RECORDS, PICTURE))
+    report = path / REPORT
+    with suppress(FileNotFoundError, ValueError), open_regular(report) as file:
+        if not report.is_symlink() and REPORT_MARK.encode() in file.read(4096):
+            report.unlink()
+    checkpoints = path / "checkpoints"
+    lanes = [path / name for name in folders]
+    lanes += [*checkpoints.iterdir()] if _is_folder(checkpoints) else []
+    for lane in (*lanes, checkpoints):
+        if _is_folder(lane):
+            _remove(file for file in lane.iterdir() if _WEIGHTS.fullmatch(file.name))
+            if not any(lane.iterdir()):
+                lane.rmdir()
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(files: Iterable[Path]) -> None:
+    """Remove files; a link goes, and what it leads to stays; a folder of that name stays."""
+    for file in files:
+        if file.is_symlink() or file.is_file():
+            file.unlink()
+
+
+def _only_a_run(path: Path) -> None:
+    """Refuse a folder with something else in it than a run."""
+    if any(not child.name.startswith(".") for child in path.iterdir()) and not (path / MANIFEST).exists():
+        raise OutputError(f"{path} holds something else than a run ({MANIFEST} is not there); name another folder")
+
+
+def _try_to_write(path: Path) -> None:
+    with tempfile.TemporaryFile(dir=path):
+        pass

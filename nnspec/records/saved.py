@@ -1,0 +1,227 @@
+"""Runs that lie on disk, read back. Whatever is in the folder is checked and bounded before it is used.
+
+run.json        which experiment it is: `Manifest`
+spec.nn         its text
+history.json    the curves
+summary.json    what was run, on what, and what came of it
+trace.json      a digest of every tensor after every epoch
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnspec.data.source import Column
+from nnspec.errors import some_of
+from nnspec.records.lane_folders import folder_names
+from nnspec.records.manifest import MANIFEST, Manifest, read_manifest
+from nnspec.records.reading import (
+    DAMAGE,
+    RunError,
+    from_record,
+    open_regular,
+    read_json,
+    read_limited,
+    stored_arrays,
+    usable,
+)
+from nnspec.results.result import DataUse
+from nnspec.statistics.ranking import Candidate, Choice, NoChoice, best
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "DAMAGE",
+    "MANIFEST",
+    "RECORDS",
+    "SPEC_COPY",
+    "Manifest",
+    "RunError",
+    "SavedRun",
+    "data_use",
+    "open_regular",
+    "open_run",
+    "read_manifest",
+    "stored_arrays",
+    "usable",
+]
+
+SPEC_COPY = "spec.nn"
+RECORDS = ("history.json", "summary.json", "trace.json")
+"""What is written when a run ends."""
+MOST_RECORD, MOST_SPEC = 512 * 1024**2, 4 * 1024**2
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run on disk. Its records are read when they are asked for; RunError says where one is missing or damaged."""
+
+    path: Path
+    manifest: Manifest
+
+    @cached_property
+    def text(self) -> str:
+        """The spec, as it was read."""
+        path = self.path / SPEC_COPY
+        with usable(path):
+            return read_limited(path, MOST_SPEC).decode()
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds."""
+        return self._record("summary.json")
+
+    @cached_property
+    def history(self) -> dict[str, dict[str, Any]]:
+        """The curves of each lane, as `history.json` has them: figure -> a value an epoch; `repeats` lists them."""
+        return self._lanes_of("history.json")
+
+    @cached_property
+    def trace(self) -> dict[str, list[dict[str, Any]]]:
+        """Each lane's trainings: `seed`, and by tensor a digest an epoch."""
+        return self._lanes_of("trace.json")
+
+    @property
+    def lanes(self) -> list[str]:
+        """The names of its lanes, in the order of the spec."""
+        with usable(self.path / "summary.json"):
+            return [str(lane["name"]) for lane in self.summary["lanes"]]
+
+    def choose(self) -> Choice:
+        """Choose the best of the lanes that left a network, by the rule of `choosing.best`.
+
+        A lane that diverged or failed is chosen only where there is no other. Raises RunError where there is none, and
+        where the lanes cannot be compared.
+        """
+        with usable(self.path / "summary.json"):
+            left = [lane for lane in self.summary["lanes"] if self.trained(str(lane["name"]))]
+            found = [Candidate.of_record(lane) for lane in left]
+        if not found:
+            raise RunError(f"no lane in {self.path} has a trained network")
+        try:
+            return best(found)
+        except NoChoice as error:
+            names = some_of([each.name for each in found])
+            raise RunError(f"{error}: choose one with --lane: {names}") from None
+
+    def pick(self, lane: str | None = None, seed: int | None = None) -> tuple[str, int, Choice]:
+        """Return lane and seed of a network: of the lane that is named or else chosen, with the seed that is asked for
+        or else the first that left one; and the choice. Raises RunError where there is no such network."""
+        choice = self.choose() if lane is None else Choice(str(self.lane(lane)["name"]))
+        left = self.trained(choice.name)
+        chosen = seed if seed is not None else left[0] if left else self.seeds(choice.name)[0]
+        if chosen not in left:
+            self._refuse(choice.name, chosen)
+        return choice.name, chosen, choice
+
+    def _refuse(self, name: str, seed: int) -> None:
+        """Raises RunError: a training has no network."""
+        path, status = self.weights_file(name, seed), self.ending(name, seed).get("status")
+        why = f": it {status}" if status in ("diverged", "failed") else f": {path} is missing"
+        several = f", seed {seed}" if "repeats" in self.lane(name) else ""
+        raise RunError(f"{self.path} has no weights for {name}{several}{why}")
+
+    def ending(self, name: str, seed: int) -> Mapping[str, Any]:
+        """Return how a training ended: what the summary says of a lane, or of the repeat with that seed."""
+        record = self.lane(name)
+        return next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
+
+    def trained(self, name: str) -> list[int]:
+        """Return the seeds of a lane whose networks are there, in order.
+
+        One that diverged or failed left none, unless its best epoch was kept.
+        """
+        with usable(self.path / "summary.json"):
+            return [seed for seed in self.seeds(name) if self._left(name, seed)]
+
+    def _left(self, name: str, seed: int) -> bool:
+        ending = self.ending(name, seed)
+        lost = ending["status"] in ("diverged", "failed") and not ending.get("kept_epoch")
+        return not lost and self.weights_file(name, seed).exists()
+
+    def data(self, name: str) -> DataUse:
+        """Return what the record says of the data of a lane."""
+        with usable(self.path / "summary.json"):
+            return data_use(self.summary["data"][self.lane(name)["data"]])
+
+    def lane(self, name: str) -> dict[str, Any]:
+        """Return what the summary says of a lane. Raises RunError where there is no such lane."""
+        with usable(self.path / "summary.json"):
+            for lane in self.summary["lanes"]:
+                if lane["name"] == name:
+                    return dict(lane)
+        raise RunError(f"{self.path} has no lane {name}; its lanes are {some_of(self.lanes)}")
+
+    def seeds(self, name: str) -> list[int]:
+        """Return the seeds that a lane was trained with, in order."""
+        with usable(self.path / "summary.json"):
+            lane = self.lane(name)
+            return [int(one["seed"]) for one in lane.get("repeats", [lane])]
+
+    def weights_file(self, name: str, seed: int | None = None) -> Path:
+        """Return where the weights of a lane lie; of a lane with repeats, those of a seed, by default the first."""
+        name = str(self.lane(name)["name"])
+        folders = self.manifest.folders or dict(zip(self.lanes, folder_names(self.lanes), strict=True))
+        folder = folders.get(name)
+        if folder is None:
+            raise RunError(f"{self.path / MANIFEST} is damaged: it has no lane {name}")
+        seeds = self.seeds(name)
+        if seed is not None and seed not in seeds:
+            raise RunError(f"{name} in {self.path} was not trained with seed {seed}; its seeds are {some_of(seeds)}")
+        several = "repeats" in self.lane(name)
+        return self.path / folder / (f"seed-{seeds[0] if seed is None else seed}.npz" if several else "weights.npz")
+
+    def weights(self, name: str, seed: int | None = None) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a lane by name: parameters, what layers remember, and `input.mean`, `input.deviation`,
+        `target.mean`, `target.deviation` where samples or targets are standardised. Of a lane with repeats those of a
+        seed, by default the first that left any. Raises RunError where they are not there or damaged."""
+        name, seed, _ = self.pick(name, seed)
+        path = self.weights_file(name, seed)
+        with usable(path), open_regular(path) as file:
+            return stored_arrays(file)
+
+    def _lanes_of(self, name: str) -> dict[str, Any]:
+        record = self._record(name)
+        with usable(self.path / name):
+            return dict(record["lanes"])
+
+    def _record(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        with usable(path):
+            there = path.exists() and self.manifest.replaces is None
+        if not there:
+            raise RunError(f"{self.path} has no {name}: its run has not ended; go on with it by --resume")
+        with usable(path):
+            return read_json(path, MOST_RECORD)
+
+
+def open_run(path: str | os.PathLike[str]) -> SavedRun:
+    """Open the folder of a run. Raises RunError where it holds none."""
+    folder = Path(path)
+    if folder.name == MANIFEST:
+        folder = folder.parent
+    try:
+        if (folder / MANIFEST).is_file():
+            return SavedRun(folder, read_manifest(folder / MANIFEST))
+        latest = folder / "latest"
+        if (latest / MANIFEST).is_file():
+            raise RunError(f"{folder} is a row of runs; name one of them, such as {latest}")
+        what = f"there is no {MANIFEST} in it" if folder.is_dir() else "it is not a folder" if folder.exists() else ""
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    raise RunError(f"{folder} is not a run: {what}" if what else f"there is no run {folder}")
+
+
+def data_use(record: Mapping[str, Any]) -> DataUse:
+    """Read what a summary says of data; what it lacks has its default. Raises TypeError, ValueError or LookupError."""
+    use = from_record(DataUse, {name: value for name, value in record.items() if name != "stands_in"}, Column=Column)
+    if not 0 < use.divisor < math.inf:
+        raise ValueError(f"nothing can be divided by {use.divisor}")
+    return use

@@ -1,0 +1,220 @@
+"""A run on disk: history.json, summary.json, and the weights of each lane.
+
+SGD/weights.npz        a lane that was trained once
+Adam/seed-42.npz       one that was trained with several seeds: a file each
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from nnspec.checker.program import Experiment, Program, TrainSettings
+from nnspec.engine._numpy import np
+from nnspec.engine.part import Part
+from nnspec.environment import environment
+from nnspec.files import atomic, utf8
+from nnspec.records.lane_folders import folder_names
+from nnspec.results.comparisons import comparison_records, interval_records
+from nnspec.results.fairness import array_digest, fairness
+from nnspec.results.health import health_records
+from nnspec.results.result import LaneResult, RunResult, common_loss
+from nnspec.results.sweeps import best_record, point_record
+
+__all__ = ["history_record", "summary_record", "trace_record", "write_record"]
+
+FORMAT = 1
+
+
+def write_record(result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Write a run into its folder, each file that can be written, and note their names. `folders` are those of the
+    lanes by name; a lane that is not in it has the usual one.
+
+    Returns what could not be written, and why: `SGD/weights.npz (No space left on device)`.
+    """
+    names = dict(zip(result.lanes, folder_names(result.lanes), strict=True)) | dict(folders)
+    files: dict[str, Callable[[Path], None]] = {
+        "history.json": lambda path: _write_json(path, history_record(result)),
+        "summary.json": lambda path: _write_json(path, result.summary),
+        "trace.json": lambda path: _write_json(path, trace_record(result)),
+    }
+    for lane in result.lanes.values():
+        for one in lane.repeats or (lane,):
+            if one.has_network:
+                name = f"{names[lane.name]}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz"
+                files[name] = partial(_write_weights, one)
+    written, problems = [], []
+    for name, write in files.items():
+        try:
+            (folder / name).parent.mkdir(exist_ok=True)
+            write(folder / name)
+        except OSError as error:
+            problems.append(f"{name} ({error.strerror or error})")
+        else:
+            written.append(name)
+    result.files = tuple(written)
+    return problems
+
+
+def _write_weights(lane: LaneResult, path: Path) -> None:
+    with atomic(path) as file:
+        np.savez(file, **lane.network.state_dict() | lane.scales)
+
+
+def history_record(result: RunResult) -> dict[str, Any]:
+    """Return the curves: for each lane, a list for each figure, a value an epoch.
+
+    `lr` is there where a schedule gives the rate, and `gradient_norms` has a list for each tensor. Of a lane with
+    repeats these are means, and `repeats` lists the single ones in the same form, each with its seed.
+    """
+    return {"format": FORMAT, "lanes": {lane.name: _curves(lane) for lane in result.lanes.values()}}
+
+
+def _curves(lane: LaneResult) -> dict[str, Any]:
+    figures = {name: [_number(value) for value in values] for name, values in lane.history.items()}
+    curves: dict[str, Any] = {**figures, "seconds": lane.epoch_seconds}
+    if lane.rates:
+        curves["lr"] = lane.rates
+    if lane.gradients:
+        curves["gradient_norms"] = lane.gradients
+    if lane.repeats:
+        curves["repeats"] = [{"seed": one.seed, **_curves(one)} for one in lane.repeats]
+    return curves
+
+
+def trace_record(result: RunResult) -> dict[str, Any]:
+    """Return digests of what every training computed with: `start` and `order`, and of each tensor one an epoch."""
+    return {
+        "format": FORMAT,
+        "lanes": {
+            lane.name: [
+                {"seed": one.seed, **one.fingerprints, "input": _scaling(one), "epochs": one.trace}
+                for one in lane.repeats or (lane,)
+            ]
+            for lane in result.lanes.values()
+        },
+    }
+
+
+def _scaling(lane: LaneResult) -> dict[str, str]:
+    """Digests of mean and deviation of what is standardised."""
+    return {name: array_digest(array) for name, array in lane.scales.items()}
+
+
+def summary_record(result: RunResult, program: Program, started: str, data_dir: Path | None = None) -> dict[str, Any]:
+    """Return what was run, on what, and what came of it. `data_dir` is the folder of data that was named."""
+    target = common_loss(list(result.lanes.values()))
+    best = best_record(list(result.lanes.values()), program, data_dir)
+    return {
+        "format": FORMAT,
+        "title": result.title,
+        "spec": {
+            "path": program.path,
+            "sha256": hashlib.sha256(program.text.encode()).hexdigest(),
+            "set": list(program.overrides),
+            "imports": [
+                {"path": source.name, "sha256": hashlib.sha256(source.text.encode()).hexdigest()}
+                for source in program.files[:-1]
+            ],
+        },
+        "seed": result.seed,
+        "started": started,
+        "interrupted": result.interrupted,
+        **({"halted": result.halted} if result.halted else {}),
+        "data": [_plain(asdict(use)) | {"stands_in": use.stands_in} for use in result.data],
+        "environment": environment(),
+        "gradient_error": _number(result.gradient_error),
+        "common_loss": target,
+        "lanes": [
+            _lane(lane, program, target) | {"data": result.data_of.get(lane.name, 0)} for lane in result.lanes.values()
+        ],
+        **({"best": best} if best is not None else {}),
+        **comparison_records(list(result.lanes.values())),
+        "fairness": fairness(result),
+        "expectations": [{"text": v.text, "held": v.held, "detail": v.detail} for v in result.verdicts],
+        "exit_code": result.exit_code,
+    }
+
+
+def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str, Any]:
+    experiment = next(e for e in program.lanes if e.name == lane.name)
+    epochs = lane.epochs_to(target) if target is not None else math.inf
+    reached = target is not None and math.isfinite(epochs)
+    return {
+        "name": lane.name,
+        **point_record(experiment),
+        **_ending(lane),
+        "dtype": experiment.dtype,
+        "optimizer": lane.optimizer,
+        "loss": str(experiment.loss),
+        "batch": experiment.train.batch,
+        "train": _settings(experiment.train) | _by_name(experiment),
+        "held_out": lane.held_out,
+        "params": lane.params,
+        "epochs_asked_for": lane.epochs,
+        "epochs_to_common_loss": (int(epochs) if epochs.is_integer() else epochs) if reached else None,
+        "seconds_to_common_loss": lane.seconds_to(target) if target is not None and reached else None,
+        "health": health_records(lane, experiment),
+        **({"profile": lane.profile} if lane.profile else {}),
+        **interval_records(lane),
+        **({"repeats": [_ending(one) for one in lane.repeats]} if lane.repeats else {}),
+    }
+
+
+def _ending(lane: LaneResult) -> dict[str, Any]:
+    """How a lane, or one of its repeats, ended."""
+    return {
+        "seed": lane.seed,
+        "status": lane.status,
+        "message": lane.message,
+        "fingerprints": lane.fingerprints,
+        "stopped": lane.stopped,
+        **({"kept_epoch": lane.kept} if lane.kept else {}),
+        "epochs": len(lane.epoch_seconds),
+        "seconds": lane.seconds,
+        "final": {name: lane.final(name) for name in lane.history if math.isfinite(lane.final(name))},
+        **({"dead_units": lane.dead} if lane.dead else {}),
+        **({"tables": lane.tables} if lane.tables else {}),
+        **({"sample": lane.sample} if lane.sample else {}),
+    }
+
+
+def _settings(train: TrainSettings) -> dict[str, Any]:
+    """Every setting of `train`, parts as a spec writes them."""
+    values = {field.name: getattr(train, field.name) for field in fields(train)}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _by_name(experiment: Experiment) -> dict[str, dict[str, float]]:
+    """What is said of layers and kinds of parameters, table by table, where something is."""
+    found: dict[str, dict[str, float]] = {}
+    for setting, number in experiment.by_name.items():
+        _, table, name = setting.split(".", 2)
+        found.setdefault(table, {})[name] = number
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it: lists for tuples, at any depth, and parts as a spec writes them."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Part) else value
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN: what could not be measured is null."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    with atomic(path) as file:
+        file.write(utf8(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"))

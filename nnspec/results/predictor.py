@@ -1,0 +1,221 @@
+"""A trained network, ready to be asked: samples go in as the data has them, and classes come out.
+
+One rule holds for the command line and for Python: a sample has the values that the data source gives. Of images these
+are bytes from 0 to 255, of a table its numbers and texts, of an array what its file holds. Dividing, standardising, and
+turning texts into features is done here, as in training.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.layout import prepared_in
+from nnspec.compiler.preparing import Standardiser, in_units
+from nnspec.data.csv_cells import Form
+from nnspec.data.predict_inputs import Inputs, Wanted, array_inputs, read_inputs, table_inputs
+from nnspec.data.source import class_name
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Layer
+from nnspec.engine.losses import Loss
+from nnspec.environment import one_blas_thread
+from nnspec.results.result import DataUse, LaneResult
+from nnspec.results.writer import Writer, writer_of
+from nnspec.statistics.ranking import Choice
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.network import NumpyMLP
+
+__all__ = ["Predictor", "give_predictors", "predicted", "predictor_of", "probabilities", "wanted_of"]
+
+_BATCH = 256
+"""Samples at a time: what a convolution works in grows with them."""
+
+
+def predicted(outputs: NDArray[Any]) -> NDArray[Any]:
+    """Return the class of each row of outputs `(…, C) -> (…)`: where the largest is, the first of equals; of a single
+    output, 1 where it is above 0. As the metrics have it."""
+    return outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs[..., 0] > 0).astype(np.intp)
+
+
+def probabilities(outputs: NDArray[Any], experiment: Experiment) -> NDArray[Any] | None:
+    """Return the probability of each class, `(…, C) -> (…, C)`: logits bent by softmax or sigmoid as the loss bends
+    them, or what the last layer gives where that is a softmax or its logarithm. Of one output for two classes, both.
+    None where there are no classes, or outputs are neither."""
+    loss, last = experiment.loss.part, experiment.layers[-1].value.part
+    assert issubclass(loss, Loss)
+    assert issubclass(last, Layer)
+    if experiment.classes is None:
+        return None
+    z = outputs.astype(np.float64)
+    with np.errstate(all="ignore"):
+        if loss.takes_logits and loss.squashes_with == "sigmoid":
+            odds = 1 / (1 + np.exp(-z))
+        elif loss.takes_logits:
+            odds = np.exp(z - z.max(axis=-1, keepdims=True))
+            odds /= odds.sum(axis=-1, keepdims=True)
+        elif last.gives_logs:
+            odds = np.exp(z)
+        elif last.squashes_with == "softmax":
+            odds = z
+        else:
+            return None
+    return np.concatenate([1 - odds, odds], axis=-1) if odds.shape[-1] == 1 else odds
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with all that it takes to ask it."""
+
+    lane: str
+    seed: int
+    network: NumpyMLP = field(repr=False)
+    wanted: Wanted
+    """The form of a sample."""
+    experiment: Experiment = field(repr=False)
+    classes: int | None
+    class_names: tuple[str, ...] = ()
+    scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
+    """Mean and standard deviation of each feature, where samples are standardised."""
+    target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
+    """Mean and standard deviation of each number of a target, where targets are."""
+    alphabet: str = ""
+    choice: Choice | None = None
+    """Why this lane was chosen, where it was."""
+
+    @property
+    def label(self) -> str:
+        """`Adam, seed 42`."""
+        return f"{self.lane}, seed {self.seed}"
+
+    def samples(self, x: Any) -> Inputs:
+        """Bring samples into the form of the data, `(n, features)`: an array or lists of numbers, a table (a DataFrame,
+        or a mapping from columns to values), or the path of a file.
+
+        Columns of a table are found by name; further ones, such as the target, do no harm. Raises ValueError for
+        samples that do not fit, and for NaN, with its row and column.
+        """
+        if isinstance(x, (str, os.PathLike)):
+            return read_inputs(os.fspath(x), self.wanted)
+        if isinstance(x, Mapping) or hasattr(x, "columns"):
+            return table_inputs(x, self.wanted)
+        return array_inputs(x, self.wanted)
+
+    def outputs(self, x: Any) -> NDArray[Any]:
+        """Return what the network makes of samples with the values that the data source gives: `(n, …) -> (n, *out)`.
+
+        They are prepared as in training; what `samples` takes is taken. Warns where their range is not that of the
+        training data.
+        """
+        inputs = self.samples(x)
+        for note in inputs.notes:
+            warnings.warn(note, stacklevel=2)
+        return self.outputs_of(inputs)
+
+    def outputs_of(self, inputs: Inputs) -> NDArray[Any]:
+        """Return what the network makes of samples that `samples` brought into form, in the unit of the targets."""
+        x, features = inputs.x, inputs.x.shape[1]
+        dtype, prepared = np.dtype(self.experiment.dtype), np.dtype(prepared_in(self.experiment))
+        if self.scaling is None:
+            prepared = dtype
+        standardise = None if self.scaling is None else Standardiser.alone(self.scaling, prepared.name)
+        found = []
+        with one_blas_thread(), np.errstate(all="ignore"):
+            for start in range(0, len(x), _BATCH):
+                part = x[start : start + _BATCH].reshape(-1, features).astype(prepared)
+                if self.wanted.divisor != 1:
+                    np.multiply(part, prepared.type(1.0 / self.wanted.divisor), out=part)
+                if standardise is not None:
+                    standardise(part)
+                part = part.astype(dtype, copy=False)
+                entry = self.experiment.layers[0].incoming
+                found.append(np.array(self.network.forward(part.reshape(len(part), *entry)), order="C"))
+        outputs = np.concatenate(found) if found else np.empty((0, *self.experiment.outputs), dtype)
+        return in_units(outputs, self.target_scaling)
+
+    def predict(self, x: Any) -> NDArray[Any]:
+        """Return the class of each sample as the data calls it, `(n,)`: by name where classes have names; where there
+        are no classes, the outputs. Takes what `samples` takes."""
+        outputs = self.outputs(x)
+        if self.classes is None:
+            return outputs
+        labels = predicted(outputs)
+        return self._labels[labels] if len(self.class_names) >= self.classes else labels
+
+    @property
+    def _labels(self) -> NDArray[Any]:
+        """The names of the classes; as numbers where all of them are whole numbers."""
+        whole = all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in self.class_names)
+        return np.array([int(name) for name in self.class_names] if whole else self.class_names)
+
+    def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the probability of each class, `(n, C) -> (n, C)`; of one output for two classes, `(n, 2)`. None where
+        outputs stand for no probabilities."""
+        return probabilities(outputs, self.experiment)
+
+    def name_of(self, label: int) -> str:
+        """Return what a class is called."""
+        return class_name(label, self.class_names, self.alphabet)
+
+    @property
+    def writer(self) -> Writer | None:
+        """What writes text with the network, where it learned one."""
+        return writer_of(self.experiment, self.network, self.alphabet)
+
+
+def wanted_of(experiment: Experiment, data: DataUse) -> Wanted:
+    """Return the form that samples had in training."""
+    return Wanted(
+        shape=experiment.facts.shape,
+        arrangement=experiment.facts.arrangement,
+        divisor=data.divisor,
+        tokens=experiment.facts.tokens,
+        form=getattr(experiment.data[0].source, "form", Form()),
+        columns=data.columns,
+        target_names=data.target_names,
+        border=data.border,
+        ranges=data.ranges,
+    )
+
+
+def predictor_of(
+    experiment: Experiment,
+    seed: int,
+    network: NumpyMLP,
+    data: DataUse,
+    scaling: tuple[NDArray[Any], NDArray[Any]] | None,
+    target_scaling: tuple[NDArray[Any], NDArray[Any]] | None,
+    choice: Choice | None = None,
+) -> Predictor:
+    """Return what asks a network that was trained on some data."""
+    return Predictor(
+        lane=experiment.name,
+        seed=seed,
+        network=network,
+        wanted=wanted_of(experiment, data),
+        experiment=experiment,
+        classes=experiment.classes,
+        class_names=data.class_names,
+        scaling=scaling,
+        target_scaling=target_scaling,
+        alphabet=data.alphabet,
+        choice=choice,
+    )
+
+
+def give_predictors(
+    lanes: Mapping[str, LaneResult], experiments: Mapping[str, Experiment], data: Mapping[str, DataUse]
+) -> None:
+    """Give each lane with a network what asks it; of repeats, each its own, and the lane that of the first."""
+    for name, lane in lanes.items():
+        for one in lane.repeats or (lane,):
+            if one.has_network and one.epoch_seconds:
+                scalings = one.scaling, one.target_scaling
+                one.predictor = predictor_of(experiments[name], one.seed, one.network, data[name], *scalings)
+        lane.predictor = next((one.predictor for one in (lane, *lane.repeats) if one.predictor), None)

@@ -1,0 +1,276 @@
+"""The gradient check of a spec's own network, at its starting weights, on its own data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from math import isnan, prod
+from typing import TYPE_CHECKING, Any
+
+from nnspec.checker.program import Experiment, Figure, LayerNode, Number, Operation, Program
+from nnspec.compiler.plan import build_network
+from nnspec.compiler.preparing import divide, scaling, target_scaling
+from nnspec.data.source import Access, DataError, Dataset
+from nnspec.engine._numpy import np
+from nnspec.engine.gradcheck import BOUND, GradientCheck, GradientReport, LostStepError
+from nnspec.engine.layers.recurrent import Recurrent
+from nnspec.engine.losses import Loss
+from nnspec.engine.part import comparable
+from nnspec.engine.random import Stream, stream
+from nnspec.environment import one_blas_thread
+from nnspec.results.result import DataUse
+from nnspec.runner.load_data import gather
+from nnspec.shown import Shown
+from nnspec.training.observer import Observer, Silent
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "MOST_SAMPLES",
+    "QUICK_SAMPLES",
+    "GradientProof",
+    "alike_lanes",
+    "gradient_bound",
+    "lanes_to_prove",
+    "prove_gradients",
+    "prove_program",
+]
+
+MOST_SAMPLES = 16
+QUICK_SAMPLES = 2
+NUMBER = 10
+STEP = 50_000
+"""What an output, and a step of a recurrent layer, cost in operations beside their FLOPs."""
+PLAIN = GradientCheck()
+MOVE = 0.1
+"""Standard deviation of the noise that parameters are moved by where they start on kinks."""
+
+
+def prove_gradients(
+    experiment: Experiment, dataset: Dataset, how: GradientCheck = PLAIN, *, samples: int = MOST_SAMPLES
+) -> GradientReport:
+    """Check the gradients of a float64 copy of an experiment's network on its first training samples.
+
+    Some networks start on kinks: a bias of zero over a black background is exactly where a ReLU bends. Parameters of
+    which nothing could be checked are moved a little and checked there; then with fewer samples, of which fewer stand
+    near a kink.
+
+    Raises ValueError for a number of samples that is not 1 to 16, and DataError for numbers too large to step from.
+    """
+    _allow(samples)
+    loss: Loss = experiment.loss.make()
+    x, targets = _samples(experiment, dataset, loss, min(samples, len(dataset.train.y)))
+    how = replace(how, penalties=experiment.train.penalties, effort=partial(_effort, experiment))
+
+    def check(count: int, moved: tuple[str, ...]) -> GradientReport:
+        rng = stream(experiment.seed, Stream.GRADIENT_CHECK)
+        network = build_network(experiment, "float64")
+        for name in moved:
+            parameter = network.named_parameters()[name]
+            parameter.data = parameter.data + MOVE * rng.standard_normal(parameter.shape)
+        try:
+            return replace(how, rng=rng, only=moved or None).run(network, loss, x[:count], targets[:count])
+        except LostStepError as error:
+            what = f"the gradients of {experiment.name} cannot be checked"
+            raise DataError(f"{what}: {error}; scale the data, as train.standardise does") from error
+
+    count = len(x)
+    report = check(count, ())
+    moved = tuple(name for name in report.unchecked if name not in ("input", "loss"))
+    while (left := tuple(name for name in report.unchecked if name in moved)) and count:
+        report = report.with_others(check(count, left))
+        count //= 4
+    return replace(report, moved=moved)
+
+
+def _allow(samples: int) -> None:
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise ValueError(f"a gradient check takes 1 to {MOST_SAMPLES} samples, not {samples}")
+
+
+def _samples(experiment: Experiment, dataset: Dataset, loss: Loss, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the first training samples as the network takes them, and their targets as the loss takes them."""
+    train = experiment.train
+    x = dataset.train.x[:count].astype(np.float64).reshape(count, -1) / dataset.divisor
+    y = dataset.train.y[:count]
+    if train.standardise or train.standardise_target:
+        trained, _ = divide(train, experiment.seed, dataset.train.y, dataset.facts.validation)
+    if train.standardise:
+        mean, std = scaling(dataset, trained)
+        x = (x - mean) / std
+    x = x.reshape(count, *experiment.layers[0].incoming)
+    labels = x if train.target == "input" else y
+    if train.standardise_target:
+        mean, std = target_scaling(dataset, trained)
+        labels = (labels.reshape(count, -1) - mean) / std
+    return x, _targets(experiment, loss, labels)
+
+
+def _effort(experiment: Experiment, samples: int) -> list[float]:
+    """Estimate the operations of a forward pass in each layer; each step of a recurrent layer costs some besides."""
+    return [
+        samples * (node.geometry.flops + NUMBER * prod(node.geometry.out))
+        + STEP * sum(inner.incoming[0] for inner in node.walk() if issubclass(inner.value.part, Recurrent))
+        for node in experiment.layers
+    ]
+
+
+def _targets(experiment: Experiment, loss: Loss, labels: NDArray[Any]) -> NDArray[Any]:
+    """Return the targets of some samples as the loss takes them."""
+    if loss.targets == "classes":
+        return labels.astype(np.intp)
+    outputs = (len(labels), *experiment.outputs)
+    if experiment.classes is not None and prod(experiment.outputs) != prod(experiment.target):
+        return np.eye(experiment.classes)[labels.astype(np.intp)].reshape(outputs)
+    return labels.astype(np.float64).reshape(outputs)
+
+
+@dataclass(frozen=True, repr=False)
+class GradientProof(Shown):
+    """The gradient check of one network: the lanes that share it, the bound that it is held against, the report."""
+
+    lanes: tuple[str, ...]
+    bound: float
+    report: GradientReport
+    lines: Mapping[str, str]
+    """Where each layer, and the loss, stands in the spec, as `file:line`."""
+    data: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether every tensor was checked and is below the bound."""
+        return self.report.error < self.bound
+
+    def faults(self) -> Iterator[str]:
+        """Name each tensor that does not hold, and where it stands."""
+        for tensor in self.report.tensors:
+            if not tensor.error < self.bound:
+                line = self.lines.get(tensor.name.rsplit(".", 1)[0])
+                place = f"{tensor.name} ({line})" if line else tensor.name
+                if isnan(tensor.error):
+                    yield f"{place} could not be checked: every step crossed a kink"
+                else:
+                    yield f"{place} has a relative error of {tensor.error:.1e}, and not below {self.bound:g}"
+
+
+def prove_program(
+    program: Program,
+    access: Access,
+    *,
+    samples: int,
+    full: bool = False,
+    quick: bool = False,
+    besides: Collection[str] = (),
+    observer: Observer | None = None,
+) -> tuple[GradientProof, ...]:
+    """Check every network of a program once, but for the networks of lanes that are named.
+
+    Raises ValueError for a number of samples that is not 1 to 16, and DataError.
+    """
+    _allow(samples)
+    observer = observer or Silent()
+    networks = [alike for alike in alike_lanes(program.lanes) if not any(lane.name in besides for lane in alike)]
+    # Samples are standardised by the mean and deviation of all of them.
+    whole = any(lane.train.standardise or lane.train.standardise_target for lane in program.lanes)
+    data = gather(program, access, None if whole else samples) if networks else {}
+    observer.data_ready(list(dict.fromkeys(use for _, use in data.values())))
+    proofs = []
+    for alike in networks:
+        first = alike[0]
+        observer.proving(first.name)
+        dataset, use = data[first.name]
+        with one_blas_thread():
+            bound = gradient_bound(program, tuple(lane.name for lane in alike))
+            how = GradientCheck(bound=bound, full=full, quick=quick)
+            report = prove_gradients(first, dataset, how, samples=samples)
+        proofs.append(_proof(program, alike, use, report))
+    return tuple(proofs)
+
+
+def lanes_to_prove(program: Program) -> set[str]:
+    """Return the lanes whose gradients the spec itself speaks of: a run checks these."""
+    return {
+        figure.lane
+        for expectation in program.expectations
+        for case in expectation.cases
+        for figure in case.figures()
+        if figure.name == "gradient_error"
+    }
+
+
+def _proof(program: Program, alike: list[Experiment], use: DataUse, report: GradientReport) -> GradientProof:
+    first = alike[0]
+    names = tuple(lane.name for lane in alike)
+    spans = {node.name: node.span for layer in first.layers for node in layer.walk()}
+    spans["loss"] = first.loss.origin.span
+    return GradientProof(
+        lanes=names,
+        bound=gradient_bound(program, names),
+        report=report,
+        lines={name: f"{span.source.name}:{span.line}" for name, span in spans.items()},
+        data=f"{use.source}, standing in for {use.asked_for}" if use.stands_in else use.source,
+    )
+
+
+def alike_lanes(lanes: Iterable[Experiment]) -> list[list[Experiment]]:
+    """Sort lanes into groups of the same network, loss, seed and data, so that one check serves each group."""
+    groups: list[list[Experiment]] = []
+    for lane in lanes:
+        group = next((group for group in groups if _same_calculus(group[0], lane)), None)
+        if group is None:
+            groups.append([lane])
+        else:
+            group.append(lane)
+    return groups
+
+
+def _same_calculus(one: Experiment, other: Experiment) -> bool:
+
+    def key(experiment: Experiment) -> object:
+        return (
+            experiment.seed,
+            [_plain_layer(node) for layer in experiment.layers for node in layer.walk()],
+            (experiment.loss.name, comparable(experiment.loss.values())),
+            [(choice.value.name, comparable(choice.value.values())) for choice in experiment.data],
+            experiment.train.target,
+            experiment.train.penalties,
+            (train := experiment.train).standardise,
+            train.standardise_target,
+            (train.validation, train.stratify) if train.standardise or train.standardise_target else None,
+        )
+
+    return key(one) == key(other)
+
+
+def _plain_layer(node: LayerNode) -> object:
+    return (
+        node.value.name,
+        comparable(node.arguments()),
+        [(branch.name, len(branch.layers)) for branch in node.branches],
+    )
+
+
+def gradient_bound(program: Program, lanes: tuple[str, ...]) -> float:
+    """Return the bound that a spec sets on the gradient error of these lanes, or 1e-7 where it sets none."""
+    bounds = [
+        bound.value
+        for expectation in program.expectations
+        for case in expectation.cases
+        for figure, bound in _upper_bounds(case.node)
+        if figure.name == "gradient_error" and figure.lane in lanes
+    ]
+    return min(bounds, default=BOUND)
+
+
+def _upper_bounds(node: object) -> Iterator[tuple[Figure, Number]]:
+    """Yield what a statement says of a figure that is to be small: `figure < number`, or `number > figure`."""
+    match node:
+        case Operation(operator="<" | "<=", operands=(Figure() as figure, Number() as bound)):
+            yield figure, bound
+        case Operation(operator=">" | ">=", operands=(Number() as bound, Figure() as figure)):
+            yield figure, bound
+        case Operation(operator="and", operands=operands):
+            for operand in operands:
+                yield from _upper_bounds(operand)

@@ -1,0 +1,157 @@
+"""Getting a run's data: the first alternative that can be had, decided once, before all lanes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from nnspec.checker.program import Choice, Experiment, Program
+from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
+from nnspec.engine._numpy import np
+from nnspec.engine.losses import Loss
+from nnspec.engine.part import FilePath, Range
+from nnspec.results.result import DataUse
+
+__all__ = ["gather"]
+
+Loaded = tuple[Dataset, DataUse]
+
+
+def gather(program: Program, access: Access, beginning: int | None = None) -> dict[str, Loaded]:
+    """Load the data of every lane; lanes that name the same data share it.
+
+    With `beginning`, so many of the first training samples are enough.
+
+    Raises DataUnavailable where no alternative can be had, DataError where data is there but unusable, or
+    holds targets that a lane's loss is not defined for.
+    """
+    _useful(program, access)
+    loaded: dict[tuple[Any, ...], Loaded] = {}
+    found = {lane.name: _once(lane, access, loaded, beginning) for lane in program.lanes}
+    for lane in program.lanes:
+        _suits_the_loss(lane, found[lane.name][0])
+    return found
+
+
+def _useful(program: Program, access: Access) -> None:
+    """Refuse a folder that no source of the program would look into: it was named for a reason."""
+    choices = [choice for lane in program.lanes for choice in lane.data]
+    if access.data_dir is None or any(choice.source.reads_files for choice in choices):
+        return
+    paths = {
+        (choice.value.name, word, bound.value.written)
+        for choice in choices
+        for word, bound in choice.value.arguments.items()
+        if isinstance(bound.value, FilePath)
+    }
+    if paths:
+        name, word, path = min(paths)
+        raise DataError(
+            f"--data-dir has no effect here: {name} reads the file that the spec names, {path}; leave --data-dir out, "
+            f"""or name another file: --set 'data.{word}="PATH"'"""
+        )
+    names = ", ".join(sorted({choice.source.spec_name for choice in choices}))
+    raise DataError(f"--data-dir has no effect here: {names} reads no files; remove --data-dir")
+
+
+def _once(
+    experiment: Experiment, access: Access, loaded: dict[tuple[Any, ...], Loaded], beginning: int | None
+) -> Loaded:
+    key = tuple(
+        (choice.value.name, *((word, _fixed(value)) for word, value in choice.value.values().items()))
+        for choice in experiment.data
+    )
+    if key not in loaded:
+        loaded[key] = _load(experiment.data, access, beginning)
+    if not experiment.data[0].as_classes:
+        return loaded[key]
+    if ("as classes", *key) not in loaded:
+        dataset, use = loaded[key]
+        dataset = dataset.as_classes()
+        use = replace(use, classes=dataset.facts.classes, class_names=dataset.class_names, target_names=())
+        loaded["as classes", *key] = dataset, use
+    return loaded["as classes", *key]
+
+
+def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
+    """Refuse numbers as targets that the loss is not defined for: it would fall without end."""
+    loss = experiment.loss.part
+    assert issubclass(loss, Loss)
+    of_input = experiment.train.target == "input"
+    if loss.target_range == Range() or not (of_input or dataset.facts.classes is None):
+        return
+    if of_input and experiment.train.standardise:
+        raise DataError(
+            f"{experiment.loss} takes targets {loss.target_range}, and samples that are standardised are not; leave "
+            "`train.standardise` out, or take MSE"
+        )
+    for split in (dataset.train, dataset.test):
+        values, divisor = (split.x, dataset.divisor) if of_input else (split.y, 1.0)
+        if not values.size:
+            continue
+        low, high = float(values.min()) / divisor, float(values.max()) / divisor
+        if not (loss.target_range.holds(low) and loss.target_range.holds(high)):
+            raise DataError(
+                f"{experiment.loss} takes targets {loss.target_range}, and those of {dataset.source} run from "
+                f"{low:g} to {high:g}; take MSE, MAE or Huber for numbers"
+            )
+
+
+def _fixed(value: Any) -> Any:
+    """Return a value that may be a key: lists as tuples."""
+    return tuple(map(_fixed, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _load(choices: tuple[Choice, ...], access: Access, beginning: int | None) -> Loaded:
+    reasons: list[str] = []
+    for choice in choices:
+        try:
+            source = choice.source if beginning is None else choice.source.beginning(beginning)
+            dataset = source.load(access)
+        except DataUnavailable as error:
+            reasons.append(str(error))
+            continue
+        return dataset, _use(dataset, choices[0].value.name, "\n".join(reasons))
+    raise DataUnavailable("\n".join(reasons))
+
+
+def _use(dataset: Dataset, asked_for: str, reason: str) -> DataUse:
+    return DataUse(
+        source=dataset.source,
+        asked_for=asked_for,
+        reason=reason,
+        sha256=dataset.sha256,
+        origin=dataset.origin,
+        train=len(dataset.train.y) - dataset.facts.validation,
+        test=len(dataset.test.y),
+        classes=dataset.facts.classes,
+        shape=dataset.facts.shape,
+        divisor=dataset.divisor,
+        class_names=dataset.class_names,
+        columns=dataset.columns,
+        target_names=dataset.target_names,
+        alphabet=dataset.alphabet or "",
+        border=_border(dataset),
+        notes=dataset.notes,
+        ranges=_ranges(dataset),
+    )
+
+
+def _ranges(dataset: Dataset) -> tuple[tuple[float, float], ...]:
+    """Return the smallest and the largest number of the training samples: of each feature of a table, else of all."""
+    x = dataset.train.x.reshape(len(dataset.train.x), -1)
+    if dataset.facts.tokens or not x.size:
+        return ()
+    if not dataset.columns:
+        return ((float(x.min()), float(x.max())),)
+    return tuple(zip(x.min(axis=0).tolist(), x.max(axis=0).tolist(), strict=True))
+
+
+def _border(dataset: Dataset) -> float | None:
+    """Return how bright the outermost pixels of the first thousand images are, from 0 to 1; None for no images."""
+    *_, height, width = (0, *dataset.facts.shape)
+    if dataset.divisor != 255 or len(dataset.facts.shape) < 2 or min(height, width) < 3:
+        return None
+    images = dataset.train.x[:1000].reshape(-1, height, width)
+    inner = images[:, 1:-1, 1:-1].sum(dtype=np.float64)
+    return float((images.sum(dtype=np.float64) - inner) / (images.size - images[:, 1:-1, 1:-1].size) / 255)

@@ -1,0 +1,101 @@
+"""Judging the expectations of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from nnspec.checker import calculate
+from nnspec.checker.program import Case, Expectation, Figure
+from nnspec.compiler.proofs import Compiled
+from nnspec.engine.gradcheck import GradientReport
+from nnspec.engine.metrics.contract import higher_is_better
+from nnspec.results.result import LaneResult, Verdict
+
+__all__ = ["judge"]
+
+_EXACT = frozenset({"params", "trained_params", "flops", "memory"})
+_BEFORE = _EXACT | {"gradient_error"}
+"""Figures that are known before training, and the same for all repeats."""
+_WORST = ", worst "
+_SHOWN = 6  # cases of a statement that are told one by one
+
+
+def judge(
+    compiled: Compiled, lanes: Mapping[str, LaneResult], gradients: Mapping[str, GradientReport]
+) -> tuple[Verdict, ...]:
+    """Judge every expectation of a program."""
+
+    def look(figure: Figure) -> float:
+        if figure.name in _EXACT:
+            return compiled.figure(figure)
+        if figure.name == "gradient_error":
+            return gradients[figure.lane].error if figure.lane in gradients else math.nan
+        lane = lanes.get(figure.lane)
+        if lane is None or lane.status != "done":
+            return math.nan
+        return _outcome(figure, lane)
+
+    return tuple(_verdict(expectation, look, lanes) for expectation in compiled.program.expectations)
+
+
+def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, LaneResult]) -> Verdict:
+    details: list[list[str]] = []
+    for case in expectation.cases:
+        values = {figure: look(figure) for figure in case.figures()}  # type: ignore[operator]
+        unknown = [figure.lane for figure, value in values.items() if math.isnan(value)]
+        if unknown:
+            lane = lanes.get(unknown[0])
+            held = False if lane is not None and lane.status in ("diverged", "failed") else None
+            why = f"lane {unknown[0]} {lane.status if lane is not None else 'was not trained'}"
+            if lane is not None and lane.status == "done":
+                held, why = False, "could not be measured"
+            return Verdict(expectation.text, held, why)
+        found = _in_words(case, values, lanes)
+        if not calculate(case.node, values.__getitem__):
+            return Verdict(expectation.text, False, _joined(found))
+        details.append(found)
+    if len(details) > _SHOWN:
+        detail = f"{_joined(details[0])}, … and so in all {len(details)} cases"
+        return Verdict(expectation.text, True, detail)
+    return Verdict(expectation.text, True, _joined([words for found in details for words in found]))
+
+
+def _outcome(figure: Figure, lane: LaneResult) -> float:
+    """The value of a figure that training gives; over repeats, the mean."""
+    if figure.name == "epochs_to":
+        assert figure.target is not None, "the checker lets no `epochs_to` through without its loss"
+        return lane.epochs_to(figure.target)
+    return lane.final(figure.name)
+
+
+def _joined(found: list[str]) -> str:
+    """Put what was found of all cases into one line, each thing once."""
+    return ("; " if any(_WORST in words for words in found) else ", ").join(dict.fromkeys(found))
+
+
+def _in_words(case: Case, values: Mapping[Figure, float], lanes: Mapping[str, LaneResult]) -> list[str]:
+    named = case.lane is not None and len(values) == 1
+    if named and {figure.name for figure in values} <= _BEFORE:
+        return [_number(figure, value) for figure, value in values.items()]
+    return [f"{figure.lane} {_number(figure, value)}{_worst(figure, lanes)}" for figure, value in values.items()]
+
+
+def _worst(figure: Figure, lanes: Mapping[str, LaneResult]) -> str:
+    """Say what the worst of a lane's repeats came to: `, worst 0.081 of 5`. Nothing where there are none."""
+    repeats = lanes[figure.lane].repeats if figure.name not in _BEFORE else ()
+    if not repeats:
+        return ""
+    found = [_outcome(figure, one) for one in repeats]
+    worst = min(found) if higher_is_better(figure.name) else max(found)
+    return f"{_WORST}{_number(figure, worst).removesuffix(' epochs')} of {len(repeats)}"
+
+
+def _number(figure: Figure, value: float) -> str:
+    if figure.name in _EXACT:
+        return f"{value:,.0f}"
+    if figure.name == "gradient_error":
+        return f"{value:.1e}"
+    if figure.name == "epochs_to":
+        return "never" if math.isinf(value) else f"{value:.{0 if value.is_integer() else 1}f} epochs"
+    return f"{value:.4g}"

@@ -1,0 +1,1 @@
+"""What a program means: the resolved program, its identity, and the difference between two."""

@@ -1,0 +1,1 @@
+"""Numbers compared: means, intervals, tests, rankings."""
