@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files: opened without waiting, read up to a limit, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,41 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic", "output", "rewrite", "utf8"]
+__all__ = ["NotRegularError", "atomic", "open_regular", "output", "read_limited", "rewrite", "utf8"]
+
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class NotRegularError(OSError):
+    """A folder, a pipe, a device or a socket where a file is expected."""
+
+
+def open_regular(path: str | os.PathLike[str], *, follow_links: bool = True) -> IO[bytes]:
+    """Open a file for reading. Opening a pipe would wait for its writer, and a device may have no end, so only a
+    regular file is opened.
+
+    Raises OSError where there is none or it may not be read, NotRegularError where it is something else.
+    """
+    handle = os.open(path, _READ | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)))
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise NotRegularError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise NotRegularError(errno.EINVAL, "it is not a regular file")
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_limited(path: str | os.PathLike[str], most: int) -> bytes:
+    """Read a regular file of at most `most` bytes. Raises OSError, and ValueError for a larger one."""
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most // 1024**2} MiB")
+    return data
 
 
 @contextmanager

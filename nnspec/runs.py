@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from nnspec.api import SpecError, check_text
 from nnspec.diagnostics import Source
 from nnspec.errors import NnspecError
-from nnspec.records.saved import RunError, SavedRun, open_regular, open_run
+from nnspec.files import NotRegularError, open_regular
+from nnspec.records.saved import RunError, SavedRun, open_run
 from nnspec.semantics.meaning import SEMANTICS, changes, identity, meaning
 
 if TYPE_CHECKING:
@@ -335,7 +336,7 @@ def _holds(path: Path, mark: str) -> bool:
     try:
         with open_regular(path) as file:
             return mark.encode() in file.read(4096)
-    except (FileNotFoundError, ValueError):  # a link to nothing; a folder, a pipe or a device
+    except (FileNotFoundError, NotRegularError):  # a link to nothing; a folder, a pipe or a device
         return False
 
 

@@ -26,7 +26,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("files", set(), "how every room writes a file"),
     ("shown", set(), "how results show themselves: the room view is loaded by name when one is shown"),
     ("templates", {"errors", "files"}, "texts to start from, and how they are written"),
-    ("diagnostics", {"errors"}, "anything may have something to say, so it knows nobody"),
+    ("diagnostics", {"errors", "files"}, "anything may have something to say, so it knows nobody"),
     ("syntax", {"diagnostics"}, "a tree has positions and mistakes, no meaning"),
     ("engine", {"errors"}, "a library in its own right"),
     ("native", {"engine", "files"}, "machine code for NumPy calls, whoever makes these"),

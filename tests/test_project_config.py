@@ -97,9 +97,14 @@ def test_named_files_that_are_not_there_or_say_nothing(here: Path) -> None:
     with pytest.raises(ConfigError, match=r"none.toml cannot be read: No such file"):
         load_config("none.toml")
     os.mkfifo("pipe.toml")
+    with pytest.raises(ConfigError, match=r"pipe.toml cannot be read: it is not a regular file"):
+        load_config("pipe.toml")
     (here / "empty.toml").write_text("")
-    for name in ("pipe.toml", "../../empty.toml"):
-        with pytest.raises(ConfigError, match=r"has no \[tool.nnspec\]"):
-            load_config(name)
+    with pytest.raises(ConfigError, match=r"has no \[tool.nnspec\]"):
+        load_config("../../empty.toml")
+    with (here / "long.toml").open("wb") as file:
+        file.truncate(4 * 1024**2 + 1)
+    with pytest.raises(ConfigError, match=r"long.toml cannot be read: it is larger than 4 MiB"):
+        load_config("../../long.toml")
     with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
         load_config("..")

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from nnspec.data.csv_cells import Form, in_words, lines_of, listed, rows_of
 from nnspec.data.csv_columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
-from nnspec.data.files import changed, decoded, digest_of, open_regular, remembered, shown
+from nnspec.data.files import changed, decoded, digest_of, open_file, remembered, shown
 from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
@@ -235,8 +235,7 @@ class CSV(DataSource):
     # Reading
 
     def _read(self, path: FilePath, argument: str, like: ReadTable | None, *, keep: bool) -> ReadTable:
-        file, _ = open_regular(path, MOST_BYTES, argument)
-        with file:
+        with open_file(path, MOST_BYTES, argument) as file:
             return self._read_file(file, path, argument, like, keep=keep)
 
     def _read_file(self, file: IO[bytes], path: Any, argument: str, like: ReadTable | None, *, keep: bool) -> ReadTable:

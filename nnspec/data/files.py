@@ -8,14 +8,15 @@ data file of its kind shows in its head.
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from nnspec.data.source import DataError, FileFault
 from nnspec.engine._numpy import np
+from nnspec.files import NotRegularError, open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,14 +28,13 @@ __all__ = [
     "changed",
     "decoded",
     "digest_of",
-    "open_regular",
+    "open_file",
     "remembered",
     "shown",
     "size_in_words",
 ]
 
 _MOST_REMEMBERED = 64
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _MIB = 1024**2
 _CHUNK = 1 << 20
 
@@ -49,33 +49,34 @@ class State(NamedTuple):
     changed: int
     size: int
 
+    @classmethod
+    def of(cls, file: IO[bytes]) -> State:
+        """Return the state of an open file."""
+        status = os.fstat(file.fileno())
+        return cls(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
-def open_regular(path: FilePath | str, most: int, argument: str = "path") -> tuple[IO[bytes], State]:
-    """Open a regular file of at most `most` bytes: the file, which the caller closes, and its state.
+
+def open_file(path: FilePath | str, most: int, argument: str = "path") -> IO[bytes]:
+    """Open a regular file of at most `most` bytes, which the caller closes.
 
     Raises FileFault where there is none, it is something else, or it is larger.
     """
     try:
-        handle = os.open(path, _READ)
+        file = open_regular(path)
     except FileNotFoundError:
         raise FileFault(f"file not found: {shown(path)}", argument=argument, help=_beside(path)) from None
+    except NotRegularError as error:
+        kind = "a folder, not a file" if error.errno == errno.EISDIR else "not a regular file"
+        raise FileFault(f"{shown(path)} is {kind}", argument=argument) from None
     except OSError as error:
         raise FileFault(f"{shown(path)} cannot be read: {error.strerror or error}", argument=argument) from None
     except ValueError:
         raise FileFault("this cannot be the name of a file", argument=argument) from None
-    try:
-        status = os.fstat(handle)
-        if stat.S_ISDIR(status.st_mode):
-            raise FileFault(f"{shown(path)} is a folder, not a file", argument=argument)
-        if not stat.S_ISREG(status.st_mode):
-            raise FileFault(f"{shown(path)} is not a regular file", argument=argument)
-        if status.st_size > most:
-            message = f"{shown(path)} is larger than {size_in_words(most)}, the most that is read of such a file"
-            raise FileFault(message, argument=argument)
-        return os.fdopen(handle, "rb"), State(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-    except BaseException:
-        os.close(handle)
-        raise
+    if State.of(file).size > most:
+        file.close()
+        message = f"{shown(path)} is larger than {size_in_words(most)}, the most that is read of such a file"
+        raise FileFault(message, argument=argument)
+    return file
 
 
 def shown(path: FilePath | str) -> str:
@@ -119,9 +120,8 @@ def remembered(make: Callable[[IO[bytes]], T], path: FilePath | str, most: int, 
 
     `key` says what else it depends on, `make` itself aside. What is raised is not remembered.
     """
-    file, state = open_regular(path, most)
-    with file:
-        whole = (make.__module__, make.__qualname__, str(path), state, *key)
+    with open_file(path, most) as file:
+        whole = (make.__module__, make.__qualname__, str(path), State.of(file), *key)
         if whole in _known:
             return _known[whole]
         value = make(file)

@@ -8,15 +8,16 @@ samples is known too, reading ends with the last block that is needed.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
-import stat
 import struct
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from nnspec.data.source import DataError
 from nnspec.engine._numpy import np
+from nnspec.files import NotRegularError, open_regular
 
 if TYPE_CHECKING:
     import gzip
@@ -98,21 +99,19 @@ def read_idx(path: Path, file: IdxFile, first: int, remedy: str, *, whole: bool 
         raise ValueError(f"{file.name} holds {file.shape[0]:,} samples, and {first:,} are asked")
     shape = (first, *file.shape[1:])
     try:
-        # Opening a pipe would wait for its writer, and a device has no end.
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise IdxError("is a directory, not a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise IdxError("is not a regular file")
-        if status.st_size > file.most_bytes:
-            raise IdxError(f"is too long: {status.st_size:,} bytes, and {file.nbytes:,} are expected")
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > file.most_bytes:
+                raise IdxError(f"is too long: {size:,} bytes, and {file.nbytes:,} are expected")
             gzipped = stream.read(2) == _GZIP_MAGIC
             stream.seek(0)
             keep = len(file.header) + math.prod(shape)
             kept = read_verified(stream, file, keep, gzipped=gzipped, whole=whole or first == file.shape[0])
     except IdxError as problem:
         raise DataError(f"{path} {problem}; {remedy}") from None
+    except NotRegularError as error:
+        kind = "a directory, not a file" if error.errno == errno.EISDIR else "not a regular file"
+        raise DataError(f"{path} is {kind}; {remedy}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}; {remedy}") from None
     del kept[: len(file.header)]

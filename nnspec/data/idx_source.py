@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 from nnspec.data.array_reader import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.axes import Axes
 from nnspec.data.fetch import cache_folder
-from nnspec.data.files import changed, digest_of, open_regular, remembered, shown, size_in_words
+from nnspec.data.files import changed, digest_of, open_file, remembered, shown, size_in_words
 from nnspec.data.idx import IDX_TYPES
 from nnspec.data.labels import MOST_LABELS, Labels, count_labels
 from nnspec.data.mnist import MNIST_FILES, named_folder
@@ -275,9 +275,8 @@ def _load(
 
 def _first(path: FilePath, argument: str, count: int) -> NDArray[Any]:
     """Read the first rows of a file, and see that the rest is there. Raises FileFault for NaN and infinity."""
-    file, _ = open_regular(path, MOST_BYTES, argument)
     unusable: Unusable | None = None
-    with file, _unpacked(file, path, argument) as stream:
+    with open_file(path, MOST_BYTES, argument) as file, _unpacked(file, path, argument) as stream:
         head = _header(stream, path)
         found = np.empty((count, *head.shape[1:]), np.dtype(head.dtype).newbyteorder("="))
         for start, rows in pieces(stream, head, shown(path)):

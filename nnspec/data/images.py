@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nnspec.data.files import State, digest_of, open_regular, shown, size_in_words
+from nnspec.data.files import State, digest_of, open_file, shown, size_in_words
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.data.splitting import Seed, Share, shares
 from nnspec.engine._numpy import np
@@ -343,8 +343,7 @@ def _fault_of(path: str) -> str:
     """Return what is wrong with an image, "" where it can be read; as before where it has not changed."""
     try:
         with _open(path) as file:
-            status = os.fstat(file.fileno())
-            key = (path, State(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+            key = (path, State.of(file))
             if key not in _sound:
                 try:
                     with _image(file, path) as image:
@@ -540,7 +539,7 @@ def _folders(folder: FilePath | str) -> list[str]:
 
 
 def _open(path: str) -> IO[bytes]:
-    return open_regular(path, MOST_BYTES)[0]
+    return open_file(path, MOST_BYTES)
 
 
 def _pillow() -> Any:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from nnspec.data.array_reader import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
 from nnspec.data.axes import Arrangement, Axes
-from nnspec.data.files import changed, digest_of, open_regular, remembered, shown, size_in_words
+from nnspec.data.files import changed, digest_of, open_file, remembered, shown, size_in_words
 from nnspec.data.labels import MOST_LABELS, MOST_LEVELS, Labels, count_labels
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.data.splitting import Seed, Share, divided, shares
@@ -428,8 +428,7 @@ def read_labels(path: str, names: Sequence[str]) -> NDArray[Any]:
 
 def _place_in(path: str, names: Sequence[str]) -> _Place:
     """Return where an `.npy` file, or an array of an `.npz`, is. Raises FileFault for what is neither."""
-    file, _ = open_regular(path, MOST_BYTES)
-    file.close()
+    open_file(path, MOST_BYTES).close()
     if path.lower().endswith(".npy"):
         return _Place(FilePath(path), "", "path", "x")
     keys = _keys(_ask(_Place(FilePath(path), "", "path", "x"), _members))
@@ -540,8 +539,7 @@ def _ask(place: _Place, question: Any, *arguments: Any) -> Any:
 
 def _ask_now(place: _Place, question: Any, *arguments: Any) -> Any:
     """Return what a function says of an array."""
-    file, _ = open_regular(place.path, MOST_BYTES, place.argument)
-    with file, _opened(file, place) as stream:
+    with open_file(place.path, MOST_BYTES, place.argument) as file, _opened(file, place) as stream:
         return question(stream, place, *arguments)
 
 
@@ -559,9 +557,8 @@ def _read(
 
     Raises FileFault for numbers that nothing can be computed with, unless they are labels, which are only compared.
     """
-    file, _ = open_regular(place.path, MOST_BYTES, place.argument)
     unusable: Unusable | None = None
-    with file, _opened(file, place) as stream:
+    with open_file(place.path, MOST_BYTES, place.argument) as file, _opened(file, place) as stream:
         head = _header(stream, place)
         stored = np.dtype(head.dtype).newbyteorder("=") if dtype is None else np.dtype(dtype)
         found = whole = np.empty((count, *(arrangement.shape if arrangement else head.shape[1:])), stored)

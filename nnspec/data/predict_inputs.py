@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.data.array_reader import find_unusable, refuse_unusable
 from nnspec.data.axes import Arrangement
 from nnspec.data.csv_cells import Form, in_words, rows_of
-from nnspec.data.files import decoded, open_regular, shown
+from nnspec.data.files import decoded, open_file, shown
 from nnspec.data.images import image_files, is_image, read_image
 from nnspec.data.numpy_source import read_samples
 from nnspec.data.source import Column, FileFault
@@ -246,8 +246,7 @@ def read_table(path: str, wanted: Wanted) -> tuple[list[str] | None, list[tuple[
 
     Raises FileFault for what is no table.
     """
-    file, _ = open_regular(path, MOST_BYTES)
-    with file:
+    with open_file(path, MOST_BYTES) as file:
         text = "".join(decoded(file, FilePath(path), MOST_BYTES))
     form = _written(text, wanted.form)
     rows = list(rows_of(text.split("\n"), form, shown(path)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-from nnspec.data.files import changed, decoded, digest_of, open_regular, remembered, shown
+from nnspec.data.files import changed, decoded, digest_of, open_file, remembered, shown
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.data.splitting import Share, shares
 from nnspec.engine._numpy import np
@@ -147,8 +147,7 @@ class Text(DataSource):
         places = np.zeros(0x110000, dtype=stored)
         places[[ord(character) for character in alphabet]] = np.arange(len(alphabet), dtype=stored)
         ids, at = np.empty(length, stored), 0
-        file, _ = open_regular(self.path, MOST_BYTES)
-        with file:
+        with open_file(self.path, MOST_BYTES) as file:
             for piece in decoded(file, self.path, MOST_BYTES):
                 if at + len(piece) > length:
                     break

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import bisect
 import codecs
+import errno
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 from nnspec.errors import NnspecError
+from nnspec.files import NotRegularError, open_regular
 
 __all__ = ["FLAG", "MAX_BYTES", "Source", "SourceError", "Span", "read_source", "source_of"]
 
@@ -118,20 +119,14 @@ def read_source(path: str | os.PathLike[str], shown: str | None = None) -> Sourc
         )
     name = shown if shown is not None else place
     try:
-        # Non-blocking, since opening a pipe without a writer would hang. Anything but a regular file is rejected below.
-        handle = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open_regular(place) as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise SourceError(f"file not found: {name}") from None
-    except OSError as error:
-        raise SourceError(f"{name} cannot be read: {error.strerror}") from None
-    mode = os.fstat(handle).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(handle)
-        raise SourceError(f"{name} is {'a folder, not a spec' if stat.S_ISDIR(mode) else 'not a regular file'}")
-    try:
-        with os.fdopen(handle, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:  # e.g. /proc/self/mem, which claims to be a regular file
+    except NotRegularError as error:
+        kind = "a folder, not a spec" if error.errno == errno.EISDIR else "not a regular file"
+        raise SourceError(f"{name} is {kind}") from None
+    except OSError as error:  # reading may fail too: /proc/self/mem calls itself a regular file
         raise SourceError(f"{name} cannot be read: {error.strerror}") from None
     return source_of(data, name, Path(place).parent)
 

@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from nnspec.files import atomic
+from nnspec.files import atomic, open_regular
 
 __all__ = ["available", "folder", "load", "make", "missing"]
 
@@ -92,10 +92,7 @@ def _read(name: str) -> bytes | None:
     try:
         if not _own(folder()):  # without asking which processor this is, which takes a compiler's library
             return None
-        place = _file(name)
-        if not stat.S_ISREG(place.lstat().st_mode):
-            return None
-        with open(place, "rb") as file:
+        with open_regular(_file(name), follow_links=False) as file:
             content = file.read(_MOST_BYTES)
     except OSError:
         return None

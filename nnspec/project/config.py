@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from nnspec.diagnostics.codes import CODES
 from nnspec.diagnostics.suggest import nearest
 from nnspec.errors import NnspecError
+from nnspec.files import read_limited
 
 __all__ = ["Config", "ConfigError", "load_config"]
 
@@ -68,10 +69,9 @@ def load_config(file: str | None = None, *, isolated: bool = False) -> Config:
 def _table(path: str, named: bool = False) -> dict[str, Any] | None:
     """Return the table of a file, None where there is none. TOML is only read where our name is in the file."""
     try:
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            data = file.read(_LARGEST)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        data = read_limited(path, _LARGEST)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if b"nnspec" not in data:
         return None
     import tomllib

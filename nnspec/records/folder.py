@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from nnspec.errors import NnspecError
-from nnspec.files import atomic, utf8
+from nnspec.files import NotRegularError, atomic, open_regular, utf8
 from nnspec.records.extending import epochs_of
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.manifest import MANIFEST, MOST_MANIFEST, Manifest, read_manifest
-from nnspec.records.reading import RunError, open_regular
+from nnspec.records.reading import RunError
 from nnspec.records.saved import RECORDS, SPEC_COPY, SavedRun
 from nnspec.semantics.meaning import changes
 
@@ -254,7 +254,7 @@ def clear(path: Path, folders: Iterable[str]) -> None:
     lanes in `folders`, its checkpoints. Links are not followed. Raises OSError."""
     _remove(path / name for name in (*RECORDS, PICTURE))
     report = path / REPORT
-    with suppress(FileNotFoundError, ValueError), open_regular(report) as file:
+    with suppress(FileNotFoundError, NotRegularError), open_regular(report) as file:
         if not report.is_symlink() and REPORT_MARK.encode() in file.read(4096):
             report.unlink()
     checkpoints = path / "checkpoints"

@@ -6,8 +6,6 @@ import dataclasses
 import json
 import lzma
 import math
-import os
-import stat
 import tokenize
 import types
 import typing
@@ -20,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
+from nnspec.files import read_limited
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +27,7 @@ __all__ = [
     "DAMAGE",
     "RunError",
     "from_record",
-    "open_regular",
     "read_json",
-    "read_limited",
     "stored_arrays",
     "usable",
 ]
@@ -78,24 +75,6 @@ def _short(error: BaseException) -> str:
     """What an error says, on one line."""
     text = " ".join(str(error).split())[:120]
     return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def read_limited(path: Path, most: int) -> bytes:
-    """Read a regular file of at most so many bytes. Raises OSError, ValueError."""
-    with open_regular(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"it is larger than {most // 1024**2} MiB")
-    return data
-
-
-def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file, and wait for nothing. Raises ValueError for what is none."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise ValueError("it is not a regular file")
-    return os.fdopen(handle, "rb")
 
 
 def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:

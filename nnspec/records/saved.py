@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.data.source import Column
 from nnspec.errors import some_of
+from nnspec.files import open_regular, read_limited
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.manifest import MANIFEST, Manifest, read_manifest
 from nnspec.records.reading import (
     DAMAGE,
     RunError,
     from_record,
-    open_regular,
     read_json,
-    read_limited,
     stored_arrays,
     usable,
 )
@@ -46,7 +45,6 @@ __all__ = [
     "RunError",
     "SavedRun",
     "data_use",
-    "open_regular",
     "open_run",
     "read_manifest",
     "stored_arrays",
