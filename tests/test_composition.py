@@ -22,7 +22,7 @@ from nnspec.compiler.layout import lay_out
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import build_network
 from nnspec.engine import PARTS
-from nnspec.engine.layers.chain import Chain
+from nnspec.engine.layers.chain import Chain, Member
 from nnspec.engine.layers.contract import Layer, ShapeError
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.gradients import alike_lanes, prove_program
@@ -124,9 +124,9 @@ def test_branches_that_do_not_fit_are_named(
     assert caught.value.label
 
 
-def member(name: str, part: type[Layer], incoming: tuple, width: int | None = None) -> nn.Member:
+def member(name: str, part: type[Layer], incoming: tuple, width: int | None = None) -> Member:
     arguments = {"in_features": None, "out_features": width, "bias": True}
-    return nn.Member(name, part, incoming, part.geometry(incoming, arguments))
+    return Member(name, part, incoming, part.geometry(incoming, arguments))
 
 
 def test_cost_and_parameters_are_those_of_the_layers_and_the_additions() -> None:
@@ -254,9 +254,9 @@ def test_the_network_shows_branches_and_their_layers() -> None:
     model = nn.NumpyMLP(nn.Linear(2, 3), nn.Residual([nn.Add([nn.Linear(3, 3)], []), nn.ReLU()], [nn.Tanh()]))
     assert repr(model) == (
         """\
-NumpyMLP(
-    Linear(weight (2, 3), bias (3,)),
-    Residual(
+Sequential(
+    Linear1: Linear(weight (2, 3), bias (3,))
+    residual1: Residual(
         body=[
             Add(
                 branch1=[
@@ -269,7 +269,7 @@ NumpyMLP(
         shortcut=[
             Tanh(),
         ],
-    ),
+    )
 )"""
     )
 

@@ -19,6 +19,7 @@ from nnspec.engine import PARTS
 from nnspec.engine import penalties as module
 from nnspec.engine.gradcheck import BOUND
 from nnspec.engine.parameter import Segment
+from nnspec.engine.penalties import constrain, penalise
 
 REFERENCE = json.loads((Path(__file__).parent / "oracle/trajectories_penalties.json").read_text(encoding="utf-8"))
 PENALTIES = [nn.L1(0.1), nn.L2(0.1)]
@@ -35,12 +36,12 @@ def test_training_goes_as_pytorchs(case: dict[str, Any]) -> None:
     for _ in range(40):
         value = loss.forward(network.forward(x), labels)
         network.backward(loss.backward())
-        losses.append(value + nn.penalise(network.parameters(), penalties, np.empty(7)))
+        losses.append(value + penalise(network.parameters(), penalties, np.empty(7)))
         if "clip_norm" in case:
             nn.clip_grad_norm(network.parameters(), case["clip_norm"])
         optimizer.step()
         if "max_norm" in case:
-            nn.constrain(network.parameters(), nn.MaxNorm(case["max_norm"]), np.empty(5))
+            constrain(network.parameters(), nn.MaxNorm(case["max_norm"]), np.empty(5))
     # `torch.renorm` divides by norm + 1e-7, which `max_norm` does not: it holds the norm exactly.
     close = {"rtol": 1e-6, "atol": 1e-6} if "max_norm" in case else {"rtol": 1e-10, "atol": 1e-10}
     np.testing.assert_allclose(losses[::10], case["losses"], **close)
@@ -71,7 +72,7 @@ def test_only_weights_are_penalised_whatever_the_scratch(block: int) -> None:
     sizes, decays = (2, 3, 2, 3), (False, True, False, True)
     segments = [Segment((n,), sum(sizes[:i]), decays=decays[i]) for i, n in enumerate(sizes)]
     part = nn.Parameter.over(rng.standard_normal(10), np.zeros(10), segments)
-    total = nn.penalise([weight, bias, part], [nn.L2(0.25), nn.L1(0.5)], np.empty(block))
+    total = penalise([weight, bias, part], [nn.L2(0.25), nn.L1(0.5)], np.empty(block))
     counted = np.concatenate([weight.data.ravel(), part.data[2:5], part.data[7:]])
     assert total == pytest.approx(0.25 * (counted**2).sum() + 0.5 * np.abs(counted).sum())
     np.testing.assert_allclose(weight.grad, 0.5 * weight.data + 0.5 * np.sign(weight.data))
@@ -88,7 +89,7 @@ def test_max_norm_holds_each_unit_and_leaves_short_ones_alone(shape: tuple[int, 
     )
     bias, scales = (nn.Parameter(np.full(shape, 100.0), decays=False) for shape in (4, (2, 3)))
     before = weight.data.copy()
-    nn.constrain([weight, bias, scales], nn.MaxNorm(1.5), np.empty(8))
+    constrain([weight, bias, scales], nn.MaxNorm(1.5), np.empty(8))
     rows = np.moveaxis(weight.data, axis, 0).reshape(shape[axis], -1)
     old = np.moveaxis(before, axis, 0).reshape(shape[axis], -1)
     norms = np.linalg.norm(old, axis=1)
@@ -102,7 +103,7 @@ def test_max_norm_holds_each_unit_and_leaves_short_ones_alone(shape: tuple[int, 
 
 def test_a_vector_of_zeros_stays_one() -> None:
     weight = nn.Parameter(np.zeros((3, 2)))
-    nn.constrain([weight], nn.MaxNorm(1.0), np.empty(2))
+    constrain([weight], nn.MaxNorm(1.0), np.empty(2))
     assert not weight.data.any()
 
 
@@ -192,12 +193,12 @@ def test_a_plan_trains_as_the_loop_does_and_allocates_nothing(
         for number, rows in enumerate((slice(0, 25), slice(25, 50))):
             value = loss.forward(network.forward(x[rows]), labels[rows])
             network.backward(loss.backward())
-            value += nn.penalise(network.parameters(), train.penalties, np.empty(64, dtype))
+            value += penalise(network.parameters(), train.penalties, np.empty(64, dtype))
             if train.clip_norm is not None:
                 nn.clip_grad_norm(network.parameters(), train.clip_norm)
             optimizer.step()
             if train.constraint is not None:
-                nn.constrain(network.parameters(), train.constraint, np.empty(64, dtype))
+                constrain(network.parameters(), train.constraint, np.empty(64, dtype))
             tracemalloc.start()
             try:
                 got, _ = plan.train_batch(number)

@@ -10,6 +10,7 @@ from tiny_spec import run, spec
 from nnspec import engine as nn
 from nnspec.compiler.plan import Plan
 from nnspec.engine import PARTS
+from nnspec.engine.metrics.contract import higher_is_better, metric_of
 from nnspec.engine.part import Part
 from nnspec.training import train as train_module
 
@@ -50,15 +51,15 @@ def test_patience_ends_when_a_calculation_by_hand_says(
 
 
 def test_a_metric_says_whether_more_of_it_is_better() -> None:
-    assert [nn.higher_is_better(f"{prefix}accuracy") for prefix in ("", "val_", "test_")] == [True] * 3
-    assert not any(nn.higher_is_better(figure) for figure in ("loss", "val_loss", "test_loss", "params", "epochs_to"))
+    assert [higher_is_better(f"{prefix}accuracy") for prefix in ("", "val_", "test_")] == [True] * 3
+    assert not any(higher_is_better(figure) for figure in ("loss", "val_loss", "test_loss", "params", "epochs_to"))
 
     class Slips(nn.Metric):
         spec_name = "val_slips"  # a name of its own with the prefix in it
 
     try:
-        assert nn.metric_of("val_slips") is nn.metric_of("test_val_slips") is Slips
-        assert not nn.higher_is_better("val_slips")
+        assert metric_of("val_slips") is metric_of("test_val_slips") is Slips
+        assert not higher_is_better("val_slips")
     finally:
         del PARTS["metric"]["val_slips"]
 

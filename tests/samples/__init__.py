@@ -18,6 +18,7 @@ import numpy as np
 
 from nnspec import engine as nn
 from nnspec.engine import PARTS
+from nnspec.engine.layers.chain import Member
 from nnspec.engine.layers.contract import Geometry, Layer
 
 # Only nnspec's own parts: other tests may enter parts of theirs.
@@ -104,11 +105,11 @@ def branches_of(layer: nn.Composition) -> list[tuple[str, dict[str, Layer]]]:
     ]
 
 
-def members(chain: dict[str, Layer], incoming: tuple[int, ...]) -> list[nn.Member]:
+def members(chain: dict[str, Layer], incoming: tuple[int, ...]) -> list[Member]:
     found = []
     for name, layer in chain.items():
         geometry = geometry_of(layer, incoming)
-        found.append(nn.Member(name, type(layer), incoming, geometry))
+        found.append(Member(name, type(layer), incoming, geometry))
         incoming = geometry.out
     return found
 

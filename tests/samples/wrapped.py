@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnspec import engine as nn
+from nnspec.engine.layers.chain import Member
 from nnspec.engine.layers.contract import Geometry, Layer
 from samples import CLASSES, Composed, Sample
 
@@ -36,7 +37,7 @@ class Wrapped(Sample):
         assert self.inner is not None
         composition, layer = self.build(), CLASSES[self.inner.part]
         assert isinstance(composition, nn.Composition)
-        member = nn.Member(f"{self.inner.part}1", layer, self.incoming, self.inner.geometry())
+        member = Member(f"{self.inner.part}1", layer, self.incoming, self.inner.geometry())
         branches = {branch: [member] * len(chain.layers) for branch, chain in composition._branches.items()}
         return type(composition).combine(self.incoming, branches)
 
