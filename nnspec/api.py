@@ -521,7 +521,7 @@ def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
     source = next((part for word, part in sources.items() if word.lower() == name.lower()), None)
     if source is None:
         known = f"there are {', '.join(sources)}"
-        raise DataError(f"there is no data source {name}; {did_you_mean(name, sources) or known}")
+        raise DataError(f"unknown data source {name}; {did_you_mean(name, sources) or known}")
     assert issubclass(source, DataSource)
     return [(path, how) for path, how in source.fetch(access)]
 

@@ -92,7 +92,7 @@ def test_settings_reach_one_lane(here: Path) -> None:
 
 def test_a_lane_that_is_not_there_is_named(here: Path) -> None:
     result = nnspec.run(here / "a.nn")
-    with pytest.raises(KeyError, match="there is no lane 'Adma'; there are SGD, Adam"):
+    with pytest.raises(KeyError, match="unknown lane 'Adma'; choose from SGD, Adam"):
         result["Adma"]
 
 

@@ -319,7 +319,7 @@ def test_fix_mends_the_file_and_says_so(run: Run, here: Path) -> None:
     spec.chmod(0o640)
     code, out, err = run("specs/pasted.nn")
     assert code == 1
-    assert "  = fix: replace `×` by `*` (--fix)" in out
+    assert "  = fix: replace `×` with `*` (--fix)" in out
     assert out.endswith("\n\n1 error in specs/pasted.nn; `--fix` mends it\n")
     code, out, err = run("specs/pasted.nn --fix --diff")
     assert (code, err) == (1, "1 fix would be applied in 1 file\n")
@@ -377,7 +377,7 @@ def test_unsafe_fixes_are_put_in_on_demand(run: Run, here: Path) -> None:
     spec = here / "specs/warning.nn"
     text = WARNING.replace("Linear(20)", "Linear(20)  # nn: ignore[N701]")
     spec.write_text(text)
-    assert "replace `N701` by `NN701` (--fix --unsafe-fixes)" in run("specs/warning.nn")[1]
+    assert "replace `N701` with `NN701` (--fix --unsafe-fixes)" in run("specs/warning.nn")[1]
     run("specs/warning.nn --fix")
     assert spec.read_text() == text
     assert "1 fix applied in 1 file" in run("specs/warning.nn --fix --unsafe-fixes", once=True)[1]

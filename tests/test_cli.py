@@ -51,9 +51,9 @@ CODES = [
     ("", 0, "nnspec run specs/race.nn"),
     ("--help", 0, "Start here"),
     ("--version", 0, "nnspec 0.1.0"),
-    ("rum good.nn", 2, "there is no command `rum`. Did you mean `run`?"),
+    ("rum good.nn", 2, "unknown command `rum`. Did you mean `run`?"),
     ("good.nn", 2, "Did you mean `nnspec run good.nn`?"),
-    ("xyzzy", 2, "there is no command `xyzzy`."),
+    ("xyzzy", 2, "unknown command `xyzzy`."),
     ("--frob", 2, "No such option"),
     ("run", 2, "Missing argument 'SPEC'"),
     ("run good.nn --ofline", 2, "No such option"),
@@ -87,7 +87,7 @@ CODES = [
     ("data fetch", 2, "Missing argument"),
     ("data fetch Digits", 0, "Digits needs no files"),
     ("data fetch digits", 0, "digits needs no files"),
-    ("data fetch MNITS", 2, "there is no data source MNITS; did you mean `MNIST`?"),
+    ("data fetch MNITS", 2, "unknown data source MNITS; did you mean `MNIST`?"),
     ("data fetch MNIST --offline", 2, "MNIST is not in the cache folder"),
 ]
 UNREADABLE = [
@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_the_users_to_mend(
     here: Path, capsys: pytest.CaptureFixture[str], command: str, file: str, words: str
 ) -> None:
     if (command, file) == ("check", "folder.nn"):  # folders are looked through
-        words = "there is no .nn file in folder.nn"
+        words = "no .nn files in folder.nn"
     assert _code([command, file]) == 2
     out, err = capsys.readouterr()
     assert out == ""

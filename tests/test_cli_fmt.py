@@ -60,7 +60,7 @@ CASES = [
     ("nowhere.nn", 2, "", "file not found: nowhere.nn"),
     ("x*.nn", 2, "", "no .nn file matches x*.nn"),
     ("nowhere.nn ugly.nn", 2, "", "formatted ugly.nn"),
-    ("broken.nn", 2, "", "error[NN101]: a value is missing after `=`\n --> broken.nn:1:3"),
+    ("broken.nn", 2, "", "error[NN101]: missing value after `=`\n --> broken.nn:1:3"),
     ("broken.nn ugly.nn", 2, "", "formatted ugly.nn\n1 file not formatted, 1 file formatted"),
     ("--check broken.nn ugly.nn", 2, "", "1 file cannot be formatted, 1 file would be formatted"),
 ]

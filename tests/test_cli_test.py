@@ -113,12 +113,12 @@ def test_settings_and_quiet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["."], "there is no .nn file in ."),
+        (["."], "no .nn files in ."),
         (["*.nn"], "no .nn file matches *.nn"),
-        (["absent.nn"], "file not found absent.nn"),
+        (["absent.nn"], "file not found: absent.nn"),
         ([], "Missing argument"),
         (["-"], "standard input"),
-        (["a/good.nn", "--junit", "absent/report.xml"], "there is no folder absent"),
+        (["a/good.nn", "--junit", "absent/report.xml"], "folder not found: absent"),
     ],
 )
 def test_nothing_to_test_is_a_matter_of_usage(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -111,7 +111,7 @@ def test_without_seeds_nothing_is_judged(here: Path) -> None:
 
 def test_a_run_named_twice_counts_once_and_what_is_none_is_said(here: Path) -> None:
     assert len(runs.compare_runs(["one", here / "one"]).contest.runs) == 1
-    with pytest.raises(RunError, match="there is no run nowhere"):
+    with pytest.raises(RunError, match="run not found: nowhere"):
         runs.compare_runs(["one", "nowhere"])
     done = command("compare", "tiny.nn", cwd=here)
     assert (done.returncode, done.stdout) == (2, "")

@@ -67,7 +67,7 @@ ADVISED = {
         base("SGD(lr=0.1)", "[SGD, Adam]"),
         "what is compared are the lanes of a race: `race { SGD; Adam }`",
     ),
-    "list of layers": (base("    ReLU\n", "    [ReLU, ReLU]\n"), "layers stand below each other, without brackets"),
+    "list of layers": (base("    ReLU\n", "    [ReLU, ReLU]\n"), "write one layer per line, without brackets"),
     "layer in lower case": (base("    Linear(16)", "    linear(16)"), "did you mean `Linear`?"),
     "layer in braces": (base("Linear(16)", "Linear{16}"), "its arguments stand in round brackets: `Linear(…)`"),
     "layer given a name": (base("    ReLU\n", "    a = ReLU\n"), "a layer is given a name by `:`, as in `a: ReLU`"),
@@ -99,7 +99,7 @@ ADVISED = {
     "a scheduler of PyTorch's": (base("lr=0.1", "lr=ReduceLROnPlateau(0.1)"), "did you mean `plateau`?"),
     "an initializer of Keras's": (base("16", "16, init=LecunNormal"), "did you mean `lecun_normal`?"),
     "a constant": (base("16", "16, init=constant(0.1)"), "did you mean `fill`?"),
-    "layer in a call": (base("ReLU", "Sequential(ReLU)"), "remove it: the layers of a model stand below each other"),
+    "layer in a call": (base("ReLU", "Sequential(ReLU)"), "remove it: write the layers of a model one below the other"),
 }
 
 
@@ -117,7 +117,7 @@ def test_what_is_meant_is_said(text: str, help: str | None) -> None:
 def test_a_statement_of_another_language_is_one_message(word: str, line: str) -> None:
     (found,) = diagnose(BASE + line.format(word=word))
     assert (found.code, found.span.text) == ("NN101", word)
-    assert found.message == f"`{word}` means nothing in a spec: {FOREIGN[word][0]}"
+    assert found.message == f"unexpected `{word}`: {FOREIGN[word][0]}"
     assert [d.code for d in diagnose(base("    ReLU\n", f"    {word} x {{\n    }}\n"))] == ["NN101"]
 
 
@@ -192,6 +192,6 @@ def test_each_section_has_its_own_message_about_commas() -> None:
     text = base("Linear(16)\n    ReLU\n", "Linear(16),\n    ReLU,\n", more="train { epochs = 3, batch = 4 }")
     found = diagnose(text)
     assert [(d.code, d.span.text, d.label) for d in found] == [
-        ("NN101", ",", "and 1 more like it"),
+        ("NN101", ",", "and 1 more"),
         ("NN101", ",", ""),
     ]

@@ -172,7 +172,7 @@ def test_a_plan_starts_with_it(name: str) -> None:
         ("uniform(low=1, high=0)", "`low` must be less than `high`", ""),
         ("constant(0.1)", "`constant` is a schedule", "did you mean `fill`?"),
         ("glorot_uniform", "there", "did you mean `xavier_uniform`?"),
-        ("trunc_normal", "is not known", "did you mean `truncated_normal`?"),
+        ("trunc_normal", "unknown name `trunc_normal`", "did you mean `truncated_normal`?"),
         ("fill", "`fill` needs `value`", "fill(value)"),
     ],
 )

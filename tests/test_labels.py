@@ -118,7 +118,7 @@ def test_two_classes_with_one_output(files: Path) -> None:
             'NPZ("i.npz")',
             "BCEWithLogits",
             "roc_auc",
-            "there is no metric `roc_auc`",
+            "unknown metric `roc_auc`",
             "did you mean `auc`?",
             ("roc_auc", "auc"),
         ),

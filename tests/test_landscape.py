@@ -632,7 +632,7 @@ def test_json_is_one_document_of_the_numbers(here: Path, capsys: pytest.CaptureF
 
 CODES = [
     ("three.nn --out a.bmp", 2, "a.bmp is not the name of a picture; it must end in .png, .svg, .pdf"),
-    ("three.nn --out nowhere/a.png", 2, "there is no folder nowhere; make it first"),
+    ("three.nn --out nowhere/a.png", 2, "folder not found: nowhere; create it first"),
     ("three.nn --lane Adan", 2, "three.nn has no lane Adan; there are SGD, Momentum, Adam"),
     ("three.nn --grid 1", 2, "'--grid'"),
     ("three.nn --plane flat", 2, "'--plane'"),

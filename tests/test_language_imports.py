@@ -210,7 +210,7 @@ REFUSED = {
         'did you mean `"sub/common.nn"`?',
     ),
     "a folder": ('import "a.nn"', {"a.nn/b.nn": ""}, "a.nn is a folder, not a spec", ""),
-    "no name": ('import ""', {}, "an import names a file", 'such as `import "common.nn"`'),
+    "no name": ('import ""', {}, "an import names a file", 'for example, `import "common.nn"`'),
     "no ending": ('import "a"', {"a.nn": ""}, "an import names a `.nn` file", 'did you mean `"a.nn"`?'),
     "another ending": ('import "a.txt"', {"a.txt": ""}, "an import names a `.nn` file", ""),
     "absolute": (

@@ -123,9 +123,9 @@ WRONG_REPEATS = {
     ),
     "too often in all": ("ReLU * 20_000 * 20_000", "NN603", "ReLU", "the model has more than 20,000 layers here"),
     "too often in blocks": ("A * 20_000", "NN603", "B * 20_000", None),
-    "unknown": ("ReLU * widht", "NN201", "widht", "`widht` is not known"),
-    "what is unknown": ("Foo * 3", "NN201", "Foo", "there is no layer `Foo`"),
-    "what is unknown, behind": ("3 * (Foo(1))", "NN201", "Foo", "there is no layer `Foo`"),
+    "unknown": ("ReLU * widht", "NN201", "widht", "unknown name `widht`"),
+    "what is unknown": ("Foo * 3", "NN201", "Foo", "unknown layer `Foo`"),
+    "what is unknown, behind": ("3 * (Foo(1))", "NN201", "Foo", "unknown layer `Foo`"),
     "optimizer": ("Adam * 3", "NN305", "Adam", "`Adam` is an optimizer, and a model takes a layer"),
     "added": ("ReLU + 3", "NN305", "ReLU + 3", "a model takes a layer"),
     "number": ("3 * 4", "NN305", "3", "a model takes a layer"),
@@ -137,7 +137,7 @@ WRONG_REPEATS = {
     ),
     "argument": ("Linear(3.5) * 3", "NN301", "3.5", "`out_features` takes an integer at least 1, not 3.5"),
     "argument, of none": ("Linear(3.5) * 0", "NN301", "3.5", "`out_features` takes an integer at least 1, not 3.5"),
-    "unknown, of none": ("Foo * 0", "NN201", "Foo", "there is no layer `Foo`"),
+    "unknown, of none": ("Foo * 0", "NN201", "Foo", "unknown layer `Foo`"),
 }
 
 
@@ -247,8 +247,8 @@ WRONG_COMPOSITIONS = {
     ),
     "empty": ("residual { }", "NN205", "residual", ""),
     "shortcut alone": ("residual { shortcut { Linear(784) } }", "NN205", "residual", ""),
-    "no branch": ("concat { }", "NN205", "concat", "such as `concat { a { Linear(64) }; b { } }`"),
-    "one branch": ("add { a { Linear(64) } }", "NN205", "add", "such as `add { a { Linear(64) }; b { } }`"),
+    "no branch": ("concat { }", "NN205", "concat", "for example, `concat { a { Linear(64) }; b { } }`"),
+    "one branch": ("add { a { Linear(64) } }", "NN205", "add", "for example, `add { a { Linear(64) }; b { } }`"),
     "layers for branches": (
         "concat { Linear(5); Linear(3) }",
         "NN203",

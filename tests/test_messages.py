@@ -96,7 +96,7 @@ def test_two_values_in_brackets_are_two_values() -> None:
 
 
 def test_a_constant_without_let_is_told_of_let() -> None:
-    assert only(base(more="width = 42")).help.endswith("; a constant is declared by `let width = …`")
+    assert only(base(more="width = 42")).help.endswith("; constants are declared with `let width = …`")
 
 
 @pytest.mark.parametrize(

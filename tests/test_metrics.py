@@ -142,7 +142,7 @@ def test_perplexity_of_guessing_is_the_number_of_classes_and_too_much_is_infinit
         ("[f1(average=samples)]", "NN3", "one of `macro`, `micro`, `weighted`, `binary`"),
         ("[f1(average=binary)]", "NN402", "`binary` is the rate of class 1 of two, but there are 10 classes"),
         ("[auc]", "NN402", "`auc` ranks samples of two classes, but there are 10 classes"),
-        ("[roc_auc]", "NN201", "there is no metric `roc_auc`"),
+        ("[roc_auc]", "NN201", "unknown metric `roc_auc`"),
         ("[precision(0.5)]", "NN3", ""),
     ],
 )

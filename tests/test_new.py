@@ -109,7 +109,7 @@ def test_a_link_that_leads_nowhere_is_something_that_is_there(here: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (["new", "no/such/a.nn"], "there is no folder no/such; make it first"),
+        (["new", "no/such/a.nn"], "folder not found: no/such; create it first"),
         (["new", "a"], "the name of a spec ends in .nn, such as a.nn"),
         (["new", ""], ". is a folder"),
         (["new", "a.txt"], "such as a.nn"),
@@ -147,7 +147,7 @@ def test_it_lists_what_there_is(here: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_it_is_there_for_python_too(here: Path) -> None:
     assert new("a.nn") == Path("a.nn")
-    with pytest.raises(StarterError, match="there is no template rac; there are race"):
+    with pytest.raises(StarterError, match="unknown template rac; choose from race"):
         new("b.nn", "rac")
     with pytest.raises(StarterError, match="is there already"):
         new("a.nn")

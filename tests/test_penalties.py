@@ -258,7 +258,7 @@ def test_the_plan_has_the_buffers_that_penalties_need() -> None:
         ("penalty = [L2(0.1), 3]", "NN301", "`penalty` takes"),
         ("regularizer = L2(0.1)", "NN201", "`train` has no setting `regularizer`"),
         ("constraint = max_norm", "NN205", "`max_norm` needs `limit`"),
-        ("penalty = l2(0.1)", "NN201", "`l2` is not known"),
+        ("penalty = l2(0.1)", "NN201", "unknown name `l2`"),
     ],
 )
 def test_check_says_what_is_wrong(train: str, code: str, told: str) -> None:

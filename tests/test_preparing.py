@@ -397,7 +397,7 @@ def findings(settings: str, **more: str) -> list[str]:
         ("augment = Adam", "NN305 `augment` takes an augmentation or a list of augmentations or none"),
         ("augment = [noise(0.1), 3]", "NN301 `augment` takes an augmentation or a list of augmentations or none"),
         ("augment = [noise(-0.1)]", "NN302 `std` must be greater than 0"),
-        ("augment = RandomFlip", "NN201 `RandomFlip` is not known"),
+        ("augment = RandomFlip", "NN201 unknown name `RandomFlip`"),
         ("stratify = true", "NN302 `stratify` is about samples held out, and there are none"),
         ("target = inputs", "NN301 `target` takes one of `labels`, `input`, not `inputs`"),
         ("target = 3", "NN301 `target` takes one of `labels`, `input`, not 3"),

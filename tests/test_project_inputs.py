@@ -82,8 +82,8 @@ def test_what_is_above_keeps_its_dots(here: Path, monkeypatch: pytest.MonkeyPatc
 
 WRONG = [
     ("nowhere.nn", "file not found: nowhere.nn", False),
-    ("empty", "there is no .nn file in empty", True),
-    ("nowhere/*.nn", "there is no folder nowhere", False),
+    ("empty", "no .nn files in empty", True),
+    ("nowhere/*.nn", "folder not found: nowhere", False),
     ("q*.nn", "no .nn file matches q*.nn", True),
     ("b.*", "no .nn file matches b.*", True),
     ("", "file not found: .", False),

@@ -150,7 +150,7 @@ def test_the_command_exits_with_0_and_1_and_writes_nothing(path: Path) -> None:
 
 
 def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
-    with pytest.raises(RunError, match="there is no run nowhere"):
+    with pytest.raises(RunError, match="run not found: nowhere"):
         open_run("nowhere")
     with pytest.raises(RunError, match=r"is not a run: there is no run\.json in it"):
         open_run(path.parent)

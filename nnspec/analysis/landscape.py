@@ -165,7 +165,7 @@ def map_landscape(
     if not 2 <= grid <= MOST_GRID:
         raise LandscapeError(f"the grid has 2 to {MOST_GRID} points along each axis, not {grid}")
     if kind not in ("pca", "random"):
-        raise LandscapeError(f"there is no plane {kind!r}; there are pca, random")
+        raise LandscapeError(f"unknown plane {kind!r}; choose from pca, random")
     order = [lane.name for lane in compiled.program.lanes]
     chosen = _chosen(compiled, lanes)
     _share_a_plane(chosen)

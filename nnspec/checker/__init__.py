@@ -282,7 +282,7 @@ def _flag(source: Source, report: Report) -> list[Assignment]:
             "NN101",
             "this is not `path=value`",
             Span(source, 0, len(source.text)),
-            help="such as `train.epochs=3` or `optimizer.lr=0.1`",
+            help="for example, `train.epochs=3` or `optimizer.lr=0.1`",
         )
     return []
 

@@ -243,7 +243,7 @@ class _Work:
     def data(self, shared: Shared) -> tuple[Choice, ...] | None:
         given = self.settings.values.get("data")
         if given is None:
-            self._missing("data", "such as `data = MNIST(train=2000, test=500) or Digits(train=2000, test=500)`")
+            self._missing("data", "for example, `data = MNIST(train=2000, test=500) or Digits(train=2000, test=500)`")
             return None
         choices = shared.data(given, self._changes("data"), self.evaluator, lambda: self._choices(given, shared))
         return self._as_the_loss_takes_them(choices) if choices else None
@@ -337,10 +337,11 @@ class _Work:
         given = self.settings.values.get(setting)
         if given is None:
             for change in () if self._told(setting) else self._changes(setting).values():
-                self.report.error("NN203", f"there is no {setting} here to change", change.name)
-            help = {"loss": "such as `loss = CrossEntropy`", "optimizer": "such as `optimizer = Adam(lr=0.001)`"}[
-                setting
-            ]
+                self.report.error("NN203", f"this spec has no {setting} to change", change.name)
+            help = {
+                "loss": "for example, `loss = CrossEntropy`",
+                "optimizer": "for example, `optimizer = Adam(lr=0.001)`",
+            }[setting]
             return self._missing(setting, help)
         return self.evaluator.part(given.value, setting, f"`{setting}`", given.via, self._changes(setting))
 
@@ -372,7 +373,7 @@ class _Work:
                     return self.report.error("NN305", message, metric.origin.span, help=help)
             if data and classes is not None and issubclass(metric.part, Metric) and metric.part.needs_numbers:
                 message = f"`{metric.name}` compares numbers, and the data has classes"
-                return self.report.error("NN305", message, metric.origin.span, help="such as `accuracy`")
+                return self.report.error("NN305", message, metric.origin.span, help="for example, `accuracy`")
         return tuple(found)
 
     def _without_classes(self, metric: type[Metric], data: tuple[Choice, ...]) -> tuple[str, str]:
@@ -403,7 +404,7 @@ class _Work:
                 self.report.error("NN205", f"which model? there are {names}", self.top, help="write `model = NAME`")
                 return None
             if not models:
-                self._missing("model", "such as `model { Linear(64); ReLU; Linear(10) }`")
+                self._missing("model", "for example, `model { Linear(64); ReLU; Linear(10) }`")
             self.report.chosen_models.update({"": None} if "" in models else models)
             return models.get("", next(iter(models.values()), None))
         value = given.value
@@ -416,7 +417,7 @@ class _Work:
             near = self.report.nearest(value.span.text, named)
             if not self.report.excuses(word, near):
                 more = respelt(value.span, near, otherwise=otherwise)
-                self.report.error("NN201", f"there is no model `{value.span.text}`", value.span, **more)
+                self.report.error("NN201", f"unknown model `{value.span.text}`", value.span, **more)
             return None
         self.report.chosen_models.add(word)
         return models[word]
@@ -511,7 +512,7 @@ class _Work:
         elif metric and metric not in {m.name for m in metrics}:
             self.report.error("NN602", f"`{figure}` is not measured", span, help=f"add `{metric}` to `metrics`")
         elif not metric and figure not in ("loss", "val_loss", "test_loss"):
-            help = "such as `val_loss`"
+            help = "for example, `val_loss`"
             self.report.error("NN602", f"`{figure}` is not measured after each epoch", span, help=help)
 
     def _figure_of(self, stopping: Given) -> Span:

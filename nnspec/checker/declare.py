@@ -143,9 +143,9 @@ def assignments(
                 report.error("NN203", "a part inside a lane has no name", label.span, help=help)
             case tree.Element(label=tree.Name() as label):
                 colon = Span(item.span.source, label.span.end, item.value.span.start)
-                fix = Fix("replace `:` by `=`", (Edit(colon, " = "),), safe=True)
+                fix = Fix("replace `:` with `=`", (Edit(colon, " = "),), safe=True)
                 help = f"write `{label.text} = {_short(item.value)}`"
-                report.error("NN203", "settings are written with `=`, not `:`", item.span, help=help, fix=fix)
+                report.error("NN203", "settings use `=`, not `:`", item.span, help=help, fix=fix)
             case tree.Let(name=name):
                 help = f"to give it another value here, write `{name.text} = …` without `let`"
                 report.error("NN203", f"`let` cannot stand in {place}", item.span, help=help)
@@ -227,9 +227,9 @@ def _element(item: tree.Element, result: Outline, report: Report) -> None:
     path = value.path if isinstance(value, tree.Reference) else value.callee if isinstance(value, tree.Call) else None
     message, help, fix = "this stands for nothing at the top of a file", "", None
     if item.label is not None and item.label.text in SETTINGS:
-        message, help = "settings are written with `=`, not `:`", f"write `{item.label.text} = {_short(value)}`"
+        message, help = "settings use `=`, not `:`", f"write `{item.label.text} = {_short(value)}`"
         colon = Span(item.span.source, item.label.span.end, item.value.span.start)
-        fix = Fix("replace `:` by `=`", (Edit(colon, " = "),), safe=True)
+        fix = Fix("replace `:` with `=`", (Edit(colon, " = "),), safe=True)
         report.meant.add(item.label.text)
     elif isinstance(value, tree.Compare) and value.operands[0].span.text in SETTINGS:
         word = value.operands[0].span.text
@@ -280,7 +280,7 @@ def _section(item: tree.Section, result: Outline, report: Report) -> None:
         if item.name is not None:
             report.lost.add(item.name.text)
         more = respelt(item.keyword.span, found, others, help)
-        report.error("NN201", f"there is no section `{word}`", item.keyword.span, **more)
+        report.error("NN201", f"unknown section `{word}`", item.keyword.span, **more)
 
 
 def _model(item: tree.Section, result: Outline, report: Report) -> None:
@@ -345,7 +345,7 @@ def _sweep(item: tree.Section, result: Outline, report: Report) -> None:
         )
     dimensions = tuple(assignments(item.items, (), "sweep", report))
     if not item.items and not report.has_gaps(item.span):
-        report.error("NN205", "a sweep needs lists of values", item.head, help="such as `width = [16, 32, 64]`")
+        report.error("NN205", "a sweep needs lists of values", item.head, help="for example, `width = [16, 32, 64]`")
     result.sweep = Sweep(item.head, item.name is not None and item.name.text == "zip", dimensions)
 
 
@@ -380,7 +380,7 @@ def _race(item: tree.Section, result: Outline, report: Report) -> None:
             break
         result.lanes.append(lane)
     if not item.items and not report.has_gaps(item.span):
-        report.error("NN205", "a race needs lanes", item.head, help="such as `Adam(lr=0.001)`")
+        report.error("NN205", "a race needs lanes", item.head, help="for example, `Adam(lr=0.001)`")
 
 
 def _lane(item: tree.Item, report: Report) -> LaneOutline | None:

@@ -147,7 +147,7 @@ class Evaluator:
         if name is None or len(name.names) > 1:
             more = better_part(expression, kind)
             if name is not None and "fix" in more:
-                return self.report.error("NN201", f"there is no {kind} `{name.text}`", name.span, **more)
+                return self.report.error("NN201", f"unknown {kind} `{name.text}`", name.span, **more)
             return self.report.error("NN305", f"{place} takes {article(kind)}", expression.span, **more)
         known, word = parts(kind), name.text
         if (word in self.scope or word in self.lets) and isinstance(expression, tree.Reference):
@@ -238,7 +238,7 @@ class Evaluator:
 
     def _unknown(self, path: tree.Path, kinds: tuple[str, ...] | None) -> Any:
         word = path.names[0].text
-        message = f"`{path.text}` is not known"
+        message = f"unknown name `{path.text}`"
         if path.names[-1].text in figures():
             help = "figures of a run belong in `expect`, outside functions"
             return self.report.error("NN201", message, path.span, help=help)
@@ -271,7 +271,7 @@ class Evaluator:
         if self.report.excuses(word, found):
             return UNKNOWN
         return self.report.error(
-            "NN201", f"there is no {kind} `{word}`", span, **respelt(span, found, others, one_of(names))
+            "NN201", f"unknown {kind} `{word}`", span, **respelt(span, found, others, one_of(names))
         )
 
     # Calls
@@ -379,7 +379,11 @@ class Evaluator:
         text = odd.value if isinstance(odd, tree.Constant) and isinstance(odd.value, str) else ""
         if odd is value and not text:
             return self.fitting(argument, self.value(value), replace(given, value=value))
-        help = f"write `{text}` without quotes" if text.replace(".", "").isidentifier() else "such as `[h1, h2.bias]`"
+        help = (
+            f"write `{text}` without quotes"
+            if text.replace(".", "").isidentifier()
+            else ("for example, `[h1, h2.bias]`")
+        )
         message = f"`{argument.name}` lists names of layers and kinds of parameters"
         return self.report.error("NN301", message, odd.span, help=help)
 
@@ -405,7 +409,7 @@ class Evaluator:
         inside = Span(span.source, span.start + 1, span.end - 1) if quoted else span
         known = [name for name, needs in figures().items() if needs == "outcome" and name != "epochs_to"]
         more = self.report.respell(inside, known, FIGURES_ELSEWHERE, f"figures are {', '.join(known)}")
-        return self.report.error("NN201", f"there is no figure `{word}`", span, **more)
+        return self.report.error("NN201", f"unknown figure `{word}`", span, **more)
 
     def fitting(self, argument: Argument, value: Any, given: Given) -> Any:
         """Hold a value against the declaration of what it is for; a part as a value is made. UNKNOWN if unfit."""
@@ -465,7 +469,7 @@ class Evaluator:
     def _logical(self, operator: str, sides: tuple[tree.Expression, ...], span: Span, depth: int) -> Any:
         if any(called(side) in parts("data source") for side in sides):
             return self.report.error(
-                "NN305", f"`{operator}` joins data sources in `data` alone", span, help="such as `data = A or B`"
+                "NN305", f"`{operator}` joins data sources in `data` alone", span, help="for example, `data = A or B`"
             )
         values = []
         for side in sides:

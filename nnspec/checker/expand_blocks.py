@@ -351,7 +351,7 @@ class _Expansion:
         inside = replace(place, prefix=f"{name}.", shared=f"{general}.", depth=place.depth + 1, what=keyword)
         branches = tuple(self._branches(item, part, inside))
         if branch_count(item, part) < part.least and not self._unread(item) and not has_strangers(item, part):
-            help = f"such as `{keyword} {{ a {{ Linear(64) }}; b {{ }} }}`"
+            help = f"for example, `{keyword} {{ a {{ Linear(64) }}; b {{ }} }}`"
             self._error("NN205", f"`{item.keyword.text}` needs at least {part.least} branches", item.head, help=help)
         if len(branches) < part.least or (part.own_chain and not branches[0].layers):
             found.append(None)  # which is told already

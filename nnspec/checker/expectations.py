@@ -345,10 +345,10 @@ class _Resolver:
             models = [name for name in self.models if name]
             otherwise = self._lanes_in_words(word, path)
             near = self.report.nearest(word, [*self.lanes.by_name, *models])
-            what = "lane and no model" if models else "lane"
+            what = "lane or model" if models else "lane"
             if not self.report.excuses(word, near):
                 more = respelt(span, near, otherwise=otherwise)
-                self.report.error("NN602", f"there is no {what} `{word}`", span, **more)
+                self.report.error("NN602", f"unknown {what} `{word}`", span, **more)
         return None
 
     def _lanes_in_words(self, word: str, path: tree.Path) -> str:
@@ -379,7 +379,7 @@ class _Resolver:
         found = self.report.nearest(word, [*figures(), *self.evaluator.lets], FIGURES_ELSEWHERE)
         if not self.report.excuses(word, found):
             more = respelt(span, found, FIGURES_ELSEWHERE, f"figures are {', '.join(f'`{f}`' for f in figures())}")
-            self.report.error("NN602", f"there is no figure `{word}`", span, **more)
+            self.report.error("NN602", f"unknown figure `{word}`", span, **more)
 
     def _constant(self, expression: tree.Expression, depth: int) -> Node | None:
         value: Any = self.evaluator.value(expression, depth=depth)

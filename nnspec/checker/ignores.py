@@ -93,9 +93,9 @@ def _misnamed(ignore: _Ignore, helps: Iterator[int]) -> Iterator[Diagnostic]:
         if code.text not in CODES:
             known = [c for c in CODES if _is_lint(c)]
             right = nearest(code.text, known) if next(helps, None) is not None else None
-            fix = Fix(f"replace `{code.text}` by `{right}`", (Edit(code, right),)) if right else None
+            fix = Fix(f"replace `{code.text}` with `{right}`", (Edit(code, right),)) if right else None
             help = f"did you mean `{right}`?" if right else "codes stand in brackets behind `error` and `warning`"
-            yield Diagnostic("NN791", f"there is no code `{code.text}`", code, help=help, severity="warning", fix=fix)
+            yield Diagnostic("NN791", f"unknown code `{code.text}`", code, help=help, severity="warning", fix=fix)
         elif not _is_lint(code.text):
             message = f"`{code.text}` cannot be ignored: {CODES[code.text]}"
             help = "only lint codes, NN7xx, can be ignored; errors and findings about these comments cannot"

@@ -163,7 +163,9 @@ def _start_for_relu(nodes: tuple[LayerNode, ...]) -> Iterator[Diagnostic]:
             follows = f"made for ReLU, and `{part.spec_name}` follows"
             fix = None
             if given is not None and given.origin.span.text == init.spec_name:
-                fix = Fix(f"replace `{init.spec_name}` by `{part.suits[0]}`", (Edit(given.origin.span, part.suits[0]),))
+                fix = Fix(
+                    f"replace `{init.spec_name}` with `{part.suits[0]}`", (Edit(given.origin.span, part.suits[0]),)
+                )
             yield _advice(
                 "NN704",
                 f"`{init.spec_name}` is {follows}" if given else f"weights start `{init.spec_name}`, {follows}",

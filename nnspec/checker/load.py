@@ -105,7 +105,7 @@ class _Loading:
             return other
         asked = len(self.by_place) + len(self.files.missing)
         if self.full or asked >= MAX_FILES or len(chain) >= MAX_DEPTH or self.tokens > MAX_TOKENS:
-            what = f"at most {MAX_FILES} files, {MAX_DEPTH} deep, with {MAX_TOKENS:,} words and signs in all"
+            what = f"at most {MAX_FILES} files, {MAX_DEPTH} deep, with {MAX_TOKENS:,} tokens in all"
             if not self.full:
                 self.report.error("NN603", "this import is one too many", span, help=f"a spec is {what}")
             self.full = True
@@ -135,7 +135,7 @@ class _Loading:
     def _unfit(self, target: str, source: Source) -> tuple[str, str]:
         """Say what is wrong with a path before it is looked at, and what to do; two empty texts where nothing is."""
         if not target:
-            return "an import names a file", 'such as `import "common.nn"`'
+            return "an import names a file", 'for example, `import "common.nn"`'
         if "\\" in target:
             return "folders are separated by `/`", f'write `import "{target.replace(chr(92), "/")}"`'
         if os.path.isabs(target) or (len(target) > 1 and target[1] == ":"):

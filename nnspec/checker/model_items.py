@@ -156,7 +156,9 @@ def not_a_layer(item: tree.Item, place: Place, report: Report) -> None:
                 help = f"`{word}` belongs at the top of the file"
             elif makes_layer(value, place.evaluator) and len(path.names) == 1:
                 help = f"a layer is given a name by `:`, as in `{word}: {' '.join(value.span.text.split())}`"
-                fix = Fix("replace `=` by `:`", (Edit(Span(item.span.source, path.span.end, value.span.start), ": "),))
+                fix = Fix(
+                    "replace `=` with `:`", (Edit(Span(item.span.source, path.span.end, value.span.start), ": "),)
+                )
             report.error("NN203", f"`{path.text}` cannot be set in {place.title}", item.span, help=help, fix=fix)
         case tree.Let():
             report.error("NN203", "`let` belongs at the top of the file", item.span)

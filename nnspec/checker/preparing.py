@@ -74,7 +74,7 @@ def _stratified(train: TrainSettings, facts: Facts, span: Span, report: Report) 
     if facts.classes is None or facts.target:
         report.error("NN302", "`stratify` goes by the class of a sample, and the data has none", span)
     elif not train.validation and not report.doubts("train", "validation"):
-        message, help = "`stratify` is about samples held out, and there are none", "such as `validation = 0.1`"
+        message, help = "`stratify` is about samples held out, and there are none", "for example, `validation = 0.1`"
         report.error("NN302", message, span, help=help)
     elif isinstance(train.validation, Validation) and not train.validation.draws:
         message = f"`stratify` applies to samples drawn at random, but `validation = {train.validation!r}` draws none"

@@ -88,7 +88,7 @@ def _replace(
         help = f"a lane is a part, such as {', '.join(f'`{p}`' for p in known)}"
         if word in settings.lets:
             found, help = None, f"`{word}` is a `let`: write such as `{word} {{ optimizer = {word} }}`"
-        report.error("NN201", f"there is no part `{word}`", path.span, **respelt(path.span, found, others, help))
+        report.error("NN201", f"unknown part `{word}`", path.span, **respelt(path.span, found, others, help))
     elif word not in known:
         report.error(
             "NN305",
@@ -138,7 +138,7 @@ def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> N
         case ["train", word, *_]:
             if TRAIN.get(word) is not None:
                 help = f"`train.{word}` takes a value itself"
-                report.error("NN201", f"there is no setting `{assignment.text}`", assignment.span, help=help)
+                report.error("NN201", f"unknown setting `{assignment.text}`", assignment.span, help=help)
             else:
                 _unknown_in_train(word, assignment.path[1].span, report, by_name=len(words) > 2)
         case [word, argument] if word in _WITH_ARGUMENTS:
@@ -189,7 +189,7 @@ def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, r
         return
     more: dict[str, Any] = {"help": f"there are {', '.join(f'`{name}`' for name in SETTINGS)} and `train`"}
     if len(words) == 1 and not assignment.given.via:
-        more["help"] += f"; a constant is declared by `let {word} = …`"
+        more["help"] += f"; constants are declared with `let {word} = …`"
     if len(words) == 1 and TRAIN.get(found) is not None:
         more = {"help": f"`{found}` belongs in `train`: `{_lane_before(assignment)}train.{found} = …`"}
         more["fix"] = Fix(f"write `train.{found}`", (Edit(assignment.span, f"train.{found}"),), safe=True)
@@ -203,4 +203,4 @@ def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, r
     else:
         report.meant.add(near or "")
         more = respelt(assignment.path[0].span, near, others, more["help"])
-    report.error("NN201", f"there is no setting `{assignment.text}`", assignment.span, **more)
+    report.error("NN201", f"unknown setting `{assignment.text}`", assignment.span, **more)

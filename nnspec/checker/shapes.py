@@ -87,12 +87,12 @@ def chain(
     if report.has_gaps(section.span):
         return None
     if not section.items:
-        report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
+        report.error("NN205", "this model has no layers", section.head, help="for example, `Linear(10)`")
     data = evaluator.data
     if data is None:
         return None
     if not placed and good:
-        report.error("NN205", "this model has no layers", section.head, help="such as `Linear(10)`")
+        report.error("NN205", "this model has no layers", section.head, help="for example, `Linear(10)`")
         return None
     source = data[0]
     walk = _Walk(report, source.facts.entering(_image_as(placed)), (source.value.origin.span, ""))

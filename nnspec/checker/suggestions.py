@@ -24,7 +24,7 @@ def better_part(expression: tree.Expression, kind: str) -> dict[str, Any]:
         case tree.Constant(value=str(word)):
             return _unquoted(word, expression.span, known) or {"help": one_of(known)}
         case tree.ListOf(items=items) | tree.TupleOf(items=items) if kind == "layer" and items:
-            return {"help": "layers stand below each other, without brackets"}
+            return {"help": "write one layer per line, without brackets"}
         case tree.ListOf(items=items) | tree.TupleOf(items=items) if items:
             lanes = "; ".join(item.span.text for item in items)
             return {"help": f"what is compared are the lanes of a race: `race {{ {lanes} }}`"}
@@ -32,7 +32,7 @@ def better_part(expression: tree.Expression, kind: str) -> dict[str, Any]:
             word = path.names[-1].text
             found = word if word in known else other_names(_also(known)).get(word)
             if found is not None:
-                fix = Fix(f"replace `{path.text}` by `{found}`", (Edit(path.span, found),), safe=True)
+                fix = Fix(f"replace `{path.text}` with `{found}`", (Edit(path.span, found),), safe=True)
                 return {"help": f"names have nothing before them: write `{found}`", "fix": fix}
     return {"help": one_of(known)}
 
@@ -110,7 +110,7 @@ def _unquoted(word: str, span: Span, known: Mapping[str, type[Part]]) -> dict[st
     if not found:
         return {}
     sure = word.lower() == found.lower() or word in others
-    fix = Fix(f"replace `{span.text}` by `{found}`", (Edit(span, found),), safe=sure)
+    fix = Fix(f"replace `{span.text}` with `{found}`", (Edit(span, found),), safe=sure)
     return {"help": f"write `{found}`, without quotes", "fix": fix}
 
 

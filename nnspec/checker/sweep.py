@@ -323,7 +323,7 @@ def _axis(dimension: Assignment, lane: str, evaluator: Evaluator, report: Report
     if isinstance(expressions, Unknown):
         return None
     if expressions is None:
-        help = "such as `[16, 32, 64]` or `logspace(-4, -1, 4)`"
+        help = "for example, `[16, 32, 64]` or `logspace(-4, -1, 4)`"
         report.error("NN301", "a sweep takes lists", given.value.span, help=help)
         return None
     if not expressions:

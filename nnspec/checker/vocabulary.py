@@ -97,7 +97,7 @@ NOT_NEEDED: dict[str, str] = {
     "Input": "remove it: the data determines the input shape",
     "InputLayer": "remove it: the data determines the input shape",
     "input_shape": "remove it: the data determines the input shape",
-    "Sequential": "remove it: the layers of a model stand below each other",
+    "Sequential": "remove it: write the layers of a model one below the other",
     "from_logits": "remove it: `CrossEntropy` always takes logits",
     "inplace": "remove it: what may be overwritten is found out by nnspec",
     "device": "remove it: everything is computed on the CPU",
@@ -255,5 +255,5 @@ def respelt(
     if not found or found == word:
         return {"help": NOT_NEEDED.get(word, otherwise)}
     safe = (others or {}).get(word) == found or found.lower() == word.lower()
-    fix = Fix(f"replace `{word}` by `{found}`", (Edit(span, found),), safe)
+    fix = Fix(f"replace `{word}` with `{found}`", (Edit(span, found),), safe)
     return {"help": f"did you mean `{found}`?", "fix": fix}

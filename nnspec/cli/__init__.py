@@ -103,7 +103,7 @@ class _Lazy(click.Group):
             hint = f" Did you mean `{found}`?" if found else ""
             if word.endswith(".nn"):
                 hint = f" Did you mean `nnspec run {word}`?"
-            raise click.UsageError(f"there is no command `{word}`.{hint}", context)
+            raise click.UsageError(f"unknown command `{word}`.{hint}", context)
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

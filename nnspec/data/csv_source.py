@@ -260,19 +260,23 @@ class CSV(DataSource):
     def _check_form(self) -> None:
         form = self.form
         if len(form.delimiter) != 1 or form.delimiter in '"\r\n':
-            raise FileFault("a delimiter must be one character", argument="delimiter", help='such as `","` or `"\\t"`')
+            raise FileFault(
+                "a delimiter must be one character", argument="delimiter", help='for example, `","` or `"\\t"`'
+            )
         if form.decimal not in (".", ","):
             raise FileFault("the decimal sign must be a point or a comma", argument="decimal", help='`decimal = ","`')
         if form.thousands is not None and form.thousands not in (",", ".", " ", "'", "_"):
             what = "the thousands separator must be a comma, a point, a blank, `'` or `_`"
-            raise FileFault(what, argument="thousands", help='such as `thousands = ","`')
+            raise FileFault(what, argument="thousands", help='for example, `thousands = ","`')
         if form.thousands == form.decimal:
             what = f"`{form.decimal}` cannot be both the decimal sign and the thousands separator"
-            raise FileFault(what, argument="thousands", help='such as `decimal = ",", thousands = "."`')
+            raise FileFault(what, argument="thousands", help='for example, `decimal = ",", thousands = "."`')
         if any(sign.isalnum() or sign in '+-.,"' for sign in form.strip):
-            raise FileFault("`strip` removes only signs beside numbers", argument="strip", help='such as `strip = "%"`')
+            raise FileFault(
+                "`strip` removes only signs beside numbers", argument="strip", help='for example, `strip = "%"`'
+            )
         if form.comment is not None and (not form.comment or form.comment.isspace() or '"' in form.comment):
-            raise FileFault("a comment must begin with a sign", argument="comment", help='such as `comment = "#"`')
+            raise FileFault("a comment must begin with a sign", argument="comment", help='for example, `comment = "#"`')
 
     def _body(self, file: IO[bytes], path: FilePath) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows after the first line."""

@@ -517,7 +517,7 @@ def _entries(folder: FilePath | str, most: int) -> list[os.DirEntry[str]]:
             ]
     except FileNotFoundError:
         raise FileFault(
-            f"there is no folder {shown(folder)}", help="a path starts from the folder that the spec lies in"
+            f"folder not found: {shown(folder)}", help="a path starts from the folder that the spec lies in"
         ) from None
     except NotADirectoryError:
         raise FileFault(f"{shown(folder)} is not a folder", help="there is a sub-folder in it for each class") from None

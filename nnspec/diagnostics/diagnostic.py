@@ -32,7 +32,7 @@ class Fix:
     """A change of the text that resolves a diagnostic. A safe fix cannot give the spec an unintended meaning."""
 
     message: str
-    """What it does, in the imperative: "replace `learning_rate` by `lr`"."""
+    """What it does, in the imperative: "replace `learning_rate` with `lr`"."""
     edits: tuple[Edit, ...]
     safe: bool = False
 

@@ -90,7 +90,7 @@ class _Finder:
         if argument == "-":
             yield argument
         elif os.path.isdir(argument):
-            yield from self._search(argument, shown, ["**", "*"], f"there is no {SUFFIX} file in {shown}")
+            yield from self._search(argument, shown, ["**", "*"], f"no {SUFFIX} files in {shown}")
         elif os.path.lexists(argument):
             if not (self.force_exclude and self._is_left_out(os.path.abspath(argument))):
                 yield shown
@@ -106,7 +106,7 @@ class _Finder:
         place = os.path.abspath(folder or os.curdir)
         none = True
         if not os.path.isdir(place):
-            self.complain(InputError(f"there is no folder {shown}", shown))
+            self.complain(InputError(f"folder not found: {shown}", shown))
             return
         chain, left_out = self._above(place)
         walk = _Walk(self, _pattern(parts))

@@ -59,7 +59,7 @@ def refuse_unwritable(path: Path) -> None:
     if place.is_dir():
         raise ReportError(f"{path} cannot be written: it is a folder")
     if not place.parent.is_dir():
-        raise ReportError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise ReportError(f"{path} cannot be written: folder not found: {path.parent}")
 
 
 def write_junit(path: Path, tested: Sequence[SpecReport], seconds: float) -> None:

@@ -214,7 +214,7 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
         what = f"there is no {MANIFEST} in it" if folder.is_dir() else "it is not a folder" if folder.exists() else ""
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    raise RunError(f"{folder} is not a run: {what}" if what else f"there is no run {folder}")
+    raise RunError(f"{folder} is not a run: {what}" if what else f"run not found: {folder}")
 
 
 def data_use(record: Mapping[str, Any]) -> DataUse:

@@ -266,7 +266,7 @@ class RunResult(Shown, Mapping[str, LaneResult]):
 
     def __getitem__(self, lane: str) -> LaneResult:
         if lane not in self.lanes:
-            raise KeyError(f"there is no lane {lane!r}; there are {', '.join(self.lanes)}")
+            raise KeyError(f"unknown lane {lane!r}; choose from {', '.join(self.lanes)}")
         return self.lanes[lane]
 
     def __iter__(self) -> Iterator[str]:

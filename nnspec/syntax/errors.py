@@ -92,7 +92,7 @@ def explain(source: Source, tokens: Sequence[Token], i: int, first: int, accepts
         if found is not None:
             return found
     ends = place.token.type in _ENDS - {"RBRACE"}
-    text = "the line cannot end here" if ends else f"`{place.token}` cannot stand here"
+    text = "unexpected end of line" if ends else f"unexpected `{place.token}`"
     return _error(text, place.span, _expected(accepts))
 
 
@@ -112,7 +112,7 @@ def _comment(place: _Place) -> Diagnostic | None:
     """`// …` and `/* … */`."""
     if place.i != place.first or place.token.type not in ("FLOORDIV", "SLASH"):
         return None
-    return _error(f"`{place.token}` cannot stand here", place.span, "a comment begins with `#`")
+    return _error(f"unexpected `{place.token}`", place.span, "comments start with `#`")
 
 
 def _something_missing(place: _Place) -> Diagnostic | None:
@@ -121,21 +121,21 @@ def _something_missing(place: _Place) -> Diagnostic | None:
         return None
     span = span_of(place.source, before)
     if before.type == "EQUAL":
-        return _error("a value is missing after `=`", span, label="needs a value")
+        return _error("missing value after `=`", span, label="needs a value")
     if before.type == "PERCENT" and "INT" in place.kinds[-3:-2]:
         number = place.tokens[place.i - 2]
         whole = place.stretch(number, before)
         return _error(f"`{whole.text}` is not a number", whole, f"write {int(number.replace('_', '')) / 100:g}")
     if before.type in _OPERATORS:
-        return _error(f"something is missing after `{before}`", span)
+        return _error(f"missing operand after `{before}`", span)
     if before.type in _FOLLOWS:
-        return _error(f"`{before}` is a reserved word, and its {_FOLLOWS[before.type]} is missing", place.span)
+        return _error(f"`{before}` is a reserved word and must be followed by {_FOLLOWS[before.type]}", place.span)
     if place.kinds == ["LET", "NAME", token.type]:
-        return _error("a `let` needs a value", place.span, f"such as `let {before} = 64`")
+        return _error("missing value for this `let`", place.span, f"for example, `let {before} = 64`")
     return None
 
 
-_FOLLOWS = {"LET": "name", "BLOCK": "name", "IMPORT": 'file, as in `import "common.nn"`,'}
+_FOLLOWS = {"LET": "a name", "BLOCK": "a name", "IMPORT": 'a file, as in `import "common.nn"`'}
 
 
 def _import(place: _Place) -> Diagnostic | None:
@@ -149,7 +149,7 @@ def _import(place: _Place) -> Diagnostic | None:
         words.append(token)
     name = place.stretch(words[0], words[-1]).text if words else ""
     file = f'"{name}"' if name.endswith(".nn") else '"common.nn"'
-    return _error("an import names a file, in quotes", place.span, f"such as `import {file}`")
+    return _error("`import` needs a file name in quotes", place.span, f"for example, `import {file}`")
 
 
 def _reserved(place: _Place) -> Diagnostic | None:
@@ -169,14 +169,14 @@ def _two_words(place: _Place) -> Diagnostic | None:
         return None
     part = one[0].isupper()
     if part and other.type == "NAME":
-        return _error(f"a line end or `;` is missing before `{other}`", span_of(place.source, other))
+        return _error(f"missing line break or `;` before `{other}`", span_of(place.source, other))
     whole = place.stretch(one, other)
     if other.type == "NAME" and not other[0].isupper():
         help = f"write `{one} = {other}` to give it a value, or `{one} {other} {{` to begin a section"
     else:
         help = f"write `{one}({other})`" if part else f"write `{one} = {other}`"
     if one == "repeat":
-        help = "what is repeated is multiplied, such as `Linear(64) * 3`"
+        help = "to repeat a layer, multiply it: `Linear(64) * 3`"
     return _error(f"`{one} {other}` is neither a setting nor a layer", whole, help)
 
 
@@ -186,12 +186,13 @@ def _run_together(place: _Place) -> Diagnostic | None:
         return None
     if place.inside():
         end = Span(place.source, before.end_pos, before.end_pos)
-        fix = Fix("put a comma", (Edit(end, ","),)) if before.line == token.line else None
-        return _error(f"a comma is missing between `{before}` and `{token}`", place.span, fix=fix)
+        fix = Fix("insert a comma", (Edit(end, ","),)) if before.line == token.line else None
+        return _error(f"missing comma between `{before}` and `{token}`", place.span, fix=fix)
     if token.type in ("LPAR", "LSQB"):
-        help = f"arguments stand in `()`: `{before}(…)`" if place.kinds == ["NAME", "LSQB"] and _is_part(before) else ""
-        return _error(f"`{token}` cannot stand after `{before}`", place.span, help)
-    return _error(f"a line end or `;` is missing before `{token}`", place.span)
+        square = place.kinds == ["NAME", "LSQB"] and _is_part(before)
+        help = f"arguments are written in `()`: `{before}(…)`" if square else ""
+        return _error(f"unexpected `{token}` after `{before}`", place.span, help)
+    return _error(f"missing line break or `;` before `{token}`", place.span)
 
 
 def _is_part(word: Token) -> bool:
@@ -207,9 +208,9 @@ def _equal(place: _Place) -> Diagnostic | None:
         sign = place.stretch(before, token)
         name = place.stretch(place.head, place.tokens[place.i - 2]).text if place.i - 2 >= place.first else ""
         if before.type == "COLON":
-            return _error("`:=` cannot stand here", sign, f"write `{name} = …`", fix=_write(sign, "=", "write `=`"))
-        return _error(f"`{sign.text}` cannot stand here", sign, "a setting is given its value once, by `=`")
-    return _error("only a name can be given a value", place.span, "a setting is `name = value`, with nothing before it")
+            return _error("unexpected `:=`", sign, f"write `{name} = …`", fix=_write(sign, "=", "write `=`"))
+        return _error(f"unexpected `{sign.text}`", sign, "settings are set once, with `=`")
+    return _error("only names can be assigned to", place.span, "settings are written `name = value`")
 
 
 def _write(span: Span, text: str, message: str) -> Fix:
@@ -221,15 +222,15 @@ def _colon(place: _Place) -> Diagnostic | None:
     if place.token.type != "COLON":
         return None
     if place.head.type == "LET":
-        return _error("`:` cannot stand here", place.span, "a constant has a value and no type: `let width = 64`")
+        return _error("unexpected `:`", place.span, "constants have no type annotation: `let width = 64`")
     if place.before is None or place.before.type != "NAME":
-        return _error("`:` cannot stand here", place.span, "settings are written `name = value`")
+        return _error("unexpected `:`", place.span, "settings are written `name = value`")
     if place.inside():
         help, text = f"arguments are written `{place.before}=…`", "="
     else:
         help, text = f"settings are written `{place.stretch(place.head, place.before).text} = …`", " ="
-    fix = _write(place.span, text, "replace `:` by `=`")
-    return _error("`:` cannot stand here", place.span, help, fix=fix)
+    fix = _write(place.span, text, "replace `:` with `=`")
+    return _error("unexpected `:`", place.span, help, fix=fix)
 
 
 def _brace(place: _Place) -> Diagnostic | None:
@@ -238,10 +239,10 @@ def _brace(place: _Place) -> Diagnostic | None:
         return None
     if place.before is not None and place.kinds in (["NAME", "EQUAL", "LBRACE"], ["NAME", "COLON", "LBRACE"]):
         sign = span_of(place.source, place.before)
-        fix = Fix(f"leave `{place.before}` out", (Edit(sign, ""),), safe=True)
-        return _error(f"a section has no `{place.before}`", sign, f"write `{place.head} {{`", fix=fix)
-    help = 'a section is a word, perhaps a name or a "title", then `{`'
-    return _error("`{` cannot stand here", place.span, help)
+        fix = Fix(f"remove `{place.before}`", (Edit(sign, ""),), safe=True)
+        return _error(f"sections are written without `{place.before}`", sign, f"write `{place.head} {{`", fix=fix)
+    help = 'a section is a keyword, an optional name or "title", then `{`'
+    return _error("unexpected `{`", place.span, help)
 
 
 def _arrow(place: _Place) -> Diagnostic | None:
@@ -251,8 +252,8 @@ def _arrow(place: _Place) -> Diagnostic | None:
         return None
     help = "arguments are separated by `,`"
     if not place.inside():
-        help = "layers stand below each other, or on one line with `;` between them"
-    return _error("`->` means nothing here", place.stretch(before, token), help)
+        help = "write one layer per line, or separate them with `;`"
+    return _error("unexpected `->`", place.stretch(before, token), help)
 
 
 def _star(place: _Place) -> Diagnostic | None:
@@ -283,7 +284,7 @@ _RULES: tuple[Callable[[_Place], Diagnostic | None], ...] = (
 
 def _expected(accepts: set[str]) -> str:
     if {"INT", "LPAR", "STRING"} <= accepts:
-        return "a value is expected"
+        return "expected a value"
     names = [text for kind, text in _NAMES.items() if kind in accepts]
     return (
         f"expected {', '.join(names[:-1])} or {names[-1]}"

@@ -11,10 +11,10 @@ from nnspec.syntax.token import Token
 
 __all__ = ["FOREIGN", "foreign", "plain_strings", "thousands", "without_commas"]
 
-_LOOP = ("it has no loops", "layers are repeated by `* 3`, and a `sweep` tries one value after the other")
-_CONDITION = ("it has no conditions", "what differs between two experiments is a lane of a `race`")
-_FUNCTION = ("it defines no functions", "layers that belong together are a `block Name(units) { … }`")
-_CONSTANT = ("a constant is declared by `let`", "such as `let width = 64`")
+_LOOP = ("specs have no loops", "repeat layers with `* 3`, or try several values with a `sweep`")
+_CONDITION = ("specs have no conditions", "to compare variants, make them lanes of a `race`")
+_FUNCTION = ("specs have no functions", "group layers in a block: `block Name(units) { … }`")
+_CONSTANT = ("constants are declared with `let`", "for example, `let width = 64`")
 
 FOREIGN: dict[str, tuple[str, str]] = {
     "for": _LOOP,
@@ -31,8 +31,8 @@ FOREIGN: dict[str, tuple[str, str]] = {
     "class": _FUNCTION,
     "const": _CONSTANT,
     "var": _CONSTANT,
-    "include": ("an import takes over a file", 'such as `import "common.nn"`'),
-    "from": ("an import takes all of a file", 'such as `import "common.nn"`'),
+    "include": ("use `import` to include a file", 'for example, `import "common.nn"`'),
+    "from": ("an import always includes the whole file", 'for example, `import "common.nn"`'),
 }
 """Words that begin a statement elsewhere -> why a spec has no such thing, and what it has instead."""
 
@@ -43,7 +43,7 @@ _CURLY = {"“": "”", "‘": "’", "„": "“", "”": "”", "’": "’", 
 def foreign(word: str, span: Span) -> Diagnostic:
     """Say what to write in the place of a statement of another language."""
     why, help = FOREIGN[word]
-    return Diagnostic("NN101", f"`{word}` means nothing in a spec: {why}", span, help=help)
+    return Diagnostic("NN101", f"unexpected `{word}`: {why}", span, help=help)
 
 
 def plain_strings(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[Diagnostic]]:
@@ -68,7 +68,7 @@ def plain_strings(source: Source, raw: Sequence[Token]) -> tuple[list[Token], li
         edits = tuple(Edit(Span(source, t.start_pos, t.end_pos), '"') for t in (token, last))
         fix = Fix("use plain quotes", edits, safe=True)
         span = Span(source, token.start_pos, last.end_pos)
-        message = f"`{token}` and `{last}` are no quotes"
+        message = f"`{token}` and `{last}` cannot be used as quotes"
         found.append(Diagnostic("NN101", message, span, help=f'write `"{inside}"`', fix=fix))
         i = closing + 1
     return kept, found
@@ -120,7 +120,7 @@ def thousands(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[D
         number = span.text.replace(",", "_")
         commas = tuple(Edit(Span(source, c.start_pos, c.end_pos), "_") for c in raw[i + 1 : end : 2])
         fix = Fix(f"write {number}", commas, safe=True)
-        found.append(Diagnostic("NN104", f"`{span.text}` is not one number", span, help=f"write {number}", fix=fix))
+        found.append(Diagnostic("NN104", f"`{span.text}` is not a number", span, help=f"write {number}", fix=fix))
         kept.append(raw[i].update(value=number))
         kept[-1].end_pos = span.end
         i = end + 1
@@ -145,7 +145,7 @@ def _decimal(source: Source, raw: Sequence[Token], i: int, inside: bool) -> Diag
     number = span.text.replace(",", ".")
     edit = Edit(Span(source, raw[i + 1].start_pos, raw[i + 1].end_pos), ".")
     fix = Fix(f"write {number}", (edit,), safe=zero)
-    return Diagnostic("NN104", f"`{span.text}` is not one number", span, help=f"write {number}", fix=fix)
+    return Diagnostic("NN104", f"`{span.text}` is not a number", span, help=f"write {number}", fix=fix)
 
 
 def _touch(one: Token, comma: Token, other: Token) -> bool:
@@ -180,8 +180,8 @@ def without_commas(source: Source, tokens: Sequence[Token], outer: set[int]) -> 
 def _about_commas(source: Source, sections: Iterable[list[tuple[Token, bool]]]) -> Iterator[Diagnostic]:
     for commas in sections:
         edits = [Edit(Span(source, t.start_pos, t.end_pos), ";" if needed else "") for t, needed in commas]
-        more = f"and {len(commas) - 1} more like it" if len(commas) > 1 else ""
+        more = f"and {len(commas) - 1} more" if len(commas) > 1 else ""
         lines = all(not needed for _, needed in commas)
-        help = "remove it: an item ends with its line" if lines else "write `;`, or begin a new line"
-        fix = Fix("leave the commas out" if lines else "write `;`", tuple(edits), safe=True)
-        yield Diagnostic("NN101", "`,` does not end an item", edits[0].span, label=more, help=help, fix=fix)
+        help = "remove it: an item ends at the end of the line" if lines else "use `;` or a line break"
+        fix = Fix("remove the commas" if lines else "write `;`", tuple(edits), safe=True)
+        yield Diagnostic("NN101", "items are not separated by commas", edits[0].span, label=more, help=help, fix=fix)

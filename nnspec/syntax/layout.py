@@ -16,7 +16,7 @@ MAX_DEPTH = 100
 """How deep brackets and braces may stand in each other."""
 
 MAX_TOKENS = 100_000
-"""How many words and signs a file may have."""
+"""How many tokens a file may have."""
 
 MAX_LINE = 200_000
 """How many characters a line may have: a string or a number that is longer would take the lexer very much memory."""
@@ -56,7 +56,7 @@ def lay_out(source: Source) -> Layout:
     raw = list(islice(lex(source.text), MAX_TOKENS + 1))
     if len(raw) > MAX_TOKENS:
         layout.too_large = True
-        message = f"this file has more than {MAX_TOKENS:,} words and signs"
+        message = f"this file has more than {MAX_TOKENS:,} tokens"
         layout.diagnostics.append(Diagnostic("NN107", message, span_of(source, raw[-1])))
         layout.tokens = raw
         return layout
@@ -106,9 +106,9 @@ def _join_heads(source: Source, layout: Layout) -> None:
                 layout.diagnostics.append(
                     Diagnostic(
                         "NN101",
-                        "`{` cannot begin a line",
+                        "`{` cannot start a line",
                         span_of(source, token),
-                        help=f"it stands behind `{kept[-1]}`, on the same line",
+                        help=f"put it after `{kept[-1]}`, on the same line",
                     )
                 )
         kept.append(token)
@@ -159,10 +159,10 @@ def _without_strays(source: Source, raw: list[Token], layout: Layout) -> list[To
 def _stray(token: Token, span: Span) -> Diagnostic:
     if token.type == "BAD_NUMBER":
         return Diagnostic(
-            "NN104", f"`{token}` is not a number", span, help="numbers look like 64, 60_000, 0.01 or 1e-3"
+            "NN104", f"`{token}` is not a number", span, help="numbers are written like 64, 60_000, 0.01 or 1e-3"
         )
     if token.type == "OPEN_STRING":
-        return Diagnostic("NN103", "this string is not closed", span, help=f"a string ends with {token[0]} on its line")
+        return Diagnostic("NN103", "unterminated string", span, help=f"close it with {token[0]} on the same line")
     helps = {
         "“": 'use plain quotes: "',
         "”": 'use plain quotes: "',
@@ -170,9 +170,9 @@ def _stray(token: Token, span: Span) -> Diagnostic:
         "’": 'use plain quotes: "',
         "&": "write `and`",
         "|": "write `or`",
-        "→": "layers stand below each other, or on one line with `;` between them",
+        "→": "write one layer per line, or separate them with `;`",
         "!": "write `not`",
-        "^": "a power is written `**`",
+        "^": "powers are written `**`",
         "−": "use the plain minus sign `-`",
         "×": "write `*`",
         "%": "",
@@ -180,8 +180,8 @@ def _stray(token: Token, span: Span) -> Diagnostic:
     }
     text = span.text if token.isprintable() else f"U+{ord(token):04X}"
     plain = _PLAIN.get(str(token))
-    fix = Fix(f"replace `{text}` by `{plain}`", (Edit(span, plain),), safe=True) if plain else None
-    return Diagnostic("NN101", f"`{text}` means nothing here", span, help=helps.get(str(token), ""), fix=fix)
+    fix = Fix(f"replace `{text}` with `{plain}`", (Edit(span, plain),), safe=True) if plain else None
+    return Diagnostic("NN101", f"unexpected `{text}`", span, help=helps.get(str(token), ""), fix=fix)
 
 
 def _match(source: Source, raw: list[Token], layout: Layout) -> dict[int, int]:
@@ -213,7 +213,9 @@ def _match(source: Source, raw: list[Token], layout: Layout) -> dict[int, int]:
             braces += 1 if token.type == "LBRACE" else -1
         if len(stack) + braces > MAX_DEPTH and not layout.too_large:
             layout.too_large = True
-            layout.diagnostics.append(Diagnostic("NN106", f"nested more than {MAX_DEPTH} deep", span_of(source, token)))
+            layout.diagnostics.append(
+                Diagnostic("NN106", f"nested more than {MAX_DEPTH} levels deep", span_of(source, token))
+            )
     leave_open()
     return partner
 
@@ -222,7 +224,7 @@ def _astray(source: Source, token: Token, opener: Token | None, layout: Layout) 
     span = span_of(source, token)
     layout.told_lines.add(token.line)
     if opener is None:
-        layout.diagnostics.append(Diagnostic("NN102", f"this `{token}` closes nothing", span))
+        layout.diagnostics.append(Diagnostic("NN102", f"unmatched `{token}`", span))
         return
     layout.told_lines.add(opener.line)
     layout.diagnostics.append(
@@ -259,14 +261,14 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
             # Of `}` that are too many, one closes a brace of another line and does not stand where that line begins.
             if extra and stack[-1].line != token.line and token.column != margins[-1]:
                 extra -= 1
-                message = "this `}` is one too many"
+                message = "extra `}`"
                 layout.diagnostics.append(Diagnostic("NN102", message, span_of(source, token)))
                 continue
             stack.pop()
             margins.pop()
         if token.type == "LBRACE" and missing and kept and kept[-1].type == "LBRACE":
             missing -= 1
-            layout.diagnostics.append(Diagnostic("NN102", "this `{` is one too many", span_of(source, token)))
+            layout.diagnostics.append(Diagnostic("NN102", "extra `{`", span_of(source, token)))
             continue
         kept.append(token)
         if token.type == "LBRACE":
@@ -308,12 +310,12 @@ def _without_opener(source: Source, token: Token, lines: _Lines, layout: Layout)
     end = lines.last() if token.column == 1 else None
     line = _line_up_to(kept, end - 1) if end is not None else []
     if not _is_head(line) or line[-1].line == token.line or kept[-1].line == line[-1].line:
-        layout.diagnostics.append(Diagnostic("NN102", "this `}` closes nothing", span_of(source, token)))
+        layout.diagnostics.append(Diagnostic("NN102", "unmatched `}`", span_of(source, token)))
         return
     layout.diagnostics.append(
         Diagnostic(
             "NN102",
-            f"a `{{` is missing behind `{line[-1]}`",
+            f"missing `{{` after `{line[-1]}`",
             span_of(source, line[0]).to(span_of(source, line[-1])),
             notes=(Note(span_of(source, token), "closed here"),),
         )
@@ -338,7 +340,7 @@ def _unclosed(tokens: list[Token]) -> tuple[int, int]:
 
 
 def _close(source: Source, opener: Token, before: Token | None, kept: list[Token], layout: Layout) -> None:
-    notes = (Note(span_of(source, before), "a `}` is missing before this line"),) if before is not None else ()
+    notes = (Note(span_of(source, before), "missing `}` before this line"),) if before is not None else ()
     layout.diagnostics.append(
         Diagnostic("NN102", "this `{` is never closed", span_of(source, opener), label="opened here", notes=notes)
     )

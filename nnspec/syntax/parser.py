@@ -40,7 +40,7 @@ class Parsed:
     unreadable: frozenset[int] = field(default_factory=frozenset)
     """Offsets of literals whose value is not known: 1 or the text as it is stands in their place."""
     tokens: int = 0
-    """How many words and signs there are."""
+    """How many tokens there are."""
     unread: bool = False
     """Whether it goes over a limit, and nothing of it was read."""
 
@@ -154,7 +154,7 @@ def _bad_literals(source: Source, tokens: list[Token], unreadable: set[int]) -> 
             start = token.start_pos + hidden
             yield Diagnostic(
                 "NN103",
-                f"a string cannot hold the control character U+{ord(token[hidden]):04X}",
+                f"strings cannot contain the control character U+{ord(token[hidden]):04X}",
                 Span(source, start, start + 1),
             )
         elif token.type == "STRING" and (found := bad_escape(token)) is not None:
@@ -163,7 +163,7 @@ def _bad_literals(source: Source, tokens: list[Token], unreadable: set[int]) -> 
             start = token.start_pos + offset
             yield Diagnostic(
                 "NN103",
-                f"`{text}` is not an escape sequence",
+                f"`{text}` is not a valid escape sequence",
                 Span(source, start, start + len(text)),
                 help="a backslash is written `\\\\`; the escapes are \\n \\t \\\\ \\\" \\'",
             )

@@ -1,4 +1,4 @@
-"""A text as the formatter sees it: words and signs, the blanks that belong before them, and the comments between."""
+"""A text as the formatter sees it: tokens, the blanks that belong before them, and the comments between."""
 
 from __future__ import annotations
 

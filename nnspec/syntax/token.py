@@ -1,4 +1,4 @@
-"""Tokens: the words and signs of a text, each with where it stands."""
+"""Tokens: the tokens of a text, each with where it stands."""
 
 from __future__ import annotations
 

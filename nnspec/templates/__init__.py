@@ -27,7 +27,7 @@ class StarterError(NnspecError):
 def template(name: str) -> str:
     """Return the text of a starter spec. Raises StarterError for a name that there is none of."""
     if name not in TEMPLATES:
-        raise StarterError(f"there is no template {name}; there are {', '.join(TEMPLATES)}")
+        raise StarterError(f"unknown template {name}; choose from {', '.join(TEMPLATES)}")
     return (files(__name__) / f"{name}.nn").read_text(encoding="utf-8")
 
 
@@ -54,7 +54,7 @@ def _write(place: Path, data: bytes, force: bool) -> None:
     if there and not force:
         raise StarterError(f"{place} is there already; --force replaces it")
     if not place.parent.is_dir():
-        raise StarterError(f"there is no folder {place.parent}; make it first")
+        raise StarterError(f"folder not found: {place.parent}; create it first")
     if there:
         rewrite(place, data)
         return

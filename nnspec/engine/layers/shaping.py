@@ -86,7 +86,7 @@ class Reshape(_Reshaping):
         """`s -> shape`, free of cost."""
         shape = arguments["shape"]
         if problem := _shape_problem(shape):
-            raise ShapeError(problem, argument="shape", label="no shape", help="such as `Reshape([-1])`")
+            raise ShapeError(problem, argument="shape", label="no shape", help="for example, `Reshape([-1])`")
         return Geometry(out=_filled(shape, incoming), flops=0)
 
     def _leaving(self, incoming: Shape) -> Shape:

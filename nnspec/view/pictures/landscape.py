@@ -53,7 +53,7 @@ def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force
     if os.path.lexists(path) and not force:
         raise OutputError(f"{path} is there already; name another file with --out, or add --force to replace it")
     if not path.parent.is_dir():
-        raise OutputError(f"there is no folder {path.parent}; make it first")
+        raise OutputError(f"folder not found: {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"nothing can be written to {path.parent}; name another file with --out")
     return path
