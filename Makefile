@@ -19,9 +19,10 @@ TEST_PROCESSES ?= logical
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --maxprocesses 8 --dist worksteal --durations 10
 
-# The pages that are made from what nnspec says: docs/errors.md, docs/gallery.md.
+# The pages that are made from what nnspec says: docs/errors.md, docs/gallery.md; and the output of commands in all pages.
 docs: $(VENV)/installed-dev
 	$(BIN)/python tests/pages.py
+	$(BIN)/python tests/page_runner.py
 
 # Look for texts over which nnspec fails: FUZZ_SECONDS for parse, check, fmt and reading together.
 FUZZ_SECONDS ?= 60

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_spec import RACE, ROOT, compiled, spec
+from tiny_spec import RACE, compiled, spec
 
 from nnspec.api import SpecError, diff
 from nnspec.cli import _code
@@ -389,25 +388,6 @@ def test_the_words_of_a_difference(pair: tuple[str, str], capsys: pytest.Capture
     assert lines[-2:] == ["- expect  Adam.loss < SGD.loss", "+ expect  Adam.loss < Momentum.loss"]
     assert "\x1b" not in out
     assert all(len(line) <= 80 for line in lines)
-
-
-def test_the_page_shows_what_is_printed(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    changes = {
-        "Linear(64, 32)\n    ReLU": "Linear(64, 64)\n    ReLU\n    Dropout(0.2)",
-        "Linear(32, 10)": "Linear(64, 10)",
-        "SGD(lr=0.01)": "SGD(lr=0.02)\n    fast: SGD(lr=0.1)",
-        "Adam.loss < SGD.loss": "",
-    }
-    text = RACE.read_text()
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    Path("wider.nn").write_text(text)
-    assert _code(["diff", *pair]) == 1
-    printed = capsys.readouterr().out
-    page = (ROOT / "docs/compare.md").read_text("utf-8")
-    (sample,) = re.findall(r"```\n(--- .*?)```", page, flags=re.DOTALL)
-    for part in sample.split("…\n"):
-        assert part in printed
 
 
 def test_what_is_too_long_for_a_line_takes_two(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

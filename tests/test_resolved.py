@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_spec import RACE, ROOT, compiled, spec
+from tiny_spec import RACE, compiled, spec
 
 from nnspec.api import SpecError, resolved
 from nnspec.cli import _code
@@ -439,18 +439,6 @@ def test_values_are_written_as_a_spec_writes_them(tmp_path: Path, capsys: pytest
     ]
     assert "`" not in "".join(tail)
     assert written("\x1b") == '"\\u001b"'
-
-
-def test_the_page_shows_what_is_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = (ROOT / "docs/compare.md").read_text("utf-8")
-    text, sample = re.findall(r"```nn\n(.*?)```.*?```\n(.*?)```", page, flags=re.DOTALL)[0]
-    monkeypatch.chdir(tmp_path)
-    Path("race.nn").write_text(text)
-    printed = shown(capsys, "race.nn", "--lane", "wide", "--set", "optimizer.lr=0.5")
-    for part in re.split(r"^ *…\n", sample, flags=re.MULTILINE):
-        assert part in printed
 
 
 def test_a_deep_composition_is_no_burden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -288,15 +288,6 @@ def test_the_flops_of_the_steps_are_those_of_the_products() -> None:
     assert flops["backward", "Linear2"] == 2 * 64 * (2 * 64 * 32 + 32)  # and of what arrived
 
 
-def test_the_page_on_steps_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    result = CliRunner().invoke(cli, ["show", "specs/race.nn", "--steps"], env={"NO_COLOR": "1", "COLUMNS": "118"})
-    page = (ROOT / "docs" / "steps.md").read_text("utf-8")
-    table = [line.rstrip() for line in page.split("```")[1].strip("\n").splitlines()]
-    assert table == [line.rstrip() for line in result.output.splitlines()[3 : 3 + len(table)]]
-    assert len(table) == 15
-
-
 def test_the_spec_may_come_before_or_after_the_option() -> None:
     race = str(ROOT / "specs" / "race.nn")
     assert printed("--steps", race) == printed(race, "--steps") == printed(race, "--steps=final")
