@@ -172,4 +172,4 @@ def test_what_steers_a_terminal_is_printed_as_what_it_is(folder: Path) -> None:
 
     (lane,) = nnspec.run(written(folder)).values()
     lane.sample = "a\x1b[2Jb\nc\rd"
-    assert [*lines(lane)] == [f"{lane.label} writes:", "", r"a\x1b[2Jb", r"c\x0dd", ""]
+    assert [*lines(lane)] == [f"{lane.label} writes:", "", r"a\x1b[2Jb", r"c\rd", ""]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -47,6 +46,7 @@ from nnspec.engine.part import Signature
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.validation import Given as GivenSamples
 from nnspec.syntax import tree
+from nnspec.text import quoted
 
 __all__ = ["evaluate"]
 
@@ -329,7 +329,7 @@ class _Work:
         near = self.report.nearest(fault.word, fault.known) if at >= 0 else None
         more: dict[str, Any] = {"help": fault.help}
         if near is not None:
-            text = json.dumps(near, ensure_ascii=not near.isprintable())
+            text = quoted(near)
             more = {"help": f"did you mean `{text}`?", "fix": Fix(f"write `{text}`", (Edit(span, text),))}
         self.report.error("NN201", fault.message, span, **more)
 

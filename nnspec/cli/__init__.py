@@ -186,7 +186,7 @@ def _explain(error: Exception) -> int:
     from nnspec.cli.faults import report_fault
     from nnspec.diagnostics import render_all
     from nnspec.errors import NnspecError
-    from nnspec.semantics.values import one_line
+    from nnspec.text import printable
 
     if isinstance(error, SpecError):
         click.echo(render_all(error.diagnostics, color=colored(sys.stderr)), err=True)
@@ -194,7 +194,7 @@ def _explain(error: Exception) -> int:
     if isinstance(error, NnspecError):
         word = click.style("error", fg="red", bold=True) if colored(sys.stderr) else "error"
         # File names, cells and records in it may hold what plays with a terminal.
-        lines = [one_line(line) for line in str(error).split("\n")]
+        lines = [printable(line) for line in str(error).split("\n")]
         click.echo(f"{word}: {chr(10).join(lines)}", err=True)
         return 2
     if isinstance(error, MemoryError):

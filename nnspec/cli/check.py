@@ -14,12 +14,13 @@ from nnspec._version import __version__
 from nnspec.cli.options import colored, read_stdin, set_option
 from nnspec.diagnostics import MAX_BYTES, SourceError, source_of
 from nnspec.diagnostics.formats import FORMATS, Findings, Format, load
-from nnspec.diagnostics.formats.base import one_line, plural
+from nnspec.diagnostics.formats.base import plural
 from nnspec.project.cache import Cache
 from nnspec.project.checking import CLEAN, FAULT, FINDINGS, UNUSABLE, Checker, Outcome, distinct, refused
 from nnspec.project.config import Config, load_config
 from nnspec.project.gitignore import repository
 from nnspec.project.inputs import InputError, find_specs
+from nnspec.text import printable
 
 __all__ = ["command"]
 
@@ -233,7 +234,7 @@ class _Run:
             return
         _write(output, self.format.render(findings).encode("utf-8", "backslashreplace"))
         if not self.options.quiet:
-            click.echo(f"{one_line(output)}: {findings.summary()}", err=True)
+            click.echo(f"{printable(output)}: {findings.summary()}", err=True)
 
     def _tell_fixes(self) -> None:
         if self.fixed:
@@ -247,18 +248,18 @@ class _Run:
 
         self.faults += 1
         if self.faults == 1:
-            report_fault(error, one_line(name))
+            report_fault(error, printable(name))
         else:
             _complain(f"{name}: a bug in nnspec: {type(error).__name__}: {error}")
 
 
 def _clean(outcome: Outcome) -> str:
-    return f"{one_line(outcome.name)}: no findings in {plural(outcome.lanes, 'lane')}"
+    return f"{printable(outcome.name)}: no findings in {plural(outcome.lanes, 'lane')}"
 
 
 def _complain(message: str) -> None:
     word = click.style("error", fg="red", bold=True) if colored(sys.stderr) else "error"
-    click.echo(f"{word}: {one_line(message)}", err=True)
+    click.echo(f"{word}: {printable(message)}", err=True)
 
 
 def _write(path: str, data: bytes) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from nnspec.text import to_json
 
 __all__ = ["command"]
 
@@ -25,7 +26,7 @@ def command(runs: tuple[Path, ...], as_json: bool) -> int:
 
     found = compare_runs(runs)
     if as_json:
-        click.echo(json.dumps(compared_record(found)))
+        click.echo(to_json(compared_record(found)))
     else:
         print_compared(found, console())
     return 0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from nnspec.cli.options import set_option
+from nnspec.text import to_json
 
 __all__ = ["command"]
 
@@ -34,7 +33,7 @@ def command(a: str, b: str, overrides: tuple[str, ...], as_json: bool) -> int:
 
     found = diff(a, b, overrides)
     if as_json:
-        click.echo(json.dumps(difference_record(found)))
+        click.echo(to_json(difference_record(found)))
     else:
         print_difference(found, console())
     return 0 if found.same else 1

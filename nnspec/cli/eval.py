@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from nnspec.cli.options import data_options
+from nnspec.text import to_json
 
 __all__ = ["command"]
 
@@ -54,7 +54,7 @@ def command(
         compiled = compile_run(saved)
         found = evaluate_networks(saved, compiled, access_of(saved, compiled, data_dir, offline), lane, seed)
     if as_json:
-        click.echo(json.dumps(evaluation_record(found)))
+        click.echo(to_json(evaluation_record(found)))
     else:
         print_evaluations(found, console(), whole=confusion)
     return 0 if all(one.same for one in found) else 1

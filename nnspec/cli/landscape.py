@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from nnspec.cli.options import data_options, set_option, spec_argument, warn
+from nnspec.text import to_json
 
 __all__ = ["command"]
 
@@ -84,7 +84,7 @@ def command(
         progress.close()
     plot_landscape(found, path)
     if as_json:
-        click.echo(json.dumps({**landscape_record(found), "file": path.as_posix()}, allow_nan=False))
+        click.echo(to_json({**landscape_record(found), "file": path.as_posix()}))
     else:
         print_landscape(found, screen)
         screen.print(path.as_posix(), style="dim", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from nnspec.cli.options import data_options, set_option, spec_argument, warn
 from nnspec.native import How
+from nnspec.text import to_json
 
 __all__ = ["command"]
 
@@ -125,7 +125,7 @@ def command(
             progress.close()
     if as_json:
         record = {**result.summary, "folder": result.folder, "history": history_record(result)["lanes"]}
-        click.echo(json.dumps(record, allow_nan=False))
+        click.echo(to_json(record))
     else:
         print_files(result, screen)
     if result.undrawn:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 import click
 
 from nnspec.cli.options import set_option, spec_argument, warn
+from nnspec.text import to_json
 
 __all__ = ["command"]
 
@@ -61,7 +61,7 @@ def command(
         from nnspec.view.terminal.steps import print_steps, steps_record
 
         if as_json:
-            click.echo(json.dumps(steps_record(compiled, stage)))
+            click.echo(to_json(steps_record(compiled, stage)))
         else:
             print_steps(compiled, stage, console())
         return 0
@@ -70,14 +70,14 @@ def command(
 
         lanes = pick(compiled.program, lane)
         if as_json:
-            click.echo(json.dumps(resolved_record(compiled.program, lanes)))
+            click.echo(to_json(resolved_record(compiled.program, lanes)))
         else:
             print_resolved(compiled.program, lanes, console())
         return 0
     from nnspec.view.terminal.structure import print_structure, structure_record
 
     if as_json:
-        click.echo(json.dumps(structure_record(compiled)))
+        click.echo(to_json(structure_record(compiled)))
     else:
         print_structure(compiled, console())
     return 0

@@ -50,11 +50,11 @@ def command(
     """
     from nnspec.cli.faults import report_fault
     from nnspec.data.source import Access
-    from nnspec.diagnostics.formats.base import one_line
     from nnspec.project.config import load_config
     from nnspec.project.inputs import find_specs
     from nnspec.project.junit import refuse_unwritable, write_junit
     from nnspec.project.testing import SpecReport, SpecTester, exit_code, failures, outcome, summary
+    from nnspec.text import printable
     from nnspec.view.terminal.ticker import Ticker
 
     if "-" in paths:
@@ -70,10 +70,10 @@ def command(
 
     def begins(path: str) -> None:
         if not quiet:
-            click.echo(f"{one_line(path)} ", nl=False)
+            click.echo(f"{printable(path)} ", nl=False)
 
     def on_fault(path: str, error: Exception) -> None:
-        report_fault(error, one_line(path))
+        report_fault(error, printable(path))
 
     started = time.perf_counter()
     tester = SpecTester(overrides, Access(data_dir, offline), jobs=jobs, observer=ticker, on_fault=on_fault)

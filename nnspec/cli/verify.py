@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from nnspec.cli.options import data_options
+from nnspec.text import to_json
 
 __all__ = ["command"]
 
@@ -54,7 +54,7 @@ def command(
         finally:
             progress.close()
     if as_json:
-        click.echo(json.dumps(verification_record(found)))
+        click.echo(to_json(verification_record(found)))
     else:
         print_verification(found, console())
     return 0 if found.same else 1

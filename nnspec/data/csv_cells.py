@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nnspec.data.source import FileFault
+from nnspec.text import printable
 
 __all__ = ["MISSING_WORDS", "Form", "Quoted", "in_words", "lines_of", "listed", "rows_of"]
 
@@ -100,8 +101,7 @@ def _lowered(words: tuple[str, ...]) -> frozenset[str]:
 
 def in_words(text: str) -> str:
     """Return a cell, or a name, as messages show it."""
-    text = text if len(text) <= 40 else text[:39] + "…"
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return printable(text if len(text) <= 40 else text[:39] + "…")
 
 
 def listed(words: Sequence[str], most: int = 5) -> str:

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
 from nnspec.data.source import DataError, FileFault
 from nnspec.engine._numpy import np
 from nnspec.files import NotRegularError, open_regular
+from nnspec.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,8 +82,7 @@ def open_file(path: FilePath | str, most: int, argument: str = "path") -> IO[byt
 
 def shown(path: FilePath | str) -> str:
     """Return a path as messages show it, on one line whatever it holds."""
-    text = str(path).replace(os.sep, "/")
-    return text if text.isprintable() and len(text) <= 200 else ascii(text[-200:])[1:-1]
+    return printable(str(path).replace(os.sep, "/")[-200:])
 
 
 def changed(path: FilePath | str) -> DataError:

@@ -16,6 +16,7 @@ from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Sp
 from nnspec.data.splitting import Seed, Share, shares
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, BareWord, FilePath, Range
+from nnspec.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -572,5 +573,4 @@ def _image(file: IO[bytes], path: str) -> Any:
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:120]
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return printable(" ".join(str(error).split())[:120])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.data.source import FileFault, Remark
 from nnspec.engine._numpy import np
+from nnspec.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,6 +123,4 @@ class Labels:
 
 
 def _shown(value: Value) -> str:
-    return (
-        str(value) if not isinstance(value, str) else f"`{value[:40] if value.isprintable() else ascii(value)[1:41]}`"
-    )
+    return f"`{printable(value[:40])}`" if isinstance(value, str) else str(value)

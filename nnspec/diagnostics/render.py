@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nnspec.diagnostics.diagnostic import Diagnostic, Note
 from nnspec.diagnostics.source import Source, Span
+from nnspec.text import printable
 
 __all__ = ["render", "render_all", "render_each"]
 
@@ -153,8 +154,7 @@ def _remark(text: str, paint: _Paint) -> str:
 
 def _printable(text: str) -> str:
     """Expand tabs to four spaces and escape control characters, so that a file cannot send commands to the terminal."""
-    text = text.replace("\t", "    ")
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)
+    return printable(text.replace("\t", "    "))
 
 
 def _width(text: str) -> int:

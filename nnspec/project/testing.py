@@ -10,9 +10,10 @@ from typing import Literal
 from nnspec.api import CheckResult, check, prove_the_rest, run_into
 from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, render_all
-from nnspec.diagnostics.formats.base import one_line, plural
+from nnspec.diagnostics.formats.base import plural
 from nnspec.errors import NnspecError
 from nnspec.results.result import LaneResult, RunResult, Verdict
+from nnspec.text import printable
 from nnspec.training.observer import Observer, Silent
 
 __all__ = ["Case", "SpecReport", "SpecTester", "Status", "exit_code", "failures", "marks", "outcome", "summary"]
@@ -226,7 +227,7 @@ def outcome(tested: SpecReport) -> str:
     """Return what is said behind a spec's name: `..F FAILED (2.1 s)`."""
     word = "INTERRUPTED" if tested.interrupted else tested.status.upper()
     words = [marks(tested), word, f"({tested.seconds:.1f} s)"]
-    return "; ".join([" ".join(filter(None, words)), *map(one_line, tested.notes)])
+    return "; ".join([" ".join(filter(None, words)), *map(printable, tested.notes)])
 
 
 def failures(tested: SpecReport, *, color: bool = False) -> str:
@@ -234,25 +235,25 @@ def failures(tested: SpecReport, *, color: bool = False) -> str:
     found = [case for case in tested.cases if case.status in ("failed", "error")]
     if not found:
         return ""
-    lines = [f" {one_line(tested.path)} ".center(_WIDE, "-")]
+    lines = [f" {printable(tested.path)} ".center(_WIDE, "-")]
     for case in found:
         if case.kind == "check" and tested.diagnostics:
             lines.append(render_all(tested.diagnostics, color=color))
         elif case.kind == "expectation":
-            lines.append(f"missed: {one_line(case.name)}")
+            lines.append(f"missed: {printable(case.name)}")
             lines += [f"        {line}" for line in _lines(case.detail)]
         elif case.kind == "gradients":
-            lines.append(f"wrong {one_line(case.name)}")
+            lines.append(f"wrong {printable(case.name)}")
             lines += [f"        {line}" for line in _lines(case.detail)]
         elif case.kind == "lane":
-            lines.append(f"lane {one_line(case.name.removesuffix(' trains'))} {one_line(case.detail)}")
+            lines.append(f"lane {printable(case.name.removesuffix(' trains'))} {printable(case.detail)}")
         else:
             lines.append("\n".join(_lines(f"error: {case.detail}")))
     return "\n".join(lines)
 
 
 def _lines(text: str) -> list[str]:
-    return [one_line(line) for line in text.splitlines()]
+    return [printable(line) for line in text.splitlines()]
 
 
 def summary(tested: Sequence[SpecReport], asked: int, seconds: float) -> str:

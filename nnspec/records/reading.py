@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
 from nnspec.files import read_limited
+from nnspec.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def usable(path: Path) -> Iterator[None]:
 def _short(error: BaseException) -> str:
     """What an error says, on one line."""
     text = " ".join(str(error).split())[:120]
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return printable(text)
 
 
 def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,6 @@ Adam/seed-42.npz       one that was trained with several seeds: a file each
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
@@ -27,6 +26,7 @@ from nnspec.results.fairness import array_digest, fairness
 from nnspec.results.health import health_records
 from nnspec.results.result import LaneResult, RunResult, common_loss
 from nnspec.results.sweeps import best_record, point_record
+from nnspec.text import finite, to_json
 
 __all__ = ["history_record", "summary_record", "trace_record", "write_record"]
 
@@ -78,7 +78,7 @@ def history_record(result: RunResult) -> dict[str, Any]:
 
 
 def _curves(lane: LaneResult) -> dict[str, Any]:
-    figures = {name: [_number(value) for value in values] for name, values in lane.history.items()}
+    figures = {name: [finite(value) for value in values] for name, values in lane.history.items()}
     curves: dict[str, Any] = {**figures, "seconds": lane.epoch_seconds}
     if lane.rates:
         curves["lr"] = lane.rates
@@ -130,7 +130,7 @@ def summary_record(result: RunResult, program: Program, started: str, data_dir: 
         **({"halted": result.halted} if result.halted else {}),
         "data": [_plain(asdict(use)) | {"stands_in": use.stands_in} for use in result.data],
         "environment": environment(),
-        "gradient_error": _number(result.gradient_error),
+        "gradient_error": finite(result.gradient_error),
         "common_loss": target,
         "lanes": [
             _lane(lane, program, target) | {"data": result.data_of.get(lane.name, 0)} for lane in result.lanes.values()
@@ -210,11 +210,6 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Part) else value
 
 
-def _number(value: float | None) -> float | None:
-    """JSON has no NaN: what could not be measured is null."""
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _write_json(path: Path, record: dict[str, Any]) -> None:
     with atomic(path) as file:
-        file.write(utf8(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"))
+        file.write(utf8(to_json(record, indent=2, ensure_ascii=False) + "\n"))

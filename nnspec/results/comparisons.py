@@ -15,6 +15,7 @@ from typing import Any
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.results.result import LaneResult
 from nnspec.statistics.significance import LEVEL, Interval, Test, holm, interval, mean, paired, welch
+from nnspec.text import finite
 
 __all__ = [
     "Comparison",
@@ -185,7 +186,7 @@ def interval_records(lane: LaneResult) -> dict[str, Any]:
     found = {figure: contender.interval(figure) for figure in lane.history}
     return {
         "intervals": {
-            figure: {"mean": _number(one.mean), "low": _number(one.low), "high": _number(one.high), "n": one.n}
+            figure: {"mean": finite(one.mean), "low": finite(one.low), "high": finite(one.high), "n": one.n}
             for figure, one in found.items()
         }
     }
@@ -201,11 +202,11 @@ def comparison_records(lanes: Sequence[LaneResult]) -> dict[str, Any]:
             {
                 "lanes": [one.one.lane, one.other.lane],
                 "figure": one.figure,
-                "difference": _number(one.test.difference),
-                "low": _number(one.test.low),
-                "high": _number(one.test.high),
-                "p": _number(one.test.p),
-                "p_adjusted": _number(one.adjusted),
+                "difference": finite(one.test.difference),
+                "low": finite(one.test.low),
+                "high": finite(one.test.high),
+                "p": finite(one.test.p),
+                "p_adjusted": finite(one.adjusted),
                 "n": one.test.n,
                 "shown": one.shown,
                 "text": one.text(),
@@ -213,8 +214,3 @@ def comparison_records(lanes: Sequence[LaneResult]) -> dict[str, Any]:
             for one in compare(among(map(contender_of, lanes), figure), figure)
         ]
     }
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN: what there is not is null."""
-    return value if math.isfinite(value) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -10,6 +9,7 @@ from typing import Any
 
 from nnspec.checker.program import Bound, LayerNode, Origin, PartValue
 from nnspec.engine.part import Argument, BareWord, FigureName, FilePath, Part, TensorName
+from nnspec.text import printable, quoted
 
 __all__ = [
     "Word",
@@ -18,7 +18,6 @@ __all__ = [
     "in_text",
     "is_file",
     "layer_arguments",
-    "one_line",
     "place",
     "plain",
     "short_names",
@@ -45,7 +44,7 @@ def written(value: object) -> str:
         case FilePath():
             return written(value.written)
         case str():
-            return json.dumps(value, ensure_ascii=not value.isprintable())
+            return quoted(value)
         case None | bool():
             return str(value).lower()
         case list() | (TensorName(), *_):
@@ -124,7 +123,7 @@ def is_file(origin: Origin) -> bool:
 
 def as_written(origin: Origin) -> str:
     """Return the characters at a place in one line, with everything escaped that could play with a terminal."""
-    return one_line(" ".join(origin.span.text.split()))
+    return printable(" ".join(origin.span.text.split()))
 
 
 def where(origin: Origin, value: object, names: Mapping[str, str]) -> str:
@@ -161,9 +160,4 @@ def short_names(origins: Iterable[Origin]) -> dict[str, str]:
     """Return what each file is called in a column: the last part of its path where no other file shares it."""
     files = {origin.span.source.name for origin in origins if is_file(origin)}
     last = [PurePosixPath(name).name for name in files]
-    return {name: one_line(short if last.count(short := PurePosixPath(name).name) == 1 else name) for name in files}
-
-
-def one_line(text: str) -> str:
-    """Return a text with everything escaped that would end a line or play with a terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return {name: printable(short if last.count(short := PurePosixPath(name).name) == 1 else name) for name in files}

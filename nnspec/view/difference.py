@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.semantics.changes import Change
 from nnspec.semantics.comparison import Difference, LaneChange
-from nnspec.semantics.values import one_line
+from nnspec.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ def _records(changes: Sequence[Change]) -> list[dict[str, Any]]:
 
 def print_difference(found: Difference, console: Console) -> None:
     """Print a difference: what all lanes share once, then what is particular to some, then lanes and expectations."""
-    a, b = one_line(found.a), one_line(found.b)
+    a, b = printable(found.a), printable(found.b)
     if found.same:
         console.print(f"{a} and {b} mean the same", soft_wrap=True)
         return
@@ -90,7 +90,7 @@ def _lines(changes: Sequence[Change], margin: str = "", signs: bool = True) -> T
     for i, change in enumerate(changes):
         sign = f"{change.sign} " if signs else ""
         head = f"{margin}{sign}{change.what:<{left}}  "
-        old, *new = [one_line(text) for text in (change.old, change.new) if text is not None]
+        old, *new = [printable(text) for text in (change.old, change.new) if text is not None]
         between = " → " if len(head) + len(old) + sum(map(len, new)) <= _WIDTH else f"\n{' ' * (len(head) - 2)}→ "
         result.append("\n" if i else "")
         result.append(head + between.join([old, *new]), style=_STYLES[change.sign] if signs else "")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment, Origin, Program
 from nnspec.errors import NnspecError, some_of
 from nnspec.semantics.resolved import Row, rows
-from nnspec.semantics.values import in_text, is_file, one_line, place, plain, short_names, where, written
+from nnspec.semantics.values import in_text, is_file, place, plain, short_names, where, written
+from nnspec.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +37,7 @@ def pick(program: Program, name: str | None) -> tuple[Experiment, ...]:
     found = [lane for lane in program.lanes if lane.name == name] or [e for e in program.lanes if e.lane == name]
     if not found:
         lanes = list(dict.fromkeys(word for lane in program.lanes for word in (lane.lane, lane.name)))
-        raise LaneError(f"{program.path} has no lane {one_line(name)}; there are {some_of(lanes)}")
+        raise LaneError(f"{program.path} has no lane {printable(name)}; there are {some_of(lanes)}")
     return tuple(found)
 
 
@@ -88,8 +89,8 @@ def print_resolved(program: Program, lanes: Sequence[Experiment], console: Conso
     """Print the first lane in full, and of each other one what differs from it."""
     first = list(rows(lanes[0]))
     names = short_names(_origins(program, lanes))
-    console.print(one_line(program.title), style="bold", soft_wrap=True)
-    console.print(f"{one_line(program.path)} · {_count(program, lanes)}", style="dim", soft_wrap=True)
+    console.print(printable(program.title), style="bold", soft_wrap=True)
+    console.print(f"{printable(program.path)} · {_count(program, lanes)}", style="dim", soft_wrap=True)
     for lane in lanes:
         head, shown = f"lane {lane.name}", first
         if lane is not lanes[0]:
@@ -103,7 +104,7 @@ def print_resolved(program: Program, lanes: Sequence[Experiment], console: Conso
         console.print()
         console.print("expect", style="bold")
         found = [
-            Row("statement", "expect", "", one_line(e.text), 1, None, Origin(e.span)) for e in program.expectations
+            Row("statement", "expect", "", printable(e.text), 1, None, Origin(e.span)) for e in program.expectations
         ]
         console.print(_text(found, names), soft_wrap=True)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from nnspec.diagnostics.diagnostic import Diagnostic, Fix
 from nnspec.diagnostics.formats.base import Findings, Format
 from nnspec.diagnostics.source import Source, Span
+from nnspec.text import to_json
 
 __all__ = ["VERSION", "Json"]
 
@@ -27,7 +27,7 @@ class Json(Format):
             "warnings": findings.count("warning"),
             "diagnostics": [_diagnostic(d, findings) for d in findings.diagnostics],
         }
-        return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+        return to_json(document, ensure_ascii=False, indent=2) + "\n"
 
 
 def _diagnostic(diagnostic: Diagnostic, findings: Findings) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from functools import cached_property
 
 from nnspec.diagnostics.diagnostic import Diagnostic
 from nnspec.diagnostics.source import FLAG, Source
+from nnspec.text import printable
 
-__all__ = ["Findings", "Format", "one_line", "plural", "sentences"]
+__all__ = ["Findings", "Format", "plural", "sentences"]
 
 
 class Findings:
@@ -55,7 +56,7 @@ class Findings:
             )
         names = {d.span.source.name for d in self.diagnostics}
         if self.files <= 1 and len(names) == 1:
-            where = one_line(names.pop())
+            where = printable(names.pop())
         else:
             where = (
                 f"{len(names):,} of {plural(self.files, 'file')}"
@@ -98,11 +99,6 @@ def sentences(diagnostic: Diagnostic) -> str:
     lines = [diagnostic.message, diagnostic.label, *diagnostic.remarks]
     lines.append(f"help: {diagnostic.help}" if diagnostic.help else "")
     return "\n".join(line for line in lines if line)
-
-
-def one_line(text: str) -> str:
-    """Return a text with everything escaped that would end a line or play with a terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def plural(number: int, one: str, many: str = "") -> str:

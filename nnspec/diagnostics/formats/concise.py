@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nnspec.diagnostics.diagnostic import Diagnostic
-from nnspec.diagnostics.formats.base import Findings, Format, one_line
+from nnspec.diagnostics.formats.base import Findings, Format
+from nnspec.text import printable
 
 __all__ = ["Concise"]
 
@@ -17,4 +18,4 @@ class Concise(Format):
 
 def _line(found: Diagnostic) -> str:
     text = f"{found.message}; {found.help}" if found.help else found.message
-    return f"{one_line(str(found.span))}: {found.severity}[{found.code}] {one_line(text)}"
+    return f"{printable(str(found.span))}: {found.severity}[{found.code}] {printable(text)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import Counter
 from typing import Any
@@ -14,6 +13,7 @@ from nnspec.diagnostics.diagnostic import Diagnostic, Fix
 from nnspec.diagnostics.explanations import explanation
 from nnspec.diagnostics.formats.base import Findings, Format, sentences
 from nnspec.diagnostics.source import Source, Span
+from nnspec.text import to_json
 
 __all__ = ["Sarif"]
 
@@ -43,7 +43,7 @@ class Sarif(Format):
             "version": "2.1.0",
             "runs": [run],
         }
-        return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+        return to_json(document, ensure_ascii=False, indent=2) + "\n"
 
 
 def _rule(code: str, text: str) -> dict[str, Any]:

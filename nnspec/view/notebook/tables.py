@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnspec.semantics.values import one_line
+from nnspec.text import printable
 from nnspec.view.report.html import escape
 from nnspec.view.terminal.screen import Column, table
 from nnspec.view.wording import numbers, phrases
@@ -31,7 +31,7 @@ class ShortTable:
     def _more(self) -> list[str]:
         rows = max((len(column.cells) for column in self.columns), default=0)
         more = [f"and {rows - _ROWS:,} more rows"] if rows > _ROWS else []
-        lines = [one_line(line) for line in self.lines if line]
+        lines = [printable(line) for line in self.lines if line]
         return [*more, *lines[:_LINES], *([f"and {len(lines) - _LINES:,} more lines"] if len(lines) > _LINES else [])]
 
     def text(self) -> str:
@@ -39,11 +39,11 @@ class ShortTable:
         from rich.console import Console
 
         console = Console(file=io.StringIO(), force_jupyter=False, width=_WIDTH, color_system=None)
-        columns = [Column(c.head, [one_line(x) for x in c.cells[:_ROWS]], c.rank, c.right) for c in self.columns]
+        columns = [Column(c.head, [printable(x) for x in c.cells[:_ROWS]], c.rank, c.right) for c in self.columns]
         if columns:
             console.print(table(columns, _WIDTH))
         printed: str = console.file.getvalue()  # type: ignore[attr-defined]
-        return "\n".join([one_line(self.title), *(line.rstrip() for line in printed.splitlines()), *self._more])
+        return "\n".join([printable(self.title), *(line.rstrip() for line in printed.splitlines()), *self._more])
 
     def html(self) -> str:
         """Return it as HTML that depends on no style sheet."""

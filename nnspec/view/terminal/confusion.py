@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nnspec.results.result import LaneResult
-from nnspec.semantics.values import one_line
+from nnspec.text import printable
 from nnspec.view.terminal.screen import cells, wrapped
 
 __all__ = ["confusion", "counts"]
@@ -33,7 +33,7 @@ def confusion(rows: Sequence[Sequence[int]], names: Sequence[str], width: int) -
     that is wider than `width`.
     """
     numbers = [str(i) for i in range(len(rows))]
-    labels = [one_line(name) for name in names] if len(names) == len(rows) else numbers
+    labels = [printable(name) for name in names] if len(names) == len(rows) else numbers
     count = max(len(f"{count:,}") for row in rows for count in row)
     layouts: list[tuple[list[str], list[list[str]]]] = [(labels, [wrapped(label, _HEAD) for label in labels])]
     if labels != numbers:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +9,7 @@ from nnspec.analysis.evaluate import Evaluation
 from nnspec.analysis.predict import Prediction
 from nnspec.engine._numpy import np
 from nnspec.results.predictor import Predictor
-from nnspec.semantics.values import one_line
+from nnspec.text import finite, printable, to_json
 from nnspec.view.terminal.confusion import confusion
 from nnspec.view.terminal.screen import Column, say, table
 from nnspec.view.wording import numbers
@@ -33,8 +31,8 @@ def evaluation_record(found: Sequence[Evaluation]) -> list[dict[str, Any]]:
             "seed": one.seed,
             "samples": len(one.outputs),
             "status": one.status,
-            "figures": {name: _finite(value) for name, value in one.figures.items()},
-            "recorded": {name: _finite(one.recorded.get(name)) for name in one.figures},
+            "figures": {name: finite(value) for name, value in one.figures.items()},
+            "recorded": {name: finite(one.recorded.get(name)) for name in one.figures},
             "same": one.same,
             "same_data": one.same_data,
             **({"data": one.given} if one.given else {}),
@@ -42,11 +40,6 @@ def evaluation_record(found: Sequence[Evaluation]) -> list[dict[str, Any]]:
         }
         for one in found
     ]
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no NaN."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def print_evaluations(found: Sequence[Evaluation], console: Console, *, whole: bool = False) -> None:
@@ -68,10 +61,10 @@ def print_evaluations(found: Sequence[Evaluation], console: Console, *, whole: b
     console.print(table(columns, console.width))
     if not all(one.same_data for one in found):
         others = ", ".join(dict.fromkeys(one.dataset.source for one in found if not one.same_data))
-        text = f"! these are other data than the run had, from {one_line(others)}; --data-dir DIR says where those lie"
+        text = f"! these are other data than the run had, from {printable(others)}; --data-dir DIR says where those lie"
         say(console, text, style="bold yellow")
     for note in dict.fromkeys(note for one in found if one.given for note in one.dataset.notes):
-        console.print(f"! {one_line(note)}", style="bold yellow", soft_wrap=True)
+        console.print(f"! {printable(note)}", style="bold yellow", soft_wrap=True)
     for one in found:
         for line in _confused(one, whole, several, console.width):
             say(console, line)
@@ -92,14 +85,14 @@ def _confused(one: Evaluation, whole: bool, several: bool, width: int) -> Iterat
     counts = one.confusion()
     if counts is None:
         return
-    label = [one_line(one.dataset.class_name(i)) for i in range(len(counts))]
+    label = [printable(one.dataset.class_name(i)) for i in range(len(counts))]
     wrong = [
         (int(counts[i, j]), i, j) for i in range(len(counts)) for j in range(len(counts)) if i != j and counts[i, j]
     ]
     worst = sorted(wrong, key=lambda each: (-each[0], each[1:]))[:3]
     if worst:
         told = ", ".join(f"{label[i]} for {label[j]} ({count}×)" for count, i, j in worst)
-        yield f"– {one_line(one.lane)}{f', seed {one.seed}' if several else ''} most often mistakes {told}"
+        yield f"– {printable(one.lane)}{f', seed {one.seed}' if several else ''} most often mistakes {told}"
     if whole:
         lines = confusion(counts.tolist(), label, width)
         yield ""
@@ -143,7 +136,7 @@ def prediction_rows(predictor: Predictor, found: Sequence[Prediction], top: int 
 
 
 def _numbers(predictor: Predictor, outputs: Any) -> Mapping[str, float | None]:
-    values = [_finite(float(value)) for value in outputs.reshape(-1)]
+    values = [finite(float(value)) for value in outputs.reshape(-1)]
     names = predictor.wanted.target_names
     if len(names) != len(values):
         names = ("output",) if len(values) == 1 else tuple(f"output_{i}" for i in range(len(values)))
@@ -166,7 +159,7 @@ def print_predictions(predictor: Predictor, rows: Sequence[Mapping[str, Any]], c
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return numbers.percent(value) if name.startswith("probability") else f"{value:.6g}"
-    return "" if value is None else one_line(str(value))
+    return "" if value is None else printable(str(value))
 
 
 def prediction_text(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
@@ -175,7 +168,7 @@ def prediction_text(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
     import io
 
     if kind == "json":
-        return json.dumps(list(rows), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        return to_json(rows, indent=1, ensure_ascii=False) + "\n"
     text = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(text, names, lineterminator="\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.records.saved import SavedRun, usable
 from nnspec.results.comparisons import Comparison, Contender
 from nnspec.semantics.comparison import Difference
-from nnspec.semantics.values import one_line
 from nnspec.shown import Shown
+from nnspec.text import finite, printable
 from nnspec.view.difference import difference_record, print_difference
 from nnspec.view.terminal.screen import Column, say, table
 from nnspec.view.wording import numbers
@@ -45,7 +44,7 @@ def print_compared(found: ComparedRuns, console: Console) -> None:
     """Print a table of all lanes, what the runs differ in, and what the seeds tell."""
     contest = found.contest
     for name, saved in zip(contest.runs, contest.saved, strict=True):
-        console.print(f"{one_line(name)}  ", style="bold", end="", soft_wrap=True)
+        console.print(f"{printable(name)}  ", style="bold", end="", soft_wrap=True)
         console.print(head(saved), style="dim", soft_wrap=True)
     console.print()
     console.print(table(list(_columns(contest)), console.width))
@@ -54,9 +53,9 @@ def print_compared(found: ComparedRuns, console: Console) -> None:
         print_unlike(found, index, console)
         console.print()
     for note in contest.notes:
-        say(console, one_line(f"! {note}"), style="yellow")
+        say(console, printable(f"! {note}"), style="yellow")
     for each in contest.comparisons:
-        say(console, one_line(f"– {contest.text(each)}"), style="" if each.shown else "dim")
+        say(console, printable(f"– {contest.text(each)}"), style="" if each.shown else "dim")
 
 
 def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
@@ -64,14 +63,14 @@ def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
     contest, spec = found.contest, found.specs[index - 1]
     first, other = contest.runs[0], contest.runs[index]
     if isinstance(spec, str):
-        console.print(one_line(f"! what the specs of {first} and {other} mean is not known: {spec}"), style="yellow")
+        console.print(printable(f"! what the specs of {first} and {other} mean is not known: {spec}"), style="yellow")
     elif spec.same:
         console.print(f"the specs of {first} and {other} mean the same", soft_wrap=True)
     else:
         print_difference(replace(spec, a=first, b=other), console)
     for each in contest.unlike:
         if each.run == other:
-            say(console, one_line(f"~ {each.what}: {each.first} → {each.here}"), style="yellow")
+            say(console, printable(f"~ {each.what}: {each.first} → {each.here}"), style="yellow")
 
 
 def head(saved: SavedRun) -> str:
@@ -80,14 +79,14 @@ def head(saved: SavedRun) -> str:
     with usable(saved.path / "summary.json"):
         uses = [f"{use['source']} {use['train']:,} train / {use['test']:,} test" for use in summary["data"]]
         when = str(summary["started"])[:16].replace("T", " ")
-        return one_line(" · ".join(word for word in (str(summary["title"]), *uses, when) if word))
+        return printable(" · ".join(word for word in (str(summary["title"]), *uses, when) if word))
 
 
 def _columns(contest: Contest) -> Iterator[Column]:
     entries = contest.entries
     if len(contest.runs) > 1:
-        yield Column("run", [one_line(entry.run) for entry in entries], 0)
-    yield Column("lane", [one_line(entry.lane) for entry in entries], 0, styles=["bold"] * len(entries))
+        yield Column("run", [printable(entry.run) for entry in entries], 0)
+    yield Column("lane", [printable(entry.lane) for entry in entries], 0, styles=["bold"] * len(entries))
     yield Column("seeds", [str(len(entry.seeds)) for entry in entries], 6, right=True)
     yield Column("epoch", [f"{entry.epochs}/{entry.epochs_asked_for}" for entry in entries], 5, right=True)
     for rank, figure in enumerate(shown_figures(entries)):
@@ -156,7 +155,7 @@ def _entry_record(entry: Entry) -> dict[str, Any]:
         "seeds": list(entry.seeds),
         "final": dict(entry.final),
         "intervals": {
-            f: {"low": _finite(i.low), "high": _finite(i.high), "n": i.n} for f, i in intervals.items() if i.n >= 2
+            f: {"low": finite(i.low), "high": finite(i.high), "n": i.n} for f, i in intervals.items() if i.n >= 2
         },
     }
 
@@ -169,17 +168,12 @@ def _comparison_record(contest: Contest, found: Comparison) -> dict[str, Any]:
         "other": _named(found.other),
         "figure": found.figure,
         "test": "paired" if test.paired else "welch",
-        **{name: _finite(value) for name, value in tested.items()},
-        "p_adjusted": _finite(found.adjusted),
+        **{name: finite(value) for name, value in tested.items()},
+        "p_adjusted": finite(found.adjusted),
         "n": [test.n, test.n] if test.paired else list(found.sizes),
         "shown": found.shown,
         "text": contest.text(found),
     }
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN, and no infinity."""
-    return value if math.isfinite(value) else None
 
 
 def _named(lane: Contender) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnspec.results.result import LaneResult
+from nnspec.text import printable
 
 __all__ = ["written"]
 
@@ -16,5 +17,5 @@ def written(lane: LaneResult) -> Iterator[str]:
     yield f"{lane.label} writes:"
     yield ""
     for line in lane.sample.split("\n"):
-        yield "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in line)
+        yield printable(line)
     yield ""

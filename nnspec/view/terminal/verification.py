@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.analysis.verify import Verification
 from nnspec.environment import in_words
-from nnspec.semantics.values import one_line
+from nnspec.text import printable
 from nnspec.view.terminal.screen import Column, say, table
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ __all__ = ["print_verification", "verification_record"]
 
 def print_verification(found: Verification, console: Console) -> None:
     """Print a line a training, and what the two runs differ in besides."""
-    say(console, one_line(f"{found.one} and {found.other}"), style="bold")
+    say(console, printable(f"{found.one} and {found.other}"), style="bold")
     console.print()
     rows = found.matches
     styles = ["green" if row.same else "bold red" for row in rows]
     columns = [
-        Column("lane", [one_line(row.lane) for row in rows]),
+        Column("lane", [printable(row.lane) for row in rows]),
         Column("seed", [str(row.seed) for row in rows], right=True),
         Column("epochs", [str(row.epochs) for row in rows], 2, right=True),
         Column("tensors", [str(row.tensors) for row in rows], 4, right=True),
     ]
-    columns.append(Column("", [one_line(row.text) for row in rows], styles=styles, prose=True))
+    columns.append(Column("", [printable(row.text) for row in rows], styles=styles, prose=True))
     console.print(table(columns, console.width))
     console.print()
     if not found.data:
@@ -41,9 +41,9 @@ def print_verification(found: Verification, console: Console) -> None:
         )
         say(console, f"! compared as far as both got; {several}", style="yellow")
     for text in found.spoilt:
-        say(console, f"✗ {one_line(text)}", style="bold red")
+        say(console, f"✗ {printable(text)}", style="bold red")
     for name, (then, now) in found.environment.items():
-        say(console, one_line(f"! {name}: {in_words(then)}, and {in_words(now)}"), style="yellow")
+        say(console, printable(f"! {name}: {in_words(then)}, and {in_words(now)}"), style="yellow")
     if found.same:
         say(console, "✓ the same, bit for bit", style="green")
     elif not found.environment and found.data and any(not row.same for row in rows):

@@ -196,7 +196,7 @@ def _alike(one: float, other: float) -> bool:
 
 
 def landscape_record(found: Landscape) -> dict[str, Any]:
-    """Return it as JSON holds it; numbers that are none are null."""
+    """Return the landscape as plain data."""
     return {
         "title": found.title,
         "spec": found.spec,
@@ -206,10 +206,10 @@ def landscape_record(found: Landscape) -> dict[str, Any]:
         "samples": found.samples,
         "trained_on": found.trained_on,
         "params": found.params,
-        "held": [_plain(value) for value in found.held],
-        "alpha": _plain(found.alpha.tolist()),
-        "beta": _plain(found.beta.tolist()),
-        "losses": _plain(found.losses.tolist()),
+        "held": list(map(float, found.held)),
+        "alpha": found.alpha.tolist(),
+        "beta": found.beta.tolist(),
+        "losses": found.losses.tolist(),
         "lanes": {name: _lane_record(lane) for name, lane in found.lanes.items()},
         "without": list(found.without),
         "caption": list(caption(found)),
@@ -222,12 +222,6 @@ def _lane_record(lane: LanePath) -> dict[str, Any]:
     return {
         "status": lane.status,
         "message": lane.message,
-        **{name: _plain(getattr(lane, name)) for name in figures},
-        **{name: _plain(getattr(lane, name).tolist()) for name in arrays},
+        **{name: float(getattr(lane, name)) for name in figures},
+        **{name: getattr(lane, name).tolist() for name in arrays},
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return float(value) if math.isfinite(value) else None
