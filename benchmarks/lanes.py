@@ -38,7 +38,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.environment import one_blas_thread
 from nnspec.executors.processes import Workers
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.runner.load_data import gather
 from nnspec.training.groups import Training, group, train_together, trainings
 from nnspec.training.observer import Silent

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
     from nnspec.analysis.meter import Tick
     from nnspec.records.folder import RunFolder
-    from nnspec.results.result import RunResult
+    from nnspec.results.run import RunResult
     from nnspec.runner.gradients import GradientProof
     from nnspec.runner.resuming import Checkpoints
     from nnspec.semantics.comparison import Difference

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.training.observer import Silent
 
 

@@ -31,7 +31,8 @@ from nnspec.compiler.proofs import Compiled, prove
 from nnspec.diagnostics import Source, render_all
 from nnspec.executors.processes import Workers
 from nnspec.native import How
-from nnspec.results.result import LaneResult, RunResult
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult
 from nnspec.runner import run as run_module
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import Ways, run_program

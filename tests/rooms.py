@@ -1,14 +1,14 @@
 """The rooms of the package and the arrows between them: `python tests/rooms.py [ROOM]`.
 
-Without an argument, a table: each room with its files, lines, and the rooms it imports. With a room, one line for each
-of its files: lines, and the modules it imports.
+Without an argument, a table: each room with its files, its lines, and the rooms it imports; those that import nothing
+come first. With a room, a line for each of its files: lines, and the modules it imports.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -16,44 +16,58 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "nnspec"
 
 
-def module_of(path: Path, package: Path = PACKAGE) -> str:
-    """Return a file's dotted name: `nnspec.engine.part`."""
-    return ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+@cache
+def files(package: Path = PACKAGE) -> Mapping[str, Path]:
+    """Return every file of a package by its dotted name: `nnspec.engine.part`."""
+    names = {".".join(path.relative_to(package.parent).with_suffix("").parts): path for path in package.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in sorted(names.items())}
 
 
 def room_of(module: str) -> str:
-    """Return the room that a module of the package is in; the package itself is the room `nnspec`."""
-    return [*module.split("."), "nnspec"][1] if "." in module else "nnspec"
+    """Return the room that a module is in; the package's own `__init__.py` is a room by itself."""
+    return [*module.split("."), "__init__"][1]
 
 
 @cache
-def files(package: Path = PACKAGE) -> Mapping[str, Path]:
-    """Return every file of the package by its dotted name."""
-    return {module_of(path, package): path for path in sorted(package.rglob("*.py"))}
-
-
-def imports(module: str, *, inside_functions: bool = True) -> Iterator[str]:
-    """Yield the modules of the package that a module imports, under TYPE_CHECKING too."""
-    tree = ast.parse(files()[module].read_text("utf-8"))
-    waiting: list[ast.AST] = [tree]
+def imports(module: str, package: Path = PACKAGE, *, in_functions: bool = True) -> frozenset[str]:
+    """Return the modules of the package that a module imports, for types too; those in functions where asked."""
+    found = set[str]()
+    waiting: list[ast.AST] = [ast.parse(files(package)[module].read_text("utf-8"))]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not inside_functions:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not in_functions:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in files())
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nnspec":
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                yield name if name in files() else str(node.module)
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in files(package) else str(node.module) for name in names}
         waiting += ast.iter_child_nodes(node)
+    return frozenset(found & files(package).keys())
 
 
-def arrows() -> dict[str, set[str]]:
+def circles(arrows: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Return the names that reach each other along arrows, circle by circle, each sorted."""
+
+    def reach(start: str) -> set[str]:
+        seen, waiting = set[str](), [*arrows[start]]
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += arrows.get(name, ())
+        return seen
+
+    reached = {name: reach(name) for name in arrows}
+    found = {tuple(sorted(other for other in reached[name] if name in reached.get(other, ()))) for name in arrows}
+    return [list(names) for names in sorted(found) if names]
+
+
+def room_arrows(package: Path = PACKAGE) -> dict[str, set[str]]:
     """Return the other rooms that each room imports."""
     found: dict[str, set[str]] = {}
-    for module in files():
-        found.setdefault(room_of(module), set()).update(map(room_of, imports(module)))
+    for module in files(package):
+        found.setdefault(room_of(module), set()).update(map(room_of, imports(module, package)))
     return {room: others - {room} for room, others in found.items()}
 
 
@@ -61,27 +75,30 @@ def _lines(path: Path) -> int:
     return len(path.read_text("utf-8").splitlines())
 
 
+def _rows() -> Iterator[str]:
+    arrows = room_arrows()
+    waiting = sorted(arrows)
+    while waiting:
+        room = next((room for room in waiting if not arrows[room] & {*waiting}), waiting[0])
+        waiting.remove(room)
+        paths = [path for module, path in files().items() if room_of(module) == room]
+        yield f"{room:<12} {len(paths):>5} {sum(map(_lines, paths)):>6}  {', '.join(sorted(arrows[room])) or '–'}"
+
+
 def table() -> str:
-    """Return the rooms as a table, those that import nothing first."""
-    rooms, rows, done = arrows(), [], set[str]()
-    while len(done) < len(rooms):
-        ready = [room for room in rooms if room not in done and rooms[room] <= done] or sorted(set(rooms) - done)
-        done |= set(ready)
-        for room in ready:
-            paths = [path for module, path in files().items() if room_of(module) == room]
-            lines = sum(map(_lines, paths))
-            rows.append(f"{room:<12} {len(paths):>5} {lines:>6}  {', '.join(sorted(rooms[room])) or '–'}")
-    return "\n".join([f"{'room':<12} files  lines  imports", *rows])
+    """Return the rooms as a table."""
+    return "\n".join([f"{'room':<12} files  lines  imports", *_rows()])
 
 
 def room_table(room: str) -> str:
     """Return the files of a room as a table."""
-    rows = []
-    for module, path in files().items():
-        if room_of(module) == room:
-            others = sorted({name.removeprefix("nnspec.") for name in imports(module)})
-            rows.append(f"{module.removeprefix('nnspec.'):<32} {_lines(path):>5}  {', '.join(others) or '–'}")
-    return "\n".join(rows or [f"there is no room {room}; there are {', '.join(arrows())}"])
+    rows = [
+        f"{module.removeprefix('nnspec.'):<34} {_lines(path):>5}  "
+        f"{', '.join(sorted(name.removeprefix('nnspec.') for name in imports(module))) or '–'}"
+        for module, path in files().items()
+        if room_of(module) == room
+    ]
+    return "\n".join(rows or [f"there is no room {room}; there are {', '.join(room_arrows())}"])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import rooms
 from tiny_spec import RACE, ROOT, environment
 
 PACKAGE = ROOT / "nnspec"
@@ -131,6 +132,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     (
         "analysis",
         {
+            "statistics",
             "shown",
             "runner",
             "compiler",
@@ -396,6 +398,62 @@ def test_the_table_sees_breaches(
     monkeypatch.setattr(sys.modules[__name__], "FILES", sorted(package.rglob("*.py")))
     (breach,) = breaches(package / file)
     assert breach.endswith(found)
+
+
+BACK_REFERENCES = {
+    ("nnspec.compiler.plan", "nnspec.compiler.loop"),
+    ("nnspec.compiler.plan", "nnspec.compiler.switch"),
+}
+"""Arrows that may close a circle, both for types only: a plan holds the loop that trains it, which holds the plan."""
+
+
+def file_arrows(package: Path) -> dict[str, set[str]]:
+    """Return which files of a package import which at module level, for types too."""
+    return {
+        module: {
+            name for name in rooms.imports(module, package, in_functions=False) if (module, name) not in BACK_REFERENCES
+        }
+        for module in rooms.files(package)
+    }
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert rooms.circles(file_arrows(PACKAGE)) == []
+
+
+def test_no_rooms_import_each_other_in_a_circle() -> None:
+    """Inside functions neither."""
+    assert rooms.circles(rooms.room_arrows()) == []
+
+
+def test_circles_are_found(tmp_path: Path) -> None:
+    files = {
+        "a.py": "from nnspec.b import c",
+        "b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nnspec import d",
+        "d.py": "import nnspec.a",
+        "e.py": "import nnspec.f",
+        "f.py": "def late():\n    from nnspec import e",
+    }
+    (tmp_path / "nnspec").mkdir()
+    for name, text in files.items():
+        (tmp_path / "nnspec" / name).write_text(text)
+    assert rooms.circles(file_arrows(tmp_path / "nnspec")) == [["nnspec.a", "nnspec.b", "nnspec.d"]]
+    assert rooms.circles(rooms.room_arrows(tmp_path / "nnspec")) == [["a", "b", "d"], ["e", "f"]]
+
+
+def test_back_references_are_there() -> None:
+    assert all(other in rooms.imports(module, in_functions=False) for module, other in BACK_REFERENCES)
+
+
+def test_rooms_are_printed_with_their_arrows() -> None:
+    """`python tests/rooms.py`: each room below those that it imports."""
+    shown = [line.split() for line in rooms.table().splitlines()[1:]]
+    names = [words[0] for words in shown]
+    assert len(names) == len(TABLE)
+    for place, (_, files, lines, *others) in enumerate(shown):
+        assert int(lines) >= int(files) > 0
+        assert {other.rstrip(",") for other in others} - {"–"} <= set(names[:place])
+    assert "training.train" in rooms.room_table("training")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)

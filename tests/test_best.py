@@ -15,7 +15,7 @@ from tiny_spec import OFFLINE, command, spec
 from nnspec import run, runs
 from nnspec.api import compile_spec, run_into
 from nnspec.records.folder import RunFolder
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import run_program
 from nnspec.semantics.meaning import meaning

@@ -14,7 +14,7 @@ import nnspec
 from nnspec import runs
 from nnspec.api import compile_spec
 from nnspec.cli import main
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 from nnspec.results.sweeps import best_record, grids
 from nnspec.statistics.ranking import Candidate, ranked
 

@@ -22,7 +22,7 @@ from nnspec import run
 from nnspec.api import compile_spec
 from nnspec.executors import dask_cluster as cluster
 from nnspec.executors.dask_cluster import ClusterError
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.runner.run import Ways, run_program
 from nnspec.runs import compare_runs, verify
 from nnspec.training.observer import Silent

@@ -12,7 +12,7 @@ from tiny_spec import command, spec
 
 from nnspec import run, runs
 from nnspec.records.saved import RunError
-from nnspec.results.comparisons import Contender, best_of
+from nnspec.statistics.comparison import Contender, best_of
 from nnspec.statistics.significance import paired, welch
 from nnspec.view.terminal.run_comparison import compared_record
 

@@ -30,7 +30,8 @@ from nnspec.errors import NnspecError
 from nnspec.native import library
 from nnspec.native.recording import Recording, Traced
 from nnspec.native.words import DIMS, OUTER, STEPS
-from nnspec.results.result import LaneResult, RunResult
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult
 from nnspec.runner.run import Ways
 from nnspec.training.observer import Silent
 

@@ -18,7 +18,7 @@ from tiny_spec import compiled, run, spec
 
 import nnspec
 from nnspec.records.write import write_record
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 from nnspec.view.palette import NAMED, PALETTE, slots, spread_out, terminal_style
 from nnspec.view.pictures.curves import draw_run, plot_training_curves
 from nnspec.view.terminal.quiet import QuietProgress

@@ -18,7 +18,8 @@ from tiny_spec import COMMAND, OFFLINE, ROOT, compiled, environment, nnspec, run
 import nnspec as package
 from nnspec.cli import _code
 from nnspec.environment import cores
-from nnspec.results.result import LaneResult, RunResult
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult
 from nnspec.runner.run import Ways, run_program
 from nnspec.training.groups import train_together
 from nnspec.training.observer import Silent

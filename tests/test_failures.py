@@ -19,7 +19,7 @@ from nnspec.api import compile_spec, run_into
 from nnspec.executors import processes as workers_module
 from nnspec.executors.processes import WorkerError
 from nnspec.records.folder import OutputError, RunFolder
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.runner import run as run_module
 from nnspec.runner.run import Ways
 from nnspec.training.observer import Silent

@@ -17,9 +17,11 @@ from nnspec.api import compile_spec, run_into
 from nnspec.compiler.loop import plan_alone
 from nnspec.records.folder import RunFolder
 from nnspec.records.write import history_record
-from nnspec.results.health import DEAD, EXPLODING, VANISHING, Finding, baseline, dead_units, findings, norm
-from nnspec.results.result import LaneResult, RunResult
+from nnspec.results.health import DEAD, EXPLODING, VANISHING, Finding, findings
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult
 from nnspec.runner.run import Ways
+from nnspec.training.monitor import baseline, dead_units, norm
 from nnspec.training.observer import Silent
 from nnspec.view.terminal.race import print_result
 from nnspec.view.wording.health import health

@@ -17,7 +17,7 @@ from tiny_spec import compiled, environment, run, spec
 
 from nnspec.compiler.plan import build_network
 from nnspec.executors.messages import Epochs, MessageError, decoded, encoded, pack, plain, values_of
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.runner.run import Ways
 from nnspec.training.groups import trainings
 from nnspec.training.observer import Silent

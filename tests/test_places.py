@@ -23,7 +23,7 @@ from nnspec.api import compile_spec, run_into
 from nnspec.cli import _code
 from nnspec.project.inputs import InputError, find_specs
 from nnspec.records.folder import OutputError, RunFolder
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 from nnspec.training.observer import Silent
 from nnspec.view.pictures import curves
 

@@ -17,7 +17,7 @@ from nnspec import run, runs
 from nnspec.cli.eval import command as eval_command
 from nnspec.cli.predict import command
 from nnspec.data.source import FileFault
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 
 TABLE = "colour,size,kind\n" + "\n".join(
     f"{('red', 'blue')[i % 3 % 2]},{i % 7 + (i % 2) * 5},{'ab'[i % 2]}" for i in range(40)

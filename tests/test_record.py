@@ -20,7 +20,7 @@ from nnspec.files import atomic
 from nnspec.records import folder as folder_module
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.records.write import history_record, write_record
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 
 RACE = spec(
     race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16", expect="gradient_error < 1", more="seed = 5"

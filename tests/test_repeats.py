@@ -16,7 +16,8 @@ from tiny_spec import ALONE, run, spec
 from nnspec.compiler.plan import Plan
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.write import history_record, write_record
-from nnspec.results.result import LaneResult, RunResult, common_loss
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult, common_loss
 from nnspec.runner import repeats as repeats_module
 from nnspec.training import groups as together_module
 from nnspec.training import train as train_module

@@ -26,7 +26,7 @@ from nnspec.errors import NnspecError
 from nnspec.native import library
 from nnspec.native.builder import Builder
 from nnspec.native.recording import Instruction
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.runner.run import Ways
 
 needs_numba = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")

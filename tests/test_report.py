@@ -20,7 +20,7 @@ from nnspec import run, runs
 from nnspec.api import compile_spec, run_into
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.records.saved import RunError
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.training.observer import Silent
 from nnspec.view.report.charts import Series, chart
 from nnspec.view.report.html import escape

@@ -21,7 +21,7 @@ from nnspec import run
 from nnspec.api import compile_spec, run_into
 from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError, RunFolder
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 from nnspec.training import checkpoint as checkpoint_module
 from nnspec.training.checkpoint import CheckpointError
 from nnspec.training.observer import Silent

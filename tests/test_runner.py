@@ -15,7 +15,8 @@ from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Access, DataError, DataUnavailable
-from nnspec.results.result import LaneResult, common_loss, epochs_to
+from nnspec.results.lane import LaneResult, epochs_to
+from nnspec.results.run import common_loss
 from nnspec.runner.gradients import gradient_bound
 from nnspec.training import groups as together_module
 from nnspec.training import train as train_module

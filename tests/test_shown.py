@@ -19,7 +19,7 @@ from tiny_spec import compiled, environment, spec
 
 import nnspec
 from nnspec import api, runs
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 from nnspec.view.notebook.progress import RewrittenLine
 from nnspec.view.terminal.race import LineProgress, progress_for
 from nnspec.view.wording import numbers

@@ -15,16 +15,9 @@ from rich.console import Console
 from tiny_spec import compiled, run, spec
 
 from nnspec.records.write import write_record
-from nnspec.results.comparisons import (
-    Comparison,
-    among,
-    compare,
-    compared_figure,
-    comparison_records,
-    contender_of,
-    interval_records,
-)
-from nnspec.results.result import LaneResult
+from nnspec.results.comparisons import compared_figure, comparison_records, contender_of, interval_records
+from nnspec.results.lane import LaneResult
+from nnspec.statistics.comparison import Comparison, among, compare
 from nnspec.statistics.significance import holm, interval, paired, t_cdf, t_quantile, welch
 from nnspec.view.terminal.race import print_result
 from nnspec.view.wording.repeats import spread

@@ -23,7 +23,8 @@ from nnspec.engine.losses import CrossEntropyLoss, MSELoss
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import PARTS
 from nnspec.executors.processes import Workers, usual_jobs
-from nnspec.results.result import LaneResult, RunResult
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult
 from nnspec.runner.run import Ways
 from nnspec.training.groups import group, trainings
 from nnspec.training.observer import Silent

@@ -19,7 +19,7 @@ from nnspec.cli import _code
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access, Dataset, Facts, Split
 from nnspec.diagnostics import Source, render_all
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 from nnspec.runner.run import Ways, run_program
 from nnspec.training.observer import Silent
 

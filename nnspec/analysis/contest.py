@@ -15,7 +15,7 @@ from typing import Any
 from nnspec.environment import in_words, unlike
 from nnspec.errors import some_of
 from nnspec.records.saved import SavedRun, usable
-from nnspec.results.comparisons import Comparison, Contender, among, best_of, compare
+from nnspec.statistics.comparison import Comparison, Contender, among, best_of, compare
 
 __all__ = ["Contest", "Entry", "Unlike", "contest"]
 

@@ -25,7 +25,8 @@ from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.environment import one_blas_thread
 from nnspec.errors import NnspecError
-from nnspec.results.result import DataUse, LaneResult
+from nnspec.results.data_use import DataUse
+from nnspec.results.lane import LaneResult
 from nnspec.runner.load_data import gather
 from nnspec.runner.run import run_program
 from nnspec.shown import Shown

@@ -19,7 +19,8 @@ from nnspec.engine.losses import Loss
 from nnspec.engine.losses.contract import Mean
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
-from nnspec.results.result import DataUse, LaneResult
+from nnspec.results.data_use import DataUse
+from nnspec.results.lane import LaneResult
 from nnspec.training.observer import Observer
 
 if TYPE_CHECKING:

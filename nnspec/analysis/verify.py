@@ -15,7 +15,7 @@ from typing import Any
 from nnspec.environment import unlike
 from nnspec.errors import some_of
 from nnspec.records.saved import RunError, SavedRun, usable
-from nnspec.results.fairness import array_digest
+from nnspec.results.digests import array_digest
 from nnspec.shown import Shown
 
 __all__ = ["Match", "Records", "Verification", "compare_records", "records_of", "spoilt_weights"]

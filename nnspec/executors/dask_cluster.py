@@ -29,7 +29,7 @@ from nnspec.data.source import Dataset
 from nnspec.environment import differences, environment, one_blas_thread
 from nnspec.errors import NnspecError
 from nnspec.executors.messages import Epochs, Parcel, decoded, encoded, lane_begun, pack, place_of, values_of
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.training.checkpoint import Checkpoint, Keeper, write_checkpoint
 from nnspec.training.groups import Training, failed, train_together
 from nnspec.training.observer import Observer, Silent

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.compiler.plan import build_network
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.training.groups import Training
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from nnspec.environment import cores, one_blas_thread
 from nnspec.errors import NnspecError
 from nnspec.executors.messages import Epochs, lane_begun, pack, place_of, values_of
 from nnspec.interrupts import SIGNALS, CtrlC
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.training.groups import Training, failed, train_together
 from nnspec.training.observer import Observer, Silent
 

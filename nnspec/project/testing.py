@@ -12,7 +12,8 @@ from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, render_all
 from nnspec.diagnostics.formats.base import plural
 from nnspec.errors import NnspecError
-from nnspec.results.result import LaneResult, RunResult, Verdict
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult, Verdict
 from nnspec.text import printable
 from nnspec.training.observer import Observer, Silent
 

@@ -30,7 +30,7 @@ from nnspec.records.reading import (
     stored_arrays,
     usable,
 )
-from nnspec.results.result import DataUse
+from nnspec.results.data_use import DataUse
 from nnspec.statistics.ranking import Candidate, Choice, NoChoice, best
 
 if TYPE_CHECKING:

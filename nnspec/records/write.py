@@ -22,9 +22,11 @@ from nnspec.environment import environment
 from nnspec.files import atomic, utf8
 from nnspec.records.lane_folders import folder_names
 from nnspec.results.comparisons import comparison_records, interval_records
-from nnspec.results.fairness import array_digest, fairness
+from nnspec.results.digests import array_digest
+from nnspec.results.fairness import fairness
 from nnspec.results.health import health_records
-from nnspec.results.result import LaneResult, RunResult, common_loss
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult, common_loss
 from nnspec.results.sweeps import best_record, point_record
 from nnspec.text import finite, to_json
 

@@ -5,45 +5,16 @@ This is measured, not concluded from the spec: digests are taken of the arrays t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from nnspec.compiler.plan import Plan
-from nnspec.engine._numpy import np
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
-__all__ = ["array_digest", "fairness", "next_digest", "start_digests", "tensor_digests"]
-
-_LETTERS = 16
-"""Hexadecimal digits of a digest: 64 bits tell arrays apart that nobody chose to look alike."""
-
-
-def start_digests(plan: Plan) -> dict[str, str]:
-    """Return a digest of each tensor of a plan's network, by full name; equal bytes and shape, equal digest."""
-    parameters = plan.network.named_parameters()
-    return {name: next_digest(str(p.shape), p.data) for name, p in parameters.items()}
-
-
-def tensor_digests(plan: Plan) -> dict[str, str]:
-    """Return a digest of each tensor as it is now, and of what layers remember beside their parameters."""
-    return {name: array_digest(array) for name, array in plan.network.state_dict().items()}
-
-
-def array_digest(array: NDArray[Any]) -> str:
-    """Return a digest of an array: its type, its shape and its bytes."""
-    return next_digest(f"{array.dtype}{array.shape}", array)
-
-
-def next_digest(before: str, array: NDArray[Any]) -> str:
-    """Return the digest of an array behind what was digested before."""
-    digest = hashlib.sha256(before.encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:_LETTERS]
+__all__ = ["fairness"]
 
 
 def fairness(result: RunResult) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.losses import Loss
 from nnspec.environment import one_blas_thread
-from nnspec.results.result import DataUse, LaneResult
+from nnspec.results.data_use import DataUse
 from nnspec.results.writer import Writer, writer_of
 from nnspec.statistics.ranking import Choice
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Predictor", "give_predictors", "predicted", "predictor_of", "probabilities", "wanted_of"]
+__all__ = ["Predictor", "predicted", "predictor_of", "probabilities", "wanted_of"]
 
 _BATCH = 256
 """Samples at a time: what a convolution works in grows with them."""
@@ -207,15 +207,3 @@ def predictor_of(
         alphabet=data.alphabet,
         choice=choice,
     )
-
-
-def give_predictors(
-    lanes: Mapping[str, LaneResult], experiments: Mapping[str, Experiment], data: Mapping[str, DataUse]
-) -> None:
-    """Give each lane with a network what asks it; of repeats, each its own, and the lane that of the first."""
-    for name, lane in lanes.items():
-        for one in lane.repeats or (lane,):
-            if one.has_network and one.epoch_seconds:
-                scalings = one.scaling, one.target_scaling
-                one.predictor = predictor_of(experiments[name], one.seed, one.network, data[name], *scalings)
-        lane.predictor = next((one.predictor for one in (lane, *lane.repeats) if one.predictor), None)

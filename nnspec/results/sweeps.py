@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnspec.checker.program import Experiment, Program
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.statistics.ranking import Choice, NoChoice, best, ranked
 
 __all__ = ["Grid", "best_record", "choice_of", "grids", "point_record"]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from nnspec.checker.program import Experiment, Program
-from nnspec.data.source import Dataset
+from nnspec.checker.program import Experiment
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
 from nnspec.engine.random import Stream, stream
-from nnspec.results.result import LaneResult
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["USUAL_LENGTH", "Writer", "write_samples", "writer_of"]
+__all__ = ["USUAL_LENGTH", "Writer", "writer_of"]
 
 USUAL_LENGTH = 400
 """Characters that are written where nobody says how many."""
@@ -81,23 +78,6 @@ def _draw(logits: NDArray[np.float64], temperature: float, rng: Generator) -> in
     return min(int(np.searchsorted(sums, chance * sums[-1], side="right")), len(logits) - 1)
 
 
-def write_samples(program: Program, lanes: Mapping[str, LaneResult], data: Mapping[str, Dataset]) -> bool:
-    """Give each lane that learned a text its writer, and have it write; lanes that diverged write nothing.
-
-    What is written depends on the seed and the weights alone, and nothing else draws from that stream. Returns whether
-    it came to its end: Ctrl-C leaves out the samples that are not written yet.
-    """
-    try:
-        for experiment in program.lanes:
-            lane = lanes.get(experiment.name)
-            if lane is not None:
-                for one in (*lane.repeats, lane):
-                    _write(experiment, one, data[experiment.name].alphabet)
-    except KeyboardInterrupt:
-        return False
-    return True
-
-
 def writer_of(experiment: Experiment, network: NumpyMLP, alphabet: str | None) -> Writer | None:
     """Return what writes with a network; None where it did not learn which character follows each of a window, with a
     loss of odds."""
@@ -106,15 +86,3 @@ def writer_of(experiment: Experiment, network: NumpyMLP, alphabet: str | None) -
     learns = experiment.train.target == "labels" and loss.targets == "classes"
     tells = experiment.outputs[:-1] == experiment.target == (prod(entry),)
     return Writer(network, alphabet, entry) if alphabet and learns and tells else None
-
-
-def _write(experiment: Experiment, lane: LaneResult, alphabet: str | None) -> None:
-    if lane.status in ("diverged", "failed") or not lane.epoch_seconds:
-        return
-    lane.writer = writer_of(experiment, lane.network, alphabet)
-    if lane.writer is None:
-        return
-    length = experiment.train.sample
-    lane.sample = lane.writer.write(
-        USUAL_LENGTH if length is None else length, temperature=experiment.train.temperature, seed=lane.seed
-    )

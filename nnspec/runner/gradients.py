@@ -19,7 +19,7 @@ from nnspec.engine.losses import Loss
 from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.environment import one_blas_thread
-from nnspec.results.result import DataUse
+from nnspec.results.data_use import DataUse
 from nnspec.runner.load_data import gather
 from nnspec.shown import Shown
 from nnspec.training.observer import Observer, Silent

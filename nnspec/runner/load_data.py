@@ -10,7 +10,7 @@ from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
 from nnspec.engine.part import FilePath, Range
-from nnspec.results.result import DataUse
+from nnspec.results.data_use import DataUse
 
 __all__ = ["gather"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from nnspec.results.result import LaneResult, Status
+from nnspec.results.lane import LaneResult, Status
 from nnspec.statistics.significance import mean
 from nnspec.training.profile import merged
 

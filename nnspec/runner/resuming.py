@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nnspec.records.lane_folders import folder_names
-from nnspec.records.saved import DAMAGE
-from nnspec.results.result import LaneResult
+from nnspec.records.reading import DAMAGE
+from nnspec.results.lane import LaneResult
 from nnspec.semantics.meaning import Meaning, identity
 from nnspec.training.checkpoint import CheckpointError, Keeper, read_checkpoint, restored_lane
 from nnspec.training.groups import Training

@@ -17,10 +17,11 @@ from nnspec.executors.processes import NO_MEMORY, Workers, usual_jobs
 from nnspec.interrupts import CtrlC
 from nnspec.native import How
 from nnspec.records.write import summary_record
-from nnspec.results.predictor import give_predictors
-from nnspec.results.result import DataUse, LaneResult, RunResult
-from nnspec.results.writer import write_samples
+from nnspec.results.data_use import DataUse
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult
 from nnspec.runner.data_notes import remarks
+from nnspec.runner.finishing import give_predictors, write_samples
 from nnspec.runner.gradients import alike_lanes, gradient_bound, lanes_to_prove, prove_gradients
 from nnspec.runner.load_data import gather
 from nnspec.runner.repeats import lane_of

@@ -10,7 +10,8 @@ from nnspec.checker.program import Case, Expectation, Figure
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine.gradcheck import GradientReport
 from nnspec.engine.metrics.contract import higher_is_better
-from nnspec.results.result import LaneResult, Verdict
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import Verdict
 
 __all__ = ["judge"]
 

@@ -10,7 +10,7 @@ from nnspec.compiler.plan import Plan
 from nnspec.engine._numpy import np
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.engine.stopping import Stopping
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

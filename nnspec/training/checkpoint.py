@@ -20,8 +20,8 @@ from nnspec.compiler.snapshot import Snapshot
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
 from nnspec.files import atomic, open_regular, utf8
-from nnspec.records.saved import DAMAGE, stored_arrays
-from nnspec.results.result import LaneResult
+from nnspec.records.reading import DAMAGE, stored_arrays
+from nnspec.results.lane import LaneResult
 from nnspec.training.best_epoch import Best
 
 if TYPE_CHECKING:

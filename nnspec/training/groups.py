@@ -21,7 +21,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
 from nnspec.environment import cores
 from nnspec.native import How
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.training.checkpoint import CheckpointError, Keeper, best_lane
 from nnspec.training.observer import Observer
 from nnspec.training.train import begun, train_once, train_plan

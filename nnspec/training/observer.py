@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from nnspec.results.result import DataUse, LaneResult
+from nnspec.results.data_use import DataUse
+from nnspec.results.lane import LaneResult
 
 __all__ = ["Observer", "Silent"]
 

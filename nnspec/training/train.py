@@ -19,12 +19,13 @@ from nnspec.engine.network import NumpyMLP
 from nnspec.engine.schedules import Schedule
 from nnspec.engine.stopping import Stopping
 from nnspec.errors import ensure
-from nnspec.records.saved import DAMAGE
-from nnspec.results.fairness import next_digest, start_digests, tensor_digests
-from nnspec.results.health import Monitor
-from nnspec.results.result import LaneResult
+from nnspec.records.reading import DAMAGE
+from nnspec.results.digests import next_digest
+from nnspec.results.lane import LaneResult
 from nnspec.training.best_epoch import Best, Last
 from nnspec.training.checkpoint import CheckpointError, Keeper
+from nnspec.training.fingerprints import start_digests, tensor_digests
+from nnspec.training.monitor import Monitor
 from nnspec.training.observer import Observer
 from nnspec.training.profile import Profiler
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nnspec.files import atomic
-from nnspec.results.result import DataUse, RunResult
+from nnspec.results.data_use import DataUse
+from nnspec.results.run import RunResult
 from nnspec.view.palette import NAMED
 from nnspec.view.pictures.figure import draw_figure
 from nnspec.view.pictures.panels import BANDS, Panel, even

@@ -27,7 +27,7 @@ from nnspec.environment import cores
 from nnspec.errors import NnspecError
 from nnspec.files import atomic
 from nnspec.interrupts import CtrlC
-from nnspec.results.result import RunResult
+from nnspec.results.run import RunResult
 from nnspec.view.pictures.curves import panels, picture_of, save_picture
 from nnspec.view.pictures.painter import in_words
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.text import printable
 from nnspec.view.terminal.screen import cells, wrapped
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.view.terminal.screen import Column, table
 
 if TYPE_CHECKING:

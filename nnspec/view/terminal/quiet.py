@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
 from nnspec.errors import DataWarning
-from nnspec.results.result import DataUse, LaneResult
+from nnspec.results.data_use import DataUse
+from nnspec.results.lane import LaneResult
 from nnspec.training.observer import Silent
 from nnspec.view.terminal.screen import say
 from nnspec.view.wording import phrases

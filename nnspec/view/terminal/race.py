@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnspec.compiler.proofs import Compiled
-from nnspec.results.result import DataUse, LaneResult, RunResult, Verdict, common_loss
+from nnspec.results.data_use import DataUse
+from nnspec.results.lane import LaneResult
+from nnspec.results.run import RunResult, Verdict, common_loss
 from nnspec.view.notebook.progress import NotebookLine, RewrittenLine, in_kernel, in_notebook
 from nnspec.view.palette import slots, terminal_style
 from nnspec.view.terminal.confusion import counts

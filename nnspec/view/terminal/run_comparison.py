@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from nnspec.analysis.contest import Contest, Entry
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.records.saved import SavedRun, usable
-from nnspec.results.comparisons import Comparison, Contender
 from nnspec.semantics.comparison import Difference
 from nnspec.shown import Shown
+from nnspec.statistics.comparison import Comparison, Contender
 from nnspec.text import finite, printable
 from nnspec.view.difference import difference_record, print_difference
 from nnspec.view.terminal.screen import Column, say, table

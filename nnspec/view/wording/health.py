@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from nnspec.checker.program import Experiment
 from nnspec.results.health import Finding, findings
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 
 __all__ = ["health"]
 

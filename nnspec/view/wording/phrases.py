@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
-from nnspec.results.result import DataUse, RunResult, Verdict
+from nnspec.results.data_use import DataUse
+from nnspec.results.run import RunResult, Verdict
 
 __all__ = [
     "compiling",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nnspec.results.comparisons import compared_figure, interval_records
-from nnspec.results.result import LaneResult
+from nnspec.results.lane import LaneResult
 from nnspec.view.wording import numbers
 
 __all__ = ["spread"]

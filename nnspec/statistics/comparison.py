@@ -1,0 +1,149 @@
+"""Lanes compared with each other over their seeds: who is better, and whether that is more than the seeds make.
+
+Where two lanes share two seeds or more they are compared seed by seed, and else by Welch's test. Where several pairs
+are compared, their p are adjusted for it, as in Holm (1979).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from nnspec.engine.metrics.contract import higher_is_better
+from nnspec.statistics.significance import LEVEL, Interval, Test, holm, interval, mean, paired, welch
+
+__all__ = ["Comparison", "Contender", "among", "best_of", "compare"]
+
+_MOST = 10  # lanes of one run, the best ones, that are compared with each other
+
+Name = Callable[["Contender"], str]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A lane, as it is compared with others."""
+
+    run: str
+    """What its run is called beside others; empty where there is but one."""
+    lane: str
+    loss: str
+    """As a spec writes it: `CrossEntropy`."""
+    each: Mapping[int, Mapping[str, float]]
+    """Seed -> the figures of those trainings that came to their end."""
+
+    def values(self, figure: str) -> dict[int, float]:
+        """Return a figure by seed, where it is a finite number."""
+        found = {seed: final[figure] for seed, final in self.each.items() if figure in final}
+        return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+    def mean(self, figure: str) -> float:
+        """Return a figure's mean over the seeds."""
+        return mean(self.values(figure).values())
+
+    def interval(self, figure: str) -> Interval:
+        """Return the 95 % interval of a figure's mean over the seeds."""
+        return interval(self.values(figure).values())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two lanes, the one with the better mean first, compared by a figure.
+
+    The interval is of this pair alone: it is not widened for the number of pairs, as `adjusted` is.
+    """
+
+    one: Contender
+    other: Contender
+    figure: str
+    test: Test
+    adjusted: float
+    """p after Holm; NaN where there is no spread to test against."""
+    pairs: int
+    """How many pairs were tested with it, itself among them."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is a difference, at 5 %."""
+        return self.adjusted < LEVEL
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many seeds each has."""
+        return len(self.one.values(self.figure)), len(self.other.values(self.figure))
+
+    def text(self, name: Name = lambda lane: f"`{lane.lane}`") -> str:
+        """Return what came of it, in words; `name` says what a lane is called."""
+        one, other, test = name(self.one), name(self.other), self.test
+        sizes = f"{self.sizes[0]}" if self.sizes[0] == self.sizes[1] else f"{self.sizes[0]} and {self.sizes[1]}"
+        how = f"paired t-test over {test.n} seeds" if test.paired else f"Welch's t-test over {sizes} seeds"
+        if test.difference == 0 and math.isnan(test.p):
+            return f"{one} and {other} have the same {self.figure} with every seed ({sizes} seeds)"
+        if math.isnan(test.p):
+            found = f"{one} and {other} differ in {self.figure} by {abs(test.difference):.3g} with every seed"
+            return f"{found}: there is no spread to test that against ({how})"
+        how += f", Holm over {self.pairs} pairs" if self.pairs > 1 else ""
+        p = "p < 0.0001" if self.adjusted < 1e-4 else f"p = {self.adjusted:.2g}"
+        if not self.shown:
+            found = f"{test.difference:.3g} [{test.low:.3g}, {test.high:.3g}]"
+            return f"no difference shown between {one} and {other} in {self.figure}: {found}, {p} ({how})"
+        word = "lower" if test.difference < 0 else "higher"
+        low, high = (test.low, test.high) if word == "higher" else (-test.high, -test.low)
+        found = f"{abs(test.difference):.3g} [{low:.3g}, {high:.3g}]"
+        return f"{one} is {word} than {other} in {self.figure} by {found}, {p} ({how})"
+
+
+def compare(pairs: Iterable[tuple[Contender, Contender]], figure: str) -> list[Comparison]:
+    """Compare pairs of lanes that have two seeds each; those that differ most first.
+
+    Lanes with different losses are compared by `test_accuracy`, where both have it, and else not at all.
+    """
+    tests: list[tuple[Contender, Contender, str, Test]] = []
+    for one, other in pairs:
+        by = _common(figure, (one, other))
+        test = _test(one, other, by)
+        if test.n >= 2 and _order(by, test.difference) > 0:
+            one, other = other, one
+            test = _test(one, other, by)
+        if test.n >= 2:
+            tests.append((one, other, by, test))
+    count = sum(not math.isnan(test.p) for *_, test in tests)
+    adjusted = holm([test.p for *_, test in tests])
+    found = [
+        Comparison(one, other, by, test, p, count) for (one, other, by, test), p in zip(tests, adjusted, strict=True)
+    ]
+    return sorted(found, key=lambda each: (math.isnan(each.adjusted), each.adjusted, each.test.p))
+
+
+def among(lanes: Iterable[Contender], figure: str) -> Iterator[tuple[Contender, Contender]]:
+    """Yield all pairs of lanes that have two seeds or more; of more than ten lanes those of the best ten."""
+    repeated = [lane for lane in lanes if len(lane.values(figure)) >= 2]
+    by = _common(figure, repeated)
+    by = by if all(lane.values(by) for lane in repeated) else figure
+    yield from combinations(sorted(repeated, key=lambda lane: _order(by, lane.mean(by)))[:_MOST], 2)
+
+
+def best_of(lanes: Sequence[Contender], figure: str) -> Contender | None:
+    """Return the best lane; None where there is none, or where they have different losses and no `test_accuracy`."""
+    found = [lane for lane in lanes if lane.values(figure)]
+    by = _common(figure, found)
+    if not all(lane.values(by) for lane in found):
+        return None
+    return min(found, key=lambda lane: _order(by, lane.mean(by)), default=None)
+
+
+def _common(figure: str, lanes: Sequence[Contender]) -> str:
+    """Return what lanes can be compared by: losses only where they are the same."""
+    return figure if len({lane.loss for lane in lanes}) < 2 else "test_accuracy"
+
+
+def _test(one: Contender, other: Contender, figure: str) -> Test:
+    ours, theirs = one.values(figure), other.values(figure)
+    seed_by_seed = paired(ours, theirs)
+    return seed_by_seed if seed_by_seed.n >= 2 else welch([*ours.values()], [*theirs.values()])
+
+
+def _order(figure: str, value: float) -> float:
+    """What sorts the best value first."""
+    return -value if higher_is_better(figure) else value
