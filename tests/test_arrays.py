@@ -253,7 +253,7 @@ def test_arrays_that_nothing_uses_are_named() -> None:
 
 @pytest.mark.parametrize("piece", [1 << 20, 3200])
 def test_the_first_nan_has_its_place_and_all_are_counted(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnspec.data.array_reader._PIECE", piece)
+    monkeypatch.setattr("nnspec.data.array_file._PIECE", piece)
     x = np.random.default_rng(0).normal(size=(600, 40))
     y = (x[:, 0] > 0).astype(int)
     x[417, 23], x[500, 1] = np.nan, -np.inf
@@ -294,7 +294,7 @@ def test_samples_with_nan_can_be_left_out() -> None:
 
 
 def test_shuffling_leaves_each_sample_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnspec.data.array_reader._PIECE", 64)  # many pieces
+    monkeypatch.setattr("nnspec.data.array_file._PIECE", 64)  # many pieces
     x = np.arange(100.0)
     x[[3, 50, 99]] = np.nan
     for order in ("C", "F"):

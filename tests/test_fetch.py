@@ -132,7 +132,7 @@ def round_in_circles(answer):
 
 BAD = {
     "wrong hash": (gzip.compress(CONTENTS[0][:-1] + b"?"), "the file it gives is not the file expected: its SHA-256"),
-    "another file": (GOOD[f"/{NAMES[1]}.gz"], "has 1 dimensions and must have 3"),
+    "another file": (GOOD[f"/{NAMES[1]}.gz"], "holds 12 numbers of type uint8 and must hold 12 × 4 × 3 of type uint8"),
     "not gzipped": (CONTENTS[0], "is not an intact gzip file: Not a gzipped file"),
     "a web page": (b"<html>Log in to this network</html>", "is not an intact gzip file: Not a gzipped file"),
     "nothing": (b"", "is empty"),

@@ -111,7 +111,7 @@ def test_folder_under_a_files_name_is_passed_over(tmp_path):
     (tmp_path / NAMES[0]).mkdir()
     assert_is_tiny(load_idx(FILES, FACTS, Access(data_dir=tmp_path)))
     (tmp_path / f"{NAMES[0]}.gz").unlink()
-    with pytest.raises(DataError, match=f"{NAMES[0]} is a directory"):
+    with pytest.raises(DataError, match=f"{NAMES[0]} is a folder"):
         load_idx(FILES, FACTS, Access(data_dir=tmp_path))
 
 

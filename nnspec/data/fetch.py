@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from nnspec.data.idx import IdxError, IdxFile, read_verified
-from nnspec.data.source import DataError, DataUnavailable
+from nnspec.data.idx import IdxFile, read_verified, unpacked
+from nnspec.data.source import DataError, DataUnavailable, FileFault
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -136,9 +136,11 @@ def _download(mirror: str, file: IdxFile, report: Report | None, patience: Patie
     with _ask(f"{mirror}{file.name}.gz", patience) as response:
         body = _Body(response, file, report, patience)
         try:
-            return read_verified(io.BufferedReader(body, 1 << 16), file, keep=file.nbytes, gzipped=True)
-        except IdxError as problem:
-            raise _MirrorError(f"the file it gives {problem}") from None
+            name = "the file it gives"
+            with unpacked(io.BufferedReader(body, 1 << 16), name, gzipped=True) as stream:
+                return read_verified(stream, file, file.nbytes, name)
+        except FileFault as fault:
+            raise _MirrorError(fault.message) from None
 
 
 def _ask(address: str, patience: Patience) -> HTTPResponse:

@@ -115,12 +115,14 @@ def _beside(path: FilePath | str) -> str:
 _known: dict[tuple[Any, ...], Any] = {}
 
 
-def remembered(make: Callable[[IO[bytes]], T], path: FilePath | str, most: int, *key: object) -> T:
+def remembered(
+    make: Callable[[IO[bytes]], T], path: FilePath | str, most: int, *key: object, argument: str = "path"
+) -> T:
     """Return what `make` says of an open file; of one that has not changed since, what it said before.
 
     `key` says what else it depends on, `make` itself aside. What is raised is not remembered.
     """
-    with open_file(path, most) as file:
+    with open_file(path, most, argument) as file:
         whole = (make.__module__, make.__qualname__, str(path), State.of(file), *key)
         if whole in _known:
             return _known[whole]

@@ -1,48 +1,111 @@
 """IDX, the file format of MNIST: two zero bytes, a type, the number of dimensions, their sizes, then the numbers.
 
-A file is hostile until read. Which file it ought to be is known beforehand (`IdxFile`: shape and SHA-256), so every
-byte that is used is compared with that, whether it is on disk or on its way over the network, plain or gzipped. It is
-read in chunks and to one byte past its expected end: a gzip bomb has no room to go off. Where the SHA-256 of blocks of
-samples is known too, reading ends with the last block that is needed.
+`IdxArray` reads any such file, plain or gzipped. Of published data sets it is known beforehand what a file must be
+(`IdxFile`: shape and SHA-256), so `read_idx` compares every byte that is used with that, on disk and on its way over
+the network. It reads to one byte past the expected end: a gzip bomb has no room to go off. Where the SHA-256 of blocks
+of samples is known too, reading ends with the last block that is needed.
 """
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from nnspec.data.source import DataError
+from nnspec.data.array_file import MOST_BYTES, ArrayFile, Header, exactly
+from nnspec.data.files import open_file, remembered, size_in_words
+from nnspec.data.source import DataError, FileFault
 from nnspec.engine._numpy import np
-from nnspec.files import NotRegularError, open_regular
+from nnspec.engine.part import FilePath
 
 if TYPE_CHECKING:
-    import gzip
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["IDX_TYPES", "IdxError", "IdxFile", "read_idx", "read_verified"]
+__all__ = ["IdxArray", "IdxFile", "read_idx", "read_verified", "unpacked"]
 
-IDX_TYPES = {
-    0x08: ("u1", "unsigned bytes"),
-    0x09: ("i1", "signed bytes"),
-    0x0B: (">i2", "16-bit integers"),
-    0x0C: (">i4", "32-bit integers"),
-    0x0D: (">f4", "32-bit floats"),
-    0x0E: (">f8", "64-bit floats"),
-}
-"""The types of numbers that the format has: each as NumPy writes it, and in words."""
-_UNSIGNED_BYTES = 0x08
-_GZIP_MAGIC = b"\x1f\x8b"
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+"""The types of numbers that the format has, as NumPy writes them."""
 _CHUNK = 1 << 18
 
 
-class IdxError(Exception):
-    """Bytes that are not the expected IDX file. The message continues a sentence that begins with the file's name."""
+@dataclass(frozen=True)
+class IdxArray(ArrayFile):
+    """The array in an IDX file, plain or gzipped."""
+
+    @property
+    def element(self) -> tuple[str, str]:
+        """The name of the file alone, for it holds one array."""
+        return "", os.path.basename(self.path)
+
+    @contextmanager
+    def unpacked(self, file: IO[bytes]) -> Iterator[IO[bytes]]:
+        """Read through gzip where the content says so."""
+        try:
+            gzipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            with unpacked(file, self.name, gzipped=gzipped) as stream:
+                yield stream
+        except OSError as error:
+            raise FileFault(f"{self.name} cannot be read: {error.strerror or error}") from None
+
+    def read_header(self, stream: IO[bytes]) -> Header:
+        """Read type and sizes."""
+        return read_header(stream, self.name)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the unpacked file, header and all."""
+
+        def digest(file: IO[bytes]) -> str:
+            import hashlib
+
+            found, count = hashlib.sha256(), 0
+            with self.unpacked(file) as stream:
+                while (chunk := stream.read(_CHUNK)) and count <= MOST_BYTES:
+                    found.update(chunk)
+                    count += len(chunk)
+            return found.hexdigest()
+
+        return remembered(digest, self.path, MOST_BYTES, argument=self.argument)
+
+
+@contextmanager
+def unpacked(file: IO[bytes], name: str, *, gzipped: bool) -> Iterator[IO[bytes]]:
+    """Read a file, through gzip if need be. Within, whatever shows that gzip's data is damaged becomes a FileFault."""
+    if not gzipped:
+        yield file
+        return
+    import gzip
+    import zlib
+
+    try:
+        with gzip.GzipFile(fileobj=file, mode="rb") as stream:
+            yield stream  # type: ignore[misc]
+    except EOFError:
+        raise FileFault(f"{name} is truncated: its compressed data ends early") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise FileFault(f"{name} is not an intact gzip file: {error}") from None
+
+
+def read_header(stream: IO[bytes], name: str) -> Header:
+    """Read type and sizes. Raises FileFault for what is no IDX file, and for an array of more than MOST_BYTES."""
+    start = exactly(stream, 4, name)
+    if start[:2] != b"\0\0" or start[2] not in _TYPES:
+        raise FileFault(f"{name} is not an IDX file: it begins with {start.hex(' ')}")
+    if not 1 <= start[3] <= 8:
+        raise FileFault(f"{name} has {start[3]} dimensions, but 1 to 8 are supported")
+    head = Header(_TYPES[start[2]], struct.unpack(f">{start[3]}I", exactly(stream, 4 * start[3], name)))
+    if head.nbytes > MOST_BYTES:
+        raise FileFault(f"{name} says that it holds {head.sizes} numbers; {size_in_words(MOST_BYTES)} are the most")
+    return head
+
+
+# Files that are known
 
 
 @dataclass(frozen=True)
@@ -63,7 +126,7 @@ class IdxFile:
     @property
     def header(self) -> bytes:
         """The bytes that the file must begin with."""
-        return struct.pack(f">HBB{len(self.shape)}I", 0, _UNSIGNED_BYTES, len(self.shape), *self.shape)
+        return struct.pack(f">HBB{len(self.shape)}I", 0, 0x08, len(self.shape), *self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -84,10 +147,10 @@ def read_idx(path: Path, file: IdxFile, first: int, remedy: str, *, whole: bool 
 
     Args:
         path: the file.
-        file: what must be in it; all of it is compared, unless its blocks are known and fewer are asked.
+        file: what must be in it; all of it is compared, unless its blocks are known and fewer are asked for.
         first: how many samples to give, at most `file.shape[0]`.
         remedy: what to do when the file is unusable; it ends the message.
-        whole: compare all of it, however few samples are asked.
+        whole: compare all of it, however few samples are asked for.
 
     Returns:
         array of the shape `(first, *file.shape[1:])`, which keeps nothing else of the file alive.
@@ -96,71 +159,41 @@ def read_idx(path: Path, file: IdxFile, first: int, remedy: str, *, whole: bool 
         DataError: the file cannot be read, is corrupt, truncated, too long, or another file than `file` says.
     """
     if not 0 <= first <= file.shape[0]:
-        raise ValueError(f"{file.name} holds {file.shape[0]:,} samples, and {first:,} are asked")
-    shape = (first, *file.shape[1:])
+        raise ValueError(f"{file.name} holds {file.shape[0]:,} samples, and {first:,} are asked for")
+    shape, array = (first, *file.shape[1:]), IdxArray(FilePath(path), "path")
+    keep = len(file.header) + math.prod(shape)
     try:
-        with open_regular(path) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size > file.most_bytes:
-                raise IdxError(f"is too long: {size:,} bytes, and {file.nbytes:,} are expected")
-            gzipped = stream.read(2) == _GZIP_MAGIC
-            stream.seek(0)
-            keep = len(file.header) + math.prod(shape)
-            kept = read_verified(stream, file, keep, gzipped=gzipped, whole=whole or first == file.shape[0])
-    except IdxError as problem:
-        raise DataError(f"{path} {problem}; {remedy}") from None
-    except NotRegularError as error:
-        kind = "a directory, not a file" if error.errno == errno.EISDIR else "not a regular file"
-        raise DataError(f"{path} is {kind}; {remedy}") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}; {remedy}") from None
+        with open_file(array.path, MOST_BYTES) as raw:
+            if (size := os.fstat(raw.fileno()).st_size) > file.most_bytes:
+                raise FileFault(f"{array.name} is too long: {size:,} bytes, and {file.nbytes:,} are expected")
+            with array.unpacked(raw) as stream:
+                kept = read_verified(stream, file, keep, array.name, whole=whole or first == file.shape[0])
+    except FileFault as fault:
+        raise DataError(f"{fault.message}; {remedy}") from None
     del kept[: len(file.header)]
     return np.frombuffer(kept, np.uint8).reshape(shape)
 
 
-def read_verified(stream: IO[bytes], file: IdxFile, keep: int, *, gzipped: bool, whole: bool = True) -> bytearray:
-    """Read a stream to its end, compare all of it with `file`, and return its first `keep` uncompressed bytes.
+def read_verified(stream: IO[bytes], file: IdxFile, keep: int, name: str, *, whole: bool = True) -> bytearray:
+    """Read a stream to its end, compare all of it with `file`, and return its first `keep` bytes.
 
     If it need not be the `whole` and blocks are known, read and compare as many as hold those bytes.
 
-    Raises `IdxError` for whatever is wrong with the bytes. What `stream` itself raises passes through.
+    Raises FileFault, which calls the file by `name`, for whatever is wrong with the bytes. What `stream` itself raises
+    passes through.
     """
-    verified = _verified if whole or not file.blocks else _verified_blocks
-    if not gzipped:
-        return verified(stream, file, keep)
-
-    import gzip
-    import zlib
-
-    try:
-        with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
-            return verified(unpacked, file, keep)
-    except EOFError:
-        raise IdxError("is truncated: its compressed data ends early") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise IdxError(f"is not an intact gzip file: {error}") from None
+    head = read_header(stream, name)
+    if head != Header("u1", file.shape):
+        wanted = " × ".join(f"{size:,}" for size in file.shape)
+        what = f"holds {head.sizes} numbers of type {np.dtype(head.dtype).name}"
+        raise FileFault(f"{name} {what} and must hold {wanted} of type uint8: is it another file under this name?")
+    return (_read_blocks if file.blocks and not whole else _read_whole)(stream, file, keep, name)
 
 
-def _read_header(stream: IO[bytes] | gzip.GzipFile, file: IdxFile) -> bytes:
-    head = bytes(_read(stream, len(file.header)))
-    problem = _header_problem(head, file)
-    if problem:
-        raise IdxError(problem)
-    return head
-
-
-def _read(stream: IO[bytes] | gzip.GzipFile, count: int) -> bytearray:
-    """Read so many bytes, or as many as there are: a stream may give fewer at a time."""
-    content = bytearray()
-    while len(content) < count and (more := stream.read(count - len(content))):
-        content += more
-    return content
-
-
-def _verified_blocks(stream: IO[bytes] | gzip.GzipFile, file: IdxFile, keep: int) -> bytearray:
+def _read_blocks(stream: IO[bytes], file: IdxFile, keep: int, name: str) -> bytearray:
     import hashlib
 
-    kept = bytearray(_read_header(stream, file))
+    kept = bytearray(file.header)
     sample = math.prod(file.shape[1:])
     for number, expected in enumerate(file.blocks):
         if len(kept) >= keep:
@@ -169,24 +202,20 @@ def _verified_blocks(stream: IO[bytes] | gzip.GzipFile, file: IdxFile, keep: int
         block = _read(stream, (end - begin) * sample)
         kept += block
         if len(block) < (end - begin) * sample:
-            raise IdxError(f"is truncated: it ends after {len(kept):,} of {file.nbytes:,} bytes")
+            raise FileFault(f"{name} is truncated: it ends after {len(kept):,} of {file.nbytes:,} bytes")
         found = hashlib.sha256(block).hexdigest()
         if found != expected:
-            raise IdxError(
-                f"is not the file expected: the SHA-256 of samples {begin:,} to {end - 1:,} is {found} and must be "
-                f"{expected}"
-            )
+            what = f"the SHA-256 of samples {begin:,} to {end - 1:,} is {found} and must be {expected}"
+            raise FileFault(f"{name} is not the file expected: {what}")
     del kept[keep:]
     return kept
 
 
-def _verified(stream: IO[bytes] | gzip.GzipFile, file: IdxFile, keep: int) -> bytearray:
+def _read_whole(stream: IO[bytes], file: IdxFile, keep: int, name: str) -> bytearray:
     import hashlib
 
-    head = _read_header(stream, file)
-    digest = hashlib.sha256(head)
-    kept = bytearray(head[:keep])
-    count = len(head)
+    kept = bytearray(file.header)
+    digest, count = hashlib.sha256(kept), len(kept)
     # One byte past the end tells a file that is too long, and makes gzip compare its own checksum.
     while chunk := stream.read(min(_CHUNK, file.nbytes + 1 - count)):
         count += len(chunk)
@@ -194,34 +223,18 @@ def _verified(stream: IO[bytes] | gzip.GzipFile, file: IdxFile, keep: int) -> by
         if len(kept) < keep:
             kept += memoryview(chunk)[: keep - len(kept)]
     if count < file.nbytes:
-        raise IdxError(f"is truncated: it ends after {count:,} of {file.nbytes:,} bytes")
+        raise FileFault(f"{name} is truncated: it ends after {count:,} of {file.nbytes:,} bytes")
     if count > file.nbytes:
-        raise IdxError(f"is too long: bytes follow its {file.nbytes:,}")
+        raise FileFault(f"{name} is too long: bytes follow its {file.nbytes:,}")
     if digest.hexdigest() != file.sha256:
-        raise IdxError(f"is not the file expected: its SHA-256 is {digest.hexdigest()} and must be {file.sha256}")
-    return kept
+        what = f"its SHA-256 is {digest.hexdigest()} and must be {file.sha256}"
+        raise FileFault(f"{name} is not the file expected: {what}")
+    return kept[:keep]
 
 
-def _header_problem(head: bytes, file: IdxFile) -> str | None:
-    if not head:
-        return "is empty"
-    if not head.startswith(b"\0\0"[: len(head)]):
-        return f"is not an IDX file: it begins with {head[:4].hex(' ')} and must with {file.header[:4].hex(' ')}"
-    if len(head) < 4:
-        return "is truncated: it ends inside its header"
-    if head[2] != _UNSIGNED_BYTES:
-        _, held = IDX_TYPES.get(head[2], ("", "an unknown type"))
-        wanted = IDX_TYPES[_UNSIGNED_BYTES][1]
-        return f"contains {held} (0x{head[2]:02x}), but must contain {wanted} (0x{_UNSIGNED_BYTES:02x})"
-    if head[3] != len(file.shape):
-        return f"has {head[3]} dimensions and must have {len(file.shape)}: is it another file under this name?"
-    if len(head) < len(file.header):
-        return "is truncated: it ends inside its header"
-    sizes = struct.unpack_from(f">{len(file.shape)}I", head, 4)
-    if sizes != file.shape:
-        return f"holds {_times(sizes)} numbers and must hold {_times(file.shape)}"
-    return None
-
-
-def _times(sizes: tuple[int, ...]) -> str:
-    return " × ".join(f"{size:,}" for size in sizes)
+def _read(stream: IO[bytes], count: int) -> bytearray:
+    """Read so many bytes, or as many as there are: a stream may give fewer at a time."""
+    content = bytearray()
+    while len(content) < count and (more := stream.read(count - len(content))):
+        content += more
+    return content

@@ -1,31 +1,29 @@
-"""IDX files of one's own: whatever lies in four of them as MNIST does, and Fashion-MNIST, which is such a data set.
+"""The user's own IDX files: any data set in four of them, laid out as MNIST is, and Fashion-MNIST.
 
-What is in such files is not known beforehand (`idx.py` is for files that are). So their headers are held against what
-can be: limits, each other, and the length of what follows.
+What such files must hold is not known beforehand. So their headers are checked against limits, against each other, and
+against the length of what follows.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from nnspec.data.array_reader import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
+from nnspec.data.array_file import Header, arrange
 from nnspec.data.axes import Axes
 from nnspec.data.fetch import cache_folder
-from nnspec.data.files import changed, digest_of, open_file, remembered, shown, size_in_words
-from nnspec.data.idx import IDX_TYPES
-from nnspec.data.labels import MOST_LABELS, Labels, count_labels
+from nnspec.data.files import digest_of
+from nnspec.data.idx import IdxArray
+from nnspec.data.labels import Labels
 from nnspec.data.mnist import MNIST_FILES, named_folder
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, Count, FilePath, Range
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 __all__ = ["IDX", "FashionMNIST"]
 
@@ -83,7 +81,7 @@ class IDX(DataSource):
 
     def looks_at(self) -> tuple[str, ...]:
         """The folder, and the files."""
-        return tuple(filter(None, (self.path, *(path for path, _ in self._files()))))
+        return tuple(filter(None, (self.path, *(file.path for file in self._files()))))
 
     def facts(self) -> Facts:
         """What the headers say, and the largest label. Raises FileFault where the files do not go together."""
@@ -93,19 +91,18 @@ class IDX(DataSource):
         """Read the files. `access` is not used: paths say where they are. Raises DataError for what `facts` does."""
         files = self._files()
         facts = _facts(files, self.train, self.test, self.axes)
-        return _load(self.spec_name, files, facts, os.path.dirname(files[0][0]), _labels(files), ())
+        return _load(self.spec_name, files, facts, os.path.dirname(files[0].path), _labels(files), ())
 
-    def _files(self) -> list[tuple[FilePath, str]]:
-        """Return the path of each file, and the argument that names it."""
+    def _files(self) -> list[IdxArray]:
+        """Return the four arrays."""
         found = []
         for word, name in _NAMES.items():
             given = getattr(self, word)
             if given is None:
                 assert self.path is not None
-                written = FilePath(_in_folder(Path(self.path), name) or Path(self.path) / name)
-                found.append((written, "path"))
+                found.append(IdxArray(FilePath(_in_folder(Path(self.path), name) or Path(self.path) / name), "path"))
             else:
-                found.append((given, word))
+                found.append(IdxArray(given, word))
         return found
 
 
@@ -143,31 +140,28 @@ class FashionMNIST(DataSource):
         named does, or where a file is not what it must be.
         """
         folder, files = self._find(access)
-        for (path, _), shape in zip(files, ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,)), strict=True):
-            head = _ask(path, "path", _header)
-            if head != Head("u1", shape):
-                sizes = " × ".join(f"{size:,}" for size in head.shape)
-                raise DataError(f"{path} is not a Fashion-MNIST file: it holds {sizes} numbers")
-        digits = {file.sha256 for file in MNIST_FILES if "images" in file.name}
-        for path, _ in (files[0], files[2]):
-            if _ask(path, "path", _sha256) in digits:
-                raise DataError(f"{path} is MNIST's, and not Fashion-MNIST's: put the two into folders of their own")
+        for file, mnist in zip(files, MNIST_FILES, strict=True):
+            if (head := file.header()) != Header("u1", mnist.shape):
+                raise DataError(f"{file.path} is not a Fashion-MNIST file: it holds {head.sizes} numbers")
+            if len(mnist.shape) > 1 and file.sha256() == mnist.sha256:
+                what = "is MNIST's, and not Fashion-MNIST's: put the two into folders of their own"
+                raise DataError(f"{file.path} {what}")
         return _load(self.spec_name, files, self.facts(), str(folder), None, self.class_names)
 
     @classmethod
     def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
         """Return the files in the cache. Raises DataUnavailable where one is lacking: they are not fetched."""
-        return [(Path(path), "already there") for path, _ in cls._find(Access())[1]]
+        return [(Path(file.path), "already there") for file in cls._find(Access())[1]]
 
     @classmethod
-    def _find(cls, access: Access) -> tuple[Path, list[tuple[FilePath, str]]]:
+    def _find(cls, access: Access) -> tuple[Path, list[IdxArray]]:
         named = named_folder(access)
         folder, by = named or (cache_folder("fashion-mnist"), "the cache")
         for inside in ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw", "FashionMNIST", "fashion", ""):
             paths = [_in_folder(folder / inside, name) for name in _NAMES.values()]
             there = [path for path in paths if path is not None]
             if len(there) == len(paths):
-                return folder, [(FilePath(path), "path") for path in there]
+                return folder, [IdxArray(FilePath(path), "path") for path in there]
         files = ", ".join(f"{name}[.gz]" for name in _NAMES.values())
         message = (
             f"FashionMNIST is not in the folder {folder} ({by}): {files}. nnspec does not fetch it; its publisher, "
@@ -195,50 +189,45 @@ def _in_folder(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _labels(files: list[tuple[FilePath, str]]) -> Labels:
+def _labels(files: list[IdxArray]) -> Labels:
     """Return the labels of both label files. Raises FileFault where they are not whole numbers, or all the same."""
     counts: dict[Any, int] = {}
-    for path, argument in (files[1], files[3]):
-        for label, count in _ask(path, argument, _label_counts).items():
+    for file in (files[1], files[3]):
+        if file.header().kind == "f":
+            raise FileFault(f"{file.name} contains floats, but labels must be whole numbers", argument=file.argument)
+        for label, count in file.label_counts().items():
             counts[label] = counts.get(label, 0) + count
-    return Labels.of(counts, shown(files[1][0]), files[1][1])
+    return Labels.of(counts, files[1].name, files[1].argument)
 
 
-def _facts(files: list[tuple[FilePath, str]], train: int | None, test: int | None, axes: Sequence[str] | None) -> Facts:
-    heads = [_ask(path, argument, _header) for path, argument in files]
+def _facts(files: list[IdxArray], train: int | None, test: int | None, axes: Sequence[str] | None) -> Facts:
+    heads = [file.header() for file in files]
     counts = []
     for which, asked in ((0, train), (2, test)):
-        (path, argument), images, labels = files[which], heads[which], heads[which + 1]
+        file, other, images, labels = files[which], files[which + 1], heads[which], heads[which + 1]
         if len(images.shape) < 2:
-            raise FileFault(f"{shown(path)} holds single numbers, and should hold samples", argument=argument)
-        if images.shape[0] != labels.shape[0] or len(labels.shape) != 1:
-            other, argument = files[which + 1]
-            what = (
-                f"{images.shape[0]:,} samples, and {shown(other)} {' × '.join(f'{n:,}' for n in labels.shape)} labels"
-            )
-            raise FileFault(f"{shown(path)} holds {what}", argument=argument)
-        if labels.nbytes > MOST_LABELS:
-            other, argument = files[which + 1]
-            raise FileFault(f"{shown(other)} holds more than {size_in_words(MOST_LABELS)} of labels", argument=argument)
-        if asked is not None and asked > images.shape[0]:
-            message = f"{shown(path)} holds {images.shape[0]:,} samples, and {asked:,} are asked for"
+            raise FileFault(f"{file.name} holds single numbers, and should hold samples", argument=file.argument)
+        if images.rows != labels.rows or len(labels.shape) != 1:
+            what = f"{images.rows:,} samples, and {other.name} {labels.sizes} labels"
+            raise FileFault(f"{file.name} holds {what}", argument=other.argument)
+        if asked is not None and asked > images.rows:
+            message = f"{file.name} holds {images.rows:,} samples, and {asked:,} are asked for"
             raise FileFault(message, argument="test" if which else "train")
-        if not images.shape[0]:
-            raise FileFault(f"{shown(path)} holds no samples", argument=argument)
-        counts.append(asked or images.shape[0])
+        if not images.rows:
+            raise FileFault(f"{file.name} holds no samples", argument=file.argument)
+        counts.append(asked or images.rows)
     if heads[0].shape[1:] != heads[2].shape[1:] or heads[0].dtype != heads[2].dtype:
-        raise FileFault(f"{shown(files[2][0])} holds other samples than {shown(files[0][0])}", argument=files[2][1])
+        raise FileFault(f"{files[2].name} holds other samples than {files[0].name}", argument=files[2].argument)
     classes = _labels(files)
     cure = "if it marks samples without a label, remove them from the files"
-    remarks = classes.remarks(shown(files[1][0]), files[1][1], ignore=cure)
-    stored = np.dtype(heads[0].dtype).name
-    found, odd = arrange(heads[0], axes, shown(files[0][0]), files[0][1])
+    remarks = classes.remarks(files[1].name, files[1].argument, ignore=cure)
+    found, odd = arrange(heads[0], axes, files[0].name, files[0].argument)
     return Facts(
         found.shape,
         len(classes.values),
         counts[0],
         counts[1],
-        stored=stored,
+        stored=np.dtype(heads[0].dtype).name,
         axes=found.axes,
         stored_axes=found.stored,
         remarks=(*remarks, *odd),
@@ -246,21 +235,16 @@ def _facts(files: list[tuple[FilePath, str]], train: int | None, test: int | Non
 
 
 def _load(
-    source: str,
-    files: list[tuple[FilePath, str]],
-    facts: Facts,
-    origin: str,
-    labels: Labels | None,
-    names: tuple[str, ...],
+    source: str, files: list[IdxArray], facts: Facts, origin: str, labels: Labels | None, names: tuple[str, ...]
 ) -> Dataset:
-    counts = (facts.train, facts.train, facts.test, facts.test)
-    train_x, train_y, test_x, test_y = (_first(*file, count) for file, count in zip(files, counts, strict=True))
-    train_x, test_x = (facts.arrangement.of(x) for x in (train_x, test_x))
-    train, test = Split(train_x.reshape(facts.train, -1), train_y), Split(test_x.reshape(facts.test, -1), test_y)
-    if (train.x.shape[1], test.x.shape[1]) != (facts.features, facts.features) or train.x.dtype != facts.stored:
-        raise changed(origin)
-    if labels is not None:
-        train, test = (Split(split.x, labels.classes_of(split.y)) for split in (train, test))
+    def split(images: IdxArray, targets: IdxArray, count: int) -> Split:
+        rows = np.arange(images.header().rows)
+        places = np.where(rows < count, rows, -1)
+        x = images.read(places, count, facts.stored, facts.arrangement).reshape(count, -1)
+        y = targets.read(places, count, labels=True)
+        return Split(x, labels.classes_of(y) if labels else y)
+
+    train, test = split(files[0], files[1], facts.train), split(files[2], files[3], facts.test)
     return Dataset(
         source=source,
         facts=facts,
@@ -271,88 +255,3 @@ def _load(
         origin=os.path.abspath(origin),
         class_names=names or (labels.names if labels else ()),
     )
-
-
-def _first(path: FilePath, argument: str, count: int) -> NDArray[Any]:
-    """Read the first rows of a file, and see that the rest is there. Raises FileFault for NaN and infinity."""
-    unusable: Unusable | None = None
-    with open_file(path, MOST_BYTES, argument) as file, _unpacked(file, path, argument) as stream:
-        head = _header(stream, path)
-        found = np.empty((count, *head.shape[1:]), np.dtype(head.dtype).newbyteorder("="))
-        for start, rows in pieces(stream, head, shown(path)):
-            bad = find_unusable(rows[: max(count - start, 0)], start)
-            unusable = unusable.joined(bad) if unusable else bad
-            found[start : start + len(rows)] = rows[: max(count - start, 0)]
-    refuse_unusable(unusable, "", os.path.basename(path), found.size, argument)
-    return found
-
-
-def _ask(path: FilePath, argument: str, question: Callable[[IO[bytes], FilePath], T]) -> T:
-    """Return what a function says of a file's unpacked content; the same as before where it has not changed."""
-
-    def answer(file: IO[bytes]) -> T:
-        with _unpacked(file, path, argument) as stream:
-            return question(stream, path)
-
-    try:
-        return remembered(answer, path, MOST_BYTES, question.__name__)
-    except FileFault as fault:
-        raise fault.of(argument) from None
-
-
-@contextmanager
-def _unpacked(file: IO[bytes], path: FilePath, argument: str) -> Iterator[IO[bytes]]:
-    """Read through gzip where the content says so. What goes wrong inside is a FileFault."""
-    import gzip
-    import zlib
-
-    try:
-        zipped = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        if zipped:
-            with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-                yield stream  # type: ignore[misc]
-        else:
-            yield file
-    except EOFError:
-        raise FileFault(f"{shown(path)} is truncated: its compressed data ends early", argument=argument) from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise FileFault(f"{shown(path)} is not an intact gzip file: {error}", argument=argument) from None
-    except OSError as error:
-        raise FileFault(f"{shown(path)} cannot be read: {error.strerror or error}", argument=argument) from None
-
-
-def _header(stream: IO[bytes], path: FilePath) -> Head:
-    name, no_idx = shown(path), ": it is not an IDX file"
-    start = exactly(stream, 4, name, no_idx)
-    if start[:2] != b"\0\0" or start[2] not in IDX_TYPES:
-        raise FileFault(f"{name} is not an IDX file: it begins with {start.hex(' ')}")
-    if not 1 <= start[3] <= 8:
-        raise FileFault(f"{name} has {start[3]} dimensions, but 1 to 8 are supported")
-    sizes = struct.unpack(f">{start[3]}I", exactly(stream, 4 * start[3], name, no_idx))
-    head = Head(IDX_TYPES[start[2]][0], sizes)
-    if head.nbytes > MOST_BYTES:
-        shape = " × ".join(f"{size:,}" for size in sizes)
-        raise FileFault(f"{name} says that it holds {shape} numbers; {size_in_words(MOST_BYTES)} are the most")
-    return head
-
-
-def _label_counts(stream: IO[bytes], path: FilePath) -> dict[Any, int]:
-    """Count each distinct label."""
-    head = _header(stream, path)
-    if head.kind == "f":
-        raise FileFault(f"{shown(path)} contains floats, but labels must be whole numbers")
-    counts: dict[Any, int] = {}
-    for _, labels in pieces(stream, head, shown(path)):
-        count_labels(counts, labels, shown(path), "path")
-    return counts
-
-
-def _sha256(stream: IO[bytes], path: FilePath) -> str:
-    import hashlib
-
-    digest, count = hashlib.sha256(), 0
-    while (chunk := stream.read(_CHUNK)) and count <= MOST_BYTES:
-        digest.update(chunk)
-        count += len(chunk)
-    return digest.hexdigest()

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nnspec.data.array_reader import Head, Unusable, arrange, exactly, find_unusable, pieces, refuse_unusable
+from nnspec.data.array_file import Header, Levels, arrange
 from nnspec.data.axes import Arrangement, Axes
-from nnspec.data.files import changed, digest_of, open_file, remembered, shown, size_in_words
-from nnspec.data.labels import MOST_LABELS, MOST_LEVELS, Labels, count_labels
+from nnspec.data.files import changed, digest_of, shown
+from nnspec.data.labels import Labels
+from nnspec.data.npy import NumpyArray, array_names, listed_names
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
@@ -27,49 +26,24 @@ if TYPE_CHECKING:
 
 __all__ = ["NPY", "NPZ", "TARGETS", "read_labels", "read_samples"]
 
-MOST_BYTES = 1 << 30
-MOST_MEMBERS = 100
-_HEADER = 10_000  # the most bytes that a header of NumPy's may have
-_TAIL = 1 << 17  # the list of an archive is in the last bytes
-_LISTED = 8
-_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[US][1-9][0-9]{0,3})")
 _SAMPLES = ("x", "data", "features", "inputs", "images")
 TARGETS = ("y", "target", "targets", "labels", "label")
 _VALIDATION = ("val", "valid", "validation", "dev")
-_UNLIKE = {
-    "|O": ("Python objects, which are never unpickled", "`x.astype(numpy.float32)`, or for text `y.astype(str)`"),
-    "c": ("complex numbers", "real and imaginary parts: `numpy.stack([x.real, x.imag], axis=-1)`"),
-    "M": ("dates", "`(x - x.min()) / numpy.timedelta64(1, 'D')`"),
-    "m": ("durations", "`x / numpy.timedelta64(1, 's')`"),
-    "f": ("floats of more than 64 bits", "`x.astype(numpy.float64)`"),
-}
-"""What arrays may hold that cannot be read: how dtypes begin, what that is, and what to save instead."""
-
-
-class _Place(NamedTuple):
-    """Where an array is."""
-
-    path: FilePath
-    member: str
-    """Its file in the archive; "" for a file of its own."""
-    argument: str
-    key: str
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f"{shown(self.path)}: `{self.key}`" if self.member else shown(self.path)
 
 
 class _Pair(NamedTuple):
     """Samples and their targets."""
 
-    x: _Place
-    y: _Place
+    x: NumpyArray
+    y: NumpyArray
+
+    def rows(self, keep: NDArray[Any] | None) -> int:
+        """How many rows are kept."""
+        return self.x.header().rows if keep is None else int(keep.sum())
 
 
 class _Parts(NamedTuple):
-    """What arrays are for."""
+    """The arrays for training, validation and testing."""
 
     train: _Pair
     validation: _Pair | None
@@ -80,15 +54,6 @@ class _Parts(NamedTuple):
     def pairs(self) -> list[_Pair]:
         """All that there are, those for training first."""
         return [pair for pair in self if pair is not None]
-
-
-class _Numbers(NamedTuple):
-    """What targets that are numbers could be as classes."""
-
-    levels: frozenset[int] | None
-    """The different ones; None where some are not whole, or there are too many."""
-    one_hot: bool
-    """Whether each row is 0 but for a single 1."""
 
 
 class _Survey(NamedTuple):
@@ -135,9 +100,9 @@ class _Arrays(DataSource):
         parts, facts, labels, kept, notes = self._survey()
         splits: dict[_Pair, Split] = {}
         for pair, keep in zip(parts.pairs, kept, strict=True):
-            count = _rows_of(pair, keep)
+            count = pair.rows(keep)
             places = None if keep is None else np.where(keep, np.cumsum(keep) - 1, -1)
-            y = _read(pair.y, places, count, None if labels else "float64", labels=bool(labels))
+            y = pair.y.read(places, count, None if labels else "float64", labels=bool(labels), can_drop=True)
             y = y.reshape(count, *facts.target)
             y = labels.classes_of(y) if labels else y
             if pair is parts.train and parts.test is None and (self.shuffle or self.stratify):
@@ -147,7 +112,7 @@ class _Arrays(DataSource):
                 where[order] = np.arange(count)
                 places = where if places is None else np.where(places < 0, -1, where[places])
                 y = y[order]
-            x = _read(pair.x, places, count, facts.stored, facts.arrangement)
+            x = pair.x.read(places, count, facts.stored, facts.arrangement, can_drop=True)
             splits[pair] = Split(x.reshape(count, -1), y)
         train = splits[parts.train]
         if parts.test is not None:
@@ -160,7 +125,7 @@ class _Arrays(DataSource):
             train = Split(np.concatenate([train.x, held_out.x]), np.concatenate([train.y, held_out.y]))
         if [len(train.x), len(test.x), train.x.shape[1]] != [facts.train, facts.test, facts.features]:
             raise changed(parts.train.x.path)
-        truths = _ask(parts.train.x, _header).kind == "b"
+        truths = parts.train.x.header().kind == "b"
         return Dataset(
             source=self.spec_name,
             facts=facts,
@@ -189,7 +154,7 @@ class _Arrays(DataSource):
                 argument=pairs[0].y.argument,
             )
         kept, notes = self._kept(pairs, targets)
-        counts = [_rows_of(pair, keep) for pair, keep in zip(pairs, kept, strict=True)]
+        counts = [pair.rows(keep) for pair, keep in zip(pairs, kept, strict=True)]
         for count, pair in zip(counts, pairs, strict=True):
             if count < (2 if split and pair is parts.train else 1):
                 have = "there is only one sample" if count else "no sample is left"
@@ -198,13 +163,13 @@ class _Arrays(DataSource):
         validation = counts[1] if parts.validation is not None else 0
         arrangement, odd = arrange(samples, self.axes, f"`{pairs[0].x.key}`", pairs[0].x.argument)
         remarks = [*remarks, *odd]
-        numbers = _numbers(pairs, targets, kept, _at_places(targets, arrangement))
+        numbers = _levels(pairs, targets, kept, _at_places(targets, arrangement))
         labels = None if numbers else self._labels(pairs, kept)
         levels: tuple[int, ...] = ()
         if numbers is not None:
             if self.ignore is not None:
                 raise FileFault("`ignore` is for labels, and these targets are numbers", argument="ignore")
-            one_of = range(targets.shape[1]) if numbers.one_hot else numbers.levels or ()
+            one_of = range(targets.shape[1]) if numbers.one_hot else numbers.values or ()
             levels = tuple(sorted(one_of)) if len(one_of) > 1 else ()
         if self.stratify:
             self._check_stratified(parts, targets, bool(labels or levels))
@@ -233,7 +198,7 @@ class _Arrays(DataSource):
         )
         return _Survey(parts, facts, labels, kept, notes)
 
-    def _check_stratified(self, parts: _Parts, targets: Head, known: bool) -> None:
+    def _check_stratified(self, parts: _Parts, targets: Header, known: bool) -> None:
         """Raise FileFault where targets have no classes to go by, or nothing is split."""
         if parts.test is not None:
             message = "`stratify` applies to a split, and this data has its own test samples"
@@ -246,12 +211,11 @@ class _Arrays(DataSource):
         """Return the labels of all rows that are kept."""
         counts: dict[Any, int] = {}
         for pair, keep in zip(pairs, kept, strict=True):
-            found = _ask(pair.y, _label_counts) if keep is None else _ask_now(pair.y, _label_counts, keep)
-            for value, count in found.items():
+            for value, count in pair.y.label_counts(keep).items():
                 counts[value] = counts.get(value, 0) + count
         return Labels.of(counts, f"`{pairs[0].y.key}`", pairs[0].y.argument)
 
-    def _kept(self, pairs: Sequence[_Pair], targets: Head) -> tuple[list[NDArray[Any] | None], tuple[str, ...]]:
+    def _kept(self, pairs: Sequence[_Pair], targets: Header) -> tuple[list[NDArray[Any] | None], tuple[str, ...]]:
         """Say which rows are kept, and how many are not."""
         if self.ignore is not None and not _of_samples(targets):
             what = f"`{pairs[0].y.key}` has a label for each of {_in_words(targets)}"
@@ -260,16 +224,16 @@ class _Arrays(DataSource):
         notes = []
         for pair in pairs:
             keep = None
-            rows = _ask(pair.y, _header).shape[0]
+            rows = pair.y.header().rows
             if self.ignore is not None:
-                keep = ~_ask(pair.y, _rows_with, self.ignore)
+                keep = ~pair.y.rows_with(self.ignore)
                 if keep.all():
                     raise FileFault(f"`{pair.y.key}` has no label {self.ignore} to ignore", argument="ignore")
                 notes += [
                     f"{rows - int(keep.sum()):,} of {rows:,} samples have the label {self.ignore} and were left out"
                 ]
             if self.missing == "drop":
-                gaps = _ask(pair.x, _rows_with, math.nan) | _ask(pair.y, _rows_with, math.nan)
+                gaps = pair.x.rows_with(math.nan) | pair.y.rows_with(math.nan)
                 notes += (
                     [f"{int(gaps.sum()):,} of {rows:,} samples contain NaN and were left out"] if gaps.any() else []
                 )
@@ -320,14 +284,14 @@ class NPZ(_Arrays):
 
     def parts(self) -> tuple[_Parts, list[Remark]]:
         """Find the arrays in the archive by their names, and name those that nothing uses."""
-        keys = _keys(_ask(_Place(self.path, "", "path", ""), _members))
+        keys = array_names(self.path)
         train, test = self._pair(keys, "train"), self._pair(keys, "test")
         if train is None:
             train, test = self._pair(keys), None
         if train is None:
             raise FileFault(
                 f"{shown(self.path)} has no samples and targets under known names",
-                help=f"it contains {_listed(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
+                help=f"it contains {listed_names(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
             )
         parts = _Parts(train, self._pair(keys, *_VALIDATION), test)
         used = {place.key for pair in parts.pairs for place in pair}
@@ -339,7 +303,7 @@ class NPZ(_Arrays):
         x, y = (self._only(keys, names, words) for names in (_SAMPLES, TARGETS))
         return None if x is None or y is None else _Pair(x, y)
 
-    def _only(self, keys: Sequence[str], names: Sequence[str], words: Sequence[str]) -> _Place | None:
+    def _only(self, keys: Sequence[str], names: Sequence[str], words: Sequence[str]) -> NumpyArray | None:
         """Return the array that has one of the names, beside one of the words. Raises FileFault for two."""
         forms = ("{0}_{1}", "{1}_{0}") if words else ("{0}",)
         known = {form.format(name, word) for name in names for word in words or ("",) for form in forms}
@@ -347,7 +311,7 @@ class NPZ(_Arrays):
         if len(found) > 1:
             message = f"{shown(self.path)} contains both `{found[0]}` and `{found[1]}`: which one is meant?"
             raise FileFault(message, help="keep one of the two")
-        return _Place(self.path, f"{found[0]}.npy", "path", found[0]) if found else None
+        return NumpyArray(self.path, "path", found[0], in_archive=True) if found else None
 
 
 class NPY(_Arrays):
@@ -400,9 +364,9 @@ class NPY(_Arrays):
         def pair(x: FilePath | None, y: FilePath | None, suffix: str) -> _Pair | None:
             if x is None or y is None:
                 return None
-            return _Pair(*(_Place(path, "", word, word) for path, word in ((x, f"x{suffix}"), (y, f"y{suffix}"))))
+            return _Pair(*(NumpyArray(path, word, word) for path, word in ((x, f"x{suffix}"), (y, f"y{suffix}"))))
 
-        train = _Pair(_Place(self.x, "", "x", "x"), _Place(self.y, "", "y", "y"))
+        train = _Pair(NumpyArray(self.x, "x", "x"), NumpyArray(self.y, "y", "y"))
         return _Parts(train, pair(self.x_val, self.y_val, "_val"), pair(self.x_test, self.y_test, "_test")), []
 
 
@@ -412,44 +376,31 @@ def read_samples(path: str, names: Sequence[str] = ()) -> NDArray[Any]:
 
     Raises FileFault for what is neither, and for numbers that nothing can be computed with.
     """
-    place = _place_in(path, names)
-    head = _ask(place, _header)
+    array = _array_in(path, names)
+    head = array.header()
     if head.kind in "US":
-        raise FileFault(f"{place.name} contains text, but samples must be numbers")
-    return _read(place, None, head.shape[0] if head.shape else 1, None, can_drop=False).reshape(head.shape)
+        raise FileFault(f"{array.name} contains text, but samples must be numbers")
+    return array.read().reshape(head.shape)
 
 
 def read_labels(path: str, names: Sequence[str]) -> NDArray[Any]:
     """Read an array of labels, which may be of any dtype that labels have, text among them: as `read_samples`."""
-    place = _place_in(path, names)
-    head = _ask(place, _header)
-    return _read(place, None, head.shape[0] if head.shape else 1, None, labels=True).reshape(head.shape)
+    array = _array_in(path, names)
+    return array.read(labels=True).reshape(array.header().shape)
 
 
-def _place_in(path: str, names: Sequence[str]) -> _Place:
-    """Return where an `.npy` file, or an array of an `.npz`, is. Raises FileFault for what is neither."""
-    open_file(path, MOST_BYTES).close()
+def _array_in(path: str, names: Sequence[str]) -> NumpyArray:
+    """Return the array of an `.npy` file, or one of an `.npz`. Raises FileFault for what is neither."""
     if path.lower().endswith(".npy"):
-        return _Place(FilePath(path), "", "path", "x")
-    keys = _keys(_ask(_Place(FilePath(path), "", "path", "x"), _members))
+        return NumpyArray(FilePath(path), "path", "x")
+    keys = array_names(FilePath(path))
     wanted = {form.format(name) for name in names or _SAMPLES for form in ("{}", "{}_test", "test_{}")}
     known = sorted((key for key in keys if key.lower() in wanted), key=lambda key: ("test" in key.lower(), key))
     if not known and (names or len(keys) != 1):
         raise FileFault(
-            f"{shown(path)} has no array `{names[0] if names else 'x'}`", help=f"it contains {_listed(keys)}"
+            f"{shown(path)} has no array `{names[0] if names else 'x'}`", help=f"it contains {listed_names(keys)}"
         )
-    key = (known or keys)[0]
-    return _Place(FilePath(path), f"{key}.npy", "path", key)
-
-
-def _keys(members: Sequence[str]) -> list[str]:
-    """Return the names of the arrays in an archive."""
-    return [member.removesuffix(".npy") for member in members if member.endswith(".npy")]
-
-
-def _listed(keys: Sequence[str]) -> str:
-    shown_keys = [f"`{key}`" for key in keys[:_LISTED] if key.isprintable()]
-    return ", ".join(shown_keys) + (" …" if len(keys) > _LISTED else "") if shown_keys else "nothing"
+    return NumpyArray(FilePath(path), "path", (known or keys)[0], in_archive=True)
 
 
 def _unused(path: FilePath, keys: Sequence[str]) -> list[Remark]:
@@ -459,12 +410,12 @@ def _unused(path: FilePath, keys: Sequence[str]) -> list[Remark]:
     help = "save the file without " + ("it" if len(keys) == 1 else "them")
     if any("val" in key.lower() for key in keys):
         help = "name validation samples `x_val` and their targets `y_val`, or save the file without them"
-    return [Remark("NN736", f"{shown(path)} contains {_listed(keys)}, which nothing uses", "path", help)]
+    return [Remark("NN736", f"{shown(path)} contains {listed_names(keys)}, which nothing uses", "path", help)]
 
 
-def _heads(pair: _Pair) -> tuple[Head, Head]:
+def _heads(pair: _Pair) -> tuple[Header, Header]:
     """Return the headers of samples and targets. Raises FileFault where they do not go together."""
-    x, y = (_ask(place, _header) for place in pair)
+    x, y = (array.header() for array in pair)
     count = y.shape[0] if y.shape else 0
     if not x.shape or x.shape[0] != count or not count:
         held = f"{x.shape[0]:,} samples" if x.shape else "a single number"
@@ -479,35 +430,31 @@ def _heads(pair: _Pair) -> tuple[Head, Head]:
     return x, y
 
 
-def _numbers(
-    pairs: Sequence[_Pair], targets: Head, kept: Sequence[NDArray[Any] | None], at_places: bool
-) -> _Numbers | None:
+def _levels(
+    pairs: Sequence[_Pair], targets: Header, kept: Sequence[NDArray[Any] | None], at_places: bool
+) -> Levels | None:
     """Say what targets could be as classes that are numbers first: all floats, and whole numbers that are several for
     each sample and not one for each of its places; None for labels."""
     if _role(targets) == "text" or (_role(targets) != "numbers" and (_of_samples(targets) or at_places)):
         return None
-    found = [
-        _ask(pair.y, _numbers_of) if keep is None else _ask_now(pair.y, _numbers_of, keep)
-        for pair, keep in zip(pairs, kept, strict=True)
-    ]
-    levels: frozenset[int] | None = frozenset()
-    for each in found:
-        levels = None if levels is None or each.levels is None else levels | each.levels
-    return _Numbers(levels, all(each.one_hot for each in found))
+    found = [pair.y.levels(keep) for pair, keep in zip(pairs, kept, strict=True)]
+    distinct = [levels.values for levels in found if levels.values is not None]
+    values = frozenset[int]().union(*distinct) if len(distinct) == len(found) else None
+    return Levels(values, all(levels.one_hot for levels in found))
 
 
-def _of_samples(targets: Head) -> bool:
+def _of_samples(targets: Header) -> bool:
     """Whether labels are one a sample: `(n,)`, or `(n, 1)` as Keras writes them."""
     return targets.shape[1:] in ((), (1,))
 
 
-def _at_places(targets: Head, samples: Arrangement) -> bool:
+def _at_places(targets: Header, samples: Arrangement) -> bool:
     """Whether there is a target for each place of a sequence, or each pixel of an image."""
     places = {"places": samples.shape[:1], "rows": samples.shape[-2:]}
     return targets.shape[1:] in [extents for name, extents in places.items() if name in samples.axes]
 
 
-def _role(head: Head) -> str:
+def _role(head: Header) -> str:
     """What an array can be as targets: `whole numbers`, `text`, `truth values`, or `numbers` that are no labels."""
     if head.kind in "iu":
         return "whole numbers"
@@ -516,195 +463,5 @@ def _role(head: Head) -> str:
     return "truth values" if head.kind == "b" and _of_samples(head) else "numbers"
 
 
-def _in_words(head: Head) -> str:
+def _in_words(head: Header) -> str:
     return f"{'×'.join(map(str, head.shape[1:])) or 'one of'} {_role(head)}"
-
-
-def _rows_of(pair: _Pair, keep: NDArray[Any] | None) -> int:
-    return int(_ask(pair.x, _header).shape[0] if keep is None else keep.sum())
-
-
-def _ask(place: _Place, question: Any, *arguments: Any) -> Any:
-    """Return what a function says of an array; the same as before where its file has not changed."""
-
-    def answer(file: IO[bytes]) -> Any:
-        with _opened(file, place) as stream:
-            return question(stream, place, *arguments)
-
-    try:
-        return remembered(answer, place.path, MOST_BYTES, question.__name__, place.member, *map(str, arguments))
-    except FileFault as fault:
-        raise fault.of(place.argument) from None
-
-
-def _ask_now(place: _Place, question: Any, *arguments: Any) -> Any:
-    """Return what a function says of an array."""
-    with open_file(place.path, MOST_BYTES, place.argument) as file, _opened(file, place) as stream:
-        return question(stream, place, *arguments)
-
-
-def _read(
-    place: _Place,
-    places: NDArray[Any] | None,
-    count: int,
-    dtype: str | None,
-    arrangement: Arrangement | None = None,
-    *,
-    labels: bool = False,
-    can_drop: bool = True,
-) -> NDArray[Any]:
-    """Read an array: row i becomes row places[i] of `count`, or is left out where that is negative.
-
-    Raises FileFault for numbers that nothing can be computed with, unless they are labels, which are only compared.
-    """
-    unusable: Unusable | None = None
-    with open_file(place.path, MOST_BYTES, place.argument) as file, _opened(file, place) as stream:
-        head = _header(stream, place)
-        stored = np.dtype(head.dtype).newbyteorder("=") if dtype is None else np.dtype(dtype)
-        found = whole = np.empty((count, *(arrangement.shape if arrangement else head.shape[1:])), stored)
-        if arrangement is not None:  # rows are written where they belong in another order of axes
-            found = arrangement.as_stored(whole).reshape(count, *head.shape[1:])
-        for start, rows in pieces(stream, head, place.name):
-            to = None if places is None else places[start : start + len(rows)]
-            chosen = slice(start, start + len(rows)) if to is None else to[to >= 0]
-            kept = None if to is None or (to >= 0).all() else to >= 0
-            used = rows if kept is None else rows[kept]
-            bad = None if labels else find_unusable(rows, start, kept)
-            unusable = unusable.joined(bad) if unusable else bad
-            if len(used) != len(found[chosen]):
-                raise changed(place.path)
-            found[chosen] = used
-    refuse_unusable(unusable, shown(place.path), place.key, math.prod(head.shape), place.argument, can_drop=can_drop)
-    return whole
-
-
-@contextmanager
-def _opened(file: IO[bytes], place: _Place) -> Iterator[IO[bytes]]:
-    """Open the array inside a file. What goes wrong inside is a FileFault."""
-    import zipfile
-    import zlib
-
-    try:
-        if not place.member:
-            yield file
-            return
-        with zipfile.ZipFile(file) as archive:
-            if archive.getinfo(place.member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise NotImplementedError("compressed otherwise than by deflate")
-            with archive.open(place.member) as stream:
-                yield stream
-    except FileFault:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
-        raise FileFault(f"{shown(place.path)} is not an intact .npz file: {error}", argument=place.argument) from None
-    except OSError as error:
-        reason = error.strerror or error
-        raise FileFault(f"{shown(place.path)} cannot be read: {reason}", argument=place.argument) from None
-
-
-def _members(file: IO[bytes], place: _Place) -> list[str]:
-    """List the files in an archive, whose list is looked at before it is read: it may be as long as the archive."""
-    import zipfile
-
-    name = shown(place.path)
-    end = file.seek(0, os.SEEK_END)
-    file.seek(max(end - _TAIL, 0))
-    tail = file.read(_TAIL)
-    at = tail.rfind(b"PK\5\6")
-    if at < 0 or len(tail) < at + 22:
-        raise FileFault(f"{name} is no .npz file", help="`numpy.savez` writes one")
-    if int.from_bytes(tail[at + 12 : at + 16], "little") > _TAIL or tail[max(at - 20, 0) : at].startswith(b"PK\6\7"):
-        raise FileFault(f"{name} holds too many files: {MOST_MEMBERS} arrays are the most")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
-        raise FileFault(f"{name} is no .npz file: {error}", help="`numpy.savez` writes one") from None
-    if len(names) > MOST_MEMBERS:
-        raise FileFault(f"{name} holds {len(names):,} arrays, and {MOST_MEMBERS} are the most")
-    return names
-
-
-def _header(stream: IO[bytes], place: _Place) -> Head:
-    """Read dtype and shape. Raises FileFault for what is not NumPy's, for objects, and for what is too large."""
-    import ast
-
-    name = place.name
-    magic = exactly(stream, 8, name)
-    if magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
-        raise FileFault(f"{name} is not a NumPy array: it begins with {magic.hex(' ')}")
-    wide = 2 if magic[6] == 1 else 4
-    length = int.from_bytes(exactly(stream, wide, name), "little")
-    if length > _HEADER:
-        raise FileFault(f"{name} says that its header has {length:,} bytes, and {_HEADER:,} are the most")
-    text = exactly(stream, length, name)
-    try:
-        said = ast.literal_eval(text.decode("utf-8" if magic[6] == 3 else "latin-1").strip())
-        dtype, fortran, shape = said["descr"], said["fortran_order"], said["shape"]
-    except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
-        raise FileFault(f"{name} has a header that is not NumPy's") from None
-    sound = type(shape) is tuple and all(type(size) is int and 0 <= size < 2**40 for size in shape)
-    if type(fortran) is not bool or not sound or len(shape) > 32:
-        raise FileFault(f"{name} has a header that is not NumPy's")
-    if type(dtype) is not str or not _DTYPE.fullmatch(dtype):
-        raise _unlike(name, dtype)
-    head = Head(dtype, shape, fortran)
-    if head.nbytes > MOST_BYTES:
-        sizes = " × ".join(f"{size:,}" for size in shape)
-        raise FileFault(f"{name} holds {sizes} numbers; {size_in_words(MOST_BYTES)} are the most")
-    return head
-
-
-def _unlike(name: str, dtype: Any) -> FileFault:
-    """Say what an array holds instead of numbers or text."""
-    if isinstance(dtype, list):
-        fields = [str(field[0]) for field in dtype if isinstance(field, tuple) and field]
-        help = "save the fields as columns: `numpy.stack([r[name] for name in r.dtype.names], axis=-1)`"
-        return FileFault(f"{name} contains records with the fields {_listed(fields)}", help=help)
-    word = str(dtype)
-    start = word if word in _UNLIKE else word.lstrip("<>|=")[:1]
-    what, instead = _UNLIKE.get(start, ("something other than numbers", "`x.astype(numpy.float32)`"))
-    return FileFault(f"{name} contains {what}", help=f"save {instead}")
-
-
-def _rows_with(stream: IO[bytes], place: _Place, value: float) -> NDArray[Any]:
-    """Say of each row whether a number in it is `value`, or NaN where `value` is."""
-    head = _header(stream, place)
-    found = np.zeros(head.shape[0], bool)
-    if math.isnan(value) and head.kind != "f":
-        return found
-    for start, rows in pieces(stream, head, place.name):
-        there = np.isnan(rows) if math.isnan(value) else rows == value
-        found[start : start + len(rows)] = there.reshape(len(rows), -1).any(axis=1)
-    return found
-
-
-def _label_counts(stream: IO[bytes], place: _Place, keep: NDArray[Any] | None = None) -> dict[Any, int]:
-    """Count each distinct label, of all rows or of those to keep."""
-    head = _header(stream, place)
-    if head.nbytes > MOST_LABELS:
-        raise FileFault(f"`{place.key}` holds more than {size_in_words(MOST_LABELS)} of labels")
-    counts: dict[Any, int] = {}
-    for start, rows in pieces(stream, head, place.name):
-        used = rows if keep is None else rows[keep[start : start + len(rows)]]
-        count_labels(counts, used, f"`{place.key}`", place.argument)
-    return counts
-
-
-def _numbers_of(stream: IO[bytes], place: _Place, keep: NDArray[Any] | None = None) -> _Numbers:
-    """Return the different numbers of all rows or of those to keep, where they are whole and few."""
-    head = _header(stream, place)
-    levels: set[int] | None = set()
-    one_hot = len(head.shape) == 2 and head.shape[1] > 1
-    if head.nbytes > MOST_LABELS:
-        return _Numbers(None, False)
-    for start, rows in pieces(stream, head, place.name):
-        used = rows if keep is None else rows[keep[start : start + len(rows)]]
-        if levels is None or not np.isfinite(used).all():
-            return _Numbers(None, False)
-        distinct = np.unique(used)
-        whole = len(distinct) <= MOST_LEVELS and bool((distinct == np.floor(distinct)).all())
-        levels = levels | set(map(int, distinct.tolist())) if whole else None
-        levels = levels if levels is None or len(levels) <= MOST_LEVELS else None
-        one_hot = one_hot and levels is not None and levels <= {0, 1} and bool((used.sum(axis=1) == 1).all())
-    return _Numbers(None if levels is None else frozenset(levels), one_hot)

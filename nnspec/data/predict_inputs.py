@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from nnspec.data.array_reader import find_unusable, refuse_unusable
+from nnspec.data.array_file import find_unusable, refuse_unusable
 from nnspec.data.axes import Arrangement
 from nnspec.data.csv_cells import Form, in_words, rows_of
 from nnspec.data.files import decoded, open_file, shown

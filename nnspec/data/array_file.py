@@ -1,0 +1,403 @@
+"""Arrays in files, NPY and IDX alike: a header gives dtype and shape, and rows of numbers follow.
+
+`ArrayFile` is the one way to such an array: `check` asks for its header or its labels, and `load` reads its rows. Rows
+are read in pieces and written where they belong, so an array is in memory once. No more is read than the header
+promises, and one byte to see that nothing follows.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from nnspec.data.axes import Arrangement, arranged, colours_last
+from nnspec.data.files import changed, open_file, remembered, shown, size_in_words
+from nnspec.data.labels import MOST_LABELS, MOST_LEVELS, count_labels
+from nnspec.data.source import FileFault, Remark
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.part import FilePath
+
+__all__ = [
+    "MOST_BYTES",
+    "ArrayFile",
+    "ArrayRows",
+    "Header",
+    "Levels",
+    "arrange",
+    "exactly",
+    "find_unusable",
+    "refuse_unusable",
+]
+
+MOST_BYTES = 1 << 30
+"""The largest file, and the largest array, that is read."""
+_PIECE = 1 << 20
+EXACT = 2**53
+"""Whole numbers beyond this are not exact as float64."""
+
+T = TypeVar("T")
+
+
+class Header(NamedTuple):
+    """What the header of an array says."""
+
+    dtype: str
+    """As NumPy writes it: `<f8`, `|u1`, `<U5`."""
+    shape: tuple[int, ...]
+    fortran: bool = False
+    """Whether the first index varies fastest, as in Fortran."""
+
+    @property
+    def kind(self) -> str:
+        """NumPy's letter for the kind of dtype: b, i, u, f, or U and S for text."""
+        return self.dtype.lstrip("<>|=")[0]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        count = int(self.dtype.lstrip("<>|=")[1:])
+        return 4 * count if self.kind == "U" else count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return math.prod(self.shape) * self.itemsize
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are; 1 for a single number."""
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def sizes(self) -> str:
+        """The shape in messages: `60,000 × 28 × 28`."""
+        return " × ".join(f"{size:,}" for size in self.shape)
+
+
+class Levels(NamedTuple):
+    """What targets that are numbers could be as classes."""
+
+    values: frozenset[int] | None
+    """The distinct numbers; None where some are not whole, or there are too many."""
+    one_hot: bool
+    """Whether each row is 0 but for a single 1."""
+
+
+@dataclass(frozen=True)
+class ArrayRows:
+    """An array that is being read: its header, and the stream of the numbers that follow it."""
+
+    name: str
+    """What messages call it."""
+    header: Header
+    stream: IO[bytes]
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the rows, some at a time, in native byte order, with the number of the first of them.
+
+        An array in Fortran's order comes in one piece. Raises FileFault unless exactly the numbers that the header
+        promises are there.
+        """
+        head = self.header
+        dtype = np.dtype(head.dtype)
+        whole = head.fortran and len(head.shape) > 1
+        width = math.prod(head.shape[1:])
+        step = max(head.rows, 1) if whole else max(1, _PIECE // max(width * dtype.itemsize, 1))
+        done = 0
+        for start in range(0, head.rows, step):
+            count = min(step, head.rows - start)
+            piece = np.empty(count * width, dtype)
+            if piece.nbytes:
+                self._fill(piece.view(np.uint8).data, done)
+                done += piece.nbytes
+            shaped = piece.reshape((count, *head.shape[1:]), order="F" if whole else "C")
+            yield start, shaped.astype(dtype.newbyteorder("="), copy=False)
+        if self.stream.read(1):
+            raise FileFault(f"{self.name} is not intact: bytes follow its {head.nbytes:,} bytes of numbers")
+
+    def _fill(self, view: memoryview, done: int) -> None:
+        """Fill a view from the stream, in pieces: what a header promises may be far more than there is."""
+        at = 0
+        while at < len(view):
+            count = self.stream.readinto(view[at : at + _PIECE])  # type: ignore[attr-defined]
+            if not count:
+                ends = f"it ends after {done + at:,} of {self.header.nbytes:,} bytes of numbers"
+                raise FileFault(f"{self.name} is not intact: {ends}")
+            at += count
+
+
+@dataclass(frozen=True)
+class ArrayFile(ABC):
+    """An array in a file. Subclasses know a format: how the file is unpacked, and its header.
+
+    Answers are remembered as long as the file does not change. All methods raise FileFault, with the argument that
+    names the file, for a file that cannot be read or is not what it should be.
+    """
+
+    path: FilePath
+    argument: str
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return shown(self.path)
+
+    @property
+    def title(self) -> str:
+        """What messages about its labels call it, which show where it is themselves."""
+        return self.name
+
+    @property
+    @abstractmethod
+    def element(self) -> tuple[str, str]:
+        """What messages about one of its numbers call the file, and the array: `data.npz` and `x`, as in `x[0, 1]`."""
+
+    @abstractmethod
+    def unpacked(self, file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+        """Open the array inside a file. Within, whatever shows that the file is damaged becomes a FileFault."""
+
+    @abstractmethod
+    def read_header(self, stream: IO[bytes]) -> Header:
+        """Read the header. Raises FileFault for what is none, and for an array of more than MOST_BYTES."""
+
+    def header(self) -> Header:
+        """Return the header."""
+        return self._ask(_header_of)
+
+    def label_counts(self, keep: NDArray[Any] | None = None) -> dict[Any, int]:
+        """Count each distinct label, of all rows or of those to keep. Raises FileFault for more than MOST_LABELS."""
+
+        def count(rows: ArrayRows) -> dict[Any, int]:
+            if rows.header.nbytes > MOST_LABELS:
+                raise FileFault(f"{self.title} holds more than {size_in_words(MOST_LABELS)} of labels")
+            counts: dict[Any, int] = {}
+            for start, piece in rows:
+                count_labels(counts, _kept(piece, start, keep), self.title, self.argument)
+            return counts
+
+        return self._ask(count) if keep is None else self._ask_now(count)
+
+    def levels(self, keep: NDArray[Any] | None = None) -> Levels:
+        """Return the distinct numbers of all rows, or of those to keep, where they are whole and few."""
+
+        def distinct(rows: ArrayRows) -> Levels:
+            shape = rows.header.shape
+            levels: set[int] | None = set()
+            one_hot = len(shape) == 2 and shape[1] > 1
+            if rows.header.nbytes > MOST_LABELS:
+                return Levels(None, False)
+            for start, piece in rows:
+                used = _kept(piece, start, keep)
+                if levels is None or not np.isfinite(used).all():
+                    return Levels(None, False)
+                values = np.unique(used)
+                whole = len(values) <= MOST_LEVELS and bool((values == np.floor(values)).all())
+                levels = levels | set(map(int, values.tolist())) if whole else None
+                levels = levels if levels is None or len(levels) <= MOST_LEVELS else None
+                one_hot = one_hot and levels is not None and levels <= {0, 1} and bool((used.sum(axis=1) == 1).all())
+            return Levels(None if levels is None else frozenset(levels), one_hot)
+
+        return self._ask(distinct) if keep is None else self._ask_now(distinct)
+
+    def rows_with(self, value: float) -> NDArray[Any]:
+        """Say of each row whether a number in it is `value`, or NaN where `value` is."""
+
+        def search(rows: ArrayRows) -> NDArray[Any]:
+            found = np.zeros(rows.header.rows, bool)
+            if math.isnan(value) and rows.header.kind != "f":
+                return found
+            for start, piece in rows:
+                there = np.isnan(piece) if math.isnan(value) else piece == value
+                found[start : start + len(piece)] = there.reshape(len(piece), -1).any(axis=1)
+            return found
+
+        return self._ask(search, str(value))
+
+    def read(
+        self,
+        places: NDArray[Any] | None = None,
+        count: int | None = None,
+        dtype: str | None = None,
+        arrangement: Arrangement | None = None,
+        *,
+        labels: bool = False,
+        can_drop: bool = False,
+    ) -> NDArray[Any]:
+        """Read all rows `(count, *shape)`. Row i becomes row places[i] of `count`, or is skipped where places[i] < 0.
+        `can_drop` says that the data source has `missing = drop`, which messages then suggest.
+
+        Raises FileFault for numbers that cannot be used, unless they are labels, which are only compared; DataError
+        where there are other rows than the header had.
+        """
+
+        def gather(rows: ArrayRows) -> NDArray[Any]:
+            head = rows.header
+            size = head.rows if count is None else count
+            if head.rows != (size if places is None else len(places)):
+                raise changed(self.path)
+            stored = np.dtype(head.dtype).newbyteorder("=") if dtype is None else np.dtype(dtype)
+            found = whole = np.empty((size, *(arrangement.shape if arrangement else head.shape[1:])), stored)
+            if arrangement is not None:  # rows are written where they belong in another order of axes
+                if arrangement.stored_shape != (head.shape[1:] or (1,)):
+                    raise changed(self.path)
+                found = arrangement.as_stored(whole).reshape(size, *head.shape[1:])
+            unusable: Unusable | None = None
+            for start, piece in rows:
+                to = None if places is None else places[start : start + len(piece)]
+                keep = None if to is None or (to >= 0).all() else to >= 0
+                bad = None if labels else find_unusable(piece, start, keep)
+                unusable = unusable.joined(bad) if unusable else bad
+                found[slice(start, start + len(piece)) if to is None else to[to >= 0]] = (
+                    piece if keep is None else piece[keep]
+                )
+            refuse_unusable(unusable, *self.element, math.prod(head.shape), self.argument, can_drop=can_drop)
+            return whole
+
+        return self._ask_now(gather)
+
+    def _ask(self, question: Callable[[ArrayRows], T], *key: str) -> T:
+        """Return what a function says of the array; the same as before where its file has not changed."""
+
+        def answer(file: IO[bytes]) -> T:
+            return self._answer(file, question)
+
+        named = (question.__qualname__, *self.element, *key)
+        return remembered(answer, self.path, MOST_BYTES, *named, argument=self.argument)
+
+    def _ask_now(self, question: Callable[[ArrayRows], T]) -> T:
+        """Return what a function says of the array."""
+        with open_file(self.path, MOST_BYTES, self.argument) as file:
+            return self._answer(file, question)
+
+    def _answer(self, file: IO[bytes], question: Callable[[ArrayRows], T]) -> T:
+        with blaming(self.argument), self.unpacked(file) as stream:
+            return question(ArrayRows(self.name, self.read_header(stream), stream))
+
+
+@contextmanager
+def blaming(argument: str) -> Iterator[None]:
+    """Within, a FileFault is about an argument."""
+    try:
+        yield
+    except FileFault as fault:
+        raise fault.of(argument) from None
+
+
+def _header_of(rows: ArrayRows) -> Header:
+    return rows.header
+
+
+def _kept(piece: NDArray[Any], start: int, keep: NDArray[Any] | None) -> NDArray[Any]:
+    """Return the rows of a piece that are kept; `keep` says so of all rows."""
+    return piece if keep is None else piece[keep[start : start + len(piece)]]
+
+
+def arrange(samples: Header, axes: Sequence[str] | None, name: str, argument: str) -> tuple[Arrangement, list[Remark]]:
+    """Say which axes the samples of a file have, and whether they look like others.
+
+    Raises FileFault where `axes` do not fit, and where samples hold no numbers.
+    """
+    shape = samples.shape[1:] or (1,)
+    if 0 in shape:
+        raise FileFault(f"samples of {name} hold no numbers: they are {'×'.join(map(str, shape))}", argument=argument)
+    try:
+        found = arranged(shape, axes, bytes_=samples.dtype[-2:] == "u1")
+    except ShapeError as error:
+        raise FileFault(str(error), argument="axes", help=error.help) from None
+    if axes is not None or not colours_last(shape):
+        return found, []
+    first, second, colours = shape
+    channels = "channel" if colours == 1 else "channels"
+    message = (
+        f"samples of {name} are read as images of {first} channels, {second}×{colours}, "
+        f"but look like {first}×{second} images of {colours} {channels}"
+    )
+    help = "set `axes=[rows, columns, channels]`, or `axes=[channels, rows, columns]` if the channels come first"
+    return found, [Remark("NN720", message, argument, help)]
+
+
+def exactly(stream: IO[bytes], count: int, name: str) -> bytes:
+    """Read so many bytes of a header: a stream may give fewer at a time. Raises FileFault where it ends before."""
+    data = b""
+    while len(data) < count and (more := stream.read(count - len(data))):
+        data += more
+    if len(data) < count:
+        raise FileFault(f"{name} {'ends inside its header' if data else 'is empty'}")
+    return data
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Numbers that nothing can be computed with: NaN and infinity, and whole numbers that no float holds."""
+
+    at: tuple[int, ...]
+    """Index of the first."""
+    what: str
+    """What it is: `NaN`, `inf`, `-inf`, or a whole number."""
+    count: int
+    """How many there are."""
+
+    def joined(self, later: Unusable | None) -> Unusable:
+        """Return these and those of later rows as one."""
+        return self if later is None else replace(self, count=self.count + later.count)
+
+    def sentence(self, name: str, key: str, size: int) -> str:
+        """Say where the first is and how many there are, counting from 0 as NumPy does."""
+        index = ", ".join(map(str, self.at))
+        place = f"row {self.at[0]:,}" + (f", column {self.at[1]:,}" if len(self.at) == 2 else "")
+        kind = "NaN or infinite" if self.what in ("NaN", "inf", "-inf") else "beyond 2^53"
+        many = f"{self.count:,} of {size:,} numbers {'is' if self.count == 1 else 'are'} {kind}"
+        where = f"{name}: " if name else ""
+        return f"{where}`{key}[{index}]` is {self.what} ({place}, counted from 0); {many}"
+
+
+def find_unusable(array: NDArray[Any], start: int = 0, rows: NDArray[Any] | None = None) -> Unusable | None:
+    """Find NaN and infinity among floats, and whole numbers beyond 2^53, which are not exact as floats.
+
+    `start` is the number of the first row; `rows` says which rows count, by default all. Returns None where all
+    numbers can be used.
+    """
+    if array.dtype.kind == "f":
+        bad = ~np.isfinite(array)
+    elif array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        bad = array > EXACT if array.dtype.kind == "u" else (array > EXACT) | (array < -EXACT)
+    else:
+        return None
+    if rows is not None:
+        bad[~rows] = False
+    if not bad.any():
+        return None
+    at = np.unravel_index(int(np.argmax(bad)), bad.shape)
+    value = array[at]
+    what = ("NaN" if np.isnan(value) else str(value)) if array.dtype.kind == "f" else f"{int(value):,}"
+    return Unusable((int(at[0]) + start, *map(int, at[1:])), what, int(np.count_nonzero(bad)))
+
+
+def refuse_unusable(
+    found: Unusable | None, name: str, key: str, size: int, argument: str = "path", *, can_drop: bool = False
+) -> None:
+    """Raise FileFault for numbers that nothing can be computed with, with the place of the first and their count.
+
+    `can_drop` says that the source has `missing = drop`.
+    """
+    if found is None:
+        return
+    if found.what in ("NaN", "inf", "-inf"):
+        help = "replace them, for example with `numpy.nan_to_num`"
+        if can_drop and found.what == "NaN":
+            help = f"`missing = drop` leaves out samples with NaN; {help}"
+    else:
+        help = (
+            "a float can only store it rounded; if that is good enough, save "
+            "the array as floats: `x.astype(numpy.float64)`"
+        )
+    raise FileFault(found.sentence(name, key, size), argument=argument, help=help)

@@ -1,0 +1,161 @@
+"""NumPy's files: an array in an `.npy`, or one of those in an `.npz`, which is a ZIP archive of `.npy` files.
+
+Nothing in them is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from nnspec.data.array_file import MOST_BYTES, ArrayFile, Header, exactly
+from nnspec.data.files import remembered, shown, size_in_words
+from nnspec.data.source import FileFault
+
+if TYPE_CHECKING:
+    from nnspec.engine.part import FilePath
+
+__all__ = ["NumpyArray", "array_names", "listed_names"]
+
+MOST_MEMBERS = 100
+_HEADER = 10_000  # the most bytes that a header of NumPy's may have
+_TAIL = 1 << 17  # the list of an archive is in the last bytes
+_LISTED = 8
+_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[US][1-9][0-9]{0,3})")
+_UNLIKE = {
+    "|O": ("Python objects, which are never unpickled", "`x.astype(numpy.float32)`, or for text `y.astype(str)`"),
+    "c": ("complex numbers", "real and imaginary parts: `numpy.stack([x.real, x.imag], axis=-1)`"),
+    "M": ("dates", "`(x - x.min()) / numpy.timedelta64(1, 'D')`"),
+    "m": ("durations", "`x / numpy.timedelta64(1, 's')`"),
+    "f": ("floats of more than 64 bits", "`x.astype(numpy.float64)`"),
+}
+"""What arrays may hold that cannot be read: how dtypes begin, what that is, and what to save instead."""
+
+
+@dataclass(frozen=True)
+class NumpyArray(ArrayFile):
+    """An array in an `.npy` file, or in an `.npz` file."""
+
+    key: str
+    """What messages call it: its name in the archive, or the argument that names its file."""
+    in_archive: bool = False
+
+    @property
+    def name(self) -> str:
+        """`data.npz: `x``, or the path of an `.npy`."""
+        return f"{shown(self.path)}: `{self.key}`" if self.in_archive else shown(self.path)
+
+    @property
+    def title(self) -> str:
+        """`x` in backticks."""
+        return f"`{self.key}`"
+
+    @property
+    def element(self) -> tuple[str, str]:
+        """The path and the name of the array."""
+        return shown(self.path), self.key
+
+    @contextmanager
+    def unpacked(self, file: IO[bytes]) -> Iterator[IO[bytes]]:
+        """Open the array in its archive, if it is in one."""
+        import zipfile
+        import zlib
+
+        try:
+            if not self.in_archive:
+                yield file
+                return
+            with zipfile.ZipFile(file) as archive:
+                member = f"{self.key}.npy"
+                if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError("compressed otherwise than by deflate")
+                with archive.open(member) as stream:
+                    yield stream
+        except FileFault:
+            raise
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
+            raise FileFault(f"{shown(self.path)} is not an intact .npz file: {error}") from None
+        except OSError as error:
+            raise FileFault(f"{shown(self.path)} cannot be read: {error.strerror or error}") from None
+
+    def read_header(self, stream: IO[bytes]) -> Header:
+        """Read dtype and shape. Raises FileFault for what is not NumPy's, for objects, and for what is too large."""
+        import ast
+
+        name = self.name
+        magic = exactly(stream, 8, name)
+        if magic[:6] != b"\x93NUMPY" or magic[6] not in (1, 2, 3):
+            raise FileFault(f"{name} is not a NumPy array: it begins with {magic.hex(' ')}")
+        wide = 2 if magic[6] == 1 else 4
+        length = int.from_bytes(exactly(stream, wide, name), "little")
+        if length > _HEADER:
+            raise FileFault(f"{name} says that its header has {length:,} bytes, and {_HEADER:,} are the most")
+        text = exactly(stream, length, name)
+        try:
+            said = ast.literal_eval(text.decode("utf-8" if magic[6] == 3 else "latin-1").strip())
+            dtype, fortran, shape = said["descr"], said["fortran_order"], said["shape"]
+        except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
+            raise FileFault(f"{name} has a header that is not NumPy's") from None
+        sound = type(shape) is tuple and all(type(size) is int and 0 <= size < 2**40 for size in shape)
+        if type(fortran) is not bool or not sound or len(shape) > 32:
+            raise FileFault(f"{name} has a header that is not NumPy's")
+        if type(dtype) is not str or not _DTYPE.fullmatch(dtype):
+            raise _unlike(name, dtype)
+        head = Header(dtype, shape, fortran)
+        if head.nbytes > MOST_BYTES:
+            raise FileFault(f"{name} holds {head.sizes} numbers; {size_in_words(MOST_BYTES)} are the most")
+        return head
+
+
+def array_names(path: FilePath) -> list[str]:
+    """Return the names of the arrays in an `.npz` file. Raises FileFault for what is none."""
+
+    def list_members(file: IO[bytes]) -> list[str]:
+        with NumpyArray(path, "path", "").unpacked(file):
+            return _members(file, shown(path))
+
+    return remembered(list_members, path, MOST_BYTES)
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Return names as messages list them: the first of many."""
+    printable = [f"`{name}`" for name in names[:_LISTED] if name.isprintable()]
+    return ", ".join(printable) + (" …" if len(names) > _LISTED else "") if printable else "nothing"
+
+
+def _members(file: IO[bytes], name: str) -> list[str]:
+    """List the arrays in an archive, whose list is looked at before it is read: it may be as long as the archive."""
+    import zipfile
+
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - _TAIL, 0))
+    tail = file.read(_TAIL)
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or len(tail) < at + 22:
+        raise FileFault(f"{name} is no .npz file", help="`numpy.savez` writes one")
+    if int.from_bytes(tail[at + 12 : at + 16], "little") > _TAIL or tail[max(at - 20, 0) : at].startswith(b"PK\6\7"):
+        raise FileFault(f"{name} holds too many files: {MOST_MEMBERS} arrays are the most")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+        raise FileFault(f"{name} is no .npz file: {error}", help="`numpy.savez` writes one") from None
+    if len(names) > MOST_MEMBERS:
+        raise FileFault(f"{name} holds {len(names):,} arrays, and {MOST_MEMBERS} are the most")
+    return [member.removesuffix(".npy") for member in names if member.endswith(".npy")]
+
+
+def _unlike(name: str, dtype: Any) -> FileFault:
+    """Say what an array holds instead of numbers or text."""
+    if isinstance(dtype, list):
+        fields = [str(field[0]) for field in dtype if isinstance(field, tuple) and field]
+        help = "save the fields as columns: `numpy.stack([r[name] for name in r.dtype.names], axis=-1)`"
+        return FileFault(f"{name} contains records with the fields {listed_names(fields)}", help=help)
+    word = str(dtype)
+    start = word if word in _UNLIKE else word.lstrip("<>|=")[:1]
+    what, instead = _UNLIKE.get(start, ("something other than numbers", "`x.astype(numpy.float32)`"))
+    return FileFault(f"{name} contains {what}", help=f"save {instead}")
