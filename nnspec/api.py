@@ -18,7 +18,7 @@ from nnspec.data.source import Access
 from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render_all
 from nnspec.errors import NnspecError
 from nnspec.native import How
-from nnspec.shown import Shown
+from nnspec.reprs import TableRepr
 
 if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
@@ -64,7 +64,7 @@ class SpecError(NnspecError):
 
 
 @dataclass(frozen=True, repr=False)
-class CheckResult(Shown):
+class CheckResult(TableRepr):
     """What checking a spec found."""
 
     path: str
@@ -467,7 +467,7 @@ def landscape_of(
 ) -> Landscape:
     """Do what `landscape` does with a compiled program; `tick` is told how many points of the grid are done."""
     from nnspec.analysis.landscape import map_landscape
-    from nnspec.view.resolved import pick
+    from nnspec.view.terminal.resolved import pick
 
     chosen = [lane.name for name in lanes for lane in pick(compiled.program, name)] if lanes else None
     return map_landscape(compiled, access, observer, lanes=chosen, kind=plane, grid=grid, tick=tick)
@@ -493,7 +493,7 @@ def resolved(path: PathLike, set: Overrides = None, *, lane: str | None = None) 
 
     Raises SpecError, SourceError, and LaneError for a lane that there is none of.
     """
-    from nnspec.view.resolved import pick, resolved_record
+    from nnspec.view.terminal.resolved import pick, resolved_record
 
     program = compile_spec(path, set).program
     return resolved_record(program, pick(program, lane))

@@ -25,7 +25,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("_version", set(), "a number that every room may read"),
     ("errors", set(), "the base of what every room may raise"),
     ("files", set(), "how every room writes a file"),
-    ("shown", set(), "how results show themselves: the room view is loaded by name when one is shown"),
+    ("reprs", set(), "the reprs of results: the room view is imported by name when one is shown"),
     ("text", set(), "how every room makes text safe to show and to parse"),
     ("templates", {"errors", "files"}, "texts to start from, and how they are written"),
     ("diagnostics", {"errors", "files", "text"}, "anything may have something to say, so it knows nobody"),
@@ -53,12 +53,12 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("statistics", {"engine"}, "numbers and figures compared, wherever they come from"),
     (
         "semantics",
-        {"checker.program", "compiler", "engine", "errors", "shown", "text"},
+        {"checker.program", "compiler", "engine", "errors", "reprs", "text"},
         "what a program means, as data: every value resolved, identity, and what differs",
     ),
     (
         "results",
-        {"statistics", "checker.program", "compiler", "data", "engine", "environment", "shown", "text"},
+        {"statistics", "checker.program", "compiler", "data", "engine", "environment", "reprs", "text"},
         "what a run gives, in memory, and what can be said of it",
     ),
     (
@@ -125,7 +125,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "environment",
             "interrupts",
             "native",
-            "shown",
+            "reprs",
         },
         "a run from start to end: data, gradient checks, lanes, verdicts",
     ),
@@ -133,7 +133,7 @@ ROWS: list[tuple[str, set[str], str]] = [
         "analysis",
         {
             "statistics",
-            "shown",
+            "reprs",
             "runner",
             "compiler",
             "data",
@@ -158,7 +158,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "engine",
             "files",
             "errors",
-            "shown",
+            "reprs",
             "environment",
             "interrupts",
             "records",
@@ -173,7 +173,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     (
         "api",
         {
-            "shown",
+            "reprs",
             "diagnostics",
             "syntax",
             "engine",
@@ -360,7 +360,7 @@ def test_the_design_has_the_same_table() -> None:
     text = (ROOT / "docs/design.md").read_text("utf-8")
     rows = re.findall(r"^\| `nnspec/(\w+)(?:\.py)?` \|[^|]+\| ([^|]+) \|$", text, re.MULTILINE)
     shown = {room.replace("__init__", ""): set(re.findall(r"[\w.]+", imports)) for room, imports in rows}
-    for_all = {"errors", "files", "shown", "text", "_version"}
+    for_all = {"errors", "files", "reprs", "text", "_version"}
     assert shown == {room: allowed - for_all for room, allowed in TABLE.items() if room not in for_all}
 
 

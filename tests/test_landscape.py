@@ -24,7 +24,7 @@ from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
 from nnspec.training.observer import Silent
 from nnspec.view.pictures.landscape import plot_landscape
-from nnspec.view.resolved import LaneError
+from nnspec.view.terminal.resolved import LaneError
 from nnspec.view.wording.landscape import caption, notes
 
 MODELS = """

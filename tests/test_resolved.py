@@ -16,7 +16,7 @@ from nnspec.cli import _code
 from nnspec.engine.part import PARTS
 from nnspec.semantics.resolved import rows
 from nnspec.semantics.values import written
-from nnspec.view.resolved import LaneError
+from nnspec.view.terminal.resolved import LaneError
 
 COMMON = """\
 let width = 8

@@ -20,9 +20,9 @@ from nnspec.data.source import Access, Dataset, FileFault
 from nnspec.engine._numpy import np
 from nnspec.environment import one_blas_thread
 from nnspec.records.saved import RunError, SavedRun, usable
+from nnspec.reprs import TableRepr
 from nnspec.results.predictor import predicted, wanted_of
 from nnspec.runner.load_data import gather
-from nnspec.shown import Shown
 from nnspec.training.train import figure_names
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation(Shown):
+class Evaluation(TableRepr):
     """One trained network over the test data."""
 
     lane: str

@@ -25,11 +25,11 @@ from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.environment import one_blas_thread
 from nnspec.errors import NnspecError
+from nnspec.reprs import TableRepr
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.runner.load_data import gather
 from nnspec.runner.run import run_program
-from nnspec.shown import Shown
 from nnspec.training.observer import Observer
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class LandscapeError(NnspecError):
 
 
 @dataclass(frozen=True, repr=False)
-class LanePath(Shown):
+class LanePath(TableRepr):
     """The way of one lane from its starting weights on: with `epochs` steps, one an epoch.
 
     A lane that diverged has its way up to the last point with finite weights and a finite loss; one that keeps its
@@ -97,7 +97,7 @@ class LanePath(Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class Landscape(Shown):
+class Landscape(TableRepr):
     """The loss over a plane, o + α·e₁ + β·e₂ with orthonormal axes, and the lanes' paths in it.
 
     α and β are distances in the space of weights. The centre o is where the best lane ended.

@@ -9,8 +9,8 @@ from nnspec.analysis.evaluate import check_scaling, experiment_of, put_weights, 
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.proofs import Compiled
 from nnspec.records.saved import SavedRun
+from nnspec.reprs import TableRepr
 from nnspec.results.predictor import Predictor, predictor_of
-from nnspec.shown import Shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ __all__ = ["Prediction", "load_predictor"]
 
 
 @dataclass(frozen=True, repr=False)
-class Prediction(Shown):
+class Prediction(TableRepr):
     """What a network makes of the samples of a file."""
 
     names: tuple[str, ...]

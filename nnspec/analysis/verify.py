@@ -15,8 +15,8 @@ from typing import Any
 from nnspec.environment import unlike
 from nnspec.errors import some_of
 from nnspec.records.saved import RunError, SavedRun, usable
+from nnspec.reprs import TableRepr
 from nnspec.results.digests import array_digest
-from nnspec.shown import Shown
 
 __all__ = ["Match", "Records", "Verification", "compare_records", "records_of", "spoilt_weights"]
 
@@ -77,7 +77,7 @@ class Match:
 
 
 @dataclass(frozen=True, repr=False)
-class Verification(Shown):
+class Verification(TableRepr):
     """What comparing two runs gave."""
 
     one: str

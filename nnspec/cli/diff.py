@@ -28,8 +28,8 @@ def command(a: str, b: str, overrides: tuple[str, ...], as_json: bool) -> int:
     models and layers, defaults that are written out, imports and the titles of races do not. `--set` applies to both.
     """
     from nnspec.api import diff
-    from nnspec.view.difference import difference_record, print_difference
     from nnspec.view.terminal.screen import console
+    from nnspec.view.terminal.spec_diff import difference_record, print_difference
 
     found = diff(a, b, overrides)
     if as_json:

@@ -66,7 +66,7 @@ def command(
             print_steps(compiled, stage, console())
         return 0
     if resolved:
-        from nnspec.view.resolved import pick, print_resolved, resolved_record
+        from nnspec.view.terminal.resolved import pick, print_resolved, resolved_record
 
         lanes = pick(compiled.program, lane)
         if as_json:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnspec.shown import Shown
+from nnspec.reprs import TableRepr
 from nnspec.statistics.ranking import Candidate
 from nnspec.statistics.significance import mean
 
@@ -27,7 +27,7 @@ RISEN = 10.0
 
 
 @dataclass(repr=False)
-class LaneResult(Shown):
+class LaneResult(TableRepr):
     """One trained lane. Of a lane that was trained several times over, the means, and `repeats` has the single ones."""
 
     name: str

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nnspec.reprs import TableRepr, view_function
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
-from nnspec.shown import Shown, view_function
 from nnspec.statistics.ranking import Candidate, NoChoice, best, ranked
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Verdict:
 
 
 @dataclass(repr=False)
-class RunResult(Shown, Mapping[str, LaneResult]):
+class RunResult(TableRepr, Mapping[str, LaneResult]):
     """A run: its lanes by name, in order; `result["Adam"].history["loss"]`."""
 
     title: str

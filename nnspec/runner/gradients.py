@@ -19,9 +19,9 @@ from nnspec.engine.losses import Loss
 from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.environment import one_blas_thread
+from nnspec.reprs import TableRepr
 from nnspec.results.data_use import DataUse
 from nnspec.runner.load_data import gather
-from nnspec.shown import Shown
 from nnspec.training.observer import Observer, Silent
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _targets(experiment: Experiment, loss: Loss, labels: NDArray[Any]) -> NDArra
 
 
 @dataclass(frozen=True, repr=False)
-class GradientProof(Shown):
+class GradientProof(TableRepr):
     """The gradient check of one network: the lanes that share it, the bound that it is held against, the report."""
 
     lanes: tuple[str, ...]

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nnspec.compiler.proofs import Compiled
+from nnspec.reprs import TableRepr
 from nnspec.semantics.changes import Change, Changes, Run, in_full
 from nnspec.semantics.statements import statements
-from nnspec.shown import Shown
 
 __all__ = ["Difference", "Group", "LaneChange", "compare"]
 
@@ -40,7 +40,7 @@ class LaneChange:
 
 
 @dataclass(frozen=True, repr=False)
-class Difference(Shown):
+class Difference(TableRepr):
     """What two programs differ in."""
 
     a: str

@@ -219,7 +219,7 @@ def _prediction(found: Any) -> ShortTable:
 def _difference(found: Any) -> ShortTable:
     from rich.console import Console
 
-    from nnspec.view.difference import print_difference
+    from nnspec.view.terminal.spec_diff import print_difference
 
     console = Console(
         file=io.StringIO(), force_jupyter=False, width=_WIDTH, color_system=None, markup=False, highlight=False

@@ -24,7 +24,7 @@ from nnspec.view.pictures.panels import BANDS
 from nnspec.view.report.charts import Series, chart, color, legend
 from nnspec.view.report.html import breakable, details, element, escape, table
 from nnspec.view.report.network import network_drawing
-from nnspec.view.report.pictures import confusion_table, worst_pictures
+from nnspec.view.report.predictions import confusion_table, worst_pictures
 from nnspec.view.report.side_by_side import side_by_side
 from nnspec.view.terminal.run_comparison import ComparedRuns
 from nnspec.view.wording import numbers, phrases

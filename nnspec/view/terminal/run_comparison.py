@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from nnspec.analysis.contest import Contest, Entry
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.records.saved import SavedRun, usable
+from nnspec.reprs import TableRepr
 from nnspec.semantics.comparison import Difference
-from nnspec.shown import Shown
 from nnspec.statistics.comparison import Comparison, Contender
 from nnspec.text import finite, printable
-from nnspec.view.difference import difference_record, print_difference
 from nnspec.view.terminal.screen import Column, say, table
+from nnspec.view.terminal.spec_diff import difference_record, print_difference
 from nnspec.view.wording import numbers
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, repr=False)
-class ComparedRuns(Shown):
+class ComparedRuns(TableRepr):
     """Runs on disk, held against each other."""
 
     contest: Contest

@@ -1,6 +1,6 @@
-"""Results that show themselves as a short table, in a Python prompt and in a notebook.
+"""Reprs of results: a short table, in a Python prompt and in a notebook.
 
-What a table says is a matter of the room `view`, which is loaded when something is shown, and not before.
+The room `view` makes the table. It is imported when a result is shown, and not before.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Shown", "view_function"]
+__all__ = ["TableRepr", "view_function"]
 
 
 def view_function(name: str) -> Any:
-    """Return a function of the room `view`, as `notebook.tables.summary_of`; its module is loaded now."""
+    """Return a function of the room `view` by its name, such as `notebook.tables.summary_of`; import its module."""
     module, _, function = name.rpartition(".")
     return getattr(import_module(f"nnspec.view.{module}"), function)
 
 
-class Shown:
-    """A result whose `repr` is a short table, however much it holds."""
+class TableRepr:
+    """A result whose `repr` is a short table, however much data it holds."""
 
     def __repr__(self) -> str:
         return str(view_function("notebook.tables.summary_of")(self).text())
