@@ -26,7 +26,7 @@ from vocabulary import KEYWORDS, NAMES, SIGNS, STRANGE, VALUES, vocabulary
 
 from nnspec.api import check_text
 from nnspec.checker import sweep
-from nnspec.checker.report import Report
+from nnspec.checker.findings import Findings
 from nnspec.diagnostics import MOST_FINDINGS, Source, SourceError, read_source, render
 from nnspec.diagnostics.suggest import nearest
 from nnspec.syntax import format as formatter
@@ -331,18 +331,18 @@ def fail(*_: Any) -> Any:
     raise ZeroDivisionError("planted")
 
 
-def forget(report: Any, diagnostic: Any) -> None:
+def forget(findings: Any, diagnostic: Any) -> None:
     if diagnostic.code != "NN201":
-        ADD(report, diagnostic)
+        ADD(findings, diagnostic)
 
 
-ADD = Report.add
+ADD = Findings.add
 
 # Name -> module, what in it, the fault, and the property that finds it.
 PLANTS: dict[str, tuple[str, str, Any, Callable[..., None], Strategies]] = {
-    "a crash at a rare word": ("checker", "points", fail_at_a_zip, test_a_spec_with_a_few_edits, EDITED),
-    "a crash in advice": ("checker.lint", "_OF_CHAINS", (fail,), test_a_spec_that_is_right_has_a_program, RIGHT),
-    "an error that is lost": ("checker.report", "Report.add", forget, test_a_spec_with_a_few_edits, EDITED),
+    "a crash at a rare word": ("checker.passes", "points", fail_at_a_zip, test_a_spec_with_a_few_edits, EDITED),
+    "a crash in advice": ("checker.lint", "chains", fail, test_a_spec_that_is_right_has_a_program, RIGHT),
+    "an error that is lost": ("checker.findings", "Findings.add", forget, test_a_spec_with_a_few_edits, EDITED),
     "a bare exception": (
         "diagnostics.source",
         "_decode",

@@ -138,7 +138,7 @@ def test_a_setting_that_is_added_with_a_default_leaves_old_runs_usable(
     old = json.loads(Path("out/run.json").read_text())
     newer = make_dataclass("TrainSettings", [("later", int, field(default=3))], bases=(TrainSettings,), frozen=True)
     for module in (
-        "checker.assemble",
+        "checker.evaluate",
         "checker.vocabulary",
         "semantics.meaning",
         "checker.program",

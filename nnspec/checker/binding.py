@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from nnspec.checker.findings import Findings
 from nnspec.checker.program import Origin
-from nnspec.checker.report import Report
 from nnspec.checker.vocabulary import other_names, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Signature
@@ -35,14 +35,14 @@ _BY_LAYER = {"lr": "lr_factor", "learning_rate": "lr_factor", "weight_decay": "w
 
 
 def assign(
-    title: str, signature: Signature, arguments: Sequence[tree.Argument], via: str, report: Report
+    title: str, signature: Signature, arguments: Sequence[tree.Argument], via: str, findings: Findings
 ) -> tuple[dict[str, Given], bool]:
     """Decide which argument each value is for, and whether that could be decided of all."""
     given: dict[str, Given] = {}
     own = [a for a in arguments if title in parts("optimizer") and _is_parameters(a)]
     for argument in own:
         message = f"`{title}` does not say what it trains"
-        report.error("NN303", message, argument.span, help="remove it: an optimizer trains the whole model")
+        findings.error("NN303", message, argument.span, help="remove it: an optimizer trains the whole model")
     good = not own
     arguments = [a for a in arguments if a not in own]
     keywords = {a.name.text: a for a in arguments if a.name is not None}
@@ -51,7 +51,7 @@ def assign(
     named = keywords if any(a.inferred for a in signature) else {}
     slots = signature.names_of_positionals(len(positional), named)
     if slots is None:
-        _too_many(title, signature, positional, named, report)
+        _too_many(title, signature, positional, named, findings)
         return {}, False
     for slot, argument in zip(slots, positional, strict=True):
         given[slot] = Given(argument.value, argument.span, via)
@@ -59,12 +59,12 @@ def assign(
         if argument.name is None:
             continue
         word = argument.name.text
-        if not has_argument(title, signature, word, argument.name.span, report):
+        if not has_argument(title, signature, word, argument.name.span, findings):
             good = False
         elif word in given:
             good = False
             first = Note(given[word].name, "first here")
-            report.error("NN204", f"`{word}` is given twice", argument.name.span, notes=(first,))
+            findings.error("NN204", f"`{word}` is given twice", argument.name.span, notes=(first,))
         else:
             given[word] = Given(argument.value, argument.name.span, via)
     return given, good
@@ -78,27 +78,27 @@ def _is_parameters(argument: tree.Argument) -> bool:
 
 
 def take(
-    title: str, signature: Signature, given: dict[str, Given], changes: Mapping[str, Given], report: Report
+    title: str, signature: Signature, given: dict[str, Given], changes: Mapping[str, Given], findings: Findings
 ) -> bool:
     """Put changes in the place of what was given; whether all of them are known arguments."""
     good = True
     for word, change in changes.items():
-        if has_argument(title, signature, word, change.name, report):
+        if has_argument(title, signature, word, change.name, findings):
             given[word] = change
         else:
             good = False
     return good
 
 
-def needed(title: str, signature: Signature, given: Mapping[str, Given], name: Span, report: Report) -> bool:
+def needed(title: str, signature: Signature, given: Mapping[str, Given], name: Span, findings: Findings) -> bool:
     """Report what is needed and was not given; whether nothing was."""
     missing = [a.name for a in signature if a.required and a.name not in given]
     for word in missing:
-        report.error("NN205", f"`{title}` needs `{word}`", name, help=f"{title}({signature})")
+        findings.error("NN205", f"`{title}` needs `{word}`", name, help=f"{title}({signature})")
     return not missing
 
 
-def has_argument(title: str, signature: Signature, word: str, span: Span, report: Report) -> bool:
+def has_argument(title: str, signature: Signature, word: str, span: Span, findings: Findings) -> bool:
     """Whether there is an argument of a name; where not, that is reported."""
     if signature.get(word) is not None:
         return True
@@ -108,8 +108,8 @@ def has_argument(title: str, signature: Signature, word: str, span: Span, report
         layer = span.text.removeprefix("model.").removesuffix(word).rstrip(".") or "h1"
         takes = f"that of a layer is changed by name: `train.{_BY_LAYER[word]}.{layer} = …`"
     end = Span(span.source, span.end - len(word), span.end)  # of `optimizer.lrate`, the part that is at fault
-    more = report.respell(end if end.text == word else span, [a.name for a in signature], others, takes)
-    report.error("NN202", f"`{title}` has no argument `{word}`", span, **more)
+    more = findings.respell(end if end.text == word else span, [a.name for a in signature], others, takes)
+    findings.error("NN202", f"`{title}` has no argument `{word}`", span, **more)
     return False
 
 
@@ -118,10 +118,10 @@ def _too_many(
     signature: Signature,
     positional: Sequence[tree.Argument],
     keywords: Mapping[str, tree.Argument],
-    report: Report,
+    findings: Findings,
 ) -> None:
     most = len([a for a in signature if not a.keyword_only and a.name not in keywords])
-    report.error(
+    findings.error(
         "NN303",
         f"`{title}` takes {most or 'no'} unnamed argument{'' if most == 1 else 's'}, "
         f"and {len(positional)} {'is' if len(positional) == 1 else 'are'} given",

@@ -7,15 +7,25 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from nnspec.checker.binding import Given
+from nnspec.checker.findings import Findings
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.load import Files
-from nnspec.checker.report import Report
+from nnspec.checker.recovery import Recovery
 from nnspec.checker.vocabulary import SECTIONS, SETTINGS, TRAIN, figures, is_reserved, other_names, parts, respelt
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Note, Source, Span
-from nnspec.syntax import tree
+from nnspec.syntax import parse, tree
 from nnspec.syntax.habits import FOREIGN, foreign
 
-__all__ = ["MAX_NAME", "MAX_RUNS", "Assignment", "LaneOutline", "Outline", "Sweep", "assignments", "outline"]
+__all__ = [
+    "MAX_NAME",
+    "MAX_RUNS",
+    "Assignment",
+    "Declarations",
+    "DeclaredLane",
+    "Sweep",
+    "declare",
+    "declare_flag",
+]
 
 _RESERVED = {*SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
 
@@ -52,7 +62,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class LaneOutline:
+class DeclaredLane:
     """A lane of a race: parts that take their setting's place, and assignments."""
 
     name: tree.Name
@@ -70,7 +80,7 @@ class Sweep:
 
 
 @dataclass
-class Outline:
+class Declarations:
     """A spec and its imports, sorted. What a file says goes before what it imports."""
 
     files: Files
@@ -81,7 +91,7 @@ class Outline:
     """By name; a model without one is called ""."""
     blocks: dict[str, tree.Block] = field(default_factory=dict)
     race: tree.Section | None = None
-    lanes: list[LaneOutline] = field(default_factory=list)
+    lanes: list[DeclaredLane] = field(default_factory=list)
     sweep: Sweep | None = None
     expectations: list[tree.Element] = field(default_factory=list)
     firsts: dict[str, Span] = field(default_factory=dict)
@@ -111,21 +121,35 @@ class Outline:
         return any(self.files.goes_before(file, span.source) for file in self.places.get(setting, ()))
 
 
-def outline(files: Files, report: Report) -> Outline:
+def declare(files: Files, findings: Findings, recovery: Recovery) -> Declarations:
     """Sort the items of a spec and of what it imports."""
-    result = Outline(files)
+    declared = Declarations(files)
     for _, file in files.order:
-        result.layers.append([])
+        declared.layers.append([])
         for item in file.items:
-            _ITEMS[type(item)](item, result, report)
-    for found in result.doubled.values():
-        for diagnostic in found:
-            report.add(diagnostic)
-    return result
+            _ITEMS[type(item)](item, declared, findings, recovery)
+    for doubled in declared.doubled.values():
+        findings.extend(doubled)
+    return declared
 
 
-def assignments(
-    items: tuple[tree.Item, ...], prefix: tuple[tree.Name, ...], via: str, report: Report
+def declare_flag(source: Source, findings: Findings, recovery: Recovery) -> list[Assignment]:
+    """Return the setting in a flag, for example, `train.epochs=3`; none if it is wrong."""
+    parsed = parse(source)
+    recovery.take(source, parsed)
+    findings.extend(parsed.diagnostics)
+    items = parsed.file.items
+    if len(items) == 1 and isinstance(items[0], tree.Setting):
+        setting = items[0]
+        return [Assignment(setting.path.names, Given(setting.value, setting.path.span, source.name))]
+    if not parsed.diagnostics:
+        help = "for example, `train.epochs=3` or `optimizer.lr=0.1`"
+        findings.error("NN101", "this is not `path=value`", Span(source, 0, len(source.text)), help=help)
+    return []
+
+
+def _assignments(
+    items: tuple[tree.Item, ...], prefix: tuple[tree.Name, ...], via: str, findings: Findings
 ) -> Iterator[Assignment]:
     """Yield the settings of a section, and of sections in it, by their full names. Other items are reported."""
     place = f"`{'.'.join(name.text for name in prefix)}`" if prefix else "a sweep" if via == "sweep" else "a lane"
@@ -134,95 +158,95 @@ def assignments(
             case tree.Setting(path=path, value=value):
                 yield Assignment((*prefix, *path.names), Given(value, path.span, via))
             case tree.Section(label=None, keyword=keyword, name=None, title=None, items=()) if keyword.text:
-                report.error("NN203", f"`{keyword.text}` sets nothing here", item.head)
+                findings.error("NN203", f"`{keyword.text}` sets nothing here", item.head)
             case tree.Section(label=None, keyword=keyword, name=None, title=None, items=inner):
                 # Without a word its head could not be read: what is inside is taken for the section around it.
-                yield from assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, report)
+                yield from _assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, findings)
             case tree.Element(label=tree.Name() as label) if via.startswith("lane") and _is_part(item, labelled=True):
                 help = f"write `{item.value.span.text}` without a label"
-                report.error("NN203", "a part inside a lane has no name", label.span, help=help)
+                findings.error("NN203", "a part inside a lane has no name", label.span, help=help)
             case tree.Element(label=tree.Name() as label):
                 colon = Span(item.span.source, label.span.end, item.value.span.start)
                 fix = Fix("replace `:` with `=`", (Edit(colon, " = "),), safe=True)
                 help = f"write `{label.text} = {_short(item.value)}`"
-                report.error("NN203", "settings use `=`, not `:`", item.span, help=help, fix=fix)
+                findings.error("NN203", "settings use `=`, not `:`", item.span, help=help, fix=fix)
             case tree.Let(name=name):
                 help = f"to give it another value here, write `{name.text} = …` without `let`"
-                report.error("NN203", f"`let` cannot stand in {place}", item.span, help=help)
+                findings.error("NN203", f"`let` cannot stand in {place}", item.span, help=help)
             case tree.Element(value=tree.Compare()):
-                report.error("NN203", f"{place} holds settings", item.span, help="statements belong in `expect`")
+                findings.error("NN203", f"{place} holds settings", item.span, help="statements belong in `expect`")
             case tree.Element():
                 example = "name = [a, b]" if via == "sweep" else "name = value"
-                report.error("NN203", f"{place} holds settings, such as `{example}`", item.span)
+                findings.error("NN203", f"{place} holds settings, such as `{example}`", item.span)
             case tree.Import() | tree.Block():
                 what = "import" if isinstance(item, tree.Import) else "block"
                 help = f"`{what}` belongs at the top of the file"
-                report.error("NN203", f"`{what}` cannot stand in {place}", _head(item), help=help)
+                findings.error("NN203", f"`{what}` cannot stand in {place}", _head(item), help=help)
             case _:
-                report.error("NN203", f"this cannot stand in {place}", _head(item))
+                findings.error("NN203", f"this cannot stand in {place}", _head(item))
 
 
-def _setting(item: tree.Setting, result: Outline, report: Report) -> None:
-    result.layers[-1].append(Assignment(item.path.names, Given(item.value, item.path.span)))
+def _setting(item: tree.Setting, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
+    declared.layers[-1].append(Assignment(item.path.names, Given(item.value, item.path.span)))
 
 
-def _let(item: tree.Let, result: Outline, report: Report) -> None:
+def _let(item: tree.Let, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     word = item.name.text
-    if _free("let", item.name, result, report):
-        result.lets[word] = Given(item.value, item.name.span)
+    if _free("let", item.name, declared, findings, recovery):
+        declared.lets[word] = Given(item.value, item.name.span)
 
 
-def _block(item: tree.Block, result: Outline, report: Report) -> None:
+def _block(item: tree.Block, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     seen: dict[str, Span] = {}
-    before = report.count
+    before = findings.count
     for parameter in item.parameters:
         word, span = parameter.name.text, parameter.name.span
         if word in seen:
-            report.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first here"),))
+            findings.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first here"),))
         elif word in FUNCTIONS or word in CONSTANTS or is_reserved(word) or word == "data":
             message = f"a parameter cannot be called `{word}`, which has a meaning already"
-            report.error("NN206", message, span, help="use another name")
+            findings.error("NN206", message, span, help="use another name")
         seen[word] = span
     if len(item.parameters) > _MAX_PARAMETERS:
-        report.error("NN603", f"a block has at most {_MAX_PARAMETERS} parameters", item.name.span)
-    if report.count > before:
-        report.broken_blocks.add(item.name.text)
-    if _free("block", item.name, result, report):
-        result.blocks[item.name.text] = item
+        findings.error("NN603", f"a block has at most {_MAX_PARAMETERS} parameters", item.name.span)
+    if findings.count > before:
+        recovery.broken_blocks.add(item.name.text)
+    if _free("block", item.name, declared, findings, recovery):
+        declared.blocks[item.name.text] = item
 
 
-def _free(what: str, name: tree.Name, result: Outline, report: Report) -> bool:
+def _free(what: str, name: tree.Name, declared: Declarations, findings: Findings, recovery: Recovery) -> bool:
     """Whether a let or a block may have its name; where not, that is reported."""
     word = name.text
     if word in _RESERVED or is_reserved(word) or word in figures():
         message = f"a `{what}` cannot be called `{word}`, which has a meaning already"
-        report.error("NN206", message, name.span, help="use another name")
-        report.lost.add(word)
+        findings.error("NN206", message, name.span, help="use another name")
+        recovery.lost.add(word)
         return False
-    if not _first(f"name {word}", f"`{word}` is given twice", name.span, result):
+    if not _first(f"name {word}", f"`{word}` is given twice", name.span, declared):
         return False
-    result.lets.pop(word, None)
-    result.blocks.pop(word, None)
+    declared.lets.pop(word, None)
+    declared.blocks.pop(word, None)
     return True
 
 
-def _first(key: str, message: str, span: Span, result: Outline) -> bool:
+def _first(key: str, message: str, span: Span, declared: Declarations) -> bool:
     """Whether something is the first of its name, or takes the place of those in files that its file imports."""
-    first = result.firsts.get(key)
-    if first is not None and not result.goes_before(span, first):
+    first = declared.firsts.get(key)
+    if first is not None and not declared.goes_before(span, first):
         second = Diagnostic("NN204", message, span, notes=(Note(first, "first here"),))
-        result.doubled.setdefault(key, []).append(second)
+        declared.doubled.setdefault(key, []).append(second)
         return False
-    result.firsts[key] = span
-    result.doubled[key] = [d for d in result.doubled.get(key, ()) if not result.goes_before(span, d.span)]
+    declared.firsts[key] = span
+    declared.doubled[key] = [d for d in declared.doubled.get(key, ()) if not declared.goes_before(span, d.span)]
     return True
 
 
-def _import(item: tree.Import, result: Outline, report: Report) -> None:
+def _import(item: tree.Import, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     """Nothing to do: what it brings stands before this file already."""
 
 
-def _element(item: tree.Element, result: Outline, report: Report) -> None:
+def _element(item: tree.Element, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     value = item.value
     path = value.path if isinstance(value, tree.Reference) else value.callee if isinstance(value, tree.Call) else None
     message, help, fix = "this stands for nothing at the top of a file", "", None
@@ -230,19 +254,19 @@ def _element(item: tree.Element, result: Outline, report: Report) -> None:
         message, help = "settings use `=`, not `:`", f"write `{item.label.text} = {_short(value)}`"
         colon = Span(item.span.source, item.label.span.end, item.value.span.start)
         fix = Fix("replace `:` with `=`", (Edit(colon, " = "),), safe=True)
-        report.meant.add(item.label.text)
+        recovery.meant.add(item.label.text)
     elif isinstance(value, tree.Compare) and value.operands[0].span.text in SETTINGS:
         word = value.operands[0].span.text
         help = f"write `{word} = …` to give it a value"
-        report.meant.add(word)
+        recovery.meant.add(word)
     elif isinstance(value, tree.Compare):
         help = "statements belong in `expect { … }`"
     elif isinstance(value, tree.Reference) and value.path.text in SECTIONS and item.label is None:
         help = f"a section is written `{value.path.text} {{ … }}`"
-        report.meant.add(value.path.text)
+        recovery.meant.add(value.path.text)
     elif isinstance(value, tree.Reference) and value.path.text in SETTINGS and item.label is None:
         help = f"write `{value.path.text} = …`"
-        report.meant.add(value.path.text)
+        recovery.meant.add(value.path.text)
     elif path is not None and path.text in parts():
         kind = parts()[path.text].kind
         help = {
@@ -251,43 +275,45 @@ def _element(item: tree.Element, result: Outline, report: Report) -> None:
             "loss": f"write `loss = {value.span.text}`",
             "data source": f"write `data = {value.span.text}`",
         }.get(kind, "")
-    report.error("NN203", message, item.span, help=help, fix=fix)
+    findings.error("NN203", message, item.span, help=help, fix=fix)
 
 
-def _section(item: tree.Section, result: Outline, report: Report) -> None:
+def _section(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     word = item.keyword.text
     if not word:
         return  # its head could not be read, and that has been said
     if word in SECTIONS and item.label is not None:
-        report.error("NN203", f"`{word}` takes no label", item.label.span, help=f"write `{word} {item.label.text} {{`")
+        findings.error(
+            "NN203", f"`{word}` takes no label", item.label.span, help=f"write `{word} {item.label.text} {{`"
+        )
     if word == "model":
-        _model(item, result, report)
+        _model(item, declared, findings)
     elif word in SECTIONS:
-        if _once(word, item, result, report):
-            _SECTIONS[word](item, result, report)
+        if _once(word, item, declared):
+            _SECTIONS[word](item, declared, findings, recovery)
     elif word in SETTINGS and item.name is None and item.title is None:
         if any(isinstance(inner, tree.Element) for inner in item.items):
-            report.meant.add(word)
-        result.layers[-1] += assignments(item.items, (item.keyword,), "", report)
+            recovery.meant.add(word)
+        declared.layers[-1] += _assignments(item.items, (item.keyword,), "", findings)
     elif word in FOREIGN:
-        report.add(foreign(word, item.keyword.span))
+        findings.add(foreign(word, item.keyword.span))
     else:
         others = other_names(SECTIONS)
         inner = {name for kind in parts("composition").values() for name in (kind.spec_name, "shortcut")}
         help = "this belongs inside `model`" if word in inner else f"there are {', '.join(SECTIONS)}"
-        found = None if word in inner else report.nearest(word, SECTIONS, others)
-        report.meant.add(found or "")
+        found = None if word in inner else findings.nearest(word, SECTIONS, others)
+        recovery.meant.add(found or "")
         if item.name is not None:
-            report.lost.add(item.name.text)
+            recovery.lost.add(item.name.text)
         more = respelt(item.keyword.span, found, others, help)
-        report.error("NN201", f"unknown section `{word}`", item.keyword.span, **more)
+        findings.error("NN201", f"unknown section `{word}`", item.keyword.span, **more)
 
 
-def _model(item: tree.Section, result: Outline, report: Report) -> None:
+def _model(item: tree.Section, declared: Declarations, findings: Findings) -> None:
     if item.title is not None:
         fix = Fix("leave the quotes out", (Edit(item.title.span, str(item.title.value)),), safe=True)
         named = str(item.title.value).isidentifier()
-        report.error(
+        findings.error(
             "NN203",
             "a model has a name, not a title",
             item.title.span,
@@ -295,77 +321,77 @@ def _model(item: tree.Section, result: Outline, report: Report) -> None:
             fix=fix if named else None,
         )
     name = item.name.text if item.name else ""
-    if _once(f"model {name}".strip(), item, result, report):
-        result.models[name] = item
+    if _once(f"model {name}".strip(), item, declared):
+        declared.models[name] = item
 
 
-def _once(what: str, item: tree.Section, result: Outline, report: Report) -> bool:
-    first = result.firsts.get(what)
+def _once(what: str, item: tree.Section, declared: Declarations) -> bool:
+    first = declared.firsts.get(what)
     if first is not None and first.source is not item.head.source and what in _MERGED:
         return True
-    return _first(what, f"`{what}` stands here twice", item.head, result)
+    return _first(what, f"`{what}` stands here twice", item.head, declared)
 
 
 _MERGED = frozenset({"train", "expect"})
 """Sections of which every file may have one: settings are settled one by one, and all statements must hold."""
 
 
-def _train(item: tree.Section, result: Outline, report: Report) -> None:
-    _no_name(item, report)
-    result.layers[-1] += assignments(item.items, (item.keyword,), "", report)
+def _train(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
+    _no_name(item, findings)
+    declared.layers[-1] += _assignments(item.items, (item.keyword,), "", findings)
 
 
-def _expect(item: tree.Section, result: Outline, report: Report) -> None:
-    _no_name(item, report)
+def _expect(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
+    _no_name(item, findings)
     for inner in item.items:
         if isinstance(inner, tree.Element) and inner.label is None:
-            result.expectations.append(inner)
+            declared.expectations.append(inner)
         elif isinstance(inner, tree.Setting):
             help = f"to compare, write `{inner.path.text} == {_short(inner.value)}`"
-            report.error("NN203", "`expect` holds statements", inner.span, help=help)
+            findings.error("NN203", "`expect` holds statements", inner.span, help=help)
         else:
-            report.error("NN203", "`expect` holds statements, such as `test_accuracy > 0.9`", _head(inner))
+            findings.error("NN203", "`expect` holds statements, such as `test_accuracy > 0.9`", _head(inner))
 
 
-def _no_name(item: tree.Section, report: Report) -> None:
+def _no_name(item: tree.Section, findings: Findings) -> None:
     extra = item.name.span if item.name else item.title.span if item.title else None
     if extra is not None:
-        report.error("NN203", f"`{item.keyword.text}` takes no name", extra)
+        findings.error("NN203", f"`{item.keyword.text}` takes no name", extra)
 
 
-def _sweep(item: tree.Section, result: Outline, report: Report) -> None:
+def _sweep(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     if item.title is not None or (item.name is not None and item.name.text != "zip"):
         extra = item.name or item.title
         assert extra is not None
-        report.error(
+        findings.error(
             "NN203",
             f"`{extra.span.text}` means nothing behind `sweep`",
             extra.span,
             help="`sweep` takes all combinations, `sweep zip` one value of each list after the other",
         )
-    dimensions = tuple(assignments(item.items, (), "sweep", report))
-    if not item.items and not report.has_gaps(item.span):
-        report.error("NN205", "a sweep needs lists of values", item.head, help="for example, `width = [16, 32, 64]`")
-    result.sweep = Sweep(item.head, item.name is not None and item.name.text == "zip", dimensions)
+    dimensions = tuple(_assignments(item.items, (), "sweep", findings))
+    if not item.items and not recovery.has_gaps(item.span):
+        findings.error("NN205", "a sweep needs lists of values", item.head, help="for example, `width = [16, 32, 64]`")
+    declared.sweep = Sweep(item.head, item.name is not None and item.name.text == "zip", dimensions)
 
 
-def _race(item: tree.Section, result: Outline, report: Report) -> None:
-    result.race, result.lanes = item, []
+def _race(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
+    declared.race, declared.lanes = item, []
     if item.name is not None:
-        report.error(
+        findings.error(
             "NN203", "a race has a title, in quotes", item.name.span, help=f'write `race "{item.name.text}" {{`'
         )
     names: dict[str, Span] = {}
     for inner in item.items:
-        lane = _lane(inner, report)
+        lane = _lane(inner, findings)
         if lane is None:
             continue
         word = lane.name.text
         if len(word) > MAX_NAME:
-            report.error("NN302", f"a lane's name has at most {MAX_NAME} characters", lane.name.span)
+            findings.error("NN302", f"a lane's name has at most {MAX_NAME} characters", lane.name.span)
             continue
         if word in names:
-            report.error(
+            findings.error(
                 "NN204",
                 f"two lanes are called `{word}`",
                 lane.name.span,
@@ -375,32 +401,32 @@ def _race(item: tree.Section, result: Outline, report: Report) -> None:
             continue
         names[word] = lane.name.span
         if len(names) > MAX_RUNS:
-            report.error("NN603", f"a race has at most {MAX_RUNS:,} lanes", lane.name.span)
-            report.lost.add("race")
+            findings.error("NN603", f"a race has at most {MAX_RUNS:,} lanes", lane.name.span)
+            recovery.lost.add("race")
             break
-        result.lanes.append(lane)
-    if not item.items and not report.has_gaps(item.span):
-        report.error("NN205", "a race needs lanes", item.head, help="for example, `Adam(lr=0.001)`")
+        declared.lanes.append(lane)
+    if not item.items and not recovery.has_gaps(item.span):
+        findings.error("NN205", "a race needs lanes", item.head, help="for example, `Adam(lr=0.001)`")
 
 
-def _lane(item: tree.Item, report: Report) -> LaneOutline | None:
+def _lane(item: tree.Item, findings: Findings) -> DeclaredLane | None:
     match item:
         case (
             tree.Element(label=label, value=tree.Reference(path=path) as value)
             | tree.Element(label=label, value=tree.Call(callee=path) as value)
         ):
-            return LaneOutline(label or tree.Name(path.text, path.span), (value,))
+            return DeclaredLane(label or tree.Name(path.text, path.span), (value,))
         case tree.Section(label=None, keyword=keyword, name=None, title=None, items=items) if keyword.text:
             inside = tuple(i.value for i in items if isinstance(i, tree.Element) and _is_part(i))
             rest = tuple(i for i in items if not (isinstance(i, tree.Element) and _is_part(i)))
-            return LaneOutline(keyword, inside, tuple(assignments(rest, (), f"lane `{keyword.text}`", report)))
+            return DeclaredLane(keyword, inside, tuple(_assignments(rest, (), f"lane `{keyword.text}`", findings)))
         case tree.Section(keyword=keyword) if not keyword.text:
             return None
         case tree.Setting(path=path):
             help = "settings that all lanes share stand outside the race"
-            report.error("NN203", f"`{path.text}` cannot be set between the lanes", item.span, help=help)
+            findings.error("NN203", f"`{path.text}` cannot be set between the lanes", item.span, help=help)
         case _:
-            report.error("NN203", "a lane is a part such as `Adam(lr=0.001)`, or `name { … }`", _head(item))
+            findings.error("NN203", "a lane is a part such as `Adam(lr=0.001)`, or `name { … }`", _head(item))
     return None
 
 
@@ -429,7 +455,7 @@ _ITEMS: dict[type, Callable[..., None]] = {
     tree.Section: _section,
 }
 
-_SECTIONS: dict[str, Callable[[tree.Section, Outline, Report], None]] = {
+_SECTIONS: dict[str, Callable[[tree.Section, Declarations, Findings, Recovery], None]] = {
     "train": _train,
     "race": _race,
     "expect": _expect,

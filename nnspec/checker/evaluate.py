@@ -1,590 +1,243 @@
-"""Values of expressions, and parts with their arguments. Nothing is ignored: every word is known or reported."""
+"""From the expressions of a lane's settings to their values."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import Any
+from dataclasses import replace
 
-from nnspec.checker.binding import Given, assign, needed, take
-from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit, reason
-from nnspec.checker.program import Bound, Choice, Origin, PartValue
-from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.suggestions import better_number, better_part, better_value, one_of
-from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, LITERALS, figures, other_names, parts, respelt
-from nnspec.data.source import Facts
+from nnspec.checker.declare import Declarations
+from nnspec.checker.describe import loss_by_name
+from nnspec.checker.draft import Draft
+from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.findings import Unknown
+from nnspec.checker.missing import Missing
+from nnspec.checker.program import Choice, Origin, PartValue, TrainSettings
+from nnspec.checker.settle import LaneSettings
+from nnspec.checker.suggestions import one_of
+from nnspec.checker.vocabulary import BY_NAME, DTYPES, SEED, TRAIN, parts, respelt
 from nnspec.diagnostics import Note, Span
-from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature, TensorName
+from nnspec.engine.metrics import Metric
+from nnspec.engine.validation import Given as GivenSamples
 from nnspec.syntax import tree
 
-__all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "names_in", "operands"]
-
-MAX_DEPTH = 150
-_ITEMS_A_STEP = 4  # of the lists that functions make
-_DATA_FACTS = ("features", "classes", "shape", "size")
+__all__ = ["evaluate"]
 
 
-@dataclass
-class Evaluator:
-    """Evaluates the expressions of one lane. Errors go to `report`, and UNKNOWN takes the value's place."""
+def evaluate(
+    name: str,
+    declared: Declarations,
+    settings: LaneSettings,
+    data: tuple[Choice, ...] | None,
+    evaluator: Evaluator,
+    missing: Missing,
+    top: Span,
+    *,
+    complete: bool,
+) -> Draft:
+    """Evaluate the settings of a lane. The base of a race need not be `complete`: its lanes give what it lacks."""
+    work = _Evaluation(name, declared, settings, data, evaluator, missing, top, complete)
+    if "data" not in settings.values:
+        work.lacks("data")
+    train, target = work.train()
+    return Draft(
+        name=name,
+        settings=settings,
+        data=data,
+        seed=work.seed(),
+        dtype=work.dtype(),
+        train=train if train is None or data is None else work.held_out(train, data),
+        target=target,
+        loss=work.part("loss"),
+        optimizer=work.part("optimizer"),
+        metrics=work.metrics(target),
+        by_name=work.by_name(),
+        section=work.model(),
+    )
 
-    report: Report
-    lets: Mapping[str, Given]
-    blocks: Mapping[str, tree.Block] = field(default_factory=dict)
-    data: tuple[Choice, ...] | None = None
-    """The data, once it is known; `data.features` is an error before."""
-    data_failed: bool = False
-    """Whether the data has an error, which is reported already."""
-    scope: Mapping[str, Any] = field(default_factory=dict)
-    """The values of a block's parameters, inside of it."""
-    sources: Mapping[str, tree.Expression] = field(default_factory=dict)
-    """What gave the parameters their values: where a value that does not fit is at fault."""
-    outside: Evaluator | None = None
-    """The evaluator that knows no parameters: a `let` never sees them."""
-    _known: dict[str, Any] = field(default_factory=dict)
-    _open: list[str] = field(default_factory=list)
 
-    def inside(self, scope: Mapping[str, Any], sources: Mapping[str, tree.Expression] | None = None) -> Evaluator:
-        """Return an evaluator for the inside of a block, where its parameters have these values."""
-        outside = self.outside or self
-        return replace(outside, scope=scope, sources=sources or {}, outside=outside)
-
-    def value(
-        self, expression: tree.Expression, *, kinds: tuple[str, ...] | None = None, via: str = "", depth: int = 0
-    ) -> Any:
-        """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, None all."""
-        if depth > MAX_DEPTH and not isinstance(expression, tree.Constant):
-            return self._too_deep(expression.span)
-        if not self.report.work(1, expression.span):
-            return UNKNOWN
-        match expression:
-            case tree.Constant(value=value):
-                if not self.report.readable(expression.span):
-                    return UNKNOWN
-                if isinstance(value, float) and not math.isfinite(value):
-                    return self.report.error("NN302", "this number is larger than a float can be", expression.span)
-                return value
-            case tree.Group(inner=inner):
-                return self.value(inner, kinds=kinds, via=via, depth=depth + 1)
-            case tree.Reference():
-                return self._reference(expression, kinds, via, depth)
-            case tree.Call():
-                return self._call(expression, kinds, via, depth)
-            case tree.ListOf(items=items):
-                return self._all(items, kinds, via, depth)
-            case tree.TupleOf(items=items):
-                values = self._all(items, kinds, via, depth)
-                return values if values is UNKNOWN else tuple(values)
-            case tree.Unary(operator=operator, operand=operand):
-                value = self._number(operand, operator.text, depth)
-                return value if value is UNKNOWN else -value if operator.text == "-" else value
-            case tree.Binary(operator=operator, left=left, right=right):
-                return self._binary(expression, operator, left, right, depth)
-            case tree.Compare(operands=operands, operators=operators):
-                return self._compare(expression, operands, operators, depth)
-            case tree.Not(operand=operand):
-                value = self._truth(operand, "not", depth)
-                return value if value is UNKNOWN else not value
-            case tree.Logical(operator=operator, left=left, right=right):
-                return self._logical(operator.text, (left, right), expression.span, depth)
-
-    def let(self, name: str) -> Any:
-        """Return the value of a `let`, or UNKNOWN."""
-        return self._let(name, self.lets[name].name, 0)
-
-    def _too_deep(self, span: Span) -> Any:
-        message = f"an expression of more than {MAX_DEPTH} steps in depth"
-        if not self._open:
-            return self.report.error("NN106", message, span)
-        if not self.report.deep_lets:  # of a long row of them, each hundredth would be too deep
-            self.report.deep_lets = True
-            self.report.error("NN106", message, span, help="a `let` counts with all that it is made of")
-        return UNKNOWN
-
-    def source(self, expression: tree.Expression) -> tree.Expression:
-        """Return the expression that is at fault where the value of this one does not fit.
-
-        That is what gave a block's parameter its value, or a `let` where a lane, a sweep or a flag changes it. The
-        value of a `let` that nobody changes may fit elsewhere, and the fault is in its use.
-        """
-        word = _word(expression)
-        if word in self.scope:
-            return self.sources.get(word, expression)
-        found = expression
-        for _ in range(MAX_DEPTH):
-            given = self.lets.get(word)
-            if given is None:
-                break
-            found = given.value if given.via else found
-            word = _word(given.value)
-        return found
-
-    def misfit(self, code: str, message: str, expression: tree.Expression, **more: Any) -> Any:
-        """Report that a value does not fit, at the characters that are at fault, and return UNKNOWN."""
-        source = self.source(expression)
-        notes = () if source is expression else (Note(expression.span, "it goes here"),)
-        return self.report.error(code, message, source.span, notes=notes, **more)
-
-    def part(
+class _Evaluation:
+    def __init__(
         self,
-        expression: tree.Expression,
-        kind: str,
-        place: str,
-        via: str = "",
-        changes: Mapping[str, Given] | None = None,
-    ) -> Any:
-        """Return the PartValue of an expression that must be a part of a kind, or UNKNOWN.
+        lane: str,
+        declared: Declarations,
+        settings: LaneSettings,
+        data: tuple[Choice, ...] | None,
+        evaluator: Evaluator,
+        missing: Missing,
+        top: Span,
+        complete: bool,
+    ) -> None:
+        self.lane, self.declared, self.settings, self.data = lane, declared, settings, data
+        self.evaluator, self.findings, self.recovery = evaluator, evaluator.findings, evaluator.recovery
+        self.missing, self.top, self.complete = missing, top, complete
 
-        `place` says what takes it, for messages; `changes` are arguments that take the place of those given.
-        """
-        while isinstance(expression, tree.Group):
-            expression = expression.inner
-        name = _callee(expression)
-        if isinstance(expression, tree.Constant) and not self.report.readable(expression.span):
-            return UNKNOWN
-        if name is None or len(name.names) > 1:
-            more = better_part(expression, kind)
-            if name is not None and "fix" in more:
-                return self.report.error("NN201", f"unknown {kind} `{name.text}`", name.span, **more)
-            return self.report.error("NN305", f"{place} takes {article(kind)}", expression.span, **more)
-        known, word = parts(kind), name.text
-        if (word in self.scope or word in self.lets) and isinstance(expression, tree.Reference):
-            return self._named_part(expression, kind, place, changes or {})
-        arguments = expression.arguments if isinstance(expression, tree.Call) else ()
-        if word not in known:
-            same = other_names({name: part.also for name, part in known.items()}).get(word)
-            if same and arguments:  # what is wrong with its arguments is worth telling, too
-                self._bind(known[same], name.span, expression.span, arguments, via, {}, 0)
-            return self._no_part(word, kind, place, name.span)
-        return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
+    def lacks(self, setting: str) -> None:
+        if self.complete:
+            self.missing.add(setting, self.lane)
 
-    def _named_part(self, name: tree.Reference, kind: str, place: str, changes: Mapping[str, Given]) -> Any:
-        """Return the part that a `let` or a parameter stands for, with arguments changed."""
-        value = self.value(name)
-        if value is UNKNOWN:
-            return UNKNOWN
-        word = name.path.text
-        if not isinstance(value, PartValue) or value.part.kind != kind:
-            what = article(value.part.kind) if isinstance(value, PartValue) else _what(value)
-            return self.misfit("NN305", f"{place} takes {article(kind)}, and `{word}` is {what}", name)
-        return self._changed(value, changes) if changes else value
+    def seed(self) -> int | None:
+        given = self.settings.values.get("seed")
+        if given is None:
+            return 0
+        value = self.evaluator.fitting(SEED, self.evaluator.value(given.value), given)
+        return value if isinstance(value, int) else None
 
-    def _changed(self, value: PartValue, changes: Mapping[str, Given]) -> Any:
-        given: dict[str, Given] = {}
-        signature = value.part.signature()
-        if not take(value.name, signature, given, changes, self.report):
-            return UNKNOWN
-        bound = {word: self._bound(signature, word, entry, 0) for word, entry in given.items()}
-        if any(each.value is UNKNOWN for each in bound.values()):
-            return UNKNOWN
-        return replace(value, arguments={**value.arguments, **bound})
-
-    @property
-    def facts(self) -> Facts | None:
-        """Of the data, once it is known."""
-        return self.data[0].facts if self.data else None
-
-    # Names
-
-    def _reference(self, expression: tree.Reference, kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
-        names = expression.path.names
-        word, span = names[0].text, expression.span
-        if len(names) == 1:
-            if word in self.scope:
-                return self.scope[word]
-            if word in self.lets:
-                self.report.used_lets.add(word)
-                return (self.outside or self)._let(word, span, depth)
-            if word in CONSTANTS:
-                return CONSTANTS[word]
-            if word in parts():
-                return self._bind(parts()[word], span, span, (), via, {}, 0)
-            if word in FUNCTIONS:
-                return self.report.error("NN303", f"`{word}` is a function: write `{word}(…)`", span)
-        elif word == "data" and len(names) == 2:
-            return self._fact(names[1])
-        return self._unknown(expression.path, kinds)
-
-    def _let(self, name: str, span: Span, depth: int) -> Any:
-        if name in self._known:
-            return self._known[name]
-        if name in self._open:
-            circle = " → ".join([*self._open[self._open.index(name) :], name])
-            self._known[name] = self.report.error("NN207", f"`{name}` depends on itself: {circle}", span)
-            return UNKNOWN
-        self._open.append(name)
-        given = self.lets[name]
-        value = self.value(given.value, via=given.via, depth=depth + 1)
-        self._open.pop()
-        return self._known.setdefault(name, value)
-
-    def _fact(self, name: tree.Name) -> Any:
-        if self.facts is None:
-            if self.data_failed:
-                return UNKNOWN
-            return self.report.error("NN203", "the data cannot be described by itself", name.span)
-        if name.text == "size":
-            return self.facts.train - self.facts.validation
-        if name.text in _DATA_FACTS:
-            return getattr(self.facts, name.text)
-        return self.report.error(
-            "NN201",
-            f"`data` has no `{name.text}`",
-            name.span,
-            **self.report.respell(name.span, _DATA_FACTS, otherwise=f"it has {', '.join(_DATA_FACTS)}"),
-        )
-
-    def _unknown(self, path: tree.Path, kinds: tuple[str, ...] | None) -> Any:
-        word = path.names[0].text
-        message = f"unknown name `{path.text}`"
-        if path.names[-1].text in figures():
-            help = "figures of a run belong in `expect`, outside functions"
-            return self.report.error("NN201", message, path.span, help=help)
-        if word in self.blocks:
-            return self.report.error("NN305", f"`{word}` is a block, which belongs in a model", path.span)
-        candidates = parts() if kinds is None else parts(*kinds) if kinds else {}
-        names = chain(self.scope, self.lets, FUNCTIONS, CONSTANTS, candidates, LITERALS.values())
-        others = other_names({name: part.also for name, part in candidates.items()}) | LITERALS
-        found = self.report.nearest(word, names, others)
-        if self.report.excuses(word, found):
-            return UNKNOWN
-        otherwise = one_of(candidates) if kinds else ""
-        if kinds and "schedule" in kinds:
-            otherwise = f"a rate is a number or a schedule: {otherwise}"
-        return self.report.error("NN201", message, path.span, **respelt(path.span, found, others, otherwise))
-
-    def _no_part(self, word: str, kind: str, place: str, span: Span) -> Any:
-        if word in parts():
-            other = parts()[word].kind
-            message = f"`{word}` is {article(other)}, and {place} takes {article(kind)}"
-            alike = next((name for name in parts(kind) if name.lower() == word.lower()), None)
-            help = f"it is a section: `{word} {{ … }}`" if other == "composition" and kind == "layer" else ""
-            return self.report.error("NN305", message, span, **respelt(span, alike, otherwise=help))
-        if word in self.blocks:
-            return self.report.error("NN305", f"`{word}` is a block, and {place} takes {article(kind)}", span)
-        known = parts(kind)
-        names = [*known, *(self.blocks if kind == "layer" else ())]
-        others = other_names({name: part.also for name, part in known.items()})
-        found = self.report.nearest(word, names, others)
-        if self.report.excuses(word, found):
-            return UNKNOWN
-        return self.report.error(
-            "NN201", f"unknown {kind} `{word}`", span, **respelt(span, found, others, one_of(names))
-        )
-
-    # Calls
-
-    def _call(self, call: tree.Call, kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
-        word = call.callee.text
-        if word in FUNCTIONS and word not in self.scope:
-            return self._function(call, depth)
-        if word in parts():
-            # It takes as many calls here as two steps.
-            return self._bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth + 1)
-        if word in self.lets or word in self.scope:
-            what = "parameter" if word in self.scope else "`let`"
-            return self.report.error("NN305", f"`{word}` is a {what}, which cannot be called", call.callee.span)
-        return self._unknown(call.callee, kinds)
-
-    def _function(self, call: tree.Call, depth: int) -> Any:
-        word = call.callee.text
-        named = next((a for a in call.arguments if a.name is not None), None)
-        if named is not None:
-            return self.report.error("NN202", f"`{word}` takes no named arguments", named.span)
-        values = []
-        for argument in call.arguments:
-            values.append(self.value(argument.value, depth=depth + 1))
-        if any(value is UNKNOWN for value in values):
-            return UNKNOWN
-        try:
-            result = FUNCTIONS[word](*values)
-        except TypeError:
-            return self.report.error("NN303", f"`{word}` cannot take these arguments", call.span)
-        except (ValueError, ArithmeticError, Unfit) as error:
-            return self.report.error("NN304", f"`{word}` cannot be computed: {reason(error)}", call.span)
-        if isinstance(result, list) and not self.report.work(len(result) // _ITEMS_A_STEP, call.span):
-            return UNKNOWN
-        return self._finite(result, call.span)
-
-    def _bind(
-        self,
-        part: type[Part],
-        name: Span,
-        span: Span,
-        arguments: Iterable[tree.Argument],
-        via: str,
-        changes: Mapping[str, Given],
-        depth: int,
-    ) -> Any:
-        """Give each argument its value; report each that is unknown, doubled, missing or wrong."""
-        signature, title = part.signature(), part.spec_name
-        given, complete = assign(title, signature, list(arguments), via, self.report)
-        if not complete:
-            for argument in arguments:  # the mistakes of what was given to nobody are worth telling too
-                stray = argument.name is not None and signature.get(argument.name.text) is None
-                if stray and _word(argument.value) not in figures():
-                    self.value(argument.value)
-        for word in given.keys() & changes.keys():  # and so are those of what is replaced
-            self._bound(signature, word, given[word], depth)
-        good = take(title, signature, given, changes, self.report) and complete
-        bound: dict[str, Bound] = {}
-        for word, entry in given.items():
-            bound[word] = self._bound(signature, word, entry, depth)
-            good = good and bound[word].value is not UNKNOWN
-        good = (not complete or needed(title, signature, given, name, self.report)) and good
-        return PartValue(part, bound, Origin(span, via)) if good else UNKNOWN
-
-    def _bound(self, signature: Signature, word: str, given: Given, depth: int) -> Bound:
-        argument = signature.get(word)
-        assert argument is not None, "only known arguments are assigned"
-        return Bound(self.argument(argument, given, depth), given.origin)
-
-    def argument(self, argument: Argument, given: Given, depth: int = 0) -> Any:
-        """Return the value that an argument is given, where it fits, or UNKNOWN; the bare words of some are theirs."""
-        if argument.takes_tensors:
-            return self._tensors(argument, given)
-        word = given.value.path.text if isinstance(given.value, tree.Reference) else ""
-        if word and word not in self.lets and word not in self.scope:
-            if word in argument.words:
-                return BareWord(word)
-            if argument.takes_figure:
-                return self._figure(word, given.value)
-            if argument.words and word not in CONSTANTS and word not in FUNCTIONS and word not in parts():
-                message = f"`{argument.name}` takes {argument.expects}, not `{word}`"
-                return self.report.error("NN301", message, given.value.span, **self._word_meant(argument, given))
-        if argument.listed_words and isinstance(given.value, (tree.ListOf, tree.TupleOf)):
-            words = tuple(self._listed_word(argument, item) for item in given.value.items)
-            return UNKNOWN if UNKNOWN in words else self.fitting(argument, words, given)
-        value = self.value(given.value, kinds=argument.kinds, via=given.via, depth=depth + 1)
-        if argument.takes_figure and isinstance(value, str):
-            return self._figure(value, given.value)
-        if isinstance(value, str) and value in argument.words:
-            return BareWord(value)
-        return self.fitting(argument, value, given)
-
-    def _tensors(self, argument: Argument, given: Given) -> Any:
-        """Return the names of tensors that an argument is given, as they are written; the model says what they mean."""
+    def dtype(self) -> str | None:
+        given = self.settings.values.get("dtype")
+        if given is None:
+            return DTYPES[0]
         value = given.value
-        while isinstance(value, tree.Group):
-            value = value.inner
-        items = value.items if isinstance(value, (tree.ListOf, tree.TupleOf)) else (value,)
-        names = [TensorName(item.path.text) for item in items if isinstance(item, tree.Reference)]
-        if len(names) == len(items):
-            return tuple(names)
-        odd = next(item for item in items if not isinstance(item, tree.Reference))
-        if isinstance(odd, tree.Constant) and not self.report.readable(odd.span):
-            return UNKNOWN
-        text = odd.value if isinstance(odd, tree.Constant) and isinstance(odd.value, str) else ""
-        if odd is value and not text:
-            return self.fitting(argument, self.value(value), replace(given, value=value))
-        help = (
-            f"write `{text}` without quotes"
-            if text.replace(".", "").isidentifier()
-            else ("for example, `[h1, h2.bias]`")
-        )
-        message = f"`{argument.name}` lists names of layers and kinds of parameters"
-        return self.report.error("NN301", message, odd.span, help=help)
-
-    def _listed_word(self, argument: Argument, item: tree.Expression) -> Any:
-        """Return a bare word in the list that an argument is given, or what else the item is."""
-        word = item.path.text if isinstance(item, tree.Reference) else ""
-        if word in argument.listed_words:
-            return BareWord(word)
-        if not word or word in self.lets or word in self.scope:
-            value = self.value(item)
-            return BareWord(value) if isinstance(value, str) and value in argument.listed_words else value
-        message = f"`{argument.name}` takes {argument.expects}, not `{word}`"
-        return self.report.error("NN301", message, item.span, **self.report.respell(item.span, argument.listed_words))
-
-    def _word_meant(self, argument: Argument, given: Given) -> dict[str, Any]:
-        return self.report.respell(given.value.span, [*argument.words, *self.lets, *self.scope], LITERALS)
-
-    def _figure(self, word: str, expression: tree.Expression) -> Any:
-        if word in figures():
-            return word
-        quoted = isinstance(expression, tree.Constant)
-        span = expression.span
-        inside = Span(span.source, span.start + 1, span.end - 1) if quoted else span
-        known = [name for name, needs in figures().items() if needs == "outcome" and name != "epochs_to"]
-        more = self.report.respell(inside, known, FIGURES_ELSEWHERE, f"figures are {', '.join(known)}")
-        return self.report.error("NN201", f"unknown figure `{word}`", span, **more)
-
-    def fitting(self, argument: Argument, value: Any, given: Given) -> Any:
-        """Hold a value against the declaration of what it is for; a part as a value is made. UNKNOWN if unfit."""
-        if value is UNKNOWN:
-            return UNKNOWN
-        if isinstance(value, PartValue) and value.part.kind in argument.kinds:
-            try:
-                value = value.make()
-            except ValueError as error:  # arguments that are each right and do not go together
-                return self.report.error("NN302", str(error), value.origin.span)
-        if argument.kinds and isinstance(value, (list, tuple)):
-            value = type(value)(_made(item, argument.kinds) for item in value)
-        if isinstance(value, PartValue):
-            kind = article(value.part.kind)
-            message = f"`{argument.name}` takes {argument.expects}, and `{value.name}` is {kind}"
-            alike = other_names({name: part.also for name, part in parts(*argument.kinds).items()}).get(value.name)
-            more = {"help": f"did you mean `{alike}`?"} if argument.kinds and alike else {}
-            return self.misfit("NN305", message, given.value, **more)
-        problem = argument.type_problem(value)
-        if problem:
-            better = better_value(argument, value, replace(given, value=self.source(given.value)))
-            return self.misfit("NN301", problem, given.value, **better)
-        try:
-            problem = argument.range_problem(value)
-        except OverflowError:
-            problem = f"`{argument.name}` takes {argument.expects}, and this is larger than a float can be"
-        if problem:
-            return self.misfit("NN302", problem, given.value, **better_number(argument, value))
-        if isinstance(value, str) and argument.takes_path:
-            return FilePath(value, self.source(given.value).span.source.folder)
-        return value
-
-    # Arithmetic
-
-    def _all(self, items: tuple[tree.Expression, ...], kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
-        if len(items) > MAX_ITEMS:
-            return self.report.error("NN304", f"a list has at most {MAX_ITEMS:,} items", items[MAX_ITEMS].span)
-        values = []
-        for item in items:  # a comprehension would be one more call a level
-            values.append(self.value(item, kinds=kinds, via=via, depth=depth + 1))
-        return UNKNOWN if any(value is UNKNOWN for value in values) else values
-
-    def _number(self, expression: tree.Expression, operator: str, depth: int) -> Any:
-        value = self.value(expression, kinds=(), depth=depth + 1)
-        if value is UNKNOWN or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-            return value
-        if isinstance(value, PartValue) and value.part.kind == "layer" and operator == "*":
-            return self.misfit("NN305", "only a layer or a block in a model can be repeated", expression)
-        return self.misfit("NN301", f"`{operator}` takes numbers{_but(value)}", expression)
-
-    def _truth(self, expression: tree.Expression, operator: str, depth: int) -> Any:
-        value = self.value(expression, kinds=(), depth=depth + 1)
-        if value is UNKNOWN or isinstance(value, bool):
-            return value
-        return self.misfit("NN301", f"`{operator}` takes true or false{_but(value)}", expression)
-
-    def _logical(self, operator: str, sides: tuple[tree.Expression, ...], span: Span, depth: int) -> Any:
-        if any(called(side) in parts("data source") for side in sides):
-            return self.report.error(
-                "NN305", f"`{operator}` joins data sources in `data` alone", span, help="for example, `data = A or B`"
-            )
-        values = []
-        for side in sides:
-            values.append(self._truth(side, operator, depth))
-        if UNKNOWN in values:
-            return UNKNOWN
-        return all(values) if operator == "and" else any(values)
-
-    def _binary(
-        self, whole: tree.Binary, operator: tree.Name, left: tree.Expression, right: tree.Expression, depth: int
-    ) -> Any:
-        first = self._number(left, operator.text, depth)
-        second = self._number(right, operator.text, depth)
-        return self._operate(operator.text, [first, second], whole.span)
-
-    def _compare(
-        self,
-        whole: tree.Compare,
-        operands: tuple[tree.Expression, ...],
-        operators: tuple[tree.Name, ...],
-        depth: int,
-    ) -> Any:
-        if len(operators) > 1:
-            return self.report.error("NN101", "only one comparison at a time", whole.span, help="join two with `and`")
-        return self._operate(
-            operators[0].text, [self._number(side, operators[0].text, depth) for side in operands], whole.span
-        )
-
-    def _operate(self, operator: str, values: list[Any], span: Span) -> Any:
-        if any(value is UNKNOWN for value in values):
-            return UNKNOWN
-        try:
-            result = OPERATORS[operator](*values)
-        except (ArithmeticError, Unfit) as error:
-            return self.report.error("NN304", f"this cannot be computed: {reason(error)}", span)
-        return self._finite(result, span)
-
-    def _finite(self, result: Any, span: Span) -> Any:
-        if isinstance(result, float) and not math.isfinite(result):
-            return self.report.error("NN304", "the result is not a finite number", span)
-        return result
-
-
-def _made(item: Any, kinds: tuple[str, ...]) -> Any:
-    """Make a part of these kinds; anything else stays what it is."""
-    return item.make() if isinstance(item, PartValue) and item.part.kind in kinds else item
-
-
-def _word(expression: tree.Expression) -> str:
-    while isinstance(expression, tree.Group):
-        expression = expression.inner
-    return expression.path.text if isinstance(expression, tree.Reference) else ""
-
-
-def _what(value: object) -> str:
-    return "a list" if isinstance(value, (list, tuple)) else "a value"
-
-
-def _but(value: object) -> str:
-    return f", and `{value.name}` is {article(value.part.kind)}" if isinstance(value, PartValue) else ""
-
-
-def article(kind: str) -> str:
-    """`an optimizer`, `a loss`."""
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-
-
-def operands(expression: tree.Expression, operator: str) -> list[tree.Expression]:
-    """Return what a chain of one operator joins, in order, parentheses aside; anything else is alone."""
-    found: list[tree.Expression] = []
-    waiting = [expression]
-    while waiting:
-        match waiting.pop():
-            case tree.Group(inner=inner):
-                waiting.append(inner)
-            case (
-                tree.Binary(operator=tree.Name(text=text), left=left, right=right)
-                | tree.Logical(operator=tree.Name(text=text), left=left, right=right)
-            ) if text == operator:
-                waiting += [right, left]
-            case other:
-                found.append(other)
-    return found
-
-
-def names_in(part: object, without: Container[int] = ()) -> set[str]:
-    """Return the first word of every name in a part of the tree; `without` are the ids of nodes that do not count."""
-    found: set[str] = set()
-    waiting = [part]
-    while waiting:
-        match waiting.pop():
-            case node if id(node) in without:
-                pass
-            case tree.Path(names=names):
-                found.add(names[0].text)
-            case tuple(parts):
-                waiting += parts
-            case tree.Name() | Span() | tree.Constant() | None:
-                pass
-            case node:
-                waiting += [getattr(node, name) for name in getattr(node, "__slots__", ())]
-    return found
-
-
-def called(expression: tree.Expression) -> str:
-    """Return the name of the part that an expression makes, parentheses aside; empty where it makes none."""
-    while isinstance(expression, tree.Group):
-        expression = expression.inner
-    path = _callee(expression)
-    return path.text if path is not None else ""
-
-
-def _callee(expression: tree.Expression) -> tree.Path | None:
-    match expression:
-        case tree.Reference(path=path) | tree.Call(callee=path):
-            return path
-        case _:
+        if isinstance(value, tree.Constant) and not self.recovery.readable(value.span):
             return None
+        word = value.path.text if isinstance(value, tree.Reference) else None
+        if isinstance(value, tree.Constant) and isinstance(value.value, str):
+            word = value.value
+        if word in DTYPES:
+            return word
+        respelt = self.findings.respell(value.span, DTYPES)
+        self.findings.error("NN301", f"`dtype` is {' or '.join(DTYPES)}", value.span, **respelt)
+        return None
+
+    def train(self) -> tuple[TrainSettings | None, str | None]:
+        """Return the settings of `train`, and its `target` even if another setting is wrong."""
+        values: dict[str, object] = {}
+        for argument in TRAIN:
+            given = self.settings.values.get(f"train.{argument.name}")
+            if given is not None:
+                values[argument.name] = self.evaluator.argument(argument, given)
+        target = values.get("target", TrainSettings.target)
+        good = not any(isinstance(value, Unknown) for value in values.values())
+        # The arguments are held against the constructor's declaration, which is where TRAIN comes from.
+        train = TrainSettings(**values) if good else None  # type: ignore[arg-type]
+        return train, None if isinstance(target, Unknown) else str(target)
+
+    def held_out(self, train: TrainSettings, data: tuple[Choice, ...]) -> TrainSettings | None:
+        """Hold `validation` against the data, and use the validation samples that the data has."""
+        given, facts = self.settings.values.get("train.validation"), data[0].facts
+        if given is None:
+            return replace(train, validation=GivenSamples()) if facts.validation else train
+        span, rule = given.value.span, train.validation
+        if facts.validation and not isinstance(rule, GivenSamples):
+            message = f"the data gives {facts.validation:,} validation samples, but `validation` asks for others"
+            self.findings.error("NN517", message, span, help="leave `validation` out")
+            return None
+        if isinstance(rule, GivenSamples) and not facts.validation:
+            help = "such as arrays `x_val` and `y_val`, a folder `val`, or a share: `validation = 0.2`"
+            self.findings.error("NN517", "the data has no validation samples", span, help=help)
+            return None
+        try:
+            for choice in data:
+                train.held_out(choice.facts.train, choice.facts.validation)
+        except ValueError as error:
+            self.findings.error("NN302", str(error), span)
+            return None
+        return train
+
+    def by_name(self) -> dict[str, float] | None:
+        """Return the settings of layers and kinds of parameters: `train.lr_factor.h1` -> its value."""
+        values: dict[str, float] = {}
+        good = True
+        for setting, given in self.settings.values.items():
+            words = setting.split(".")
+            argument = BY_NAME.get(words[1]) if len(words) > 2 else None
+            if argument is not None:
+                value = self.evaluator.argument(argument, given)
+                if isinstance(value, (int, float)):
+                    values[setting] = value
+                good = good and not isinstance(value, Unknown)
+        return values if good else None
+
+    def part(self, setting: str) -> PartValue | None:
+        """Return the loss or the optimizer."""
+        given, changes = self.settings.values.get(setting), self.settings.arguments.get(setting, {})
+        if given is None:
+            for change in () if self.missing.excused(setting) else changes.values():
+                self.findings.error("NN203", f"this spec has no {setting} to change", change.name)
+            self.lacks(setting)
+            return None
+        value = self.evaluator.part(given.value, setting, f"`{setting}`", given.via, changes)
+        return value if isinstance(value, PartValue) else None
+
+    def metrics(self, target: str | None) -> tuple[PartValue, ...] | None:
+        """Return the metrics; by default those that suit the targets."""
+        given = self.settings.values.get("metrics")
+        classes = self.data[0].facts.classes if self.data and target != "input" else None
+        if given is None:
+            usual = [part for part in parts("metric").values() if issubclass(part, Metric) and part.default]
+            return tuple(
+                PartValue(metric, {}, Origin(self.top, "default"))
+                for metric in usual
+                if classes is not None or not metric.needs_classes
+            )
+        value = given.value
+        items = value.items if isinstance(value, (tree.ListOf, tree.TupleOf)) else (value,)
+        values = [self.evaluator.part(item, "metric", "`metrics`", given.via) for item in items]
+        metrics = tuple(value for value in values if isinstance(value, PartValue))
+        if len(metrics) < len(values):
+            return None
+        firsts: dict[str, Span] = {}
+        for metric in metrics:
+            if metric.name in firsts:
+                first = Note(firsts[metric.name], "first here")
+                message = f"`{metric.name}` is given twice"
+                self.findings.error("NN204", message, metric.origin.span, notes=(first,))
+                return None
+            firsts[metric.name] = metric.origin.span
+            assert issubclass(metric.part, Metric)
+            message = help = ""
+            if self.data and classes is None and metric.part.needs_classes:
+                message, help = self._without_classes(metric.part, target, self.data)
+            elif self.data and classes is not None and metric.part.needs_numbers:
+                message, help = f"`{metric.name}` compares numbers, and the data has classes", "for example, `accuracy`"
+            if message:
+                self.findings.error("NN305", message, metric.origin.span, help=help)
+                return None
+        return metrics
+
+    def _without_classes(self, metric: type[Metric], target: str | None, data: tuple[Choice, ...]) -> tuple[str, str]:
+        """Say why a metric of classes cannot take targets without classes, and what to do; ("", "") where it can."""
+        name, loss = metric.spec_name, loss_by_name(self.settings)
+        if target == "input":
+            return f"`{name}` needs classes, but the targets have none", ""
+        if not all(choice.facts.are_labels for choice in data):
+            return f"`{name}` needs classes, but the data has none", ""
+        if not metric.takes_labels:
+            takes = "`accuracy`, `precision`, `recall`, `f1` and `auc` take several"
+            return f"`{name}` needs one class per sample, but each has several labels", takes
+        if loss is not None and not (loss.takes_logits and loss.targets == "values"):
+            message = (
+                f"`{name}` counts a label if its logit is above 0, but "
+                f"`{loss.spec_name}` does not take logits of labels"
+            )
+            return message, "`loss = BCEWithLogits` takes several labels"
+        return "", ""
+
+    def model(self) -> tree.Section | None:
+        """Return the model that the lane trains."""
+        models, given = self.declared.models, self.settings.values.get("model")
+        usage = self.evaluator.usage
+        if given is None:
+            if len(models) > 1 and "" not in models:
+                if self.missing.excused("model") or not self.complete:
+                    return None
+                names = ", ".join(f"`{name}`" for name in models)
+                message = f"which model? there are {names}"
+                self.findings.error("NN205", message, self.top, help="write `model = NAME`")
+                return None
+            if not models:
+                self.lacks("model")
+            usage.models.update({"": None} if "" in models else models)
+            return models.get("", next(iter(models.values()), None))
+        value = given.value
+        if isinstance(value, tree.Constant) and not self.recovery.readable(value.span):
+            return None
+        word = value.path.text if isinstance(value, tree.Reference) else ""
+        if word not in models or not word:
+            named = [name for name in models if name]
+            otherwise = one_of(named) if named else "a model with a name is written `model NAME { … }`"
+            near = self.findings.nearest(value.span.text, named)
+            if not self.recovery.excuses(word, near):
+                more = respelt(value.span, near, otherwise=otherwise)
+                self.findings.error("NN201", f"unknown model `{value.span.text}`", value.span, **more)
+            return None
+        usage.models.add(word)
+        return models[word]

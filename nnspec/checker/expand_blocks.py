@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
-from nnspec.checker.evaluate import Evaluator, operands
+from nnspec.checker.evaluator import Evaluator, operands
+from nnspec.checker.findings import UNKNOWN
 from nnspec.checker.functions import short
 from nnspec.checker.model_items import (
     Place,
@@ -25,13 +26,12 @@ from nnspec.checker.model_items import (
     span_of,
 )
 from nnspec.checker.program import Bound, Origin, PartValue, Use
-from nnspec.checker.report import UNKNOWN, Report
 from nnspec.checker.vocabulary import parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.syntax import tree
 
-__all__ = ["MAX_DEPTH", "MAX_LAYERS", "expand", "look_through"]
+__all__ = ["MAX_DEPTH", "MAX_LAYERS", "Expanded", "expand", "look_through"]
 
 MAX_LAYERS = 20_000
 """The most layers that a model may have, and that blocks may be opened."""
@@ -42,21 +42,39 @@ MAX_DEPTH = 50
 _LAYER = 16  # steps that it takes to put a layer in its place
 
 
-def expand(
-    section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, report: Report
-) -> tuple[list[Placed | None], bool]:
-    """Return the layers of a model in order, None for those that are wrong, and whether everything is right."""
-    expansion = _Expansion(changes, report)
-    expansion.unplaced = report.has_gaps(section.span) or report.doubts("model")
-    found = expansion.chain(section.items, Place(evaluator))
+@dataclass(frozen=True)
+class Expanded:
+    """The layers of a model without their shapes."""
+
+    section: tree.Section
+    layers: Sequence[Placed | None]
+    """In order; None for each that is wrong."""
+    good: bool
+    """Whether nothing is wrong."""
+    gaps: bool
+    """Whether an item of the model could not be read."""
+
+
+def expand(section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator) -> Expanded:
+    """Open the blocks of a model, unroll its repeats, and take its compositions apart.
+
+    `changes` are the settings of its layers, by layer and argument.
+    """
+    recovery = evaluator.recovery
+    gaps = recovery.has_gaps(section.span)
+    expansion = _Expansion(changes, evaluator)
+    expansion.unplaced = gaps or recovery.doubts("model")
+    layers = expansion.chain(section.items, Place(evaluator))
     expansion.report_unused()
-    return found, expansion.good
+    if not gaps and (not section.items or (evaluator.data and not layers and expansion.good)):
+        evaluator.findings.error("NN205", "this model has no layers", section.head, help="for example, `Linear(10)`")
+    return Expanded(section, layers, expansion.good, gaps)
 
 
-def look_through(block: tree.Block, evaluator: Evaluator, report: Report) -> None:
-    """Look for mistakes in a block that no model uses: nothing in a file goes unread."""
-    expansion = _Expansion({}, report, brief=True)
-    scope: dict[str, Any] = {}
+def look_through(block: tree.Block, evaluator: Evaluator) -> None:
+    """Look for mistakes in a block that no model uses, so that everything in a file is checked."""
+    expansion = _Expansion({}, evaluator, brief=True)
+    scope: dict[str, object] = {}
     for parameter in block.parameters:
         if parameter.default is not None:
             evaluator.inside(scope).value(parameter.default)
@@ -66,22 +84,24 @@ def look_through(block: tree.Block, evaluator: Evaluator, report: Report) -> Non
 
 
 class _Expansion:
-    def __init__(self, changes: Mapping[str, Mapping[str, Given]], report: Report, brief: bool = False) -> None:
-        self.changes, self.report = changes, report
+    def __init__(self, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, brief: bool = False) -> None:
+        self.changes, self.evaluator = changes, evaluator
+        self.findings, self.recovery = evaluator.findings, evaluator.recovery
+        self.usage, self.budget = evaluator.usage, evaluator.budget
         self.brief = brief
-        """Whether it only looks for mistakes: one copy of a repeat does, and a block that was opened before."""
+        """Whether it only looks for mistakes: then one copy of a repeat is enough, and a block is opened once."""
         self.names: dict[str, Span] = {}
         self.reached: set[str] = set()
-        """Names in changes that a layer or block goes by."""
+        """The names in `changes` that belong to a layer or a block."""
         self.good = True
         self.unplaced = False
-        """Whether there are layers whose names are not known, because of a mistake that is reported already."""
+        """Whether some layers have unknown names, because of a mistake that has been reported."""
         self.count = 0
         self.full = False
 
     def _error(self, code: str, message: str, span: Span, **more: Any) -> None:
         self.good = False
-        self.report.error(code, message, span, **more)
+        self.findings.error(code, message, span, **more)
 
     # Chains of items
 
@@ -89,7 +109,7 @@ class _Expansion:
         found: list[Placed | None] = []
         counts: dict[str, int] = {}
         for item in items:
-            if self.full or not self.report.work(1, span_of(item)):
+            if self.full or not self.budget.work(1, span_of(item)):
                 self.good, self.unplaced = False, True
                 break
             match item:
@@ -103,7 +123,7 @@ class _Expansion:
                 case _:
                     self.good, self.unplaced = False, True
                     found.append(None)
-                    not_a_layer(item, place, self.report)
+                    not_a_layer(item, place, self.findings)
         return found
 
     def _element(self, item: tree.Element, place: Place, counts: dict[str, int], found: list[Placed | None]) -> None:
@@ -137,9 +157,9 @@ class _Expansion:
 
     def _look_at(self, core: tree.Expression, place: Place) -> None:
         """Look for mistakes in what is repeated 0 times."""
-        if not self.report.work(_LAYER, core.span):
+        if not self.budget.work(_LAYER, core.span):
             return
-        aside = _Expansion({}, self.report, brief=True)
+        aside = _Expansion({}, self.evaluator, brief=True)
         aside._element(tree.Element(None, core, core.span), place, {}, [])
         self.good = self.good and aside.good
 
@@ -147,7 +167,7 @@ class _Expansion:
         self.count += 1
         if self.count > MAX_LAYERS and not self.full:
             self._too_many(span)
-        if self.full or not self.report.work(_LAYER, span):
+        if self.full or not self.budget.work(_LAYER, span):
             self.good, self.unplaced = False, True
             return False
         return True
@@ -237,11 +257,11 @@ class _Expansion:
                 continue
             self.good = False
             depth = name.count(".")
-            known = [n for n in self.names if n.count(".") <= depth] if self.report.compares else []
+            known = [n for n in self.names if n.count(".") <= depth] if self.findings.compares else []
             for change in given.values():
-                found = self.report.nearest(name, known)
+                found = self.findings.nearest(name, known)
                 help = f"did you mean `{found}`?" if found else f"its layers are {some(known)}" if known else ""
-                self.report.error("NN201", f"the model has no layer `{name}`", change.name, help=help)
+                self.findings.error("NN201", f"the model has no layer `{name}`", change.name, help=help)
 
     # Blocks
 
@@ -256,9 +276,9 @@ class _Expansion:
     ) -> None:
         """Put the layers of a block in the place of its use. `names` are that of this copy and that of all copies."""
         block = place.evaluator.blocks[word]
-        known = word in self.report.used_blocks
-        self.report.used_blocks.add(word)
-        if word in self.report.broken_blocks:
+        known = word in self.usage.blocks
+        self.usage.blocks.add(word)
+        if word in self.recovery.broken_blocks:
             self.good, self.unplaced = False, True
             return
         if word in place.stack:
@@ -269,11 +289,11 @@ class _Expansion:
             return
         if self._too_deep(place, use.span):
             return
-        if self.report.has_gaps(block.span):
+        if self.recovery.has_gaps(block.span):
             self.good, self.unplaced = False, True
         parameters: dict[str, Bound] = {}
         sources: dict[str, tree.Expression] = {}
-        if not self.report.has_gaps(block.head):  # else its parameters could not be read
+        if not self.recovery.has_gaps(block.head):  # else its parameters could not be read
             parameters, sources = self._bind(block, use, changes, place.evaluator)
         if self.brief and known:
             return
@@ -289,7 +309,7 @@ class _Expansion:
             depth=place.depth + 1,
             what=word,
         )
-        with self.report.inside(block.span, Note(use.span, f"in this `{word}`")):
+        with self.findings.inside(block.span, Note(use.span, f"in this `{word}`")):
             found += self.chain(block.items, inside)
 
     def _bind(
@@ -299,11 +319,11 @@ class _Expansion:
         title, signature = block.name.text, signature_of(block)
         arguments = use.arguments if isinstance(use, tree.Call) else ()
         span = use.callee.span if isinstance(use, tree.Call) else use.span
-        given, good = assign(title, signature, list(arguments), "", self.report)
+        given, good = assign(title, signature, list(arguments), "", self.findings)
         for word in given.keys() & changes.keys():  # what is replaced is looked at too
             evaluator.value(given[word].value)
-        good = take(title, signature, given, changes, self.report) and good
-        good = (not good or needed(title, signature, given, span, self.report)) and good
+        good = take(title, signature, given, changes, self.findings) and good
+        good = (not good or needed(title, signature, given, span, self.findings)) and good
         bound: dict[str, Bound] = {}
         sources: dict[str, tree.Expression] = {}
         for parameter in block.parameters:
@@ -342,7 +362,7 @@ class _Expansion:
         (word,) = self._words(item.label, keyword, 1, item.head, place, counts)
         name, general = f"{place.prefix}{word}", f"{place.shared}{word}"
         changes = self._changes_of(name, item.label, general, place)
-        self.good = take(keyword, part.signature(), {}, changes, self.report) and self.good
+        self.good = take(keyword, part.signature(), {}, changes, self.findings) and self.good
         if self._unread(item):
             self.good, self.unplaced = False, True
         if self._too_deep(place, item.head):
@@ -361,7 +381,7 @@ class _Expansion:
     def _unread(self, item: tree.Section) -> bool:
         """Whether something in a section could not be read, which is told already."""
         heads = (i for i in item.items if isinstance(i, tree.Section))
-        return self.report.has_gaps(item.span) or any(not head.keyword.text for head in heads)
+        return self.recovery.has_gaps(item.span) or any(not head.keyword.text for head in heads)
 
     def _branches(self, item: tree.Section, part: type[Composition], place: Place) -> list[PlacedBranch]:
         found: list[PlacedBranch] = []

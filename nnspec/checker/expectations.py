@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice, product
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 from typing import Any
 
-from nnspec.checker.evaluate import MAX_DEPTH, Evaluator, names_in
+from nnspec.checker.budget import Budget
+from nnspec.checker.evaluator import MAX_DEPTH, names_in
+from nnspec.checker.findings import UNKNOWN, Findings
 from nnspec.checker.functions import OPERATORS, Unfit
-from nnspec.checker.program import Case, Expectation, Experiment, Figure, Node, Number, Operation
-from nnspec.checker.report import UNKNOWN, Report
-from nnspec.checker.sweep import Point
+from nnspec.checker.program import Case, Expectation, Figure, Node, Number, Operation
+from nnspec.checker.runs import AtPoints, Lanes, Run
 from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, figures, metric_figures, needs_validation, respelt
 from nnspec.diagnostics import Span
 from nnspec.engine.metrics.contract import metric_of
 from nnspec.syntax import tree
 
-__all__ = ["AtPoints", "Lanes", "Run", "calculate", "expectation"]
+__all__ = ["calculate", "expectation"]
 
 _JOINS = frozenset({"and", "or", "not"})
 _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
@@ -34,89 +33,14 @@ _MOST_LANES = 40  # that are listed
 _ORDER = ("program", "calculus", "outcome")
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A lane at a point of the sweep: what an expectation speaks of."""
-
-    name: str
-    lane: str
-    point: Point
-    experiment: Experiment | None
-    evaluator: Evaluator
-
-
-@dataclass
-class Lanes:
-    """The runs of all lanes at one point of the sweep."""
-
-    by_name: dict[str, Run]
-
-    @cached_property
-    def key(self) -> frozenset[str]:
-        """The names of the runs."""
-        return frozenset(run.name for run in self.by_name.values())
-
-    @cached_property
-    def by_model(self) -> dict[str, list[Run]]:
-        """Those that train a model, for each name of one."""
-        found: dict[str, list[Run]] = {}
-        for run in self.by_name.values():
-            if run.experiment is not None and run.experiment.model:
-                found.setdefault(run.experiment.model, []).append(run)
-        return found
-
-
-class AtPoints:
-    """Sorts runs by lane, and finds those of other lanes at the same point of the sweep."""
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self._by_lane: dict[str, list[Run]] = {}
-        self._at: dict[frozenset[tuple[str, int]], Lanes] = {}
-        """The runs at each point; none where lanes have points of their own."""
-        alike = not any(swept.lane for run in runs for swept in run.point.swept)
-        for run in runs:
-            self._by_lane.setdefault(run.lane, []).append(run)
-            if alike:
-                self._at.setdefault(frozenset(run.point.shared.items()), Lanes({})).by_name[run.lane] = run
-
-    @property
-    def names(self) -> Collection[str]:
-        """The lanes."""
-        return self._by_lane.keys()
-
-    @property
-    def apart(self) -> bool:
-        """Whether lanes have points of their own."""
-        return not self._at
-
-    def around(self, run: Run, named: Collection[str]) -> Iterator[Lanes]:
-        """Yield the runs of all lanes at the point of a run: one combination after the other, where lanes that are
-        named have points of their own."""
-        if self._at:
-            yield self._at[frozenset(run.point.shared.items())]
-            return
-        choices = [list(self._beside(run, lane, whole=lane in named)) for lane in self._by_lane]
-        for chosen in product(*choices):
-            yield Lanes(dict(zip(self._by_lane, chosen, strict=True)))
-
-    def _beside(self, run: Run, lane: str, whole: bool) -> Iterator[Run]:
-        if lane == run.lane:
-            yield run
-            return
-        for each in self._by_lane[lane]:
-            if all(run.point.shared.get(s, place) == place for s, place in each.point.shared.items()):
-                yield each
-                if not whole:
-                    return
-
-
 def expectation(
     element: tree.Element,
     runs: Sequence[Run],
     lanes: AtPoints,
     models: Collection[str],
     with_model: Callable[[str], Run | None],
-    report: Report,
+    findings: Findings,
+    budget: Budget,
 ) -> Expectation | None:
     """Resolve a statement, or None where it is wrong. It must hold at every point of the sweep; where lanes have points
     of their own, for each of one with each of the other.
@@ -125,11 +49,11 @@ def expectation(
     trains.
     """
     if not isinstance(_bare(element.value), (tree.Compare, tree.Logical, tree.Not)):
-        report.error("NN602", "this states nothing", element.span, help="compare it, as in `test_accuracy > 0.9`")
+        findings.error("NN602", "this states nothing", element.span, help="compare it, as in `test_accuracy > 0.9`")
         return None
     cases: dict[Case, None] = {}
     settled: set[frozenset[str]] = set()
-    if not report.work(len(runs) // _RUNS_A_STEP, element.span):
+    if not budget.work(len(runs) // _RUNS_A_STEP, element.span):
         return None
     named = names_in(element.value) & {*lanes.names}
     cost = _CASE + (len(lanes.names) // 2 if lanes.apart else 0)
@@ -137,11 +61,11 @@ def expectation(
         if settled and lanes.apart and run.lane not in named:
             continue  # it names all lanes that it speaks of, and they have combinations enough
         for beside in lanes.around(run, named):
-            if not report.work(1 if beside.key in settled and not lanes.apart else cost, element.span):
+            if not budget.work(1 if beside.key in settled and not lanes.apart else cost, element.span):
                 return None
             if beside.key in settled:
                 continue
-            resolver = _Resolver(run, beside, models, with_model, report)
+            resolver = _Resolver(run, beside, models, with_model)
             node = resolver.node(element.value, 0)
             if node is None:
                 return None
@@ -151,7 +75,7 @@ def expectation(
                 cases[Case(None, node)] = None
                 settled.add(beside.key)
     if not any(case.figures() for case in cases):
-        report.error("NN602", "this speaks of no figure", element.span, help=f"figures are {', '.join(figures())}")
+        findings.error("NN602", "this speaks of no figure", element.span, help=f"figures are {', '.join(figures())}")
         return None
     about = max((figures()[f.name] for case in cases for f in case.figures()), key=_ORDER.index)
     return Expectation(" ".join(element.span.text.split()), element.span, tuple(cases), about)
@@ -176,9 +100,9 @@ class _Resolver:
         lanes: Lanes,
         models: Collection[str],
         with_model: Callable[[str], Run | None],
-        report: Report,
     ) -> None:
-        self.run, self.evaluator, self.report, self.with_model = run, run.evaluator, report, with_model
+        self.run, self.evaluator, self.with_model = run, run.evaluator, with_model
+        self.findings, self.recovery, self.budget = run.evaluator.findings, run.evaluator.recovery, run.evaluator.budget
         self.lanes, self.models = lanes, models
         self.implicit = self.trained = self.borrowed = False
         self.too_deep = False
@@ -188,9 +112,9 @@ class _Resolver:
             if not self.too_deep:
                 self.too_deep = True
                 message = f"a statement of more than {MAX_DEPTH} steps in depth"
-                self.report.error("NN106", message, expression.span)
+                self.findings.error("NN106", message, expression.span)
             return None
-        if not self.report.work(1, expression.span):
+        if not self.budget.work(1, expression.span):
             return None
         match expression:
             case tree.Group(inner=inner):
@@ -198,7 +122,7 @@ class _Resolver:
             case tree.Compare(operands=operands, operators=operators):
                 if len(operators) > 1:
                     message, help = "only one comparison at a time", _joined(expression)
-                    self.report.error("NN101", message, expression.span, help=help)
+                    self.findings.error("NN101", message, expression.span, help=help)
                     return None
                 return self._operation(operators[0].text, operands, depth, expression.span)
             case tree.Binary(operator=operator, left=left, right=right):
@@ -233,10 +157,10 @@ class _Resolver:
             try:
                 result = OPERATORS[operator](*numbers)
             except (ArithmeticError, Unfit) as error:
-                self.report.error("NN304", f"this cannot be computed: {error}", span)
+                self.findings.error("NN304", f"this cannot be computed: {error}", span)
                 return None
             if abs(result) == math.inf:
-                self.report.error("NN304", "the result is not a finite number", span)
+                self.findings.error("NN304", "the result is not a finite number", span)
                 return None
             return Number(result)
         return Operation(operator, found)
@@ -245,7 +169,7 @@ class _Resolver:
         """Whether no figure is divided by zero, nor compared with itself."""
         if operator in _DIVISIONS and not isinstance(nodes[0], Number) and nodes[1] == Number(0.0):
             message = "this divides by zero, so no comparison with it can be true"
-            self.report.error("NN605", message, right, label="this is 0")
+            self.findings.error("NN605", message, right, label="this is 0")
             return False
         if operator not in _COMPARISONS or nodes[0] != nodes[1] or isinstance(nodes[0], Number):
             return True
@@ -255,7 +179,7 @@ class _Resolver:
         both = "the same figure of the same lane" if isinstance(nodes[0], Figure) else "the same"
         message = f"both sides are {both}, so this {'always' if holds else 'never'} holds"
         help = f"for lane `{self.run.lane}`; name the other lanes: `LANE.loss`" if self.implicit else ""
-        self.report.error("NN606", message, whole, help=help)
+        self.findings.error("NN606", message, whole, help=help)
         return False
 
     def _reachable(self, nodes: tuple[Node, ...], operands: tuple[tree.Expression, ...]) -> bool:
@@ -265,7 +189,7 @@ class _Resolver:
             if shares and isinstance(node, Number) and not 0 <= node.value <= 1:
                 percent = f": {node.value:g} % is written {node.value / 100:g}" if 1 < node.value <= 100 else ""
                 message = f"`{shares[0].name}` is a share, from 0 to 1, and {node.value:g} is not"
-                self.report.error("NN604", message, operand.span, help=f"a share is at most 1{percent}")
+                self.findings.error("NN604", message, operand.span, help=f"a share is at most 1{percent}")
                 return False
         return True
 
@@ -277,7 +201,7 @@ class _Resolver:
         states = isinstance(node, Operation) and node.operator in _STATES
         if states != (operator in _JOINS):
             takes = "statements, such as `loss < 0.1`" if operator in _JOINS else "numbers, not statements"
-            self.report.error("NN301", f"`{operator}` takes {takes}", expression.span)
+            self.findings.error("NN301", f"`{operator}` takes {takes}", expression.span)
             return None
         return node
 
@@ -297,7 +221,7 @@ class _Resolver:
             self._unknown(word, path.names[-1].span)
             return None
         if word == "epochs_to":
-            self.report.error("NN602", "`epochs_to` needs a loss", path.span, help="write `epochs_to(loss=0.1)`")
+            self.findings.error("NN602", "`epochs_to` needs a loss", path.span, help="write `epochs_to(loss=0.1)`")
             return None
         return self._figure(lane, word, path.span)
 
@@ -310,15 +234,15 @@ class _Resolver:
         name = arguments[0].name if len(arguments) == 1 else None
         if word != "epochs_to" or name is None or name.text != "loss":
             help = "write `epochs_to(loss=0.1)`" if word == "epochs_to" else f"write `{word}`"
-            self.report.error("NN602", f"`{word}` cannot be called like this", call.span, help=help)
+            self.findings.error("NN602", f"`{word}` cannot be called like this", call.span, help=help)
             return None
         target = self.evaluator.value(arguments[0].value, depth=depth)
         if not isinstance(target, (int, float)) or isinstance(target, bool):
             if target is not UNKNOWN:
-                self.report.error("NN301", "`loss` takes a number", arguments[0].value.span)
+                self.findings.error("NN301", "`loss` takes a number", arguments[0].value.span)
             return None
         if abs(target) > _LARGEST:
-            self.report.error("NN302", "this number is larger than a float can be", arguments[0].value.span)
+            self.findings.error("NN302", "this number is larger than a float can be", arguments[0].value.span)
             return None
         return Figure(lane.name, word, float(target))
 
@@ -340,15 +264,15 @@ class _Resolver:
             return found
         span = path.names[0].span.to(path.names[-2].span)
         if found is not None:
-            self.report.error("NN602", f"no lane trains the model `{word}`", span)
-        elif not {word, "race"} & (self.report.lost | self.report.meant):
+            self.findings.error("NN602", f"no lane trains the model `{word}`", span)
+        elif not {word, "race"} & (self.recovery.lost | self.recovery.meant):
             models = [name for name in self.models if name]
             otherwise = self._lanes_in_words(word, path)
-            near = self.report.nearest(word, [*self.lanes.by_name, *models])
+            near = self.findings.nearest(word, [*self.lanes.by_name, *models])
             what = "lane or model" if models else "lane"
-            if not self.report.excuses(word, near):
+            if not self.recovery.excuses(word, near):
                 more = respelt(span, near, otherwise=otherwise)
-                self.report.error("NN602", f"unknown {what} `{word}`", span, **more)
+                self.findings.error("NN602", f"unknown {what} `{word}`", span, **more)
         return None
 
     def _lanes_in_words(self, word: str, path: tree.Path) -> str:
@@ -365,28 +289,28 @@ class _Resolver:
         experiment = run.experiment
         metric = metric_figures().get(word)
         if metric and experiment is not None and metric not in {m.name for m in experiment.metrics}:
-            self.report.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
+            self.findings.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
             return None
         if needs_validation(word) and experiment is not None and not experiment.train.validation:
-            if self.report.doubts("train", "validation"):
+            if self.recovery.doubts("train", "validation"):
                 return None
             help = "hold samples out: `train.validation = 0.1`"
-            self.report.error("NN602", f"`{word}` is not measured: no samples are held out", span, help=help)
+            self.findings.error("NN602", f"`{word}` is not measured: no samples are held out", span, help=help)
             return None
         return Figure(run.name, word)
 
     def _unknown(self, word: str, span: Span) -> None:
-        found = self.report.nearest(word, [*figures(), *self.evaluator.lets], FIGURES_ELSEWHERE)
-        if not self.report.excuses(word, found):
+        found = self.findings.nearest(word, [*figures(), *self.evaluator.lets], FIGURES_ELSEWHERE)
+        if not self.recovery.excuses(word, found):
             more = respelt(span, found, FIGURES_ELSEWHERE, f"figures are {', '.join(f'`{f}`' for f in figures())}")
-            self.report.error("NN602", f"unknown figure `{word}`", span, **more)
+            self.findings.error("NN602", f"unknown figure `{word}`", span, **more)
 
     def _constant(self, expression: tree.Expression, depth: int) -> Node | None:
         value: Any = self.evaluator.value(expression, depth=depth)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return Number(value)
         if value is not UNKNOWN:
-            self.report.error("NN301", "a statement compares numbers", expression.span)
+            self.findings.error("NN301", "a statement compares numbers", expression.span)
         return None
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnspec.checker.findings import Findings
 from nnspec.checker.recorded import NOTHING, Known
-from nnspec.checker.report import Report
+from nnspec.checker.recovery import Recovery
 from nnspec.diagnostics import Edit, Fix, Note, Source, SourceError, Span, read_source
 from nnspec.syntax import MAX_TOKENS, parse, tree
 
@@ -43,19 +44,20 @@ class Files:
         return other in self.imports.get(file, ())
 
 
-def load(spec: Source, report: Report, known: Known = NOTHING) -> Files:
+def load(spec: Source, findings: Findings, recovery: Recovery, known: Known = NOTHING) -> Files:
     """Read a spec and its imports. What cannot be imported is reported where it is asked for.
 
     Where the imports are `known`, no file is looked at.
     """
-    loading = _Loading(spec, report, known)
+    loading = _Loading(spec, findings, recovery, known)
     loading.visit(spec, ())
     return loading.files
 
 
 class _Loading:
-    def __init__(self, spec: Source, report: Report, known: Known) -> None:
-        self.report, self.known, self.names = report, known.imports, known.names
+    def __init__(self, spec: Source, findings: Findings, recovery: Recovery, known: Known) -> None:
+        self.findings, self.recovery = findings, recovery
+        self.known, self.names = known.imports, known.names
         self.files = Files()
         first = os.path.realpath(spec.folder / os.path.basename(spec.name)) if self.known is None else spec.name
         self.by_place: dict[str, Source] = {first: spec}
@@ -66,18 +68,19 @@ class _Loading:
     def visit(self, source: Source, chain: tuple[Source, ...]) -> None:
         """Read a file, first all that it imports. `chain` are the files that led here."""
         parsed = parse(source)
-        self.report.take(source, parsed)
+        self.recovery.take(source, parsed)
+        self.findings.extend(parsed.diagnostics)
         self.tokens += parsed.tokens
         found: set[Source] = set()
         seen: dict[Source, Span] = {}
         for item in parsed.file.items:
-            if isinstance(item, tree.Import) and self.report.readable(item.target.span):
+            if isinstance(item, tree.Import) and self.recovery.readable(item.target.span):
                 other = self._import(item, source, (*chain, source))
                 if other is None:
                     continue
                 if other in seen:
                     first = Note(seen[other], "first here")
-                    self.report.error("NN204", "this is imported twice", item.target.span, notes=(first,))
+                    self.findings.error("NN204", "this is imported twice", item.target.span, notes=(first,))
                 seen[other] = item.target.span
                 found |= {other, *self.files.imports.get(other, ())}
         self.files.imports[source] = found
@@ -87,8 +90,8 @@ class _Loading:
         target, span = str(item.target.value), item.target.span
         problem, help = self._unfit(target, source)
         if problem:
-            self.report.error("NN209", problem, span, help=help)
-            self.report.incomplete = True
+            self.findings.error("NN209", problem, span, help=help)
+            self.recovery.incomplete = True
             return None
         name = os.path.normpath(os.path.join(os.path.dirname(source.name), target)).replace(os.sep, "/")
         place = (
@@ -99,7 +102,7 @@ class _Loading:
             self.files.names[name] = other.name
         if other in chain:
             circle = " → ".join(s.name.rsplit("/", 1)[-1] for s in (*chain[chain.index(other) :], other))
-            self.report.error("NN210", f"imports go in a circle: {circle}", span)
+            self.findings.error("NN210", f"imports go in a circle: {circle}", span)
             return None
         if other is not None:
             return other
@@ -107,16 +110,16 @@ class _Loading:
         if self.full or asked >= MAX_FILES or len(chain) >= MAX_DEPTH or self.tokens > MAX_TOKENS:
             what = f"at most {MAX_FILES} files, {MAX_DEPTH} deep, with {MAX_TOKENS:,} tokens in all"
             if not self.full:
-                self.report.error("NN603", "this import is one too many", span, help=f"a spec is {what}")
+                self.findings.error("NN603", "this import is one too many", span, help=f"a spec is {what}")
             self.full = True
             return None
         try:
             other = self._read(source, target, name)
         except SourceError as error:
             self.files.missing.append(place)
-            self.report.incomplete = True
+            self.recovery.incomplete = True
             respelt = self._respelt(place, target, span) if self.known is None else {}
-            self.report.error("NN209", str(error), span, **respelt)
+            self.findings.error("NN209", str(error), span, **respelt)
             return None
         self.by_place[place] = other
         self.files.names[name] = other.name
@@ -163,7 +166,7 @@ class _Loading:
             beside = [entry for entry in os.listdir(folder) if entry.endswith(".nn")]
         except OSError:
             beside = []
-        found = self.report.nearest(name, beside)
+        found = self.findings.nearest(name, beside)
         if found is None or found == name:
             return {}
         text = f'"{target[: len(target) - len(name)]}{found}"'

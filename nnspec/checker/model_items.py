@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnspec.checker.evaluate import Evaluator, called
+from nnspec.checker.evaluator import Evaluator, called
+from nnspec.checker.findings import Findings
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.program import PartValue, Use
-from nnspec.checker.report import Report
 from nnspec.checker.vocabulary import SETTINGS, TRAIN, parts
 from nnspec.diagnostics import Edit, Fix, Span
 from nnspec.engine.layers.composition import Composition
@@ -127,7 +127,7 @@ def signature_of(block: tree.Block) -> Signature:
     )
 
 
-def not_a_layer(item: tree.Item, place: Place, report: Report) -> None:
+def not_a_layer(item: tree.Item, place: Place, findings: Findings) -> None:
     """Say of an item why it cannot stand in a model, and where it belongs."""
     match item:
         case tree.Section(keyword=keyword, head=head):
@@ -136,7 +136,7 @@ def not_a_layer(item: tree.Item, place: Place, report: Report) -> None:
             if word == "shortcut":
                 more = {"help": "a `shortcut` belongs in a `residual`"}
             elif word in FOREIGN:
-                report.add(foreign(word, keyword.span))
+                findings.add(foreign(word, keyword.span))
                 return
             elif word in place.evaluator.blocks:
                 more = {"help": f"a block is used like a layer: `{word}(…)`"}
@@ -144,8 +144,8 @@ def not_a_layer(item: tree.Item, place: Place, report: Report) -> None:
                 more = {"help": f"its arguments stand in round brackets: `{word}(…)`"}
             else:
                 others = {"skip": "residual", "sum": "add", "parallel": "concat"}
-                more = report.respell(keyword.span, known, others, more["help"])
-            report.error("NN201", f"{place.title} has no section `{word}`", head, **more)
+                more = findings.respell(keyword.span, known, others, more["help"])
+            findings.error("NN201", f"{place.title} has no section `{word}`", head, **more)
         case tree.Setting(path=path, value=value):
             word = path.names[0].text
             help = "a model holds layers, such as `Linear(64)`"
@@ -159,13 +159,13 @@ def not_a_layer(item: tree.Item, place: Place, report: Report) -> None:
                 fix = Fix(
                     "replace `=` with `:`", (Edit(Span(item.span.source, path.span.end, value.span.start), ": "),)
                 )
-            report.error("NN203", f"`{path.text}` cannot be set in {place.title}", item.span, help=help, fix=fix)
+            findings.error("NN203", f"`{path.text}` cannot be set in {place.title}", item.span, help=help, fix=fix)
         case tree.Let():
-            report.error("NN203", "`let` belongs at the top of the file", item.span)
+            findings.error("NN203", "`let` belongs at the top of the file", item.span)
         case tree.Block(head=head):
-            report.error("NN203", "`block` belongs at the top of the file", head)
+            findings.error("NN203", "`block` belongs at the top of the file", head)
         case tree.Import():
-            report.error("NN203", "`import` belongs at the top of the file", item.span)
+            findings.error("NN203", "`import` belongs at the top of the file", item.span)
 
 
 def some(names: Sequence[str], most: int = 12) -> str:

@@ -8,9 +8,10 @@ from itertools import chain
 from typing import Any
 
 from nnspec.checker.binding import Given
-from nnspec.checker.declare import Assignment, LaneOutline, Outline
-from nnspec.checker.evaluate import article
-from nnspec.checker.report import Report
+from nnspec.checker.declare import Assignment, Declarations, DeclaredLane
+from nnspec.checker.evaluator import article
+from nnspec.checker.findings import Findings
+from nnspec.checker.recovery import Recovery
 from nnspec.checker.vocabulary import BY_NAME, KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, other_names, parts, respelt
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.syntax import tree
@@ -36,61 +37,67 @@ class LaneSettings:
 
 
 def settle(
-    outline: Outline,
-    lane: LaneOutline | None,
+    declared: Declarations,
+    lane: DeclaredLane | None,
     flags: Sequence[Assignment],
-    report: Report,
+    findings: Findings,
+    recovery: Recovery,
     effective: set[Span],
     point: Sequence[Assignment] = (),
 ) -> LaneSettings:
     """Settle a lane's settings at a point of the sweep. `effective` collects the names of those that stayed."""
-    settings = LaneSettings(dict(outline.lets), lanes=tuple(each.name.text for each in outline.lanes))
+    settings = LaneSettings(dict(declared.lets), lanes=tuple(each.name.text for each in declared.lanes))
     seen: dict[str, Span] = {}
-    for layer in outline.layers:
+    for layer in declared.layers:
         # Whole values first, so that `optimizer.lr = 0.1` may stand before `optimizer = SGD`.
-        _apply(sorted(layer, key=lambda a: len(a.path)), settings, report, seen, outline)
+        _apply(sorted(layer, key=lambda a: len(a.path)), settings, findings, recovery, seen, declared)
     if lane is not None:
         replaced: dict[str, Span] = {}
         for part in lane.parts:
-            _replace(part, lane, settings, report, replaced)
+            _replace(part, lane, settings, findings, recovery, replaced)
         for assignment in lane.assignments:
             if assignment.text in replaced:
-                _twice(assignment.text, lane, assignment.span, replaced[assignment.text], report)
-        _apply(sorted(lane.assignments, key=lambda a: len(a.path)), settings, report, {}, outline)
-    _apply(sorted(point, key=lambda a: len(a.path)), settings, report, {}, outline)
+                _twice(assignment.text, lane, assignment.span, replaced[assignment.text], findings)
+        _apply(sorted(lane.assignments, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
+    _apply(sorted(point, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
     for shared in (True, False):  # what is meant for this lane alone comes last
         chosen = [flag for flag in flags if flag.shared == shared]
-        _apply(sorted(chosen, key=lambda a: len(a.path)), settings, report, {}, outline)
+        _apply(sorted(chosen, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
     for changes in (*settings.arguments.values(), *settings.layers.values(), settings.values, settings.lets):
         effective.update(given.name for given in changes.values())
     return settings
 
 
-def _twice(setting: str, lane: LaneOutline, span: Span, first: Span, report: Report) -> None:
+def _twice(setting: str, lane: DeclaredLane, span: Span, first: Span, findings: Findings) -> None:
     note = Note(first, "first here")
-    report.error("NN204", f"lane `{lane.name.text}` gives `{setting}` twice", span, notes=(note,))
+    findings.error("NN204", f"lane `{lane.name.text}` gives `{setting}` twice", span, notes=(note,))
 
 
 def _replace(
-    part: tree.Expression, lane: LaneOutline, settings: LaneSettings, report: Report, replaced: dict[str, Span]
+    part: tree.Expression,
+    lane: DeclaredLane,
+    settings: LaneSettings,
+    findings: Findings,
+    recovery: Recovery,
+    replaced: dict[str, Span],
 ) -> None:
     """Put a lane's part in the place of the setting of its kind."""
     path = part.path if isinstance(part, tree.Reference) else part.callee if isinstance(part, tree.Call) else None
-    assert path is not None, "the outline keeps only references and calls"
+    assert path is not None, "the declared keeps only references and calls"
     word = path.text
     known = {name: p for name, p in parts().items() if p.kind in KIND_OF_SETTING}
     if word not in parts():
         others = other_names({name: p.also for name, p in known.items()})
-        found = report.nearest(word, known, others)
-        if report.excuses(word, found):
+        found = findings.nearest(word, known, others)
+        if recovery.excuses(word, found):
             return
-        report.meant.add(found or "")
+        recovery.meant.add(found or "")
         help = f"a lane is a part, such as {', '.join(f'`{p}`' for p in known)}"
         if word in settings.lets:
             found, help = None, f"`{word}` is a `let`: write such as `{word} {{ optimizer = {word} }}`"
-        report.error("NN201", f"unknown part `{word}`", path.span, **respelt(path.span, found, others, help))
+        findings.error("NN201", f"unknown part `{word}`", path.span, **respelt(path.span, found, others, help))
     elif word not in known:
-        report.error(
+        findings.error(
             "NN305",
             f"`{word}` is {article(parts()[word].kind)}, and a lane replaces an optimizer, a loss or the data",
             path.span,
@@ -98,28 +105,33 @@ def _replace(
     else:
         setting = KIND_OF_SETTING[known[word].kind]
         if setting in replaced:
-            _twice(setting, lane, path.span, replaced[setting], report)
+            _twice(setting, lane, path.span, replaced[setting], findings)
         replaced[setting] = path.span
         settings.values[setting] = Given(part, path.span, f"lane `{lane.name.text}`")
         settings.arguments.pop(setting, None)
 
 
 def _apply(
-    assignments: Iterable[Assignment], settings: LaneSettings, report: Report, seen: dict[str, Span], outline: Outline
+    assignments: Iterable[Assignment],
+    settings: LaneSettings,
+    findings: Findings,
+    recovery: Recovery,
+    seen: dict[str, Span],
+    declared: Declarations,
 ) -> None:
     for assignment in assignments:
         text = assignment.text
-        if text in seen and not outline.goes_before(assignment.span, seen[text]):
-            if outline.replaced(text, assignment.span) and outline.replaced(text, seen[text]):
+        if text in seen and not declared.goes_before(assignment.span, seen[text]):
+            if declared.replaced(text, assignment.span) and declared.replaced(text, seen[text]):
                 continue
             first = Note(seen[text], "first here")
-            report.error("NN204", f"`{text}` is given twice", assignment.span, notes=(first,))
+            findings.error("NN204", f"`{text}` is given twice", assignment.span, notes=(first,))
             continue
         seen[text] = assignment.span
-        _assign(assignment, settings, report)
+        _assign(assignment, settings, findings, recovery)
 
 
-def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> None:
+def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, recovery: Recovery) -> None:
     words, text = [name.text for name in assignment.path], assignment.text
     given = assignment.given
     match words:
@@ -134,33 +146,33 @@ def _assign(assignment: Assignment, settings: LaneSettings, report: Report) -> N
             settings.values[text] = given
         case ["train", word] if word == "lr_factor":
             help = "name the layers: `train.lr_factor.h1 = 0.1`; the rate of all of them is `optimizer.lr`"
-            report.error("NN203", "`lr_factor` does not say for which layers", assignment.span, help=help)
+            findings.error("NN203", "`lr_factor` does not say for which layers", assignment.span, help=help)
         case ["train", word, *_]:
             if TRAIN.get(word) is not None:
                 help = f"`train.{word}` takes a value itself"
-                report.error("NN201", f"unknown setting `{assignment.text}`", assignment.span, help=help)
+                findings.error("NN201", f"unknown setting `{assignment.text}`", assignment.span, help=help)
             else:
-                _unknown_in_train(word, assignment.path[1].span, report, by_name=len(words) > 2)
+                _unknown_in_train(word, assignment.path[1].span, findings, recovery, by_name=len(words) > 2)
         case [word, argument] if word in _WITH_ARGUMENTS:
             settings.arguments.setdefault(word, {})[argument] = given
         case ["model", *layer, argument] if layer:
             settings.layers.setdefault(".".join(layer), {})[argument] = given
         case ["model", *_]:
-            report.error(
+            findings.error(
                 "NN203", "this names no argument of a layer", assignment.span, help="write `model.LAYER.ARGUMENT = …`"
             )
         case _:
-            _unknown(words, assignment, settings, report)
+            _unknown(words, assignment, settings, findings, recovery)
 
 
-def _unknown_in_train(word: str, span: Span, report: Report, *, by_name: bool) -> None:
+def _unknown_in_train(word: str, span: Span, findings: Findings, recovery: Recovery, *, by_name: bool) -> None:
     known = [*BY_NAME] if by_name else [*TRAIN]
     others = other_names({a.name: a.also for a in known})
     help = f"`{word}` stands at the top of the file" if word in SETTINGS or word in SECTIONS else ""
     help = help or _of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in (*TRAIN, *BY_NAME))}"
-    near = report.nearest(word, [a.name for a in known], others)
-    report.meant.add(near or "")
-    report.error("NN201", f"`train` has no setting `{word}`", span, **respelt(span, near, others, help))
+    near = findings.nearest(word, [a.name for a in known], others)
+    recovery.meant.add(near or "")
+    findings.error("NN201", f"`train` has no setting `{word}`", span, **respelt(span, near, others, help))
 
 
 def _lane_before(assignment: Assignment) -> str:
@@ -178,14 +190,16 @@ def _of_the_optimizer(word: str, lane: str = "") -> str:
     return ""
 
 
-def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, report: Report) -> None:
+def _unknown(
+    words: list[str], assignment: Assignment, settings: LaneSettings, findings: Findings, recovery: Recovery
+) -> None:
     word = words[0]
     others = other_names({name: row.also for name, row in SETTINGS.items()} | {a.name: a.also for a in TRAIN})
     found = others.get(word, word)
     known = {*SETTINGS, *SECTIONS, *(a.name for a in TRAIN)}
     lanes = settings.lanes if len(words) > 1 else ()
-    near = word if word in known else report.nearest(word, chain(SETTINGS, settings.lets, SECTIONS, lanes), others)
-    if report.excuses(word, near):
+    near = word if word in known else findings.nearest(word, chain(SETTINGS, settings.lets, SECTIONS, lanes), others)
+    if recovery.excuses(word, near):
         return
     more: dict[str, Any] = {"help": f"there are {', '.join(f'`{name}`' for name in SETTINGS)} and `train`"}
     if len(words) == 1 and not assignment.given.via:
@@ -201,6 +215,6 @@ def _unknown(words: list[str], assignment: Assignment, settings: LaneSettings, r
     elif len(words) > 1 and word.rstrip("0123456789") in parts("layer"):
         more = {"help": f"what is set in a model begins with `model`: `model.{assignment.text} = …`"}
     else:
-        report.meant.add(near or "")
+        recovery.meant.add(near or "")
         more = respelt(assignment.path[0].span, near, others, more["help"])
-    report.error("NN201", f"unknown setting `{assignment.text}`", assignment.span, **more)
+    findings.error("NN201", f"unknown setting `{assignment.text}`", assignment.span, **more)

@@ -1,104 +1,47 @@
-"""The chain of layers held against the shapes that arrive."""
+"""The shapes that arrive at each layer and leave it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from nnspec.checker.binding import Given
-from nnspec.checker.evaluate import Evaluator
-from nnspec.checker.expand_blocks import expand
+from nnspec.checker.expand_blocks import Expanded
+from nnspec.checker.findings import Findings
 from nnspec.checker.model_items import Placed
 from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
-from nnspec.checker.report import Report
-from nnspec.checker.tensor_names import Names
-from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.chain import Member
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, shape_in_words
-from nnspec.syntax import tree
 
-__all__ = ["MAX_PARAMETERS", "Shared", "chain"]
+__all__ = ["MAX_PARAMETERS", "infer_shapes", "trainable"]
 
 MAX_PARAMETERS = 500_000_000
 _SHOWN = 12  # links of a chain of shapes in a message
 
 
-class Shared:
-    """Models and data of a spec for all its lanes: lanes that ask for the same share it, and the work of it."""
-
-    def __init__(self, facts: Callable[[PartValue, DataSource], Facts]) -> None:
-        self.facts = facts
-        """Says what a data source comes to."""
-        self._known: dict[object, tuple[LayerNode, ...] | None] = {}
-        self._data: dict[object, tuple[Choice, ...] | None] = {}
-        self._names: dict[int, Names] = {}
-
-    def data(
-        self,
-        given: Given,
-        changes: Mapping[str, Given],
-        evaluator: Evaluator,
-        make: Callable[[], tuple[Choice, ...] | None],
-    ) -> tuple[Choice, ...] | None:
-        """Return the data that a setting names, made once."""
-        key = (id(given), tuple((word, id(change)) for word, change in changes.items()), _ids(evaluator))
-        if key not in self._data:
-            self._data[key] = make()
-        return self._data[key]
-
-    def names(self, layers: tuple[LayerNode, ...], blocks: Iterable[str]) -> Names:
-        """Return what names mean in a model."""
-        if id(layers) not in self._names:
-            self._names[id(layers)] = Names(layers, blocks)
-        return self._names[id(layers)]
-
-    def chain(
-        self,
-        section: tree.Section,
-        changes: Mapping[str, Mapping[str, Given]],
-        evaluator: Evaluator,
-        report: Report,
-    ) -> tuple[LayerNode, ...] | None:
-        """Return the layers of a model, or None where one is wrong."""
-        key = (
-            id(section),
-            tuple((name, word, id(given)) for name, each in changes.items() for word, given in each.items()),
-            _ids(evaluator),
-            tuple((choice.value.name, choice.facts) for choice in evaluator.data or ()),
-        )
-        if key not in self._known:
-            self._known[key] = chain(section, changes, evaluator, report)
-        return self._known[key]
-
-
-def _ids(evaluator: Evaluator) -> tuple[int, ...]:
-    """Tell which expressions the lets stand for; these live as long as the check does."""
-    return tuple(map(id, evaluator.lets.values()))
-
-
-def chain(
-    section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator, report: Report
+def infer_shapes(
+    expanded: Expanded, data: tuple[Choice, ...] | None, findings: Findings
 ) -> tuple[LayerNode, ...] | None:
-    """Return the layers of a model, or None where one is wrong."""
-    placed, good = expand(section, changes, evaluator, report)
-    if report.has_gaps(section.span):
-        return None
-    if not section.items:
-        report.error("NN205", "this model has no layers", section.head, help="for example, `Linear(10)`")
-    data = evaluator.data
-    if data is None:
-        return None
-    if not placed and good:
-        report.error("NN205", "this model has no layers", section.head, help="for example, `Linear(10)`")
+    """Hold each layer against the shape that arrives at it; None if a layer is wrong or the data is unknown."""
+    placed = expanded.layers
+    if data is None or expanded.gaps or not placed:
         return None
     source = data[0]
-    walk = _Walk(report, source.facts.entering(_image_as(placed)), (source.value.origin.span, ""))
+    walk = _Walk(findings, source.facts.entering(_image_as(placed)), (source.value.origin.span, ""))
     walk.tokens = min(choice.facts.tokens for choice in data) and max(choice.facts.tokens for choice in data)
     nodes = walk.along(placed)
-    return nodes if good and nodes and walk.parameters <= MAX_PARAMETERS else None
+    return nodes if expanded.good and nodes and walk.parameters <= MAX_PARAMETERS else None
+
+
+def trainable(layers: tuple[LayerNode, ...] | None, findings: Findings) -> tuple[LayerNode, ...] | None:
+    """Return the layers if any of them has parameters; otherwise report it and return None."""
+    if layers and not any(node.geometry.parameters for node in layers):
+        message, help = "this model has nothing to train", "add a layer such as `Linear(10)`"
+        findings.error("NN205", message, layers[-1].span, help=help)
+        return None
+    return layers
 
 
 def _image_as(layers: Sequence[Placed | None]) -> str:
@@ -118,8 +61,8 @@ def _image_as(layers: Sequence[Placed | None]) -> str:
 class _Walk:
     """Goes along a chain and keeps what messages need: the shapes so far, and who made the last one."""
 
-    def __init__(self, report: Report, shape: Shape, maker: tuple[Span, str]) -> None:
-        self.report = report
+    def __init__(self, findings: Findings, shape: Shape, maker: tuple[Span, str]) -> None:
+        self.findings = findings
         self.shape = shape
         self.maker = maker
         self.links = [shape_in_words(shape)]
@@ -168,7 +111,7 @@ class _Walk:
         found: list[Branch] = []
         good = True
         for branch in placed.branches:
-            walk = _Walk(self.report, self.shape, self.maker)
+            walk = _Walk(self.findings, self.shape, self.maker)
             walk.links = list(self.links)
             walk.parameters, walk.tokens = self.parameters, self.tokens
             nodes = walk.along(branch.layers)
@@ -228,7 +171,7 @@ class _Walk:
         used = [Note(use, f"in this `{_callee(use)}`") for use in placed.within[-1:]]
         more: dict[str, Any] = {"label": error.label, "notes": (Note(span, what), *used), "help": error.help}
         links = _shortened([*self.links, f"{value.name} ✗"])
-        self.report.error("NN401", str(error), where, remarks=(f"shapes: {links}",), **more)
+        self.findings.error("NN401", str(error), where, remarks=(f"shapes: {links}",), **more)
 
     def _advance(self, value: PartValue, geometry: Geometry) -> None:
         if geometry.out != self.shape:
@@ -244,7 +187,7 @@ class _Walk:
             self.parameters += prod(shape)
         if before <= MAX_PARAMETERS < self.parameters:
             message, label = f"the model has more than {MAX_PARAMETERS:,} parameters", f"{self.parameters:,} up to here"
-            self.report.error("NN603", message, value.origin.span, label=label)
+            self.findings.error("NN603", message, value.origin.span, label=label)
 
 
 def _uninformed(value: PartValue, incoming: Shape) -> Geometry | None:

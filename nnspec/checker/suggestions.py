@@ -1,4 +1,4 @@
-"""What to write in the place of a value that does not fit: help and fix of a finding, for `Report.error`."""
+"""What to write in the place of a value that does not fit: help and fix, as `Findings.error` takes them."""
 
 from __future__ import annotations
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
-from nnspec.checker.binding import Given, assign
-from nnspec.checker.declare import MAX_NAME, MAX_RUNS, Assignment, LaneOutline, Outline, Sweep
-from nnspec.checker.evaluate import Evaluator, called, names_in
+from nnspec.checker.binding import Given
+from nnspec.checker.declare import MAX_NAME, MAX_RUNS, Assignment, Sweep
+from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.findings import UNKNOWN, Findings, Unknown
 from nnspec.checker.functions import short
 from nnspec.checker.program import Swept
-from nnspec.checker.report import UNKNOWN, Report, Unknown
-from nnspec.checker.settle import LaneSettings, settle
-from nnspec.checker.vocabulary import KIND_OF_SETTING, SETTINGS, parts
+from nnspec.checker.vocabulary import SETTINGS, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.syntax import tree
 
-__all__ = ["Point", "points", "run_name", "split_lane", "swept_twice"]
+__all__ = ["Point", "by_lane", "is_fixed", "points", "run_name", "split_lane", "wholes"]
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-=,")
 
@@ -53,32 +52,41 @@ class _Axis:
     """The same, for the names of points: floats with four significant digits where that tells them apart."""
 
 
-def points(
-    sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: Evaluator, report: Report
-) -> dict[str, list[Point]]:
+def points(sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: Evaluator) -> dict[str, list[Point]]:
     """Return the points of every lane; `flags` has, by lane, what `--set` fixes, which is no longer swept.
 
     Lists that are none are reported.
     """
+    findings = evaluator.findings
     axes: list[_Axis] = []
     firsts: dict[str, Span] = {}
     good = True
     for dimension in sweep.dimensions:
         if dimension.text in firsts:
             first = Note(firsts[dimension.text], "first here")
-            report.error("NN204", f"`{dimension.text}` is given twice", dimension.span, notes=(first,))
+            findings.error("NN204", f"`{dimension.text}` is given twice", dimension.span, notes=(first,))
             continue
         firsts[dimension.text] = dimension.span
         lane, setting = split_lane(dimension, flags, evaluator.lets)
-        axis = _axis(setting, lane, evaluator, report)
+        axis = _axis(setting, lane, evaluator)
         good = good and axis is not None
         if axis is not None:
             axes.append(axis)
     mine = {lane: _axes_of(lane, axes, fixed) for lane, fixed in flags.items()}
-    good = good and _all_used(axes, mine, flags, report)
-    if not good or not _fits(sweep, mine, report):
+    good = good and _all_used(axes, mine, flags, findings)
+    if not good or not _fits(sweep, mine, findings):
         return {lane: [Point()] for lane in flags}
     return {lane: _points_of(sweep, own) for lane, own in mine.items()}
+
+
+def by_lane(flags: Iterable[Assignment], lanes: Iterable[str], lets: Container[str]) -> dict[str, list[Assignment]]:
+    """Sort flags by lane: `Adam.optimizer.lr=0.1` goes to one lane, a flag that names none to all of them."""
+    result: dict[str, list[Assignment]] = {name: [] for name in lanes}
+    for flag in flags:
+        lane, assignment = split_lane(flag, result, lets)
+        for assigned in (result[lane],) if lane else result.values():
+            assigned.append(assignment)
+    return result
 
 
 def split_lane(assignment: Assignment, lanes: Container[str], lets: Container[str]) -> tuple[str, Assignment]:
@@ -95,8 +103,8 @@ def _axes_of(lane: str, axes: Sequence[_Axis], flags: Sequence[Assignment]) -> l
     return [
         axis
         for axis in axes
-        if (axis.lane == lane or (not axis.lane and not own & {*_wholes(axis.setting.text)}))
-        and not _fixed(axis.setting, flags)
+        if (axis.lane == lane or (not axis.lane and not own & {*wholes(axis.setting.text)}))
+        and not is_fixed(axis.setting, flags)
     ]
 
 
@@ -104,15 +112,15 @@ def _all_used(
     axes: Sequence[_Axis],
     mine: Mapping[str, Sequence[_Axis]],
     flags: Mapping[str, Sequence[Assignment]],
-    report: Report,
+    findings: Findings,
 ) -> bool:
     """Whether every list is swept by some lane, but for those that a flag ends; where not, that is reported."""
     good = True
     for axis in axes:
-        if not any(axis in own for own in mine.values()) and not any(_fixed(axis.setting, f) for f in flags.values()):
+        if not any(axis in own for own in mine.values()) and not any(is_fixed(axis.setting, f) for f in flags.values()):
             setting, good = axis.setting, False
             message = f"`{setting.text}` has no effect: every lane has its own list"
-            report.error("NN203", message, setting.span, help="remove it, or remove one of those")
+            findings.error("NN203", message, setting.span, help="remove it, or remove one of those")
     return good
 
 
@@ -125,175 +133,27 @@ def _points_of(sweep: Sweep, axes: Sequence[_Axis]) -> list[Point]:
     return [_point(number, row, axes, sweep.zipped) for number, row in enumerate(rows, 1)]
 
 
-def _fixed(dimension: Assignment, flags: Sequence[Assignment]) -> bool:
+def is_fixed(dimension: Assignment, flags: Sequence[Assignment]) -> bool:
     """Whether a flag gives a setting its value, or the whole of which it is an argument.
 
     What one lane alone is told ends the sweep of that lane alone, and not that of all lanes.
     """
-    return any(flag.text in _wholes(dimension.text) and (flag.shared or not dimension.shared) for flag in flags)
+    return any(flag.text in wholes(dimension.text) and (flag.shared or not dimension.shared) for flag in flags)
 
 
-def swept_twice(
-    sweep: Sweep,
-    outline: Outline,
-    lanes: Sequence[LaneOutline],
-    flags: Mapping[str, Sequence[Assignment]],
-    report: Report,
-) -> None:
-    """Report what a lane sets and the sweep sets again: one of them would go for nothing."""
-    told: set[str] = set()
-    by_name = {lane.name.text: lane for lane in lanes}
-    for name, fixed in flags.items():
-        split = [(dimension, *split_lane(dimension, flags, outline.lets)) for dimension in sweep.dimensions]
-        own = {setting.text for _, lane, setting in split if lane == name}
-        for dimension, lane, setting in split:
-            if lane not in ("", name) or (not lane and own & {*_wholes(setting.text)}) or _fixed(setting, fixed):
-                continue
-            clash = _clash(setting, by_name.get(name), outline, fixed, name)
-            if clash is not None and dimension.text not in told:
-                told.add(dimension.text)
-                others = [each for each in flags if each != name] if not lane else []
-                message, help = clash.words(name, setting.text, others)
-                report.error("NN204", message, clash.span, notes=(Note(dimension.span, "swept here"),), help=help)
-
-
-@dataclass(frozen=True)
-class _Clash:
-    """What a lane sets although it is swept."""
-
-    word: str
-    """As the lane calls it: `optimizer.lr`, or the name of a `let`."""
-    span: Span
-    flag: bool = False
-    let: bool = False
-
-    def words(self, lane: str, swept: str, others: Sequence[str]) -> tuple[str, str]:
-        """Return message and help."""
-        elsewhere = f"sweep the other lanes only: `{others[0]}.{swept} = […]`" if others else ""
-        if len(others) > 1:
-            elsewhere += ", and so on"
-        if self.flag:
-            help = f"`{self.word}=…` sets it in every lane, and ends its sweep"
-            return f"`{swept}` is swept, so it cannot be set in lane `{lane}` alone", help
-        if self.let:
-            message = f"lane `{lane}` sets `{self.word}`, which only `{swept}` uses, and the sweep sets that too"
-        else:
-            message = f"lane `{lane}` sets `{self.word}`, and so does the sweep"
-        return message, f"remove it here, or {elsewhere}" if elsewhere else "remove one of them"
-
-
-def _clash(
-    swept: Assignment, lane: LaneOutline | None, outline: Outline, flags: Sequence[Assignment], name: str
-) -> _Clash | None:
-    """Return what a lane sets of a setting that the sweep sets too: itself, a part of it, or what it alone follows."""
-    kinds = {word: KIND_OF_SETTING.get(part.kind, "") for word, part in parts().items()}
-    if lane is not None:
-        given = [(kinds.get(called(part), ""), part.span) for part in lane.parts]
-        for word, span in given + [(assignment.text, assignment.span) for assignment in lane.assignments]:
-            if swept.text in _wholes(word):
-                return _Clash(word, span)
-    for flag in flags:
-        if not flag.shared and (flag.text in _wholes(swept.text) or swept.text in _wholes(flag.text)):
-            return _Clash(flag.text, flag.span, flag=True)
-    return _clash_inside(swept, lane, outline, flags, f"lane `{name}`")
-
-
-def _clash_inside(
-    swept: Assignment, lane: LaneOutline | None, outline: Outline, flags: Sequence[Assignment], via: str
-) -> _Clash | None:
-    """Look into the values: of `SGD(lr=0.5)` for a rate that is swept, and for a `let` that only it follows."""
-    settings = settle(outline, lane, flags, Report(suggests=False), set())
-    own = [a.given for a in (*(lane.assignments if lane is not None else ()), *(f for f in flags if not f.shared))]
-
-    def is_own(given: Given) -> bool:
-        return given.via == via or any(given is each for each in own)
-
-    words = swept.text.split(".")
-    values: list[tree.Expression] = []
-    if len(words) == 2 and words[0] in settings.values and swept.text not in settings.values:
-        change = settings.arguments.get(words[0], {}).get(words[1])
-        values = [change.value] if change is not None else []
-        given = settings.values[words[0]]
-        for argument, mine in _arguments(given.value, words[1], settings.lets, is_own) if change is None else ():
-            if mine or is_own(given):
-                inside = _within(argument.span, given.value.span)
-                return _Clash(swept.text, argument.span if inside or mine else given.value.span)
-            values.append(argument.value)
-    elif swept.text in settings.values:
-        values = [settings.values[swept.text].value]
-    elif swept.text in settings.lets:
-        values = [settings.lets[swept.text].value]
-    followed = _followed(values, settings.lets)
-    lets = {word: settings.lets[word] for word in followed if is_own(settings.lets[word])}
-    if not lets:
-        return None
-    point = settle(outline, lane, flags, Report(suggests=False), set(), (swept,))
-    used = _used(point, outline, {id(value) for value in values})
-    return next((_Clash(word, given.name, let=True) for word, given in lets.items() if word not in used), None)
-
-
-def _arguments(
-    expression: tree.Expression, word: str, lets: Mapping[str, Given], is_own: Callable[[Given], bool]
-) -> Iterator[tuple[tree.Argument, bool]]:
-    """Yield what gives an argument its value in a part, or in one that a `let` names, or in each alternative of `or`;
-    and whether it was in a `let` that the lane sets."""
-    waiting, seen = [(expression, False)], set[str]()
-    while waiting:
-        each, mine = waiting.pop()
-        match each:
-            case tree.Group(inner=inner):
-                waiting.append((inner, mine))
-            case tree.Logical(left=left, right=right):
-                waiting += [(right, mine), (left, mine)]
-            case tree.Reference(path=path) if path.text in lets and path.text not in seen:
-                seen.add(path.text)
-                waiting.append((lets[path.text].value, mine or is_own(lets[path.text])))
-            case tree.Call(callee=path, arguments=arguments) if path.text in parts():
-                signature = parts()[path.text].signature()
-                given, _ = assign(path.text, signature, arguments, "", Report(suggests=False))
-                if word in given:
-                    yield next((a, mine) for a in arguments if a.value is given[word].value)
-
-
-def _within(inner: Span, outer: Span) -> bool:
-    return inner.source is outer.source and outer.start <= inner.start and inner.end <= outer.end
-
-
-def _followed(parts_of_tree: Sequence[object], lets: Mapping[str, Given], without: Container[int] = ()) -> set[str]:
-    """Return the lets that some expressions use, and those that these use."""
-    waiting, found = [*parts_of_tree], set[str]()
-    while waiting:
-        for word in names_in(waiting.pop(), without):
-            if word in lets and word not in found:
-                found.add(word)
-                waiting.append(lets[word].value)
-    return found
-
-
-def _used(settings: LaneSettings, outline: Outline, without: Container[int]) -> set[str]:
-    """Return the lets that anything in a lane uses, but for the values that the sweep replaces."""
-    given = [*settings.values.values()]
-    for changes in (*settings.arguments.values(), *settings.layers.values()):
-        given += changes.values()
-    items: list[object] = [each.value for each in given]
-    items += [model.items for model in outline.models.values()]
-    items += [(block.items, tuple(p.default for p in block.parameters)) for block in outline.blocks.values()]
-    return _followed([*items, *(e.value for e in outline.expectations)], settings.lets, without)
-
-
-def _wholes(setting: str) -> list[str]:
+def wholes(setting: str) -> list[str]:
     """Return a setting and all that it is a part of: `optimizer.lr` and `optimizer`."""
     words = setting.split(".")
     return [".".join(words[:i]) for i in range(len(words), 0, -1)]
 
 
-def _fits(sweep: Sweep, mine: Mapping[str, Sequence[_Axis]], report: Report) -> bool:
+def _fits(sweep: Sweep, mine: Mapping[str, Sequence[_Axis]], findings: Findings) -> bool:
     """Whether zipped lists are equally long, and there are not too many runs."""
     axes = list(dict.fromkeys(axis for own in mine.values() for axis in own))
     odd = next((axis for axis in axes if len(axis.values) != len(axes[0].values)), None)
     if sweep.zipped and odd is not None:
         first = axes[0]
-        report.error(
+        findings.error(
             "NN303",
             f"`sweep zip` needs lists of equal length: {len(odd.values)} here, {len(first.values)} in "
             f"`{first.setting.text}`",
@@ -308,7 +168,7 @@ def _fits(sweep: Sweep, mine: Mapping[str, Sequence[_Axis]], report: Report) -> 
         alike = all(each == lengths[0] for each in lengths)
         product = f"{' × '.join(factors)} = " if len(factors) > 1 and alike else ""
         message = f"this is {product}{_many(sum(counts))} runs; the limit is {MAX_RUNS:,}"
-        report.error("NN603", message, sweep.head)
+        findings.error("NN603", message, sweep.head)
         return False
     return True
 
@@ -317,26 +177,27 @@ def _many(count: int) -> str:
     return f"{count:,}" if count < 10**15 else short(count)
 
 
-def _axis(dimension: Assignment, lane: str, evaluator: Evaluator, report: Report) -> _Axis | None:
+def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> _Axis | None:
+    findings = evaluator.findings
     given = dimension.given
     expressions = _list(given.value, evaluator)
     if isinstance(expressions, Unknown):
         return None
     if expressions is None:
         help = "for example, `[16, 32, 64]` or `logspace(-4, -1, 4)`"
-        report.error("NN301", "a sweep takes lists", given.value.span, help=help)
+        findings.error("NN301", "a sweep takes lists", given.value.span, help=help)
         return None
     if not expressions:
-        report.error("NN302", "this list is empty", given.value.span)
+        findings.error("NN302", "this list is empty", given.value.span)
         return None
-    if not report.work(len(expressions), given.value.span):
+    if not evaluator.budget.work(len(expressions), given.value.span):
         return None
     texts = [_text(expression) for expression in expressions]
     firsts: dict[str, Span] = {}
     for text, expression in zip(texts, expressions, strict=True):
         if text in firsts:
             first = Note(firsts[text], "first here")
-            report.error("NN204", f"`{text}` is given twice", expression.span, notes=(first,))
+            findings.error("NN204", f"`{text}` is given twice", expression.span, notes=(first,))
             return None
         firsts[text] = expression.span
     return _Axis(dimension, lane, expressions, texts, _names(expressions, texts))

@@ -1,0 +1,28 @@
+"""How much work a spec may ask of the checker."""
+
+from __future__ import annotations
+
+from nnspec.checker.findings import Findings
+from nnspec.diagnostics import Span
+
+__all__ = ["Budget"]
+
+MAX_WORK = 1_000_000
+"""The number of steps that one spec may take, so that no small text keeps the checker busy for minutes."""
+
+
+class Budget:
+    """Counts steps: values evaluated, layers placed, settings settled, items of lists made."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.left = MAX_WORK
+        self._findings = findings
+
+    def work(self, amount: int, span: Span) -> bool:
+        """Take steps from the budget, and return whether there were enough. Running out is reported, once."""
+        before, self.left = self.left, self.left - amount
+        if self.left < 0 <= before and not self._findings.failed:
+            message = f"checking this spec takes more than {MAX_WORK:,} steps"
+            help = "a step is a value, a layer or a setting in a run; they end here"
+            self._findings.error("NN603", message, span, help=help)
+        return self.left >= 0

@@ -1,0 +1,286 @@
+"""The passes of the checker, in the order in which they run. Start reading here.
+
+    load           Source         -> Files           the spec and all that it imports, parsed
+    declare        Files          -> Declarations    what each file declares, or what may not be there
+    points         Sweep          -> list[Point]     the values of the sweep, for each lane
+
+    for each lane at each point of the sweep:
+    settle         Declarations   -> LaneSettings    which expression each setting has here
+    describe       LaneSettings   -> Choice, …       the data: shapes and classes, no samples
+    evaluate       LaneSettings   -> Draft           the values of all settings
+    expand         Section        -> Expanded        the model's blocks opened, its repeats unrolled
+    infer_shapes   Expanded       -> LayerNode, …    the shapes that arrive at each layer and leave it
+    rules          Draft          -> diagnostics     what must hold between values
+    assemble       Draft          -> Experiment      a lane that can be compiled
+
+    for the whole spec:
+    rules          Settled        -> diagnostics     what is missing, or replaced by something else
+    expectation    Element        -> Expectation     what `expect` states, with its figures resolved
+    lint           Result         -> diagnostics     what is legal and probably not intended
+    silence        diagnostics    -> diagnostics     without those that a comment ignores
+
+A pass reports its own mistakes (`Findings`) and carries on with what is right, so that all mistakes of a file are found
+at once. `Recovery` knows what later passes must not complain about, `Budget` ends the work of a hostile text, and
+`Usage` which declarations are used. The rules, for errors and for lint, are one file after another in `rules/`.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from nnspec.checker.assemble import assemble
+from nnspec.checker.binding import Given
+from nnspec.checker.budget import Budget
+from nnspec.checker.declare import Assignment, Declarations, DeclaredLane, declare, declare_flag
+from nnspec.checker.describe import describe
+from nnspec.checker.evaluate import evaluate
+from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.expand_blocks import expand, look_through
+from nnspec.checker.expectations import expectation
+from nnspec.checker.findings import Findings
+from nnspec.checker.ignores import silence
+from nnspec.checker.lint import lint
+from nnspec.checker.load import load
+from nnspec.checker.missing import Missing
+from nnspec.checker.program import Expectation, LayerNode, PartValue, Program
+from nnspec.checker.recorded import NOTHING, Known, looks_at_files
+from nnspec.checker.recovery import Recovery
+from nnspec.checker.rules import apply
+from nnspec.checker.rules.subjects import Result, Settled
+from nnspec.checker.runs import AtPoints, Run, named
+from nnspec.checker.settle import settle
+from nnspec.checker.shapes import infer_shapes, trainable
+from nnspec.checker.shared import Changes, Shared
+from nnspec.checker.sweep import Point, by_lane, points
+from nnspec.checker.usage import Usage
+from nnspec.data.source import DataSource, Facts
+from nnspec.diagnostics import Diagnostic, Source, Span
+from nnspec.syntax import tree
+
+__all__ = ["Checked", "check"]
+
+_RUN, _SETTING = 100, 4  # steps that it takes to put a run together, and each of its settings
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What checking a spec gives: findings, and the program where none of them is an error."""
+
+    program: Program | None
+    diagnostics: tuple[Diagnostic, ...]
+    files: tuple[Source, ...] = ()
+    """The spec and every file that it imports."""
+    missing: tuple[str, ...] = ()
+    """Files that were looked for and could not be read."""
+    looked_at: tuple[str, ...] = ()
+    """Data files that were looked at, or for."""
+
+
+def check(source: Source, flags: Sequence[Source] = (), known: Known = NOTHING) -> Checked:
+    """Check a spec. `flags` are texts for example, `train.epochs=3` that take the place of what the spec says; what is
+    `known` of files is not looked for on disk."""
+    with _no_collection():
+        return _Check(source, flags, known).run()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Garbage collection off: nothing here has cycles, and looking for them takes a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+class _Check:
+    """One spec on its way through the passes."""
+
+    def __init__(self, source: Source, flags: Sequence[Source], known: Known) -> None:
+        self.source, self.flags, self.top = source, flags, _first_word(source)
+        self.findings, self.recovery, self.usage = Findings(), Recovery(), Usage()
+        self.budget, self.missing = Budget(self.findings), Missing(self.recovery)
+        self.data = _DataFacts(known)
+        self.shared = Shared(self.data.facts)
+
+        self.files = load(source, self.findings, self.recovery, known)
+        self.declared = declare(self.files, self.findings, self.recovery)
+        self.overrides = [a for flag in flags for a in declare_flag(flag, self.findings, self.recovery)]
+        self.extra: dict[str, Run | None] = {}
+        """The base with each model that only expectations mention."""
+
+    def run(self) -> Checked:
+        """Run the passes of the whole spec."""
+        settled, runs = self._lanes()
+        apply("settings", {"settled": settled}, self.findings)
+        runs = named(runs, several=self.declared.race is not None)
+        at_points = AtPoints(runs)
+        expectations = [self._expectation(element, runs, at_points) for element in self.declared.expectations]
+        experiments = [run.experiment for run in runs if run.experiment is not None]
+        resolved = [e for e in expectations if e is not None]
+        complete = len(experiments) == len(runs)
+        lint(Result(self.declared, experiments, resolved, complete, self.usage, self.top), self.findings)
+        files = tuple(file for file, _ in self.files.order)
+        diagnostics = silence(self.findings.diagnostics, files, judge=not self.flags)
+        good = complete and len(resolved) == len(expectations) and not self.findings.failed
+        return Checked(
+            self._program(runs, resolved, files) if good else None,
+            tuple(sorted(diagnostics, key=lambda d: d.order)),
+            files,
+            tuple(self.files.missing),
+            tuple(self.data.looked_at),
+        )
+
+    def _lanes(self) -> tuple[Settled, list[Run]]:
+        """Run the passes of every lane at every point; a file without a race has one lane, called `run`."""
+        declared = self.declared
+        lanes: list[DeclaredLane | None] = [*declared.lanes] or [None]
+        names = [lane.name.text if lane else "run" for lane in lanes]
+        flags = by_lane(self.overrides, names, declared.lets)
+        settled = Settled(declared, self.overrides, flags, set(), set(), self.missing, self.top)
+        found = self._points(flags)
+        if declared.race is not None:
+            # The base by itself, for mistakes in what every lane happens to replace.
+            self._run("", None, [], Point(), set(), complete=False)
+        runs = []
+        for lane, name in zip(lanes, names, strict=True):
+            # What the file sets, whatever flags replace of it.
+            settle(declared, lane, [], Findings(False), Recovery(), settled.effective, found[name][0].assignments)
+            runs += [self._run(name, lane, flags[name], point, settled.effective_flags) for point in found[name]]
+        self._check_unused(runs[0].evaluator)
+        return settled, runs
+
+    def _points(self, flags: Mapping[str, list[Assignment]]) -> dict[str, list[Point]]:
+        """Return the points of each lane, whose lists know the lets and the data of the base."""
+        if self.declared.sweep is None:
+            return {name: [Point()] for name in flags}
+        shared = [flag for flag in next(iter(flags.values())) if flag.shared]
+        base = settle(self.declared, None, shared, Findings(False), Recovery(), set())
+        evaluator = self._evaluator(base.lets)
+        describe(base, evaluator, self.shared)
+        return points(self.declared.sweep, flags, evaluator)
+
+    def _run(
+        self,
+        name: str,
+        lane: DeclaredLane | None,
+        flags: Sequence[Assignment],
+        point: Point,
+        effective: set[Span],
+        complete: bool = True,
+    ) -> Run:
+        """Run the passes of one lane at one point of the sweep."""
+        declared, findings = self.declared, self.findings
+        if not self._affordable(lane, point):
+            return Run(name, name, point, None, self._evaluator({}))
+        settings = settle(declared, lane, flags, findings, self.recovery, effective, point.assignments)
+        evaluator = self._evaluator(settings.lets)
+        data = describe(settings, evaluator, self.shared)
+        draft = evaluate(name, declared, settings, data, evaluator, self.missing, self.top, complete=complete)
+        layers = self._layers(draft.section, settings.layers, evaluator) if draft.section is not None else None
+        draft = replace(draft, layers=trainable(layers, findings))
+        apply("lane", draft.subjects() | {"evaluator": evaluator, "recovery": self.recovery}, findings)
+        experiment = assemble(draft, evaluator, self.shared, declared.blocks)
+        return Run(name, name, point, experiment, evaluator)
+
+    def _layers(self, section: tree.Section, changes: Changes, evaluator: Evaluator) -> tuple[LayerNode, ...] | None:
+        """Return the layers of a model; lanes that agree on it share them."""
+        return self.shared.layers(
+            section,
+            changes,
+            evaluator,
+            lambda: infer_shapes(expand(section, changes, evaluator), evaluator.data, self.findings),
+        )
+
+    def _check_unused(self, evaluator: Evaluator) -> None:
+        """Look for mistakes in models and blocks that no lane uses."""
+        for name, section in self.declared.models.items():
+            if name not in self.usage.models:
+                self._layers(section, {}, evaluator)
+        for name, block in self.declared.blocks.items():
+            if name not in self.usage.blocks:
+                look_through(block, evaluator)
+
+    def _expectation(self, element: tree.Element, runs: Sequence[Run], at_points: AtPoints) -> Expectation | None:
+        models = self.declared.models
+        return expectation(element, runs, at_points, models, self._with_model, self.findings, self.budget)
+
+    def _with_model(self, word: str) -> Run | None:
+        """Return the base with a model that no lane trains; None where there is no model of that name."""
+        if word not in self.declared.models or not word:
+            return None
+        if word not in self.extra:
+            name = tree.Name(word, self.declared.models[word].head)
+            value = tree.Reference(tree.Path((name,), name.span))
+            flag = Assignment((tree.Name("model", name.span),), Given(value, name.span))
+            lane = self.declared.lanes[0] if self.declared.lanes else None
+            self.extra[word] = self._run(f"model {word}", lane, [flag], Point(), set())
+        return self.extra[word]
+
+    def _evaluator(self, lets: Mapping[str, Given]) -> Evaluator:
+        return Evaluator(self.findings, self.recovery, self.usage, self.budget, lets, self.declared.blocks)
+
+    def _affordable(self, lane: DeclaredLane | None, point: Point) -> bool:
+        """Take the work of a run from the budget; whether there was enough."""
+        declared = self.declared
+        settings = sum(map(len, declared.layers)) + len(declared.lets) + len(point.assignments)
+        settings += len(lane.assignments) if lane is not None else 0
+        where = declared.sweep.head if declared.sweep else declared.race.head if declared.race else self.top
+        return self.budget.work(_RUN + settings * _SETTING, where)
+
+    def _program(self, runs: Sequence[Run], expectations: list[Expectation], files: tuple[Source, ...]) -> Program:
+        extra = [run.experiment for run in self.extra.values() if run is not None]
+        return Program(
+            path=self.source.name,
+            title=_title(self.declared, self.source),
+            text=self.source.text,
+            lanes=tuple(run.experiment for run in runs if run.experiment is not None),
+            expectations=tuple(expectations),
+            overrides=tuple(flag.text for flag in self.flags),
+            models=tuple(experiment for experiment in extra if experiment is not None),
+            files=files,
+            import_names=self.files.names,
+            looked=tuple(self.data.looked),
+        )
+
+
+@dataclass
+class _DataFacts:
+    """Describes data sources, from what is known or from their files, and remembers which files that were."""
+
+    known: Known
+    looked: list[tuple[PartValue, Facts]] = field(default_factory=list)
+    looked_at: dict[str, None] = field(default_factory=dict)
+
+    def facts(self, value: PartValue, source: DataSource) -> Facts:
+        """Return what a source comes to. Raises what `DataSource.facts` raises."""
+        facts = self.known.of(value, source)
+        if facts is None:
+            self.looked_at |= dict.fromkeys(source.looks_at())
+            facts = source.facts()
+        if looks_at_files(source):
+            self.looked.append((value, facts))
+        return facts
+
+
+def _title(declared: Declarations, source: Source) -> str:
+    if declared.race is not None and declared.race.title is not None:
+        return str(declared.race.title.value)
+    name = source.name.rsplit("/", 1)[-1].removesuffix(".nn")
+    return name.encode("utf-8", "backslashreplace").decode()  # a name may have bytes that are not UTF-8
+
+
+def _first_word(source: Source) -> Span:
+    """The first word of a file: where it is reported that something is missing in all of it."""
+    for line in range(1, len(source.line_starts) + 1):
+        content = source.line(line)
+        if content.strip() and not content.lstrip().startswith("#"):
+            start = source.line_starts[line - 1] + len(content) - len(content.lstrip())
+            word = content.split()[0]
+            return Span(source, start, start + len(word))
+    return Span(source, 0, 0)

@@ -1,0 +1,88 @@
+"""Layers that follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from nnspec.checker.program import Experiment
+from nnspec.checker.rules.common import layer_of, with_argument
+from nnspec.checker.rules.registry import advice, rule
+from nnspec.checker.rules.subjects import Chain
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Note
+from nnspec.engine.initializers import Initializer
+from nnspec.engine.layers.activations import Activation
+
+
+@rule("NN703")
+def linear_twice(chain: Chain) -> Iterator[Diagnostic]:
+    """Two linear layers without an activation between them."""
+    for one, other in pairwise(chain):
+        if layer_of(one).family == layer_of(other).family == "linear" and one.span != other.span:
+            yield advice(
+                "NN703",
+                f"`{one.value.name}` and `{other.value.name}` with nothing between are one linear map",
+                other.span,
+                "put an activation between them, such as `ReLU`",
+                (Note(one.span, "the first"),),
+            )
+
+
+@rule("NN704")
+def start_for_relu(chain: Chain) -> Iterator[Diagnostic]:
+    """Weights initialised for ReLU before another activation."""
+    for one, other in pairwise(chain):
+        part = layer_of(other)
+        init = one.value.values().get("init")
+        if isinstance(init, Initializer) and init.for_relu and issubclass(part, Activation) and part.suits:
+            given = one.value.arguments.get("init")
+            follows = f"made for ReLU, and `{part.spec_name}` follows"
+            fix = None
+            if given is not None and given.origin.span.text == init.spec_name:
+                fix = Fix(
+                    f"replace `{init.spec_name}` with `{part.suits[0]}`", (Edit(given.origin.span, part.suits[0]),)
+                )
+            yield advice(
+                "NN704",
+                f"`{init.spec_name}` is {follows}" if given else f"weights start `{init.spec_name}`, {follows}",
+                given.origin.span if given else one.span,
+                f"write `init={part.suits[0]}`",
+                (Note(other.span, "the activation"),),
+                fix,
+            )
+
+
+@rule("NN713")
+def bias_before_mean(chain: Chain) -> Iterator[Diagnostic]:
+    """A bias before a layer that subtracts the mean."""
+    for one, other in pairwise(chain):
+        linear = layer_of(one).family == "linear"
+        if layer_of(other).subtracts_mean and linear and one.value.values().get("bias") is True:
+            yield advice(
+                "NN713",
+                f"the bias of `{one.value.name}` has no effect: `{other.value.name}` takes it off with the mean",
+                one.span,
+                f"write `bias=false`: `{other.value.name}` has a shift of its own",
+                (Note(other.span, "the normalisation"),),
+                with_argument(one, "bias=false", "leave the bias out"),
+            )
+
+
+@rule("NN721")
+def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
+    """A layer that lets a position see the characters that it is to predict."""
+    if not experiment.facts.predicts_next:
+        return
+    for node in (node for layer in experiment.layers for node in layer.walk()):
+        if node.branches or len(node.incoming) != 2 or not layer_of(node).looks_ahead(node.incoming, node.arguments()):
+            continue
+        argument = layer_of(node).looks_ahead_unless
+        instead = "put `LayerNorm` in its place" if layer_of(node).family == "norm" else "remove it"
+        yield advice(
+            "NN721",
+            f"`{node.value.name}` lets each position see later characters, including its target",
+            node.span,
+            f"write `{argument}`" if argument else instead,
+            (Note(experiment.data[0].value.origin.span, "the target of each position is the next character"),),
+            with_argument(node, argument, f"add `{argument}`") if argument else None,
+        )

@@ -1,0 +1,113 @@
+"""Schedules and stopping rules: the figure that they follow, and when they act."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from nnspec.checker.draft import Draft
+from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.program import Choice, Experiment, PartValue, TrainSettings
+from nnspec.checker.recovery import Recovery
+from nnspec.checker.rules.common import number_in_words
+from nnspec.checker.rules.registry import advice, rule
+from nnspec.checker.vocabulary import metric_figures, needs_validation
+from nnspec.diagnostics import Diagnostic, Note, Span
+from nnspec.engine.schedules import ConstantSchedule, Schedule
+from nnspec.engine.stopping import Patience
+from nnspec.syntax import tree
+
+
+@rule("NN602")
+def followed_figures(
+    draft: Draft,
+    train: TrainSettings,
+    metrics: tuple[PartValue, ...],
+    data: tuple[Choice, ...],
+    evaluator: Evaluator,
+    recovery: Recovery,
+) -> Iterator[Diagnostic]:
+    """A figure that a stopping rule or a schedule follows, and that is not measured after each epoch."""
+    stopping = draft.settings.values.get("train.early_stop")
+    rate = draft.optimizer.arguments.get("lr") if draft.optimizer is not None else None
+    followed = []
+    if train.early_stop is not None and stopping is not None:
+        followed.append((train.early_stop.of, _span_of_figure(stopping.value, evaluator)))
+    if rate is not None and isinstance(rate.value, Schedule) and rate.value.of is not None:
+        followed.append((rate.value.of, rate.origin.span))
+    measured = {metric.name for metric in metrics}
+    for figure, span in followed:
+        metric, held_out = metric_figures().get(figure), needs_validation(figure)
+        if held_out and not train.validation:
+            if not recovery.doubts("train", "validation"):
+                message, help = f"`{figure}` is not measured: no samples are held out", "train.validation = 0.1"
+                yield Diagnostic("NN602", message, span, help=f"hold some out: `{help}`")
+        elif metric and metric not in measured:
+            yield Diagnostic("NN602", f"`{figure}` is not measured", span, help=f"add `{metric}` to `metrics`")
+        elif not metric and figure not in ("loss", "val_loss", "test_loss"):
+            message = f"`{figure}` is not measured after each epoch"
+            yield Diagnostic("NN602", message, span, help="for example, `val_loss`")
+
+
+def _span_of_figure(stopping: tree.Expression, evaluator: Evaluator) -> Span:
+    """Return where a stopping rule names its figure; the whole rule if it does not."""
+    value = evaluator.value(stopping)
+    bound = value.arguments.get("of") if isinstance(value, PartValue) else None
+    return bound.origin.span if bound else evaluator.source(stopping).span
+
+
+@rule("NN709")
+def goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
+    """Stopping, or lowering the rate, by a figure of the test data."""
+    stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
+    rate = experiment.optimizer.arguments.get("lr")
+    followed = []
+    if stop is not None and origin is not None:
+        followed.append((stop.of, origin, "stopping"))
+    if rate is not None and isinstance(rate.value, Schedule) and rate.value.of is not None:
+        followed.append((rate.value.of, rate.origin, "lowering the rate"))
+    for figure, where, what in followed:
+        if figure.startswith("test_"):
+            instead = f"val_{figure.removeprefix('test_')}"
+            message = f"{what} by `{figure}` fits the run to the test data, whose figures then say too much"
+            help = f"hold samples out, and {'stop' if what == 'stopping' else 'go'} by `{instead}`"
+            yield advice("NN709", message, where.span, help)
+
+
+@rule("NN716", "NN717")
+def never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
+    """A schedule or a stopping rule that waits for longer than training takes."""
+    epochs, rate = experiment.train.epochs, experiment.optimizer.arguments.get("lr")
+    trained = f"training ends after {_epochs(epochs)}"
+    if rate is not None and isinstance(rate.value, Schedule) and (waits := _beyond(rate.value, epochs)):
+        what, needed = waits
+        yield advice("NN716", f"{what}, and {trained}", rate.origin.span, _longer(needed), _length(experiment))
+    stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
+    if isinstance(stop, Patience) and origin is not None and not stop.restore_best and 1 + stop.epochs >= epochs:
+        message = f"`{stop.spec_name}` stops after {_epochs(1 + stop.epochs)} at the earliest, and {trained}"
+        yield advice("NN717", message, origin.span, _longer(1 + stop.epochs), _length(experiment))
+
+
+def _beyond(schedule: Schedule, epochs: int) -> tuple[str, float] | None:
+    """Name what a schedule waits for and training ends before, and the epochs that must be exceeded."""
+    if schedule.warmup > epochs or (schedule.warmup == epochs and not isinstance(schedule, ConstantSchedule)):
+        return f"the warm-up of `{schedule.spec_name}` takes {_epochs(schedule.warmup)}", schedule.warmup
+    milestone = schedule.milestone()
+    if milestone is not None and schedule.warmup + milestone[1] >= epochs:
+        after = schedule.warmup + milestone[1]
+        return f"{milestone[0]} of `{schedule.spec_name}` comes after {_epochs(after)}", after
+    return None
+
+
+def _longer(needed: float) -> str:
+    more = math.floor(needed) + 1
+    return f"train for at least {more} epochs, or choose a shorter one"
+
+
+def _epochs(count: float) -> str:
+    return f"{number_in_words(count)} epoch{'' if count == 1 else 's'}"
+
+
+def _length(experiment: Experiment) -> tuple[Note, ...]:
+    origin = experiment.origins.get("train.epochs")
+    return (Note(origin.span, "the length of training"),) if origin is not None else ()

@@ -1,0 +1,102 @@
+"""What leaves the last layer, and what the loss and the metrics make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nnspec.checker.draft import Draft
+from nnspec.checker.program import Choice, Experiment, PartValue, input_as_target
+from nnspec.checker.rules.common import layer_of
+from nnspec.checker.rules.registry import advice, rule
+from nnspec.checker.rules.subjects import Chain
+from nnspec.diagnostics import Diagnostic, Note
+from nnspec.engine.layers.contract import ShapeError
+from nnspec.engine.losses import Loss
+from nnspec.engine.metrics import Metric
+
+
+@rule("NN402")
+def outputs_fit(
+    draft: Draft, layers: Chain, loss: PartValue, data: tuple[Choice, ...], target: str
+) -> Iterator[Diagnostic]:
+    """Outputs that the loss cannot take, or else a metric."""
+    last, facts = layers[-1], data[0].facts
+    outputs, classes, shape = last.geometry.out, facts.classes, facts.target
+    if target == "input":
+        classes, shape = None, input_as_target(facts, outputs)
+    assert issubclass(loss.part, Loss)
+    try:
+        loss.part.fit(outputs, classes, shape, loss.values())
+    except ShapeError as error:
+        own = loss.arguments.get(error.argument or "")
+        notes = [] if own else [Note(loss.origin.span, "the loss")]
+        if target == "input":
+            notes.append(Note(draft.settings.values["train.target"].value.span, "what it compares with"))
+        span = own.origin.span if own else last.span
+        yield Diagnostic("NN402", str(error), span, notes=tuple(notes), help=error.help)
+        return
+    for metric in draft.metrics or ():
+        assert issubclass(metric.part, Metric)
+        try:
+            metric.part.fit(outputs, classes, shape, metric.values())
+        except ShapeError as error:
+            own = metric.arguments.get(error.argument or "")
+            span = own.origin.span if own else metric.origin.span
+            where = () if own else (Note(last.span, "the outputs"),)
+            yield Diagnostic("NN402", str(error), span, notes=where, help=error.help)
+
+
+@rule("NN701")
+def more_outputs(experiment: Experiment) -> Iterator[Diagnostic]:
+    """More outputs than classes."""
+    last, classes = experiment.layers[-1], experiment.classes
+    outputs = last.geometry.out[-1]
+    if classes is not None and outputs > classes:
+        maker = next(node for node in reversed(experiment.layers) if node.geometry.parameters)
+        message = f"{outputs} outputs for {classes} classes: the others can never be right"
+        yield advice("NN701", message, maker.span)
+
+
+@rule("NN702")
+def squashed_logits(experiment: Experiment) -> Iterator[Diagnostic]:
+    """An activation before a loss that takes logits."""
+    loss, last = experiment.loss.part, experiment.layers[-1]
+    assert issubclass(loss, Loss)
+    if loss.takes_logits and layer_of(last).family == "activation":
+        name, bends = experiment.loss.name, last.value.name
+        message = f"`{name}` takes logits, and `{bends}` bends them"
+        if layer_of(last).squashes_with == loss.squashes_with:
+            message = f"`{name}` applies a {loss.squashes_with} to what it gets, and `{bends}` has done so already"
+            if layer_of(last).gives_logs:
+                message = f"`{name}` takes the logarithm of a softmax itself: `{bends}` before it changes nothing"
+        yield advice(
+            "NN702",
+            message,
+            last.span,
+            f"leave the last `{last.value.name}` out: the loss has its own {loss.squashes_with}",
+            (Note(experiment.loss.origin.span, "the loss"),),
+        )
+
+
+@rule("NN712")
+def no_logs(experiment: Experiment) -> Iterator[Diagnostic]:
+    """A loss that takes log-probabilities, and gets something else."""
+    loss, last = experiment.loss.part, experiment.layers[-1]
+    assert issubclass(loss, Loss)
+    if loss.takes_logs and not (layer_of(last).gives_logs or last.branches):
+        yield advice(
+            "NN712",
+            f"`{experiment.loss.name}` takes log-probabilities, and `{last.value.name}` gives others",
+            last.span,
+            "put `LogSoftmax` behind it" + (", or use `CrossEntropy`" if loss.targets == "classes" else ""),
+            (Note(experiment.loss.origin.span, "the loss"),),
+        )
+
+
+@rule("NN705")
+def dropout_last(experiment: Experiment) -> Iterator[Diagnostic]:
+    """Noise after the last layer."""
+    last = experiment.layers[-1]
+    if layer_of(last).family == "noise":
+        message = f"`{last.value.name}` behind the last layer drops outputs themselves"
+        yield advice("NN705", message, last.span, "put it before the last layer")

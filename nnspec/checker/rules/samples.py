@@ -1,0 +1,119 @@
+"""What is done to the samples before the network sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nnspec.checker.draft import Draft
+from nnspec.checker.program import Choice, Experiment, TrainSettings
+from nnspec.checker.recovery import Recovery
+from nnspec.checker.rules.registry import advice, rule
+from nnspec.diagnostics import Diagnostic, Span
+from nnspec.engine.layers.contract import ShapeError
+from nnspec.engine.losses import Loss
+from nnspec.engine.part import Range
+from nnspec.engine.validation import Last, Validation
+
+MOST_AUGMENTATIONS = 16
+
+Data = tuple[Choice, ...]
+
+
+@rule("NN302")
+def arithmetic_on_ids(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
+    """Preprocessing of numbers where the samples are ids of characters."""
+    words = {"augment": train.augmentations, "standardise": train.standardise, "target": train.target == "input"}
+    for word, used in words.items() if data[0].facts.tokens else ():
+        span = _span(draft, word)
+        if used and span is not None:
+            what = "`target = input` compares" if word == "target" else f"`{word}` changes"
+            message = f"{what} numbers, but the samples are ids of characters"
+            yield Diagnostic("NN302", message, span, help=f"leave `{word}` out")
+
+
+@rule("NN302", "NN401")
+def augmentations(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
+    """Augmentations that the samples are not fit for."""
+    span, facts = _span(draft, "augment"), data[0].facts
+    if span is None or facts.tokens:
+        return
+    if len(train.augmentations) > MOST_AUGMENTATIONS:
+        message = f"at most {MOST_AUGMENTATIONS} augmentations, and these are {len(train.augmentations):,}"
+        yield Diagnostic("NN302", message, span)
+        return
+    for augmentation in train.augmentations:
+        try:
+            augmentation.fit(facts.shape, facts.is_image)
+        except ShapeError as error:
+            yield Diagnostic("NN401", str(error), span, help=error.help)
+
+
+@rule("NN302")
+def sample_without_text(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
+    """`sample`, where the data is no text."""
+    span = _span(draft, "sample")
+    if train.sample and span is not None and not data[0].facts.tokens:
+        message = "`sample` asks for text that the network writes, and it learns none"
+        yield Diagnostic("NN302", message, span, help="leave it out, or learn from a `Text`")
+
+
+@rule("NN302")
+def targets_to_standardise(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
+    """`standardise_target`, where the targets are classes or samples, or the loss needs them in a range."""
+    span, loss, reason = _span(draft, "standardise_target"), draft.loss, ""
+    if not train.standardise_target or span is None:
+        return
+    if train.target == "input":
+        reason = "with `target = input` the targets are the samples, which `standardise` scales"
+    elif data[0].facts.classes is not None:
+        reason = "`standardise_target` scales numbers, but the targets are classes"
+    elif loss is not None and issubclass(loss.part, Loss) and loss.part.target_range != Range():
+        reason = f"`{loss.name}` needs targets {loss.part.target_range}, but standardised targets are not"
+    if reason:
+        yield Diagnostic("NN302", reason, span, help="leave `standardise_target` out")
+
+
+@rule("NN302")
+def stratify(draft: Draft, train: TrainSettings, data: Data, recovery: Recovery) -> Iterator[Diagnostic]:
+    """`stratify` without classes, or without samples that are drawn."""
+    span, facts, held_out = _span(draft, "stratify"), data[0].facts, train.validation
+    if not train.stratify or span is None:
+        return
+    if facts.classes is None or facts.target:
+        yield Diagnostic("NN302", "`stratify` goes by the class of a sample, and the data has none", span)
+    elif not held_out and not recovery.doubts("train", "validation"):
+        message, help = "`stratify` is about samples held out, and there are none", "for example, `validation = 0.1`"
+        yield Diagnostic("NN302", message, span, help=help)
+    elif isinstance(held_out, Validation) and not held_out.draws:
+        message = f"`stratify` applies to samples drawn at random, but `validation = {held_out!r}` draws none"
+        yield Diagnostic("NN302", message, span, help="leave `stratify` out")
+
+
+def _span(draft: Draft, word: str) -> Span | None:
+    """Return where a setting of `train` is given; None where it has its default."""
+    given = draft.settings.values.get(f"train.{word}")
+    return given.value.span if given is not None else None
+
+
+@rule("NN733")
+def shuffled_order(experiment: Experiment) -> Iterator[Diagnostic]:
+    """`validation = last(…)` of data that is shuffled first."""
+    held_out, origin = experiment.train.validation, experiment.origins.get("train.validation")
+    if isinstance(held_out, Last) and origin is not None and any(choice.facts.shuffled for choice in experiment.data):
+        name = next(choice.value.name for choice in experiment.data if choice.facts.shuffled)
+        message = f"`last` holds out the last samples, but `{name}` shuffles them first"
+        help = (
+            f"keep their order with `shuffle = false` in `{name}`, or draw "
+            f"a random share: `validation = {held_out.share:g}`"
+        )
+        yield advice("NN733", message, origin.span, help)
+
+
+@rule("NN720", "NN725", "NN726", "NN727", "NN735", "NN736", "NN737", "NN738")
+def odd_data(experiment: Experiment) -> Iterator[Diagnostic]:
+    """What the source of the data finds odd about its files."""
+    for choice in experiment.data:
+        for remark in choice.facts.remarks:
+            bound = choice.value.arguments.get(remark.argument)
+            span = bound.origin.span if bound else choice.value.origin.span
+            yield advice(remark.code, remark.message, span, remark.help)

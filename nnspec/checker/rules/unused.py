@@ -1,0 +1,62 @@
+"""What is declared or set and has no effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from nnspec.checker.evaluator import names_in
+from nnspec.checker.program import Experiment
+from nnspec.checker.rules.registry import advice, rule
+from nnspec.checker.rules.subjects import Result
+from nnspec.checker.tensor_names import Idle
+from nnspec.diagnostics import Diagnostic, Span
+
+
+@rule("NN710", unless_failed=True)
+def unused_names(result: Result) -> Iterator[Diagnostic]:
+    """A `let`, a block or a parameter that nothing uses. An imported file may declare more than is needed."""
+    declared, usage = result.declared, result.usage
+    spec, _ = declared.files.order[-1]
+    unused = [(f"`let {name}`", given.name) for name, given in declared.lets.items() if name not in usage.lets]
+    unused += [(f"block `{n}`", block.name.span) for n, block in declared.blocks.items() if n not in usage.blocks]
+    unused += [
+        (f"parameter `{parameter.name.text}` of block `{name}`", parameter.name.span)
+        for name, block in declared.blocks.items()
+        for parameter in block.parameters
+        if parameter.name.text not in names_in((block.items, tuple(p.default for p in block.parameters)))
+    ]
+    for what, span in unused:
+        if span.source is spec:
+            yield advice("NN710", f"nothing uses {what}", span)
+
+
+@rule("NN718")
+def idle_names(experiments: Sequence[Experiment]) -> Iterator[Diagnostic]:
+    """A setting for layers by name that changes nothing in any lane that has it."""
+    idle, used = Idle(), set[tuple[Span, str]]()
+    idlers: dict[tuple[Span, str], str] = {}
+    for experiment in experiments:
+        reasons = idle(experiment)
+        named = [(name, name) for name in experiment.by_name]
+        named += [(f"train.freeze.{name}", "train.freeze") for name in experiment.train.freeze or ()]
+        for name, setting in named:
+            origin = experiment.origins.get(setting)
+            if origin is None:
+                continue
+            if name in reasons:
+                idlers.setdefault((origin.span, name), reasons[name])
+            else:
+                used.add((origin.span, name))
+    places: dict[Span, dict[str, int]] = {}
+    for (span, name), reason in idlers.items():
+        if (span, name) in used:
+            continue
+        text, what = name.removeprefix("train.freeze."), f"`{name}`"
+        if text != name:
+            what = f"`{text}` in `train.freeze`"
+            if span not in places:
+                places[span] = {word.group(): word.start() for word in re.finditer(r"[\w.]+", span.text)}
+            start = span.start + places[span].get(text, 0)
+            span = Span(span.source, start, start + len(text)) if text in places[span] else span
+        yield advice("NN718", f"{what} has no effect: {reason}", span, "remove it")

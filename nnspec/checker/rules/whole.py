@@ -1,0 +1,65 @@
+"""What a whole file lacks, or asks too much of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nnspec.checker.missing import EXAMPLES
+from nnspec.checker.program import Experiment
+from nnspec.checker.rules.registry import advice, rule
+from nnspec.checker.rules.subjects import Result, Settled
+from nnspec.diagnostics import Diagnostic, Edit, Fix, Span
+
+MAX_TRAININGS = 10_000
+"""The most trainings that a spec may ask for."""
+
+
+@rule("NN205")
+def missing_settings(settled: Settled) -> Iterator[Diagnostic]:
+    """Settings that an experiment needs: reported at the top if all lanes lack one, else at the first that does."""
+    lanes = {lane.name.text: lane.name.span for lane in settled.declared.lanes}
+    for setting, without in settled.missing.lanes.items() if not _only_declares(settled) else ():
+        everywhere = len(without) >= len(lanes)
+        where = f" in lane{'s' if len(without) > 1 else ''} " + ", ".join(f"`{lane}`" for lane in without)
+        message = f"`{setting}` is missing" + ("" if everywhere else where)
+        span = settled.top if everywhere else lanes[without[0]]
+        yield Diagnostic("NN205", message, span, help=EXAMPLES[setting])
+
+
+@rule("NN711")
+def for_import(settled: Settled) -> Iterator[Diagnostic]:
+    """A file that only declares things for other files."""
+    if _only_declares(settled):
+        message = "this file is not an experiment by itself: it has no `data`, no `loss` and no `optimizer`"
+        help = "right for a file that others import; `# nn: ignore[NN711]` says so"
+        yield advice("NN711", message, settled.top, help)
+
+
+def _only_declares(settled: Settled) -> bool:
+    declared = settled.declared
+    declares = declared.lets or declared.blocks or declared.models
+    runs = declared.race or declared.sweep or declared.expectations
+    return bool(declares) and not runs and settled.missing.lanes.keys() >= {"data", "loss", "optimizer"}
+
+
+@rule("NN603")
+def too_many_trainings(experiments: Sequence[Experiment], top: Span) -> Iterator[Diagnostic]:
+    """More trainings than a run may have, with repeats and folds."""
+    trainings = sum(experiment.train.trainings for experiment in experiments)
+    if trainings > MAX_TRAININGS:
+        message = f"this is {trainings:,} trainings, including repeats and folds; the limit is {MAX_TRAININGS:,}"
+        origins = next((e.origins for e in experiments if e.train.trainings > 1), experiments[0].origins)
+        given = next((origins[word] for word in ("train.repeats", "train.validation") if word in origins), None)
+        span = given.span if given is not None else top
+        yield Diagnostic("NN603", message, span, help="use fewer repeats, folds, lanes or points")
+
+
+@rule("NN708", unless_failed=True)
+def no_seed(result: Result) -> Iterator[Diagnostic]:
+    """An expectation about the outcome of a training that does not say for which seed it holds."""
+    outcome = next((e for e in result.expectations if e.about == "outcome"), None)
+    if outcome is not None and any("seed" not in experiment.origins for experiment in result.experiments):
+        start = Span(result.top.source, result.top.start, result.top.start)
+        fix = Fix("say that it is seed 0", (Edit(start, "seed = 0\n"),), safe=True)
+        message = "this is expected of the outcome, and the spec does not say of which seed"
+        yield advice("NN708", message, outcome.span, "write `seed = 0`, which is what it is without", (), fix)

@@ -1,0 +1,72 @@
+"""What the lanes of a spec have in common, worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from nnspec.checker.binding import Given
+from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.program import Choice, LayerNode, PartValue
+from nnspec.checker.tensor_names import Names
+from nnspec.data.source import DataSource, Facts
+from nnspec.syntax import tree
+
+__all__ = ["Changes", "Shared"]
+
+Changes = Mapping[str, Mapping[str, Given]]
+"""Arguments that take the place of those in a model: layer, then argument."""
+
+
+class Shared:
+    """The data and the models of all lanes: lanes with the same expressions for them share the values."""
+
+    def __init__(self, facts: Callable[[PartValue, DataSource], Facts]) -> None:
+        self.facts = facts
+        """Describes a data source. Raises what `DataSource.facts` raises."""
+        self._data: dict[object, tuple[Choice, ...] | None] = {}
+        self._layers: dict[object, tuple[LayerNode, ...] | None] = {}
+        self._names: dict[int, Names] = {}
+
+    def data(
+        self,
+        given: Given,
+        changes: Mapping[str, Given],
+        evaluator: Evaluator,
+        make: Callable[[], tuple[Choice, ...] | None],
+    ) -> tuple[Choice, ...] | None:
+        """Return the data that a setting names."""
+        key = (id(given), _ids({"": changes}), _lets(evaluator))
+        if key not in self._data:
+            self._data[key] = make()
+        return self._data[key]
+
+    def layers(
+        self,
+        section: tree.Section,
+        changes: Changes,
+        evaluator: Evaluator,
+        make: Callable[[], tuple[LayerNode, ...] | None],
+    ) -> tuple[LayerNode, ...] | None:
+        """Return the layers of a model, with the arguments of some of them changed."""
+        data = tuple((choice.value.name, choice.facts) for choice in evaluator.data or ())
+        key = (id(section), _ids(changes), _lets(evaluator), data)
+        if key not in self._layers:
+            self._layers[key] = make()
+        return self._layers[key]
+
+    def names(self, layers: tuple[LayerNode, ...], blocks: Iterable[str]) -> Names:
+        """Return what the names of layers and parameters mean in a model."""
+        if id(layers) not in self._names:
+            self._names[id(layers)] = Names(layers, blocks)
+        return self._names[id(layers)]
+
+
+# Expressions are compared by identity: they live as long as the check does.
+
+
+def _ids(changes: Changes) -> tuple[tuple[str, str, int], ...]:
+    return tuple((name, word, id(given)) for name, each in changes.items() for word, given in each.items())
+
+
+def _lets(evaluator: Evaluator) -> tuple[int, ...]:
+    return tuple(map(id, evaluator.lets.values()))

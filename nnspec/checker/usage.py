@@ -1,0 +1,19 @@
+"""Which declarations a spec uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Usage"]
+
+
+@dataclass
+class Usage:
+    """The names of what is used: what remains is checked by itself, and lint reports it."""
+
+    models: set[str] = field(default_factory=set)
+    """Models that a lane trains."""
+    blocks: set[str] = field(default_factory=set)
+    """Blocks that a model uses."""
+    lets: set[str] = field(default_factory=set)
+    """`let`s that an expression uses."""
