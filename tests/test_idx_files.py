@@ -17,7 +17,7 @@ from tiny_spec import ROOT, spec
 
 from nnspec.checker import check
 from nnspec.data import IDX, Access, DataError, DataUnavailable, Facts, FashionMNIST, FileFault
-from nnspec.data import idx_source as module
+from nnspec.data import mnist as module
 from nnspec.diagnostics import Source
 
 IMAGES, LABELS = NAMES[0], NAMES[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 __all__ = ["command"]
@@ -19,13 +21,15 @@ def fetch(names: tuple[str, ...], offline: bool) -> int:
     """Download data sets such as MNIST into the cache and verify them. Existing files are verified and kept."""
     from nnspec import api
     from nnspec.data.source import Access
-    from nnspec.view.terminal.downloads import FetchProgress
     from nnspec.view.terminal.screen import console
+    from nnspec.view.terminal.ticker import Ticker
 
-    screen = console()
+    screen, ticker = console(), Ticker(sys.stderr)
     for name in names:
-        with FetchProgress(console(stderr=True)) as progress:
-            found = api.fetch(name, Access(offline=offline, report=progress.report))
+        try:
+            found = api.fetch(name, Access(offline=offline, report=ticker.fetching))
+        finally:
+            ticker.clear()
         for path, how in found:
             screen.print(f"{path}: {how}", soft_wrap=True)
         if not found:

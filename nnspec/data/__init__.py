@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from nnspec.data.csv_source import CSV
 from nnspec.data.digits import Digits
-from nnspec.data.idx_source import IDX, FashionMNIST
+from nnspec.data.idx_source import IDX
 from nnspec.data.images import Images
-from nnspec.data.mnist import MNIST
+from nnspec.data.mnist import MNIST, FashionMNIST
 from nnspec.data.numpy_source import NPY, NPZ
 from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
 from nnspec.data.text import Text

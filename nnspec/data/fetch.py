@@ -1,7 +1,7 @@
 """Fetching the files of a data set: mirrors in order, each file verified before it gets its name.
 
-Nothing here waits for long. A mirror that cannot be reached, or stalls, is not asked a second time; one that answers
-with the wrong thing is passed over for that file only. Every wait has an end, name resolution and a slow drip included.
+A mirror that cannot be reached, or that stalls, is asked once; one that answers with the wrong thing is passed over for
+that file only. Every wait has an end, name resolution and a slow drip included.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from nnspec.data.idx import IdxFile, read_verified, unpacked
 from nnspec.data.source import DataError, DataUnavailable, FileFault
+from nnspec.files import atomic
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
@@ -30,7 +32,7 @@ class Patience:
     """How long a mirror may take, in seconds."""
 
     answer: float = 5.0
-    """From asking to the headers of the answer: resolving the name, connecting, redirects."""
+    """From the request to the headers of the answer: resolving the name, connecting, redirects."""
     silence: float = 5.0
     """Between one piece of the file and the next."""
     grace: float = 15.0
@@ -64,8 +66,7 @@ def parse_mirrors(text: str, variable: str) -> tuple[str, ...]:
     """
     from urllib.parse import urlsplit
 
-    mirrors = tuple(text.split())
-    for mirror in mirrors:
+    for mirror in text.split():
         try:
             parts = urlsplit(mirror)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -73,7 +74,7 @@ def parse_mirrors(text: str, variable: str) -> tuple[str, ...]:
             usable = False
         if not usable:
             raise DataError(f"{variable}: {mirror!r} is not an address that begins with http:// or https://")
-    return mirrors
+    return tuple(text.split())
 
 
 def ways_out(source: str) -> str:
@@ -103,64 +104,61 @@ def fetch_files(
     Raises:
         DataUnavailable: no mirror gave one of the files, or the folder cannot be written to.
     """
+    import tempfile
+
     mirrors = tuple(mirror.rstrip("/") + "/" for mirror in mirrors)
-    _prepare(folder, source)
+    with _writing(folder, source):  # before anything is asked for
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     gone: dict[str, str] = {}
     given: dict[str, str] = {}
     for file in files:
-        reasons: dict[str, str] = {}
+        reasons: list[str] = []
         for mirror in mirrors:
-            if mirror in gone:
-                reasons[mirror] = gone[mirror]
-                continue
             try:
+                if mirror in gone:
+                    raise _MirrorError(gone[mirror])
                 content = _download(mirror, file, report, patience)
             except _MirrorError as failure:
-                reasons[mirror] = str(failure)
+                reasons.append(f"\n  {mirror}: {failure}")
                 if failure.gone:
                     gone[mirror] = str(failure)
                 continue
-            _write(folder / file.name, content, source)
+            with _writing(folder / file.name, source), atomic(folder / file.name) as stream:
+                stream.write(content)
             given[file.name] = mirror
             break
         else:
-            lines = "".join(f"\n  {mirror}: {reason}" for mirror, reason in reasons.items())
-            raise DataUnavailable(
-                f"{source} cannot be fetched: no mirror gave {file.name}.gz{lines}\n{ways_out(source)}"
-            )
+            what = f"no mirror gave {file.name}.gz{''.join(reasons)}"
+            raise DataUnavailable(f"{source} cannot be fetched: {what}\n{ways_out(source)}")
     return given
+
+
+@contextmanager
+def _writing(path: Path, source: str) -> Iterator[None]:
+    """Within, an OSError means that the cache cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise DataUnavailable(
+            f"{source} cannot be fetched: {path} in the cache cannot be written to ({error.strerror or error})\n"
+            f"Clear the way, or set XDG_CACHE_HOME to another folder. {ways_out(source)}"
+        ) from None
 
 
 def _download(mirror: str, file: IdxFile, report: Report | None, patience: Patience) -> bytearray:
     """Return the file's uncompressed bytes, verified. Raises `_MirrorError`."""
     with _ask(f"{mirror}{file.name}.gz", patience) as response:
-        body = _Body(response, file, report, patience)
-        try:
-            name = "the file it gives"
-            with unpacked(io.BufferedReader(body, 1 << 16), name, gzipped=True) as stream:
-                return read_verified(stream, file, file.nbytes, name)
-        except FileFault as fault:
-            raise _MirrorError(fault.message) from None
+        body = _receive(response, file, report, patience)
+    try:
+        with unpacked(io.BytesIO(body), "the file it gives", gzipped=True) as stream:
+            return read_verified(stream, file, file.nbytes, "the file it gives")
+    except FileFault as fault:
+        raise _MirrorError(fault.message) from None
 
 
 def _ask(address: str, patience: Patience) -> HTTPResponse:
     """Send the request and wait for the headers. Raises `_MirrorError`."""
-    import urllib.error
-    from http.client import HTTPException
-
-    try:
-        response = _open(address, patience)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise _MirrorError(f"it answers HTTP {error.code}") from None
-    except TimeoutError:
-        raise _MirrorError(f"no answer within {patience.answer:g} s", gone=True) from None
-    except (OSError, HTTPException, ValueError) as error:
-        raise _MirrorError(f"it cannot be reached: {_in_words(error)}", gone=True) from None
-    return response
-
-
-def _open(address: str, patience: Patience) -> HTTPResponse:
     # A socket's timeout bounds one step on one of a host's addresses, and name resolution has none that Python could
     # set. Only a thread that can be left behind puts an end to all of it together.
     import urllib.error
@@ -169,91 +167,64 @@ def _open(address: str, patience: Patience) -> HTTPResponse:
     from http.client import HTTPException
     from threading import Thread
 
-    # Not `build_opener`: it also opens file: and ftp: addresses, and a redirect may lead to ftp.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.UnknownHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
+    opener = urllib.request.OpenerDirector()  # `build_opener` also opens file: and ftp:, where a redirect may lead
+    for name in ("Proxy", "Unknown", "HTTP", "HTTPS", "HTTPDefaultError", "HTTPRedirect"):
+        opener.add_handler(getattr(urllib.request, f"{name}Handler")())
+    opener.add_handler(urllib.request.HTTPErrorProcessor())
     opener.addheaders = [("User-Agent", "nnspec")]
     future: Future[HTTPResponse] = Future()
 
     def work() -> None:
         try:
             response = cast("HTTPResponse", opener.open(address, timeout=patience.silence))
-        except (OSError, HTTPException, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  (passed on to the caller)
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
-            elif isinstance(error, urllib.error.HTTPError):
-                error.close()
         else:
             if future.set_running_or_notify_cancel():
                 future.set_result(response)
             else:
-                response.close()
+                response.close()  # it comes too late
 
     Thread(target=work, name="nnspec-fetch", daemon=True).start()
     try:
         return future.result(patience.answer)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _MirrorError(f"it answers HTTP {error.code}") from None
+    except TimeoutError:
+        raise _MirrorError(f"no answer within {patience.answer:g} s", gone=True) from None
+    except (OSError, HTTPException, ValueError) as error:
+        raise _MirrorError(f"it cannot be reached: {_in_words(error)}", gone=True) from None
     finally:
-        future.cancel()  # does nothing when it is done; otherwise the thread closes what comes too late
+        future.cancel()  # has no effect once there is an answer
 
 
-class _Body(io.RawIOBase):
-    """The body of an answer, with its limits: length, silence, speed. Raises `_MirrorError`."""
+def _receive(response: HTTPResponse, file: IdxFile, report: Report | None, patience: Patience) -> bytearray:
+    """Return the body of an answer, within limits: length, silence, speed. Raises `_MirrorError`."""
+    from http.client import HTTPException
 
-    def __init__(self, response: HTTPResponse, file: IdxFile, report: Report | None, patience: Patience) -> None:
-        self._response = response
-        self._file = file
-        self._report = report
-        self._patience = patience
-        self._begun = time.monotonic()
-        self._received = 0
-        self._total = response.length
-        if self._total is not None and self._total > file.most_bytes:
-            raise self._too_long(self._total)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io calls it with a memoryview
-        piece = self._next(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def _next(self, size: int) -> bytes:
-        from http.client import HTTPException
-
-        if self._received == self._total:
-            # A server that keeps the connection open would let the next read wait for nothing.
-            return b""
-        elapsed = time.monotonic() - self._begun
-        if elapsed > self._patience.grace and self._received < elapsed * self._patience.bytes_per_second:
-            raise _MirrorError(f"too slow: {self._received:,} bytes in {elapsed:.0f} s", gone=True)
+    body, total, begun = bytearray(), response.length, time.monotonic()
+    while (length := max(len(body), total or 0)) <= file.most_bytes:
+        if len(body) == total:  # a server that keeps the connection open would let the next read wait for nothing
+            return body
+        elapsed = time.monotonic() - begun
+        if elapsed > patience.grace and len(body) < elapsed * patience.bytes_per_second:
+            raise _MirrorError(f"too slow: {len(body):,} bytes in {elapsed:.0f} s", gone=True)
         try:
-            # `read` would go on until `size` bytes are there, one drop at a time if need be; `read1` takes what comes.
-            piece = self._response.read1(size if self._total is None else min(size, self._total - self._received))
+            piece = response.read1(1 << 16)  # `read` would wait for all of these, one drop at a time if need be
         except TimeoutError:
-            raise _MirrorError(f"it stalled for {self._patience.silence:g} s", gone=True) from None
+            raise _MirrorError(f"it stalled for {patience.silence:g} s", gone=True) from None
         except (OSError, HTTPException, ValueError) as error:
             raise _MirrorError(f"the transfer broke off: {_in_words(error)}") from None
-        if not piece and self._total is not None:
-            raise _MirrorError(f"it cut the file short: {self._received:,} of {self._total:,} bytes")
-        self._received += len(piece)
-        if self._received > self._file.most_bytes:
-            raise self._too_long(self._received)
-        if self._report:
-            self._report(f"{self._file.name}.gz", self._received, self._total)
-        return piece
-
-    def _too_long(self, length: int) -> _MirrorError:
-        return _MirrorError(f"the file it gives is too long: {length:,} bytes, and {self._file.most_bytes:,} at most")
+        if not piece:
+            if total is None:
+                return body
+            raise _MirrorError(f"it cut the file short: {len(body):,} of {total:,} bytes")
+        body += piece
+        if report:
+            report(f"{file.name}.gz", len(body), total)
+    raise _MirrorError(f"the file it gives is too long: {length:,} bytes, and {file.most_bytes:,} at most")
 
 
 def _in_words(error: BaseException) -> str:
@@ -267,32 +238,3 @@ def _in_words(error: BaseException) -> str:
     text = getattr(cause, "strerror", None) or str(reason or cause) or type(cause).__name__
     # A server may have written this: it gets one line of the terminal, and no control over it.
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:120]
-
-
-def _prepare(folder: Path, source: str) -> None:
-    """Find out whether the folder can be written to before anything is fetched. Raises `DataUnavailable`."""
-    import tempfile
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise _unwritable(folder, source, error) from None
-
-
-def _write(path: Path, content: bytearray, source: str) -> None:
-    """Write a file so that it is there whole or not at all. Raises `DataUnavailable`."""
-    from nnspec.files import atomic
-
-    try:
-        with atomic(path) as stream:
-            stream.write(content)
-    except OSError as error:
-        raise _unwritable(path, source, error) from None
-
-
-def _unwritable(path: Path, source: str, error: OSError) -> DataUnavailable:
-    return DataUnavailable(
-        f"{source} cannot be fetched: {path} in the cache cannot be written to ({error.strerror or error})\n"
-        f"Clear the way, or set XDG_CACHE_HOME to another folder. {ways_out(source)}"
-    )

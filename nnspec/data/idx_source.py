@@ -1,4 +1,4 @@
-"""The user's own IDX files: any data set in four of them, laid out as MNIST is, and Fashion-MNIST.
+"""The user's own IDX files: any data set in four of them, laid out as MNIST is.
 
 What such files must hold is not known beforehand. So their headers are checked against limits, against each other, and
 against the length of what follows.
@@ -9,25 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from nnspec.data.array_file import Header, arrange
+from nnspec.data.array_file import arrange
 from nnspec.data.axes import Axes
-from nnspec.data.fetch import cache_folder
 from nnspec.data.files import digest_of
 from nnspec.data.idx import IdxArray
 from nnspec.data.labels import Labels
-from nnspec.data.mnist import MNIST_FILES, named_folder
-from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, FileFault, Split
+from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, Count, FilePath, Range
+from nnspec.engine.part import Also, Count, FilePath
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     pass
 
-__all__ = ["IDX", "FashionMNIST"]
+__all__ = ["IDX", "find_idx", "first_samples", "four_arrays"]
 
-MOST_BYTES = 1 << 30
 _NAMES = {
     "train_images": "train-images-idx3-ubyte",
     "train_labels": "train-labels-idx1-ubyte",
@@ -90,8 +90,11 @@ class IDX(DataSource):
     def load(self, access: Access) -> Dataset:
         """Read the files. `access` is not used: paths say where they are. Raises DataError for what `facts` does."""
         files = self._files()
-        facts = _facts(files, self.train, self.test, self.axes)
-        return _load(self.spec_name, files, facts, os.path.dirname(files[0].path), _labels(files), ())
+        facts, labels = _facts(files, self.train, self.test, self.axes), _labels(files)
+        arrays = first_samples(files, facts)
+        arrays[1::2] = (labels.classes_of(y) for y in arrays[1::2])
+        origin = os.path.abspath(os.path.dirname(files[0].path))
+        return four_arrays(self.spec_name, facts, arrays, origin, labels.names)
 
     def _files(self) -> list[IdxArray]:
         """Return the four arrays."""
@@ -100,93 +103,22 @@ class IDX(DataSource):
             given = getattr(self, word)
             if given is None:
                 assert self.path is not None
-                found.append(IdxArray(FilePath(_in_folder(Path(self.path), name) or Path(self.path) / name), "path"))
+                found.append(IdxArray(FilePath(find_idx(Path(self.path), name) or Path(self.path) / name), "path"))
             else:
                 found.append(IdxArray(given, word))
         return found
 
 
-class FashionMNIST(DataSource):
-    """Pictures of clothes (Xiao, Rasul, Vollgraf 2017): 28 × 28 grey values in bytes, ten classes, in MNIST's format.
+def find_idx(folder: Path, name: str, subfolders: Sequence[str] = ("",)) -> Path | None:
+    """Return the path of one of the four files in a folder, as it is usually spelt: plain before gzipped.
 
-    The first `train` and `test` in file order. The four files are looked for in the folder that `--data-dir` or
-    NNSPEC_DATA_DIR names, and in nnspec's cache; they are not fetched, since what they must be is not known for
-    certain: their publisher replaced them once. Their headers and lengths are checked, and that they are not
-    MNIST's own.
+    A folder or a broken link under its name is only returned where there is no file.
     """
-
-    spec_name = "FashionMNIST"
-    also = ("Fashion", "FashionMnist", "fashion_mnist")
-    reads_files = True
-    class_names: ClassVar[tuple[str, ...]] = (
-        *("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
-    )
-
-    def __init__(
-        self,
-        train: Annotated[int, Range(low=1, high=60_000)] = 60_000,
-        test: Annotated[int, Range(low=1, high=10_000)] = 10_000,
-    ) -> None:
-        self.train, self.test = int(train), int(test)
-
-    def facts(self) -> Facts:
-        """Shapes and counts: samples of (28, 28), ten classes."""
-        return Facts(shape=(28, 28), classes=10, train=self.train, test=self.test)
-
-    def load(self, access: Access) -> Dataset:
-        """Read the files from the folder that is named, or from the cache.
-
-        Raises DataUnavailable where no folder is named and the cache lacks a file, DataError where a folder that is
-        named does, or where a file is not what it must be.
-        """
-        folder, files = self._find(access)
-        for file, mnist in zip(files, MNIST_FILES, strict=True):
-            if (head := file.header()) != Header("u1", mnist.shape):
-                raise DataError(f"{file.path} is not a Fashion-MNIST file: it holds {head.sizes} numbers")
-            if len(mnist.shape) > 1 and file.sha256() == mnist.sha256:
-                what = "is MNIST's, and not Fashion-MNIST's: put the two into folders of their own"
-                raise DataError(f"{file.path} {what}")
-        return _load(self.spec_name, files, self.facts(), str(folder), None, self.class_names)
-
-    @classmethod
-    def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
-        """Return the files in the cache. Raises DataUnavailable where one is lacking: they are not fetched."""
-        return [(Path(file.path), "already there") for file in cls._find(Access())[1]]
-
-    @classmethod
-    def _find(cls, access: Access) -> tuple[Path, list[IdxArray]]:
-        named = named_folder(access)
-        folder, by = named or (cache_folder("fashion-mnist"), "the cache")
-        for inside in ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw", "FashionMNIST", "fashion", ""):
-            paths = [_in_folder(folder / inside, name) for name in _NAMES.values()]
-            there = [path for path in paths if path is not None]
-            if len(there) == len(paths):
-                return folder, [IdxArray(FilePath(path), "path") for path in there]
-        files = ", ".join(f"{name}[.gz]" for name in _NAMES.values())
-        message = (
-            f"FashionMNIST is not in the folder {folder} ({by}): {files}. nnspec does not fetch it; its publisher, "
-            "github.com/zalandoresearch/fashion-mnist, has the files"
-        )
-        if named:
-            raise DataError(f"{message}; correct {by}, or put them into its subfolder `fashion-mnist`")
-        raise DataUnavailable(
-            f"{message}. Put them into {folder}, or name a folder with `--data-dir` or NNSPEC_DATA_DIR"
-        )
-
-
-def _in_folder(folder: Path, name: str) -> Path | None:
-    """Return the path of one of the four files in a folder, spelt as is usual; plain before gzipped."""
     stem, _, kind = name.rpartition("-idx")
-    stems = [stem, stem.replace("t10k", "test")] if stem.startswith("t10k") else [stem]
-    for spelling in [s for one in stems for s in (f"{one}-idx{kind}", f"{one}.idx{kind}")]:
-        for suffix in ("", ".gz"):
-            path = folder / f"{spelling}{suffix}"
-            try:
-                if os.path.lexists(path):
-                    return path
-            except ValueError:
-                return None
-    return None
+    stems = dict.fromkeys([stem, stem.replace("t10k", "test")])
+    spellings = [f"{spelt}{sign}idx{kind}" for spelt in stems for sign in "-."]
+    paths = [folder / inside / f"{spelt}{gz}" for inside in subfolders for spelt in spellings for gz in ("", ".gz")]
+    return next(filter(os.path.isfile, paths), None) or next(filter(os.path.lexists, paths), None)
 
 
 def _labels(files: list[IdxArray]) -> Labels:
@@ -234,17 +166,23 @@ def _facts(files: list[IdxArray], train: int | None, test: int | None, axes: Seq
     )
 
 
-def _load(
-    source: str, files: list[IdxArray], facts: Facts, origin: str, labels: Labels | None, names: tuple[str, ...]
-) -> Dataset:
-    def split(images: IdxArray, targets: IdxArray, count: int) -> Split:
-        rows = np.arange(images.header().rows)
-        places = np.where(rows < count, rows, -1)
-        x = images.read(places, count, facts.stored, facts.arrangement).reshape(count, -1)
-        y = targets.read(places, count, labels=True)
-        return Split(x, labels.classes_of(y) if labels else y)
+def first_samples(files: Sequence[IdxArray], facts: Facts) -> list[NDArray[Any]]:
+    """Read training images and labels, then test images and labels: the first of each file."""
+    arrays = []
+    for file, count in zip(files, (facts.train, facts.train, facts.test, facts.test), strict=True):
+        rows = np.arange(file.header().rows)
+        images = file in (files[0], files[2])
+        how = (facts.stored, facts.arrangement) if images else ()
+        arrays.append(file.read(np.where(rows < count, rows, -1), count, *how, labels=not images))
+    return arrays
 
-    train, test = split(files[0], files[1], facts.train), split(files[2], files[3], facts.test)
+
+def four_arrays(
+    source: str, facts: Facts, arrays: Sequence[NDArray[Any]], origin: str, class_names: Sequence[str] = ()
+) -> Dataset:
+    """Return the data set of training images and labels, then test images and labels."""
+    train_x, train_y, test_x, test_y = arrays
+    train, test = Split(train_x.reshape(facts.train, -1), train_y), Split(test_x.reshape(facts.test, -1), test_y)
     return Dataset(
         source=source,
         facts=facts,
@@ -252,6 +190,6 @@ def _load(
         test=test,
         divisor=255.0 if facts.stored == "uint8" else 1.0,
         sha256=digest_of((train.x, train.y, test.x, test.y)),
-        origin=os.path.abspath(origin),
-        class_names=names or (labels.names if labels else ()),
+        origin=origin,
+        class_names=tuple(class_names),
     )

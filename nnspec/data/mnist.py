@@ -1,6 +1,6 @@
-"""MNIST: 60,000 training and 10,000 test images of handwritten digits, 28 × 28 bytes each (LeCun, Cortes, Burges).
+"""MNIST and Fashion-MNIST: 60,000 training and 10,000 test images, 28 × 28 bytes each, in four IDX files.
 
-Where the four files are looked for, in this order:
+Where the four files of MNIST are looked for, in this order:
 
 1. the folder named by `--data-dir` (`Access.data_dir`),
 2. the folder named by the environment variable NNSPEC_DATA_DIR,
@@ -19,82 +19,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
+from nnspec.data.array_file import Header
 from nnspec.data.fetch import cache_folder, fetch_files, parse_mirrors, ways_out
-from nnspec.data.idx import IdxFile, read_idx
-from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts, Split
-from nnspec.engine.part import Range
+from nnspec.data.idx import IdxArray, IdxFile, read_idx
+from nnspec.data.idx_source import find_idx, first_samples, four_arrays
+from nnspec.data.mnist_files import MNIST_FILES, MNIST_MIRRORS, Files
+from nnspec.data.source import Access, DataError, Dataset, DataSource, DataUnavailable, Facts
+from nnspec.engine.part import FilePath, Range
 
-__all__ = ["MNIST", "MNIST_FILES", "MNIST_MIRRORS", "fetch_idx", "load_idx", "named_folder"]
-
-Files = tuple[IdxFile, IdxFile, IdxFile, IdxFile]
-"""Training images and labels, then test images and labels."""
-
-MNIST_FILES: Files = (
-    IdxFile(
-        "train-images-idx3-ubyte",
-        (60_000, 28, 28),
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        2_500,
-        (
-            "7398375ae2c7f2d61a28a9b6620bf9c459e6085a2ec9832096ece56de2ce1f7e",
-            "a954e214d1be988b0059d714c73c322bb45063a382b8039b6eca5790e245d1b0",
-            "909954736e4d1c16c094feed36588f94cf009cbca2bf10005a596dc05b59ac6d",
-            "7a7156eb6c8a7a2f2dbdb8cdae8d0656f01ca5597dad8dc4b7f5b1bd64508868",
-            "e2cf73e41b9eff10003de292e14492ff3a029e3649d470fdeae7d147e1425297",
-            "96ac9a8fbb70d1e20024901e412721b0e56f0c9b8e077d3fb27c6ed9fd54d5f8",
-            "0737790716e402b0b63032ae7171a5caa117f13596289da97f1e32facd4a3a0a",
-            "f7ee973632be1663d5405ef762e3aa4be8736fc08d9545e15c0961db7bd80199",
-            "eb27a7a166eaa0063a131b7459ef4308fccb07e56d28c9ddae49370995fd8022",
-            "9d3f9afd2d5f6f19c576089d784957eec0dd9b61a228c8b96cd4b1bf7f0295b2",
-            "d0027d32d8b63d1f31f5439089b35f9d4f0dd85f68c5ce0ed85b9a0bd240638a",
-            "20f7c31a71fa09d43ac9a2b510a02044f64f80faadeabecb6cde01b4c5796e66",
-            "2f25fc4c3790a76246bbb96ad382dc9779117692ab1f19da78f46ca32d66f132",
-            "47b2fbeecdf0e21ac3aff8e12e8d47088fa3e10cc44b43fb16ae63fb107e2e34",
-            "45afc9848890ca60f964187b26b02b0b4cca4c8699d5abbd0d1ecf2c45739a65",
-            "ca11df553239fe01e545fbc57124c5695932459ad4df84864703bf7f18c517ef",
-            "e4a539c413200b3478d45546568dd9276fba1511987a4e9789e522b9de45b11f",
-            "55b0adf6b7203e0c2abb4abf4fa93c3ca98272c4551705813a28cda073728e9c",
-            "dfddad3031fc0ce5c72703567a58ddc1e65c415d6ec9501a4e234730cd84bbc0",
-            "a5057a7e2bae12886ca5b7a835c4b6cba08db0478c7a446f762cea3e7cd0f25f",
-            "526457c68c9cb033d3231ea228a5bac1a132ee799a5526c9c3226c53a2ec3764",
-            "c77dda5e52eaac268627c243826172c82f1da5b376797267b74797d27e9d92bf",
-            "1ad0bfa68d7e9a164509db68bac26504d60b4f5b66f31703e7b225385fdcdb7f",
-            "9bb450b3aebbe0445f0b9a53ec51551a72075cfb557894c284bcd940f41752bd",
-        ),
-    ),
-    IdxFile(
-        "train-labels-idx1-ubyte",
-        (60_000,),
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    ),
-    IdxFile(
-        "t10k-images-idx3-ubyte",
-        (10_000, 28, 28),
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        2_500,
-        (
-            "82d99da57ff8f13c04438ff6c35d74c1979c64114e1c635b4bab01c4a3a691aa",
-            "ba7915b8f8804e81e99a74126ce53af7f7402de72281289e9b2eda40d91f12c1",
-            "2348d40f315736717fe1eee741b829245cec464849c77065285ebc6b5c29df9d",
-            "d649643026de1f1ab5cf0043df0812f4cfaba055e623b03b76f4532f446957bc",
-        ),
-    ),
-    IdxFile(
-        "t10k-labels-idx1-ubyte",
-        (10_000,),
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    ),
-)
-
-MNIST_MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-)
+__all__ = ["MNIST", "FashionMNIST", "fetch_idx", "load_idx"]
 
 # As other tools lay them out: `MNIST/raw` is torchvision's.
 _SUBFOLDERS = ("", "mnist", "MNIST", "MNIST/raw")
+_FASHION = ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw", "FashionMNIST", "fashion", "")
 
 
 class MNIST(DataSource):
@@ -141,59 +80,129 @@ class MNIST(DataSource):
         return fetch_idx(MNIST_FILES, access)
 
 
+class FashionMNIST(DataSource):
+    """Pictures of clothes (Xiao, Rasul, Vollgraf 2017): 28 × 28 grey values in bytes, ten classes, in MNIST's format.
+
+    The first `train` and `test` in file order. The four files are looked for in the folder that `--data-dir` or
+    NNSPEC_DATA_DIR names, and in nnspec's cache; they are not fetched, since what they must be is not known for
+    certain: their publisher replaced them once. Their headers and lengths are checked, and that they are not
+    MNIST's own.
+    """
+
+    spec_name = "FashionMNIST"
+    also = ("Fashion", "FashionMnist", "fashion_mnist")
+    reads_files = True
+    class_names: ClassVar[tuple[str, ...]] = (
+        *("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    )
+
+    def __init__(
+        self,
+        train: Annotated[int, Range(low=1, high=60_000)] = 60_000,
+        test: Annotated[int, Range(low=1, high=10_000)] = 10_000,
+    ) -> None:
+        self.train, self.test = int(train), int(test)
+
+    def facts(self) -> Facts:
+        """Shapes and counts: samples of (28, 28), ten classes."""
+        return Facts(shape=(28, 28), classes=10, train=self.train, test=self.test)
+
+    def load(self, access: Access) -> Dataset:
+        """Read the files from the folder that is named, or from the cache.
+
+        Raises DataUnavailable where no folder is named and the cache lacks a file, DataError where a folder that is
+        named does, or where a file is not what it must be.
+        """
+        folder, files = self._find(access)
+        for file, mnist in zip(files, MNIST_FILES, strict=True):
+            if (head := file.header()) != Header("u1", mnist.shape):
+                raise DataError(f"{file.path} is not a Fashion-MNIST file: it holds {head.sizes} numbers")
+            if len(mnist.shape) > 1 and file.sha256() == mnist.sha256:
+                what = "is MNIST's, and not Fashion-MNIST's: put the two into folders of their own"
+                raise DataError(f"{file.path} {what}")
+        facts = self.facts()
+        arrays = first_samples(files, facts)
+        return four_arrays(self.spec_name, facts, arrays, os.path.abspath(folder), self.class_names)
+
+    @classmethod
+    def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
+        """Return the files in the cache. Raises DataUnavailable where one is lacking: they are not fetched."""
+        return [(Path(file.path), "already there") for file in cls._find(Access())[1]]
+
+    @classmethod
+    def _find(cls, access: Access) -> tuple[Path, list[IdxArray]]:
+        named = named_folder(access)
+        folder, by = named or (cache_folder("fashion-mnist"), "the cache")
+        for inside in _FASHION:
+            paths = [find_idx(folder / inside, file.name) for file in MNIST_FILES]
+            there = [path for path in paths if path is not None]
+            if len(there) == len(paths):
+                return folder, [IdxArray(FilePath(path), "path") for path in there]
+        files = ", ".join(f"{file.name}[.gz]" for file in MNIST_FILES)
+        message = (
+            f"FashionMNIST is not in the folder {folder} ({by}): {files}. nnspec does not fetch it; its publisher, "
+            "github.com/zalandoresearch/fashion-mnist, has the files"
+        )
+        if named:
+            raise DataError(f"{message}; correct {by}, or put them into its subfolder `fashion-mnist`")
+        raise DataUnavailable(
+            f"{message}. Put them into {folder}, or name a folder with `--data-dir` or NNSPEC_DATA_DIR"
+        )
+
+
 def load_idx(files: Files, facts: Facts, access: Access) -> Dataset:
     """Load the first samples of a data set that lies in four IDX files. For what is raised see `MNIST.load`."""
-    import hashlib
-
-    paths, origin, remedy = _locate(files, access)
+    named = named_folder(access)
+    if named:
+        paths, origin = _all_in(*named, files), str(named[0])
+        remedy = "put an intact one in its place, or leave the folder out and run `nnspec data fetch MNIST`"
+    else:
+        paths, given = _cached(files, access)
+        kept = [str(_cache())] if len(given) < len(files) else []
+        origin, remedy = " and ".join(dict.fromkeys([*given.values(), *kept])), "`nnspec data fetch MNIST` replaces it"
     counts = (facts.train, facts.train, facts.test, facts.test)
-    train_x, train_y, test_x, test_y = (
-        read_idx(path, file, first, remedy) for path, file, first in zip(paths, files, counts, strict=True)
-    )
-    train = Split(train_x.reshape(facts.train, -1), train_y)
-    test = Split(test_x.reshape(facts.test, -1), test_y)
-    digest = hashlib.sha256()
-    for array in (train.x, train.y, test.x, test.y):
-        digest.update(array.data)
-    return Dataset(
-        source=MNIST.spec_name,
-        facts=facts,
-        train=train,
-        test=test,
-        divisor=255.0,
-        sha256=digest.hexdigest(),
-        origin=origin,
-    )
+    arrays = [read_idx(path, file, first, remedy) for path, file, first in zip(paths, files, counts, strict=True)]
+    return four_arrays(MNIST.spec_name, facts, arrays, origin)
 
 
 def fetch_idx(files: Files, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
     """Complete the cache of a data set that lies in four IDX files. See `MNIST.fetch`."""
-    folder = _cache()
-    paths = {file: path for file in files if (path := _find(folder, file)) and _intact(path, file)}
-    _fetch_missing([file for file in files if file not in paths], folder, access)
-    return [(paths[file], "already there") if file in paths else (folder / file.name, "fetched") for file in files]
-
-
-def _locate(files: Files, access: Access) -> tuple[list[Path], str, str]:
-    """Find or fetch the files: their paths, where they come from, and what to do about one that is unusable."""
-    named = named_folder(access)
-    if named:
-        folder, by = named
-        return (
-            _all_in(folder, by, files),
-            str(folder),
-            "put an intact one in its place, or leave the folder out and run `nnspec data fetch MNIST`",
-        )
-    folder = _cache()
-    there = {file: path for file in files if (path := _find(folder, file))}
-    given = _fetch_missing([file for file in files if file not in there], folder, access)
-    origins = dict.fromkeys([*given.values(), *([str(folder)] if there else [])])
-    paths = [there.get(file, folder / file.name) for file in files]
-    return paths, " and ".join(origins), "`nnspec data fetch MNIST` replaces it"
+    paths, given = _cached(files, access, verify=True)
+    return [
+        (path, "fetched" if file.name in given else "already there") for path, file in zip(paths, files, strict=True)
+    ]
 
 
 def _cache() -> Path:
     return cache_folder("mnist")
+
+
+def _cached(files: Files, access: Access, *, verify: bool = False) -> tuple[list[Path], dict[str, str]]:
+    """Fetch the files that the cache lacks, or with `verify` those that are not intact.
+
+    Returns the path of each, and by name the mirrors that gave those that were fetched.
+    """
+    folder = _cache()
+    found = {file: path for file in files if (path := find_idx(folder, file.name, _SUBFOLDERS))}
+    there = {file: path for file, path in found.items() if not verify or _intact(path, file)}
+    missing = [file for file in files if file not in there]
+    if missing and access.offline:
+        raise DataUnavailable(
+            f"MNIST is not in the cache folder {folder}, and `--offline` forbids fetching it\n{ways_out('MNIST')}"
+        )
+    given: dict[str, str] = {}
+    if missing:
+        named = parse_mirrors(os.environ.get("NNSPEC_MNIST_MIRRORS", ""), "NNSPEC_MNIST_MIRRORS")
+        given = fetch_files(missing, folder, named or MNIST_MIRRORS, source="MNIST", report=access.report)
+    return [there.get(file, folder / file.name) for file in files], given
+
+
+def _intact(path: Path, file: IdxFile) -> bool:
+    try:
+        read_idx(path, file, 0, "", whole=True)
+    except DataError:
+        return False
+    return True
 
 
 def named_folder(access: Access) -> tuple[Path, str] | None:
@@ -212,46 +221,12 @@ def _all_in(folder: Path, by: str, files: Files) -> list[Path]:
         raise DataError(f"the data folder {folder} ({by}) {what}; {ways}")
     if not os.access(folder, os.X_OK):
         raise DataError(f"the data folder {folder} ({by}) may not be read; {ways}")
-    found = {file: path for file in files if (path := _find(folder, file))}
-    missing = [file.name for file in files if file not in found]
+    found = [find_idx(folder, file.name, _SUBFOLDERS) for file in files]
+    missing = [file.name for file, path in zip(files, found, strict=True) if path is None]
     if missing:
         inside = ", ".join(f"`{subfolder}`" for subfolder in _SUBFOLDERS if subfolder)
         raise DataError(
             f"the data folder {folder} ({by}) lacks {', '.join(missing)} "
             f"(looked for with and without `.gz`, in it and in {inside}); {ways}"
         )
-    return [found[file] for file in files]
-
-
-def _find(folder: Path, file: IdxFile) -> Path | None:
-    """Return the path of a file in a folder: plain before gzipped, the folder itself before those in it."""
-    # `train-images.idx3-ubyte` is how the files are spelt that some archives hold.
-    stem, _, kind = file.name.rpartition("-idx")
-    spellings = (file.name, f"{stem}.idx{kind}")
-    candidates = [
-        folder / subfolder / f"{spelling}{suffix}"
-        for subfolder in _SUBFOLDERS
-        for spelling in spellings
-        for suffix in ("", ".gz")
-    ]
-    # What has the name and is no file, such as a folder or a broken link, is left for reading to complain about.
-    return next(filter(os.path.isfile, candidates), None) or next(filter(os.path.lexists, candidates), None)
-
-
-def _intact(path: Path, file: IdxFile) -> bool:
-    try:
-        read_idx(path, file, 0, "", whole=True)
-    except DataError:
-        return False
-    return True
-
-
-def _fetch_missing(missing: list[IdxFile], folder: Path, access: Access) -> dict[str, str]:
-    if not missing:
-        return {}
-    if access.offline:
-        raise DataUnavailable(
-            f"MNIST is not in the cache folder {folder}, and `--offline` forbids fetching it\n{ways_out('MNIST')}"
-        )
-    mirrors = parse_mirrors(os.environ.get("NNSPEC_MNIST_MIRRORS", ""), "NNSPEC_MNIST_MIRRORS") or MNIST_MIRRORS
-    return fetch_files(missing, folder, mirrors, source="MNIST", report=access.report)
+    return [path for path in found if path]

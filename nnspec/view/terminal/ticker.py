@@ -1,4 +1,4 @@
-"""What a terminal shows while specs are tested: one short line that is written over, and taken away in the end."""
+"""Progress of tests and downloads on a terminal: one short line that is overwritten, and removed at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Ticker(Silent):
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
         """Say how much of a file has arrived."""
-        self._show(f"fetching {name}: {done / 1e6:.1f} MB")
+        self._show(f"fetching {name}: {done / 1e6:.1f}{f' of {total / 1e6:.1f}' if total else ''} MB")
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Say which epoch is done."""
@@ -35,7 +35,7 @@ class Ticker(Silent):
     def _show(self, text: str) -> None:
         if self._on and time.monotonic() - self._last >= _SECONDS:
             self._last = time.monotonic()
-            text = text[:40] if text.isprintable() else ""
+            text = text[:72] if text.isprintable() else ""
             self.clear()
             self._stream.write(text)
             self._stream.flush()
