@@ -66,19 +66,12 @@ def make_layer(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -
         }
         return compose(**chains)
     more: dict[str, Any] = dict(node.geometry.inferred)
-    wanted = _accepted(part)
-    if "dtype" in wanted:
+    if part.accepts("dtype"):
         more["dtype"] = dtype
-    if "rng" in wanted:
+    if part.accepts("rng"):
         purpose = Stream.WEIGHTS if node.geometry.parameters else Stream.NOISE
         more["rng"] = stream(seed, purpose, *place)
     return node.value.make(**more)
-
-
-def _accepted(part: type) -> Mapping[str, Any]:
-    import inspect
-
-    return inspect.signature(part.__init__).parameters  # type: ignore[misc]
 
 
 class Plan:

@@ -6,7 +6,6 @@ features of the data are zero throughout, and `stack_lanes`, how many lanes are 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -156,7 +155,7 @@ def drop_dead_inputs(steps: Steps, alive: int) -> Steps:
 def batch_invariant(node: LayerNode) -> bool:
     """Whether the samples of all lanes may be one batch."""
     part, geometry = layer_class(node), node.geometry
-    noisy = "rng" in inspect.signature(part.__init__).parameters
+    noisy = part.accepts("rng")
     return (
         part.batch_invariant
         and part.declares("batch_invariant")

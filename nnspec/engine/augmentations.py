@@ -54,10 +54,7 @@ class Flip(Augmentation):
 
     spec_name = "flip"
     also = ("RandomFlip", "RandomHorizontalFlip", "horizontal_flip", "hflip", "mirror", "Flip")
-    p: float
-
-    def __init__(self, p: Annotated[float, Range(low=0, high=1)] = 0.5) -> None:
-        super().__init__(p=p)
+    p: Annotated[float, Range(low=0, high=1)] = 0.5
 
     def work(self, shape: Shape) -> Mapping[str, Work]:
         """The batch turned round, and for each sample a number and whether it is chosen."""
@@ -82,10 +79,7 @@ class Shift(Augmentation):
 
     spec_name = "shift"
     also = ("RandomTranslation", "RandomCrop", "translate", "RandomShift", "Shift")
-    pixels: int
-
-    def __init__(self, pixels: Annotated[Count, Also("max_shift", "padding")]) -> None:
-        super().__init__(pixels=pixels)
+    pixels: Annotated[Count, Also("max_shift", "padding")]
 
     def fit(self, shape: Shape, image: bool = True) -> None:
         """An image, and not moved out of itself altogether."""
@@ -126,10 +120,7 @@ class Noise(Augmentation):
     also = ("GaussianNoise", "gaussian_noise", "RandomNoise", "Noise")
     of_images = False
     blurs = True
-    std: float
-
-    def __init__(self, std: Annotated[Positive, Also("stddev", "sigma", "scale")]) -> None:
-        super().__init__(std=std)
+    std: Annotated[Positive, Also("stddev", "sigma", "scale")]
 
     def work(self, shape: Shape) -> Mapping[str, Work]:
         """The noise."""

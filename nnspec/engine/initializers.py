@@ -11,6 +11,7 @@ further out than two standard deviations is drawn again, and the rest made wider
 from __future__ import annotations
 
 import math
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
@@ -48,9 +49,6 @@ class Initializer(PlainPart):
     for_relu: ClassVar[bool] = False
     """Whether its variance makes up for the half of the values that a ReLU cuts off."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return float64 numbers of `shape`."""
         raise NotImplementedError
@@ -83,10 +81,7 @@ class Fill(Initializer):
 
     spec_name = "fill"
     also = ("constant", "constant_", "Constant")
-    value: float
-
-    def __init__(self, value: Start) -> None:
-        PlainPart.__init__(self, value=value)
+    value: Start
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return an array of the value."""
@@ -98,11 +93,9 @@ class Normal(Initializer):
 
     spec_name = "normal"
     also: ClassVar[tuple[str, ...]] = ("normal_", "RandomNormal", "random_normal", "gaussian")
-    std: float
-    mean: float
-
-    def __init__(self, *, std: Std = 0.05, mean: Start = 0.0) -> None:
-        PlainPart.__init__(self, std=std, mean=mean)
+    _: KW_ONLY
+    std: Std = 0.05
+    mean: Start = 0.0
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return normal numbers."""
@@ -136,18 +129,15 @@ class Uniform(Initializer):
 
     spec_name = "uniform"
     also = ("uniform_", "RandomUniform", "random_uniform")
-    low: float
-    high: float
+    _: KW_ONLY
+    low: Annotated[Start, Also("minval", "a", "min")] = -0.05
+    high: Annotated[Start, Also("maxval", "b", "max")] = 0.05
 
-    def __init__(
-        self,
-        *,
-        low: Annotated[Start, Also("minval", "a", "min")] = -0.05,
-        high: Annotated[Start, Also("maxval", "b", "max")] = 0.05,
-    ) -> None:
-        if not low < high:
-            raise ValueError(f"uniform: `low` must be less than `high`, and {low:g} is not less than {high:g}")
-        PlainPart.__init__(self, low=low, high=high)
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(
+                f"uniform: `low` must be less than `high`, and {self.low:g} is not less than {self.high:g}"
+            )
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return uniform numbers."""
@@ -235,10 +225,8 @@ class Orthogonal(Initializer):
 
     spec_name = "orthogonal"
     also = ("orthogonal_", "Orthogonal")
-    gain: float
-
-    def __init__(self, *, gain: Positive = 1.0) -> None:
-        PlainPart.__init__(self, gain=gain)
+    _: KW_ONLY
+    gain: Positive = 1.0
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return an orthogonal matrix in this shape."""

@@ -1,29 +1,59 @@
-"""What a part is: a class whose constructor's signature is its signature in a `.nn` file.
+"""What a part is: a class whose annotated attributes are its arguments, in Python as in a `.nn` file.
 
-A part is a layer, a loss, an optimizer, a schedule, an initialiser, a metric, a stopping rule or a data source. Its
-constructor's annotations say everything that anyone needs to know of its arguments: type, range, default, whether the
-checker may infer it, and what other frameworks call it. From them come the checker's messages, the documentation, and
-the check of values that the constructor itself makes: a value that a spec may not hold raises `ValueError` in Python
-too, by the same rule.
+A part is a layer, a loss, an optimizer, a schedule, an initialiser, a metric, a stopping rule or a data source. It
+declares each argument once, as a dataclass does:
+
+    class LeakyReLU(Activation):
+        negative_slope: Annotated[float, Range(low=0, high=1, open_high=True), Also("alpha")] = 0.01
+
+The annotation says everything that anyone needs to know of the argument: type, range, default, whether the checker may
+infer it, and what other frameworks call it. From it come the constructor, the checker's messages, the documentation,
+and the check that the constructor makes: a value that a spec may not hold raises `ValueError` in Python too, by the
+same rule. Type checkers see the constructor by PEP 681 (`typing.dataclass_transform`). As in a dataclass, `_: KW_ONLY`
+starts the keyword-only arguments, an `InitVar` is passed to `__post_init__` and not kept, and a `ClassVar` or a name
+that starts with an underscore is no argument. No code is generated: constructors are bound when they are first called,
+so that a part costs no time at import.
+
+A class may write an `__init__` of its own instead; its signature is then the part's.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import math
-import os
-import types
+import sys
 import typing
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, dataclass_transform
+
+from nnspec.engine.arguments import (
+    NOT_IN_SPECS,
+    Also,
+    Argument,
+    ArgumentDescriptor,
+    BareWord,
+    Count,
+    FigureName,
+    FilePath,
+    Inferred,
+    Nameable,
+    Positive,
+    Probability,
+    Range,
+    Rate,
+    Signature,
+    TensorName,
+    argument_of,
+    resolved,
+    written,
+)
 
 __all__ = [
     "PARTS",
     "Also",
     "Argument",
+    "ArgumentDescriptor",
     "BareWord",
     "Count",
     "FigureName",
@@ -37,237 +67,64 @@ __all__ = [
     "Rate",
     "Signature",
     "TensorName",
+    "argument",
     "comparable",
+    "kept",
 ]
-
-
-@dataclass(frozen=True)
-class Range:
-    """An interval of numbers; `open_low` and `open_high` leave its ends out."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    open_low: bool = False
-    open_high: bool = False
-
-    def holds(self, value: float) -> bool:
-        """Whether `value` lies inside; NaN and infinities never do."""
-        if not math.isfinite(value):
-            return False
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return above and below
-
-    def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"{'greater than' if self.open_low else 'at least'} {_in_words(self.low)}"
-        if self.low == -math.inf:
-            return f"{'less than' if self.open_high else 'at most'} {_in_words(self.high)}"
-        low, high = _in_words(self.low), _in_words(self.high)
-        return f"in {'(' if self.open_low else '['}{low}, {high}{')' if self.open_high else ']'}"
-
-
-def _in_words(number: float) -> str:
-    """Write a number as a spec does: `1e-8`, and `2**63 - 1` rather than all its digits."""
-    if isinstance(number, int) and number > 10**15 and number & (number + 1) == 0:
-        return f"2**{number.bit_length()} - 1"
-    return f"{number:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-
-
-class Also(tuple[str, ...]):
-    """The names that other frameworks give to an argument, for the checker's suggestions."""
-
-    def __new__(cls, *names: str) -> Also:
-        """Keep `names` in the order given."""
-        return super().__new__(cls, names)
-
-
-class BareWord(str):
-    """A word that a spec writes without quotes, such as `same` for a padding."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-class FigureName(str):
-    """The name of a figure of a run, which a spec writes as a bare word: `val_loss`."""
-
-
-class TensorName(str):
-    """What names tensors of a network, as bare words: `h1`, `residual1.Linear2.bias`, `Embedding`."""
-
-
-class FilePath(str):
-    """The path of a file or a folder. A spec writes it in quotes, as it is from the folder that the spec lies in."""
-
-    written: str
-    """As the spec has it, or the caller."""
-
-    def __new__(cls, path: str | os.PathLike[str], folder: str | os.PathLike[str] = "") -> FilePath:
-        """Join a path to the folder that it starts from."""
-        if isinstance(path, FilePath):
-            return path
-        made = super().__new__(cls, os.fspath(Path(folder) / path))
-        made.written = os.fspath(path)
-        return made
-
-
-class _Inferred:
-    """Marks an argument that the checker fills in from what arrives; given, it is checked."""
-
-
-T = TypeVar("T")
-Inferred = Annotated[T, _Inferred()]
-
-Count = Annotated[int, Range(low=1)]
-Positive = Annotated[float, Range(low=0, open_low=True)]
-Probability = Annotated[float, Range(low=0, high=1, open_high=True)]
-Rate = Annotated[float, Range(low=0, open_low=True), Also("learning_rate", "rate", "eta", "step_size", "alpha")]
-
-
-@dataclass(frozen=True)
-class Argument:
-    """One argument of a part: what the checker, the docs and the constructor's own check know of it."""
-
-    name: str
-    type: Any
-    range: Range | None
-    also: tuple[str, ...]
-    inferred: bool
-    required: bool
-    keyword_only: bool
-    default: Any
-
-    @property
-    def expects(self) -> str:
-        """The values that are allowed, in words: `an integer at least 1`, `a number greater than 0 or a schedule`."""
-        options = _options(self.type)
-        words = [_type_in_words(option) for option in options]
-        if self.range:
-            last = max(i for i, option in enumerate(options) if _is_numeric(option))
-            words[last] = f"{words[last]} {self.range}"
-        return " or ".join(words)
-
-    def type_problem(self, value: object) -> str | None:
-        """Say what is wrong with the type of `value`, or None where nothing is."""
-        if any(_is_of(value, option) for option in _options(self.type)):
-            return None
-        return f"`{self.name}` takes {self.expects}, not {_value_in_words(value)}"
-
-    def range_problem(self, value: object) -> str | None:
-        """Say what is wrong with the size of `value`, whose type is right, or None where nothing is."""
-        if self.range is not None:
-            for number in value if isinstance(value, (tuple, list)) else (value,):
-                if _is_of(number, float) and not self.range.holds(number):
-                    return f"`{self.name}` must be {self.range}, and {number!r} is not"
-        return None
-
-    def problem(self, value: object) -> str | None:
-        """Say what is wrong with `value` as this argument, or None where nothing is."""
-        return self.type_problem(value) or self.range_problem(value)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The bare words that it takes, such as `same` for a padding."""
-        return tuple(
-            choice
-            for option in _options(self.type)
-            if typing.get_origin(option) is Literal
-            for choice in typing.get_args(option)
-            if isinstance(choice, str)
-        )
-
-    @property
-    def listed_words(self) -> tuple[str, ...]:
-        """The bare words that may be in the list that it takes, such as `rows` for axes."""
-        items = (_item(option) for option in _options(self.type))
-        return tuple(word for item in items if typing.get_origin(item) is Literal for word in typing.get_args(item))
-
-    @property
-    def takes_figure(self) -> bool:
-        """Whether it takes the name of a figure."""
-        return FigureName in _options(self.type)
-
-    @property
-    def takes_tensors(self) -> bool:
-        """Whether it takes names of tensors, one or a list."""
-        return TensorName in _options(self.type)
-
-    @property
-    def takes_path(self) -> bool:
-        """Whether it takes the path of a file."""
-        return FilePath in _options(self.type)
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of part that it takes, where it takes parts."""
-        options = [_item(option) or option for option in _options(self.type)]
-        kinds = [option.kind for option in options if isinstance(option, type) and issubclass(option, Part)]
-        return tuple(dict.fromkeys(kinds))
-
-
-# Arguments that Python callers and the compiler give and a spec never does.
-_NOT_IN_SPECS = frozenset({"self", "params", "dtype", "rng"})
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The arguments of a part, in order."""
-
-    arguments: tuple[Argument, ...]
-
-    @classmethod
-    def of(cls, function: Callable[..., Any]) -> Signature:
-        """Read a signature off a function's annotations; arguments that no spec gives are left out."""
-        function = inspect.unwrap(function)
-        parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in _NOT_IN_SPECS]
-        # Only these annotations are resolved: the others name types of NumPy, which need not be loaded.
-        resolvable = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in parameters})
-        hints = typing.get_type_hints(resolvable, function.__globals__, include_extras=True)
-        return cls(tuple(_argument(p, hints[p.name]) for p in parameters))
-
-    def __iter__(self) -> Iterator[Argument]:
-        return iter(self.arguments)
-
-    def get(self, name: str) -> Argument | None:
-        """Return the argument called `name`, or None."""
-        return next((argument for argument in self.arguments if argument.name == name), None)
-
-    def names_of_positionals(self, count: int, keywords: Mapping[str, object]) -> tuple[str, ...] | None:
-        """Name the arguments that `count` positional values are given to, or None where they are too many.
-
-        As in `range(stop)`, an argument that can be inferred steps back when there are not enough values for all:
-        one value for `Linear(in_features, out_features)` is `out_features`.
-        """
-        slots = [a for a in self.arguments if not a.keyword_only and a.name not in keywords]
-        while len(slots) > count and any(a.inferred for a in slots):
-            required = [a for a in slots if a.required or a.inferred]
-            if len(required) <= count:
-                break
-            slots.remove(next(a for a in slots if a.inferred))
-        return tuple(a.name for a in slots[:count]) if count <= len(slots) else None
-
-    def __str__(self) -> str:
-        return ", ".join(
-            a.name if a.required else f"[{a.name}]" if a.inferred else f"{a.name}={_default_in_words(a.default)}"
-            for a in self.arguments
-        )
-
 
 PARTS: dict[str, dict[str, type[Part]]] = {}
 """Every part that can be written in a spec: kind, then the name that a spec uses, then the class."""
 
 
-class Part:
+def argument(*, default: Any = inspect.Parameter.empty, alias: str) -> Any:
+    """Declare an argument that is called otherwise than its attribute: `use_bias: bool = argument(alias="bias")`."""
+    return _Aliased(alias, default)
+
+
+def kept(*, init: Literal[False] = False) -> Any:
+    """Declare an attribute that is no argument, and None at first: `_x: NDArray[Any] | None = kept()`."""
+    return _KEPT
+
+
+_KEPT = object()
+
+
+@dataclass(frozen=True)
+class _Aliased:
+    alias: str
+    default: Any
+
+
+class _PythonSignature:
+    """The signature of a class that `inspect.signature` and `help` show, made when it is asked for."""
+
+    def __get__(self, part: Part | None, cls: type[Part]) -> inspect.Signature:
+        if part is not None:
+            raise AttributeError("__signature__")
+        return cls.python_signature()
+
+
+@dataclass_transform(eq_default=False, field_specifiers=(argument, kept))
+class Part(Nameable):
     """Base of everything that a spec can name. A subclass that sets `spec_name` is entered in `PARTS`."""
 
-    kind: ClassVar[str] = ""
-    spec_name: ClassVar[str] = ""
-    also: ClassVar[tuple[str, ...]] = ()
-    """What other frameworks call this part, for the checker's suggestions."""
+    __signature__: ClassVar[Any] = _PythonSignature()
+    converts_numbers: ClassVar[bool] = False
+    """Whether numbers are converted to Python's own, for kernels in which a NumPy scalar would change the dtype."""
+    _declarative: ClassVar[bool] = True
+    """Whether the constructor comes from the annotated attributes."""
+    _kept_names: ClassVar[tuple[str, ...]] = ()
+    """The attributes of this class that are declared by `kept`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._kept_names = tuple(name for name, value in vars(cls).items() if value is _KEPT)
+        for name in cls._kept_names:
+            setattr(cls, name, None)
+        if "__init__" in vars(cls):
+            cls._declarative = False
+        elif cls._declarative:
+            cls.__init__ = _constructor(cls)  # type: ignore[method-assign]
         if "spec_name" not in vars(cls):
             return
         if not cls.kind:
@@ -276,11 +133,13 @@ class Part:
         other = others.get(cls.spec_name, cls)
         if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two parts of kind {cls.kind} are called {cls.spec_name!r}")
-        if cls.__init__ is not object.__init__:
-            _declared(cls, inspect.unwrap(cls.__init__))
+        _hold_declaration(cls)
         others[cls.spec_name] = cls
-        if cls.__init__ is not object.__init__:
+        if not cls._declarative:
             cls.__init__ = _checking(cls, inspect.unwrap(cls.__init__))  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:
+        """Finish the construction, when all arguments are attributes; arguments that are InitVar come by name."""
 
     @classmethod
     @functools.cache
@@ -297,19 +156,186 @@ class Part:
     @classmethod
     @functools.cache
     def signature(cls) -> Signature:
-        """Read the signature that a spec sees off the constructor."""
-        return Signature(()) if cls.__init__ is object.__init__ else Signature.of(cls.__init__)
+        """Return the signature that a spec sees."""
+        if not cls._declarative:
+            return Signature.of(cls.__init__)
+        return Signature(
+            tuple(
+                argument_of(d.parameter, resolved(d.parameter.annotation, vars(sys.modules[d.home.__module__])))
+                for d in cls.declarations()
+                if d.parameter.name not in NOT_IN_SPECS
+            )
+        )
+
+    @classmethod
+    @functools.cache
+    def python_signature(cls) -> inspect.Signature:
+        """Return the signature of the constructor as Python sees it, without `self`."""
+        if not cls._declarative:
+            signature = inspect.signature(cls.__init__)
+            return signature.replace(parameters=[*signature.parameters.values()][1:])
+        try:
+            return inspect.Signature([d.parameter for d in cls.declarations()], return_annotation=None)
+        except ValueError as error:  # an argument without a default after one with a default
+            raise TypeError(f"{cls.__qualname__}: {error}") from None
+
+    @classmethod
+    @functools.cache
+    def declarations(cls) -> tuple[_Declaration, ...]:
+        """Return the arguments that this class and its bases declare as attributes, in the constructor's order."""
+        return _declarations(cls)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that it keeps, by name."""
+        declared = [d for d in self.declarations() if not d.passed and hasattr(self, d.attribute)]
+        return {d.parameter.name: getattr(self, d.attribute) for d in declared}
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        """Whether the constructor has an argument called `name`, in Python."""
+        return name in cls.python_signature().parameters
+
+
+@dataclass(frozen=True)
+class _Declaration:
+    """An argument that a class declares as an annotated attribute."""
+
+    attribute: str
+    parameter: inspect.Parameter
+    passed: bool
+    """Whether it is passed to `__post_init__` instead of being kept."""
+    home: type[Part]
+    """The last class that declares it."""
+
+
+def _declarations(cls: type[Part]) -> tuple[_Declaration, ...]:
+    """Collect the arguments that a class and its bases declare, in the order of the constructor.
+
+    Positional arguments stand where they are first declared. Keyword-only ones are in the order of the classes that
+    declare them last; those of bases that no spec names come at the end.
+    """
+    found: dict[str, _Declaration] = {}
+    no_arguments: set[str] = set()
+    lines = cls.__mro__[::-1]
+    for home in lines:
+        keyword_only = False
+        for attribute, annotation in inspect.get_annotations(home).items():
+            text = annotation if isinstance(annotation, str) else repr(annotation)
+            form = text.partition("[")[0].rpartition(".")[2].rstrip("'>")
+            keyword_only |= form == "KW_ONLY"
+            if form == "ClassVar" or attribute in vars(home).get("_kept_names", ()):
+                no_arguments.add(attribute)
+            if attribute.startswith("_") or attribute in no_arguments:
+                continue
+            if form == "InitVar":
+                annotation = text[text.index("[") + 1 : -1] if isinstance(annotation, str) else annotation.type
+            name, default = _name_and_default(attribute, vars(home).get(attribute, inspect.Parameter.empty))
+            kind = inspect.Parameter.KEYWORD_ONLY if keyword_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
+            before = found.get(attribute)
+            if before is not None and inspect.Parameter.KEYWORD_ONLY in (kind, before.parameter.kind):
+                del found[attribute]
+            parameter = inspect.Parameter(name, kind, default=default, annotation=annotation)
+            found[attribute] = _Declaration(attribute, parameter, form == "InitVar", typing.cast("type[Part]", home))
+
+    def place(declaration: _Declaration) -> tuple[bool, bool, int]:
+        if declaration.parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            return False, False, 0
+        return True, "spec_name" not in vars(declaration.home), lines.index(declaration.home)
+
+    return tuple(sorted(found.values(), key=place))
+
+
+def _name_and_default(attribute: str, value: Any) -> tuple[str, Any]:
+    if isinstance(value, _Aliased):
+        return value.alias, value.default
+    return attribute, value.default if isinstance(value, ArgumentDescriptor) else value
+
+
+def _constructor(cls: type[Part]) -> Callable[..., None]:
+    """Make the constructor of a class that declares its arguments."""
+
+    def __init__(self: Part, /, *args: Any, **kwargs: Any) -> None:
+        given = _given(cls, args, kwargs)
+        given.apply_defaults()
+        passed = {}
+        for declaration in cls.declarations():
+            value = given.arguments[declaration.parameter.name]
+            if cls.converts_numbers and (known := cls.signature().get(declaration.parameter.name)):
+                value = known.as_number(value)
+            if declaration.passed:
+                passed[declaration.attribute] = value
+            else:
+                object.__setattr__(self, declaration.attribute, value)
+        self.__post_init__(**passed)
+
+    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+    __init__.__module__ = cls.__module__
+    return __init__
+
+
+def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]:
+    """Make a constructor that a class writes itself check its arguments first."""
+
+    @functools.wraps(init)
+    def checked(self: Part, /, *args: Any, **kwargs: Any) -> None:
+        _given(cls, args, kwargs)
+        init(self, *args, **kwargs)
+
+    return checked
+
+
+def _given(cls: type[Part], args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
+    """Bind the arguments of a constructor, and check those of a part that a spec can name."""
+    try:
+        given = cls.python_signature().bind(*args, **kwargs)
+    except TypeError as error:
+        takes = f"; it takes ({cls.signature()})" if cls.signature().arguments else ""
+        raise TypeError(f"{cls.__name__}: {error}{takes}") from None
+    if "spec_name" in vars(cls):
+        for name, value in given.arguments.items():
+            argument = cls.signature().get(name)
+            # None is also the `default` of an argument that has none.
+            problem = argument.problem(value) if argument and (value is None or value is not argument.default) else None
+            if problem:
+                raise ValueError(f"{cls.__name__}: {problem}")
+    return given
+
+
+def _hold_declaration(cls: type[Part]) -> None:
+    """Hold the arguments of a part against what a declaration needs. Raises TypeError, naming the argument.
+
+    nnspec's own parts are held against it by the tests: it would cost time at every start.
+    """
+    if cls.__module__.startswith("nnspec."):
+        return
+    for parameter in cls.python_signature().parameters.values():
+        if parameter.name in NOT_IN_SPECS:
+            continue
+        place = cls.__qualname__ if cls._declarative else f"{cls.__qualname__}.__init__"
+        what = f"part {cls.spec_name!r}: argument {parameter.name!r} of {place}"
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            raise TypeError(f"{what} takes any number of values; a spec gives each argument by its name, so list them")
+        if parameter.annotation is inspect.Parameter.empty:
+            raise TypeError(f"{what} has no annotation; it says what a spec may give, as in `{parameter.name}: float`")
+        if isinstance(parameter.default, (list, dict, set)):
+            kind = type(parameter.default).__name__
+            raise TypeError(f"{what} has a {kind} as its default, which all instances would share; use a tuple or None")
+    try:
+        cls.signature()  # resolves the types now, and not when a spec is checked
+    except (NameError, TypeError) as error:
+        place = cls.__qualname__ if cls._declarative else f"{cls.__qualname__}.__init__"
+        raise TypeError(f"part {cls.spec_name!r}, {place}: {error}") from error
 
 
 class PlainPart(Part):
     """Base of parts that are nothing but their arguments: frozen, equal where these are, shown as a spec writes them.
 
-    A subclass hands its arguments to this constructor by name, and declares the attributes that they become. Raises
-    AttributeError where one is changed afterwards: whoever shares such a part sees the same one for ever.
+    Raises AttributeError where one is changed afterwards, since parts are shared.
     """
 
-    def __init__(self, **arguments: object) -> None:
-        vars(self).update(arguments)
+    def _convert(self, **values: object) -> None:
+        """Replace arguments, within `__post_init__`."""
+        vars(self).update(values)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{self!r} cannot be changed: make another {self.spec_name}")
@@ -320,193 +346,18 @@ class PlainPart(Part):
     def __hash__(self) -> int:
         return hash((type(self), tuple(vars(self).items())))
 
-    def __repr__(self) -> str:
+    def in_spec(self) -> str:
+        """Return it as a spec writes it, without the arguments that have their defaults."""
         given = [(a, getattr(self, a.name)) for a in self.signature()]
         words = [
-            f"{a.name}={_default_in_words(value)}" if a.keyword_only else _default_in_words(value)
+            f"{a.name}={written(value)}" if a.keyword_only else written(value)
             for a, value in given
             if a.required or value != a.default
         ]
         return f"{self.spec_name}({', '.join(words)})" if words else self.spec_name
 
-
-def _argument(parameter: inspect.Parameter, hint: Any) -> Argument:
-    bare, notes = _without_notes(hint)
-    for option in _options(bare):
-        if not _writable(option):
-            raise TypeError(
-                f"argument {parameter.name!r} is annotated with {getattr(option, '__name__', option)!r}, which a spec "
-                "cannot write; it can write int, float, bool, str, None, Literal, tuples of these, and parts"
-            )
-    default = None if parameter.default is inspect.Parameter.empty else parameter.default
-    if isinstance(default, str) and any(default in typing.get_args(o) for o in _options(bare)):
-        default = BareWord(default)
-    return Argument(
-        name=parameter.name,
-        type=bare,
-        range=next((n for n in notes if isinstance(n, Range)), None),
-        also=tuple(next((n for n in notes if isinstance(n, Also)), ())),
-        inferred=any(isinstance(n, _Inferred) for n in notes),
-        required=parameter.default is inspect.Parameter.empty and not any(isinstance(n, _Inferred) for n in notes),
-        keyword_only=parameter.kind is inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-    )
-
-
-def _without_notes(hint: Any) -> tuple[Any, list[Any]]:
-    """Take `Annotated` off a type, also inside a union or a tuple, and collect what it held."""
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        inner, *notes = typing.get_args(hint)
-        bare, more = _without_notes(inner)
-        return bare, [*notes, *more]
-    if origin in (typing.Union, types.UnionType):
-        parts = [_without_notes(option) for option in typing.get_args(hint)]
-        return functools.reduce(lambda a, b: a | b, (bare for bare, _ in parts)), [n for _, ns in parts for n in ns]
-    if origin is tuple:
-        parts = [_without_notes(item) for item in typing.get_args(hint)]
-        return tuple[tuple(bare for bare, _ in parts)], [n for _, ns in parts for n in ns]  # type: ignore[misc]
-    return hint, []
-
-
-def _options(annotation: Any) -> tuple[Any, ...]:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return typing.get_args(annotation)
-    return (annotation,)
-
-
-def _item(annotation: Any) -> Any:
-    """Return what a list of any length holds, as `tuple[float, ...]`; None for another type."""
-    items = typing.get_args(annotation)
-    return items[0] if typing.get_origin(annotation) is tuple and items[1:] == (...,) else None
-
-
-def _writable(annotation: Any) -> bool:
-    """Whether there are values of a type that a spec can write."""
-    origin = typing.get_origin(annotation)
-    if origin is Literal:
-        return True
-    if origin is tuple:
-        return all(
-            _writable(option) for item in typing.get_args(annotation) if item is not ... for option in _options(item)
-        )
-    return annotation in (int, float, bool, str, None, type(None), FigureName, FilePath, TensorName) or (
-        isinstance(annotation, type) and issubclass(annotation, Part)
-    )
-
-
-def _is_numeric(annotation: Any) -> bool:
-    return annotation in (int, float) or typing.get_origin(annotation) is tuple
-
-
-def _is_of(value: object, annotation: Any) -> bool:
-    origin = typing.get_origin(annotation)
-    if origin is Literal:
-        return value in typing.get_args(annotation)
-    if origin is tuple:
-        items = typing.get_args(annotation)
-        if (item := _item(annotation)) is not None:
-            return isinstance(value, (tuple, list)) and all(_is_of(each, item) for each in value)
-        return (
-            isinstance(value, (tuple, list))
-            and len(value) == len(items)
-            and all(_is_of(v, t) for v, t in zip(value, items, strict=True))
-        )
-    if annotation is None or annotation is type(None):
-        return value is None
-    if annotation is FigureName:
-        return isinstance(value, str)
-    if annotation is FilePath:
-        return isinstance(value, (str, os.PathLike))
-    if annotation is bool:
-        return isinstance(value, bool)
-    if annotation is int:
-        return hasattr(type(value), "__index__") and not isinstance(value, bool)
-    if annotation is float:
-        return hasattr(type(value), "__float__") and not isinstance(value, (bool, str))
-    return isinstance(value, annotation)
-
-
-def _type_in_words(annotation: Any) -> str:
-    origin = typing.get_origin(annotation)
-    if origin is Literal:
-        return "one of " + ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
-    if origin is tuple:
-        items = typing.get_args(annotation)
-        if typing.get_origin(item := _item(annotation)) is Literal:
-            return "a list of " + ", ".join(f"`{word}`" for word in typing.get_args(item))
-        if item is TensorName:
-            return "a list of these"
-        if item is not None:
-            return f"a list of {item.kind if hasattr(item, 'kind') else 'string' if item is str else 'number'}s"
-        return f"{len(items)} numbers" if set(items) <= {int, float} else f"{len(items)} values"
-    words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "none"}
-    if annotation is FigureName:
-        return "a figure, such as `val_loss`"
-    if annotation is FilePath:
-        return "a path in quotes"
-    if annotation is TensorName:
-        return "a layer (`h1`), a kind of layer (`Embedding`), a kind of parameter (`bias`)"
-    if annotation in words:
-        return words[annotation]
-    kind = annotation.kind
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-
-
-def _value_in_words(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Part):
-        return f"the {value.kind} `{value.spec_name}`"
-    if isinstance(value, str):
-        return f'the string "{value}"'
-    if isinstance(value, (list, tuple)):
-        return f"a list of {len(value)}"
-    if isinstance(value, (int, float)):
-        return repr(value)
-    return f"a {type(value).__name__}"
-
-
-def _default_in_words(value: object) -> str:
-    if isinstance(value, PlainPart):
-        return repr(value)
-    if isinstance(value, Part):
-        return value.spec_name
-    if isinstance(value, FigureName):
-        return str(value)
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    if value == ():
-        return "[]"
-    if type(value) is str:
-        return f'"{value}"'
-    return repr(value).replace("e-0", "e-") if isinstance(value, float) else repr(value)
-
-
-def _declared(cls: type[Part], init: Callable[..., None]) -> None:
-    """Hold the arguments of a constructor against what a declaration needs. Raises TypeError, naming the argument.
-
-    nnspec's own parts are held against it by the tests: it would cost time at every start.
-    """
-    if cls.__module__.startswith("nnspec."):
-        return
-    for parameter in list(inspect.signature(init).parameters.values())[1:]:
-        if parameter.name in _NOT_IN_SPECS:
-            continue
-        what = f"part {cls.spec_name!r}: argument {parameter.name!r} of {cls.__qualname__}.__init__"
-        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-            raise TypeError(f"{what} takes any number of values; a spec gives each argument by its name, so list them")
-        if parameter.annotation is inspect.Parameter.empty:
-            raise TypeError(f"{what} has no annotation; it says what a spec may give, as in `{parameter.name}: float`")
-        if isinstance(parameter.default, (list, dict, set)):
-            kind = type(parameter.default).__name__
-            raise TypeError(f"{what} has a {kind} as its default, which all instances would share; use a tuple or None")
-    try:
-        Signature.of(init)  # resolves the types now, and not when a spec is checked
-    except (NameError, TypeError) as error:
-        raise TypeError(f"part {cls.spec_name!r}, {cls.__qualname__}.__init__: {error}") from error
+    def __repr__(self) -> str:
+        return self.in_spec()
 
 
 def comparable(value: object) -> Hashable:
@@ -519,25 +370,3 @@ def comparable(value: object) -> Hashable:
     if isinstance(value, (list, tuple)):
         return tuple(map(comparable, value))
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
-
-
-def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]:
-    """Make a constructor hold its arguments against its own declaration first."""
-    bind = inspect.signature(init).bind
-
-    @functools.wraps(init)
-    def checked(self: Part, /, *args: Any, **kwargs: Any) -> None:
-        try:
-            given = bind(self, *args, **kwargs).arguments
-        except TypeError as error:
-            takes = f"; it takes ({cls.signature()})" if cls.signature().arguments else ""
-            raise TypeError(f"{cls.__name__}: {error}{takes}") from None
-        for name, value in given.items():
-            argument = cls.signature().get(name)
-            # None is also the `default` of an argument that has none.
-            problem = argument.problem(value) if argument and (value is None or value is not argument.default) else None
-            if problem:
-                raise ValueError(f"{cls.__name__}: {problem}")
-        init(self, *args, **kwargs)
-
-    return checked

@@ -34,10 +34,7 @@ class Penalty(PlainPart):
     """
 
     kind: ClassVar[str] = "penalty"
-    strength: float
-
-    def __init__(self, strength: Strength) -> None:
-        super().__init__(strength=strength)
+    strength: Strength
 
     def value(self, weights: NDArray[Any]) -> float:
         """Return strength · Σ f(w)."""
@@ -137,10 +134,7 @@ class MaxNorm(Constraint):
 
     spec_name = "max_norm"
     also = ("MaxNorm", "maxnorm", "max_norm_constraint")
-    limit: float
-
-    def __init__(self, limit: Annotated[Positive, Also("max_value", "c")]) -> None:
-        super().__init__(limit=limit)
+    limit: Annotated[Positive, Also("max_value", "c")]
 
     def hold(self, weights: NDArray[Any], axis: int, scratch: NDArray[Any]) -> None:
         """w ← w · c / max(‖w‖₂, c)."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import Annotated
 
 from nnspec.engine.metrics.contract import higher_is_better
 from nnspec.engine.part import Also, Count, FigureName, Range
-from nnspec.engine.schedules import End, Factor, Follower, Schedule, Start, Warmup
+from nnspec.engine.schedules import End, Factor, Follower, Schedule, Start
 
 __all__ = ["PlateauSchedule"]
 
@@ -28,34 +29,17 @@ class PlateauSchedule(Schedule):
 
     spec_name = "plateau"
     also = ("ReduceLROnPlateau", "reduce_on_plateau")
-    gamma: float
-    patience: int
-    min_delta: float
-    cooldown: int
-    to: float
+    start: Start
+    _: KW_ONLY
+    patience: Annotated[Count, Also("epochs")] = 5
+    gamma: Factor = 0.1
+    of: Annotated[FigureName, Also("monitor", "figure")] = _VAL_LOSS
+    min_delta: Annotated[float, Range(low=0), Also("threshold", "delta", "tol")] = 0.0
+    cooldown: Annotated[int, Range(low=0)] = 0
+    to: End = 0
 
-    def __init__(
-        self,
-        start: Start,
-        *,
-        patience: Annotated[Count, Also("epochs")] = 5,
-        gamma: Factor = 0.1,
-        of: Annotated[FigureName, Also("monitor", "figure")] = _VAL_LOSS,
-        min_delta: Annotated[float, Range(low=0), Also("threshold", "delta", "tol")] = 0.0,
-        cooldown: Annotated[int, Range(low=0)] = 0,
-        to: End = 0,
-        warmup: Warmup = 0,
-    ) -> None:
-        super().__init__(
-            start=start,
-            patience=patience,
-            gamma=gamma,
-            of=FigureName(of),
-            min_delta=min_delta,
-            cooldown=cooldown,
-            to=to,
-            warmup=warmup,
-        )
+    def __post_init__(self) -> None:
+        self._convert(of=FigureName(self.of))
 
     def after(self, epoch: float, epochs: float) -> float:
         """Start, as long as nothing was told."""
@@ -88,7 +72,6 @@ class _PlateauFollower(Follower):
     def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
         """Count the epochs that did not improve on the best."""
         rule = self.schedule
-        assert rule.of is not None
         value = figures[rule.of] * (-1.0 if higher_is_better(rule.of) else 1.0)
         if epochs <= rule.warmup:
             return

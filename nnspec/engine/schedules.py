@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from itertools import pairwise
 from typing import Annotated, ClassVar
 
@@ -73,11 +74,15 @@ class Schedule(PlainPart):
     """
 
     kind: ClassVar[str] = "schedule"
-    start: float
+    _: KW_ONLY
+    warmup: Warmup = 0
+    start = 0.0
     """The rate at the end of the warm-up."""
-    warmup: float
-    of: FigureName | None = None
-    """The figure that it goes by, where it goes by one."""
+
+    @property
+    def of(self) -> FigureName | None:
+        """The figure that it goes by, where it goes by one."""
+        return None
 
     @property
     def largest(self) -> float:
@@ -110,9 +115,7 @@ class ConstantSchedule(Schedule):
     """rate = start: a plain number with a warm-up."""
 
     spec_name = "constant"
-
-    def __init__(self, start: Start, *, warmup: Warmup = 0) -> None:
-        super().__init__(start=start, warmup=warmup)
+    start: Start
 
     def after(self, epoch: float, epochs: float) -> float:
         """Start."""
@@ -124,10 +127,9 @@ class LinearSchedule(Schedule):
 
     spec_name = "linear"
     also = ("LinearLR", "linear_decay")
-    to: float
-
-    def __init__(self, start: Start, *, to: End = 0, warmup: Warmup = 0) -> None:
-        super().__init__(start=start, to=to, warmup=warmup)
+    start: Start
+    _: KW_ONLY
+    to: End = 0
 
     def after(self, epoch: float, epochs: float) -> float:
         """Start + (to − start) · e / E."""
@@ -139,11 +141,10 @@ class StepSchedule(Schedule):
 
     spec_name = "step"
     also = ("StepLR", "step_decay")
-    every: int
-    gamma: float
-
-    def __init__(self, start: Start, *, every: Period, gamma: Factor = 0.1, warmup: Warmup = 0) -> None:
-        super().__init__(start=start, every=every, gamma=gamma, warmup=warmup)
+    start: Start
+    _: KW_ONLY
+    every: Period
+    gamma: Factor = 0.1
 
     def after(self, epoch: float, epochs: float) -> float:
         """Start · γ^⌊e / every⌋."""
@@ -162,10 +163,9 @@ class ExponentialSchedule(Schedule):
 
     spec_name = "exponential"
     also = ("ExponentialLR", "ExponentialDecay", "exponential_decay")
-    gamma: float
-
-    def __init__(self, start: Start, *, gamma: Factor, warmup: Warmup = 0) -> None:
-        super().__init__(start=start, gamma=gamma, warmup=warmup)
+    start: Start
+    _: KW_ONLY
+    gamma: Factor
 
     def after(self, epoch: float, epochs: float) -> float:
         """Start · γ^e."""
@@ -180,10 +180,9 @@ class CosineSchedule(Schedule):
 
     spec_name = "cosine"
     also = ("CosineAnnealingLR", "CosineDecay", "cosine_annealing", "cosine_decay")
-    to: float
-
-    def __init__(self, start: Start, *, to: End = 0, warmup: Warmup = 0) -> None:
-        super().__init__(start=start, to=to, warmup=warmup)
+    start: Start
+    _: KW_ONLY
+    to: End = 0
 
     def after(self, epoch: float, epochs: float) -> float:
         """To + (start − to) · (1 + cos(π · e / E)) / 2."""
@@ -199,11 +198,10 @@ class PolynomialSchedule(Schedule):
 
     spec_name = "polynomial"
     also = ("PolynomialLR", "PolynomialDecay", "poly")
-    to: float
-    power: float
-
-    def __init__(self, start: Start, *, power: Positive = 2.0, to: End = 0, warmup: Warmup = 0) -> None:
-        super().__init__(start=start, power=power, to=to, warmup=warmup)
+    start: Start
+    _: KW_ONLY
+    power: Positive = 2.0
+    to: End = 0
 
     def after(self, epoch: float, epochs: float) -> float:
         """To + (start − to) · (1 − e / E)^power."""
@@ -220,23 +218,18 @@ class PiecewiseSchedule(Schedule):
 
     spec_name = "piecewise"
     also = ("MultiStepLR", "PiecewiseConstantDecay", "piecewise_constant", "multistep")
-    boundaries: tuple[float, ...]
-    values: tuple[float, ...]
+    start: Start
+    _: KW_ONLY
+    boundaries: Annotated[tuple[float, ...], Range(low=0, open_low=True), Also("milestones", "at")]
+    values: Annotated[tuple[float, ...], Range(low=0), Also("rates", "lrs")]
 
-    def __init__(
-        self,
-        start: Start,
-        *,
-        boundaries: Annotated[tuple[float, ...], Range(low=0, open_low=True), Also("milestones", "at")],
-        values: Annotated[tuple[float, ...], Range(low=0), Also("rates", "lrs")],
-        warmup: Warmup = 0,
-    ) -> None:
-        if len(boundaries) != len(values):
-            counts = f"{len(boundaries)} boundaries and {len(values)} values"
+    def __post_init__(self) -> None:
+        if len(self.boundaries) != len(self.values):
+            counts = f"{len(self.boundaries)} boundaries and {len(self.values)} values"
             raise ValueError(f"piecewise: {counts}: each boundary has the rate that begins there")
-        if any(later <= earlier for earlier, later in pairwise(boundaries)):
+        if any(later <= earlier for earlier, later in pairwise(self.boundaries)):
             raise ValueError("piecewise: `boundaries` must ascend")
-        super().__init__(start=start, boundaries=tuple(boundaries), values=tuple(values), warmup=warmup)
+        self._convert(boundaries=tuple(self.boundaries), values=tuple(self.values))
 
     @property
     def largest(self) -> float:
@@ -262,20 +255,11 @@ class CosineRestartsSchedule(Schedule):
 
     spec_name = "cosine_restarts"
     also = ("CosineAnnealingWarmRestarts", "CosineDecayRestarts", "SGDR", "sgdr", "warm_restarts")
-    every: int
-    to: float
-    mult: int
-
-    def __init__(
-        self,
-        start: Start,
-        *,
-        every: Annotated[Count, Also("T_0", "period", "cycle", "first_decay_steps")],
-        mult: Annotated[Count, Also("T_mult", "t_mul")] = 1,
-        to: End = 0,
-        warmup: Warmup = 0,
-    ) -> None:
-        super().__init__(start=start, every=every, mult=mult, to=to, warmup=warmup)
+    start: Start
+    _: KW_ONLY
+    every: Annotated[Count, Also("T_0", "period", "cycle", "first_decay_steps")]
+    mult: Annotated[Count, Also("T_mult", "t_mul")] = 1
+    to: End = 0
 
     def after(self, epoch: float, epochs: float) -> float:
         """To + (start − to) · (1 + cos(π · e′ / n)) / 2."""
@@ -302,21 +286,11 @@ class OneCycleSchedule(Schedule):
 
     spec_name = "one_cycle"
     also = ("OneCycleLR", "OneCycle", "onecycle")
-    peak: float
-    up: float
-    div: float
-    final_div: float
-
-    def __init__(
-        self,
-        peak: Annotated[Positive, Also("start", "lr", "max_lr", "learning_rate")],
-        *,
-        up: Annotated[Probability, Also("pct_start")] = 0.3,
-        div: Annotated[Divisor, Also("div_factor")] = 25.0,
-        final_div: Annotated[Divisor, Also("final_div_factor")] = 1e4,
-        warmup: Warmup = 0,
-    ) -> None:
-        super().__init__(peak=peak, up=up, div=div, final_div=final_div, warmup=warmup)
+    peak: Annotated[Positive, Also("start", "lr", "max_lr", "learning_rate")]
+    _: KW_ONLY
+    up: Annotated[Probability, Also("pct_start")] = 0.3
+    div: Annotated[Divisor, Also("div_factor")] = 25.0
+    final_div: Annotated[Divisor, Also("final_div_factor")] = 1e4
 
     @property
     def start(self) -> float:  # type: ignore[override]

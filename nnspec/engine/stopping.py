@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import Annotated, ClassVar
 
 from nnspec.engine.metrics.contract import higher_is_better
@@ -34,8 +35,8 @@ class Stopping(PlainPart):
     """Base of the rules by which training stops early. `of` is the figure that a rule looks at after every epoch."""
 
     kind: ClassVar[str] = "stopping rule"
-    of: FigureName
-    restore_best: bool = False
+    of = _VAL_LOSS
+    restore_best = False
     """Whether training ends with the weights of the epoch in which `of` was best, not with the last."""
 
     def watch(self) -> Watcher:
@@ -62,19 +63,14 @@ class Patience(Stopping):
 
     spec_name = "patience"
     also = ("EarlyStopping", "early_stopping", "Patience")
-    epochs: int
-    min_delta: float
-    restore_best: bool
+    epochs: Annotated[Count, Also("patience", "n_iter_no_change")]
+    _: KW_ONLY
+    of: Annotated[FigureName, Also("monitor", "figure")] = _VAL_LOSS
+    min_delta: Annotated[float, Range(low=0), Also("tol", "delta", "threshold")] = 0.0
+    restore_best: Annotated[bool, Also("restore_best_weights")] = False
 
-    def __init__(
-        self,
-        epochs: Annotated[Count, Also("patience", "n_iter_no_change")],
-        *,
-        of: Annotated[FigureName, Also("monitor", "figure")] = _VAL_LOSS,
-        min_delta: Annotated[float, Range(low=0), Also("tol", "delta", "threshold")] = 0.0,
-        restore_best: Annotated[bool, Also("restore_best_weights")] = False,
-    ) -> None:
-        super().__init__(epochs=epochs, of=FigureName(of), min_delta=min_delta, restore_best=restore_best)
+    def __post_init__(self) -> None:
+        self._convert(of=FigureName(self.of))
 
     def watch(self) -> Watcher:
         """Return a watcher that has seen nothing yet."""

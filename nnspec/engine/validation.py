@@ -33,7 +33,7 @@ class Validation(PlainPart):
     kind: ClassVar[str] = "validation rule"
     draws: ClassVar[bool] = False
     """Whether samples are drawn, so that classes can be stratified."""
-    trainings: int = 1
+    trainings = 1
     """How many trainings each lane takes."""
 
     def held_out(self, samples: int, given: int) -> tuple[int, int]:
@@ -52,13 +52,7 @@ class Last(Validation):
 
     spec_name = "last"
     also = ("tail", "Last", "TimeSeriesSplit", "chronological")
-    share: float
-
-    def __init__(
-        self,
-        share: Annotated[float, Range(low=0, high=1, open_low=True, open_high=True), Also("validation_split", "size")],
-    ) -> None:
-        super().__init__(share=share)
+    share: Annotated[float, Range(low=0, high=1, open_low=True, open_high=True), Also("validation_split", "size")]
 
     def held_out(self, samples: int, given: int) -> tuple[int, int]:
         """The share, rounded."""
@@ -75,9 +69,6 @@ class Given(Validation):
 
     spec_name = "given"
     also = ("validation_data", "from_data", "PredefinedSplit", "x_val")
-
-    def __init__(self) -> None:
-        super().__init__()
 
     def held_out(self, samples: int, given: int) -> tuple[int, int]:
         """What is given."""
@@ -103,12 +94,7 @@ class Folds(Validation):
     spec_name = "folds"
     also = ("kfold", "KFold", "k_fold", "StratifiedKFold", "cross_validation", "cv", "k_folds")
     draws = True
-    k: int
-
-    def __init__(
-        self, k: Annotated[int, Range(low=2, high=MOST_FOLDS), Also("n_splits", "n_folds", "folds")] = 5
-    ) -> None:
-        super().__init__(k=k)
+    k: Annotated[int, Range(low=2, high=MOST_FOLDS), Also("n_splits", "n_folds", "folds")] = 5
 
     @property
     def trainings(self) -> int:  # type: ignore[override]
@@ -132,9 +118,6 @@ class Fold(Validation):
     draws = True
     of: Folds
     number: int
-
-    def __init__(self, of: Folds, number: int) -> None:
-        super().__init__(of=of, number=number)
 
     def __repr__(self) -> str:
         return f"fold {self.number + 1} of {self.of!r}"

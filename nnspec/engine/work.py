@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.engine._numpy import np
@@ -27,11 +28,13 @@ class Work:
     """Whether it must live from forward to backward; otherwise kernels may share its memory."""
 
 
+_NOTHING_LENT: Mapping[str, NDArray[Any]] = MappingProxyType({})
+
+
 class Borrower:
     """Something with kernels that works in arrays it does not own, where it is lent any."""
 
-    def __init__(self) -> None:
-        self._work: dict[str, NDArray[Any]] = {}
+    _work = _NOTHING_LENT
 
     def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
         """Use the arrays of `work`, owned by the caller, instead of allocating; none takes them all back."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,8 +50,7 @@ class Sample:
         return CLASSES[self.part].geometry(self.incoming, defaults | self.arguments)
 
     def make_in(self, dtype: str) -> Layer:
-        takes_dtype = "dtype" in inspect.signature(CLASSES[self.part].__init__).parameters
-        return self.make(dtype=dtype) if takes_dtype else self.make()
+        return self.make(dtype=dtype) if CLASSES[self.part].accepts("dtype") else self.make()
 
     def x(self, batch: int, dtype: Any = np.float64) -> np.ndarray:
         rng = np.random.default_rng(2)

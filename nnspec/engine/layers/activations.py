@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
-from nnspec.engine.part import Also, Range
+from nnspec.engine.part import Also, Range, kept
 from nnspec.engine.work import Work, samples_in
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ class Activation(Layer):
     work_dtype: ClassVar[Any] = "float"
     """dtype of the work array in which backward puts the derivative together."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._y: NDArray[Any] | None = None
+    _y: NDArray[Any] | None = kept()
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -85,11 +83,7 @@ class LeakyReLU(Activation):
     also = ("leaky_relu", "LReLU", "LeakyRelu")
     flops_each = 2
 
-    def __init__(
-        self, negative_slope: Annotated[float, Range(low=0, high=1, open_high=True), Also("alpha", "slope")] = 0.01
-    ) -> None:
-        super().__init__()
-        self.negative_slope = float(negative_slope)
+    negative_slope: Annotated[float, Range(low=0, high=1, open_high=True), Also("alpha", "slope")] = 0.01
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """max(x, a·x)."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, InitVar
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.initializers import Initializer, XavierUniform
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, sequence
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred
+from nnspec.engine.part import Also, Count, Inferred, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work, decide
 
@@ -61,32 +62,28 @@ class MultiHeadAttention(Layer):
     image_as = "sequence"
     looks_ahead_unless = "causal=true"
 
-    def __init__(
-        self,
-        embed_dim: Inferred[
-            Annotated[Count, Also("width", "d_model", "in_features", "dim", "n_embd", "embedding_dim")]
-        ],
-        num_heads: Annotated[Count, Also("heads", "n_heads", "nhead", "n_head")],
-        *,
-        causal: Annotated[bool, Also("is_causal", "use_causal_mask")] = False,
-        bias: Annotated[bool, Also("use_bias")] = True,
-        init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = XAVIER_UNIFORM,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        super().__init__()
-        if embed_dim % num_heads:
-            raise ValueError(f"MultiHeadAttention: {_uneven(embed_dim, num_heads)}")
-        self.num_heads, self.causal = num_heads, causal
-        self._scale = 1.0 / math.sqrt(embed_dim // num_heads)
-        draw, square = rng or default_generator(), (embed_dim, embed_dim)
-        *three, last = (init.draw(square, embed_dim, embed_dim, draw) for _ in range(4))
+    embed_dim: Inferred[Annotated[Count, Also("width", "d_model", "in_features", "dim", "n_embd", "embedding_dim")]]
+    num_heads: Annotated[Count, Also("heads", "n_heads", "nhead", "n_head")]
+    _: KW_ONLY
+    causal: Annotated[bool, Also("is_causal", "use_causal_mask")] = False
+    bias: Annotated[bool, Also("use_bias")] = True
+    init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = XAVIER_UNIFORM
+    dtype: InitVar[str] = "float64"
+    rng: InitVar[Generator | None] = None
+    _x: NDArray[Any] | None = kept()
+    _lower: NDArray[Any] | None = kept()
+
+    def __post_init__(self, dtype: str, rng: Generator | None) -> None:
+        width = self.embed_dim
+        if width % self.num_heads:
+            raise ValueError(f"MultiHeadAttention: {_uneven(width, self.num_heads)}")
+        self._scale = 1.0 / math.sqrt(width // self.num_heads)
+        draw = rng or default_generator()
+        *three, last = (self.init.draw((width, width), width, width, draw) for _ in range(4))
         self.qkv_weight = Parameter(np.concatenate(three, axis=1), dtype)
-        self.qkv_bias = Parameter(np.zeros(3 * embed_dim), dtype, decays=False) if bias else None
+        self.qkv_bias = Parameter(np.zeros(3 * width), dtype, decays=False) if self.bias else None
         self.out_weight = Parameter(last, dtype)
-        self.out_bias = Parameter(np.zeros(embed_dim), dtype, decays=False) if bias else None
-        self._x: NDArray[Any] | None = None
-        self._lower: NDArray[Any] | None = None
+        self.out_bias = Parameter(np.zeros(width), dtype, decays=False) if self.bias else None
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -235,12 +232,6 @@ class MultiHeadAttention(Layer):
         """Divide each place's numbers of a head by one number, in place."""
         rows = heads.reshape(sums.size, -1)
         np.divide(rows, sums.reshape(-1, 1), out=rows)
-
-    def parameters(self) -> dict[str, Parameter]:
-        """Return `qkv_weight` and `out_weight`, and the biases where there are any."""
-        found = {"qkv_weight": self.qkv_weight, "qkv_bias": self.qkv_bias}
-        found |= {"out_weight": self.out_weight, "out_bias": self.out_bias}
-        return {name: parameter for name, parameter in found.items() if parameter is not None}
 
 
 def _uneven(width: int, heads: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, InitVar
 from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,16 +21,13 @@ from nnspec.engine.layers.contract import (
     saved,
 )
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred, Positive, Range
+from nnspec.engine.part import Also, Count, Inferred, Positive, Range, kept
 from nnspec.engine.work import Work, samples_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["BatchNorm"]
-
-Eps = Annotated[Positive, Also("epsilon")]
-Affine = Annotated[bool, Also("elementwise_affine", "scale")]
 
 
 class BatchNorm(Layer):
@@ -55,21 +53,18 @@ class BatchNorm(Layer):
     image_as = "any"
     also = ("BatchNorm1d", "BatchNorm2d", "BatchNormalization", "batch_norm", "BatchNorm1D", "BatchNorm2D")
 
-    def __init__(
-        self,
-        num_features: Inferred[Annotated[Count, Also("channels", "features")]],
-        *,
-        eps: Eps = 1e-5,
-        momentum: Annotated[float, Range(low=0, high=1)] = 0.1,
-        affine: Affine = True,
-        dtype: str = "float64",
-    ) -> None:
-        super().__init__()
-        self.eps = float(eps)
-        self.weight = Parameter(np.ones(num_features), dtype, decays=False) if affine else None
-        self.bias = Parameter(np.zeros(num_features), dtype, decays=False) if affine else None
-        self._normalised: NDArray[Any] | None = None
-        self.momentum = float(momentum)
+    num_features: Inferred[Annotated[Count, Also("channels", "features")]]
+    _: KW_ONLY
+    eps: Annotated[Positive, Also("epsilon")] = 1e-5
+    momentum: Annotated[float, Range(low=0, high=1)] = 0.1
+    affine: Annotated[bool, Also("elementwise_affine", "scale")] = True
+    dtype: InitVar[str] = "float64"
+    _normalised: NDArray[Any] | None = kept()
+
+    def __post_init__(self, dtype: str) -> None:
+        num_features = self.num_features
+        self.weight = Parameter(np.ones(num_features), dtype, decays=False) if self.affine else None
+        self.bias = Parameter(np.zeros(num_features), dtype, decays=False) if self.affine else None
         self._state = {"running_mean": np.zeros(num_features, dtype), "running_var": np.ones(num_features, dtype)}
         # A number a channel each, in which every pass works.
         self._inverse, self._sums, self._products = (np.empty(num_features, dtype) for _ in range(3))
@@ -168,7 +163,3 @@ class BatchNorm(Layer):
     def _in_order_of(self, x: NDArray[Any], name: str) -> NDArray[Any]:
         """Return a work array that lies in memory as x does, so that both are gone through in one run."""
         return samples_in(self.work_array(name, x.shape, x.dtype), x.shape, batch_last=not x.flags.c_contiguous)
-
-    def parameters(self) -> dict[str, Parameter]:
-        """Return `weight`, γ, and `bias`, β, where there are such."""
-        return {} if self.weight is None or self.bias is None else {"weight": self.weight, "bias": self.bias}

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from nnspec.engine._numpy import np
+from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import Part
 from nnspec.engine.work import Borrower, Work
 from nnspec.errors import ContractError
@@ -21,8 +22,6 @@ from nnspec.errors import ContractError
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
-
-    from nnspec.engine.parameter import Parameter
 
 __all__ = ["Geometry", "Layer", "Shape", "ShapeError"]
 
@@ -56,6 +55,9 @@ class Geometry:
     work: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
     state: Mapping[str, Shape] = field(default_factory=lambda: MappingProxyType({}))
     """What the layer remembers besides its parameters, in the network's dtype: running means and variances, say."""
+
+
+_NO_STATE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class Layer(Part, Borrower):
@@ -113,18 +115,16 @@ class Layer(Part, Borrower):
     """The argument that says how many ids x is made of, for a layer that looks rows up by whole numbers: the checker
     fills it in from the data. Such a layer takes what the data gives, and nothing that others computed."""
 
-    trusts_ids: bool = False
+    trusts_ids = False
     """Of a layer that looks rows up: whether all ids that it will be given are known to be in range."""
 
-    training: bool = True
-    trains: bool = True
+    training = True
+    trains = True
     """Whether the gradients of its parameters are wanted: not where all of them are frozen."""
-    hold_noise: bool = False
+    hold_noise = False
     """Draw no new random numbers: the gradient check needs the same function at every step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._state: dict[str, NDArray[Any]] = {}
+    converts_numbers = True
+    _state = _NO_STATE
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -168,8 +168,8 @@ class Layer(Part, Borrower):
         raise NotImplementedError
 
     def parameters(self) -> dict[str, Parameter]:
-        """Return the trainable parameters by name."""
-        return {}
+        """Return the trainable parameters by name: the attributes that are Parameters."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Parameter)}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that the layer remembers besides its parameters, by name; forward writes to them."""
@@ -179,7 +179,7 @@ class Layer(Part, Borrower):
         """Keep that state from now on, numbers and all, in arrays of its shapes that the caller owns."""
         for name, array in arrays.items():
             np.copyto(array, self._state[name])
-            self._state[name] = array
+        self._state = {**self._state, **arrays}
 
     @property
     def noise(self) -> Generator | None:

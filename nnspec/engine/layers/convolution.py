@@ -16,6 +16,7 @@ over long runs; large layers are done in bands of rows of windows, so that the c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, InitVar
 from math import gcd, prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -41,7 +42,7 @@ from nnspec.engine.layers.windows import (
     windows_on,
 )
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred
+from nnspec.engine.part import Also, Count, Inferred, argument, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
 
@@ -55,12 +56,6 @@ HE_NORMAL = HeNormal()
 BAND = 20_000
 """Numbers of a sample's columns that are worked on at a time."""
 
-InChannels = Inferred[Annotated[Count, Also("in", "in_features", "channels", "c_in")]]
-OutChannels = Annotated[Count, Also("out", "filters", "out_features", "n_filters", "features", "c_out")]
-Groups = Annotated[Count, Also("n_groups")]
-Bias = Annotated[bool, Also("use_bias")]
-Init = Annotated[Initializer, Also("kernel_initializer", "weight_init")]
-
 
 class _Convolution(Layer):
     """Base of the convolutions: all that is the same for one axis and for two."""
@@ -72,29 +67,31 @@ class _Convolution(Layer):
     samples_independent = True
     axes: ClassVar[int]
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        window: tuple[Sizes, Sizes, str | Sizes, Sizes],
-        groups: int,
-        bias: bool,
-        init: Initializer,
-        dtype: str,
-        rng: Generator | None,
-    ) -> None:
-        super().__init__()
-        problem = _group_problem(in_channels, out_channels, groups)
+    in_channels: Inferred[Annotated[Count, Also("in", "in_features", "channels", "c_in")]]
+    out_channels: Annotated[Count, Also("out", "filters", "out_features", "n_filters", "features", "c_out")]
+    kernel_size: Kernel
+    stride: Stride = 1
+    padding: Padding | Padding1D = "valid"
+    dilation: Dilation = 1
+    groups: Annotated[Count, Also("n_groups")] = 1
+    _: KW_ONLY
+    use_bias: Annotated[bool, Also("use_bias")] = argument(alias="bias", default=True)
+    init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = HE_NORMAL
+    dtype: InitVar[str] = "float64"
+    rng: InitVar[Generator | None] = None
+    _x: NDArray[Any] | None = kept()
+
+    def __post_init__(self, dtype: str, rng: Generator | None) -> None:
+        problem = _group_problem(self.in_channels, self.out_channels, self.groups)
         if problem:
             raise ValueError(f"{type(self).__name__}: {problem}")
-        self.groups = groups
+        window = (self.kernel_size, self.stride, self.padding, self.dilation)
         self._window = (*map(sizes, window), type(self).__name__)
-        places = each(window[0], self.axes)
-        shape = (out_channels, in_channels // groups, *places)
-        fan_in, fan_out = prod(shape[1:]), out_channels // groups * prod(places)
-        self.weight = Parameter(init.draw(shape, fan_in, fan_out, rng or default_generator()), dtype)
-        self.bias = Parameter(np.zeros(out_channels), dtype, decays=False) if bias else None
-        self._x: NDArray[Any] | None = None
+        places = each(self.kernel_size, self.axes)
+        shape = (self.out_channels, self.in_channels // self.groups, *places)
+        fan_in, fan_out = prod(shape[1:]), self.out_channels // self.groups * prod(places)
+        self.weight = Parameter(self.init.draw(shape, fan_in, fan_out, rng or default_generator()), dtype)
+        self.bias = Parameter(np.zeros(self.out_channels), dtype, decays=False) if self.use_bias else None
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -248,10 +245,6 @@ class _Convolution(Layer):
         places = (prod(first),) if self.groups == 1 else (self.groups, prod(first) // self.groups)
         return array.reshape(*places, rows * columns * batch)
 
-    def parameters(self) -> dict[str, Parameter]:
-        """Return `weight` (out, in/groups, *kernel), as PyTorch keeps it, and `bias` where there is one."""
-        return {"weight": self.weight} | ({"bias": self.bias} if self.bias is not None else {})
-
 
 class Conv2D(_Convolution):
     """y[o, h, w] = b[o] + Σ W[o, c, i, j] · x[c, s·h + d·i − p, s·w + d·j − p].
@@ -269,23 +262,7 @@ class Conv2D(_Convolution):
     axes = 2
     image_as = "image"
 
-    def __init__(
-        self,
-        in_channels: InChannels,
-        out_channels: OutChannels,
-        kernel_size: Kernel,
-        stride: Stride = 1,
-        padding: Padding = "valid",
-        dilation: Dilation = 1,
-        groups: Groups = 1,
-        *,
-        bias: Bias = True,
-        init: Init = HE_NORMAL,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        window = (kernel_size, stride, padding, dilation)
-        super().__init__(in_channels, out_channels, window, groups, bias, init, dtype, rng)
+    padding: Padding = "valid"
 
     @classmethod
     def _planes(cls, incoming: Shape, arguments: Mapping[str, Any]) -> tuple[int, Shape]:
@@ -309,23 +286,10 @@ class Conv1D(_Convolution):
     image_as = "sequence"
     looks_ahead_unless = "padding=causal"
 
-    def __init__(
-        self,
-        in_channels: InChannels,
-        out_channels: OutChannels,
-        kernel_size: Kernel1D,
-        stride: Stride1D = 1,
-        padding: Padding1D = "valid",
-        dilation: Dilation1D = 1,
-        groups: Groups = 1,
-        *,
-        bias: Bias = True,
-        init: Init = HE_NORMAL,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        window = (kernel_size, stride, padding, dilation)
-        super().__init__(in_channels, out_channels, window, groups, bias, init, dtype, rng)
+    kernel_size: Kernel1D
+    stride: Stride1D = 1
+    padding: Padding1D = "valid"
+    dilation: Dilation1D = 1
 
     @classmethod
     def _planes(cls, incoming: Shape, arguments: Mapping[str, Any]) -> tuple[int, Shape]:

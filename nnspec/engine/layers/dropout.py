@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, saved
-from nnspec.engine.part import Also, Probability
+from nnspec.engine.part import Also, Probability, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
 
@@ -32,21 +33,15 @@ class Dropout(Layer):
     batch_last = "keeps"
     image_as = "any"
 
-    def __init__(
-        self,
-        p: Annotated[Probability, Also("rate", "dropout", "prob")] = 0.5,
-        *,
-        rng: Generator | None = None,
-    ) -> None:
-        super().__init__()
-        self.p = float(p)
-        self._rng = rng
-        self._scale: NDArray[Any] | None = None
+    p: Annotated[Probability, Also("rate", "dropout", "prob")] = 0.5
+    _: KW_ONLY
+    rng: Generator | None = None
+    _scale: NDArray[Any] | None = kept()
 
     @property
     def noise(self) -> Generator | None:
         """The generator that masks are drawn from; None for the one of `set_seed`."""
-        return self._rng
+        return self.rng
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -60,7 +55,7 @@ class Dropout(Layer):
         scale = self.work_array("scale", x.shape, x.dtype)
         if self.training:
             # Drawn in the dtype of the network, so that nothing is allocated: floats in [0, 1).
-            (self._rng or default_generator()).random(out=scale, dtype=scale.dtype)
+            (self.rng or default_generator()).random(out=scale, dtype=scale.dtype)
             np.greater_equal(scale, self.p, out=scale)
             np.multiply(scale, 1.0 / (1.0 - self.p), out=scale)
         else:

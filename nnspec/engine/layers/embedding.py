@@ -7,6 +7,7 @@ and beyond any vocabulary in float64. `Embedding` turns it back into an integer,
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, InitVar
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.initializers import Initializer, Normal
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, sequence, shape_in_words
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred
+from nnspec.engine.part import Also, Count, Inferred, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
 
@@ -48,23 +49,21 @@ class Embedding(Layer):
     looks_up = "num_embeddings"
     samples_independent = True
 
-    def __init__(
-        self,
-        num_embeddings: Inferred[Annotated[Count, Also("vocabulary", "vocab_size", "input_dim", "num_tokens")]],
-        embedding_dim: Annotated[
-            Count, Also("width", "output_dim", "dim", "features", "out_features", "d_model", "n_embd", "embed_dim")
-        ],
-        *,
-        init: Init = UNIT_NORMAL,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        super().__init__()
-        shape = (num_embeddings, embedding_dim)
-        # Of all ids one counts at a time: a unit has one input.
-        self.weight = Parameter(init.draw(shape, 1, embedding_dim, rng or default_generator()), dtype)
-        self._ramp = np.arange(num_embeddings, dtype=dtype)
-        self._ids: NDArray[Any] | None = None
+    num_embeddings: Inferred[Annotated[Count, Also("vocabulary", "vocab_size", "input_dim", "num_tokens")]]
+    embedding_dim: Annotated[
+        Count, Also("width", "output_dim", "dim", "features", "out_features", "d_model", "n_embd", "embed_dim")
+    ]
+    _: KW_ONLY
+    init: Init = UNIT_NORMAL
+    dtype: InitVar[str] = "float64"
+    rng: InitVar[Generator | None] = None
+    _ids: NDArray[Any] | None = kept()
+
+    def __post_init__(self, dtype: str, rng: Generator | None) -> None:
+        shape = (self.num_embeddings, self.embedding_dim)
+        # One id counts at a time, so the fan-in is 1.
+        self.weight = Parameter(self.init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
+        self._ramp = np.arange(self.num_embeddings, dtype=dtype)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -126,10 +125,6 @@ class Embedding(Layer):
         nothing.fill(0)
         return nothing
 
-    def parameters(self) -> dict[str, Parameter]:
-        """Return `weight`."""
-        return {"weight": self.weight}
-
 
 class _Positions(Layer):
     """Base of the layers that say where in the sequence a place is: y = x + P with P `(T, D)`, for x `(B, T, D)`."""
@@ -148,23 +143,19 @@ class PositionalEmbedding(_Positions):
     spec_name = "PositionalEmbedding"
     also = ("PositionEmbedding", "LearnedPositions", "Positions")
 
-    def __init__(
-        self,
-        length: Inferred[
-            Annotated[Count, Also("max_len", "sequence_length", "context", "block_size", "num_embeddings")]
-        ],
-        embedding_dim: Inferred[
-            Annotated[Count, Also("width", "dim", "d_model", "features", "n_embd", "embed_dim", "output_dim")]
-        ],
-        *,
-        init: Init = SMALL_NORMAL,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        super().__init__()
-        drawn = init.draw((length, embedding_dim), 1, embedding_dim, rng or default_generator())
-        self.weight = Parameter(drawn, dtype)
-        self._seen = False
+    length: Inferred[Annotated[Count, Also("max_len", "sequence_length", "context", "block_size", "num_embeddings")]]
+    embedding_dim: Inferred[
+        Annotated[Count, Also("width", "dim", "d_model", "features", "n_embd", "embed_dim", "output_dim")]
+    ]
+    _: KW_ONLY
+    init: Init = SMALL_NORMAL
+    dtype: InitVar[str] = "float64"
+    rng: InitVar[Generator | None] = None
+    _seen = False
+
+    def __post_init__(self, dtype: str, rng: Generator | None) -> None:
+        shape = (self.length, self.embedding_dim)
+        self.weight = Parameter(self.init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -203,10 +194,6 @@ class PositionalEmbedding(_Positions):
         np.matmul(ones, grad.reshape(len(grad), -1), out=self.weight.grad.reshape(-1))
         return _passed(grad, out) if input_grad else None
 
-    def parameters(self) -> dict[str, Parameter]:
-        """Return `weight`."""
-        return {"weight": self.weight}
-
 
 class SinusoidalPositions(_Positions):
     """y = x + P with a P that is never learned: `(B, T, D) -> (B, T, D)`. dL/dx = g.
@@ -217,9 +204,7 @@ class SinusoidalPositions(_Positions):
     spec_name = "SinusoidalPositions"
     also = ("PositionalEncoding", "SinusoidalPositionalEncoding", "SinePositionEncoding")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._table: NDArray[Any] | None = None
+    _table: NDArray[Any] | None = kept()
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.recurrent import Features, HiddenSize, Recurrent, sigmoid, sigmoid_slope, tanh_slope
-from nnspec.engine.part import Also
+from nnspec.engine.layers.recurrent import Recurrent, sigmoid, sigmoid_slope, tanh_slope
+from nnspec.engine.part import kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
-    from numpy.random import Generator
     from numpy.typing import NDArray
 
 __all__ = ["GRU", "LSTM"]
@@ -31,18 +30,7 @@ class LSTM(Recurrent):
     gates = merged = 4
     flops_each = 29
 
-    def __init__(
-        self,
-        in_features: Features,
-        hidden_size: HiddenSize,
-        *,
-        return_sequences: bool = True,
-        bias: Annotated[bool, Also("use_bias")] = True,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        super().__init__(in_features, hidden_size, return_sequences, bias, dtype, rng)
-        self._kept: tuple[NDArray[Any], ...] = ()
+    _kept: tuple[NDArray[Any], ...] = kept()
 
     @classmethod
     def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:
@@ -127,18 +115,7 @@ class GRU(Recurrent):
     merged = 2
     flops_each = 22
 
-    def __init__(
-        self,
-        in_features: Features,
-        hidden_size: HiddenSize,
-        *,
-        return_sequences: bool = True,
-        bias: Annotated[bool, Also("use_bias")] = True,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        super().__init__(in_features, hidden_size, return_sequences, bias, dtype, rng)
-        self._kept: tuple[NDArray[Any], ...] = ()
+    _kept: tuple[NDArray[Any], ...] = kept()
 
     @classmethod
     def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:

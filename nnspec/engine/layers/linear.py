@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, InitVar
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.initializers import HeNormal, Initializer
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, sample_in_words, saved
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred
+from nnspec.engine.part import Also, Count, Inferred, argument, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
 
@@ -41,21 +42,19 @@ class Linear(Layer):
     samples_independent = True
     units_independent = True
 
-    def __init__(
-        self,
-        in_features: Inferred[Annotated[Count, Also("in", "input_dim", "in_dim", "n_in", "inputs")]],
-        out_features: Annotated[Count, Also("out", "units", "out_dim", "n_out", "outputs", "hidden_size", "width")],
-        *,
-        bias: Annotated[bool, Also("use_bias")] = True,
-        init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = HE_NORMAL,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        super().__init__()
-        weights = init.draw((in_features, out_features), in_features, out_features, rng or default_generator())
-        self.weight = Parameter(weights, dtype)
-        self.bias = Parameter(np.zeros(out_features), dtype, decays=False) if bias else None
-        self._x: NDArray[Any] | None = None
+    in_features: Inferred[Annotated[Count, Also("in", "input_dim", "in_dim", "n_in", "inputs")]]
+    out_features: Annotated[Count, Also("out", "units", "out_dim", "n_out", "outputs", "hidden_size", "width")]
+    _: KW_ONLY
+    use_bias: Annotated[bool, Also("use_bias")] = argument(alias="bias", default=True)
+    init: Annotated[Initializer, Also("kernel_initializer", "weight_init")] = HE_NORMAL
+    dtype: InitVar[str] = "float64"
+    rng: InitVar[Generator | None] = None
+    _x: NDArray[Any] | None = kept()
+
+    def __post_init__(self, dtype: str, rng: Generator | None) -> None:
+        fans = self.in_features, self.out_features
+        self.weight = Parameter(self.init.draw(fans, *fans, rng or default_generator()), dtype)
+        self.bias = Parameter(np.zeros(self.out_features), dtype, decays=False) if self.use_bias else None
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -119,10 +118,6 @@ class Linear(Layer):
         passed = np.empty(x.shape, grad.dtype) if out is None else out
         np.matmul(g, self.weight.data.T, out=rows_of_places(passed))
         return passed
-
-    def parameters(self) -> dict[str, Parameter]:
-        """Return `weight`, and `bias` where there is one."""
-        return {"weight": self.weight} | ({"bias": self.bias} if self.bias is not None else {})
 
 
 class _Lanes(Layer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, InitVar
 from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, sample_in_words, saved, shape_in_words
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred, Positive
+from nnspec.engine.part import Also, Count, Inferred, Positive, argument, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -39,14 +40,22 @@ class _RowNorm(Layer):
     in_place = True
     image_as = "any"
     centred: ClassVar[bool]
-    weight: Parameter | None = None
-    bias: Parameter | None = None
 
-    def __init__(self, normalized_shape: int | Sequence[int], eps: float) -> None:
-        super().__init__()
-        self.normalized_shape = _extents(normalized_shape)
-        self.eps = float(eps)
-        self._kept: tuple[NDArray[Any], NDArray[Any]] | None = None
+    normalized_shape: Normalized
+    eps: Epsilon = 1e-5
+    _: KW_ONLY
+    dtype: InitVar[str] = "float64"
+    weight: Parameter | None = kept()
+    bias: Parameter | None = kept()
+    _kept: tuple[NDArray[Any], NDArray[Any]] | None = kept()
+
+    def __post_init__(self, dtype: str) -> None:
+        self.normalized_shape = self._row = _extents(self.normalized_shape)
+        learned = self._learned(self.arguments())
+        if "weight" in learned:
+            self.weight = Parameter(np.ones(self._row), dtype, decays=False)
+        if "bias" in learned:
+            self.bias = Parameter(np.zeros(self._row), dtype, decays=False)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -101,7 +110,7 @@ class _RowNorm(Layer):
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Normalise each row, keeping x̂ and 1/√(v + ε)."""
-        n = prod(self.normalized_shape)
+        n = prod(self._row)
         rows = x.reshape(-1, n)
         normal = self.work_array("normal", x.shape, x.dtype).reshape(-1, n)
         places = (len(x), len(rows) // len(x))
@@ -168,11 +177,6 @@ class _RowNorm(Layer):
             np.matmul(rows, self.weight.data.reshape(-1), out=means)
         np.divide(means, rows.shape[1], out=means)
 
-    def parameters(self) -> dict[str, Parameter]:
-        """Return `weight` and `bias`, where there are such."""
-        found = {"weight": self.weight, "bias": self.bias}
-        return {name: parameter for name, parameter in found.items() if parameter is not None}
-
 
 def _extents(shape: int | Sequence[int]) -> Shape:
     return tuple(int(n) for n in shape) if isinstance(shape, Sequence) else (int(shape),)
@@ -189,19 +193,9 @@ class LayerNorm(_RowNorm):
     also = ("LayerNormalization", "layer_norm", "layernorm")
     centred = True
 
-    def __init__(
-        self,
-        normalized_shape: Normalized,
-        eps: Epsilon = 1e-5,
-        *,
-        elementwise_affine: Affine = True,
-        bias: Annotated[bool, Also("use_bias", "center")] = True,
-        dtype: str = "float64",
-    ) -> None:
-        super().__init__(normalized_shape, eps)
-        if elementwise_affine:
-            self.weight = Parameter(np.ones(self.normalized_shape), dtype, decays=False)
-            self.bias = Parameter(np.zeros(self.normalized_shape), dtype, decays=False) if bias else None
+    _: KW_ONLY
+    elementwise_affine: Affine = True
+    use_bias: Annotated[bool, Also("use_bias", "center")] = argument(alias="bias", default=True)
 
     @classmethod
     def _learned(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -221,17 +215,8 @@ class RMSNorm(_RowNorm):
     also = ("RMSNormalization", "rms_norm", "rmsnorm")
     centred = False
 
-    def __init__(
-        self,
-        normalized_shape: Normalized,
-        eps: Epsilon = 1e-5,
-        *,
-        elementwise_affine: Affine = True,
-        dtype: str = "float64",
-    ) -> None:
-        super().__init__(normalized_shape, eps)
-        if elementwise_affine:
-            self.weight = Parameter(np.ones(self.normalized_shape), dtype, decays=False)
+    _: KW_ONLY
+    elementwise_affine: Affine = True
 
     @classmethod
     def _learned(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, InitVar
 from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -21,7 +22,7 @@ from nnspec.engine.layers.contract import (
     saved,
 )
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Positive
+from nnspec.engine.part import Also, Count, Positive, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class _Exponential(Activation):
     flops_each = 5
     scale: ClassVar[float] = 1.0
     """s."""
-    alpha: float
+    alpha = 1.0
     """α."""
 
     @classmethod
@@ -78,9 +79,7 @@ class ELU(_Exponential):
     spec_name = "ELU"
     also = ("elu", "Elu")
 
-    def __init__(self, alpha: Positive = 1.0) -> None:
-        super().__init__()
-        self.alpha = float(alpha)
+    alpha: Positive = 1.0
 
 
 class SELU(_Exponential):
@@ -112,16 +111,14 @@ class PReLU(Layer):
     kinds = MappingProxyType({"weight": "slope"})
     image_as = "any"
 
-    def __init__(
-        self,
-        num_parameters: Annotated[Count, Also("channels")] = 1,
-        *,
-        init: Annotated[float, Also("alpha", "negative_slope")] = 0.25,
-        dtype: str = "float64",
-    ) -> None:
-        super().__init__()
-        self.weight = Parameter(np.full(num_parameters, float(init)), dtype, decays=False)
-        self._x: NDArray[Any] | None = None
+    num_parameters: Annotated[Count, Also("channels")] = 1
+    _: KW_ONLY
+    init: Annotated[float, Also("alpha", "negative_slope")] = 0.25
+    dtype: InitVar[str] = "float64"
+    _x: NDArray[Any] | None = kept()
+
+    def __post_init__(self, dtype: str) -> None:
+        self.weight = Parameter(np.full(self.num_parameters, self.init), dtype, decays=False)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -37,6 +37,7 @@ from nnspec.engine.layers.windows import (
     sizes,
     windows_on,
 )
+from nnspec.engine.part import kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -57,11 +58,14 @@ class _Pool(Layer):
     padded: ClassVar[tuple[str, ...]] = ("padded",)
     """Work arrays of padded planes: the first is that of x, the last that of dL/dx."""
 
-    def __init__(self, kernel_size: Kernel = 2, stride: Stride | None = None, padding: Padding = "valid") -> None:
-        super().__init__()
-        self._window = _window({"kernel_size": kernel_size, "stride": stride, "padding": padding}, type(self).__name__)
-        self._x: NDArray[Any] | None = None
-        self._y: NDArray[Any] | None = None
+    kernel_size: Kernel = 2
+    stride: Stride | None = None
+    padding: Padding = "valid"
+    _x: NDArray[Any] | None = kept()
+    _y: NDArray[Any] | None = kept()
+
+    def __post_init__(self) -> None:
+        self._window = _window(self.arguments(), type(self).__name__)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -262,9 +266,7 @@ class GlobalAvgPool(Layer):
     samples_independent = True
     image_as = "image"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shape: tuple[int, ...] | None = None
+    _shape: tuple[int, ...] | None = kept()
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -10,13 +10,14 @@ PyTorch's equations, gates in its order and both its biases; W is (in, gates·hi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, InitVar
 from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, rows_of_places, saved, sequence
 from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Count, Inferred
+from nnspec.engine.part import Also, Count, Inferred, kept
 from nnspec.engine.random import default_generator
 from nnspec.engine.work import Work
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["RNN"]
-
-Features = Inferred[Annotated[Count, Also("in", "input_size", "input_dim", "n_in", "inputs")]]
-HiddenSize = Annotated[Count, Also("hidden", "units", "out_features", "hidden_features", "n_hidden")]
 
 
 class Recurrent(Layer):
@@ -43,20 +41,24 @@ class Recurrent(Layer):
     flops_each: ClassVar[int]
     """FLOPs a hidden unit and step besides the products; an exponential or a hyperbolic tangent counts as one."""
 
-    def __init__(
-        self, in_features: int, hidden_size: int, return_sequences: bool, bias: bool, dtype: str, rng: Generator | None
-    ) -> None:
-        super().__init__()
-        draw, bound, width = rng or default_generator(), 1 / sqrt(hidden_size), self.gates * hidden_size
-        self.hidden_size, self.return_sequences = int(hidden_size), return_sequences
-        self.weight_ih = Parameter(draw.uniform(-bound, bound, (in_features, width)), dtype)
-        self.weight_hh = Parameter(draw.uniform(-bound, bound, (hidden_size, width)), dtype)
-        self.bias_ih = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if bias else None
-        self.bias_hh = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if bias else None
-        self._bias = np.empty(width if bias else 0, dtype)
+    in_features: Inferred[Annotated[Count, Also("in", "input_size", "input_dim", "n_in", "inputs")]]
+    hidden_size: Annotated[Count, Also("hidden", "units", "out_features", "hidden_features", "n_hidden")]
+    _: KW_ONLY
+    return_sequences: bool = True
+    bias: Annotated[bool, Also("use_bias")] = True
+    dtype: InitVar[str] = "float64"
+    rng: InitVar[Generator | None] = None
+    _inputs: NDArray[Any] | None = kept()
+    _hidden: NDArray[Any] | None = kept()
+
+    def __post_init__(self, dtype: str, rng: Generator | None) -> None:
+        draw, bound, width = rng or default_generator(), 1 / sqrt(self.hidden_size), self.gates * self.hidden_size
+        self.weight_ih = Parameter(draw.uniform(-bound, bound, (self.in_features, width)), dtype)
+        self.weight_hh = Parameter(draw.uniform(-bound, bound, (self.hidden_size, width)), dtype)
+        self.bias_ih = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if self.bias else None
+        self.bias_hh = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if self.bias else None
+        self._bias = np.empty(width if self.bias else 0, dtype)
         self._places = (0, 0)
-        self._inputs: NDArray[Any] | None = None
-        self._hidden: NDArray[Any] | None = None
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -145,16 +147,6 @@ class Recurrent(Layer):
             self.weight_hh.grad.fill(0)
         return out if input_grad else None
 
-    def parameters(self) -> dict[str, Parameter]:
-        """Return `weight_ih`, `weight_hh`, and `bias_ih` and `bias_hh` where there are."""
-        named = {
-            "weight_ih": self.weight_ih,
-            "weight_hh": self.weight_hh,
-            "bias_ih": self.bias_ih,
-            "bias_hh": self.bias_hh,
-        }
-        return {name: parameter for name, parameter in named.items() if parameter is not None}
-
     def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
         """Fill `hidden` step by step, from x W_ih + b_ih of all steps, and b_hh as far as it is merged."""
         raise NotImplementedError
@@ -228,19 +220,8 @@ class RNN(Recurrent):
     gates = merged = 1
     flops_each = 4
 
-    def __init__(
-        self,
-        in_features: Features,
-        hidden_size: HiddenSize,
-        *,
-        activation: Annotated[Literal["tanh", "relu"], Also("nonlinearity")] = "tanh",
-        return_sequences: bool = True,
-        bias: Annotated[bool, Also("use_bias")] = True,
-        dtype: str = "float64",
-        rng: Generator | None = None,
-    ) -> None:
-        super().__init__(in_features, hidden_size, return_sequences, bias, dtype, rng)
-        self.activation = activation
+    _: KW_ONLY
+    activation: Annotated[Literal["tanh", "relu"], Also("nonlinearity")] = "tanh"
 
     def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
         np.copyto(hidden, products[:, 0])

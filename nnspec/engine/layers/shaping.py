@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, saved, shape_in_words
-from nnspec.engine.part import Also, Range
+from nnspec.engine.part import Also, Range, kept
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,9 +24,7 @@ class _Reshaping(Layer):
     samples_independent = True
     batch_last = "keeps"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._shape: tuple[int, ...] | None = None
+    _shape: tuple[int, ...] | None = kept()
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
@@ -75,11 +73,12 @@ class Reshape(_Reshaping):
     spec_name = "Reshape"
     also = ("reshape", "View", "Unflatten")
 
-    def __init__(self, shape: Annotated[tuple[int, ...], Range(low=-1), Also("target_shape", "size")]) -> None:
-        super().__init__()
-        if problem := _shape_problem(shape):
+    shape: Annotated[tuple[int, ...], Range(low=-1), Also("target_shape", "size")]
+
+    def __post_init__(self) -> None:
+        if problem := _shape_problem(self.shape):
             raise ValueError(f"Reshape: {problem}")
-        self.shape = tuple(shape)
+        self.shape = tuple(self.shape)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -7,6 +7,7 @@ blocks that stay in the cache, since each formula goes over its block some fifte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from nnspec.engine._numpy import np
 from nnspec.engine.gaussian import DENSITY_AT_ZERO, tail_of
 from nnspec.engine.layers.activations import Activation
 from nnspec.engine.layers.contract import Geometry, Shape, saved
-from nnspec.engine.part import Also, Positive, Range
+from nnspec.engine.part import Also, Positive, Range, kept
 from nnspec.engine.work import Work, samples_in
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ class SmoothActivation(Activation):
 
     backward_reads = frozenset()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._slope: NDArray[Any] | None = None
+    _slope: NDArray[Any] | None = kept()
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -94,9 +93,8 @@ class GELU(SmoothActivation):
     also = ("gelu", "Gelu", "GeLU")
     flops_each = 40
 
-    def __init__(self, *, approximate: Annotated[Literal["none", "tanh"], Also("approximation")] = "none") -> None:
-        super().__init__()
-        self.approximate = approximate
+    _: KW_ONLY
+    approximate: Annotated[Literal["none", "tanh"], Also("approximation")] = "none"
 
     def _apply(self, y: NDArray[Any], slope: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> None:
         if self.approximate == "tanh":
@@ -206,13 +204,8 @@ class Softplus(SmoothActivation):
     also = ("softplus", "SoftPlus")
     flops_each = 12
 
-    def __init__(
-        self,
-        beta: Positive = 1.0,
-        threshold: Annotated[float, Range(low=0)] = 20.0,
-    ) -> None:
-        super().__init__()
-        self.beta, self.threshold = float(beta), float(threshold)
+    beta: Positive = 1.0
+    threshold: Annotated[float, Range(low=0)] = 20.0
 
     def _apply(self, y: NDArray[Any], slope: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> None:
         np.abs(y, out=a)

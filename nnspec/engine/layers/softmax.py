@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Geometry, Layer, Shape, feature_axis, saved
+from nnspec.engine.part import kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ class _Shares(Layer):
     image_as = "any"
     suits = ("xavier_normal", "xavier_uniform")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._y: NDArray[Any] | None = None
+    _y: NDArray[Any] | None = kept()
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError, layers_towards, shape_in_words
-from nnspec.engine.part import Part, Range
+from nnspec.engine.part import Part, Range, kept
 from nnspec.engine.work import Borrower, Work
 
 if TYPE_CHECKING:
@@ -40,9 +40,10 @@ class Loss(Part, Borrower):
     target_range: ClassVar[Range] = Range()
     """Where the numbers that it compares with must lie."""
 
-    lanes: int = 1
+    converts_numbers = True
+    lanes = 1
     """Over how many lanes the samples are divided, one lane's after another's, each with a loss of its own: `each`."""
-    each: list[float]
+    each: list[float] = kept()
     """The loss of every lane after `forward`, where there are several."""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
@@ -17,7 +18,7 @@ from nnspec.engine.losses.contract import (
     positions,
     saved,
 )
-from nnspec.engine.part import Also, Range
+from nnspec.engine.part import Also, Range, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -50,24 +51,20 @@ class CrossEntropyLoss(Loss):
     targets = "classes"
     takes_logits = True
 
-    def __init__(
-        self,
-        *,
-        label_smoothing: Annotated[float, Range(low=0, high=1), Also("smoothing")] = 0.0,
-        class_weights: ClassWeights = None,
-    ) -> None:
-        super().__init__()
-        self.label_smoothing = float(label_smoothing)
-        self.class_weights = class_weights
-        self._plain = not label_smoothing and class_weights is None
+    _: KW_ONLY
+    label_smoothing: Annotated[float, Range(low=0, high=1), Also("smoothing")] = 0.0
+    class_weights: ClassWeights = None
+    _softmax: NDArray[Any] | None = kept()
+    _index: NDArray[Any] | None = kept()
+    _rows: NDArray[Any] | None = kept()
+    _places: Shape = kept()
+    _share = 0.0
+    _total: float | None = kept()
+    _amounts: NDArray[Any] | None = kept()
+
+    def __post_init__(self) -> None:
+        self._plain = not self.label_smoothing and self.class_weights is None
         self._vectors: dict[tuple[int, Any], tuple[NDArray[Any], NDArray[Any]]] = {}
-        self._softmax: NDArray[Any] | None = None
-        self._index: NDArray[Any] | None = None
-        self._rows: NDArray[Any] | None = None
-        self._places: Shape = ()
-        self._share = 0.0
-        self._total: float | None = None
-        self._amounts: NDArray[Any] | None = None
 
     @classmethod
     def fit(

@@ -17,7 +17,7 @@ from nnspec.engine.losses.contract import (
     positions,
     saved,
 )
-from nnspec.engine.part import Positive
+from nnspec.engine.part import Positive, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -42,13 +42,11 @@ class HingeLoss(Loss):
     also = ("HingeLoss", "MultiMarginLoss", "MultiMargin", "CategoricalHinge", "HingeEmbeddingLoss")
     targets = "classes"
 
-    def __init__(self, margin: Positive = 1.0) -> None:
-        super().__init__()
-        self.margin = float(margin)
-        self._slack: NDArray[Any] | None = None
-        self._own: NDArray[Any] | None = None
-        self._rival: NDArray[Any] | None = None
-        self._shape: Shape = ()
+    margin: Positive = 1.0
+    _slack: NDArray[Any] | None = kept()
+    _own: NDArray[Any] | None = kept()
+    _rival: NDArray[Any] | None = kept()
+    _shape: Shape = kept()
 
     @classmethod
     def fit(

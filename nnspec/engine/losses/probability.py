@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from nnspec.engine.losses.contract import (
     saved,
 )
 from nnspec.engine.losses.cross_entropy import ClassWeights
-from nnspec.engine.part import Range
+from nnspec.engine.part import Range, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ class BCEWithLogitsLoss(Loss):
     takes_logits = True
     squashes_with = "sigmoid"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._difference: NDArray[Any] | None = None
+    _difference: NDArray[Any] | None = kept()
 
     @classmethod
     def takes_classes(cls, levels: tuple[int, ...]) -> bool:
@@ -117,14 +116,17 @@ class NLLLoss(Loss):
     targets = "classes"
     takes_logs = True
 
-    def __init__(self, *, class_weights: ClassWeights = None) -> None:
-        super().__init__()
-        self._weights = None if class_weights is None else np.array(class_weights, dtype=np.float64)
-        self._index: NDArray[Any] | None = None
-        self._amounts: NDArray[Any] | float = 0.0
-        self._total: float | None = None
-        self._shape: Shape = ()
-        self._dtype: Any = None
+    _: KW_ONLY
+    class_weights: ClassWeights = None
+    _index: NDArray[Any] | None = kept()
+    _amounts: NDArray[Any] | float = kept()
+    _total: float | None = kept()
+    _shape: Shape = kept()
+    _dtype: Any = kept()
+
+    def __post_init__(self) -> None:
+        weights = self.class_weights
+        self._weights = None if weights is None else np.array(weights, dtype=np.float64)
 
     @classmethod
     def fit(
@@ -190,9 +192,7 @@ class KLDivLoss(Loss):
     target_range = Range(0)
     takes_logs = True
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._negative: NDArray[Any] | None = None
+    _negative: NDArray[Any] | None = kept()
 
     @classmethod
     def fit(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape
 from nnspec.engine.losses.contract import NO_ARGUMENTS, Loss, check_shape, fit_values, number, saved
-from nnspec.engine.part import Also, Positive
+from nnspec.engine.part import Also, Positive, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ class Distance(Loss):
 
     targets = "values"
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._difference: NDArray[Any] | None = None
+    _difference: NDArray[Any] | None = kept()
 
     @classmethod
     def fit(
@@ -116,9 +114,7 @@ class HuberLoss(Distance):
     spec_name = "Huber"
     also = ("HuberLoss", "SmoothL1Loss", "SmoothL1")
 
-    def __init__(self, delta: Annotated[Positive, Also("beta", "threshold")] = 1.0) -> None:
-        super().__init__()
-        self.delta = float(delta)
+    delta: Annotated[Positive, Also("beta", "threshold")] = 1.0
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:

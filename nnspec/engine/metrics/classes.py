@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError
 from nnspec.engine.losses.contract import positions
 from nnspec.engine.metrics.contract import NO_ARGUMENTS, Averaging, Metric
-from nnspec.engine.part import Also, Count
+from nnspec.engine.part import Also, Count, kept
 from nnspec.engine.work import Work
 
 if TYPE_CHECKING:
@@ -96,10 +97,8 @@ class TopK(Averaging):
     percent = True
     higher_is_better = True
 
-    def __init__(self, k: Annotated[Count, Also("n", "top")] = 5) -> None:
-        super().__init__()
-        self.k = int(k)
-        self._classes: NDArray[Any] | None = None
+    k: Annotated[Count, Also("n", "top")] = 5
+    _classes: NDArray[Any] | None = kept()
 
     @classmethod
     def fit(
@@ -153,12 +152,13 @@ class Rates(Predicting):
     higher_is_better = True
     takes_labels = True
 
-    def __init__(self, *, average: Literal["macro", "micro", "weighted", "binary"] = "macro") -> None:
-        super().__init__()
-        self.average = average
+    _: KW_ONLY
+    average: Literal["macro", "micro", "weighted", "binary"] = "macro"
+    _now: NDArray[Any] | None = kept()
+    _each_label = False
+
+    def __post_init__(self) -> None:
         self._counts: dict[int, NDArray[Any]] = {}
-        self._now: NDArray[Any] | None = None
-        self._each_label = False
 
     @classmethod
     def fit(
@@ -268,10 +268,10 @@ class Confusion(Predicting):
     also = ("confusion_matrix", "ConfusionMatrix")
     is_figure = False
 
-    def __init__(self) -> None:
-        super().__init__()
+    _now: NDArray[Any] | None = kept()
+
+    def __post_init__(self) -> None:
         self._tables: dict[int, NDArray[Any]] = {}
-        self._now: NDArray[Any] | None = None
 
     @classmethod
     def fit(

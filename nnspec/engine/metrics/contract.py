@@ -43,9 +43,6 @@ class Metric(Part, Borrower):
     is_figure: ClassVar[bool] = True
     """Whether it is one number, with a curve over the epochs; else a table of the test data after the last epoch."""
 
-    def __init__(self) -> None:
-        super().__init__()
-
     @classmethod
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
@@ -114,8 +111,7 @@ class Averaging(Metric):
 
     tallies = True
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __post_init__(self) -> None:
         self._total, self._seen = Tally(), Tally("int64")
 
     def begin(self) -> None:

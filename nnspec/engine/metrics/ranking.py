@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape, ShapeError
 from nnspec.engine.metrics.contract import NO_ARGUMENTS, Metric
+from nnspec.engine.part import kept
 from nnspec.errors import ensure
 
 if TYPE_CHECKING:
@@ -33,12 +35,11 @@ class Ranking(Metric):
     keeps_scores = True
     higher_is_better = True
 
-    def __init__(self, *, average: Literal["macro", "micro", "weighted"] = "macro") -> None:
-        super().__init__()
-        self.average = average
-        self._count = 0
-        self._scores: NDArray[Any] | None = None
-        self._truths: NDArray[Any] | None = None
+    _: KW_ONLY
+    average: Literal["macro", "micro", "weighted"] = "macro"
+    _count = 0
+    _scores: NDArray[Any] | None = kept()
+    _truths: NDArray[Any] | None = kept()
 
     @classmethod
     def fit(

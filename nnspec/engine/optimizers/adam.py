@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from nnspec.engine._numpy import np
-from nnspec.engine.optimizers.contract import Decay, Loop, Optimizer
-from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Positive, Probability, Range, Rate
-from nnspec.engine.schedules import Schedule
+from nnspec.engine.optimizers.contract import Decay, LearningRate, Loop, Optimizer
+from nnspec.engine.part import Also, Positive, Probability, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,19 +32,10 @@ class Adam(Optimizer):
     usual_rates = (1e-6, 0.05)
     also: ClassVar[tuple[str, ...]] = ("adam",)
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.001,
-        *,
-        betas: Betas = (0.9, 0.999),
-        eps: Epsilon = 1e-8,
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
-        self.betas = betas
-        self.eps = eps
+    lr: LearningRate = LearningRate(0.001)
+    _: KW_ONLY
+    betas: Betas = (0.9, 0.999)
+    eps: Epsilon = 1e-8
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -107,17 +97,8 @@ class AdamW(Adam):
     also = ("adamw",)
     decoupled = True
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.001,
-        *,
-        betas: Betas = (0.9, 0.999),
-        eps: Epsilon = 1e-8,
-        weight_decay: Decay = 0.01,
-        decay_all: bool = False,
-    ) -> None:
-        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay, decay_all=decay_all)
+    _: KW_ONLY
+    weight_decay: Decay = 0.01
 
 
 class AMSGrad(Adam):
@@ -187,19 +168,10 @@ class AdaMax(Optimizer):
     usual_rates = (1e-6, 0.1)
     also = ("Adamax", "adamax")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.002,
-        *,
-        betas: Betas = (0.9, 0.999),
-        eps: Epsilon = 1e-8,
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
-        self.betas = betas
-        self.eps = eps
+    lr: LearningRate = LearningRate(0.002)
+    _: KW_ONLY
+    betas: Betas = (0.9, 0.999)
+    eps: Epsilon = 1e-8
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -266,20 +238,10 @@ class NAdam(Adam):
     also = ("Nadam", "nadam")
     scratches = ("scratch", "second_scratch")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.002,
-        *,
-        betas: Betas = (0.9, 0.999),
-        eps: Epsilon = 1e-8,
-        momentum_decay: Annotated[float, Range(low=0), Also("psi", "schedule_decay")] = 0.004,
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay, decay_all=decay_all)
-        self.momentum_decay = momentum_decay
-        self._product, self._factors = 1.0, 0
+    lr: LearningRate = LearningRate(0.002)
+    _: KW_ONLY
+    momentum_decay: Annotated[float, Range(low=0), Also("psi", "schedule_decay")] = 0.004
+    _product, _factors = 1.0, 0
 
     def _momentum(self, step: int) -> float:
         """μₜ at step t."""

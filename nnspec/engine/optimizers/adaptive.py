@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.optimizers.contract import Decay, Loop, Optimizer
-from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Positive, Probability, Rate
-from nnspec.engine.schedules import Schedule
+from nnspec.engine.optimizers.contract import LearningRate, Loop, Optimizer
+from nnspec.engine.part import Also, Positive, Probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,17 +30,9 @@ class AdaGrad(Optimizer):
     usual_rates = (1e-4, 1.0)
     also = ("Adagrad", "adagrad")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.01,
-        *,
-        eps: Epsilon = 1e-10,
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
-        self.eps = eps
+    lr: LearningRate = LearningRate(0.01)
+    _: KW_ONLY
+    eps: Epsilon = 1e-10
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -92,24 +83,12 @@ class RMSProp(Optimizer):
     usual_rates = (1e-6, 0.1)
     also = ("RMSprop", "rmsprop")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.01,
-        *,
-        alpha: Annotated[Probability, Also("rho", "decay")] = 0.99,
-        momentum: Annotated[Probability, Also("mu")] = 0.0,
-        centered: bool = False,
-        eps: Epsilon = 1e-8,
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        slots = self.state_slots({"momentum": momentum, "centered": centered})
-        super().__init__(params, lr, slots, weight_decay=weight_decay, decay_all=decay_all)
-        self.alpha = alpha
-        self.momentum = momentum
-        self.centered = centered
-        self.eps = eps
+    lr: LearningRate = LearningRate(0.01)
+    _: KW_ONLY
+    alpha: Annotated[Probability, Also("rho", "decay")] = 0.99
+    momentum: Annotated[Probability, Also("mu")] = 0.0
+    centered: bool = False
+    eps: Epsilon = 1e-8
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -252,19 +231,10 @@ class AdaDelta(Optimizer):
     also = ("Adadelta", "adadelta")
     scratches = ("scratch", "second_scratch")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 1.0,
-        *,
-        rho: Annotated[Probability, Also("alpha", "decay")] = 0.9,
-        eps: Epsilon = 1e-6,
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
-        self.rho = rho
-        self.eps = eps
+    lr: LearningRate = LearningRate(1.0)
+    _: KW_ONLY
+    rho: Annotated[Probability, Also("alpha", "decay")] = 0.9
+    eps: Epsilon = 1e-6
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:

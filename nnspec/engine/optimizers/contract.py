@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, InitVar, dataclass, replace
 from itertools import groupby
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, overload
 
 from nnspec.engine._numpy import np
 from nnspec.engine.parameter import Parameter, Segment
-from nnspec.engine.part import Also, Part, Range
+from nnspec.engine.part import Also, ArgumentDescriptor, Part, Range, Rate, argument, kept
 from nnspec.engine.schedules import Follower, Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Decay", "Group", "Loop", "Optimizer"]
+__all__ = ["Group", "LearningRate", "Loop", "Optimizer"]
 
 Loop = Callable[..., None]
 Decay = Annotated[float, Range(low=0), Also("wd", "l2", "weight_decay_rate")]
@@ -47,6 +47,33 @@ class Group:
         return slice(self.start, self.stop)
 
 
+class LearningRate(ArgumentDescriptor):
+    """The rate of an optimizer's next step: a number, also where a schedule gives it. Either can be assigned.
+
+    In `update` and `numbers` it is the rate of the group that is being moved.
+    """
+
+    argument_type = Rate | Schedule
+
+    @overload
+    def __get__(self, optimizer: None, cls: type) -> LearningRate: ...
+
+    @overload
+    def __get__(self, optimizer: Optimizer, cls: type) -> float: ...
+
+    def __get__(self, optimizer: Optimizer | None, cls: type) -> LearningRate | float:
+        if optimizer is None:
+            return self
+        moving = optimizer._moving
+        return optimizer._rate if moving is None else optimizer._rate * moving.rate
+
+    def __set__(self, optimizer: Optimizer, rate: float | Schedule) -> None:
+        if isinstance(rate, Schedule):
+            optimizer.schedule, optimizer.follower, optimizer._rate = rate, rate.follow(), rate.rate(0.0, 1)
+        else:
+            optimizer.schedule, optimizer.follower, optimizer._rate = None, None, rate
+
+
 class Optimizer(Part):
     """Base of the optimizers: `step()` after each backward pass.
 
@@ -74,52 +101,32 @@ class Optimizer(Part):
     tensor. Weight decay is then its own affair: it finds it in `self.moving`."""
     scratches: ClassVar[tuple[str, ...]] = ("scratch",)
     """The arrays of a parameter's shape that `update` works in, besides the state."""
-    schedule: Schedule | None
+    parameters: InitVar[Iterable[Parameter]] = argument(alias="params")
+    lr: LearningRate = LearningRate()
+    _: KW_ONLY
+    weight_decay: Decay = 0.0
+    decay_all: bool = False
+    schedule: Schedule | None = kept()
     """What gives the rate, where it is not a plain number."""
-    follower: Follower | None
+    follower: Follower | None = kept()
     """The schedule in this training, with all that it remembers of it."""
+    _moving: Group | None = kept()
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: float | Schedule,
-        slots: tuple[str, ...],
-        *,
-        weight_decay: float = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        self.params = list(params)
+    def __post_init__(self, parameters: Iterable[Parameter]) -> None:
+        self.params = list(parameters)
         if not self.params:
             raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
         for parameter in self.params:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{type(self).__name__}: takes Parameters (model.parameters()), not {parameter!r}")
-        self._moving: Group | None = None
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.decay_all = decay_all
+        slots = self.state_slots(self.arguments())
         self.state = [{slot: np.zeros_like(p.data) for slot in slots} for p in self.params]
         largest = max(self.params, key=lambda p: p.size).data
         own = any(segment.weight_decay for parameter in self.params for segment in parameter.segments)
-        names = self.work_slots(decays=bool(weight_decay) or own)
+        names = self.work_slots(decays=bool(self.weight_decay) or own)
         self.work = {name: np.empty(largest.size, largest.dtype) for name in names}
         self.steps = 0
         self._calls: dict[int, _Calls] = {}
-
-    @property
-    def lr(self) -> float:
-        """The rate of the next step: a number, also where a schedule gives it. Set to either, it counts from there.
-
-        In `update` and `numbers` it is the rate of the group that is being moved.
-        """
-        return self._rate if self._moving is None else self._rate * self._moving.rate
-
-    @lr.setter
-    def lr(self, rate: float | Schedule) -> None:
-        if isinstance(rate, Schedule):
-            self.schedule, self.follower, self._rate = rate, rate.follow(), rate.rate(0.0, 1)
-        else:
-            self.schedule, self.follower, self._rate = None, None, rate
 
     @property
     def moving(self) -> Group:
@@ -145,7 +152,7 @@ class Optimizer(Part):
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Name the state that is kept for each parameter, each of the parameter's size."""
-        raise NotImplementedError
+        return ()
 
     @classmethod
     def work_slots(cls, *, decays: bool) -> tuple[str, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.optimizers.contract import Decay, Loop, Optimizer
-from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Probability, Rate
-from nnspec.engine.schedules import Schedule
+from nnspec.engine.optimizers.contract import LearningRate, Loop, Optimizer
+from nnspec.engine.part import Also, Probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,18 +27,9 @@ class SGD(Optimizer):
     usual_rates = (1e-4, 2.0)
     also = ("GradientDescent", "sgd")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.01,
-        *,
-        momentum: Annotated[Probability, Also("beta", "mu")] = 0.0,
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        slots = self.state_slots({"momentum": momentum})
-        super().__init__(params, lr, slots, weight_decay=weight_decay, decay_all=decay_all)
-        self.momentum = momentum
+    lr: LearningRate = LearningRate(0.01)
+    _: KW_ONLY
+    momentum: Annotated[Probability, Also("beta", "mu")] = 0.0
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -90,16 +80,7 @@ class Momentum(SGD):
     usual_rates = (1e-5, 1.0)
     also = ("SGDMomentum", "HeavyBall")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.01,
-        momentum: Annotated[Probability, Also("beta", "mu")] = 0.9,
-        *,
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        super().__init__(params, lr, momentum=momentum, weight_decay=weight_decay, decay_all=decay_all)
+    momentum: Annotated[Probability, Also("beta", "mu")] = 0.9
 
 
 class Nesterov(Momentum):

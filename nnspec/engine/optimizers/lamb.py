@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.optimizers.contract import Decay, Optimizer
-from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Also, Positive, Probability, Rate
-from nnspec.engine.schedules import Schedule
+from nnspec.engine.optimizers.contract import Decay, LearningRate, Optimizer
+from nnspec.engine.part import Also, Positive, Probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,21 +36,13 @@ class LAMB(Optimizer):
     whole_tensors = True
     scratches = ("scratch", "second_scratch")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 0.001,
-        *,
-        betas: tuple[Probability, Probability] = (0.9, 0.999),
-        eps: Annotated[Positive, Also("epsilon")] = 1e-6,
-        weight_decay: Decay = 0.01,
-        decay_all: bool = False,
-        adapt_all: Annotated[bool, Also("always_adapt", "use_nvlamb")] = False,
-    ) -> None:
-        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
-        self.betas = betas
-        self.eps = eps
-        self.adapt_all = adapt_all
+    lr: LearningRate = LearningRate(0.001)
+    _: KW_ONLY
+    betas: tuple[Probability, Probability] = (0.9, 0.999)
+    eps: Annotated[Positive, Also("epsilon")] = 1e-6
+    weight_decay: Decay = 0.01
+    decay_all: bool = False
+    adapt_all: Annotated[bool, Also("always_adapt", "use_nvlamb")] = False
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:

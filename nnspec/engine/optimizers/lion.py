@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
-from nnspec.engine.optimizers.contract import Decay, Loop, Optimizer
-from nnspec.engine.parameter import Parameter
-from nnspec.engine.part import Probability, Rate
-from nnspec.engine.schedules import Schedule
+from nnspec.engine.optimizers.contract import LearningRate, Loop, Optimizer
+from nnspec.engine.part import Probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,17 +30,9 @@ class Lion(Optimizer):
     decoupled = True
     scratches = ("scratch", "second_scratch")
 
-    def __init__(
-        self,
-        params: Iterable[Parameter],
-        lr: Rate | Schedule = 1e-4,
-        *,
-        betas: tuple[Probability, Probability] = (0.9, 0.99),
-        weight_decay: Decay = 0.0,
-        decay_all: bool = False,
-    ) -> None:
-        super().__init__(params, lr, self.state_slots({}), weight_decay=weight_decay, decay_all=decay_all)
-        self.betas = betas
+    lr: LearningRate = LearningRate(1e-4)
+    _: KW_ONLY
+    betas: tuple[Probability, Probability] = (0.9, 0.99)
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
