@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import forked, start
 from tiny_spec import COMMAND, environment, nnspec, spec
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and terminals")
@@ -34,7 +35,7 @@ def test_a_run_says_nothing_on_stderr_and_makes_no_warnings(here: Path) -> None:
 
 
 def test_divergence_makes_no_warnings(here: Path) -> None:
-    done = nnspec("run", "a.nn", "--set", "SGD.optimizer.lr=1e30", cwd=here)
+    done = forked("run", "a.nn", "--set", "SGD.optimizer.lr=1e30", cwd=here)
     assert done.returncode == 1
     assert done.stderr.startswith("warning[NN706]: lr=1e30 is unusually large for SGD\n")
     assert done.stderr.endswith("\n1 warning in --set\n")
@@ -43,34 +44,34 @@ def test_divergence_makes_no_warnings(here: Path) -> None:
 def test_a_title_that_no_font_has_makes_no_warnings(here: Path) -> None:
     titled = 'race "训练 $\\\\frac$" { SGD }'
     (here / "b.nn").write_text(spec().replace("optimizer = SGD(lr=0.1)", titled), "utf-8")
-    done = nnspec("run", "b.nn", cwd=here)
+    done = forked("run", "b.nn", cwd=here)
     assert (done.returncode, done.stderr) == (0, "")
     assert "训练 $\\frac$" in done.stdout
 
 
-def test_a_stand_in_is_named_in_output_summary_and_title(here: Path) -> None:
-    done = nnspec("run", "stand_in.nn", "--offline", "--out", "out", cwd=here)
+def test_a_stand_in_is_named_in_output_summary_and_title(here: Path, undrawn: None) -> None:
+    done = forked("run", "stand_in.nn", "--offline", "--out", "out", cwd=here)
     assert done.returncode == 0
     assert done.stdout.startswith("! Digits stands in for MNIST: MNIST is not in the cache folder")
     assert json.loads((here / "out/summary.json").read_text())["data"][0]["stands_in"] is True
 
 
-def test_force_color_gives_colours_but_no_table_that_is_drawn_again(here: Path) -> None:
-    done = nnspec("run", "a.nn", cwd=here, FORCE_COLOR="1", COLUMNS="100")
+def test_force_color_gives_colours_but_no_table_that_is_drawn_again(here: Path, undrawn: None) -> None:
+    done = forked("run", "a.nn", cwd=here, FORCE_COLOR="1", COLUMNS="100")
     assert COLOR.search(done.stdout)
     assert "\x1b[2K" not in done.stdout
     assert "SGD: epoch 3/3" in done.stdout
 
 
-def test_an_encoding_that_lacks_a_sign_gets_a_question_mark(here: Path) -> None:
-    done = nnspec("run", "a.nn", cwd=here, PYTHONIOENCODING="ascii")
+def test_an_encoding_that_lacks_a_sign_gets_a_question_mark(here: Path, undrawn: None) -> None:
+    done = forked("run", "a.nn", cwd=here, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert "784 ? 6 ? 10" in done.stdout
 
 
 @posix
 @pytest.mark.parametrize("line", ["show a.nn", "show a.nn --json", "--help", "check a.nn", "run a.nn --json"])
-def test_a_reader_that_goes_away_is_no_error(here: Path, line: str) -> None:
+def test_a_reader_that_goes_away_is_no_error(here: Path, line: str, undrawn: None) -> None:
     done = gone(here, line.split())
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -87,15 +88,9 @@ def gone(here: Path, arguments: list[str]) -> subprocess.CompletedProcess[bytes]
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            cwd=here,
-            env=environment(here / ".cache"),
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            timeout=120,
-            check=False,
-        )
+        with start(*arguments, cwd=here, stdout=writer, stderr=subprocess.PIPE) as process:
+            err = process.communicate(timeout=120)[1]
+        return subprocess.CompletedProcess(arguments, process.returncode, None, err)
     finally:
         os.close(writer)
 
@@ -146,7 +141,7 @@ def test_streams_that_are_closed_or_full(here: Path, line: str, code: int) -> No
 @posix
 def test_a_run_under_nohup_outlives_its_terminal(here: Path) -> None:
     with subprocess.Popen(
-        ["nohup", *COMMAND, "run", "a.nn", "--set", "train.epochs=300"],
+        ["nohup", *COMMAND, "run", "a.nn", "--set", "train.epochs=150"],
         cwd=here,
         env=environment(here / ".cache"),
         stdout=subprocess.PIPE,
@@ -156,22 +151,14 @@ def test_a_run_under_nohup_outlives_its_terminal(here: Path) -> None:
         assert process.stdout is not None
         next(line for line in process.stdout if "epoch" in line)
         process.send_signal(signal.SIGHUP)
-        assert "300/300" in process.communicate(timeout=60)[0]
+        assert "150/150" in process.communicate(timeout=60)[0]
     assert process.returncode == 0
 
 
 @posix
 def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
-    with subprocess.Popen(
-        [*COMMAND, "run", "a.nn", "--set", "train.epochs=1000000", "--alone", "--jobs", "1"],
-        cwd=here,
-        env=environment(here / ".cache"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        # Whoever runs the tests in the background may have had the signal ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
+    words = ("run", "a.nn", "--set", "train.epochs=1000000", "--alone", "--jobs", "1")
+    with start(*words, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         try:
             next(line for line in process.stdout if line.startswith("SGD: epoch 3/"))
@@ -226,14 +213,8 @@ def on_a_terminal(here: Path, arguments: list[str], columns: int = 100, **variab
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=here,
-        env=environment(here / ".cache", TERM="xterm-256color", **variables),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
+    variables |= {"TERM": "xterm-256color"}
+    process = start(*arguments, cwd=here, variables=variables, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     text = b""
     deadline = time.monotonic() + 120
@@ -265,14 +246,14 @@ def test_a_terminal_shows_a_live_table_with_colours_and_ends_clean(here: Path) -
 
 @posix
 @pytest.mark.parametrize("arguments", [["run", "a.nn"], ["run", "nowhere.nn"], ["show", "a.nn"], ["check", "a.nn"]])
-def test_no_color_means_none_on_a_terminal_either(here: Path, arguments: list[str]) -> None:
+def test_no_color_means_none_on_a_terminal_either(here: Path, arguments: list[str], undrawn: None) -> None:
     _, text = on_a_terminal(here, arguments, NO_COLOR="1")
     assert text.strip()
     assert not COLOR.search(text)
 
 
 @posix
-def test_a_narrow_terminal_loses_columns_and_keeps_rows(here: Path) -> None:
+def test_a_narrow_terminal_loses_columns_and_keeps_rows(here: Path, undrawn: None) -> None:
     code, text = on_a_terminal(here, ["run", "a.nn"], columns=40)
     assert code == 0
     lines = plain(text[text.rindex("\x1b[?25h") :]).splitlines()

@@ -1,0 +1,77 @@
+"""The command line in a process that starts as a copy of this one, so that it need not import anything again.
+
+Its pipes, terminals, signals and exit code are real: `Popen` makes the process, up to the point where it would execute
+another program. What depends on how Python itself starts needs a new process (`tiny_spec.nnspec`).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+import pytest
+from tiny_spec import environment
+
+from nnspec.cli import main
+
+__all__ = ["forked", "needs_fork", "start"]
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+
+
+def start(*arguments: str | Path, cwd: Path, variables: dict[str, str] | None = None, **options: Any) -> Any:
+    """Start the command line in a folder, with the options of `subprocess.Popen`; return the `Popen`."""
+    env = environment(cwd / ".cache", **(variables or {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks beside threads
+        return subprocess.Popen(["nnspec"], cwd=cwd, preexec_fn=lambda: _become([*map(str, arguments)], env), **options)
+
+
+def forked(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder; its output is pipes."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with start(*arguments, cwd=cwd, variables=variables, **pipes) as process:
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def _become(arguments: Sequence[str], env: dict[str, str]) -> NoReturn:
+    """Be the command line from here on, as in a process that Python has just started."""
+    code: Any = 70
+    try:
+        os.closerange(3, 4096)  # with it the pipe on which `Popen` waits for a program to be executed
+        faulthandler.disable()
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.clear()
+        os.environ.update(env)
+        warnings.resetwarnings()
+        warnings.simplefilter("error")
+        sys.stdin = sys.__stdin__ = open(0, encoding="utf-8")  # type: ignore[misc]  # noqa: SIM115
+        sys.stdout = sys.__stdout__ = _stream(1, "strict")  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = _stream(2, "backslashreplace")  # type: ignore[misc]
+        sys.argv = ["nnspec", *arguments]
+        main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:  # noqa: BLE001  (it is shown as Python shows it)
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def _stream(number: int, errors: str) -> TextIO:
+    """Open a standard stream as Python does."""
+    lines = number == 2 or os.isatty(number)
+    encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+    return open(number, "w", buffering=1 if lines else -1, encoding=encoding, errors=errors)
