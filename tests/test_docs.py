@@ -93,7 +93,7 @@ def test_what_is_not_alike(shown: str, printed: str) -> None:
 
 def test_the_worked_example_of_contributing_works() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (text,) = [block.text for block in blocks(page) if block.language == "python"]
+    text = next(block.text for block in blocks(page) if "(Activation)" in block.text)
     program = f"""
 from __future__ import annotations
 from nnspec.engine._numpy import np
@@ -103,6 +103,27 @@ from nnspec.engine.layers.contract import saved
 from nnspec import engine as nn
 error = nn.numerical_gradient_check(Softsign(), np.random.default_rng(0).standard_normal((4, 5)))
 assert error < 1e-7, error
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_rule_of_contributing_works() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = next(block.text for block in blocks(page) if "@rule" in block.text)
+    program = f"""
+from __future__ import annotations
+from pathlib import Path
+from nnspec.checker import check
+from nnspec.checker.rules import registry
+from nnspec.checker.rules.common import layer_of
+from nnspec.checker.rules.registry import advice, rule
+from nnspec.diagnostics import Source
+registry._RULES.clear()
+{text}
+spec = "data = Digits; model {{ Linear(10); Dropout(0.5) }}; loss = CrossEntropy; optimizer = SGD(lr=0.1)"
+found = check(Source("x.nn", spec, Path())).diagnostics
+assert [(d.code, d.span.text) for d in found] == [("NN705", "Dropout(0.5)")], found
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
