@@ -134,10 +134,10 @@ def test_a_label_goes_before_a_kind_of_parameter() -> None:
         ("train.freeze = [stem, 3]", "NN301", "lists names of layers", "[h1, h2.bias]"),
         ('train.freeze = ["stem"]', "NN301", "lists names of layers", "write `stem` without quotes"),
         ("train.freeze = true", "NN301", "not true", ""),
-        ("train.freeze = [weight, bias, scale, shift, slope]", "NN205", "everything is frozen", "leave a layer out"),
+        ("train.freeze = [weight, bias, scale, shift, slope]", "NN205", "all parameters are frozen", "remove a layer"),
         ("train.lr_factor.stem = 0", "NN302", "must be greater than 0", ""),
         ("train.lr_factor.stem = cosine(0.1)", "NN305", "`cosine` is a schedule", ""),
-        ("train.lr_factor = 0.1", "NN203", "for which layers", "train.lr_factor.h1 = 0.1"),
+        ("train.lr_factor = 0.1", "NN203", "needs the name of a layer", "train.lr_factor.h1 = 0.1"),
         ("train.lr_mult.stem = 0.1", "NN201", "no setting `lr_mult`", "did you mean `lr_factor`?"),
         ("train.weight_decay = 0.1", "NN201", "no setting `weight_decay`", "optimizer.weight_decay"),
         ("train.weight_decay.stem = -1", "NN302", "must be at least 0", ""),
@@ -163,7 +163,7 @@ def test_mistakes_are_told(line: str, code: str, message: str, help: str) -> Non
         ("freeze = stem; lr_factor.stem.bias = 2", "`train.lr_factor.stem.bias` has no effect: `stem.bias` is frozen"),
         (
             "weight_decay { residual.slope = 1; body = 0 }",
-            "`train.weight_decay.residual.slope` has no effect: other settings of `weight_decay` are more specific",
+            "`train.weight_decay.residual.slope` has no effect: more specific settings of `weight_decay` override it",
         ),
     ],
 )

@@ -64,7 +64,7 @@ CODES = [
     ("run good.nn", 0, "runs/good/1: curves.png"),
     ("run good.nn --set train.epochs=1", 0, "run: epoch 1/1"),
     ("run good.nn --set train.epoch=1", 2, "did you mean `epochs`"),
-    ("run good.nn --set nonsense", 2, "this is not `path=value`"),
+    ("run good.nn --set nonsense", 2, "expected `path=value`"),
     ("run mistake.nn", 2, "this Linear expects 64 features but gets 6"),
     ("run missed.nn", 1, "✗ loss < 0"),
     ("run diverges.nn", 1, "✗ SGD diverged: the loss became nan in epoch 1, batch 2 of 4"),

@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_two_sizes_are_too_many_for_one_axis() -> None:
-    with pytest.raises(ValueError, match="Conv1D: `kernel_size` takes an integer at least 1, not a list of 2"):
+    with pytest.raises(ValueError, match="Conv1D: `kernel_size` must be an integer of at least 1, not a list of 2"):
         nn.Conv1D(2, 4, [3, 3])
     with pytest.raises(ShapeError, match="MaxPool slides along 1 axis here, but 2 sizes are given"):
         nn.MaxPool.geometry((8, 2), {"kernel_size": 2, "stride": [2, 2], "padding": "valid"})

@@ -49,9 +49,9 @@ def test_a_larger_vocabulary_may_be_given(folder: Path) -> None:
 def test_a_smaller_vocabulary_is_an_error(folder: Path) -> None:
     (finding,) = check(folder, "Embedding(4, 6); Linear(5)")
     assert finding.code == "NN401"
-    assert finding.message == "this Embedding knows 4 ids, and the data has 5"
+    assert finding.message == "this Embedding has 4 ids, but the data has 5"
     assert finding.span.text == "4"
-    assert finding.help == "leave `num_embeddings` out: it follows from the data"
+    assert finding.help == "omit `num_embeddings`: it is inferred from the data"
 
 
 def test_branches_at_the_head_may_each_look_up(folder: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_others_computed_is_no_id(folder: Path, model: str) -> None:
     assert finding.code == "NN401"
     first = model.partition(";")[0].partition("(")[0]
     assert finding.message == f"{first} expects real-valued input but gets the ids of 5 characters"
-    assert finding.help == "put `Embedding(16)` before it"
+    assert finding.help == "add `Embedding(16)` before it"
 
 
 def test_numbers_that_measure_are_no_ids(folder: Path) -> None:

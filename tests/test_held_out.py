@@ -152,7 +152,7 @@ def test_the_last_of_data_that_is_shuffled(here: Path) -> None:
     text = spec("Linear(1)", data='CSV("w.csv", target="price")', loss="MSE", train="validation = last(0.2)")
     ((code, message, help),) = findings(text)
     assert (code, message) == ("NN733", "`last` holds out the last samples, but `CSV` shuffles them first")
-    assert help == "keep their order with `shuffle = false` in `CSV`, or draw a random share: `validation = 0.2`"
+    assert help == "keep their order with `shuffle = false` in `CSV`, or hold out random samples: `validation = 0.2`"
     for cured in (text.replace('"price"', '"price", shuffle = false'), text.replace("last(0.2)", "0.2")):
         assert findings(cured) == []
     lane = compiled(text.replace('"price"', '"price", shuffle = false')).program.lanes[0]
@@ -220,16 +220,16 @@ def test_given_samples_stay_when_the_others_are_split(here: Path) -> None:
 def test_other_samples_than_those_given(here: Path) -> None:
     text = spec("Linear(2)", data=given_arrays(here)[0], train="epochs = 1; validation = 0.2")
     ((code, message, help),) = findings(text)
-    assert (code, help) == ("NN517", "leave `validation` out")
-    assert message == "the data gives 3 validation samples, but `validation` asks for others"
+    assert (code, help) == ("NN517", "remove `validation`")
+    assert message == "the data has its own 3 validation samples, so `validation` cannot hold out others"
     assert findings(text.replace("; validation = 0.2", "")) == []
     ((code, message, help),) = findings(spec(train="validation = given"))
     assert (code, message) == ("NN517", "the data has no validation samples")
     assert findings(spec(train="epochs = 2; validation = 0.2")) == []  # as the help says
     (stratified,) = findings(text.replace("= 0.2", "= given; stratify = true"))
     assert stratified[1:] == (
-        "`stratify` applies to samples drawn at random, but `validation = given` draws none",
-        "leave `stratify` out",
+        "`stratify` only applies to random validation samples, but `validation = given` is not random",
+        "remove `stratify`",
     )
 
 

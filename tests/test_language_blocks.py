@@ -206,7 +206,7 @@ WRONG = {
     ),
     "argument of none": ("A(3)", "\nblock A { Linear(8); ReLU }", "NN303", "3", "A()"),
     "block, misspelt": ("Hiden(64)", HIDDEN, "NN201", "Hiden", "did you mean `Hidden`?"),
-    "block, as a section": ("Hidden { ReLU }", HIDDEN, "NN201", "Hidden", "a block is used like a layer: `Hidden(…)`"),
+    "block, as a section": ("Hidden { ReLU }", HIDDEN, "NN201", "Hidden", "use a block like a layer: `Hidden(…)`"),
     "block, as a value": ("Linear(Hidden)", HIDDEN, "NN305", "Hidden", ""),
     "parameter, misspelt inside": (
         "A(4)",
@@ -220,9 +220,9 @@ WRONG = {
     "number as a layer": ("Hidden(64, act=3)", HIDDEN, "NN305", "3", ""),
     "optimizer as a layer": ("Hidden(64, act=Adam)", HIDDEN, "NN305", "Adam", ""),
     "value, wrong": ("Hidden(64.5)", HIDDEN, "NN301", "64.5", ""),
-    "value, out of range": ("Hidden(64, drop=1.5)", HIDDEN, "NN302", "1.5", "1.5 % is written 0.015"),
+    "value, out of range": ("Hidden(64, drop=1.5)", HIDDEN, "NN302", "1.5", "write 1.5 % as 0.015"),
     "value, unknown": ("Hidden(widht)", HIDDEN + "let width = 3\n", "NN201", "widht", "did you mean `width`?"),
-    "default, wrong": ("A", "\nblock A(p=1.5) { Linear(8); Dropout(p) }", "NN302", "1.5", "1.5 % is written 0.015"),
+    "default, wrong": ("A", "\nblock A(p=1.5) { Linear(8); Dropout(p) }", "NN302", "1.5", "write 1.5 % as 0.015"),
     "default, no result": ("A", "\nblock A(p=1 / 0) { Linear(8); Dropout(p) }", "NN304", "1 / 0", ""),
     "default, of a later one": ("A", "\nblock A(a=b, b=3) { Linear(a); ReLU; Linear(b); ReLU }", "NN201", "b", ""),
     "itself": ("A", "\nblock A { ReLU; A }", "NN207", "A", None),
@@ -303,7 +303,7 @@ def test_each_mistake_is_told_once_at_its_own_characters(
 
 def test_a_mistake_in_a_block_that_is_used_often_is_told_once_with_where_it_is_used() -> None:
     found = only(spec("A * 2\nA\nB", "\nblock A { Linear(8); Dropout(2) }\nblock B { A }"))
-    assert told(found) == ("2", "`p` must be in [0, 1), and 2 is not", [("A", "in this `A`")])
+    assert told(found) == ("2", "`p` must be in [0, 1), got 2", [("A", "in this `A`")])
     assert found.notes[0].span.line == 3
 
 
@@ -311,23 +311,23 @@ def test_a_value_that_a_use_brings_is_at_fault_in_the_use_and_each_of_them_is_to
     first, second = diagnose(spec("Hidden(64.5)\nHidden(8)\nHidden(0)"))
     assert told(first) == (
         "64.5",
-        "`out_features` takes an integer at least 1, not 64.5",
-        [("units", "it goes here")],
+        "`out_features` must be an integer of at least 1, not 64.5",
+        [("units", "used here")],
     )
-    assert told(second) == ("0", "`out_features` must be at least 1, and 0 is not", [("units", "it goes here")])
+    assert told(second) == ("0", "`out_features` must be at least 1, got 0", [("units", "used here")])
 
 
 def test_a_value_that_goes_through_several_blocks_is_at_fault_where_it_was_written() -> None:
     found = only(spec("Outer(2.5)", "\nblock Outer(size) { Hidden(size) }" + HIDDEN))
     assert told(found)[0] == "2.5"
-    assert told(found)[2] == [("units", "it goes here")]
+    assert told(found)[2] == [("units", "used here")]
 
 
 def test_what_is_computed_of_a_parameter_is_at_fault_in_the_block() -> None:
     found = only(spec("A(3)", "\nblock A(n) { Linear(n / 2); ReLU }"))
     assert told(found) == (
         "n / 2",
-        "`out_features` takes an integer at least 1, not 1.5",
+        "`out_features` must be an integer of at least 1, not 1.5",
         [("A(3)", "in this `A`")],
     )
 

@@ -130,9 +130,15 @@ def test_what_is_proved_is_proved_of_each_lane_with_its_own_lets(tmp_path: Path)
 # What means nothing
 
 WRONG = {
-    "no comparison": ("loss", "NN602", "loss", "this states nothing", "compare it, as in `test_accuracy > 0.9`"),
-    "a sum": ("(loss + 1)", "NN602", "(loss + 1)", "this states nothing", None),
-    "no figure": ("3 < 4", "NN602", "3 < 4", "this speaks of no figure", None),
+    "no comparison": (
+        "loss",
+        "NN602",
+        "loss",
+        "this is not a statement",
+        "compare it with something, as in `test_accuracy > 0.9`",
+    ),
+    "a sum": ("(loss + 1)", "NN602", "(loss + 1)", "this is not a statement", None),
+    "no figure": ("3 < 4", "NN602", "3 < 4", "this statement contains no figure", None),
     "misspelt": ("los < 4", "NN602", "los", "unknown figure `los`", "did you mean `loss`?"),
     "misspelt, of the validation": (
         "val_acuracy > 0",
@@ -155,7 +161,7 @@ WRONG = {
         "NN602",
         "xyzzy",
         "unknown lane or model `xyzzy`",
-        "lanes are `SGD`, `Adam`, `wide`",
+        "the lanes are `SGD`, `Adam`, `wide`",
     ),
     "model, misspelt": (
         "bgi.params < 4e5",
@@ -169,7 +175,7 @@ WRONG = {
         "NN602",
         "loss",
         "unknown lane or model `loss`",
-        "the lane stands before its figure: `SGD.loss`",
+        "write the lane before the figure: `SGD.loss`",
     ),
     "a path": ("SGD.train.loss < 4", "NN602", "SGD.train", None, None),
     "the data": ("params < data.sise", "NN201", "sise", "`data` has no `sise`", "did you mean `size`?"),
@@ -178,14 +184,14 @@ WRONG = {
         "0 < loss < 4",
         "NN101",
         "0 < loss < 4",
-        "only one comparison at a time",
+        "comparisons cannot be chained",
         "write `0 < loss and loss < 4`",
     ),
     "three comparisons": (
         "0 < loss < 4 < 5",
         "NN101",
         "0 < loss < 4 < 5",
-        "only one comparison at a time",
+        "comparisons cannot be chained",
         "join them with `and`",
     ),
     "a string": ("loss < 'a'", "NN301", "'a'", "a statement compares numbers", ""),
@@ -199,14 +205,14 @@ WRONG = {
         "`and` takes statements, such as `loss < 0.1`",
         "",
     ),
-    "no result": ("loss < 1 / 0", "NN304", "1 / 0", "this cannot be computed: division by zero", ""),
+    "no result": ("loss < 1 / 0", "NN304", "1 / 0", "cannot evaluate this: division by zero", ""),
     "too large": ("loss < 1e308 * 10", "NN304", "1e308 * 10", "the result is not a finite number", ""),
     "a figure in a function": (
         "max(loss, 3) < 4",
         "NN201",
         "loss",
         "unknown name `loss`",
-        "figures of a run belong in `expect`, outside functions",
+        "figures of a run can only be used in `expect`, outside functions",
     ),
     "target missing": (
         "epochs_to < 4",
@@ -241,7 +247,7 @@ WRONG = {
         "epochs_to(loss=10**400) < 4",
         "NN302",
         "10**400",
-        "this number is larger than a float can be",
+        "this number is too large for a float",
         "",
     ),
     "a call": ("loss(3) < 4", "NN602", "loss(3)", "`loss` cannot be called like this", "write `loss`"),
@@ -249,18 +255,30 @@ WRONG = {
         "val_loss < 4",
         "NN602",
         "val_loss",
-        "`val_loss` is not measured: no samples are held out",
-        "hold samples out: `train.validation = 0.1`",
+        "`val_loss` is not measured: there are no validation samples",
+        "hold out samples: `train.validation = 0.1`",
     ),
     "not measured, accuracy": (
         "val_accuracy > 0",
         "NN602",
         "val_accuracy",
-        "`val_accuracy` is not measured: no samples are held out",
+        "`val_accuracy` is not measured: there are no validation samples",
         None,
     ),
-    "setting": ("loss = 4", "NN203", "loss = 4", "`expect` holds statements", "to compare, write `loss == 4`"),
-    "label": ("a: loss < 4", "NN203", "a: loss < 4", "`expect` holds statements, such as `test_accuracy > 0.9`", ""),
+    "setting": (
+        "loss = 4",
+        "NN203",
+        "loss = 4",
+        "`expect` can only contain statements",
+        "to compare, write `loss == 4`",
+    ),
+    "label": (
+        "a: loss < 4",
+        "NN203",
+        "a: loss < 4",
+        "`expect` can only contain statements, such as `test_accuracy > 0.9`",
+        "",
+    ),
     "let": ("let a = 4", "NN203", "let a = 4", None, None),
     "section": ("train { }", "NN203", "train", None, None),
     "too deep": ("loss < " + "1 + " * 200 + "1", "NN106", None, None, None),
@@ -286,7 +304,7 @@ def test_a_metric_that_is_not_wanted_is_not_measured() -> None:
 def test_a_lane_without_a_race_is_called_run() -> None:
     assert speaks_of(base(more="seed = 1\nexpect { run.loss < 3 }")) == [(None, [("run", "loss")])]
     found = only(base(more="expect { Adam.loss < 3 }"))
-    assert found.help == "this spec has no race, so its figures have no lane before them"
+    assert found.help == "this spec has no race, so its figures have no lane"
 
 
 def test_a_model_that_no_lane_trains_has_no_outcome() -> None:
@@ -312,9 +330,19 @@ def test_a_statement_that_is_wrong_in_every_lane_is_told_once() -> None:
 @pytest.mark.parametrize(
     ("settings", "code", "pointed", "help"),
     [
-        ("train.early_stop = patience(5)", "NN602", "patience(5)", "hold some out: `train.validation = 0.1`"),
-        ("train.early_stop = patience(5, of=val_loss)", "NN602", "val_loss", "hold some out: `train.validation = 0.1`"),
-        ("let stop = patience(5)\ntrain.early_stop = stop", "NN602", "stop", "hold some out: `train.validation = 0.1`"),
+        ("train.early_stop = patience(5)", "NN602", "patience(5)", "hold out samples: `train.validation = 0.1`"),
+        (
+            "train.early_stop = patience(5, of=val_loss)",
+            "NN602",
+            "val_loss",
+            "hold out samples: `train.validation = 0.1`",
+        ),
+        (
+            "let stop = patience(5)\ntrain.early_stop = stop",
+            "NN602",
+            "stop",
+            "hold out samples: `train.validation = 0.1`",
+        ),
         (f"{HELD}train.early_stop = patience(5, of=params)", "NN602", "params", "for example, `val_loss`"),
         (
             f"{HELD}train.early_stop = patience(5, of=val_acuracy)",
@@ -343,10 +371,10 @@ def test_a_statement_that_is_wrong_in_every_lane_is_told_once() -> None:
             f"{HELD}train.early_stop.epochs = 3",
             "NN201",
             "train.early_stop.epochs",
-            "`train.early_stop` takes a value itself",
+            "`train.early_stop` is a single value",
         ),
         ("train.validation = 1", "NN302", "1", ""),
-        ("train.validation = 20", "NN302", "20", "20 % is written 0.2"),
+        ("train.validation = 20", "NN302", "20", "write 20 % as 0.2"),
         ("train.validation = true", "NN301", "true", ""),
         ("data.train = 1\ntrain.validation = 0.5", "NN302", "0.5", ""),
         (f"data.train = 10\n{HELD}train {{ batch = 10; drop_last = true }}", "NN302", "10", None),
@@ -395,7 +423,10 @@ def test_a_schedule_is_held_against_its_declaration(rate: str, code: str, pointe
 
 def test_a_schedule_stands_for_a_rate_and_for_nothing_else() -> None:
     found = only(base(more="train.batch = cosine(0.1)"))
-    assert (found.code, found.message) == ("NN305", "`batch` takes an integer at least 1, and `cosine` is a schedule")
+    assert (found.code, found.message) == (
+        "NN305",
+        "`batch` must be an integer of at least 1, but `cosine` is a schedule",
+    )
     assert find(base("0.1", "s", more="let s = cosine(0.1, to=0.01, warmup=2)")) == []
 
 

@@ -210,34 +210,34 @@ REFUSED = {
         'did you mean `"sub/common.nn"`?',
     ),
     "a folder": ('import "a.nn"', {"a.nn/b.nn": ""}, "a.nn is a folder, not a spec", ""),
-    "no name": ('import ""', {}, "an import names a file", 'for example, `import "common.nn"`'),
-    "no ending": ('import "a"', {"a.nn": ""}, "an import names a `.nn` file", 'did you mean `"a.nn"`?'),
-    "another ending": ('import "a.txt"', {"a.txt": ""}, "an import names a `.nn` file", ""),
+    "no name": ('import ""', {}, "missing file name in the import", 'for example, `import "common.nn"`'),
+    "no ending": ('import "a"', {"a.nn": ""}, "only `.nn` files can be imported", 'did you mean `"a.nn"`?'),
+    "another ending": ('import "a.txt"', {"a.txt": ""}, "only `.nn` files can be imported", ""),
     "absolute": (
         'import "/a.nn"',
         {},
-        "an import is relative to the file that contains it",
-        "so that a folder of specs can be moved as it is",
+        "imports must be relative paths",
+        "they are relative to the importing file, so that a folder of specs can be moved",
     ),
     "of another disk": (
         'import "C:/a.nn"',
         {},
-        "an import is relative to the file that contains it",
-        "so that a folder of specs can be moved as it is",
+        "imports must be relative paths",
+        "they are relative to the importing file, so that a folder of specs can be moved",
     ),
     "backslash": (
         'import "sub\\\\a.nn"',
         {"sub/a.nn": ""},
-        "folders are separated by `/`",
+        "use `/` as the path separator",
         'write `import "sub/a.nn"`',
     ),
     "above": (
         'import "../a.nn"',
         {},
-        "this file is outside of the project",
-        "a project is the nearest folder above the spec with a pyproject.toml or a .git, or its own folder",
+        "this file is outside the project",
+        "the project is the closest parent folder with a pyproject.toml or .git, or else the spec's own folder",
     ),
-    "above, by detours": ('import "sub/../../a.nn"', {"sub/a.nn": ""}, "this file is outside of the project", None),
+    "above, by detours": ('import "sub/../../a.nn"', {"sub/a.nn": ""}, "this file is outside the project", None),
     "not UTF-8": ('import "a.nn"', {"a.nn": b"seed = 1 # caf\xe9"}, None, ""),
     "UTF-16": ('import "a.nn"', {"a.nn": "seed = 1".encode("utf-16")}, None, ""),
     "binary": ('import "a.nn"', {"a.nn": b"a\0b"}, None, ""),
@@ -263,7 +263,7 @@ def test_a_link_does_not_lead_out_of_the_project(tmp_path: Path) -> None:
     os.symlink(tmp_path, inside / "sub")
     for name in ("a.nn", "sub/secret.nn"):
         found = only(inside, f'import "{name}"', {})
-        assert (found.code, found.message) == ("NN209", "this file is outside of the project")
+        assert (found.code, found.message) == ("NN209", "this file is outside the project")
 
 
 def test_a_link_within_the_project_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
@@ -296,12 +296,12 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 def test_imports_do_not_go_in_a_circle(files: dict[str, str | bytes], place: str, circle: str, tmp_path: Path) -> None:
     found = only(tmp_path, 'import "a.nn"', files)
     assert (found.code, str(found.span)) == ("NN210", place)
-    assert found.message == f"imports go in a circle: {circle}"
+    assert found.message == f"circular import: {circle}"
 
 
 def test_a_spec_does_not_import_itself(tmp_path: Path) -> None:
     found = only(tmp_path, 'import "x.nn"', {})
-    assert (found.code, found.message) == ("NN210", "imports go in a circle: x.nn → x.nn")
+    assert (found.code, found.message) == ("NN210", "circular import: x.nn → x.nn")
 
 
 @pytest.mark.parametrize("second", ["a.nn", "./a.nn", "sub/../a.nn"])

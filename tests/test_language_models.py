@@ -103,40 +103,45 @@ def test_how_often_may_be_a_parameter() -> None:
 
 
 WRONG_REPEATS = {
-    "fraction": ("ReLU * 2.5", "NN301", "2.5", "a layer is repeated an integer number of times"),
-    "truth": ("ReLU * true", "NN301", "true", "a layer is repeated an integer number of times"),
-    "string": ('ReLU * "3"', "NN301", '"3"', "a layer is repeated an integer number of times"),
-    "layer by layer": ("ReLU * Tanh", "NN301", "Tanh", "a layer is repeated an integer number of times"),
-    "negative": ("ReLU * -1", "NN302", "-1", "a layer is repeated 0 to 20,000 times, not -1"),
-    "too often": ("ReLU * 20_001", "NN302", "20_001", "a layer is repeated 0 to 20,000 times, not 20001"),
+    "fraction": ("ReLU * 2.5", "NN301", "2.5", "a layer can only be repeated an integer number of times"),
+    "truth": ("ReLU * true", "NN301", "true", "a layer can only be repeated an integer number of times"),
+    "string": ('ReLU * "3"', "NN301", '"3"', "a layer can only be repeated an integer number of times"),
+    "layer by layer": ("ReLU * Tanh", "NN301", "Tanh", "a layer can only be repeated an integer number of times"),
+    "negative": ("ReLU * -1", "NN302", "-1", "a layer can be repeated 0 to 20,000 times, not -1"),
+    "too often": ("ReLU * 20_001", "NN302", "20_001", "a layer can be repeated 0 to 20,000 times, not 20001"),
     "far too often": (
         "ReLU * 10**12",
         "NN302",
         "10**12",
-        "a layer is repeated 0 to 20,000 times, not 1000000000000",
+        "a layer can be repeated 0 to 20,000 times, not 1000000000000",
     ),
     "more digits than anyone reads": (
         "ReLU * 10**300",
         "NN302",
         "10**300",
-        "a layer is repeated 0 to 20,000 times, not about 10 to the 300",
+        "a layer can be repeated 0 to 20,000 times, not about 10 to the 300",
     ),
     "too often in all": ("ReLU * 20_000 * 20_000", "NN603", "ReLU", "the model has more than 20,000 layers here"),
     "too often in blocks": ("A * 20_000", "NN603", "B * 20_000", None),
     "unknown": ("ReLU * widht", "NN201", "widht", "unknown name `widht`"),
     "what is unknown": ("Foo * 3", "NN201", "Foo", "unknown layer `Foo`"),
     "what is unknown, behind": ("3 * (Foo(1))", "NN201", "Foo", "unknown layer `Foo`"),
-    "optimizer": ("Adam * 3", "NN305", "Adam", "`Adam` is an optimizer, and a model takes a layer"),
-    "added": ("ReLU + 3", "NN305", "ReLU + 3", "a model takes a layer"),
-    "number": ("3 * 4", "NN305", "3", "a model takes a layer"),
+    "optimizer": ("Adam * 3", "NN305", "Adam", "expected a layer, but `Adam` is an optimizer"),
+    "added": ("ReLU + 3", "NN305", "ReLU + 3", "expected a layer"),
+    "number": ("3 * 4", "NN305", "3", "expected a layer"),
     "in a value": (
         "Linear(ReLU * 3)",
         "NN305",
         "ReLU",
         "only a layer or a block in a model can be repeated",
     ),
-    "argument": ("Linear(3.5) * 3", "NN301", "3.5", "`out_features` takes an integer at least 1, not 3.5"),
-    "argument, of none": ("Linear(3.5) * 0", "NN301", "3.5", "`out_features` takes an integer at least 1, not 3.5"),
+    "argument": ("Linear(3.5) * 3", "NN301", "3.5", "`out_features` must be an integer of at least 1, not 3.5"),
+    "argument, of none": (
+        "Linear(3.5) * 0",
+        "NN301",
+        "3.5",
+        "`out_features` must be an integer of at least 1, not 3.5",
+    ),
     "unknown, of none": ("Foo * 0", "NN201", "Foo", "unknown layer `Foo`"),
 }
 
@@ -253,13 +258,13 @@ WRONG_COMPOSITIONS = {
         "concat { Linear(5); Linear(3) }",
         "NN203",
         "Linear(5)",
-        "a branch is a section, such as `a { Linear(64) }`",
+        "write each branch as a section: `a { Linear(64) }`",
     ),
     "layer between branches": (
         "add { a { }; ReLU; b { } }",
         "NN203",
         "ReLU",
-        "a branch is a section, such as `a { Linear(64) }`",
+        "write each branch as a section: `a { Linear(64) }`",
     ),
     "two shortcuts": ("residual { ReLU; shortcut { }; shortcut { ReLU } }", "NN204", "shortcut", ""),
     "two branches of a name": ("add { a { }; a { ReLU }; b { } }", "NN204", "a", ""),
@@ -267,9 +272,9 @@ WRONG_COMPOSITIONS = {
     "misspelt": ("residul { ReLU }", "NN201", "residul", "did you mean `residual`?"),
     "of another framework": ("skip { ReLU }", "NN201", "skip", "did you mean `residual`?"),
     "shortcut, misspelt": ("residual { ReLU; shortcutt { ReLU } }", "NN201", "shortcutt", "did you mean `shortcut`?"),
-    "unknown": ("foo { ReLU }", "NN201", "foo", "it holds layers, and the sections residual, add, concat"),
-    "name": ("residual foo { ReLU }", "NN203", "foo", "a label stands before it: `foo: residual {`"),
-    "title": ('residual "foo" { ReLU }', "NN203", '"foo"', "a label stands before it: `foo: residual {`"),
+    "unknown": ("foo { ReLU }", "NN201", "foo", "it can contain layers and the sections residual, add, concat"),
+    "name": ("residual foo { ReLU }", "NN203", "foo", "put the label before it: `foo: residual {`"),
+    "title": ('residual "foo" { ReLU }', "NN203", '"foo"', "put the label before it: `foo: residual {`"),
     "as a layer": ("residual", "NN305", "residual", "it is a section: `residual { … }`"),
     "as a call": ("concat(3)", "NN305", "concat", "it is a section: `concat { … }`"),
     "argument of one": ("r: residual { ReLU }", "NN202", "model.r.units", "it takes no arguments"),
@@ -296,7 +301,7 @@ def test_a_chain_of_shapes_ends_at_the_composition_and_begins_anew_in_a_branch()
     assert found.remarks == ("shapes: 784 → Linear 8 → residual ✗",)
     inside = only(spec("Linear(8)\nadd { a { ReLU; Linear(9, 3) }; b { } }"))
     assert inside.remarks == ("shapes: 784 → Linear 8 → ReLU 8 → Linear ✗",)
-    assert [(note.span.text, note.text) for note in inside.notes] == [("8", "these 8 features arrive")]
+    assert [(note.span.text, note.text) for note in inside.notes] == [("8", "8 features from here")]
 
 
 def test_sections_that_stand_too_deep_in_each_other_are_an_error() -> None:
@@ -388,7 +393,7 @@ WRONG_NAMES = {
     "misspelt argument": ("h: Dropout", "model.h.pp = 0.3", "NN202", "model.h.pp", "did you mean `p`?"),
     "argument of all copies": ("h: Dropout * 3", "model.h.pp = 0.3", "NN202", "model.h.pp", "did you mean `p`?"),
     "no argument": ("h: Dropout", "model.h = 0.3", "NN203", "model.h", "write `model.LAYER.ARGUMENT = …`"),
-    "value": ("h: Dropout * 2", "model.h.p = 3", "NN302", "3", "3 % is written 0.03"),
+    "value": ("h: Dropout * 2", "model.h.p = 3", "NN302", "3", "write 3 % as 0.03"),
     "twice": ("h: Dropout", "model.h.p = 0.3\nmodel.h.p = 0.2", "NN204", "model.h.p", ""),
     "in a lane": ("h: Dropout", "race { a { model.h.q = 1 }; SGD }", "NN202", "model.h.q", None),
 }

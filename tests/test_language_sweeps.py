@@ -189,8 +189,8 @@ def test_a_lane_that_does_not_follow_what_is_swept_is_told(lane: str, pointed: s
     found = [d for d in everything(text % "sweep { width = [8, 9] }") if d.code == "NN730"]
     assert [(d.span.text, d.severity) for d in found] == [(pointed, "warning")] * (pointed is not None)
     for each in found:
-        assert each.message == "`a,width=8` and `a,width=9` are the same training: `width` changes nothing there"
-        assert each.help == "leave it out of the sweep, or sweep the other lanes only: `b.width = […]`"
+        assert each.message == "`a,width=8` and `a,width=9` are identical runs: `width` has no effect on them"
+        assert each.help == "remove it from the sweep, or sweep only the other lanes: `b.width = […]`"
     assert not [d for d in everything(text % "sweep { b.width = [8, 9] }") if d.code == "NN730"]
 
 
@@ -314,7 +314,7 @@ def test_what_a_lane_sets_is_not_replaced_by_the_sweep_and_the_help_is_a_cure(
     assert found.code == "NN204"
     assert pointed is None or found.span.text == pointed
     assert [note.span.text for note in found.notes] == [setting]
-    assert found.help == f"remove it here, or sweep the other lanes only: `b.{setting} = […]`"
+    assert found.help == f"remove it here, or sweep only the other lanes: `b.{setting} = […]`"
     assert not diagnose(spec(BASE % (lane, f"b.{sweep}")))
     assert [run for run in runs(spec(BASE % (lane, f"b.{sweep}"))) if "," not in run] == ["a"]
     assert not diagnose(spec(BASE % ("metrics = []", sweep)))  # left out
@@ -338,7 +338,9 @@ def test_a_let_of_a_flag_for_one_lane_clashes_too() -> None:
 def test_a_list_in_the_place_of_a_value_is_told_where_lists_go() -> None:
     text = spec("sweep { optimizer.lr = [0.01, 0.02] }")
     found = only(text, "optimizer.lr=[0.1, 0.2]")
-    advice = "a setting takes one value here; to try several, write `sweep { optimizer.lr = [0.1, 0.2] }` in the spec"
+    advice = (
+        "this setting takes a single value; to try several, write `sweep { optimizer.lr = [0.1, 0.2] }` in the spec"
+    )
     assert (found.code, found.help) == ("NN301", advice)
     assert not diagnose(spec("sweep { optimizer.lr = [0.1, 0.2] }"))
     found = only(spec("optimizer.lr = [0.1, 0.2]"))
@@ -349,18 +351,18 @@ def test_a_list_in_the_place_of_a_value_is_told_where_lists_go() -> None:
 # What is wrong
 
 WRONG = {
-    "no list": ("sweep { width = 3 }", "NN301", "3", "a sweep takes lists"),
-    "let of no list": ("let ws = 3\nsweep { width = ws }", "NN301", "ws", "a sweep takes lists"),
-    "part of no list": ("sweep { optimizer = Adam(lr=0.1) }", "NN301", "Adam(lr=0.1)", "a sweep takes lists"),
-    "function of no list": ("sweep { width = max(1, 2) }", "NN301", "max(1, 2)", "a sweep takes lists"),
-    "lists joined": ("sweep { width = [1] or [2] }", "NN301", "[1] or [2]", "a sweep takes lists"),
+    "no list": ("sweep { width = 3 }", "NN301", "3", "a sweep needs lists"),
+    "let of no list": ("let ws = 3\nsweep { width = ws }", "NN301", "ws", "a sweep needs lists"),
+    "part of no list": ("sweep { optimizer = Adam(lr=0.1) }", "NN301", "Adam(lr=0.1)", "a sweep needs lists"),
+    "function of no list": ("sweep { width = max(1, 2) }", "NN301", "max(1, 2)", "a sweep needs lists"),
+    "lists joined": ("sweep { width = [1] or [2] }", "NN301", "[1] or [2]", "a sweep needs lists"),
     "unknown function": ("sweep { width = rnage(1, 3) }", "NN201", "rnage", "unknown name `rnage`"),
     "function that fails": ("sweep { width = range(1.5) }", "NN304", "range(1.5)", None),
     "circle": ("let a = a\nsweep { width = a }", "NN207", "a", "`a` depends on itself: a → a"),
     "empty list": ("sweep { width = [] }", "NN302", "[]", "this list is empty"),
     "empty list, made": ("sweep { width = range(3, 3) }", "NN302", "range(3, 3)", "this list is empty"),
     "empty": ("sweep { }", "NN205", "sweep", "a sweep needs lists of values"),
-    "twice": ("sweep { width = [3] }\nsweep { seed = [3] }", "NN204", "sweep", "`sweep` stands here twice"),
+    "twice": ("sweep { width = [3] }\nsweep { seed = [3] }", "NN204", "sweep", "`sweep` appears here twice"),
     "setting twice": ("sweep { width = [3]; width = [4] }", "NN204", "width", "`width` is given twice"),
     "setting twice, in two ways": (
         "sweep { train.batch = [3]; train { batch = [4] } }",
@@ -375,14 +377,14 @@ WRONG = {
         "[1, 2, 3]",
         "`sweep zip` needs lists of equal length: 3 here, 2 in `width`",
     ),
-    "name": ("sweep pairs { width = [3] }", "NN203", "pairs", "`pairs` means nothing behind `sweep`"),
+    "name": ("sweep pairs { width = [3] }", "NN203", "pairs", "`pairs` is not allowed after `sweep`"),
     "title": ('sweep "pairs" { width = [3] }', "NN203", '"pairs"', None),
     "label": ("s: sweep { width = [3] }", "NN203", "s", "`sweep` takes no label"),
-    "elements": ("sweep { SGD }", "NN203", "SGD", "a sweep holds settings, such as `name = [a, b]`"),
-    "statement": ("sweep { loss < 3 }", "NN203", "loss < 3", "a sweep holds settings"),
-    "let": ("sweep { let width = [3] }", "NN203", "let width = [3]", "`let` cannot stand in a sweep"),
+    "elements": ("sweep { SGD }", "NN203", "SGD", "a sweep can only contain settings, such as `name = [a, b]`"),
+    "statement": ("sweep { loss < 3 }", "NN203", "loss < 3", "a sweep can only contain settings"),
+    "let": ("sweep { let width = [3] }", "NN203", "let width = [3]", "`let` is not allowed in a sweep"),
     "colon": ("sweep { width: [3] }", "NN203", "width: [3]", "settings use `=`, not `:`"),
-    "block": ("sweep { block A { ReLU } }", "NN203", "block A", "`block` cannot stand in a sweep"),
+    "block": ("sweep { block A { ReLU } }", "NN203", "block A", "`block` is not allowed in a sweep"),
     "target, misspelt": ("sweep { widht = [3] }", "NN201", "widht", "unknown setting `widht`"),
     "target in train, misspelt": ("sweep { train.batchs = [3] }", "NN201", "batchs", "`train` has no setting `batchs`"),
     "target of train, outside": ("sweep { batch = [3] }", "NN201", "batch", "unknown setting `batch`"),
@@ -462,45 +464,45 @@ WRONG = {
         "sweep { width = [4, 1.5] }",
         "NN301",
         "1.5",
-        "`out_features` takes an integer at least 1, not 1.5",
+        "`out_features` must be an integer of at least 1, not 1.5",
     ),
     "value out of range": (
         "sweep { optimizer.lr = [0.1, 0] }",
         "NN302",
         "0",
-        "`lr` must be greater than 0, and 0 is not",
+        "`lr` must be greater than 0, got 0",
     ),
     "unknown value": ("sweep { width = [4, widht] }", "NN201", "widht", "unknown name `widht`"),
     "list of lists": (
         "sweep { width = [[4]] }",
         "NN301",
         "[4]",
-        "`out_features` takes an integer at least 1, not a list of 1",
+        "`out_features` must be an integer of at least 1, not a list of 1",
     ),
     "model, misspelt": ("sweep { model = [bgi] }", "NN201", "bgi", "unknown model `bgi`"),
     "base replaced": (
         "optimizer.lr = 0.3\nsweep { optimizer = [SGD, Adam] }",
         "NN203",
         "optimizer.lr",
-        "`optimizer.lr` has no effect: the sweep replaces `optimizer`",
+        "`optimizer.lr` has no effect: the sweep overrides `optimizer`",
     ),
     "lane sets it too": (
         "race { a { width = 3 }; SGD }\nsweep { width = [4, 8] }",
         "NN204",
         "width",
-        "lane `a` sets `width`, and so does the sweep",
+        "both lane `a` and the sweep set `width`",
     ),
     "lanes are it": (
         "race { SGD; Adam }\nsweep { optimizer = [SGD, Momentum] }",
         "NN204",
         "SGD",
-        "lane `SGD` sets `optimizer`, and so does the sweep",
+        "both lane `SGD` and the sweep set `optimizer`",
     ),
     "lane sets an argument of it": (
         "race { a { optimizer.lr = 0.1 }; b { seed = 3 } }\nsweep { optimizer = [SGD, Momentum] }",
         "NN204",
         "optimizer.lr",
-        "lane `a` sets `optimizer.lr`, and so does the sweep",
+        "both lane `a` and the sweep set `optimizer.lr`",
     ),
 }
 
@@ -517,7 +519,7 @@ def test_each_mistake_is_told_once_at_its_own_characters(
 def test_values_that_do_not_fit_are_at_fault_in_the_sweep_and_all_of_them_are_told() -> None:
     found = diagnose(spec('sweep { width = [4, 1.5, "a", -3] }'))
     assert [(d.code, d.span.text) for d in found] == [("NN301", "1.5"), ("NN301", '"a"'), ("NN302", "-3")]
-    assert {(note.span.text, note.text) for d in found for note in d.notes} == {("width", "it goes here")}
+    assert {(note.span.text, note.text) for d in found for note in d.notes} == {("width", "used here")}
 
 
 def test_a_value_that_a_let_hands_on_is_at_fault_in_the_sweep_too() -> None:

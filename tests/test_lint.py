@@ -202,23 +202,25 @@ def test_where_there_is_an_error_names_are_not_judged() -> None:
 
 def test_what_advice_says() -> None:
     twice = one(model("Linear(16)", "Linear(10)"))
-    assert twice.message == "`Linear` and `Linear` with nothing between are one linear map"
-    assert twice.help == "put an activation between them, such as `ReLU`"
+    assert twice.message == "`Linear` followed directly by `Linear` is a single linear map"
+    assert twice.help == "add an activation between them, such as `ReLU`"
     assert [(n.span.text, n.text) for n in twice.notes] == [("Linear(16)", "the first")]
     start = one(model("Linear(16)", "Tanh", "Linear(10)"))
-    assert start.message == "weights start `he_normal`, made for ReLU, and `Tanh` follows"
+    assert start.message == "weights are initialised with `he_normal`, meant for ReLU, but `Tanh` follows"
     assert start.help == "write `init=xavier_normal`"
     assert [(n.span.text, n.text) for n in start.notes] == [("Tanh", "the activation")]
     assert one(base("0.1", "30")).message == "lr=30 is unusually large for SGD"
-    assert one(base("0.1", "1e-5")).help == "rates from 0.0001 to 2 are usual"
-    assert one(base(more="train.batch = 3000")).message == "a batch of 3,000 is more than the 2,000 training samples"
+    assert one(base("0.1", "1e-5")).help == "rates between 0.0001 and 2 are usual"
+    assert one(base(more="train.batch = 3000")).message == (
+        "a batch of 3,000 is larger than the training set of 2,000 samples"
+    )
     logits = one(model("Linear(10)", "Sigmoid"))
     assert [(n.span.text, n.text) for n in logits.notes] == [("CrossEntropy", "the loss")]
-    assert one(model("Linear(12)")).message == "12 outputs for 10 classes: the others can never be right"
-    assert one(base(more="let a = 3")).message == "nothing uses `let a`"
+    assert one(model("Linear(12)")).message == "12 outputs for 10 classes: the extra outputs can never be correct"
+    assert one(base(more="let a = 3")).message == "`let a` is never used"
     assert (
         one(model("A(3)", "Linear(10)", more="block A(x) { ReLU }")).message
-        == "nothing uses parameter `x` of block `A`"
+        == "parameter `x` of block `A` is never used"
     )
 
 
@@ -230,12 +232,12 @@ def test_a_flag_may_be_what_advice_is_about() -> None:
 @pytest.mark.parametrize(
     ("last", "says"),
     [
-        ("Softmax", "`CrossEntropy` applies a softmax to what it gets, and `Softmax` has done so already"),
+        ("Softmax", "`CrossEntropy` applies a softmax itself, but `Softmax` has already done so"),
         (
             "LogSoftmax",
-            "`CrossEntropy` takes the logarithm of a softmax itself: `LogSoftmax` before it changes nothing",
+            "`CrossEntropy` applies a log-softmax itself, so `LogSoftmax` before it has no effect",
         ),
-        ("Sigmoid", "`CrossEntropy` takes logits, and `Sigmoid` bends them"),
+        ("Sigmoid", "`CrossEntropy` expects logits, but `Sigmoid` distorts them"),
     ],
 )
 def test_what_stands_before_a_loss_of_logits_is_named_by_what_it_does(last: str, says: str) -> None:

@@ -30,13 +30,13 @@ SAID = {
         base("0.1", "step(0.1, 4)"),
         "NN303",
         "4",
-        "give it by name, as in `every=4`: step(start, every, gamma=0.1, warmup=0)",
+        "pass it by name, as in `every=4`: step(start, every, gamma=0.1, warmup=0)",
     ),
     "one of two betas": (
         base(OPTIMIZER, "Adam(beta1=0.9)"),
         "NN202",
         "beta1",
-        "the two are one argument: `betas=(0.9, 0.999)`",
+        "the two are a single argument: `betas=(0.9, 0.999)`",
     ),
     "a number for true": (base("16", "16, bias=0"), "NN301", "0", "write `false`"),
     "a shortcut as a label": (
@@ -55,19 +55,19 @@ SAID = {
         base("loss = ", "loss == "),
         "NN203",
         "loss == CrossEntropy",
-        "write `loss = …` to give it a value",
+        "write `loss = …` to set it",
     ),
     "a layer's argument without the model": (
         base(more="Linear1.bias = false"),
         "NN201",
         "Linear1.bias",
-        "what is set in a model begins with `model`: `model.Linear1.bias = …`",
+        "settings of a model start with `model`: `model.Linear1.bias = …`",
     ),
     "a schedule as a setting": (
         base(more="scheduler = 3"),
         "NN201",
         "scheduler",
-        "a schedule stands where the rate stands: `lr=cosine(0.01)`",
+        "pass the schedule as the learning rate: `lr=cosine(0.01)`",
     ),
     "a figure of another framework": (
         base(more="train { validation = 0.1; early_stop = patience(5, of=val_acc) }"),

@@ -136,7 +136,7 @@ def test_perplexity_of_guessing_is_the_number_of_classes_and_too_much_is_infinit
 @pytest.mark.parametrize(
     ("metrics", "code", "message"),
     [
-        ("[mse]", "NN305", "`mse` compares numbers, and the data has classes"),
+        ("[mse]", "NN305", "`mse` compares numbers, but the data has classes"),
         ("[r2]", "NN305", "`r2` compares numbers"),
         ("[top_k(10)]", "NN402", "always right with k=10"),
         ("[f1(average=samples)]", "NN3", "one of `macro`, `micro`, `weighted`, `binary`"),

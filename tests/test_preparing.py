@@ -394,13 +394,13 @@ def findings(settings: str, **more: str) -> list[str]:
     ("settings", "found"),
     [
         ("augment = shift(28)", "NN401 `shift` by 28 pixels moves an image of 28×28 out of itself"),
-        ("augment = Adam", "NN305 `augment` takes an augmentation or a list of augmentations or none"),
-        ("augment = [noise(0.1), 3]", "NN301 `augment` takes an augmentation or a list of augmentations or none"),
+        ("augment = Adam", "NN305 `augment` must be an augmentation or a list of augmentations or none"),
+        ("augment = [noise(0.1), 3]", "NN301 `augment` must be an augmentation or a list of augmentations or none"),
         ("augment = [noise(-0.1)]", "NN302 `std` must be greater than 0"),
         ("augment = RandomFlip", "NN201 unknown name `RandomFlip`"),
-        ("stratify = true", "NN302 `stratify` is about samples held out, and there are none"),
-        ("target = inputs", "NN301 `target` takes one of `labels`, `input`, not `inputs`"),
-        ("target = 3", "NN301 `target` takes one of `labels`, `input`, not 3"),
+        ("stratify = true", "NN302 `stratify` has no effect without validation samples"),
+        ("target = inputs", "NN301 `target` must be one of `labels`, `input`, not `inputs`"),
+        ("target = 3", "NN301 `target` must be one of `labels`, `input`, not 3"),
         ("target = input", "NN402 CrossEntropy needs classes"),
         ("standardize = true", "NN201 `train` has no setting `standardize`"),
     ],
@@ -414,14 +414,14 @@ def test_what_does_not_fit_the_data_is_told() -> None:
     (only,) = findings("augment = [noise(0.1), flip]", data="Blobs", model="Linear(3)")
     assert only == "NN401 `flip` expects images, but a sample is a row of 2 features"
     (only,) = findings("stratify = true; validation = 0.1", data="Sine", model="Linear(1)", loss="MSE")
-    assert only == "NN302 `stratify` goes by the class of a sample, and the data has none"
+    assert only == "NN302 `stratify` needs classes, but the data has none"
     (only,) = findings("target = input", model="Linear(6)", loss="MSE")
     assert only.startswith("NN402 MSE compares 6 outputs with targets of 784")
     (only,) = findings("target = input", model="Linear(784)", loss="MSE", more="metrics = accuracy")
     assert only == "NN305 `accuracy` needs classes, but the targets have none"
     assert findings('target = "input"', model="Linear(784)", loss="MSE") == []
     (only,) = findings(f"augment = [{', '.join(['flip'] * 17)}]")
-    assert only == "NN302 at most 16 augmentations, and these are 17"
+    assert only == "NN302 at most 16 augmentations are allowed, got 17"
     assert findings("augment = []") == findings("augment = none") == []
 
 
@@ -452,11 +452,11 @@ def test_ids_are_no_numbers_to_reckon_with(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("the quick brown fox jumps over the lazy dog " * 20)
     path = tmp_path / "t.nn"
     told = {
-        "augment = noise(0.1)": "`augment` changes",
-        "standardise = true": "`standardise` changes",
-        "target = input": "`target = input` compares",
+        "augment = noise(0.1)": "`augment`",
+        "standardise = true": "`standardise`",
+        "target = input": "`target = input`",
     }
     for settings, what in told.items():
         path.write_text(spec("Embedding(4); Linear(data.classes)", data='Text("t.txt", 8)', train=settings))
         messages = [d.message for d in nnspec.check(path).diagnostics]
-        assert f"{what} numbers, but the samples are ids of characters" in messages
+        assert f"{what} needs numbers, but the samples are character ids" in messages

@@ -125,7 +125,7 @@ def test_a_run_without_it_has_plain_plans(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_is_trained_elsewhere_has_no_profile() -> None:
-    with pytest.raises(ValueError, match="leave `on` out"):
+    with pytest.raises(ValueError, match="remove `on`"):
         Ways(profile=True, on="dask://127.0.0.1:1")
 
 

@@ -28,7 +28,7 @@ error[NN401]: this Linear expects 64 features but gets 32
   --> specs/race.nn:11:12
    |
  9 |     Linear(64, 32)
-   |                -- these 32 features arrive
+   |                -- 32 features from here
 10 |     ReLU
 11 |     Linear(64, 10)
    |            ^^ 64 expected here

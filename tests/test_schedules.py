@@ -288,9 +288,9 @@ def test_until_its_figure_says_so_a_plateau_trains_as_the_number() -> None:
 @pytest.mark.parametrize(
     ("lr", "train", "code", "told"),
     [
-        ("plateau(0.1)", "epochs = 20", "NN602", "`val_loss` is not measured: no samples are held out"),
+        ("plateau(0.1)", "epochs = 20", "NN602", "`val_loss` is not measured: there are no validation samples"),
         ("plateau(0.1, of=params)", "validation = 0.2", "NN602", "`params` is not measured after each epoch"),
-        ("plateau(0.1, of=test_loss)", "epochs = 20", "NN709", "lowering the rate by `test_loss` fits the run"),
+        ("plateau(0.1, of=test_loss)", "epochs = 20", "NN709", "lowering the rate on `test_loss` tunes the run"),
         ("piecewise(0.1, boundaries=[3], values=[])", "epochs = 2", "NN302", "1 boundaries and 0 values"),
         ("piecewise(0.1, boundaries=[3, 2], values=[1, 1])", "epochs = 2", "NN302", "`boundaries` must ascend"),
         ("one_cycle(30)", "epochs = 2", "NN706", "lr=30 is unusually large"),
@@ -314,7 +314,7 @@ def test_a_rate_is_a_number_or_a_schedule(cls: type[nn.Optimizer]) -> None:
     argument = cls.signature().get("lr")
     assert argument is not None
     assert (argument.expects, argument.kinds) == ("a number greater than 0 or a schedule", ("schedule",))
-    with pytest.raises(ValueError, match="`lr` takes a number greater than 0 or a schedule, not the stopping rule"):
+    with pytest.raises(ValueError, match="`lr` must be a number greater than 0 or a schedule, not the stopping rule"):
         cls([nn.Parameter([1.0])], lr=nn.Patience(3))
 
 

@@ -77,7 +77,7 @@ def _names_are_known(
     for name in train.freeze:
         good = _is_known(name, places[name], names, evaluator) and good
     if good and names.all_frozen(train.freeze):
-        message, help = "everything is frozen: there is nothing to train", "leave a layer out of `freeze`"
+        message, help = "all parameters are frozen, so there is nothing to train", "remove a layer from `freeze`"
         evaluator.findings.error("NN205", message, frozen.value.span, help=help)
         return False
     return good

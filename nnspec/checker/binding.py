@@ -41,7 +41,7 @@ def assign(
     given: dict[str, Given] = {}
     own = [a for a in arguments if title in parts("optimizer") and _is_parameters(a)]
     for argument in own:
-        message = f"`{title}` does not say what it trains"
+        message = f"`{title}` does not take the parameters to train"
         findings.error("NN303", message, argument.span, help="remove it: an optimizer trains the whole model")
     good = not own
     arguments = [a for a in arguments if a not in own]
@@ -63,7 +63,7 @@ def assign(
             good = False
         elif word in given:
             good = False
-            first = Note(given[word].name, "first here")
+            first = Note(given[word].name, "first given here")
             findings.error("NN204", f"`{word}` is given twice", argument.name.span, notes=(first,))
         else:
             given[word] = Given(argument.value, argument.name.span, via)
@@ -106,7 +106,7 @@ def has_argument(title: str, signature: Signature, word: str, span: Span, findin
     takes = f"it takes {signature}" if signature.arguments else "it takes no arguments"
     if word in _BY_LAYER and (title in parts("layer", "composition") or title not in parts()):
         layer = span.text.removeprefix("model.").removesuffix(word).rstrip(".") or "h1"
-        takes = f"that of a layer is changed by name: `train.{_BY_LAYER[word]}.{layer} = …`"
+        takes = f"for a single layer, use `train.{_BY_LAYER[word]}.{layer} = …`"
     end = Span(span.source, span.end - len(word), span.end)  # of `optimizer.lrate`, the part that is at fault
     more = findings.respell(end if end.text == word else span, [a.name for a in signature], others, takes)
     findings.error("NN202", f"`{title}` has no argument `{word}`", span, **more)
@@ -123,8 +123,8 @@ def _too_many(
     most = len([a for a in signature if not a.keyword_only and a.name not in keywords])
     findings.error(
         "NN303",
-        f"`{title}` takes {most or 'no'} unnamed argument{'' if most == 1 else 's'}, "
-        f"and {len(positional)} {'is' if len(positional) == 1 else 'are'} given",
+        f"`{title}` takes {most or 'no'} positional argument{'' if most == 1 else 's'}, "
+        f"but {len(positional)} {'was' if len(positional) == 1 else 'were'} given",
         positional[most].span.to(positional[-1].span),
         help=f"{_by_name(signature, positional[most:], keywords)}{title}({signature})",
     )
@@ -135,4 +135,4 @@ def _by_name(signature: Signature, extra: Sequence[tree.Argument], keywords: Map
     open_ones = [a for a in signature if a.keyword_only and a.name not in keywords]
     if len(extra) != 1 or not open_ones or open_ones[0].type_problem(1) is not None:
         return ""
-    return f"give it by name, as in `{open_ones[0].name}={extra[0].span.text}`: "
+    return f"pass it by name, as in `{open_ones[0].name}={extra[0].span.text}`: "

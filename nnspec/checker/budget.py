@@ -23,6 +23,6 @@ class Budget:
         before, self.left = self.left, self.left - amount
         if self.left < 0 <= before and not self._findings.failed:
             message = f"checking this spec takes more than {MAX_WORK:,} steps"
-            help = "a step is a value, a layer or a setting in a run; they end here"
+            help = "each value, layer and setting of a run is a step; the limit was reached here"
             self._findings.error("NN603", message, span, help=help)
         return self.left >= 0

@@ -144,7 +144,7 @@ def declare_flag(source: Source, findings: Findings, recovery: Recovery) -> list
         return [Assignment(setting.path.names, Given(setting.value, setting.path.span, source.name))]
     if not parsed.diagnostics:
         help = "for example, `train.epochs=3` or `optimizer.lr=0.1`"
-        findings.error("NN101", "this is not `path=value`", Span(source, 0, len(source.text)), help=help)
+        findings.error("NN101", "expected `path=value`", Span(source, 0, len(source.text)), help=help)
     return []
 
 
@@ -164,26 +164,28 @@ def _assignments(
                 yield from _assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, findings)
             case tree.Element(label=tree.Name() as label) if via.startswith("lane") and _is_part(item, labelled=True):
                 help = f"write `{item.value.span.text}` without a label"
-                findings.error("NN203", "a part inside a lane has no name", label.span, help=help)
+                findings.error("NN203", "parts inside a lane have no labels", label.span, help=help)
             case tree.Element(label=tree.Name() as label):
                 colon = Span(item.span.source, label.span.end, item.value.span.start)
                 fix = Fix("replace `:` with `=`", (Edit(colon, " = "),), safe=True)
                 help = f"write `{label.text} = {_short(item.value)}`"
                 findings.error("NN203", "settings use `=`, not `:`", item.span, help=help, fix=fix)
             case tree.Let(name=name):
-                help = f"to give it another value here, write `{name.text} = …` without `let`"
-                findings.error("NN203", f"`let` cannot stand in {place}", item.span, help=help)
+                help = f"to override its value here, write `{name.text} = …` without `let`"
+                findings.error("NN203", f"`let` is not allowed in {place}", item.span, help=help)
             case tree.Element(value=tree.Compare()):
-                findings.error("NN203", f"{place} holds settings", item.span, help="statements belong in `expect`")
+                findings.error(
+                    "NN203", f"{place} can only contain settings", item.span, help="statements belong in `expect`"
+                )
             case tree.Element():
                 example = "name = [a, b]" if via == "sweep" else "name = value"
-                findings.error("NN203", f"{place} holds settings, such as `{example}`", item.span)
+                findings.error("NN203", f"{place} can only contain settings, such as `{example}`", item.span)
             case tree.Import() | tree.Block():
                 what = "import" if isinstance(item, tree.Import) else "block"
-                help = f"`{what}` belongs at the top of the file"
-                findings.error("NN203", f"`{what}` cannot stand in {place}", _head(item), help=help)
+                help = f"`{what}` belongs at top level"
+                findings.error("NN203", f"`{what}` is not allowed in {place}", _head(item), help=help)
             case _:
-                findings.error("NN203", f"this cannot stand in {place}", _head(item))
+                findings.error("NN203", f"this is not allowed in {place}", _head(item))
 
 
 def _setting(item: tree.Setting, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
@@ -202,9 +204,9 @@ def _block(item: tree.Block, declared: Declarations, findings: Findings, recover
     for parameter in item.parameters:
         word, span = parameter.name.text, parameter.name.span
         if word in seen:
-            findings.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first here"),))
+            findings.error("NN204", f"`{word}` is given twice", span, notes=(Note(seen[word], "first given here"),))
         elif word in FUNCTIONS or word in CONSTANTS or is_reserved(word) or word == "data":
-            message = f"a parameter cannot be called `{word}`, which has a meaning already"
+            message = f"a parameter cannot be called `{word}`: that name is reserved"
             findings.error("NN206", message, span, help="use another name")
         seen[word] = span
     if len(item.parameters) > _MAX_PARAMETERS:
@@ -219,7 +221,7 @@ def _free(what: str, name: tree.Name, declared: Declarations, findings: Findings
     """Whether a let or a block may have its name; where not, that is reported."""
     word = name.text
     if word in _RESERVED or is_reserved(word) or word in figures():
-        message = f"a `{what}` cannot be called `{word}`, which has a meaning already"
+        message = f"a `{what}` cannot be called `{word}`: that name is reserved"
         findings.error("NN206", message, name.span, help="use another name")
         recovery.lost.add(word)
         return False
@@ -234,7 +236,7 @@ def _first(key: str, message: str, span: Span, declared: Declarations) -> bool:
     """Whether something is the first of its name, or takes the place of those in files that its file imports."""
     first = declared.firsts.get(key)
     if first is not None and not declared.goes_before(span, first):
-        second = Diagnostic("NN204", message, span, notes=(Note(first, "first here"),))
+        second = Diagnostic("NN204", message, span, notes=(Note(first, "first given here"),))
         declared.doubled.setdefault(key, []).append(second)
         return False
     declared.firsts[key] = span
@@ -249,7 +251,7 @@ def _import(item: tree.Import, declared: Declarations, findings: Findings, recov
 def _element(item: tree.Element, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     value = item.value
     path = value.path if isinstance(value, tree.Reference) else value.callee if isinstance(value, tree.Call) else None
-    message, help, fix = "this stands for nothing at the top of a file", "", None
+    message, help, fix = "this has no effect at top level", "", None
     if item.label is not None and item.label.text in SETTINGS:
         message, help = "settings use `=`, not `:`", f"write `{item.label.text} = {_short(value)}`"
         colon = Span(item.span.source, item.label.span.end, item.value.span.start)
@@ -257,7 +259,7 @@ def _element(item: tree.Element, declared: Declarations, findings: Findings, rec
         recovery.meant.add(item.label.text)
     elif isinstance(value, tree.Compare) and value.operands[0].span.text in SETTINGS:
         word = value.operands[0].span.text
-        help = f"write `{word} = …` to give it a value"
+        help = f"write `{word} = …` to set it"
         recovery.meant.add(word)
     elif isinstance(value, tree.Compare):
         help = "statements belong in `expect { … }`"
@@ -311,7 +313,7 @@ def _section(item: tree.Section, declared: Declarations, findings: Findings, rec
 
 def _model(item: tree.Section, declared: Declarations, findings: Findings) -> None:
     if item.title is not None:
-        fix = Fix("leave the quotes out", (Edit(item.title.span, str(item.title.value)),), safe=True)
+        fix = Fix("remove the quotes", (Edit(item.title.span, str(item.title.value)),), safe=True)
         named = str(item.title.value).isidentifier()
         findings.error(
             "NN203",
@@ -329,7 +331,7 @@ def _once(what: str, item: tree.Section, declared: Declarations) -> bool:
     first = declared.firsts.get(what)
     if first is not None and first.source is not item.head.source and what in _MERGED:
         return True
-    return _first(what, f"`{what}` stands here twice", item.head, declared)
+    return _first(what, f"`{what}` appears here twice", item.head, declared)
 
 
 _MERGED = frozenset({"train", "expect"})
@@ -348,9 +350,9 @@ def _expect(item: tree.Section, declared: Declarations, findings: Findings, reco
             declared.expectations.append(inner)
         elif isinstance(inner, tree.Setting):
             help = f"to compare, write `{inner.path.text} == {_short(inner.value)}`"
-            findings.error("NN203", "`expect` holds statements", inner.span, help=help)
+            findings.error("NN203", "`expect` can only contain statements", inner.span, help=help)
         else:
-            findings.error("NN203", "`expect` holds statements, such as `test_accuracy > 0.9`", _head(inner))
+            findings.error("NN203", "`expect` can only contain statements, such as `test_accuracy > 0.9`", _head(inner))
 
 
 def _no_name(item: tree.Section, findings: Findings) -> None:
@@ -365,9 +367,9 @@ def _sweep(item: tree.Section, declared: Declarations, findings: Findings, recov
         assert extra is not None
         findings.error(
             "NN203",
-            f"`{extra.span.text}` means nothing behind `sweep`",
+            f"`{extra.span.text}` is not allowed after `sweep`",
             extra.span,
-            help="`sweep` takes all combinations, `sweep zip` one value of each list after the other",
+            help="`sweep` tries all combinations; `sweep zip` pairs the lists element by element",
         )
     dimensions = tuple(_assignments(item.items, (), "sweep", findings))
     if not item.items and not recovery.has_gaps(item.span):
@@ -395,8 +397,8 @@ def _race(item: tree.Section, declared: Declarations, findings: Findings, recove
                 "NN204",
                 f"two lanes are called `{word}`",
                 lane.name.span,
-                notes=(Note(names[word], "first here"),),
-                help=f"give one a label: `fast: {word}(…)`",
+                notes=(Note(names[word], "first given here"),),
+                help=f"add a label to one: `fast: {word}(…)`",
             )
             continue
         names[word] = lane.name.span
@@ -423,7 +425,7 @@ def _lane(item: tree.Item, findings: Findings) -> DeclaredLane | None:
         case tree.Section(keyword=keyword) if not keyword.text:
             return None
         case tree.Setting(path=path):
-            help = "settings that all lanes share stand outside the race"
+            help = "put settings that all lanes share outside the race"
             findings.error("NN203", f"`{path.text}` cannot be set between the lanes", item.span, help=help)
         case _:
             findings.error("NN203", "a lane is a part such as `Adam(lr=0.001)`, or `name { … }`", _head(item))

@@ -79,7 +79,7 @@ def _choices(
                 "NN501",
                 f"`{first.value.name}` is {_facts_in_words(first)}, `{other.value.name}` {_facts_in_words(other)}",
                 other.value.origin.span,
-                notes=(Note(first.value.origin.span, "the alternatives of `or` must agree"),),
+                notes=(Note(first.value.origin.span, "the alternatives of `or` must have the same shape and classes"),),
             )
             return None
     return choices
@@ -102,7 +102,7 @@ def _changes_for(
 def _choice(
     expression: tree.Expression, given: Given, changes: Mapping[str, Given], evaluator: Evaluator, shared: Shared
 ) -> Choice | None:
-    value = evaluator.part(expression, "data source", "`data`", given.via, changes)
+    value = evaluator.part(expression, "data source", given.via, changes)
     if not isinstance(value, PartValue):
         return None
     try:

@@ -94,7 +94,7 @@ class _Evaluation:
         if word in DTYPES:
             return word
         respelt = self.findings.respell(value.span, DTYPES)
-        self.findings.error("NN301", f"`dtype` is {' or '.join(DTYPES)}", value.span, **respelt)
+        self.findings.error("NN301", f"`dtype` must be {' or '.join(DTYPES)}", value.span, **respelt)
         return None
 
     def train(self) -> tuple[TrainSettings | None, str | None]:
@@ -117,11 +117,13 @@ class _Evaluation:
             return replace(train, validation=GivenSamples()) if facts.validation else train
         span, rule = given.value.span, train.validation
         if facts.validation and not isinstance(rule, GivenSamples):
-            message = f"the data gives {facts.validation:,} validation samples, but `validation` asks for others"
-            self.findings.error("NN517", message, span, help="leave `validation` out")
+            message = (
+                f"the data has its own {facts.validation:,} validation samples, so `validation` cannot hold out others"
+            )
+            self.findings.error("NN517", message, span, help="remove `validation`")
             return None
         if isinstance(rule, GivenSamples) and not facts.validation:
-            help = "such as arrays `x_val` and `y_val`, a folder `val`, or a share: `validation = 0.2`"
+            help = "add arrays `x_val` and `y_val` or a folder `val`, or hold out a fraction: `validation = 0.2`"
             self.findings.error("NN517", "the data has no validation samples", span, help=help)
             return None
         try:
@@ -154,7 +156,7 @@ class _Evaluation:
                 self.findings.error("NN203", f"this spec has no {setting} to change", change.name)
             self.lacks(setting)
             return None
-        value = self.evaluator.part(given.value, setting, f"`{setting}`", given.via, changes)
+        value = self.evaluator.part(given.value, setting, given.via, changes)
         return value if isinstance(value, PartValue) else None
 
     def metrics(self, target: str | None) -> tuple[PartValue, ...] | None:
@@ -170,14 +172,14 @@ class _Evaluation:
             )
         value = given.value
         items = value.items if isinstance(value, (tree.ListOf, tree.TupleOf)) else (value,)
-        values = [self.evaluator.part(item, "metric", "`metrics`", given.via) for item in items]
+        values = [self.evaluator.part(item, "metric", given.via) for item in items]
         metrics = tuple(value for value in values if isinstance(value, PartValue))
         if len(metrics) < len(values):
             return None
         firsts: dict[str, Span] = {}
         for metric in metrics:
             if metric.name in firsts:
-                first = Note(firsts[metric.name], "first here")
+                first = Note(firsts[metric.name], "first given here")
                 message = f"`{metric.name}` is given twice"
                 self.findings.error("NN204", message, metric.origin.span, notes=(first,))
                 return None
@@ -187,7 +189,7 @@ class _Evaluation:
             if self.data and classes is None and metric.part.needs_classes:
                 message, help = self._without_classes(metric.part, target, self.data)
             elif self.data and classes is not None and metric.part.needs_numbers:
-                message, help = f"`{metric.name}` compares numbers, and the data has classes", "for example, `accuracy`"
+                message, help = f"`{metric.name}` compares numbers, but the data has classes", "for example, `accuracy`"
             if message:
                 self.findings.error("NN305", message, metric.origin.span, help=help)
                 return None
@@ -220,7 +222,7 @@ class _Evaluation:
                 if self.missing.excused("model") or not self.complete:
                     return None
                 names = ", ".join(f"`{name}`" for name in models)
-                message = f"which model? there are {names}"
+                message = f"the spec has several models: {names}"
                 self.findings.error("NN205", message, self.top, help="write `model = NAME`")
                 return None
             if not models:
@@ -233,7 +235,7 @@ class _Evaluation:
         word = value.path.text if isinstance(value, tree.Reference) else ""
         if word not in models or not word:
             named = [name for name in models if name]
-            otherwise = one_of(named) if named else "a model with a name is written `model NAME { … }`"
+            otherwise = one_of(named) if named else "named models are written `model NAME { … }`"
             near = self.findings.nearest(value.span.text, named)
             if not self.recovery.excuses(word, near):
                 more = respelt(value.span, near, otherwise=otherwise)

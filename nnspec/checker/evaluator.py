@@ -70,7 +70,7 @@ class Evaluator:
                 if not self.recovery.readable(expression.span):
                     return UNKNOWN
                 if isinstance(value, float) and not math.isfinite(value):
-                    return self.findings.error("NN302", "this number is larger than a float can be", expression.span)
+                    return self.findings.error("NN302", "this number is too large for a float", expression.span)
                 return value
             case tree.Group(inner=inner):
                 return self.value(inner, kinds=kinds, via=via, depth=depth + 1)
@@ -101,12 +101,12 @@ class Evaluator:
         return self._let(name, self.lets[name].name, 0)
 
     def _too_deep(self, span: Span) -> Any:
-        message = f"an expression of more than {MAX_DEPTH} steps in depth"
+        message = f"this expression is nested more than {MAX_DEPTH} levels deep"
         if not self._open:
             return self.findings.error("NN106", message, span)
         if not self.recovery.deep_lets:  # of a long row of them, each hundredth would be too deep
             self.recovery.deep_lets = True
-            self.findings.error("NN106", message, span, help="a `let` counts with all that it is made of")
+            self.findings.error("NN106", message, span, help="the definition of each `let` counts too")
         return UNKNOWN
 
     def source(self, expression: tree.Expression) -> tree.Expression:
@@ -130,20 +130,19 @@ class Evaluator:
     def misfit(self, code: str, message: str, expression: tree.Expression, **more: Any) -> Any:
         """Report that a value does not fit, at the characters that are at fault, and return UNKNOWN."""
         source = self.source(expression)
-        notes = () if source is expression else (Note(expression.span, "it goes here"),)
+        notes = () if source is expression else (Note(expression.span, "used here"),)
         return self.findings.error(code, message, source.span, notes=notes, **more)
 
     def part(
         self,
         expression: tree.Expression,
         kind: str,
-        place: str,
         via: str = "",
         changes: Mapping[str, Given] | None = None,
     ) -> Any:
         """Return the PartValue of an expression that must be a part of a kind, or UNKNOWN.
 
-        `place` says what takes it, for messages; `changes` are arguments that take the place of those given.
+        `changes` are arguments that override the given ones.
         """
         while isinstance(expression, tree.Group):
             expression = expression.inner
@@ -154,19 +153,19 @@ class Evaluator:
             more = better_part(expression, kind)
             if name is not None and "fix" in more:
                 return self.findings.error("NN201", f"unknown {kind} `{name.text}`", name.span, **more)
-            return self.findings.error("NN305", f"{place} takes {article(kind)}", expression.span, **more)
+            return self.findings.error("NN305", f"expected {article(kind)}", expression.span, **more)
         known, word = parts(kind), name.text
         if (word in self.scope or word in self.lets) and isinstance(expression, tree.Reference):
-            return self._named_part(expression, kind, place, changes or {})
+            return self._named_part(expression, kind, changes or {})
         arguments = expression.arguments if isinstance(expression, tree.Call) else ()
         if word not in known:
             same = other_names({name: part.also for name, part in known.items()}).get(word)
             if same and arguments:  # what is wrong with its arguments is worth telling, too
                 self._bind(known[same], name.span, expression.span, arguments, via, {}, 0)
-            return self._no_part(word, kind, place, name.span)
+            return self._no_part(word, kind, name.span)
         return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
 
-    def _named_part(self, name: tree.Reference, kind: str, place: str, changes: Mapping[str, Given]) -> Any:
+    def _named_part(self, name: tree.Reference, kind: str, changes: Mapping[str, Given]) -> Any:
         """Return the part that a `let` or a parameter stands for, with arguments changed."""
         value = self.value(name)
         if value is UNKNOWN:
@@ -174,7 +173,7 @@ class Evaluator:
         word = name.path.text
         if not isinstance(value, PartValue) or value.part.kind != kind:
             what = article(value.part.kind) if isinstance(value, PartValue) else _what(value)
-            return self.misfit("NN305", f"{place} takes {article(kind)}, and `{word}` is {what}", name)
+            return self.misfit("NN305", f"expected {article(kind)}, but `{word}` is {what}", name)
         return self._changed(value, changes) if changes else value
 
     def _changed(self, value: PartValue, changes: Mapping[str, Given]) -> Any:
@@ -230,7 +229,7 @@ class Evaluator:
         if self.facts is None:
             if self.data_failed:
                 return UNKNOWN
-            return self.findings.error("NN203", "the data cannot be described by itself", name.span)
+            return self.findings.error("NN203", "the data cannot refer to itself", name.span)
         if name.text == "size":
             return self.facts.train - self.facts.validation
         if name.text in _DATA_FACTS:
@@ -246,7 +245,7 @@ class Evaluator:
         word = path.names[0].text
         message = f"unknown name `{path.text}`"
         if path.names[-1].text in figures():
-            help = "figures of a run belong in `expect`, outside functions"
+            help = "figures of a run can only be used in `expect`, outside functions"
             return self.findings.error("NN201", message, path.span, help=help)
         if word in self.blocks:
             return self.findings.error("NN305", f"`{word}` is a block, which belongs in a model", path.span)
@@ -258,18 +257,18 @@ class Evaluator:
             return UNKNOWN
         otherwise = one_of(candidates) if kinds else ""
         if kinds and "schedule" in kinds:
-            otherwise = f"a rate is a number or a schedule: {otherwise}"
+            otherwise = f"a learning rate is a number or a schedule: {otherwise}"
         return self.findings.error("NN201", message, path.span, **respelt(path.span, found, others, otherwise))
 
-    def _no_part(self, word: str, kind: str, place: str, span: Span) -> Any:
+    def _no_part(self, word: str, kind: str, span: Span) -> Any:
         if word in parts():
             other = parts()[word].kind
-            message = f"`{word}` is {article(other)}, and {place} takes {article(kind)}"
+            message = f"expected {article(kind)}, but `{word}` is {article(other)}"
             alike = next((name for name in parts(kind) if name.lower() == word.lower()), None)
             help = f"it is a section: `{word} {{ … }}`" if other == "composition" and kind == "layer" else ""
             return self.findings.error("NN305", message, span, **respelt(span, alike, otherwise=help))
         if word in self.blocks:
-            return self.findings.error("NN305", f"`{word}` is a block, and {place} takes {article(kind)}", span)
+            return self.findings.error("NN305", f"expected {article(kind)}, but `{word}` is a block", span)
         known = parts(kind)
         names = [*known, *(self.blocks if kind == "layer" else ())]
         others = other_names({name: part.also for name, part in known.items()})
@@ -309,7 +308,7 @@ class Evaluator:
         except TypeError:
             return self.findings.error("NN303", f"`{word}` cannot take these arguments", call.span)
         except (ValueError, ArithmeticError, Unfit) as error:
-            return self.findings.error("NN304", f"`{word}` cannot be computed: {reason(error)}", call.span)
+            return self.findings.error("NN304", f"cannot evaluate `{word}`: {reason(error)}", call.span)
         if isinstance(result, list) and not self.budget.work(len(result) // _ITEMS_A_STEP, call.span):
             return UNKNOWN
         return self._finite(result, call.span)
@@ -358,7 +357,7 @@ class Evaluator:
             if argument.takes_figure:
                 return self._figure(word, given.value)
             if argument.words and word not in CONSTANTS and word not in FUNCTIONS and word not in parts():
-                message = f"`{argument.name}` takes {argument.expects}, not `{word}`"
+                message = f"`{argument.name}` must be {argument.expects}, not `{word}`"
                 return self.findings.error("NN301", message, given.value.span, **self._word_meant(argument, given))
         if argument.listed_words and isinstance(given.value, (tree.ListOf, tree.TupleOf)):
             words = tuple(self._listed_word(argument, item) for item in given.value.items)
@@ -399,7 +398,7 @@ class Evaluator:
         if not word or word in self.lets or word in self.scope:
             value = self.value(item)
             return BareWord(value) if isinstance(value, str) and value in argument.listed_words else value
-        message = f"`{argument.name}` takes {argument.expects}, not `{word}`"
+        message = f"`{argument.name}` must be {argument.expects}, not `{word}`"
         return self.findings.error(
             "NN301", message, item.span, **self.findings.respell(item.span, argument.listed_words)
         )
@@ -414,7 +413,7 @@ class Evaluator:
         span = expression.span
         inside = Span(span.source, span.start + 1, span.end - 1) if quoted else span
         known = [name for name, needs in figures().items() if needs == "outcome" and name != "epochs_to"]
-        more = self.findings.respell(inside, known, FIGURES_ELSEWHERE, f"figures are {', '.join(known)}")
+        more = self.findings.respell(inside, known, FIGURES_ELSEWHERE, f"the figures are {', '.join(known)}")
         return self.findings.error("NN201", f"unknown figure `{word}`", span, **more)
 
     def fitting(self, argument: Argument, value: Any, given: Given) -> Any:
@@ -430,7 +429,7 @@ class Evaluator:
             value = type(value)(_made(item, argument.kinds) for item in value)
         if isinstance(value, PartValue):
             kind = article(value.part.kind)
-            message = f"`{argument.name}` takes {argument.expects}, and `{value.name}` is {kind}"
+            message = f"`{argument.name}` must be {argument.expects}, but `{value.name}` is {kind}"
             alike = other_names({name: part.also for name, part in parts(*argument.kinds).items()}).get(value.name)
             more = {"help": f"did you mean `{alike}`?"} if argument.kinds and alike else {}
             return self.misfit("NN305", message, given.value, **more)
@@ -441,7 +440,7 @@ class Evaluator:
         try:
             problem = argument.range_problem(value)
         except OverflowError:
-            problem = f"`{argument.name}` takes {argument.expects}, and this is larger than a float can be"
+            problem = f"`{argument.name}` must be {argument.expects}, but this number is too large for a float"
         if problem:
             return self.misfit("NN302", problem, given.value, **better_number(argument, value))
         if isinstance(value, str) and argument.takes_path:
@@ -475,7 +474,10 @@ class Evaluator:
     def _logical(self, operator: str, sides: tuple[tree.Expression, ...], span: Span, depth: int) -> Any:
         if any(called(side) in parts("data source") for side in sides):
             return self.findings.error(
-                "NN305", f"`{operator}` joins data sources in `data` alone", span, help="for example, `data = A or B`"
+                "NN305",
+                f"`{operator}` can only combine data sources in `data`",
+                span,
+                help="for example, `data = A or B`",
             )
         values = []
         for side in sides:
@@ -499,7 +501,9 @@ class Evaluator:
         depth: int,
     ) -> Any:
         if len(operators) > 1:
-            return self.findings.error("NN101", "only one comparison at a time", whole.span, help="join two with `and`")
+            return self.findings.error(
+                "NN101", "comparisons cannot be chained", whole.span, help="combine two with `and`"
+            )
         return self._operate(
             operators[0].text, [self._number(side, operators[0].text, depth) for side in operands], whole.span
         )
@@ -510,7 +514,7 @@ class Evaluator:
         try:
             result = OPERATORS[operator](*values)
         except (ArithmeticError, Unfit) as error:
-            return self.findings.error("NN304", f"this cannot be computed: {reason(error)}", span)
+            return self.findings.error("NN304", f"cannot evaluate this: {reason(error)}", span)
         return self._finite(result, span)
 
     def _finite(self, result: Any, span: Span) -> Any:
@@ -535,7 +539,7 @@ def _what(value: object) -> str:
 
 
 def _but(value: object) -> str:
-    return f", and `{value.name}` is {article(value.part.kind)}" if isinstance(value, PartValue) else ""
+    return f", but `{value.name}` is {article(value.part.kind)}" if isinstance(value, PartValue) else ""
 
 
 def article(kind: str) -> str:

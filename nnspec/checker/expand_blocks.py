@@ -144,7 +144,7 @@ class _Expansion:
                 self._open(core, kind, (name, general), changes, place, found)
                 continue
             if shared is None or changes:
-                value = place.evaluator.part(core, "layer", place.title, changes=changes)
+                value = place.evaluator.part(core, "layer", changes=changes)
                 if not isinstance(value, PartValue):
                     self.good = False
                     self.unplaced = self.unplaced or kind not in parts("layer")
@@ -182,7 +182,7 @@ class _Expansion:
         self.unplaced = True
         if self.brief:  # what is too deep in a model is told there
             return True
-        self._error("NN106", f"blocks and compositions stand in each other more than {MAX_DEPTH} deep", span)
+        self._error("NN106", f"blocks and compositions are nested more than {MAX_DEPTH} levels deep", span)
         return True
 
     # Repeats
@@ -205,10 +205,10 @@ class _Expansion:
             return value
         self.good, self.unplaced = False, True
         if isinstance(value, int) and not isinstance(value, bool):
-            message = f"a layer is repeated 0 to {MAX_LAYERS:,} times, not {short(value)}"
+            message = f"a layer can be repeated 0 to {MAX_LAYERS:,} times, not {short(value)}"
             evaluator.misfit("NN302", message, expression)
         elif value is not UNKNOWN:
-            evaluator.misfit("NN301", "a layer is repeated an integer number of times", expression)
+            evaluator.misfit("NN301", "a layer can only be repeated an integer number of times", expression)
         return 1
 
     # Names
@@ -232,7 +232,7 @@ class _Expansion:
             names = [f"{place.prefix}{label.text}", *names]
         double = next((name for name in names if name in self.names), None)
         if double is not None:
-            first = Note(self.names[double], "first here")
+            first = Note(self.names[double], "first given here")
             self._error("NN204", f"two layers are called `{double}`", where, notes=(first,))
         self.names |= dict.fromkeys(names, where)
         if not count and label is not None:
@@ -284,7 +284,7 @@ class _Expansion:
         if word in place.stack:
             self.unplaced = True
             circle = " → ".join([*place.stack[place.stack.index(word) :], word])
-            help = "blocks come to an end; to repeat one, multiply it: `Hidden(64) * 3`"
+            help = "recursion is not allowed; to repeat a block, multiply it: `Hidden(64) * 3`"
             self._error("NN207", f"block `{word}` uses itself: {circle}", use.span, help=help)
             return
         if self._too_deep(place, use.span):
@@ -356,7 +356,7 @@ class _Expansion:
             return
         for extra in (item.name, item.title):
             if extra is not None:
-                help = f"a label stands before it: `{extra.span.text.strip(chr(34))}: {item.keyword.text} {{`"
+                help = f"put the label before it: `{extra.span.text.strip(chr(34))}: {item.keyword.text} {{`"
                 self._error("NN203", f"`{item.keyword.text}` takes no name", extra.span, help=help)
         keyword = item.keyword.text
         (word,) = self._words(item.label, keyword, 1, item.head, place, counts)
@@ -395,7 +395,7 @@ class _Expansion:
                 if label is not None and label.text in part.inner:
                     assert isinstance(other, tree.Element)
                     help = f"write `{label.text} {{ {other.value.span.text} }}`"
-                    self._error("NN203", f"`{label.text}` is a section here, and no label", label.span, help=help)
+                    self._error("NN203", f"`{label.text}` is a section here, not a label", label.span, help=help)
             found.append(PlacedBranch(part.own_chain, item.head, tuple(self.chain(rest, place))))
         else:
             self.unplaced = self.unplaced or bool(rest)
@@ -403,16 +403,16 @@ class _Expansion:
                 if isinstance(other, tree.Section) and not other.keyword.text:
                     self.good = False
                     continue
-                help = "a branch is a section, such as `a { Linear(64) }`"
-                self._error("NN203", f"`{item.keyword.text}` holds branches", span_of(other), help=help)
+                help = "write each branch as a section: `a { Linear(64) }`"
+                self._error("NN203", f"`{item.keyword.text}` can only contain branches", span_of(other), help=help)
                 break  # whoever takes layers for branches needs to be told once
         firsts: dict[str, Span] = {}
         for branch in inner:
             assert isinstance(branch, tree.Section)
             word = branch.keyword.text
             if word in firsts:
-                first = Note(firsts[word], "first here")
-                self._error("NN204", f"`{word}` stands here twice", branch.head, notes=(first,))
+                first = Note(firsts[word], "first given here")
+                self._error("NN204", f"`{word}` appears here twice", branch.head, notes=(first,))
                 continue
             firsts[word] = branch.head
             prefix, shared = f"{place.prefix}{word}.", f"{place.shared}{word}."

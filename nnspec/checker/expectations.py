@@ -49,7 +49,12 @@ def expectation(
     trains.
     """
     if not isinstance(_bare(element.value), (tree.Compare, tree.Logical, tree.Not)):
-        findings.error("NN602", "this states nothing", element.span, help="compare it, as in `test_accuracy > 0.9`")
+        findings.error(
+            "NN602",
+            "this is not a statement",
+            element.span,
+            help="compare it with something, as in `test_accuracy > 0.9`",
+        )
         return None
     cases: dict[Case, None] = {}
     settled: set[frozenset[str]] = set()
@@ -75,7 +80,9 @@ def expectation(
                 cases[Case(None, node)] = None
                 settled.add(beside.key)
     if not any(case.figures() for case in cases):
-        findings.error("NN602", "this speaks of no figure", element.span, help=f"figures are {', '.join(figures())}")
+        findings.error(
+            "NN602", "this statement contains no figure", element.span, help=f"the figures are {', '.join(figures())}"
+        )
         return None
     about = max((figures()[f.name] for case in cases for f in case.figures()), key=_ORDER.index)
     return Expectation(" ".join(element.span.text.split()), element.span, tuple(cases), about)
@@ -111,7 +118,7 @@ class _Resolver:
         if depth > MAX_DEPTH:
             if not self.too_deep:
                 self.too_deep = True
-                message = f"a statement of more than {MAX_DEPTH} steps in depth"
+                message = f"this statement is nested more than {MAX_DEPTH} levels deep"
                 self.findings.error("NN106", message, expression.span)
             return None
         if not self.budget.work(1, expression.span):
@@ -121,7 +128,7 @@ class _Resolver:
                 return self.node(inner, depth + 1)
             case tree.Compare(operands=operands, operators=operators):
                 if len(operators) > 1:
-                    message, help = "only one comparison at a time", _joined(expression)
+                    message, help = "comparisons cannot be chained", _joined(expression)
                     self.findings.error("NN101", message, expression.span, help=help)
                     return None
                 return self._operation(operators[0].text, operands, depth, expression.span)
@@ -157,7 +164,7 @@ class _Resolver:
             try:
                 result = OPERATORS[operator](*numbers)
             except (ArithmeticError, Unfit) as error:
-                self.findings.error("NN304", f"this cannot be computed: {error}", span)
+                self.findings.error("NN304", f"cannot evaluate this: {error}", span)
                 return None
             if abs(result) == math.inf:
                 self.findings.error("NN304", "the result is not a finite number", span)
@@ -178,7 +185,7 @@ class _Resolver:
             return True
         both = "the same figure of the same lane" if isinstance(nodes[0], Figure) else "the same"
         message = f"both sides are {both}, so this {'always' if holds else 'never'} holds"
-        help = f"for lane `{self.run.lane}`; name the other lanes: `LANE.loss`" if self.implicit else ""
+        help = f"this applies to lane `{self.run.lane}`; name the other lanes: `LANE.loss`" if self.implicit else ""
         self.findings.error("NN606", message, whole, help=help)
         return False
 
@@ -187,9 +194,9 @@ class _Resolver:
         shares = [n for n in nodes if isinstance(n, Figure) and (m := metric_of(n.name)) is not None and m.percent]
         for node, operand in zip(nodes, operands, strict=True):
             if shares and isinstance(node, Number) and not 0 <= node.value <= 1:
-                percent = f": {node.value:g} % is written {node.value / 100:g}" if 1 < node.value <= 100 else ""
-                message = f"`{shares[0].name}` is a share, from 0 to 1, and {node.value:g} is not"
-                self.findings.error("NN604", message, operand.span, help=f"a share is at most 1{percent}")
+                percent = f": write {node.value:g} % as {node.value / 100:g}" if 1 < node.value <= 100 else ""
+                message = f"`{shares[0].name}` is a fraction between 0 and 1, but {node.value:g} is not"
+                self.findings.error("NN604", message, operand.span, help=f"fractions are at most 1{percent}")
                 return False
         return True
 
@@ -242,7 +249,7 @@ class _Resolver:
                 self.findings.error("NN301", "`loss` takes a number", arguments[0].value.span)
             return None
         if abs(target) > _LARGEST:
-            self.findings.error("NN302", "this number is larger than a float can be", arguments[0].value.span)
+            self.findings.error("NN302", "this number is too large for a float", arguments[0].value.span)
             return None
         return Figure(lane.name, word, float(target))
 
@@ -278,12 +285,12 @@ class _Resolver:
     def _lanes_in_words(self, word: str, path: tree.Path) -> str:
         last = path.names[-1].text
         if word in figures() and last in self.lanes.by_name:
-            return f"the lane stands before its figure: `{last}.{word}`"
+            return f"write the lane before the figure: `{last}.{word}`"
         if [*self.lanes.by_name] == ["run"]:
-            return "this spec has no race, so its figures have no lane before them"
+            return "this spec has no race, so its figures have no lane"
         lanes = [f"`{lane}`" for lane in islice(self.lanes.by_name, _MOST_LANES)]
         more = len(self.lanes.by_name) - len(lanes)
-        return f"lanes are {', '.join(lanes)}" + (f" and {more:,} more" if more else "")
+        return f"the lanes are {', '.join(lanes)}" + (f" and {more:,} more" if more else "")
 
     def _figure(self, run: Run, word: str, span: Span) -> Node | None:
         experiment = run.experiment
@@ -294,15 +301,15 @@ class _Resolver:
         if needs_validation(word) and experiment is not None and not experiment.train.validation:
             if self.recovery.doubts("train", "validation"):
                 return None
-            help = "hold samples out: `train.validation = 0.1`"
-            self.findings.error("NN602", f"`{word}` is not measured: no samples are held out", span, help=help)
+            help = "hold out samples: `train.validation = 0.1`"
+            self.findings.error("NN602", f"`{word}` is not measured: there are no validation samples", span, help=help)
             return None
         return Figure(run.name, word)
 
     def _unknown(self, word: str, span: Span) -> None:
         found = self.findings.nearest(word, [*figures(), *self.evaluator.lets], FIGURES_ELSEWHERE)
         if not self.recovery.excuses(word, found):
-            more = respelt(span, found, FIGURES_ELSEWHERE, f"figures are {', '.join(f'`{f}`' for f in figures())}")
+            more = respelt(span, found, FIGURES_ELSEWHERE, f"the figures are {', '.join(f'`{f}`' for f in figures())}")
             self.findings.error("NN602", f"unknown figure `{word}`", span, **more)
 
     def _constant(self, expression: tree.Expression, depth: int) -> Node | None:

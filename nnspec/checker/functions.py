@@ -21,7 +21,7 @@ class Unfit(Exception):
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (OverflowError, "the result is too large"),
     (ZeroDivisionError, "division by zero"),
-    (ValueError, "it has no value there"),
+    (ValueError, "it is undefined there"),
 )
 
 

@@ -85,20 +85,18 @@ def _silenced(diagnostic: Diagnostic, by_line: dict[tuple[Source, int], list[_Ig
 def _misnamed(ignore: _Ignore, helps: Iterator[int]) -> Iterator[Diagnostic]:
     """Say what is wrong with a comment whatever the findings are. For `helps` times, the right code is looked for."""
     if not ignore.codes:
-        help = "name the codes, such as `# nn: ignore[NN701]`"
-        yield Diagnostic(
-            "NN791", "this comment ignores nothing in particular", ignore.span, help=help, severity="warning"
-        )
+        help = "name the codes: `# nn: ignore[NN701]`"
+        yield Diagnostic("NN791", "this ignore comment names no codes", ignore.span, help=help, severity="warning")
     for code in ignore.codes:
         if code.text not in CODES:
             known = [c for c in CODES if _is_lint(c)]
             right = nearest(code.text, known) if next(helps, None) is not None else None
             fix = Fix(f"replace `{code.text}` with `{right}`", (Edit(code, right),)) if right else None
-            help = f"did you mean `{right}`?" if right else "codes stand in brackets behind `error` and `warning`"
+            help = f"did you mean `{right}`?" if right else "codes are the part in brackets after `error` or `warning`"
             yield Diagnostic("NN791", f"unknown code `{code.text}`", code, help=help, severity="warning", fix=fix)
         elif not _is_lint(code.text):
             message = f"`{code.text}` cannot be ignored: {CODES[code.text]}"
-            help = "only lint codes, NN7xx, can be ignored; errors and findings about these comments cannot"
+            help = "only advice (NN7xx) can be ignored, except about the comments themselves"
             yield Diagnostic("NN791", message, code, help=help, severity="warning")
 
 
@@ -114,7 +112,7 @@ def _unused(ignore: _Ignore) -> Diagnostic:
     span = unneeded[0].to(unneeded[-1]) if len(unneeded) < len(ignore.codes) else ignore.span
     return Diagnostic(
         "NN790",
-        f"there is no {names} to ignore on line {ignore.line}",
+        f"unused ignore comment: no {names} on line {ignore.line}",
         span,
         severity="warning",
         fix=_without(ignore, unneeded),
@@ -126,7 +124,7 @@ def _without(ignore: _Ignore, unneeded: list[Span]) -> Fix:
     kept = [code.text for code in ignore.codes if code not in without]
     if kept:
         inside = ignore.codes[0].to(ignore.codes[-1])
-        return Fix("take out what is not needed", (Edit(inside, ", ".join(kept)),), safe=True)
+        return Fix("remove the unused codes", (Edit(inside, ", ".join(kept)),), safe=True)
     line = ignore.span.line
     first, text = source.line_starts[line - 1], source.line(line)
     start, end = ignore.span.start, first + len(text)

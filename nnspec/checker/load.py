@@ -79,7 +79,7 @@ class _Loading:
                 if other is None:
                     continue
                 if other in seen:
-                    first = Note(seen[other], "first here")
+                    first = Note(seen[other], "first given here")
                     self.findings.error("NN204", "this is imported twice", item.target.span, notes=(first,))
                 seen[other] = item.target.span
                 found |= {other, *self.files.imports.get(other, ())}
@@ -102,7 +102,7 @@ class _Loading:
             self.files.names[name] = other.name
         if other in chain:
             circle = " → ".join(s.name.rsplit("/", 1)[-1] for s in (*chain[chain.index(other) :], other))
-            self.findings.error("NN210", f"imports go in a circle: {circle}", span)
+            self.findings.error("NN210", f"circular import: {circle}", span)
             return None
         if other is not None:
             return other
@@ -110,7 +110,7 @@ class _Loading:
         if self.full or asked >= MAX_FILES or len(chain) >= MAX_DEPTH or self.tokens > MAX_TOKENS:
             what = f"at most {MAX_FILES} files, {MAX_DEPTH} deep, with {MAX_TOKENS:,} tokens in all"
             if not self.full:
-                self.findings.error("NN603", "this import is one too many", span, help=f"a spec is {what}")
+                self.findings.error("NN603", "too many imports", span, help=f"a spec is {what}")
             self.full = True
             return None
         try:
@@ -138,24 +138,24 @@ class _Loading:
     def _unfit(self, target: str, source: Source) -> tuple[str, str]:
         """Say what is wrong with a path before it is looked at, and what to do; two empty texts where nothing is."""
         if not target:
-            return "an import names a file", 'for example, `import "common.nn"`'
+            return "missing file name in the import", 'for example, `import "common.nn"`'
         if "\\" in target:
-            return "folders are separated by `/`", f'write `import "{target.replace(chr(92), "/")}"`'
+            return "use `/` as the path separator", f'write `import "{target.replace(chr(92), "/")}"`'
         if os.path.isabs(target) or (len(target) > 1 and target[1] == ":"):
             return (
-                "an import is relative to the file that contains it"
-            ), "so that a folder of specs can be moved as it is"
+                "imports must be relative paths"
+            ), "they are relative to the importing file, so that a folder of specs can be moved"
         if len(target) > MAX_PATH:
             return f"a path has at most {MAX_PATH:,} characters", ""
         if not target.endswith(".nn"):
-            return "an import names a `.nn` file", f'did you mean `"{target}.nn"`?' if "." not in target else ""
+            return "only `.nn` files can be imported", f'did you mean `"{target}.nn"`?' if "." not in target else ""
         if self.known is not None:
             return "", ""
         place = os.path.realpath(os.path.join(source.folder, target))
         if not (place + os.sep).startswith(self.project.rstrip(os.sep) + os.sep):
             return (
-                "this file is outside of the project",
-                "a project is the nearest folder above the spec with a pyproject.toml or a .git, or its own folder",
+                "this file is outside the project",
+                "the project is the closest parent folder with a pyproject.toml or .git, or else the spec's own folder",
             )
         return "", ""
 

@@ -132,40 +132,40 @@ def not_a_layer(item: tree.Item, place: Place, findings: Findings) -> None:
     match item:
         case tree.Section(keyword=keyword, head=head):
             word, known = keyword.text, [*parts("composition"), "shortcut"]
-            more: dict[str, Any] = {"help": f"it holds layers, and the sections {', '.join(parts('composition'))}"}
+            more: dict[str, Any] = {"help": f"it can contain layers and the sections {', '.join(parts('composition'))}"}
             if word == "shortcut":
                 more = {"help": "a `shortcut` belongs in a `residual`"}
             elif word in FOREIGN:
                 findings.add(foreign(word, keyword.span))
                 return
             elif word in place.evaluator.blocks:
-                more = {"help": f"a block is used like a layer: `{word}(…)`"}
+                more = {"help": f"use a block like a layer: `{word}(…)`"}
             elif word in parts("layer"):
-                more = {"help": f"its arguments stand in round brackets: `{word}(…)`"}
+                more = {"help": f"write its arguments in parentheses: `{word}(…)`"}
             else:
                 others = {"skip": "residual", "sum": "add", "parallel": "concat"}
                 more = findings.respell(keyword.span, known, others, more["help"])
             findings.error("NN201", f"{place.title} has no section `{word}`", head, **more)
         case tree.Setting(path=path, value=value):
             word = path.names[0].text
-            help = "a model holds layers, such as `Linear(64)`"
+            help = "a model contains layers, such as `Linear(64)`"
             fix = None
             if TRAIN.get(word) is not None:
                 help = f"`{word}` belongs in `train`"
             elif word in SETTINGS:
-                help = f"`{word}` belongs at the top of the file"
+                help = f"`{word}` belongs at top level"
             elif makes_layer(value, place.evaluator) and len(path.names) == 1:
-                help = f"a layer is given a name by `:`, as in `{word}: {' '.join(value.span.text.split())}`"
+                help = f"layers are named with `:`, as in `{word}: {' '.join(value.span.text.split())}`"
                 fix = Fix(
                     "replace `=` with `:`", (Edit(Span(item.span.source, path.span.end, value.span.start), ": "),)
                 )
             findings.error("NN203", f"`{path.text}` cannot be set in {place.title}", item.span, help=help, fix=fix)
         case tree.Let():
-            findings.error("NN203", "`let` belongs at the top of the file", item.span)
+            findings.error("NN203", "`let` belongs at top level", item.span)
         case tree.Block(head=head):
-            findings.error("NN203", "`block` belongs at the top of the file", head)
+            findings.error("NN203", "`block` belongs at top level", head)
         case tree.Import():
-            findings.error("NN203", "`import` belongs at the top of the file", item.span)
+            findings.error("NN203", "`import` belongs at top level", item.span)
 
 
 def some(names: Sequence[str], most: int = 12) -> str:

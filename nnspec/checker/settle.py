@@ -69,8 +69,8 @@ def settle(
 
 
 def _twice(setting: str, lane: DeclaredLane, span: Span, first: Span, findings: Findings) -> None:
-    note = Note(first, "first here")
-    findings.error("NN204", f"lane `{lane.name.text}` gives `{setting}` twice", span, notes=(note,))
+    note = Note(first, "first given here")
+    findings.error("NN204", f"lane `{lane.name.text}` sets `{setting}` twice", span, notes=(note,))
 
 
 def _replace(
@@ -94,12 +94,12 @@ def _replace(
         recovery.meant.add(found or "")
         help = f"a lane is a part, such as {', '.join(f'`{p}`' for p in known)}"
         if word in settings.lets:
-            found, help = None, f"`{word}` is a `let`: write such as `{word} {{ optimizer = {word} }}`"
+            found, help = None, f"`{word}` is a `let`; to use it, write `{word} {{ optimizer = {word} }}`"
         findings.error("NN201", f"unknown part `{word}`", path.span, **respelt(path.span, found, others, help))
     elif word not in known:
         findings.error(
             "NN305",
-            f"`{word}` is {article(parts()[word].kind)}, and a lane replaces an optimizer, a loss or the data",
+            f"`{word}` is {article(parts()[word].kind)}, but lanes can only replace optimizer, loss or data",
             path.span,
         )
     else:
@@ -124,7 +124,7 @@ def _apply(
         if text in seen and not declared.goes_before(assignment.span, seen[text]):
             if declared.replaced(text, assignment.span) and declared.replaced(text, seen[text]):
                 continue
-            first = Note(seen[text], "first here")
+            first = Note(seen[text], "first given here")
             findings.error("NN204", f"`{text}` is given twice", assignment.span, notes=(first,))
             continue
         seen[text] = assignment.span
@@ -145,11 +145,11 @@ def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, 
         case ["train", word, _, *_] if BY_NAME.get(word) is not None:
             settings.values[text] = given
         case ["train", word] if word == "lr_factor":
-            help = "name the layers: `train.lr_factor.h1 = 0.1`; the rate of all of them is `optimizer.lr`"
-            findings.error("NN203", "`lr_factor` does not say for which layers", assignment.span, help=help)
+            help = "name a layer: `train.lr_factor.h1 = 0.1`; the learning rate of all layers is `optimizer.lr`"
+            findings.error("NN203", "`lr_factor` needs the name of a layer", assignment.span, help=help)
         case ["train", word, *_]:
             if TRAIN.get(word) is not None:
-                help = f"`train.{word}` takes a value itself"
+                help = f"`train.{word}` is a single value"
                 findings.error("NN201", f"unknown setting `{assignment.text}`", assignment.span, help=help)
             else:
                 _unknown_in_train(word, assignment.path[1].span, findings, recovery, by_name=len(words) > 2)
@@ -159,7 +159,7 @@ def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, 
             settings.layers.setdefault(".".join(layer), {})[argument] = given
         case ["model", *_]:
             findings.error(
-                "NN203", "this names no argument of a layer", assignment.span, help="write `model.LAYER.ARGUMENT = …`"
+                "NN203", "this is not an argument of a layer", assignment.span, help="write `model.LAYER.ARGUMENT = …`"
             )
         case _:
             _unknown(words, assignment, settings, findings, recovery)
@@ -168,7 +168,7 @@ def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, 
 def _unknown_in_train(word: str, span: Span, findings: Findings, recovery: Recovery, *, by_name: bool) -> None:
     known = [*BY_NAME] if by_name else [*TRAIN]
     others = other_names({a.name: a.also for a in known})
-    help = f"`{word}` stands at the top of the file" if word in SETTINGS or word in SECTIONS else ""
+    help = f"`{word}` belongs at top level" if word in SETTINGS or word in SECTIONS else ""
     help = help or _of_the_optimizer(word) or f"it has {', '.join(f'`{a.name}`' for a in (*TRAIN, *BY_NAME))}"
     near = findings.nearest(word, [a.name for a in known], others)
     recovery.meant.add(near or "")
@@ -208,12 +208,12 @@ def _unknown(
         more = {"help": f"`{found}` belongs in `train`: `{_lane_before(assignment)}train.{found} = …`"}
         more["fix"] = Fix(f"write `train.{found}`", (Edit(assignment.span, f"train.{found}"),), safe=True)
     elif len(words) > 1 and word in SETTINGS:
-        help = "no more than one name after it" if word in _WITH_ARGUMENTS else "a value itself"
-        more = {"help": f"`{word}` takes {help}"}
+        what = "has only one level of settings" if word in _WITH_ARGUMENTS else "is a single value"
+        more = {"help": f"`{word}` {what}"}
     elif _of_the_optimizer(word):
         more = {"help": _of_the_optimizer(word, _lane_before(assignment))}
     elif len(words) > 1 and word.rstrip("0123456789") in parts("layer"):
-        more = {"help": f"what is set in a model begins with `model`: `model.{assignment.text} = …`"}
+        more = {"help": f"settings of a model start with `model`: `model.{assignment.text} = …`"}
     else:
         recovery.meant.add(near or "")
         more = respelt(assignment.path[0].span, near, others, more["help"])

@@ -38,7 +38,7 @@ def infer_shapes(
 def trainable(layers: tuple[LayerNode, ...] | None, findings: Findings) -> tuple[LayerNode, ...] | None:
     """Return the layers if any of them has parameters; otherwise report it and return None."""
     if layers and not any(node.geometry.parameters for node in layers):
-        message, help = "this model has nothing to train", "add a layer such as `Linear(10)`"
+        message, help = "this model has no trainable parameters", "add a layer such as `Linear(10)`"
         findings.error("NN205", message, layers[-1].span, help=help)
         return None
     return layers
@@ -137,7 +137,7 @@ class _Walk:
         if self.tokens and not part.looks_up:
             raise ShapeError(
                 f"{part.spec_name} expects real-valued input but gets the ids of {self.tokens} characters",
-                help="put `Embedding(16)` before it",
+                help="add `Embedding(16)` before it",
             )
 
     def _looked_up(self, part: type[Layer], arguments: dict[str, Any]) -> dict[str, Any]:
@@ -150,10 +150,10 @@ class _Walk:
             return arguments | {name: None}
         if given is not None and given < self.tokens:
             raise ShapeError(
-                f"this {part.spec_name} knows {given} ids, and the data has {self.tokens}",
+                f"this {part.spec_name} has {given} ids, but the data has {self.tokens}",
                 argument=name,
                 label=f"{self.tokens} are needed",
-                help=f"leave `{name}` out: it follows from the data",
+                help=f"omit `{name}`: it is inferred from the data",
             )
         return arguments | {name: given or self.tokens}
 
@@ -167,7 +167,7 @@ class _Walk:
         branch = next((b for b in placed.branches if b.name == error.argument), None)
         where = bound.origin.span if bound else branch.span if branch else value.origin.span
         span, what = self.maker
-        what = what or f"these {shape_in_words(self.shape)} features arrive"
+        what = what or f"{shape_in_words(self.shape)} features from here"
         used = [Note(use, f"in this `{_callee(use)}`") for use in placed.within[-1:]]
         more: dict[str, Any] = {"label": error.label, "notes": (Note(span, what), *used), "help": error.help}
         links = _shortened([*self.links, f"{value.name} ✗"])

@@ -27,13 +27,13 @@ def better_part(expression: tree.Expression, kind: str) -> dict[str, Any]:
             return {"help": "write one layer per line, without brackets"}
         case tree.ListOf(items=items) | tree.TupleOf(items=items) if items:
             lanes = "; ".join(item.span.text for item in items)
-            return {"help": f"what is compared are the lanes of a race: `race {{ {lanes} }}`"}
+            return {"help": f"to compare them, use a race: `race {{ {lanes} }}`"}
         case tree.Reference(path=path) | tree.Call(callee=path):
             word = path.names[-1].text
             found = word if word in known else other_names(_also(known)).get(word)
             if found is not None:
                 fix = Fix(f"replace `{path.text}` with `{found}`", (Edit(path.span, found),), safe=True)
-                return {"help": f"names have nothing before them: write `{found}`", "fix": fix}
+                return {"help": f"names have no prefix: write `{found}`", "fix": fix}
     return {"help": one_of(known)}
 
 
@@ -48,7 +48,7 @@ def better_value(argument: Argument, value: Any, given: Given) -> dict[str, Any]
     if isinstance(value, str) and isinstance(given.value, tree.Constant):
         number = _number(value)
         if number is not None and argument.type_problem(number) is None:
-            fix = Fix("leave the quotes out", (Edit(span, value),), safe=True)
+            fix = Fix("remove the quotes", (Edit(span, value),), safe=True)
             return {"help": f"write it without quotes: {value}", "fix": fix}
         if argument.kinds:
             return _unquoted(value, span, parts(*argument.kinds)) or {"help": one_of(parts(*argument.kinds))}
@@ -67,7 +67,7 @@ def _swept(given: Given) -> str:
     if span.source.name.startswith(("--set", "set=")):
         setting = span.source.text.partition("=")[0].strip()
         sweep = f"`sweep {{ {setting} = {span.text} }}`"
-        return f"a setting takes one value here; to try several, write {sweep} in the spec"
+        return f"this setting takes a single value; to try several, write {sweep} in the spec"
     name = given.name.text
     setting = f"{name} = {span.text}" if "." in name and name.replace(".", "").isidentifier() else "…"
     return f"to try several values, put the list into a sweep: `sweep {{ {setting} }}`"
@@ -77,7 +77,7 @@ def better_number(argument: Argument, value: Any) -> dict[str, Any]:
     """Return what to write in the place of a number out of range: of a percentage, the share that it is."""
     share = argument.range is not None and argument.range.low == 0 and argument.range.high == 1
     if share and isinstance(value, (int, float)) and 1 < value < 100:
-        return {"help": f"{value:g} % is written {value / 100:g}"}
+        return {"help": f"write {value:g} % as {value / 100:g}"}
     return {}
 
 
@@ -91,7 +91,7 @@ def one_of(names: Any) -> str:
 def _whole(number: int, expression: tree.Expression) -> dict[str, Any]:
     match expression:
         case tree.Constant() if expression.span.text.endswith(")"):  # one of a list that a function made
-            return {"help": "`range(…)` makes integers"}
+            return {"help": "`range(…)` returns integers"}
         case tree.Constant():
             fix = Fix(f"write {number}", (Edit(expression.span, str(number)),), safe=True)
             return {"help": f"write {number}", "fix": fix}

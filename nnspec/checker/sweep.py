@@ -63,7 +63,7 @@ def points(sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: E
     good = True
     for dimension in sweep.dimensions:
         if dimension.text in firsts:
-            first = Note(firsts[dimension.text], "first here")
+            first = Note(firsts[dimension.text], "first given here")
             findings.error("NN204", f"`{dimension.text}` is given twice", dimension.span, notes=(first,))
             continue
         firsts[dimension.text] = dimension.span
@@ -185,7 +185,7 @@ def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> _Axis | Non
         return None
     if expressions is None:
         help = "for example, `[16, 32, 64]` or `logspace(-4, -1, 4)`"
-        findings.error("NN301", "a sweep takes lists", given.value.span, help=help)
+        findings.error("NN301", "a sweep needs lists", given.value.span, help=help)
         return None
     if not expressions:
         findings.error("NN302", "this list is empty", given.value.span)
@@ -196,7 +196,7 @@ def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> _Axis | Non
     firsts: dict[str, Span] = {}
     for text, expression in zip(texts, expressions, strict=True):
         if text in firsts:
-            first = Note(firsts[text], "first here")
+            first = Note(firsts[text], "first given here")
             findings.error("NN204", f"`{text}` is given twice", expression.span, notes=(first,))
             return None
         firsts[text] = expression.span

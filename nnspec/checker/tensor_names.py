@@ -180,7 +180,7 @@ class Names:
             there, free = ({name for each in some for name in index.of(*each)} for some in (every, trained))
             used = {index.best(*each) for each in trained}
             for name in (name for name in names if name not in used):
-                reason = f"other settings of `{table}` are more specific"
+                reason = f"more specific settings of `{table}` override it"
                 if name not in there:
                     reason = f"`{name}` has no parameters here"
                 elif name not in free:

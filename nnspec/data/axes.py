@@ -91,7 +91,7 @@ def arranged(shape: tuple[int, ...], axes: Sequence[str] | None, *, bytes_: bool
     if len(axes) != len(shape):
         raise ShapeError(
             f"`axes` names {len(axes)}, but a sample has {len(shape)}: {shape_in_words(shape)}",
-            help=f"for example, `axes={_EXAMPLES[len(shape)]}`" if len(shape) in _EXAMPLES else "leave `axes` out",
+            help=f"for example, `axes={_EXAMPLES[len(shape)]}`" if len(shape) in _EXAMPLES else "remove `axes`",
         )
     stored = () if tuple(axes) == known else tuple(axes)
     if known == ("places",):  # a number at each place: one feature

@@ -135,26 +135,27 @@ class Argument:
 
     @property
     def expects(self) -> str:
-        """The values that are allowed, in words: `an integer at least 1`, `a number greater than 0 or a schedule`."""
+        """The allowed values in words: `an integer of at least 1`, `a number greater than 0 or a schedule`."""
         options = _options(self.type)
         words = [_type_in_words(option) for option in options]
         if self.range:
             last = max(i for i, option in enumerate(options) if _is_numeric(option))
-            words[last] = f"{words[last]} {self.range}"
+            allowed = str(self.range)
+            words[last] += f" {'of ' if allowed.startswith('at ') else ''}{allowed}"
         return " or ".join(words)
 
     def type_problem(self, value: object) -> str | None:
         """Say what is wrong with the type of `value`, or None where nothing is."""
         if any(_is_of(value, option) for option in _options(self.type)):
             return None
-        return f"`{self.name}` takes {self.expects}, not {_value_in_words(value)}"
+        return f"`{self.name}` must be {self.expects}, not {_value_in_words(value)}"
 
     def range_problem(self, value: object) -> str | None:
         """Say what is wrong with the size of `value`, whose type is right, or None where nothing is."""
         if self.range is not None:
             for number in value if isinstance(value, (tuple, list)) else (value,):
                 if _is_of(number, float) and not self.range.holds(number):
-                    return f"`{self.name}` must be {self.range}, and {number!r} is not"
+                    return f"`{self.name}` must be {self.range}, got {number!r}"
         return None
 
     def as_number(self, value: Any) -> Any:

@@ -56,7 +56,7 @@ def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> float:
 
 def _hold(name: str, limit: float) -> None:
     if not 0 < limit < math.inf:
-        raise ValueError(f"{name} must be greater than 0, and {limit!r} is not")
+        raise ValueError(f"{name} must be greater than 0, got {limit!r}")
 
 
 def _trained(params: Sequence[Parameter]) -> list[NDArray[Any]]:

@@ -178,7 +178,7 @@ class GradientCheck:
 
     def __post_init__(self) -> None:
         if not self.epsilon > 0:
-            raise ValueError(f"epsilon must be greater than 0, and {self.epsilon!r} is not")
+            raise ValueError(f"epsilon must be greater than 0, got {self.epsilon!r}")
 
     def run(self, network: Sequential, loss: Loss, x: NDArray[Any], targets: NDArray[Any]) -> GradientReport:
         """Check `network` at x; see `check_gradients`."""

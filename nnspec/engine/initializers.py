@@ -135,9 +135,7 @@ class Uniform(Initializer):
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
-            raise ValueError(
-                f"uniform: `low` must be less than `high`, and {self.low:g} is not less than {self.high:g}"
-            )
+            raise ValueError(f"uniform: `low` must be less than `high`, got {self.low:g} and {self.high:g}")
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return uniform numbers."""

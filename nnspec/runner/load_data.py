@@ -82,8 +82,8 @@ def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
         return
     if of_input and experiment.train.standardise:
         raise DataError(
-            f"{experiment.loss} takes targets {loss.target_range}, and samples that are standardised are not; leave "
-            "`train.standardise` out, or take MSE"
+            f"{experiment.loss} takes targets {loss.target_range}, and samples that are standardised are not; remove "
+            "`train.standardise`, or take MSE"
         )
     for split in (dataset.train, dataset.test):
         values, divisor = (split.x, dataset.divisor) if of_input else (split.y, 1.0)

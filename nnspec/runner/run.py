@@ -61,7 +61,7 @@ class Ways:
     def __post_init__(self) -> None:
         """Raise ValueError for fewer than one job, and for a profile of what is trained elsewhere."""
         if self.on and self.profile:
-            raise ValueError("a profile times the steps of this machine: leave `on` out")
+            raise ValueError("a profile times the steps of this machine: remove `on`")
         if self.profile and self.compiled == "always":
             raise ValueError("a profile times NumPy calls one by one: it cannot go with compiled steps")
         if self.jobs is not None and self.jobs < 1:

@@ -20,7 +20,7 @@ def drop_last_leaves_nothing(draft: Draft, train: TrainSettings, data: tuple[Cho
     if train.drop_last and train.batch > smallest:
         values = draft.settings.values
         given = values.get("train.batch") or values["train.drop_last"]
-        message = f"`drop_last` leaves nothing of {smallest} samples in batches of {train.batch}"
+        message = f"`drop_last` drops all {smallest} samples, which are fewer than a batch of {train.batch}"
         yield Diagnostic("NN302", message, given.value.span, help="use a smaller batch, or `drop_last = false`")
 
 
@@ -30,8 +30,8 @@ def large_batch(experiment: Experiment) -> Iterator[Diagnostic]:
     samples = min(choice.facts.train - choice.facts.validation for choice in experiment.data)
     origin = experiment.origins.get("train.batch")
     if origin is not None and experiment.train.batch > samples:
-        message = f"a batch of {experiment.train.batch:,} is more than the {samples:,} training samples"
-        yield advice("NN707", message, origin.span, "every epoch is one step with all of them")
+        message = f"a batch of {experiment.train.batch:,} is larger than the training set of {samples:,} samples"
+        yield advice("NN707", message, origin.span, "every epoch is a single step on all samples")
 
 
 @rule("NN714", "NN715")
@@ -57,5 +57,5 @@ def batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
             yield advice("NN714", message, span, f"use a larger batch, or `LayerNorm` instead of `{name}`", notes)
         else:
             left = f"{ragged[0]:,} training samples in batches of {train.batch:,} leave a last batch of one"
-            message = f"{left}, of which `{name}` has no variance"
+            message = f"{left}: `{name}` needs at least two"
             yield advice("NN715", message, span, "write `drop_last = true`, or choose another batch size", notes)

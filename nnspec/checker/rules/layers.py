@@ -21,9 +21,9 @@ def linear_twice(chain: Chain) -> Iterator[Diagnostic]:
         if layer_of(one).family == layer_of(other).family == "linear" and one.span != other.span:
             yield advice(
                 "NN703",
-                f"`{one.value.name}` and `{other.value.name}` with nothing between are one linear map",
+                f"`{one.value.name}` followed directly by `{other.value.name}` is a single linear map",
                 other.span,
-                "put an activation between them, such as `ReLU`",
+                "add an activation between them, such as `ReLU`",
                 (Note(one.span, "the first"),),
             )
 
@@ -36,7 +36,7 @@ def start_for_relu(chain: Chain) -> Iterator[Diagnostic]:
         init = one.value.values().get("init")
         if isinstance(init, Initializer) and init.for_relu and issubclass(part, Activation) and part.suits:
             given = one.value.arguments.get("init")
-            follows = f"made for ReLU, and `{part.spec_name}` follows"
+            follows = f"meant for ReLU, but `{part.spec_name}` follows"
             fix = None
             if given is not None and given.origin.span.text == init.spec_name:
                 fix = Fix(
@@ -44,7 +44,9 @@ def start_for_relu(chain: Chain) -> Iterator[Diagnostic]:
                 )
             yield advice(
                 "NN704",
-                f"`{init.spec_name}` is {follows}" if given else f"weights start `{init.spec_name}`, {follows}",
+                f"`{init.spec_name}` is {follows}"
+                if given
+                else f"weights are initialised with `{init.spec_name}`, {follows}",
                 given.origin.span if given else one.span,
                 f"write `init={part.suits[0]}`",
                 (Note(other.span, "the activation"),),
@@ -60,11 +62,11 @@ def bias_before_mean(chain: Chain) -> Iterator[Diagnostic]:
         if layer_of(other).subtracts_mean and linear and one.value.values().get("bias") is True:
             yield advice(
                 "NN713",
-                f"the bias of `{one.value.name}` has no effect: `{other.value.name}` takes it off with the mean",
+                f"the bias of `{one.value.name}` has no effect: `{other.value.name}` subtracts it with the mean",
                 one.span,
-                f"write `bias=false`: `{other.value.name}` has a shift of its own",
+                f"write `bias=false`: `{other.value.name}` has its own shift",
                 (Note(other.span, "the normalisation"),),
-                with_argument(one, "bias=false", "leave the bias out"),
+                with_argument(one, "bias=false", "add `bias=false`"),
             )
 
 
@@ -77,7 +79,7 @@ def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
         if node.branches or len(node.incoming) != 2 or not layer_of(node).looks_ahead(node.incoming, node.arguments()):
             continue
         argument = layer_of(node).looks_ahead_unless
-        instead = "put `LayerNorm` in its place" if layer_of(node).family == "norm" else "remove it"
+        instead = "replace it with `LayerNorm`" if layer_of(node).family == "norm" else "remove it"
         yield advice(
             "NN721",
             f"`{node.value.name}` lets each position see later characters, including its target",

@@ -40,8 +40,8 @@ def followed_figures(
         metric, held_out = metric_figures().get(figure), needs_validation(figure)
         if held_out and not train.validation:
             if not recovery.doubts("train", "validation"):
-                message, help = f"`{figure}` is not measured: no samples are held out", "train.validation = 0.1"
-                yield Diagnostic("NN602", message, span, help=f"hold some out: `{help}`")
+                message, help = f"`{figure}` is not measured: there are no validation samples", "train.validation = 0.1"
+                yield Diagnostic("NN602", message, span, help=f"hold out samples: `{help}`")
         elif metric and metric not in measured:
             yield Diagnostic("NN602", f"`{figure}` is not measured", span, help=f"add `{metric}` to `metrics`")
         elif not metric and figure not in ("loss", "val_loss", "test_loss"):
@@ -69,8 +69,8 @@ def goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
     for figure, where, what in followed:
         if figure.startswith("test_"):
             instead = f"val_{figure.removeprefix('test_')}"
-            message = f"{what} by `{figure}` fits the run to the test data, whose figures then say too much"
-            help = f"hold samples out, and {'stop' if what == 'stopping' else 'go'} by `{instead}`"
+            message = f"{what} on `{figure}` tunes the run to the test data, so its test results are too optimistic"
+            help = f"hold out samples and use `{instead}`"
             yield advice("NN709", message, where.span, help)
 
 
@@ -81,10 +81,10 @@ def never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
     trained = f"training ends after {_epochs(epochs)}"
     if rate is not None and isinstance(rate.value, Schedule) and (waits := _beyond(rate.value, epochs)):
         what, needed = waits
-        yield advice("NN716", f"{what}, and {trained}", rate.origin.span, _longer(needed), _length(experiment))
+        yield advice("NN716", f"{what}, but {trained}", rate.origin.span, _longer(needed), _length(experiment))
     stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
     if isinstance(stop, Patience) and origin is not None and not stop.restore_best and 1 + stop.epochs >= epochs:
-        message = f"`{stop.spec_name}` stops after {_epochs(1 + stop.epochs)} at the earliest, and {trained}"
+        message = f"`{stop.spec_name}` stops after {_epochs(1 + stop.epochs)} at the earliest, but {trained}"
         yield advice("NN717", message, origin.span, _longer(1 + stop.epochs), _length(experiment))
 
 
@@ -101,7 +101,7 @@ def _beyond(schedule: Schedule, epochs: int) -> tuple[str, float] | None:
 
 def _longer(needed: float) -> str:
     more = math.floor(needed) + 1
-    return f"train for at least {more} epochs, or choose a shorter one"
+    return f"train for at least {more} epochs, or shorten it"
 
 
 def _epochs(count: float) -> str:

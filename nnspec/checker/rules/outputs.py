@@ -31,7 +31,7 @@ def outputs_fit(
         own = loss.arguments.get(error.argument or "")
         notes = [] if own else [Note(loss.origin.span, "the loss")]
         if target == "input":
-            notes.append(Note(draft.settings.values["train.target"].value.span, "what it compares with"))
+            notes.append(Note(draft.settings.values["train.target"].value.span, "the targets"))
         span = own.origin.span if own else last.span
         yield Diagnostic("NN402", str(error), span, notes=tuple(notes), help=error.help)
         return
@@ -53,7 +53,7 @@ def more_outputs(experiment: Experiment) -> Iterator[Diagnostic]:
     outputs = last.geometry.out[-1]
     if classes is not None and outputs > classes:
         maker = next(node for node in reversed(experiment.layers) if node.geometry.parameters)
-        message = f"{outputs} outputs for {classes} classes: the others can never be right"
+        message = f"{outputs} outputs for {classes} classes: the extra outputs can never be correct"
         yield advice("NN701", message, maker.span)
 
 
@@ -64,16 +64,16 @@ def squashed_logits(experiment: Experiment) -> Iterator[Diagnostic]:
     assert issubclass(loss, Loss)
     if loss.takes_logits and layer_of(last).family == "activation":
         name, bends = experiment.loss.name, last.value.name
-        message = f"`{name}` takes logits, and `{bends}` bends them"
+        message = f"`{name}` expects logits, but `{bends}` distorts them"
         if layer_of(last).squashes_with == loss.squashes_with:
-            message = f"`{name}` applies a {loss.squashes_with} to what it gets, and `{bends}` has done so already"
+            message = f"`{name}` applies a {loss.squashes_with} itself, but `{bends}` has already done so"
             if layer_of(last).gives_logs:
-                message = f"`{name}` takes the logarithm of a softmax itself: `{bends}` before it changes nothing"
+                message = f"`{name}` applies a log-softmax itself, so `{bends}` before it has no effect"
         yield advice(
             "NN702",
             message,
             last.span,
-            f"leave the last `{last.value.name}` out: the loss has its own {loss.squashes_with}",
+            f"remove the last `{last.value.name}`: the loss applies a {loss.squashes_with} itself",
             (Note(experiment.loss.origin.span, "the loss"),),
         )
 
@@ -86,9 +86,9 @@ def no_logs(experiment: Experiment) -> Iterator[Diagnostic]:
     if loss.takes_logs and not (layer_of(last).gives_logs or last.branches):
         yield advice(
             "NN712",
-            f"`{experiment.loss.name}` takes log-probabilities, and `{last.value.name}` gives others",
+            f"`{experiment.loss.name}` expects log-probabilities, but `{last.value.name}` does not output them",
             last.span,
-            "put `LogSoftmax` behind it" + (", or use `CrossEntropy`" if loss.targets == "classes" else ""),
+            "add `LogSoftmax` after it" + (", or use `CrossEntropy`" if loss.targets == "classes" else ""),
             (Note(experiment.loss.origin.span, "the loss"),),
         )
 
@@ -98,5 +98,5 @@ def dropout_last(experiment: Experiment) -> Iterator[Diagnostic]:
     """Noise after the last layer."""
     last = experiment.layers[-1]
     if layer_of(last).family == "noise":
-        message = f"`{last.value.name}` behind the last layer drops outputs themselves"
-        yield advice("NN705", message, last.span, "put it before the last layer")
+        message = f"`{last.value.name}` after the last layer zeroes outputs of the network"
+        yield advice("NN705", message, last.span, "move it before the last layer")

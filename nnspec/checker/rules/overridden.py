@@ -71,7 +71,7 @@ def _without_effect(
         if assignment.text in swept:  # the value of a spec without its sweep
             continue
         who, where = ("the sweep", "sweep") if whole in swept else ("every lane", "lanes")
-        message = f"`{assignment.text}` has no effect: {who} replaces `{whole}`"
+        message = f"`{assignment.text}` has no effect: {who} overrides `{whole}`"
         yield Diagnostic("NN203", message, span, help=f"set it in the {where}")
 
 
@@ -101,9 +101,9 @@ def same_training(result: Result) -> Iterator[Diagnostic]:
         assert declared.sweep is not None
         span = next((one.span for one in declared.sweep.dimensions if one.text == word), declared.sweep.head)
         other = next((lane.name.text for lane in declared.lanes if lane.name.text != each.lane), "")
-        alone = f", or sweep the other lanes only: `{other}.{idle.setting} = […]`" if other and not idle.lane else ""
-        message = f"`{first.name}` and `{each.name}` are the same training: `{idle.setting}` changes nothing there"
-        yield advice("NN730", message, span, f"leave it out of the sweep{alone}")
+        alone = f", or sweep only the other lanes: `{other}.{idle.setting} = […]`" if other and not idle.lane else ""
+        message = f"`{first.name}` and `{each.name}` are identical runs: `{idle.setting}` has no effect on them"
+        yield advice("NN730", message, span, f"remove it from the sweep{alone}")
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,16 @@ class _Clash:
 
     def words(self, lane: str, swept: str, others: Sequence[str]) -> tuple[str, str]:
         """Return message and help."""
-        elsewhere = f"sweep the other lanes only: `{others[0]}.{swept} = […]`" if others else ""
+        elsewhere = f"sweep only the other lanes: `{others[0]}.{swept} = […]`" if others else ""
         if len(others) > 1:
             elsewhere += ", and so on"
         if self.flag:
-            help = f"`{self.word}=…` sets it in every lane, and ends its sweep"
-            return f"`{swept}` is swept, so it cannot be set in lane `{lane}` alone", help
+            help = f"`{self.word}=…` sets it in every lane, and replaces the sweep"
+            return f"`{swept}` is swept, so it cannot be set in lane `{lane}` only", help
         if self.let:
-            message = f"lane `{lane}` sets `{self.word}`, which only `{swept}` uses, and the sweep sets that too"
+            message = f"lane `{lane}` sets `{self.word}`, which is only used by `{swept}`, which the sweep also sets"
         else:
-            message = f"lane `{lane}` sets `{self.word}`, and so does the sweep"
+            message = f"both lane `{lane}` and the sweep set `{self.word}`"
         return message, f"remove it here, or {elsewhere}" if elsewhere else "remove one of them"
 
 

@@ -29,5 +29,5 @@ def unusual_rate(experiment: Experiment) -> Iterator[Diagnostic]:
             "NN706",
             message,
             bound.origin.span,
-            f"rates from {number_in_words(low)} to {number_in_words(high)} are usual",
+            f"rates between {number_in_words(low)} and {number_in_words(high)} are usual",
         )

@@ -26,9 +26,9 @@ def arithmetic_on_ids(draft: Draft, train: TrainSettings, data: Data) -> Iterato
     for word, used in words.items() if data[0].facts.tokens else ():
         span = _span(draft, word)
         if used and span is not None:
-            what = "`target = input` compares" if word == "target" else f"`{word}` changes"
-            message = f"{what} numbers, but the samples are ids of characters"
-            yield Diagnostic("NN302", message, span, help=f"leave `{word}` out")
+            what = "`target = input`" if word == "target" else f"`{word}`"
+            message = f"{what} needs numbers, but the samples are character ids"
+            yield Diagnostic("NN302", message, span, help=f"remove `{word}`")
 
 
 @rule("NN302", "NN401")
@@ -38,7 +38,7 @@ def augmentations(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Di
     if span is None or facts.tokens:
         return
     if len(train.augmentations) > MOST_AUGMENTATIONS:
-        message = f"at most {MOST_AUGMENTATIONS} augmentations, and these are {len(train.augmentations):,}"
+        message = f"at most {MOST_AUGMENTATIONS} augmentations are allowed, got {len(train.augmentations):,}"
         yield Diagnostic("NN302", message, span)
         return
     for augmentation in train.augmentations:
@@ -53,8 +53,8 @@ def sample_without_text(draft: Draft, train: TrainSettings, data: Data) -> Itera
     """`sample`, where the data is no text."""
     span = _span(draft, "sample")
     if train.sample and span is not None and not data[0].facts.tokens:
-        message = "`sample` asks for text that the network writes, and it learns none"
-        yield Diagnostic("NN302", message, span, help="leave it out, or learn from a `Text`")
+        message = "`sample` generates text, but the network is not trained on text"
+        yield Diagnostic("NN302", message, span, help="remove it, or use `Text` data")
 
 
 @rule("NN302")
@@ -64,13 +64,13 @@ def targets_to_standardise(draft: Draft, train: TrainSettings, data: Data) -> It
     if not train.standardise_target or span is None:
         return
     if train.target == "input":
-        reason = "with `target = input` the targets are the samples, which `standardise` scales"
+        reason = "with `target = input` the targets are the samples; use `standardise` to scale them"
     elif data[0].facts.classes is not None:
         reason = "`standardise_target` scales numbers, but the targets are classes"
     elif loss is not None and issubclass(loss.part, Loss) and loss.part.target_range != Range():
-        reason = f"`{loss.name}` needs targets {loss.part.target_range}, but standardised targets are not"
+        reason = f"`{loss.name}` needs targets {loss.part.target_range}, but standardised targets have no bounds"
     if reason:
-        yield Diagnostic("NN302", reason, span, help="leave `standardise_target` out")
+        yield Diagnostic("NN302", reason, span, help="remove `standardise_target`")
 
 
 @rule("NN302")
@@ -80,13 +80,13 @@ def stratify(draft: Draft, train: TrainSettings, data: Data, recovery: Recovery)
     if not train.stratify or span is None:
         return
     if facts.classes is None or facts.target:
-        yield Diagnostic("NN302", "`stratify` goes by the class of a sample, and the data has none", span)
+        yield Diagnostic("NN302", "`stratify` needs classes, but the data has none", span)
     elif not held_out and not recovery.doubts("train", "validation"):
-        message, help = "`stratify` is about samples held out, and there are none", "for example, `validation = 0.1`"
+        message, help = "`stratify` has no effect without validation samples", "for example, `validation = 0.1`"
         yield Diagnostic("NN302", message, span, help=help)
     elif isinstance(held_out, Validation) and not held_out.draws:
-        message = f"`stratify` applies to samples drawn at random, but `validation = {held_out!r}` draws none"
-        yield Diagnostic("NN302", message, span, help="leave `stratify` out")
+        message = f"`stratify` only applies to random validation samples, but `validation = {held_out!r}` is not random"
+        yield Diagnostic("NN302", message, span, help="remove `stratify`")
 
 
 def _span(draft: Draft, word: str) -> Span | None:
@@ -103,8 +103,8 @@ def shuffled_order(experiment: Experiment) -> Iterator[Diagnostic]:
         name = next(choice.value.name for choice in experiment.data if choice.facts.shuffled)
         message = f"`last` holds out the last samples, but `{name}` shuffles them first"
         help = (
-            f"keep their order with `shuffle = false` in `{name}`, or draw "
-            f"a random share: `validation = {held_out.share:g}`"
+            f"keep their order with `shuffle = false` in `{name}`, or hold out random samples: `validation = "
+            f"{held_out.share:g}`"
         )
         yield advice("NN733", message, origin.span, help)
 

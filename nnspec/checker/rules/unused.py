@@ -28,7 +28,7 @@ def unused_names(result: Result) -> Iterator[Diagnostic]:
     ]
     for what, span in unused:
         if span.source is spec:
-            yield advice("NN710", f"nothing uses {what}", span)
+            yield advice("NN710", f"{what} is never used", span)
 
 
 @rule("NN718")

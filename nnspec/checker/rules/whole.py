@@ -30,8 +30,8 @@ def missing_settings(settled: Settled) -> Iterator[Diagnostic]:
 def for_import(settled: Settled) -> Iterator[Diagnostic]:
     """A file that only declares things for other files."""
     if _only_declares(settled):
-        message = "this file is not an experiment by itself: it has no `data`, no `loss` and no `optimizer`"
-        help = "right for a file that others import; `# nn: ignore[NN711]` says so"
+        message = "this file is not a complete experiment: it has no `data`, `loss` or `optimizer`"
+        help = "if it is only meant to be imported, add `# nn: ignore[NN711]`"
         yield advice("NN711", message, settled.top, help)
 
 
@@ -60,6 +60,6 @@ def no_seed(result: Result) -> Iterator[Diagnostic]:
     outcome = next((e for e in result.expectations if e.about == "outcome"), None)
     if outcome is not None and any("seed" not in experiment.origins for experiment in result.experiments):
         start = Span(result.top.source, result.top.start, result.top.start)
-        fix = Fix("say that it is seed 0", (Edit(start, "seed = 0\n"),), safe=True)
-        message = "this is expected of the outcome, and the spec does not say of which seed"
-        yield advice("NN708", message, outcome.span, "write `seed = 0`, which is what it is without", (), fix)
+        fix = Fix("add `seed = 0`", (Edit(start, "seed = 0\n"),), safe=True)
+        message = "this expectation depends on the seed, but the spec does not set one"
+        yield advice("NN708", message, outcome.span, "write `seed = 0`, the default", (), fix)
