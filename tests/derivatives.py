@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
+from samples import CLASSES, Sample, every_sample
 
 from nnspec import engine as nn
 from nnspec.engine.layers.contract import Layer
+
+BATCH = 5
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -18,65 +21,41 @@ def normal(*shape: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Derivative:
-    """A derivative that a backward pass computes: of which part, which array, and an input to see it at."""
+    """A derivative that a backward pass computes: of which array, seen at a sample."""
 
-    part: str
+    sample: Sample
     which: str
-    make: Callable[[], Layer]
-    shape: tuple[int, ...]
-    tokens: int = 0
-    """How many different whole numbers the input is made of; 0 for real numbers."""
+
+    @property
+    def part(self) -> str:
+        return self.sample.part
+
+    def make(self) -> Layer:
+        return self.sample.build()
 
     def x(self) -> np.ndarray:
-        return np.arange(np.prod(self.shape)).reshape(self.shape) % self.tokens if self.tokens else normal(*self.shape)
+        shape, tokens = (BATCH, *self.sample.incoming), self.sample.tokens
+        return np.arange(prod(shape)).reshape(shape) % tokens if tokens else normal(*shape)
 
     def __str__(self) -> str:
         return f"{self.part} {self.which}"
 
 
-DERIVATIVES = [
-    Derivative("Linear", "input", lambda: nn.Linear(4, 3), (5, 4)),
-    Derivative("Linear", "weight", lambda: nn.Linear(4, 3), (5, 4)),
-    Derivative("Linear", "bias", lambda: nn.Linear(4, 3), (5, 4)),
-    Derivative("ReLU", "input", nn.ReLU, (5, 6)),
-    Derivative("Sigmoid", "input", nn.Sigmoid, (5, 6)),
-    Derivative("Tanh", "input", nn.Tanh, (5, 6)),
-    Derivative("Dropout", "input", nn.Dropout, (5, 6)),
-    *(
-        Derivative(cls.spec_name, "input", cls, (5, 6))
-        for cls in (
-            *(nn.LeakyReLU, nn.ELU, nn.SELU, nn.HardSigmoid, nn.Softmax, nn.LogSoftmax),
-            *(nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.HardSwish),
-        )
-    ),
-    *(Derivative("PReLU", which, lambda: nn.PReLU(6), (5, 6)) for which in ("input", "weight")),
-    *(Derivative("BatchNorm", which, lambda: nn.BatchNorm(6), (5, 6)) for which in ("input", "weight", "bias")),
-    *(Derivative("LayerNorm", which, lambda: nn.LayerNorm(6), (5, 6)) for which in ("input", "weight", "bias")),
-    *(Derivative("RMSNorm", which, lambda: nn.RMSNorm(6), (5, 6)) for which in ("input", "weight")),
-    Derivative("Flatten", "input", nn.Flatten, (5, 2, 3)),
-    Derivative("Reshape", "input", lambda: nn.Reshape([3, -1]), (5, 6)),
-    Derivative("Conv2D", "input", lambda: nn.Conv2D(2, 3, 2), (3, 2, 3, 4)),
-    Derivative("Conv2D", "weight", lambda: nn.Conv2D(2, 3, 2), (3, 2, 3, 4)),
-    Derivative("Conv2D", "bias", lambda: nn.Conv2D(2, 3, 2), (3, 2, 3, 4)),
-    Derivative("Conv1D", "input", lambda: nn.Conv1D(2, 3, 2), (3, 5, 2)),
-    Derivative("Conv1D", "weight", lambda: nn.Conv1D(2, 3, 2), (3, 5, 2)),
-    Derivative("Conv1D", "bias", lambda: nn.Conv1D(2, 3, 2), (3, 5, 2)),
-    Derivative("MaxPool", "input", nn.MaxPool, (3, 2, 4, 4)),
-    Derivative("AvgPool", "input", nn.AvgPool, (3, 2, 4, 4)),
-    Derivative("GlobalAvgPool", "input", nn.GlobalAvgPool, (3, 2, 3, 2)),
-    Derivative("Embedding", "weight", lambda: nn.Embedding(4, 3), (5, 6), tokens=4),
-    *(
-        Derivative("PositionalEmbedding", which, lambda: nn.PositionalEmbedding(3, 2), (5, 3, 2))
-        for which in ("input", "weight")
-    ),
-    Derivative("SinusoidalPositions", "input", nn.SinusoidalPositions, (5, 3, 2)),
-    *(
-        Derivative("MultiHeadAttention", which, lambda: nn.MultiHeadAttention(4, 2, causal=True), (5, 3, 4))
-        for which in ("input", "qkv_weight", "qkv_bias", "out_weight", "out_bias")
-    ),
-    *(
-        Derivative(cls.spec_name, which, functools.partial(cls, 4, 3), (5, 3, 4))
-        for cls in (nn.RNN, nn.GRU, nn.LSTM)
-        for which in ("input", "weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    ),
-]
+def _derivatives() -> Iterator[Derivative]:
+    """Each at the sample of its layer with the most parameters, and the most numbers in the least of these."""
+    largest: dict[str, tuple[tuple[int, ...], Sample]] = {}
+    for sample in every_sample():
+        if issubclass(CLASSES[sample.part], nn.Composition):
+            continue
+        geometry = sample.geometry()
+        sizes = [prod(shape) for shape in geometry.parameters.values()]
+        size = (len(sizes), min(sizes, default=0), prod(sample.incoming))
+        if sample.part not in largest or size > largest[sample.part][0]:
+            largest[sample.part] = (size, sample)
+    for part, (_, sample) in largest.items():
+        named = sample.geometry().parameters
+        yield from (Derivative(sample, which) for which in ([] if CLASSES[part].looks_up else ["input"]))
+        yield from (Derivative(sample, which) for which in named)
+
+
+DERIVATIVES = list(_derivatives())

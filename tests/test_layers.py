@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from allocations import growth
+from operations import Counted, operations
 from samples import CLASSES, Sample, every_sample, spoilt, work_arrays
 
 from nnspec import engine as nn
@@ -173,7 +174,30 @@ def test_geometry_is_what_really_happens(sample: Sample, batch: int) -> None:
     shapes = {name: parameter.shape for name, parameter in layer.parameters().items()}
     assert dict(geometry.parameters) == shapes
     assert {name: parameter.grad.shape for name, parameter in layer.parameters().items()} == shapes
-    assert geometry.flops >= 0
+
+
+FLOPS_APART = {
+    "Dropout": 3.0,  # drawing the mask is not counted
+    "GELU": 2.5,  # the tanh form has fewer operations, and both find the slope on their way
+    **dict.fromkeys(("RNN", "GRU", "LSTM"), 1.7),  # the first step needs no product with the state
+    "MaxPool": 2.0,  # the first place of a window is compared with nothing
+    "BatchNorm": 1.6,  # work on one number a channel counts as work on every number
+    "GlobalAvgPool": 1.6,  # the division of a sum is not counted
+}
+"""By how much the declared FLOPs of a layer may differ from the operations of its kernel, where not by a third."""
+
+
+@every_kernel
+def test_declared_flops_are_the_operations_of_the_kernel(sample: Sample) -> None:
+    layer, batch = sample.make(), 5
+    layer.trusts_ids = True
+    layer.lend({name: work.view(Counted) for name, work in work_arrays(sample, batch).items()})
+    x, out = sample.x(batch).view(Counted), spoilt((batch, *sample.geometry().out)).view(Counted)
+    declared, counted = batch * sample.geometry().flops, operations(lambda: layer.forward(x, out=out))
+    if "hidden_size" in sample.arguments and sample.incoming[0] == 1:
+        return  # a sequence of one step has no product with the state at all
+    apart = FLOPS_APART.get(sample.part, 4 / 3)
+    assert counted / apart <= declared <= counted * apart, f"{declared} FLOPs are declared, {counted} are computed"
 
 
 @every_layer

@@ -1,11 +1,12 @@
 """Samples of every layer, on which the contract of layers is held in `test_layers.py`.
 
-Each module of this package has a list `SAMPLES` of the layers of its family: those that need arguments, or take a shape
-of their own. Every other layer is made by default and given rows of 6 numbers.
+Every layer that can be made without arguments is given rows, sequences and images, as far as it accepts them. Each
+module of this package has a list `SAMPLES` of further ones: of layers that need arguments, or with shapes of their own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import pkgutil
@@ -18,11 +19,15 @@ import numpy as np
 from nnspec import engine as nn
 from nnspec.engine import PARTS
 from nnspec.engine.layers.chain import Member
-from nnspec.engine.layers.contract import Geometry, Layer
+from nnspec.engine.layers.contract import Geometry, Layer, ShapeError
 
 # Only nnspec's own parts: other tests may enter parts of theirs.
 KINDS = PARTS["layer"] | PARTS["composition"]
 CLASSES = {name: cls for name, cls in KINDS.items() if cls.__module__.startswith("nnspec.")}
+
+
+SHAPES = ((6,), (2, 3), (2, 2, 3))
+"""What a layer is given by default: a row, a sequence, an image."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,11 @@ class Sample:
             parameter.data = rng.standard_normal(parameter.shape)
         return layer
 
+    def defaults(self) -> dict[str, Any]:
+        return {argument.name: argument.default for argument in CLASSES[self.part].signature()}
+
     def geometry(self) -> Geometry:
-        defaults = {argument.name: argument.default for argument in CLASSES[self.part].signature()}
-        return CLASSES[self.part].geometry(self.incoming, defaults | self.arguments)
+        return CLASSES[self.part].geometry(self.incoming, self.defaults() | self.arguments)
 
     def make_in(self, dtype: str) -> Layer:
         return self.make(dtype=dtype) if CLASSES[self.part].accepts("dtype") else self.make()
@@ -113,14 +120,23 @@ def members(chain: dict[str, Layer], incoming: tuple[int, ...]) -> list[Member]:
 
 
 def every_sample() -> list[Sample]:
-    """The samples of all modules here, and the layers that need none."""
+    """The samples of all modules here, and those that every layer has by default."""
     table: list[Sample] = []
     for module in pkgutil.iter_modules(__path__):
         table += importlib.import_module(f"{__name__}.{module.name}").SAMPLES
-    sampled = {sample.part for sample in table}
-    rest = {name: cls for name, cls in CLASSES.items() if name not in sampled}
-    plain = [name for name, cls in rest.items() if not any(a.required for a in cls.signature())]
-    return table + [Sample(name) for name in plain]
+    return table + [sample for name in CLASSES for sample in default_samples(name) if sample not in table]
+
+
+def default_samples(part: str) -> list[Sample]:
+    """A layer without arguments, given every shape of SHAPES that it accepts; none where it needs arguments."""
+    cls, found = CLASSES[part], []
+    if issubclass(cls, nn.Composition) or any(argument.required for argument in cls.signature()):
+        return []
+    for shape in SHAPES:
+        with contextlib.suppress(ShapeError):
+            cls.geometry(shape, Sample(part).defaults())
+            found.append(Sample(part, {}, shape))
+    return found
 
 
 def spoilt(shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
