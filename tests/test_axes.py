@@ -447,7 +447,7 @@ def test_colours_that_come_last_are_a_finding_whose_help_works(folder: Path) -> 
         ("[rows, columns]", "`axes` names 2, but a sample has 3: 8×6×3", "axes=[rows, columns, channels]"),
         ("[rows, rows, channels]", "`axes` names the axes of one sample", "axes=[rows, columns, channels]"),
         ("[row, columns, channels]", "not `row`", "did you mean `rows`?"),
-        ("3", "`axes` takes a list of", ""),
+        ("3", "`axes` must be a list of", ""),
     ],
 )
 def test_axes_that_do_not_fit_are_an_error_at_their_characters(

@@ -255,12 +255,12 @@ def test_the_network_shows_branches_and_their_layers() -> None:
     assert repr(model) == (
         """\
 Sequential(
-    Linear1: Linear(weight (2, 3), bias (3,))
+    Linear1: Linear(2, 3)
     residual1: Residual(
         body=[
             Add(
                 branch1=[
-                    Linear(weight (3, 3), bias (3,)),
+                    Linear(3, 3),
                 ],
                 branch2=[],
             ),

@@ -56,6 +56,18 @@ def test_every_layer_is_sampled(name: str) -> None:
 
 
 @every_layer
+def test_a_call_checks_the_shape_that_a_spec_checks(sample: Sample) -> None:
+    layer, x = sample.make(), sample.x(3)
+    nn.set_seed(7)
+    assert layer(x).shape[1:] == layer.output_shape(x.shape[1:])
+    try:
+        layer.output_shape((2, 3, 5, 7, 11))
+    except ShapeError:
+        with pytest.raises(ShapeError, match="x has shape"):
+            layer(np.ones((3, 2, 3, 5, 7, 11)))
+
+
+@every_layer
 @batches
 def test_gradients_agree_with_finite_differences(sample: Sample, batch: int) -> None:
     assert nn.numerical_gradient_check(sample.make(), sample.x(batch)) < 1e-7

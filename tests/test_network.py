@@ -272,7 +272,7 @@ def test_gradients_are_those_of_the_last_backward_pass() -> None:
 
 def test_the_network_shows_its_layers() -> None:
     assert repr(nn.Sequential(nn.Linear(2, 3), nn.ReLU())) == (
-        "Sequential(\n    Linear1: Linear(weight (2, 3), bias (3,))\n    ReLU1: ReLU()\n)"
+        "Sequential(\n    Linear1: Linear(2, 3)\n    ReLU1: ReLU()\n)"
     )
 
 
@@ -351,3 +351,46 @@ def test_the_engine_exports_its_parts_and_no_modules() -> None:
     assert [part for part in of_the_engine if part not in exported] == []
     assert {"Layer", "Loss", "Optimizer", "Parameter", "Sequential", "set_seed", "check_gradients"} <= {*nn.__all__}
     assert "higher_is_better" not in nn.__all__
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((8, 5), r"Linear1: this Linear expects 6 features but gets 5; x has shape \(8, 5\)"),
+        ((6,), r"Linear1: Linear expects a batch of samples; x has shape \(6,\), so one sample is `x\[None\]`"),
+        ((), r"Linear1: Linear expects a batch of samples; x has shape \(\)"),
+        ((8, 1, 2, 6), "Linear1: Linear expects features but gets an image of 1×2×6"),
+    ],
+)
+def test_samples_of_a_wrong_shape_are_an_error_that_names_the_layer(shape: tuple[int, ...], message: str) -> None:
+    model = small()
+    with pytest.raises(nn.ShapeError, match=message):
+        model(np.ones(shape))
+    assert model(np.ones((2, 6))).shape == (2, 3)
+    with pytest.raises(nn.ShapeError, match="Linear1"):
+        model(np.ones(shape))  # also after samples that fit
+
+
+def test_a_network_says_its_output_shape_before_any_sample() -> None:
+    model = nn.Sequential(nn.Conv2D(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Residual([nn.Linear(144, 144)]))
+    assert model.output_shape((1, 8, 8)) == (144,) == model(np.ones((2, 1, 8, 8))).shape[1:]
+    with pytest.raises(nn.ShapeError, match="residual1"):
+        model.output_shape((1, 9, 9))
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (lambda: nn.Linear(6, 5), "Linear(6, 5)"),
+        (lambda: nn.Linear(6, 5, bias=False, init=nn.XavierNormal()), "Linear(6, 5, bias=False, init=xavier_normal)"),
+        (lambda: nn.Conv2D(3, 4, 3, padding="same"), "Conv2D(3, 4, 3, padding='same')"),
+        (lambda: nn.Dropout(0.2), "Dropout(p=0.2)"),
+        (lambda: nn.HuberLoss(), "HuberLoss()"),
+        (lambda: nn.CrossEntropyLoss(label_smoothing=0.1), "CrossEntropyLoss(label_smoothing=0.1)"),
+        (lambda: nn.Adam(small().parameters()), "Adam(lr=0.001)"),
+        (lambda: nn.SGD(small().parameters(), nn.CosineSchedule(0.1)), "SGD(lr=cosine(0.1))"),
+        (lambda: nn.Accuracy(), "Accuracy()"),
+    ],
+)
+def test_parts_show_the_call_that_makes_them(part: Any, text: str) -> None:
+    assert repr(part()) == text

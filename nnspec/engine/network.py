@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, overload
 
-from nnspec.engine.layers.contract import Layer, kind_of, passed_on
+from nnspec.engine.layers.contract import Layer, Shape, ShapeError, kind_of, passed_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,12 +89,29 @@ class Sequential:
 
         The samples must be as the first layer expects them: the network neither divides nor standardises anything. For
         a trained lane, `lane.predict` prepares samples as in training.
+
+        Raises ShapeError, naming the layer, if the shape of the samples does not fit.
         """
-        for layer in self.layers:
-            x = layer.forward(x)
+        for name, layer in zip(self.names, self.layers, strict=True):
+            try:
+                x = layer(x)
+            except ShapeError as error:
+                raise ShapeError(f"{name}: {error}", argument=error.argument) from None
         return x
 
     __call__ = forward
+
+    def output_shape(self, incoming: Shape) -> Shape:
+        """Return the shape of one sample's output for the shape of one sample: `(784,) -> (10,)`.
+
+        Raises ShapeError, naming the first layer that does not fit.
+        """
+        for name, layer in zip(self.names, self.layers, strict=True):
+            try:
+                incoming = layer.output_shape(incoming)
+            except ShapeError as error:
+                raise ShapeError(f"{name}: {error}", argument=error.argument) from None
+        return incoming
 
     def backward(self, grad: NDArray[Any]) -> NDArray[Any]:
         """Turn dL/d(outputs) into dL/dx, `(B, *out) -> (B, *in)`, and write every parameter's `.grad`."""

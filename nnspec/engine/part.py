@@ -111,6 +111,8 @@ class Part(Nameable):
     __signature__: ClassVar[Any] = _PythonSignature()
     converts_numbers: ClassVar[bool] = False
     """Whether numbers are converted to Python's own, for kernels in which a NumPy scalar would change the dtype."""
+    always_shown: ClassVar[frozenset[str]] = frozenset()
+    """The arguments that its repr shows even if they have their defaults."""
     _declarative: ClassVar[bool] = True
     """Whether the constructor comes from the annotated attributes."""
     _kept_names: ClassVar[tuple[str, ...]] = ()
@@ -189,6 +191,16 @@ class Part(Nameable):
         """Return the arguments that it keeps, by name."""
         declared = [d for d in self.declarations() if not d.passed and hasattr(self, d.attribute)]
         return {d.parameter.name: getattr(self, d.attribute) for d in declared}
+
+    def __repr__(self) -> str:
+        """Show the constructor's call, without arguments that have their defaults: `Linear(784, 64, bias=False)`."""
+        words = []
+        for name, value in self.arguments().items():
+            parameter = self.python_signature().parameters[name]
+            required = parameter.default is inspect.Parameter.empty
+            if required or name in self.always_shown or value != parameter.default:
+                words.append(repr(value) if required else f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(words)})"
 
     @classmethod
     def accepts(cls, name: str) -> bool:

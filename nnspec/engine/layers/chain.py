@@ -40,6 +40,12 @@ class Chain:
         trained = (k for k, layer in enumerate(self._layers) if layer.parameters())
         self._first_trained = next(trained, len(self._layers))
 
+    def output_shape(self, incoming: Shape) -> Shape:
+        """Return the shape of one sample's output. Raises ShapeError if the layers do not fit."""
+        for layer in self._layers:
+            incoming = layer.output_shape(incoming)
+        return incoming
+
     def forward(self, x: NDArray[Any]) -> NDArray[Any]:
         """Run the layers in order; x is left as it is."""
         for layer in self._layers:

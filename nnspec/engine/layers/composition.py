@@ -136,6 +136,11 @@ class Composition(Layer):
                 state |= {f"{path}.{name}": shape for name, shape in member.geometry.state.items()}
         return Geometry(out=out, flops=flops, parameters=parameters, state=state)
 
+    def output_shape(self, incoming: Shape) -> Shape:
+        """Return the shape of one sample's output, from those of the branches. Raises ShapeError if they do not fit."""
+        outs = {name: chain.output_shape(incoming) for name, chain in self._branches.items()}
+        return self.join(incoming, outs)
+
     # The kernels
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:

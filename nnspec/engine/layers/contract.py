@@ -57,6 +57,7 @@ class Geometry:
     """What the layer remembers besides its parameters, in the network's dtype: running means and variances, say."""
 
 
+_NOT_SEEN: Shape | None = None
 _NO_STATE: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
@@ -125,6 +126,8 @@ class Layer(Part, Borrower):
     """Draw no new random numbers: the gradient check needs the same function at every step."""
     converts_numbers = True
     _state = _NO_STATE
+    _fits = _NOT_SEEN
+    """The shape of the samples that were last found to fit."""
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -150,8 +153,27 @@ class Layer(Part, Borrower):
         """
         return None
 
+    def output_shape(self, incoming: Shape) -> Shape:
+        """Return the shape of one sample's output for the shape of one sample. Raises ShapeError if it does not fit."""
+        return type(self).geometry(incoming, self.arguments()).out
+
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Compute y = f(x), `(B, *in) -> (B, *out)`: the same as `forward`."""
+        """Compute y = f(x), `(B, *in) -> (B, *out)`: `forward`, after a look at the shape of x.
+
+        Raises ShapeError if samples of that shape do not fit the layer.
+        """
+        x = np.asarray(x)
+        if x.shape[1:] != self._fits:
+            try:
+                self.output_shape(x.shape[1:])
+            except ShapeError as error:
+                if x.ndim < 2:
+                    message = f"{type(self).__name__} expects a batch of samples; x has shape {x.shape}"
+                    raise ShapeError(f"{message}, so one sample is `x[None]`" if x.ndim else message) from None
+                raise ShapeError(f"{error}; x has shape {x.shape}", argument=error.argument) from None
+            except NotImplementedError:
+                pass  # a layer without a shape rule, which no spec can name
+            self._fits = x.shape[1:]
         return self.forward(x)
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -213,10 +235,6 @@ class Layer(Part, Borrower):
         With `samples_independent`, the first axis is that of the samples.
         """
         return None
-
-    def __repr__(self) -> str:
-        parameters = ", ".join(f"{name} {p.shape}" for name, p in self.parameters().items())
-        return f"{type(self).__name__}({parameters})"
 
 
 def numbered(layers: Iterable[Layer]) -> dict[str, Layer]:

@@ -100,9 +100,6 @@ class Loss(Part, Borrower):
         """Which side of each kink the last forward pass took, or None for a smooth loss, as layers say it."""
         return None
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
 
 @dataclass(slots=True)
 class Mean:

@@ -140,6 +140,3 @@ class HingeLoss(Loss):
         if outputs.ndim > 1 and outputs.shape[-1] == 1:
             outputs = np.broadcast_to(outputs, (*outputs.shape[:-1], 2))
         check_labels(self, outputs, labels, "scores")
-
-    def __repr__(self) -> str:
-        return f"HingeLoss(margin={self.margin:g})"

@@ -143,6 +143,3 @@ class HuberLoss(Distance):
     def sides(self) -> NDArray[Any] | None:
         """Which outputs are further away than δ, where the second derivative jumps."""
         return np.abs(saved(self._difference, self)) > self.delta
-
-    def __repr__(self) -> str:
-        return f"HuberLoss(delta={self.delta:g})"

@@ -92,6 +92,7 @@ class Optimizer(Part):
     """
 
     kind: ClassVar[str] = "optimizer"
+    always_shown = frozenset({"lr"})
     usual_rates: ClassVar[tuple[float, float]] = (1e-6, 10.0)
     """Rates outside of these are rarely meant."""
     decoupled: ClassVar[bool] = False
@@ -111,6 +112,10 @@ class Optimizer(Part):
     follower: Follower | None = kept()
     """The schedule in this training, with all that it remembers of it."""
     _moving: Group | None = kept()
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that it keeps, by name: as `lr`, the schedule if there is one."""
+        return super().arguments() | ({"lr": self.schedule} if self.schedule is not None else {})
 
     def __post_init__(self, parameters: Iterable[Parameter]) -> None:
         self.params = list(parameters)
