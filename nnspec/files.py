@@ -39,9 +39,9 @@ def open_regular(path: str | os.PathLike[str], *, follow_links: bool = True) -> 
         raise
 
 
-def read_limited(path: str | os.PathLike[str], most: int) -> bytes:
+def read_limited(path: str | os.PathLike[str], most: int, *, follow_links: bool = True) -> bytes:
     """Read a regular file of at most `most` bytes. Raises OSError, and ValueError for a larger one."""
-    with open_regular(path) as file:
+    with open_regular(path, follow_links=follow_links) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"it is larger than {most // 1024**2} MiB")

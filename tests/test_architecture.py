@@ -297,7 +297,6 @@ LIBRARIES = {
         "compiler",
         "checker",
     },
-    "pathspec": {"project"},
     "platformdirs": {"data", "native", "project"},
     "threadpoolctl": {"environment"},
 }

@@ -146,7 +146,6 @@ class _Run:
             force_exclude=options.force_exclude,
             respect_gitignore=self.config.respect_gitignore and not options.no_gitignore,
             complain=problems.append,
-            memory=self.cache.memory,
         )
         for problem in problems:
             if not problem.empty:

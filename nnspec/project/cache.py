@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec._version import __version__
 from nnspec.diagnostics.source import FLAG, MAX_BYTES, Source, SourceError, source_of
-from nnspec.project.gitignore import Memory
 from nnspec.project.stored import Unstorable, pack, unpack
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ __all__ = ["Cache", "Known", "digest", "read_bytes"]
 
 _LARGEST = 64 * 1024 * 1024
 _MOST = 20_000  # entries of a project
-_MOST_VERDICTS = 200_000
 _KEPT_DAYS = 30
 _TOUCHED_DAYS = 7  # an entry's day is written anew when it is as old as that
 _MOST_PROJECTS = 100
@@ -67,10 +65,8 @@ class Cache:
         self._stamp = _stamp() if enabled else ""
         document = _load(self._path, self._stamp, root)
         self._runs: dict[str, dict[str, list[Any]]] = document["runs"]
-        self.memory: Memory = document["ignored"]
         self._entries = self._runs.setdefault(json.dumps([os.getcwd(), *flags]), {})
         self._imports: dict[str, tuple[str, bytes]] = {}
-        self._verdicts = _size(self.memory)
         self._day = int(time.time() // 86_400)
         self._changed = False
 
@@ -144,11 +140,9 @@ class Cache:
 
     def save(self) -> None:
         """Write what is new, if there is anything and it can be written."""
-        if not self._path or not (self._changed or _size(self.memory) != self._verdicts):
+        if not self._path or not self._changed:
             return
-        if _size(self.memory) > _MOST_VERDICTS:
-            self.memory.clear()
-        document = {"stamp": self._stamp, "root": self._root, "runs": self._kept(), "ignored": self.memory}
+        document = {"stamp": self._stamp, "root": self._root, "runs": self._kept()}
         with suppress(OSError):
             from nnspec.files import atomic
 
@@ -237,7 +231,7 @@ def _path(root: str) -> str:
 
 def _stamp() -> str:
     """Return what changes with whatever has a say in the findings: our own files, Lark's version, Python's."""
-    parts = ["1", __version__, sys.version]
+    parts = ["2", __version__, sys.version]
     lark = find_spec("lark")
     if lark is not None and lark.origin is not None:
         with open(lark.origin, "rb") as file:  # says the version; asking for it in the proper way takes 20 ms
@@ -263,7 +257,7 @@ def _states(folder: str) -> Iterator[str]:
 
 def _load(path: str, stamp: str, root: str) -> dict[str, Any]:
     """Read a cache. Whatever is not as we write it makes it an empty one."""
-    empty: dict[str, Any] = {"runs": {}, "ignored": {}}
+    empty: dict[str, Any] = {"runs": {}}
     data = read_bytes(path, _LARGEST) if path else None
     if data is None:
         return empty
@@ -277,20 +271,11 @@ def _load(path: str, stamp: str, root: str) -> dict[str, Any]:
 def _is_ours(document: Any, stamp: str, root: str) -> bool:
     if type(document) is not dict or document.get("stamp") != stamp or document.get("root") != root:
         return False
-    runs, ignored = document.get("runs"), document.get("ignored")
-    if type(runs) is not dict or type(ignored) is not dict:
-        return False
-    return all(
+    runs = document.get("runs")
+    return type(runs) is dict and all(
         type(entries) is dict and all(type(e) is list and len(e) == 6 for e in entries.values())
         for entries in runs.values()
-    ) and all(
-        type(verdicts) is dict and all(v is None or type(v) is bool for v in verdicts.values())
-        for verdicts in ignored.values()
     )
-
-
-def _size(memory: Memory) -> int:
-    return sum(map(len, memory.values()))
 
 
 def _tidy(folder: str) -> None:

@@ -1,39 +1,133 @@
-"""What git ignores: `.gitignore` in every folder from the repository's top down, and `.git/info/exclude`."""
+"""What git ignores: `.gitignore` in every folder from the repository's top down, and `.git/info/exclude`.
+
+The rules are those of gitignore(5), one path at a time: a pattern says something of a path alone, nothing in an ignored
+folder is looked at, and what is in a folder that was taken back in is judged by itself.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import NamedTuple
 
-__all__ = ["Chain", "Memory", "Patterns", "chain_above", "chain_in", "ignored", "repository"]
+from nnspec.files import read_limited
+from nnspec.project.globs import Glob
 
-Memory = dict[str, dict[str, bool | None]]
-"""What lists of patterns said of paths before: digest of the list -> path -> verdict. Patterns and paths decide it
-alone, so it never grows stale; with it at hand, nothing has to be compiled."""
+__all__ = ["Chain", "Patterns", "chain_above", "chain_in", "ignored", "repository"]
 
-_Rule = tuple[re.Pattern[str], bool]
+_LARGEST = 1024**2
+_LONGEST = 4096  # characters of a line: no path is longer
+_SIGN = re.compile(
+    r"(?P<star>\*+)|(?P<any>\?)|\[(?P<negated>[!^]?)(?P<set>(?:\[:\w+:\]|\]|\\.|[^]\\])(?:\[:\w+:\]|\\.|[^]\\])*)\]"
+    r"|(?P<plain>\\.|[^[\\])",
+    re.DOTALL,
+)
+_IN_SET = re.compile(r"\[:(\w+):\]|(\\.|[^\\])-(\\.|[^\\])|(\\.|[^\\])", re.DOTALL)
+_CLASSES = {
+    "alnum": "a-zA-Z0-9",
+    "alpha": "a-zA-Z",
+    "blank": " \t",
+    "cntrl": r"\x00-\x1f\x7f",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": r"!-/:-@\[-`{-~",
+    "space": r"\s",
+    "upper": "A-Z",
+    "xdigit": "0-9a-fA-F",
+}
+
+
+class _Rule(NamedTuple):
+    """A line of an ignore file."""
+
+    glob: Glob
+    ignores: bool
+    """Whether it ignores what matches; after a `!` it takes that back in."""
+    folders_only: bool
 
 
 class Patterns:
     """The lines of one ignore file, and the folder that they are relative to."""
 
-    def __init__(self, folder: str, lines: Sequence[str], memory: Memory | None = None) -> None:
+    def __init__(self, folder: str, lines: Iterable[str]) -> None:
         self.folder = folder.rstrip(os.sep)
-        self.lines = lines
-        digest = hashlib.blake2b("\n".join(lines).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-        self._known = {} if memory is None else memory.setdefault(digest, {})
-        self._rules: list[_Rule] | None = None
+        self._rules = [rule for rule in map(_rule, lines) if rule][::-1]
+
+    def __bool__(self) -> bool:
+        """Whether any line means something."""
+        return bool(self._rules)
 
     def verdict(self, path: str, is_folder: bool) -> bool | None:
-        """Whether the lines ignore an absolute path (True), take it back in (False), or do not speak of it (None)."""
-        inside = path[len(self.folder) + 1 :].replace(os.sep, "/") + ("/" if is_folder else "")
-        if inside not in self._known:
-            if self._rules is None:
-                self._rules = _compile(self.lines)
-            self._known[inside] = _judge(self._rules, inside)
-        return self._known[inside]
+        """Whether the lines ignore an absolute path (True), take it back in (False), or do not mention it (None)."""
+        names = _bytes(path[len(self.folder) + 1 :]).split(os.sep)
+        for glob, ignores, folders_only in self._rules:
+            if (is_folder or not folders_only) and glob.matches(names):
+                return ignores
+        return None
+
+
+def _rule(line: str) -> _Rule | None:
+    """Read a line. Returns None for a comment, and as git does for a line that cannot match."""
+    line = _bytes(line)
+    if line.startswith("#") or len(line) > _LONGEST:
+        return None
+    text = line.rstrip(" ")
+    if text != line and (len(text) - len(text.rstrip("\\"))) % 2:  # the first of the spaces is escaped
+        text += " "
+    pattern = text.removeprefix("!").removesuffix("/")
+    parts: list[re.Pattern[str] | None] = [] if "/" in pattern else [None]
+    for part in pattern.removeprefix("/").split("/"):
+        name = _name(part)
+        if name is None or not part:
+            return None
+        parts.append(None if re.fullmatch(r"\*\*+", part) and "/" in pattern else name)
+    return _Rule(Glob.of(parts), not text.startswith("!"), text.endswith("/"))
+
+
+def _bytes(text: str) -> str:
+    """Return a text with a character for each byte of its UTF-8: to git, `?` stands for one byte."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _name(pattern: str) -> re.Pattern[str] | None:
+    """Translate a pattern for one name. Returns None for one that is not valid."""
+    chunks = [""]
+    at = 0
+    while at < len(pattern):
+        sign = _SIGN.match(pattern, at)
+        if sign is None:
+            return None
+        at = sign.end()
+        if sign["star"]:
+            chunks.append("")
+        elif sign["any"]:
+            chunks[-1] += "."
+        elif sign["plain"]:
+            chunks[-1] += re.escape(sign["plain"][-1])
+        else:
+            inside = _inside(sign["set"])
+            if inside is None:
+                return None
+            chunks[-1] += f"[{'^' * bool(sign['negated'])}{inside}]"
+    # The first place where a chunk matches is as good as any later one, except for the last chunk, which ends the name.
+    first, *others = chunks
+    middle = "".join(f"(?>.*?{chunk})" for chunk in others[:-1])
+    return re.compile(first + middle + (f".*{others[-1]}" if others else "") + r"\Z", re.DOTALL)
+
+
+def _inside(content: str) -> str | None:
+    """Translate what is in brackets. Returns None for an unknown class."""
+    found = ""
+    for name, low, high, single in _IN_SET.findall(content):
+        if name and name not in _CLASSES:
+            return None
+        found += _CLASSES.get(name, "") + re.escape(single[-1:] or low[-1:])
+        if low and low[-1] <= high[-1]:  # of any other range, git takes the start alone
+            found += f"-{re.escape(high[-1])}"
+    return found
 
 
 Chain = tuple[Patterns, ...]
@@ -59,17 +153,17 @@ def repository(folder: str) -> str | None:
     return folder
 
 
-def chain_in(folder: str, above: Chain, names: Iterable[str], memory: Memory | None) -> Chain:
+def chain_in(folder: str, above: Chain, names: Iterable[str]) -> Chain:
     """Return what holds in a folder with these names in it: another repository begins anew."""
     chain = above
     if ".git" in names:
-        chain = tuple(_read(folder, _exclude_file(folder), memory))
+        chain = tuple(_read(folder, _exclude_file(folder)))
     if ".gitignore" in names:
-        chain = (*chain, *_read(folder, os.path.join(folder, ".gitignore"), memory))
+        chain = (*chain, *_read(folder, os.path.join(folder, ".gitignore")))
     return chain
 
 
-def chain_above(folder: str, top: str, memory: Memory | None) -> tuple[Chain, bool]:
+def chain_above(folder: str, top: str) -> tuple[Chain, bool]:
     """Return what holds above a folder, from `top` down, and whether it is ignored there together with all in it."""
     inside = os.path.relpath(folder, top)
     if inside == os.curdir or inside.startswith(os.pardir):
@@ -78,61 +172,21 @@ def chain_above(folder: str, top: str, memory: Memory | None) -> tuple[Chain, bo
     here = top
     for part in inside.split(os.sep):
         names = [name for name in (".git", ".gitignore") if os.path.lexists(os.path.join(here, name))]
-        chain = chain_in(here, chain, names, memory)
+        chain = chain_in(here, chain, names)
         here = os.path.join(here, part)
         if ignored(here, True, chain):
             return chain, True
     return chain, False
 
 
-def _compile(lines: Sequence[str]) -> list[_Rule]:
-    """Read patterns; the last comes first. As git does, pass over lines that mean nothing."""
-    try:
-        return _rules(lines)
-    except (ValueError, re.error):
-        return [rule for line in reversed(lines) for rule in _rules_or_none(line)]
-
-
-def _rules_or_none(line: str) -> list[_Rule]:
-    try:
-        return _rules([line])
-    except (ValueError, re.error):
+def _read(folder: str, path: str) -> list[Patterns]:
+    try:  # as in git, a link in the place of an ignore file is not followed
+        data = read_limited(path, _LARGEST, follow_links=False)
+    except (OSError, ValueError):
         return []
-
-
-def _rules(lines: Sequence[str]) -> list[_Rule]:
-    from pathspec import GitIgnoreSpec
-
-    rules: list[_Rule] = []
-    # `a/**/` is every folder below `a`, and to pathspec `a` itself.
-    lines = [f"{line}*/" if line.endswith("/**/") else line for line in lines]
-    for pattern in GitIgnoreSpec.from_lines(lines).patterns:
-        if pattern.include is not None and pattern.regex is not None:
-            text = pattern.regex.pattern
-            # What pathspec makes of `a` also matches all that lies in a folder `a`, and the folder's slash is a group
-            # then. To git a pattern says something of `a` alone, and what lies in it is not even looked at.
-            rules.append((re.compile(rf"(?:{text})\Z" if pattern.regex.groupindex else text), pattern.include))
-    return rules[::-1]
-
-
-def _judge(rules: list[_Rule], path: str) -> bool | None:
-    for regex, ignores in rules:
-        match = regex.search(path)
-        if match is not None and (match.end() < len(path) or regex.pattern.endswith(r"\Z") or regex.pattern == "."):
-            return ignores
-    return None
-
-
-def _read(folder: str, path: str, memory: Memory | None) -> list[Patterns]:
-    # As git does, a link in the place of an ignore file is not followed.
-    if os.path.islink(path) or not os.path.isfile(path):
-        return []
-    try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            lines = [line for line in file.read().splitlines() if line.strip() and not line.startswith("#")]
-    except OSError:
-        return []
-    return [Patterns(folder, lines, memory)] if lines else []
+    lines = data.decode("utf-8-sig", "surrogateescape").split("\n")
+    patterns = Patterns(folder, [line.removesuffix("\r") for line in lines])
+    return [patterns] if patterns else []
 
 
 def _exclude_file(folder: str) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nnspec.errors import NnspecError
-from nnspec.project.gitignore import Chain, Memory, Patterns, chain_above, chain_in, ignored, repository
+from nnspec.project.gitignore import Chain, Patterns, chain_above, chain_in, ignored, repository
+from nnspec.project.globs import Glob, Reached
 
 __all__ = ["SUFFIX", "InputError", "find_specs"]
 
@@ -39,7 +40,6 @@ def find_specs(
     force_exclude: bool = False,
     respect_gitignore: bool = True,
     complain: Callable[[InputError], None] | None = None,
-    memory: Memory | None = None,
 ) -> list[str]:
     """Return the files that the arguments mean, as they should be shown: sorted, each once, with `/` between folders.
 
@@ -55,13 +55,12 @@ def find_specs(
         force_exclude: leave out files that are named, too, where they are excluded or ignored.
         respect_gitignore: leave out what git ignores.
         complain: is told of each argument that is at fault, and the others are gone on with.
-        memory: what patterns said of paths before; it is added to.
 
     Raises:
         InputError: a path does not exist or cannot be read, or an argument matches nothing; without `complain`.
     """
     problems: list[InputError] = []
-    finder = _Finder(os.path.abspath(root or os.curdir), exclude, force_exclude, respect_gitignore, memory)
+    finder = _Finder(os.path.abspath(root or os.curdir), exclude, force_exclude, respect_gitignore)
     finder.complain = complain or problems.append
     found: dict[str, str] = {}
     for argument in arguments:
@@ -75,14 +74,11 @@ def find_specs(
 class _Finder:
     complain: Callable[[InputError], None]
 
-    def __init__(
-        self, root: str, exclude: Sequence[str], force_exclude: bool, respect_gitignore: bool, memory: Memory | None
-    ) -> None:
+    def __init__(self, root: str, exclude: Sequence[str], force_exclude: bool, respect_gitignore: bool) -> None:
         self.root = root
-        self.exclude = Patterns(root, exclude, memory) if exclude else None
+        self.exclude = Patterns(root, exclude) if exclude else None
         self.force_exclude = force_exclude
         self.respect_gitignore = respect_gitignore
-        self.memory = memory
 
     def find(self, argument: str) -> Iterator[str]:
         """Yield what one argument means."""
@@ -109,7 +105,7 @@ class _Finder:
             self.complain(InputError(f"folder not found: {shown}", shown))
             return
         chain, left_out = self._above(place)
-        walk = _Walk(self, _pattern(parts))
+        walk = _Walk(self, _glob(parts))
         for name in [] if left_out else walk.run(place, chain):
             none = False
             yield f"{shown.rstrip('/')}/{name}" if shown not in ("", ".") else name
@@ -126,7 +122,7 @@ class _Finder:
         top = repository(folder)
         if top is None:
             top = self.root if folder.startswith(self.root.rstrip(os.sep) + os.sep) else folder
-        chain, is_ignored = chain_above(folder, top, self.memory)
+        chain, is_ignored = chain_above(folder, top)
         return chain, left_out or is_ignored
 
     def _is_left_out(self, path: str) -> bool:
@@ -136,7 +132,7 @@ class _Finder:
             return True
         if self.respect_gitignore:
             names = [name for name in (".git", ".gitignore") if os.path.lexists(os.path.join(folder, name))]
-            chain = chain_in(folder, chain, names, self.memory)
+            chain = chain_in(folder, chain, names)
         return self._is_excluded(path, False) or ignored(path, False, chain)
 
     def _is_excluded(self, path: str, is_folder: bool) -> bool:
@@ -157,11 +153,11 @@ class _Finder:
 
 
 class _Walk:
-    """A search through folders. What a folder still has to match is the set of places reached in the pattern."""
+    """A search through folders."""
 
-    def __init__(self, finder: _Finder, pattern: list[re.Pattern[str] | None]) -> None:
+    def __init__(self, finder: _Finder, glob: Glob) -> None:
         self.finder = finder
-        self.pattern = pattern
+        self.glob = glob
         self.failed = False
         self.left_out = False
         self.runs = False
@@ -169,7 +165,7 @@ class _Walk:
 
     def run(self, top: str, chain: Chain) -> Iterator[str]:
         """Yield the files found, relative to `top`."""
-        waiting = [(top, "", chain, self._after({0}))]
+        waiting: list[tuple[str, str, Chain, Reached]] = [(top, "", chain, self.glob.start())]
         while waiting:
             folder, shown, above, reached = waiting.pop()
             try:
@@ -186,9 +182,9 @@ class _Walk:
                 continue
             inner = above
             if self.finder.respect_gitignore:
-                inner = chain_in(folder, above, {n for n in names if n.startswith(".git")}, self.finder.memory)
+                inner = chain_in(folder, above, {n for n in names if n.startswith(".git")})
             for entry in entries:
-                further, is_match = self._step(entry.name, reached)
+                further, is_match = self.glob.step(entry.name, reached)
                 if not further and not is_match:
                     continue
                 path = f"{folder.rstrip(os.sep)}{os.sep}{entry.name}"
@@ -205,42 +201,13 @@ class _Walk:
         self.left_out |= result
         return result
 
-    def _after(self, places: set[int]) -> set[int]:
-        """Add the places that can be reached without a step: `**` also stands for no folder at all."""
-        for place in sorted(places):
-            while place < len(self.pattern) and self.pattern[place] is None:
-                place += 1
-                places.add(place)
-        return places
 
-    def _step(self, name: str, reached: set[int]) -> tuple[set[int], bool]:
-        """Return the places in the pattern behind a name, and whether the name itself completes the pattern."""
-        further: set[int] = set()
-        is_match = False
-        for place in reached:
-            part = self.pattern[place]
-            if part is None:
-                if not name.startswith("."):
-                    further.add(place)
-            elif part.match(name):
-                if place + 1 == len(self.pattern):
-                    is_match = True
-                else:
-                    further.add(place + 1)
-        return self._after(further), is_match
-
-
-def _pattern(parts: Sequence[str]) -> list[re.Pattern[str] | None]:
-    """Turn the parts of a glob into what a name has to match; None stands for any number of folders."""
-    result: list[re.Pattern[str] | None] = []
-    for part in [*parts, "*"] if parts[-1] == "**" else parts:
-        if part == "**":
-            if not result or result[-1] is not None:
-                result.append(None)
-        else:
-            not_hidden = "" if part.startswith(".") else r"(?!\.)"
-            result.append(re.compile(not_hidden + fnmatch.translate(part)))
-    return result
+def _glob(parts: Sequence[str]) -> Glob:
+    """Make a glob of its parts, which match hidden names only where they begin with a point themselves."""
+    parts = [*parts, "*"] if parts[-1] == "**" else parts
+    visible = (("" if part.startswith(".") else r"(?!\.)") + fnmatch.translate(part) for part in parts)
+    patterns = [None if part == "**" else re.compile(text) for part, text in zip(parts, visible, strict=True)]
+    return Glob.of(patterns, hidden=False)
 
 
 def _tidy(path: str) -> str:
