@@ -132,7 +132,9 @@ class Reader:
         (folder / "data").symlink_to(folder / "specs/data")
         self.has_mnist = data_dir is not None
         self._folder = folder
-        self._variables = environment(folder / ".cache", NNSPEC_MNIST_MIRRORS="http://127.0.0.1:9/", NO_COLOR="1", COLUMNS="118")
+        self._variables = environment(
+            folder / ".cache", NNSPEC_MNIST_MIRRORS="http://127.0.0.1:9/", NO_COLOR="1", COLUMNS="118"
+        )
         if data_dir is not None:
             self._variables["NNSPEC_DATA_DIR"] = str(data_dir)
         self._names: dict[str, Any] = {"__name__": "__main__"}
