@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: race test docs lint format types wheel fuzz fuzz-runs sizes clean
+.PHONY: race test docs reference lint format types wheel fuzz fuzz-runs sizes clean
 
 race: $(VENV)/installed
 	$(BIN)/nnspec run specs/race.nn
@@ -23,6 +23,10 @@ test: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	$(BIN)/python tests/pages.py
 	$(BIN)/python tests/page_runner.py
+
+# Everything that follows from the parts, after one was added: docs/parts.md, tests/samples/defaults.json, PyTorch's numbers.
+reference: $(VENV)/installed-dev
+	$(BIN)/python tests/reference.py
 
 # Look for texts over which nnspec fails: FUZZ_SECONDS for parse, check, fmt and reading together.
 FUZZ_SECONDS ?= 60

@@ -13,10 +13,12 @@ from pathlib import Path
 from broken_specs import GALLERY, Broken
 from click.testing import CliRunner
 
+import nnspec.data  # noqa: F401  (declares the data sources)
 from nnspec.cli import cli
 from nnspec.cli.explain import found_in
 from nnspec.diagnostics import CODES, render
 from nnspec.diagnostics.explanations import Example, explanation, groups
+from nnspec.engine.part import PARTS, Part
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SPEC = "broken.nn"
@@ -119,7 +121,53 @@ def said_of(broken: Broken) -> str:
     return result.output
 
 
-# Both
+# docs/parts.md
+
+
+HEADINGS = {
+    "layer": "Layers",
+    "composition": "Compositions",
+    "loss": "Losses",
+    "optimizer": "Optimizers",
+    "schedule": "Schedules",
+    "initializer": "Initialisers",
+    "metric": "Metrics",
+    "penalty": "Penalties",
+    "constraint": "Constraints",
+    "augmentation": "Augmentations",
+    "stopping rule": "Early stopping",
+    "validation rule": "Validation",
+    "data source": "Data",
+}
+
+
+def parts_page() -> str:
+    """Return the page of all parts."""
+    return _page(_parts())
+
+
+def _parts() -> Iterator[str]:
+    yield "# All parts"
+    yield _wrapped(
+        "Every part that a spec can name, with its arguments and their defaults; arguments in brackets are inferred. "
+        "This page is generated from the parts themselves (`make reference`). `help(nnspec.engine.NAdam)` shows all "
+        "that is said of one: papers, and where PyTorch and Keras differ. [The language](language.md) says where parts "
+        "go."
+    )
+    for kind, heading in HEADINGS.items():
+        yield f"## {heading}"
+        rows = [_row(part) for part in PARTS[kind].values() if part.__module__.startswith("nnspec.")]
+        yield "\n".join([f"| {kind} | arguments | |", "|---|---|---|", *rows])
+
+
+def _row(part: type[Part]) -> str:
+    about = " ".join((part.__doc__ or "").partition("\n\n")[0].split())
+    arguments = f"`{part.signature()}`" if part.signature().arguments else ""
+    cells = (cell.replace("|", r"\|") for cell in (f"`{part.spec_name}`", arguments, about))
+    return f"| {' | '.join(cells)} |"
+
+
+# All
 
 
 def _page(parts: Iterator[str]) -> str:
@@ -134,7 +182,7 @@ def _fenced(text: str, language: str = "") -> str:
     return f"```{language}\n{text.rstrip()}\n```"
 
 
-PAGES = {"errors.md": errors_page, "gallery.md": gallery_page}
+PAGES = {"errors.md": errors_page, "gallery.md": gallery_page, "parts.md": parts_page}
 
 SNAPSHOTS = Path(__file__).parent / "samples" / "steps"
 

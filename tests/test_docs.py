@@ -175,7 +175,7 @@ def test_the_error_in_the_readme_is_what_check_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", sorted(PARTS))
 def test_every_part_and_argument_is_in_the_description_of_the_language(kind: str) -> None:
-    page = (ROOT / "docs/language.md").read_text(encoding="utf-8")
+    page = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("language.md", "parts.md"))
     for name, part in PARTS[kind].items():
         if part.__module__.startswith("nnspec."):
             assert f"`{name}" in page, name

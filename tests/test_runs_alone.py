@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import field, fields, make_dataclass, replace
+from dataclasses import field, make_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 from outcomes import Stopper, outcome
+from reference import DEFAULTS, changed_defaults
 from tiny_spec import OFFLINE, noise, spec
 
 from nnspec import run, runs
 from nnspec.api import compile_spec, identity_of, run_into
 from nnspec.checker.program import TrainSettings
 from nnspec.data.source import Access, Dataset, DataUnavailable
-from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.records.saved import RunError
-from nnspec.semantics.meaning import SEMANTICS, plain
+from nnspec.semantics.meaning import SEMANTICS
 from nnspec.statistics.ranking import Candidate, NoChoice, best
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -341,27 +341,10 @@ def test_the_folder_of_the_data_is_remembered(here: Path, monkeypatch: pytest.Mo
         runs.verify("out")  # Digits would be there
 
 
-def defaults() -> dict[str, Any]:
-    """Every setting of `train` and every argument of a part that has a default, with it."""
-    found = {f"train.{each.name}": plain(each.default) for each in fields(TrainSettings)}
-    for kind, known in PARTS.items():
-        for name, part in known.items():
-            if part.__module__.startswith("nnspec."):
-                for argument in part.signature():
-                    if not argument.required and not argument.inferred:
-                        found[f"{kind} {name}.{argument.name}"] = plain(argument.default)
-    return found
-
-
 def test_a_default_that_changes_takes_a_new_version_of_the_semantics() -> None:
-    """Identities leave defaults out. Raise `SEMANTICS`, and write the file anew; what is added needs neither."""
-    compile_spec(write(RACE))  # loads all parts
-    path = Path(__file__).parent / "samples/defaults.json"
-    known = json.loads(path.read_text())
-    now = defaults()
-    assert known["semantics"] == SEMANTICS
-    changed = {name for name, value in known["defaults"].items() if now.get(name, "gone") != value}
-    assert not changed
+    """Identities leave defaults out: raise `SEMANTICS`, and write the file anew. `make reference` adds new ones."""
+    assert json.loads(DEFAULTS.read_text(encoding="utf-8"))["semantics"] == SEMANTICS
+    assert not changed_defaults()
 
 
 def test_runs_of_format_1_are_compared_reported_and_exported_and_nothing_else() -> None:

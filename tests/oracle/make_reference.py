@@ -415,6 +415,12 @@ def write(name: str, content: dict[str, Any]) -> None:
     (HERE / name).write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
+def others_in(files: str, but: str) -> set[str]:
+    """Return the parts that have cases in files of a pattern, of all but one."""
+    tables = (json.loads(path.read_text(encoding="utf-8")) for path in HERE.glob(files) if path.name != but)
+    return {case["part"] for table in tables for case in table["cases"] if "part" in case}
+
+
 def main(*families: str) -> None:
     """Write the files; of the families with a module of their own, those that are named, or all."""
     torch.set_default_dtype(torch.float64)

@@ -9,7 +9,7 @@ nor LAMB: their rows follow algorithm 2 of each paper, with the network's own de
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,13 +82,13 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(a, b), nn.Tanh(), nn.Linear(b, c), nn.Sigmoid(), nn.Linear(c, d))
 
 
-def content() -> dict[str, Any]:
+def content(rows: Sequence[Row] = ROWS) -> dict[str, Any]:
     """Return what stands in the file."""
     model, x, labels = network(), normal(8, WIDTHS[0]), torch.tensor([0, 1, 2, 2, 1, 0, 0, 2])
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     kept = [as_kept(p) for p in model.parameters()]
     cases = []
-    for row in ROWS:
+    for row in rows:
         for name, arguments in row.variants():
             if row.make is None:
                 move = {"Lion": lion, "LAMB": lamb}[row.part]
