@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_refused() -> None:
         augmentation.fit((3, 28, 28))
         with pytest.raises(ShapeError, match="expects images, but a sample is a row of 784 features"):
             augmentation.fit((784,))
-    with pytest.raises(ShapeError, match="moves an image of 28×20 out of itself"):
+    with pytest.raises(ShapeError, match="moves an image of 28×20 completely out of view"):
         Shift(20).fit((28, 20))
     Shift(19).fit((28, 20))
     Noise(1.0).fit((784,))

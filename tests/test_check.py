@@ -320,7 +320,7 @@ def test_fix_mends_the_file_and_says_so(run: Run, here: Path) -> None:
     code, out, err = run("specs/pasted.nn")
     assert code == 1
     assert "  = fix: replace `×` with `*` (--fix)" in out
-    assert out.endswith("\n\n1 error in specs/pasted.nn; `--fix` mends it\n")
+    assert out.endswith("\n\n1 error in specs/pasted.nn; fixable with `--fix`\n")
     code, out, err = run("specs/pasted.nn --fix --diff")
     assert (code, err) == (1, "1 fix would be applied in 1 file\n")
     assert "\n-    Linear(2 × 8)\n+    Linear(2 * 8)\n" in out
@@ -449,7 +449,7 @@ def test_a_fault_is_not_remembered(run: Run, here: Path, monkeypatch: pytest.Mon
 def test_too_little_memory_is_no_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     faulty(monkeypatch, MemoryError(), "good.nn")
     code, out, err = run("specs", once=True)
-    assert (code, err) == (2, "error: there is not enough memory to check specs/good.nn\n")
+    assert (code, err) == (2, "error: not enough memory to check specs/good.nn\n")
     assert "NN401" in out
 
 

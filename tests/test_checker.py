@@ -140,7 +140,7 @@ VALUES: dict[str, Case] = {
     "no epochs": (base(more="train { epochs = 0 }"), [("NN302", "0")]),
     "negative seed": (base(more="seed = -1"), [("NN302", "-1")]),
     "more than there are": (base("Digits", "MNIST(train=60_001)"), [("NN302", "60_001")]),
-    "larger than a float": (base("0.1", "1e400"), [("NN302", "1e400")]),
+    "too large for a float": (base("0.1", "1e400"), [("NN302", "1e400")]),
     "nothing left of a batch": (base(more="train { batch = 5000; drop_last = true }"), [("NN302", "5000")]),
     "too many values": (base("(16)", "(1, 2, 3, 4)"), [("NN303", "3, 4")]),
     "values for none": (base("ReLU", "ReLU(3)"), [("NN303", "3")]),
@@ -364,7 +364,7 @@ def test_a_name_that_is_clearly_meant_is_suggested(text: str, suggestion: str) -
         (base(more="Linear(3)"), "layers belong in `model { … }`"),
         (base(more="Adam"), "write `optimizer = Adam`, or put it in `race { … }`"),
         (base(more="seed: 3"), "write `seed = 3`"),
-        (base(more="seed.x = 3"), "`seed` takes a value itself"),
+        (base(more="seed.x = 3"), "`seed` is a single value"),
         (base("16", "16.0"), "write 16"),
         (base("Linear(10)", "Linear(64, 10)"), "`Linear(10)` accepts any input size"),
         (base("Linear(10)", "Linear(9)"), "end the model with `Linear(10)`"),
@@ -385,7 +385,7 @@ def test_one_letter_is_no_misspelling_of_another() -> None:
 
 def test_a_shape_error_shows_the_chain_up_to_where_it_breaks() -> None:
     found = only(RACE.replace("Linear(32, 10)", "Linear(64, 10)"))
-    assert found.message == "this Linear expects 64 features but gets 32"
+    assert found.message == "this Linear expects 64 features but got 32"
     assert found.remarks == ("shapes: 784 → Linear 64 → ReLU 64 → Linear 32 → ReLU 32 → Linear ✗",)
     assert [(note.span.text, note.text) for note in found.notes] == [("32", "32 features from here")]
 

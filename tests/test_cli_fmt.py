@@ -56,7 +56,7 @@ CASES = [
     ("--diff --check ugly.nn", 1, DIFF, "would format ugly.nn\n1 file would be formatted\n"),
     ("", 2, "", "Missing argument 'PATH...'"),
     ("--indent 2 ugly.nn", 2, "", "No such option"),
-    ("--stdin-filename x.nn ugly.nn", 2, "", "--stdin-filename goes with `-`"),
+    ("--stdin-filename x.nn ugly.nn", 2, "", "--stdin-filename requires `-`"),
     ("nowhere.nn", 2, "", "file not found: nowhere.nn"),
     ("x*.nn", 2, "", "no .nn file matches x*.nn"),
     ("nowhere.nn ugly.nn", 2, "", "formatted ugly.nn"),

@@ -222,7 +222,7 @@ def test_what_is_no_scheduler_is_said(path: Path, farm: Farm) -> None:
         assert message in done.stderr
         assert "Traceback" not in done.stderr
     done = nnspec("run", "tiny.nn", "--on", farm.address, "--jobs", "2", cwd=path.parent)
-    assert "--on has its own processes: leave --jobs out" in done.stderr
+    assert "--on cannot be used with --jobs" in done.stderr
 
 
 def test_a_scheduler_without_workers_is_said(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (64,),
             {"body": (32,)},
             "body",
-            "the body gives 32 features, but 64 features are added to them",
+            "the body outputs 32 features, but the shortcut has 64 features",
             "end the body with `Linear(64)`, or add a `shortcut { Linear(32) }`",
         ),
         (
@@ -78,7 +78,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (64,),
             {"body": (32,), "shortcut": (16,)},
             "shortcut",
-            "the body gives 32 features, but the shortcut gives 16 features",
+            "the body outputs 32 features, but the shortcut outputs 16 features",
             "end the shortcut with `Linear(32)`",
         ),
         (
@@ -86,7 +86,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (3, 4, 4),
             {"body": (48,)},
             "body",
-            "the body gives 48 features, but 3×4×4 are added to them",
+            "the body outputs 48 features, but the shortcut has 3×4×4",
             "end the body with `Linear(48)` and `Reshape([3, 4, 4])`",
         ),
         (
@@ -94,7 +94,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (64,),
             {"a": (9,), "b": (9,), "c": (8,)},
             "c",
-            "branch `c` gives 8 features, but `a` gives 9 features",
+            "branch `c` outputs 8 features, but `a` outputs 9 features",
             "all branches must have the same shape: end it with `Linear(9)`",
         ),
         (
@@ -102,7 +102,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (3, 4, 5),
             {"a": (3, 4, 5), "b": (3, 4, 6)},
             "b",
-            "branch `b` gives 3×4×6, but `a` gives 3×4×5",
+            "branch `b` outputs 3×4×6, but `a` outputs 3×4×5",
             "end `b` with `Flatten`, `Linear(60)` and `Reshape([3, 4, 5])`",
         ),
         (
@@ -110,7 +110,7 @@ def test_branches_that_fit_are_joined(cls: type, incoming: tuple, outs: dict, ou
             (120, 7),
             {"a": (120, 8), "b": (118, 8)},
             "b",
-            "branch `b` gives 118×8, but `a` gives 120×8",
+            "branch `b` outputs 118×8, but `a` outputs 120×8",
             "end `b` with `Flatten`, `Linear(960)` and `Reshape([120, 8])`",
         ),
     ],

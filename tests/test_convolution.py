@@ -148,13 +148,13 @@ def test_a_convolution_gives_arrays_whose_samples_are_last_in_memory() -> None:
 @pytest.mark.parametrize(
     ("incoming", "arguments", "message", "argument"),
     [
-        ((3, 8, 8), {"in_channels": 1}, "expects 1 channels but gets 3", "in_channels"),
-        ((784,), {}, "expects an image, channels × rows × columns, but gets 784 features", None),
-        ((28, 28), {}, "expects an image, channels × rows × columns, but gets a sequence of 28×28", None),
+        ((3, 8, 8), {"in_channels": 1}, "expects 1 channels but got 3", "in_channels"),
+        ((784,), {}, "expects an image, channels × rows × columns, but got 784 features", None),
+        ((28, 28), {}, "expects an image, channels × rows × columns, but got a sequence of 28×28", None),
         ((2, 3, 4, 4), {}, "gets an array of 2×3×4×4", None),
         ((3, 8, 8), {"groups": 2}, "3 go in and 4 come out of 2 groups", "groups"),
-        ((4, 2, 8), {}, "a window of 3×3 does not fit on 2×8", "kernel_size"),
-        ((4, 2, 2), {"dilation": 2, "padding": 1}, "5×5 does not fit on 4×4 with its padding", "kernel_size"),
+        ((4, 2, 8), {}, "a window of 3×3 does not fit into 2×8", "kernel_size"),
+        ((4, 2, 2), {"dilation": 2, "padding": 1}, "5×5 does not fit into 4×4 with its padding", "kernel_size"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -168,7 +168,7 @@ def test_what_does_not_fit_is_refused(
 def test_two_sizes_are_too_many_for_one_axis() -> None:
     with pytest.raises(ValueError, match="Conv1D: `kernel_size` must be an integer of at least 1, not a list of 2"):
         nn.Conv1D(2, 4, [3, 3])
-    with pytest.raises(ShapeError, match="MaxPool slides along 1 axis here, but 2 sizes are given"):
+    with pytest.raises(ShapeError, match="MaxPool slides along 1 axis here, but got 2 sizes"):
         nn.MaxPool.geometry((8, 2), {"kernel_size": 2, "stride": [2, 2], "padding": "valid"})
     with pytest.raises(ShapeError, match=r"windows slide over images \(B, C, H, W\), not over an array of shape"):
         nn.Conv2D(1, 4, 3).forward(normal(2, 8, 8))

@@ -335,7 +335,7 @@ def test_zeros_and_ones_with_a_single_logit(write: Write, found: Found) -> None:
     result = run(spec("Linear(1)", loss="BCEWithLogits", data=f'CSV("{path.as_posix()}", "y")', train="epochs = 1"))
     assert "test_accuracy" in result["run"].history
     (wrong, *_) = found("a,y\n1,0.5\n2,1.5\n", '"y"', loss="CrossEntropy", model="Linear(2)")
-    assert wrong.help == "a regression takes `MSE`"
+    assert wrong.help == "for regression, use `MSE`"
 
 
 def test_predict_reads_tables_as_training_did(tmp_path: Path) -> None:

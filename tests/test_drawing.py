@@ -263,7 +263,7 @@ def test_plot_draws_the_picture_of_the_run_again(
     assert _code(["plot", "o", "--out", "x.svg"]) == 0
     assert Path("x.svg").read_bytes().startswith(b"<?xml")
     assert _code(["plot", "o", "--out", "x.svg"]) == 2
-    assert "x.svg is there already; name another file with --out, or add --force" in capsys.readouterr().err
+    assert "x.svg already exists; choose another file with --out, or add --force" in capsys.readouterr().err
     assert _code(["plot", "o", "--out", "x.svg", "--force"]) == 0
 
 

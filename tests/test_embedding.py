@@ -68,26 +68,26 @@ def test_what_others_computed_is_no_id(folder: Path, model: str) -> None:
     finding, *_ = check(folder, model)
     assert finding.code == "NN401"
     first = model.partition(";")[0].partition("(")[0]
-    assert finding.message == f"{first} expects real-valued input but gets the ids of 5 characters"
+    assert finding.message == f"{first} expects real-valued input but got the ids of 5 characters"
     assert finding.help == "add `Embedding(16)` before it"
 
 
 def test_numbers_that_measure_are_no_ids(folder: Path) -> None:
     for model in ("Embedding(6); Flatten; Linear(10)", "Embedding(300, 6); Flatten; Linear(10)"):
         finding, *_ = check(folder, model, data="Digits(train=50, test=20)")
-        assert finding.message == "Embedding expects ids but gets numbers"
+        assert finding.message == "Embedding expects ids but got numbers"
         assert "text" in finding.help
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("Embedding(8); LSTM(4, return_sequences=false); Embedding(6)", "Embedding expects ids but gets numbers"),
+        ("Embedding(8); LSTM(4, return_sequences=false); Embedding(6)", "Embedding expects ids but got numbers"),
         ("Embedding(6); MultiHeadAttention(4); Linear(5)", "4 heads do not share a width of 6 evenly"),
         ("Embedding(6); MultiHeadAttention(8, 2); Linear(5)", "this MultiHeadAttention expects rows of 8"),
-        ("MultiHeadAttention(2); Linear(5)", "MultiHeadAttention expects real-valued input but gets the ids of 5"),
-        ("PositionalEmbedding; Linear(5)", "PositionalEmbedding expects real-valued input but gets the ids of 5"),
-        ("Embedding(6); PositionalEmbedding(9, 6); Linear(5)", "this PositionalEmbedding is for 9 but gets 8×6"),
+        ("MultiHeadAttention(2); Linear(5)", "MultiHeadAttention expects real-valued input but got the ids of 5"),
+        ("PositionalEmbedding; Linear(5)", "PositionalEmbedding expects real-valued input but got the ids of 5"),
+        ("Embedding(6); PositionalEmbedding(9, 6); Linear(5)", "this PositionalEmbedding is for 9 but got 8×6"),
     ],
 )
 def test_shapes_that_do_not_fit_are_told(folder: Path, model: str, message: str) -> None:

@@ -350,7 +350,7 @@ def test_nothing_is_written_over_unasked() -> None:
     assert json.loads(Path("told.json").read_text())[0]["sample"] == "x.npy:0"
     assert command("predict", "out").returncode == 2
     Path("w.npz").write_text("mine")
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="already exists"):
         runs.export_weights(out, "w.npz")
 
 

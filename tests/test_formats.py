@@ -76,9 +76,9 @@ def test_the_last_line_counts() -> None:
     def last(*diagnostics: Diagnostic, **options: Any) -> str:
         return render("full", *diagnostics, **options).splitlines()[-1]
 
-    assert last(RICH) == "1 error in specs/a b.nn; `--fix` mends it"
+    assert last(RICH) == "1 error in specs/a b.nn; fixable with `--fix`"
     assert last(RICH, mendable=False) == "1 error in specs/a b.nn"
-    assert last(RICH, WARNING) == "1 error and 1 warning in 2 files; `--fix` mends 1 finding"
+    assert last(RICH, WARNING) == "1 error and 1 warning in 2 files; 1 fixable with `--fix`"
     assert last(WARNING, files=1000) == "1 warning in 1 of 1,000 files"
     assert last(files=1000) == "1,000 files checked, no findings"
     assert last(files=1) == "1 file checked, no findings"

@@ -45,10 +45,10 @@ def test_each_has_findings_that_say_what_to_do(broken: Broken, said: dict[str, s
 
 ONE_MISTAKE = [title for title in ALL if title != "Several mistakes at once"]
 AT_ONCE = {
-    "`:` in the place of `=`": 2,
+    "`:` instead of `=`": 2,
     "A model as Keras writes it": 4,
     "A model as PyTorch writes it": 3,
-    "The batch size at the top of the file": 2,
+    "The batch size at top level": 2,
     "Python's True and None": 2,
 }
 """How often those mistakes are made that are made more than once."""
@@ -67,5 +67,5 @@ def test_all_mistakes_of_a_file_are_in_its_order(said: dict[str, str]) -> None:
 
 
 def test_no_fix_is_offered_for_what_was_typed_on_the_command_line(said: dict[str, str]) -> None:
-    assert "fix" not in said["A flag that is wrong"]
-    assert "did you mean `Adam`?" in said["A flag that is wrong"]
+    assert "fix" not in said["A misspelt flag"]
+    assert "did you mean `Adam`?" in said["A misspelt flag"]

@@ -110,7 +110,7 @@ def test_two_classes_with_one_output(files: Path) -> None:
             'NPZ("i.npz")',
             "BCEWithLogits",
             "f1(average=binary)",
-            "`binary` is the rate of class 1 of two, but there are several labels: 3",
+            "`binary` is the score of class 1 of two, but there are several labels: 3",
             "write `average=macro`",
             ("binary", "macro"),
         ),

@@ -609,7 +609,7 @@ def test_a_picture_that_is_there_stays_and_nothing_is_trained(here: Path, capsys
     assert _code(["landscape", "three.nn", "--grid", "3"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "three-landscape.png is there already; name another file with --out, or add --force" in err
+    assert "three-landscape.png already exists; choose another file with --out, or add --force" in err
     assert file.read_text() == "mine"
     assert _code(["landscape", "three.nn", "--grid", "3", "--force", "--quiet"]) == 0
     assert "epoch 1" not in capsys.readouterr().out

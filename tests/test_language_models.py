@@ -297,7 +297,7 @@ def test_a_wrong_composition_is_told_once_at_its_own_characters(
 
 def test_a_chain_of_shapes_ends_at_the_composition_and_begins_anew_in_a_branch() -> None:
     found = only(spec("Linear(8)\nresidual { Linear(5) }"))
-    assert found.message == "the body gives 5 features, but 8 features are added to them"
+    assert found.message == "the body outputs 5 features, but the shortcut has 8 features"
     assert found.remarks == ("shapes: 784 → Linear 8 → residual ✗",)
     inside = only(spec("Linear(8)\nadd { a { ReLU; Linear(9, 3) }; b { } }"))
     assert inside.remarks == ("shapes: 784 → Linear 8 → ReLU 8 → Linear ✗",)

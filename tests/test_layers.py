@@ -322,7 +322,7 @@ def test_other_layers_cost_by_the_element(part: str, flops: int) -> None:
 
 
 def test_linear_refuses_a_width_that_does_not_arrive() -> None:
-    with pytest.raises(ShapeError, match="expects 128 features but gets 64") as caught:
+    with pytest.raises(ShapeError, match="expects 128 features but got 64") as caught:
         nn.Linear.geometry((64,), {"in_features": 128, "out_features": 10, "bias": True})
     assert caught.value.argument == "in_features"
     assert "Linear(10)" in caught.value.help

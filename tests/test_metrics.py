@@ -138,9 +138,9 @@ def test_perplexity_of_guessing_is_the_number_of_classes_and_too_much_is_infinit
     [
         ("[mse]", "NN305", "`mse` compares numbers, but the data has classes"),
         ("[r2]", "NN305", "`r2` compares numbers"),
-        ("[top_k(10)]", "NN402", "always right with k=10"),
+        ("[top_k(10)]", "NN402", "always correct with k=10"),
         ("[f1(average=samples)]", "NN3", "one of `macro`, `micro`, `weighted`, `binary`"),
-        ("[f1(average=binary)]", "NN402", "`binary` is the rate of class 1 of two, but there are 10 classes"),
+        ("[f1(average=binary)]", "NN402", "`binary` is the score of class 1 of two, but there are 10 classes"),
         ("[auc]", "NN402", "`auc` ranks samples of two classes, but there are 10 classes"),
         ("[roc_auc]", "NN201", "unknown metric `roc_auc`"),
         ("[precision(0.5)]", "NN3", ""),

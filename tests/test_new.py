@@ -91,7 +91,7 @@ def test_it_overwrites_nothing_unless_told_to(here: Path, capsys: pytest.Capture
     Path("experiment.nn").chmod(0o640)
     assert _code(["new"]) == 2
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "error: experiment.nn is there already; --force replaces it\n")
+    assert (out, err) == ("", "error: experiment.nn already exists; use --force to overwrite it\n")
     assert Path("experiment.nn").read_text() == "mine"
     assert _code(["new", "--force"]) == 0
     assert Path("experiment.nn").read_text() == template("race")
@@ -110,14 +110,14 @@ def test_a_link_that_leads_nowhere_is_something_that_is_there(here: Path) -> Non
     ("line", "words"),
     [
         (["new", "no/such/a.nn"], "folder not found: no/such; create it first"),
-        (["new", "a"], "the name of a spec ends in .nn, such as a.nn"),
+        (["new", "a"], "the name of a spec must end in .nn: a.nn"),
         (["new", ""], ". is a folder"),
-        (["new", "a.txt"], "such as a.nn"),
+        (["new", "a.txt"], "must end in .nn: a.nn"),
         (["new", "folder.nn"], "folder.nn is a folder"),
         (["new", "folder.nn", "--force"], "folder.nn is a folder"),
         (["new", "sealed.nn", "--force"], "sealed.nn cannot be written"),
         (["new", "--template", "rac"], "'rac' is not one of 'race'"),
-        (["new", "--list", "a.nn"], "--list writes nothing"),
+        (["new", "--list", "a.nn"], "--list cannot be used with other options"),
         (["new", "a.nn", "b.nn"], "unexpected extra argument"),
         (["new", "a" * 300 + ".nn"], "cannot be written: "),
     ],
@@ -149,7 +149,7 @@ def test_it_is_there_for_python_too(here: Path) -> None:
     assert new("a.nn") == Path("a.nn")
     with pytest.raises(StarterError, match="unknown template rac; choose from race"):
         new("b.nn", "rac")
-    with pytest.raises(StarterError, match="is there already"):
+    with pytest.raises(StarterError, match="already exists"):
         new("a.nn")
     new("a.nn", "deep", force=True)
     assert Path("a.nn").read_text() == template("deep")

@@ -123,17 +123,17 @@ def test_nothing_else_is_taken_over() -> None:
 @pytest.mark.parametrize(
     ("part", "incoming", "arguments", "message"),
     [
-        (nn.MaxPool, (784,), {}, "expects a sequence, places × features, but gets 784 features"),
-        (nn.AvgPool, (1, 2, 3, 4), {}, "expects an image, channels × rows × columns, but gets an array of 1×2×3×4"),
-        (nn.MaxPool, (3, 1, 4), {}, "a window of 2×2 does not fit on 1×4"),
+        (nn.MaxPool, (784,), {}, "expects a sequence, places × features, but got 784 features"),
+        (nn.AvgPool, (1, 2, 3, 4), {}, "expects an image, channels × rows × columns, but got an array of 1×2×3×4"),
+        (nn.MaxPool, (3, 1, 4), {}, "a window of 2×2 does not fit into 1×4"),
         (nn.MaxPool, (3, 4, 4), {"padding": 2}, "at most half of its window of 2×2"),
         (
             nn.MaxPool,
             (3, 4),
             {"kernel_size": [2, 2]},
-            "expects an image, channels × rows × columns, but gets a sequence of",
+            "expects an image, channels × rows × columns, but got a sequence of",
         ),
-        (nn.GlobalAvgPool, (784,), {}, "expects a sequence or an image but gets 784 features"),
+        (nn.GlobalAvgPool, (784,), {}, "expects a sequence or an image but got 784 features"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -148,9 +148,9 @@ def test_what_does_not_fit_is_refused(
     [
         ([3, 5], r"3×4 are 12 numbers, but \[3, 5\] holds 15"),
         ([5, -1], r"holds a multiple of 5"),
-        ([-1, -1], "one extent of `shape` at most is -1"),
-        ([0, 12], "no extent of `shape` is 0"),
-        ([], "needs an extent at least"),
+        ([-1, -1], "`shape` can contain -1 only once"),
+        ([0, 12], "`shape` cannot contain 0"),
+        ([], "`shape` cannot be empty"),
     ],
 )
 def test_a_shape_that_the_numbers_do_not_fit_is_refused(shape: list[int], message: str) -> None:

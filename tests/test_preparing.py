@@ -393,7 +393,7 @@ def findings(settings: str, **more: str) -> list[str]:
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ("augment = shift(28)", "NN401 `shift` by 28 pixels moves an image of 28×28 out of itself"),
+        ("augment = shift(28)", "NN401 `shift` by 28 pixels moves an image of 28×28 completely out of view"),
         ("augment = Adam", "NN305 `augment` must be an augmentation or a list of augmentations or none"),
         ("augment = [noise(0.1), 3]", "NN301 `augment` must be an augmentation or a list of augmentations or none"),
         ("augment = [noise(-0.1)]", "NN302 `std` must be greater than 0"),

@@ -24,7 +24,7 @@ model {
 """
 
 SHAPE_ERROR = """\
-error[NN401]: this Linear expects 64 features but gets 32
+error[NN401]: this Linear expects 64 features but got 32
   --> specs/race.nn:11:12
    |
  9 |     Linear(64, 32)

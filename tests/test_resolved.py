@@ -418,7 +418,7 @@ def test_what_is_asked_wrongly_is_said(capsys: pytest.CaptureFixture[str], tmp_p
         resolved(RACE, lane="Adm")
     for line, words in (
         (["show", "--resolved", str(RACE), "--lane", "Adm"], "has no lane Adm; there are SGD, Momentum, Adam"),
-        (["show", str(RACE), "--lane", "Adam"], "--lane goes with --resolved"),
+        (["show", str(RACE), "--lane", "Adam"], "--lane requires --resolved"),
         (["show", "--resolved", str(tmp_path / "nowhere.nn")], "file not found"),
     ):
         assert _code(line) == 2

@@ -277,7 +277,7 @@ def test_files_may_be_no_larger_than_the_system_allows(path: Path, tmp_path: Pat
 def test_resume_needs_a_folder(path: Path, tmp_path: Path) -> None:
     done = nnspec("run", path, "--resume", cwd=tmp_path)
     assert done.returncode == 2
-    assert "--resume goes with --out DIR" in done.stderr
+    assert "--resume requires --out DIR" in done.stderr
     with pytest.raises(ValueError, match="goes with `out`"):
         run(path, resume=True)
 

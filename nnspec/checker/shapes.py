@@ -136,7 +136,7 @@ class _Walk:
         """Raise ShapeError where ids arrive at a layer that would reckon with them."""
         if self.tokens and not part.looks_up:
             raise ShapeError(
-                f"{part.spec_name} expects real-valued input but gets the ids of {self.tokens} characters",
+                f"{part.spec_name} expects real-valued input but got the ids of {self.tokens} characters",
                 help="add `Embedding(16)` before it",
             )
 

@@ -23,50 +23,50 @@ from nnspec.cli.options import colored
 
 __all__ = ["main"]
 
-# Command -> the module that holds it, in the order of the help page. A module is loaded when its command is used.
+# Command -> its module, in the order of the help page. A module is loaded when its command is used.
 _COMMANDS = {
-    "new": ("nnspec.cli.new", "Write a commented spec to start from."),
+    "new": ("nnspec.cli.new", "Create a commented starter spec."),
     "run": ("nnspec.cli.run", "Train every lane of a spec and compare them."),
-    "check": ("nnspec.cli.check", "Find every mistake in specs without training."),
-    "verify": ("nnspec.cli.verify", "Repeat a run and check that it is the same, bit for bit."),
-    "test": ("nnspec.cli.test", "Run specs as tests: all their expectations must hold."),
-    "plot": ("nnspec.cli.plot", "Draw the training curves of a run again, as PNG, SVG or PDF."),
-    "report": ("nnspec.cli.report", "Write a self-contained HTML report about runs."),
-    "eval": ("nnspec.cli.eval", "Evaluate trained networks on their test data again."),
-    "predict": ("nnspec.cli.predict", "Run a trained network on images, tables or arrays."),
+    "check": ("nnspec.cli.check", "Check specs for mistakes without training."),
+    "verify": ("nnspec.cli.verify", "Repeat a run and verify that it is identical, bit for bit."),
+    "test": ("nnspec.cli.test", "Run specs as tests of their expectations."),
+    "plot": ("nnspec.cli.plot", "Plot the training curves of a run as PNG, SVG or PDF."),
+    "report": ("nnspec.cli.report", "Create a self-contained HTML report on runs."),
+    "eval": ("nnspec.cli.eval", "Evaluate trained networks on test data."),
+    "predict": ("nnspec.cli.predict", "Predict images, tables or arrays with a trained network."),
     "compare": (
         "nnspec.cli.compare",
-        "Compare runs side by side, and test whether they differ by more than seeds do.",
+        "Compare runs and test whether their differences are significant.",
     ),
-    "export": ("nnspec.cli.export", "Write trained weights as safetensors or NPZ."),
-    "fmt": ("nnspec.cli.fmt", "Format specs in place; there is only one style."),
-    "explain": ("nnspec.cli.explain", "Explain a code of check, with an example."),
-    "show": ("nnspec.cli.show", "Print layers, shapes, parameters, FLOPs and memory."),
-    "diff": ("nnspec.cli.diff", "Show how two specs differ in meaning, not in text."),
-    "landscape": ("nnspec.cli.landscape", "Draw the loss around the solution, and the lanes' paths."),
-    "gradcheck": ("nnspec.cli.gradcheck", "Check a spec's gradients against central differences."),
-    "data": ("nnspec.cli.data", "Download data sets and show where they are."),
+    "export": ("nnspec.cli.export", "Export trained weights as safetensors or NPZ."),
+    "fmt": ("nnspec.cli.fmt", "Format specs in place."),
+    "explain": ("nnspec.cli.explain", "Explain an error or warning code, with an example."),
+    "show": ("nnspec.cli.show", "Show layers, shapes, parameters, FLOPs and memory."),
+    "diff": ("nnspec.cli.diff", "Show how two specs differ in meaning."),
+    "landscape": ("nnspec.cli.landscape", "Plot the loss landscape with the path of each lane."),
+    "gradcheck": ("nnspec.cli.gradcheck", "Check a spec's gradients with finite differences."),
+    "data": ("nnspec.cli.data", "Download and locate data sets."),
 }
 
 _EXAMPLES = """\
 \b
 Start here:
-  nnspec new                                write a spec to start from
+  nnspec new                                create a starter spec
   nnspec run specs/race.nn                  train, compare, plot
   nnspec run SPEC --set train.epochs=3      override a setting for one run
-  nnspec check SPEC                         find every mistake in a spec
+  nnspec check SPEC                         check a spec for mistakes
   nnspec test specs                         run specs as tests
-  nnspec show SPEC                          what the network is, exactly
+  nnspec show SPEC                          layers, shapes and sizes
   nnspec show SPEC --resolved               every value and its origin
   nnspec diff A B                           how two specs differ
   nnspec gradcheck SPEC                     check its gradients
 """
 
 
-# What makes writing to standard output fail without a fault of anybody's.
+# Errors from writing to standard output that are nobody's fault.
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
-# What other tools call a command -> what it is called here.
+# Name of a command in other tools -> name here.
 _ELSEWHERE = {
     "train": "run",
     "fit": "run",
@@ -81,7 +81,7 @@ _ELSEWHERE = {
 
 
 class _Lazy(click.Group):
-    """Loads a command's module only when it is used, so that `nnspec --help` is fast."""
+    """Loads the module of a command on demand, so that `nnspec --help` is fast."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -120,27 +120,27 @@ class _Lazy(click.Group):
 @click.version_option(__version__, "-V", "--version", prog_name="nnspec", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """A small text file becomes a trained neural network, with nothing but NumPy underneath."""
+    """Describe a neural network in a small text file, and check, train and compare it with NumPy alone."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    # Products run on one thread anyway. OpenBLAS would start the others when NumPy is imported, at half its cost.
+    # Matrix products run on one thread anyway. Starting the other OpenBLAS threads is half the cost of importing NumPy.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Most of what a command creates lives as long as it does. Looking for cycles as often as usual finds next to none,
+    # Most objects live as long as the command. Collecting cycles at the default rate finds almost none
     # and takes a tenth of the time of a short run.
     gc.set_threshold(50_000, 20, 20)
     code = _code(arguments)
     for stream in (sys.stdout, sys.stderr):
         _drop_unwritten(stream)
-    gc.freeze()  # at exit, Python need not look through all objects for cycles
+    gc.freeze()  # skips the collection of cycles at exit
     sys.exit(code)
 
 
 def _drop_unwritten(stream: TextIO | None) -> None:
-    """Write out what a stream has buffered, or drop it: Python would try again at exit, and change the exit code."""
+    """Flush a stream, or discard its buffer: Python would try again at exit and change the exit code."""
     if stream is None:
         return
     try:
@@ -169,19 +169,19 @@ def _code(arguments: Sequence[str] | None) -> int:
         click.echo("\ninterrupted", err=True)
         return 130
     except (BrokenPipeError, SystemExit):
-        # Whoever read our output has gone, which click makes a SystemExit of and nothing else; nothing is to be said,
-        # and Python must not try at its exit.
+        # The reader of our output is gone, which click turns into a bare SystemExit. There is nothing to say,
+        # and Python must not flush again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001  (whatever it is, the user gets words and an exit code)
         try:
             return _explain(error)
-        except OSError:  # standard error cannot be written to: there is the exit code alone
+        except OSError:  # standard error cannot be written to, so only the exit code remains
             return 2
 
 
 def _explain(error: Exception) -> int:
-    """Say what went wrong: the user's fault in its own words, ours with a request to report it."""
+    """Report an error: a user error with its message, a bug in nnspec with a request to report it."""
     from nnspec.api import SpecError
     from nnspec.cli.faults import report_fault
     from nnspec.diagnostics import render_all
@@ -193,12 +193,12 @@ def _explain(error: Exception) -> int:
         return 2
     if isinstance(error, NnspecError):
         word = click.style("error", fg="red", bold=True) if colored(sys.stderr) else "error"
-        # File names, cells and records in it may hold what plays with a terminal.
+        # File names, cells and records in the message may contain terminal control sequences.
         lines = [printable(line) for line in str(error).split("\n")]
         click.echo(f"{word}: {chr(10).join(lines)}", err=True)
         return 2
     if isinstance(error, MemoryError):
-        click.echo("error: there is not enough memory for this; `nnspec show SPEC` says how much it needs", err=True)
+        click.echo("error: not enough memory; `nnspec show SPEC` shows how much is needed", err=True)
         return 2
     if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
         click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
@@ -217,7 +217,7 @@ def _explain(error: Exception) -> int:
 
 
 def _is_somewhere() -> bool:
-    """Whether the current folder is there: it may have been deleted."""
+    """Whether the current folder still exists."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -226,9 +226,9 @@ def _is_somewhere() -> bool:
 
 
 def _terminate_as_interrupt() -> None:
-    """Let a run keep what it has trained, as after Ctrl-C, when a scheduler ends it or its terminal is closed.
+    """Treat SIGTERM and SIGHUP like Ctrl-C, so that a run keeps its results when a scheduler ends it.
 
-    A signal that is ignored, as SIGHUP is after `nohup`, stays so.
+    A signal that is ignored, such as SIGHUP after `nohup`, stays ignored.
     """
 
     def interrupt(*_: object) -> None:
@@ -242,7 +242,7 @@ def _terminate_as_interrupt() -> None:
 
 
 def _forgive_encoding() -> None:
-    """Print a `?` for what a terminal's encoding lacks, instead of failing."""
+    """Print `?` for characters that the terminal's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -54,28 +54,28 @@ class _Options(NamedTuple):
 @click.command("check", epilog=_EPILOG)
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=str, allow_dash=True))
 @set_option
-@click.option("--format", type=click.Choice([*FORMATS]), default="full", help="Output format of the findings.")
-@click.option("-o", "--output", metavar="FILE", help="Write the findings to a file.")
-@click.option(
-    "--fail-level", type=click.Choice(["error", "warning"]), help="Lowest severity that makes the exit code 1."
-)
+@click.option("--format", type=click.Choice([*FORMATS]), default="full", help="Output format.")
+@click.option("-o", "--output", metavar="FILE", help="Write the output to a file.")
+@click.option("--fail-level", type=click.Choice(["error", "warning"]), help="Lowest severity for exit code 1.")
 @click.option("--fix", is_flag=True, help="Apply safe fixes to the files.")
-@click.option("--unsafe-fixes", is_flag=True, help="With --fix: also apply fixes that may change what a spec means.")
-@click.option("--diff", is_flag=True, help="With --fix: show what would change, and write nothing.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing where there are no findings.")
-@click.option("--stdin-filename", metavar="NAME", help="Name of `-` in messages; its imports start in that folder.")
-@click.option("--allow-empty", is_flag=True, help="Do not fail when no file matches.")
 @click.option(
-    "--force-exclude", is_flag=True, help="Skip excluded and ignored files even if they are named explicitly."
+    "--unsafe-fixes", is_flag=True, help="With --fix: also apply fixes that may change the meaning of a spec."
+)
+@click.option("--diff", is_flag=True, help="With --fix: show the changes without writing them.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing if there are no findings.")
+@click.option("--stdin-filename", metavar="NAME", help="File name for `-` in messages and for relative imports.")
+@click.option("--allow-empty", is_flag=True, help="Do not fail if no file matches.")
+@click.option(
+    "--force-exclude", is_flag=True, help="Skip excluded and ignored files even if they are given explicitly."
 )
 @click.option("--no-gitignore", is_flag=True, help="Also check files that git ignores.")
 @click.option(
     "--config", metavar="FILE", help="Read [tool.nnspec] from this file instead of the nearest pyproject.toml."
 )
-@click.option("--isolated", is_flag=True, help="Read no configuration.")
-@click.option("--no-cache", is_flag=True, help="Check files again even if nothing has changed.")
+@click.option("--isolated", is_flag=True, help="Ignore all configuration files.")
+@click.option("--no-cache", is_flag=True, help="Check unchanged files again.")
 def command(**values: Any) -> int:
-    """Find every mistake in SPECS without loading data or training.
+    """Check SPECS for mistakes without loading data or training.
 
     SPECS are files, folders (all *.nn below), globs (quoted), or `-` for standard input.
     """
@@ -92,7 +92,7 @@ def _refuse_contradictions(options: _Options) -> None:
     ]
     for word, given, other, there in needs:
         if given and not there:
-            raise click.UsageError(f"{word} goes with {other}")
+            raise click.UsageError(f"{word} requires {other}")
     excludes = [
         ("--config", options.config is not None, "--isolated", options.isolated),
         ("--diff", options.diff, "--output", options.output is not None),
@@ -101,11 +101,11 @@ def _refuse_contradictions(options: _Options) -> None:
     ]
     for word, given, other, there in excludes:
         if given and there:
-            raise click.UsageError(f"{word} does not go with {other}")
+            raise click.UsageError(f"{word} cannot be used with {other}")
 
 
 class _Run:
-    """One call of the command."""
+    """One invocation of the command."""
 
     def __init__(self, options: _Options, config: Config) -> None:
         self.options, self.config = options, config
@@ -116,10 +116,10 @@ class _Run:
         self.code = CLEAN
         self.faults = 0
         self.fixed: list[int] = []
-        """How many fixes went into each file that got any."""
+        """Number of fixes for each file that was changed."""
 
     def run(self) -> int:
-        """Check, show, and return the exit code."""
+        """Check the files, print the findings, and return the exit code."""
         try:
             outcomes = list(self._outcomes())
             if self.fixed and not self.options.diff:
@@ -160,7 +160,7 @@ class _Run:
             yield self._told(outcome)
 
     def _afresh(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """Return what is found now that files are mended: one may import another that was mended after it."""
+        """Check the fixed files again: a file may import another that was fixed after it."""
         self.cache.reread()
         return [self.checker.file(outcome.name) if outcome.code == CLEAN else outcome for outcome in outcomes]
 
@@ -173,7 +173,7 @@ class _Run:
             return refused(name, str(error))
 
     def _told(self, outcome: Outcome) -> Outcome:
-        """Say on stderr what could not be read, where the format does not."""
+        """Report unreadable files on stderr, unless the output format does."""
         if outcome.code == UNUSABLE and not self.format.for_machines:
             _complain(outcome.diagnostics[0].message)
         return outcome
@@ -181,28 +181,28 @@ class _Run:
     def _mended_or_left(self, outcome: Outcome) -> Outcome:
         try:
             return self._mended(outcome)
-        except Exception as error:  # noqa: BLE001  (the other files are still mended)
+        except Exception as error:  # noqa: BLE001  (the other files are still fixed)
             self._on_fault(outcome.name, error)
             self.code = max(self.code, FAULT)
             return outcome
 
     def _mended(self, outcome: Outcome) -> Outcome:
-        """Put fixes into a file, or show them, and return what is found then."""
+        """Apply fixes to a file or print them, and return the outcome after that."""
         unsafe = self.options.unsafe_fixes
         source = outcome.fixable(unsafe)
         if source is None:
             return outcome
         from nnspec.project.fixing import difference, mend, write
 
-        mended = mend(source, outcome.diagnostics, lambda text: self.checker.text(text).diagnostics, unsafe)
-        if not mended.applied:
+        fixed = mend(source, outcome.diagnostics, lambda text: self.checker.text(text).diagnostics, unsafe)
+        if not fixed.applied:
             return outcome
-        self.fixed.append(len(mended.applied))
+        self.fixed.append(len(fixed.applied))
         if self.options.diff:
-            click.echo(difference(source, mended.source), nl=False)
+            click.echo(difference(source, fixed.source), nl=False)
             return outcome
         try:
-            write(mended.source)
+            write(fixed.source)
         except OSError as error:
             _complain(f"{outcome.name} cannot be written: {error.strerror}")
             self.fixed.pop()
@@ -242,7 +242,7 @@ class _Run:
             click.echo(text, err=self.options.diff or self.format.for_machines)
 
     def _on_fault(self, name: str, error: Exception) -> None:
-        """Write a report of the first; a thousand of them would help nobody."""
+        """Write a report of the first failure only."""
         from nnspec.cli.faults import report_fault
 
         self.faults += 1

@@ -13,10 +13,10 @@ __all__ = ["command"]
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(runs: tuple[Path, ...], as_json: bool) -> int:
-    """Compare runs on disk side by side: the figures of their lanes, how their settings differ, and whether the lanes
-    differ by more than their seeds do.
+    """Compare runs on disk: the figures of their lanes, their settings, and whether the lanes differ by more than
+    random seeds do.
 
     With several runs, lanes of the same name are compared; with one run, its lanes. `nnspec diff` compares two specs.
     """

@@ -11,12 +11,12 @@ __all__ = ["command"]
 
 @click.group("data")
 def command() -> None:
-    """Download data sets and show where they are."""
+    """Download and locate data sets."""
 
 
 @command.command("fetch", short_help="Download data sets such as MNIST into the cache.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--offline", is_flag=True, help="Only check whether it is there.")
+@click.option("--offline", is_flag=True, help="Only check whether the files exist.")
 def fetch(names: tuple[str, ...], offline: bool) -> int:
     """Download data sets such as MNIST into the cache and verify them. Existing files are verified and kept."""
     from nnspec import api

@@ -11,7 +11,7 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 they mean the same; 1 they differ; 2 usage, or a spec that
+Exit codes: 0 same meaning; 1 they differ; 2 usage, or a spec that
 cannot be read or has errors; 3 a bug in nnspec.
 """
 
@@ -20,12 +20,12 @@ cannot be read or has errors; 3 a bug in nnspec.
 @click.argument("a", type=click.Path(path_type=str))
 @click.argument("b", type=click.Path(path_type=str))
 @set_option
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(a: str, b: str, overrides: tuple[str, ...], as_json: bool) -> int:
     """Show how specs A and B differ in meaning, not in text.
 
-    Lanes, layers, arguments, sizes, settings and expectations count. Formatting, comments, the names of lets, blocks,
-    models and layers, defaults that are written out, imports and the titles of races do not. `--set` applies to both.
+    Lanes, layers, arguments, sizes, settings and expectations are compared. Formatting, comments, the names of lets,
+    blocks, models and layers, explicit defaults, imports and race titles are ignored. `--set` applies to both.
     """
     from nnspec.api import diff
     from nnspec.view.terminal.screen import console

@@ -14,18 +14,18 @@ __all__ = ["command"]
 
 @click.command("eval")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--lane", metavar="NAME", help="Only this lane.")
-@click.option("--seed", type=int, metavar="N", help="Only the network that was trained with this seed.")
+@click.option("--lane", metavar="NAME", help="Evaluate only this lane.")
+@click.option("--seed", type=int, metavar="N", help="Evaluate only the network that was trained with this seed.")
 @click.option("--confusion", is_flag=True, help="Print the full confusion matrix.")
 @click.option(
     "--data",
     "file",
     type=click.Path(path_type=str),
     metavar="FILE",
-    help="Evaluate on these samples instead: a table, an .npz with x and y, or a folder of images by class.",
+    help="Evaluate on these samples: a table, an .npz with x and y, or a folder of images by class.",
 )
 @data_options
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     run: Path,
     lane: str | None,
@@ -36,10 +36,10 @@ def command(
     offline: bool,
     as_json: bool,
 ) -> int:
-    """Evaluate the trained networks in folder RUN on the test data again and compare the figures with the record;
-    or, with --data, on other samples. That does not need the run's own data.
+    """Evaluate the trained networks in folder RUN on the test data and compare the figures with the record. With
+    --data, evaluate on other samples; this does not need the run's own data.
 
-    Exits with 1 if a figure differs from the recorded one in any bit.
+    Exits with 1 if a figure is not exactly the recorded one.
     """
     from nnspec.runs import access_of, compile_run, evaluate_networks, evaluate_over, open_run
     from nnspec.view.terminal.predictions import evaluation_record, print_evaluations

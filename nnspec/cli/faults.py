@@ -1,4 +1,4 @@
-"""What is said where nnspec itself fails."""
+"""Reporting bugs in nnspec."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["report_fault"]
 
 
 def report_fault(error: Exception, about: str = "") -> int:
-    """Say on stderr what failed, over what, and ask for a report, with a file for it; return the exit code."""
+    """Print a bug report request on stderr, write the details to a file, and return the exit code."""
     import tempfile
     import traceback
 

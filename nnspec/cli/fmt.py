@@ -22,11 +22,11 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 fine; 1 --check found files that would change; 2 usage, or a file
-that cannot be read, parsed or written and stays as it is; 3 a bug in nnspec.
+Exit codes: 0 success; 1 --check found files that would change;
+2 usage, or a file that cannot be read, parsed or written; 3 a bug in nnspec.
 """
 
-# What happened to a file: to format it or only to look -> words for one, words for several.
+# What happened to a file, with and without writing -> singular, plural.
 _TOLD = {
     (True, "changed"): ("{} file formatted", "{} files formatted"),
     (True, "unchanged"): ("{} file left unchanged", "{} files left unchanged"),
@@ -39,19 +39,22 @@ _TOLD = {
 
 @click.command("fmt", epilog=_EPILOG)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--check", is_flag=True, help="Write nothing; say which files would change, and exit with 1 if any.")
-@click.option("--diff", is_flag=True, help="Write nothing; print what would change.")
-@click.option("--stdin-filename", metavar="NAME", help="Name of `-` in messages.")
 @click.option(
-    "--force-exclude", is_flag=True, help="Skip excluded and ignored files even if they are named explicitly."
+    "--check", is_flag=True, help="Write nothing; list the files that would change, and exit with 1 if there are any."
+)
+@click.option("--diff", is_flag=True, help="Write nothing; print the changes.")
+@click.option("--stdin-filename", metavar="NAME", help="File name for `-` in messages.")
+@click.option(
+    "--force-exclude", is_flag=True, help="Skip excluded and ignored files even if they are given explicitly."
 )
 def command(paths: tuple[str, ...], check: bool, diff: bool, stdin_filename: str | None, force_exclude: bool) -> int:
-    """Format specs in place. There is one style, without options, and the meaning of a spec never changes.
+    """Format specs in place. There is a single style without options, and formatting never changes the meaning of a
+    spec.
 
     PATH is a file, a folder (all *.nn below), a glob (quoted), or `-` to read standard input and write standard output.
     """
     if stdin_filename is not None and "-" not in paths:
-        raise click.UsageError("--stdin-filename goes with `-`")
+        raise click.UsageError("--stdin-filename requires `-`")
     told: Counter[str] = Counter()
     codes = [0]
 
@@ -83,7 +86,7 @@ def _find(paths: tuple[str, ...], force_exclude: bool, complain: Callable[[Input
 
 
 def _one(path: str, stdin_filename: str, check: bool, diff: bool) -> tuple[int, str]:
-    """Format one file, and return the exit code that it is worth, and what happened to it."""
+    """Format a file, and return its exit code and what happened to it."""
     from nnspec.cli.faults import report_fault
     from nnspec.errors import NnspecError
     from nnspec.formatting import format_source, format_spec
@@ -106,7 +109,7 @@ def _one(path: str, stdin_filename: str, check: bool, diff: bool) -> tuple[int, 
 
 
 def _show(result: FormatResult, check: bool, diff: bool, is_stream: bool) -> None:
-    """Write text or diff to stdout, which holds nothing else, and the name of a file that changes to stderr."""
+    """Write the text or diff to stdout, and the names of changed files to stderr."""
     if diff:
         from nnspec.project.fixing import difference
 
@@ -118,7 +121,7 @@ def _show(result: FormatResult, check: bool, diff: bool, is_stream: bool) -> Non
 
 
 def _write(text: str) -> None:
-    """Write text as it is, whatever the line ends and encoding of the terminal."""
+    """Write text without translating line breaks or encoding."""
     click.echo(text.encode("utf-8"), nl=False)
 
 

@@ -14,10 +14,10 @@ __all__ = ["command"]
 @click.command("gradcheck")
 @spec_argument
 @set_option
+@click.option("--full", is_flag=True, help="Check every entry; by default, large tensors are sampled.")
 @click.option(
-    "--full", is_flag=True, help="Check every entry, however long it takes; by default, large tensors are sampled."
+    "--samples", type=click.IntRange(1, 16), default=16, show_default=True, help="Number of training samples."
 )
-@click.option("--samples", type=click.IntRange(1, 16), default=16, show_default=True, help="Training samples to use.")
 @data_options
 def command(
     spec: str, overrides: tuple[str, ...], full: bool, samples: int, data_dir: Path | None, offline: bool

@@ -16,24 +16,24 @@ __all__ = ["command"]
 @click.command("landscape")
 @spec_argument
 @set_option
-@click.option("--lane", "lanes", multiple=True, metavar="NAME", help="Only this lane; may be given several times.")
+@click.option("--lane", "lanes", multiple=True, metavar="NAME", help="Use only this lane; can be repeated.")
 @click.option(
     "--plane",
     type=click.Choice(["pca", "random"]),
     default="pca",
     show_default=True,
-    help="The two principal components of the paths, or two random directions.",
+    help="Plane of the plot: the principal components of the paths, or two random directions.",
 )
-@click.option("--grid", type=click.IntRange(2, 301), default=41, show_default=True, help="Points along each axis.")
+@click.option("--grid", type=click.IntRange(2, 301), default=41, show_default=True, help="Grid points per axis.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the picture here (.png, .svg, .pdf), not to SPEC-landscape.png.",
+    help="Write the plot here instead of SPEC-landscape.png (.png, .svg, .pdf).",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @data_options
-@click.option("--quiet", "-q", is_flag=True, help="Print only the result, no progress.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON and nothing else on stdout.")
 def command(
     spec: str,
@@ -48,7 +48,7 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Train the lanes of SPEC, and draw the loss around the end of the best one, with the path of each lane.
+    """Train the lanes of SPEC, and plot the loss around the best solution with the path of each lane.
 
     Lanes must have the same layers, loss and data. Exits with 1 if a lane diverges.
     """

@@ -15,17 +15,17 @@ _PATH = "experiment.nn"
 
 @click.command("new")
 @click.argument("path", required=False, type=click.Path(path_type=str))
-@click.option("--template", type=click.Choice(list(TEMPLATES)), help="Template to start from; `race` by default.")
-@click.option("--list", "as_list", is_flag=True, help="List the templates and write nothing.")
+@click.option("--template", type=click.Choice(list(TEMPLATES)), help="Template to use; `race` by default.")
+@click.option("--list", "as_list", is_flag=True, help="List the templates.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def command(path: str | None, template: str | None, as_list: bool, force: bool) -> int:
-    """Write a commented starter spec to PATH (experiment.nn). It runs offline in seconds.
+    """Write a commented starter spec to PATH, experiment.nn by default. It runs offline in seconds.
 
-    An existing file is left alone, and no folder is created.
+    Existing files are not overwritten, and no folders are created.
     """
     if as_list:
         if path is not None or template is not None or force:
-            raise click.UsageError("--list writes nothing, so it goes with nothing else")
+            raise click.UsageError("--list cannot be used with other options")
         width = max(map(len, TEMPLATES))
         for name, what in TEMPLATES.items():
             click.echo(f"{name:<{width}}  {what}")

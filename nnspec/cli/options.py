@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ set_option = click.option(
     "overrides",
     multiple=True,
     metavar="PATH=VALUE",
-    help="Override a setting for this run: train.epochs=3, optimizer.lr=0.1, Adam.optimizer.lr=0.1.",
+    help="Override a setting, e.g. train.epochs=3, optimizer.lr=0.1 or Adam.optimizer.lr=0.1.",
 )
 
 
 def colored(stream: TextIO | None) -> bool:
-    """Whether what is written to a stream is to have colours: a terminal, and nobody said NO_COLOR."""
+    """Whether to use colours: the stream is a terminal and NO_COLOR is not set."""
     return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 def read_stdin(most: int) -> bytes:
-    """Read standard input, up to so many bytes. Raises SourceError where it is closed."""
+    """Read at most a number of bytes from standard input. Raises SourceError if it is closed."""
     from nnspec.diagnostics import SourceError
 
     if sys.stdin is None:
@@ -44,12 +44,12 @@ def read_stdin(most: int) -> bytes:
 
 def data_options(function: F) -> F:
     """Add `--data-dir` and `--offline`."""
-    function = click.option("--offline", is_flag=True, help="Never use the network.")(function)
+    function = click.option("--offline", is_flag=True, help="Do not download anything.")(function)
     return click.option(
         "--data-dir",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Folder with the MNIST or FashionMNIST files; searched before $NNSPEC_DATA_DIR and the cache.",
+        help="Folder with the MNIST or FashionMNIST files, searched before $NNSPEC_DATA_DIR and the cache.",
     )(function)
 
 

@@ -9,11 +9,10 @@ import click
 __all__ = ["command"]
 
 _EPILOG = """\
-Samples must have the values of the run's data source: bytes from 0 to 255
-if it was trained on images, else the numbers and texts of its table, or the
-numbers of its array. They are divided, standardised and turned into features as
-in training. Values outside the range of the training data get a note, and NaN
-is an error.
+Samples must have raw values as in the run's data source: bytes from 0 to 255 for
+images, or the numbers and texts of the table or array. They are scaled, standardised
+and encoded as in training. Values outside the range of the training data are
+reported, and NaN is an error.
 
 \b
 FILE is one or more of:
@@ -28,17 +27,17 @@ FILE is one or more of:
 @click.command("predict", epilog=_EPILOG)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, metavar="FILE…", type=click.Path(path_type=str))
-@click.option("--lane", metavar="NAME", help="Lane whose network to use; by default the best by validation figures.")
-@click.option("--seed", type=int, metavar="N", help="For a lane with repeats, which one; by default the first.")
-@click.option("--top", type=click.IntRange(1, 100), default=1, metavar="K", help="Show the K likeliest classes.")
-@click.option("--invert", is_flag=True, help="Swap dark and bright in images.")
-@click.option("--prompt", metavar="TEXT", help="For a network trained on text: continue from here.")
-@click.option("--length", type=click.IntRange(1, 100_000), default=400, help="Characters to write.")
+@click.option("--lane", metavar="NAME", help="Lane to use; by default the best one on validation data.")
+@click.option("--seed", type=int, metavar="N", help="For a lane with repeats: which one; by default the first.")
+@click.option("--top", type=click.IntRange(1, 100), default=1, metavar="K", help="Show the K most likely classes.")
+@click.option("--invert", is_flag=True, help="Invert the brightness of images.")
+@click.option("--prompt", metavar="TEXT", help="For a network trained on text: the text to continue.")
+@click.option("--length", type=click.IntRange(1, 100_000), default=400, help="Number of characters to generate.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write all predictions to a .csv or .json file."
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     run: Path,
     files: tuple[str, ...],
@@ -52,20 +51,20 @@ def command(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Predict samples in files with a trained network from folder RUN. They are prepared as in training."""
+    """Predict samples in files with a trained network from folder RUN. Samples are preprocessed as in training."""
     from nnspec.records.folder import OutputError
     from nnspec.runs import load, predict, write_on
     from nnspec.view.terminal.predictions import prediction_rows, prediction_text, print_predictions
     from nnspec.view.terminal.screen import console
 
     if bool(files) == (prompt is not None):
-        raise click.UsageError("give one or more files, or --prompt TEXT")
+        raise click.UsageError("pass one or more files, or --prompt TEXT")
     if prompt is not None and (out is not None or as_json):
-        raise click.UsageError("--prompt writes to the terminal: leave --out and --json out")
+        raise click.UsageError("--prompt cannot be used with --out or --json")
     if out is not None and out.suffix not in (".csv", ".json"):
-        raise click.UsageError(f"--out takes a .csv or .json file, not {out}")
+        raise click.UsageError(f"--out must be a .csv or .json file, not {out}")
     if out is not None and out.exists() and not force:
-        raise OutputError(f"{out} is there already; name another file, or add --force to write over it")
+        raise OutputError(f"{out} already exists; choose another file, or add --force to overwrite it")
     predictor = load(run, lane, seed)
     if prompt is not None:
         click.echo(prompt + write_on(predictor, prompt, length))

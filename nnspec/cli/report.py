@@ -19,9 +19,8 @@ __all__ = ["command"]
 @click.option("--force", is_flag=True, help="Overwrite an existing file that is not a report.")
 @data_options
 def command(runs: tuple[Path, ...], out: Path | None, force: bool, data_dir: Path | None, offline: bool) -> int:
-    """Write one self-contained HTML page about the run folders RUN: curves, verdicts, the network, confusion,
-    the hardest images, rates, gradients, the spec, and the record.
-    """
+    """Create a self-contained HTML page on the run folders RUN: curves, expectations, network, confusion matrix,
+    hardest images, learning rates, gradients, spec and record."""
     from nnspec.runs import report
 
     click.echo(report(runs, out, force=force, data_dir=data_dir, offline=offline))

@@ -18,16 +18,16 @@ __all__ = ["command"]
 @spec_argument
 @set_option
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write the run here instead of runs/SPEC/N."
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the run; runs/SPEC/N by default."
 )
 @click.option("--force", is_flag=True, help="Write into --out even if it is not empty.")
-@click.option("--resume", is_flag=True, help="Resume the run in --out where it was interrupted, or start it.")
+@click.option("--resume", is_flag=True, help="Resume the interrupted run in --out, or start it.")
 @click.option(
     "--checkpoint",
     type=click.FloatRange(min=0),
     default=10.0,
     metavar="SECONDS",
-    help="Minimum time between two checkpoints of a lane, 10 by default; 0 writes one after every epoch.",
+    help="Minimum time between two checkpoints of a lane; 10 by default, 0 for one after every epoch.",
 )
 @data_options
 @click.option(
@@ -35,7 +35,7 @@ __all__ = ["command"]
     "-j",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Train in N processes side by side; by default as many as pay off.",
+    help="Train in N parallel processes; by default, as many as are worthwhile.",
 )
 @click.option("--on", metavar="dask://HOST:PORT", default="", help="Train on the workers of a Dask cluster.")
 @click.option(
@@ -43,21 +43,21 @@ __all__ = ["command"]
     "how",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
-    help="Train by compiled steps, with the same numbers: when the kernels are ready, always, or never.",
+    help="Use compiled training steps, with identical results: once the kernels are compiled, always, or never.",
 )
-@click.option("--alone", is_flag=True, help="Train every lane by itself, not stacked with similar lanes.")
+@click.option("--alone", is_flag=True, help="Train every lane separately instead of stacking similar lanes.")
 @click.option(
     "--fail-fast/--keep-going",
     "fail_fast",
     default=False,
-    help="Stop the run when a lane diverges or fails, or continue with the other lanes (the default).",
+    help="When a lane diverges or fails, stop the run or continue with the other lanes (the default).",
 )
 @click.option(
     "--profile",
     is_flag=True,
-    help="Show where the time of a training step goes; trains every lane by itself, in one process, by NumPy calls.",
+    help="Profile the training steps; trains every lane separately, in one process, with NumPy calls.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="Print only the result, no progress.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
 def command(
     spec: str,
@@ -77,26 +77,26 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Train every lane of SPEC, judge its expectations, and write curves, records and weights.
+    """Train every lane of SPEC, check its expectations, and save curves, records and weights.
 
-    Exits with 1 if an expectation is missed, or if a lane diverges or ends with a loss far above its start.
+    Exits with 1 if an expectation is missed, or if a lane diverges or its final loss is far above its initial loss.
     """
     from nnspec.api import compile_spec, run_into
     from nnspec.data.source import Access
     from nnspec.view.pictures.drawing import drawing_for
 
     if force and out is None:
-        raise click.UsageError("--force goes with --out DIR")
+        raise click.UsageError("--force requires --out DIR")
     if resume and out is None:
-        raise click.UsageError("--resume goes with --out DIR, the folder of the run")
+        raise click.UsageError("--resume requires --out DIR, the folder of the run")
     if resume and force:
-        raise click.UsageError("--resume goes on with what --force would write over: give one of them")
+        raise click.UsageError("--resume and --force cannot be used together")
     if on and (jobs is not None or profile):
-        raise click.UsageError(f"--on has its own processes: leave {'--jobs' if jobs is not None else '--profile'} out")
+        raise click.UsageError(f"--on cannot be used with {'--jobs' if jobs is not None else '--profile'}")
     if profile and how == "always":
-        raise click.UsageError("--profile times NumPy calls one by one: remove --compiled always")
+        raise click.UsageError("--profile cannot be used with --compiled always")
     compiled = compile_spec(spec, overrides, warn=warn)
-    with drawing_for(compiled) as drawing:  # a process that starts while the rest is imported
+    with drawing_for(compiled) as drawing:  # the process starts while the other modules are imported
         from nnspec.records.folder import OutputError, RunFolder
         from nnspec.records.write import history_record
         from nnspec.view.terminal.race import print_files, progress_for, show_result

@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 
 class _Command(click.Command):
-    """Takes `--steps` with and without `=`, so that a SPEC after it is the spec."""
+    """Accepts `--steps` with and without `=`, so that a SPEC after it is not taken for its value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, ["--steps=final" if word == "--steps" else word for word in args])
@@ -22,16 +22,16 @@ class _Command(click.Command):
 @click.command("show", cls=_Command)
 @spec_argument
 @set_option
-@click.option("--resolved", is_flag=True, help="Print every value that a run depends on, and its origin.")
-@click.option("--lane", metavar="NAME", help="With --resolved: only this lane.")
+@click.option("--resolved", is_flag=True, help="Print every value that a run depends on, with its origin.")
+@click.option("--lane", metavar="NAME", help="With --resolved: print only this lane.")
 @click.option(
     "--steps",
     "stage",
     type=click.Choice(["final", "raw"]),
     metavar="[=raw]",
-    help="Print the steps of one training step, in execution order; =raw prints them before any rewrite.",
+    help="Print the operations of a training step in execution order; =raw prints them before optimization.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     spec: str,
     overrides: tuple[str, ...],
@@ -40,20 +40,20 @@ def command(
     stage: Literal["final", "raw"] | None,
     as_json: bool,
 ) -> int:
-    """Print the layers, shapes, parameters, FLOPs and memory of each lane of SPEC, exactly.
+    """Print the layers, shapes, parameters, FLOPs and memory of each lane of SPEC.
 
-    With --resolved, print the program after imports, blocks, repeats, lanes, sweeps and --set: every value, including
-    defaults and inferred values, and the line that it comes from. With several lanes, the first is printed in full, and
-    the others as differences from it.
+    With --resolved, print the spec after expanding imports, blocks, repeats, lanes, sweeps and --set: every value,
+    including defaults and inferred values, and the line that it comes from. The first lane is printed in full, and the
+    others as differences from it.
 
-    With --steps, print the program that trains the network: each step with what it reads and writes, where in
-    memory its result goes, and its bytes and FLOPs for a full batch.
+    With --steps, print the program that trains the network: the inputs and outputs of each operation, where in memory
+    its result is, and its bytes and FLOPs for a full batch.
     """
     from nnspec.api import compile_spec
     from nnspec.view.terminal.screen import console
 
     if lane is not None and not resolved:
-        raise click.UsageError("--lane goes with --resolved")
+        raise click.UsageError("--lane requires --resolved")
     if resolved and stage is not None:
         raise click.UsageError("--resolved and --steps cannot be used together")
     compiled = compile_spec(spec, overrides, warn=warn)

@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 all held; 1 an expectation missed, a lane diverged, or an error in a spec;
+Exit codes: 0 all passed; 1 an expectation missed, a lane diverged, or an error in a spec;
 2 usage, or no spec matches; 3 a bug in nnspec; 130 interrupted.
 """
 
@@ -28,11 +28,11 @@ Exit codes: 0 all held; 1 an expectation missed, a lane diverged, or an error in
     "-j",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Train each spec in N processes side by side; by default as many as pay off.",
+    help="Train each spec in N parallel processes; by default, as many as are worthwhile.",
 )
-@click.option("--fail-fast", "-x", is_flag=True, help="Stop after the first spec that fails.")
+@click.option("--fail-fast", "-x", is_flag=True, help="Stop after the first failure.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write the results as JUnit XML.")
-@click.option("--quiet", "-q", is_flag=True, help="Print only failures and the last line.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only failures and the summary.")
 def command(
     paths: tuple[str, ...],
     overrides: tuple[str, ...],
@@ -43,7 +43,7 @@ def command(
     junit: Path | None,
     quiet: bool,
 ) -> int:
-    """Run specs as tests: check them, check their gradients, train them, and judge their expectations. No run folders
+    """Run specs as tests: check them, check their gradients, train them, and check their expectations. No run folders
     are written.
 
     PATHs are files, folders (all *.nn below) or globs (quoted).
@@ -58,7 +58,7 @@ def command(
     from nnspec.view.terminal.ticker import Ticker
 
     if "-" in paths:
-        raise click.UsageError("specs to test are files; standard input is none")
+        raise click.UsageError("specs cannot be tested from standard input")
     config = load_config()
     names = find_specs(
         paths, root=Path(config.folder), exclude=config.exclude, respect_gitignore=config.respect_gitignore

@@ -13,7 +13,7 @@ __all__ = ["command"]
 
 _EPILOG = """\
 \b
-Exit codes: 0 the same to the last bit; 1 they differ; 2 usage, or a run that
+Exit codes: 0 identical; 1 they differ; 2 usage, or a run that
 cannot be read or run again; 3 a bug in nnspec; 130 interrupted.
 """
 
@@ -22,17 +22,17 @@ cannot be read or run again; 3 a bug in nnspec; 130 interrupted.
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("other", type=click.Path(path_type=Path), required=False)
 @data_options
-@click.option("--jobs", "-j", type=click.IntRange(1, 256), metavar="N", help="Train in N processes side by side.")
-@click.option("--quiet", "-q", is_flag=True, help="Print only the result, no progress.")
+@click.option("--jobs", "-j", type=click.IntRange(1, 256), metavar="N", help="Train in N parallel processes.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
 def command(
     run: Path, other: Path | None, data_dir: Path | None, offline: bool, jobs: int | None, quiet: bool, as_json: bool
 ) -> int:
-    """Repeat the experiment in folder RUN and say whether the result is the same, bit for bit, or in which epoch and
-    tensor the two first differ.
+    """Repeat the experiment in folder RUN and report whether the result is identical, bit for bit, or in which epoch
+    and tensor the two first differ.
 
-    With OTHER, the folder of another run, the two are compared and nothing is run. In both cases the weights in
-    RUN are checked against the recorded result of training. RUN is not changed.
+    With OTHER, the folder of another run, compare the two without training. In both cases, check the weights in RUN
+    against the recorded result of training. RUN is not changed.
     """
     from nnspec.runs import access_of, compile_run, open_run, verify_again, verify_with
     from nnspec.view.terminal.quiet import QuietProgress

@@ -86,7 +86,7 @@ class Shift(Augmentation):
         super().fit(shape, image)
         if self.pixels >= min(shape[-2:]):
             raise ShapeError(
-                f"`shift` by {self.pixels} pixels moves an image of {shape_in_words(shape)} out of itself",
+                f"`shift` by {self.pixels} pixels moves an image of {shape_in_words(shape)} completely out of view",
                 help="one or two pixels are usual for small images",
             )
 

@@ -46,13 +46,13 @@ class Sequential:
         inside = set(layer.walk())
         if not self._inside.isdisjoint(inside):
             raise ValueError(
-                f"{layer!r} is in the network already; a layer stores its own input for the backward pass, so it can "
-                "be used only once"
+                f"{layer!r} is already in the network; a layer stores its input for the backward pass, so it can only "
+                "be used once"
             )
         kind = kind_of(layer)
         name = name or f"{kind}{1 + sum(type(other) is type(layer) for other in self.layers)}"
         if name in self.names:
-            raise ValueError(f"the network has a layer {name!r} already")
+            raise ValueError(f"the network already has a layer {name!r}")
         self._inside |= inside
         self.layers.append(layer)
         self.names.append(name)

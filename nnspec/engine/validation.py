@@ -73,7 +73,7 @@ class Given(Validation):
     def held_out(self, samples: int, given: int) -> tuple[int, int]:
         """What is given."""
         if not 0 < given < samples:
-            raise ValueError(f"the data gives {given} of its {samples} training samples for validation")
+            raise ValueError(f"the data holds out {given} of its {samples} training samples for validation")
         return given, given
 
     def choose(self, samples: int, given: int, seed: int, labels: NDArray[Any] | None) -> NDArray[Any]:

@@ -73,7 +73,7 @@ class Checker:
         except SourceError as error:
             return refused(name, str(error))
         except MemoryError:
-            return refused(name, f"there is not enough memory to check {name}")
+            return refused(name, f"not enough memory to check {name}")
         except Exception as error:  # noqa: BLE001  (the other files are still checked)
             self.on_fault(name, error)
             message = f"a bug in nnspec: {type(error).__name__}: {error}"

@@ -126,7 +126,7 @@ class SpecTester:
         except NnspecError as error:
             message = str(error)
         except MemoryError:
-            message = "there is not enough memory for this; `nnspec show SPEC` says how much it needs"
+            message = "not enough memory; `nnspec show SPEC` shows how much is needed"
         except KeyboardInterrupt:
             message, interrupted = _RUN_ENDED, True
         except Exception as error:  # noqa: BLE001  (the other specs are still tested)

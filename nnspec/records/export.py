@@ -30,7 +30,7 @@ def export(saved: SavedRun, out: Path, lane: str | None, seed: int | None, *, fo
     name, chosen, _ = saved.pick(lane, seed)
     arrays = saved.weights(name, chosen)
     if out.exists() and not force:
-        raise OutputError(f"{out} is there already; name another file, or add --force to write over it")
+        raise OutputError(f"{out} already exists; choose another file, or add --force to overwrite it")
     if out.suffix == ".safetensors":
         try:
             from safetensors.numpy import save

@@ -1,4 +1,4 @@
-"""Starter specs: one file each beside this one, commented line by line, that check without findings and run offline."""
+"""Starter specs: commented `.nn` files in this folder, which check without findings and run offline."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from nnspec.files import atomic, rewrite
 __all__ = ["TEMPLATES", "StarterError", "template", "write_template"]
 
 TEMPLATES = {
-    "race": "three optimizers on one network: which of them learns fastest",
+    "race": "a race of three optimizers on one network",
     "classify": "a classifier with held-out samples, early stopping and dropout",
-    "sweep": "all combinations of a few widths and rates",
+    "sweep": "a sweep over widths and learning rates",
     "deep": "a deep network with and without residual connections, made of blocks",
 }
-"""Name -> what it shows; the first is written where none is asked for."""
+"""Name -> description. The first is the default."""
 
 
 class StarterError(NnspecError):
-    """A starter spec that cannot be written. The message says why and what to do."""
+    """A starter spec cannot be written."""
 
 
 def template(name: str) -> str:
-    """Return the text of a starter spec. Raises StarterError for a name that there is none of."""
+    """Return the text of a starter spec. Raises StarterError if there is no template of this name."""
     if name not in TEMPLATES:
         raise StarterError(f"unknown template {name}; choose from {', '.join(TEMPLATES)}")
     return (files(__name__) / f"{name}.nn").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def template(name: str) -> str:
 def write_template(path: str | os.PathLike[str], name: str = next(iter(TEMPLATES)), *, force: bool = False) -> Path:
     """Write a starter spec, whole or not at all, and return where it lies. No folder is made.
 
-    Raises StarterError for an unknown name, a path that is not that of a spec, a file that is there already unless
+    Raises StarterError for an unknown name, a path that is not that of a spec, a file that already exists unless
     `force` says to replace it, and a place that cannot be written to.
     """
     place, data = Path(path), template(name).encode("utf-8")
@@ -49,10 +49,10 @@ def _write(place: Path, data: bytes, force: bool) -> None:
     if place.is_dir():
         raise StarterError(f"{place} is a folder")
     if place.suffix != ".nn":
-        raise StarterError(f"the name of a spec ends in .nn, such as {place.with_suffix('.nn')}")
+        raise StarterError(f"the name of a spec must end in .nn: {place.with_suffix('.nn')}")
     there = os.path.lexists(place)
     if there and not force:
-        raise StarterError(f"{place} is there already; --force replaces it")
+        raise StarterError(f"{place} already exists; use --force to overwrite it")
     if not place.parent.is_dir():
         raise StarterError(f"folder not found: {place.parent}; create it first")
     if there:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nnspec.diagnostics.formats.base import Findings, Format, plural
+from nnspec.diagnostics.formats.base import Findings, Format
 from nnspec.diagnostics.render import render_each
 
 __all__ = ["Full"]
@@ -18,5 +18,5 @@ class Full(Format):
         last = findings.summary()
         safe = sum(d.fix is not None and d.fix.safe and d.fix.in_files for d in findings.diagnostics)
         if safe and findings.mendable:
-            last += f"; `--fix` mends {'it' if safe == len(blocks) == 1 else plural(safe, 'finding')}"
+            last += f"; {'' if safe == len(blocks) == 1 else f'{safe} '}fixable with `--fix`"
         return "\n\n".join([*blocks, last]) + "\n"

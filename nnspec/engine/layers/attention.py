@@ -92,9 +92,9 @@ class MultiHeadAttention(Layer):
         length, width = sequence(cls, incoming, f" and `Linear({4 * heads})`" if len(incoming) == 1 else "")
         if given is not None and given != width:
             raise ShapeError(
-                f"this MultiHeadAttention expects rows of {given} but gets rows of {width}",
+                f"this MultiHeadAttention expects rows of {given} but got rows of {width}",
                 argument="embed_dim",
-                label=f"{given} expected here",
+                label=f"expected {given} here",
                 help=f"`MultiHeadAttention({heads})` accepts any input size",
             )
         if width % heads:

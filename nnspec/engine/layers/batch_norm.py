@@ -77,9 +77,9 @@ class BatchNorm(Layer):
         if given is not None and given != channels:
             raise ShapeError(
                 f"this BatchNorm expects {given} {'channels' if len(incoming) > 2 else 'features'} but "
-                f"gets {sample_in_words(incoming)}",
+                f"got {sample_in_words(incoming)}",
                 argument="num_features",
-                label=f"{given} expected here",
+                label=f"expected {given} here",
                 help="`BatchNorm` accepts any input size",
             )
         return Geometry(

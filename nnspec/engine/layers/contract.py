@@ -293,8 +293,8 @@ def sequence(layer: type[Layer], incoming: Shape, before: str = "") -> tuple[int
         return incoming[0], incoming[1]
     *places, last = (*incoming, 1) if len(incoming) == 1 else incoming
     raise ShapeError(
-        f"{layer.spec_name} expects a sequence, places × features, but gets {sample_in_words(incoming)}",
-        help=f"put {reshape((prod(places), last))}{before} before it",
+        f"{layer.spec_name} expects a sequence, places × features, but got {sample_in_words(incoming)}",
+        help=f"add {reshape((prod(places), last))}{before} before it",
     )
 
 
@@ -311,8 +311,8 @@ def image(layer: type[Layer], incoming: Shape, least: int = 1) -> tuple[int, int
         wanted = (prod(incoming[:-2]), *incoming[-2:])
     padding = "" if min(wanted[1:]) >= least else ", and write `padding=same` here"
     raise ShapeError(
-        f"{layer.spec_name} expects an image, channels × rows × columns, but gets {sample_in_words(incoming)}",
-        help=f"put {reshape(wanted)} before it{padding}",
+        f"{layer.spec_name} expects an image, channels × rows × columns, but got {sample_in_words(incoming)}",
+        help=f"add {reshape(wanted)} before it{padding}",
     )
 
 

@@ -101,9 +101,9 @@ class _Convolution(Layer):
         given, out, groups = arguments.get("in_channels"), arguments["out_channels"], arguments["groups"]
         if given is not None and given != channels:
             raise ShapeError(
-                f"this {cls.spec_name} expects {given} channels but gets {channels}",
+                f"this {cls.spec_name} expects {given} channels but got {channels}",
                 argument="in_channels",
-                label=f"{given} expected here",
+                label=f"expected {given} here",
                 help=f"`{cls.spec_name}({out}, {_in_spec(arguments['kernel_size'])})` accepts any input size",
             )
         if problem := _group_problem(channels, out, groups):
@@ -306,7 +306,7 @@ def _group_problem(channels: int, out: int, groups: int) -> str:
     """Say what does not fit, or nothing."""
     if channels % groups == 0 and out % groups == 0:
         return ""
-    return f"`groups` must divide the channels, and {channels} go in and {out} come out of {groups} groups"
+    return f"`groups` must divide the input and output channels, got {channels} and {out} channels in {groups} groups"
 
 
 def _rows_of_band(channels: int, out: int, windows: Windows, groups: int) -> int:

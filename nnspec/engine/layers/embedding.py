@@ -71,8 +71,8 @@ class Embedding(Layer):
         vocabulary, width = arguments.get("num_embeddings"), arguments["embedding_dim"]
         if vocabulary is None:
             raise ShapeError(
-                "Embedding expects ids but gets numbers",
-                help=f"use `Linear({width})` instead; only the first layer of a text model gets ids",
+                "Embedding expects ids but got numbers",
+                help=f"use `Linear({width})` instead; only the first layer of a text model receives ids",
             )
         if vocabulary > EXACT:
             raise ShapeError(f"at most {EXACT:,} ids are supported", argument="num_embeddings", label="too many")
@@ -165,7 +165,7 @@ class PositionalEmbedding(_Positions):
             given = arguments.get(name)
             if given is not None and given != extent:
                 raise ShapeError(
-                    f"this PositionalEmbedding is for {given} but gets {shape_in_words(incoming)}",
+                    f"this PositionalEmbedding is for {given} but got {shape_in_words(incoming)}",
                     argument=name,
                     label=f"{extent} arrives",
                     help="`PositionalEmbedding` accepts any input size",

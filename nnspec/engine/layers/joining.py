@@ -61,16 +61,16 @@ class Residual(_Sum):
             return body
         if around == incoming:
             raise ShapeError(
-                f"the body gives {_features(body)}, but {_features(incoming)} are added to them",
+                f"the body outputs {_features(body)}, but the shortcut has {_features(incoming)}",
                 argument="body",
-                label=f"{_features(body)} leave here",
+                label=f"{_features(body)} from here",
                 help=f"end the body with {layers_towards(body, incoming)}"
                 + (f", or add a `shortcut {{ Linear({body[0]}) }}`" if len(body) == len(incoming) == 1 else ""),
             )
         raise ShapeError(
-            f"the body gives {_features(body)}, but the shortcut gives {_features(around)}",
+            f"the body outputs {_features(body)}, but the shortcut outputs {_features(around)}",
             argument="shortcut",
-            label=f"{_features(around)} leave here",
+            label=f"{_features(around)} from here",
             help=f"end the shortcut with {layers_towards(around, body)}",
         )
 
@@ -96,9 +96,9 @@ class Add(_Sum):
         for name, shape in others:
             if shape != out:
                 raise ShapeError(
-                    f"branch `{name}` gives {_features(shape)}, but `{first}` gives {_features(out)}",
+                    f"branch `{name}` outputs {_features(shape)}, but `{first}` outputs {_features(out)}",
                     argument=name,
-                    label=f"{_features(shape)} leave here",
+                    label=f"{_features(shape)} from here",
                     help=f"all branches must have the same shape: end it with {layers_towards(shape, out)}",
                 )
         return out
@@ -126,9 +126,9 @@ class Concat(Composition):
         for name, shape in others:
             if _but_features(shape) != _but_features(out):
                 raise ShapeError(
-                    f"branch `{name}` gives {_features(shape)}, but `{first}` gives {_features(out)}",
+                    f"branch `{name}` outputs {_features(shape)}, but `{first}` outputs {_features(out)}",
                     argument=name,
-                    label=f"{_features(shape)} leave here",
+                    label=f"{_features(shape)} from here",
                     help=f"end `{name}` with {layers_towards(shape, out)}",
                 )
         axis = feature_axis(out)

@@ -61,15 +61,15 @@ class Linear(Layer):
         """`(in,) -> (out,)`, `(T, in) -> (T, out)`; 2·in·out FLOPs a place for the products, out more for the bias."""
         if len(incoming) not in (1, 2):
             raise ShapeError(
-                f"Linear expects features but gets {sample_in_words(incoming)}", help="put `Flatten` before it"
+                f"Linear expects features but got {sample_in_words(incoming)}", help="add `Flatten` before it"
             )
         (*places, arriving), given = incoming, arguments.get("in_features")
         out, bias = arguments["out_features"], arguments["bias"]
         if given is not None and given != arriving:
             raise ShapeError(
-                f"this Linear expects {given} features but gets {arriving}",
+                f"this Linear expects {given} features but got {arriving}",
                 argument="in_features",
-                label=f"{given} expected here",
+                label=f"expected {given} here",
                 help=f"`Linear({out})` accepts any input size",
             )
         return Geometry(

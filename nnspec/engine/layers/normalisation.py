@@ -65,7 +65,7 @@ class _RowNorm(Layer):
         shape = incoming[-1:] if given is None else _extents(given)
         if len(incoming) > 2 and len(shape) < 2:
             raise ShapeError(
-                f"{cls.spec_name} expects features but gets {sample_in_words(incoming)}",
+                f"{cls.spec_name} expects features but got {sample_in_words(incoming)}",
                 argument="normalized_shape",
                 label="one axis of an image",
                 help=f"`{cls.spec_name}([{', '.join(map(str, incoming))}])` takes the whole image, and `BatchNorm` "
@@ -74,10 +74,10 @@ class _RowNorm(Layer):
         if not shape or incoming[-len(shape) :] != shape:
             expected = shape_in_words(shape) or "nothing"
             raise ShapeError(
-                f"this {cls.spec_name} expects {expected} but gets {sample_in_words(incoming)}",
+                f"this {cls.spec_name} expects {expected} but got {sample_in_words(incoming)}",
                 argument="normalized_shape",
                 label="does not match the input",
-                help=f"`{cls.spec_name}` takes however many features it gets"
+                help=f"`{cls.spec_name}` accepts any number of features"
                 if len(incoming) < 3
                 else f"`{cls.spec_name}([{', '.join(map(str, incoming))}])` takes the whole image",
             )

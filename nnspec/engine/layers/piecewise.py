@@ -126,7 +126,7 @@ class PReLU(Layer):
         count, features = arguments.get("num_parameters", 1), incoming[feature_axis(incoming)]
         if count not in (1, features):
             raise ShapeError(
-                f"this PReLU has {count} slopes but gets {sample_in_words(incoming)}",
+                f"this PReLU has {count} slopes but got {sample_in_words(incoming)}",
                 argument="num_parameters",
                 label="one, or one for each feature or channel",
                 help=f"`PReLU({features})` has one for each, and `PReLU` one for all",

@@ -273,7 +273,7 @@ class GlobalAvgPool(Layer):
         """`(T, F) -> (F,)` or `(C, H, W) -> (C,)`; a FLOP a number."""
         if len(incoming) < 2:
             raise ShapeError(
-                f"GlobalAvgPool expects a sequence or an image but gets {sample_in_words(incoming)}",
+                f"GlobalAvgPool expects a sequence or an image but got {sample_in_words(incoming)}",
                 help="remove it, or put it before the layer that flattens the sample",
             )
         out = (incoming[feature_axis(incoming)],)

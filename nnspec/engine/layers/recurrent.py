@@ -68,9 +68,9 @@ class Recurrent(Layer):
         hidden, width = arguments["hidden_size"], cls.gates * arguments["hidden_size"]
         if given is not None and given != arriving:
             raise ShapeError(
-                f"this {name} expects {given} features but gets {arriving}",
+                f"this {name} expects {given} features but got {arriving}",
                 argument="in_features",
-                label=f"{given} expected here",
+                label=f"expected {given} here",
                 help=f"`{name}({hidden})` accepts any input size",
             )
         bias = arguments["bias"]

@@ -95,10 +95,10 @@ class Reshape(_Reshaping):
 def _shape_problem(shape: Sequence[int]) -> str:
     """Say why this is no shape, or nothing."""
     if not shape:
-        return "`shape` needs an extent at least"
+        return "`shape` cannot be empty"
     if any(n == 0 for n in shape):
-        return "no extent of `shape` is 0"
-    return "" if sum(n == -1 for n in shape) < 2 else "one extent of `shape` at most is -1: it follows from the others"
+        return "`shape` cannot contain 0"
+    return "" if sum(n == -1 for n in shape) < 2 else "`shape` can contain -1 only once"
 
 
 def _filled(shape: Sequence[int], incoming: Shape) -> Shape:

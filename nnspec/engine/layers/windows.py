@@ -161,7 +161,7 @@ def windows_on(plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, d
     if any(n < e for n, e in zip(padded, reach, strict=True)):
         around = " with its padding" if padded != plane else ""
         raise ShapeError(
-            f"a window of {shape_in_words(reach)} does not fit on {shape_in_words(padded)}{around}",
+            f"a window of {shape_in_words(reach)} does not fit into {shape_in_words(padded)}{around}",
             argument="kernel_size",
             label=f"reaches over {shape_in_words(reach)}",
             help="use `padding=same` or a smaller window",
@@ -185,8 +185,8 @@ def each(value: Sizes, axes: int, name: str = "a window") -> tuple[int, ...]:
         return (int(value),) * axes
     if len(value) != axes:
         raise ShapeError(
-            f"{name} slides along {axes} {'axis' if axes == 1 else 'axes'} here, but {len(value)} sizes are given",
-            help="give one number" if axes == 1 else "give one for rows and one for columns",
+            f"{name} slides along {axes} {'axis' if axes == 1 else 'axes'} here, but got {len(value)} sizes",
+            help="pass one number" if axes == 1 else "pass one for rows and one for columns",
         )
     return tuple(int(v) for v in value)
 

@@ -156,7 +156,7 @@ def fit_values(loss: type[Loss], outputs: Shape, classes: int | None, target: Sh
             )
     elif outputs != (*target, classes):
         raise ShapeError(
-            f"{name} compares {classes} classes as one-hot rows, and there are {shape_in_words(outputs)} outputs",
+            f"{name} compares {classes} classes as one-hot vectors, but there are {shape_in_words(outputs)} outputs",
             help=f"end the model with {layers_towards(outputs, (*target, classes))}",
         )
 
@@ -169,16 +169,17 @@ def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: S
     """A row of at least as many outputs as there are classes, for each place of the target."""
     name = loss.spec_name
     if classes is None:
-        raise ShapeError(f"{name} needs classes, but the data has none", help="a regression takes `MSE`")
+        raise ShapeError(f"{name} needs classes, but the data has none", help="for regression, use `MSE`")
     if outputs[:-1] != target or not outputs:
         where = f" for each of {shape_in_words(target)} places" if target else ""
         raise ShapeError(
-            f"{name} takes a row of {what}{where}, and the network's outputs are {shape_in_words(outputs)}",
+            f"{name} needs a row of {what}{where}, but the network's outputs are {shape_in_words(outputs)}",
             help=f"end the model with {layers_towards(outputs, (*target, classes))}",
         )
     if outputs[-1] < classes:
         raise ShapeError(
-            f"the data has {classes} classes, and the network only {outputs[-1]} outputs",
+            f"the data has {classes} classes, but the network has only {outputs[-1]} "
+            f"output{'s' if outputs[-1] != 1 else ''}",
             help=f"end the model with `Linear({classes})`",
         )
 
@@ -190,7 +191,7 @@ def fit_weights(outputs: Shape, arguments: Mapping[str, Any]) -> None:
         raise ShapeError(
             f"{len(weights)} weights for {outputs[-1]} outputs",
             argument="class_weights",
-            help="give one for each class",
+            help="pass one per class",
         )
 
 

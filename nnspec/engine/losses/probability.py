@@ -64,7 +64,8 @@ class BCEWithLogitsLoss(Loss):
             return
         if classes is not None and outputs == (*target, 1):
             raise ShapeError(
-                f"one output tells 2 classes apart, and the data has {classes}", help=f"end with `Linear({classes})`"
+                f"one output can only separate 2 classes, but the data has {classes}",
+                help=f"end with `Linear({classes})`",
             )
         fit_values(cls, outputs, classes, target)
 

@@ -108,7 +108,7 @@ class TopK(Averaging):
         super().fit(outputs, classes, target, arguments)
         k = arguments.get("k", 5)
         if k >= outputs[-1]:
-            raise ShapeError(f"`top_k` of {outputs[-1]} outputs is always right with k={k}", argument="k")
+            raise ShapeError(f"`top_k` of {outputs[-1]} outputs is always correct with k={k}", argument="k")
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
@@ -169,7 +169,7 @@ class Rates(Predicting):
         if arguments.get("average") == "binary" and (classes != 2 or outputs[-1] > 2):
             what = f"several labels: {outputs[-1]}" if classes is None else f"{max(classes, outputs[-1])} classes"
             raise ShapeError(
-                f"`binary` is the rate of class 1 of two, but there are {what}",
+                f"`binary` is the score of class 1 of two, but there are {what}",
                 argument="average",
                 help="write `average=macro`",
             )
@@ -209,7 +209,7 @@ class Rates(Predicting):
 
     def result(self) -> float:
         """The mean over classes, or the rate of the sums."""
-        assert self._now is not None, "there is no figure of no samples"
+        assert self._now is not None, "no samples were counted"
         rows = self._now.T.tolist()
         if self.average == "micro":
             rows = [[sum(column) for column in zip(*rows, strict=True)]]
@@ -307,7 +307,7 @@ class Confusion(Predicting):
 
     def result(self) -> NDArray[Any]:
         """Counts `(C, C)`: row the label, column the prediction."""
-        assert self._now is not None, "there is no table of no samples"
+        assert self._now is not None, "no samples were counted"
         return self._now.copy()
 
 
@@ -328,7 +328,7 @@ class Perplexity(Averaging):
         """An output for each class."""
         super().fit(outputs, classes, target, arguments)
         if outputs[-1] < 2:
-            raise ShapeError("`perplexity` needs an output for each class, and there is one", help="end with two")
+            raise ShapeError("`perplexity` needs one output per class, but there is only one", help="end with two")
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:

@@ -80,7 +80,7 @@ class Ranking(Metric):
 
     def result(self) -> float:
         """The figure of the labels together; NaN where it is not defined."""
-        ensure(self._count > 0, "there is no figure of no samples")
+        ensure(self._count > 0, "no samples were counted")
         assert self._scores is not None
         assert self._truths is not None
         scores, truths = self._scores[: self._count], self._truths[: self._count]

@@ -120,7 +120,7 @@ class Optimizer(Part):
     def __post_init__(self, parameters: Iterable[Parameter]) -> None:
         self.params = list(parameters)
         if not self.params:
-            raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
+            raise ValueError(f"{type(self).__name__}: got no parameters to optimize")
         for parameter in self.params:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"{type(self).__name__}: takes Parameters (model.parameters()), not {parameter!r}")

@@ -42,7 +42,7 @@ _SMALLER, _LETTERS, _LINES = 170, 150, 4
 def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
     """Return where a picture goes: `out`, or `<spec>-landscape.png` in the working folder.
 
-    Raises OutputError for a file that is there already, unless `force` says to replace it, for a folder that is not
+    Raises OutputError for a file that already exists, unless `force` says to replace it, for a folder that is not
     there or cannot be written to, and for a name that does not end as a picture's.
     """
     path = Path(out) if out is not None else Path(f"{Path(spec).stem or 'spec'}-landscape.png")
@@ -51,7 +51,7 @@ def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force
     if path.is_dir():
         raise OutputError(f"{path} is a folder")
     if os.path.lexists(path) and not force:
-        raise OutputError(f"{path} is there already; name another file with --out, or add --force to replace it")
+        raise OutputError(f"{path} already exists; choose another file with --out, or add --force to replace it")
     if not path.parent.is_dir():
         raise OutputError(f"folder not found: {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
