@@ -111,7 +111,7 @@ BAD = {
     "empty": ("", "is empty: its first line names"),
     "header alone": ("a,b\n", "has 0 rows of data: at least 2 needed"),
     "one row": ("a,b\n1,2\n", "has 1 row of data"),
-    "short row": ("a,b\n1,2\n3\n", "line 3: 1 cells, but the first line names 2 columns"),
+    "short row": ("a,b\n1,2\n3\n", "line 3: 1 cells, but the first line has 2"),
     "long row": ("a,b\n1,2\n3,4,5\n", "line 3: 3 cells"),
     "no names": ("1,2\n3,4\n", "the first line of .* holds numbers"),
     "a name twice": ("a,b,a\n1,2,3\n", "has two columns `a`"),

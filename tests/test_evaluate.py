@@ -287,7 +287,7 @@ def test_a_table_is_read_by_the_names_of_its_columns() -> None:
         writer.writeheader()
         writer.writerows({**{k: v for k, v in row.items() if k != "name"}, "note": "x"} for row in rows)
     Path("table.csv").unlink()  # the run knows its columns without it
-    with pytest.raises(NnspecError, match="no file table"):
+    with pytest.raises(NnspecError, match="file not found: table"):
         runs.evaluate(out)
     Path("table.csv").write_text(TABLE)
     predictor = runs.load(out)
@@ -311,7 +311,7 @@ def test_a_table_is_read_by_the_names_of_its_columns() -> None:
         ("a.csv", "1,2,3\n", "a.csv has 3 columns, and the network takes 784 numbers a sample"),
         ("a.csv", ",".join(["1"] * 785), "leave the column of labels out"),
         ("a.csv", ",".join(["1"] * 783 + ["nan"]), "line 1, column 784: `nan` is not a usable number"),
-        ("a.csv", ",".join(["1"] * 784) + "\n1,2\n", "line 2: 2 cells, and the first line has 784"),
+        ("a.csv", ",".join(["1"] * 784) + "\n1,2\n", "line 2: 2 cells, but the first line has 784"),
         ("a.xyz", "1", "a.xyz is of no known kind"),
         ("a.npy", "1", "a.npy"),
         ("a.npz", "PK", "a.npz is no .npz file"),

@@ -1,10 +1,10 @@
-"""The cells of a table's text: where they end, which are quoted, which are missing, and which numbers they are."""
+"""The cells of CSV text: where they end, and which are quoted, missing, or numbers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from nnspec.data.source import FileFault
@@ -19,6 +19,8 @@ _QUOTED = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 _SIGNS = "%$€£¥"
 _STYLES = ((".", None), (",", None), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'"))
 """How numbers are written, the most usual first: decimal sign, and what stands between thousands."""
+
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 class Quoted(str):
@@ -62,6 +64,19 @@ class Form:
         if not cell or numbers:
             return not cell or self.is_word(cell)
         return self.missing_words is not None and not (listed or isinstance(cell, Quoted)) and self.is_word(cell)
+
+    def seen_in(self, line: str) -> Form:
+        """Return the same form, with another delimiter where a line has only that one."""
+        return self if self.delimiter in line else replace(self, delimiter=max(_DELIMITERS, key=line.count))
+
+    def delimiter_hint(self, text: str) -> str:
+        """Ask whether a line has another delimiter; "" where none seems likely."""
+        counts = {sign: text.count(sign) for sign in _DELIMITERS if sign != self.delimiter}
+        best = max(counts, key=lambda sign: counts[sign])
+        if not counts[best] and len(text.split()) > 1 and self.delimiter != " ":
+            return 'is it `delimiter = " "`?'
+        sign = "\\t" if best == "\t" else best
+        return f'is it `delimiter = "{sign}"`?' if counts[best] else ""
 
     def otherwise(self, cells: Iterable[str]) -> list[str]:
         """Return the settings under each of which all of some cells are numbers, as a spec writes them."""

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
-from nnspec.data.csv_cells import Form, in_words, lines_of, listed, rows_of
+from nnspec.data.csv_cells import Form, in_words, listed
 from nnspec.data.csv_columns import MOST_COLUMNS, MOST_TEXTS, ReadColumn, ReadTable
-from nnspec.data.files import changed, decoded, digest_of, open_file, remembered, shown
+from nnspec.data.csv_file import MOST_BYTES, CsvFile
+from nnspec.data.files import changed, digest_of, open_file, remembered
 from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CSV"]
 
-MOST_BYTES = 64 * 1024**2
 MOST_NUMBERS = 1 << 27
 MOST_LOOKED_AT = 16 * 1024**2
 """Bytes of a table up to which `check` compares columns."""
 _TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
-_DELIMITERS = (";", "\t", "|", ",")
 _SURE = 20
 """Rows from which on it is no accident that a column counts them, or follows the target."""
 
@@ -241,14 +240,13 @@ class CSV(DataSource):
     def _read_file(self, file: IO[bytes], path: Any, argument: str, like: ReadTable | None, *, keep: bool) -> ReadTable:
         """Read a table; one for validation or testing has the columns, the kinds and the texts of another."""
         self._check_form()
-        name = shown(path)
-        header = self._header(file, path)
-        table = self._columns(header, name, argument, like)
+        csv = CsvFile(file, path, self.form)
+        table = self._columns(self._header(csv), csv.name, argument, like)
         if like is None:
-            self._decide(table, self._body(file, path))
+            self._decide(table, itertools.islice(csv.all_rows(), 1, None))
         looks = like is None and os.fstat(file.fileno()).st_size <= MOST_LOOKED_AT
-        for line, cells in self._body(file, path):
-            self._take(table, line, self._fitted(table, line, cells), keep or looks)
+        for line, cells in csv.rows():
+            self._take(table, line, cells, keep or looks)
         if like is None:
             self._refuse_disguised(table)
             table.remarks = tuple(self._remarks(table)) if looks else ()
@@ -278,24 +276,14 @@ class CSV(DataSource):
         if form.comment is not None and (not form.comment or form.comment.isspace() or '"' in form.comment):
             raise FileFault("a comment must begin with a sign", argument="comment", help='for example, `comment = "#"`')
 
-    def _body(self, file: IO[bytes], path: FilePath) -> Iterator[tuple[int, list[str]]]:
-        """Yield the rows after the first line."""
-        return itertools.islice(self._rows(file, path), 1, None)
-
-    def _rows(self, file: IO[bytes], path: FilePath) -> Iterator[tuple[int, list[str]]]:
-        file.seek(0)
-        return rows_of(lines_of(decoded(file, path, MOST_BYTES)), self.form, shown(path))
-
-    def _header(self, file: IO[bytes], path: FilePath) -> list[str]:
-        name = shown(path)
-        line, header = next(self._rows(file, path), (0, []))
+    def _header(self, csv: CsvFile) -> list[str]:
+        name, (line, header) = csv.name, csv.first
         if not header:
             raise FileFault(f"{name} is empty: its first line names the columns")
         if len(header) > MOST_COLUMNS:
             raise FileFault(f"{name} has {len(header):,} columns, and {MOST_COLUMNS:,} are the most")
         if header[0].startswith(("#", "//")) and not self.form.comment:
             sign = "#" if header[0].startswith("#") else "//"
-            file.seek(0)
             raise FileFault(
                 f"{name}, line {line:,}: the line that names the columns begins with `{sign}`, as comments do",
                 help=f'`comment = "{sign}"` skips such lines',
@@ -304,15 +292,6 @@ class CSV(DataSource):
             message = f"the first line of {name} holds numbers, and should name the columns"
             raise FileFault(message, help="put a line of names before it, such as `width,height,kind`")
         return header
-
-    def _fitted(self, table: ReadTable, line: int, cells: list[str]) -> list[str]:
-        """Return the cells of a row, as many as there are names; a delimiter at its end counts for nothing."""
-        if len(cells) == table.width + 1 and not cells[-1]:
-            return cells[:-1]
-        if len(cells) != table.width:
-            what = f"{len(cells)} cells, but the first line names {table.width} columns"
-            raise FileFault(f"{table.name}, line {line:,}: {what}", help=self._delimiter_hint(",".join(cells)))
-        return cells
 
     def _decide(self, table: ReadTable, rows: Iterator[tuple[int, list[str]]]) -> None:
         """Say of each column whether it holds numbers: as its first cell does that is no word for a missing one."""
@@ -431,7 +410,7 @@ class CSV(DataSource):
         return ReadTable(name, argument, len(header), [column(word, "features") for word in names], aims)
 
     def _unknown(self, argument: str, word: str, header: list[str], name: str) -> None:
-        help = self._delimiter_hint(header[0]) if len(header) == 1 else ""
+        help = self.form.delimiter_hint(header[0]) if len(header) == 1 else ""
         known = [column for column in header if column]
         if not help and len(header) > 1 and self.path.lower().endswith(_TABLES):  # of other files nothing is shown
             help = f"its columns are {listed(known, 12)}"
@@ -442,15 +421,6 @@ class CSV(DataSource):
             word=word if argument not in ("validation", "test") else "",
             known=known,
         )
-
-    def _delimiter_hint(self, text: str) -> str:
-        """Say which other delimiter a line seems to have."""
-        counts = {sign: text.count(sign) for sign in _DELIMITERS if sign != self.form.delimiter}
-        best = max(counts, key=lambda sign: counts[sign])
-        if not counts[best] and len(text.split()) > 1 and self.form.delimiter != " ":
-            return 'is it `delimiter = " "`?'
-        shown_sign = "\\t" if best == "\t" else best
-        return f'is it `delimiter = "{shown_sign}"`?' if counts[best] else ""
 
     # What looks odd
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.array_file import find_unusable, refuse_unusable
 from nnspec.data.axes import Arrangement
-from nnspec.data.csv_cells import Form, in_words, rows_of
-from nnspec.data.files import decoded, open_file, shown
+from nnspec.data.csv_cells import Form, in_words
+from nnspec.data.csv_file import MOST_BYTES, CsvFile
+from nnspec.data.files import open_file, shown
 from nnspec.data.images import image_files, is_image, read_image
 from nnspec.data.numpy_source import read_samples
 from nnspec.data.source import Column, FileFault
@@ -27,12 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Inputs", "Wanted", "array_inputs", "read_inputs", "read_table", "table_inputs"]
 
-MOST_BYTES = 64 * 1024**2
 MOST_NUMBERS = 1 << 27
 LARGEST = 3e38
 _NOTES = 4
 """Notes on single images of a folder that are given."""
-_DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -247,23 +246,15 @@ def read_table(path: str, wanted: Wanted) -> tuple[list[str] | None, list[tuple[
     Raises FileFault for what is no table.
     """
     with open_file(path, MOST_BYTES) as file:
-        text = "".join(decoded(file, FilePath(path), MOST_BYTES))
-    form = _written(text, wanted.form)
-    rows = list(rows_of(text.split("\n"), form, shown(path)))
-    if not rows:
-        raise FileFault(f"{shown(path)} is empty")
-    header = _header(path, rows[0][1], wanted, form)
-    body = rows if header is None else rows[1:]
+        csv = CsvFile(file, FilePath(path), wanted.form)
+        csv.detect_delimiter()
+        if not csv.first[1]:
+            raise FileFault(f"{csv.name} is empty")
+        header = _header(path, csv.first[1], wanted, csv.form)
+        body = [*([csv.first] if header is None else []), *csv.rows()]
     if not body:
-        raise FileFault(f"{shown(path)} has a line of names, and no sample")
-    for line, cells in body:
-        if len(cells) == len(rows[0][1]) + 1 and not cells[-1]:
-            del cells[-1]  # a delimiter at the end of a row
-        if len(cells) != len(rows[0][1]):
-            raise FileFault(
-                f"{shown(path)}, line {line:,}: {len(cells)} cells, and the first line has {len(rows[0][1])}"
-            )
-    return header, body, form
+        raise FileFault(f"{csv.name} has a line of names, and no sample")
+    return header, body, csv.form
 
 
 def _table(path: str, wanted: Wanted) -> Inputs:
@@ -274,14 +265,6 @@ def _table(path: str, wanted: Wanted) -> Inputs:
     if wanted.columns:
         return Inputs(_features(path, header, body, wanted, form), names)
     return Inputs(_numbers(path, header, body, wanted, form), names)
-
-
-def _written(text: str, form: Form) -> Form:
-    """Return how a table is written: as the one that was learned from, but for the delimiter, where another one is in
-    the first line."""
-    lines = (line for line in text.split("\n") if line.strip() and not line.startswith(form.comment or "\n"))
-    first = next(lines, "")
-    return form if form.delimiter in first else replace(form, delimiter=max(_DELIMITERS, key=first.count))
 
 
 def _header(path: str, cells: Sequence[str], wanted: Wanted, form: Form) -> list[str] | None:
