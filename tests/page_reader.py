@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "img", "input", "br", "link", "line", "rect", "circle", "path", "polyline", "polygon"}
+VOID = {"meta", "img", "input", "br", "link", "line", "rect", "circle", "path", "polyline", "polygon", "wbr"}
 
 
 class Page(HTMLParser):

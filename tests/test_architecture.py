@@ -280,6 +280,7 @@ LIBRARIES = {
     "safetensors": {"records"},
     "click": {"cli"},
     "distributed": {"executors"},
+    "jinja2": {"view"},
     "lark": {"syntax"},
     "llvmlite": {"native"},
     "numba": {"native"},
@@ -490,7 +491,16 @@ BUDGET = [
     (f"from nnspec.cli import _code; assert _code(['diff', *2 * [{str(RACE)!r}]]) == 0", {"numpy._core", "matplotlib"}),
     (
         f"from nnspec.cli import _code; assert _code(['run', {str(RACE)!r}, '-q', *{SMALL}]) in (0, 1)",
-        {"matplotlib", "asyncio", "statistics", "numpy.ma", "lark", "distributed", "nnspec.diagnostics.explanations"},
+        {
+            "matplotlib",
+            "asyncio",
+            "statistics",
+            "numpy.ma",
+            "lark",
+            "jinja2",
+            "distributed",
+            "nnspec.diagnostics.explanations",
+        },
     ),
     ("from nnspec.cli import _code; assert _code(['new']) == 0", {"numpy", "lark", "matplotlib", "rich"}),
     (
@@ -503,7 +513,7 @@ BUDGET = [
     ),
     ("import nnspec; nnspec.check", {"numpy._core", "matplotlib", "click", "rich"}),
     ("from nnspec import engine", {"lark", "matplotlib", "click", "rich"}),
-    ("import nnspec; nnspec.view", {"matplotlib", "numpy._core", "rich"}),
+    ("import nnspec; nnspec.view", {"jinja2", "matplotlib", "numpy._core", "rich"}),
 ]
 
 

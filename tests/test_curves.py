@@ -19,14 +19,14 @@ from tiny_spec import compiled, run, spec
 import nnspec
 from nnspec.records.write import write_record
 from nnspec.results.run import RunResult
-from nnspec.view.palette import NAMED, PALETTE, slots, spread_out, terminal_style
+from nnspec.view.palette import GREY, NAMED, PALETTE, slots, terminal_style
 from nnspec.view.pictures.curves import draw_run, plot_training_curves
+from nnspec.view.pictures.labels import spread_out
 from nnspec.view.terminal.quiet import QuietProgress
 from nnspec.view.terminal.race import LiveProgress, PlainProgress, print_result
 from nnspec.view.terminal.structure import print_structure
 from nnspec.view.wording import numbers
 
-GREY = "#c4c4c4"
 REPEATS = spec(
     race="SGD(lr=0.1); Adam(lr=cosine(0.01, to=0.001))",
     train="epochs = 4; batch = 16; validation = 0.2; repeats = 3",

@@ -202,14 +202,13 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
-def test_what_is_made_ready_and_what_is_not_looked_at_leave_the_picture_as_it_is(
-    history: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+def test_a_figure_made_in_advance_leaves_the_picture_as_it_is(
+    history: dict[str, dict[str, object]],
 ) -> None:
-    """A figure with axes and ticks in it already, and titles that are put where they would be found to belong."""
+    """A figure that has axes and ticks already gives the same picture as a new one."""
     usual, ready = io.BytesIO(), io.BytesIO()
     title, below = "A title", "and what is below it"
     draw_figure(history, panels(), title, below, ready, Blank.warm())
-    monkeypatch.setattr("nnspec.view.pictures.panels._no_factor", lambda *_: False)
     Picture(history, title, below).draw(usual)
     assert ready.getvalue() == usual.getvalue()
 

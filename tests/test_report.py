@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import is_dataclass
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,31 @@ from nnspec.records.folder import OutputError, RunFolder
 from nnspec.records.saved import RunError
 from nnspec.results.lane import LaneResult
 from nnspec.training.observer import Silent
-from nnspec.view.report.charts import Series, chart
-from nnspec.view.report.html import escape
-from nnspec.view.report.page import ReportRun, _first_and_last, _health, _series
+from nnspec.view.html import render
+from nnspec.view.palette import MEASURED_ON
+from nnspec.view.report.blocks import (
+    Block,
+    Details,
+    Heading,
+    Key,
+    Legend,
+    Listing,
+    Section,
+    SideBySide,
+    Stack,
+    Table,
+    Tabs,
+    Text,
+)
+from nnspec.view.report.charts import Chart, Series, chart
+from nnspec.view.report.curves import first_and_last, series
+from nnspec.view.report.network import LayerBlock, NetworkDrawing
+from nnspec.view.report.page import Article, ReportRun
+from nnspec.view.report.page import page as page_of
+from nnspec.view.report.predictions import Confusion, Image, Images
+from nnspec.view.report.results import health
+
+EVIL = "</title><script>alert(1)</script>\"'&<b>\x00\x1b[31m\ud800é"
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -91,7 +115,7 @@ def test_the_confusion_and_the_worst_are_those_of_the_best_lane(made: Path, page
     one = runs.evaluate(made / "run", best)[0]
     counts = one.confusion()
     assert counts is not None
-    assert f"60 test samples, {100 * np.trace(counts) / 60:.1f} % right" in page.text
+    assert f"60 test samples, {100 * np.trace(counts) / 60:.1f} % correct" in page.text
     assert f"The test samples with the largest loss, of {best}, seed {one.seed}." in page.text
     worst = [float(value) for value in re.findall(r"loss (\d+\.\d+)", page.text.split("with the largest loss")[1])]
     assert worst[:24] == sorted(worst[:24], reverse=True)
@@ -216,16 +240,16 @@ def test_a_run_that_diverged_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "out/summary.json").write_text(json.dumps(summary))
     (tmp_path / "out/history.json").write_text(json.dumps(history))
     saved = runs.open_run(tmp_path / "out")
-    (series,) = _series(ReportRun(saved, None), ["Adam"], "loss")
-    assert len(series.low) == 3
-    assert max(series.high) < 100
-    (rates,) = _series(ReportRun(saved, None), ["Adam"], "lr")
+    (lane,) = series(ReportRun(saved, None), ["Adam"], "loss")
+    assert len(lane.low) == 3
+    assert max(lane.high) < 100
+    (rates,) = series(ReportRun(saved, None), ["Adam"], "lr")
     assert rates.low == []
     for last, bands in ((0.2, 0), (0.1, 3)):  # a band where the rates of seeds differ, as by a plateau
         for one in history["lanes"]["Adam"]["repeats"]:
             one["lr"] = [0.2, 0.2, last if one["seed"] == 0 else 0.2]
         (tmp_path / "out/history.json").write_text(json.dumps(history))
-        (rates,) = _series(ReportRun(runs.open_run(tmp_path / "out"), None), ["Adam"], "lr")
+        (rates,) = series(ReportRun(runs.open_run(tmp_path / "out"), None), ["Adam"], "lr")
         assert len(rates.low) == bands
 
 
@@ -248,18 +272,32 @@ def test_a_run_that_was_interrupted_has_a_page(tmp_path: Path) -> None:
 
 def test_dead_units_are_told_also_below_the_threshold() -> None:
     lane = {"name": "SGD", "dead_units": {"ReLU1": [3, 64, 512], "ReLU2": [0, 32, 512]}}
-    found = _health({"lanes": [lane]})
+    found = html(*health({"lanes": [lane]}))
     assert "no layer had more than 80 % of its units dead" in found
     assert "SGD: ReLU1 3 of 64 units dead (on a flat end for all of 512 samples)" in found
     assert "ReLU2" not in found
-    assert "units dead (" not in _health({"lanes": [lane | {"dead_units": {}}]})
+    assert "units dead (" not in html(*health({"lanes": [lane | {"dead_units": {}}]}))
 
 
 def test_norms_that_are_drawn_are_of_the_first_and_the_last_weights() -> None:
     few = {f"Linear{i}.{part}": 0 for i in range(3) for part in ("weight", "bias")}
-    assert _first_and_last(few) == [f"Linear{i}.{part}" for part in ("weight", "bias") for i in range(3)]
+    assert first_and_last(few) == [f"Linear{i}.{part}" for part in ("weight", "bias") for i in range(3)]
     many = {f"Linear{i}.{part}": 0 for i in range(20) for part in ("weight", "bias")}
-    assert _first_and_last(many) == [f"Linear{i}.weight" for i in (0, 1, 2, 3, 16, 17, 18, 19)]
+    assert first_and_last(many) == [f"Linear{i}.weight" for i in (0, 1, 2, 3, 16, 17, 18, 19)]
+
+
+def html(*blocks: Block) -> str:
+    """Return blocks as the page has them."""
+    text = page_of("x", [Article("x", [], [Section("x", blocks)])])
+    found = re.search(r"<section.*?>(.*)</section>", text, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def svg(drawing: Chart | None) -> str:
+    """Return a chart as the page has it."""
+    assert drawing is not None
+    return html(drawing).partition("</h2>")[2]
 
 
 # Charts
@@ -281,9 +319,9 @@ def test_norms_that_are_drawn_are_of_the_first_and_the_last_weights() -> None:
     ],
 )
 def test_charts_take_whatever_comes(values: list[float], log: bool) -> None:
-    drawn = chart("x", [Series("a", values, 0), Series("b", values, 0, "test")], log=log)
-    if drawn:
-        Page(drawn)
+    found = chart("x", [Series("a", values, 0), Series("b", values, 0, MEASURED_ON[1])], log=log)
+    if found is not None:
+        drawn = svg(found)
         numbers = [float(number) for number in re.findall(r'[ ",](-?\d+\.\d)(?=[ ",])', drawn)]
         assert all(-1 <= number <= 700 for number in numbers)
         assert "nan" not in drawn.lower()
@@ -291,11 +329,11 @@ def test_charts_take_whatever_comes(values: list[float], log: bool) -> None:
 
 
 def test_points_lie_where_they_should() -> None:
-    drawn = chart("x", [Series("a", [1.0, 10.0, 100.0], 0)], log=True)
+    drawn = svg(chart("x", [Series("a", [1.0, 10.0, 100.0], 0)], log=True))
     (points,) = re.findall(r'points="([^"]+)"', drawn)
     heights = [float(point.split(",")[1]) for point in points.split()]
     assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.11)
-    drawn = chart("x", [Series("a", [0.0, 5.0, 10.0], 0)])
+    drawn = svg(chart("x", [Series("a", [0.0, 5.0, 10.0], 0)]))
     (points,) = re.findall(r'points="([^"]+)"', drawn)
     heights = [float(point.split(",")[1]) for point in points.split()]
     assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.11)
@@ -304,7 +342,7 @@ def test_points_lie_where_they_should() -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 12])
 def test_names_stand_apart_and_above_the_numbers_of_the_axis(count: int) -> None:
-    drawn = chart("x", [Series(f"lane {i}", [2.0, 0.001 * i], i) for i in range(count)])
+    drawn = svg(chart("x", [Series(f"lane {i}", [2.0, 0.001 * i], i) for i in range(count)]))
     names = [float(y) for y in re.findall(r'<tspan x="[\d.]+" y="([\d.-]+)"', drawn)]
     numbers = [float(y) for y in re.findall(r'class="tick" x="[\d.]+" y="([\d.]+)" text-anchor="middle"', drawn)]
     assert len(names) == count
@@ -313,8 +351,76 @@ def test_names_stand_apart_and_above_the_numbers_of_the_axis(count: int) -> None
     assert all(later - earlier > 6 for earlier, later in pairwise(names))
 
 
-def test_escaping_leaves_no_sign_that_means_something() -> None:
-    assert escape("<&>\"'\x00\x1b\ud800é") == "&lt;&amp;&gt;&quot;&#x27;\\x00\\x1b\\ud800é"
+@pytest.mark.parametrize(
+    "block",
+    [
+        Text(EVIL, is_name=True, bold=EVIL, code=EVIL, color=EVIL),
+        Heading(EVIL),
+        Table([EVIL], [[EVIL, Text(EVIL, style=EVIL, indent=2)]], caption=EVIL),
+        Details(EVIL, [Text(EVIL)]),
+        Listing([EVIL, EVIL], numbered=True),
+        Stack(EVIL, [Text(EVIL)]),
+        SideBySide([Text(EVIL)]),
+        Tabs([(EVIL, Text(EVIL)), (EVIL, Text(EVIL))]),
+        Legend([Key(EVIL, EVIL, EVIL)]),
+        chart(EVIL, [Series(EVIL, [1.0, 2.0], 0)]),
+        NetworkDrawing(EVIL, 1, 1, [LayerBlock(EVIL, EVIL, EVIL, EVIL, [EVIL], 0, 0, "left")]),
+        Confusion(EVIL, [EVIL], [(EVIL, [(1, 2)])]),
+        Images([Image("data:x", EVIL, EVIL, EVIL, EVIL, True, EVIL)]),
+    ],
+    ids=lambda block: block.kind,
+)
+def test_every_kind_of_block_escapes_what_it_shows(block: Block) -> None:
+    drawn = html(block)
+    page = Page(drawn)
+    assert "script" not in page.tags
+    assert page.loads == []
+    assert not {"\x00", "\x1b", "\ud800"} & set(drawn)
+    assert drawn.count("&lt;script&gt;") >= 1
+    assert "\"'" not in drawn
+
+
+def test_every_kind_of_block_is_tested() -> None:
+    names = [each.stem for each in (ROOT / "nnspec/view/report").glob("*.py")]
+    modules = [import_module(f"nnspec.view.report.{name}") for name in names]
+    kinds = {
+        member.kind
+        for module in modules
+        for member in vars(module).values()
+        if isinstance(member, type) and is_dataclass(member) and hasattr(member, "kind")
+    }
+    (test,) = (mark for mark in test_every_kind_of_block_escapes_what_it_shows.pytestmark if mark.name == "parametrize")
+    assert {block.kind for block in test.args[1]} == kinds
+
+
+def test_a_value_that_a_template_lacks_is_an_error_and_not_a_gap() -> None:
+    from jinja2 import UndefinedError
+
+    with pytest.raises(UndefinedError, match="title"):
+        render("notebook/table.html.j2", columns=[], rows=0, lines=[])
+
+
+def test_compiled_steps_are_told_in_a_line(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "run", tmp_path / "run")
+    record = json.loads((tmp_path / "run/summary.json").read_text())
+    trainings = {
+        "SGD, seed 0": {"since": 2, "python": {}},
+        "Adam, seed 0": {"since": 3, "python": {"F1": "it remembers batches in Python"}},
+        "Adam, seed 1": {"since": 2, "python": {"F1": "it remembers batches in Python"}},
+        "Momentum, seed 0": {"refused": "kernels cannot be loaded"},
+    }
+    record["ways"]["compiled"] = {"asked": "auto", "trainings": trainings}
+    (tmp_path / "run/summary.json").write_text(json.dumps(record))
+    text = Page(runs.report([tmp_path / "run"]).read_text("utf-8")).text
+    assert (
+        "Compiled steps trained SGD, seed 0, Adam, seed 1 from epoch 2 on, Adam, seed 0 from epoch 3 on; "
+        "F1 stayed in Python (it remembers batches in Python)." in text
+    )
+    record["ways"]["compiled"]["trainings"] = {name: {"since": 2, "python": {}} for name in trainings}
+    (tmp_path / "run/summary.json").write_text(json.dumps(record))
+    text = Page(runs.report([tmp_path / "run"]).read_text("utf-8")).text
+    assert "Compiled steps trained every lane from epoch 2 on." in text
+    assert "Compiled steps" not in Page((made / "run/report.html").read_text("utf-8")).text
 
 
 # A browser

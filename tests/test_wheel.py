@@ -52,6 +52,9 @@ def test_the_wheel_holds_the_package_and_its_grammar_and_no_more(wheel: Path) ->
     assert not [f for f in files if "tests" in f or f[-1].startswith(("test_", "conftest")) or f[-1].endswith(".pyc")]
     templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnspec/templates").glob("*.nn")}
     assert {name for name in found if name.endswith(".nn")} == templates
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnspec/view").rglob("*.j2")}
+    assert {name for name in found if name.endswith(".j2")} == pages
+    assert "nnspec/view/report/page.html.j2" in pages
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nnspec").rglob("*.py")}
     assert {name for name in found if name.endswith(".py")} == modules
 
@@ -105,3 +108,6 @@ def test_check_and_run_work_from_the_wheel(elsewhere: Path) -> None:
     summary = json.loads((elsewhere / "out/summary.json").read_text())
     assert [lane["epochs"] for lane in summary["lanes"]] == [1, 1, 1]
     assert (elsewhere / "out/curves.png").is_file()
+    done = python(elsewhere, MAIN, "report", "out", "--offline")
+    assert (done.returncode, done.stdout) == (0, "out/report.html\n"), done.stderr
+    assert "<svg" in (elsewhere / "out/report.html").read_text("utf-8")

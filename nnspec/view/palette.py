@@ -1,26 +1,81 @@
-"""How lanes are told apart: the same colour, dash and marker for a lane in tables, pictures and reports."""
+"""How lines are told apart: a lane has the same colour, dash and marker in tables, pictures and reports, and so have
+training, validation and test samples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["NAMED", "PALETTE", "dash_of", "ink_of", "is_dashed", "marker_of", "slots", "spread_out", "terminal_style"]
+__all__ = [
+    "DARK",
+    "FAINT",
+    "GREY",
+    "INK",
+    "MEASURED_ON",
+    "NAMED",
+    "PALETTE",
+    "SOFT",
+    "Dash",
+    "Samples",
+    "dash_of",
+    "ink_of",
+    "marker_of",
+    "samples_of",
+    "slots",
+    "terminal_style",
+]
+
+Dash = tuple[float, float]
+"""The length of a dash and of the gap after it, in widths of the line."""
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart, and five more. Lanes that have one of the
 # five are dashed, and have square markers.
 _SAFE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 _MORE = ("#6A3D9A", "#8C510A", "#00A6A6", "#B2182B", "#8A8A00")
 PALETTE = (*_SAFE, *_MORE)
+DARK = (
+    *("#3e9be0", "#ff8a3d", "#2fd3a0", "#eba3cb", "#ffc24a", "#a8defc", "#c4c9d2"),
+    *("#b794f0", "#d29a5b", "#4fe0e0", "#ff6b7c", "#d2d24a"),
+)
+"""The same colours on a dark ground."""
 NAMED = len(PALETTE)
 """How many lanes are told apart: of more, the best ones are, and the others are grey."""
+INK, SOFT, FAINT, GREY = "#222222", "#555555", "#8a8a8a", "#a9a9a9"
+"""Colours of text, of remarks, of axes, and of lines without a colour of their own, in pictures on white."""
 _SIXTEEN = ("blue", "red", "green", "magenta", "yellow", "cyan")
 """What a terminal of 8 or 16 colours shows. More lanes have no colour there: their names tell them apart."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Which samples a thin line shows, and how it is drawn."""
+
+    prefix: str
+    """What the names of their figures begin with."""
+    name: str
+    line: str
+    """Its dash in words."""
+    dash: Dash
+    marker: str
+    """The marker of a single epoch, as matplotlib names it."""
+    sign: str
+    """The same marker as a character."""
+
+
+MEASURED_ON = (
+    Samples("val_", "validation", "dotted", (1, 1.6), "D", "◇"),
+    Samples("test_", "test", "dashed", (4, 2), "s", "□"),
+)
+
+
+def samples_of(figure: str) -> Samples | None:
+    """Return the samples that a figure was measured on; None for training samples."""
+    return next((samples for samples in MEASURED_ON if figure.startswith(samples.prefix)), None)
 
 
 def slots(losses: Mapping[str, float]) -> dict[str, int]:
@@ -32,19 +87,14 @@ def slots(losses: Mapping[str, float]) -> dict[str, int]:
     return {name: slot for slot, name in enumerate(name for name in losses if name in set(best))}
 
 
-def is_dashed(slot: int | None) -> bool:
-    """Whether the line of a lane is dashed: where its colour is one of the less usual ones."""
-    return slot is not None and slot >= len(_SAFE)
-
-
-def dash_of(slot: int) -> Any:
-    """Return how matplotlib draws the line of a lane."""
-    return (0, (5, 1.6)) if is_dashed(slot) else "-"
+def dash_of(slot: int | None) -> Dash | None:
+    """Return the dash of a lane's line: None for a solid one, as those of the usual colours are."""
+    return (5, 1.6) if slot is not None and slot >= len(_SAFE) else None
 
 
 def marker_of(slot: int) -> str:
-    """Return the marker of a lane's epochs."""
-    return "s" if is_dashed(slot) else "o"
+    """Return the marker of a lane's epochs: `s` or `o`, as matplotlib names them."""
+    return "o" if dash_of(slot) is None else "s"
 
 
 def ink_of(color: str) -> str:
@@ -59,29 +109,3 @@ def terminal_style(slot: int | None, console: Console) -> str:
     if console.color_system in ("256", "truecolor"):
         return PALETTE[slot]
     return _SIXTEEN[slot] if slot < len(_SIXTEEN) else ""
-
-
-def spread_out(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
-    """Return places near those that are wanted, which are in order, so that things of such sizes do not overlap.
-
-    They stay between `low` and `high` as far as there is room, and move as little as possible: things that would touch
-    form a group, which lies around the mean of what its members want.
-    """
-    if not wanted:
-        return []
-    offsets = [0.0]
-    for before, after in pairwise(sizes):
-        offsets.append(offsets[-1] + (before + after) / 2)
-    squeeze = min(1.0, (high - low) / (offsets[-1] + (sizes[0] + sizes[-1]) / 2)) if high > low else 0.0
-    offsets = [offset * squeeze for offset in offsets]
-    groups: list[list[float]] = []  # sum of what its members want, less their offsets; how many they are
-    for want, offset in zip(wanted, offsets, strict=True):
-        groups.append([want - offset, 1.0])
-        while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
-            total, count = groups.pop()
-            groups[-1][0] += total
-            groups[-1][1] += count
-    starts = [total / count for total, count in groups for _ in range(int(count))]
-    least = low + sizes[0] / 2 * squeeze
-    most = high - sizes[-1] / 2 * squeeze - offsets[-1]
-    return [min(max(start, least), most) + offset for start, offset in zip(starts, offsets, strict=True)]

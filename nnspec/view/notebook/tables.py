@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nnspec.text import printable
-from nnspec.view.report.html import escape
-from nnspec.view.terminal.screen import Column, table
+from nnspec.view.html import render
+from nnspec.view.terminal.screen import Column, plain_text, table
 from nnspec.view.wording import numbers, phrases
 from nnspec.view.wording.sweep import best_lines
 
@@ -36,31 +35,15 @@ class ShortTable:
 
     def text(self) -> str:
         """Return it in lines of at most 100 cells, where names are no longer."""
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), force_jupyter=False, width=_WIDTH, color_system=None)
         columns = [Column(c.head, [printable(x) for x in c.cells[:_ROWS]], c.rank, c.right) for c in self.columns]
-        if columns:
-            console.print(table(columns, _WIDTH))
-        printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+        printed = plain_text(lambda console: console.print(table(columns, _WIDTH)), _WIDTH) if columns else ""
         return "\n".join([printable(self.title), *(line.rstrip() for line in printed.splitlines()), *self._more])
 
     def html(self) -> str:
         """Return it as HTML that depends on no style sheet."""
-        kept = [column for column in self.columns if any(column.cells)]
-        align = ["right" if column.right else "left" for column in kept]
-        head = "".join(
-            f'<th style="text-align:{where}">{escape(c.head)}</th>' for c, where in zip(kept, align, strict=True)
-        )
-        body = ""
-        for row in range(min(max((len(c.cells) for c in kept), default=0), _ROWS)):
-            cells = "".join(
-                f'<td style="text-align:{where}">{escape(c.cells[row])}</td>'
-                for c, where in zip(kept, align, strict=True)
-            )
-            body += f"<tr>{cells}</tr>"
-        drawn = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if kept else ""
-        return f"<div><b>{escape(self.title)}</b>{drawn}{''.join(f'<div>{escape(x)}</div>' for x in self._more)}</div>"
+        columns = [column for column in self.columns if any(column.cells)]
+        rows = min(max((len(column.cells) for column in columns), default=0), _ROWS)
+        return render("notebook/table.html.j2", title=self.title, columns=columns, rows=rows, lines=self._more)
 
 
 def summary_of(result: object) -> ShortTable:
@@ -217,15 +200,9 @@ def _prediction(found: Any) -> ShortTable:
 
 
 def _difference(found: Any) -> ShortTable:
-    from rich.console import Console
-
     from nnspec.view.terminal.spec_diff import print_difference
 
-    console = Console(
-        file=io.StringIO(), force_jupyter=False, width=_WIDTH, color_system=None, markup=False, highlight=False
-    )
-    print_difference(found, console)
-    title, *lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    title, *lines = plain_text(lambda console: print_difference(found, console), _WIDTH).splitlines()
     return ShortTable(title, (), lines)
 
 

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nnspec.files import output, utf8
-from nnspec.view.palette import slots
-from nnspec.view.pictures.panels import FAINT, LONGEST_NAME, Curve, Panel, draw, drawable, ends, name_lines
+from nnspec.view.palette import FAINT, INK, SOFT, slots
+from nnspec.view.pictures.panels import LONGEST_NAME, Curve, Panel, draw, drawable, ends, name_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "Blank", "draw_figure", "house_style", "matplotlib_module", "save"]
+__all__ = ["Blank", "draw_figure", "house_style", "matplotlib_module", "save"]
 
-INK = "#222222"
 _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
 """Panels side by side before there is another row of them; inches of a picture with one row; inches between rows."""
 _SHORT_NAME = 7
@@ -92,7 +91,7 @@ def draw_figure(
             1 - 0.11 * _HEIGHT / height,
             _drawable(subtitle),
             fontsize=11.5,
-            color="#555555",
+            color=SOFT,
             va="top",
             parse_math=False,
         )
@@ -132,7 +131,6 @@ class Blank:
             for axis in blank.axes:
                 axis.xaxis.get_major_ticks(_TICKS)
                 axis.yaxis.get_major_ticks(_TICKS)
-            blank.axes[1].yaxis.get_minor_ticks(2 * _TICKS)
             words = [blank.figure.text(0, 0, "09aA", fontweight=weight) for weight in ("normal", "bold")]
             save(blank.figure, io.BytesIO(), "png")
             for word in words:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from nnspec.view.axes import tick_text
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Box", "Label", "Lines", "Point", "number_lines", "obstacles", "place_labels"]
+__all__ = ["Box", "Label", "Lines", "Point", "number_lines", "obstacles", "place_labels", "spread_out"]
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -115,7 +117,7 @@ def number_lines(
         _, (x, y), angle = best
         axis.text(
             *_share(axis, (x, y)),
-            f"{level:g}",
+            tick_text(level),
             rotation=(angle + 90) % 180 - 90,  # never upside down
             ha="center",
             va="center",
@@ -176,3 +178,29 @@ def _overlap(one: Box, other: Box) -> bool:
 
 def _holds(box: Box, point: Point, margin: float) -> bool:
     return box[0] - margin < point[0] < box[2] + margin and box[1] - margin < point[1] < box[3] + margin
+
+
+def spread_out(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
+    """Return places near those that are wanted, which are in order, so that things of such sizes do not overlap.
+
+    They stay between `low` and `high` as far as there is room, and move as little as possible: things that would touch
+    form a group, which lies around the mean of what its members want.
+    """
+    if not wanted:
+        return []
+    offsets = [0.0]
+    for before, after in pairwise(sizes):
+        offsets.append(offsets[-1] + (before + after) / 2)
+    squeeze = min(1.0, (high - low) / (offsets[-1] + (sizes[0] + sizes[-1]) / 2)) if high > low else 0.0
+    offsets = [offset * squeeze for offset in offsets]
+    groups: list[list[float]] = []  # sum of what its members want, less their offsets; how many they are
+    for want, offset in zip(wanted, offsets, strict=True):
+        groups.append([want - offset, 1.0])
+        while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
+            total, count = groups.pop()
+            groups[-1][0] += total
+            groups[-1][1] += count
+    starts = [total / count for total, count in groups for _ in range(int(count))]
+    least = low + sizes[0] / 2 * squeeze
+    most = high - sizes[-1] / 2 * squeeze - offsets[-1]
+    return [min(max(start, least), most) + offset for start, offset in zip(starts, offsets, strict=True)]

@@ -12,10 +12,22 @@ from typing import TYPE_CHECKING, Any
 from nnspec.analysis.landscape import Landscape, LanePath
 from nnspec.files import output
 from nnspec.records.folder import OutputError
-from nnspec.view.palette import NAMED, PALETTE, dash_of, ink_of, marker_of, slots, terminal_style
-from nnspec.view.pictures.figure import INK, house_style, save
+from nnspec.view.axes import Scale, epoch_ticks, round_numbers, tick_text
+from nnspec.view.palette import (
+    GREY,
+    INK,
+    NAMED,
+    PALETTE,
+    SOFT,
+    dash_of,
+    ink_of,
+    marker_of,
+    slots,
+    terminal_style,
+)
+from nnspec.view.pictures.figure import house_style, save
 from nnspec.view.pictures.labels import Label, Lines, number_lines, obstacles, place_labels
-from nnspec.view.pictures.panels import LONGEST_NAME
+from nnspec.view.pictures.panels import LONGEST_NAME, stroke
 from nnspec.view.terminal.screen import Column, say, table, wrapped
 from nnspec.view.wording import numbers
 from nnspec.view.wording.landscape import axis_name, caption, notes, number, share, what_is_shown
@@ -31,10 +43,9 @@ _FORMATS = (".png", ".svg", ".pdf")
 _WIDTH, _HEIGHT = 15.0, 8.6
 _LOW, _HIGH = "#fdfcf8", "#8b95a6"
 """Colours of the lowest and the highest loss: pale enough for every lane to stand out."""
-_SHADES = 48
+_SHADES, _LEVELS = 48, 14
 _MOST = 4.0
 """How many times the highest loss of a path is still told apart from what is higher."""
-_GREY = "#a9a9a9"
 _SMALLER, _LETTERS, _LINES = 170, 150, 4
 """Letters in a line of the facts above and of the sentences below, and how many lines these may take."""
 
@@ -186,7 +197,7 @@ def _texts(figure: Figure, found: Landscape) -> float:
     if len(found.lanes) > NAMED:
         measured += f" · the best {NAMED} of {len(found.lanes)} lanes are named"
     facts = [line for fact in (measured, plane) for line in textwrap.wrap(fact, _SMALLER)][:4]
-    figure.text(0.012, 0.93, "\n".join(facts), fontsize=11.5, color="#555555", va="top", parse_math=False)
+    figure.text(0.012, 0.93, "\n".join(facts), fontsize=11.5, color=SOFT, va="top", parse_math=False)
     said = textwrap.wrap(" ".join([*caption(found), *(f"{note}." for note in notes(found))]), _LETTERS)
     if len(said) > _LINES:
         said = [*said[: _LINES - 1], f"{said[_LINES - 1]} …"]
@@ -203,7 +214,7 @@ def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int |
     axis.set_aspect("equal", adjustable="box")
     axis.set_title("Loss over the plane, and the paths", pad=10)
     told = "one dot per epoch; at the ends, the lanes' own losses"
-    axis.set_title(told, loc="right", fontsize=10, color="#555555", fontweight="normal")
+    axis.set_title(told, loc="right", fontsize=10, color=SOFT, fontweight="normal")
     for side in ("top", "right"):
         axis.spines[side].set_visible(True)
     if _in_one_dot(found):
@@ -261,10 +272,10 @@ def _path(axis: Axes, lane: LanePath, slot: int | None) -> None:
 
     a, b = lane.points[:, 0], lane.points[:, 1]
     if slot is None:
-        axis.plot(a, b, color=_GREY, linewidth=1.0, zorder=3)
+        axis.plot(a, b, color=GREY, linewidth=1.0, zorder=3)
         return
     halo = [Stroke(linewidth=4.6, foreground="white", alpha=0.9), Normal()]
-    axis.plot(a, b, color=PALETTE[slot], linewidth=2.3, linestyle=dash_of(slot), path_effects=halo, zorder=4)
+    axis.plot(a, b, color=PALETTE[slot], linewidth=2.3, linestyle=stroke(dash_of(slot)), path_effects=halo, zorder=4)
     if len(a) <= 100:
         dots: dict[str, Any] = {"marker": marker_of(slot), "markersize": 5.5, "markeredgecolor": "white"}
         axis.plot(a[1:-1], b[1:-1], linestyle="", color=PALETTE[slot], zorder=5, **dots)
@@ -292,7 +303,7 @@ def _contours(
     norm = LogNorm(low, high) if log else Normalize(low, high)
     colors = LinearSegmentedColormap.from_list("loss", [_LOW, _HIGH])
     where = (found.alpha, found.beta, found.losses)
-    shades, levels = _between(low, high, _SHADES, log=log), _round(low, high, log=log)
+    shades, levels = _between(low, high, _SHADES, log=log), round_numbers(low, high, _LEVELS, log=log)
     axis.contourf(*where, levels=shades, norm=norm, cmap=colors, extend="max", zorder=1)
     lines = axis.contour(*where, levels=levels, colors="#5d6675", linewidths=0.8, zorder=2)
     _scale(axis, norm, colors, levels)
@@ -308,9 +319,9 @@ def _scale(axis: Axes, norm: Any, colors: Any, levels: Sequence[float]) -> None:
     bar = axis.figure.colorbar(ScalarMappable(norm, colors), cax=place, extend="max", extendfrac=0.03)
     bar.ax.yaxis.set_major_locator(FixedLocator(list(levels)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
     bar.ax.tick_params(labelsize=10, length=2)
-    bar.ax.set_title("loss", fontsize=10, color="#555555", fontweight="normal", loc="left", pad=10)
+    bar.ax.set_title("loss", fontsize=10, color=SOFT, fontweight="normal", loc="left", pad=10)
     bar.outline.set_visible(False)
 
 
@@ -319,20 +330,6 @@ def _between(low: float, high: float, count: int, *, log: bool) -> list[float]:
     if log:
         return [low * (high / low) ** part for part in shares]
     return [low + (high - low) * part for part in shares]
-
-
-def _round(low: float, high: float, *, log: bool) -> list[float]:
-    """Return round numbers between two, about ten: 1, 1.5, 2, 3, 5, 7 of each power, fewer where there are many."""
-    if not log:
-        step = 10.0 ** math.floor(math.log10((high - low) / 4))
-        step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= 12)
-        return [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)] or [(low + high) / 2]
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    for digits in ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1,)):
-        found = [float(f"{digit}e{power}") for power in powers for digit in digits if low < digit * 10.0**power < high]
-        if len(found) <= 14:
-            break
-    return found or [math.sqrt(low * high)]
 
 
 def _loss_over_way(
@@ -353,35 +350,41 @@ def _steps(axis: Axes, lanes: Sequence[tuple[LanePath, int | None]]) -> tuple[li
     axis.set_title("Step length: how far an epoch moves the weights", pad=10)
     axis.set_xlabel("epoch")
     labels = _curves(axis, lanes, lines)
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axis.xaxis.set_major_locator(FixedLocator(epoch_ticks(max(len(lane.steps) for lane, _ in lanes))))
     return labels, lines
 
 
 def _curves(axis: Axes, lanes: Sequence[tuple[LanePath, int | None]], lines: Lines) -> list[Label]:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     labels = []
     for (lane, slot), (x, y) in zip(lanes, lines, strict=True):
         if slot is None:
-            axis.plot(x, y, color=_GREY, linewidth=0.9, zorder=3)
+            axis.plot(x, y, color=GREY, linewidth=0.9, zorder=3)
             continue
         marker: Any = marker_of(slot) if len(x) <= 40 else None
         axis.plot(
-            x, y, color=PALETTE[slot], linewidth=2.1, linestyle=dash_of(slot), marker=marker, markersize=4, zorder=4
+            x,
+            y,
+            color=PALETTE[slot],
+            linewidth=2.1,
+            linestyle=stroke(dash_of(slot)),
+            marker=marker,
+            markersize=4,
+            zorder=4,
         )
         if len(x):
             labels.append(Label(_in_lines(lane.name), (float(x[-1]), float(y[-1])), ink_of(PALETTE[slot]), size=11.5))
     values = [float(value) for _, y in lines for value in y]
-    axis.grid(True, axis="y", which="both")
+    axis.grid(True, axis="y")
     axis.set_axisbelow(True)
     if values and min(values) > 0 and max(values) > 8 * min(values):
+        scale = Scale.around(values, log=True)
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        few = max(values) / min(values) < 200
-        axis.yaxis.set_minor_formatter(
-            FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "") if few else NullFormatter()
-        )
-        axis.tick_params(axis="y", which="minor", labelsize=10, length=0)
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_locator(FixedLocator(scale.ticks()))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value)))
+        axis.set_ylim(scale.low, scale.high)
     return labels

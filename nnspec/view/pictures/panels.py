@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nnspec.statistics.significance import interval
-from nnspec.view.palette import NAMED, PALETTE, dash_of, ink_of, marker_of, spread_out
+from nnspec.view.axes import Scale, epoch_ticks, tick_text
+from nnspec.view.palette import GREY, MEASURED_ON, NAMED, PALETTE, SOFT, Dash, Samples, dash_of, ink_of, marker_of
+from nnspec.view.pictures.labels import spread_out
 from nnspec.view.terminal.screen import wrapped
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BANDS",
-    "FAINT",
     "LONGEST_NAME",
     "Curve",
     "Panel",
@@ -25,20 +26,13 @@ __all__ = [
     "ends",
     "even",
     "name_lines",
+    "stroke",
 ]
 
 LONGEST_NAME = 30
 """Letters of a line of a name at the end of a curve; longer names are wrapped."""
 BANDS = 5
 """Lanes whose intervals are drawn as bands: those of more would cover each other."""
-FAINT = "#8a8a8a"
-_GREY = "#c4c4c4"
-# The samples that a thin line shows, by the prefix of their figures: word, dash, and marker of a single epoch.
-_THIN: dict[str, tuple[str, Any, str]] = {
-    "val_": ("val", (0, (1, 1.6)), "D"),
-    "test_": ("test", (0, (4, 2)), "s"),
-}
-_DRAWN = {"val_": ("dotted", "◇"), "test_": ("dashed", "□")}
 Values = Sequence[float]
 
 
@@ -55,7 +49,7 @@ class Curve:
     @property
     def color(self) -> str:
         """Its colour, grey without a place in the palette."""
-        return _GREY if self.slot is None else PALETTE[self.slot]
+        return GREY if self.slot is None else PALETTE[self.slot]
 
     def __call__(self, figure: str) -> Values:
         """Return the values of a figure, none where it was not measured."""
@@ -92,10 +86,15 @@ def drawable(panel: Panel, curves: Sequence[Curve]) -> bool:
     return bool(values) and (not panel.log or (several and min(values) > 0))
 
 
+def stroke(dash: Dash | None) -> Any:
+    """Return how matplotlib draws a line with a dash."""
+    return "-" if dash is None else (0, dash)
+
+
 def draw(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     """Draw every lane into a panel; lanes without a name first, so that the others lie over them."""
     top = None if panel.log or panel.percent else _top(panel, curves)
-    thin = {prefix: row for prefix, row in _THIN.items() if prefix in panel.thin and len(curves) <= NAMED}
+    thin = [samples for samples in MEASURED_ON if samples.prefix in panel.thin and len(curves) <= NAMED]
     for curve in sorted(curves, key=lambda curve: curve.slot is not None):
         if curve.slot is not None:
             _each(axis, panel, curve)
@@ -104,43 +103,43 @@ def draw(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
             values = curve(panel.figure)
             marker: Any = "." if len(values) == 1 else None
             axis.plot(_epochs(values), values, color=curve.color, linewidth=0.9, marker=marker)
-    _scale(axis, panel, curves, top)
+    _scale(axis, panel, curves, thin, top)
     _bands(axis, panel, curves)
-    one = all(len(curve(panel.figure)) <= 1 for curve in curves)  # a single epoch is drawn with markers alone
-    found = [
-        f"{word} {_DRAWN[prefix][one]}"
-        for prefix, (word, *_) in thin.items()
-        if any(curve(_other(panel, prefix)) for curve in curves)
+    single = all(len(curve(panel.figure)) <= 1 for curve in curves)  # markers stand for lines
+    key = [
+        f"{samples.prefix.removesuffix('_')} {samples.sign if single else samples.line}"
+        for samples in thin
+        if any(curve(_other(panel, samples)) for curve in curves)
     ]
-    if panel.solid and found:
-        words = ", ".join([f"{panel.solid} {'●' if one else 'solid'}", *found])
-        axis.set_title(words, loc="right", fontsize=10, color="#555555", fontweight="normal", pad=10)
+    if panel.solid and key:
+        words = ", ".join([f"{panel.solid} {'●' if single else 'solid'}", *key])
+        axis.set_title(words, loc="right", fontsize=10, color=SOFT, fontweight="normal", pad=10)
 
 
-def _other(panel: Panel, prefix: str) -> str:
+def _other(panel: Panel, samples: Samples) -> str:
     """The panel's figure on other samples."""
-    return prefix + panel.figure.removeprefix("test_")
+    return samples.prefix + panel.figure.removeprefix("test_")
 
 
 def _epochs(values: Values) -> range:
     return range(1, len(values) + 1)
 
 
-def _line(axis: Axes, panel: Panel, curve: Curve, thin: Mapping[str, tuple[str, Any, str]], clip: bool) -> None:
+def _line(axis: Axes, panel: Panel, curve: Curve, thin: Sequence[Samples], clip: bool) -> None:
     color, values, slot = curve.color, curve(panel.figure), curve.slot or 0
-    for prefix, (_, dash, sign) in thin.items():
-        other = curve(_other(panel, prefix))
-        single: dict[str, Any] = (
-            {"marker": sign, "markersize": 6, "markerfacecolor": "white"} if len(other) == 1 else {}
-        )
-        axis.plot(_epochs(other), other, color=color, linewidth=1.1, alpha=0.65, linestyle=dash, clip_on=clip, **single)
+    for samples in thin:
+        other = curve(_other(panel, samples))
+        style: dict[str, Any] = {"color": color, "linewidth": 1.1, "alpha": 0.65, "linestyle": stroke(samples.dash)}
+        if len(other) == 1:
+            style |= {"marker": samples.marker, "markersize": 6, "markerfacecolor": "white"}
+        axis.plot(_epochs(other), other, clip_on=clip, **style)
     marker: Any = marker_of(slot) if len(values) <= 25 else None
     axis.plot(
         _epochs(values),
         values,
         color=color,
         linewidth=2.3,
-        linestyle=dash_of(slot),
+        linestyle=stroke(dash_of(slot)),
         marker=marker,
         markersize=4,
         clip_on=clip,  # where nothing is cut off, the last marker is drawn whole
@@ -148,11 +147,14 @@ def _line(axis: Axes, panel: Panel, curve: Curve, thin: Mapping[str, tuple[str, 
 
 
 def _each(axis: Axes, panel: Panel, curve: Curve) -> None:
-    """Draw each of a lane's repeats where they end apart: there is no mean of all of them to draw a band about."""
+    for values in _apart(panel, curve):
+        axis.plot(_epochs(values), values, color=curve.color, linewidth=0.9, alpha=0.45)
+
+
+def _apart(panel: Panel, curve: Curve) -> list[Values]:
+    """Return a lane's repeats where they end apart: there is no mean of all of them to draw a band about."""
     each = curve.each(panel.figure)
-    if any(each) and not even(each):
-        for values in each:
-            axis.plot(_epochs(values), values, color=curve.color, linewidth=0.9, alpha=0.45)
+    return [] if even(each) else each
 
 
 def _bands(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
@@ -177,30 +179,26 @@ def even(each: Sequence[Values]) -> bool:
     return len({len(values) for values in each}) == 1
 
 
-def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], top: float | None) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], thin: Sequence[Samples], top: float | None) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    longest = max(len(values) for curve in curves for values in (curve(panel.figure), *curve.each(panel.figure)))
-    axis.set_title(panel.title, pad=10, y=1.0 if _no_factor(panel, curves, top) else None)
+    epochs = max(len(values) for curve in curves for values in (curve(panel.figure), *curve.each(panel.figure)))
+    axis.set_title(panel.title, pad=10, y=1.0)
     axis.set_xlabel("epoch")
-    axis.set_xlim(1, longest) if longest > 1 else axis.set_xlim(0.5, 1.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8) if longest > 1 else FixedLocator([1]))
-    axis.grid(True, axis="y", which="both" if panel.log else "major")
+    axis.set_xlim(1, epochs) if epochs > 1 else axis.set_xlim(0.5, 1.5)
+    axis.xaxis.set_major_locator(FixedLocator(epoch_ticks(epochs)))
+    axis.grid(True, axis="y")
     axis.set_axisbelow(True)
+    drawn = [values for curve in curves for values in (curve(panel.figure), *_apart(panel, curve))]
+    drawn += [curve(_other(panel, samples)) for curve in curves if curve.slot is not None for samples in thin]
+    scale = Scale.around((v for values in drawn for v in values), log=panel.log, percent=panel.percent)
+    scale = scale if top is None else replace(scale, high=top)
     if panel.log:
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        bottom, above = axis.get_ylim()
-        digits = (2, 5) if above > 10 * bottom else (1.5, 2, 3, 4, 5, 6, 8)
-        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if _leads(value, digits) else ""))
-        axis.tick_params(axis="y", which="minor", labelsize=10)
-    elif panel.percent:
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.set_ylim(bottom=max(axis.get_ylim()[0], 0), top=min(max(axis.get_ylim()[1], 0.05), 1.02))
-    else:
-        lowest = min(v for curve in curves for v in curve(panel.figure) if math.isfinite(v))
-        axis.set_ylim(bottom=0 if lowest >= 0 else None, top=top)
+        axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_ylim(scale.low, scale.high)
+    axis.yaxis.set_major_locator(FixedLocator(scale.ticks()))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_text(value, percent=panel.percent)))
 
 
 def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:
@@ -209,19 +207,6 @@ def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:
     highest = sorted(max(values) for values in lanes if values)
     usual = highest[(len(highest) - 1) // 2]
     return 1.5 * usual if highest[-1] > 20 * usual > 0 else None
-
-
-def _no_factor(panel: Panel, curves: Sequence[Curve], top: float | None) -> bool:
-    """Whether matplotlib writes no common factor of all ticks above the axis, such as 1e6, which the title has to make
-    room for. Where it looks for itself, it lays out all tick labels twice more."""
-    if panel.log or panel.percent:
-        return True
-    values = [v for curve in curves for v in curve(panel.figure) if math.isfinite(v)]
-    return min(values) >= 0 and 1e-3 < (top or max(values)) < 1e4
-
-
-def _leads(value: float, digits: tuple[float, ...]) -> bool:
-    return value > 0 and round(value / 10 ** math.floor(math.log10(value) + 1e-9)) in digits
 
 
 def ends(values: Values) -> tuple[int, float] | None:

@@ -1,218 +1,173 @@
-"""Line charts as SVG: sharp at every size, in the colours of the page, with a name beside the end of each line."""
+"""Line charts as SVG: sharp at every size, in the colours of the page, with a name at the end of each line."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
+from typing import ClassVar
 
-from nnspec.view.palette import is_dashed, spread_out
-from nnspec.view.report.html import element, escape
+from nnspec.view.axes import Scale, epoch_ticks, is_drawable, tick_text
+from nnspec.view.palette import Samples, dash_of
+from nnspec.view.pictures.labels import spread_out
+from nnspec.view.report.blocks import svg_color, svg_dash
 from nnspec.view.terminal.screen import wrapped
 
-__all__ = ["Series", "chart", "color", "legend"]
+__all__ = ["Chart", "Series", "chart"]
 
 _WIDTH, _HEIGHT = 560, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 150, 16, 40
-_MOST = 400
-"""Points of a line; longer ones are thinned out, their last point kept."""
-_LABEL = 15.0
-_NAME = 17
-"""Letters of a line of a name; longer names are wrapped."""
-_KINDS = {
-    "": ('stroke-width="2.2"', '<circle cx="{x:.1f}" cy="{y:.1f}" r="4" style="fill:{color}"/>'),
-    "val": (
-        'stroke-dasharray="1.5 3" stroke-width="1.5"',
-        '<path d="M{x:.1f} {y:.1f}m0 -5l5 5l-5 5l-5 -5z" fill="none" stroke-width="1.5" style="stroke:{color}"/>',
-    ),
-    "test": (
-        'stroke-dasharray="6 4" stroke-width="1.5"',
-        '<path d="M{x:.1f} {y:.1f}m-4 -4h8v8h-8z" fill="none" stroke-width="1.5" style="stroke:{color}"/>',
-    ),
-}
-"""How a line is drawn, and a single point, by the samples that it shows."""
-_numbers = count()
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 410, 16, 280
+"""Where the axes begin and end, in units of the drawing. To the right of them is room for names."""
+_MOST_POINTS = 400
+"""Points of a line; longer ones are thinned out, and keep their last point."""
+_LINE_HEIGHT = 15.0
+_NAME_WIDTH = 17
+"""Characters in a line of a name; longer names are wrapped."""
+
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line: a value an epoch, with the band around it where there is one."""
+    """A value per epoch, with the band around it if there is one."""
 
     name: str
     values: Sequence[float]
     slot: int | None
     """Its place in the palette."""
-    kind: str = ""
-    """Empty for training samples, or `val` or `test`."""
+    samples: Samples | None = None
+    """Validation or test samples; None for training samples."""
     low: Sequence[float] = ()
     high: Sequence[float] = ()
 
-    @property
-    def color(self) -> str:
-        """Its colour, which the page defines for light and dark."""
-        return color(self.slot)
+
+@dataclass(frozen=True)
+class Tick:
+    """A number beside an axis."""
+
+    at: float
+    text: str
 
 
-def color(slot: int | None) -> str:
-    """Return the colour of a place in the palette, as CSS."""
-    return "var(--soft)" if slot is None else f"var(--lane{slot})"
+@dataclass(frozen=True)
+class Line:
+    """A line, and the marker that stands for a line of a single point."""
+
+    color: str
+    points: Sequence[Point]
+    width: float
+    dash: str
+    marker: str
 
 
-def legend(lanes: Sequence[tuple[str, int | None]]) -> str:
-    """Return the lanes with their colours and dashes, for readers whose screen has no room for names in charts."""
-    found = ""
-    for name, slot in lanes:
-        dash = ' stroke-dasharray="7 3"' if is_dashed(slot) else ""
-        line = f'<path d="M0 6h28" fill="none" stroke-width="3"{dash} style="stroke:{color(slot)}"/>'
-        found += element("li", f'<svg viewBox="0 0 28 12" aria-hidden="true">{line}</svg>{escape(name)}')
-    return element("ul", found, class_="legend")
+@dataclass(frozen=True)
+class Name:
+    """The name of a line, in lines of text with their baselines."""
+
+    name: str
+    color: str
+    x: float
+    lines: Sequence[tuple[float, str]]
+    leader: tuple[float, float, float, float] | None
+    """A thin line from the end of the line to its name, where that had to move: x and y of both ends."""
 
 
-def chart(title: str, series: Sequence[Series], *, log: bool = False, percent: bool = False) -> str:
-    """Return a chart of lines over epochs; empty where there is nothing that could be drawn.
+@dataclass(frozen=True)
+class Chart:
+    """A drawing of lines over epochs, in the coordinates of SVG."""
 
-    With `log` values that are not above 0 are left out.
+    title: str
+    rows: Sequence[Tick]
+    columns: Sequence[Tick]
+    bands: Sequence[tuple[str, Sequence[Point]]]
+    """The colour and the outline of each band."""
+    lines: Sequence[Line]
+    names: Sequence[Name]
+    width: ClassVar[int] = _WIDTH
+    height: ClassVar[int] = _HEIGHT
+    left: ClassVar[int] = _LEFT
+    right: ClassVar[int] = _RIGHT
+    bottom: ClassVar[int] = _BOTTOM
+    kind: ClassVar[str] = "chart"
+
+
+def chart(title: str, series: Sequence[Series], *, log: bool = False, percent: bool = False) -> Chart | None:
+    """Return a chart of lines over epochs; None if there is nothing to draw.
+
+    On a logarithmic scale, values that are not positive are not drawn.
     """
-    drawn = [one for one in series if any(_good(value, log) for value in one.values)]
+    drawn = [one for one in series if any(is_drawable(value, log) for value in one.values)]
     if not drawn:
-        return ""
-    finite = [value for one in drawn for value in one.values if _good(value, log)]
-    low, high = min(finite), max(finite)
-    if log:
-        low, high = 10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high) + 1e-12)
-        high = high if high > low else low * 10
-    else:
-        low = min(low, 0.0) if not percent else max(low - 0.05 * (high - low), 0.0)
-        high = min(high, 1.0) if percent else high + 0.04 * (high - low)
-        high = high if high > low else low + 1
-    longest = max(len(one.values) for one in drawn)
-
-    def x(epoch: int) -> float:
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * ((epoch - 1) / (longest - 1) if longest > 1 else 0.5)
-
-    def y(value: float) -> float:
-        share = (
-            (math.log10(value) - math.log10(low)) / (math.log10(high) - math.log10(low))
-            if log
-            else (value - low) / (high - low)
-        )
-        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * min(max(share, 0.0), 1.0)
-
-    number = next(_numbers)
-    parts = [
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-labelledby="chart{number}">',
-        f'<title id="chart{number}">{escape(title)}</title>',
-        *_axes(low, high, longest, x, y, log, percent),
-    ]
-    for one in drawn:
-        parts += _band(one, x, y, log)
-    for one in drawn:
-        parts += _line(one, x, y, log)
-    parts += _names(drawn, x, y, log)
-    return "\n".join([*parts, "</svg>"])
+        return None
+    place = _Placing(
+        Scale.around((value for one in drawn for value in one.values), log=log, percent=percent),
+        max(len(one.values) for one in drawn),
+    )
+    return Chart(
+        title,
+        [Tick(place.y(value), tick_text(value, percent=percent)) for value in place.scale.ticks(6)],
+        [Tick(place.x(epoch), str(epoch)) for epoch in epoch_ticks(place.epochs)],
+        [(svg_color(one.slot), place.band(one)) for one in drawn if place.has_band(one)],
+        [_line(one, place.points(one.values)) for one in drawn],
+        _names([(one, place.points(one.values)[-1]) for one in drawn if one.samples is None]),
+    )
 
 
-def _good(value: float, log: bool) -> bool:
-    return math.isfinite(value) and (not log or value > 0)
+@dataclass(frozen=True)
+class _Placing:
+    """Where epochs and values lie in the drawing."""
+
+    scale: Scale
+    epochs: int
+
+    def x(self, epoch: int) -> float:
+        share = (epoch - 1) / (self.epochs - 1) if self.epochs > 1 else 0.5
+        return round(_LEFT + (_RIGHT - _LEFT) * share, 1)
+
+    def y(self, value: float) -> float:
+        return round(_BOTTOM - (_BOTTOM - _TOP) * self.scale.share(value), 1)
+
+    def points(self, values: Sequence[float]) -> list[Point]:
+        every = max(1, -(-len(values) // _MOST_POINTS))
+        chosen = [i for i in range(len(values)) if i % every == 0 or i == len(values) - 1]
+        drawable = [(self.x(i + 1), self.y(values[i])) for i in chosen if is_drawable(values[i], self.scale.log)]
+        return drawable or [
+            (self.x(i + 1), self.y(value)) for i, value in enumerate(values) if is_drawable(value, self.scale.log)
+        ]
+
+    @staticmethod
+    def has_band(one: Series) -> bool:
+        return bool(one.low) and all(map(math.isfinite, (*one.low, *one.high)))
+
+    def band(self, one: Series) -> list[Point]:
+        """Return the outline of a band. Where its lower end has no place on the scale, it reaches the axis."""
+        low = [max(value, self.scale.low) for value in one.low]
+        return [*self.points(one.high), *reversed(self.points(low))]
 
 
-def _axes(
-    low: float,
-    high: float,
-    longest: int,
-    x: Callable[[int], float],
-    y: Callable[[float], float],
-    log: bool,
-    percent: bool,
-) -> list[str]:
-    parts = []
-    for value in _log_ticks(low, high) if log else _ticks(low, high):
-        text = f"{100 * value:g} %" if percent else f"{value:g}"
-        parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
-        )
-        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{text}</text>')
-    for epoch in sorted({1, longest, *(round(v) for v in _ticks(1, longest) if 1 <= round(v) <= longest)}):
-        if epoch in (1, longest) or min(epoch - 1, longest - epoch) > longest / 12:
-            place = f'x="{x(epoch):.1f}" y="{_HEIGHT - _BOTTOM + 18}"'
-            parts.append(f'<text class="tick" {place} text-anchor="middle">{epoch}</text>')
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="tick" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">epoch</text>')
-    return parts
+def _line(one: Series, points: Sequence[Point]) -> Line:
+    if one.samples is None:
+        return Line(svg_color(one.slot), points, 2.2, svg_dash(dash_of(one.slot), 2.2), "o")
+    return Line(svg_color(one.slot), points, 1.5, svg_dash(one.samples.dash, 1.5), one.samples.marker)
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Return some five round numbers between two."""
-    if high <= low:
-        return [low]
-    rough = (high - low) / 5
-    unit = 10 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+def _names(ends: Sequence[tuple[Series, Point]]) -> list[Name]:
+    """Place the names beside the ends of their lines, above the numbers of the axis, and none over another.
 
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    decades = round(math.log10(high) - math.log10(low))
-    every = max(1, -(-decades // 6))
-    start = round(math.log10(low))
-    powers = [10.0**i for i in range(start, start + decades + 1, every)]
-    if decades > 2:
-        return powers
-    return sorted(value for power in powers for value in (power, 2 * power, 5 * power) if value <= high * 1.0001)
-
-
-def _points(
-    values: Sequence[float], x: Callable[[int], float], y: Callable[[float], float], log: bool
-) -> list[tuple[float, float]]:
-    every = max(1, -(-len(values) // _MOST))
-    chosen = [i for i in range(len(values)) if i % every == 0 or i == len(values) - 1]
-    return [(x(i + 1), y(values[i])) for i in chosen if _good(values[i], log)]
-
-
-def _line(one: Series, x: Callable[[int], float], y: Callable[[float], float], log: bool) -> list[str]:
-    points = _points(one.values, x, y, log)
-    line, marker = _KINDS[one.kind]
-    if not one.kind and is_dashed(one.slot):
-        line += ' stroke-dasharray="10 3"'
-    path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-    found = [f'<polyline fill="none" style="stroke:{one.color}" {line} points="{path}"/>']
-    if len(points) == 1:
-        found.append(marker.format(x=points[0][0], y=points[0][1], color=one.color))
-    return found
-
-
-def _band(one: Series, x: Callable[[int], float], y: Callable[[float], float], log: bool) -> list[str]:
-    """Draw the interval; where its lower end cannot be drawn it goes down to the axis."""
-    if not one.low or not all(map(math.isfinite, (*one.low, *one.high))):
+    There are no names where they would overlap all the same; the legend has them.
+    """
+    ends = sorted(ends, key=lambda end: end[1][1])
+    texts = [wrapped(one.name, _NAME_WIDTH) for one, _ in ends]
+    lowest = _BOTTOM + 8
+    if _LINE_HEIGHT * sum(map(len, texts)) > lowest:
         return []
-    floor = min((value for value in one.values if _good(value, log)), default=1.0) / 1000
-    lows = [max(value, floor) if log else value for value in one.low]
-    there, back = _points(one.high, x, y, log), _points(lows, x, y, log)
-    path = " ".join(f"{px:.1f},{py:.1f}" for px, py in [*there, *reversed(back)])
-    return [f'<polygon style="fill:{one.color}" fill-opacity="0.16" points="{path}"/>']
-
-
-def _names(drawn: Sequence[Series], x: Callable[[int], float], y: Callable[[float], float], log: bool) -> list[str]:
-    """Write the names of the lines of training samples beside their ends, each with a line to it where it is moved."""
-    ends = [(points[-1], one) for one in drawn if not one.kind and (points := _points(one.values, x, y, log))]
-    ends.sort(key=lambda end: end[0][1])
-    names = [wrapped(one.name, _NAME) for _, one in ends]
-    lowest = _HEIGHT - _BOTTOM + 8  # above the numbers of the axis
-    if _LABEL * sum(map(len, names)) > lowest:  # they would overlap; the legend has them
-        return []
-    heights = spread_out([end[1] for end, _ in ends], [_LABEL * len(name) for name in names], 0, lowest)
-    edge = max((end[0] for end, _ in ends), default=0.0)
-    found = []
-    for ((right, end), one), name, middle in zip(ends, names, heights, strict=True):
-        if abs(middle - end) > _LABEL / 3 or edge - right > _LABEL:
-            line = f'x1="{right + 3:.1f}" y1="{end:.1f}" x2="{edge + 16:.1f}" y2="{middle:.1f}"'
-            found.append(f'<line class="leader" style="stroke:{one.color}" {line}/>')
-        first = middle - _LABEL * (len(name) - 1) / 2 + 4
-        lines = "".join(
-            f'<tspan x="{edge + 19:.1f}" y="{first + _LABEL * i:.1f}">{escape(part)}</tspan>'
-            for i, part in enumerate(name)
-        )
-        found.append(f'<text class="name" style="fill:{one.color}">{lines}<title>{escape(one.name)}</title></text>')
-    return found
+    heights = spread_out([y for _, (_, y) in ends], [_LINE_HEIGHT * len(text) for text in texts], 0, lowest)
+    edge = max((x for _, (x, _) in ends), default=0.0)
+    names = []
+    for (one, (x, y)), text, middle in zip(ends, texts, heights, strict=True):
+        moved = abs(middle - y) > _LINE_HEIGHT / 3 or edge - x > _LINE_HEIGHT
+        first = middle - _LINE_HEIGHT * (len(text) - 1) / 2 + 4
+        lines = [(round(first + _LINE_HEIGHT * i, 1), part) for i, part in enumerate(text)]
+        leader = (round(x + 3, 1), y, round(edge + 16, 1), round(middle, 1)) if moved else None
+        names.append(Name(one.name, svg_color(one.slot), round(edge + 19, 1), lines, leader))
+    return names

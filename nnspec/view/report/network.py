@@ -1,81 +1,101 @@
-"""A drawing of a network: a block a layer, from the data on the left to the outputs on the right."""
+"""A drawing of a network: a block per layer, from the data on the left to the loss on the right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
+from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.engine.layers.contract import Layer, shape_in_words
-from nnspec.view.report.html import escape
 
-__all__ = ["network_drawing"]
+__all__ = ["LayerBlock", "NetworkDrawing", "network_drawing"]
 
-_BLOCK, _GAP, _HEIGHT, _ROW = 118, 30, 54, 18
-_A_ROW = 7
-_HUES = {"linear": "block linear", "activation": "block bend", "norm": "block norm", "noise": "block noise"}
-_numbers = count()
+_WIDTH, _GAP, _HEIGHT, _LINE = 118, 30, 54, 18
+_ROW_GAP = 34
+_PER_ROW = 7
+_FAMILIES = {"linear", "activation", "norm", "noise"}
+"""Families of layers that the style sheet has a colour for."""
 
 
-def network_drawing(experiment: Experiment) -> str:
-    """Return the layers of an experiment as SVG, at most seven in a row; branches of compositions stand in words."""
-    blocks = [("data", shape_in_words(experiment.layers[0].incoming), "", "block data")]
-    blocks += [_block(node) for node in experiment.layers]
-    blocks.append((str(experiment.loss.name), "loss", "", "block data"))
-    rows = [blocks[i : i + _A_ROW] for i in range(0, len(blocks), _A_ROW)]
-    lines = max(len(_inner(node)) for node in experiment.layers)
-    tall = _HEIGHT + _ROW * lines
-    width = max(len(row) for row in rows) * (_BLOCK + _GAP) - _GAP + 20
-    height = len(rows) * (tall + 34) + 8
-    number = next(_numbers)
-    told = f"{len(experiment.layers)} layers: {experiment.shapes}"
-    parts = [
-        f'<svg class="network" style="max-width:{width}px" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-labelledby="network{number}"><title id="network{number}">{escape(told)}</title>'
+@dataclass(frozen=True)
+class LayerBlock:
+    """A layer with its place in the drawing."""
+
+    name: str
+    shape: str
+    size: str
+    style: str
+    """The family of the layer, or `data`."""
+    branches: Sequence[str]
+    left: int
+    top: int
+    wire: str
+    """Where the data comes from: `left`, the `row` above, or nowhere."""
+
+    @property
+    def height(self) -> int:
+        """Of its box, which has a line for each branch."""
+        return _HEIGHT + _LINE * len(self.branches)
+
+    @property
+    def captions(self) -> list[tuple[int, str, str]]:
+        """The lines in the box: y, style, text."""
+        lines = (("name", self.name), ("tick", self.shape), ("tick", self.size))
+        return [(self.top + 17 + 15 * i, style, text) for i, (style, text) in enumerate(lines) if text]
+
+    @property
+    def branch_lines(self) -> list[tuple[int, str]]:
+        """The lines of the branches: y, text."""
+        return [(self.top + _HEIGHT + 8 + _LINE * i, text) for i, text in enumerate(self.branches)]
+
+
+@dataclass(frozen=True)
+class NetworkDrawing:
+    """The blocks of a network, in rows."""
+
+    title: str
+    width: int
+    height: int
+    blocks: Sequence[LayerBlock]
+    block_width: ClassVar[int] = _WIDTH
+    block_height: ClassVar[int] = _HEIGHT
+    gap: ClassVar[int] = _GAP
+    kind: ClassVar[str] = "network"
+
+
+def network_drawing(experiment: Experiment) -> NetworkDrawing:
+    """Return the drawing of an experiment's layers, seven in a row. A composition lists its branches in words."""
+    texts: list[tuple[str, str, str, str, list[str]]] = [
+        ("data", shape_in_words(experiment.layers[0].incoming), "", "data", []),
+        *(_texts(node) for node in experiment.layers),
+        (experiment.loss.name, "loss", "", "data", []),
     ]
-    nodes: list[LayerNode | None] = [None, *experiment.layers, None]
-    for place, (name, shape, size, kind) in enumerate(blocks):
-        column, row = place % _A_ROW, place // _A_ROW
-        left, top = 10 + column * (_BLOCK + _GAP), 8 + row * (tall + 34)
-        if column:
-            middle = top + _HEIGHT / 2
-            parts.append(f'<path class="wire" d="M{left - _GAP + 2} {middle}h{_GAP - 8}m-5 -4l5 4l-5 4"/>')
-        elif row:
-            parts.append(f'<text class="tick" x="{left}" y="{top - 8}">↳ goes on</text>')
-        inside = _inner(nodes[place])
-        box = _HEIGHT + _ROW * len(inside)
-        parts.append(f'<rect class="{kind}" x="{left}" y="{top}" width="{_BLOCK}" height="{box}" rx="7"/>')
-        for i, (text, style) in enumerate(((name, "name"), (shape, "tick"), (size, "tick"))):
-            if text:
-                parts.append(
-                    f'<text class="{style}" x="{left + _BLOCK / 2}" y="{top + 17 + 15 * i}" text-anchor="middle">'
-                    f"{escape(_short(text))}</text>"
-                )
-        for i, text in enumerate(inside):
-            parts.append(
-                f'<text class="tick" x="{left + 8}" y="{top + _HEIGHT + 8 + _ROW * i}">{escape(_short(text))}'
-                f"<title>{escape(text)}</title></text>"
-            )
-    return "\n".join([*parts, "</svg>"])
+    row_height = _HEIGHT + _ROW_GAP + _LINE * max(len(branches) for *_, branches in texts)
+    blocks = []
+    for i, (name, shape, size, style, branches) in enumerate(texts):
+        row, column = divmod(i, _PER_ROW)
+        wire = "left" if column else "row" if row else ""
+        place = 10 + column * (_WIDTH + _GAP), 8 + row * row_height
+        blocks.append(LayerBlock(name, shape, size, style, branches, *place, wire))
+    return NetworkDrawing(
+        f"{len(experiment.layers)} layers: {experiment.shapes}",
+        min(len(texts), _PER_ROW) * (_WIDTH + _GAP) - _GAP + 20,
+        -(-len(texts) // _PER_ROW) * row_height + 8,
+        blocks,
+    )
 
 
-def _block(node: LayerNode) -> tuple[str, str, str, str]:
+def _texts(node: LayerNode) -> tuple[str, str, str, str, list[str]]:
     part = node.value.part
-    assert issubclass(part, Layer)
-    size = sum(prod(shape) for shape in node.geometry.parameters.values())
-    shape = f"→ {shape_in_words(node.geometry.out)}"
-    return node.name, shape, f"{size:,} weights" if size else "", _HUES.get(part.family, "block")
-
-
-def _inner(node: LayerNode | None) -> Sequence[str]:
-    """What a composition is made of: a line a branch."""
-    if node is None:
-        return ()
-    return [
-        f"{branch.name}: {' · '.join(inner.value.name for inner in branch.layers) or '='}" for branch in node.branches
-    ]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 18 else f"{text[:17]}…"
+    family = part.family if issubclass(part, Layer) and part.family in _FAMILIES else "layer"
+    weights = sum(map(prod, node.geometry.parameters.values()))
+    branches = [f"{each.name}: {' · '.join(node.value.name for node in each.layers) or '='}" for each in node.branches]
+    return (
+        node.name,
+        f"→ {shape_in_words(node.geometry.out)}",
+        f"{weights:,} weights" if weights else "",
+        family,
+        branches,
+    )

@@ -1,83 +1,100 @@
-"""What a network makes of test samples: which class it takes for which, and the pictures that it finds hardest."""
+"""What a network predicts for test samples: the confusion of classes, and the images with the largest loss."""
 
 from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from nnspec.analysis.evaluate import Evaluation
 from nnspec.compiler.proofs import Compiled
 from nnspec.engine._numpy import np
 from nnspec.results.predictor import probabilities
-from nnspec.view.report.html import escape
 from nnspec.view.wording import numbers
 
-__all__ = ["confusion_table", "worst_pictures"]
+__all__ = ["Confusion", "Image", "Images", "confusion", "hardest_images"]
 
 _MOST_CLASSES = 30
-_SHOWN = 24
+_MOST_IMAGES = 24
 
 
-def confusion_table(one: Evaluation) -> str:
-    """Return a table with a row a class and a column a prediction; empty where there are no classes, or too many."""
-    counts = one.confusion()
+@dataclass(frozen=True)
+class Confusion:
+    """A table with a row per class and a column per prediction."""
+
+    caption: str
+    classes: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[tuple[int, int]]]]
+    """Each class with its cells: how many samples, and how strongly the cell is tinted, in percent."""
+    kind: ClassVar[str] = "confusion"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A test image with what the network made of it."""
+
+    source: str
+    """A data URI."""
+    alt: str
+    loss: str
+    true: str = ""
+    predicted: str = ""
+    correct: bool = False
+    probability: str = ""
+
+
+@dataclass(frozen=True)
+class Images:
+    """Test images in a grid."""
+
+    images: Sequence[Image]
+    kind: ClassVar[str] = "images"
+
+
+def confusion(evaluation: Evaluation) -> Confusion | None:
+    """Return the confusion of classes; None if there are no classes, or too many for a table."""
+    counts = evaluation.confusion()
     if counts is None or len(counts) > _MOST_CLASSES:
-        return ""
-    names = [one.dataset.class_name(i) for i in range(len(counts))]
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    body = ""
-    for i, name in enumerate(names):
+        return None
+    classes = [evaluation.dataset.class_name(i) for i in range(len(counts))]
+    rows = []
+    for i, name in enumerate(classes):
         total = max(int(counts[i].sum()), 1)
-        cells = "".join(_cell(int(counts[i, j]), total, right=i == j) for j in range(len(names)))
-        body += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>\n'
-    right = float(np.trace(counts)) / max(int(counts.sum()), 1)
-    said = (
-        f"{int(counts.sum()):,} test samples, {numbers.percent(right)} "
-        "right: one row per class, one column per prediction"
-    )
-    return (
-        f'<p class="soft">{escape(said)}</p><div class="scroll"><table class="confusion">'
-        f"<thead><tr><th></th>{head}</tr></thead><tbody>\n{body}</tbody></table></div>"
-    )
+        shares = [100 * int(count) / total * (0.55 if i == j else 2.5) for j, count in enumerate(counts[i])]
+        rows.append((name, [(int(n), round(min(share, 75))) for n, share in zip(counts[i], shares, strict=True)]))
+    samples = int(counts.sum())
+    correct = numbers.percent(float(np.trace(counts)) / max(samples, 1))
+    caption = f"{samples:,} test samples, {correct} correct: one row per class, one column per prediction"
+    return Confusion(caption, classes, rows)
 
 
-def _cell(count: int, total: int, *, right: bool) -> str:
-    if not count:
-        return '<td class="soft" style="--share:0">·</td>'
-    tone = "#009E73" if right else "#D55E00"
-    share = min(100 * count / total * (0.55 if right else 2.5), 75)
-    return f'<td style="--tone:{tone};--share:{share:.0f}">{count:,}</td>'
+def hardest_images(evaluation: Evaluation, compiled: Compiled) -> Images | None:
+    """Return the test images with the largest loss; None if the samples are no images."""
+    data = evaluation.dataset
+    shape = data.facts.shape
+    if data.divisor != 255 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)):
+        return None
+    experiment = next(lane for lane in compiled.program.lanes if lane.name == evaluation.lane)
+    odds = probabilities(evaluation.outputs, experiment)
+    guesses = evaluation.predicted if evaluation.predicted is not None and evaluation.predicted.ndim == 1 else None
+    losses = np.where(np.isfinite(evaluation.losses), evaluation.losses, np.inf)
+    images = []
+    for i in np.argsort(-losses, kind="stable")[:_MOST_IMAGES]:
+        source, alt = _data_uri(data.test.x[i], shape), f"test sample {i}"
+        loss = numbers.loss(float(evaluation.losses[i]))
+        if guesses is None:
+            images.append(Image(source, alt, loss))
+            continue
+        label, guess = int(data.test.y[i]), int(guesses[i])
+        probability = numbers.percent(float(odds[i, guess])) if odds is not None else ""
+        names = data.class_name(label), data.class_name(guess)
+        images.append(Image(source, alt, loss, *names, label == guess, probability))
+    return Images(images)
 
 
-def worst_pictures(one: Evaluation, compiled: Compiled) -> str:
-    """Return the test images with the largest loss; empty where samples are no images."""
-    facts = one.dataset.facts
-    if (
-        one.dataset.divisor != 255
-        or len(facts.shape) not in (2, 3)
-        or (len(facts.shape) == 3 and facts.shape[0] not in (1, 3))
-    ):
-        return ""
-    experiment = next(lane for lane in compiled.program.lanes if lane.name == one.lane)
-    odds = probabilities(one.outputs, experiment)
-    guess = one.predicted
-    losses = np.where(np.isfinite(one.losses), one.losses, np.inf)
-    found = ""
-    for i in np.argsort(-losses, kind="stable")[:_SHOWN]:
-        told = f"loss {numbers.loss(float(one.losses[i]))}"
-        if guess is not None and guess.ndim == 1:
-            label, taken = int(one.dataset.test.y[i]), int(guess[i])
-            kind = "yes" if label == taken else "no"
-            sure = f" ({numbers.percent(float(odds[i, taken]))})" if odds is not None else ""
-            wrong = f'<span class="{kind}">{escape(one.dataset.class_name(taken))}</span>'
-            told = f"{escape(one.dataset.class_name(label))}, taken for {wrong}{sure}<br>{told}"
-        source = _picture(one.dataset.test.x[i], facts.shape)
-        found += f'<figure><img alt="test sample {i}" src="{source}"><figcaption>{told}</figcaption></figure>\n'
-    return f'<div class="images">\n{found}</div>'
-
-
-def _picture(pixels: Any, shape: tuple[int, ...]) -> str:
+def _data_uri(pixels: Any, shape: tuple[int, ...]) -> str:
     """Return an image as a data URI."""
     from nnspec.view.pictures.figure import matplotlib_module
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Column", "cells", "console", "joints", "say", "table", "wrapped", "wraps"]
+__all__ = ["Column", "cells", "console", "joints", "plain_text", "say", "table", "wrapped", "wraps"]
 
 _GAP = 3
 _PIPE_WIDTH, _NOTEBOOK_WIDTH = 160, 100
@@ -41,6 +42,18 @@ def console(stderr: bool = False) -> Console:
     if found.width < _NARROWEST:
         found.width = _NARROWEST
     return found
+
+
+def plain_text(show: Callable[[Console], None], width: int = 100) -> str:
+    """Return what `show` prints to a console, as text without colours."""
+    from rich.console import Console
+
+    console = Console(
+        file=io.StringIO(), force_jupyter=False, width=width, color_system=None, markup=False, highlight=False
+    )
+    with console.capture() as printed:
+        show(console)
+    return printed.get()
 
 
 def say(console: Console, text: str, style: str = "", *, mark: str = "") -> None:

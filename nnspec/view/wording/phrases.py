@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import Any
 
+from nnspec.errors import some_of
 from nnspec.results.data_use import DataUse
 from nnspec.results.run import RunResult, Verdict
 
 __all__ = [
+    "compiled_in_words",
     "compiling",
     "data_in_words",
     "kept_epochs",
@@ -58,3 +61,27 @@ def kept_epochs(kept: Mapping[int, int], *, several: bool) -> str:
     1)`, which are all that kept another epoch than their last."""
     epochs = f"epoch{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept.values()))}"
     return f"{epochs} (seed{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept))})" if several else epochs
+
+
+def compiled_in_words(record: Mapping[str, Any] | None) -> str:
+    """Say which trainings ran as compiled steps, from `ways.compiled` of a summary; empty where none did.
+
+    Compiled steps trained Adam, SGD from epoch 2 on; F1 stayed in Python (it remembers batches in Python).
+    """
+    trainings = record["trainings"] if record else {}
+    starts: dict[int, list[str]] = {}
+    for label, training in trainings.items():
+        if "since" in training:
+            starts.setdefault(int(training["since"]), []).append(str(label))
+    if not starts:
+        return ""
+    spans = [
+        f"{'every lane' if len(labels) == len(trainings) > 1 else some_of(labels, 6)} from epoch {since} on"
+        for since, labels in sorted(starts.items())
+    ]
+    parts = dict.fromkeys(
+        f"{part} stayed in Python ({why})"
+        for training in trainings.values()
+        for part, why in training.get("python", {}).items()
+    )
+    return f"Compiled steps trained {'; '.join([', '.join(spans), *parts])}."

@@ -1,0 +1,56 @@
+"""A run that a report is about: its records, and what could be found out besides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nnspec.analysis.evaluate import Evaluation
+from nnspec.compiler.proofs import Compiled
+from nnspec.records.saved import SavedRun
+from nnspec.view.palette import slots
+from nnspec.view.wording.sweep import ranked_records
+
+__all__ = ["ReportRun"]
+
+
+@dataclass(frozen=True)
+class ReportRun:
+    """A run, and what could be found out about it besides its records."""
+
+    saved: SavedRun
+    compiled: Compiled | None
+    """Its program; None if the spec cannot be compiled any more."""
+    why: str = ""
+    """Why it cannot."""
+    evaluations: tuple[Evaluation, ...] = ()
+    """The first network of each lane, evaluated on the test data."""
+    unseen: str = ""
+    """Why there are none."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """What `summary.json` holds."""
+        return self.saved.summary
+
+    @property
+    def ranked(self) -> list[Mapping[str, Any]]:
+        """The records of the lanes, the best first."""
+        return ranked_records(self.summary)[0]
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """The place in the palette of each lane that has one."""
+        return slots({str(lane["name"]): _loss(lane) for lane in self.summary["lanes"]})
+
+    @property
+    def curves(self) -> Mapping[str, Mapping[str, Any]]:
+        """The figures of each lane by epoch, as `history.json` holds them."""
+        return self.saved.history
+
+
+def _loss(lane: Mapping[str, Any]) -> float:
+    loss = lane["final"].get("loss")
+    return math.inf if loss is None or lane["status"] in ("diverged", "failed") else float(loss)
