@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 __all__ = ["Scale", "epoch_ticks", "is_drawable", "round_numbers", "tick_text"]
 
-_DIGITS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1,))
+_DIGITS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,))
 """The leading digits of round numbers on a logarithmic axis: the more of them there are, the finer."""
 
 
@@ -51,8 +51,10 @@ def epoch_ticks(epochs: int, most: int = 8) -> list[int]:
 
 
 def tick_text(value: float, *, percent: bool = False) -> str:
-    """Return the number beside an axis: `0.5`, `1e-05`, or in percent `80 %`."""
-    return f"{100 * value:g} %" if percent else f"{value:g}"
+    """Return the number beside an axis: `0.5`, `−2`, `1e−5`, or in percent `80 %`."""
+    if percent:
+        return f"{100 * value:g} %"
+    return f"{value:g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e").replace("-", "−")
 
 
 @dataclass(frozen=True)
