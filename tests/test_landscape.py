@@ -392,7 +392,7 @@ def test_one_weight_and_no_grid_are_refused(line: str) -> None:
         mapped(line.replace("Linear(1)", "Linear(1, bias=false)"))
     with pytest.raises(LandscapeError, match="2 to 301 points"):
         mapped(line, grid=1)
-    with pytest.raises(LandscapeError, match="no plane 'flat'"):
+    with pytest.raises(LandscapeError, match="unknown plane 'flat'"):
         mapped(line, kind="flat")
 
 
