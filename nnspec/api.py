@@ -329,7 +329,7 @@ def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
     """Draw the curves of a run, where it has any; yield what could not be written, and why."""
     from nnspec.view.pictures.drawing import PictureError
 
-    if not any(lane.history["loss"] for lane in result.lanes.values()):
+    if not any(lane.curve("loss") for lane in result.lanes.values()):
         return
     try:
         drawing.finish(result, path)

@@ -31,6 +31,7 @@ from nnspec.compiler.proofs import Compiled, prove
 from nnspec.diagnostics import Source, render_all
 from nnspec.executors.processes import Workers
 from nnspec.native import How
+from nnspec.results.epochs import columns
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.runner import run as run_module
@@ -44,9 +45,9 @@ __all__ = ["WAYS", "Bench", "difference", "facts"]
 
 WAYS = ("stacked", "resumed", "jobs", "dask", "compiled", "lonely", "late", "changed")
 
-TIMES = {"epoch_seconds", "profile", "compiled"}
+TIMES = {"profile", "compiled"}
 """What may differ: how long it took, and by which way."""
-HELD = {"network", "repeats", "writer", "predictor", "scaling", *TIMES}
+HELD = {"network", "repeats", "writer", "predictor", "scaling", "records", *TIMES}
 """Fields of a lane that are compared in a form of their own, if at all. Every other field is compared as it is."""
 
 
@@ -55,7 +56,11 @@ def facts(lane: LaneResult) -> dict[str, Any]:
     found: dict[str, Any] = {f.name: getattr(lane, f.name) for f in fields(lane) if f.name not in HELD}
     found |= {f"weights of {name}": array.tobytes() for name, array in lane.network.state_dict().items()}
     found |= {f"scaling {i}": array.tobytes() for i, array in enumerate(lane.scaling or ())}
-    found |= {"epochs done": len(lane.epoch_seconds), "training": [layer.training for layer in lane.network.layers]}
+    found |= {name: column for name, column in columns(lane.records, lane.figures).items() if name != "epoch_seconds"}
+    found |= lane.fingerprints | {
+        "epochs done": len(lane.records),
+        "training": [layer.training for layer in lane.network.layers],
+    }
     return found | {f"repeat {one.seed}, {name}": fact for one in lane.repeats for name, fact in facts(one).items()}
 
 

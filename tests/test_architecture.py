@@ -58,7 +58,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ),
     (
         "results",
-        {"statistics", "checker.program", "compiler", "data", "engine", "environment", "reprs", "text"},
+        {"errors", "statistics", "checker.program", "compiler", "data", "engine", "environment", "reprs", "text"},
         "what a run gives, in memory, and what can be said of it",
     ),
     (

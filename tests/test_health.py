@@ -6,17 +6,19 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from rich.console import Console
+from tiny_lanes import epochs
 from tiny_spec import ALONE, OFFLINE, TOGETHER, compiled, noise, run, spec
 
 from nnspec.api import compile_spec, run_into
 from nnspec.compiler.loop import plan_alone
 from nnspec.records.folder import RunFolder
 from nnspec.records.write import history_record
+from nnspec.results.epochs import EpochRecord
 from nnspec.results.health import DEAD, EXPLODING, VANISHING, Finding, findings
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
@@ -93,14 +95,17 @@ def test_it_does_not_depend_on_how_lanes_are_trained(ways: Ways) -> None:
 def test_it_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     class Blind:
         def __init__(self, *_: object) -> None: ...
-        def epoch_done(self) -> None: ...
-        def ended(self) -> None: ...
+
+        gradients: ClassVar[dict[str, float]] = {}
+
+        def health(self, status: str) -> dict[str, Any]:
+            return {}
 
     text = spec(
         "Linear(8); BatchNorm; ReLU; Dropout(0.3); Linear(10)", train="epochs = 3; batch = 16; augment = noise(0.1)"
     )
     watched = run(text)["run"]
-    monkeypatch.setattr("nnspec.training.train.Monitor", Blind)
+    monkeypatch.setattr("nnspec.training.progress.Monitor", Blind)
     blind = run(text)["run"]
     assert not blind.gradients
     assert watched.gradients
@@ -216,8 +221,12 @@ def test_gradients_that_explode() -> None:
 def test_gradients_that_grow(norms: list[float | None], text: str) -> None:
     source = spec(train="epochs = 3; batch = 16")
     lane, experiment = run(source)["run"], compiled(source).program.lanes[0]
-    zeros: dict[str, list[float | None]] = {name: [0.0] * 3 for name in lane.gradients}
-    said = findings(replace(lane, gradients=zeros | {"Linear2.weight": norms}), experiment)
+    zeros: dict[str, float | None] = dict.fromkeys(lane.gradients, 0.0)
+    records = [
+        replace(record, gradients=zeros | {"Linear2.weight": norm})
+        for record, norm in zip(lane.records, norms, strict=True)
+    ]
+    said = findings(replace(lane, records=records), experiment)
     exploding = [finding.text for finding in said if finding.kind == "exploding"]
     assert len(exploding) == bool(text)
     assert text in "".join(exploding)
@@ -227,9 +236,8 @@ def test_the_unit_of_the_targets_does_not_count() -> None:
     """The same regression in another unit has gradients 1,000 times as large, and is as healthy."""
     source = spec("Linear(4); ReLU; Linear(10)", loss="MSE")
     lane, experiment = run(source)["run"], compiled(source).program.lanes[0]
-    large = replace(
-        lane, gradients={"Linear1.weight": [5e3, 5e3]}, history={**lane.history, "loss": [1e6, 1e6]}, dead={}
-    )
+    record = EpochRecord({**lane.records[0].figures, "loss": 1e6}, 1.0, gradients={"Linear1.weight": 5e3})
+    large = replace(lane, records=(record, record), dead={})
     assert [f.kind for f in findings(large, experiment)] == ["exploding"], "of classes, every unit counts"
     facts = replace(experiment.data[0].facts, classes=None)
     numbers = replace(experiment, data=(replace(experiment.data[0], facts=facts),))
@@ -410,8 +418,7 @@ def test_a_regression_that_is_better_than_the_mean_is_not_named() -> None:
 def test_a_loss_that_ends_above_ten_times_its_start_is_named_and_exits_with_1(last: float, code: int) -> None:
     text = spec()
     result, experiment = run(text), compiled(text).program.lanes[0]
-    lane = result["run"]
-    lane.history["loss"] = [2.3, last]
+    lane = result.lanes["run"] = replace(result["run"], records=epochs({"loss": [2.3, last]}))
     assert [finding.kind for finding in findings(lane, experiment)] == ["risen"] * code
     assert result.exit_code == code
     if code:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from nnspec.results.lane import LaneResult, epochs_to
 from nnspec.results.run import common_loss
 from nnspec.runner.gradients import gradient_bound
 from nnspec.training import groups as together_module
-from nnspec.training import train as train_module
+from nnspec.training import progress as progress_module
 
 RACE = "SGD(lr=0.1); Adam(lr=0.01)"
 
@@ -238,32 +239,70 @@ def test_ctrl_c_while_a_lane_is_set_up_keeps_the_lanes_before(monkeypatch: pytes
     assert (list(result), result["SGD"].status, result.exit_code) == (["SGD"], "done", 130)
 
 
-def test_ctrl_c_amid_the_books_of_an_epoch_keeps_them_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Pressed(dict[str, float]):
-        def items(self) -> Any:
-            yield from list(super().items())[:1]
-            raise KeyboardInterrupt
+@pytest.mark.parametrize("stop", ["", "; early_stop = patience(9, of=loss, restore_best=true)"], ids=["last", "best"])
+def test_ctrl_c_at_any_line_of_an_epochs_end_leaves_whole_epochs(stop: str) -> None:
+    """Pressed before every line that adds the third epoch, one run for each: two epochs are there, or all three."""
+    text = spec(train=f"epochs = 4; batch = 25{stop}", more="metrics = [accuracy, confusion]")
+    whole = {epochs: run(text, f"train.epochs={epochs}")["run"] for epochs in (2, 3)}
+    seen: set[int] = set()
+    line = 0
+    while True:
+        line += 1
+        found, pressed = interrupted_at(text, line)
+        if not pressed:
+            break
+        seen.add(done := len(found.records))
+        same = whole[done]
+        assert (found.status, found.message) == ("interrupted", f"after {done} of 4 epochs"), line
+        assert (found.history, found.trace, found.fingerprints) == (same.history, same.trace, same.fingerprints), line
+        assert (found.tables, found.kept) == (same.tables, same.kept), line
+        for one, other in zip(found.network.parameters(), same.network.parameters(), strict=True):
+            assert one.data.tobytes() == other.data.tobytes(), line
+    assert line > 12
+    assert seen == {2, 3}
 
-    honest = train_module._epochs
 
-    def epochs(plan: Any, done: int) -> Any:
-        for number, (seconds, figures) in enumerate(honest(plan, done)):
-            yield seconds, figures if number < 2 else Pressed(figures)
+def interrupted_at(text: str, line: int) -> tuple[LaneResult, bool]:
+    """Train, and press Ctrl-C before the n-th line that the end of the third epoch runs; say whether there were so
+    many."""
+    left, pressed = line, False
 
-    monkeypatch.setattr(train_module, "_epochs", epochs)
-    found = run(spec(train="epochs = 5"))["run"]
-    assert found.status == "interrupted"
-    assert {len(values) for values in found.history.values()} == {len(found.epoch_seconds)} == {2}
+    def lines(frame: Any, event: str, _: Any) -> Any:
+        nonlocal left, pressed
+        if event == "line" and not pressed:
+            left -= 1
+            if left == 0:
+                pressed = True
+                raise KeyboardInterrupt
+        return lines
+
+    def calls(frame: Any, event: str, _: Any) -> Any:
+        progress, name = frame.f_locals.get("self"), frame.f_code.co_name
+        if pressed or not isinstance(progress, progress_module.Progress):
+            return None
+        third = (name == "add" and progress.done == 2) or (name in ("_follow_best", "stops") and progress.done == 3)
+        return lines if third else None
+
+    before = sys.gettrace()
+    sys.settrace(calls)
+    try:
+        found = run(text)["run"]
+    finally:
+        sys.settrace(before)
+    return found, pressed
 
 
-@pytest.mark.parametrize("where", ["tensor_digests", "Last.look"])
+@pytest.mark.parametrize("where", ["tensor_digests", "next_digest", "LastEpoch.update", "BestEpoch.update"])
 def test_ctrl_c_amid_the_digests_of_an_epoch_leaves_those_of_the_last_whole_one(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tables and the digest of orders are of as many epochs as the history has."""
-    text = spec(train="epochs = 5", more="metrics = [accuracy, confusion]")
-    whole = run(text, "train.epochs=2")["run"]
-    holder, name = (train_module.Last, "look") if "." in where else (train_module, where)
+    stop = "early_stop = patience(9, of=loss, restore_best=true)"
+    text = spec(train=f"epochs = 5; {stop}", more="metrics = [accuracy, confusion]")
+    done = 3 if where == "BestEpoch.update" else 2  # it comes when the epoch counts already
+    whole = run(text, f"train.epochs={done}")["run"]
+    owner, _, name = where.rpartition(".")
+    holder = getattr(progress_module, owner) if owner else progress_module
     honest, calls = getattr(holder, name), iter(range(9))
 
     def pressed(*arguments: Any) -> Any:
@@ -273,7 +312,7 @@ def test_ctrl_c_amid_the_digests_of_an_epoch_leaves_those_of_the_last_whole_one(
 
     monkeypatch.setattr(holder, name, pressed)
     found = run(text)["run"]
-    assert (found.status, found.message) == ("interrupted", "after 2 of 5 epochs")
+    assert (found.status, found.message) == ("interrupted", f"after {done} of 5 epochs")
     assert (found.history, found.tables, found.trace) == (whole.history, whole.tables, whole.trace)
     assert found.fingerprints == whole.fingerprints
 

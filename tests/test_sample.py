@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,5 +172,5 @@ def test_what_steers_a_terminal_is_printed_as_what_it_is(folder: Path) -> None:
     from nnspec.view.terminal.samples import written as lines
 
     (lane,) = nnspec.run(written(folder)).values()
-    lane.sample = "a\x1b[2Jb\nc\rd"
+    lane = replace(lane, sample="a\x1b[2Jb\nc\rd")
     assert [*lines(lane)] == [f"{lane.label} writes:", "", r"a\x1b[2Jb", r"c\rd", ""]

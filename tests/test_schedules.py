@@ -20,6 +20,7 @@ from nnspec.data.source import Dataset
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.random import Stream, stream
+from nnspec.results.epochs import EpochRecord
 from nnspec.training import train as train_module
 
 ORACLE = sorted((Path(__file__).parent / "oracle").glob("schedules*.json"))
@@ -397,14 +398,15 @@ def test_the_rate_of_the_last_step_of_each_epoch_is_kept() -> None:
 
 
 def test_ctrl_c_amid_the_books_of_an_epoch_keeps_them_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Pressed(list[float]):
-        def append(self, value: float) -> None:
-            if len(self) == 2:
-                raise KeyboardInterrupt
-            super().append(value)
+    records: list[EpochRecord] = []
 
-    honest = train_module.LaneResult
-    monkeypatch.setattr(train_module, "LaneResult", lambda **more: honest(**{**more, "epoch_seconds": Pressed()}))
+    def pressed(*values: Any) -> EpochRecord:
+        if len(records) == 2:
+            raise KeyboardInterrupt
+        records.append(EpochRecord(*values))
+        return records[-1]
+
+    monkeypatch.setattr("nnspec.training.progress.EpochRecord", pressed)
     found = run(spec(optimizer="SGD(lr=linear(0.1))", train="epochs = 5"))["run"]
     assert (found.status, len(found.rates), len(found.history["loss"])) == ("interrupted", 2, 2)
 

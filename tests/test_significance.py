@@ -12,8 +12,10 @@ import mpmath
 import numpy as np
 import pytest
 from rich.console import Console
+from tiny_lanes import epochs, lane
 from tiny_spec import compiled, run, spec
 
+from nnspec.engine.network import Sequential
 from nnspec.records.write import write_record
 from nnspec.results.comparisons import compared_figure, comparison_records, contender_of, interval_records
 from nnspec.results.lane import LaneResult
@@ -146,8 +148,10 @@ def repeated(name: str, *, loss: str = "CrossEntropy", broken: tuple[int, ...] =
 
     def made(history: dict[str, list[float]], seed: int, repeats: tuple[LaneResult, ...]) -> LaneResult:
         status: Any = "diverged" if seed in broken else "done"
-        network: Any = None
-        return LaneResult(name, "SGD", loss, seed, "", 1, 1, history, [1.0], network, status, repeats=repeats)
+        records = epochs(history)
+        return LaneResult(
+            name, "SGD", loss, seed, "", 1, 1, tuple(history), records, Sequential(), status, repeats=repeats
+        )
 
     count = len(next(iter(figures.values())))
     ones = [made({key: [float(values[n])] for key, values in figures.items()}, n, ()) for n in range(count)]
@@ -225,7 +229,7 @@ def test_different_losses_are_compared_by_test_accuracy_or_not_at_all() -> None:
 def test_the_figure_and_the_ten_best() -> None:
     lanes = [repeated(str(n), test_loss=[n, n + 1.5]) for n in range(12)]
     assert compared_figure(lanes) == "test_loss"
-    assert compared_figure([*lanes, LaneResult("x", "", "", 0, "", 1, 1, {"loss": []}, [], None)]) == "loss"  # type: ignore[arg-type]
+    assert compared_figure([*lanes, lane()]) == "loss"
     found = compare_lanes(reversed(lanes), "test_loss")
     assert len(found) == 45
     assert {name for one in found for name in names_of(one)} == set(map(str, range(10)))

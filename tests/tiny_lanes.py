@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nnspec.engine.network import Sequential
+from nnspec.results.epochs import EpochRecord
 from nnspec.results.lane import LaneResult
 from nnspec.training.observer import Silent
 
 
+def epochs(history: Mapping[str, Sequence[float]], seconds: float = 1.0) -> tuple[EpochRecord, ...]:
+    """Return epochs with figures from columns."""
+    rows = zip(*history.values(), strict=True)
+    return tuple(EpochRecord(dict(zip(history, row, strict=True)), seconds) for row in rows)
+
+
 def lane(*losses: float, seconds: float = 1.0, status: Any = "done") -> LaneResult:
-    history = {"loss": list(losses)}
-    return LaneResult("x", "SGD", "CrossEntropy", 0, "", len(losses), 1, history, [seconds] * len(losses), None, status)  # type: ignore[arg-type]
+    records = epochs({"loss": losses}, seconds)
+    return LaneResult("x", "SGD", "CrossEntropy", 0, "", len(losses), 1, ("loss",), records, Sequential(), status)
 
 
 class Listener(Silent):
@@ -35,7 +43,7 @@ class Listener(Silent):
         self._note("begins", lane.name, 0)
 
     def epoch_done(self, lane: LaneResult) -> None:
-        self._note("epoch", lane.name, len(lane.epoch_seconds))
+        self._note("epoch", lane.name, len(lane.records))
 
     def lane_ends(self, lane: LaneResult) -> None:
-        self._note("ends", lane.name, len(lane.epoch_seconds))
+        self._note("ends", lane.name, len(lane.records))

@@ -23,7 +23,7 @@ from nnspec.records.saved import RunError, SavedRun, usable
 from nnspec.reprs import TableRepr
 from nnspec.results.predictor import predicted, wanted_of
 from nnspec.runner.load_data import gather
-from nnspec.training.train import figure_names
+from nnspec.training.progress import figure_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,6 +11,7 @@ A cluster is trusted: whoever may send it tasks runs whatever code he likes ther
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import threading
@@ -19,7 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -28,9 +29,10 @@ from nnspec._version import __version__
 from nnspec.data.source import Dataset
 from nnspec.environment import differences, environment, one_blas_thread
 from nnspec.errors import NnspecError
-from nnspec.executors.messages import Epochs, Parcel, decoded, encoded, lane_begun, pack, place_of, values_of
+from nnspec.executors.messages import PackedLane, RemoteLane, epochs_since, pack, place_of
 from nnspec.results.lane import LaneResult
-from nnspec.training.checkpoint import Checkpoint, Keeper, write_checkpoint
+from nnspec.results.stored import lane_values
+from nnspec.training.checkpoint import Checkpoint, Keeper
 from nnspec.training.groups import Training, failed, train_together
 from nnspec.training.observer import Observer, Silent
 
@@ -87,7 +89,7 @@ class HeldKeeper(Keeper):
 class _Ended:
     """What a worker sends back of one training."""
 
-    parcel: Parcel
+    lane: PackedLane
     checkpoint: Checkpoint | None
 
 
@@ -95,7 +97,7 @@ class _Ended:
 class _Task:
     group: Group
     dataset: Dataset
-    lanes: dict[int, LaneResult] = field(default_factory=dict)
+    lanes: dict[int, RemoteLane] = field(default_factory=dict)
     worker: str = ""
     """Which worker trains it."""
     deaths: int = 0
@@ -370,15 +372,13 @@ class Cluster:
         for place, one in ended.items():
             training = task.group[place]
             self._trained[f"{training.experiment.name}, seed {training.experiment.seed}"] = task.worker
-            lane = task.lanes.get(place) or lane_begun(training, one.parcel.values)
-            one.parcel.fill(lane)
+            remote = task.lanes.get(place) or RemoteLane(training, one.lane.values)
+            lane = remote.end(one.lane)
             if place not in task.lanes:
                 observer.lane_begins(lane)
             if training.keeper is not None and one.checkpoint is not None:
-                try:
-                    write_checkpoint(training.keeper.path, one.checkpoint)
-                except OSError as error:
-                    lane.unsaved = f"the checkpoint {training.keeper.path} cannot be written: {error.strerror or error}"
+                training.keeper.write(one.checkpoint)
+                lane = replace(lane, unsaved=training.keeper.unsaved)
             results.append(lane)
         return results
 
@@ -476,10 +476,10 @@ def _hear(said: SimpleQueue[Any], tasks: Sequence[_Task], observer: Observer) ->
         lane = task.lanes.get(place)
         if event["kind"] == "begins":
             if lane is None:
-                task.lanes[place] = lane_begun(task.group[place], decoded(event["said"]))
-                observer.lane_begins(task.lanes[place])
-        elif lane is not None and Epochs(**decoded(event["said"])).add_to(lane):
-            observer.epoch_done(lane)
+                task.lanes[place] = RemoteLane(task.group[place], json.loads(event["said"]))
+                observer.lane_begins(task.lanes[place].lane)
+        elif lane is not None and lane.add(json.loads(event["said"])):
+            observer.epoch_done(lane.lane)
 
 
 # On a worker
@@ -530,14 +530,14 @@ class _Teller(Silent):
         return self._topic in _halted or task is None or task.state == "cancelled"
 
     def _say(self, kind: str, place: int, said: Any) -> None:
-        event = {"kind": kind, "task": self._number, "place": place, "said": encoded(said, kind)}
+        event = {"kind": kind, "task": self._number, "place": place, "said": json.dumps(said)}
         self._worker.log_event(self._topic, event)
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Say what is known of it."""
         place = place_of(self._group, lane)
-        self._told[place] = len(lane.epoch_seconds)
-        self._say("begins", place, values_of(lane))
+        self._told[place] = len(lane.records)
+        self._say("begins", place, lane_values(lane))
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Say how far it is. Raises KeyboardInterrupt where it is to end here."""
@@ -546,5 +546,5 @@ class _Teller(Silent):
         place, now = place_of(self._group, lane), time.monotonic()
         if now - self._last.get(place, 0.0) >= EVERY:
             self._last[place] = now
-            self._say("epochs", place, asdict(Epochs.since(lane, self._told[place])))
-            self._told[place] = len(lane.epoch_seconds)
+            self._say("epochs", place, epochs_since(lane, self._told[place]))
+            self._told[place] = len(lane.records)

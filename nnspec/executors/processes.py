@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any
 from nnspec.data.source import Dataset
 from nnspec.environment import cores, one_blas_thread
 from nnspec.errors import NnspecError
-from nnspec.executors.messages import Epochs, lane_begun, pack, place_of, values_of
+from nnspec.executors.messages import RemoteLane, epochs_since, pack, place_of
 from nnspec.interrupts import SIGNALS, CtrlC
 from nnspec.results.lane import LaneResult
+from nnspec.results.stored import lane_values
 from nnspec.training.groups import Training, failed, train_together
 from nnspec.training.observer import Observer, Silent
 
@@ -200,8 +201,8 @@ class _Worker:
         self._process.start()
         theirs.close()
         self._group: Group = ()
-        self._lanes: dict[int, LaneResult] = {}
-        self._whole: set[int] = set()
+        self._lanes: dict[int, RemoteLane] = {}
+        self._ended: dict[int, LaneResult] = {}
         self._observer: Observer = Silent()
         self._dataset: Dataset | None = None
         self.ready = False
@@ -209,7 +210,7 @@ class _Worker:
 
     def give(self, job: _Job, observer: Observer) -> None:
         """Send it a group to train; the data only where it has not got it yet. Raises OSError where it is dead."""
-        self.job, self._group, self._observer, self._lanes, self._whole = job, job.group, observer, {}, set()
+        self.job, self._group, self._observer, self._lanes, self._ended = job, job.group, observer, {}, {}
         self.connection.send((job.group, None if job.dataset is self._dataset else job.dataset))
         self._dataset = job.dataset
 
@@ -243,32 +244,26 @@ class _Worker:
         if kind == "fault":
             raise RuntimeError(f"a worker failed:\n{said}")
         if kind == "done":
-            return [self._lanes[place] for place in said]
+            return [self._ended[place] for place in said]
         if kind == "begins":
-            lane = self._lanes[place] = lane_begun(self._group[place], said)
-            self._observer.lane_begins(lane)
+            self._lanes[place] = RemoteLane(self._group[place], said)
+            self._observer.lane_begins(self._lanes[place].lane)
         elif kind == "compiling":
             self._observer.compiling(said)
         elif kind == "epoch":
-            said.add_to(self._lanes[place])
-            self._observer.epoch_done(self._lanes[place])
+            self._lanes[place].add(said)
+            self._observer.epoch_done(self._lanes[place].lane)
         else:
-            said.fill(self._lanes[place])
-            self._whole.add(place)
+            self._ended[place] = self._lanes[place].end(said)
         return None
 
     def left(self, why: str) -> list[LaneResult]:
         """Return the trainings of its group: those that had ended, and the others as failed, with what is known."""
-        results = []
-        for place, training in enumerate(self._group):
-            lane = self._lanes.get(place)
-            if lane is None or place not in self._whole:
-                lost = failed(training, why)
-                if lane is not None:
-                    lost.history, lost.epoch_seconds, lost.rates = lane.history, lane.epoch_seconds, lane.rates
-                lane = lost
-            results.append(lane)
-        return results
+        return [self._ended.get(place) or self._failed(place, why) for place in range(len(self._group))]
+
+    def _failed(self, place: int, why: str) -> LaneResult:
+        lost = failed(self._group[place], why)
+        return replace(lost, records=tuple(self._lanes[place].lane.records)) if place in self._lanes else lost
 
     def _end_in_words(self) -> str:
         self._process.join(1)
@@ -347,7 +342,7 @@ class _Speaker(Silent):
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Send what is known of it."""
-        self._inbox.send("begins", place_of(self._group, lane), values_of(lane))
+        self._inbox.send("begins", place_of(self._group, lane), lane_values(lane))
 
     def compiling(self, kernels: int) -> None:
         """Send how many."""
@@ -355,7 +350,7 @@ class _Speaker(Silent):
 
     def epoch_done(self, lane: LaneResult) -> None:
         """Send the epoch alone."""
-        self._inbox.send("epoch", place_of(self._group, lane), Epochs.since(lane, len(lane.epoch_seconds) - 1))
+        self._inbox.send("epoch", place_of(self._group, lane), epochs_since(lane, len(lane.records) - 1))
 
 
 class _Inbox:

@@ -178,7 +178,7 @@ def _lane(name: str, lane: LaneResult | None) -> Case:
     if lane is None:
         return Case("lane", name, "skipped", _RUN_ENDED)
     if lane.risen:
-        detail = f"the loss rose from {lane.history['loss'][0]:.3g} in epoch 1 to {lane.final('loss'):.3g} at the end"
+        detail = f"the loss rose from {lane.curve('loss')[0]:.3g} in epoch 1 to {lane.final('loss'):.3g} at the end"
         return Case("lane", name, "failed", detail, lane.seconds)
     detail = "" if lane.status == "done" else f"{lane.status}: {lane.message}"
     return Case("lane", name, _LANES[lane.status], detail, lane.seconds)

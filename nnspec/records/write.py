@@ -23,6 +23,7 @@ from nnspec.files import atomic, utf8
 from nnspec.records.lane_folders import folder_names
 from nnspec.results.comparisons import comparison_records, interval_records
 from nnspec.results.digests import array_digest
+from nnspec.results.epochs import columns
 from nnspec.results.fairness import fairness
 from nnspec.results.health import health_records
 from nnspec.results.lane import LaneResult
@@ -80,12 +81,13 @@ def history_record(result: RunResult) -> dict[str, Any]:
 
 
 def _curves(lane: LaneResult) -> dict[str, Any]:
-    figures = {name: [finite(value) for value in values] for name, values in lane.history.items()}
-    curves: dict[str, Any] = {**figures, "seconds": lane.epoch_seconds}
-    if lane.rates:
-        curves["lr"] = lane.rates
-    if lane.gradients:
-        curves["gradient_norms"] = lane.gradients
+    table = columns(lane.records, lane.figures)
+    curves: dict[str, Any] = {name: [finite(value) for value in values] for name, values in table["history"].items()}
+    curves["seconds"] = table["epoch_seconds"]
+    if table["rates"]:
+        curves["lr"] = table["rates"]
+    if table["gradients"]:
+        curves["gradient_norms"] = table["gradients"]
     if lane.repeats:
         curves["repeats"] = [{"seed": one.seed, **_curves(one)} for one in lane.repeats]
     return curves
@@ -179,9 +181,9 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         "fingerprints": lane.fingerprints,
         "stopped": lane.stopped,
         **({"kept_epoch": lane.kept} if lane.kept else {}),
-        "epochs": len(lane.epoch_seconds),
+        "epochs": len(lane.records),
         "seconds": lane.seconds,
-        "final": {name: lane.final(name) for name in lane.history if math.isfinite(lane.final(name))},
+        "final": {name: lane.final(name) for name in lane.figures if math.isfinite(lane.final(name))},
         **({"dead_units": lane.dead} if lane.dead else {}),
         **({"tables": lane.tables} if lane.tables else {}),
         **({"sample": lane.sample} if lane.sample else {}),

@@ -14,14 +14,14 @@ __all__ = ["compared_figure", "comparison_records", "contender_of", "interval_re
 
 def compared_figure(lanes: Iterable[LaneResult]) -> str:
     """Return which figure lanes are compared by: `test_loss` where every lane has it, else `loss`."""
-    return "test_loss" if all("test_loss" in lane.history for lane in lanes) else "loss"
+    return "test_loss" if all("test_loss" in lane.figures for lane in lanes) else "loss"
 
 
 def contender_of(lane: LaneResult) -> Contender:
     """Return a lane as it is compared with others: only its repeats that came to their end count."""
     done = [one for one in lane.repeats if one.status == "done"]
     return Contender(
-        "", lane.name, lane.loss, {one.seed: {name: one.final(name) for name in one.history} for one in done}
+        "", lane.name, lane.loss, {one.seed: {name: one.final(name) for name in one.figures} for one in done}
     )
 
 
@@ -30,7 +30,7 @@ def interval_records(lane: LaneResult) -> dict[str, Any]:
     if not lane.repeats:
         return {}
     contender = contender_of(lane)
-    found = {figure: contender.interval(figure) for figure in lane.history}
+    found = {figure: contender.interval(figure) for figure in lane.figures}
     return {
         "intervals": {
             figure: {"mean": finite(one.mean), "low": finite(one.low), "high": finite(one.high), "n": one.n}

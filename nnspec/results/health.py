@@ -94,14 +94,14 @@ def _diverged(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Fin
         text = f"when the loss was no number any more, {tensor} held none either, the first in the network"
     else:
         text = f"when the loss was no number any more, {tensor} had the largest weights: norm {lane.broken[tensor]:.3g}"
-    advice, epoch = "try a smaller rate, clip_norm, a warm-up", len(lane.epoch_seconds) + 1
+    advice, epoch = "try a smaller rate, clip_norm, a warm-up", len(lane.records) + 1
     yield _finding("diverged", _layer_of(tensor), tensor, layers, text, advice, epoch)
 
 
 def _risen(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
     """Compare the training loss at the end with that of the first epoch."""
     if lane.risen:
-        first, last = lane.history["loss"][0], lane.final("loss")
+        first, last = lane.curve("loss")[0], lane.final("loss")
         text = f"the loss rose from {first:.3g} in epoch 1 to {last:.3g} at the end"
         yield _of_lane("risen", text, "try a smaller rate, clip_norm, a warm-up", lane, experiment)
 
@@ -125,7 +125,7 @@ def _worse_than_the_mean(lane: LaneResult, experiment: Experiment) -> Iterator[F
 def _of_lane(kind: Kind, text: str, advice: str, lane: LaneResult, experiment: Experiment) -> Finding:
     """Return a finding about a lane as a whole, which points at its loss."""
     span = experiment.loss.origin.span
-    return Finding(kind, "", "", span.source.name, span.line, text, advice, len(lane.epoch_seconds))
+    return Finding(kind, "", "", span.source.name, span.line, text, advice, len(lane.records))
 
 
 def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Experiment) -> Iterator[Finding]:
@@ -133,7 +133,7 @@ def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Ex
     if not totals:
         return
     numbers = experiment.classes is None
-    losses = [max(1.0, abs(loss)) if numbers else 1.0 for loss in lane.history["loss"]]
+    losses = [max(1.0, abs(loss)) if numbers else 1.0 for loss in lane.curve("loss")]
     sizes = [total / math.sqrt(loss) for total, loss in zip(totals, losses, strict=False)]
     large = [epoch for epoch, size in enumerate(sizes) if size > EXPLODING]
     grown = [epoch for epoch, size in enumerate(sizes) if totals[epoch] > EXPLODING * totals[0] > 0 and size > _GROWN]
@@ -196,7 +196,7 @@ def _dead(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding
             ends = "makes them positive" if issubclass(node.value.part, ReLU) else "gives them a gradient"
             text = f"{dead} of {units} units are dead (no sample of {samples} {ends})"
             advice = "try a smaller rate, LeakyReLU, init=he_normal"
-            yield _finding("dead", name, "", layers, text, advice, len(lane.epoch_seconds))
+            yield _finding("dead", name, "", layers, text, advice, len(lane.records))
 
 
 def _finding(

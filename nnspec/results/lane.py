@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.reprs import TableRepr
+from nnspec.results.epochs import EpochRecord, columns
 from nnspec.statistics.ranking import Candidate
 from nnspec.statistics.significance import mean
 
@@ -26,9 +27,9 @@ RISEN = 10.0
 """Training loss at the end to that of the first epoch, above which a training has failed."""
 
 
-@dataclass(repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class LaneResult(TableRepr):
-    """One trained lane. Of a lane that was trained several times over, the means, and `repeats` has the single ones."""
+    """One trained lane. Where it was trained with several seeds, the means; `repeats` has the single trainings."""
 
     name: str
     optimizer: str
@@ -41,11 +42,12 @@ class LaneResult(TableRepr):
     epochs: int
     """How many were asked for."""
     params: int
-    history: dict[str, list[float]]
-    """A value an epoch for `loss`, `test_loss` and each metric with and without `test_`; where samples are held out,
-    for `val_loss` and so on too. Over repeats, their means in those epochs that all of them have."""
-    epoch_seconds: list[float]
-    """Training time of each epoch: forward, backward and steps, without the test."""
+    figures: tuple[str, ...]
+    """What is measured after each epoch: `loss`, `test_loss`, and each metric with and without `test_`; where samples
+    are held out, `val_loss` and so on too."""
+    records: Sequence[EpochRecord]
+    """The epochs, in order: a tuple once training has ended, and a list that grows until then. Over repeats, the means
+    of those epochs that all of them have."""
     network: NumpyMLP
     """The trained network. `network.forward(x)` takes x `(B, *in)` prepared as in training: `predict` does that. Of
     repeats, that of the first of those that count, and `scaling` with it."""
@@ -54,9 +56,6 @@ class LaneResult(TableRepr):
     """What happened, where the lane did not finish."""
     stopped: str = ""
     """After which epoch training stopped early, and why, where it did; of repeats, which ones did, and when."""
-    rates: list[float] = field(default_factory=list)
-    """The rate of the last step of each epoch, where a schedule gives it. Over repeats, the mean, as of any figure:
-    `plateau` lowers the rate of each by its own figures."""
     held_out: int = 0
     """How many of the training samples were held out for validation; of each repeat, as many."""
     scaling: tuple[Any, Any] | None = None
@@ -72,14 +71,8 @@ class LaneResult(TableRepr):
     tables: dict[str, list[list[int]]] = field(default_factory=dict)
     """Metrics that are tables, such as `confusion`, of the test data after the last epoch: a row a label. Empty for a
     lane with repeats, as are `trace`, `gradients`, `dead`, `broken` and `kept`: each repeat has its own."""
-    fingerprints: dict[str, Any] = field(default_factory=dict)
-    """Digests: `start`, by tensor, of the weights that it began with; `order`, of every epoch's order of samples; of a
-    lane with repeats, those of the first, since lanes are compared seed by seed."""
-    trace: dict[str, list[str]] = field(default_factory=dict)
-    """A digest an epoch of each tensor: parameters by full name, and what layers remember beside them."""
-    gradients: dict[str, list[float | None]] = field(default_factory=dict)
-    """The L2 norm of each tensor's gradient after the last batch of each epoch, before penalties and clipping; None
-    where it was no number."""
+    start: Mapping[str, str] = field(default_factory=dict)
+    """A digest of each tensor that training began with, by full name."""
     dead: dict[str, list[int]] = field(default_factory=dict)
     """For each layer with flat ends, as ReLU has one, at the end: its dead units, all of them, samples looked at."""
     baseline: dict[str, float] = field(default_factory=dict)
@@ -105,6 +98,50 @@ class LaneResult(TableRepr):
     """The single trainings, where there were several: one a seed."""
 
     @property
+    def history(self) -> dict[str, list[float]]:
+        """A value per epoch for each of the `figures`. Over repeats, their means."""
+        return {name: self.curve(name) for name in self.figures}
+
+    def curve(self, figure: str) -> list[float]:
+        """Return one of the `figures`, a value per epoch. Raises KeyError for any other name."""
+        if figure not in self.figures:
+            raise KeyError(figure)
+        return [record.figures[figure] for record in self.records]
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        """Training time of each epoch: forward, backward and steps, without the test."""
+        return [record.seconds for record in self.records]
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rate of the last step of each epoch; empty where no schedule sets it.
+
+        Over repeats, the mean, as of any figure: `plateau` lowers the rate of each by its own figures.
+        """
+        return [record.rate for record in self.records if record.rate is not None]
+
+    @property
+    def trace(self) -> dict[str, list[str]]:
+        """A digest per epoch of each tensor: parameters by full name, and the state that layers keep beside them."""
+        return columns(self.records, ())["trace"]
+
+    @property
+    def gradients(self) -> dict[str, list[float | None]]:
+        """The L2 norm of each tensor's gradient after the last batch of each epoch, before penalties and clipping; None
+        for NaN or inf."""
+        return columns(self.records, ())["gradients"]
+
+    @property
+    def fingerprints(self) -> dict[str, Any]:
+        """Digests: `start`, of each tensor that training began with, and `order`, of every epoch's order of samples.
+
+        Of a lane with repeats, those of the first, since lanes are compared seed by seed.
+        """
+        first = next((one for one in self.repeats if one.status != "failed"), (*self.repeats, self)[0])
+        return {"start": dict(first.start), "order": first.records[-1].order if first.records else ""}
+
+    @property
     def label(self) -> str:
         """Its name, and which repeat it is where there are several: `Adam, seed 43 (2 of 5)`."""
         return f"{self.name}, seed {self.seed} ({self.repeat} of {self.of})" if self.of > 1 else self.name
@@ -125,7 +162,7 @@ class LaneResult(TableRepr):
     @property
     def candidate(self) -> Candidate:
         """What a choice between lanes knows of it."""
-        figures = {name: self.final(name) for name in self.history}
+        figures = {name: self.final(name) for name in self.figures}
         return Candidate(self.name, self.loss, figures, self.status not in ("diverged", "failed"))
 
     @property
@@ -158,7 +195,7 @@ class LaneResult(TableRepr):
     @property
     def risen(self) -> bool:
         """Whether a training, or one of its repeats, ended with a training loss far above that of its first epoch."""
-        return any(one.status == "done" and _risen(one.history["loss"]) for one in self.counted)
+        return any(one.status == "done" and _risen(one.curve("loss")) for one in self.counted)
 
     def final(self, figure: str) -> float:
         """Return a figure after the last epoch, or the one that was kept; NaN where no epoch was finished.
@@ -166,20 +203,20 @@ class LaneResult(TableRepr):
         Over repeats, the mean of each one's own, also where they stopped after different ones. Raises KeyError for no
         figure.
         """
-        return mean(_last(one.history[figure][: one.kept or None]) for one in self.counted)
+        return mean(_last(one.curve(figure)[: one.kept or None]) for one in self.counted)
 
     def epochs_to(self, target: float) -> float:
         """Return after how many epochs the training loss was first at or below `target`, on average over repeats.
 
         Infinity where it never was, in any one of them.
         """
-        return mean(epochs_to(one.history["loss"], target) for one in self.counted)
+        return mean(epochs_to(one.curve("loss"), target) for one in self.counted)
 
     def seconds_to(self, target: float) -> float:
         """Return the training time until the training loss was at or below `target`, as `epochs_to` counts."""
         if math.isinf(self.epochs_to(target)):
             return math.inf
-        ends = [(one, int(epochs_to(one.history["loss"], target))) for one in self.counted]
+        ends = [(one, int(epochs_to(one.curve("loss"), target))) for one in self.counted]
         return mean(math.fsum(one.epoch_seconds[:end]) for one, end in ends)
 
 

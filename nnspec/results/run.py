@@ -139,7 +139,7 @@ def common_loss(lanes: Sequence[LaneResult]) -> float | None:
     if _common([lane.loss for lane in lanes]) is None:
         return None
     counted = [one for lane in lanes for one in lane.counted]
-    best = [min(one.history["loss"]) for one in counted if one.history.get("loss")]
+    best = [min(one.curve("loss")) for one in counted if one.records]
     if not best or max(best) <= 0:
         return None
     loss = max(best)

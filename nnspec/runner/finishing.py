@@ -3,53 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from nnspec.checker.program import Experiment, Program
 from nnspec.data.source import Dataset
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
-from nnspec.results.predictor import predictor_of
+from nnspec.results.predictor import Predictor, predictor_of
 from nnspec.results.writer import USUAL_LENGTH, writer_of
 
-__all__ = ["give_predictors", "write_samples"]
+__all__ = ["with_predictor", "write_samples"]
 
 
-def write_samples(program: Program, lanes: Mapping[str, LaneResult], data: Mapping[str, Dataset]) -> bool:
-    """Give each lane that learned a text its writer, and have it write; lanes that diverged write nothing.
+def write_samples(program: Program, lanes: dict[str, LaneResult], data: Mapping[str, Dataset]) -> bool:
+    """Give each of the lanes that learned a text its writer, and have it write; lanes that diverged write nothing.
 
     What is written depends on the seed and the weights alone, and nothing else draws from that stream. Returns whether
-    it came to its end: Ctrl-C leaves out the samples that are not written yet.
+    all samples were written: Ctrl-C leaves out those of the lanes that are left.
     """
     try:
         for experiment in program.lanes:
-            lane = lanes.get(experiment.name)
-            if lane is not None:
-                for one in (*lane.repeats, lane):
-                    _write(experiment, one, data[experiment.name].alphabet)
+            if experiment.name in lanes:
+                lane, alphabet = lanes[experiment.name], data[experiment.name].alphabet
+                repeats = tuple(_with_sample(experiment, one, alphabet) for one in lane.repeats)
+                lanes[lane.name] = _with_sample(experiment, replace(lane, repeats=repeats), alphabet)
     except KeyboardInterrupt:
         return False
     return True
 
 
-def _write(experiment: Experiment, lane: LaneResult, alphabet: str | None) -> None:
-    if lane.status in ("diverged", "failed") or not lane.epoch_seconds:
-        return
-    lane.writer = writer_of(experiment, lane.network, alphabet)
-    if lane.writer is None:
-        return
-    length = experiment.train.sample
-    lane.sample = lane.writer.write(
-        USUAL_LENGTH if length is None else length, temperature=experiment.train.temperature, seed=lane.seed
-    )
+def _with_sample(experiment: Experiment, lane: LaneResult, alphabet: str | None) -> LaneResult:
+    if lane.status in ("diverged", "failed") or not lane.records:
+        return lane
+    writer = writer_of(experiment, lane.network, alphabet)
+    if writer is None:
+        return lane
+    length = USUAL_LENGTH if experiment.train.sample is None else experiment.train.sample
+    sample = writer.write(length, temperature=experiment.train.temperature, seed=lane.seed)
+    return replace(lane, writer=writer, sample=sample)
 
 
-def give_predictors(
-    lanes: Mapping[str, LaneResult], experiments: Mapping[str, Experiment], data: Mapping[str, DataUse]
-) -> None:
-    """Give each lane with a network what asks it; of repeats, each its own, and the lane that of the first."""
-    for name, lane in lanes.items():
-        for one in lane.repeats or (lane,):
-            if one.has_network and one.epoch_seconds:
-                scalings = one.scaling, one.target_scaling
-                one.predictor = predictor_of(experiments[name], one.seed, one.network, data[name], *scalings)
-        lane.predictor = next((one.predictor for one in (lane, *lane.repeats) if one.predictor), None)
+def with_predictor(lane: LaneResult, experiment: Experiment, data: DataUse) -> LaneResult:
+    """Return a lane with a predictor where it has a network; each of its repeats has its own, and the lane the first of
+    these."""
+
+    def predictor(one: LaneResult) -> Predictor | None:
+        scalings = one.scaling, one.target_scaling
+        useful = one.has_network and one.records
+        return predictor_of(experiment, one.seed, one.network, data, *scalings) if useful else None
+
+    repeats = tuple(replace(one, predictor=predictor(one)) for one in lane.repeats)
+    first = next((one.predictor for one in repeats if one.predictor), None) if repeats else predictor(lane)
+    return replace(lane, repeats=repeats, predictor=first)

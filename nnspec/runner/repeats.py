@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
+from nnspec.results.epochs import EpochRecord
 from nnspec.results.lane import LaneResult, Status
 from nnspec.statistics.significance import mean
 from nnspec.training.profile import merged
@@ -27,27 +27,42 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
     Beyond these, a mean would be one over those repeats that happened to go on, and jump where one of them ends.
     """
     first = next((one for one in repeats if one.status != "failed"), repeats[0])
-    single: dict[str, Any] = {
-        "tables": {},
-        "trace": {},
-        "gradients": {},
-        "dead": {},
-        "baseline": {},
-        "broken": {},
-        "kept": 0,
-    }
-    single["profile"] = merged([one.profile for one in repeats])
-    lane = replace(first, repeat=1, of=1, stopped=_stopped(repeats), repeats=tuple(repeats), **single)
-    epochs = min(len(one.epoch_seconds) for one in lane.counted)
-    lane.history = {
-        name: [mean(one.history[name][epoch] for one in lane.counted) for epoch in range(epochs)]
-        for name in first.history
-    }
-    lane.epoch_seconds = [mean(one.epoch_seconds[epoch] for one in lane.counted) for epoch in range(epochs)]
-    lane.rates = [mean(rates) for rates in zip(*(one.rates[:epochs] for one in lane.counted), strict=True)]
-    lane.network, lane.scaling = lane.counted[0].network, lane.counted[0].scaling
-    lane.status, lane.message = _outcome(repeats, asked)
-    return lane
+    status, message = _outcome(repeats, asked)
+    lane = replace(
+        first,
+        status=status,
+        message=message,
+        stopped=_stopped(repeats),
+        profile=merged([one.profile for one in repeats]),
+        repeat=1,
+        of=1,
+        repeats=tuple(repeats),
+        # each repeat has its own of these
+        kept=0,
+        tables={},
+        dead={},
+        baseline={},
+        broken={},
+    )
+    counted = lane.counted
+    epochs = zip(*(one.records for one in counted), strict=False)
+    return replace(
+        lane,
+        records=tuple(_mean(records, first.figures) for records in epochs),
+        network=counted[0].network,
+        scaling=counted[0].scaling,
+        target_scaling=counted[0].target_scaling,
+    )
+
+
+def _mean(records: Sequence[EpochRecord], figures: Sequence[str]) -> EpochRecord:
+    """Return the mean of one epoch of several trainings, without what belongs to a single one."""
+    rates = [record.rate for record in records if record.rate is not None]
+    return EpochRecord(
+        {name: mean(record.figures[name] for record in records) for name in figures},
+        mean(record.seconds for record in records),
+        mean(rates) if rates else None,
+    )
 
 
 def _outcome(repeats: Sequence[LaneResult], asked: int) -> tuple[Status, str]:
@@ -69,7 +84,7 @@ def _stopped(repeats: Sequence[LaneResult]) -> str:
     early = [one for one in repeats if one.stopped]
     if not early:
         return ""
-    epochs = ", ".join(str(len(one.epoch_seconds)) for one in early)
+    epochs = ", ".join(str(len(one.records)) for one in early)
     seeds = ", ".join(str(one.seed) for one in early)
     which = f"epoch {epochs} (seed {seeds})" if len(early) == 1 else f"epochs {epochs} (seeds {seeds})"
     return f"after {which}: {early[0].stopped.partition(': ')[2]}"

@@ -21,7 +21,7 @@ from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.runner.data_notes import remarks
-from nnspec.runner.finishing import give_predictors, write_samples
+from nnspec.runner.finishing import with_predictor, write_samples
 from nnspec.runner.gradients import alike_lanes, gradient_bound, lanes_to_prove, prove_gradients
 from nnspec.runner.load_data import gather
 from nnspec.runner.repeats import lane_of
@@ -137,12 +137,15 @@ def run_program(
             except KeyboardInterrupt:
                 lanes.interrupted = True
             lanes.close()
-            lanes.interrupted |= not write_samples(program, lanes.in_order(), datasets)
-            give_predictors(
-                lanes.in_order(), {lane.name: lane for lane in program.lanes}, {n: use for n, (_, use) in data.items()}
-            )
+            trained_lanes = lanes.in_order()
+            lanes.interrupted |= not write_samples(program, trained_lanes, datasets)
+            trained_lanes = {
+                lane.name: with_predictor(trained_lanes[lane.name], lane, data[lane.name][1])
+                for lane in program.lanes
+                if lane.name in trained_lanes
+            }
             with CtrlC() as pressed:  # what was trained becomes a result, whatever comes in between
-                result = _result(compiled, lanes.in_order(), uses, gradients, lanes.interrupted)
+                result = _result(compiled, trained_lanes, uses, gradients, lanes.interrupted)
                 result.halted = lanes.halted
                 result.notes = (*remarks(program, datasets), *_refusals(result))
                 result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from nnspec.errors import NnspecError
 from nnspec.files import atomic, open_regular, utf8
 from nnspec.records.reading import DAMAGE, stored_arrays
 from nnspec.results.lane import LaneResult
-from nnspec.training.best_epoch import Best
+from nnspec.results.stored import lane_from, lane_values, scaling_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,8 +44,6 @@ FORMAT = 2
 MOST_HEADER = 256 * 1024**2
 """The most bytes of JSON that are read: histories of very many epochs are far below."""
 _HEADER = "checkpoint"
-_APART = frozenset({"network", "predictor", "scaling", "target_scaling", "writer", "repeats"})
-"""What of a lane is no plain data, and is made anew."""
 
 
 class CheckpointError(NnspecError):
@@ -62,7 +60,7 @@ class Checkpoint:
     """The digest of its data."""
     ended: bool
     lane: Mapping[str, Any]
-    """The fields of its LaneResult that are plain data."""
+    """Its plain values, as `lane_values` returns them."""
     stopping: Mapping[str, float] | None
     """What the rule remembers that stops it early."""
     snapshot: Snapshot
@@ -97,7 +95,9 @@ class Keeper:
     seconds: float
     """Least time between two on the way; 0 keeps every epoch. No number of the run depends on it."""
     start: Checkpoint | None = None
-    """Where the training goes on."""
+    """Where the training resumes."""
+    unsaved: str = ""
+    """Why the last one could not be written, where that is so."""
     _last: float | None = None
 
     def due(self) -> bool:
@@ -111,21 +111,27 @@ class Keeper:
         snapshot: Snapshot,
         lane: LaneResult,
         stopping: Mapping[str, float] | None,
-        best: Best,
+        best: Mapping[str, Any],
+        best_arrays: Mapping[str, NDArray[Any]],
         *,
         ended: bool,
     ) -> None:
-        """Write it. Where that fails, training goes on, and the lane says so."""
-        lane.unsaved = ""
-        values = {f.name: getattr(lane, f.name) for f in fields(lane) if f.name not in _APART}
-        extra = {f"best.{name}": array for name, array in best.arrays.items()}
-        extra |= {f"scaling.{name}": array for name, array in lane.scales.items()}
-        checkpoint = Checkpoint(self.identity, self.data, ended, values, stopping, snapshot, best.state(), extra)
+        """Write a checkpoint. Where that fails, training continues, and `unsaved` says why.
+
+        Raises UnstorableError.
+        """
+        extra = {f"best.{name}": array for name, array in best_arrays.items()} | scaling_arrays(lane)
+        checkpoint = Checkpoint(self.identity, self.data, ended, lane_values(lane), stopping, snapshot, best, extra)
+        self.write(checkpoint)
+        self._last = time.monotonic()
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint in its place; where that fails, `unsaved` says why."""
+        self.unsaved = ""
         try:
             self.store(checkpoint)
         except OSError as error:
-            lane.unsaved = f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
-        self._last = time.monotonic()
+            self.unsaved = f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
 
     def read(self) -> Checkpoint | None:
         """Return what was kept last; None where nothing was. Raises CheckpointError."""
@@ -233,10 +239,4 @@ def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
     if checkpoint.lane["kept"]:
         network.load_state_dict(checkpoint.best_arrays)
     network.eval()
-    pairs = {
-        what: (checkpoint.extra[f"scaling.{what}.mean"], checkpoint.extra[f"scaling.{what}.deviation"])
-        for what in ("input", "target")
-        if f"scaling.{what}.mean" in checkpoint.extra
-    }
-    values = {**checkpoint.lane, "epochs": experiment.train.epochs}
-    return LaneResult(network=network, scaling=pairs.get("input"), target_scaling=pairs.get("target"), **values)
+    return lane_from({**checkpoint.lane, "epochs": experiment.train.epochs}, checkpoint.extra, network)

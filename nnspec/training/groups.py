@@ -7,7 +7,7 @@ them goes its own way in everything else, epoch by epoch: it stops early, diverg
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import Layout
@@ -24,7 +24,8 @@ from nnspec.native import How
 from nnspec.results.lane import LaneResult
 from nnspec.training.checkpoint import CheckpointError, Keeper, best_lane
 from nnspec.training.observer import Observer
-from nnspec.training.train import begun, train_once, train_plan
+from nnspec.training.progress import begun
+from nnspec.training.train import train_once, train_plan
 
 __all__ = ["Training", "failed", "group", "train_together", "trainings"]
 
@@ -129,8 +130,7 @@ def failed(training: Training, why: str) -> LaneResult:
         else:
             if checkpoint is not None and checkpoint.best["epoch"]:
                 lane = best_lane(training.experiment, checkpoint)
-    lane.status, lane.message = "failed", why
-    return lane
+    return replace(lane, status="failed", message=why)
 
 
 def train_together(group: Sequence[Training], dataset: Dataset, observer: Observer) -> list[LaneResult]:

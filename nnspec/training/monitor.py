@@ -22,7 +22,7 @@ from nnspec.engine.layers.activations import HardSigmoid, ReLU
 from nnspec.engine.layers.contract import Layer, but_features
 from nnspec.engine.layers.smooth import HardSwish
 from nnspec.engine.losses.regression import Distance
-from nnspec.results.lane import LaneResult
+from nnspec.results.lane import Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,38 +37,38 @@ _FLAT: dict[type[Layer], tuple[float, ...]] = {ReLU: (0.0,), HardSwish: (0.0,), 
 
 
 class Monitor:
-    """Watches one training, and notes in its lane what is measured."""
+    """Watches one training."""
 
-    def __init__(self, plan: Plan, lane: LaneResult) -> None:
-        self._plan, self._lane = plan, lane
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         # Views of the vectors: a network that trains narrowed has its rows in another order, which no norm tells.
         self._tensors = {f"{tensor.layer}.{tensor.name}": tensor for tensor in plan.layout.tensors}
-        self._norms: dict[str, float | None] = {}
+        self.gradients: dict[str, float | None] = {}
+        """The norm of each tensor's gradient after the last batch."""
+        self._broken: dict[str, float | None] = {}
         plan.watch = self._look
 
     def _look(self, loss: float) -> None:
-        """Measure the gradients of a batch, before the step; of one whose loss is no number, the weights."""
+        """Measure the gradients of a batch, before the step; where its loss is NaN or infinite, the weights."""
         if math.isfinite(loss):
-            self._norms = self._measure("gradients", frozen=False)
+            self.gradients = self._measure("gradients", frozen=False)
         else:
-            self._lane.broken = self._measure("parameters")
+            self._broken = self._measure("parameters")
 
     def _measure(self, vector: str, *, frozen: bool = True) -> dict[str, float | None]:
         array, found = self._plan.buffers[vector], self._tensors.items()
         return {name: _kept(norm(array[tensor.part])) for name, tensor in found if frozen or not tensor.frozen}
 
-    def epoch_done(self) -> None:
-        """Add what was measured last to the lane."""
-        for name, value in self._norms.items():
-            self._lane.gradients.setdefault(name, []).append(value)
+    def health(self, status: Status) -> dict[str, Any]:
+        """Measure a training at its end; return fields of its LaneResult.
 
-    def ended(self) -> None:
-        """Note the weights of a lane that has diverged, or the dead units of one that is done."""
-        if self._lane.status == "diverged":
-            self._lane.broken = self._lane.broken or self._measure("parameters")
-        elif self._lane.status == "done":
-            self._lane.dead = dead_units(self._plan)
-            self._lane.baseline = baseline(self._plan)
+        `broken` of one that has diverged; `dead` and `baseline` of one that is done.
+        """
+        if status == "diverged":
+            return {"broken": self._broken or self._measure("parameters")}
+        if status == "done":
+            return {"dead": dead_units(self._plan), "baseline": baseline(self._plan)}
+        return {}
 
 
 def baseline(plan: Plan) -> dict[str, float]:

@@ -74,13 +74,13 @@ def _figures(rows: Sequence[dict[str, float]]) -> list[Column]:
 
 def _run(result: Any) -> ShortTable:
     lanes = result.ranked
-    finals = [{name: lane.final(name) for name in lane.history} for lane in lanes]
+    finals = [{name: lane.final(name) for name in lane.figures} for lane in lanes]
     data = ", ".join(phrases.data_in_words(use) for use in result.data)
     where = " · ".join(filter(None, (result.spec, data, phrases.seeds(result))))
     columns = [
         Column("lane", [lane.name for lane in lanes]),
         Column("status", [lane.status if any(x.status != "done" for x in lanes) else "" for lane in lanes], 2),
-        Column("epochs", [f"{len(lane.epoch_seconds)}/{lane.epochs}" for lane in lanes], 3, right=True),
+        Column("epochs", [f"{len(lane.records)}/{lane.epochs}" for lane in lanes], 3, right=True),
         *_figures(finals),
         Column("time", [numbers.seconds(lane.seconds) for lane in lanes], 4, right=True),
     ]
@@ -101,7 +101,7 @@ def _lane(lane: Any) -> ShortTable:
         Column("first epoch", [numbers.figure(name, lane.history[name][0]) for name in names], 1, right=True),
         Column("last", [numbers.figure(name, lane.final(name)) for name in names], 1, right=True),
     ]
-    title = f"{lane.label}: {lane.optimizer}, {len(lane.epoch_seconds)}/{lane.epochs} epochs{several}, {lane.status}"
+    title = f"{lane.label}: {lane.optimizer}, {len(lane.records)}/{lane.epochs} epochs{several}, {lane.status}"
     return ShortTable(title, columns, [lane.message, f"stopped {lane.stopped}" if lane.stopped else ""])
 
 

@@ -67,7 +67,7 @@ class PlainProgress(QuietProgress):
 
     def epoch_done(self, lane: LaneResult) -> None:
         """A line with the epoch's figures."""
-        figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.history]
+        figures = [f"{name.replace('_', ' ')} {_figure(name, lane.final(name))}" for name in lane.figures]
         figures += [f"lr {lane.rates[-1]:.3g}"] if lane.rates else []
         _line(self.console, f"{lane.label}: epoch {_epochs(lane)}, {', '.join(figures)}")
 
@@ -298,9 +298,9 @@ def _lanes(
 ) -> Table:
     """The table of lanes; with `target`, a column for when each of them got there. `deciding` is the figure that they
     are ordered by, whose column stays longer than those of other measured ones."""
-    losses = [loss for lane in lanes for loss in lane.history["loss"] if math.isfinite(loss)]
+    losses = [loss for lane in lanes for loss in lane.curve("loss") if math.isfinite(loss)]
     lowest, highest = (min(losses), max(losses)) if losses else (math.nan, math.nan)
-    metrics = [name for name in numbers.metrics() if any(name in lane.history for lane in lanes)]
+    metrics = [name for name in numbers.metrics() if any(name in lane.figures for lane in lanes)]
     styles = _styles(lanes, order, console)
     columns = [
         Column("lane", [lane.label for lane in lanes], 0, styles=styles),
@@ -308,7 +308,7 @@ def _lanes(
         Column("epoch", [_epochs(lane) for lane in lanes], 4, right=True),
         Column("loss", [numbers.loss(lane.final("loss")) for lane in lanes], 1, right=True),
         Column(
-            "curve", [numbers.spark(lane.history["loss"], lowest, highest) for lane in lanes], 6, styles=_plain(styles)
+            "curve", [numbers.spark(lane.curve("loss"), lowest, highest) for lane in lanes], 6, styles=_plain(styles)
         ),
         *_measured("val", 9, lanes, metrics, deciding),
         *_measured("test", 5, lanes, metrics, deciding),
@@ -330,7 +330,7 @@ def _measured(
     samples: str, rank: int, lanes: Sequence[LaneResult], metrics: Sequence[str], deciding: str
 ) -> Iterator[Column]:
     """The columns of what was measured on some samples, where any lane has it."""
-    if any(f"{samples}_loss" in lane.history for lane in lanes):
+    if any(f"{samples}_loss" in lane.figures for lane in lanes):
         for name in ("loss", *metrics):
             figure = f"{samples}_{name}"
             at = 1 if figure == deciding else rank if name == "loss" else rank - 3
@@ -340,7 +340,7 @@ def _measured(
 
 def _epochs(lane: LaneResult) -> str:
     """`7/20`, or where repeats stopped after different ones `7–9/20`."""
-    done = {len(one.epoch_seconds) for one in lane.counted}
+    done = {len(one.records) for one in lane.counted}
     return f"{'–'.join(map(str, sorted({min(done), max(done)})))}/{lane.epochs}"
 
 
@@ -374,7 +374,7 @@ def _figure(name: str, value: float) -> str:
 
 
 def _last(lane: LaneResult, figure: str) -> str:
-    return _figure(figure, lane.final(figure)) if figure in lane.history else "–"
+    return _figure(figure, lane.final(figure)) if figure in lane.figures else "–"
 
 
 def _line(console: Console, text: str, style: str = "") -> None:

@@ -1,0 +1,71 @@
+"""One epoch of a training, and epochs as columns: the form in which files and messages hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+__all__ = ["Columns", "EpochRecord", "columns", "from_columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What was measured in one epoch."""
+
+    figures: Mapping[str, float]
+    """`loss`, `test_loss`, and each metric with and without `test_`; where samples are held out, `val_loss` and so on
+    too."""
+    seconds: float
+    """Training time: forward, backward and steps, without the test."""
+    rate: float | None = None
+    """The learning rate of the last step, where a schedule sets it."""
+    order: str = ""
+    """A digest of the order of samples, of this epoch and all before; of a training read back, only of its last."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """A digest of each tensor: parameters by full name, and the state that layers keep beside them."""
+    gradients: Mapping[str, float | None] = field(default_factory=dict)
+    """The L2 norm of each tensor's gradient after the last batch, before penalties and clipping; None for NaN or
+    inf."""
+
+
+class Columns(TypedDict):
+    """Epochs as lists, a value per epoch."""
+
+    history: dict[str, list[float]]
+    epoch_seconds: list[float]
+    rates: list[float]
+    """Empty where no schedule sets the rate."""
+    trace: dict[str, list[str]]
+    gradients: dict[str, list[float | None]]
+
+
+def columns(records: Sequence[EpochRecord], figures: Iterable[str]) -> Columns:
+    """Return epochs as columns; `figures` are the names in `history`, which has them before the first epoch too."""
+    first = records[0] if records else EpochRecord({}, 0.0)
+    return {
+        "history": {name: [record.figures[name] for record in records] for name in figures},
+        "epoch_seconds": [record.seconds for record in records],
+        "rates": [record.rate for record in records if record.rate is not None],
+        "trace": {tensor: [record.trace[tensor] for record in records] for tensor in first.trace},
+        "gradients": {tensor: [record.gradients[tensor] for record in records] for tensor in first.gradients},
+    }
+
+
+def from_columns(table: Mapping[str, Any], order: str = "") -> list[EpochRecord]:
+    """Return the epochs that columns hold; `order` is the digest of the last one's order.
+
+    Raises LookupError, TypeError or AttributeError for columns that are damaged.
+    """
+    seconds, rates = table["epoch_seconds"], table["rates"]
+    return [
+        EpochRecord(
+            {name: values[epoch] for name, values in table["history"].items()},
+            seconds[epoch],
+            rates[epoch] if rates else None,
+            order if epoch == len(seconds) - 1 else "",
+            {tensor: digests[epoch] for tensor, digests in table["trace"].items()},
+            {tensor: norms[epoch] for tensor, norms in table["gradients"].items()},
+        )
+        for epoch in range(len(seconds))
+    ]

@@ -1,0 +1,90 @@
+"""A lane as plain values and arrays: the one form that checkpoints hold and other processes are sent.
+
+Values are what JSON holds, so they are the same in a file, in a pipe and on a cluster. A network is not among them: it
+is built again from the experiment, and its arrays are put into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine._numpy import np
+from nnspec.errors import NnspecError
+from nnspec.results.epochs import columns, from_columns
+from nnspec.results.lane import LaneResult
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnspec.engine.network import Sequential
+
+__all__ = ["UnstorableError", "lane_from", "lane_values", "plain", "scaling_arrays"]
+
+_ARRAYS = frozenset({"scaling", "target_scaling"})
+_REBUILT = frozenset({"network", "predictor", "writer", "repeats"})
+_COLUMNS = frozenset({"records", "figures", "start"})
+"""Fields that are held as columns, and as `fingerprints`."""
+
+
+class UnstorableError(NnspecError):
+    """A value that neither a file nor another process can be given. The message names the field that holds it."""
+
+
+def plain(value: Any, field: str) -> Any:
+    """Return a value as JSON holds it: None, bool, int, float, str, lists, and dicts with text as keys.
+
+    Scalars of NumPy become Python's, tuples become lists. Raises UnstorableError for any other type.
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, np.generic) and value.dtype.kind in "biufU":
+        return value.item()
+    if isinstance(value, (int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(item, f"{field}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise UnstorableError(f"`{field}` has the key {wrong[0]!r}; results have text as keys")
+        return {key: plain(item, f"{field}[{key!r}]") for key, item in value.items()}
+    raise UnstorableError(
+        f"`{field}` is of type {type(value).__name__}, which cannot be stored or sent to another process: "
+        "use numbers, text, lists or dicts"
+    )
+
+
+def lane_values(lane: LaneResult) -> dict[str, Any]:
+    """Return the plain values of a lane that has no repeats. Raises UnstorableError."""
+    others = [field.name for field in fields(lane) if field.name not in _ARRAYS | _REBUILT | _COLUMNS]
+    values = {name: getattr(lane, name) for name in others} | {"fingerprints": lane.fingerprints}
+    return {name: plain(value, name) for name, value in (values | columns(lane.records, lane.figures)).items()}
+
+
+def scaling_arrays(lane: LaneResult) -> dict[str, NDArray[Any]]:
+    """Return mean and deviation of what is standardised, by names that begin with `scaling.`."""
+    return {f"scaling.{name}": array for name, array in lane.scales.items()}
+
+
+def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], network: Sequential) -> LaneResult:
+    """Return the lane of `lane_values` and `scaling_arrays`, with a network that has its weights already.
+
+    Raises LookupError, TypeError or AttributeError for values that are damaged.
+    """
+    table = {name: values[name] for name in ("history", "epoch_seconds", "rates", "trace", "gradients")}
+    others = {name: value for name, value in values.items() if name not in table and name != "fingerprints"}
+    pairs = {
+        what: (arrays[f"scaling.{what}.mean"], arrays[f"scaling.{what}.deviation"])
+        for what in ("input", "target")
+        if f"scaling.{what}.mean" in arrays
+    }
+    return LaneResult(
+        network=network,
+        figures=tuple(table["history"]),
+        records=tuple(from_columns(table, values["fingerprints"]["order"])),
+        start=values["fingerprints"]["start"],
+        scaling=pairs.get("input"),
+        target_scaling=pairs.get("target"),
+        **others,
+    )

@@ -1,0 +1,203 @@
+"""How far one training is: its epochs, and what it takes to end it, to rewind it after Ctrl-C, and to resume it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from nnspec.checker.program import Experiment
+from nnspec.compiler.layout import Layout
+from nnspec.compiler.plan import Plan
+from nnspec.compiler.snapshot import Snapshot, restore, take
+from nnspec.engine.metrics import Metric
+from nnspec.engine.network import Sequential
+from nnspec.engine.stopping import Stopping
+from nnspec.errors import ensure
+from nnspec.records.reading import DAMAGE
+from nnspec.results.digests import next_digest
+from nnspec.results.epochs import EpochRecord
+from nnspec.results.lane import LaneResult, Status
+from nnspec.results.stored import lane_from
+from nnspec.training.best_epoch import BestEpoch, LastEpoch
+from nnspec.training.checkpoint import Checkpoint, CheckpointError, Keeper
+from nnspec.training.fingerprints import start_digests, tensor_digests
+from nnspec.training.monitor import Monitor
+from nnspec.training.profile import Profiler
+
+__all__ = ["Progress", "begun", "figure_names"]
+
+
+def figure_names(experiment: Experiment) -> list[str]:
+    """Return the names of what is measured after each epoch: of training, of what is held out, of the test."""
+    metrics = [metric.part for metric in experiment.metrics]
+    names = ["loss", *(part.spec_name for part in metrics if issubclass(part, Metric) and part.is_figure)]
+    prefixes = ["val_", "test_"] if experiment.train.validation else ["test_"]
+    return [*names, *(f"{prefix}{name}" for prefix in prefixes for name in names)]
+
+
+def begun(experiment: Experiment, layout: Layout, network: Sequential, repeat: int, of: int) -> LaneResult:
+    """Return a training before its first epoch."""
+    return LaneResult(
+        name=experiment.name,
+        optimizer=str(experiment.optimizer),
+        loss=str(experiment.loss),
+        seed=experiment.seed,
+        shapes=experiment.shapes,
+        epochs=experiment.train.epochs,
+        params=layout.params,
+        figures=tuple(figure_names(experiment)),
+        records=(),
+        network=network,
+        held_out=experiment.train.held_out(experiment.facts.train, experiment.facts.validation),
+        repeat=repeat,
+        of=of,
+    )
+
+
+class Progress:
+    """One training under way.
+
+    An epoch counts from the moment its record is in `records`. Ctrl-C may come at any moment, so whatever belongs to an
+    epoch is kept before that for both this epoch and the one before.
+    """
+
+    def __init__(self, plan: Plan, repeat: int, of: int, keeper: Keeper | None) -> None:
+        """Raises CheckpointError where the keeper has a checkpoint that cannot be used."""
+        rule = plan.experiment.train.early_stop
+        self._plan, self._keeper = plan, keeper
+        self.records: list[EpochRecord] = []
+        self.status: Status = "done"
+        self.message = ""
+        self.stopped = ""
+        self.lane = replace(
+            begun(plan.experiment, plan.layout, plan.network, repeat, of),
+            records=self.records,
+            start=start_digests(plan),
+            held_out=plan.held_out,
+            scaling=plan.data.scaling,
+            target_scaling=plan.data.target_scaling,
+        )
+        """What observers are given: it has each epoch as soon as that is done."""
+        self._tables: dict[int, dict[str, list[list[int]]]] = {}
+        """Metrics that are tables, after the last epoch and after the best one."""
+        self._stop = _EarlyStop(rule, self.lane)
+        self._best = BestEpoch(rule, self.lane.figures)
+        self._monitor = Monitor(plan)
+        if keeper is not None and keeper.start is not None:
+            self._resume(keeper.start, keeper)
+        self._last = LastEpoch(plan)
+
+    @property
+    def done(self) -> int:
+        """How many epochs are done."""
+        return len(self.records)
+
+    def add(self, seconds: float, figures: Mapping[str, float]) -> None:
+        """Add an epoch."""
+        plan, done = self._plan, self.done + 1
+        rate = plan.optimizer.lr if plan.optimizer.schedule is not None else None
+        order = next_digest(self.records[-1].order if self.records else "", plan.data.order)
+        record = EpochRecord(figures, seconds, rate, order, tensor_digests(plan), self._monitor.gradients)
+        self._tables[done] = plan.tables()
+        self._last.update(plan, done)
+        self.records.append(record)
+        self._follow_best()
+        self._tables = {epoch: tables for epoch, tables in self._tables.items() if epoch in (done, self._best.epoch)}
+
+    def _follow_best(self) -> None:
+        if self._keeper is not None or self._best.restores:
+            self._best.update(self._plan, self.records)
+
+    def stops(self) -> bool:
+        """Say whether training ends with the last epoch, early or not."""
+        if self.done == self.lane.epochs:
+            return True
+        self.stopped = self._stop.reason(self.records)
+        return bool(self.stopped)
+
+    def rewind(self) -> None:
+        """Return to the last complete epoch, after Ctrl-C."""
+        self._last.restore(self._plan, self.done)
+        if self._best.restores:
+            self._best.update(self._plan, self.records)  # Ctrl-C may have come before
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint, where one is kept and it is time for it."""
+        if self._keeper is not None and self._keeper.due():
+            self._save(self._keeper, take(self._plan), self._so_far(), ended=False)
+
+    def end(self) -> LaneResult:
+        """Return the trained lane, and write its last checkpoint. Called once, with `status` set."""
+        plan, keeper, diverged = self._plan, self._keeper, self.status == "diverged"
+        snapshot = take(plan) if keeper is not None and self.status != "interrupted" else None
+        health = self._monitor.health(self.status) if diverged else {}  # of the weights that it diverged with
+        kept = self._best.epoch if self._best.restores and (diverged or self._best.epoch != self.done) else 0
+        if kept:
+            self._best.restore(plan)
+        lane = replace(
+            self._so_far(),
+            tables=self._tables.get(kept or self.done, {}),
+            kept=kept,
+            profile=plan.loop.observer.profile() if isinstance(plan.loop.observer, Profiler) else {},
+            **(health or self._monitor.health(self.status)),
+        )
+        if keeper is not None and snapshot is not None:
+            self._save(keeper, snapshot, lane, ended=True)
+        compiled = {"refused": plan.refusal} if plan.refusal else plan.loop.compiled
+        plan.release()
+        return replace(lane, compiled=compiled, unsaved=keeper.unsaved if keeper is not None else "")
+
+    def _so_far(self) -> LaneResult:
+        return replace(
+            self.lane,
+            records=tuple(self.records),
+            status=self.status,
+            message=self.message,
+            stopped=self.stopped,
+            tables=self._tables.get(self.done, {}),
+        )
+
+    def _save(self, keeper: Keeper, snapshot: Snapshot, lane: LaneResult, *, ended: bool) -> None:
+        best = self._best.state() | {"tables": self._tables.get(self._best.epoch, {})}
+        keeper.keep(snapshot, lane, self._stop.state(), best, self._best.arrays, ended=ended)
+
+    def _resume(self, start: Checkpoint, keeper: Keeper) -> None:
+        """Go to where a checkpoint is. Raises CheckpointError."""
+        try:
+            restore(self._plan, start.snapshot)
+            before = lane_from(start.lane, start.extra, self._plan.network)
+            if before.figures != self.lane.figures:
+                raise ValueError("it has other figures")
+            self.records += before.records
+            self.lane = replace(self.lane, start=before.start)
+            self._tables = {self.done: before.tables}
+            self._stop.load_state(start.stopping)
+            self._best.load_state(start.best, start.best_arrays, self.records)
+            self._tables |= {self._best.epoch: start.best["tables"]}
+            if start.ended:  # what was the last epoch had no say in whether there are more
+                self.stopped = self._stop.reason(self.records)
+        except DAMAGE as error:
+            raise CheckpointError(f"the checkpoint {keeper.path} cannot be used: {error}") from None
+
+
+class _EarlyStop:
+    """Watches a training by the rule that stops it early, where it has one."""
+
+    def __init__(self, rule: Stopping | None, lane: LaneResult) -> None:
+        ensure(rule is None or rule.of in lane.figures, f"`{rule}`: its metric is not measured")
+        self._rule, self._watcher = rule, rule.watch() if rule is not None else None
+
+    def reason(self, records: list[EpochRecord]) -> str:
+        """Say why training stops after the last of these epochs; empty where it continues. Asked once an epoch."""
+        if self._rule is None or self._watcher is None or not self._watcher.stops(records[-1].figures[self._rule.of]):
+            return ""
+        return f"after epoch {len(records)}: {self._rule.reason}"
+
+    def state(self) -> dict[str, float] | None:
+        """Return what the rule remembers, where there is one."""
+        return self._watcher.state() if self._watcher is not None else None
+
+    def load_state(self, state: Mapping[str, float] | None) -> None:
+        """Continue from the state of another process."""
+        if self._watcher is not None and state is not None:
+            self._watcher.keep_state(state)
