@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from page_runner import PAGES, ROOT, Reader, assert_alike, blocks, commands, tried
 
 import nnspec.data  # noqa: F401  (declares the data sources)
 from nnspec.api import check
 from nnspec.checker.vocabulary import SETTINGS, TRAIN, figures
+from nnspec.cli import cli
 from nnspec.engine import PARTS
 
 
@@ -188,3 +190,27 @@ def test_every_setting_is_in_the_description_of_the_language() -> None:
     for name in [*SETTINGS, *(f"train.{argument.name}" for argument in TRAIN), *figures()]:
         samples = re.match(r"(val_|test_|)", name)[0]  # type: ignore[index]
         assert f"`{name}" in page or (f"`{samples}f1`" in page and f"`{name.removeprefix(samples)}`" in page), name
+
+
+def options_of(*words: str) -> set[str]:
+    """Return the options of a command, and of a command below it, by what a page writes after `nnspec`."""
+    command: click.Command = cli
+    options: set[str] = set()
+    for word in words:
+        if not isinstance(command, click.Group):
+            break
+        found = command.get_command(click.Context(command), word)
+        assert found is not None, word
+        command = found
+    for parameter in command.params:
+        options |= {*parameter.opts, *parameter.secondary_opts}
+    return options | {"--help", "-h"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_within_sentences_exist_with_their_options(page: Path) -> None:
+    for line in re.findall(r"`nnspec ([a-z]\w*[^`]*)`", prose(page)):
+        words = re.split(r"[\s=]+", line)
+        known = options_of(*(word for word in words[:2] if not word.startswith("-")))
+        for word in words:
+            assert not word.startswith("--") or word in known, f"{page.name}: nnspec {line}: {word}"
