@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tiny_spec import COMMAND, OFFLINE, ROOT, compiled, environment, nnspec, run, spec
+from tiny_spec import COMMAND, OFFLINE, ROOT, compiled, environment, nnspec, reach_epoch, run, spec
 
 import nnspec as package
 from nnspec.cli import _code
@@ -428,10 +428,7 @@ def long_run(tiny: Path) -> Iterator[subprocess.Popen[str]]:
         encoding="utf-8",
     )
     assert process.stdout is not None
-    line = process.stdout.readline()
-    while "epoch 2/" not in line.replace(" of ", "/"):
-        assert line, process.stderr and process.stderr.read()
-        line = process.stdout.readline()
+    reach_epoch(process, 2)
     yield process
     process.kill()
     process.communicate()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from outcomes import outcome
-from tiny_spec import ALONE, COMMAND, OFFLINE, command, environment, nnspec, run, spec
+from tiny_spec import ALONE, COMMAND, OFFLINE, command, environment, nnspec, reach_epoch, run, spec
 
 import nnspec as package
 from nnspec.api import compile_spec, run_into
@@ -312,9 +312,7 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
         words, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
-        assert first.stdout is not None
-        while "epoch 1/" not in first.stdout.readline():
-            pass
+        reach_epoch(first, 1)
         second = nnspec("run", "tiny.nn", "--out", "out", "--resume", cwd=tmp_path)
         assert second.returncode == 2
         assert "another process is writing to out; wait for its end, or name another folder with --out" in second.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_spec import reach_epoch
 
 import nnspec
 from nnspec import engine as nn
@@ -50,9 +51,7 @@ def test_a_backend_that_is_not_installed_does_not_matter(backend: str, tmp_path:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_being_told_to_end_keeps_what_was_trained(name: str, tmp_path: Path) -> None:
     process = nnspec_process("run", "a.nn", "--set", "train.epochs=1000000", "--out", "out", cwd=tmp_path)
-    assert process.stdout is not None
-    while "epoch 3/" not in (line := process.stdout.readline()):
-        assert line, "the run ended by itself"
+    reach_epoch(process, 3)
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from forked import forked, start
-from tiny_spec import COMMAND, environment, nnspec, spec
+from tiny_spec import COMMAND, environment, nnspec, reach_epoch, spec
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and terminals")
 COLOR = re.compile(r"\x1b\[[\d;]*(?<!\d)(?:3[0-8]|9[0-7])(?!\d)[\d;]*m")
@@ -159,9 +159,8 @@ def test_a_run_under_nohup_outlives_its_terminal(here: Path) -> None:
 def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
     words = ("run", "a.nn", "--set", "train.epochs=1000000", "--alone", "--jobs", "1")
     with start(*words, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:
-        assert process.stdout is not None
         try:
-            next(line for line in process.stdout if line.startswith("SGD: epoch 3/"))
+            reach_epoch(process, 3, lane="SGD")
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
         finally:

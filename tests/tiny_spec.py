@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -114,3 +115,13 @@ def nnspec(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.Co
 
 
 COMMAND = (sys.executable, "-P", "-c", "from nnspec.cli import main; main()")
+
+
+def reach_epoch(process: subprocess.Popen[str], epoch: int, lane: str = "") -> None:
+    """Read what a run prints until it is in that epoch or a later one: a busy machine may show only some of them."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        at = re.search(rf"{lane}.*epoch (\d+)(/| of )", line)
+        if at and int(at[1]) >= epoch:
+            return
+    raise AssertionError(f"the run ended before epoch {epoch}: {process.stderr and process.stderr.read()}")
