@@ -92,23 +92,6 @@ def test_what_is_not_alike(shown: str, printed: str) -> None:
         assert_alike(shown, printed, "command")
 
 
-def test_the_worked_example_of_contributing_works() -> None:
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    text = next(block.text for block in blocks(page) if "(Activation)" in block.text)
-    program = f"""
-from __future__ import annotations
-from nnspec.engine._numpy import np
-from nnspec.engine.layers.activations import Activation
-from nnspec.engine.layers.contract import saved
-{text}
-from nnspec import engine as nn
-error = nn.numerical_gradient_check(Softsign(), np.random.default_rng(0).standard_normal((4, 5)))
-assert error < 1e-7, error
-"""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_rule_of_contributing_works() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     text = next(block.text for block in blocks(page) if "@rule" in block.text)
