@@ -44,7 +44,7 @@ def main(rounds: int, spec: str, folder: str | None) -> None:
     data = ("--data-dir", folder) if folder else ("--offline",)
     commands = {
         "import numpy": (sys.executable, "-c", "import numpy"),
-        "nnspec check": (*NNSPEC, "check", "--no-cache", spec),
+        "nnspec check": (*NNSPEC, "check", spec),
         "nnspec gradcheck": (*NNSPEC, "gradcheck", spec, *data),
     }
     found: dict[str, list[tuple[float, float]]] = {what: [] for what in commands}

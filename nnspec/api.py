@@ -73,10 +73,6 @@ class CheckResult(TableRepr):
     """The program with its layout; None where there is an error, or no experiment but a file to import."""
     files: tuple[Source, ...] = ()
     """What was read: the imports and, last, the spec."""
-    missing: tuple[str, ...] = ()
-    """Imports that could not be read."""
-    looked_at: tuple[str, ...] = ()
-    """Data files that were looked at, or for."""
 
     @property
     def ok(self) -> bool:
@@ -100,20 +96,11 @@ def check_text(source: Source, set: Overrides = None, known: Known = NOTHING) ->
     at, unless they are `known`."""
     checked = check_source(source, _flags(set), known)
     if checked.program is None:
-        return CheckResult(
-            source.name, first_of(checked.diagnostics), None, checked.files, checked.missing, checked.looked_at
-        )
+        return CheckResult(source.name, first_of(checked.diagnostics), None, checked.files)
     compiled, proofs = prove(checked.program)
     found = (*checked.diagnostics, *proofs)
     failed = any(d.severity == "error" for d in found)
-    return CheckResult(
-        source.name,
-        first_of(found),
-        None if failed else compiled,
-        checked.files,
-        checked.missing,
-        checked.looked_at,
-    )
+    return CheckResult(source.name, first_of(found), None if failed else compiled, checked.files)
 
 
 def compile_spec(

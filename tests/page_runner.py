@@ -244,7 +244,7 @@ class Reader:
 
     def _configure(self, block: Block) -> None:
         Path("pyproject.toml").write_text(block.text, encoding="utf-8")
-        printed = self.output_of("nnspec check specs/race.nn --no-cache")
+        printed = self.output_of("nnspec check specs/race.nn")
         Path("pyproject.toml").unlink()
         assert self._exit_code == 0, printed
 

@@ -113,7 +113,7 @@ def said_of(broken: Broken) -> str:
     with tempfile.TemporaryDirectory(prefix="nnspec-") as folder, chdir(folder):
         for name, text in {**broken.beside, SPEC: broken.text}.items():
             Path(name).write_text(text + "\n", encoding="utf-8")
-        arguments = [*_command(broken)[1:], "--isolated", "--no-cache"]
+        arguments = [*_command(broken)[1:], "--isolated"]
         result = CliRunner().invoke(cli, arguments, standalone_mode=False, env={"NO_COLOR": "1"})
     if result.exception is not None:
         raise result.exception

@@ -7,6 +7,7 @@ is no traceback. The fuzzers and the tests of hostile texts hold texts against t
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from nnspec.diagnostics import CODES, Diagnostic, Source, SourceError, Span, rea
 from nnspec.diagnostics.fixes import applicable, put_in
 from nnspec.diagnostics.formats import FORMATS, Findings, load
 from nnspec.project.fixing import mend
-from nnspec.project.stored import pack, unpack
 from nnspec.syntax import parse, tree
 from nnspec.syntax.comments import comments
 from nnspec.syntax.format import format_source
@@ -46,7 +46,7 @@ def checks(text: str, flags: Sequence[str] = (), folder: Path | None = None) -> 
     for found in result.diagnostics:
         _is_sound(found)
     _can_be_shown(result.diagnostics)
-    _can_be_kept(result)
+    _can_be_sent(result.diagnostics)
     _can_be_mended(source, result.diagnostics, flags)
     return result
 
@@ -79,16 +79,9 @@ def _can_be_shown(found: Sequence[Diagnostic]) -> None:
             assert json.loads(text)
 
 
-def _can_be_kept(result: CheckResult) -> None:
-    sources: list[Source] = []
-
-    def number(source: Source) -> int:
-        if source not in sources:
-            sources.append(source)
-        return sources.index(source)
-
-    kept = json.dumps(pack(result.diagnostics, number))
-    assert unpack(json.loads(kept), sources) == result.diagnostics
+def _can_be_sent(found: Sequence[Diagnostic]) -> None:
+    """Findings come from other processes where there are many files."""
+    assert render_all(pickle.loads(pickle.dumps(found))) == render_all(found)
 
 
 def _can_be_mended(source: Source, found: Sequence[Diagnostic], flags: Sequence[str]) -> None:

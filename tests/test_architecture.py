@@ -228,7 +228,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "training.observer",
             "text",
         },
-        "many specs: which files, what is known of them already, and the api for the others; their results as tests",
+        "many specs: which files, and the api for each, in several processes; their results as tests",
     ),
     (
         "cli",
@@ -298,7 +298,7 @@ LIBRARIES = {
         "compiler",
         "checker",
     },
-    "platformdirs": {"data", "native", "project"},
+    "platformdirs": {"data", "native"},
     "threadpoolctl": {"environment"},
 }
 

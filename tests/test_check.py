@@ -33,11 +33,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository to work in, with a cache of its own, and a few specs."""
+    """A repository to work in, with a few specs."""
     folder = tmp_path / "here"
     (folder / ".git").mkdir(parents=True)
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("NNSPEC_CACHE_DIR", str(tmp_path / "cache"))
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     (folder / "specs").mkdir()
@@ -48,16 +47,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(here: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in that folder; twice, as what comes from the cache is to be the same."""
+    """Run a command line in that folder."""
 
-    def run(line: str, *, once: bool = False) -> tuple[int, str, str]:
-        results = []
-        for _ in range(1 if once else 2):
-            code = _code(["check", *line.split()])
-            results.append((code, *capsys.readouterr()))
-        assert results[0] == results[-1]
-        assert "Traceback" not in results[0][1] + results[0][2]
-        return results[0]
+    def run(line: str) -> tuple[int, str, str]:
+        code = _code(["check", *line.split()])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
 
     return run
 
@@ -223,7 +219,7 @@ def test_output_is_a_whole_file_and_a_line_on_stderr(run: Run, here: Path) -> No
 def test_a_pipe_is_written_to_and_not_replaced(run: Run, here: Path) -> None:
     os.mkfifo(here / "pipe")
     reader = os.open(here / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    assert run("specs/good.nn -o pipe", once=True) == (0, "", "pipe: specs/good.nn: no findings in 1 lane\n")
+    assert run("specs/good.nn -o pipe") == (0, "", "pipe: specs/good.nn: no findings in 1 lane\n")
     assert os.read(reader, 1000) == b"specs/good.nn: no findings in 1 lane\n"
     os.close(reader)
     assert (here / "pipe").is_fifo()
@@ -256,16 +252,16 @@ def feed(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 def test_standard_input(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, WRONG.encode())
-    assert run("- --format concise", once=True)[1].startswith("<stdin>:6:12: error[NN401] ")
+    assert run("- --format concise")[1].startswith("<stdin>:6:12: error[NN401] ")
     (here / "specs/common.nn").write_text("loss = CrossEntropy\n")
     importing = f'import "common.nn"\n{GOOD}'.replace("loss = CrossEntropy\n", "").encode()
     feed(monkeypatch, importing)
-    out = run("- --stdin-filename specs/new.nn specs/good.nn", once=True)
+    out = run("- --stdin-filename specs/new.nn specs/good.nn")
     assert out == (0, "2 files checked, no findings\n", "")
     feed(monkeypatch, importing)
-    assert run("-", once=True)[0] == 1
+    assert run("-")[0] == 1
     feed(monkeypatch, b"\xff\xfe")
-    assert run("-", once=True) == (
+    assert run("-") == (
         2,
         "",
         "error: <stdin> is encoded in UTF-16, but specs must be UTF-8: save it as UTF-8\n",
@@ -274,11 +270,11 @@ def test_standard_input(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_fix_for_standard_input_is_only_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, PASTED.encode())
-    code, out, err = run("- --fix --diff --stdin-filename specs/new.nn", once=True)
+    code, out, err = run("- --fix --diff --stdin-filename specs/new.nn")
     assert (code, err) == (1, "1 fix would be applied in 1 file\n")
     assert out.startswith("--- specs/new.nn\n+++ specs/new.nn\n")
     feed(monkeypatch, PASTED.encode())
-    assert "--fix" not in run("-", once=True)[1]
+    assert "--fix" not in run("-")[1]
 
 
 def test_the_project_has_its_say(run: Run, here: Path) -> None:
@@ -325,7 +321,7 @@ def test_fix_mends_the_file_and_says_so(run: Run, here: Path) -> None:
     assert (code, err) == (1, "1 fix would be applied in 1 file\n")
     assert "\n-    Linear(2 × 8)\n+    Linear(2 * 8)\n" in out
     assert spec.read_text() == PASTED
-    code, out, err = run("specs/pasted.nn --fix", once=True)
+    code, out, err = run("specs/pasted.nn --fix")
     assert (code, out) == (0, "specs/pasted.nn: no findings in 1 lane\n1 fix applied in 1 file\n")
     assert spec.read_text() == PASTED.replace("×", "*")
     assert spec.stat().st_mode & 0o777 == 0o640
@@ -334,7 +330,7 @@ def test_fix_mends_the_file_and_says_so(run: Run, here: Path) -> None:
 
 def test_a_machine_gets_its_document_from_a_fixing_run_too(run: Run, here: Path) -> None:
     (here / "specs/pasted.nn").write_text(PASTED)
-    code, out, err = run("specs/pasted.nn --fix --format json", once=True)
+    code, out, err = run("specs/pasted.nn --fix --format json")
     assert (code, json.loads(out)["diagnostics"], err) == (0, [], "1 fix applied in 1 file\n")
 
 
@@ -342,24 +338,21 @@ def test_only_files_that_are_named_are_mended(run: Run, here: Path) -> None:
     common, main = here / "specs/common.nn", here / "specs/main.nn"
     common.write_text(PASTED)
     main.write_text('import "common.nn"\nseed = 1 × 2\n')
-    code, _, _ = run("specs/main.nn --fix", once=True)
+    code, _, _ = run("specs/main.nn --fix")
     assert (code, common.read_text()) == (1, PASTED)
     assert main.read_text() == 'import "common.nn"\nseed = 1 * 2\n'
     run("specs/main.nn --fix")
     assert common.read_text() == PASTED
-    assert run("specs/main.nn specs/common.nn --fix", once=True)[0] == 0
+    assert run("specs/main.nn specs/common.nn --fix")[0] == 0
     assert "×" not in common.read_text()
 
 
-@pytest.mark.parametrize("flags", ["", " --no-cache"])
-def test_what_is_mended_in_an_import_is_no_longer_found_with_those_that_import_it(
-    run: Run, here: Path, flags: str
-) -> None:
+def test_what_is_mended_in_an_import_is_no_longer_found_with_those_that_import_it(run: Run, here: Path) -> None:
     (here / "specs/z.nn").write_text(PASTED)
     for name in ("a", "b"):
         (here / f"specs/{name}.nn").write_text('import "z.nn"\nseed = 2\n')
-    run(f"specs/a.nn specs/b.nn{flags}")
-    out = run(f"specs/a.nn specs/b.nn specs/z.nn --fix{flags}", once=True)
+    run("specs/a.nn specs/b.nn")
+    out = run("specs/a.nn specs/b.nn specs/z.nn --fix")
     assert out == (0, "3 files checked, no findings\n1 fix applied in 1 file\n", "")
 
 
@@ -380,7 +373,7 @@ def test_unsafe_fixes_are_put_in_on_demand(run: Run, here: Path) -> None:
     assert "replace `N701` with `NN701` (--fix --unsafe-fixes)" in run("specs/warning.nn")[1]
     run("specs/warning.nn --fix")
     assert spec.read_text() == text
-    assert "1 fix applied in 1 file" in run("specs/warning.nn --fix --unsafe-fixes", once=True)[1]
+    assert "1 fix applied in 1 file" in run("specs/warning.nn --fix --unsafe-fixes")[1]
     assert spec.read_text() == text.replace("N701", "NN701")
 
 
@@ -402,7 +395,7 @@ def test_a_fault_over_one_file_leaves_the_others(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     faulty(monkeypatch, RuntimeError("boom\nbang"), "good.nn", "warning.nn")
-    code, out, err = run(f"specs --format {format}", once=True)
+    code, out, err = run(f"specs --format {format}")
     assert code == 3
     assert err.startswith("error: specs/good.nn: a bug in nnspec: RuntimeError: boom")
     assert err.splitlines()[-1].startswith("error: specs/warning.nn: a bug in nnspec: RuntimeError: boom")
@@ -432,35 +425,20 @@ def test_a_fault_over_a_fix_leaves_the_file_and_the_others(
         return honest(source, fixes)
 
     monkeypatch.setattr(fixing, "put_in", put_in)
-    code, out, err = run("specs/a.nn specs/b.nn --fix --format json", once=True)
+    code, out, err = run("specs/a.nn specs/b.nn --fix --format json")
     assert (code, json.loads(out)["errors"]) == (3, 1)
     assert err.startswith("error: specs/a.nn: a bug in nnspec: RuntimeError: boom\n")
     assert ["×" in (here / f"specs/{name}.nn").read_text() for name in ("a", "b")] == [True, False]
 
 
-def test_a_fault_is_not_remembered(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with monkeypatch.context() as context:
-        faulty(context, RuntimeError("boom"), "good.nn")
-        assert run("specs/good.nn", once=True)[0] == 3
-    assert run("specs/good.nn")[0] == 0
-
-
 def test_too_little_memory_is_no_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     faulty(monkeypatch, MemoryError(), "good.nn")
-    code, out, err = run("specs", once=True)
+    code, out, err = run("specs")
     assert (code, err) == (2, "error: not enough memory to check specs/good.nn\n")
     assert "NN401" in out
 
 
-def test_an_interrupt_keeps_what_is_known(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_interrupt_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     faulty(monkeypatch, KeyboardInterrupt(), "wrong.nn")
-    code, out, err = run("specs", once=True)
+    code, out, err = run("specs")
     assert (code, out, err.strip()) == (130, "", "interrupted")
-    (file,) = (tmp_path / "cache/check").iterdir()
-    assert b"specs/good.nn" in file.read_bytes()
-
-
-def test_no_cache_leaves_no_trace(run: Run, tmp_path: Path) -> None:
-    run("specs --no-cache")
-    assert not (tmp_path / "cache").exists()

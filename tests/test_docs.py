@@ -103,7 +103,7 @@ from nnspec.checker.rules import registry
 from nnspec.checker.rules.common import layer_of
 from nnspec.checker.rules.registry import advice, rule
 from nnspec.diagnostics import Source
-registry._RULES.clear()
+registry._RULES["experiment"].clear()
 {text}
 spec = "data = Digits; model {{ Linear(10); Dropout(0.5) }}; loss = CrossEntropy; optimizer = SGD(lr=0.1)"
 found = check(Source("x.nn", spec, Path())).diagnostics

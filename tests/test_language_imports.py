@@ -382,11 +382,6 @@ def test_there_are_only_so_many_files_and_only_so_deep(tmp_path: Path) -> None:
     assert errors(tmp_path, 'import "b10.nn"', deep) == []
 
 
-def test_what_was_looked_for_and_not_found_is_remembered(tmp_path: Path) -> None:
-    checked = given(tmp_path, base(more='import "b.nn"'), {})
-    assert [os.path.basename(name) for name in checked.missing] == ["b.nn"]
-
-
 @pytest.mark.parametrize(
     "where", ["train {{ {} }}", "race {{ {}; SGD }}", "race {{ a {{ {} }}; SGD }}", "expect {{ {} }}", "sweep {{ {} }}"]
 )

@@ -34,8 +34,8 @@ class Files:
     """In the order in which they apply; the spec itself comes last."""
     imports: dict[Source, set[Source]] = field(default_factory=dict)
     """What each file imports, directly or through others."""
-    missing: list[str] = field(default_factory=list)
-    """Files that were looked for and could not be read."""
+    missing: int = 0
+    """How many files could not be read."""
     names: dict[str, str] = field(default_factory=dict)
     """Every name that an import goes by -> that of the file: where links lead to one file, it has several."""
 
@@ -106,7 +106,7 @@ class _Loading:
             return None
         if other is not None:
             return other
-        asked = len(self.by_place) + len(self.files.missing)
+        asked = len(self.by_place) + self.files.missing
         if self.full or asked >= MAX_FILES or len(chain) >= MAX_DEPTH or self.tokens > MAX_TOKENS:
             what = f"at most {MAX_FILES} files, {MAX_DEPTH} deep, with {MAX_TOKENS:,} tokens in all"
             if not self.full:
@@ -116,7 +116,7 @@ class _Loading:
         try:
             other = self._read(source, target, name)
         except SourceError as error:
-            self.files.missing.append(place)
+            self.files.missing += 1
             self.recovery.incomplete = True
             respelt = self._respelt(place, target, span) if self.known is None else {}
             self.findings.error("NN209", str(error), span, **respelt)

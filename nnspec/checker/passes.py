@@ -73,10 +73,6 @@ class Checked:
     diagnostics: tuple[Diagnostic, ...]
     files: tuple[Source, ...] = ()
     """The spec and every file that it imports."""
-    missing: tuple[str, ...] = ()
-    """Files that were looked for and could not be read."""
-    looked_at: tuple[str, ...] = ()
-    """Data files that were looked at, or for."""
 
 
 def check(source: Source, flags: Sequence[Source] = (), known: Known = NOTHING) -> Checked:
@@ -132,8 +128,6 @@ class _Check:
             self._program(runs, resolved, files) if good else None,
             tuple(sorted(diagnostics, key=lambda d: d.order)),
             files,
-            tuple(self.files.missing),
-            tuple(self.data.looked_at),
         )
 
     def _lanes(self) -> tuple[Settled, list[Run]]:
@@ -149,9 +143,10 @@ class _Check:
             self._run("", None, [], Point(), set(), complete=False)
         runs = []
         for lane, name in zip(lanes, names, strict=True):
-            # What the file sets, whatever flags replace of it.
-            settle(declared, lane, [], Findings(False), Recovery(), settled.effective, found[name][0].assignments)
-            runs += [self._run(name, lane, flags[name], point, settled.effective_flags) for point in found[name]]
+            effective = settled.effective_flags if flags[name] else settled.effective
+            if flags[name]:  # what the file sets, whatever flags replace of it
+                settle(declared, lane, [], Findings(False), Recovery(), settled.effective, found[name][0].assignments)
+            runs += [self._run(name, lane, flags[name], point, effective) for point in found[name]]
         self._check_unused(runs[0].evaluator)
         return settled, runs
 
@@ -251,17 +246,15 @@ class _Check:
 
 @dataclass
 class _DataFacts:
-    """Describes data sources, from what is known or from their files, and remembers which files that were."""
+    """Describes data sources, from what is known or from their files, and remembers those of files."""
 
     known: Known
     looked: list[tuple[PartValue, Facts]] = field(default_factory=list)
-    looked_at: dict[str, None] = field(default_factory=dict)
 
     def facts(self, value: PartValue, source: DataSource) -> Facts:
         """Return what a source comes to. Raises what `DataSource.facts` raises."""
         facts = self.known.of(value, source)
         if facts is None:
-            self.looked_at |= dict.fromkeys(source.looks_at())
             facts = source.facts()
         if looks_at_files(source):
             self.looked.append((value, facts))

@@ -14,6 +14,7 @@ from nnspec.checker.findings import Findings
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.vocabulary import BY_NAME, KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, other_names, parts, respelt
 from nnspec.diagnostics import Edit, Fix, Note, Span
+from nnspec.engine.part import PARTS
 from nnspec.syntax import tree
 
 __all__ = ["LaneSettings", "settle"]
@@ -85,7 +86,7 @@ def _replace(
     path = part.path if isinstance(part, tree.Reference) else part.callee if isinstance(part, tree.Call) else None
     assert path is not None, "the declared keeps only references and calls"
     word = path.text
-    known = {name: p for name, p in parts().items() if p.kind in KIND_OF_SETTING}
+    known = parts(*(kind for kind in PARTS if kind in KIND_OF_SETTING))
     if word not in parts():
         others = other_names({name: p.also for name, p in known.items()})
         found = findings.nearest(word, known, others)

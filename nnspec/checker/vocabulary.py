@@ -6,6 +6,7 @@ Tables, not branches: a new setting is a row.
 from __future__ import annotations
 
 import functools
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -176,27 +177,23 @@ _FIGURES: dict[str, str] = {
 
 def figures() -> Mapping[str, str]:
     """Return every figure of an expectation -> what it takes to know it: `program`, `calculus` or `outcome`."""
-    return _known_figures(_measured())
+    return _known_figures(tuple(parts("metric").values()))
 
 
 def metric_figures() -> Mapping[str, str]:
     """Return every figure that a metric gives -> the metric: over training batches, held-out samples and test data."""
-    return _figures_of(_measured())
-
-
-def _measured() -> tuple[str, ...]:
-    """The metrics that are one number."""
-    return tuple(name for name, part in parts("metric").items() if issubclass(part, Metric) and part.is_figure)
+    return _figures_of(tuple(parts("metric").values()))
 
 
 @functools.cache
-def _known_figures(metrics: tuple[str, ...]) -> Mapping[str, str]:
+def _known_figures(metrics: tuple[type[Part], ...]) -> Mapping[str, str]:
     return MappingProxyType(_FIGURES | dict.fromkeys(_figures_of(metrics), "outcome"))
 
 
 @functools.cache
-def _figures_of(metrics: tuple[str, ...]) -> Mapping[str, str]:
-    return MappingProxyType({f"{prefix}{name}": name for name in metrics for prefix in ("", "val_", "test_")})
+def _figures_of(metrics: tuple[type[Part], ...]) -> Mapping[str, str]:
+    names = [part.spec_name for part in metrics if issubclass(part, Metric) and part.is_figure]
+    return MappingProxyType({f"{prefix}{name}": name for name in names for prefix in ("", "val_", "test_")})
 
 
 def needs_validation(figure: str) -> bool:
@@ -208,7 +205,7 @@ def parts(*kinds: str) -> Mapping[str, type[Part]]:
     """Return the parts of these kinds, or of all, by name."""
     if len(kinds) == 1 and kinds[0] in PARTS:
         return PARTS[kinds[0]]
-    return {name: part for kind in kinds or PARTS for name, part in PARTS.get(kind, {}).items()}
+    return ChainMap(*[PARTS.get(kind, {}) for kind in reversed(kinds or tuple(PARTS))])  # of a name in two, the last
 
 
 def is_reserved(word: str) -> bool:

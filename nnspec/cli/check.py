@@ -15,7 +15,6 @@ from nnspec.cli.options import colored, read_stdin, set_option
 from nnspec.diagnostics import MAX_BYTES, SourceError, source_of
 from nnspec.diagnostics.formats import FORMATS, Findings, Format, load
 from nnspec.diagnostics.formats.base import plural
-from nnspec.project.cache import Cache
 from nnspec.project.checking import CLEAN, FAULT, FINDINGS, UNUSABLE, Checker, Outcome, distinct, refused
 from nnspec.project.config import Config, load_config
 from nnspec.project.gitignore import repository
@@ -48,7 +47,6 @@ class _Options(NamedTuple):
     no_gitignore: bool
     config: str | None
     isolated: bool
-    no_cache: bool
 
 
 @click.command("check", epilog=_EPILOG)
@@ -73,7 +71,6 @@ class _Options(NamedTuple):
     "--config", metavar="FILE", help="Read [tool.nnspec] from this file instead of the nearest pyproject.toml."
 )
 @click.option("--isolated", is_flag=True, help="Ignore all configuration files.")
-@click.option("--no-cache", is_flag=True, help="Check unchanged files again.")
 def command(**values: Any) -> int:
     """Check SPECS for mistakes without loading data or training.
 
@@ -111,8 +108,7 @@ class _Run:
         self.options, self.config = options, config
         self.format: Format = load(options.format)()
         self.root = repository(os.getcwd()) or config.folder
-        self.cache = Cache(self.root, options.overrides, enabled=not options.no_cache)
-        self.checker = Checker(self.cache, options.overrides, config.ignore, self._on_fault)
+        self.checker = Checker(options.overrides, config.ignore, self._on_fault)
         self.code = CLEAN
         self.faults = 0
         self.fixed: list[int] = []
@@ -120,12 +116,9 @@ class _Run:
 
     def run(self) -> int:
         """Check the files, print the findings, and return the exit code."""
-        try:
-            outcomes = list(self._outcomes())
-            if self.fixed and not self.options.diff:
-                outcomes = self._afresh(outcomes)
-        finally:
-            self.cache.save()
+        outcomes = list(self._outcomes())
+        if self.fixed and not self.options.diff:
+            outcomes = self._afresh(outcomes)
         found = distinct(outcomes)
         level = self.options.fail_level or self.config.fail_level
         if any(d.severity == "error" or level == "warning" for d in found):
@@ -153,15 +146,16 @@ class _Run:
             elif not options.allow_empty:
                 _complain(str(problem))
                 self.code = max(self.code, UNUSABLE)
+        # Fixes are made one file after another, for one file may import another.
+        checked = self.checker.files([name for name in names if name != "-"], 1 if options.fix else None)
         for name in names:
-            outcome = self._stdin() if name == "-" else self.checker.file(name)
+            outcome = self._stdin() if name == "-" else next(checked)
             if options.fix:
                 outcome = self._mended_or_left(outcome)
             yield self._told(outcome)
 
     def _afresh(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Check the fixed files again: a file may import another that was fixed after it."""
-        self.cache.reread()
         return [self.checker.file(outcome.name) if outcome.code == CLEAN else outcome for outcome in outcomes]
 
     def _stdin(self) -> Outcome:

@@ -133,10 +133,15 @@ class Argument:
     keyword_only: bool
     default: Any
 
+    @functools.cached_property
+    def options(self) -> tuple[Any, ...]:
+        """The types that it takes."""
+        return _options(self.type)
+
     @property
     def expects(self) -> str:
         """The allowed values in words: `an integer of at least 1`, `a number greater than 0 or a schedule`."""
-        options = _options(self.type)
+        options = self.options
         words = [_type_in_words(option) for option in options]
         if self.range:
             last = max(i for i, option in enumerate(options) if _is_numeric(option))
@@ -146,7 +151,7 @@ class Argument:
 
     def type_problem(self, value: object) -> str | None:
         """Say what is wrong with the type of `value`, or None where nothing is."""
-        if any(_is_of(value, option) for option in _options(self.type)):
+        if any(_is_of(value, option) for option in self.options):
             return None
         return f"`{self.name}` must be {self.expects}, not {_value_in_words(value)}"
 
@@ -160,49 +165,49 @@ class Argument:
 
     def as_number(self, value: Any) -> Any:
         """Return Python's own float or int where the argument is one; any other value as it is."""
-        types = [option for option in _options(self.type) if option is not type(None)]
+        types = [option for option in self.options if option is not type(None)]
         return types[0](value) if value is not None and types in ([float], [int]) else value
 
     def problem(self, value: object) -> str | None:
         """Say what is wrong with `value` as this argument, or None where nothing is."""
         return self.type_problem(value) or self.range_problem(value)
 
-    @property
+    @functools.cached_property
     def words(self) -> tuple[str, ...]:
         """The bare words that it takes, such as `same` for a padding."""
         return tuple(
             choice
-            for option in _options(self.type)
+            for option in self.options
             if typing.get_origin(option) is Literal
             for choice in typing.get_args(option)
             if isinstance(choice, str)
         )
 
-    @property
+    @functools.cached_property
     def listed_words(self) -> tuple[str, ...]:
         """The bare words that may be in the list that it takes, such as `rows` for axes."""
-        items = (_item(option) for option in _options(self.type))
+        items = (_item(option) for option in self.options)
         return tuple(word for item in items if typing.get_origin(item) is Literal for word in typing.get_args(item))
 
-    @property
+    @functools.cached_property
     def takes_figure(self) -> bool:
         """Whether it takes the name of a figure."""
-        return FigureName in _options(self.type)
+        return FigureName in self.options
 
-    @property
+    @functools.cached_property
     def takes_tensors(self) -> bool:
         """Whether it takes names of tensors, one or a list."""
-        return TensorName in _options(self.type)
+        return TensorName in self.options
 
-    @property
+    @functools.cached_property
     def takes_path(self) -> bool:
         """Whether it takes the path of a file."""
-        return FilePath in _options(self.type)
+        return FilePath in self.options
 
-    @property
+    @functools.cached_property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of part that it takes, where it takes parts."""
-        options = [_item(option) or option for option in _options(self.type)]
+        options = [_item(option) or option for option in self.options]
         kinds = [option.kind for option in options if isinstance(option, type) and issubclass(option, Nameable)]
         return tuple(dict.fromkeys(kinds))
 
@@ -243,7 +248,11 @@ class Signature:
 
     def get(self, name: str) -> Argument | None:
         """Return the argument called `name`, or None."""
-        return next((argument for argument in self.arguments if argument.name == name), None)
+        return self._by_name.get(name)
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, Argument]:
+        return {argument.name: argument for argument in self.arguments}
 
     def names_of_positionals(self, count: int, keywords: Mapping[str, object]) -> tuple[str, ...] | None:
         """Name the arguments that `count` positional values are given to, or None where they are too many.

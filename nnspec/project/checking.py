@@ -1,33 +1,36 @@
-"""Checking one file after the other: from the cache where it is unchanged, and to the end whatever one of them does."""
+"""Checking files: many in several processes, and to the end whatever one of them does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from nnspec.diagnostics.diagnostic import Diagnostic
 from nnspec.diagnostics.source import Source, SourceError, Span, read_source
-from nnspec.project.cache import Cache, Known, read_bytes
-
-if TYPE_CHECKING:
-    from nnspec.api import CheckResult
 
 __all__ = ["CLEAN", "FAULT", "FINDINGS", "UNUSABLE", "Checker", "Outcome", "distinct", "refused"]
 
 CLEAN, FINDINGS, UNUSABLE, FAULT = 0, 1, 2, 3
 """Exit codes: the worst of all files counts."""
 
+FILES_PER_PROCESS = 40
+"""How many files are worth a process: it starts in the time that ten of them take."""
+
 
 class Outcome(NamedTuple):
-    """What came of one file."""
+    """The result of checking one file."""
 
     name: str
     diagnostics: tuple[Diagnostic, ...]
     lanes: int = 0
     """How many lanes its program has; 0 where it has an error."""
     code: int = CLEAN
-    """UNUSABLE where it could not be read, FAULT where nnspec failed over it. Findings do not count here."""
+    """UNUSABLE where it could not be read, FAULT where nnspec failed on it. Findings do not count here."""
 
     def fixable(self, unsafe: bool) -> Source | None:
         """Return its text where a finding has a fix for it; None where there is nothing to do."""
@@ -40,36 +43,57 @@ class Outcome(NamedTuple):
 
 
 class Checker:
-    """Checks files with the same flags, and leaves out the lint that the project does not want."""
+    """Checks files with the same flags, without the lint that the project does not want."""
 
     def __init__(
         self,
-        cache: Cache,
         flags: Sequence[str] = (),
         ignore: Iterable[str] = (),
         on_fault: Callable[[str, Exception], None] = lambda name, error: None,
     ) -> None:
-        self.cache = cache
         self.flags = list(flags)
         self.ignore = frozenset(ignore)
         self.on_fault = on_fault
 
+    def files(self, names: Sequence[str], processes: int | None = None) -> Iterator[Outcome]:
+        """Check files, in order; by default in one process per core, if there are enough of them."""
+        if processes is None:
+            processes = min(_cores(), len(names) // FILES_PER_PROCESS)
+        if processes < 2:
+            yield from map(self.file, names)
+            return
+        import multiprocessing
+        from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+
+        import nnspec.api  # noqa: F401  (imported once for all processes that are forked)
+
+        remaining = list(names)
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+        with ProcessPoolExecutor(processes, context, initializer=_begin) as pool:
+            try:
+                for outcome in pool.map(partial(_checked, self.flags, self.ignore), names, chunksize=8):
+                    # Only here can a fault be reported with its traceback.
+                    yield self.file(outcome.name) if outcome.code == FAULT else outcome
+                    del remaining[0]
+            except BrokenProcessPool:
+                pass  # one was killed, perhaps for lack of memory: this process checks what remains
+            finally:
+                pool.shutdown(cancel_futures=True)
+        yield from map(self.file, remaining)
+
     def file(self, name: str) -> Outcome:
         """Check a file."""
-        data = read_bytes(name)
-        known = None if data is None else self.cache.find(name, data)
-        if known is None:
-            return self._afresh(name, lambda: read_source(name), data)
-        return self._outcome(name, known)
+        return self._check(name, lambda: read_source(name))
 
     def text(self, source: Source) -> Outcome:
         """Check a text that is in memory."""
-        return self._afresh(source.name, lambda: source, None)
+        return self._check(source.name, lambda: source)
 
-    def _afresh(self, name: str, read: Callable[[], Source], data: bytes | None) -> Outcome:
+    def _check(self, name: str, read: Callable[[], Source]) -> Outcome:
+        from nnspec.api import check_text
+
         try:
-            source = read()
-            result = self._check(source)
+            result = check_text(read(), self.flags)
         except SourceError as error:
             return refused(name, str(error))
         except MemoryError:
@@ -79,19 +103,24 @@ class Checker:
             message = f"a bug in nnspec: {type(error).__name__}: {error}"
             return Outcome(name, (_about(name, "NN902", message),), code=FAULT)
         lanes = 0 if result.compiled is None else len(result.compiled.program.lanes)
-        known = Known(lanes, result.diagnostics)
-        if data is not None:
-            self.cache.store(name, data, known, result.files, result.missing, result.looked_at)
-        return self._outcome(name, known)
+        return Outcome(name, tuple(d for d in result.diagnostics if d.code not in self.ignore), lanes)
 
-    def _check(self, source: Source) -> CheckResult:
-        from nnspec.api import check_text
 
-        return check_text(source, self.flags)
+def _begin() -> None:
+    """Prepare a process: what a check leaves behind has no cycles, and Ctrl-C is for the process that waits."""
+    import signal
 
-    def _outcome(self, name: str, known: Known) -> Outcome:
-        found = known.diagnostics
-        return Outcome(name, tuple(d for d in found if d.code not in self.ignore) if found else (), known.lanes)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
+
+
+def _checked(flags: Sequence[str], ignore: frozenset[str], name: str) -> Outcome:
+    return Checker(flags, ignore).file(name)
+
+
+def _cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def refused(name: str, message: str) -> Outcome:
@@ -100,7 +129,7 @@ def refused(name: str, message: str) -> Outcome:
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Diagnostic]:
-    """Return the findings of all files, each once: what is wrong in an import is found with each that imports it."""
+    """Return the findings of all files, each once: a mistake in an import is found with each file that imports it."""
     found: dict[tuple[str, int, int, str, str], Diagnostic] = {}
     for outcome in outcomes:
         for d in outcome.diagnostics:

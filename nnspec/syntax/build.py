@@ -25,13 +25,12 @@ class Builder(threading.local):
     source: Source
 
     def _at(self, child: Any) -> Span:
-        span = getattr(child, "span", None)
-        if span is not None:
-            return span
-        return Span(self.source, child.start_pos, child.end_pos)
+        return Span(self.source, child.start_pos, child.end_pos) if isinstance(child, Token) else child.span
 
     def _over(self, children: Children) -> Span:
-        return self._at(children[0]).to(self._at(children[-1]))
+        first, last = children[0], children[-1]
+        start = first.start_pos if isinstance(first, Token) else first.span.start
+        return Span(self.source, start, last.end_pos if isinstance(last, Token) else last.span.end)
 
     def _name(self, token: Token) -> tree.Name:
         return tree.Name(str(token), self._at(token))

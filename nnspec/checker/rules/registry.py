@@ -9,13 +9,14 @@ these are known. `nnspec.checker.rules` imports every file of this package, so a
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nnspec.checker.findings import Findings
 from nnspec.diagnostics import CODES, Diagnostic, Fix, Note, Span
 
-__all__ = ["SUBJECTS", "Rule", "advice", "apply", "rule", "table", "verify"]
+__all__ = ["SUBJECTS", "Rule", "advice", "apply", "rows", "rule", "verify"]
 
 Check = Callable[..., Iterator[Diagnostic]]
 
@@ -51,8 +52,18 @@ class Rule:
     unless_failed: bool
     """Whether it applies only to a spec without errors, since it would repeat or misjudge what they are about."""
 
+    @property
+    def name(self) -> str:
+        """The full name of its function."""
+        return f"{self.check.__module__}.{self.check.__name__}"
 
-_RULES: dict[str, Rule] = {}
+    @property
+    def place(self) -> tuple[bool, bool]:
+        """Errors come before lint, and last the rules that apply only where nothing has failed."""
+        return any(map(_is_lint, self.codes)), self.unless_failed
+
+
+_RULES: dict[str, list[Rule]] = {scope: [] for scope in SUBJECTS}
 
 
 def rule(*codes: str, unless_failed: bool = False) -> Callable[[Check], Check]:
@@ -66,10 +77,12 @@ def rule(*codes: str, unless_failed: bool = False) -> Callable[[Check], Check]:
             raise TypeError(f"rule {name}: no scope has {', '.join(needs) or 'no parameters'}")
         if not codes or not {*codes} <= CODES.keys():
             raise TypeError(f"rule {name}: unknown codes in {codes}")
-        taken = [other for other, row in _RULES.items() if {c for c in codes if _is_lint(c)} & {*row.codes}]
-        if name in _RULES or taken:
-            raise TypeError(f"rule {name}: already in the table: {', '.join(taken) or name}")
-        _RULES[name] = Rule(codes, check, needs, scopes[0], unless_failed)
+        lint = {code for code in codes if _is_lint(code)}
+        taken = [row.name for row in rows() if row.name == name or lint & {*row.codes}]
+        if taken:
+            raise TypeError(f"rule {name}: already in the table: {', '.join(taken)}")
+        row = Rule(codes, check, needs, scopes[0], unless_failed)
+        insort(_RULES[row.scope], row, key=lambda row: row.place)
         return check
 
     return enter
@@ -77,20 +90,19 @@ def rule(*codes: str, unless_failed: bool = False) -> Callable[[Check], Check]:
 
 def verify() -> None:
     """Raise TypeError if a code of lint has no rule."""
-    missing = {code for code in CODES if _is_lint(code)} - {code for row in _RULES.values() for code in row.codes}
+    missing = {code for code in CODES if _is_lint(code)} - {code for row in rows() for code in row.codes}
     if missing:
         raise TypeError(f"no rule for {', '.join(sorted(missing))}")
 
 
-def table(scope: str) -> list[Rule]:
-    """Return the rules of a scope: errors before lint, and last those that apply only where nothing has failed."""
-    rows = [row for row in _RULES.values() if row.scope == scope]
-    return sorted(rows, key=lambda row: (any(map(_is_lint, row.codes)), row.unless_failed))
+def rows() -> list[Rule]:
+    """Return the whole table, in the order in which rules apply."""
+    return [row for scope in _RULES.values() for row in scope]
 
 
 def apply(scope: str, subjects: Mapping[str, object], findings: Findings) -> None:
     """Apply the rules of a scope whose subjects are known, that is, not None."""
-    for row in table(scope):
+    for row in _RULES[scope]:
         if row.unless_failed and findings.failed:
             continue
         arguments = [subjects.get(name) for name in row.needs]
