@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import tempfile
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from nnspec.data import digits as digits_module
 from nnspec.environment import one_blas_thread
 from nnspec.native import library
 from nnspec.view.pictures.drawing import Here
@@ -20,6 +24,7 @@ from nnspec.view.pictures.drawing import Here
 if TYPE_CHECKING:
     from tiny_csv import Write
 
+    from nnspec.data.digits import Bytes
     from nnspec.data.source import Dataset
 
 _DATA_DIR = os.environ.get("NNSPEC_DATA_DIR")
@@ -60,6 +65,23 @@ def _ctrl_c() -> None:
     """Ctrl-C interrupts, also where a shell started the tests in its background, where it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_once() -> Iterator[None]:
+    """The same digits are drawn once: hundreds of tests train on the first 50. What is returned is copied."""
+    drawn: dict[bytes, tuple[Bytes, Bytes]] = {}
+
+    def draw(words: NDArray[np.uint64]) -> tuple[Bytes, Bytes]:
+        key = hashlib.sha256(words).digest() + repr(words.shape).encode()
+        if key not in drawn:
+            drawn[key] = honest(words)
+        return drawn[key]
+
+    honest = digits_module._draw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits_module, "_draw", draw)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""The command line in a process that starts as a copy of this one, so that it need not import anything again.
+"""Processes that need not import anything, since they are forked from one that has.
 
-Its pipes, terminals, signals and exit code are real: `Popen` makes the process, up to the point where it would execute
-another program. What depends on how Python itself starts needs a new process (`tiny_spec.nnspec`).
+The command line starts as a copy of this process. Its pipes, terminals, signals and exit code are real: `Popen` makes
+the process, up to the point where it would execute another program. Where it matters how Python itself starts, use
+`tiny_spec.nnspec`. Functions run in copies of a server.
 """
 
 from __future__ import annotations
@@ -13,22 +14,34 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-import pytest
-from tiny_spec import environment
+from tiny_spec import COMMAND, environment
 
 from nnspec.cli import main
 
-__all__ = ["forked", "needs_fork", "start"]
+__all__ = ["forked", "server", "start"]
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+_PRELOADED = ["distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "nnspec.executors.cluster", "tiny_spec"]
+
+
+def server() -> BaseContext:
+    """Return the context whose processes are forked from a server that has imported Dask and nnspec."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    return context
 
 
 def start(*arguments: str | Path, cwd: Path, variables: dict[str, str] | None = None, **options: Any) -> Any:
     """Start the command line in a folder, with the options of `subprocess.Popen`; return the `Popen`."""
     env = environment(cwd / ".cache", **(variables or {}))
+    if not hasattr(os, "fork"):
+        return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=cwd, env=env, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks beside threads
         return subprocess.Popen(["nnspec"], cwd=cwd, preexec_fn=lambda: _become([*map(str, arguments)], env), **options)

@@ -15,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from farm import Farm
 from outcomes import outcome
-from tiny_spec import OFFLINE, environment, nnspec, spec
+from tiny_spec import OFFLINE, command, environment, spec
 
 from nnspec import run
 from nnspec.api import compile_spec
@@ -40,70 +41,6 @@ SPEC = spec(
     data="Digits(train=200, test=50)",
     more="seed = 7",
 )
-
-
-class Farm:
-    """A scheduler with workers, each a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder, self.workers = folder, []
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
-        end = time.monotonic() + 120
-        while time.monotonic() < end and self.scheduler.poll() is None:
-            with socket.socket() as line:
-                if line.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.1)
-        self.close()
-        raise AssertionError(f"the scheduler does not answer: {(folder / 'scheduler.log').read_text()}")
-
-    @property
-    def address(self) -> str:
-        return f"dask://127.0.0.1:{self.port}"
-
-    def hire(self, count: int = 1, nthreads: str = "1", **variables: str) -> None:
-        for _ in range(count):
-            place = ["--host", "127.0.0.1", "--local-directory", str(self.folder)]
-            options = [f"tcp://127.0.0.1:{self.port}", "--nthreads", nthreads, "--no-nanny", "--no-dashboard", *place]
-            self.workers.append(self._start("worker", *options, **variables))
-
-    def _start(self, kind: str, *options: str, **variables: str) -> subprocess.Popen[bytes]:
-        with open(self.folder / f"{kind}.log", "ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "dask", kind, *options],
-                cwd=self.folder,
-                env={**environment(self.folder), "DASK_TEMPORARY_DIRECTORY": str(self.folder), **variables},
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-
-    def wait_for(self, count: int) -> None:
-        """Wait until so many workers are there."""
-        from distributed import Client
-
-        with Client(f"tcp://127.0.0.1:{self.port}", set_as_default=False) as client:
-            client.wait_for_workers(count, timeout=60)
-
-    def is_idle(self, idle: bool = True) -> bool:
-        """Wait until no worker runs anything any more, or until one does; False after a minute."""
-        from distributed import Client
-
-        with Client(f"tcp://127.0.0.1:{self.port}", set_as_default=False) as client:
-            end = time.monotonic() + 60
-            while time.monotonic() < end:
-                running = client.run(lambda dask_worker: dask_worker.state.executing_count)
-                if running and (not any(running.values())) == idle:
-                    return True
-                time.sleep(0.2)
-        return False
-
-    def close(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
@@ -155,13 +92,14 @@ def test_a_worker_that_is_killed_is_survived(path: Path, farm: Farm) -> None:
         def epoch_done(self, lane: LaneResult) -> None:
             if not self.killed:
                 self.killed = len(lane.epoch_seconds)
-                farm.workers[0].send_signal(signal.SIGKILL)
+                farm.workers[0].kill()
 
     killer = Killer()
     ways = Ways(on=farm.address, stacked=False)
     result = run_program(compile_spec(path), OFFLINE, killer, ways=ways)
     assert 0 < killer.killed < 60
-    assert farm.workers[0].wait(timeout=10) == -signal.SIGKILL
+    farm.workers[0].join(10)
+    assert farm.workers[0].exitcode == -signal.SIGKILL
     assert [lane.status for lane in result.values()] == ["done"] * 4
     assert len(killer.begun) == len(set(killer.begun)) == 8
     here, traces = (json.loads(Path(f"here/{file}.json").read_text())["lanes"] for file in ("history", "trace"))
@@ -217,11 +155,11 @@ def test_what_is_no_scheduler_is_said(path: Path, farm: Farm) -> None:
         ("dask://nowhere", "--on takes dask://HOST:PORT"),
         ("dask://127.0.0.1:1", "there is no Dask scheduler at dask://127.0.0.1:1"),
     ):
-        done = nnspec("run", "tiny.nn", "--on", address, cwd=path.parent)
+        done = command("run", "tiny.nn", "--on", address, cwd=path.parent)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr
-    done = nnspec("run", "tiny.nn", "--on", farm.address, "--jobs", "2", cwd=path.parent)
+    done = command("run", "tiny.nn", "--on", farm.address, "--jobs", "2", cwd=path.parent)
     assert "--on cannot be used with --jobs" in done.stderr
 
 
@@ -240,7 +178,7 @@ def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
 
     class Killer(Silent):
         def lane_ends(self, lane: LaneResult) -> None:
-            farm.scheduler.send_signal(signal.SIGKILL)
+            farm.scheduler.kill()
 
     from functools import partial
 
@@ -342,7 +280,7 @@ def test_workers_that_are_all_gone_are_said(path: Path, farm: Farm, monkeypatch:
 
     class Killer(Silent):
         def epoch_done(self, lane: LaneResult) -> None:
-            farm.workers[0].send_signal(signal.SIGKILL)
+            farm.workers[0].kill()
 
     with pytest.raises(
         ClusterError, match=r"is left; .*: start workers with `dask worker .*`, and continue with --out"

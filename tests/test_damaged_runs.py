@@ -22,12 +22,14 @@ from nnspec.view.terminal.verification import print_verification, verification_r
 
 INSTEAD = [None, -1, 0, 1e308, "", "x", "<script>", [], {}, [None], {"a": 1}, True, 10**400, "\x1b[31m", "a\nb", 1e999]
 ROUNDS = 25
+DATA = "Digits(train=20, test=5)"
 
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("damaged")
-    (folder / "tiny.nn").write_text(spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 2; repeats = 2"))
+    race, train = "SGD(lr=0.1); Adam(lr=0.01)", "epochs = 2; batch = 16; repeats = 2"
+    (folder / "tiny.nn").write_text(spec(race=race, train=train, data=DATA))
     run(folder / "tiny.nn", out=folder / "honest")
     np.save(folder / "x.npy", np.zeros((2, 784)))
     return folder

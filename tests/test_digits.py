@@ -16,6 +16,17 @@ def load(*args, **kwargs):
     return Digits(*args, **kwargs).load(Access())
 
 
+HONEST = digits._draw
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _drawn_each_time():
+    """Other tests draw the same digits once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "_draw", HONEST)
+        yield
+
+
 @pytest.fixture(scope="module")
 def default():
     return load()
