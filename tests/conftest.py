@@ -121,18 +121,37 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnspec.view.pictures.drawing.drawing_for", lambda compiled: nullcontext(Here()))
 
 
-@pytest.fixture(autouse=True)
-def _no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that train are forked from a server that has imported NumPy and nnspec, instead of started anew."""
+    from forked import server
+
+    monkeypatch.setattr("nnspec.executors.processes.get_context", lambda method: server())
+
+
+_COMPILED: dict[str, int] = {}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_kernels() -> Iterator[None]:
     """No compiled kernels, whatever this machine has made before: a test that wants them says so."""
-    monkeypatch.setattr(library, "_loaded", {})
-    monkeypatch.setattr(library, "folder", lambda: Path(os.devnull))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "_loaded", _COMPILED)
+        patch.setattr(library, "folder", lambda: Path(os.devnull))
+        yield
+
+
+def pytest_runtest_teardown() -> None:
+    """Forget the kernels that a test compiled without a folder for them."""
+    _COMPILED.clear()
 
 
 @pytest.fixture
-def kernels(_no_kernels: None, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Path:
+def kernels(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for compiled kernels that is kept from one session to the next."""
     cache = getattr(pytestconfig, "cache", None)
     folder = (cache.mkdir("nnspec") if cache is not None else Path(tempfile.gettempdir()) / "nnspec-tests") / "kernels"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    monkeypatch.setattr(library, "_loaded", {})
     monkeypatch.setattr(library, "folder", lambda: folder)
     return folder

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from forked import forked, start
 from outcomes import outcome
-from tiny_spec import ALONE, COMMAND, OFFLINE, command, environment, nnspec, reach_epoch, run, spec
+from tiny_spec import ALONE, OFFLINE, command, environment, reach_epoch, run, spec
 
 import nnspec as package
 from nnspec.api import compile_spec, run_into
@@ -24,6 +26,8 @@ from nnspec.results.lane import LaneResult
 from nnspec.runner import run as run_module
 from nnspec.runner.run import Ways
 from nnspec.training.observer import Silent
+
+pytestmark = pytest.mark.usefixtures("forked_workers")
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -254,6 +258,7 @@ def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.Monkey
     model = "" if jobs == 1 else "model wide { Linear(500000); ReLU; Linear(10) }"
     if jobs == 2:
         resource = pytest.importorskip("resource", reason="the system has no limits of memory")
+        monkeypatch.setattr(workers_module, "get_context", get_context)  # forked ones have the limits of their server
         monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
         limit = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (3 * 1024**3, limit[1]))
@@ -304,24 +309,20 @@ def test_a_script_that_has_no_main_guard_is_told_so(tmp_path: Path) -> None:
 # One folder, one process
 
 
-def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
+def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, undrawn: None) -> None:
     pytest.importorskip("fcntl", reason="the system cannot lock a folder")
     (tmp_path / "tiny.nn").write_text(spec(train="epochs = 100000; batch = 16"))
-    words = [*COMMAND, "run", "tiny.nn", "--out", "out", "--resume"]
-    first = subprocess.Popen(
-        words, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    words = ("run", "tiny.nn", "--out", "out", "--resume")
+    first = start(*words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         reach_epoch(first, 1)
-        second = nnspec("run", "tiny.nn", "--out", "out", "--resume", cwd=tmp_path)
+        second = forked(*words, cwd=tmp_path)
         assert second.returncode == 2
         assert "another process is writing to out; wait for its end, or name another folder with --out" in second.stderr
     finally:
         first.kill()
         first.communicate()
-    third = subprocess.Popen(
-        words, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    third = start(*words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert third.stdout is not None
         assert any("epoch" in third.stdout.readline() for _ in range(5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_spec import ALONE, TOGETHER, nnspec, run, spec
+from tiny_spec import ALONE, TOGETHER, command, run, spec
 
 from nnspec.results.fairness import fairness
 from nnspec.runner.run import Ways
@@ -18,7 +18,7 @@ KEYS = ("data", "order", "start")
 
 
 @pytest.mark.parametrize("ways", [TOGETHER, ALONE, Ways(jobs=2)], ids=["stack", "alone", "jobs"])
-def test_lanes_of_a_race_share_all_three_and_ways_change_no_digest(ways: Ways) -> None:
+def test_lanes_of_a_race_share_all_three_and_ways_change_no_digest(ways: Ways, forked_workers: None) -> None:
     result = run(RACE, ways=ways)
     found = result.summary["fairness"]
     assert {key: found[key] for key in KEYS} == {"data": True, "order": True, "start": True}
@@ -47,10 +47,10 @@ def test_a_lane_alone_has_nobody_to_be_fair_to() -> None:
     assert fairness(run(spec())) is None
 
 
-def test_a_run_says_what_its_lanes_shared(tmp_path: Path) -> None:
+def test_a_run_says_what_its_lanes_shared(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "same.nn").write_text(RACE)
     (tmp_path / "other.nn").write_text(spec(race="SGD(lr=0.1); other { seed = 6; optimizer = SGD(lr=0.1) }"))
-    same, other = (nnspec("run", f"{name}.nn", "-q", cwd=tmp_path).stdout for name in ("same", "other"))
+    same, other = (command("run", f"{name}.nn", "-q", cwd=tmp_path).stdout for name in ("same", "other"))
     assert "– all lanes had the same data, order of samples, starting weights (" in same
     assert "– all lanes had the same data; not the same order of samples, starting weights; " in other
 

@@ -35,9 +35,13 @@ COMPILED = Ways(compiled="always")
 MOVERS = {part.__name__ for part in PARTS["optimizer"].values()}
 
 
+LOADED: dict[str, int] = {}
+
+
 @pytest.fixture(autouse=True)
-def _kernels(kernels: Path) -> None:
-    """Kernels are kept from one session to the next."""
+def _kernels(kernels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are loaded once for all of these tests."""
+    monkeypatch.setattr(library, "_loaded", LOADED)
 
 
 def plan_of(text: str, dataset: Dataset) -> Plan:

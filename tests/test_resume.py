@@ -8,7 +8,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tiny_spec import COMMAND, OFFLINE, environment, nnspec, spec
 
 from nnspec import run
 from nnspec.api import compile_spec, run_into
+from nnspec.compiler.proofs import Compiled
 from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.results.run import RunResult
@@ -88,10 +89,16 @@ class Undrawn:
     def finish(self, *_: Any) -> None: ...
 
 
+@cache
+def compile_once(path: Path, text: str) -> Compiled:
+    """Compile a spec; `text` is what it says."""
+    return compile_spec(path)
+
+
 def resumed(path: Path, out: Path, observer: Silent | None = None) -> RunResult:
     """Run, or resume, with a checkpoint after every epoch."""
     make = partial(RunFolder.make, str(path), out, resume=True)
-    compiled = compile_spec(path)
+    compiled = compile_once(path, path.read_text())
     return run_into(compiled, OFFLINE, observer or Silent(), make, resume=True, checkpoint=0, drawing=Undrawn())
 
 

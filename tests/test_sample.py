@@ -134,7 +134,7 @@ def test_every_repeat_writes_its_own(folder: Path) -> None:
     assert one.sample == lane.sample != other.sample
 
 
-def test_lanes_in_processes_of_their_own_write_the_same(folder: Path) -> None:
+def test_lanes_in_processes_of_their_own_write_the_same(folder: Path, forked_workers: None) -> None:
     path = written(folder, "epochs = 1; batch = 16; sample = 30", race="SGD(lr=0.1); Adam(lr=0.01)")
     here, there = nnspec.run(path), nnspec.run(path, jobs=2)
     assert [lane.sample for lane in here.values()] == [lane.sample for lane in there.values()]

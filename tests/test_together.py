@@ -404,7 +404,7 @@ def test_the_time_of_a_stack_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> N
 # Side by side
 
 
-def test_side_by_side_is_one_after_another() -> None:
+def test_side_by_side_is_one_after_another(forked_workers: None) -> None:
     text = spec(
         "Linear(12); BatchNorm; residual { Linear(12); ReLU; Dropout(0.2) }; Linear(10)",
         race=f"wild: SGD(lr=1e30); rated: SGD(lr=cosine(0.1)); {RACE}",
@@ -428,7 +428,7 @@ def test_side_by_side_is_one_after_another() -> None:
 
 
 @pytest.mark.parametrize("stop", [("begins", "SGD", 0), ("epoch", "SGD", 1), ("ends", "SGD", 2)])
-def test_ctrl_c_reaches_the_workers(stop: tuple[str, str, int]) -> None:
+def test_ctrl_c_reaches_the_workers(stop: tuple[str, str, int], forked_workers: None) -> None:
     race = "SGD; Adam { optimizer = Adam; train.epochs = 100000 }"
     result = run(spec(race=race), observer=Listener(stop), ways=Ways(jobs=2, stacked=False))
     assert (result.interrupted, result.exit_code) == (True, 130)
@@ -438,7 +438,7 @@ def test_ctrl_c_reaches_the_workers(stop: tuple[str, str, int]) -> None:
         assert statuses["SGD"] == "done"
 
 
-def test_what_fails_in_a_worker_fails_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_in_a_worker_fails_here(forked_workers: None) -> None:
     with Workers(1) as workers, pytest.raises(RuntimeError, match="a worker failed") as failed:
         workers.train([((trainings(compiled(spec()))[0],), "no data")], Silent(), print)  # type: ignore[list-item]
     assert "AttributeError" in str(failed.value)
@@ -455,7 +455,7 @@ def test_jobs_are_worth_their_while_where_there_is_much_to_do(monkeypatch: pytes
         Ways(jobs=0)
 
 
-def test_the_command_line_and_python_have_both_ways(tmp_path: Path) -> None:
+def test_the_command_line_and_python_have_both_ways(tmp_path: Path, undrawn: None, forked_workers: None) -> None:
     path = tmp_path / "x.nn"
     path.write_text(spec(race=RACE))
     found = command("run", str(path), "--jobs", "2", "--json", "--offline", cwd=tmp_path)
