@@ -67,6 +67,7 @@ wheel: $(VENV)/installed-dev
 	cd build/wheel/elsewhere && ../venv/bin/nnspec --version && ../venv/bin/nnspec check *.nn
 	cd build/wheel/elsewhere && ../venv/bin/nnspec run race.nn --offline --out out
 	test -s build/wheel/elsewhere/out/curves.png
+	cd build/wheel/elsewhere && ../venv/bin/nnspec report out --offline
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

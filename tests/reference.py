@@ -18,7 +18,7 @@ from typing import Any
 import nnspec.data  # noqa: F401  (declares the data sources)
 from nnspec.checker.program import TrainSettings
 from nnspec.engine import PARTS
-from nnspec.semantics.meaning import SEMANTICS, plain
+from nnspec.semantics.meaning import SEMANTICS, canonical
 
 TESTS = Path(__file__).resolve().parent
 DEFAULTS, ORACLE = TESTS / "samples/defaults.json", TESTS / "oracle"
@@ -30,13 +30,13 @@ BY_NAME = {"layer": "layers_by_name", "optimizer": "trajectories_by_name"}
 
 def defaults() -> dict[str, Any]:
     """Every setting of `train` and every argument of a part that has a default, with it."""
-    found = {f"train.{each.name}": plain(each.default) for each in fields(TrainSettings)}
+    found = {f"train.{each.name}": canonical(each.default) for each in fields(TrainSettings)}
     for kind, known in PARTS.items():
         for name, part in known.items():
             if part.__module__.startswith("nnspec."):
                 for argument in part.signature():
                     if not argument.required and not argument.inferred:
-                        found[f"{kind} {name}.{argument.name}"] = plain(argument.default)
+                        found[f"{kind} {name}.{argument.name}"] = canonical(argument.default)
     return found
 
 

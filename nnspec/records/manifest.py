@@ -17,7 +17,7 @@ from nnspec.data.source import Facts
 from nnspec.files import utf8
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.reading import from_record, read_json, usable
-from nnspec.semantics.meaning import SEMANTICS, Meaning, identity, meaning, plain
+from nnspec.semantics.meaning import SEMANTICS, Meaning, canonical, identity, meaning
 
 __all__ = ["MANIFEST", "MOST_MANIFEST", "Manifest", "manifest_of", "read_manifest"]
 
@@ -71,7 +71,7 @@ class Manifest:
     def known(self) -> Known:
         """What a checker need not look for on disk."""
         facts = {json.dumps(source, sort_keys=True): found for source, found in self.data}
-        return Known(self.imports, self.names, lambda value: facts.get(json.dumps(plain(value), sort_keys=True)))
+        return Known(self.imports, self.names, lambda value: facts.get(json.dumps(canonical(value), sort_keys=True)))
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -117,7 +117,7 @@ def manifest_of(program: Program, folder: Path, environment: Mapping[str, Any], 
 
 def _facts(program: Program) -> dict[str, tuple[Any, Facts]]:
     """Return each data source that looks at files, once, with what these come to."""
-    found = [(plain(value), facts) for value, facts in program.looked]
+    found = [(canonical(value), facts) for value, facts in program.looked]
     return {json.dumps(source, sort_keys=True): (source, facts) for source, facts in found}
 
 

@@ -10,7 +10,7 @@ from nnspec.checker.program import Experiment, LayerNode, PartValue, TrainSettin
 from nnspec.compiler.layout import Layout
 from nnspec.engine.part import Signature
 from nnspec.semantics.alignment import Mark, align, marks
-from nnspec.semantics.values import Word, arguments, layer_arguments, meaning, plain, written
+from nnspec.semantics.values import Word, arguments, as_json, layer_arguments, meaning, written
 
 __all__ = ["Change", "Changes", "Run", "in_full"]
 
@@ -124,7 +124,7 @@ def _defaults(value: PartValue) -> dict[str, str]:
 
 def _value(what: str, old: object, new: object, note: str = "") -> Iterator[Change]:
     if meaning(old) != meaning(new):
-        yield Change(what, written(old), written(new), note, plain(old), plain(new))
+        yield Change(what, written(old), written(new), note, as_json(old), as_json(new))
 
 
 def _part(what: str, old: PartValue, new: PartValue) -> Iterator[Change]:

@@ -17,7 +17,7 @@ from nnspec.checker.program import Experiment, LayerNode, PartValue, Program
 from nnspec.engine.part import FilePath, Part
 from nnspec.errors import some_of
 
-__all__ = ["SEMANTICS", "Change", "Meaning", "changes", "identity", "in_words", "meaning", "plain"]
+__all__ = ["SEMANTICS", "Change", "Meaning", "canonical", "changes", "identity", "in_words", "meaning"]
 
 SEMANTICS = 1
 """The version of what specs mean. It goes up by one whenever the same text comes to other numbers than before: a
@@ -75,11 +75,11 @@ def _values(experiment: Experiment) -> Iterator[tuple[str, Any]]:
     for metric in experiment.metrics:
         yield from _arguments(f"metrics.{metric.name}", metric)
     for field in fields(experiment.train):
-        value = plain(getattr(experiment.train, field.name))
-        if value != plain(field.default):
+        value = canonical(getattr(experiment.train, field.name))
+        if value != canonical(field.default):
             yield f"train.{field.name}", value
     for name, number in experiment.by_name.items():
-        yield name, plain(number)
+        yield name, canonical(number)
 
 
 def _structure(layers: Sequence[LayerNode]) -> Iterator[Any]:
@@ -106,20 +106,20 @@ def _arguments(name: str, value: PartValue, inferred: Mapping[str, Any] | None =
     filled = inferred or {}
     for argument in value.part.signature():
         if argument.name in value.arguments:
-            given = plain(value.arguments[argument.name].value)
-            if given != plain(filled.get(argument.name, argument.default)):
+            given = canonical(value.arguments[argument.name].value)
+            if given != canonical(filled.get(argument.name, argument.default)):
                 yield f"{name}.{argument.name}", given
 
 
-def plain(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     """Return a value as JSON holds it, equal for values that mean the same: 1.0 as 1, a tuple as a list, a part by its
     name and the arguments that differ from their defaults, a path as it was written."""
     match value:
         case PartValue():
             return {"part": value.name, **{name.removeprefix("."): each for name, each in _arguments("", value)}}
         case Part():
-            given = {a.name: plain(getattr(value, a.name)) for a in value.signature() if hasattr(value, a.name)}
-            defaults = {a.name: plain(a.default) for a in value.signature() if not a.required}
+            given = {a.name: canonical(getattr(value, a.name)) for a in value.signature() if hasattr(value, a.name)}
+            defaults = {a.name: canonical(a.default) for a in value.signature() if not a.required}
             return {
                 "part": value.spec_name,
                 **{name: each for name, each in given.items() if name not in defaults or each != defaults[name]},
@@ -135,7 +135,7 @@ def plain(value: Any) -> Any:
                 return str(value)
             return int(value) if value.is_integer() else float(value)
         case list() | tuple():
-            return [plain(item) for item in value]
+            return [canonical(item) for item in value]
         case _:
             return str(value)
 

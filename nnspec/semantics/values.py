@@ -8,18 +8,18 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nnspec.checker.program import Bound, LayerNode, Origin, PartValue
-from nnspec.engine.part import Argument, BareWord, FigureName, FilePath, Part, TensorName
+from nnspec.engine.part import Argument, BareWord, FigureName, FilePath, Part, TensorName, comparable
 from nnspec.text import printable, quoted
 
 __all__ = [
     "Word",
     "arguments",
+    "as_json",
     "as_written",
     "in_text",
     "is_file",
     "layer_arguments",
     "place",
-    "plain",
     "short_names",
     "where",
     "written",
@@ -61,27 +61,24 @@ def _part(part: Part) -> str:
     return f"{part.spec_name}({', '.join(words)})" if words else part.spec_name
 
 
-def plain(value: object) -> Any:
+def as_json(value: object) -> Any:
     """Return a value as JSON can hold it; a part as a spec writes it."""
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [as_json(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return written(value)
 
 
 def meaning(value: object) -> Hashable:
-    """Return something that is equal for values that mean the same: parts by their arguments, a list as a tuple."""
+    """Return something that is equal for values that mean the same, such as parts with equal arguments."""
     match value:
         case PartValue():
             return value.name, tuple((a.name, meaning(bound.value)) for a, bound in arguments(value))
-        case Part():
-            given = [(a.name, getattr(value, a.name)) for a in value.signature() if hasattr(value, a.name)]
-            return value.spec_name, tuple((name, meaning(each)) for name, each in given)
         case list() | tuple():
             return tuple(meaning(item) for item in value)
         case _:
-            return value if isinstance(value, Hashable) else repr(value)
+            return comparable(value)
 
 
 def arguments(value: PartValue, inferred: Mapping[str, Any] | None = None) -> Iterator[tuple[Argument, Bound]]:

@@ -9,7 +9,7 @@ from typing import Any
 from nnspec.environment import in_words
 from nnspec.records.saved import SavedRun, usable
 from nnspec.semantics.resolved import rows
-from nnspec.semantics.values import plain
+from nnspec.semantics.values import as_json
 from nnspec.view.html import render
 from nnspec.view.palette import DARK, NAMED, PALETTE
 from nnspec.view.report.blocks import Block, Details, Listing, Section, Table, Text
@@ -148,7 +148,7 @@ def _spec(run: ReportRun) -> Iterator[Block]:
         values = [
             (
                 Text(row.shown, indent=row.depth),
-                "" if row.value is None and row.kind == "group" else str(plain(row.value)),
+                "" if row.value is None and row.kind == "group" else str(as_json(row.value)),
             )
             for row in rows(lane)
         ]

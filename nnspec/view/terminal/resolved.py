@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker.program import Experiment, Origin, Program
 from nnspec.errors import NnspecError, some_of
 from nnspec.semantics.resolved import Row, rows
-from nnspec.semantics.values import in_text, is_file, place, plain, short_names, where, written
+from nnspec.semantics.values import as_json, in_text, is_file, place, short_names, where, written
 from nnspec.text import printable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _row_record(row: Row) -> dict[str, Any]:
         "name": row.name,
         "kind": row.kind,
         "depth": row.depth,
-        "value": plain(row.value),
+        "value": as_json(row.value),
         "origin": None if row.origin is None else _origin_record(row.origin),
     }
 
