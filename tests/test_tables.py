@@ -15,7 +15,8 @@ from rich.console import Console
 from tiny_spec import spec
 
 from nnspec.view.terminal.confusion import confusion
-from nnspec.view.terminal.screen import Column, say, table, wrapped
+from nnspec.view.terminal.screen import Column, say, table
+from nnspec.view.wrapping import wrapped
 
 LANES = ("PlainStochasticGradientDescentAtASlowRate", "Adam_with_weight_decay_and_a_long_name", "MomentumWithNesterov")
 WIDTHS = (50, 80, 120)

@@ -54,7 +54,8 @@ def command(
     """
     from nnspec.api import compile_spec, landscape_of
     from nnspec.data.source import Access
-    from nnspec.view.pictures.landscape import GridProgress, picture_place, plot_landscape, print_landscape
+    from nnspec.view.pictures.landscape import picture_place, plot_landscape
+    from nnspec.view.terminal.landscape import GridProgress, print_landscape
     from nnspec.view.terminal.race import progress_for
     from nnspec.view.terminal.screen import console
     from nnspec.view.wording.landscape import landscape_record

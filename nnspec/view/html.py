@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from nnspec.text import printable
-from nnspec.view.terminal.screen import joints
+from nnspec.view.wrapping import joints
 
 if TYPE_CHECKING:
     from jinja2 import Environment

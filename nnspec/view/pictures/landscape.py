@@ -1,4 +1,4 @@
-"""The picture of a loss landscape with the path of every lane, and the table of what the paths measure."""
+"""The picture of a loss landscape, with the path of every lane."""
 
 from __future__ import annotations
 
@@ -23,21 +23,19 @@ from nnspec.view.palette import (
     ink_of,
     marker_of,
     slots,
-    terminal_style,
 )
 from nnspec.view.pictures.figure import house_style, save
 from nnspec.view.pictures.labels import Label, Lines, number_lines, obstacles, place_labels
 from nnspec.view.pictures.panels import LONGEST_NAME, stroke
-from nnspec.view.terminal.screen import Column, say, table, wrapped
 from nnspec.view.wording import numbers
-from nnspec.view.wording.landscape import axis_name, caption, notes, number, share, what_is_shown
+from nnspec.view.wording.landscape import axis_name, caption, notes, what_is_shown
+from nnspec.view.wrapping import wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from rich.console import Console
 
-__all__ = ["GridProgress", "picture_place", "plot_landscape", "print_landscape"]
+__all__ = ["landscape_slots", "picture_place", "plot_landscape"]
 
 _FORMATS = (".png", ".svg", ".pdf")
 _WIDTH, _HEIGHT = 15.0, 8.6
@@ -68,80 +66,6 @@ def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"nothing can be written to {path.parent}; name another file with --out")
     return path
-
-
-class GridProgress:
-    """A bar for the grid, on a terminal; nothing in a pipe."""
-
-    def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("measuring the loss on the plane"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not (console.is_terminal and console.file.isatty()),
-        )
-        self._task: Any = None
-
-    def tick(self, done: int, total: int) -> None:
-        """Move the bar; the first time, show it."""
-        if self._task is None:
-            self._progress.start()
-            self._task = self._progress.add_task("", total=total)
-        self._progress.update(self._task, completed=done)
-
-    def close(self) -> None:
-        """Take it off the screen."""
-        self._progress.stop()
-
-
-# The table
-
-
-def print_landscape(found: Landscape, console: Console) -> None:
-    """Print what was measured of each lane's path, the sentences that follow from it, and what is shown."""
-    lanes = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
-    places = _slots(found)
-    styles = [f"bold {terminal_style(places.get(lane.name), console)}".strip() for lane in lanes]
-    columns = [
-        Column("lane", [lane.name for lane in lanes], 0, styles=styles),
-        Column("epochs", [str(len(lane.steps)) for lane in lanes], 8, right=True),
-        Column("start loss", [numbers.loss(float(lane.losses[0])) for lane in lanes], 6, right=True),
-        Column("end loss", [numbers.loss(float(lane.losses[-1])) for lane in lanes], 1, right=True),
-        Column("path length", [number(lane.length) for lane in lanes], 1, right=True),
-        Column("from start", [number(lane.distance) for lane in lanes], 2, right=True),
-        Column("cos next step", [_cosine(lane.cosine) for lane in lanes], 3, right=True),
-        Column("cos descent", [_cosine(lane.descent) for lane in lanes], 4, right=True),
-        Column("evenness", [_cosine(lane.evenness) for lane in lanes], 5, right=True),
-        Column("outside", [share(_mean(lane.outside)) for lane in lanes], 7, right=True),
-    ]
-    console.print()
-    say(console, found.title, style="bold")
-    for line in what_is_shown(found):
-        say(console, line, style="dim")
-    console.print()
-    console.print(table(columns, console.width))
-    console.print()
-    for line in caption(found):
-        say(console, line)
-    for line in notes(found):
-        say(console, f"! {line}", style="bold yellow")
-
-
-def _cosine(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "–"
-
-
-def _mean(values: Any) -> float:
-    finite = [float(value) for value in values if math.isfinite(value)]
-    return math.fsum(finite) / len(finite) if finite else math.nan
-
-
-# The picture
 
 
 def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
@@ -178,15 +102,16 @@ def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
     return figure
 
 
-def _slots(found: Landscape) -> dict[str, int]:
+def landscape_slots(found: Landscape) -> dict[str, int]:
+    """Return the place in the palette of each lane that has one: of many, those that ended lowest."""
     return slots({lane.name: float(lane.losses[-1]) for lane in found.lanes.values()})
 
 
 def _lanes(found: Landscape) -> list[tuple[LanePath, int | None]]:
     """Return the lanes in the order in which they are drawn, each with its place in the palette: the best have one."""
     best = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
-    places = _slots(found)
-    return [(lane, places.get(lane.name)) for lane in reversed(best)]
+    chosen = landscape_slots(found)
+    return [(lane, chosen.get(lane.name)) for lane in reversed(best)]
 
 
 def _texts(figure: Figure, found: Landscape) -> float:

@@ -11,7 +11,7 @@ from nnspec.statistics.significance import interval
 from nnspec.view.axes import Scale, epoch_ticks, tick_text
 from nnspec.view.palette import GREY, MEASURED_ON, NAMED, PALETTE, SOFT, Dash, Samples, dash_of, ink_of, marker_of
 from nnspec.view.pictures.labels import spread_out
-from nnspec.view.terminal.screen import wrapped
+from nnspec.view.wrapping import wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from nnspec.view.axes import Scale, epoch_ticks, is_drawable, tick_text
 from nnspec.view.palette import Samples, dash_of
 from nnspec.view.pictures.labels import spread_out
 from nnspec.view.report.blocks import svg_color, svg_dash
-from nnspec.view.terminal.screen import wrapped
+from nnspec.view.wrapping import wrapped
 
 __all__ = ["Chart", "Series", "chart"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from nnspec.results.lane import LaneResult
 from nnspec.text import printable
-from nnspec.view.terminal.screen import cells, wrapped
+from nnspec.view.wrapping import cells, wrapped
 
 __all__ = ["confusion", "counts"]
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnspec.view.notebook.progress import in_kernel
+from nnspec.view.wrapping import cells, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Column", "cells", "console", "joints", "plain_text", "say", "table", "wrapped", "wraps"]
+__all__ = ["Column", "console", "plain_text", "say", "table", "wraps"]
 
 _GAP = 3
 _PIPE_WIDTH, _NOTEBOOK_WIDTH = 160, 100
@@ -169,39 +169,3 @@ def _cell(column: Column, text: str, width: int) -> list[str]:
     first = wrapped(text, width, names=not column.prose)[0]
     rest = wrapped(text[len(first) :].lstrip(" "), width - len(indent), names=not column.prose)
     return [first, *(indent + line for line in rest if line)]
-
-
-# Where a name may be broken: after a sign between its words, but not in a number, and before a capital.
-_JOINTS = re.compile(r"(?<=[\s_\-,;:=/·])(?<!\de-)(?=\S)|(?<=\.)(?=[^\s\d])|(?<=[a-z0-9])(?=[A-Z])")
-_SPACES = re.compile(r"(?<=\s)(?=\S)")
-
-
-def joints(name: str) -> list[str]:
-    """Return the pieces of a name between which it may be broken."""
-    return _JOINTS.split(name)
-
-
-def wrapped(text: str, width: int, *, names: bool = True, whole: bool = False) -> list[str]:
-    """Break a text into lines of at most `width` cells, at blanks, and in names also at joints such as `_` and `=`.
-
-    With `whole`, a word that is longer than a line stays whole; otherwise it is broken anywhere.
-    """
-    lines: list[str] = []
-    line = ""
-    for piece in re.split(_JOINTS if names else _SPACES, text):
-        if line and cells(line + piece.rstrip()) > width:
-            lines.append(line.rstrip())
-            line = ""
-        line += piece
-        while not whole and cells(line.rstrip()) > width and len(line) > 1:
-            count = next(i for i in range(len(line), 0, -1) if i == 1 or cells(line[:i]) <= width)
-            lines.append(line[:count])
-            line = line[count:]
-    return [*lines, line.rstrip()] if line or not lines else lines
-
-
-def cells(text: str) -> int:
-    """Return how many cells of a terminal a text takes."""
-    from rich.cells import cell_len
-
-    return cell_len(text)

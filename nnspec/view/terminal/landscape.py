@@ -1,0 +1,86 @@
+"""`landscape`: a table of what the paths measure, and a progress bar for the grid."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from nnspec.analysis.landscape import Landscape
+from nnspec.view.palette import terminal_style
+from nnspec.view.pictures.landscape import landscape_slots
+from nnspec.view.terminal.screen import Column, say, table
+from nnspec.view.wording import numbers
+from nnspec.view.wording.landscape import caption, notes, number, share, what_is_shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["GridProgress", "print_landscape"]
+
+
+class GridProgress:
+    """A bar for the grid, on a terminal; nothing in a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("measuring the loss on the plane"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (console.is_terminal and console.file.isatty()),
+        )
+        self._task: Any = None
+
+    def tick(self, done: int, total: int) -> None:
+        """Move the bar; the first time, show it."""
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task("", total=total)
+        self._progress.update(self._task, completed=done)
+
+    def close(self) -> None:
+        """Take it off the screen."""
+        self._progress.stop()
+
+
+def print_landscape(found: Landscape, console: Console) -> None:
+    """Print what was measured of each lane's path, the sentences that follow from it, and what is shown."""
+    lanes = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
+    chosen = landscape_slots(found)
+    styles = [f"bold {terminal_style(chosen.get(lane.name), console)}".strip() for lane in lanes]
+    columns = [
+        Column("lane", [lane.name for lane in lanes], 0, styles=styles),
+        Column("epochs", [str(len(lane.steps)) for lane in lanes], 8, right=True),
+        Column("start loss", [numbers.loss(float(lane.losses[0])) for lane in lanes], 6, right=True),
+        Column("end loss", [numbers.loss(float(lane.losses[-1])) for lane in lanes], 1, right=True),
+        Column("path length", [number(lane.length) for lane in lanes], 1, right=True),
+        Column("from start", [number(lane.distance) for lane in lanes], 2, right=True),
+        Column("cos next step", [_cosine(lane.cosine) for lane in lanes], 3, right=True),
+        Column("cos descent", [_cosine(lane.descent) for lane in lanes], 4, right=True),
+        Column("evenness", [_cosine(lane.evenness) for lane in lanes], 5, right=True),
+        Column("outside", [share(_mean(lane.outside)) for lane in lanes], 7, right=True),
+    ]
+    console.print()
+    say(console, found.title, style="bold")
+    for line in what_is_shown(found):
+        say(console, line, style="dim")
+    console.print()
+    console.print(table(columns, console.width))
+    console.print()
+    for line in caption(found):
+        say(console, line)
+    for line in notes(found):
+        say(console, f"! {line}", style="bold yellow")
+
+
+def _cosine(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
+
+
+def _mean(values: Any) -> float:
+    finite = [float(value) for value in values if math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else math.nan
