@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 from nnspec.checker.binding import Given, assign, needed, take
 from nnspec.checker.budget import Budget
-from nnspec.checker.findings import UNKNOWN, Findings
+from nnspec.checker.findings import UNKNOWN, Findings, Unknown
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS, MAX_ITEMS, OPERATORS, Unfit, reason
 from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.recovery import Recovery
@@ -43,23 +43,23 @@ class Evaluator:
     """The data, once it is known; `data.features` is an error before."""
     data_failed: bool = False
     """Whether the data has an error, which is reported already."""
-    scope: Mapping[str, Any] = field(default_factory=dict)
+    scope: Mapping[str, object] = field(default_factory=dict)
     """The values of a block's parameters, inside of it."""
     sources: Mapping[str, tree.Expression] = field(default_factory=dict)
     """What gave the parameters their values: where a value that does not fit is at fault."""
     outside: Evaluator | None = None
     """The evaluator that knows no parameters: a `let` never sees them."""
-    _known: dict[str, Any] = field(default_factory=dict)
+    _known: dict[str, object] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
-    def inside(self, scope: Mapping[str, Any], sources: Mapping[str, tree.Expression] | None = None) -> Evaluator:
+    def inside(self, scope: Mapping[str, object], sources: Mapping[str, tree.Expression] | None = None) -> Evaluator:
         """Return an evaluator for the inside of a block, where its parameters have these values."""
         outside = self.outside or self
         return replace(outside, scope=scope, sources=sources or {}, outside=outside)
 
     def value(
         self, expression: tree.Expression, *, kinds: tuple[str, ...] | None = None, via: str = "", depth: int = 0
-    ) -> Any:
+    ) -> object:
         """Return the value of an expression, or UNKNOWN. `kinds` are the kinds of part that fit here, None all."""
         if depth > MAX_DEPTH and not isinstance(expression, tree.Constant):
             return self._too_deep(expression.span)
@@ -82,25 +82,25 @@ class Evaluator:
                 return self._all(items, kinds, via, depth)
             case tree.TupleOf(items=items):
                 values = self._all(items, kinds, via, depth)
-                return values if values is UNKNOWN else tuple(values)
+                return values if isinstance(values, Unknown) else tuple(values)
             case tree.Unary(operator=operator, operand=operand):
-                value = self._number(operand, operator.text, depth)
-                return value if value is UNKNOWN else -value if operator.text == "-" else value
+                number = self._number(operand, operator.text, depth)
+                return number if isinstance(number, Unknown) or operator.text == "+" else -number
             case tree.Binary(operator=operator, left=left, right=right):
                 return self._binary(expression, operator, left, right, depth)
             case tree.Compare(operands=operands, operators=operators):
                 return self._compare(expression, operands, operators, depth)
             case tree.Not(operand=operand):
-                value = self._truth(operand, "not", depth)
-                return value if value is UNKNOWN else not value
+                truth = self._truth(operand, "not", depth)
+                return truth if isinstance(truth, Unknown) else not truth
             case tree.Logical(operator=operator, left=left, right=right):
                 return self._logical(operator.text, (left, right), expression.span, depth)
 
-    def let(self, name: str) -> Any:
+    def let(self, name: str) -> object:
         """Return the value of a `let`, or UNKNOWN."""
         return self._let(name, self.lets[name].name, 0)
 
-    def _too_deep(self, span: Span) -> Any:
+    def _too_deep(self, span: Span) -> Unknown:
         message = f"this expression is nested more than {MAX_DEPTH} levels deep"
         if not self._open:
             return self.findings.error("NN106", message, span)
@@ -127,7 +127,7 @@ class Evaluator:
             word = _word(given.value)
         return found
 
-    def misfit(self, code: str, message: str, expression: tree.Expression, **more: Any) -> Any:
+    def misfit(self, code: str, message: str, expression: tree.Expression, **more: Any) -> Unknown:
         """Report that a value does not fit, at the characters that are at fault, and return UNKNOWN."""
         source = self.source(expression)
         notes = () if source is expression else (Note(expression.span, "used here"),)
@@ -139,7 +139,7 @@ class Evaluator:
         kind: str,
         via: str = "",
         changes: Mapping[str, Given] | None = None,
-    ) -> Any:
+    ) -> PartValue | Unknown:
         """Return the PartValue of an expression that must be a part of a kind, or UNKNOWN.
 
         `changes` are arguments that override the given ones.
@@ -165,7 +165,7 @@ class Evaluator:
             return self._no_part(word, kind, name.span)
         return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
 
-    def _named_part(self, name: tree.Reference, kind: str, changes: Mapping[str, Given]) -> Any:
+    def _named_part(self, name: tree.Reference, kind: str, changes: Mapping[str, Given]) -> PartValue | Unknown:
         """Return the part that a `let` or a parameter stands for, with arguments changed."""
         value = self.value(name)
         if value is UNKNOWN:
@@ -176,7 +176,7 @@ class Evaluator:
             return self.misfit("NN305", f"expected {article(kind)}, but `{word}` is {what}", name)
         return self._changed(value, changes) if changes else value
 
-    def _changed(self, value: PartValue, changes: Mapping[str, Given]) -> Any:
+    def _changed(self, value: PartValue, changes: Mapping[str, Given]) -> PartValue | Unknown:
         given: dict[str, Given] = {}
         signature = value.part.signature()
         if not take(value.name, signature, given, changes, self.findings):
@@ -193,7 +193,7 @@ class Evaluator:
 
     # Names
 
-    def _reference(self, expression: tree.Reference, kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
+    def _reference(self, expression: tree.Reference, kinds: tuple[str, ...] | None, via: str, depth: int) -> object:
         names = expression.path.names
         word, span = names[0].text, expression.span
         if len(names) == 1:
@@ -212,7 +212,7 @@ class Evaluator:
             return self._fact(names[1])
         return self._unknown(expression.path, kinds)
 
-    def _let(self, name: str, span: Span, depth: int) -> Any:
+    def _let(self, name: str, span: Span, depth: int) -> object:
         if name in self._known:
             return self._known[name]
         if name in self._open:
@@ -225,7 +225,7 @@ class Evaluator:
         self._open.pop()
         return self._known.setdefault(name, value)
 
-    def _fact(self, name: tree.Name) -> Any:
+    def _fact(self, name: tree.Name) -> object:
         if self.facts is None:
             if self.data_failed:
                 return UNKNOWN
@@ -241,7 +241,7 @@ class Evaluator:
             **self.findings.respell(name.span, _DATA_FACTS, otherwise=f"it has {', '.join(_DATA_FACTS)}"),
         )
 
-    def _unknown(self, path: tree.Path, kinds: tuple[str, ...] | None) -> Any:
+    def _unknown(self, path: tree.Path, kinds: tuple[str, ...] | None) -> Unknown:
         word = path.names[0].text
         message = f"unknown name `{path.text}`"
         if path.names[-1].text in figures():
@@ -260,7 +260,7 @@ class Evaluator:
             otherwise = f"a learning rate is a number or a schedule: {otherwise}"
         return self.findings.error("NN201", message, path.span, **respelt(path.span, found, others, otherwise))
 
-    def _no_part(self, word: str, kind: str, span: Span) -> Any:
+    def _no_part(self, word: str, kind: str, span: Span) -> Unknown:
         if word in parts():
             other = parts()[word].kind
             message = f"expected {article(kind)}, but `{word}` is {article(other)}"
@@ -281,7 +281,7 @@ class Evaluator:
 
     # Calls
 
-    def _call(self, call: tree.Call, kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
+    def _call(self, call: tree.Call, kinds: tuple[str, ...] | None, via: str, depth: int) -> object:
         word = call.callee.text
         if word in FUNCTIONS and word not in self.scope:
             return self._function(call, depth)
@@ -293,7 +293,7 @@ class Evaluator:
             return self.findings.error("NN305", f"`{word}` is a {what}, which cannot be called", call.callee.span)
         return self._unknown(call.callee, kinds)
 
-    def _function(self, call: tree.Call, depth: int) -> Any:
+    def _function(self, call: tree.Call, depth: int) -> object:
         word = call.callee.text
         named = next((a for a in call.arguments if a.name is not None), None)
         if named is not None:
@@ -322,7 +322,7 @@ class Evaluator:
         via: str,
         changes: Mapping[str, Given],
         depth: int,
-    ) -> Any:
+    ) -> PartValue | Unknown:
         """Give each argument its value; report each that is unknown, doubled, missing or wrong."""
         signature, title = part.signature(), part.spec_name
         given, complete = assign(title, signature, list(arguments), via, self.findings)
@@ -346,7 +346,7 @@ class Evaluator:
         assert argument is not None, "only known arguments are assigned"
         return Bound(self.argument(argument, given, depth), given.origin)
 
-    def argument(self, argument: Argument, given: Given, depth: int = 0) -> Any:
+    def argument(self, argument: Argument, given: Given, depth: int = 0) -> object:
         """Return the value that an argument is given, where it fits, or UNKNOWN; the bare words of some are theirs."""
         if argument.takes_tensors:
             return self._tensors(argument, given)
@@ -369,7 +369,7 @@ class Evaluator:
             return BareWord(value)
         return self.fitting(argument, value, given)
 
-    def _tensors(self, argument: Argument, given: Given) -> Any:
+    def _tensors(self, argument: Argument, given: Given) -> object:
         """Return the names of tensors that an argument is given, as they are written; the model says what they mean."""
         value = given.value
         while isinstance(value, tree.Group):
@@ -390,7 +390,7 @@ class Evaluator:
         message = f"`{argument.name}` lists names of layers and kinds of parameters"
         return self.findings.error("NN301", message, odd.span, help=help)
 
-    def _listed_word(self, argument: Argument, item: tree.Expression) -> Any:
+    def _listed_word(self, argument: Argument, item: tree.Expression) -> object:
         """Return a bare word in the list that an argument is given, or what else the item is."""
         word = item.path.text if isinstance(item, tree.Reference) else ""
         if word in argument.listed_words:
@@ -406,7 +406,7 @@ class Evaluator:
     def _word_meant(self, argument: Argument, given: Given) -> dict[str, Any]:
         return self.findings.respell(given.value.span, [*argument.words, *self.lets, *self.scope], LITERALS)
 
-    def _figure(self, word: str, expression: tree.Expression) -> Any:
+    def _figure(self, word: str, expression: tree.Expression) -> object:
         if word in figures():
             return word
         quoted = isinstance(expression, tree.Constant)
@@ -416,15 +416,16 @@ class Evaluator:
         more = self.findings.respell(inside, known, FIGURES_ELSEWHERE, f"the figures are {', '.join(known)}")
         return self.findings.error("NN201", f"unknown figure `{word}`", span, **more)
 
-    def fitting(self, argument: Argument, value: Any, given: Given) -> Any:
+    def fitting(self, argument: Argument, value: object, given: Given) -> object:
         """Hold a value against the declaration of what it is for; a part as a value is made. UNKNOWN if unfit."""
         if value is UNKNOWN:
             return UNKNOWN
         if isinstance(value, PartValue) and value.part.kind in argument.kinds:
+            part = value
             try:
-                value = value.make()
+                value = part.make()
             except ValueError as error:  # arguments that are each right and do not go together
-                return self.findings.error("NN302", str(error), value.origin.span)
+                return self.findings.error("NN302", str(error), part.origin.span)
         if argument.kinds and isinstance(value, (list, tuple)):
             value = type(value)(_made(item, argument.kinds) for item in value)
         if isinstance(value, PartValue):
@@ -449,7 +450,9 @@ class Evaluator:
 
     # Arithmetic
 
-    def _all(self, items: tuple[tree.Expression, ...], kinds: tuple[str, ...] | None, via: str, depth: int) -> Any:
+    def _all(
+        self, items: tuple[tree.Expression, ...], kinds: tuple[str, ...] | None, via: str, depth: int
+    ) -> list[object] | Unknown:
         if len(items) > MAX_ITEMS:
             return self.findings.error("NN304", f"a list has at most {MAX_ITEMS:,} items", items[MAX_ITEMS].span)
         values = []
@@ -457,7 +460,7 @@ class Evaluator:
             values.append(self.value(item, kinds=kinds, via=via, depth=depth + 1))
         return UNKNOWN if any(value is UNKNOWN for value in values) else values
 
-    def _number(self, expression: tree.Expression, operator: str, depth: int) -> Any:
+    def _number(self, expression: tree.Expression, operator: str, depth: int) -> float | Unknown:
         value = self.value(expression, kinds=(), depth=depth + 1)
         if value is UNKNOWN or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             return value
@@ -465,13 +468,13 @@ class Evaluator:
             return self.misfit("NN305", "only a layer or a block in a model can be repeated", expression)
         return self.misfit("NN301", f"`{operator}` takes numbers{_but(value)}", expression)
 
-    def _truth(self, expression: tree.Expression, operator: str, depth: int) -> Any:
+    def _truth(self, expression: tree.Expression, operator: str, depth: int) -> bool | Unknown:
         value = self.value(expression, kinds=(), depth=depth + 1)
         if value is UNKNOWN or isinstance(value, bool):
             return value
         return self.misfit("NN301", f"`{operator}` takes true or false{_but(value)}", expression)
 
-    def _logical(self, operator: str, sides: tuple[tree.Expression, ...], span: Span, depth: int) -> Any:
+    def _logical(self, operator: str, sides: tuple[tree.Expression, ...], span: Span, depth: int) -> bool | Unknown:
         if any(called(side) in parts("data source") for side in sides):
             return self.findings.error(
                 "NN305",
@@ -488,7 +491,7 @@ class Evaluator:
 
     def _binary(
         self, whole: tree.Binary, operator: tree.Name, left: tree.Expression, right: tree.Expression, depth: int
-    ) -> Any:
+    ) -> object:
         first = self._number(left, operator.text, depth)
         second = self._number(right, operator.text, depth)
         return self._operate(operator.text, [first, second], whole.span)
@@ -499,7 +502,7 @@ class Evaluator:
         operands: tuple[tree.Expression, ...],
         operators: tuple[tree.Name, ...],
         depth: int,
-    ) -> Any:
+    ) -> object:
         if len(operators) > 1:
             return self.findings.error(
                 "NN101", "comparisons cannot be chained", whole.span, help="combine two with `and`"
@@ -508,7 +511,7 @@ class Evaluator:
             operators[0].text, [self._number(side, operators[0].text, depth) for side in operands], whole.span
         )
 
-    def _operate(self, operator: str, values: list[Any], span: Span) -> Any:
+    def _operate(self, operator: str, values: Sequence[float | Unknown], span: Span) -> object:
         if any(value is UNKNOWN for value in values):
             return UNKNOWN
         try:
@@ -517,13 +520,13 @@ class Evaluator:
             return self.findings.error("NN304", f"cannot evaluate this: {reason(error)}", span)
         return self._finite(result, span)
 
-    def _finite(self, result: Any, span: Span) -> Any:
+    def _finite(self, result: object, span: Span) -> object:
         if isinstance(result, float) and not math.isfinite(result):
             return self.findings.error("NN304", "the result is not a finite number", span)
         return result
 
 
-def _made(item: Any, kinds: tuple[str, ...]) -> Any:
+def _made(item: object, kinds: tuple[str, ...]) -> object:
     """Make a part of these kinds; anything else stays what it is."""
     return item.make() if isinstance(item, PartValue) and item.part.kind in kinds else item
 

@@ -35,7 +35,7 @@ def short(number: float) -> str:
     return str(number) if abs(number) < 10**15 else f"about 10 to the {len(str(int(abs(number)))) - 1}"
 
 
-def _checked_power(base: float, exponent: float) -> Any:
+def _checked_power(base: float, exponent: float) -> float:
     if isinstance(base, int) and isinstance(exponent, int) and exponent > 0:
         if abs(base) > 1 and base.bit_length() * exponent > _MAX_BITS:
             raise Unfit(f"{short(base)} ** {short(exponent)} is too large")
@@ -46,11 +46,11 @@ def _checked_power(base: float, exponent: float) -> Any:
     return result
 
 
-def _checked_sum(left: float, right: float) -> Any:
+def _checked_sum(left: float, right: float) -> float:
     return _bounded(left + right)
 
 
-def _checked_difference(left: float, right: float) -> Any:
+def _checked_difference(left: float, right: float) -> float:
     return _bounded(left - right)
 
 
@@ -61,7 +61,7 @@ def _bounded(result: float) -> float:
     return result
 
 
-def _checked_product(left: float, right: float) -> Any:
+def _checked_product(left: float, right: float) -> float:
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:
         raise Unfit("the product is too large")
     return left * right
@@ -153,4 +153,4 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sum": _of_numbers(sum, least=MAX_ITEMS),
 }
 
-CONSTANTS: dict[str, Any] = {"pi": math.pi}
+CONSTANTS: dict[str, float] = {"pi": math.pi}
