@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from nnspec.checker.binding import Given
 from nnspec.checker.evaluator import Evaluator, called, operands
@@ -12,7 +11,7 @@ from nnspec.checker.findings import Findings
 from nnspec.checker.program import Choice, PartValue
 from nnspec.checker.settle import LaneSettings
 from nnspec.checker.shared import Shared
-from nnspec.checker.vocabulary import parts
+from nnspec.checker.vocabulary import Suggestion, parts
 from nnspec.data.source import Facts, FileFault
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.layers.contract import shape_in_words
@@ -125,7 +124,7 @@ def _report_file(fault: FileFault, value: PartValue, findings: Findings) -> None
     at = span.text.find(f'"{fault.word}"')
     span = Span(span.source, span.start + at, span.start + at + len(fault.word) + 2) if at >= 0 else span
     near = findings.nearest(fault.word, fault.known) if at >= 0 else None
-    more: dict[str, Any] = {"help": fault.help}
+    more: Suggestion = {"help": fault.help}
     if near is not None:
         text = quoted(near)
         more = {"help": f"did you mean `{text}`?", "fix": Fix(f"write `{text}`", (Edit(span, text),))}

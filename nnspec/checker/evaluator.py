@@ -6,7 +6,7 @@ import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any
+from typing import Unpack
 
 from nnspec.checker.binding import Given, assign, needed, take
 from nnspec.checker.budget import Budget
@@ -16,7 +16,7 @@ from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.suggestions import better_number, better_part, better_value, one_of
 from nnspec.checker.usage import Usage
-from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, LITERALS, figures, other_names, parts, respelt
+from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, LITERALS, Suggestion, figures, other_names, parts, respelt
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature, TensorName
@@ -127,7 +127,7 @@ class Evaluator:
             word = _word(given.value)
         return found
 
-    def misfit(self, code: str, message: str, expression: tree.Expression, **more: Any) -> Unknown:
+    def misfit(self, code: str, message: str, expression: tree.Expression, **more: Unpack[Suggestion]) -> Unknown:
         """Report that a value does not fit, at the characters that are at fault, and return UNKNOWN."""
         source = self.source(expression)
         notes = () if source is expression else (Note(expression.span, "used here"),)
@@ -403,7 +403,7 @@ class Evaluator:
             "NN301", message, item.span, **self.findings.respell(item.span, argument.listed_words)
         )
 
-    def _word_meant(self, argument: Argument, given: Given) -> dict[str, Any]:
+    def _word_meant(self, argument: Argument, given: Given) -> Suggestion:
         return self.findings.respell(given.value.span, [*argument.words, *self.lets, *self.scope], LITERALS)
 
     def _figure(self, word: str, expression: tree.Expression) -> object:
@@ -432,8 +432,8 @@ class Evaluator:
             kind = article(value.part.kind)
             message = f"`{argument.name}` must be {argument.expects}, but `{value.name}` is {kind}"
             alike = other_names({name: part.also for name, part in parts(*argument.kinds).items()}).get(value.name)
-            more = {"help": f"did you mean `{alike}`?"} if argument.kinds and alike else {}
-            return self.misfit("NN305", message, given.value, **more)
+            help = f"did you mean `{alike}`?" if argument.kinds and alike else ""
+            return self.misfit("NN305", message, given.value, help=help)
         problem = argument.type_problem(value)
         if problem:
             better = better_value(argument, value, replace(given, value=self.source(given.value)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 from nnspec.checker.binding import Given, assign, needed, take
 from nnspec.checker.evaluator import Evaluator, operands
@@ -26,7 +26,7 @@ from nnspec.checker.model_items import (
     span_of,
 )
 from nnspec.checker.program import Bound, Origin, PartValue, Use
-from nnspec.checker.vocabulary import parts
+from nnspec.checker.vocabulary import Suggestion, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.syntax import tree
@@ -99,9 +99,11 @@ class _Expansion:
         self.count = 0
         self.full = False
 
-    def _error(self, code: str, message: str, span: Span, **more: Any) -> None:
+    def _error(
+        self, code: str, message: str, span: Span, notes: tuple[Note, ...] = (), **more: Unpack[Suggestion]
+    ) -> None:
         self.good = False
-        self.findings.error(code, message, span, **more)
+        self.findings.error(code, message, span, notes, **more)
 
     # Chains of items
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final, Unpack
 
-from nnspec.checker.vocabulary import meant, respelt
+from nnspec.checker.vocabulary import Suggestion, meant, respelt
 from nnspec.diagnostics import Diagnostic, Note, Span
 
 __all__ = ["UNKNOWN", "Findings", "Unknown"]
@@ -38,7 +38,9 @@ class Findings:
         self._uses: list[tuple[Span, Note]] = []
         self._found: dict[tuple[int, int, int, str, str], Diagnostic] = {}
 
-    def error(self, code: str, message: str, span: Span, notes: tuple[Note, ...] = (), **more: Any) -> Unknown:
+    def error(
+        self, code: str, message: str, span: Span, notes: tuple[Note, ...] = (), **more: Unpack[Suggestion]
+    ) -> Unknown:
         """Add an error, and return UNKNOWN for the value that it concerns."""
         if len(message) > _LONGEST:
             message = _LONG.sub(lambda word: f"{word[0][:60]}…{word[0][-10:]}", message)
@@ -86,7 +88,7 @@ class Findings:
 
     def respell(
         self, span: Span, candidates: Iterable[str], others: Mapping[str, str] | None = None, otherwise: str = ""
-    ) -> dict[str, Any]:
+    ) -> Suggestion:
         """Return help and fix, as `error` takes them, for the unknown word at a span; else `otherwise` as help."""
         return respelt(span, self.nearest(span.text, candidates, others), others, otherwise)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nnspec.checker.findings import Findings
 from nnspec.checker.recorded import NOTHING, Known
 from nnspec.checker.recovery import Recovery
+from nnspec.checker.vocabulary import Suggestion
 from nnspec.diagnostics import Edit, Fix, Note, Source, SourceError, Span, read_source
 from nnspec.syntax import MAX_TOKENS, parse, tree
 
@@ -159,7 +159,7 @@ class _Loading:
             )
         return "", ""
 
-    def _respelt(self, place: str, target: str, span: Span) -> dict[str, Any]:
+    def _respelt(self, place: str, target: str, span: Span) -> Suggestion:
         """Suggest a file beside the one that is not there."""
         folder, name = os.path.split(place)
         try:

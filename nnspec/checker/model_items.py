@@ -10,7 +10,7 @@ from nnspec.checker.evaluator import Evaluator, called
 from nnspec.checker.findings import Findings
 from nnspec.checker.functions import CONSTANTS, FUNCTIONS
 from nnspec.checker.program import PartValue, Use
-from nnspec.checker.vocabulary import SETTINGS, TRAIN, parts
+from nnspec.checker.vocabulary import SETTINGS, TRAIN, Suggestion, parts
 from nnspec.diagnostics import Edit, Fix, Span
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.part import Argument, Signature
@@ -132,7 +132,7 @@ def not_a_layer(item: tree.Item, place: Place, findings: Findings) -> None:
     match item:
         case tree.Section(keyword=keyword, head=head):
             word, known = keyword.text, [*parts("composition"), "shortcut"]
-            more: dict[str, Any] = {"help": f"it can contain layers and the sections {', '.join(parts('composition'))}"}
+            more: Suggestion = {"help": f"it can contain layers and the sections {', '.join(parts('composition'))}"}
             if word == "shortcut":
                 more = {"help": "a `shortcut` belongs in a `residual`"}
             elif word in FOREIGN:

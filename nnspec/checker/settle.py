@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 from nnspec.checker.binding import Given
 from nnspec.checker.declare import Assignment, Declarations, DeclaredLane
 from nnspec.checker.evaluator import article
 from nnspec.checker.findings import Findings
 from nnspec.checker.recovery import Recovery
-from nnspec.checker.vocabulary import BY_NAME, KIND_OF_SETTING, SECTIONS, SETTINGS, TRAIN, other_names, parts, respelt
+from nnspec.checker.vocabulary import (
+    BY_NAME,
+    KIND_OF_SETTING,
+    SECTIONS,
+    SETTINGS,
+    TRAIN,
+    Suggestion,
+    other_names,
+    parts,
+    respelt,
+)
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.part import PARTS
 from nnspec.syntax import tree
@@ -202,7 +211,7 @@ def _unknown(
     near = word if word in known else findings.nearest(word, chain(SETTINGS, settings.lets, SECTIONS, lanes), others)
     if recovery.excuses(word, near):
         return
-    more: dict[str, Any] = {"help": f"there are {', '.join(f'`{name}`' for name in SETTINGS)} and `train`"}
+    more: Suggestion = {"help": f"there are {', '.join(f'`{name}`' for name in SETTINGS)} and `train`"}
     if len(words) == 1 and not assignment.given.via:
         more["help"] += f"; constants are declared with `let {word} = …`"
     if len(words) == 1 and TRAIN.get(found) is not None:

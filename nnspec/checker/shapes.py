@@ -10,6 +10,7 @@ from nnspec.checker.expand_blocks import Expanded
 from nnspec.checker.findings import Findings
 from nnspec.checker.model_items import Placed
 from nnspec.checker.program import Branch, Choice, LayerNode, PartValue
+from nnspec.checker.vocabulary import Suggestion
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.chain import Member
 from nnspec.engine.layers.composition import Composition
@@ -169,9 +170,9 @@ class _Walk:
         span, what = self.maker
         what = what or f"{shape_in_words(self.shape)} features from here"
         used = [Note(use, f"in this `{_callee(use)}`") for use in placed.within[-1:]]
-        more: dict[str, Any] = {"label": error.label, "notes": (Note(span, what), *used), "help": error.help}
         links = _shortened([*self.links, f"{value.name} ✗"])
-        self.findings.error("NN401", str(error), where, remarks=(f"shapes: {links}",), **more)
+        more: Suggestion = {"label": error.label, "remarks": (f"shapes: {links}",), "help": error.help}
+        self.findings.error("NN401", str(error), where, notes=(Note(span, what), *used), **more)
 
     def _advance(self, value: PartValue, geometry: Geometry) -> None:
         if geometry.out != self.shape:

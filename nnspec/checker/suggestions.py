@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from nnspec.checker.binding import Given
-from nnspec.checker.vocabulary import meant, other_names, parts
+from nnspec.checker.vocabulary import Suggestion, meant, other_names, parts
 from nnspec.diagnostics import Edit, Fix, Span
 from nnspec.engine.part import Argument, Part
 from nnspec.syntax import tree
@@ -17,7 +16,7 @@ _MOST = 40
 """How many names are listed."""
 
 
-def better_part(expression: tree.Expression, kind: str) -> dict[str, Any]:
+def better_part(expression: tree.Expression, kind: str) -> Suggestion:
     """Return what to write where a part of a kind belongs and an expression that is no name stands."""
     known = parts(kind)
     match expression:
@@ -37,7 +36,7 @@ def better_part(expression: tree.Expression, kind: str) -> dict[str, Any]:
     return {"help": one_of(known)}
 
 
-def better_value(argument: Argument, value: Any, given: Given) -> dict[str, Any]:
+def better_value(argument: Argument, value: object, given: Given) -> Suggestion:
     """Return what to write in the place of a value of the wrong type."""
     span = given.value.span
     if isinstance(value, (list, tuple)):
@@ -55,7 +54,7 @@ def better_value(argument: Argument, value: Any, given: Given) -> dict[str, Any]
     if type(value) is int and value in (0, 1) and argument.type_problem(True) is None:
         word = "true" if value else "false"
         fix = Fix(f"write `{word}`", (Edit(span, word),), safe=True)
-        return {"help": f"write `{word}`"} | ({"fix": fix} if isinstance(given.value, tree.Constant) else {})
+        return {"help": f"write `{word}`", "fix": fix if isinstance(given.value, tree.Constant) else None}
     if argument.kinds and not any(argument.type_problem(other) is None for other in (1, 1.0)):
         return {"help": one_of(f"{name}(…)" if _needs(part) else name for name, part in parts(*argument.kinds).items())}
     return {}
@@ -73,7 +72,7 @@ def _swept(given: Given) -> str:
     return f"to try several values, put the list into a sweep: `sweep {{ {setting} }}`"
 
 
-def better_number(argument: Argument, value: Any) -> dict[str, Any]:
+def better_number(argument: Argument, value: object) -> Suggestion:
     """Return what to write in the place of a number out of range: of a percentage, the share that it is."""
     share = argument.range is not None and argument.range.low == 0 and argument.range.high == 1
     if share and isinstance(value, (int, float)) and 1 < value < 100:
@@ -81,14 +80,14 @@ def better_number(argument: Argument, value: Any) -> dict[str, Any]:
     return {}
 
 
-def one_of(names: Any) -> str:
+def one_of(names: Iterable[str]) -> str:
     """Return "there are `A`, `B`"; of very many, the first and how many more."""
     found = sorted(names)
     more = f" and {len(found) - _MOST:,} more" if len(found) > _MOST else ""
     return f"there {'is' if len(found) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in found[:_MOST]) + more
 
 
-def _whole(number: int, expression: tree.Expression) -> dict[str, Any]:
+def _whole(number: int, expression: tree.Expression) -> Suggestion:
     match expression:
         case tree.Constant() if expression.span.text.endswith(")"):  # one of a list that a function made
             return {"help": "`range(…)` returns integers"}
@@ -104,7 +103,7 @@ def _whole(number: int, expression: tree.Expression) -> dict[str, Any]:
     return {"help": f"write {number}"}
 
 
-def _unquoted(word: str, span: Span, known: Mapping[str, type[Part]]) -> dict[str, Any]:
+def _unquoted(word: str, span: Span, known: Mapping[str, type[Part]]) -> Suggestion:
     others = other_names(_also(known))
     found = word if word in known else meant(word, known, others)
     if not found:

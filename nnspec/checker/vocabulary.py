@@ -10,7 +10,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 import nnspec.data
 import nnspec.engine  # noqa: F401  (both declare parts)
@@ -29,6 +29,7 @@ __all__ = [
     "SECTIONS",
     "SETTINGS",
     "TRAIN",
+    "Suggestion",
     "did_you_mean",
     "figures",
     "is_reserved",
@@ -240,9 +241,16 @@ def did_you_mean(word: str, candidates: Iterable[str], others: Mapping[str, str]
     return f"did you mean `{found}`?" if found and found != word else ""
 
 
-def respelt(
-    span: Span, found: str | None, others: Mapping[str, str] | None = None, otherwise: str = ""
-) -> dict[str, Any]:
+class Suggestion(TypedDict, total=False):
+    """The parts of a message that say what to do, as `Findings.error` takes them."""
+
+    label: str
+    remarks: tuple[str, ...]
+    help: str
+    fix: Fix | None
+
+
+def respelt(span: Span, found: str | None, others: Mapping[str, str] | None = None, otherwise: str = "") -> Suggestion:
     """Return help and fix that put the name `found` in the place of the word at a span; else `otherwise` as help.
 
     A name that another framework uses, or in other letter case, is replaced safely; of a misspelt one that is for the
