@@ -17,7 +17,10 @@ from tiny_spec import run, spec
 
 from nnspec.checker import check
 from nnspec.data import NPY, NPZ, Access, DataError, Facts, FileFault
+from nnspec.data.axes import Arrangement
+from nnspec.data.npy import NumpyArray
 from nnspec.diagnostics import Source
+from nnspec.engine.part import FilePath
 
 X = np.arange(60, dtype=np.float32).reshape(10, 3, 2)
 Y = np.arange(10) % 3
@@ -302,3 +305,17 @@ def test_in_a_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(result["run"].history["loss"]) == 1
     (found,) = check(Source("t.nn", spec("Linear(3)", data='NPZ("t.npy")'))).diagnostics
     assert (found.code, found.span.text, found.help) == ("NN502", '"t.npy"', 'did you mean `"t.npz"`?')
+
+
+def test_other_rows_than_the_header_had_are_a_change(path: Path) -> None:
+    path = path.with_name("x.npy")
+    np.save(path, np.zeros((3, 2)))
+    array = NumpyArray(FilePath(path), "x", "x")
+    for read in (
+        lambda: array.read(count=5),
+        lambda: array.read(np.arange(4), 4),
+        lambda: array.read(arrangement=Arrangement(("features",), (3,))),
+    ):
+        with pytest.raises(DataError, match=r"x\.npy changed while it was being read; run again"):
+            read()
+    assert array.read(np.array([1, -1, 0]), 2).shape == (2, 2)

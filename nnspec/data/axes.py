@@ -19,7 +19,7 @@ __all__ = ["AXES", "Arrangement", "Axes", "arranged", "colours_last", "usual_axe
 
 Axis = Literal["features", "places", "channels", "rows", "columns"]
 Axes = Annotated[tuple[Axis, ...] | None, Also("layout", "dims", "order", "data_format", "channels_last")]
-"""What a spec may say of the axes of a sample, in the order of the file."""
+"""The axes of a sample in the order of the file, as a spec names them."""
 
 AXES: tuple[tuple[str, ...], ...] = (
     ("features",),
@@ -28,19 +28,19 @@ AXES: tuple[tuple[str, ...], ...] = (
     ("rows", "columns"),
     ("channels", "rows", "columns"),
 )
-"""What the axes of a sample may be, in the order in which networks take them."""
+"""The possible axes of a sample, in the order that networks expect."""
 _EXAMPLES = {1: "[features]", 2: "[rows, columns]", 3: "[rows, columns, channels]"}
 _COLOURS = (1, 3, 4)
 
 
 class Arrangement(NamedTuple):
-    """How samples lie in a file, and how networks take them."""
+    """How samples are laid out in a file, and the layout that networks expect."""
 
     axes: tuple[str, ...]
     shape: tuple[int, ...]
-    """As networks take them."""
+    """In the order that networks expect."""
     stored: tuple[str, ...] = ()
-    """The axes in the order of the file, where it is another one; `places` alone have one feature each."""
+    """The axes in the order of the file, where it differs; `places` alone have one feature each."""
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -67,8 +67,8 @@ class Arrangement(NamedTuple):
 
 
 def usual_axes(shape: Sequence[int], *, bytes_: bool, tokens: int = 0) -> tuple[str, ...]:
-    """Return what axes are taken for where nothing is said: two of bytes are an image's, two of other numbers are a
-    sequence's, and more than three have no names."""
+    """Return the axes where a spec names none: two of bytes are those of an image, two of other numbers those of a
+    sequence, and more than three have no names."""
     if len(shape) == 1:
         return ("places",) if tokens else ("features",)
     if len(shape) == 2:

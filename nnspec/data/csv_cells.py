@@ -13,12 +13,12 @@ from nnspec.text import printable
 __all__ = ["MISSING_WORDS", "Form", "Quoted", "in_words", "lines_of", "listed", "rows_of"]
 
 MISSING_WORDS = ("?", "-", "NA", "N/A", "#N/A", "NaN", "null", "none", "missing")
-"""What means in a column of numbers that a cell is missing, in any case of letters, unless a spec says otherwise."""
+"""Words that mark a missing cell in a column of numbers by default, in upper or lower case."""
 LONGEST_CELL = 131_072
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 _SIGNS = "%$€£¥"
 _STYLES = ((".", None), (",", None), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'"))
-"""How numbers are written, the most usual first: decimal sign, and what stands between thousands."""
+"""How numbers are written, the most usual first: decimal sign, and separator of thousands."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 
@@ -32,18 +32,18 @@ class Form:
     """How a table is written."""
 
     delimiter: str = ","
-    """What is between cells; a blank stands for any run of white space."""
+    """The character between cells; a blank means any run of white space."""
     decimal: str = "."
     thousands: str | None = None
     strip: str = ""
-    """Signs beside numbers that are left out, such as `%`."""
+    """Characters next to numbers that are ignored, such as `%`."""
     comment: str | None = None
-    """What lines begin with that are skipped."""
+    """Lines that begin with this are skipped."""
     missing_words: tuple[str, ...] | None = None
-    """What means that a cell is missing; None for `MISSING_WORDS`."""
+    """Words that mark a missing cell; None for `MISSING_WORDS`."""
 
     def number(self, cell: str) -> float | None:
-        """Return the number that a cell holds; None where it holds none."""
+        """Return the number in a cell, or None if there is none."""
         if self.strip:
             cell = cell.strip(f"{self.strip} \u00a0\u202f")
         if self.thousands is not None or self.decimal != ".":
@@ -60,7 +60,7 @@ class Form:
         return cell.lower() in _lowered(MISSING_WORDS if self.missing_words is None else self.missing_words)
 
     def is_missing(self, cell: str, *, numbers: bool, listed: bool = False) -> bool:
-        """Whether nothing is in a cell of a column of numbers, or of text that may be `listed` as such."""
+        """Whether a cell is missing, in a column of numbers or of text; `listed` where `categories` names it."""
         if not cell or numbers:
             return not cell or self.is_word(cell)
         return self.missing_words is not None and not (listed or isinstance(cell, Quoted)) and self.is_word(cell)
@@ -79,7 +79,7 @@ class Form:
         return f'is it `delimiter = "{sign}"`?' if counts[best] else ""
 
     def otherwise(self, cells: Iterable[str]) -> list[str]:
-        """Return the settings under each of which all of some cells are numbers, as a spec writes them."""
+        """Return the settings, as a spec writes them, under each of which all of these cells are numbers."""
         texts = list(cells)
         signs = "".join(sign for sign in _SIGNS if any(sign in text for text in texts))
         found = []
@@ -96,7 +96,7 @@ class Form:
 
 @lru_cache(maxsize=32)
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
-    """Return what numbers look like in one style."""
+    """Return the pattern of numbers in one style."""
     between = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
     whole = rf"(?:\d{{1,3}}(?:{between}\d{{3}})+|\d+)" if thousands else r"\d+"
     return re.compile(rf"[+-]?(?:{whole}(?:{re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)(?:[eE][+-]?\d+)?")
@@ -125,7 +125,7 @@ def listed(words: Sequence[str], most: int = 5) -> str:
 
 
 def lines_of(pieces: Iterable[str]) -> Iterator[str]:
-    """Put pieces of a text together into its lines, without their ends."""
+    """Join pieces of a text and yield its lines, without line ends."""
     rest: list[str] = []
     for piece in pieces:
         first, *more = piece.split("\n")
@@ -168,7 +168,7 @@ def _between_blanks(number: int, line: str, name: str) -> tuple[int, list[str]]:
 
 
 def _row(number: int, line: str, numbered: Iterator[tuple[int, str]], form: Form, name: str) -> tuple[int, list[str]]:
-    """Divide a line with quotes in it, and those that it goes on in."""
+    """Split a line that contains quotes, and the lines that a quoted cell continues on."""
     cells: list[str] = []
     at = 0
     while True:

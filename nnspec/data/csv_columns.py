@@ -1,4 +1,4 @@
-"""What a table holds as it is read: columns of numbers or of text, and the rows that are kept of them."""
+"""The columns of a table while it is read: numbers or text, and the rows that are kept."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _CAMEL_ID = re.compile(r"[a-z]I[dD]$")
 
 @dataclass(eq=False)
 class ReadColumn:
-    """What is known of a column, and its cells where they are kept: numbers, or the places of texts in `texts`."""
+    """A column and, where they are kept, its cells: numbers, or indices into `texts`."""
 
     name: str
     index: int
     texts: dict[str, int] | None
-    """Each text with the place where it came up; None for numbers."""
+    """Each distinct text with its index, in order of appearance; None for numbers."""
     closed: bool = False
-    """Whether no other texts are taken."""
+    """Whether the texts are those of the training rows, and no others are added."""
     alone: bool = False
-    """Whether it is one target of several, which are numbers."""
+    """Whether it is one of several targets, which must be numbers."""
     listed: bool = False
-    """Whether `categories` has it."""
+    """Whether `categories` names it."""
     most: int = MOST_TEXTS
     values: array[float] = field(default_factory=lambda: array("d"))
     levels: set[float] | None = field(default_factory=set)
-    """The different numbers, where they are whole and few; else None."""
+    """The distinct numbers, where they are whole and few; else None."""
     doubtful: list[str] = field(default_factory=list)
-    """Texts without quotes that would mean in a column of numbers that a cell is missing."""
+    """Unquoted texts that would mark a missing cell in a column of numbers."""
     unseen: dict[str, int] = field(default_factory=dict)
-    """How often which text came up that is not among `texts`."""
+    """How often each text occurred that is not among `texts`."""
 
     @property
     def word(self) -> str:
@@ -59,12 +59,12 @@ class ReadColumn:
 
     @property
     def width(self) -> int:
-        """How many features it makes."""
+        """How many features it becomes."""
         return 1 if self.texts is None else len(self.texts)
 
     @property
     def whole(self) -> tuple[int, ...]:
-        """The different numbers, sorted, where they are whole and few enough to be classes."""
+        """The distinct numbers, sorted, where they are whole and few enough to be classes."""
         return tuple(sorted(map(int, self.levels))) if self.levels and len(self.levels) > 1 else ()
 
     def sorted(self) -> list[str]:
@@ -76,7 +76,7 @@ class ReadColumn:
         return sorted(texts, key=lambda text: (numbers[text], text))
 
     def take(self, cell: str | None, form: Form, keep: bool) -> tuple[str, str] | None:
-        """Take a cell, None for a missing one; say what is wrong with it, and what to do, where it does not fit."""
+        """Add a cell, None for a missing one. Returns problem and remedy if the cell does not fit, else None."""
         value = math.nan
         if cell is not None and self.texts is None:
             number = form.number(cell)
@@ -127,7 +127,7 @@ class ReadColumn:
         return place, None
 
     def counts_rows(self) -> bool:
-        """Whether it only says which row one is: 0, 1, 2, …, or under a name for that, something else in each."""
+        """Whether it only numbers the rows: 0, 1, 2, …, or distinct values under a name such as `id`."""
         first, count = self.values[0], len(self.values)
         if self.texts is None and first in (0, 1) and all(v == first + i for i, v in enumerate(self.values)):
             return True
@@ -135,7 +135,7 @@ class ReadColumn:
         return named and len(set(self.values)) == count
 
     def settles(self, aim: ReadColumn, *, sole: bool) -> bool:
-        """Whether a target follows from it exactly: the same number, one on a line with it, or one value for each."""
+        """Whether it determines a target exactly: an equal number, a linear function of it, or one value for each."""
         if self.texts is None and aim.texts is None and _on_a_line(self.values, aim.values, only_same=sole):
             return True
         there: dict[float, float] = {}
@@ -146,13 +146,13 @@ class ReadColumn:
         return 1 < 2 * len(there) <= len(self.values) and len(there) > 1
 
     def mean_of(self, rows: NDArray[Any]) -> float:
-        """Return the mean of numbers over some rows; 0 where they have none, and of text."""
+        """Return the mean over some rows; 0 where they hold no number, and for text."""
         values = np.frombuffer(self.values)[rows]
         known = values[~np.isnan(values)]
         return float(known.mean()) if known.size and self.texts is None else 0.0
 
     def ranked(self) -> NDArray[Any]:
-        """Return the place of each cell's text among the sorted ones; −1 where it is missing."""
+        """Return the index of each cell's text among the sorted ones; −1 where it is missing."""
         assert self.texts is not None
         ranks = np.full(len(self.texts) + 1, -1)
         for rank, text in enumerate(self.sorted()):
@@ -166,7 +166,7 @@ _PLAIN = Form()
 
 
 def _on_a_line(values: Sequence[float], wanted: Sequence[float], *, only_same: bool) -> bool:
-    """Whether all points (value, wanted) are on a straight line, but for rounding."""
+    """Whether all points (value, wanted) lie on a straight line, up to rounding."""
     other = next((i for i, value in enumerate(values) if value != values[0]), None)
     if other is None or any(map(math.isnan, (values[0], values[other]))):
         return False
@@ -182,7 +182,7 @@ def _on_a_line(values: Sequence[float], wanted: Sequence[float], *, only_same: b
 
 @dataclass
 class ReadTable:
-    """A table: its columns that matter, and what became of its rows."""
+    """A table: the columns in use, and how many rows were kept, filled in and dropped."""
 
     name: str
     """What messages call its file."""
@@ -198,19 +198,19 @@ class ReadTable:
     filled: int = 0
     """Cells that are missing in rows that are kept."""
     unnamed: list[int] = field(default_factory=list)
-    """Columns without a name; those that hold something are in `left_out`."""
+    """Columns without a name; those that are not empty are in `left_out`."""
     left_out: set[int] = field(default_factory=set)
     lost: dict[str, int] = field(default_factory=dict)
-    """How many rows of which class were dropped."""
+    """How many rows of each class were dropped."""
     remarks: tuple[Remark, ...] = ()
 
     @property
     def used(self) -> list[ReadColumn]:
-        """All columns that matter."""
+        """All columns in use."""
         return self.features + self.aims
 
     def drop(self, cells: Sequence[str], gaps: Sequence[ReadColumn]) -> None:
-        """Leave a row out, and note of which class it is."""
+        """Drop a row, and note its class."""
         self.dropped += 1
         aim = self.aims[0]
         if aim.texts is not None and aim not in gaps:
@@ -219,7 +219,7 @@ class ReadTable:
                 self.lost[word] = self.lost.get(word, 0) + 1
 
     def notes(self) -> Iterator[str]:
-        """Say what a reader should know of how it was read."""
+        """Yield notes on how it was read."""
         for place in sorted(self.left_out):
             yield f"column {place + 1} of {self.name} has no name and is not used as a feature"
         if self.dropped:
@@ -238,7 +238,7 @@ class ReadTable:
                 )
 
     def means(self, trained: NDArray[Any]) -> list[float]:
-        """Return what stands for a missing number of each feature: the mean of `trained` rows."""
+        """Return what replaces a missing number of each feature: the mean over the `trained` rows."""
         return [column.mean_of(trained) for column in self.features]
 
     def samples(self, means: Sequence[float]) -> NDArray[Any]:

@@ -1,8 +1,8 @@
-"""Reading the files that a spec names: whatever they are, with limits, and without waiting for anything.
+"""Reading the files that a spec names, within limits.
 
 Such a file is of unknown origin, and `check` looks at it too. So only regular files are opened, never a pipe or a
-device; nothing larger than a limit is read; and what is told of a file's content in messages is no more than what a
-data file of its kind shows in its head.
+device; nothing larger than a limit is read; and messages show no more of a file's content than the header of a data
+file of its kind.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class State(NamedTuple):
-    """What changes when a file does."""
+    """The state of a file; if the file changes, so does this."""
 
     device: int
     inode: int
@@ -81,12 +81,12 @@ def open_file(path: FilePath | str, most: int, argument: str = "path") -> IO[byt
 
 
 def shown(path: FilePath | str) -> str:
-    """Return a path as messages show it, on one line whatever it holds."""
+    """Return a path as messages show it: on one line, whatever characters it holds."""
     return printable(str(path).replace(os.sep, "/")[-200:])
 
 
 def changed(path: FilePath | str) -> DataError:
-    """Return what to raise where a file turns out not to hold what it did a moment ago."""
+    """Return the error for a file that changed between two reads."""
     return DataError(f"{shown(path)} changed while it was being read; run again")
 
 
@@ -96,7 +96,7 @@ def size_in_words(count: int) -> str:
 
 
 def _beside(path: FilePath | str) -> str:
-    """Say where a path starts, and which file beside it may be meant."""
+    """Suggest a file with a similar name, or say what paths are relative to."""
     import difflib
 
     folder, name = os.path.split(path)
@@ -118,9 +118,9 @@ _known: dict[tuple[Any, ...], Any] = {}
 def remembered(
     make: Callable[[IO[bytes]], T], path: FilePath | str, most: int, *key: object, argument: str = "path"
 ) -> T:
-    """Return what `make` says of an open file; of one that has not changed since, what it said before.
+    """Return `make(file)`, cached for as long as the file does not change.
 
-    `key` says what else it depends on, `make` itself aside. What is raised is not remembered.
+    `key` is whatever else the result depends on. Errors are not cached.
     """
     with open_file(path, most, argument) as file:
         whole = (make.__module__, make.__qualname__, str(path), State.of(file), *key)
@@ -134,7 +134,7 @@ def remembered(
 
 
 def decoded(file: IO[bytes], path: FilePath, most: int) -> Iterator[str]:
-    """Read UTF-8 text piece by piece, each line end as "\\n". Raises FileFault for what is no text."""
+    """Read UTF-8 text piece by piece, each line end as "\\n". Raises FileFault for anything but text."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     lines = io.IncrementalNewlineDecoder(None, translate=True)
     offset, more, mark, line = 0, True, 0, 1

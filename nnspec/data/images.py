@@ -1,4 +1,4 @@
-"""Images of one's own: a folder with a sub-folder for each class. Reading them takes Pillow (`nnspec[images]`)."""
+"""The user's own images: a folder with a sub-folder for each class. Reading them takes Pillow (`nnspec[images]`)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _PARTS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""What folders are called that hold a part of the images."""
+"""Names of folders that hold a part of the images."""
 
 Side = Annotated[int, Range(low=1, high=4096)]
 
@@ -69,14 +69,14 @@ class _File(NamedTuple):
 
 @dataclass
 class _Found:
-    """What there is in a folder of images."""
+    """The contents of a folder of images."""
 
     names: list[str]
     """The classes."""
     train: list[_File]
     test: list[_File]
     validation: list[_File] = field(default_factory=list)
-    """Images that are given for validation."""
+    """Images for validation."""
     folders: list[str] = field(default_factory=list)
     """All folders that were looked into."""
     others: Counter[str] = field(default_factory=Counter)
@@ -264,7 +264,7 @@ class Images(DataSource):
 
 
 class _Pixels:
-    """Reads images, and gathers all that is wrong with them."""
+    """Reads images, and collects everything that is wrong with them."""
 
     def __init__(self, source: Images, facts: Facts) -> None:
         self._source, self._facts = source, facts
@@ -341,7 +341,7 @@ _sound: dict[tuple[str, State], str] = {}
 
 
 def _fault_of(path: str) -> str:
-    """Return what is wrong with an image, "" where it can be read; as before where it has not changed."""
+    """Return what is wrong with an image, or "" for one that can be read; cached while it does not change."""
     try:
         with _open(path) as file:
             key = (path, State.of(file))
@@ -370,7 +370,7 @@ def _size_of(path: str) -> tuple[int, int]:
 
 
 def _turned(image: Any) -> int:
-    """Return how a camera says that the image is to be turned: EXIF's orientation, 1 to 8."""
+    """Return EXIF's orientation, 1 to 8: how the camera was held."""
     try:
         turned = image.getexif().get(0x0112, 1)
     except Exception:  # noqa: BLE001  (EXIF that is damaged says nothing, and the image may be whole)
@@ -379,7 +379,7 @@ def _turned(image: Any) -> int:
 
 
 def _size(image: Any) -> tuple[int, int]:
-    """Return height and width as the image is looked at."""
+    """Return height and width of the upright image."""
     return (image.width, image.height) if _turned(image) >= 5 else (image.height, image.width)
 
 
@@ -429,7 +429,7 @@ def _eight_bits(image: Any, path: str) -> Any:
 
 
 def is_image(path: str) -> bool:
-    """Whether a file is called as images are."""
+    """Whether a file has the suffix of an image."""
     return os.path.splitext(path)[1].lower() in _FORMATS
 
 

@@ -1,4 +1,4 @@
-"""Labels as files hold them, and the classes that they become: as scikit-learn has it, the distinct values, sorted."""
+"""Labels in files, and the classes that they become: the distinct values, sorted, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_CLASSES = 65_536
 MOST_LABELS = 1 << 26
 """Bytes of labels, which `check` reads."""
 MOST_LEVELS = 1_000
-"""The most different whole numbers that a target may have to be classes."""
+"""The most distinct whole numbers that a target may have to count as classes."""
 _MARKS = frozenset([-100, -1, 99, 255, 999, 9999, 65_535])
 """Numbers that often mean that a sample has no label."""
 _LISTED = 6

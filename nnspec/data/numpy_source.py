@@ -1,7 +1,6 @@
-"""Arrays of one's own, from NumPy's files: an `.npz` with all of them, or an `.npy` for each.
+"""The user's own arrays, from NumPy's files: an `.npz` with all of them, or an `.npy` for each.
 
-Nothing in them is ever unpickled. `check` reads headers and targets alone, and of samples only what `missing = drop`
-asks for.
+`check` reads headers and targets, and samples only for `missing = drop`.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class _Parts(NamedTuple):
 
 
 class _Survey(NamedTuple):
-    """What is known of arrays before samples are read."""
+    """What is known before samples are read."""
 
     parts: _Parts
     facts: Facts
@@ -433,8 +432,8 @@ def _heads(pair: _Pair) -> tuple[Header, Header]:
 def _levels(
     pairs: Sequence[_Pair], targets: Header, kept: Sequence[NDArray[Any] | None], at_places: bool
 ) -> Levels | None:
-    """Say what targets could be as classes that are numbers first: all floats, and whole numbers that are several for
-    each sample and not one for each of its places; None for labels."""
+    """Return the levels of targets that are numbers, in case they are classes: floats, and whole numbers of which a
+    sample has several that are not one per place. None for labels."""
     if _role(targets) == "text" or (_role(targets) != "numbers" and (_of_samples(targets) or at_places)):
         return None
     found = [pair.y.levels(keep) for pair, keep in zip(pairs, kept, strict=True)]
@@ -444,7 +443,7 @@ def _levels(
 
 
 def _of_samples(targets: Header) -> bool:
-    """Whether labels are one a sample: `(n,)`, or `(n, 1)` as Keras writes them."""
+    """Whether there is one label per sample: `(n,)`, or `(n, 1)` as Keras writes them."""
     return targets.shape[1:] in ((), (1,))
 
 

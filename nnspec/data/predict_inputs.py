@@ -1,6 +1,6 @@
-"""Samples that a trained network is asked about: images, tables and arrays, brought into the form of its data.
+"""Samples to predict: images, tables and arrays, converted to the form of the training data.
 
-Every file is of unknown origin: it is read with the limits of the data sources, and nothing in it is unpickled.
+Every file is of unknown origin: it is read within the limits of the data sources, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Inputs", "Wanted", "array_inputs", "read_inputs", "read_table", "tab
 MOST_NUMBERS = 1 << 27
 LARGEST = 3e38
 _NOTES = 4
-"""Notes on single images of a folder that are given."""
+"""The most notes on single images of a folder."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Wanted:
     """Of a table, the columns that the features come from."""
     target_names: tuple[str, ...] = ()
     tokens: int = 0
-    """How many different whole numbers a sample is made of, where they stand for things; 0 for numbers that measure."""
+    """How many distinct ids samples are made of; 0 where samples are quantities."""
     form: Form = field(default_factory=Form)
-    """How the table is written that the network learned from."""
+    """How the table of the training data is written."""
     border: float | None = None
-    """How bright the outermost pixels of training images are, from 0 to 1."""
+    """Mean brightness of the outermost pixels of the training images, from 0 to 1."""
     ranges: tuple[tuple[float, float], ...] = ()
-    """The smallest and the largest number that was trained on: of each feature of a table, else of all together."""
+    """The smallest and the largest training value: of each feature of a table, else of all together."""
     arrangement: Arrangement | None = None
     """How arrays hold samples, where that is another order of axes than `shape`'s."""
 
@@ -68,7 +68,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Samples `(n, features)` as they are stored, what each is called, and what was done to them."""
+    """Samples `(n, features)` as they are stored, their names, and notes on what was done to them."""
 
     x: NDArray[Any]
     names: tuple[str, ...]
@@ -135,7 +135,7 @@ def _cell(value: Any) -> str:
 
 
 def _fit(found: Inputs, name: str, wanted: Wanted) -> Inputs:
-    """Hold numbers against those that the network was trained on. Raises FileFault for those that it cannot take."""
+    """Compare numbers with the training data. Raises FileFault for those that the network cannot take."""
     x, name = found.x, shown(name)
     if not x.size:
         raise FileFault(f"{name} has no samples")
@@ -150,7 +150,7 @@ def _fit(found: Inputs, name: str, wanted: Wanted) -> Inputs:
 
 
 def _unlike(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
-    """Yield in which way the numbers have another range than those that the network was trained on.
+    """Yield how the range of the numbers differs from that of the training data.
 
     A number is out of range where it is further outside than the range is wide: a sample of the same kind may well be a
     little larger than all of those before. Numbers of another unit, such as bytes for shares, are.
@@ -170,14 +170,14 @@ def _unlike(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
 
 
 def _unlike_columns(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
-    start, told = 0, 0
+    start, noted = 0, 0
     for column in wanted.columns:
         width = 1 if column.texts is None else len(column.texts)
         if column.texts is None and start < len(wanted.ranges):
             low, high = wanted.ranges[start]
             here, there = float(x[:, start].min()), float(x[:, start].max())
-            if (here < low - (high - low) or there > high + (high - low)) and told < _NOTES:
-                told += 1
+            if (here < low - (high - low) or there > high + (high - low)) and noted < _NOTES:
+                noted += 1
                 yield (
                     f"holds {here:g} to {there:g} in column `{in_words(column.name)}`, but the network was trained on "
                     f"{low:g} to {high:g}"

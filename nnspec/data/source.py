@@ -1,8 +1,7 @@
-"""What a data source is, and what it gives: facts that need no reading, and a data set.
+"""What a data source is, and what it provides: facts, and a data set.
 
 `facts()` is plain arithmetic on the source's arguments, so that `check` can know every shape before any byte is read;
-a source of the user's own files looks at their beginnings, or goes through those that are small. `load()` reads,
-fetches or draws.
+a source of the user's own files reads their headers, or all of a small file. `load()` reads, fetches or draws.
 """
 
 from __future__ import annotations
@@ -41,11 +40,11 @@ class DataError(NnspecError):
 
 
 class DataUnavailable(DataError):
-    """Data that cannot be had here: no file and no network. The next alternative of an `or` is taken instead."""
+    """Data that is not available here: no file and no network. The next alternative of an `or` is used instead."""
 
 
 class FileFault(DataError, ValueError):
-    """A file that an argument names and that cannot be what the source needs: `facts` and `load` raise it."""
+    """A file, named by an argument, that a source cannot use: `facts` and `load` raise it."""
 
     def __init__(
         self, message: str, *, argument: str = "path", help: str = "", word: str = "", known: Sequence[str] = ()
@@ -57,9 +56,9 @@ class FileFault(DataError, ValueError):
         self.help = help
         """What to do."""
         self.word = word
-        """The word in the argument that is not known, where it is that."""
+        """The unknown word in the argument, if that is the fault."""
         self.known = tuple(known)
-        """The words that it may be."""
+        """The known words."""
 
     def of(self, argument: str) -> FileFault:
         """Return the same fault with another argument at fault: the one that names the file."""
@@ -67,7 +66,7 @@ class FileFault(DataError, ValueError):
 
 
 class Remark(NamedTuple):
-    """What looks odd in the user's files, found by `check`: advice, with a code of its own."""
+    """Advice of `check` on something odd in the user's files, with a code of its own."""
 
     code: str
     message: str
@@ -79,7 +78,7 @@ class Remark(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a source declares of its data without reading any of it."""
+    """What a source declares about its data before reading it."""
 
     shape: tuple[int, ...]
     """Shape of one sample, such as (28, 28)."""
@@ -94,27 +93,27 @@ class Facts:
     target: tuple[int, ...] = ()
     """Shape of one sample's target: () for a label or a number, (64,) for a label at each of 64 places."""
     tokens: int = 0
-    """How many different whole numbers samples are made of, from 0 on, where they stand for things: the characters of
-    a text. 0 for numbers that measure."""
+    """How many distinct ids samples are made of, from 0 on, such as those of the characters of a text; 0 where samples
+    are quantities."""
     axes: tuple[str, ...] = ()
     """What the axes of `shape` are, one of `axes.AXES`; by default as `usual_axes` has it. () for more than three."""
     stored_axes: tuple[str, ...] = ()
     """The order in which files hold the axes, where it is another one."""
     levels: tuple[int, ...] = ()
-    """Of targets that are numbers, the different ones, sorted, where they may be classes too: whole and few."""
+    """The distinct targets, sorted, where numbers may be classes too: whole and few."""
     one_hot: bool = False
-    """Whether a target is a row of 0 with a single 1, and its levels are the places of that."""
+    """Whether a target is one-hot; its levels are then the indices of the 1."""
     remarks: tuple[Remark, ...] = ()
     """What looks odd in the files."""
     validation: int = 0
-    """How many of the training samples, the last, are given for validation."""
+    """How many of the training samples, the last ones, are for validation."""
     shuffled: bool = field(default=False, compare=False)
-    """Whether the training samples have no order of their own, since they were shuffled before they were split."""
+    """Whether the training samples are in no particular order, since they were shuffled before they were split."""
     predicts_next: bool = False
     """Whether the target of each place is the id at the next one, so that no place may see later ones."""
 
     def __post_init__(self) -> None:
-        """Fill the axes in where nothing is said of them. Raises ValueError for a file that has others."""
+        """Fill in the usual axes where none are given. Raises ValueError for stored axes that are not among them."""
         if not set(self.stored_axes) <= set(self.axes):
             raise ValueError(f"{self.stored_axes} are no order of {self.axes}")
         object.__setattr__(
@@ -123,7 +122,7 @@ class Facts:
 
     @property
     def arrangement(self) -> Arrangement:
-        """How samples lie in files."""
+        """How samples are laid out in files."""
         return Arrangement(self.axes, self.shape, self.stored_axes)
 
     @property
@@ -132,7 +131,7 @@ class Facts:
         return "rows" in self.axes
 
     def entering(self, image_as: str) -> tuple[int, ...]:
-        """Return the shape in which samples enter a network, `image_as` being what its first layer makes of images."""
+        """Return the shape in which samples enter a network, given what its first layer takes images as."""
         if self.axes and not self.is_image:
             return self.shape
         if image_as == "image" and self.is_image:
@@ -168,17 +167,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table that is a feature: how the cells of other rows become the same features."""
+    """A column of a table that is a feature: how the cells of further rows become features."""
 
     name: str
     texts: tuple[str, ...] | None
-    """Of a column of text, its texts, for each of which there is a feature that is 0 or 1; None for numbers."""
+    """The texts of a column of text, each a feature that is 0 or 1; None for a column of numbers."""
     mean: float | None = None
-    """Of a column of numbers, what stands for a cell that is missing, where such are filled in."""
+    """For a column of numbers, what replaces a missing cell, where missing cells are filled in."""
 
 
 def class_name(label: int, names: Sequence[str], alphabet: str | None) -> str:
-    """Return what a class is called: its name, or of a text the character, as `'a'`; else its number."""
+    """Return the name of a class: its own, or the character of a text, as `'a'`; else its number."""
     if label < len(names):
         return names[label]
     return repr(alphabet[label]) if alphabet and label < len(alphabet) else str(label)
@@ -186,7 +185,7 @@ def class_name(label: int, names: Sequence[str], alphabet: str | None) -> str:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What `load` gives. A stored number v stands for v / divisor: bytes of an image with divisor 255 lie in [0, 1]."""
+    """What `load` gives. A stored number v means v / divisor: with divisor 255, bytes of an image lie in [0, 1]."""
 
     source: str
     """The source's name in a spec: `MNIST`."""
@@ -199,15 +198,15 @@ class Dataset:
     origin: str
     """Where it came from, for a reader: a folder, an address, or `drawn, seed 0`."""
     alphabet: str | None = None
-    """The characters that ids stand for, in order, where samples are a text."""
+    """The character of each id, in order, where samples are text."""
     class_names: tuple[str, ...] = ()
-    """What the classes are called, in order, where the data says so."""
+    """The names of the classes, in order, where the data has any."""
     columns: tuple[Column, ...] = ()
     """The columns of a table that the features come from, in order."""
     target_names: tuple[str, ...] = ()
-    """What the targets of a regression are called, where the data says so."""
+    """The names of the targets of a regression, where the data has any."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of how files were read: samples that were left out, files that were skipped."""
+    """Notes on how files were read: samples that were dropped, files that were skipped."""
 
     def as_classes(self) -> Dataset:
         """Return the same with each level of the target as a class, and its number as the name of the class."""
@@ -240,7 +239,7 @@ class Dataset:
         )
 
     def __post_init__(self) -> None:
-        """Raise DataError for a label that is no class or an id that is none: everything behind trusts them."""
+        """Raise DataError for a label or an id out of range: all later code trusts them."""
         classes, tokens = self.facts.classes, self.facts.tokens
         for split in (self.train, self.test):
             if tokens and split.x.size and not 0 <= split.x.min() <= split.x.max() < tokens:
@@ -257,10 +256,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Access:
-    """What a source may use to get at its data."""
+    """What a source may use to get its data."""
 
     data_dir: Path | None = None
-    """Folder named on the command line; it goes before every other place."""
+    """Folder named on the command line; it takes precedence over all others."""
     offline: bool = False
     """Forbids the network."""
     report: Callable[[str, int, int | None], None] | None = field(default=None, compare=False)
@@ -272,7 +271,7 @@ class DataSource(Part):
 
     kind: ClassVar[str] = "data source"
     reads_files: ClassVar[bool] = False
-    """Whether it looks for files, so that naming a folder means something to it."""
+    """Whether it looks for files, so that `--data-dir` applies to it."""
 
     def facts(self) -> Facts:
         """Shapes and counts, from the arguments alone, or from the files that they name.

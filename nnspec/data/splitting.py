@@ -25,10 +25,10 @@ def shares(count: int, test: float) -> tuple[int, int]:
 
 
 def shuffled(count: int, seed: int) -> NDArray[Any]:
-    """Return the order of so many samples that a seed gives, the same with every version of NumPy.
+    """Return the order in which a seed puts so many samples, the same with every version of NumPy.
 
-    The words are not those of `numpy.random.default_rng(seed)`: samples whose numbers were drawn one after the other
-    from that very generator would be sorted by them, and not shuffled.
+    The random words are not those of `numpy.random.default_rng(seed)`: samples drawn one after another from that very
+    generator would be sorted by them, not shuffled.
     """
     words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(0,))).random_raw(count)
     return np.argsort(words, kind="stable")
@@ -37,10 +37,10 @@ def shuffled(count: int, seed: int) -> NDArray[Any]:
 def divided(
     count: int, held: int, seed: int | None, labels: NDArray[Any] | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Divide so many samples into those for training and `held` for testing: the last ones in the order of a seed, or
-    without one as they are. With `labels`, each class has its share of both, as near as whole samples allow.
+    """Split so many samples into those for training and `held` for testing: the last ones in the order of a seed, or
+    without a seed in their own. With `labels`, each class has its share of both, as closely as whole samples allow.
 
-    Both are indices, in the order that the samples are to have.
+    Both are indices, in the order of the samples in the data set.
     """
     order = np.arange(count) if seed is None else shuffled(count, seed)
     if labels is None:
@@ -52,7 +52,7 @@ def divided(
 
 
 def in_turns(labels: NDArray[Any]) -> NDArray[Any]:
-    """Return an order of labels whose every beginning has each class in its share, else as they are.
+    """Return a stable order of labels in which every prefix has each class in proportion.
 
     The k-th of a class of n is at (k + 1/2) / n of the way: Sainte-Laguë's way to divide seats.
     """

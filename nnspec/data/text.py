@@ -1,4 +1,4 @@
-"""A text by its characters: given those of a window, the network tells of each which one follows it."""
+"""Text by characters: given those of a window, the network predicts the next one at every position."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Text"]
 
 MOST_BYTES = 1 << 30
-MOST_STORED = 1 << 30  # bytes of all windows together
+MOST_STORED = 1 << 30  # bytes of all windows
 _LISTED = 8
 _LONG = 1 << 19
 
@@ -29,9 +29,9 @@ class Text(DataSource):
     The `alphabet` is every character that the file holds, sorted by code point; x and y hold their places in it, so
     `facts.classes` is its length and both shapes are `(context,)`. The last `test` of the text is for testing; no
     window reaches over the border. `stride` is `context` where it is not given: windows that do not overlap, so each
-    character is read once and told once an epoch. A smaller one gives more windows of the same text.
+    character is read once and predicted once per epoch. A smaller one gives more windows of the same text.
 
-    The file is UTF-8, at most 1 GiB; a byte order mark is left out, and every line end is a "\n". It is read in pieces,
+    The file is UTF-8, at most 1 GiB; a byte order mark is ignored, and every line end is a "\n". It is read in pieces,
     and a byte a character is kept (two with more than 256 different ones); windows that do not overlap share it.
     """
 

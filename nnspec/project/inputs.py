@@ -1,4 +1,4 @@
-"""Which files are meant: by a name, by the folder they lie in, or by a glob."""
+"""Finding specs: by name, by folder, or by glob."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnspec.project.globs import Glob, Reached
 __all__ = ["SUFFIX", "InputError", "find_specs"]
 
 SUFFIX = ".nn"
-"""What names of specs end with; folders and globs find no others."""
+"""The suffix of specs; folders and globs find no other files."""
 
 _RUN = {"run.json", "spec.nn"}
 """What lies in the folder of a run: its copy of the spec is a record, and no spec to work on."""
@@ -54,7 +54,7 @@ def find_specs(
         exclude: patterns as in a `.gitignore`.
         force_exclude: leave out files that are named, too, where they are excluded or ignored.
         respect_gitignore: leave out what git ignores.
-        complain: is told of each argument that is at fault, and the others are gone on with.
+        complain: called with each faulty argument; the others are still searched.
 
     Raises:
         InputError: a path does not exist or cannot be read, or an argument matches nothing; without `complain`.
