@@ -1,4 +1,4 @@
-"""The rooms in order: text to tree to program to plan to result, for Python callers and the command line alike."""
+"""The pipeline from text to result (parse, check, plan, train) for Python callers and the command line."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Overrides = Mapping[str, Any] | Sequence[str] | None
 
 
 class SpecError(NnspecError):
-    """A spec with errors. `diagnostics` holds them; the text shows them all."""
+    """A spec has errors. They are in `diagnostics`, and the message shows them all."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__(render_all(diagnostics))
@@ -65,18 +65,18 @@ class SpecError(NnspecError):
 
 @dataclass(frozen=True, repr=False)
 class CheckResult(TableRepr):
-    """What checking a spec found."""
+    """The result of checking a spec."""
 
     path: str
     diagnostics: tuple[Diagnostic, ...]
     compiled: Compiled | None
-    """The program with its layout; None where there is an error, or no experiment but a file to import."""
+    """The program with its layout; None if there are errors, or if the file can only be imported."""
     files: tuple[Source, ...] = ()
-    """What was read: the imports and, last, the spec."""
+    """The files that were read: the imports and, last, the spec."""
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error; warnings are allowed."""
+        """Whether there are no errors. Warnings are allowed."""
         return not any(d.severity == "error" for d in self.diagnostics)
 
     def __str__(self) -> str:
@@ -86,14 +86,13 @@ class CheckResult(TableRepr):
 def check(path: PathLike, set: Overrides = None) -> CheckResult:
     """Check a spec without loading data or training: every mistake in it, in one go.
 
-    `set` overrides settings, as in `run`. Raises SourceError for a file that cannot be read as text.
+    `set` overrides settings, as in `run`. Raises SourceError if the file cannot be read as text.
     """
     return check_text(read_source(path), set)
 
 
 def check_text(source: Source, set: Overrides = None, known: Known = NOTHING) -> CheckResult:
-    """Check a spec that is in memory. Its imports are read from beside where it would lie, and files of data are looked
-    at, unless they are `known`."""
+    """Check a spec in memory. Imports and data files are read relative to `source.folder`, unless they are `known`."""
     checked = check_source(source, _flags(set), known)
     if checked.program is None:
         return CheckResult(source.name, first_of(checked.diagnostics), None, checked.files)
@@ -121,9 +120,9 @@ def compile_spec(
 
 
 def _experiment(result: CheckResult) -> Compiled:
-    """Return the program of a file without errors. Raises NnspecError for one that others import."""
+    """Return the program of a file without errors. Raises NnspecError if the file can only be imported."""
     if result.compiled is None:
-        raise NnspecError(f"{result.path} is not an experiment by itself, but a file for others to import")
+        raise NnspecError(f"{result.path} is not a complete experiment; it can only be imported")
     return result.compiled
 
 
@@ -145,28 +144,28 @@ def run(
     compiled: How = "auto",
     progress: bool = False,
 ) -> RunResult:
-    """Train every lane of a spec, and return the curves, the networks and the verdicts.
+    """Train every lane of a spec, and return its curves, networks and expectations.
 
         result = nnspec.run("specs/race.nn", set={"train.epochs": 3})
-        result["Adam"].history["loss"]       # a float an epoch; also "accuracy", "test_loss", "test_accuracy"
-        result["Adam"].predict(x)            # (n, 784), values as the data source gives them -> (n,)
-        result["Adam"].seconds               # training time alone
+        result["Adam"].history["loss"]       # one float per epoch; also "accuracy", "test_loss", "test_accuracy"
+        result["Adam"].predict(x)            # (n, 784), raw values as in the data source -> (n,)
+        result["Adam"].seconds               # training time only
 
     Args:
         path: the spec.
-        set: settings that take the place of the spec's, as `{"train.epochs": 3, "optimizer": "Adam(lr=0.01)"}`;
-            strings are read as `.nn` expressions.
-        out: folder to write the record, the weights and the picture into; None writes nothing.
-        force: write into `out` even where it is not empty.
+        set: settings that override those of the spec, such as `{"train.epochs": 3, "optimizer": "Adam(lr=0.01)"}`;
+            strings are parsed as `.nn` expressions.
+        out: folder for the record, the weights and the plot; None writes nothing.
+        force: write into `out` even if it is not empty.
         data_dir: folder with the files of a data source.
-        offline: forbid the network.
+        offline: do not download anything.
         jobs: how many processes train side by side, None for as many as are worth their while. A script that asks for
             more than one does so below `if __name__ == "__main__":`, because they import it.
         alone: train every lane by itself, not in a stack with lanes of its kind. The numbers are the same, however
             lanes are trained.
         resume: go on with the run in `out`, where there is one; it ends with the numbers that it would have had.
         checkpoint: least seconds between two checkpoints of a training on the way, in `out`; 0 keeps every epoch.
-        fail_fast: end the run with the first lane that diverges or fails; else the others go on.
+        fail_fast: stop the run when a lane diverges or fails, instead of continuing with the others.
         profile: time every other training step part by part: `result["Adam"].profile`. Lanes are then trained in this
             process, each by itself, whatever `jobs` and `alone` say; the numbers are the same.
         compiled: whether training runs as compiled steps, which takes `nnspec[fast]`. With `auto`, it does as soon as
@@ -182,9 +181,9 @@ def run(
         CheckpointError: a checkpoint in `out` is damaged.
         SpecError: the spec has errors.
         SourceError: the spec cannot be read as text.
-        DataError: the data cannot be had, or is unusable.
+        DataError: the data is not available or not usable.
         OutputError: `out` cannot be written to.
-        WorkerError: a process that was to train could not begin.
+        WorkerError: a worker process could not be started.
         ValueError: fewer than one job, `resume` without `out`, `profile` together with `on`.
     """
     from nnspec.records.folder import OutputError, RunFolder
@@ -193,7 +192,7 @@ def run(
     from nnspec.view.terminal.screen import console
 
     if resume and out is None:
-        raise ValueError("`resume` goes with `out`: the folder of the run")
+        raise ValueError("`resume` requires `out`, the folder of the run")
     program = compile_spec(path, set)
     shown = progress_for(console(), program) if progress else None
     place = Path(data_dir) if data_dir is not None else None
@@ -313,7 +312,7 @@ def run_into(
 
 
 def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
-    """Draw the curves of a run, where it has any; yield what could not be written, and why."""
+    """Plot the curves of a run, if any, and yield the files that could not be written with the reasons."""
     from nnspec.view.pictures.drawing import PictureError
 
     if not any(lane.curve("loss") for lane in result.lanes.values()):
@@ -321,7 +320,7 @@ def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
     try:
         drawing.finish(result, path)
     except PictureError as error:
-        result.undrawn = f"the picture was not drawn: {error}; `nnspec plot {quote(str(path.parent))}` draws it"
+        result.undrawn = f"the plot was not written: {error}; `nnspec plot {quote(str(path.parent))}` draws it"
     except OSError as error:
         yield f"{path.name} ({error.strerror or error})"
     else:
@@ -329,11 +328,11 @@ def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
 
 
 def _unwritten(result: RunResult, problems: Sequence[str]) -> Iterator[str]:
-    """Say what of a run is not on disk, and how to get it there."""
+    """Describe what could not be written to disk, and how to write it."""
     if problems:
         yield (
             f"the run cannot be written to {result.folder}: {', '.join(problems)}; all other files were written; fix "
-            f"this, then run again with --out {result.folder} --resume"
+            f"this and run again with --out {result.folder} --resume"
         )
     yield from dict.fromkeys(
         one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats) if one.unsaved
@@ -341,23 +340,23 @@ def _unwritten(result: RunResult, problems: Sequence[str]) -> Iterator[str]:
 
 
 def _moved(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Say what is not as it was when a run began that goes on."""
+    """Describe what has changed in the environment since a resumed run started."""
     from nnspec.environment import differences, in_words
 
     found = [f"{name} {in_words(then)}, now {in_words(here)}" for name, (then, here) in differences(began, now).items()]
     if found:
-        yield f"the run began with {'; '.join(found)}: its numbers may differ from those of a run that was never ended"
+        yield f"the run began with {'; '.join(found)}: its results may differ from those of an uninterrupted run"
 
 
 def _elsewhere(ways: Mapping[str, Any]) -> Iterator[str]:
-    """Say which workers of a cluster were left out, and which have other kernels, so that their numbers may differ."""
+    """Describe which workers of a cluster were not used, and which differ so that their results may differ."""
     from nnspec.environment import in_words
 
     for worker, why in ways.get("left_out", {}).items():
         yield f"worker {worker} was not used: it {why}"
     for worker, found in ways.get("differences", {}).items():
         unlike = "; ".join(f"{name} {in_words(o['there'])}, here {in_words(o['here'])}" for name, o in found.items())
-        yield f"worker {worker} is not as this machine ({unlike}): its numbers may differ in their last digits"
+        yield f"worker {worker} differs from this machine ({unlike}), so results may differ in the last digits"
 
 
 def identity_of(compiled: Compiled) -> str:
@@ -417,24 +416,23 @@ def landscape(
     data_dir: PathLike | None = None,
     offline: bool = False,
 ) -> Landscape:
-    """Train the lanes of a spec, and measure the loss on a plane in the space of weights that their paths lie near.
+    """Train the lanes of a spec, and evaluate the loss on a plane in weight space close to their paths.
 
         found = nnspec.api.landscape("specs/race.nn")
-        found.losses                         # (41, 41), a row for each of found.beta, a column for each of found.alpha
+        found.losses                         # (41, 41): rows are found.beta, columns found.alpha
         found.lanes["Adam"].points           # (epochs + 1, 2)
 
     Args:
         path: the spec.
-        set: settings that take the place of the spec's, as in `run`.
-        lanes: those that are trained, by default all; they must have the same layers, loss and data.
+        set: settings that override those of the spec, as in `run`.
+        lanes: lanes to train, by default all. They must have the same layers, loss and data.
         plane: `pca`, the plane that holds most of the paths' variance around where the best lane ended; `random`, one
             along two filter-normalised random directions.
-        grid: points along each axis.
+        grid: number of points along each axis.
         data_dir: folder with the files of a data source.
-        offline: forbid the network.
+        offline: do not download anything.
 
-    Raises what `run` raises, LandscapeError for lanes that cannot share a plane, LaneError for one that there is none
-    of.
+    Raises what `run` raises, LandscapeError if the lanes cannot share a plane, and LaneError for an unknown lane.
     """
     from nnspec.view.terminal.quiet import Warns
 
@@ -452,7 +450,7 @@ def landscape_of(
     grid: int = 41,
     tick: Tick = lambda done, total: None,
 ) -> Landscape:
-    """Do what `landscape` does with a compiled program; `tick` is told how many points of the grid are done."""
+    """Do what `landscape` does for a compiled program. `tick` is called with the number of finished grid points."""
     from nnspec.analysis.landscape import map_landscape
     from nnspec.view.terminal.resolved import pick
 
@@ -461,11 +459,11 @@ def landscape_of(
 
 
 def diff(a: PathLike, b: PathLike, set: Overrides = None) -> Difference:
-    """Hold two specs against each other in what they mean; `set` goes to both.
+    """Compare the meaning of two specs; `set` applies to both.
 
         nnspec.diff("race.nn", "wider.nn").same
 
-    Raises SpecError with the errors of both, where they have any, SourceError for a file that cannot be read as text.
+    Raises SpecError with the errors of both specs, and SourceError if a file cannot be read as text.
     """
     from nnspec.semantics.comparison import compare
 
@@ -476,9 +474,9 @@ def diff(a: PathLike, b: PathLike, set: Overrides = None) -> Difference:
 
 
 def resolved(path: PathLike, set: Overrides = None, *, lane: str | None = None) -> dict[str, Any]:
-    """Return what a spec comes to, as plain data: every value of every lane, or of one, with where it comes from.
+    """Return the resolved spec as plain data: every value of every lane, or of one lane, with its origin.
 
-    Raises SpecError, SourceError, and LaneError for a lane that there is none of.
+    Raises SpecError, SourceError, and LaneError for an unknown lane.
     """
     from nnspec.view.terminal.resolved import pick, resolved_record
 
@@ -487,7 +485,7 @@ def resolved(path: PathLike, set: Overrides = None, *, lane: str | None = None) 
 
 
 def new(path: PathLike, template: str = "race", *, force: bool = False) -> Path:
-    """Write a starter spec and return where it lies; a file that is there stays, unless `force` says otherwise.
+    """Write a starter spec and return its path. An existing file is only overwritten with `force`.
 
     Raises StarterError where that cannot be done.
     """
@@ -497,9 +495,9 @@ def new(path: PathLike, template: str = "race", *, force: bool = False) -> Path:
 
 
 def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
-    """Get the files of a data source into the cache, verified: each with whether it was there or was fetched.
+    """Download the files of a data source into the cache and verify them. Each is returned with its status.
 
-    Raises DataError for an unknown name, DataUnavailable where a file cannot be had.
+    Raises DataError for an unknown name, and DataUnavailable if a file cannot be downloaded.
     """
     from nnspec.checker.vocabulary import did_you_mean, parts
     from nnspec.data.source import DataError, DataSource
@@ -514,7 +512,7 @@ def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
 
 
 def format_text(text: str) -> str:
-    """Return the text of a spec in the one style there is. Raises SpecError where it does not parse."""
+    """Return the formatted text of a spec. Raises SpecError if it does not parse."""
     from nnspec.formatting import format_source
 
     result = format_source(Source("text", text))
@@ -524,7 +522,7 @@ def format_text(text: str) -> str:
 
 
 def _flags(overrides: Overrides) -> list[Source]:
-    """Turn overrides into texts that the checker reads, named after where they came from."""
+    """Turn overrides into sources for the checker, named after their origin."""
     if overrides is None:
         return []
     if isinstance(overrides, str):
@@ -544,4 +542,4 @@ def _as_text(value: Any) -> str:
         return "[" + ", ".join(_as_text(item) for item in value) + "]"
     if isinstance(value, (int, float)):
         return repr(value)
-    raise TypeError(f"a setting is a number, a string, true, false, none or a list of these, not {value!r}")
+    raise TypeError(f"a setting must be a number, a string, true, false, none or a list of these, not {value!r}")

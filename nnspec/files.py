@@ -1,4 +1,4 @@
-"""Files: opened without waiting, read up to a limit, and written whole or not at all."""
+"""Safe file access: non-blocking opening, reading up to a limit, atomic writing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class NotRegularError(OSError):
-    """A folder, a pipe, a device or a socket where a file is expected."""
+    """Expected a regular file, got a folder, a pipe, a device or a socket."""
 
 
 def open_regular(path: str | os.PathLike[str], *, follow_links: bool = True) -> IO[bytes]:
-    """Open a file for reading. Opening a pipe would wait for its writer, and a device may have no end, so only a
-    regular file is opened.
+    """Open a file for reading. Only regular files are opened, since a pipe would block until it has a writer and a
+    device may be endless.
 
-    Raises OSError where there is none or it may not be read, NotRegularError where it is something else.
+    Raises OSError if the file does not exist or cannot be read, NotRegularError if it is not a regular file.
     """
     handle = os.open(path, _READ | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)))
     try:
@@ -50,9 +50,9 @@ def read_limited(path: str | os.PathLike[str], most: int, *, follow_links: bool 
 
 @contextmanager
 def atomic(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
-    """Write a file under another name and give it its own when it is whole.
+    """Write a file under a temporary name and rename it when it is complete.
 
-    `mode` are its permissions, by default those of a new file.
+    `mode` sets its permissions, by default those of a new file.
     """
     import tempfile
 
@@ -72,10 +72,9 @@ def atomic(path: Path, mode: int | None = None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def output(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that the user named: all or nothing, where a link leads to. A device or a pipe is written to, not
-    replaced.
+    """Write a user-specified file atomically, following links. Devices and pipes are written to, not replaced.
 
-    Raises OSError, also for a folder, a file that is read-only, and a pipe that has no reader.
+    Raises OSError, also for a folder, a read-only file and a pipe without a reader.
     """
     try:
         mode = path.stat().st_mode
@@ -88,9 +87,9 @@ def output(path: Path) -> Iterator[IO[bytes]]:
         with atomic(place, None if mode is None else stat.S_IMODE(mode)) as file:
             yield file
         return
-    content = io.BytesIO()  # archives seek, which a pipe cannot and a device does not mean
+    content = io.BytesIO()  # archives need to seek, which pipes and devices do not support
     yield content
-    # Not to wait for ever for a reader; a folder and a socket cannot be opened so.
+    # Non-blocking, since opening a pipe without a reader would hang. Folders and sockets cannot be opened like this.
     handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if hasattr(os, "O_NONBLOCK"):
         os.set_blocking(handle, True)
@@ -99,9 +98,9 @@ def output(path: Path) -> Iterator[IO[bytes]]:
 
 
 def rewrite(path: Path, data: bytes) -> None:
-    """Give a file that is there other contents: all or nothing, with the same permissions, where a link leads to.
+    """Replace the contents of an existing file atomically, keeping its permissions and following links.
 
-    Raises PermissionError for a file that is read-only, although its folder would let it be replaced.
+    Raises PermissionError for a read-only file, even if its folder is writable.
     """
     path = path.resolve()
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -111,7 +110,7 @@ def rewrite(path: Path, data: bytes) -> None:
 
 
 def _refuse_read_only(path: Path, mode: int) -> None:
-    # root may write everything; what is marked as read-only is not meant to be changed all the same.
+    # Even root must not change a file that is marked as read-only.
     if not mode & 0o222 or not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "it is read-only", str(path))
 

@@ -1,4 +1,4 @@
-"""Specs in the one style there is: for Python callers, the command line and editors. Importing this is light."""
+"""Formatting specs, for Python callers, the command line and editors. Cheap to import."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["FormatResult", "WriteError", "format_source", "format_spec"]
 
 
 class WriteError(NnspecError):
-    """A spec that cannot be written. The message says why."""
+    """A spec cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class FormatResult:
     path: str
     before: str
     after: str
-    """The same as `before` where there are diagnostics."""
+    """Equal to `before` if there are diagnostics."""
     diagnostics: tuple[Diagnostic, ...] = ()
-    """Why it cannot be formatted: what in it does not parse."""
+    """The syntax errors that prevent formatting."""
 
     @property
     def changed(self) -> bool:
-        """Whether formatting makes a difference."""
+        """Whether formatting changes the text."""
         return self.before != self.after
 
 
 def format_source(source: Source) -> FormatResult:
-    """Format a spec that is in memory. Raises `nnspec.syntax.format.FormatFault` where nnspec is at fault."""
+    """Format a spec in memory. Raises `nnspec.syntax.format.FormatFault` on a bug in nnspec."""
     before = "\ufeff" * source.bom + source.text
     formatted = formatter.format_source(source)
     return FormatResult(source.name, before, before if formatted.diagnostics else formatted.text, formatted.diagnostics)
@@ -50,7 +50,7 @@ def format_spec(path: str | os.PathLike[str], *, write: bool = True) -> FormatRe
     Raises:
         SourceError: the spec cannot be read as text.
         WriteError: the spec cannot be written.
-        FormatFault: formatting would have changed what the spec says, which is a fault of nnspec.
+        FormatFault: formatting would have changed what the spec says, which is a bug in nnspec.
     """
     result = format_source(read_source(path))
     if write and result.changed:

@@ -1,4 +1,4 @@
-"""Runs that lie on disk: opened, and turned into programs again. For Python callers and the command line alike.
+"""Runs on disk: open them and recreate their programs, for Python callers and the command line.
 
 saved = nnspec.runs.open_run("runs/race/latest")
 saved.summary["lanes"]; saved.history["Adam"]["loss"]; saved.weights("Adam")
@@ -55,23 +55,23 @@ __all__ = [
 ]
 
 _EVALUATED = 6
-"""Lanes, the best ones, whose networks a report evaluates again."""
+"""How many of the best lanes a report evaluates again."""
 
 PathLike = str | os.PathLike[str]
 
 
 def compile_run(saved: SavedRun) -> Compiled:
-    """Turn a run's spec, as it was then and with the settings of then, into a program again.
+    """Recreate the program of a run from its recorded spec and settings.
 
     Nothing but the run's folder is looked at: it has the texts of spec and imports, and what files of data came to.
     Raises RunError where what it comes to is not what was run.
     """
     manifest = saved.manifest
-    what = f"{saved.path} was run by nnspec {manifest.version}"
+    what = f"{saved.path} was run with nnspec {manifest.version}"
     if manifest.format == 1:
         raise RunError(
-            f"{what}, and its record is too old for this version: only `compare`, `report` and `export` "
-            f"work; for anything else, run {manifest.spec} again"
+            f"{what}, and its record is too old for this version: only `compare`, `report` and `export` work; "
+            f"otherwise, run {manifest.spec} again"
         )
     if manifest.semantics != SEMANTICS:
         raise RunError(
@@ -85,7 +85,7 @@ def compile_run(saved: SavedRun) -> Compiled:
     if result.compiled is None or now is None or identity(now) != manifest.identity:
         found = [change.text for change in changes(manifest.meaning, now)] if now is not None else []
         raise RunError(
-            f"{saved.path} cannot be used: its spec no longer describes what was run"
+            f"{saved.path} cannot be used: its spec no longer matches the run"
             f"{': ' + '; '.join(found[:4]) if found else ''}; run the spec again"
         )
     return result.compiled
@@ -119,8 +119,8 @@ def access_of(
     looks = any(choice.source.reads_files for choice in choices)
     if folder is not None and not looks:
         raise RunError(
-            f"--data-dir has no effect on {saved.path}: only MNIST and FashionMNIST are looked for there. Other "
-            "files are read where the spec names them; `nnspec eval RUN --data FILE` takes another one"
+            f"--data-dir has no effect on {saved.path}: it only applies to MNIST and FashionMNIST. Other files are "
+            "read from the paths in the spec; `nnspec eval RUN --data FILE` uses a different file"
         )
     if folder is None and saved.manifest.data_dir and looks:
         folder = Path(saved.manifest.data_dir)
@@ -150,12 +150,11 @@ def evaluate(
     offline: bool = False,
     data: PathLike | None = None,
 ) -> tuple[Evaluation, ...]:
-    """Evaluate the networks of a run over its test data again, or over the file `data`: each lane and seed, or those of
-    one lane.
+    """Evaluate the networks of a run on its test data or on the file `data`, for each lane and seed or for one lane.
 
         nnspec.runs.evaluate("runs/race/latest", "Adam")[0].figures["test_loss"]
 
-    Raises RunError, DataError. A lane that diverged or failed has no network, and is left out.
+    Raises RunError, DataError. Lanes that diverged or failed have no network and are skipped.
     """
     saved = open_run(path)
     if data is not None:
@@ -167,7 +166,7 @@ def evaluate(
 def evaluate_networks(
     saved: SavedRun, compiled: Compiled, access: Access, lane: str | None = None, seed: int | None = None
 ) -> tuple[Evaluation, ...]:
-    """Evaluate those networks of a run that are asked for; its data is loaded once."""
+    """Evaluate the selected networks of a run, loading its data once."""
     from nnspec.analysis.evaluate import Evaluator
 
     asked = networks(saved, lane, seed)
@@ -178,12 +177,12 @@ def evaluate_networks(
 def evaluate_over(
     saved: SavedRun, compiled: Compiled, file: PathLike, lane: str | None = None, seed: int | None = None
 ) -> tuple[Evaluation, ...]:
-    """Evaluate networks of a run over samples and targets in a file, without the data of the run.
+    """Evaluate networks of a run on samples and targets in a file, without the data of the run.
 
         nnspec.runs.evaluate("runs/race/latest", data="new.csv")[0].figures["test_loss"]
 
     The file is a table with the target's column, an .npz with `x` and `y`, or a folder with a sub-folder of images for
-    each class. Raises DataError for a file that does not fit.
+    each class. Raises DataError if the file does not match the run.
     """
     from nnspec.analysis.evaluate import evaluate_given
 
@@ -192,8 +191,7 @@ def evaluate_over(
 
 
 def networks(saved: SavedRun, lane: str | None = None, seed: int | None = None) -> list[tuple[str, int]]:
-    """Return lane and seed of every network that a run left, or of those that are asked for. Raises RunError where
-    there is none."""
+    """Return lane and seed of all networks of a run, or of the selected ones. Raises RunError if there are none."""
     names = saved.lanes if lane is None else [str(saved.lane(lane)["name"])]
     found = [(name, each) for name in names for each in saved.trained(name) if seed is None or each == seed]
     if not found:
@@ -203,9 +201,9 @@ def networks(saved: SavedRun, lane: str | None = None, seed: int | None = None) 
 
 
 def load(path: PathLike, lane: str | None = None, seed: int | None = None) -> Predictor:
-    """Load a trained network, ready to be asked: of the best lane, or the one that is named.
+    """Load a trained network for predictions: of the best lane, or of a given one.
 
-        nnspec.runs.load("runs/race/latest").predict(x)     # x (n, 784), bytes as MNIST has them -> (n,)
+        nnspec.runs.load("runs/race/latest").predict(x)     # x: (n, 784), bytes as in MNIST -> (n,)
 
     Raises RunError.
     """
@@ -216,7 +214,7 @@ def load(path: PathLike, lane: str | None = None, seed: int | None = None) -> Pr
 
 
 def predict(predictor: Predictor, files: Sequence[PathLike], *, invert: bool = False) -> list[Prediction]:
-    """Ask a network about the samples in files: images, tables, arrays. Raises DataError for what cannot be read."""
+    """Predict the samples in files: images, tables or arrays. Raises DataError if a file cannot be read."""
     from nnspec.analysis.predict import Prediction
     from nnspec.data.predict_inputs import read_inputs
 
@@ -229,10 +227,10 @@ def predict(predictor: Predictor, files: Sequence[PathLike], *, invert: bool = F
 
 
 def write_on(predictor: Predictor, prompt: str, length: int = 400) -> str:
-    """Have a network that learned a text write on. Raises RunError where it learned none, or never met a character."""
+    """Generate text with a network that was trained on text. Raises RunError if it was not."""
     writer = predictor.writer
     if writer is None:
-        raise RunError(f"{predictor.lane} did not learn a text, and writes none")
+        raise RunError(f"{predictor.lane} was not trained on text")
     try:
         return writer.write(length, prompt, temperature=predictor.experiment.train.temperature, seed=predictor.seed)
     except ValueError as error:
@@ -242,9 +240,9 @@ def write_on(predictor: Predictor, prompt: str, length: int = 400) -> str:
 def export_weights(
     path: PathLike, out: PathLike, lane: str | None = None, seed: int | None = None, *, force: bool = False
 ) -> Path:
-    """Write the weights of a network into a file of their own: `.safetensors`, or `.npz`. Returns where.
+    """Export the weights of a network as `.safetensors` or `.npz`, and return the path.
 
-    Raises RunError, and OutputError where the file cannot be written, or is there and `force` is not given.
+    Raises RunError, and OutputError if the file cannot be written, or exists and `force` is false.
     """
     from nnspec.records.export import export
 
@@ -260,11 +258,11 @@ def verify(
     offline: bool = False,
     jobs: int | None = 1,
 ) -> Verification:
-    """Run an experiment again and say whether it comes to the same bits; with `other`, compare two runs on disk.
+    """Repeat an experiment and report whether the results are identical; with `other`, compare two runs on disk.
 
         nnspec.runs.verify("runs/race/1").same
 
-    Raises RunError for a folder that holds no run, or one that cannot be run again, and what `nnspec.run` raises.
+    Raises RunError if the folder is not a run or the run cannot be repeated, and what `nnspec.run` raises.
     """
     from nnspec.training.observer import Silent
 
@@ -278,7 +276,7 @@ def verify(
 def verify_again(
     saved: SavedRun, compiled: Compiled, access: Access, observer: Observer, *, jobs: int | None = 1
 ) -> Verification:
-    """Run a saved run's program again, and compare. Raises KeyboardInterrupt on Ctrl-C: half a run proves nothing."""
+    """Repeat a saved run and compare. Raises KeyboardInterrupt on Ctrl-C, since half a run proves nothing."""
     from nnspec.analysis.verify import Records, compare_records, records_of, spoilt_weights
     from nnspec.records.write import history_record, trace_record
     from nnspec.runner.run import Ways, run_program
@@ -292,7 +290,7 @@ def verify_again(
 
 
 def verify_with(saved: SavedRun, other: SavedRun) -> Verification:
-    """Compare two runs on disk, which may be of different specs, as far as lanes and seeds are the same."""
+    """Compare the lanes and seeds that two runs on disk have in common. Their specs may differ."""
     from nnspec.analysis.verify import compare_records, records_of, spoilt_weights
 
     spoilt = list(dict.fromkeys((*spoilt_weights(saved), *spoilt_weights(other))))
@@ -307,11 +305,11 @@ def report(
     data_dir: PathLike | None = None,
     offline: bool = False,
 ) -> Path:
-    """Write a page about runs that needs nothing beside it, and return where: in the folder of the run, or for several
-    `report.html` in the working folder.
+    """Write a self-contained page about runs, and return its path: in the folder of the run, or for several runs
+    `report.html` in the current folder.
 
-    A page of nnspec's own is written over; any other file stays, unless `force`. Where the spec or the data cannot be
-    had any more, the page says why, and has all the rest. Raises RunError, and OutputError where it cannot be written.
+    An existing report is overwritten; any other file only with `force`. If the spec or the data is no longer available,
+    the page says why and shows everything else. Raises RunError, and OutputError if the file cannot be written.
     """
     from nnspec.files import atomic, output, utf8
     from nnspec.records.folder import REPORT, REPORT_MARK, OutputError
@@ -341,7 +339,7 @@ def _holds(path: Path, mark: str) -> bool:
 
 
 def _for_report(saved: SavedRun, data_dir: PathLike | None, offline: bool) -> ReportRun:
-    """Find out what a report shows beyond the records: the program, and the best networks over the test data."""
+    """Compute what a report shows in addition to the records: the program, and the best networks on the test data."""
     from nnspec.analysis.evaluate import Evaluator
     from nnspec.view.report.page import ReportRun, best_first
 
@@ -361,10 +359,10 @@ def _for_report(saved: SavedRun, data_dir: PathLike | None, offline: bool) -> Re
 
 
 def plot(path: PathLike, out: PathLike | None = None, *, force: bool = False) -> Path:
-    """Draw the curves of a run on disk, from its records, and return where: `curves.png` in its folder, or `out`, which
-    ends in `.png`, `.svg` or `.pdf`.
+    """Plot the recorded curves of a run and return the path: `curves.png` in its folder, or `out`, which must end in
+    `.png`, `.svg` or `.pdf`.
 
-    A file that `out` names stays, unless `force`. Raises RunError, and OutputError where it cannot be written.
+    An existing `out` is only overwritten with `force`. Raises RunError, and OutputError if the file cannot be written.
     """
     from nnspec.records.folder import PICTURE, OutputError
     from nnspec.view.pictures.curves import picture_of_saved, save_picture
@@ -386,11 +384,11 @@ def plot(path: PathLike, out: PathLike | None = None, *, force: bool = False) ->
 
 
 def compare_runs(paths: Sequence[PathLike]) -> ComparedRuns:
-    """Hold runs on disk against each other; of one run, its lanes.
+    """Compare runs on disk, or the lanes of a single run.
 
         nnspec.runs.compare_runs(["runs/race/1", "runs/race/2"]).contest.comparisons
 
-    A run that is named twice counts once. Raises RunError.
+    Duplicate runs are ignored. Raises RunError.
     """
     from nnspec.analysis.contest import contest
     from nnspec.semantics.comparison import compare

@@ -283,11 +283,11 @@ def test_a_file_that_others_import_is_no_experiment_and_no_error(tmp_path: Path)
     result = nnspec.check(common)
     assert result.ok
     assert [d.code for d in result.diagnostics] == ["NN711"]
-    with pytest.raises(nnspec.NnspecError, match=r"common\.nn is not an experiment by itself"):
+    with pytest.raises(nnspec.NnspecError, match=r"common\.nn is not a complete experiment"):
         nnspec.run(common)
     common.write_text("# nn: ignore[NN711]\n" + common.read_text(encoding="utf-8"), encoding="utf-8")
     assert nnspec.check(common).diagnostics == ()
-    with pytest.raises(nnspec.NnspecError, match=r"common\.nn is not an experiment by itself"):
+    with pytest.raises(nnspec.NnspecError, match=r"common\.nn is not a complete experiment"):
         nnspec.run(common)
 
 

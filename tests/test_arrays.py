@@ -259,7 +259,7 @@ def test_the_first_nan_has_its_place_and_all_are_counted(piece: int, monkeypatch
     x[417, 23], x[500, 1] = np.nan, -np.inf
     np.savez("n.npz", x=x, y=y)
     place = r"n\.npz: `x\[417, 23\]` is NaN \(row 417, column 23, counted from 0\); 2 of 24,000 numbers are NaN"
-    with pytest.raises(DataError, match=f"{place} or infinite; `missing = drop` leaves out samples with NaN"):
+    with pytest.raises(DataError, match=f"{place} or infinite; `missing = drop` drops samples with NaN"):
         NPZ(FilePath("n.npz")).load(Access())
     with pytest.raises(DataError, match=place):
         read_samples("n.npz")

@@ -187,7 +187,7 @@ def test_a_grid_has_the_figure_at_every_combination_and_a_star_at_the_best(
         assert [float(cell) for cell in cells[1:] if cell != "*"] == pytest.approx([losses[n] for n in names], rel=0.01)
         assert ("*" in cells) == (best in names)
     assert f"– best: {best}, with the lowest test_loss of 6 lanes" in "\n".join(lines)
-    assert any(line.startswith(f"! {best} was chosen by test_loss, for lack of validation") for line in lines)
+    assert any(line.startswith(f"! {best} was chosen by test_loss, since there are no validation") for line in lines)
     assert f"– to run it again: {saved.summary['best']['command']}" in lines
     page = runs.report(["out"]).read_text()
     assert "The lowest test loss first." in page
@@ -212,7 +212,7 @@ def test_lanes_without_a_figure_in_common_have_no_best_point(
     monkeypatch.chdir(tmp_path)
     Path("a.nn").write_text(f"{BODY}optimizer = SGD(lr=0.1)\nmetrics = []\nsweep {{ loss = [CrossEntropy, Hinge] }}\n")
     lines = printed(capsys, lambda: code(["run", "a.nn", "-q", "--out", "out"]))
-    assert "! there is no best point: the lanes have no figure in common" in lines
+    assert "! no best point: the lanes have no figure in common" in lines
     assert "best" not in json.loads(Path("out/summary.json").read_text())
 
 

@@ -41,7 +41,7 @@ def test_all_that_is_expected_holds(tmp_path: Path) -> None:
     first, second, empty, last = done.stdout.splitlines()
     assert first.startswith("good.nn .. PASSED (")
     assert second.startswith("plain.nn PASSED (")
-    assert second.endswith("; nothing expected")
+    assert second.endswith("; no expectations")
     assert empty == ""
     assert last.startswith("2 passed in ")
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["good.nn", "plain.nn"]
@@ -59,7 +59,7 @@ def test_what_fails_is_told_in_full_and_stops_nothing(tmp_path: Path) -> None:
         strict=False,
     ):
         assert line.startswith(begin)
-    assert "for others to import" in lines[2]
+    assert "it can only be imported" in lines[2]
     assert " --> a.nn:1:" in done.stdout
     assert "missed: loss < 1e-9" in lines
     assert any(line.startswith("lane ") and "diverged" in line for line in lines)
@@ -232,7 +232,7 @@ def test_warnings_of_a_spec_that_passes_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(spec("Linear(6); Linear(10)", expect="loss < 100"))
     done = command("test", "a.nn", cwd=tmp_path)
     assert done.returncode == 0
-    assert "; 2 warnings: nnspec check shows them" in done.stdout
+    assert "; 2 warnings; run `nnspec check` to see them" in done.stdout
 
 
 def test_a_terminal_sees_how_far_a_spec_is_and_nothing_of_it_stays(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm)
         pytest.skip("the BLAS of this machine has no other kernel to choose")
     assert "blas" in next(iter(ways["differences"].values()))
     (note,) = there.notes
-    assert "is not as this machine" in note
+    assert "differs from this machine" in note
     assert "blas" in verify("here", "there").environment
     assert [each.what for each in compare_runs(["here", "there"]).contest.unlike] == ["blas"]
     for name in here:

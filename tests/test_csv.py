@@ -89,14 +89,12 @@ GAPS = "a,k,b\n1,x,1\n,x,2\n3,,3\n5,y,4\n9,y,5\n"
 
 def test_what_is_missing(write: Write) -> None:
     path = write(GAPS)
-    with refused(
-        "t.csv, line 3, column `a`: the cell is empty; `missing = drop` leaves out .*, `missing = mean` fills"
-    ):
+    with refused("t.csv, line 3, column `a`: the cell is empty; `missing = drop` drops .*, `missing = mean` fills"):
         CSV(path, "b").facts()
     assert rows(path, "b", missing="drop")[0] == [[1, 1, 0], [5, 0, 1], [9, 0, 1]]
     # The mean is that of the rows that are trained on: 1, 3 and 5, and not 9.
     assert rows(path, "b", missing="mean")[0] == [[1, 1, 0], [3, 1, 0], [3, 0, 0], [5, 0, 1], [9, 0, 1]]
-    with refused(r"line 3, column `a`: the cell is empty; `missing = drop` leaves out such rows$"):
+    with refused(r"line 3, column `a`: the cell is empty; `missing = drop` drops such rows$"):
         CSV(path, "a", missing="mean").facts()
     assert rows(path, "b", features=["a"], missing="drop")[0] == [[1], [3], [5], [9]]
 
@@ -108,12 +106,12 @@ def test_words_for_missing(write: Write, cell: str) -> None:
 
 
 BAD = {
-    "empty": ("", "is empty: its first line names"),
+    "empty": ("", "is empty: its first line must name"),
     "header alone": ("a,b\n", "has 0 rows of data: at least 2 needed"),
     "one row": ("a,b\n1,2\n", "has 1 row of data"),
     "short row": ("a,b\n1,2\n3\n", "line 3: 1 cells, but the first line has 2"),
     "long row": ("a,b\n1,2\n3,4,5\n", "line 3: 3 cells"),
-    "no names": ("1,2\n3,4\n", "the first line of .* holds numbers"),
+    "no names": ("1,2\n3,4\n", "the first line of .* contains numbers"),
     "a name twice": ("a,b,a\n1,2,3\n", "has two columns `a`"),
     "mixed": (
         "a,b\n1,2\n3,4\n1o,5\n",
@@ -127,9 +125,9 @@ BAD = {
     "long cell": ("a,b\n1," + "2" * 200_000 + "\n", "line 2: a cell is longer than 131,072 characters"),
     "many texts": (
         "a,b\n" + "".join(f"t{i},{i}\n" for i in range(101)),
-        "this column holds more than 100 different texts",
+        "this column contains more than 100 different texts",
     ),
-    "many columns": (",".join(f"c{i}" for i in range(10_001)), "has 10,001 columns, and 10,000 are the most"),
+    "many columns": (",".join(f"c{i}" for i in range(10_001)), "has 10,001 columns, but at most 10,000 are allowed"),
     "latin-1": (b"a,b\n\xe9,1\n", "byte 4 is 0xe9"),
     "nul": (b"a,b\n\0,1\n", "contains a NUL"),
     "unprintable": ("a,b\n1,2\n\x1b[31m,5\n", r"`\\x1b\[31m` is not a number"),

@@ -355,7 +355,7 @@ def test_predict_reads_tables_as_training_did(tmp_path: Path) -> None:
     python = {"a": [1.5, 2.5, None], "k": ["none", "ja", "nein"]}
     np.testing.assert_array_equal(found.outputs, predictor.outputs(python))
     (tmp_path / "new.csv").write_text("a;k\n1,5;NA\n")
-    with refused("the training data had no `NA`"):
+    with refused("`NA` does not occur in the training data"):
         runs.predict(predictor, [tmp_path / "new.csv"])
 
 

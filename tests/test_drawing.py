@@ -296,7 +296,7 @@ def test_a_run_loses_nothing_but_the_picture_and_says_what_draws_it(tiny: Path) 
     done = nnspec("run", "a.nn", "--out", "a part", cwd=tiny, PYTHONPATH=f"{broken}{os.pathsep}{ROOT}")
     assert done.returncode == 0
     command = "nnspec plot 'a part'"
-    assert done.stderr == f"the picture was not drawn: its process was killed by signal 9; `{command}` draws it\n"
+    assert done.stderr == f"the plot was not written: its process was killed by signal 9; `{command}` draws it\n"
     assert done.stdout.splitlines()[-1] == "a part: history.json, summary.json, trace.json, weights"
     names = [{child.name for child in (tiny / folder).rglob("*")} for folder in ("the whole", "a part")]
     assert names[0] - names[1] == {"curves.png"}
@@ -309,7 +309,7 @@ def test_python_code_is_warned_and_has_its_result(tiny: Path, monkeypatch: pytes
         raise ImportError("no fonts")
 
     monkeypatch.setattr("nnspec.view.pictures.curves.plot_training_curves", broken)
-    with pytest.warns(RuntimeWarning, match="the picture was not drawn: ImportError: no fonts; `nnspec plot"):
+    with pytest.warns(RuntimeWarning, match="the plot was not written: ImportError: no fonts; `nnspec plot"):
         done = package.run(tiny / "a.nn", out=tiny / "o")
     assert done.exit_code == 0
     assert len(done["SGD"].history["loss"]) == 2

@@ -360,9 +360,11 @@ def test_a_text_is_written_on() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("an")
     assert len(done.stdout) == 2 + 30 + 1
-    assert "the training data had no '€'" in command("predict", "out", "--prompt", "€").stderr
+    assert ("these characters do not occur in the training data: '€'") in command(
+        "predict", "out", "--prompt", "€"
+    ).stderr
     trained(IMAGES)
-    assert "did not learn a text" in command("predict", "out", "--prompt", "a").stderr
+    assert "was not trained on text" in command("predict", "out", "--prompt", "a").stderr
 
 
 # Export
@@ -564,7 +566,7 @@ def test_an_old_record_does_not_stay_beside_a_new_spec(here: Path) -> None:
 def test_verifying_nothing_is_no_success() -> None:
     out = trained(spec())
     (out / "trace.json").write_text('{"format": 1, "lanes": {}}')
-    with pytest.raises(RunError, match="there is nothing to compare"):
+    with pytest.raises(RunError, match="have no lane and seed in common"):
         runs.verify(out, out)
 
 
@@ -577,7 +579,7 @@ def test_standardisation_and_forms_of_weights_are_verified() -> None:
         ("input.mean", arrays["input.mean"] + 9, "input.mean in"),
         ("Linear2.bias", arrays["Linear2.bias"].view("i4"), "Linear2.bias in"),
         ("Linear2.bias", arrays["Linear2.bias"].reshape(2, 5), "Linear2.bias in"),
-        ("more", np.zeros(3), "has more, which training did not leave"),
+        ("more", np.zeros(3), "has more, which is not in the recorded result of training"),
     ):
         np.savez(file, **arrays | {name: array})
         (spoilt,) = runs.verify(out, out).spoilt

@@ -268,7 +268,7 @@ def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.Monkey
         if jobs == 2:
             resource.setrlimit(resource.RLIMIT_AS, limit)
     assert {name: lane.status for name, lane in result.items()} == {"SGD": "done", "big": "failed"}
-    assert result["big"].message.startswith("there is not enough memory for it")
+    assert result["big"].message.startswith("not enough memory")
     assert result.exit_code == 1
 
 
@@ -283,7 +283,7 @@ def test_repeats_that_failed_do_not_count(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(run_module, "train_together", short)
     lane = run(spec(train="epochs = 2; batch = 16; repeats = 3", more="seed = 1"), ways=ALONE)["run"]
     assert (lane.status, [one.status for one in lane.repeats]) == ("failed", ["failed", "done", "done"])
-    assert lane.message.startswith("1 of 3 repeats failed; seed 1: there is not enough memory")
+    assert lane.message.startswith("1 of 3 repeats failed; seed 1: not enough memory")
     monkeypatch.undo()
     others = [run(spec(more=f"seed = {seed}"))["run"].final("loss") for seed in (2, 3)]
     assert lane.final("loss") == pytest.approx(sum(others) / 2)
@@ -353,7 +353,7 @@ def test_going_on_under_other_versions_is_said(tmp_path: Path, undrawn: None) ->
     record["environment"]["numpy"] = "1.0"
     (tmp_path / "out/run.json").write_text(json.dumps(record))
     done = command("run", "tiny.nn", "--out", "out", "--resume", "-q", cwd=tmp_path)
-    note = f"the run began with numpy 1.0, now {now}: its numbers may differ from those of a run that was never ended"
+    note = f"the run began with numpy 1.0, now {now}: its results may differ from those of an uninterrupted run"
     assert f"! {note}" in done.stdout.splitlines()
     assert json.loads((tmp_path / "out/summary.json").read_text())["notes"][-1] == note
     assert json.loads((tmp_path / "out/run.json").read_text())["environment"]["numpy"] == "1.0"

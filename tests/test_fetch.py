@@ -131,25 +131,28 @@ def round_in_circles(answer):
 
 
 BAD = {
-    "wrong hash": (gzip.compress(CONTENTS[0][:-1] + b"?"), "the file it gives is not the file expected: its SHA-256"),
-    "another file": (GOOD[f"/{NAMES[1]}.gz"], "holds 12 numbers of type uint8 and must hold 12 × 4 × 3 of type uint8"),
+    "wrong hash": (gzip.compress(CONTENTS[0][:-1] + b"?"), "the file it gives is not the expected file: its SHA-256"),
+    "another file": (
+        GOOD[f"/{NAMES[1]}.gz"],
+        "holds 12 numbers of type uint8, but must contain 12 × 4 × 3 of type uint8",
+    ),
     "not gzipped": (CONTENTS[0], "is not an intact gzip file: Not a gzipped file"),
     "a web page": (b"<html>Log in to this network</html>", "is not an intact gzip file: Not a gzipped file"),
     "nothing": (b"", "is empty"),
-    "cut short": (short_of_what_it_said, f"it cut the file short: {len(BODY) - 9} of {len(BODY)} bytes"),
+    "cut short": (short_of_what_it_said, f"it sent an incomplete file: {len(BODY) - 9} of {len(BODY)} bytes"),
     "cut short, length not given": (short_and_did_not_say, "is truncated: its compressed data ends early"),
-    "404": (404, "it answers HTTP 404"),
-    "500": (500, "it answers HTTP 500"),
+    "404": (404, "it returned HTTP 404"),
+    "500": (500, "it returned HTTP 500"),
     "silent": (silent, "no answer within 0.3 s"),
     "stalling": (stalling, "it stalled for 0.3 s"),
     "dripping its head": (dripping_its_head, "no answer within 0.3 s"),
-    "too long": (bytes(5000), "the file it gives is too long: 5,000 bytes, and 1,184 at most"),
-    "too long by far": (long_and_says_so, "the file it gives is too long: 1,000,000,000,000 bytes"),
-    "endless": (endless, r"is not an intact gzip file|the file it gives is too long: "),
+    "too long": (bytes(5000), "its file is too long: 5,000 bytes, 1,184 at most"),
+    "too long by far": (long_and_says_so, "its file is too long: 1,000,000,000,000 bytes"),
+    "endless": (endless, r"is not an intact gzip file|its file is too long: "),
     "not HTTP": (not_http, "it cannot be reached: SSH-2.0 \\[31mx{108}\\n"),
-    "redirect to a file": (to_a_file, "it answers HTTP 302"),
+    "redirect to a file": (to_a_file, "it returned HTTP 302"),
     "redirect to ftp": (to_ftp, "it cannot be reached: unknown url type: ftp"),
-    "redirect to itself": (round_in_circles, "it answers HTTP 302"),
+    "redirect to itself": (round_in_circles, "it returned HTTP 302"),
 }
 
 
@@ -197,7 +200,7 @@ def test_bad_mirror(mirror, cache, route, reason):
     with pytest.raises(DataUnavailable, match=reason) as raised:
         get(cache, server, patience=BRIEF)
     lines = str(raised.value).splitlines()
-    assert lines[0] == f"Tiny cannot be fetched: no mirror gave {NAMES[0]}.gz"
+    assert lines[0] == f"Tiny cannot be downloaded: no mirror provided {NAMES[0]}.gz"
     assert lines[1].startswith(f"  {server.url}/: ")
     assert len(lines) == 3
     for way in ("`nnspec data fetch Tiny`", "`--data-dir`", "NNSPEC_DATA_DIR", "or Digits("):
@@ -299,7 +302,7 @@ def test_mirror_that_lacks_a_file_is_asked_for_the_others(mirror, cache):
 
 def test_files_that_came_before_a_failure_stay(mirror, cache):
     server = mirror({path: body for path, body in GOOD.items() if path != f"/{NAMES[2]}.gz"})
-    with pytest.raises(DataUnavailable, match=f"no mirror gave {NAMES[2]}.gz"):
+    with pytest.raises(DataUnavailable, match=f"no mirror provided {NAMES[2]}.gz"):
         get(cache, server, files=FILES)
     assert listing(cache) == sorted(NAMES[:2])
 
@@ -415,7 +418,7 @@ def test_mirrors_from_the_environment():
 
 @pytest.mark.parametrize("text", ["ftp://a/", "file:///etc/", "a/b", "http://", "http://[", "http://a file:///"])
 def test_mirrors_that_are_no_web_address(text):
-    with pytest.raises(DataError, match=r"V: '.*' is not an address that begins with http:// or https://"):
+    with pytest.raises(DataError, match=r"V: '.*' is not a URL that starts with http:// or https://"):
         parse_mirrors(text, "V")
 
 

@@ -213,7 +213,7 @@ def test_gradients_that_explode() -> None:
     ("norms", "text"),
     [
         ([0.1, 1.0, 150.0], "150 at the end of epoch 3, 1.5e+03 times that of epoch 1"),
-        ([0.1, None, 1.0], "the gradient of Linear2.weight was no number at the end of epoch 2"),
+        ([0.1, None, 1.0], "the gradient of Linear2.weight was NaN or inf at the end of epoch 2"),
         ([1e-9, 1e-3, 1.0], ""),
     ],
     ids=["grown", "no number", "from next to nothing"],
@@ -280,7 +280,7 @@ def test_the_screen_says_where_and_what_to_try() -> None:
     shown = [line for line in screen(run(text), text).splitlines() if line.startswith("!")]
     assert shown == [
         "! run: layer ReLU2 (tiny.nn:2): 8 of 8 units are dead (no sample of 200 makes them positive); "
-        "try a smaller rate, LeakyReLU, init=he_normal"
+        "try a smaller learning rate, LeakyReLU, or init=he_normal"
     ]
     healthy = spec(data=DATA)
     assert not [line for line in screen(run(healthy), healthy).splitlines() if line.startswith("!")]
@@ -424,5 +424,6 @@ def test_a_loss_that_ends_above_ten_times_its_start_is_named_and_exits_with_1(la
     if code:
         (line,) = health([lane], {"run": experiment})
         assert line == (
-            "! run: the loss rose from 2.3 in epoch 1 to 23.1 at the end; try a smaller rate, clip_norm, a warm-up"
+            "! run: the loss rose from 2.3 in epoch 1 to 23.1 at the end; try a smaller learning rate, clip_norm, or "
+            "a warm-up"
         )

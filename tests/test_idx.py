@@ -75,18 +75,18 @@ BROKEN = {
     "short and not IDX": (b"<", "ends inside its header"),
     "floats": (
         idx_bytes(SHAPE, NUMBERS, 0x0D),
-        "holds 5 × 4 × 3 numbers of type float32 and must hold 5 × 4 × 3 of type uint8",
+        "holds 5 × 4 × 3 numbers of type float32, but must contain 5 × 4 × 3 of type uint8",
     ),
     "type unheard of": (idx_bytes(SHAPE, NUMBERS, 0x77), "not an IDX file: it begins with 00 00 77 03"),
     "labels for images": (
         idx_bytes((60,), NUMBERS),
-        "holds 60 numbers of type uint8 and must hold 5 × 4 × 3 of type uint8",
+        "holds 60 numbers of type uint8, but must contain 5 × 4 × 3 of type uint8",
     ),
     "no dimensions": (b"\0\0\x08\0" + NUMBERS, "has 0 dimensions"),
     "255 dimensions": (b"\0\0\x08\xff" + NUMBERS, "has 255 dimensions"),
     "other sizes": (
         idx_bytes((5, 3, 4), NUMBERS),
-        "holds 5 × 3 × 4 numbers of type uint8 and must hold 5 × 4 × 3 of type uint8",
+        "holds 5 × 3 × 4 numbers of type uint8, but must contain 5 × 4 × 3 of type uint8",
     ),
     "sizes of a giant": (idx_bytes((2**32 - 1,) * 3, NUMBERS), "holds 4,294,967,295 × "),
     "another pixel": (flipped(CONTENT, -1), f"its SHA-256 is [0-9a-f]{{64}} and must be {FILE.sha256}"),
@@ -246,7 +246,7 @@ def test_blocks_are_verified_as_far_as_they_are_needed(path, pack, first):
 @pytest.mark.parametrize("at", range(16, 16 + 48))
 def test_every_byte_that_is_used_is_verified(path, at):
     path.write_bytes(flipped(CONTENT, at + len(FILE.header) - 16))
-    with pytest.raises(DataError, match="is not the file expected: the SHA-256 of samples"):
+    with pytest.raises(DataError, match="is not the expected file: the SHA-256 of samples"):
         read_idx(path, with_blocks(*BLOCKS), 3, REMEDY)
 
 

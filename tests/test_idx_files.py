@@ -60,10 +60,10 @@ def test_files_by_name(plain: Path, tmp_path: Path) -> None:
     assert moved.facts().train == 12
     with pytest.raises(ValueError, match="IDX: `train` must be at least 1"):
         IDX(plain, train=0)
-    with pytest.raises(ValueError, match="a folder is needed, or all four files"):
+    with pytest.raises(ValueError, match="either a folder or all four files are needed"):
         IDX()
     del four["test_images"]
-    with pytest.raises(ValueError, match="`test_images` is needed, too"):
+    with pytest.raises(ValueError, match="`test_images` is missing"):
         IDX(**four)
 
 
@@ -101,14 +101,14 @@ BAD = {
     "absurd": (
         IMAGES,
         struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3),
-        "says that it holds 4,294,967,295 × .* 1 GiB are",
+        "says that it holds 4,294,967,295 × .* the limit is 1 GiB",
     ),
-    "bomb": (IMAGES, gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 2**31, 28, 28)), "1 GiB are the most"),
+    "bomb": (IMAGES, gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 2**31, 28, 28)), "the limit is 1 GiB"),
     "cut gzip": (IMAGES, gzip.compress(CONTENT)[:12], "its compressed data ends early"),
     "no gzip": (IMAGES, b"\x1f\x8b" + b"x" * 30, "is not an intact gzip file"),
     "more samples": (IMAGES, idx_bytes((13, 4, 3), numbers_of((13, 4, 3))), "holds 13 samples, and .* 12 labels"),
-    "no samples": (IMAGES, idx_bytes((12,), numbers_of((12,))), "holds single numbers, and should hold samples"),
-    "other shape": (NAMES[2], idx_bytes((6, 3, 4), numbers_of((6, 3, 4))), "holds other samples than"),
+    "no samples": (IMAGES, idx_bytes((12,), numbers_of((12,))), "contains single numbers, but must contain samples"),
+    "other shape": (NAMES[2], idx_bytes((6, 3, 4), numbers_of((6, 3, 4))), "differ in shape from"),
     "labels of two": (LABELS, idx_bytes((12, 2), bytes(24)), "12 × 2 labels"),
     "long labels": (LABELS, idx_bytes((12,), bytes(13)), "bytes follow its 12 bytes"),
     "short labels": (LABELS, idx_bytes((12,), bytes(11)), "it ends after 11 of 12 bytes"),

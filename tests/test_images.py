@@ -135,11 +135,11 @@ def test_without_pillow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_folders_that_do_not_fit(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with refused("there is no folder"):
+    with refused("folder not found"):
         Images(tmp_path / "none").facts()
     with refused("is not a folder; there is a sub-folder"):
         Images(folder / "cats" / "0.png").facts()
-    with refused("has no sub-folders; there is one for each class"):
+    with refused("has no sub-folders; at least two sub-folders are needed"):
         Images(folder / "cats").facts()
     with refused("cannot be the name of a folder"):
         Images("a\0b").facts()
@@ -154,7 +154,7 @@ def test_folders_that_do_not_fit(folder: Path, tmp_path: Path, monkeypatch: pyte
     with refused("holds more than 5 files|holds 10 images, and 5"):
         Images(folder).facts()
     monkeypatch.setattr("nnspec.data.images.MOST_CLASSES", 1)
-    with refused("has 2 sub-folders, and 1 classes are the most"):
+    with refused("has 2 sub-folders, but at most 1 classes are allowed"):
         Images(folder).facts()
 
 

@@ -340,7 +340,7 @@ def test_a_lane_whose_loss_is_lost_is_shown_up_to_there(monkeypatch: pytest.Monk
     assert found.lanes["run"].points.shape == (2, 2)
     assert found.lanes["run"].losses.shape == (2,)
     monkeypatch.setattr(Meter, "along", lambda self, track: (np.full(4, math.nan), np.full(4, math.nan)))
-    with pytest.raises(LandscapeError, match="no lane has finite weights and a finite loss anywhere"):
+    with pytest.raises(LandscapeError, match="no lane has finite weights and a finite loss at any time"):
         mapped(spec(train="epochs = 3; batch = 16"))
 
 
@@ -388,7 +388,7 @@ def test_too_much_memory_is_refused_before_training(monkeypatch: pytest.MonkeyPa
 
 
 def test_one_weight_and_no_grid_are_refused(line: str) -> None:
-    with pytest.raises(LandscapeError, match="has 1 weights, and a plane takes at least 2"):
+    with pytest.raises(LandscapeError, match="has 1 weights, but a plane needs at least 2"):
         mapped(line.replace("Linear(1)", "Linear(1, bias=false)"))
     with pytest.raises(LandscapeError, match="2 to 301 points"):
         mapped(line, grid=1)

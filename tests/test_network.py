@@ -356,10 +356,10 @@ def test_the_engine_exports_its_parts_and_no_modules() -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((8, 5), r"Linear1: this Linear expects 6 features but gets 5; x has shape \(8, 5\)"),
+        ((8, 5), r"Linear1: this Linear expects 6 features but got 5; x has shape \(8, 5\)"),
         ((6,), r"Linear1: Linear expects a batch of samples; x has shape \(6,\), so one sample is `x\[None\]`"),
         ((), r"Linear1: Linear expects a batch of samples; x has shape \(\)"),
-        ((8, 1, 2, 6), "Linear1: Linear expects features but gets an image of 1×2×6"),
+        ((8, 1, 2, 6), "Linear1: Linear expects features but got an image of 1×2×6"),
     ],
 )
 def test_samples_of_a_wrong_shape_are_an_error_that_names_the_layer(shape: tuple[int, ...], message: str) -> None:

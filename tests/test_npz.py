@@ -126,8 +126,8 @@ WRONG = {
     "number": ({"x": np.float64(3), "y": Y}, "but `x` has a single number"),
     "one sample": ({"x": X[:1], "y": Y[:1]}, "there is only one sample in `x`: too few"),
     "nothing": ({"x": X[:0], "y": Y[:0]}, "`y` has 0 targets"),
-    "no features": ({"x": np.zeros((10, 0)), "y": Y}, "samples of `x` hold no numbers: they are 0"),
-    "no columns": ({"x": np.zeros((10, 3, 0)), "y": Y}, "samples of `x` hold no numbers: they are 3×0"),
+    "no features": ({"x": np.zeros((10, 0)), "y": Y}, "samples of `x` contain no numbers: their shape is 0"),
+    "no columns": ({"x": np.zeros((10, 3, 0)), "y": Y}, "samples of `x` contain no numbers: their shape is 3×0"),
     "no targets": ({"x": X, "y": np.zeros((10, 0))}, "`y` holds no numbers"),
     "one class": ({"x": X, "y": 0 * Y + 7}, "all labels in `y` are 7: there is nothing to learn"),
     "one text": ({"x": X, "y": np.array(["a"] * 10)}, "all labels in `y` are `a`: there is nothing to learn"),
@@ -194,7 +194,7 @@ def header(text: str, version: int = 1, length: int | None = None) -> bytes:
 HEADERS = {
     "absurd": (
         header("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627775, 1000)}"),
-        "1 GiB are the most",
+        "the limit is 1 GiB",
     ),
     "negative": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"), "a header that is not NumPy's"),
     "no tuple": (header("{'descr': '<f8', 'fortran_order': False, 'shape': 3}"), "a header that is not NumPy's"),
@@ -202,7 +202,7 @@ HEADERS = {
     "deep": (header("(" * 5000), "a header that is not NumPy's"),
     "list": (header("[1, 2]"), "a header that is not NumPy's"),
     "lacking": (header("{'descr': '<f8'}"), "a header that is not NumPy's"),
-    "long": (header("{}", length=20_000), "its header has 20,000 bytes, and 10,000 are the most"),
+    "long": (header("{}", length=20_000), "its header has 20,000 bytes, but at most 10,000 are allowed"),
     "cut": (header("{'descr'", length=500), "ends inside its header"),
     "version": (header("{}", version=9), "is not a NumPy array"),
     "object": (header("{'descr': '|O', 'fortran_order': False, 'shape': (3,)}"), "never unpickled"),

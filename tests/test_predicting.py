@@ -145,7 +145,7 @@ def test_a_column_out_of_range_is_named(table: RunResult) -> None:
 def test_what_does_not_fit_is_refused(table: RunResult, floats: RunResult) -> None:
     with pytest.raises(ValueError, match="has no column `size`"):
         table["run"].predict({"colour": ["red"]})
-    with pytest.raises(ValueError, match="the training data had no `green`"):
+    with pytest.raises(ValueError, match="`green` does not occur in the training data"):
         table["run"].predict({"colour": ["green"], "size": [1]})
     with pytest.raises(ValueError, match=r"holds 3×5, but the network expects samples of 4×4"):
         floats["run"].predict(np.zeros((3, 5)))
@@ -204,7 +204,7 @@ def test_arrays_are_evaluated_too(floats: RunResult, tmp_path: Path) -> None:
 
 def test_a_folder_that_a_run_would_not_look_into_is_refused(table: RunResult, tmp_path: Path) -> None:
     with pytest.raises(
-        runs.RunError, match=r"--data-dir has no effect on .* `nnspec eval RUN --data FILE` takes another"
+        runs.RunError, match=r"--data-dir has no effect on .* `nnspec eval RUN --data FILE` uses a different"
     ):
         runs.evaluate(str(table.folder), data_dir=tmp_path)
 
@@ -261,7 +261,7 @@ def test_the_class_of_an_image_is_the_sub_folder_at_whatever_depth(tmp_path: Pat
         FileFault, match="has a class `test`, which was not in the training data; its classes are `a`, `b`"
     ):
         runs.evaluate(tmp_path / "out", data=tmp_path / "all")
-    with pytest.raises(FileFault, match=r"0\.png is in no sub-folder of .*/a/deep"):
+    with pytest.raises(FileFault, match=r"0\.png is not in a sub-folder of .*/a/deep"):
         runs.evaluate(tmp_path / "out", data=tmp_path / "all" / "test" / "a" / "deep")
 
 

@@ -222,7 +222,7 @@ def test_two_runs_with_one_seed_each_say_that_nothing_can_be_said(tmp_path: Path
     for number in (1, 2):
         run(tmp_path / "tiny.nn", {"seed": number}, out=tmp_path / f"run{number}")
     page = Page(runs.report([tmp_path / "run1", tmp_path / "run2"], tmp_path / "both.html").read_text("utf-8"))
-    assert "differences cannot be judged when a lane has only one seed" in page.text
+    assert "differences cannot be tested with one seed per lane" in page.text
     assert "seeds: 1 → 2" in page.text
 
 

@@ -285,7 +285,7 @@ def test_resume_needs_a_folder(path: Path, tmp_path: Path) -> None:
     done = nnspec("run", path, "--resume", cwd=tmp_path)
     assert done.returncode == 2
     assert "--resume requires --out DIR" in done.stderr
-    with pytest.raises(ValueError, match="goes with `out`"):
+    with pytest.raises(ValueError, match="requires `out`"):
         run(path, resume=True)
 
 

@@ -167,7 +167,7 @@ def test_a_lane_that_diverges_says_where_and_what_to_try_and_the_others_finish()
         "epoch 1, batch 2 of 4",
         "SGD(lr=1e+30)",
         "tiny.nn:4:15",
-        "try a smaller rate, such as lr=0.01",
+        "try a smaller learning rate, such as lr=0.01",
     ):
         assert words in lost.message
 

@@ -420,9 +420,9 @@ def test_one_schedule_serves_several_lanes() -> None:
 @pytest.mark.parametrize(
     ("rate", "advice"),
     [
-        ("cosine(1e30)", "try a smaller rate, such as lr=cosine(0.01, …)"),
-        ("step(1e30, every=1)", "try a smaller rate, such as lr=step(0.01, …)"),
-        ("1e30", "try a smaller rate, such as lr=0.01"),
+        ("cosine(1e30)", "try a smaller learning rate, such as lr=cosine(0.01, …)"),
+        ("step(1e30, every=1)", "try a smaller learning rate, such as lr=step(0.01, …)"),
+        ("1e30", "try a smaller learning rate, such as lr=0.01"),
     ],
 )
 def test_divergence_advises_a_smaller_start(rate: str, advice: str) -> None:

@@ -95,7 +95,7 @@ def test_checks_proofs_and_what_is_read_back_are_short(folder: Path, result: Run
     assert any("`Relu`" in row for row in rows)
     (proof,) = nnspec.gradcheck(folder / "a.nn")
     assert lines(proof)[0].startswith("SGD, Adam: the gradients are correct, ")
-    assert lines(runs.verify(folder / "run"))[0].endswith(": the same, bit for bit")
+    assert lines(runs.verify(folder / "run"))[0].endswith(": identical, bit for bit")
     assert lines(runs.evaluate(folder / "run", "Adam")[0])[0].endswith("as recorded, bit for bit")
     assert lines(runs.compare_runs([folder / "run"]))[0] == "1 run compared"
     assert "mean the same" in lines(api.diff(folder / "a.nn", folder / "a.nn"))[0]

@@ -123,7 +123,7 @@ def test_differences_without_spread_are_told_as_such_and_do_not_count() -> None:
     last = found[-1]
     assert (names_of(last), last.shown, math.isnan(last.adjusted)) == (("a", "b"), False, True)
     assert last.text() == (
-        "`a` and `b` differ in test_accuracy by 0.01 with every seed: there is no spread to test that against "
+        "`a` and `b` differ in test_accuracy by 0.01 with every seed: there is no variation to test this against "
         "(paired t-test over 2 seeds)"
     )
     lanes = [repeated("a", test_loss=[0.90, 0.91]), repeated("b", test_loss=[0.89, 0.90])]

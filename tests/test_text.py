@@ -204,7 +204,7 @@ def test_a_path_starts_from_the_folder_of_the_spec(poem: Path, monkeypatch: pyte
 def test_what_is_no_path(poem: Path, path: str) -> None:
     (found,) = findings(poem, f"Text({path})")
     assert found.code in ("NN301", "NN305")
-    assert "`path` takes a path in quotes" in found.message
+    assert "`path` must be a path in quotes" in found.message
 
 
 def test_in_a_run(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def test_weights_in_the_folder_are_those_that_training_ended_with(path: Path) ->
     np.savez(file, **arrays)
     found = verify(path)
     assert all(match.same for match in found.matches)
-    assert found.spoilt == (f"Linear1.bias in {file} is not what training ended with",)
+    assert found.spoilt == (f"Linear1.bias in {file} is not the recorded result of training",)
     assert not found.same
     file.write_bytes(b"PK no archive")
     (text,) = verify(path).spoilt
@@ -127,7 +127,7 @@ def test_two_runs_on_disk_are_compared_as_far_as_they_have_lanes_in_common(path:
     run("tiny.nn", {"train.repeats": 1, "Adam.optimizer.lr": 0.02}, out="other")
     found = verify("one", "other")
     texts = {(match.lane, match.seed): match.text for match in found.matches}
-    assert texts["SGD", 5] == "the same, bit for bit"
+    assert texts["SGD", 5] == "identical, bit for bit"
     assert texts["SGD", 6] == "not in other"
     assert texts["Adam", 5].startswith("part in epoch 1: Linear1.weight, Linear1.bias")
 
@@ -136,7 +136,7 @@ def test_the_command_exits_with_0_and_1_and_writes_nothing(path: Path) -> None:
     before = {file: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
     done = command("verify", "one", cwd=path.parent)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("✓ the same, bit for bit\n")
+    assert done.stdout.endswith("✓ identical, bit for bit\n")
     assert "Adam, seed 6 (2 of 2): epoch 4/4" in done.stderr
     rewrite(path / "trace.json", lambda record: record["lanes"]["SGD"][0]["epochs"]["Linear1.bias"].reverse())
     done = nnspec("verify", "one", "--json", "--jobs", "2", cwd=path.parent)
@@ -163,7 +163,7 @@ def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
     assert "error: one/trace.json is damaged" in done.stderr
     (path / "trace.json").unlink()
     done = command("verify", "one", "one", cwd=path.parent)
-    assert "has no trace.json: its run has not ended; go on with it by --resume" in done.stderr
+    assert "has no trace.json: its run has not finished; continue it with --resume" in done.stderr
 
 
 def test_a_run_has_its_own_copies_of_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

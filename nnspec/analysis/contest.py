@@ -160,15 +160,15 @@ def _list(seeds: Sequence[int]) -> str:
 
 def _notes(entries: Sequence[Entry], unlike: Sequence[Unlike], comparisons: Sequence[Comparison]) -> Iterator[str]:
     if any(each.what == "data" for each in unlike):
-        yield "the runs had other data: their test figures are not of the same samples"
+        yield "the runs used different data, so their test figures are not comparable"
     if len(entries) > 1 and not comparisons:
         if any(len(entry.each) < 2 for entry in entries):
             yield (
-                "differences cannot be judged when a lane has only one seed: "
-                "`--set train.repeats=5` trains each with five"
+                "differences cannot be tested with one seed per lane: "
+                "use `--set train.repeats=5` to train each with five"
             )
         elif len({entry.loss for entry in entries}) > 1:
-            yield "the lanes have other losses, and nothing else in common to be compared by"
+            yield "the lanes have different losses and no metric in common"
     for entry in entries:
         if entry.status != "done":
             yield f"`{entry.lane}` of {entry.run} {entry.status}"

@@ -98,7 +98,7 @@ def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: P
     try:
         network.load_state_dict(own)
     except ValueError as error:
-        raise RunError(f"the weights {source} do not fit the network of the spec: {error}") from None
+        raise RunError(f"the weights {source} do not match the network of the spec: {error}") from None
 
 
 def scaling_of(arrays: Mapping[str, NDArray[Any]], what: str = "input") -> tuple[NDArray[Any], NDArray[Any]] | None:
@@ -123,7 +123,7 @@ def check_scaling(experiment: Experiment, arrays: Mapping[str, NDArray[Any]], so
             if array.size != size or array.dtype.kind != "f":
                 raise RunError(f"{source} is damaged: {name} is {array.dtype} {array.shape}, not {size:,} numbers")
             if not np.isfinite(array).all() or (name.endswith("deviation") and not (array > 0).all()):
-                raise RunError(f"{source} is damaged: {name} holds numbers that nothing can be scaled by")
+                raise RunError(f"{source} is damaged: {name} contains invalid scales")
 
 
 def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapping[str, NDArray[Any]]) -> Plan:

@@ -164,7 +164,7 @@ def map_landscape(
     `run_program` raises, and KeyboardInterrupt where training was interrupted.
     """
     if not 2 <= grid <= MOST_GRID:
-        raise LandscapeError(f"the grid has 2 to {MOST_GRID} points along each axis, not {grid}")
+        raise LandscapeError(f"the grid must have 2 to {MOST_GRID} points along each axis, not {grid}")
     if kind not in ("pca", "random"):
         raise LandscapeError(f"unknown plane {kind!r}; choose from pca, random")
     order = [lane.name for lane in compiled.program.lanes]
@@ -183,7 +183,7 @@ def map_landscape(
         kept = {name: _finite(tracks[name], losses) for name, (losses, _) in measured.items()}
         ends = {name: float(measured[name][0][count - 1]) for name, count in kept.items() if count}
         if not ends:
-            raise LandscapeError("no lane has finite weights and a finite loss anywhere, not even at its start")
+            raise LandscapeError("no lane has finite weights and a finite loss at any time")
         best = min(ends, key=lambda name: ends[name])
         everything = np.stack([weights for name in ends for weights in tracks[name].weights[: kept[name]]])
         points = dict(zip(ends, np.split(everything, np.cumsum([kept[name] for name in ends])[:-1]), strict=True))
@@ -253,13 +253,13 @@ def _share_a_plane(compiled: Compiled) -> None:
                 )
     params = compiled.layouts[first.name].params
     if params < 2:
-        raise LandscapeError(f"the network of {first.name} has {params} weights, and a plane takes at least 2")
+        raise LandscapeError(f"the network of {first.name} has {params} weights, but a plane needs at least 2")
     copies = sum(lane.train.epochs + 1 for lane in compiled.program.lanes)
     needed = copies * params * np.dtype(first.dtype).itemsize
     if needed > MOST_BYTES:
         raise LandscapeError(
-            f"{copies:,} copies of {params:,} weights take {needed / 1024**3:.1f} GiB, more than the "
-            f"{MOST_BYTES // 1024**3} GiB that are allowed; choose fewer lanes with --lane, "
+            f"{copies:,} copies of {params:,} weights take {needed / 1024**3:.1f} GiB, more than the limit of "
+            f"{MOST_BYTES // 1024**3} GiB; choose fewer lanes with --lane, "
             "or fewer epochs with --set train.epochs=N"
         )
 
@@ -330,7 +330,7 @@ def _plane(kind: Kind, meter: Meter, points: NDArray[Any], centre: NDArray[Any],
         return principal_plane(points, centre, rng)
     plane = random_plane(meter.parameters, centre, rng)
     if not (plane.axes.any(axis=1)).all():
-        raise LandscapeError("the network has no weights for a random plane to go along; take --plane pca")
+        raise LandscapeError("the network has no weights for a random plane; use --plane pca")
     return plane
 
 

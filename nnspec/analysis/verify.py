@@ -66,7 +66,7 @@ class Match:
     def text(self) -> str:
         """What was found, in words."""
         if self.same:
-            return "the same, bit for bit"
+            return "identical, bit for bit"
         if self.epoch is None:
             return self.why
         when = "before the first step" if self.epoch == 0 else f"in epoch {self.epoch}"
@@ -107,7 +107,7 @@ def compare_records(one: Records, other: Records, spoilt: Sequence[str] = ()) ->
         left: list[str] = []
         matches = tuple(_matches(one, other, left))
         if not matches:
-            raise RunError(f"there is nothing to compare: {one.title} and {other.title} have no training in common")
+            raise RunError(f"{one.title} and {other.title} have no lane and seed in common")
         return Verification(
             one=one.title,
             other=other.title,
@@ -164,7 +164,7 @@ def _match(
 ) -> Match:
     one, other = trainings
     if "failed" in status:
-        return Match(lane, seed, 0, 0, why="failed, and has no numbers that could be compared")
+        return Match(lane, seed, 0, 0, why="failed and has no numbers to compare")
     tensors = list(dict.fromkeys((*one["start"], *one["epochs"], *other["start"], *other["epochs"])))
     lengths = [len(each["loss"]) for each in curves]
     epochs = min(lengths)
@@ -221,7 +221,7 @@ def _spoilt(saved: SavedRun, lane: str, seed: int, expected: Mapping[str, str]) 
         if found is None:
             yield f"{saved.weights_file(lane, seed)} has no {name}"
         elif array_digest(found) != digest:
-            yield f"{name} in {saved.weights_file(lane, seed)} is not what training ended with"
+            yield f"{name} in {saved.weights_file(lane, seed)} is not the recorded result of training"
     for name in arrays:
         if name not in expected:
-            yield f"{saved.weights_file(lane, seed)} has {name}, which training did not leave"
+            yield f"{saved.weights_file(lane, seed)} has {name}, which is not in the recorded result of training"

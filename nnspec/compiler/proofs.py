@@ -50,7 +50,7 @@ def _too_large(compiled: Compiled) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "NN603",
                 f"lane `{lane.name}` needs {memory / 1024**3:,.1f} GiB of buffers, "
-                f"more than the {MAX_MEMORY // 1024**3} GiB that are allowed",
+                f"more than the limit of {MAX_MEMORY // 1024**3} GiB",
                 widest.span,
                 label="its widest layer",
                 help="use narrower layers or a smaller `train.batch`",

@@ -308,7 +308,9 @@ def arrange(samples: Header, axes: Sequence[str] | None, name: str, argument: st
     """
     shape = samples.shape[1:] or (1,)
     if 0 in shape:
-        raise FileFault(f"samples of {name} hold no numbers: they are {'×'.join(map(str, shape))}", argument=argument)
+        raise FileFault(
+            f"samples of {name} contain no numbers: their shape is {'×'.join(map(str, shape))}", argument=argument
+        )
     try:
         found = arranged(shape, axes, bytes_=samples.dtype[-2:] == "u1")
     except ShapeError as error:
@@ -394,7 +396,7 @@ def refuse_unusable(
     if found.what in ("NaN", "inf", "-inf"):
         help = "replace them, for example with `numpy.nan_to_num`"
         if can_drop and found.what == "NaN":
-            help = f"`missing = drop` leaves out samples with NaN; {help}"
+            help = f"`missing = drop` drops samples with NaN; {help}"
     else:
         help = (
             "a float can only store it rounded; if that is good enough, save "

@@ -119,7 +119,7 @@ class ReadColumn:
         if place >= self.most:
             known = list(itertools.islice(self.texts, 200))
             ways = [f"`{way}` reads them as numbers" for way in form.otherwise([*known, text])]
-            what = f"this column holds more than {self.most:,} different texts"
+            what = f"this column contains more than {self.most:,} different texts"
             return None, (what, "; ".join([*ways, "remove it from `features`, or `drop` it"]))
         self.texts[text] = place
         if not quoted and not self.listed and form.missing_words is None and form.is_word(text):

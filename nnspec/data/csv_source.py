@@ -262,35 +262,39 @@ class CSV(DataSource):
                 "a delimiter must be one character", argument="delimiter", help='for example, `","` or `"\\t"`'
             )
         if form.decimal not in (".", ","):
-            raise FileFault("the decimal sign must be a point or a comma", argument="decimal", help='`decimal = ","`')
+            raise FileFault(
+                "the decimal separator must be a point or a comma", argument="decimal", help='`decimal = ","`'
+            )
         if form.thousands is not None and form.thousands not in (",", ".", " ", "'", "_"):
-            what = "the thousands separator must be a comma, a point, a blank, `'` or `_`"
+            what = "the thousands separator must be a comma, a point, a space, `'` or `_`"
             raise FileFault(what, argument="thousands", help='for example, `thousands = ","`')
         if form.thousands == form.decimal:
-            what = f"`{form.decimal}` cannot be both the decimal sign and the thousands separator"
+            what = f"`{form.decimal}` cannot be both the decimal and the thousands separator"
             raise FileFault(what, argument="thousands", help='for example, `decimal = ",", thousands = "."`')
         if any(sign.isalnum() or sign in '+-.,"' for sign in form.strip):
             raise FileFault(
-                "`strip` removes only signs beside numbers", argument="strip", help='for example, `strip = "%"`'
+                "`strip` can only contain symbols next to numbers", argument="strip", help='for example, `strip = "%"`'
             )
         if form.comment is not None and (not form.comment or form.comment.isspace() or '"' in form.comment):
-            raise FileFault("a comment must begin with a sign", argument="comment", help='for example, `comment = "#"`')
+            raise FileFault(
+                "comments must start with a symbol", argument="comment", help='for example, `comment = "#"`'
+            )
 
     def _header(self, csv: CsvFile) -> list[str]:
         name, (line, header) = csv.name, csv.first
         if not header:
-            raise FileFault(f"{name} is empty: its first line names the columns")
+            raise FileFault(f"{name} is empty: its first line must name the columns")
         if len(header) > MOST_COLUMNS:
-            raise FileFault(f"{name} has {len(header):,} columns, and {MOST_COLUMNS:,} are the most")
+            raise FileFault(f"{name} has {len(header):,} columns, but at most {MOST_COLUMNS:,} are allowed")
         if header[0].startswith(("#", "//")) and not self.form.comment:
             sign = "#" if header[0].startswith("#") else "//"
             raise FileFault(
-                f"{name}, line {line:,}: the line that names the columns begins with `{sign}`, as comments do",
+                f"{name}, line {line:,}: the line with the column names starts with `{sign}`, like a comment",
                 help=f'`comment = "{sign}"` skips such lines',
             )
         if all(self.form.number(cell) is not None for cell in header if cell):
-            message = f"the first line of {name} holds numbers, and should name the columns"
-            raise FileFault(message, help="put a line of names before it, such as `width,height,kind`")
+            message = f"the first line of {name} contains numbers, but must name the columns"
+            raise FileFault(message, help="add a line with column names before it, such as `width,height,kind`")
         return header
 
     def _decide(self, table: ReadTable, rows: Iterator[tuple[int, list[str]]]) -> None:
@@ -326,7 +330,7 @@ class CSV(DataSource):
             return
         for column in gaps:
             if self.missing == "error" or column in table.aims:
-                ways = "`missing = drop` leaves out such rows"
+                ways = "`missing = drop` drops such rows"
                 ways += "" if column in table.aims else ", `missing = mean` fills them in"
                 cell = cells[column.index]
                 what = f"`{in_words(cell)}` marks a missing value" if cell else "the cell is empty"
@@ -391,7 +395,7 @@ class CSV(DataSource):
             raise FileFault(what, argument="drop", help="remove one of them")
         aims = [column(word, "target") for word in self.target]
         if gone := [word for word in self.target if word in self.drop]:
-            raise FileFault(f"`{in_words(gone[0])}` is the target, but `drop` leaves it out", argument="drop")
+            raise FileFault(f"`{in_words(gone[0])}` is the target, but is listed in `drop`", argument="drop")
         if self.features is None:
             names = [word for word in header if word and word not in self.target and word not in self.drop]
             twice = next((word for word in names if len(places[word]) > 1), None)
@@ -452,7 +456,7 @@ class CSV(DataSource):
         for column in table.used:
             for word in column.doubtful[:1]:
                 message = f"`{in_words(word)}` in column `{column.word}` is read as ordinary text"
-                ways = f'`missing_words = ["{in_words(word)}"], missing = drop` leaves out its rows'
+                ways = f'`missing_words = ["{in_words(word)}"], missing = drop` drops its rows'
                 help = f'{ways}; `categories = ["{column.word}"]` keeps it as text'
                 yield Remark("NN727", message, "path", help)
         if table.rows < _SURE:

@@ -75,7 +75,7 @@ def _class_of(image: str, folder: str) -> str:
     """Return the sub-folder that an image is in, at whatever depth. Raises FileFault for one that is in none."""
     inside = os.path.relpath(image, folder).split(os.sep)
     if len(inside) == 1:
-        raise FileFault(f"{shown(image)} is in no sub-folder of {shown(folder)}", help="there is one for each class")
+        raise FileFault(f"{shown(image)} is not in a sub-folder of {shown(folder)}", help="there must be one per class")
     return inside[0]
 
 

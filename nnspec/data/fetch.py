@@ -73,14 +73,14 @@ def parse_mirrors(text: str, variable: str) -> tuple[str, ...]:
         except ValueError:
             usable = False
         if not usable:
-            raise DataError(f"{variable}: {mirror!r} is not an address that begins with http:// or https://")
+            raise DataError(f"{variable}: {mirror!r} is not a URL that starts with http:// or https://")
     return tuple(text.split())
 
 
 def ways_out(source: str) -> str:
     """Say how to get at the data of `source` when it cannot be fetched."""
     return (
-        f"Run `nnspec data fetch {source}` where there is a network, or name a folder that holds the files with "
+        f"Run `nnspec data fetch {source}` with network access, or name a folder with the files with "
         f"`--data-dir` or NNSPEC_DATA_DIR, or write `{source}(...) or Digits(...)` in the spec."
     )
 
@@ -129,8 +129,8 @@ def fetch_files(
             given[file.name] = mirror
             break
         else:
-            what = f"no mirror gave {file.name}.gz{''.join(reasons)}"
-            raise DataUnavailable(f"{source} cannot be fetched: {what}\n{ways_out(source)}")
+            what = f"no mirror provided {file.name}.gz{''.join(reasons)}"
+            raise DataUnavailable(f"{source} cannot be downloaded: {what}\n{ways_out(source)}")
     return given
 
 
@@ -141,8 +141,8 @@ def _writing(path: Path, source: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataUnavailable(
-            f"{source} cannot be fetched: {path} in the cache cannot be written to ({error.strerror or error})\n"
-            f"Clear the way, or set XDG_CACHE_HOME to another folder. {ways_out(source)}"
+            f"{source} cannot be downloaded: {path} in the cache cannot be written to ({error.strerror or error})\n"
+            f"Make it writable, or set XDG_CACHE_HOME to another folder. {ways_out(source)}"
         ) from None
 
 
@@ -191,7 +191,7 @@ def _ask(address: str, patience: Patience) -> HTTPResponse:
         return future.result(patience.answer)
     except urllib.error.HTTPError as error:
         error.close()
-        raise _MirrorError(f"it answers HTTP {error.code}") from None
+        raise _MirrorError(f"it returned HTTP {error.code}") from None
     except TimeoutError:
         raise _MirrorError(f"no answer within {patience.answer:g} s", gone=True) from None
     except (OSError, HTTPException, ValueError) as error:
@@ -216,15 +216,15 @@ def _receive(response: HTTPResponse, file: IdxFile, report: Report | None, patie
         except TimeoutError:
             raise _MirrorError(f"it stalled for {patience.silence:g} s", gone=True) from None
         except (OSError, HTTPException, ValueError) as error:
-            raise _MirrorError(f"the transfer broke off: {_in_words(error)}") from None
+            raise _MirrorError(f"the transfer was interrupted: {_in_words(error)}") from None
         if not piece:
             if total is None:
                 return body
-            raise _MirrorError(f"it cut the file short: {len(body):,} of {total:,} bytes")
+            raise _MirrorError(f"it sent an incomplete file: {len(body):,} of {total:,} bytes")
         body += piece
         if report:
             report(f"{file.name}.gz", len(body), total)
-    raise _MirrorError(f"the file it gives is too long: {length:,} bytes, and {file.most_bytes:,} at most")
+    raise _MirrorError(f"its file is too long: {length:,} bytes, {file.most_bytes:,} at most")
 
 
 def _in_words(error: BaseException) -> str:

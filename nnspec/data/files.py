@@ -75,7 +75,7 @@ def open_file(path: FilePath | str, most: int, argument: str = "path") -> IO[byt
         raise FileFault("this cannot be the name of a file", argument=argument) from None
     if State.of(file).size > most:
         file.close()
-        message = f"{shown(path)} is larger than {size_in_words(most)}, the most that is read of such a file"
+        message = f"{shown(path)} is larger than {size_in_words(most)}, the maximum for such files"
         raise FileFault(message, argument=argument)
     return file
 
@@ -104,12 +104,12 @@ def _beside(path: FilePath | str) -> str:
         with os.scandir(folder or ".") as entries:
             names = [entry.name for entry, _ in zip(entries, range(1000), strict=False)]
     except (OSError, ValueError):
-        return "a path starts from the folder that the spec lies in"
+        return "paths are relative to the folder of the spec"
     found = difflib.get_close_matches(name, names, 1, 0.7)
     if found and found[0].isprintable():
         written = getattr(path, "written", str(path))
         return f'did you mean `"{written[: len(written) - len(name)]}{found[0]}"`?'
-    return "a path starts from the folder that the spec lies in"
+    return "paths are relative to the folder of the spec"
 
 
 _known: dict[tuple[Any, ...], Any] = {}
@@ -157,11 +157,13 @@ def decoded(file: IO[bytes], path: FilePath, most: int) -> Iterator[str]:
                 help="save it as UTF-8",
             ) from None
         if "\0" in text:
-            raise FileFault(f"{shown(path)} contains a NUL: it is not text", help="name a text file, saved as UTF-8")
+            raise FileFault(
+                f"{shown(path)} contains a NUL byte: it is not a text file", help="name a text file, saved as UTF-8"
+            )
         offset += len(piece)
         line += piece.count(b"\n")
         if offset > most:
-            raise FileFault(f"{shown(path)} grows while it is read")
+            raise FileFault(f"{shown(path)} changed while it was being read")
         if text := lines.decode(text, final=not more):
             yield text
 

@@ -101,7 +101,7 @@ def read_header(stream: IO[bytes], name: str) -> Header:
         raise FileFault(f"{name} has {start[3]} dimensions, but 1 to 8 are supported")
     head = Header(_TYPES[start[2]], struct.unpack(f">{start[3]}I", exactly(stream, 4 * start[3], name)))
     if head.nbytes > MOST_BYTES:
-        raise FileFault(f"{name} says that it holds {head.sizes} numbers; {size_in_words(MOST_BYTES)} are the most")
+        raise FileFault(f"{name} says that it holds {head.sizes} numbers; the limit is {size_in_words(MOST_BYTES)}")
     return head
 
 
@@ -159,7 +159,7 @@ def read_idx(path: Path, file: IdxFile, first: int, remedy: str, *, whole: bool 
         DataError: the file cannot be read, is corrupt, truncated, too long, or another file than `file` says.
     """
     if not 0 <= first <= file.shape[0]:
-        raise ValueError(f"{file.name} holds {file.shape[0]:,} samples, and {first:,} are asked for")
+        raise ValueError(f"{file.name} holds {file.shape[0]:,} samples, but {first:,} were requested")
     shape, array = (first, *file.shape[1:]), IdxArray(FilePath(path), "path")
     keep = len(file.header) + math.prod(shape)
     try:
@@ -186,7 +186,9 @@ def read_verified(stream: IO[bytes], file: IdxFile, keep: int, name: str, *, who
     if head != Header("u1", file.shape):
         wanted = " × ".join(f"{size:,}" for size in file.shape)
         what = f"holds {head.sizes} numbers of type {np.dtype(head.dtype).name}"
-        raise FileFault(f"{name} {what} and must hold {wanted} of type uint8: is it another file under this name?")
+        raise FileFault(
+            f"{name} {what}, but must contain {wanted} of type uint8: is it a different file with this name?"
+        )
     return (_read_blocks if file.blocks and not whole else _read_whole)(stream, file, keep, name)
 
 
@@ -206,7 +208,7 @@ def _read_blocks(stream: IO[bytes], file: IdxFile, keep: int, name: str) -> byte
         found = hashlib.sha256(block).hexdigest()
         if found != expected:
             what = f"the SHA-256 of samples {begin:,} to {end - 1:,} is {found} and must be {expected}"
-            raise FileFault(f"{name} is not the file expected: {what}")
+            raise FileFault(f"{name} is not the expected file: {what}")
     del kept[keep:]
     return kept
 
@@ -228,7 +230,7 @@ def _read_whole(stream: IO[bytes], file: IdxFile, keep: int, name: str) -> bytea
         raise FileFault(f"{name} is too long: bytes follow its {file.nbytes:,}")
     if digest.hexdigest() != file.sha256:
         what = f"its SHA-256 is {digest.hexdigest()} and must be {file.sha256}"
-        raise FileFault(f"{name} is not the file expected: {what}")
+        raise FileFault(f"{name} is not the expected file: {what}")
     return kept[:keep]
 
 

@@ -71,7 +71,7 @@ class IDX(DataSource):
         }
         lacking = [word for word, given in named.items() if given is None]
         if path is None and lacking:
-            what = "a folder is needed, or all four files" if len(lacking) == 4 else f"`{lacking[0]}` is needed, too"
+            what = "either a folder or all four files are needed" if len(lacking) == 4 else f"`{lacking[0]}` is missing"
             raise ValueError(f"{what}: IDX(train_images=…, train_labels=…, test_images=…, test_labels=…)")
         self.path = None if path is None else FilePath(path)
         self.train, self.test, self.axes = train, test, axes
@@ -138,18 +138,20 @@ def _facts(files: list[IdxArray], train: int | None, test: int | None, axes: Seq
     for which, asked in ((0, train), (2, test)):
         file, other, images, labels = files[which], files[which + 1], heads[which], heads[which + 1]
         if len(images.shape) < 2:
-            raise FileFault(f"{file.name} holds single numbers, and should hold samples", argument=file.argument)
+            raise FileFault(f"{file.name} contains single numbers, but must contain samples", argument=file.argument)
         if images.rows != labels.rows or len(labels.shape) != 1:
             what = f"{images.rows:,} samples, and {other.name} {labels.sizes} labels"
             raise FileFault(f"{file.name} holds {what}", argument=other.argument)
         if asked is not None and asked > images.rows:
-            message = f"{file.name} holds {images.rows:,} samples, and {asked:,} are asked for"
+            message = f"{file.name} holds {images.rows:,} samples, but {asked:,} were requested"
             raise FileFault(message, argument="test" if which else "train")
         if not images.rows:
-            raise FileFault(f"{file.name} holds no samples", argument=file.argument)
+            raise FileFault(f"{file.name} contains no samples", argument=file.argument)
         counts.append(asked or images.rows)
     if heads[0].shape[1:] != heads[2].shape[1:] or heads[0].dtype != heads[2].dtype:
-        raise FileFault(f"{files[2].name} holds other samples than {files[0].name}", argument=files[2].argument)
+        raise FileFault(
+            f"the samples of {files[2].name} differ in shape from {files[0].name}", argument=files[2].argument
+        )
     classes = _labels(files)
     cure = "if it marks samples without a label, remove them from the files"
     remarks = classes.remarks(files[1].name, files[1].argument, ignore=cure)

@@ -258,9 +258,9 @@ class Images(DataSource):
     def _check(self, names: list[str], files: int) -> None:
         if len(names) < 2:
             what = f"{shown(self.path)} has {len(names) or 'no'} sub-folder{'s' * (len(names) != 1)}"
-            raise FileFault(what, help="there is one for each class, but at least 2 are needed")
+            raise FileFault(what, help="at least two sub-folders are needed, one per class")
         if files > MOST_FILES:
-            raise FileFault(f"{shown(self.path)} holds {files:,} images, and {MOST_FILES:,} are the most")
+            raise FileFault(f"{shown(self.path)} holds {files:,} images, but at most {MOST_FILES:,} are allowed")
 
 
 class _Pixels:
@@ -518,7 +518,7 @@ def _entries(folder: FilePath | str, most: int) -> list[os.DirEntry[str]]:
             ]
     except FileNotFoundError:
         raise FileFault(
-            f"folder not found: {shown(folder)}", help="a path starts from the folder that the spec lies in"
+            f"folder not found: {shown(folder)}", help="paths are relative to the folder of the spec"
         ) from None
     except NotADirectoryError:
         raise FileFault(f"{shown(folder)} is not a folder", help="there is a sub-folder in it for each class") from None
@@ -535,7 +535,9 @@ def _folders(folder: FilePath | str) -> list[str]:
     """Return the names of the classes."""
     names = [entry.name for entry in _entries(folder, MOST_CLASSES * 10) if _is_folder(entry.path)]
     if len(names) > MOST_CLASSES:
-        raise FileFault(f"{shown(folder)} has {len(names):,} sub-folders, and {MOST_CLASSES:,} classes are the most")
+        raise FileFault(
+            f"{shown(folder)} has {len(names):,} sub-folders, but at most {MOST_CLASSES:,} classes are allowed"
+        )
     return names
 
 
@@ -568,7 +570,9 @@ def _image(file: IO[bytes], path: str) -> Any:
         reason = "" if "cannot identify" in str(error) else f": {_line(error)}"
         raise FileFault(f"{shown(path)} is not an image that can be read{reason}") from None
     if image.width * image.height > MOST_PIXELS:
-        raise FileFault(f"{shown(path)} has {image.height:,}×{image.width:,} pixels, and {MOST_PIXELS:,} are the most")
+        raise FileFault(
+            f"{shown(path)} has {image.height:,}×{image.width:,} pixels, but at most {MOST_PIXELS:,} are allowed"
+        )
     return image
 
 

@@ -93,7 +93,7 @@ class NumpyArray(ArrayFile):
         wide = 2 if magic[6] == 1 else 4
         length = int.from_bytes(exactly(stream, wide, name), "little")
         if length > _HEADER:
-            raise FileFault(f"{name} says that its header has {length:,} bytes, and {_HEADER:,} are the most")
+            raise FileFault(f"{name} says that its header has {length:,} bytes, but at most {_HEADER:,} are allowed")
         text = exactly(stream, length, name)
         try:
             said = ast.literal_eval(text.decode("utf-8" if magic[6] == 3 else "latin-1").strip())
@@ -107,7 +107,7 @@ class NumpyArray(ArrayFile):
             raise _unlike(name, dtype)
         head = Header(dtype, shape, fortran)
         if head.nbytes > MOST_BYTES:
-            raise FileFault(f"{name} holds {head.sizes} numbers; {size_in_words(MOST_BYTES)} are the most")
+            raise FileFault(f"{name} holds {head.sizes} numbers; the limit is {size_in_words(MOST_BYTES)}")
         return head
 
 
@@ -145,7 +145,7 @@ def _members(file: IO[bytes], name: str) -> list[str]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise FileFault(f"{name} is no .npz file: {error}", help="`numpy.savez` writes one") from None
     if len(names) > MOST_MEMBERS:
-        raise FileFault(f"{name} holds {len(names):,} arrays, and {MOST_MEMBERS} are the most")
+        raise FileFault(f"{name} holds {len(names):,} arrays, but at most {MOST_MEMBERS} are allowed")
     return [member.removesuffix(".npy") for member in names if member.endswith(".npy")]
 
 

@@ -289,7 +289,7 @@ def _features(
     """Turn rows into features as the table was that the network learned from: columns by their names."""
     if header is None:
         names = ", ".join(f"`{in_words(column.name)}`" for column in wanted.columns[:12])
-        raise FileFault(f"the first line of {shown(path)} holds numbers, and should name the columns", help=names)
+        raise FileFault(f"the first line of {shown(path)} contains numbers, but must name the columns", help=names)
     places = {name: i for i, name in enumerate(header)}
     missing = [column.name for column in wanted.columns if column.name not in places]
     if missing:
@@ -309,7 +309,10 @@ def _features(
                     x[row, start + column.texts.index(cell)] = 1.0
                 elif not form.is_missing(cell, numbers=False):
                     known = ", ".join(f"`{in_words(text)}`" for text in column.texts[:8])
-                    raise FileFault(f"{where}: the training data had no `{in_words(cell)}`", help=f"it knows {known}")
+                    raise FileFault(
+                        f"{where}: `{in_words(cell)}` does not occur in the training data",
+                        help=f"the training data has {known}",
+                    )
                 elif column.mean is None and not _missing_allowed(wanted):
                     raise FileFault(f"{where}: nothing is there")
                 continue

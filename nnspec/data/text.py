@@ -139,7 +139,9 @@ class Text(DataSource):
             what = "is empty" if not seen else "holds a single character over and over"
             raise FileFault(f"{shown(self.path)} {what}, so there is nothing to learn")
         if len(seen) > 1 << 16:
-            raise FileFault(f"{shown(self.path)} has {len(seen):,} different characters, and 65,536 are the most")
+            raise FileFault(
+                f"{shown(self.path)} has {len(seen):,} different characters, but at most 65,536 are allowed"
+            )
         return "".join(sorted(seen)), length
 
     def _ids(self, alphabet: str, stored: str, length: int) -> NDArray[Any]:

@@ -365,7 +365,7 @@ class Cluster:
         except KilledWorker:
             return [failed(each, "the workers that trained it died, one after another") for each in task.group]
         except MemoryError:
-            return [failed(each, "there is not enough memory for it on its worker") for each in task.group]
+            return [failed(each, "not enough memory on its worker") for each in task.group]
         except (TimeoutError, asyncio.CancelledError, CancelledError, CommClosedError):
             raise self._gone() from None
         results = []

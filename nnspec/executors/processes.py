@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_MEMORY", "WorkerError", "Workers", "usual_jobs"]
 
-NO_MEMORY = "there is not enough memory for it; `nnspec show SPEC` says how much it needs"
+NO_MEMORY = "not enough memory; `nnspec show SPEC` shows how much is needed"
 
 WORTH = 3.0
 """Seconds of training that make another process worth its while: one starts in half a second to one."""

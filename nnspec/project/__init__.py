@@ -1,1 +1,1 @@
-"""What lies around single specs: which files are meant, what the project says of them, and what is known already."""
+"""Working with the specs of a project: finding files, configuration, cached results, fixes and tests."""

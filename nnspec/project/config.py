@@ -1,4 +1,4 @@
-"""What a project says of itself: `[tool.nnspec]` in a `pyproject.toml`."""
+"""The configuration of a project: `[tool.nnspec]` in a `pyproject.toml`."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _LARGEST = 4 * 1024 * 1024
 
 
 class ConfigError(NnspecError):
-    """A configuration that cannot be followed. The message names the file and the key."""
+    """An invalid configuration. The message names the file and the key."""
 
 
 class Config(NamedTuple):
     """Settings of a project. Paths in it are relative to `folder`."""
 
     folder: str
-    """Where the file lies, and the current folder where there is none."""
+    """The folder of the configuration file, or the current folder if there is none."""
     path: str = ""
     exclude: tuple[str, ...] = ()
-    """Patterns as in a `.gitignore`: what they match is left out."""
+    """Patterns of files to skip, as in a `.gitignore`."""
     fail_level: str = "error"
-    """The least severity that makes `check` exit with 1."""
+    """The lowest severity for which `check` exits with 1."""
     ignore: frozenset[str] = frozenset()
-    """Codes of lint that are not told."""
+    """Lint codes to silence."""
     respect_gitignore: bool = True
-    """Whether what git ignores is left out."""
+    """Whether to skip files that git ignores."""
 
 
 def load_config(file: str | None = None, *, isolated: bool = False) -> Config:
@@ -90,7 +90,7 @@ def _table(path: str, named: bool = False) -> dict[str, Any] | None:
 class _Key(NamedTuple):
     field: str
     what: str
-    """What it must be, in words."""
+    """Description of the valid values."""
     fits: Callable[[Any], bool]
     convert: Callable[[Any], Any]
 

@@ -1,4 +1,4 @@
-"""Fixes put into files: to a fixpoint, and only where they leave the file better than it was."""
+"""Applying fixes to files: until none are left, and only if they improve the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nnspec.diagnostics.source import Source
 __all__ = ["MOST_ROUNDS", "Mended", "difference", "mend", "write"]
 
 MOST_ROUNDS = 10
-"""A fix may make way for another; two that undo each other would go on for ever."""
+"""Maximum number of rounds: a fix may enable another, but two that undo each other would never finish."""
 
 _MOST_CHECKED = 1_000_000
 """How many characters are checked while fixes are tried one by one: of a large file only some of them are."""
@@ -23,7 +23,7 @@ Check = Callable[[Source], Sequence[Diagnostic]]
 
 
 class Mended(NamedTuple):
-    """A text with its fixes, and what is still found in it."""
+    """A fixed text and its remaining findings."""
 
     source: Source
     applied: tuple[Fix, ...]
@@ -64,7 +64,7 @@ def mend(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool
 
 
 def _try(state: Mended, fixes: list[Fix], check: Check) -> Mended | None:
-    """Return the text with fixes, or None where that brings an error."""
+    """Return the text with fixes, or None if that causes an error."""
     old = state.source
     new = Source(old.name, put_in(old, fixes), old.folder, old.bom)
     found = check(new)

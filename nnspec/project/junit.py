@@ -1,4 +1,4 @@
-"""What came of testing specs as JUnit XML: a testsuite a spec, a testcase for each thing it was tested for."""
+"""Test results as JUnit XML: a testsuite per spec, a testcase per check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLORS = re.compile("\x1b\\[[0-9;]*m")
 
 
 class ReportError(NnspecError):
-    """A report that cannot be written. The message says why."""
+    """A report cannot be written."""
 
 
 def junit(tested: Sequence[SpecReport], seconds: float) -> bytes:
@@ -54,7 +54,7 @@ def _clean(text: str) -> str:
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Raise ReportError where a report could not be written to a path, before hours are trained for it."""
+    """Raise ReportError if a report cannot be written to a path, before spending hours on training."""
     place = Path(os.path.realpath(path))
     if place.is_dir():
         raise ReportError(f"{path} cannot be written: it is a folder")
@@ -63,7 +63,7 @@ def refuse_unwritable(path: Path) -> None:
 
 
 def write_junit(path: Path, tested: Sequence[SpecReport], seconds: float) -> None:
-    """Write the report, all or nothing. Raises ReportError where that cannot be done."""
+    """Write the report atomically. Raises ReportError if it cannot be written."""
     data = junit(tested, seconds)
     try:
         with output(path) as file:

@@ -1,4 +1,4 @@
-"""Specs as tests: each is checked and run, and what it expects is judged; no run is written anywhere."""
+"""Specs as tests: check and run each spec, and check its expectations, without writing a run folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WIDE = 78
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that a spec was tested for."""
+    """One test of a spec."""
 
     kind: Literal["check", "gradients", "run", "lane", "expectation"]
     """`run` is there only where a spec could not be run at all."""
@@ -38,13 +38,13 @@ class Case:
     """`check`, `gradients of Adam`, `run`, `Adam trains`, or the text of an expectation."""
     status: Status
     detail: str = ""
-    """What came of it; in full where it failed."""
+    """The outcome, in full if it failed."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class SpecReport:
-    """What came of testing one spec."""
+    """The test results of a spec."""
 
     path: str
     cases: tuple[Case, ...]
@@ -52,10 +52,10 @@ class SpecReport:
     notes: tuple[str, ...] = ()
     """What must not go unsaid: why it was skipped, that nothing is expected, data that stands in for other data."""
     diagnostics: tuple[Diagnostic, ...] = ()
-    """What the check found, where it found an error."""
+    """The findings, if there are errors."""
     interrupted: bool = False
     fault: bool = False
-    """Whether nnspec itself is at fault."""
+    """Whether there was a bug in nnspec."""
 
     @property
     def status(self) -> Status:
@@ -96,7 +96,7 @@ class SpecTester:
     def run(
         self, paths: Sequence[str], *, fail_fast: bool = False, begins: Callable[[str], None] = lambda path: None
     ) -> Iterator[SpecReport]:
-        """Yield what comes of each spec, until one is interrupted or, with `fail_fast`, one fails."""
+        """Yield the results of each spec, until one is interrupted or, with `fail_fast`, one fails."""
         for path in paths:
             begins(path)
             tested = self.test(path)
@@ -105,7 +105,7 @@ class SpecTester:
                 return
 
     def test(self, path: str) -> SpecReport:
-        """Test one spec. Whatever is wrong with it is told in the result; nothing is raised."""
+        """Test a spec. All problems are part of the result; nothing is raised."""
         started = time.perf_counter()
         checked: CheckResult | None = None
         check_seconds = 0.0
@@ -118,7 +118,7 @@ class SpecTester:
                 case = Case("check", "check", "failed", render_all(checked.diagnostics), check_seconds)
                 return SpecReport(path, (case,), check_seconds, diagnostics=checked.diagnostics)
             if checked.compiled is None:
-                why = "no experiment by itself, but a file for others to import"
+                why = "not a complete experiment; it can only be imported"
                 return SpecReport(path, (Case("check", "check", "skipped", why, check_seconds),), check_seconds, (why,))
             access = self._access_for(checked)
             proofs += self._prove(checked, access)
@@ -165,10 +165,10 @@ def _judged(
     assert checked.compiled is not None
     lanes = [_lane(lane.name, result.lanes.get(lane.name)) for lane in checked.compiled.program.lanes]
     expected = [_expectation(verdict) for verdict in result.verdicts]
-    notes = [f"data: {use.source} stands in for {use.asked_for}" for use in result.data if use.stands_in]
-    notes += [] if expected else ["nothing expected"]
+    notes = [f"data: {use.source} replaces {use.asked_for}" for use in result.data if use.stands_in]
+    notes += [] if expected else ["no expectations"]
     warnings = sum(found.severity == "warning" for found in checked.diagnostics)
-    notes += [f"{plural(warnings, 'warning')}: nnspec check shows them"] if warnings else []
+    notes += [f"{plural(warnings, 'warning')}; run `nnspec check` to see them"] if warnings else []
     cases = (Case("check", "check", "passed", seconds=check_seconds), *proofs, *lanes, *expected)
     return SpecReport(path, cases, seconds, tuple(notes), interrupted=result.interrupted)
 
@@ -225,14 +225,14 @@ def marks(tested: SpecReport) -> str:
 
 
 def outcome(tested: SpecReport) -> str:
-    """Return what is said behind a spec's name: `..F FAILED (2.1 s)`."""
+    """Return the text after a spec's name: `..F FAILED (2.1 s)`."""
     word = "INTERRUPTED" if tested.interrupted else tested.status.upper()
     words = [marks(tested), word, f"({tested.seconds:.1f} s)"]
     return "; ".join([" ".join(filter(None, words)), *map(printable, tested.notes)])
 
 
 def failures(tested: SpecReport, *, color: bool = False) -> str:
-    """Return all that failed in a spec, in full; empty where nothing did."""
+    """Return all failures of a spec in full, or an empty string."""
     found = [case for case in tested.cases if case.status in ("failed", "error")]
     if not found:
         return ""

@@ -195,7 +195,7 @@ class SavedRun:
         with usable(path):
             there = path.exists() and self.manifest.replaces is None
         if not there:
-            raise RunError(f"{self.path} has no {name}: its run has not ended; go on with it by --resume")
+            raise RunError(f"{self.path} has no {name}: its run has not finished; continue it with --resume")
         with usable(path):
             return read_json(path, MOST_RECORD)
 
@@ -210,8 +210,8 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
             return SavedRun(folder, read_manifest(folder / MANIFEST))
         latest = folder / "latest"
         if (latest / MANIFEST).is_file():
-            raise RunError(f"{folder} is a row of runs; name one of them, such as {latest}")
-        what = f"there is no {MANIFEST} in it" if folder.is_dir() else "it is not a folder" if folder.exists() else ""
+            raise RunError(f"{folder} contains several runs; name one of them, such as {latest}")
+        what = f"it has no {MANIFEST}" if folder.is_dir() else "it is not a folder" if folder.exists() else ""
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     raise RunError(f"{folder} is not a run: {what}" if what else f"run not found: {folder}")
@@ -221,5 +221,5 @@ def data_use(record: Mapping[str, Any]) -> DataUse:
     """Read what a summary says of data; what it lacks has its default. Raises TypeError, ValueError or LookupError."""
     use = from_record(DataUse, {name: value for name, value in record.items() if name != "stands_in"}, Column=Column)
     if not 0 < use.divisor < math.inf:
-        raise ValueError(f"nothing can be divided by {use.divisor}")
+        raise ValueError(f"the divisor is {use.divisor}")
     return use

@@ -91,10 +91,10 @@ def _diverged(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Fin
     lost = next((tensor for tensor, size in lane.broken.items() if size is None), None)
     tensor = lost or max(lane.broken, key=lambda name: lane.broken[name] or 0.0)
     if lost is not None:
-        text = f"when the loss was no number any more, {tensor} held none either, the first in the network"
+        text = f"when the loss became NaN or inf, {tensor} was the first tensor in the network with such values"
     else:
-        text = f"when the loss was no number any more, {tensor} had the largest weights: norm {lane.broken[tensor]:.3g}"
-    advice, epoch = "try a smaller rate, clip_norm, a warm-up", len(lane.records) + 1
+        text = f"when the loss became NaN or inf, {tensor} had the largest weights: norm {lane.broken[tensor]:.3g}"
+    advice, epoch = "try a smaller learning rate, clip_norm, or a warm-up", len(lane.records) + 1
     yield _finding("diverged", _layer_of(tensor), tensor, layers, text, advice, epoch)
 
 
@@ -103,7 +103,7 @@ def _risen(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
     if lane.risen:
         first, last = lane.curve("loss")[0], lane.final("loss")
         text = f"the loss rose from {first:.3g} in epoch 1 to {last:.3g} at the end"
-        yield _of_lane("risen", text, "try a smaller rate, clip_norm, a warm-up", lane, experiment)
+        yield _of_lane("risen", text, "try a smaller learning rate, clip_norm, or a warm-up", lane, experiment)
 
 
 def _worse_than_the_mean(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
@@ -144,16 +144,16 @@ def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Ex
     norms = _epochs(lane)[epoch]
     tensor = max(norms, key=lambda name: math.inf if norms[name] is None else norms[name] or 0.0)
     if math.isinf(totals[epoch]):
-        text = f"the gradient of {tensor} was no number at the end of epoch {epoch + 1}"
+        text = f"the gradient of {tensor} was NaN or inf at the end of epoch {epoch + 1}"
     elif grown:
         times = totals[epoch] / totals[0]
         text = (
-            f"the norm of all gradients was {totals[epoch]:.3g} at the end of epoch {epoch + 1}, {times:.3g} times "
+            f"the global gradient norm was {totals[epoch]:.3g} at the end of epoch {epoch + 1}, {times:.3g} times "
             f"that of epoch 1; most of it in {tensor}"
         )
     else:
         text = (
-            f"the norm of all gradients was above {EXPLODING:g} in {len(large)} of {len(sizes)} epochs, "
+            f"the global gradient norm was above {EXPLODING:g} in {len(large)} of {len(sizes)} epochs, "
             f"{totals[epoch]:.3g} in epoch {epoch + 1}; most of it in {tensor}"
         )
     clipped = experiment.train.clip_norm is not None or experiment.train.clip_value is not None
@@ -185,7 +185,7 @@ def _vanishing(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Fi
             f"the gradient of {first} is {shares[low[-1]]:.1g} times that of {last}, entry by entry, "
             f"in {len(low)} of {len(shares)} epochs below {VANISHING:g}"
         )
-        advice = "try ReLU or GELU, the initialisation made for the activation, residual { … }, BatchNorm, fewer layers"
+        advice = "try ReLU or GELU, a matching initialisation, residual { … }, BatchNorm, or fewer layers"
         yield _finding("vanishing", _layer_of(first), first, layers, text, advice, low[0])
 
 
@@ -195,7 +195,7 @@ def _dead(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding
             node = layers[name]
             ends = "makes them positive" if issubclass(node.value.part, ReLU) else "gives them a gradient"
             text = f"{dead} of {units} units are dead (no sample of {samples} {ends})"
-            advice = "try a smaller rate, LeakyReLU, init=he_normal"
+            advice = "try a smaller learning rate, LeakyReLU, or init=he_normal"
             yield _finding("dead", name, "", layers, text, advice, len(lane.records))
 
 

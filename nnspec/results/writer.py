@@ -46,7 +46,7 @@ class Writer:
             raise ValueError("`length` and `temperature` must be at least 0")
         unknown = sorted(set(prompt) - set(self.alphabet))
         if unknown:
-            raise ValueError(f"the training data had no {', '.join(map(repr, unknown))}")
+            raise ValueError(f"these characters do not occur in the training data: {', '.join(map(repr, unknown))}")
         places = {character: place for place, character in enumerate(self.alphabet)}
         ids = [places[character] for character in prompt] or [places.get("\n", 0)]
         start, rng = len(ids), stream(seed, Stream.SAMPLE)

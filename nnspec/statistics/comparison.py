@@ -82,7 +82,7 @@ class Comparison:
             return f"{one} and {other} have the same {self.figure} with every seed ({sizes} seeds)"
         if math.isnan(test.p):
             found = f"{one} and {other} differ in {self.figure} by {abs(test.difference):.3g} with every seed"
-            return f"{found}: there is no spread to test that against ({how})"
+            return f"{found}: there is no variation to test this against ({how})"
         how += f", Holm over {self.pairs} pairs" if self.pairs > 1 else ""
         p = "p < 0.0001" if self.adjusted < 1e-4 else f"p = {self.adjusted:.2g}"
         if not self.shown:

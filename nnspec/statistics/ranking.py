@@ -65,8 +65,8 @@ class Choice:
         if not self.by_test:
             return ""
         return (
-            f"{self.name} was chosen by {self.figure}, for lack of validation figures, so its test figures are "
-            "optimistic; set `train.validation` to choose by held-out samples"
+            f"{self.name} was chosen by {self.figure}, since there are no validation figures, so its test figures are "
+            "optimistic; set `train.validation` to choose by validation samples"
         )
 
 
@@ -78,7 +78,7 @@ def best(candidates: Sequence[Candidate]) -> Choice:
     candidates, and for lanes without a figure in common.
     """
     if not candidates:
-        raise NoChoice("there is no lane to choose from")
+        raise NoChoice("there are no lanes to choose from")
     candidates = [each for each in candidates if each.ended_well] or candidates
     if len(candidates) == 1:
         return Choice(candidates[0].name)

@@ -70,7 +70,7 @@ def t_cdf(t: float, freedom: float) -> float:
 def t_quantile(p: float, freedom: float) -> float:
     """Return t with P(T ≤ t) = p, by bisection of the upper tail until there is no number in between."""
     if not 0 < p < 1:
-        raise ValueError(f"p is between 0 and 1, not {p}")
+        raise ValueError(f"p must be between 0 and 1, not {p}")
     if p == 0.5:
         return 0.0
     tail = min(p, 1 - p)
@@ -85,7 +85,7 @@ def t_quantile(p: float, freedom: float) -> float:
 def _upper(t: float, freedom: float) -> float:
     """P(T > t) for t ≥ 0, to full precision also where it is small."""
     if freedom <= 0:
-        raise ValueError(f"degrees of freedom are positive, not {freedom}")
+        raise ValueError(f"degrees of freedom must be positive, not {freedom}")
     share = (t / math.sqrt(freedom)) * (t / math.sqrt(freedom))
     if math.isinf(share):
         return 0.0

@@ -1,4 +1,4 @@
-"""From what the grammar recognised to the nodes of the tree. No meaning here, only shape and spans."""
+"""Builds the nodes of the tree for the parser: structure and spans only, no interpretation."""
 
 from __future__ import annotations
 

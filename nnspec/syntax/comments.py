@@ -1,4 +1,4 @@
-"""Where the comments of a text stand. The grammar ignores them, so whoever needs them finds them here."""
+"""The positions of comments in a text, which the grammar ignores."""
 
 from __future__ import annotations
 

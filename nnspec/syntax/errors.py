@@ -1,4 +1,4 @@
-"""What to say of a token that cannot stand where it stands."""
+"""Error messages for unexpected tokens."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class _Place:
-    """Where reading failed: token `i` of the item that starts at token `first`."""
+    """Where parsing failed: at token `i` of the item that starts at token `first`."""
 
     source: Source
     tokens: Sequence[Token]
     i: int
     first: int
     accepts: set[str]
-    """The types of token that would have fitted."""
+    """The token types that were expected."""
 
     @property
     def token(self) -> Token:
-        """The token that cannot stand here."""
+        """The unexpected token."""
         return self.tokens[self.i]
 
     @property
     def before(self) -> Token | None:
-        """The token before it in the same item."""
+        """The previous token in the same item."""
         return self.tokens[self.i - 1] if self.i > self.first else None
 
     @property
@@ -68,24 +68,24 @@ class _Place:
 
     @property
     def span(self) -> Span:
-        """The token; for the end of a line or of the file, the place just behind what stands before it."""
+        """The span of the token. For the end of a line or of the file, it is just after the previous token."""
         if self.token.type in ("_NEWLINE", "$END") and self.before is not None:
             end = span_of(self.source, self.before).end
             return Span(self.source, end, min(end + 1, len(self.source.text)))
         return span_of(self.source, self.token)
 
     def stretch(self, first: Token, last: Token) -> Span:
-        """Return the characters from one token to another."""
+        """Return the span from one token to another."""
         return span_of(self.source, first).to(span_of(self.source, last))
 
     def inside(self) -> bool:
-        """Whether a bracket of the item is open here."""
+        """Whether a bracket of the item is open at the token."""
         kinds = self.kinds[:-1]
         return sum((kind in ("LPAR", "LSQB")) - (kind in ("RPAR", "RSQB")) for kind in kinds) > 0
 
 
 def explain(source: Source, tokens: Sequence[Token], i: int, first: int, accepts: set[str]) -> Diagnostic:
-    """Say what is wrong with token i of the item that starts at token `first`. `accepts` are the types that fit."""
+    """Describe what is wrong with token i of the item that starts at `first`. `accepts` are the expected types."""
     place = _Place(source, tokens, i, first, accepts)
     for rule in _RULES:
         found = rule(place)
@@ -279,7 +279,7 @@ _RULES: tuple[Callable[[_Place], Diagnostic | None], ...] = (
     _arrow,
     _star,
 )
-"""In the order in which they are tried."""
+"""The rules, in the order in which they are tried."""
 
 
 def _expected(accepts: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""The one way to write a `.nn` file: the same tree and comments, with blanks and line ends where they belong.
+"""The formatter of `.nn` files: it keeps the tree and the comments, and normalises whitespace.
 
 There is nothing to choose. Four blanks a brace, one item a line, lines of at most 100 characters where the language
 lets a line be broken, at most one empty line in a row. A section that stands on one line stays there while it fits and
@@ -35,15 +35,15 @@ _PARTS: dict[type, tuple[str, ...]] = {
 
 
 class FormatFault(Exception):
-    """The formatter would have changed what a file says. A fault of nnspec; nothing is written."""
+    """The formatter would have changed the meaning of a file: a bug in nnspec. Nothing is written."""
 
 
 @dataclass(frozen=True)
 class Formatted:
-    """What formatting a text came to."""
+    """The result of formatting a text."""
 
     text: str
-    """The text as it should be; as it was where there are diagnostics."""
+    """The formatted text, or the original text if there are diagnostics."""
     diagnostics: tuple[Diagnostic, ...] = ()
     """Why it cannot be formatted."""
 

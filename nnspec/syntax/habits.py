@@ -1,4 +1,4 @@
-"""What hands write that are used to other languages, and what it is here."""
+"""Recognising syntax of other languages, to suggest the equivalent."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ FOREIGN: dict[str, tuple[str, str]] = {
     "include": ("use `import` to include a file", 'for example, `import "common.nn"`'),
     "from": ("an import always includes the whole file", 'for example, `import "common.nn"`'),
 }
-"""Words that begin a statement elsewhere -> why a spec has no such thing, and what it has instead."""
+"""Keywords of other languages -> why they are an error, and what to use instead."""
 
 _DIGITS_AND_COMMA = re.compile("[0-9],[0-9]")
-_CURLY = {"“": "”", "‘": "’", "„": "“", "”": "”", "’": "’", "«": "»"}  # what opens -> what closes
+_CURLY = {"“": "”", "‘": "’", "„": "“", "”": "”", "’": "’", "«": "»"}  # opening quote -> closing quote
 
 
 def foreign(word: str, span: Span) -> Diagnostic:
-    """Say what to write in the place of a statement of another language."""
+    """Suggest an equivalent for a statement of another language."""
     why, help = FOREIGN[word]
     return Diagnostic("NN101", f"unexpected `{word}`: {why}", span, help=help)
 
 
 def plain_strings(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[Diagnostic]]:
-    """Make a string of what stands between the quotes of a word processor, on one line, and say that it should be."""
+    """Replace curly quotes on one line with plain ones, and report them."""
     if not any(quote in source.text for quote in _CURLY):
         return list(raw), []
     kept: list[Token] = []
@@ -93,7 +93,7 @@ def _closings(raw: Sequence[Token]) -> dict[int, int]:
 def thousands(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[Diagnostic]]:
     """Make one number of `60,000` and of `0,001`, and say how it is written.
 
-    In brackets a comma separates values, and only a second one such as `000`, which nobody writes, gives it away.
+    In brackets a comma separates values, so there only a group such as `000`, which is not a valid number, is replaced.
     """
     if not _DIGITS_AND_COMMA.search(source.text):
         return list(raw), []
@@ -128,14 +128,14 @@ def thousands(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[D
 
 
 def _depth(token: Token, depth: int) -> int:
-    """How many brackets are open behind a token; a brace closes them all."""
+    """The number of open brackets after a token; a brace closes them all."""
     if token.type in ("LBRACE", "RBRACE"):
         return 0
     return max(0, depth + (token.type in ("LPAR", "LSQB")) - (token.type in ("RPAR", "RSQB")))
 
 
 def _decimal(source: Source, raw: Sequence[Token], i: int, inside: bool) -> Diagnostic | None:
-    """Say that `0,5`, where it begins, has a comma for its point; None where it may be two values."""
+    """Report a decimal comma, as in `0,5`; return None if it may separate two values."""
     if i + 2 >= len(raw) or raw[i] != "0" or not _touch(*raw[i : i + 3]):
         return None
     zero = len(raw[i + 2]) > 1 and raw[i + 2][0] == "0"
@@ -159,7 +159,7 @@ def _is_group(one: Token, comma: Token, other: Token, inside: bool) -> bool:
 
 
 def without_commas(source: Source, tokens: Sequence[Token], outer: set[int]) -> tuple[list[Token], list[Diagnostic]]:
-    """Put `;` in the place of commas between items, whose offsets are `outer`; one message for those of a section."""
+    """Replace commas between items, at offsets `outer`, with `;`. There is one message for all commas of a section."""
     kept: list[Token] = []
     sections: dict[int, list[tuple[Token, bool]]] = {}
     stack = [-1]

@@ -1,4 +1,4 @@
-"""From characters to the tokens that the grammar sees: brackets are matched, and newlines inside them taken out."""
+"""From characters to the tokens of the grammar: matches brackets, and removes line breaks inside them."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from nnspec.syntax.token import Token
 __all__ = ["MAX_DEPTH", "MAX_LINE", "MAX_TOKENS", "Layout", "lay_out", "span_of"]
 
 MAX_DEPTH = 100
-"""How deep brackets and braces may stand in each other."""
+"""Maximum nesting depth of brackets and braces."""
 
 MAX_TOKENS = 100_000
-"""How many tokens a file may have."""
+"""Maximum number of tokens in a file."""
 
 MAX_LINE = 200_000
-"""How many characters a line may have: a string or a number that is longer would take the lexer very much memory."""
+"""Maximum line length in characters: the lexer needs a lot of memory for very long strings and numbers."""
 
 _CLOSES = {")": "(", "]": "["}
-_PLAIN = {"“": '"', "”": '"', "‘": "'", "’": "'", "−": "-", "×": "*"}  # what word processors make of what was typed
+_PLAIN = {"“": '"', "”": '"', "‘": "'", "’": "'", "−": "-", "×": "*"}  # automatic replacements of word processors
 
 
 @dataclass
 class Layout:
-    """The tokens of a text, and what was wrong with it before the grammar had a look."""
+    """The tokens of a text, with the errors that were found before parsing."""
 
     tokens: list[Token]
     diagnostics: list[Diagnostic] = field(default_factory=list)
     told_lines: set[int] = field(default_factory=set)
-    """Lines with an open bracket or a stray character; what the grammar would say of them is said already."""
+    """Lines with an unclosed bracket or a stray character, for which the parser reports no further errors."""
     unreadable: set[int] = field(default_factory=set)
-    """Where literals start whose value is not known."""
+    """Offsets of literals with unknown values."""
     too_large: bool = False
-    """Whether it goes over a limit, so that the grammar does not get to see it."""
+    """Whether it exceeds a limit, so that it is not parsed."""
 
 
 def span_of(source: Source, token: Token) -> Span:
-    """Return where a token stands."""
+    """Return the span of a token."""
     return Span(source, token.start_pos, token.end_pos)
 
 

@@ -1,4 +1,4 @@
-"""From pieces to lines: what stands on one line, what is broken, and how far each line is indented."""
+"""From pieces to lines: decides what fits on one line, where to break, and how far to indent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnspec.syntax.pieces import BRACKETS, Pieces
 __all__ = ["WIDTH", "lines"]
 
 WIDTH = 100
-"""How many characters a line may have, a comment behind it not counted."""
+"""Maximum line length in characters, without a trailing comment."""
 
 _STEP = 4
 

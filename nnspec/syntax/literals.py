@@ -24,12 +24,12 @@ def number(text: str, kind: type[Number]) -> Number:
 
 
 def unquoted(text: str) -> str:
-    """Return what a string literal stands for; an unknown escape stands for itself."""
+    """Return the value of a string literal. Unknown escapes are kept literally."""
     return _ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[0]), text[1:-1])
 
 
 def bad_escape(text: str) -> tuple[int, str] | None:
-    """Return offset and characters of the first escape in a string literal that is not known, or None."""
+    """Return offset and text of the first unknown escape in a string literal, or None."""
     for match in _ESCAPE.finditer(text, 1, len(text) - 1):
         if match[1] not in _ESCAPES:
             return match.start(), match[0]
@@ -37,7 +37,7 @@ def bad_escape(text: str) -> tuple[int, str] | None:
 
 
 def hidden_character(text: str) -> int | None:
-    """Return the offset of the first character that would not show but act, on a terminal say; tabs are blanks."""
+    """Return the offset of the first control character, or None. Tabs are allowed."""
     return next(
         (i for i, c in enumerate(text) if unicodedata.category(c) in ("Cc", "Cf") and c not in "\t\u200d"), None
     )

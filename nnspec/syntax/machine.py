@@ -19,11 +19,11 @@ __all__ = ["Machine", "Mark", "Unexpected", "lex"]
 
 
 class Unexpected(Exception):
-    """A token that cannot stand where it stands."""
+    """An unexpected token."""
 
 
 def lex(text: str) -> Iterator[Token]:
-    """Yield the tokens of a text. Every character is in one, but for blanks and comments."""
+    """Yield the tokens of a text. They cover every character except whitespace and comments."""
     pattern, ignored = _pattern()
     line, line_start = 1, 0
     for match in pattern.finditer(text):
@@ -62,7 +62,7 @@ class Mark:
         self._lengths = [(value, len(value)) for value in machine.values if type(value) is list]
 
     def restore(self, machine: Machine) -> None:
-        """Put the stacks back as they were."""
+        """Restore the stacks."""
         machine.states[:], machine.values[:] = self._states, self._values
         for children, length in self._lengths:
             del children[length:]
@@ -81,7 +81,7 @@ class Machine:
         self._accepted: dict[tuple[int, ...], set[str]] = {}
 
     def feed(self, token: Token) -> None:
-        """Take the next token. Raises Unexpected, leaving the stacks where they were when it did not fit."""
+        """Take the next token. Raises Unexpected and leaves the stacks unchanged if it is not expected."""
         kind, states, values, actions, rules = token.type, self.states, self.values, self._actions, self._rules
         while True:
             action = actions[states[-1]].get(kind)
@@ -104,7 +104,7 @@ class Machine:
             states.append(actions[states[-1]][name])
 
     def finish(self) -> Any:
-        """Take the end of the text, and return what the builder made of it. Raises Unexpected where more is needed."""
+        """Take the end of the text, and return the builder's result. Raises Unexpected if the text is incomplete."""
         end = Token("$END", "", 0)
         while self.states[-1] != self._end:
             action = self._actions[self.states[-1]].get(end.type)
@@ -119,7 +119,7 @@ class Machine:
         return self.values[-1]
 
     def accepts(self) -> set[str]:
-        """Return the types of the tokens that may come next."""
+        """Return the token types that are expected next."""
         place = tuple(self.states)
         if place not in self._accepted:
             kinds = self._actions[self.states[-1]]

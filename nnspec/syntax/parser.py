@@ -1,8 +1,9 @@
-"""Text to tree, with every syntax error of the text in one go.
+"""The parser: text to tree, reporting all syntax errors at once.
 
-The LALR parser is fed token by token. Its state is saved wherever an item may begin; at an error the state goes back
-there, the item is left out, and reading goes on behind it. An item that opens a brace keeps its inside: its head is
-read as if it were only its first word. So one mistake costs one message, and the checker sees all the rest.
+The LALR parser is fed token by token. Its state is saved wherever an item may start. On an error, the state is
+restored, the item is skipped, and parsing continues after it. If the item opens a brace, its contents are kept, and its
+head is parsed as if it were only its first word. So each mistake gets one message, and the checker sees everything
+else.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ _ITEM_BEGINS_AFTER = frozenset({"_NEWLINE", "SEMICOLON", "LBRACE", "RBRACE"})
 
 @dataclass(frozen=True)
 class Parsed:
-    """A tree and what was wrong with the text that it was made of."""
+    """A tree and the syntax errors of its text."""
 
     file: tree.File
     diagnostics: tuple[Diagnostic, ...]
     lost: frozenset[str] = field(default_factory=frozenset)
-    """Words of items that were left out: whoever misses them has been told already."""
+    """Words of items that were skipped, about which no further errors should be reported."""
     gaps: tuple[int, ...] = ()
-    """Offsets of the items that were left out."""
+    """Offsets of the items that were skipped."""
     unreadable: frozenset[int] = field(default_factory=frozenset)
-    """Offsets of literals whose value is not known: 1 or the text as it is stands in their place."""
+    """Offsets of literals with unknown values, which are replaced by 1 or the literal text."""
     tokens: int = 0
-    """How many tokens there are."""
+    """The number of tokens."""
     unread: bool = False
-    """Whether it goes over a limit, and nothing of it was read."""
+    """Whether it exceeds a limit and was not parsed."""
 
 
 def parse(source: Source) -> Parsed:
@@ -63,7 +64,7 @@ def parse(source: Source) -> Parsed:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Garbage collection off: a tree has no cycles, and looking for them takes a quarter of the time."""
+    """Turn off garbage collection: a tree has no cycles, and looking for them takes a quarter of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Tokens: the tokens of a text, each with where it stands."""
+"""Tokens and their positions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["Token"]
 
 
 class Token(str):
-    """A word or sign: its characters, the terminal of the grammar that they match, and their place.
+    """A token: its text, the terminal of the grammar that it matches, and its position.
 
     Offsets are in code points; `line` and `column` count from 1. `start_pos` and `end_pos` are called as Lark's are.
     """
@@ -27,7 +27,7 @@ class Token(str):
         return token
 
     def update(self, type: str | None = None, value: str | None = None) -> Token:
-        """Return a token at the same place, of another type or with other characters."""
+        """Return a token at the same position with another type or text."""
         token = str.__new__(Token, self if value is None else value)
         token.type = self.type if type is None else type
         token.start_pos, token.end_pos, token.line, token.column = self.start_pos, self.end_pos, self.line, self.column

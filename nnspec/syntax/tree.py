@@ -1,4 +1,4 @@
-"""The tree of a `.nn` file: frozen, every node with its span, no meaning yet.
+"""The syntax tree of a `.nn` file: frozen nodes with spans, not yet interpreted.
 
 A file is a list of items; so is the inside of every pair of braces. Nodes are compared by identity and have no `repr`:
 making those two for two dozen classes takes longer than checking a spec.
@@ -48,14 +48,14 @@ class Name:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Path:
-    """Words with dots between: `optimizer.lr`."""
+    """A dotted name: `optimizer.lr`."""
 
     names: tuple[Name, ...]
     span: Span
 
     @property
     def text(self) -> str:
-        """The path as written, without blanks."""
+        """The path as written, without whitespace."""
         return ".".join(name.text for name in self.names)
 
 
@@ -72,13 +72,13 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Reference:
-    """A name that stands for something: `width`, `data.features`, `ReLU`."""
+    """A reference by name: `width`, `data.features`, `ReLU`."""
 
     path: Path
 
     @property
     def span(self) -> Span:
-        """Where the path stands."""
+        """The span of the path."""
         return self.path.span
 
 
@@ -145,7 +145,7 @@ class Binary:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Compare:
-    """A comparison; more than one operator is read so that the checker can say it is one too many."""
+    """A comparison. Chained operators are parsed so that the checker can report them."""
 
     operands: tuple[Expression, ...]
     operators: tuple[Name, ...]
@@ -200,7 +200,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Element:
-    """An expression that stands as an item: `Linear(64)`, `h1: ReLU`, `params < 60_000`."""
+    """An expression as an item: `Linear(64)`, `h1: ReLU`, `params < 60_000`."""
 
     label: Name | None
     value: Expression

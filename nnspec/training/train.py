@@ -142,4 +142,4 @@ def _advice(experiment: Experiment, what: str) -> str:
         return text
     smaller = f"{usual.default if start > usual.default else start / 10:g}"
     instead = f"{rate.spec_name}({smaller}, …)" if isinstance(rate, Schedule) else smaller
-    return f"{text}: try a smaller rate, such as lr={instead}"
+    return f"{text}: try a smaller learning rate, such as lr={instead}"

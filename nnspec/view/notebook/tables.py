@@ -170,7 +170,7 @@ def _verification(found: Any) -> ShortTable:
         Column("seed", [str(row.seed) for row in rows], right=True),
         Column("", [row.text for row in rows], prose=True),
     ]
-    verdict = "the same, bit for bit" if found.same else "not the same"
+    verdict = "identical, bit for bit" if found.same else "not the same"
     lines = [*([] if found.data else ["They used different data."]), *found.spoilt]
     return ShortTable(f"{found.one} and {found.other}: {verdict}", columns, lines)
 

@@ -45,7 +45,7 @@ def print_verification(found: Verification, console: Console) -> None:
     for name, (then, now) in found.environment.items():
         say(console, printable(f"! {name}: {in_words(then)}, and {in_words(now)}"), style="yellow")
     if found.same:
-        say(console, "✓ the same, bit for bit", style="green")
+        say(console, "✓ identical, bit for bit", style="green")
     elif not found.environment and found.data and any(not row.same for row in rows):
         say(console, "– versions, machine and BLAS are the same", style="dim")
 

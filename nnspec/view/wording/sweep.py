@@ -25,7 +25,7 @@ def best_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     if record is None:
         if len(summary["lanes"]) > 1:
-            yield "there is no best point: the lanes have no figure in common", "remark"
+            yield "no best point: the lanes have no figure in common", "remark"
         return
     choice = choice_of(record)
     yield f"best: {choice.name}, with {choice.text}: {numbers.figure(choice.figure, choice.value)}", "best"
