@@ -507,8 +507,7 @@ def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
     if source is None:
         known = f"there are {', '.join(sources)}"
         raise DataError(f"unknown data source {name}; {did_you_mean(name, sources) or known}")
-    assert issubclass(source, DataSource)
-    return [(path, how) for path, how in source.fetch(access)]
+    return [(path, how) for path, how in source.as_kind(DataSource).fetch(access)]
 
 
 def format_text(text: str) -> str:

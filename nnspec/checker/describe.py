@@ -12,11 +12,11 @@ from nnspec.checker.program import Choice, PartValue
 from nnspec.checker.settle import LaneSettings
 from nnspec.checker.shared import Shared
 from nnspec.checker.vocabulary import Suggestion, parts
-from nnspec.data.source import Facts, FileFault
+from nnspec.data.source import DataSource, Facts, FileFault
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.layers.contract import shape_in_words
 from nnspec.engine.losses import Loss
-from nnspec.engine.part import Signature
+from nnspec.engine.part import Part, Signature
 from nnspec.syntax import tree
 from nnspec.text import quoted
 
@@ -104,6 +104,7 @@ def _choice(
     value = evaluator.part(expression, "data source", given.via, changes)
     if not isinstance(value, PartValue):
         return None
+    value = value.of(DataSource)
     try:
         source = value.make()
         return Choice(value, source, shared.facts(value, source))
@@ -114,7 +115,7 @@ def _choice(
     return None
 
 
-def _report_file(fault: FileFault, value: PartValue, findings: Findings) -> None:
+def _report_file(fault: FileFault, value: PartValue[Part], findings: Findings) -> None:
     """Report a file that cannot be used, at the argument that names it or what is missing in it."""
     bound = value.arguments.get(fault.argument)
     span = bound.origin.span if bound else value.origin.span

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from nnspec.checker.program import Choice, LayerNode, PartValue, TrainSettings
 from nnspec.checker.settle import LaneSettings
+from nnspec.engine.losses.contract import Loss
+from nnspec.engine.metrics.contract import Metric
+from nnspec.engine.optimizers.contract import Optimizer
 from nnspec.syntax import tree
 
 __all__ = ["Draft"]
@@ -25,9 +28,9 @@ class Draft:
     train: TrainSettings | None
     target: str | None
     """`train.target`, which may be right although another setting of `train` is wrong."""
-    loss: PartValue | None
-    optimizer: PartValue | None
-    metrics: tuple[PartValue, ...] | None
+    loss: PartValue[Loss] | None
+    optimizer: PartValue[Optimizer] | None
+    metrics: tuple[PartValue[Metric], ...] | None
     by_name: Mapping[str, float] | None
     """`train.lr_factor.NAME` and `train.weight_decay.NAME`."""
     section: tree.Section | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from nnspec.checker.declare import Declarations
 from nnspec.checker.describe import loss_by_name
@@ -15,11 +16,16 @@ from nnspec.checker.settle import LaneSettings
 from nnspec.checker.suggestions import one_of
 from nnspec.checker.vocabulary import BY_NAME, DTYPES, SEED, TRAIN, parts, respelt
 from nnspec.diagnostics import Note, Span
+from nnspec.engine.losses.contract import Loss
 from nnspec.engine.metrics import Metric
+from nnspec.engine.optimizers.contract import Optimizer
+from nnspec.engine.part import Part
 from nnspec.engine.validation import Given as GivenSamples
 from nnspec.syntax import tree
 
 __all__ = ["evaluate"]
+
+Kind = TypeVar("Kind", bound=Part)
 
 
 def evaluate(
@@ -46,8 +52,8 @@ def evaluate(
         dtype=work.dtype(),
         train=train if train is None or data is None else work.held_out(train, data),
         target=target,
-        loss=work.part("loss"),
-        optimizer=work.part("optimizer"),
+        loss=work.part("loss", Loss),
+        optimizer=work.part("optimizer", Optimizer),
         metrics=work.metrics(target),
         by_name=work.by_name(),
         section=work.model(),
@@ -148,7 +154,7 @@ class _Evaluation:
                 good = good and not isinstance(value, Unknown)
         return values if good else None
 
-    def part(self, setting: str) -> PartValue | None:
+    def part(self, setting: str, kind: type[Kind]) -> PartValue[Kind] | None:
         """Return the loss or the optimizer."""
         given, changes = self.settings.values.get(setting), self.settings.arguments.get(setting, {})
         if given is None:
@@ -157,9 +163,9 @@ class _Evaluation:
             self.lacks(setting)
             return None
         value = self.evaluator.part(given.value, setting, given.via, changes)
-        return value if isinstance(value, PartValue) else None
+        return value.of(kind) if isinstance(value, PartValue) else None
 
-    def metrics(self, target: str | None) -> tuple[PartValue, ...] | None:
+    def metrics(self, target: str | None) -> tuple[PartValue[Metric], ...] | None:
         """Return the metrics; by default those that suit the targets."""
         given = self.settings.values.get("metrics")
         classes = self.data[0].facts.classes if self.data and target != "input" else None
@@ -173,7 +179,7 @@ class _Evaluation:
         value = given.value
         items = value.items if isinstance(value, (tree.ListOf, tree.TupleOf)) else (value,)
         values = [self.evaluator.part(item, "metric", given.via) for item in items]
-        metrics = tuple(value for value in values if isinstance(value, PartValue))
+        metrics = tuple(value.of(Metric) for value in values if isinstance(value, PartValue))
         if len(metrics) < len(values):
             return None
         firsts: dict[str, Span] = {}
@@ -184,7 +190,6 @@ class _Evaluation:
                 self.findings.error("NN204", message, metric.origin.span, notes=(first,))
                 return None
             firsts[metric.name] = metric.origin.span
-            assert issubclass(metric.part, Metric)
             message = help = ""
             if self.data and classes is None and metric.part.needs_classes:
                 message, help = self._without_classes(metric.part, target, self.data)

@@ -139,7 +139,7 @@ class Evaluator:
         kind: str,
         via: str = "",
         changes: Mapping[str, Given] | None = None,
-    ) -> PartValue | Unknown:
+    ) -> PartValue[Part] | Unknown:
         """Return the PartValue of an expression that must be a part of a kind, or UNKNOWN.
 
         `changes` are arguments that override the given ones.
@@ -165,7 +165,7 @@ class Evaluator:
             return self._no_part(word, kind, name.span)
         return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
 
-    def _named_part(self, name: tree.Reference, kind: str, changes: Mapping[str, Given]) -> PartValue | Unknown:
+    def _named_part(self, name: tree.Reference, kind: str, changes: Mapping[str, Given]) -> PartValue[Part] | Unknown:
         """Return the part that a `let` or a parameter stands for, with arguments changed."""
         value = self.value(name)
         if value is UNKNOWN:
@@ -176,7 +176,7 @@ class Evaluator:
             return self.misfit("NN305", f"expected {article(kind)}, but `{word}` is {what}", name)
         return self._changed(value, changes) if changes else value
 
-    def _changed(self, value: PartValue, changes: Mapping[str, Given]) -> PartValue | Unknown:
+    def _changed(self, value: PartValue[Part], changes: Mapping[str, Given]) -> PartValue[Part] | Unknown:
         given: dict[str, Given] = {}
         signature = value.part.signature()
         if not take(value.name, signature, given, changes, self.findings):
@@ -322,7 +322,7 @@ class Evaluator:
         via: str,
         changes: Mapping[str, Given],
         depth: int,
-    ) -> PartValue | Unknown:
+    ) -> PartValue[Part] | Unknown:
         """Give each argument its value; report each that is unknown, doubled, missing or wrong."""
         signature, title = part.signature(), part.spec_name
         given, complete = assign(title, signature, list(arguments), via, self.findings)

@@ -29,6 +29,7 @@ from nnspec.checker.program import Bound, Origin, PartValue, Use
 from nnspec.checker.vocabulary import Suggestion, parts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.layers.composition import Composition
+from nnspec.engine.layers.contract import Layer
 from nnspec.syntax import tree
 
 __all__ = ["MAX_DEPTH", "MAX_LAYERS", "Expanded", "expand", "look_through"]
@@ -152,10 +153,11 @@ class _Expansion:
                     self.unplaced = self.unplaced or kind not in parts("layer")
                     found.append(None)
                     return
-                shared = None if changes else value
+                layer = value.of(Layer)
+                shared = None if changes else layer
             else:
-                value = shared
-            found.append(Placed(name, value, place.within, uses=place.uses, shared=general))
+                layer = shared
+            found.append(Placed(name, layer, place.within, uses=place.uses, shared=general))
 
     def _look_at(self, core: tree.Expression, place: Place) -> None:
         """Look for mistakes in what is repeated 0 times."""
@@ -352,8 +354,7 @@ class _Expansion:
     def _composition(
         self, item: tree.Section, place: Place, counts: dict[str, int], found: list[Placed | None]
     ) -> None:
-        part = parts("composition")[item.keyword.text]
-        assert issubclass(part, Composition)
+        part = parts("composition")[item.keyword.text].as_kind(Composition)
         if not self._room(item.head):
             return
         for extra in (item.name, item.title):

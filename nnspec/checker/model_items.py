@@ -13,6 +13,7 @@ from nnspec.checker.program import PartValue, Use
 from nnspec.checker.vocabulary import SETTINGS, TRAIN, Suggestion, parts
 from nnspec.diagnostics import Edit, Fix, Span
 from nnspec.engine.layers.composition import Composition
+from nnspec.engine.layers.contract import Layer
 from nnspec.engine.part import Argument, Signature
 from nnspec.errors import some_of
 from nnspec.syntax import tree
@@ -40,7 +41,7 @@ class Placed:
     """A layer with its arguments and its full name, such as `Hidden2.Linear1`; no shapes yet."""
 
     name: str
-    value: PartValue
+    value: PartValue[Layer]
     within: tuple[Span, ...] = ()
     """The uses of the blocks that it comes from, outermost first."""
     branches: tuple[PlacedBranch, ...] = ()

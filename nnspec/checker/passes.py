@@ -249,9 +249,9 @@ class _DataFacts:
     """Describes data sources, from what is known or from their files, and remembers those of files."""
 
     known: Known
-    looked: list[tuple[PartValue, Facts]] = field(default_factory=list)
+    looked: list[tuple[PartValue[DataSource], Facts]] = field(default_factory=list)
 
-    def facts(self, value: PartValue, source: DataSource) -> Facts:
+    def facts(self, value: PartValue[DataSource], source: DataSource) -> Facts:
         """Return what a source comes to. Raises what `DataSource.facts` raises."""
         facts = self.known.of(value, source)
         if facts is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, cast
 
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Source, Span
@@ -15,6 +15,12 @@ from nnspec.engine.part import Also, BareWord, Count, Part, Positive, Range, Ten
 from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.stopping import Stopping
 from nnspec.engine.validation import Fold, Folds, Validation, share_of
+
+if TYPE_CHECKING:
+    from nnspec.engine.layers.contract import Layer
+    from nnspec.engine.losses.contract import Loss
+    from nnspec.engine.metrics.contract import Metric
+    from nnspec.engine.optimizers.contract import Optimizer
 
 __all__ = [
     "Bound",
@@ -53,11 +59,15 @@ class Bound:
     origin: Origin
 
 
-@dataclass(frozen=True)
-class PartValue:
-    """A part with its arguments, not made yet. Arguments that were not given are not in `arguments`."""
+P_co = TypeVar("P_co", bound=Part, covariant=True)
+K = TypeVar("K", bound=Part)
 
-    part: type[Part]
+
+@dataclass(frozen=True)
+class PartValue(Generic[P_co]):
+    """A part of a kind with its arguments, not made yet. Arguments that were not given are not in `arguments`."""
+
+    part: type[P_co]
     arguments: Mapping[str, Bound]
     origin: Origin
 
@@ -71,7 +81,12 @@ class PartValue:
         given = {name: bound.value for name, bound in self.arguments.items()}
         return {a.name: given.get(a.name, a.default) for a in self.part.signature()}
 
-    def make(self, **more: Any) -> Any:
+    def of(self, kind: type[K]) -> PartValue[K]:
+        """Return it as what it is: the value of a part of a kind. Raises TypeError for a part of another one."""
+        self.part.as_kind(kind)
+        return cast("PartValue[K]", self)
+
+    def make(self, **more: Any) -> P_co:
         """Make the part."""
         return self.part(**{name: bound.value for name, bound in self.arguments.items()} | more)
 
@@ -207,7 +222,7 @@ Seed = Annotated[int, Range(low=0, high=2**63 - 1)]
 class Choice:
     """One alternative of `data`, made, with its facts."""
 
-    value: PartValue
+    value: PartValue[DataSource]
     source: DataSource
     facts: Facts
     as_classes: bool = False
@@ -229,7 +244,7 @@ class LayerNode:
     """A layer in its place: what arrives is `incoming`, what leaves is `geometry.out`."""
 
     name: str
-    value: PartValue
+    value: PartValue[Layer]
     incoming: Shape
     geometry: Geometry
 
@@ -289,9 +304,9 @@ class Experiment:
     dtype: str
     data: tuple[Choice, ...]
     layers: tuple[LayerNode, ...]
-    loss: PartValue
-    optimizer: PartValue
-    metrics: tuple[PartValue, ...]
+    loss: PartValue[Loss]
+    optimizer: PartValue[Optimizer]
+    metrics: tuple[PartValue[Metric], ...]
     train: TrainSettings
     lane: str = ""
     """The lane's own name; with a sweep, several experiments share one, each at a point of its own."""
@@ -427,5 +442,5 @@ class Program:
     """What was read: the imports and, last, the spec."""
     import_names: Mapping[str, str] = field(default_factory=dict)
     """Every name that an import goes by -> the name of its file in `files`."""
-    looked: tuple[tuple[PartValue, Facts], ...] = ()
+    looked: tuple[tuple[PartValue[DataSource], Facts], ...] = ()
     """The data sources that look at files, and what these came to."""

@@ -24,10 +24,10 @@ class Known:
     """The texts of all imports by the names that messages call them by; None for those on disk."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Other names of theirs, where links lead to one file -> the name in `imports`."""
-    facts: Callable[[PartValue], Facts | None] = field(default=lambda value: None)
+    facts: Callable[[PartValue[DataSource]], Facts | None] = field(default=lambda value: None)
     """What the files of a data source came to, where that is known."""
 
-    def of(self, value: PartValue, source: DataSource) -> Facts | None:
+    def of(self, value: PartValue[DataSource], source: DataSource) -> Facts | None:
         """Return the known facts of a source that looks at files; None where it must look itself."""
         return self.facts(value) if looks_at_files(source) else None
 

@@ -123,7 +123,6 @@ class _Walk:
 
     def _geometry(self, placed: Placed, branches: tuple[Branch, ...]) -> Geometry | None:
         part = placed.value.part
-        assert issubclass(part, Layer)
         try:
             if issubclass(part, Composition):
                 return part.combine(self.shape, {branch.name: _members(placed, part, branch) for branch in branches})
@@ -158,7 +157,7 @@ class _Walk:
             )
         return arguments | {name: given or self.tokens}
 
-    def _forgiving(self, value: PartValue) -> Geometry | None:
+    def _forgiving(self, value: PartValue[Layer]) -> Geometry | None:
         """Go on as if the layer had not said what it expects, so that the next mistake is found too."""
         return _uninformed(value, self.shape)
 
@@ -174,7 +173,7 @@ class _Walk:
         more: Suggestion = {"label": error.label, "remarks": (f"shapes: {links}",), "help": error.help}
         self.findings.error("NN401", str(error), where, notes=(Note(span, what), *used), **more)
 
-    def _advance(self, value: PartValue, geometry: Geometry) -> None:
+    def _advance(self, value: PartValue[Layer], geometry: Geometry) -> None:
         if geometry.out != self.shape:
             # The argument that says how much leaves, where one value does.
             sizes = [b for b in value.arguments.values() if (b.value,) == geometry.out]
@@ -182,7 +181,7 @@ class _Walk:
         self.shape, self.tokens = geometry.out, 0
         self.links.append(f"{value.name} {shape_in_words(self.shape)}")
 
-    def _count(self, geometry: Geometry, value: PartValue) -> None:
+    def _count(self, geometry: Geometry, value: PartValue[Layer]) -> None:
         before = self.parameters
         for shape in geometry.parameters.values():
             self.parameters += prod(shape)
@@ -191,9 +190,8 @@ class _Walk:
             self.findings.error("NN603", message, value.origin.span, label=label)
 
 
-def _uninformed(value: PartValue, incoming: Shape) -> Geometry | None:
+def _uninformed(value: PartValue[Layer], incoming: Shape) -> Geometry | None:
     """Return what a layer would be without the arguments that can be inferred; None where shapes still do not fit."""
-    assert issubclass(value.part, Layer)
     unsaid = {a.name: None for a in value.part.signature() if a.inferred}
     try:
         return value.part.geometry(incoming, value.values() | unsaid)
@@ -201,7 +199,7 @@ def _uninformed(value: PartValue, incoming: Shape) -> Geometry | None:
         return None
 
 
-def _own_shape(value: PartValue) -> Shape | None:
+def _own_shape(value: PartValue[Layer]) -> Shape | None:
     """Return the shape that leaves a layer whatever arrives, such as two widths that hardly stand in a spec."""
     found = {g.out if (g := _uninformed(value, (width,))) is not None else None for width in (9973, 9967)}
     return found.pop() if len(found) == 1 else None
@@ -217,7 +215,6 @@ def _members(placed: Placed, part: type[Composition], branch: Branch) -> list[Me
     """Describe the layers of a branch to the composition that it is a part of."""
     found = []
     for node in branch.layers:
-        assert issubclass(node.value.part, Layer)
         name = part.name_within(placed.name, branch.name, node.name)
         found.append(Member(name, node.value.part, node.incoming, node.geometry))
     return found

@@ -20,7 +20,7 @@ Changes = Mapping[str, Mapping[str, Given]]
 class Shared:
     """The data and the models of all lanes: lanes with the same expressions for them share the values."""
 
-    def __init__(self, facts: Callable[[PartValue, DataSource], Facts]) -> None:
+    def __init__(self, facts: Callable[[PartValue[DataSource], DataSource], Facts]) -> None:
         self.facts = facts
         """Describes a data source. Raises what `DataSource.facts` raises."""
         self._data: dict[object, tuple[Choice, ...] | None] = {}

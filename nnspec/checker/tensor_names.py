@@ -291,7 +291,6 @@ def _places(layers: Iterable[LayerNode]) -> Iterator[_Place]:
             inner = [layer for branch in node.branches for layer in branch.layers]
             waiting += [(layer, (*around, (node.name.count("."), part.spec_name))) for layer in reversed(inner)]
             continue
-        assert issubclass(part, Layer)
         blocks = ((use.name.count("."), use.block) for use in node.uses)
         kinds = [kind for _, kind in sorted((*around, *blocks), key=lambda each: each[0])]
         yield _Place(

@@ -17,7 +17,6 @@ from nnspec.compiler.layout import Layout, prepared_in
 from nnspec.compiler.preparing import Preparation, divide, target_scaling
 from nnspec.data.source import Dataset, Split
 from nnspec.engine._numpy import np
-from nnspec.engine.losses import Loss
 from nnspec.engine.random import Stream, stream
 from nnspec.errors import ensure
 
@@ -58,7 +57,6 @@ class Batches:
         self._buffers, self._batch, self._dataset = buffers, layout.batch, dataset
         self._entry = experiment.layers[0].incoming
         loss = experiment.loss.part
-        assert issubclass(loss, Loss)
         self._target = experiment.outputs if loss.targets == "values" else experiment.target
         self._scale = 1.0 / dataset.divisor
         labels: Any = buffers["labels"].dtype

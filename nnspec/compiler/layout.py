@@ -25,10 +25,7 @@ from nnspec.compiler.lower import lower
 from nnspec.compiler.rewrites import rewritten
 from nnspec.compiler.steps import Steps
 from nnspec.compiler.verify import verified
-from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Shape
-from nnspec.engine.losses import Loss
-from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.parameter import Segment
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
@@ -166,8 +163,6 @@ class Layout:
                 return dict(layer.parameters)
             for node in layer.node.walk():
                 if node.name == name:
-                    part = layer.node.value.part
-                    assert issubclass(part, Composition)
                     prefix = f"{name.removeprefix(f'{layer.node.name}.')}."
                     return {
                         parameter.removeprefix(prefix): place
@@ -202,7 +197,6 @@ def _rooms(values: Memory) -> Iterator[Buffer]:
 
 def _vectors(layout: Layout) -> Iterator[Buffer]:
     experiment, optimizer = layout.experiment, layout.experiment.optimizer.part
-    assert issubclass(optimizer, Optimizer)
     size = (layout.params,)
     yield Buffer("parameters", "parameters", size, layout.dtype)
     yield Buffer("gradients", "gradients", size, layout.dtype)
@@ -224,7 +218,6 @@ def _vectors(layout: Layout) -> Iterator[Buffer]:
 
 def _batch(layout: Layout) -> Iterator[Buffer]:
     experiment, loss = layout.experiment, layout.experiment.loss.part
-    assert issubclass(loss, Loss)
     facts, rows = experiment.facts, layout.batch
     trained, held_out = _split(experiment)
     if facts.stored != layout.dtype:

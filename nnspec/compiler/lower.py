@@ -11,8 +11,6 @@ from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.steps import Slot, Step, Steps
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer, Shape, feature_axis
-from nnspec.engine.losses import Loss
-from nnspec.engine.metrics import Metric
 from nnspec.engine.work import Work
 from nnspec.errors import ContractError
 
@@ -26,7 +24,6 @@ def lower(experiment: Experiment) -> Steps:
     x = lowering.given("x", experiment.layers[0].incoming)
     y = lowering.chain(experiment.layers, x)
     loss = experiment.loss.part
-    assert issubclass(loss, Loss)
     takes_values = loss.targets == "values"
     target = experiment.outputs if takes_values else experiment.target
     index = not takes_values and experiment.classes is not None
@@ -38,7 +35,6 @@ def lower(experiment: Experiment) -> Steps:
     if experiment.train.standardise_target and experiment.metrics:  # metrics compare in the targets' own unit
         measured = lowering.scale(y)
     for number, metric in enumerate(experiment.metrics):
-        assert issubclass(metric.part, Metric)
         work = metric.part.work(experiment.outputs, metric.values())
         lowering.metric(f"metric{number + 1}", measured, labels, work)
     gradient = lowering.loss(y, targets, loss.work(experiment.outputs, experiment.loss.values()))

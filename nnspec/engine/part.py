@@ -25,7 +25,7 @@ import sys
 import typing
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, dataclass_transform
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from nnspec.engine.arguments import (
     NOT_IN_SPECS,
@@ -102,6 +102,9 @@ class _PythonSignature:
         if part is not None:
             raise AttributeError("__signature__")
         return cls.python_signature()
+
+
+K = TypeVar("K", bound="Part")
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(argument, kept))
@@ -201,6 +204,13 @@ class Part(Nameable):
             if required or name in self.always_shown or value != parameter.default:
                 words.append(repr(value) if required else f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(words)})"
+
+    @classmethod
+    def as_kind(cls, kind: type[K]) -> type[K]:
+        """Return the class as what it is, a class of some kind of part. Raises TypeError for one of another."""
+        if not issubclass(cls, kind):
+            raise TypeError(f"{cls.__qualname__} is no {kind.__name__}")
+        return cls
 
     @classmethod
     def accepts(cls, name: str) -> bool:

@@ -20,8 +20,6 @@ from nnspec.data.csv_cells import Form
 from nnspec.data.predict_inputs import Inputs, Wanted, array_inputs, read_inputs, table_inputs
 from nnspec.data.source import class_name
 from nnspec.engine._numpy import np
-from nnspec.engine.layers.contract import Layer
-from nnspec.engine.losses import Loss
 from nnspec.environment import one_blas_thread
 from nnspec.results.data_use import DataUse
 from nnspec.results.writer import Writer, writer_of
@@ -49,8 +47,6 @@ def probabilities(outputs: NDArray[Any], experiment: Experiment) -> NDArray[Any]
     them, or what the last layer gives where that is a softmax or its logarithm. Of one output for two classes, both.
     None where there are no classes, or outputs are neither."""
     loss, last = experiment.loss.part, experiment.layers[-1].value.part
-    assert issubclass(loss, Loss)
-    assert issubclass(last, Layer)
     if experiment.classes is None:
         return None
     z = outputs.astype(np.float64)

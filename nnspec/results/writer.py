@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from nnspec.checker.program import Experiment
 from nnspec.engine._numpy import np
-from nnspec.engine.losses import Loss
 from nnspec.engine.random import Stream, stream
 
 if TYPE_CHECKING:
@@ -82,7 +81,6 @@ def writer_of(experiment: Experiment, network: NumpyMLP, alphabet: str | None) -
     """Return what writes with a network; None where it did not learn which character follows each of a window, with a
     loss of odds."""
     loss, entry = experiment.loss.part, experiment.layers[0].incoming
-    assert issubclass(loss, Loss)
     learns = experiment.train.target == "labels" and loss.targets == "classes"
     tells = experiment.outputs[:-1] == experiment.target == (prod(entry),)
     return Writer(network, alphabet, entry) if alphabet and learns and tells else None

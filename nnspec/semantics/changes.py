@@ -8,7 +8,7 @@ from typing import Any
 
 from nnspec.checker.program import Experiment, LayerNode, PartValue, TrainSettings
 from nnspec.compiler.layout import Layout
-from nnspec.engine.part import Signature
+from nnspec.engine.part import Part, Signature
 from nnspec.semantics.alignment import Mark, align, marks
 from nnspec.semantics.values import Word, arguments, as_json, layer_arguments, meaning, written
 
@@ -110,7 +110,7 @@ class Changes:
         return self._layers[key]
 
 
-def in_full(value: PartValue, beside: PartValue | None = None) -> str:
+def in_full(value: PartValue[Part], beside: PartValue[Part] | None = None) -> str:
     """Return a part with all its arguments: `SGD(lr=0.01, momentum=0.0)`; without the defaults shared with another."""
     shared = _defaults(value).items() & _defaults(beside).items() if beside else frozenset()
     left_out = {name for name, _ in shared}
@@ -118,7 +118,7 @@ def in_full(value: PartValue, beside: PartValue | None = None) -> str:
     return f"{value.name}({', '.join(words)})" if words else value.name
 
 
-def _defaults(value: PartValue) -> dict[str, str]:
+def _defaults(value: PartValue[Part]) -> dict[str, str]:
     return {a.name: written(bound.value) for a, bound in arguments(value) if bound.origin.via == "default"}
 
 
@@ -127,7 +127,7 @@ def _value(what: str, old: object, new: object, note: str = "") -> Iterator[Chan
         yield Change(what, written(old), written(new), note, as_json(old), as_json(new))
 
 
-def _part(what: str, old: PartValue, new: PartValue) -> Iterator[Change]:
+def _part(what: str, old: PartValue[Part], new: PartValue[Part]) -> Iterator[Change]:
     """Yield the arguments that differ, or the whole part where it is another."""
     if old.part is not new.part:
         yield from _value(what, Word(in_full(old, new)), Word(in_full(new, old)))

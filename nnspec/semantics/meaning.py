@@ -96,12 +96,14 @@ def _structure(layers: Sequence[LayerNode]) -> Iterator[Any]:
             waiting += ["}", *reversed(branch.layers), f"{branch.name} {{"]
 
 
-def _part(name: str, value: PartValue) -> Iterator[tuple[str, Any]]:
+def _part(name: str, value: PartValue[Part]) -> Iterator[tuple[str, Any]]:
     yield name, value.name
     yield from _arguments(name, value)
 
 
-def _arguments(name: str, value: PartValue, inferred: Mapping[str, Any] | None = None) -> Iterator[tuple[str, Any]]:
+def _arguments(
+    name: str, value: PartValue[Part], inferred: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, Any]]:
     """Yield the arguments that differ from their defaults, and from what is inferred."""
     filled = inferred or {}
     for argument in value.part.signature():

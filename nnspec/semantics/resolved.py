@@ -8,7 +8,7 @@ from typing import Any
 
 from nnspec.checker.program import Bound, Experiment, LayerNode, Origin, PartValue, TrainSettings, Use
 from nnspec.engine.layers.composition import Composition
-from nnspec.engine.part import Signature
+from nnspec.engine.part import Part, Signature
 from nnspec.semantics.values import Word, arguments, layer_arguments
 
 __all__ = ["Row", "rows"]
@@ -62,19 +62,19 @@ def rows(experiment: Experiment) -> Iterator[Row]:
             yield from _arguments(bound.value, "let", name, 2)
 
 
-def _part(setting: str, value: PartValue, given: Mapping[str, Origin]) -> Iterator[Row]:
+def _part(setting: str, value: PartValue[Part], given: Mapping[str, Origin]) -> Iterator[Row]:
     """Yield a setting that is a part, with its arguments."""
     yield Row("setting", setting, setting, setting, 0, value, _of_part(value, given.get(setting)))
     yield from _arguments(value, setting, setting, 1)
 
 
-def _of_part(value: PartValue, setting: Origin | None) -> Origin:
+def _of_part(value: PartValue[Part], setting: Origin | None) -> Origin:
     """Return where a setting got its part: by a name that stands for one, or where the part itself is written."""
     named = setting is not None and setting.span.text.isidentifier() and setting.span != value.origin.span
     return setting if named and setting is not None else value.origin
 
 
-def _arguments(value: PartValue, section: str, prefix: str, depth: int) -> Iterator[Row]:
+def _arguments(value: PartValue[Part], section: str, prefix: str, depth: int) -> Iterator[Row]:
     for argument, bound in arguments(value):
         yield _argument(section, prefix, argument.name, depth, bound)
 

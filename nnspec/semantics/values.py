@@ -81,7 +81,7 @@ def meaning(value: object) -> Hashable:
             return comparable(value)
 
 
-def arguments(value: PartValue, inferred: Mapping[str, Any] | None = None) -> Iterator[tuple[Argument, Bound]]:
+def arguments(value: PartValue[Part], inferred: Mapping[str, Any] | None = None) -> Iterator[tuple[Argument, Bound]]:
     """Yield every argument of a part with its value and origin: as given, inferred, or the default."""
     filled = inferred or {}
     for argument in value.part.signature():

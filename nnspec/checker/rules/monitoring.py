@@ -13,6 +13,7 @@ from nnspec.checker.rules.common import number_in_words
 from nnspec.checker.rules.registry import advice, rule
 from nnspec.checker.vocabulary import metric_figures, needs_validation
 from nnspec.diagnostics import Diagnostic, Note, Span
+from nnspec.engine.metrics.contract import Metric
 from nnspec.engine.schedules import ConstantSchedule, Schedule
 from nnspec.engine.stopping import Patience
 from nnspec.syntax import tree
@@ -22,7 +23,7 @@ from nnspec.syntax import tree
 def followed_figures(
     draft: Draft,
     train: TrainSettings,
-    metrics: tuple[PartValue, ...],
+    metrics: tuple[PartValue[Metric], ...],
     data: tuple[Choice, ...],
     evaluator: Evaluator,
     recovery: Recovery,

@@ -11,20 +11,18 @@ from nnspec.checker.rules.registry import advice, rule
 from nnspec.checker.rules.subjects import Chain
 from nnspec.diagnostics import Diagnostic, Note
 from nnspec.engine.layers.contract import ShapeError
-from nnspec.engine.losses import Loss
-from nnspec.engine.metrics import Metric
+from nnspec.engine.losses.contract import Loss
 
 
 @rule("NN402")
 def outputs_fit(
-    draft: Draft, layers: Chain, loss: PartValue, data: tuple[Choice, ...], target: str
+    draft: Draft, layers: Chain, loss: PartValue[Loss], data: tuple[Choice, ...], target: str
 ) -> Iterator[Diagnostic]:
     """Outputs that the loss cannot take, or else a metric."""
     last, facts = layers[-1], data[0].facts
     outputs, classes, shape = last.geometry.out, facts.classes, facts.target
     if target == "input":
         classes, shape = None, input_as_target(facts, outputs)
-    assert issubclass(loss.part, Loss)
     try:
         loss.part.fit(outputs, classes, shape, loss.values())
     except ShapeError as error:
@@ -36,7 +34,6 @@ def outputs_fit(
         yield Diagnostic("NN402", str(error), span, notes=tuple(notes), help=error.help)
         return
     for metric in draft.metrics or ():
-        assert issubclass(metric.part, Metric)
         try:
             metric.part.fit(outputs, classes, shape, metric.values())
         except ShapeError as error:
@@ -61,7 +58,6 @@ def more_outputs(experiment: Experiment) -> Iterator[Diagnostic]:
 def squashed_logits(experiment: Experiment) -> Iterator[Diagnostic]:
     """An activation before a loss that takes logits."""
     loss, last = experiment.loss.part, experiment.layers[-1]
-    assert issubclass(loss, Loss)
     if loss.takes_logits and layer_of(last).family == "activation":
         name, bends = experiment.loss.name, last.value.name
         message = f"`{name}` expects logits, but `{bends}` distorts them"
@@ -82,7 +78,6 @@ def squashed_logits(experiment: Experiment) -> Iterator[Diagnostic]:
 def no_logs(experiment: Experiment) -> Iterator[Diagnostic]:
     """A loss that takes log-probabilities, and gets something else."""
     loss, last = experiment.loss.part, experiment.layers[-1]
-    assert issubclass(loss, Loss)
     if loss.takes_logs and not (layer_of(last).gives_logs or last.branches):
         yield advice(
             "NN712",

@@ -8,7 +8,6 @@ from nnspec.checker.program import Experiment
 from nnspec.checker.rules.common import number_in_words
 from nnspec.checker.rules.registry import advice, rule
 from nnspec.diagnostics import Diagnostic
-from nnspec.engine.optimizers import Optimizer
 from nnspec.engine.schedules import Schedule
 
 _CLOSE = 1.0000001  # a rate on the edge of the usual range, within rounding
@@ -19,7 +18,6 @@ def unusual_rate(experiment: Experiment) -> Iterator[Diagnostic]:
     """A learning rate that is unusual for its optimizer."""
     optimizer = experiment.optimizer
     rate, bound = optimizer.values().get("lr"), optimizer.arguments.get("lr")
-    assert issubclass(optimizer.part, Optimizer)
     rate = rate.largest if isinstance(rate, Schedule) else rate
     low, high = optimizer.part.usual_rates
     if bound is not None and isinstance(rate, (int, float)) and not low / _CLOSE <= rate <= high * _CLOSE:
