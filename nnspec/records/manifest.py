@@ -18,6 +18,7 @@ from nnspec.files import utf8
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.reading import from_record, read_json, usable
 from nnspec.semantics.meaning import SEMANTICS, Meaning, canonical, identity, meaning
+from nnspec.text import to_json
 
 __all__ = ["MANIFEST", "MOST_MANIFEST", "Manifest", "manifest_of", "read_manifest"]
 
@@ -86,7 +87,7 @@ class Manifest:
 
     def text(self) -> str:
         """Return what the file holds."""
-        return json.dumps(self.record(), indent=2) + "\n"
+        return to_json(self.record(), indent=2) + "\n"
 
 
 def manifest_of(program: Program, folder: Path, environment: Mapping[str, Any], data_dir: Path | None) -> Manifest:

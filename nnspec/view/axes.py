@@ -1,5 +1,4 @@
-"""The axes of every picture: how far they go, and which numbers stand beside them. Pictures of matplotlib and SVG
-charts have the same ones."""
+"""The limits and ticks of every axis, the same for matplotlib pictures and SVG charts."""
 
 from __future__ import annotations
 

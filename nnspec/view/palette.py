@@ -1,5 +1,5 @@
-"""How lines are told apart: a lane has the same colour, dash and marker in tables, pictures and reports, and so have
-training, validation and test samples."""
+"""Colours, dashes and markers. A lane looks the same in tables, pictures and reports, and so do training, validation
+and test samples."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ __all__ = [
 Dash = tuple[float, float]
 """The length of a dash and of the gap after it, in widths of the line."""
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart, and five more. Lanes that have one of the
-# five are dashed, and have square markers.
+# Okabe and Ito's colours, which people with any colour vision can tell apart, and five more. Lanes in one of the
+# five are dashed, with square markers.
 _SAFE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 _MORE = ("#6A3D9A", "#8C510A", "#00A6A6", "#B2182B", "#8A8A00")
 PALETTE = (*_SAFE, *_MORE)
@@ -44,7 +44,7 @@ DARK = (
 )
 """The same colours on a dark ground."""
 NAMED = len(PALETTE)
-"""How many lanes are told apart: of more, the best ones are, and the others are grey."""
+"""How many lanes have a colour: of more, the best ones do, and the others are grey."""
 INK, SOFT, FAINT, GREY = "#222222", "#555555", "#8a8a8a", "#a9a9a9"
 """Colours of text, of remarks, of axes, and of lines without a colour of their own, in pictures on white."""
 _SIXTEEN = ("blue", "red", "green", "magenta", "yellow", "cyan")

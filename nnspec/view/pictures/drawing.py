@@ -176,7 +176,7 @@ def drawing_for(compiled: Compiled) -> AbstractContextManager[Drawing]:
         return nullcontext(Here())
     apart = Apart()
     if compiled.seconds < _SOON:
-        with CtrlC() as pressed:  # or a process could be left that nobody knows of
+        with CtrlC() as pressed:  # or a process could be orphaned
             apart.start()
         if pressed.pressed:
             with apart:

@@ -149,7 +149,7 @@ def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
 
 
 def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[Curve]:
-    """Read a history; the best lanes are told apart where there are too many for that."""
+    """Read a history; of more lanes than there are colours, the best ones have a colour."""
     curves = []
     for name, values in history.items():
         figures: Mapping[str, Any] = values if isinstance(values, Mapping) else {"loss": values}
@@ -192,7 +192,7 @@ def house_style() -> AbstractContextManager[None]:
 def save(figure: Figure, file: Any, format: str) -> None:
     """Write a figure to an open file."""
     with warnings.catch_warnings():
-        # A title in a script that the font lacks is drawn with boxes; nobody needs a warning for each of them.
+        # A title in a script that the font lacks is drawn as boxes; a warning for each of them would be noise.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         if format == "png" and (content := _png(figure)):
             file.write(content)

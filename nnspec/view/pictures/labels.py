@@ -57,7 +57,7 @@ def obstacles(axis: Axes, lines: Lines) -> list[Point]:
 def place_labels(axis: Axes, labels: Sequence[Label], lines: Sequence[Point], *, anywhere: bool = False) -> list[Box]:
     """Write every name near its point, where it covers least of lines, points and other names.
 
-    With `anywhere` a name may stand to the right of the axes. Returns the boxes that the names take, in pixels.
+    With `anywhere` a name may be to the right of the axes. Returns the boxes that the names take, in pixels.
     """
     renderer = axis.figure._get_renderer()  # type: ignore[union-attr]
     bounds = axis.bbox
@@ -100,7 +100,7 @@ def number_lines(
 ) -> None:
     """Write its number on each contour line, where it is furthest from names, lines and other numbers.
 
-    It stands on the shade of its own loss, so that the line stops there. A line without room has no number.
+    Its background is the shade of its own loss, so that the line stops there. A line without room has no number.
     """
     around = [corner for box in taken for corner in _outline(box)] + list(lines)
     for level, path in zip(contours.levels, contours.get_paths(), strict=True):

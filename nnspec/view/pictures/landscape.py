@@ -40,10 +40,10 @@ __all__ = ["landscape_slots", "picture_place", "plot_landscape"]
 _FORMATS = (".png", ".svg", ".pdf")
 _WIDTH, _HEIGHT = 15.0, 8.6
 _LOW, _HIGH = "#fdfcf8", "#8b95a6"
-"""Colours of the lowest and the highest loss: pale enough for every lane to stand out."""
+"""Colours of the lowest and the highest loss: pale enough for every lane to be seen."""
 _SHADES, _LEVELS = 48, 14
 _MOST = 4.0
-"""How many times the highest loss of a path is still told apart from what is higher."""
+"""The colours end at this multiple of the highest loss of a path; everything above has the last one."""
 _SMALLER, _LETTERS, _LINES = 170, 150, 4
 """Letters in a line of the facts above and of the sentences below, and how many lines these may take."""
 

@@ -42,7 +42,7 @@ class Curve:
 
     name: str
     slot: int | None
-    """Its place in the palette; None where it is not told apart from others."""
+    """Its place in the palette; None for a grey lane without a name."""
     figures: Mapping[str, Values]
     repeats: Sequence[Mapping[str, Values]] = ()
 
@@ -105,7 +105,7 @@ def draw(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
             axis.plot(_epochs(values), values, color=curve.color, linewidth=0.9, marker=marker)
     _scale(axis, panel, curves, thin, top)
     _bands(axis, panel, curves)
-    single = all(len(curve(panel.figure)) <= 1 for curve in curves)  # markers stand for lines
+    single = all(len(curve(panel.figure)) <= 1 for curve in curves)  # a single epoch is drawn as a marker
     key = [
         f"{samples.prefix.removesuffix('_')} {samples.sign if single else samples.line}"
         for samples in thin
@@ -158,7 +158,7 @@ def _apart(panel: Panel, curve: Curve) -> list[Values]:
 
 
 def _bands(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
-    """Show how sure the means over repeats are: the 95 % interval of each epoch. The lines say how high the axis goes,
+    """Show the 95 % interval of the mean over repeats for each epoch. The lines alone set the limits of the axis,
     since the interval of two seeds may be twenty times as wide as what they differ by."""
     across, up = axis.get_xlim(), axis.get_ylim()
     shown = [

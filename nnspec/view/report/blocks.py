@@ -46,7 +46,7 @@ class Text:
     code: str = ""
     """Code after the text."""
     is_name: bool = False
-    """Whether it may be broken after signs such as `_` and `=`, where a column is narrow."""
+    """Whether it may be broken after characters such as `_` and `=`, where a column is narrow."""
     color: str = ""
     """The colour of the dot before the text."""
     indent: int = 0

@@ -51,7 +51,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A line, and the marker that stands for a line of a single point."""
+    """A line, and the marker that replaces a line of a single point."""
 
     color: str
     points: Sequence[Point]

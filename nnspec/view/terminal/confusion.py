@@ -53,7 +53,7 @@ def _lines(
     edge: int,
     columns: Sequence[int],
 ) -> list[str]:
-    """Lay a table out. A point stands for no sample at all, so that the counts are seen."""
+    """Lay out a table. Zeros are shown as dots, so that the other counts stand out."""
     height = max(map(len, tops))
     raised = [[""] * (height - len(top)) + list(top) for top in tops]
     lines = [

@@ -107,7 +107,7 @@ def _confused(one: Evaluation, whole: bool, several: bool, width: int) -> Iterat
 
 
 def prediction_rows(predictor: Predictor, found: Sequence[Prediction], top: int = 1) -> Iterator[dict[str, Any]]:
-    """Yield one row per sample: its name, and class and probability, or the top ones, or the numbers that are told."""
+    """Yield one row per sample: its name with the likeliest classes and probabilities, or with numbers."""
     for prediction in found:
         for i, name in enumerate(prediction.names):
             outputs = prediction.outputs[i]

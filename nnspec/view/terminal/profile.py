@@ -25,7 +25,7 @@ def profiles(lanes: Sequence[LaneResult], console: Console) -> None:
 
 
 def _print(lane: LaneResult, console: Console) -> None:
-    """Print one. The parts stand in the order of a step; their microseconds add up to those of the whole step."""
+    """Print one profile. The parts are in the order of a step; their microseconds add up to those of the whole step."""
     from rich.text import Text
 
     profile = lane.profile

@@ -1,4 +1,4 @@
-"""What must be said whatever else is not: which data stands in for other data. Importing this is light."""
+"""What even `--quiet` shows: which data stands in for other data. Importing this is cheap."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["QuietProgress", "Warns"]
 
 
 class Warns(Silent):
-    """Says nothing while a run goes on, but warns of data that stands in for other data, as Python code warns."""
+    """Shows no progress, but issues a Python warning for data that stands in for other data."""
 
     def data_ready(self, data: Sequence[DataUse]) -> None:
         """Warn of each; a filter of Python's can turn that off, or into an error."""
@@ -40,7 +40,7 @@ def _callers() -> int:
 
 
 class QuietProgress(Silent):
-    """Says nothing while it runs, but for what must not go unsaid: data that stands in for other data."""
+    """Shows no progress, only which data stands in for other data."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
         self.console, self.compiled = console, compiled

@@ -120,9 +120,9 @@ def _count(program: Program, lanes: Sequence[Experiment]) -> str:
 
 
 def _differing(first: Sequence[Row], own: Sequence[Row], names: Mapping[str, str]) -> Iterator[Row]:
-    """Yield the rows of a lane that differ from the first lane's, each under its heads.
+    """Yield the rows of a lane that differ from the first lane's, each below its headings.
 
-    A section with other rows than the first lane's is told in full: what is not there any more could not be seen.
+    A section with other rows than the first lane's is shown in full; otherwise a missing row would go unnoticed.
     What is inferred follows from the rest.
     """
     theirs = {section: list(found) for section, found in groupby(first, key=lambda row: row.section)}
@@ -147,7 +147,7 @@ def _inferred(row: Row) -> bool:
 
 
 def _with_heads(found: Sequence[Row], chosen: Iterable[int]) -> Iterator[int]:
-    """Yield the places of rows, each after those of the heads that it stands under, and none twice."""
+    """Yield the indices of rows, each after the indices of its headings, none twice."""
     wanted = set(chosen)
     heads: list[int] = []
     for i, row in enumerate(found):
@@ -170,7 +170,7 @@ def _cells(row: Row, names: Mapping[str, str]) -> tuple[str, str, str]:
 
 
 def _text(shown: Iterable[Row], names: Mapping[str, str]) -> Text:
-    """Lay rows out in columns of name, value and origin; what nobody wrote is dim."""
+    """Lay rows out in columns of name, value and origin; defaults and inferred values are dim."""
     from rich.text import Text
 
     told = list(shown)

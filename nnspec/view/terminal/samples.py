@@ -11,7 +11,7 @@ __all__ = ["written"]
 
 
 def written(lane: LaneResult) -> Iterator[str]:
-    """Yield what a lane wrote, as it stands; signs that would steer a terminal are shown as what they are."""
+    """Yield the text that a lane generated, with control characters escaped."""
     if not lane.sample:
         return
     yield f"{lane.label} writes:"

@@ -29,7 +29,7 @@ def console(stderr: bool = False) -> Console:
 
     class Screen(Console):
         def on_broken_pipe(self) -> None:
-            """Fall silent: whoever read our output has gone, and a run goes on to its record and its exit code."""
+            """Print nothing more: nothing reads our output, but the run still writes its record."""
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -124,8 +124,8 @@ class Column:
 def table(columns: Sequence[Column], width: int) -> Table:
     """Lay columns out side by side within a width.
 
-    Where there is no room for all of them, heads, names and sentences are wrapped; then the columns of the highest
-    rank are left out. What identifies a row is never cut.
+    If they do not fit, headers, names and sentences are wrapped; then the columns of the highest rank are dropped.
+    What identifies a row is never cut.
     """
     from rich.table import Table
     from rich.text import Text

@@ -19,7 +19,7 @@ __all__ = ["difference_record", "print_difference"]
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 _NAMES = 32  # the widest that the column of names becomes
 _LANES = 6  # as many are named; `--json` has all
-_WIDTH = 76  # what was and what is stand on two lines where one would be longer
+_WIDTH = 76  # old and new values are on two lines if one line would be longer
 
 
 def difference_record(found: Difference) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _rows(layout: Layout) -> Iterator[_Row]:
 
 
 def _writes(layout: Layout) -> dict[str, str]:
-    """Say of each layer where its output goes: a room, or over what the layer reads."""
+    """Say where the output of each layer is stored: in a buffer, or in place of its input."""
     place_of = layout.values.place_of
     found = {layer: f"nothing: fused into {by}" for layer, by in layout.steps.absorbed.items()}
     for step in layout.steps:

@@ -12,9 +12,9 @@ from nnspec.view.wording import numbers
 __all__ = ["axis_name", "caption", "landscape_record", "notes", "number", "outside", "share", "what_is_shown"]
 
 _ALIKE = 1.1
-"""Figures whose ratio is less than this are told as alike."""
+"""Figures whose ratio is smaller than this are described as equal."""
 _APART = 0.05
-"""Cosines and shares that are less apart than this are told as alike."""
+"""Cosines and shares that differ by less than this are described as equal."""
 
 
 def number(value: float) -> str:
@@ -32,7 +32,7 @@ def share(value: float) -> str:
 
 
 def outside(found: Landscape) -> float:
-    """Return the mean, over all steps of all lanes, of the part of a step that stands upright on the plane."""
+    """Return the mean, over all steps of all lanes, of the share of a step that is perpendicular to the plane."""
     parts = [float(part) for lane in found.lanes.values() for part in lane.outside if math.isfinite(part)]
     return math.fsum(parts) / len(parts) if parts else math.nan
 
