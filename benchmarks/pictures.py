@@ -13,9 +13,15 @@ import tempfile
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
 from PIL import Image
 
 import nnspec
+from nnspec.data.source import Access
+from nnspec.data.toy import Spirals
+from nnspec.results.run import RunResult
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs/pictures"
@@ -39,7 +45,26 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             result = nnspec.run(spec, out=folder, data_dir=data_dir)
             reduce(Path(folder, "curves.png"), PICTURES / f"{name}.png")
+        if name == "spirals":
+            draw_regions(result, PICTURES / "spirals-regions.png")
         print(result, f"{time.perf_counter() - start:.1f} s\n", sep="\n", flush=True)
+
+
+def draw_regions(result: RunResult, path: Path) -> None:
+    """Draw which class each network gives to each point of the plane, and the points that it was trained on."""
+    sample = Spirals(train=900, test=300, classes=3).load(Access(offline=True)).train
+    figure, axes = plt.subplots(1, len(result), figsize=(4 * len(result), 4), layout="constrained")
+    reach = float(np.abs(sample.x).max()) * 1.1
+    along = np.linspace(-reach, reach, 300)
+    grid = np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)
+    colours = ListedColormap(["#0072b2", "#d55e00", "#009e73"])
+    for axis, (name, lane) in zip(axes, result.items(), strict=True):
+        classes = lane.predict(grid).reshape(300, 300)
+        axis.pcolormesh(along, along, classes, cmap=colours, alpha=0.25)
+        axis.scatter(*sample.x.T, c=sample.y, cmap=colours, s=4)
+        axis.set(title=f"{name}: test accuracy {lane.final('test_accuracy'):.0%}", aspect="equal", xticks=[], yticks=[])
+    figure.savefig(path, dpi=90)
+    reduce(path, path)
 
 
 def reduce(source: Path, target: Path) -> None:
