@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import os
+import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar  # noqa: F401
 
+import numpy as np
 import pytest
 from tiny_spec import spec
 
 import nnspec
+from nnspec import engine as nn
 from nnspec.api import check_text
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.layers.activations import Activation
-from nnspec.engine.part import Signature
+from nnspec.engine.part import Part, Signature, kept
 
 
 def declare(name: str, init: Any, base: type = Activation) -> None:
@@ -90,3 +95,80 @@ def test_a_file_with_a_brace_in_its_name_is_read(tmp_path: Path) -> None:
 def test_tests_do_not_see_the_terminal_or_the_settings_of_whoever_runs_them() -> None:
     unset = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTHONUTF8", "LC_ALL", "NNSPEC_DATA_DIR"}
     assert not unset & set(os.environ)
+
+
+def attributes(name: str, base: type = Activation, **declared: Any) -> type[Part]:
+    """Make a class with annotated attributes, given as type and default, as a module of somebody's own would."""
+    types = {attribute: kind for attribute, (kind, *_) in declared.items()}
+    defaults = {attribute: rest[0] for attribute, (_, *rest) in declared.items() if rest}
+    body = {"spec_name": name, "__annotations__": types, "__module__": __name__, **defaults}
+    try:
+        return type(name, (base,), body)
+    finally:
+        PARTS["layer"].pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"slopes": ("tuple[float, ...]", [])}, r"argument 'slopes' of Mine has a list as its default"),
+        ({"slopes": ("dict[str, float]",)}, r"'slopes' is annotated with .*dict.*, which a spec cannot write"),
+        ({"beta": ("Slope", 1.0)}, r"part 'Mine', Mine: name 'Slope' is not defined"),
+        ({"alpha": ("float", 1.0), "beta": ("float",)}, r"Mine: non-default argument follows default argument"),
+    ],
+)
+def test_a_wrong_attribute_is_refused_with_the_name_of_the_argument(declared: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        attributes("Mine", **declared)
+
+
+def test_what_is_no_argument_stays_an_attribute() -> None:
+    mine = attributes(
+        "Mine",
+        beta=("float", 1.0),
+        _seen=("int", 0),
+        flops_each=("int", 7),
+        memory=("Any", kept()),
+        far=("ClassVar[int]", 3),
+    )
+    assert [argument.name for argument in mine.signature()] == ["beta"]
+    assert mine(2).arguments() == {"beta": 2.0}
+    assert (mine.flops_each, mine.memory, mine.far) == (7, None, 3)  # type: ignore[attr-defined]
+
+
+def test_arguments_are_in_the_order_in_which_they_are_declared_and_those_of_bases_last() -> None:
+    names = [*inspect.signature(nn.NAdam).parameters]
+    assert names == ["params", "lr", "betas", "eps", "momentum_decay", "weight_decay", "decay_all"]
+    kinds = [parameter.kind.name for parameter in inspect.signature(nn.Momentum).parameters.values()]
+    assert kinds == ["POSITIONAL_OR_KEYWORD"] * 3 + ["KEYWORD_ONLY"] * 2
+    assert [*inspect.signature(nn.Linear).parameters][-4:] == ["bias", "init", "dtype", "rng"]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: nn.LeakyReLU(0.1, 2), r"LeakyReLU: too many positional arguments; it takes \(negative_slope=0.01\)"),
+        (lambda: nn.Linear(3), r"Linear: missing a required argument: 'out_features'"),
+        (lambda: nn.Linear(3, 2, use_bias=False), r"Linear: got an unexpected keyword argument 'use_bias'"),
+        (lambda: nn.HeNormal(2), r"HeNormal: too many positional arguments"),
+    ],
+)
+def test_wrong_arguments_are_named_with_what_a_part_takes(make: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        make()
+
+
+def test_parts_are_copied_and_pickled() -> None:
+    layer = nn.Conv2D(2, 3, 2, bias=False)
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert other.arguments() == layer.arguments()
+        assert other.bias is None
+        np.testing.assert_array_equal(other.weight.data, layer.weight.data)
+    schedule = nn.CosineSchedule(1e-3, warmup=2)
+    assert pickle.loads(pickle.dumps(schedule)) == schedule
+
+
+def test_numbers_of_a_layer_are_pythons_own() -> None:
+    layer = nn.Dropout(np.float64(0.5))
+    assert type(layer.p) is float
+    assert type(nn.LSTM(np.int64(2), np.int64(3)).hidden_size) is int
