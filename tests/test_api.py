@@ -126,7 +126,7 @@ def test_errors_have_types_of_their_own(here: Path) -> None:
         nnspec.run(here / "mnist.nn", data_dir=here / "nowhere")
     with pytest.raises(nnspec.OutputError, match="not empty"):
         nnspec.run(here / "a.nn", out=here)
-    with pytest.raises(TypeError, match="a setting is"):
+    with pytest.raises(TypeError, match="a setting must be"):
         nnspec.run(here / "a.nn", set={"seed": object()})
 
 

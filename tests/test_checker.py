@@ -100,7 +100,7 @@ PLACES: dict[str, Case] = {
     "anything to train": (base("    Linear(16)\n    ReLU\n    Linear(10)\n", "ReLU\n"), [("NN205", "ReLU")]),
     "argument needed": (base("(16)", "()"), [("NN205", "Linear")]),
     "lanes": (base(more="race { }"), [("NN205", "race")]),
-    "which model": (TWO_MODELS, [("NN205", "data")]),
+    "has several models": (TWO_MODELS, [("NN205", "data")]),
     "loss in every lane, once": (
         base("loss = CrossEntropy\n", "", more="race { SGD; Adam }"),
         [("NN205", "data")],
@@ -181,7 +181,7 @@ SHAPES: dict[str, Case] = {
 STATEMENTS: dict[str, Case] = {
     "by zero": (base(more="expect { params / 0 < 1 }"), [("NN605", "0")]),
     "itself": (base(more="expect { params < params }"), [("NN606", "params < params")]),
-    "states nothing": (base(more="expect { loss }"), [("NN602", "loss")]),
+    "is not a statement": (base(more="expect { loss }"), [("NN602", "loss")]),
     "no figure": (base(more="expect { 3 < 4 }"), [("NN602", "3 < 4")]),
     "figure": (base(more="expect { los < 4 }"), [("NN602", "los")]),
     "lane": (base(more="expect { Adam.loss < 1 }"), [("NN602", "Adam")]),

@@ -244,9 +244,9 @@ def test_a_layer_may_stand_in_one_place_only() -> None:
         nn.Add([shared], [shared])
     with pytest.raises(ValueError, match="stands twice"):
         nn.Residual([shared, nn.Residual([shared])])
-    with pytest.raises(ValueError, match="in the network already"):
+    with pytest.raises(ValueError, match="already in the network"):
         nn.NumpyMLP(shared, nn.Residual([nn.Residual([shared])]))
-    with pytest.raises(ValueError, match="in the network already"):
+    with pytest.raises(ValueError, match="already in the network"):
         nn.NumpyMLP(nn.Residual([shared]), shared)
 
 

@@ -228,7 +228,7 @@ def test_a_forced_run_that_ends_amid_its_beginning_leaves_no_mix(number: int, mo
         patch.setattr(Path, "unlink", lambda path, **more: ending(path, **more))
         with pytest.raises(KeyboardInterrupt):
             run("tiny.nn", out="out", force=True, set={"a.optimizer.lr": 1e30})
-    with pytest.raises(RunError, match="its run has not ended"):
+    with pytest.raises(RunError, match="its run has not finished"):
         runs.load("out")
     run("tiny.nn", out="out", resume=True, set={"a.optimizer.lr": 1e30})
     assert [one.lane for one in runs.evaluate("out")] == ["b"]

@@ -159,7 +159,7 @@ def _reserved(place: _Place) -> Diagnostic | None:
 
 
 def _two_words(place: _Place) -> Diagnostic | None:
-    """`epochs 15`, where `=` is missing; `Linear 64`, where brackets are; `ReLU ReLU`, where the line end is."""
+    """`epochs 15` (missing `=`), `Linear 64` (missing brackets), `ReLU ReLU` (missing line break)."""
     kinds = place.kinds
     if kinds[:2] == ["NAME", "NAME"] and len(kinds) == 3 and place.token.type in _ENDS | {"LPAR"}:
         one, other = place.tokens[place.first], place.tokens[place.first + 1]

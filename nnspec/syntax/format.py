@@ -1,10 +1,10 @@
 """The formatter of `.nn` files: it keeps the tree and the comments, and normalises whitespace.
 
-There is nothing to choose. Four blanks a brace, one item a line, lines of at most 100 characters where the language
-lets a line be broken, at most one empty line in a row. A section that stands on one line stays there while it fits and
-holds no comment. What stands in round or square brackets is on one line where it fits and holds no comment, else there
-is one part a line. Strings and numbers are left as they are. All lines end as most of them did: LF, CRLF or CR. A byte
-order mark is dropped.
+There are no options: an indentation of four spaces, one item per line, lines of at most 100 characters where the
+language allows a line break, at most one empty line in a row. A section that stands on one line stays there while it
+fits and holds no comment. What stands in round or square brackets is on one line where it fits and holds no comment,
+else there is one part a line. Strings and numbers are left as they are. All lines end as most of them did: LF, CRLF or
+CR. A byte order mark is dropped.
 
 What comes out is read again and held against what went in; see `FormatFault`.
 """
@@ -26,7 +26,7 @@ __all__ = ["FormatFault", "Formatted", "format_source"]
 
 _BLANKS = " \t\f"
 
-# What two nodes of a kind must agree in: all but where they stand.
+# The fields that equal nodes have in common: all except their spans.
 _PARTS: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind) if field.name not in ("span", "head"))
     for kind in vars(tree).values()
@@ -101,7 +101,7 @@ def _hold(source: Source, before: Parsed, result: Source, after: Parsed) -> None
 
 
 def _remarks(source: Source) -> list[str]:
-    """Return the texts of all comments but for the blanks behind the `#` and at the end."""
+    """Return the texts of all comments without whitespace after the `#` and at the end."""
     return [comment.span.text[1:].strip(_BLANKS) for comment in comments(source)]
 
 

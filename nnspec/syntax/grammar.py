@@ -21,7 +21,7 @@ __all__ = ["TABLES", "build", "grammar_text", "load", "tables"]
 
 _HERE = os.path.dirname(__file__)
 TABLES = os.path.join(_HERE, "tables.json")
-# Beside the package when it is installed, at the top of the source tree otherwise.
+# In the package if it is installed, at the top of the source tree otherwise.
 _GRAMMARS = (os.path.join(_HERE, "..", "grammars", "nn.lark"), os.path.join(_HERE, "..", "..", "grammars", "nn.lark"))
 
 
@@ -43,7 +43,7 @@ def grammar_text() -> str:
 
 @functools.cache
 def load() -> dict[str, Any]:
-    """Return the tables of the grammar: those that ship, or, where the grammar is another one, new ones."""
+    """Return the tables of the grammar: the shipped ones, or new ones if the grammar has changed."""
     text = grammar_text()
     if os.path.isfile(TABLES):
         with open(TABLES, encoding="utf-8") as file:
@@ -71,7 +71,7 @@ def build(builder: Any = None, strict: bool = False) -> Lark:
 
 
 def tables() -> dict[str, Any]:
-    """Return as plain data what Lark makes of the grammar: the pattern of its lexer, its automaton and its rules."""
+    """Return Lark's tables as plain data: the pattern of the lexer, the automaton and the rules."""
     lark = build()
     automaton = lark.parser.parser._parse_table
     rules = list(lark.rules)

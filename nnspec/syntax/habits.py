@@ -91,7 +91,7 @@ def _closings(raw: Sequence[Token]) -> dict[int, int]:
 
 
 def thousands(source: Source, raw: Sequence[Token]) -> tuple[list[Token], list[Diagnostic]]:
-    """Make one number of `60,000` and of `0,001`, and say how it is written.
+    """Read `60,000` and `0,001` as one number, and report the correct spelling.
 
     In brackets a comma separates values, so there only a group such as `000`, which is not a valid number, is replaced.
     """
@@ -149,7 +149,7 @@ def _decimal(source: Source, raw: Sequence[Token], i: int, inside: bool) -> Diag
 
 
 def _touch(one: Token, comma: Token, other: Token) -> bool:
-    """Whether these are two whole numbers with a comma and no blank between."""
+    """Whether these are two integers with a comma and no whitespace in between."""
     kinds = (one.type, comma.type, other.type) == ("INT", "COMMA", "INT")
     return kinds and one.end_pos == comma.start_pos and comma.end_pos == other.start_pos
 

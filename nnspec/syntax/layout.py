@@ -45,7 +45,7 @@ def span_of(source: Source, token: Token) -> Span:
 
 
 def lay_out(source: Source) -> Layout:
-    """Lex a text. Strays become diagnostics; the rest is left to the grammar."""
+    """Tokenise a text. Stray characters become diagnostics."""
     layout = Layout([])
     long = _long_line(source)
     if long is not None:
@@ -84,7 +84,7 @@ def lay_out(source: Source) -> Layout:
 
 
 def _long_line(source: Source) -> Span | None:
-    """Return the first character that is one too many for its line; None where there is none."""
+    """Return the offset of the first character beyond the maximum line length, or None."""
     if len(source.text) <= MAX_LINE:
         return None
     for start, end in pairwise([*source.line_starts, len(source.text)]):
@@ -123,7 +123,7 @@ def _line_up_to(tokens: list[Token], last: int) -> list[Token]:
 
 
 def _is_head(tokens: list[Token]) -> bool:
-    """Whether a line is a word, perhaps with a name or a title: all that stands before the brace of a section."""
+    """Whether a line could be the head of a section: a keyword, optionally with a name or a title."""
     kinds = [token.type for token in tokens]
     return kinds in (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"])
 
@@ -185,7 +185,7 @@ def _stray(token: Token, span: Span) -> Diagnostic:
 
 
 def _match(source: Source, raw: list[Token], layout: Layout) -> dict[int, int]:
-    """Pair the round and square brackets; a brace or the end closes nothing but shows what was left open."""
+    """Match round and square brackets, and report those that are open at a brace or at the end."""
     partner: dict[int, int] = {}
     stack: list[int] = []
     braces = 0
@@ -238,11 +238,11 @@ def _astray(source: Source, token: Token, opener: Token | None, layout: Layout) 
 
 
 def _balance(source: Source, layout: Layout) -> list[Token]:
-    """Drop braces that close nothing, and close those that are left open, so that the grammar sees pairs only."""
+    """Drop unmatched closing braces and close unclosed ones, so that all braces are balanced for the grammar."""
     missing, extra = _unclosed(layout.tokens)
     kept: list[Token] = []
     stack: list[Token] = []
-    margins: list[int] = []  # column of the first token of the line on which each open brace stands
+    margins: list[int] = []  # for each open brace, the column of the first token of its line
     margin, line = 1, 0
     lines = _Lines(kept)
     for token in layout.tokens:
@@ -258,7 +258,7 @@ def _balance(source: Source, layout: Layout) -> list[Token]:
             if not stack:
                 _without_opener(source, token, lines, layout)
                 continue
-            # Of `}` that are too many, one closes a brace of another line and does not stand where that line begins.
+            # An extra `}` is one that closes a brace of another line but is not aligned with that line.
             if extra and stack[-1].line != token.line and token.column != margins[-1]:
                 extra -= 1
                 message = "extra `}`"
@@ -288,7 +288,7 @@ class _Lines:
         self._end: int | None = None
 
     def last(self) -> int | None:
-        """Return the index of the line end behind it, or None."""
+        """Return the index of the line break after it, or None."""
         for i in range(self._seen, len(self.tokens)):
             if self.tokens[i].type == "_NEWLINE":
                 line = _line_up_to(self.tokens, i - 1)
@@ -298,14 +298,14 @@ class _Lines:
         return self._end
 
     def open(self, brace: Token) -> None:
-        """Put a brace behind it, so that it is none of the lines that could be opened."""
+        """Add a brace after it, so that it is no longer a candidate for a section head."""
         assert self._end is not None
         self.tokens.insert(self._end, brace)
         self._seen, self._end = self._seen + 1, None
 
 
 def _without_opener(source: Source, token: Token, lines: _Lines, layout: Layout) -> None:
-    """Say of a `}` that it closes nothing, or open the section whose head stands above it at the same margin."""
+    """Report an unmatched `}`, or open the section whose head is above it with the same indentation."""
     kept = lines.tokens
     end = lines.last() if token.column == 1 else None
     line = _line_up_to(kept, end - 1) if end is not None else []

@@ -37,16 +37,16 @@ def lines(pieces: Pieces) -> list[str]:
 
 
 class _Printer:
-    """Writes line by line; stretches of pieces are given as the first and the one behind the last.
+    """Writes line by line. Ranges of pieces are half-open.
 
-    What it decides depends on the pieces alone, and it leaves `fresh`, `blank`, `first` and `open` of all of them as
-    they are, or else so that it would decide the same. Hence formatting twice is formatting once.
+    Decisions depend on the pieces only, and the output has the same `fresh`, `blank`, `first` and `open`, or values
+    that lead to the same decisions. So formatting is idempotent.
     """
 
     def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
         self.done: list[str] = []
-        self.parts: list[str] = []  # of the current line, behind its margin
+        self.parts: list[str] = []  # of the current line, after its indentation
         self.margin = 0
         self.column = 0
         self.remarked = True  # whether the line ends with a comment, so that nothing can follow; or there is none
@@ -83,7 +83,7 @@ class _Printer:
             self.column += self.pieces.width(start, end)
 
     def _remark(self, i: int, margin: int, blank: bool) -> bool:
-        """Put a comment behind what the line holds if it stands so in the text, else on a line of its own."""
+        """Append a comment to the line if it is a trailing comment in the text, or else put it on a separate line."""
         alone = self.remarked or self.pieces.fresh[i]
         if alone:
             self._line(margin, blank and self.pieces.blank[i])
@@ -107,7 +107,7 @@ class _Printer:
             begun, i = True, stop
 
     def _extent(self, start: int, end: int) -> tuple[int, int]:
-        """Return where the brace of an item is, which is its end if it has none, and its end."""
+        """Return the position of an item's brace, or its end if it has none, and its end."""
         kind, first, i = self.pieces.kind, self.pieces.first, start
         while i < end and (i == start or not first[i]) and kind[i] != "COMMENT":
             if kind[i] == "LBRACE":
@@ -162,7 +162,7 @@ class _Printer:
             i = close + 1
 
     def _next_break(self, start: int, end: int) -> int:
-        """Return where the first comment or the first bracket that holds something is, or the end."""
+        """Return the position of the first comment or non-empty bracket, or the end."""
         kind, partner = self.pieces.kind, self.pieces.partner
         for i in range(start, end):
             if kind[i] == "COMMENT" or (kind[i] in BRACKETS and partner[i] > i + 1):
@@ -170,7 +170,7 @@ class _Printer:
         return end
 
     def _break(self, start: int, close: int) -> None:
-        """Write a bracket and what it holds, one part a line."""
+        """Write a bracket and its contents, one part per line."""
         pieces, begun, i = self.pieces, False, start + 1
         series = start in pieces.series
         self._flat(start, start + 1)
@@ -189,7 +189,7 @@ class _Printer:
         self._put(pieces.text[close])
 
     def _part_end(self, start: int, close: int) -> int:
-        """Return the end of one part of a list or call; comments behind it are not in it."""
+        """Return the end of one part of a list or call, without trailing comments."""
         kind, end, i = self.pieces.kind, start, start
         while i < close and kind[i] != "COMMA":
             i = self.pieces.partner[i] + 1 if kind[i] in BRACKETS else i + 1
@@ -209,12 +209,12 @@ class _Printer:
             self._put(",")
 
     def _has_remarks(self, start: int, end: int) -> bool:
-        """Whether comments stand between the pieces, those in brackets not counted."""
+        """Whether there are comments between the pieces, except in brackets."""
         return any(True for i in self._level(start, end) if self.pieces.kind[i] == "COMMENT")
 
     def _operands(self, start: int, end: int, margin: int, deeper: int) -> Iterator[tuple[int, int, int]]:
-        """Yield start, end and margin of the lines of a value: one where it fits, else one for each operand."""
-        fits = margin + self.pieces.width(start, end) < WIDTH  # with a comma behind it
+        """Yield start, end and indentation of the lines of a value: one line if it fits, else one per operand."""
+        fits = margin + self.pieces.width(start, end) < WIDTH  # with a trailing comma
         kind = self.pieces.kind
         operators = [] if fits else [i for i in self._level(start, end) if i > start and kind[i] in _BINDS]
         if not operators:

@@ -127,7 +127,7 @@ class Machine:
         return self._accepted[place]
 
     def _takes(self, kind: str) -> bool:
-        """Whether a token would be taken: the reductions before it may lead to where it does not fit."""
+        """Whether a token would be accepted, after the reductions that it causes."""
         states = self.states[:]
         while True:
             action = self._actions[states[-1]].get(kind)
@@ -152,7 +152,7 @@ def _rules(builder: Any) -> list[Rule]:
 
 
 def _maker(name: str, method: str, only: bool, inlined: list[int], builder: Any) -> Callable[[Children], Any]:
-    """Return what makes a rule's value of its children."""
+    """Return the function that makes a rule's value from its children."""
     if name.startswith("_"):  # its children become those of the rule around it
         return functools.partial(_flat, inlined) if inlined else _itself
     make: Callable[[Children], Any] = getattr(builder, method)
@@ -176,7 +176,7 @@ def _itself(children: Children) -> Children:
 
 
 def _flat(inlined: list[int], children: Children) -> Children:
-    """Put the children of `_rules` in their places; a repetition's list, which stands first, is added to in place."""
+    """Inline the children of `_rules`; the list of a repetition, which comes first, is extended in place."""
     result: Children = children[0] if 0 in inlined else [children[0]]
     for i, child in enumerate(children[1:], 1):
         if i in inlined:

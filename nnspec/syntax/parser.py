@@ -129,7 +129,7 @@ class _Reader:
         for j in range(first, len(tokens)):
             kind = tokens[j].type
             if kind == "LBRACE":
-                # The head of a section, reduced to its first word; empty where it has none.
+                # The head of a section, reduced to its first word, if any.
                 names = [t for t in tokens[first:j] if t.type == "NAME"]
                 if tokens[first].type == "BLOCK":
                     self.machine.feed(tokens[first])

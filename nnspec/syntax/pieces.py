@@ -1,4 +1,4 @@
-"""A text as the formatter sees it: tokens, the blanks that belong before them, and the comments between."""
+"""A text for the formatter: tokens, the whitespace before them, and comments."""
 
 from __future__ import annotations
 
@@ -31,45 +31,45 @@ _BLANKS = " \t\f"
 class Pieces:
     """The pieces of a text in order, as columns: entry i of each list is about piece i.
 
-    A piece is a word, a sign or a comment. Line ends and semicolons are none; what matters of them is in `fresh`,
-    `blank`, `first` and `open`.
+    A piece is a token or a comment. Line breaks and semicolons are not pieces; their effect is in `fresh`, `blank`,
+    `first` and `open`.
     """
 
     kind: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
-    """As it is to be written; empty for a comma that means nothing."""
+    """The formatted text; empty for a redundant comma."""
     lead: list[str] = field(default_factory=list)
-    """What stands before it where all is on one line."""
+    """The whitespace before it if everything is on one line."""
     fresh: list[bool] = field(default_factory=list)
-    """Whether nothing stands before it on its line."""
+    """Whether it is the first on its line."""
     blank: list[bool] = field(default_factory=list)
-    """Whether an empty line stands before it."""
+    """Whether there is an empty line before it."""
     first: list[bool] = field(default_factory=list)
-    """Whether it begins an item."""
+    """Whether it starts an item."""
     partner: list[int] = field(default_factory=list)
-    """Of a bracket or brace: the index of the one that belongs to it."""
+    """For a bracket or brace: the index of its partner."""
     series: set[int] = field(default_factory=set)
-    """Opening brackets that may have a comma behind the last of what they hold."""
+    """Opening brackets that may have a trailing comma."""
     open: set[int] = field(default_factory=set)
     """Opening braces of sections that take more than one line."""
     flat: list[str] = field(default_factory=list)
     """Lead and text."""
     ends: list[int] = field(default_factory=list)
-    """How many characters stand before piece i where all is on one line, comments left out."""
+    """The number of characters before piece i if everything is on one line, without comments."""
     breaks: list[int] = field(default_factory=list)
-    """How many pieces before piece i cannot be on one line with what follows: comments, and braces that are `open`."""
+    """The number of pieces before piece i that force a line break: comments, and braces that are `open`."""
 
     def width(self, start: int, end: int) -> int:
         """Return how many characters pieces `start` to `end` (not included) take on one line of their own."""
         return self.ends[end] - self.ends[start] - len(self.lead[start])
 
     def joins(self, start: int, end: int) -> bool:
-        """Whether these pieces can stand on one line, however long."""
+        """Whether these pieces can be on one line, regardless of its length."""
         return self.breaks[start] == self.breaks[end]
 
 
 def pieces(source: Source) -> Pieces:
-    """Take a text to pieces. It must be one that parses."""
+    """Split a text into pieces. It must parse."""
     collector = _Collector()
     remarks = _remarks(source)
     start, remark = next(remarks)
@@ -85,14 +85,14 @@ def pieces(source: Source) -> Pieces:
 
 
 def _remarks(source: Source) -> Iterator[tuple[int, str]]:
-    """Yield where each comment starts and how it is to be written; at last, a place behind them all."""
+    """Yield the offset and the formatted text of each comment, and finally an offset after all of them."""
     for comment in comments(source):
         yield comment.span.start, _tidy(comment.span.text)
     yield len(source.text) + 1, ""
 
 
 def _tidy(comment: str) -> str:
-    """Put a blank behind the `#`, unless it is part of `##` or `#!`, and take off those at the end."""
+    """Add a space after the `#`, unless it is part of `##` or `#!`, and strip trailing whitespace."""
     comment = comment.rstrip(_BLANKS)
     second = comment[1:2]
     return comment if second in ("", "#", "!") or second.isspace() else f"# {comment[1:]}"
@@ -100,7 +100,7 @@ def _tidy(comment: str) -> str:
 
 @dataclass(slots=True)
 class _Opened:
-    """A bracket or brace that waits for its partner."""
+    """A bracket or brace without its partner so far."""
 
     index: int
     call: bool
@@ -109,15 +109,15 @@ class _Opened:
 
 
 class _Collector:
-    """Adds one token or comment after the other to the pieces."""
+    """Adds tokens and comments to the pieces."""
 
     def __init__(self) -> None:
         self.pieces = Pieces()
         self.opened: list[_Opened] = []
-        self.inside = 0  # how many round and square brackets are open
-        self.before = ""  # the kind of the last piece that is no comment
+        self.inside = 0  # number of open round and square brackets
+        self.before = ""  # the kind of the last piece that is not a comment
         self.fresh, self.blank, self.first = True, False, True  # of the next piece
-        self.empty = True  # whether the line holds nothing so far
+        self.empty = True  # whether the line is empty so far
         self.line = 1
 
     def take(self, token: Token) -> None:
