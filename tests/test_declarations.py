@@ -172,3 +172,4 @@ def test_numbers_of_a_layer_are_pythons_own() -> None:
     layer = nn.Dropout(np.float64(0.5))
     assert type(layer.p) is float
     assert type(nn.LSTM(np.int64(2), np.int64(3)).hidden_size) is int
+    assert type(nn.TopK(np.int64(3)).k) is int
