@@ -217,7 +217,7 @@ RUN = "nnspec.runner.run."
         (f"{RUN}prove_gradients", {"summary.json"}),
         (f"{RUN}train_together", {"summary.json"}),
         (f"{RUN}judge", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
-        ("nnspec.records.write._number", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
+        ("nnspec.records.write.finite", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
         ("nnspec.view.pictures.curves.plot_training_curves", {"summary.json", "SGD/weights.npz"}),
         ("nnspec.view.terminal.race.print_result", {"summary.json", "SGD/weights.npz", "curves.png"}),
     ],

@@ -48,7 +48,7 @@ class Text:
     is_name: bool = False
     """Whether it may be broken after characters such as `_` and `=`, where a column is narrow."""
     color: str = ""
-    """The colour of the dot before the text."""
+    """The colour of the dot before a name."""
     indent: int = 0
     kind: ClassVar[str] = "text"
 
