@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -46,6 +47,7 @@ _OF_TERMINALS = frozenset(
     | {"TTY_COMPATIBLE", "TTY_INTERACTIVE"}
 )
 _plain_environment()
+sys.dont_write_bytecode = False  # or each session, and each process of it, would compile all files of tests anew
 
 # No process of a test sees what this machine has in its caches: kernels, data, findings. The fonts of matplotlib stay.
 _CACHE = tempfile.TemporaryDirectory(prefix="nnspec-tests-")
@@ -57,6 +59,14 @@ os.environ["XDG_CACHE_HOME"] = _CACHE.name
 def _one_thread() -> Iterator[None]:
     """One BLAS thread: the products of the tests are too small to share, and numbers do not depend on the machine."""
     with one_blas_thread():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _not_durable() -> Iterator[None]:
+    """Files need not survive a power cut, for which each write would wait for the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
         yield
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from allocations import growth
+from cases import case, cases
 from operations import Counted, operations
 from samples import CLASSES, Sample, every_sample, spoilt, work_arrays
 
@@ -17,15 +18,19 @@ from nnspec.engine.part import Count, Inferred, Signature
 
 SAMPLES = every_sample()
 
-every_layer = pytest.mark.parametrize("sample", SAMPLES, ids=str)
-layers_in_place = pytest.mark.parametrize(
-    "sample", [sample for sample in SAMPLES if CLASSES[sample.part].in_place], ids=str
-)
+
+def by_part(samples: list[Sample]) -> dict[str, list[Sample]]:
+    """Return the samples of each part."""
+    return {part: [sample for sample in samples if sample.part == part] for part in {s.part: 0 for s in samples}}
+
+
+every_layer = cases(sample=by_part(SAMPLES))
+layers_in_place = cases(sample=by_part([sample for sample in SAMPLES if CLASSES[sample.part].in_place]))
 # Compositions have no kernels of their own: a plan takes them apart (see test_plan).
-every_kernel = pytest.mark.parametrize(
-    "sample", [sample for sample in SAMPLES if not issubclass(CLASSES[sample.part], Composition)], ids=str
+every_kernel = cases(
+    sample=by_part([sample for sample in SAMPLES if not issubclass(CLASSES[sample.part], Composition)])
 )
-batches = pytest.mark.parametrize("batch", [1, 5])
+BATCHES = (1, 5)
 
 
 def forward(layer: Layer, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -68,49 +73,53 @@ def test_a_call_checks_the_shape_that_a_spec_checks(sample: Sample) -> None:
 
 
 @every_layer
-@batches
-def test_gradients_agree_with_finite_differences(sample: Sample, batch: int) -> None:
-    assert nn.numerical_gradient_check(sample.make(), sample.x(batch)) < 1e-7
+def test_gradients_agree_with_finite_differences(sample: Sample) -> None:
+    for batch in BATCHES:
+        with case(batch=batch):
+            assert nn.numerical_gradient_check(sample.make(), sample.x(batch)) < 1e-7
 
 
 @every_layer
-@batches
-def test_out_gives_the_same_numbers_as_allocating(sample: Sample, batch: int) -> None:
-    layer = sample.make()
-    reference = passes(layer, sample, batch)
-    for parameter in layer.parameters().values():
-        parameter.grad.fill(np.nan)
-    y, dx = spoilt(reference["output"].shape), spoilt((batch, *sample.incoming))
-    assert forward(layer, sample.x(batch), out=y) is y
-    assert layer.backward(sample.grad(batch), out=dx) is dx
-    grads = {name: parameter.grad for name, parameter in layer.parameters().items()}
-    same({"output": y, "input gradient": dx} | grads, reference)
+def test_out_gives_the_same_numbers_as_allocating(sample: Sample) -> None:
+    for batch in BATCHES:
+        with case(batch=batch):
+            layer = sample.make()
+            reference = passes(layer, sample, batch)
+            for parameter in layer.parameters().values():
+                parameter.grad.fill(np.nan)
+            y, dx = spoilt(reference["output"].shape), spoilt((batch, *sample.incoming))
+            assert forward(layer, sample.x(batch), out=y) is y
+            assert layer.backward(sample.grad(batch), out=dx) is dx
+            grads = {name: parameter.grad for name, parameter in layer.parameters().items()}
+            same({"output": y, "input gradient": dx} | grads, reference)
 
 
 @layers_in_place
-@batches
-def test_a_layer_in_place_may_write_over_its_input_and_its_gradient(sample: Sample, batch: int) -> None:
-    layer = sample.make()
-    reference = passes(layer, sample, batch)
-    x, grad = sample.x(batch), sample.grad(batch)
-    y = forward(layer, x, out=x.reshape(reference["output"].shape))
-    np.testing.assert_array_equal(y, reference["output"], strict=True)
-    assert np.shares_memory(y, x)
-    dx = layer.backward(grad, out=grad.reshape(reference["input gradient"].shape))
-    np.testing.assert_array_equal(dx, reference["input gradient"], strict=True)
-    assert np.shares_memory(dx, grad)
+def test_a_layer_in_place_may_write_over_its_input_and_its_gradient(sample: Sample) -> None:
+    for batch in BATCHES:
+        with case(batch=batch):
+            layer = sample.make()
+            reference = passes(layer, sample, batch)
+            x, grad = sample.x(batch), sample.grad(batch)
+            y = forward(layer, x, out=x.reshape(reference["output"].shape))
+            np.testing.assert_array_equal(y, reference["output"], strict=True)
+            assert np.shares_memory(y, x)
+            dx = layer.backward(grad, out=grad.reshape(reference["input gradient"].shape))
+            np.testing.assert_array_equal(dx, reference["input gradient"], strict=True)
+            assert np.shares_memory(dx, grad)
 
 
 @every_layer
-@batches
-def test_allocating_calls_leave_their_arguments_alone(sample: Sample, batch: int) -> None:
-    layer, x, grad = sample.make(), sample.x(batch), sample.grad(batch)
-    before = {name: parameter.data.copy() for name, parameter in layer.parameters().items()}
-    layer.forward(x)
-    layer.backward(grad)
-    np.testing.assert_array_equal(x, sample.x(batch))
-    np.testing.assert_array_equal(grad, sample.grad(batch))
-    same({name: parameter.data for name, parameter in layer.parameters().items()}, before)
+def test_allocating_calls_leave_their_arguments_alone(sample: Sample) -> None:
+    for batch in BATCHES:
+        with case(batch=batch):
+            layer, x, grad = sample.make(), sample.x(batch), sample.grad(batch)
+            before = {name: parameter.data.copy() for name, parameter in layer.parameters().items()}
+            layer.forward(x)
+            layer.backward(grad)
+            np.testing.assert_array_equal(x, sample.x(batch))
+            np.testing.assert_array_equal(grad, sample.grad(batch))
+            same({name: parameter.data for name, parameter in layer.parameters().items()}, before)
 
 
 @every_layer
@@ -128,12 +137,13 @@ def test_backward_reads_only_what_the_layer_declares(sample: Sample) -> None:
 
 
 @every_layer
-@pytest.mark.parametrize("lent_for", [3, 5, 8])
-def test_lent_work_arrays_change_no_number(sample: Sample, lent_for: int) -> None:
+def test_lent_work_arrays_change_no_number(sample: Sample) -> None:
     reference = passes(sample.make(), sample, 5)
-    layer = sample.make()
-    layer.lend(work_arrays(sample, lent_for))
-    same(passes(layer, sample, 5), reference)
+    for lent_for in (3, 5, 8):
+        with case(lent_for=lent_for):
+            layer = sample.make()
+            layer.lend(work_arrays(sample, lent_for))
+            same(passes(layer, sample, 5), reference)
 
 
 @every_layer
@@ -175,17 +185,18 @@ def test_only_saved_work_lives_from_forward_to_backward(sample: Sample) -> None:
 
 
 @every_layer
-@batches
-def test_geometry_is_what_really_happens(sample: Sample, batch: int) -> None:
-    layer, geometry = sample.make(), sample.geometry()
-    y = layer.forward(sample.x(batch))
-    assert y.shape == (batch, *geometry.out)
-    dx = layer.backward(sample.grad(batch))
-    assert dx is not None
-    assert dx.shape == (batch, *sample.incoming)
-    shapes = {name: parameter.shape for name, parameter in layer.parameters().items()}
-    assert dict(geometry.parameters) == shapes
-    assert {name: parameter.grad.shape for name, parameter in layer.parameters().items()} == shapes
+def test_geometry_is_what_really_happens(sample: Sample) -> None:
+    for batch in BATCHES:
+        with case(batch=batch):
+            layer, geometry = sample.make(), sample.geometry()
+            y = layer.forward(sample.x(batch))
+            assert y.shape == (batch, *geometry.out)
+            dx = layer.backward(sample.grad(batch))
+            assert dx is not None
+            assert dx.shape == (batch, *sample.incoming)
+            shapes = {name: parameter.shape for name, parameter in layer.parameters().items()}
+            assert dict(geometry.parameters) == shapes
+            assert {name: parameter.grad.shape for name, parameter in layer.parameters().items()} == shapes
 
 
 FLOPS_APART = {
@@ -233,16 +244,16 @@ def test_parameters_are_float64_by_default(sample: Sample) -> None:
 
 
 @every_layer
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_large_numbers_neither_overflow_nor_warn(sample: Sample, dtype: str) -> None:
-    layer, x = sample.make_in(dtype), sample.x(5, dtype)
-    if not sample.tokens:
-        x *= 1e4
-    with np.errstate(over="raise", invalid="raise", divide="raise"):
-        y = layer.forward(x)
-        dx = layer.backward(sample.grad(5, dtype))
-    for array in (y, dx, *(parameter.grad for parameter in layer.parameters().values())):
-        assert np.isfinite(array).all()
+def test_large_numbers_neither_overflow_nor_warn(sample: Sample) -> None:
+    for dtype in ("float32", "float64"):
+        with case(dtype=dtype), np.errstate(over="raise", invalid="raise", divide="raise"):
+            layer, x = sample.make_in(dtype), sample.x(5, dtype)
+            if not sample.tokens:
+                x *= 1e4
+            y = layer.forward(x)
+            dx = layer.backward(sample.grad(5, dtype))
+            for array in (y, dx, *(parameter.grad for parameter in layer.parameters().values())):
+                assert np.isfinite(array).all()
 
 
 @every_layer
@@ -293,7 +304,7 @@ def test_samples_that_are_last_in_memory_change_no_number(sample: Sample) -> Non
     layer = sample.make()
     wishes = {leaf.batch_last for leaf in layer.walk() if not leaf.children()}
     if "no" in wishes or ("rows" in wishes and len(sample.incoming) > 1):
-        pytest.skip("wants C order")
+        return  # it wants C order
     leaving = last_in_memory if wishes <= {"keeps", "prefers"} else np.ascontiguousarray
     reference = passes(layer, sample, 5)
     x, dx = last_in_memory(sample.x(5)), last_in_memory(spoilt((5, *sample.incoming)))
