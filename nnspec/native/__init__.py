@@ -1,4 +1,4 @@
-"""Tapes: training steps as lists of kernels, recorded from NumPy calls and replayed without Python."""
+"""Tapes: training steps recorded from NumPy calls as lists of kernels and replayed without Python."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Literal
 __all__ = ["How"]
 
 How = Literal["auto", "always", "never"]
-"""Whether lanes are trained by compiled steps: where they can be had without waiting, always, or never."""
+"""Whether to train with compiled steps: if they are available without waiting, always, or never."""

@@ -1,4 +1,4 @@
-"""Making kernels in a process of its own, while training goes on without them."""
+"""Compile kernels in a separate process while training continues without them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_ATTEMPTS = 2
 
 
 class Builder:
-    """Has kernels made, at most one process at a time. What is left of it at the end of this process is ended too."""
+    """Compiles kernels in at most one child process at a time. The child is ended when this process ends."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -26,7 +26,7 @@ class Builder:
         atexit.register(self.close)
 
     def ready(self, names: Iterable[str], *, wait: bool = False) -> bool:
-        """Whether all of these kernels are there. Those that are not are made: now with `wait`, else meanwhile."""
+        """Whether all of these kernels are compiled. Others are compiled: now if `wait`, else in the background."""
         if not available():
             return False
         lacking = missing(names)
@@ -45,8 +45,9 @@ class Builder:
         return False
 
     def _make(self, names: list[str]) -> None:
-        """Make kernels and wait for them. Ctrl-C ends the process that makes them; a compiler in this process would
-        hear of it late or not at all. What could not be kept on disk is made here."""
+        """Compile kernels and wait for them. Ctrl-C ends the child process; a compiler in this process would react late
+        or not at all. Kernels that could not be saved to disk are compiled in this process.
+        """
         self.close()
         self._start(names)
         try:
@@ -64,11 +65,11 @@ class Builder:
             self._process = subprocess.Popen(  # noqa: S603  (names of kernels)
                 command, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, env=variables
             )
-        except OSError:  # no more processes here: training goes on as it is
+        except OSError:  # the process limit is reached: training continues without kernels
             self._process = None
 
     def close(self) -> None:
-        """End the process that makes kernels, if there is one; those that it has made stay."""
+        """End the child process, if there is one; the kernels it has finished are kept."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()

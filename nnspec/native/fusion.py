@@ -1,4 +1,4 @@
-"""Fusion: instructions that follow one another, done in one pass over memory. The numbers are the same."""
+"""Fusion: consecutive instructions merged into a single pass over memory. The results are identical."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["fused"]
 
 
 def fused(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return instructions with those joined that can be."""
+    """Return the instructions with consecutive ones fused where possible."""
     found: list[Instruction] = []
     for each in instructions:
         found.append(each)
@@ -28,9 +28,9 @@ def fused(instructions: Sequence[Instruction]) -> list[Instruction]:
 
 
 def _gather(take: Instruction, cast: Instruction, scale: Instruction) -> Instruction | None:
-    """Join the way of bytes into a batch: rows taken, cast, and multiplied by a factor.
+    """Fuse the three steps that turn bytes into a batch: take rows, cast, and multiply by a factor.
 
-    What is taken goes to a buffer that nothing reads but the cast.
+    The buffer that the rows are taken into is read only by the cast.
     """
     kind = {"copy.u1.f4": "f4", "copy.u1.f8": "f8"}.get(cast.kernel)
     if take.kernel != "take" or kind is None or scale.kernel != "loop":

@@ -1,15 +1,15 @@
-"""The kernels of a tape, which Numba turns into machine code.
+"""The kernels of a tape, compiled to machine code by Numba.
 
-Every kernel has the same signature, `kernel(words)`: the address of a row of 64-bit words that say on which arrays it
-works (see `tape.py` for what each expects). So one kernel serves arrays of any shape, a tape is a list of addresses,
-and machine code is made once for a machine and kept (`library.py`).
+Every kernel has the same signature, `kernel(words)`: the address of a row of 64-bit words that describe its arrays
+(see `tape.py` for what each kernel expects). One kernel therefore serves arrays of any shape, a tape is a list of
+addresses, and machine code is compiled once per machine and kept (`library.py`).
 
 Nothing is reordered, contracted or vectorised across a sum: a kernel does to each number what NumPy does, in NumPy's
-order, and its results have NumPy's bits. What only NumPy's own loops compute to these bits (exp, sums, products) is
-left to them: `loop` calls them.
+order, and its results are bit-identical to NumPy's. Operations for which only NumPy's own loops give these bits (exp,
+sums, products) are left to those loops: `loop` calls them.
 """
 
-# Numba's intrinsics are functions of two kinds of arguments, types and values, which Python's types cannot express.
+# Numba intrinsics take types and values as arguments, which Python's type system cannot express.
 # mypy: ignore-errors
 # ruff: noqa: ANN001, RUF005
 
@@ -32,7 +32,7 @@ _BYTE = ir.IntType(8).as_pointer()
 
 @intrinsic
 def _pointer(typingctx: Any, address: Any) -> Any:
-    """An address as a pointer that `carray` takes."""
+    """Convert an address to a pointer for `carray`."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], _BYTE)
@@ -42,7 +42,7 @@ def _pointer(typingctx: Any, address: Any) -> Any:
 
 @intrinsic
 def _call_loop(typingctx: Any, loop: Any, args: Any, dims: Any, steps: Any, data: Any) -> Any:
-    """Call an inner loop of NumPy: void loop(char **args, intp *dims, intp *steps, void *data)."""
+    """Call one of NumPy's inner loops: void loop(char **args, intp *dims, intp *steps, void *data)."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [_BYTE] * 4)
@@ -86,7 +86,7 @@ _draw_uint32 = _drawing(ir.IntType(32), types.uint32)
 
 @njit(inline="always")
 def _next(w, nargs) -> bool:
-    """Move the arguments on to the next run of an array of several axes; say whether there is one."""
+    """Advance the arguments to the next run of a multi-axis array; return whether there is one."""
     d = w[RANK] - 1
     while d >= 0:
         axis = OUTER + OUTER_WORDS * d
@@ -103,7 +103,7 @@ def _next(w, nargs) -> bool:
 
 
 def _loop(words) -> None:
-    """Call an inner loop of NumPy run by run."""
+    """Call one of NumPy's inner loops run by run."""
     w = carray(_pointer(words), COUNT, np.int64)
     nargs = w[NARGS]
     given, dims, steps = words + 8 * GIVEN, words + 8 * DIMS, words + 8 * STEPS
@@ -139,7 +139,7 @@ def _copying(source: Any, target: Any) -> Callable[..., None]:
                 )
 
     def copy(words) -> None:
-        """target[...] = source, run by run; numbers of another type are cast as C casts them."""
+        """target[...] = source, run by run; numbers of another type are cast as in C."""
         w = carray(_pointer(words), COUNT, np.int64)
         w[ARGS], w[ARGS + 1] = w[BASE], w[BASE + 1]
         run(w)
@@ -224,7 +224,7 @@ def _putting(kind: Any) -> Callable[..., None]:
 
 def _finding_largest(kind: Any) -> Callable[..., None]:
     def argmax(words) -> None:
-        """out[i] = the first place of the largest number of row i; a NaN is larger than all numbers."""
+        """out[i] = the index of the first maximum of row i; NaN compares greater than every number."""
         w = carray(_pointer(words), 8, np.int64)
         rows, columns = w[2], w[3]
         x, out = carray(_pointer(w[0]), (rows, columns), kind), carray(_pointer(w[1]), rows, np.int64)
@@ -257,7 +257,7 @@ def _adding_rows(kind: Any) -> Callable[..., None]:
 
 
 def _count(words) -> None:
-    """out = how many of n bytes are not zero."""
+    """out = the number of non-zero bytes among n."""
     w = carray(_pointer(words), 4, np.int64)
     x = carray(_pointer(w[0]), w[1], np.uint8)
     found = 0
@@ -275,7 +275,7 @@ def _random_double(words) -> None:
 
 
 def _random_float(words) -> None:
-    """Fill with numbers in [0, 1) of 24 bits, as `Generator.random` does in float32."""
+    """Fill with numbers in [0, 1) with 24 random bits, as `Generator.random` does in float32."""
     w = carray(_pointer(words), 4, np.int64)
     out = carray(_pointer(w[2]), w[3], np.float32)
     for i in range(w[3]):
@@ -283,7 +283,7 @@ def _random_float(words) -> None:
 
 
 def _run(words) -> None:
-    """Run the kernels of a tape, one after another."""
+    """Run the kernels of a tape in order."""
     w = carray(_pointer(words), 2, np.int64)
     count = w[1]
     pairs = carray(_pointer(w[0]), 2 * count, np.int64)
@@ -292,7 +292,7 @@ def _run(words) -> None:
 
 
 def _branch(words) -> None:
-    """Run one tape or another, as a byte says."""
+    """Run one of two tapes, depending on a byte."""
     w = carray(_pointer(words), 5, np.int64)
     way = 1 if carray(_pointer(w[0]), 1, np.uint8)[0] else 3
     count = w[way + 1]
@@ -302,9 +302,9 @@ def _branch(words) -> None:
 
 
 def _batches(words) -> None:
-    """Run one batch after another: each a tape up to its gradients, and one that moves the weights.
+    """Run a sequence of batches: for each, a tape that computes the gradients and a tape that updates the weights.
 
-    It stops before the move of the last batch, of one whose loss is not finite, and where it is asked to.
+    It stops before the update of the last batch, of a batch whose loss is not finite, and on request.
     """
     w = carray(_pointer(words), 16, np.int64)
     number, first = carray(_pointer(w[4]), 1, np.int64), carray(_pointer(w[5]), 1, np.int64)
@@ -327,14 +327,14 @@ def _batches(words) -> None:
 
 
 def moving(rule: Any, states: int, factors: int, dtype: str) -> Callable[..., None]:
-    """Make the kernel of an optimizer of its rule for numbers, `rule(theta, grad, *state, *factors)`."""
+    """Make an optimizer's kernel from its elementwise rule, `rule(theta, grad, *state, *factors)`."""
     from numba.np.unsafe.ndarray import to_fixed_tuple
 
     kind = _KINDS[dtype]
     loop = njit(rule, error_model="numpy")
 
     def move(words) -> None:
-        """Move a range of a vector, with the factors of this batch."""
+        """Update a range of a vector with the factors of this batch."""
         w = carray(_pointer(words), 16, np.int64)
         n, row = w[2], carray(_pointer(w[4]), 1, np.int64)[0]
         theta, grad = carray(_pointer(w[0]), n, kind), carray(_pointer(w[1]), n, kind)
@@ -393,5 +393,5 @@ for _name in ("f4", "f8"):
 
 
 def made(name: str) -> Callable[..., None]:
-    """Return the function of a kernel, `move.OPTIMIZER.KIND` being that of an optimizer. Raises KeyError."""
+    """Return the function of a kernel; `move.OPTIMIZER.KIND` is that of an optimizer. Raises KeyError."""
     return KERNELS[name]()

@@ -1,13 +1,13 @@
-"""Machine code of kernels: made once for a machine, kept on disk, loaded without the compiler.
+"""Machine code of kernels: compiled once per machine, kept on disk, and loaded without the compiler.
 
-Numba compiles a kernel, which takes about half a second; what comes of it is an object file, which `llvmlite` loads in
-a millisecond. The file's name is a digest of all that the code depends on: the kernel's source, the compiler's version
-and the processor. A file that is damaged is made anew. Like Python's own `.pyc` files these are code, and so is the
-folder that they are in: whoever may write there may run code as you. It is yours alone (`0700`), and a folder that
-belongs to somebody else, or that others may write to, is not read.
+Numba compiles a kernel in about half a second; the result is an object file, which `llvmlite` loads in a millisecond.
+The file name is a digest of everything the code depends on: the kernel's source, the compiler's version and the
+processor. A damaged file is compiled again. Like Python's own `.pyc` files these are code, and anyone who can write to
+their folder can run code as you. The folder is therefore private (`0700`), and a folder that belongs to another user,
+or that others can write to, is not read.
 """
 
-# Neither Numba nor llvmlite has types.
+# Neither Numba nor llvmlite has type annotations.
 # mypy: disable-error-code="no-untyped-call,no-any-return,import-untyped,call-arg,attr-defined"
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ __all__ = ["available", "folder", "load", "make", "missing"]
 
 _MAGIC = b"nnspec kernel 1\n"
 _MOST_BYTES = 1 << 22
-"""Of an object file; real ones have some kilobytes."""
+"""The largest object file that is read; real ones have a few kilobytes."""
 _ENTRY = "kernel"
 
 _loaded: dict[str, int] = {}
 _engines: list[Any] = []
-"""What owns the code that is loaded; it is never unloaded, since tapes hold addresses."""
+"""The owners of loaded code, which is never unloaded because tapes hold its addresses."""
 
 
 def available() -> bool:
-    """Whether the extra is installed."""
+    """Whether the optional dependencies are installed."""
     return find_spec("numba") is not None and find_spec("llvmlite") is not None
 
 
 def folder() -> Path:
-    """Return where object files are kept: `kernels` in the folder that `NNSPEC_CACHE_DIR` names, or in the user's."""
+    """Return the folder of object files: `kernels` in `NNSPEC_CACHE_DIR`, or in the user's cache folder."""
     import platformdirs
 
     named = os.environ.get("NNSPEC_CACHE_DIR")
@@ -54,12 +54,12 @@ def folder() -> Path:
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Return those kernels that are neither loaded nor on disk."""
+    """Return the kernels that are neither loaded nor on disk."""
     return [name for name in dict.fromkeys(names) if name not in _loaded and _read(name) is None]
 
 
 def load(names: Iterable[str]) -> Mapping[str, int]:
-    """Return the addresses of kernels that were made before. Raises KeyError for one that was not."""
+    """Return the addresses of kernels that have been compiled. Raises KeyError for any other."""
     for name in dict.fromkeys(names):
         if name not in _loaded:
             code = _read(name)
@@ -70,9 +70,9 @@ def load(names: Iterable[str]) -> Mapping[str, int]:
 
 
 def make(names: Iterable[str]) -> None:
-    """Compile kernels and keep them. Where nothing can be written, they are there for this process alone.
+    """Compile kernels and save them. If nothing can be written, they are available in this process only.
 
-    Raises KeyError for a name of no kernel.
+    Raises KeyError for an unknown kernel.
     """
     for name in missing(names):
         code = _compiled(_function(name))
@@ -88,9 +88,9 @@ def make(names: Iterable[str]) -> None:
 
 
 def _read(name: str) -> bytes | None:
-    """Return a kernel's code from disk, where it is whole and the user's own."""
+    """Return a kernel's code from disk, if the file is intact and in a private folder."""
     try:
-        if not _own(folder()):  # without asking which processor this is, which takes a compiler's library
+        if not _own(folder()):  # without detecting the processor, which would load the compiler's library
             return None
         with open_regular(_file(name), follow_links=False) as file:
             content = file.read(_MOST_BYTES)
@@ -101,9 +101,9 @@ def _read(name: str) -> bytes | None:
 
 
 def _own(place: Path) -> bool:
-    """Whether a folder is the user's, and nobody else may write to it."""
+    """Whether a folder belongs to the user and is writable by no one else."""
     if not hasattr(os, "getuid"):
-        return place.is_dir()  # a folder of a user's profile, where the system sees to it
+        return place.is_dir()  # a folder of a user's profile, protected by the system
     found = place.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
@@ -135,7 +135,7 @@ def _machine() -> tuple[str, ...]:
 
 
 def _numba() -> str:
-    """Return what says which Numba there is, without importing it."""
+    """Return a string that identifies the installed Numba, without importing it."""
     found = find_spec("numba")
     if found is None or found.origin is None:
         raise KeyError("numba")
@@ -156,7 +156,7 @@ def _sources(name: str) -> tuple[str, ...]:
 
 
 def _module(name: str) -> str:
-    """Return the module of a rule. Raises KeyError for one that no optimizer of nnspec is in."""
+    """Return the module of a rule. Raises KeyError for one that belongs to no optimizer of nnspec."""
     module = name.split(":")[1]
     if not module.startswith("nnspec.engine.optimizers."):
         raise KeyError(name)
@@ -164,9 +164,9 @@ def _module(name: str) -> str:
 
 
 def rule_name(rule: Callable[..., None], states: int, factors: int, kind: str) -> str:
-    """Name the kernel that moves weights by a rule, a function at the top of one of nnspec's own modules.
+    """Name the kernel of an update rule, which must be a module-level function of nnspec.
 
-    Raises KeyError for another function.
+    Raises KeyError for any other function.
     """
     name = f"move:{rule.__module__}:{rule.__qualname__}:{states}:{factors}:{kind}"
     if _rule(name) is not rule or states > 3:
@@ -188,12 +188,12 @@ def _function(name: str) -> Callable[..., None]:
 
 
 def _compiled(function: Callable[..., None]) -> bytes:
-    """Return a kernel as an object file with one symbol, `kernel`, which needs nothing of Python."""
+    """Compile a kernel to an object file with one symbol, `kernel`, that does not depend on Python."""
     import llvmlite.binding as llvm
     import numba
     from numba import types
 
-    # NumPy's rules for division, and no fast-math: what is computed must not depend on who computes it.
+    # NumPy's rules for division, and no fast-math: results must not depend on whether NumPy or a kernel computes them.
     made = numba.cfunc(types.void(types.int64), error_model="numpy", boundscheck=False)(function)
     module = llvm.parse_bitcode(made._library._final_module.as_bitcode())
     inner = made.native_name.removeprefix("cfunc.")
@@ -209,7 +209,7 @@ def _compiled(function: Callable[..., None]) -> bytes:
     return target.emit_object(module)
 
 
-# Numba's own entry takes the interpreter's lock to report an exception. No kernel raises one.
+# Numba's own entry point takes the GIL to report exceptions, but no kernel raises any.
 _ENTRY_CODE = """
 declare i32 @"{inner}"(ptr, ptr, i64)
 define void @{entry}(i64 %words) {{
@@ -250,14 +250,14 @@ def _linked(code: bytes) -> int:
 
 
 def _ends_with_stdin() -> None:
-    """End this process when whoever started it is gone: its end of the pipe is closed then."""
+    """End this process when its parent is gone, that is, when the parent's end of the pipe is closed."""
     os.read(0, 1)
     os._exit(1)
 
 
 def main(names: list[str]) -> int:
-    """Make kernels, in a process of its own: `python -m nnspec.native.library NAME …`."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a worker process, which ignores it, hands that on
+    """Compile kernels in a separate process: `python -m nnspec.native.library NAME …`."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # child processes inherit the parent's handler, and workers ignore it
     threading.Thread(target=_ends_with_stdin, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
         make(names)

@@ -1,10 +1,10 @@
-"""NumPy's own inner loops: the functions inside its ufuncs that compute runs of numbers.
+"""NumPy's own inner loops: the C functions inside its ufuncs that compute runs of numbers.
 
-`np.exp`, `np.add` and `np.matmul` are tables of C functions, one for each combination of types. They need nothing of
-Python: NumPy itself calls them without the interpreter's lock. Called with the same runs, they give the same bits, on
-any processor and with any BLAS. The table is part of NumPy's C interface (`PyUFuncObject` in `ufuncobject.h`), so it
-has kept its layout through all of NumPy 1 and 2; still, what is read there is held against what Python says of the
-ufunc before it is used.
+`np.exp`, `np.add` and `np.matmul` are tables of C functions, one for each combination of types. They do not need the
+interpreter: NumPy itself calls them without the GIL. Called with the same runs, they give the same bits, on any
+processor and with any BLAS. The table is part of NumPy's C interface (`PyUFuncObject` in `ufuncobject.h`), so its
+layout has been the same throughout NumPy 1 and 2; even so, its contents are checked against the ufunc's Python
+attributes before they are used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["NoLoop", "inner_loop"]
 
 
 class NoLoop(LookupError):
-    """A ufunc has no inner loop for these types that can be called."""
+    """A ufunc has no callable inner loop for these types."""
 
 
 class _UFunc(ctypes.Structure):
@@ -42,7 +42,7 @@ class _UFunc(ctypes.Structure):
 
 @cache
 def inner_loop(ufunc: Any, dtypes: tuple[Any, ...]) -> tuple[int, int]:
-    """Return the address of the loop of a ufunc for the dtypes of its inputs and outputs, and that of its data.
+    """Return the address of a ufunc's loop for the dtypes of its inputs and outputs, and the address of its data.
 
     Raises NoLoop.
     """

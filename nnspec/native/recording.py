@@ -1,13 +1,13 @@
-"""Recording: the NumPy calls of a kernel as instructions that can be run again without Python.
+"""Recording: the NumPy calls of a kernel as instructions that can be replayed without Python.
 
-While something is recorded, its arrays are `Traced`. Each call on one is carried out as always and noted with the
-addresses and strides that it worked on. Arrays of a plan stay where they are, so the instructions do the same with
-whatever is in them later. A call that cannot be noted, or numbers that Python code wants to look at (to decide by them,
-say), raise `Untraceable`: that kernel stays a Python call.
+During a recording, its arrays are `Traced`. Each call on such an array is executed as usual and recorded with the
+addresses and strides that it used. The arrays of a plan never move, so the instructions later do the same to whatever
+the arrays then contain. A call that cannot be recorded, or Python code that needs the numbers themselves (to branch on
+them, say), raises `Untraceable`, and the kernel remains a Python call.
 
-What is recorded follows NumPy's iterator: axes are ordered by stride, flipped where all strides are negative, and
-merged where they can be, and the innermost of them is a run. So each inner loop is called with the runs that NumPy
-would call it with, and gives the same bits.
+Recording follows NumPy's iterator: axes are ordered by stride, flipped if all strides are negative, and merged if
+possible; the innermost axis is a run. Each inner loop is thus called with the same runs as by NumPy, and gives the
+same bits.
 """
 
 from __future__ import annotations
@@ -52,27 +52,27 @@ class Instruction:
     kernel: str
     words: tuple[int, ...]
     parts: tuple[tuple[Instruction, ...], ...] = ()
-    """Of a `branch`, what is done where its condition holds, and what is done else."""
+    """The two alternatives of a `branch`: if its condition holds, and otherwise."""
 
     @property
     def kernels(self) -> set[str]:
-        """All kernels in it."""
+        """The names of all kernels in it."""
         return {self.kernel}.union(*(each.kernels for part in self.parts for each in part))
 
 
 @dataclass
 class Recording:
-    """What is recorded: `with recording: kernel(...)`."""
+    """A recording in progress: `with recording: kernel(...)`."""
 
     order: NDArray[Any] | None = None
-    """The order of samples: what is taken by indices in it is taken from the place of the batch on."""
+    """The order of samples: an index into it is relative to the start of the current batch."""
     first: int = 0
-    """The address of that place."""
+    """The address of the start of the current batch."""
     instructions: list[Instruction] = field(default_factory=list)
     arrays: list[NDArray[Any]] = field(default_factory=list)
-    """What instructions point to, so that it stays where it is."""
+    """Arrays that instructions point to, kept alive so that they do not move."""
     made: list[NDArray[Any]] = field(default_factory=list)
-    """Those of them that kernels allocated."""
+    """The ones among them that were allocated by kernels."""
 
     def __enter__(self) -> Recording:
         if current() is not None:
@@ -83,7 +83,7 @@ class Recording:
     def __exit__(self, *_: object) -> None:
         _here.recording = None
 
-    # What is noted
+    # Recording instructions
 
     def note(self, kernel: str, words: Sequence[int], *arrays: NDArray[Any]) -> None:
         """Add an instruction that works on these arrays."""
@@ -99,8 +99,9 @@ class Recording:
         core: Sequence[tuple[int, ...]] = (),
         dims: Sequence[int] = (),
     ) -> None:
-        """Add an instruction that goes through arrays of a shape, run by run. `core` are the strides of each array
-        along the axes that the inner loop sees as a whole, of extents `dims`."""
+        """Add an instruction that iterates over arrays of a shape, run by run. `core` are the strides of each array
+        along the axes that the inner loop processes as a whole, with extents `dims`.
+        """
         if 0 in shape:
             return
         extents, strides, addresses = _merged(
@@ -137,7 +138,7 @@ class Recording:
         self.runs(f"where.{_code(target)}", (target, source, mask), target.shape)
 
     def cast(self, array: NDArray[Any], dtype: Any) -> NDArray[Any]:
-        """Return an array in a dtype: itself, or a new one that an instruction casts it into."""
+        """Return an array in a dtype: the array itself, or a new one that an instruction casts it to."""
         array = plain(array)
         if array.dtype == dtype:
             return array
@@ -148,15 +149,15 @@ class Recording:
         return found
 
     def new(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Allocate an array that instructions write."""
+        """Allocate an array for instructions to write to."""
         found = np.empty(shape, dtype)
         self.made.append(found)
         return found
 
-    # What is carried out and noted
+    # Executing and recording calls
 
     def ufunc(self, ufunc: Any, method: str, inputs: Sequence[Any], out: Any, more: Mapping[str, Any]) -> Any:
-        """Carry out a call of a ufunc."""
+        """Execute and record a call of a ufunc."""
         inputs = [plain(each) for each in inputs]
         out = plain(out[0]) if out is not None and out[0] is not None else None
         if method == "reduce":
@@ -192,14 +193,14 @@ class Recording:
         return result
 
     def _like(self, ufunc: Any, operands: Sequence[NDArray[Any]], dtype: Any) -> NDArray[Any]:
-        """Allocate what a ufunc returns."""
+        """Allocate the output of a ufunc."""
         found = np.asarray(ufunc(*operands))
         found = found if found.dtype == dtype and found.flags.writeable else found.astype(dtype)
         self.made.append(found)
         return found
 
     def _product(self, function: tuple[int, int], operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> None:
-        """Note `np.matmul`: of vectors, the axis that is missing is one of extent 1."""
+        """Record `np.matmul`. A vector is treated as a matrix whose missing axis has extent 1."""
         a, b = operands
         if _overlap(out, a) or _overlap(out, b):
             raise Untraceable("a product is written over one of its factors")
@@ -230,7 +231,7 @@ class Recording:
         keepdims: bool = False,
         **more: Any,
     ) -> NDArray[Any]:
-        """Carry out a reduction: the result starts at the identity, or at the first numbers where there is none."""
+        """Execute and record a reduction, which starts at the identity, or at the first numbers if there is none."""
         if {
             name for name, value in more.items() if value is not np._NoValue and not (name == "where" and value is True)
         }:
@@ -257,13 +258,13 @@ class Recording:
         kept = [axis for axis in range(x.ndim) if axis not in axes and x.shape[axis] > 1]
         orders = [sorted(kept, key=lambda axis, own=own: abs(own.strides[axis])) for own in (source, whole)]  # type: ignore[misc]
         if orders[0] != orders[1] and len(axes) > 1:
-            raise Untraceable("it sums over several axes into an array of another order")  # whose sums nest otherwise
+            raise Untraceable("it sums over several axes into an array of another order")  # sums would nest differently
         function = _function(ufunc, (found.dtype,) * 3)
         self.runs("loop", (whole, source, whole), source.shape, function)
         return result
 
     def _add_rows(self, target: NDArray[Any], index: Any, rows: Any) -> None:
-        """Carry out `np.add.at` along the first axis."""
+        """Execute and record `np.add.at` along the first axis."""
         ok = isinstance(index, np.ndarray) and index.ndim == 1 and index.dtype == np.int64
         ok = ok and isinstance(rows, np.ndarray) and rows.shape == (len(index), *target.shape[1:])
         ok = ok and target.dtype == rows.dtype and target.dtype.kind == "f"
@@ -275,7 +276,7 @@ class Recording:
         self.note(f"add_rows.{_code(target)}", words, target, index, rows)
 
     def take(self, source: Any, index: Any, out: Any, mode: str, axis: int | None) -> NDArray[Any]:
-        """Carry out `source.take(index, axis=0, out=out, mode="clip")`."""
+        """Execute and record `source.take(index, axis=0, out=out, mode="clip")`."""
         source, index, out = plain(source), plain(index), plain(out)
         wanted = (*index.shape, *(source.shape[1:] if axis == 0 else ()))
         ok = mode == "clip" and (axis == 0 or (axis is None and source.ndim == 1)) and index.dtype == np.int64
@@ -295,7 +296,7 @@ class Recording:
         return out
 
     def put(self, target: Any, index: Any, values: Any, mode: str) -> None:
-        """Carry out `target.put(index, values, mode="clip")`."""
+        """Execute and record `target.put(index, values, mode="clip")`."""
         target, index = plain(target), plain(index)
         source = self.cast(_constant(values, target.dtype), target.dtype)
         ok = mode == "clip" and index.dtype == np.int64 and target.dtype.kind == "f" and source.size in (1, index.size)
@@ -307,7 +308,7 @@ class Recording:
         self.note(f"put.{_code(target)}", words, target, index, source)
 
     def argmax(self, x: Any, axis: Any, out: Any) -> NDArray[Any]:
-        """Carry out `x.argmax(axis=-1, out=out)`."""
+        """Execute and record `x.argmax(axis=-1, out=out)`."""
         x, out = plain(x), plain(out)
         ok = out is not None and axis in (-1, x.ndim - 1) and x.dtype.kind == "f" and x.dtype.itemsize > 2
         if not ok or out.dtype != np.int64 or not (x.flags.c_contiguous and out.flags.c_contiguous):
@@ -317,7 +318,7 @@ class Recording:
         return out
 
     def count_nonzero(self, x: Any) -> NDArray[Any]:
-        """Carry out `np.count_nonzero(x)` of bools."""
+        """Execute and record `np.count_nonzero(x)` for bools."""
         x = plain(x)
         if x.dtype != bool:
             raise Untraceable("it counts what are no bools")
@@ -332,7 +333,7 @@ class Recording:
         return found
 
     def branch(self, condition: Any, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
-        """Note both ways to go on; the condition says each time which is taken."""
+        """Record both branches; the condition selects one at each replay."""
         found, mine = [], self.instructions
         for way in (then, otherwise):
             self.instructions = []
@@ -346,7 +347,7 @@ class Recording:
         self.instructions.append(Instruction("branch", (_address(cell), 0, 0, 0, 0), tuple(found)))
 
     def random(self, rng: np.random.Generator, out: Any, dtype: Any) -> NDArray[Any]:
-        """Carry out `rng.random(out=out, dtype=dtype)`."""
+        """Execute and record `rng.random(out=out, dtype=dtype)`."""
         out = plain(out)
         if out is None or out.dtype not in (np.float32, np.float64) or not out.flags.c_contiguous:
             raise Untraceable("it draws numbers in a way that is not recorded")
@@ -364,12 +365,12 @@ class Recording:
 
 
 def current() -> Recording | None:
-    """Return what is being recorded in this thread, if anything."""
+    """Return the active recording of this thread, if any."""
     return getattr(_here, "recording", None)
 
 
 class Traced(np.ndarray):
-    """An array whose calls are recorded while something is; else an array like any other."""
+    """An array whose calls are recorded during a recording, and an ordinary array otherwise."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **more: Any) -> Any:
         recording, out = current(), more.pop("out", None)
@@ -439,7 +440,7 @@ class Traced(np.ndarray):
         return _traced(recording.cast(self, np.dtype(dtype)))
 
     def decides(self, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
-        """Do one thing or the other, as the only number says."""
+        """Call one of two functions, depending on this single bool."""
         recording = current()
         if recording is None:
             (then if plain(self).item() else otherwise)()
@@ -470,7 +471,7 @@ class Traced(np.ndarray):
 
 
 def _looks(name: str) -> Callable[..., Any]:
-    """Make a method by which Python code would look at numbers."""
+    """Make a method through which Python code would look at the numbers of an array."""
 
     def method(self: Traced, *args: Any, **more: Any) -> Any:
         if current() is not None:
@@ -487,7 +488,7 @@ for _name in ("argmin", "argsort", "sort", "partition", "cumsum", "repeat", "sea
 
 
 def plain(value: Any) -> Any:
-    """Return a traced array as an ordinary one, and anything else as it is."""
+    """Return a traced array as an ordinary one, and anything else unchanged."""
     return value.view(np.ndarray) if isinstance(value, Traced) else value
 
 
@@ -499,7 +500,7 @@ def _traced(value: Any) -> Any:
     return value.view(Traced) if isinstance(value, np.ndarray) else value
 
 
-# NumPy's functions that are no ufuncs
+# NumPy functions that are not ufuncs
 
 
 def _copyto(recording: Recording, dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
@@ -597,7 +598,7 @@ def _code(array: NDArray[Any]) -> str:
 
 
 def _constant(value: Any, dtype: Any) -> NDArray[Any]:
-    """Return a number as an array of the dtype that a call takes it in; arrays stay as they are."""
+    """Return a number as an array of the dtype that a call casts it to; arrays are returned unchanged."""
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(plain(value))
     return np.array(value, dtype)
@@ -619,20 +620,20 @@ def _overlap(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 
 def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether two arrays are one."""
+    """Whether two arrays are the same memory with the same layout."""
     alike = one.shape == other.shape and one.strides == other.strides and one.dtype == other.dtype
     return alike and _address(one) == _address(other)
 
 
 def _same_or_apart(ufunc: Any, out: NDArray[Any], operands: Sequence[NDArray[Any]]) -> None:
-    """Refuse an output that lies partly over an input: NumPy would copy that input first."""
+    """Reject an output that partly overlaps an input: NumPy would copy that input first."""
     for each in operands:
         if not _same(out, each) and each.size and np.shares_memory(out, each):
             raise Untraceable(f"{ufunc.__name__} writes over a part of what it reads")
 
 
 def _broadcast(array: NDArray[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the strides of an array in a shape that it is broadcast to: 0 along axes that it does not have."""
+    """Return the strides of an array broadcast to a shape: 0 along the axes that it does not have."""
     own = [0 if extent == 1 else stride for extent, stride in zip(array.shape, array.strides, strict=True)]
     return (*(0,) * (len(shape) - len(own)), *own)
 
@@ -651,10 +652,10 @@ def _without_core(array: NDArray[Any], axes: int) -> NDArray[Any]:
 def _merged(
     shape: Sequence[int], strides: Sequence[Sequence[int]], addresses: Sequence[int]
 ) -> tuple[list[int], list[list[int]], list[int]]:
-    """Return extents, strides and beginnings as NumPy's iterator goes through arrays, the fastest axis first."""
+    """Return extents, strides and start addresses in the order of NumPy's iterator, the fastest axis first."""
     axes = [axis for axis in range(len(shape) - 1, -1, -1) if shape[axis] != 1]
     ordered: list[int] = []
-    for axis in axes:  # a stable insertion, as `npyiter_find_best_axis_ordering`
+    for axis in axes:  # a stable insertion, as in `npyiter_find_best_axis_ordering`
         place = len(ordered)
         for before in range(len(ordered) - 1, -1, -1):
             verdict = _goes_before(axis, ordered[before], strides)
@@ -689,7 +690,7 @@ def _merged(
 
 
 def _goes_before(axis: int, other: int, strides: Sequence[Sequence[int]]) -> bool | None:
-    """Whether an axis is faster than another one that comes before it in C order; None where nothing tells."""
+    """Whether an axis is faster than one that precedes it in C order; None if the strides do not decide."""
     verdict = None
     for own in strides:
         if own[axis] and own[other]:

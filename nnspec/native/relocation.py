@@ -1,4 +1,4 @@
-"""Relocation: instructions that were recorded on some arrays, moved to others of the same shapes."""
+"""Relocation: recorded instructions moved to other arrays of the same shapes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def root(array: NDArray[Any]) -> NDArray[Any]:
 
 
 class Relocation:
-    """Where memory is moved to: pairs of arrays, and of addresses such as that of a generator's state.
+    """A mapping of memory: pairs of arrays, and pairs of addresses such as that of a generator's state.
 
-    A word that lies in memory that is moved is an address: numbers that are none are far smaller.
+    A word that lies in mapped memory is an address: words that are plain numbers are far smaller.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Relocation:
         self._starts, self._ends, self._shifts = np.array(sorted(ranges), np.int64).reshape(-1, 3).T
 
     def knows(self, array: NDArray[Any]) -> bool:
-        """Whether the memory of an array is moved."""
+        """Whether the memory of an array is mapped."""
         address = array.ctypes.data
         place = int(np.searchsorted(self._starts, address, "right")) - 1
         return place >= 0 and bool(address < self._ends[place])
 
     def words(self, words: tuple[int, ...]) -> tuple[int, ...]:
-        """Return words with their addresses moved."""
+        """Return words with their addresses mapped."""
         if not len(self._starts):
             return words
         found = np.array(words, np.int64)
@@ -58,6 +58,6 @@ class Relocation:
         return tuple(found.tolist())
 
     def instruction(self, each: Instruction) -> Instruction:
-        """Return an instruction that works where its memory is moved to."""
+        """Return an instruction that works on the mapped memory."""
         parts = tuple(tuple(self.instruction(inner) for inner in part) for part in each.parts)
         return Instruction(each.kernel, self.words(each.words), parts)

@@ -1,4 +1,4 @@
-"""A tape: kernels and their words in memory, ready to be run."""
+"""A tape: kernels and their words in memory, ready to run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PROTOTYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
 
 class Tape:
-    """Instructions with their machine code. `run` does them one after another, without the interpreter's lock.
+    """Instructions with their machine code. `run` executes them in order, without the GIL.
 
-    `arrays` are what the instructions point to: they live as long as the tape. Raises KeyError for kernels that were
-    not made.
+    `arrays` are what the instructions point to: they live as long as the tape. Raises KeyError for kernels that have
+    not been compiled.
     """
 
     def __init__(self, instructions: Sequence[Instruction], arrays: Iterable[NDArray[Any]]) -> None:
@@ -51,20 +51,20 @@ class Tape:
 
     @property
     def pairs(self) -> tuple[int, int]:
-        """Where its kernels and their words are, and how many."""
+        """The address of the pairs of kernels and words, and their number."""
         return int(self._call[0]), int(self._call[1])
 
     def run(self) -> None:
-        """Run all of it once."""
+        """Run the whole tape once."""
         _kernel("run")(self._call.ctypes.data)
 
 
 class Batches:
-    """Batches of one size, one after another in a single call: `before` up to the gradients, `after` the move.
+    """Batches of one size, run in a single call: `before` computes the gradients, `after` updates the weights.
 
-    `number` and `first` are cells that say which batch it is and where in the order of samples it begins; `loss` is
-    the cell that `before` writes its loss to. It stops before the move of batch `last`, of one whose loss is not
-    finite, and where `stop` is set.
+    `number` and `first` are cells that hold the index of the batch and its start in the order of samples; `loss` is the
+    cell that `before` writes its loss to. It stops before the update of batch `last`, of a batch whose loss is not
+    finite, and when `stop` is set.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Batches:
         self._words = np.array([*before.pairs, *after.pairs, *cells[:2], batch, *cells[2:], 0, 0, 0, last], np.int64)
 
     def run(self, start: int, end: int) -> int:
-        """Run batches from `start` up to `end`; return the first that has not moved."""
+        """Run batches from `start` up to `end`; return the first whose update has not been done."""
         self._words[_START], self._words[_END] = start, end
         _kernel("batches")(self._words.ctypes.data)
         return int(self._words[_DONE])
