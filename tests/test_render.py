@@ -31,7 +31,7 @@ error[NN401]: this Linear expects 64 features but got 32
    |                -- 32 features from here
 10 |     ReLU
 11 |     Linear(64, 10)
-   |            ^^ 64 expected here
+   |            ^^ expected 64 here
    |
    = shapes: 784 → Linear 64 → ReLU 64 → Linear 32 → ReLU 32 → Linear ✗
    = help: `Linear(10)` accepts any input size"""
