@@ -20,7 +20,7 @@ def case(**values: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note("in the case " + ", ".join(f"{name}={value!s}" for name, value in values.items()))
+        error.add_note("in the case " + ", ".join(f"{name}={value!s:.80}" for name, value in values.items()))
         raise
 
 

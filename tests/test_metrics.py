@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import cases
 from rich.console import Console
 from tiny_spec import compiled, run, spec
 
@@ -27,7 +28,7 @@ from nnspec.view.terminal.race import print_result
 CASES = json.loads((Path(__file__).parent / "oracle/metrics.json").read_text(encoding="utf-8"))["cases"]
 CLASSES = {name: cls for name, cls in PARTS["metric"].items() if cls.__module__.startswith("nnspec.")}
 
-every_case = pytest.mark.parametrize("case", CASES, ids=[f"{c['part']}, {c['case']}" for c in CASES])
+every_case = cases(reference={name: [case for case in CASES if case["part"] == name] for name in CLASSES})
 every_metric = pytest.mark.parametrize("name", CLASSES)
 
 
@@ -46,19 +47,19 @@ def work_arrays(metric: Metric, outputs: tuple[int, ...], batch: int, dtype: Any
 
 
 @every_case
-@pytest.mark.parametrize("batch", [1, 4, 1000])
-def test_it_agrees_with_scikit_learn_however_the_batches_are_cut(case: dict[str, Any], batch: int) -> None:
-    metric = CLASSES[case["part"]](**case["arguments"])
-    outputs, targets = np.array(case["outputs"]), np.array(case["targets"])
-    for _ in range(2):  # `begin` forgets everything
-        found = measured(metric, outputs, targets, batch)
-        np.testing.assert_allclose(found, case["value"], rtol=1e-10, atol=1e-12)
+def test_it_agrees_with_scikit_learn_however_the_batches_are_cut(reference: dict[str, Any]) -> None:
+    metric = CLASSES[reference["part"]](**reference["arguments"])
+    outputs, targets = np.array(reference["outputs"]), np.array(reference["targets"])
+    for batch in (1, 4, 1000):
+        for _ in range(2):  # `begin` forgets everything
+            found = measured(metric, outputs, targets, batch)
+            np.testing.assert_allclose(found, reference["value"], rtol=1e-10, atol=1e-12, err_msg=f"batch={batch}")
 
 
 @every_case
-def test_lent_arrays_change_no_number_and_outputs_are_left_alone(case: dict[str, Any]) -> None:
-    metric, lent = (CLASSES[case["part"]](**case["arguments"]) for _ in range(2))
-    outputs, targets = np.array(case["outputs"]), np.array(case["targets"])
+def test_lent_arrays_change_no_number_and_outputs_are_left_alone(reference: dict[str, Any]) -> None:
+    metric, lent = (CLASSES[reference["part"]](**reference["arguments"]) for _ in range(2))
+    outputs, targets = np.array(reference["outputs"]), np.array(reference["targets"])
     lent.lend(work_arrays(lent, outputs.shape[1:], 6))
     before = outputs.copy(), targets.copy()
     np.testing.assert_array_equal(measured(lent, outputs, targets, 5), measured(metric, outputs, targets, 5))
