@@ -1,4 +1,4 @@
-"""From the program to the plan: every shape, buffer and call known before the first step."""
+"""Compile a program to a plan: every shape, buffer and call is known before the first step."""
 
 from nnspec.compiler.layout import Buffer as Buffer
 from nnspec.compiler.layout import LayerLayout as LayerLayout

@@ -1,9 +1,9 @@
-"""Which memory each value has, from how long it lives: the one place where buffers are reused.
+"""Assign memory to values by their lifetimes: the only place where buffers are reused.
 
-A value lives from the step that writes it to the last one that looks at it. It is put over what its step reads first
-where the step may write there, where nothing looks at that again, and where both lie alike; else into the free room
-that fits it best, which grows where all free rooms are too small; else into a new room. Work arrays that live within
-one call lie side by side in a pool, which all calls share. All of it is plain arithmetic on sizes.
+A value lives from the step that writes it to the last step that uses it. It is written in place, over the first input
+of its step, if the step allows that, if the input is not used again, and if both have the same layout; otherwise into
+the best-fitting free room, which is enlarged if all free rooms are too small; otherwise into a new room. Work arrays
+that live within one call are packed into a pool shared by all calls. All of this is arithmetic on sizes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ __all__ = ["ITEMSIZE", "Memory", "allocate"]
 ALIGNMENT = 64
 ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "intp": struct.calcsize("n")}
 ITEMSIZE |= {f"{kind}{8 * size}": size for kind in ("int", "uint") for size in (1, 2, 4, 8)}
-"""Bytes a number, of buffers and of data in any type that a source may store it in."""
+"""Bytes per number, for buffers and for data of any type that a source may store."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Where every value of a program is: in a room, in what is given from outside, or in the pool."""
+    """The memory of each value of a program: a room, an input array, or the pool."""
 
     place_of: Mapping[str, str]
-    """The room, or the given value, whose memory each value has."""
+    """The room or input array whose memory each value uses."""
     rooms: Mapping[str, int]
     """Bytes of each room."""
     scratch_at: Mapping[str, int]
-    """Where in the pool each work array of a single call begins, in bytes."""
+    """Offset in the pool of each work array of a single call, in bytes."""
     pool: int
     """Bytes of the pool."""
     nbytes: Mapping[str, int]
@@ -46,7 +46,7 @@ class Memory:
 
 
 def allocate(steps: Steps, batch: int) -> Memory:
-    """Give every value of a program its memory, for batches of at most `batch` samples."""
+    """Assign memory to every value of a program, for batches of at most `batch` samples."""
     nbytes = {name: batch * slot.numbers * ITEMSIZE[slot.dtype] for name, slot in steps.slots.items()}
     last: dict[str, int] = {}
     for number, step in enumerate(steps):
@@ -57,7 +57,7 @@ def allocate(steps: Steps, batch: int) -> Memory:
         ending.setdefault(number, []).append(name)
     rooms = _Rooms()
     place_of = {name: name for name, slot in steps.slots.items() if slot.given}
-    holder = dict(place_of)  # the value that each place holds now
+    holder = dict(place_of)  # the value that each place currently holds
     for number, step in enumerate(steps):
         for name in _written(step):
             place = _over(step, name, steps.slots, last, number, nbytes, place_of) or rooms.take(_aligned(nbytes[name]))
@@ -71,7 +71,7 @@ def allocate(steps: Steps, batch: int) -> Memory:
 
 
 def _aligned(nbytes: int) -> int:
-    """Round up, so that memory can be seen as numbers of any size."""
+    """Round up, so that memory can be viewed as numbers of any size."""
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
@@ -88,26 +88,26 @@ def _over(
     nbytes: Mapping[str, int],
     place_of: Mapping[str, str],
 ) -> str | None:
-    """Return the memory of what a step reads first, where its result may be put there."""
+    """Return the memory of a step's first input if its result can be written in place."""
     if not step.over or name != step.writes:
         return None
     first = step.reads[0]
     lies_alike = slots[first].samples_last == slots[name].samples_last or 1 in (prod(slots[first].shape), 0)
     fits = nbytes[first] == nbytes[name] and slots[first].dtype == slots[name].dtype and lies_alike
     kept = first in step.keeps or first in step.reads[1:] or last[first] > number
-    # What is given lane by lane does not lie in one piece where a batch is not full.
+    # Inputs with a lane axis are not contiguous if a batch is not full.
     return place_of[first] if fits and not kept and not (slots[first].given and slots[first].lanes) else None
 
 
 class _Rooms:
-    """Rooms of memory: taken, left, taken again, and made larger where that saves a new one."""
+    """Rooms of memory: taken, released, reused, and enlarged if that saves a new one."""
 
     def __init__(self) -> None:
         self.sizes: dict[str, int] = {}
         self._free: list[tuple[int, str]] = []
 
     def take(self, nbytes: int) -> str:
-        """Return the smallest free room that is large enough, or the largest one made larger, or a new one."""
+        """Return the smallest free room that is large enough, or the largest one after enlarging it, or a new one."""
         if self._free:
             at = min(bisect_left(self._free, (nbytes, "")), len(self._free) - 1)
             size, room = self._free.pop(at)
@@ -118,12 +118,12 @@ class _Rooms:
         return room
 
     def leave(self, room: str) -> None:
-        """Let the next values have a room."""
+        """Release a room for later values."""
         insort(self._free, (self.sizes[room], room))
 
 
 def _pool(steps: Steps, nbytes: Mapping[str, int]) -> tuple[dict[str, int], int]:
-    """Put the work arrays of each call side by side, all calls in the same memory."""
+    """Pack the work arrays of each call; all calls share the same memory."""
     at: dict[str, int] = {}
     pool = 0
     for step in steps:

@@ -1,7 +1,7 @@
-"""The way of the data into the plan: which samples, in which order, converted and put into the plan's buffers.
+"""Load data into the plan: select samples, order them, convert them, and put them into the plan's buffers.
 
-Samples lie as they are stored (bytes of images, say) and are gathered batch by batch; what is stored otherwise than the
-network computes is converted on its way in. Nothing of a batch's size is allocated.
+Samples are kept as stored (as bytes of images, say) and gathered batch by batch; if the network computes in another
+type, they are converted as they are loaded. Nothing of the size of a batch is allocated.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["Batches"]
 
 FEW_LABELS = 1 << 22
-"""Labels of all samples together, up to which they are kept as the integers that index."""
+"""The largest number of labels, over all samples, that are kept as index integers."""
 WORTH_NARROWING = 0.95
-"""Share of features alive above which all are kept."""
+"""Fraction of live features above which all are kept."""
 
 
 class Batches:
-    """The samples of an experiment, brought into buffers of its layout.
+    """The samples of an experiment, loaded into the buffers of its layout.
 
-    With `narrow`, features that are zero in every sample that is trained on are left out in training: `alive` are the
-    others, or None where nearly all are. Samples that only measure come whole.
+    With `narrow`, training skips the features that are zero in every training sample: `alive` are the others, or None
+    if nearly all are. Samples for evaluation keep all features.
     """
 
     def __init__(
@@ -51,8 +51,9 @@ class Batches:
         scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
         target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
-        """`scaling` and `target_scaling` standardise samples and targets, where they were learned before and not of
-        these."""
+        """`scaling` and `target_scaling` standardise samples and targets if they were learned before from other
+        samples.
+        """
         self._train_settings, self._seed = experiment.train, experiment.seed
         self._buffers, self._batch, self._dataset = buffers, layout.batch, dataset
         self._entry = experiment.layers[0].incoming
@@ -67,7 +68,7 @@ class Batches:
         self._known: dict[tuple[int, _Rows], _Places] = {}
         self._order, self._held_out = self._split(self._whole.y)
         self.target_scaling = target_scaling
-        """Mean and standard deviation of each number of a target, where these are standardised."""
+        """Mean and standard deviation of each number of a target, if targets are standardised."""
         if experiment.train.standardise_target:
             self._standardise_targets()
         self._prepare: Preparation | None = None
@@ -80,7 +81,9 @@ class Batches:
             buffers["identity"][...] = np.eye(len(buffers["identity"]))
 
     def apart(self, experiment: Experiment, buffers: Mapping[str, NDArray[Any]]) -> Batches:
-        """Return batches of the same samples in buffers of their own, which hold what is in these."""
+        """Return batches of the same samples with their own buffers, which are filled with the contents of the current
+        ones.
+        """
         own = copy.copy(self)
         own._buffers, own._known = buffers, {}
         own._order, own._held_out = buffers["order"][: len(self._order)], self._held_out
@@ -89,37 +92,37 @@ class Batches:
         return own
 
     def __len__(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         samples = len(self._order)
         return samples // self._batch if self._train_settings.drop_last else -(-samples // self._batch)
 
     @property
     def held_out(self) -> int:
-        """How many training samples are held out for validation."""
+        """The number of training samples held out for validation."""
         return len(self._held_out)
 
     def rows(self) -> Iterator[NDArray[Any]]:
-        """Yield the arrays that samples and targets are taken from."""
+        """Yield the arrays that samples and targets are gathered from."""
         for split in (self._train, self._whole, self._test):
             yield from (split.x, split.y)
 
     @property
     def held_out_samples(self) -> NDArray[Any]:
-        """The samples that are held out, as indices into the data."""
+        """The held-out samples, as indices into the data."""
         return self._held_out
 
     @property
     def varies(self) -> bool:
-        """Whether the samples that are trained on are varied by augmentations."""
+        """Whether training samples are augmented."""
         return bool(self._train_settings.augmentations)
 
     @property
     def tested(self) -> int:
-        """How many test samples there are."""
+        """The number of test samples."""
         return len(self._test.y)
 
     def _split(self, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Keep the order of an epoch, and what is held out."""
+        """Store the order of an epoch and the held-out samples."""
         trained, chosen = divide(self._train_settings, self._seed, labels, self._dataset.facts.validation)
         held_out = self._buffers["held_out"][: len(chosen)] if len(chosen) else chosen
         held_out[...] = chosen
@@ -130,45 +133,49 @@ class Batches:
         return order, held_out
 
     def _standardise_targets(self) -> None:
-        """Keep targets as they are from their mean on, for metrics, and the factors to the loss's and back."""
+        """Store targets minus their mean, for metrics, and the factors that convert to the loss's scale and back."""
         self.target_scaling = self.target_scaling or target_scaling(self._dataset, self._order)
         mean, deviation = self.target_scaling
         for rows, split in ((self._whole, self._dataset.train), (self._test, self._dataset.test)):
-            y = split.y.reshape(len(split.y), -1) - mean  # in float64, before anything is rounded
+            y = split.y.reshape(len(split.y), -1) - mean  # in float64, before any rounding
             rows.y = y.astype(rows.y.dtype).reshape(split.y.shape)
         self._buffers["target_deviation"].reshape(-1)[...] = deviation
         self._buffers["target_factor"].reshape(-1)[...] = 1 / deviation
 
     @property
     def order(self) -> NDArray[Any]:
-        """The samples that are trained on, as indices into the data, in this epoch's order."""
+        """The training samples, as indices into the data, in the order of this epoch."""
         return self._order
 
     @property
     def scaling(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """Mean and standard deviation of each feature, where samples are standardised: (x − mean) / deviation."""
+        """Mean and standard deviation of each feature, if samples are standardised: (x − mean) / deviation."""
         return self._prepare.scaling if self._prepare is not None else None
 
-    # Where samples are brought
+    # Where samples are loaded
 
     def x(self, rows: int, *, whole: bool = True) -> NDArray[Any]:
-        """Return where `rows` samples stand that enter the network: `(rows, *entry)`, or without `whole` what is left
-        of them in training."""
+        """Return the array for `rows` samples that enter the network: `(rows, *entry)`, or, without `whole`, only the
+        features used in training.
+        """
         x = self._places(rows, self._test if whole else self._train).x
         return x if self.alive is not None and not whole else x.reshape(rows, *self._entry)
 
     def targets(self, rows: int) -> NDArray[Any]:
-        """Return where their targets stand, as the loss takes them: labels, or an array like the outputs."""
+        """Return the array for their targets in the form that the loss expects: labels, or an array like the
+        outputs.
+        """
         found = self._buffers["targets" if "targets" in self._buffers else "labels"][:rows]
         return found.reshape(rows, *self._target)
 
     def labels(self, rows: int) -> NDArray[Any]:
-        """Return where their targets stand, as the data has them: what metrics compare with. Those that are
-        standardised for the loss are in their own unit, but counted from their mean."""
+        """Return the array for their targets in the form that the data has, for metrics. Targets that are standardised
+        for the loss are in their original unit, but relative to their mean.
+        """
         return self.targets(rows) if self._of_input else self._buffers["labels"][:rows]
 
     def _places(self, rows: int, split: _Rows) -> _Places:
-        """Return where `rows` samples of a split go, made once."""
+        """Return the arrays for `rows` samples of a split, created once."""
         found = self._known.get((rows, split))
         if found is None:
             columns = split.x.shape[1]
@@ -181,10 +188,10 @@ class Batches:
             found = self._known[rows, split] = _Places(stored, prepared, x, self._buffers["labels"][:rows])
         return found
 
-    # Bringing them
+    # Loading samples
 
     def shuffle(self, epoch: int) -> None:
-        """Begin an epoch: put the samples into its order, which depends on seed and epoch alone."""
+        """Begin an epoch: shuffle the samples into its order, which depends only on seed and epoch."""
         if self._train_settings.shuffle:
             np.copyto(self._order, self._buffers["ramp"][: len(self._order)])
             stream(self._seed, Stream.SHUFFLE, epoch).shuffle(self._order)
@@ -192,22 +199,22 @@ class Batches:
             self._prepare.begin(epoch)
 
     def train(self, number: int) -> int:
-        """Bring a batch of this epoch; return its size."""
+        """Load a batch of this epoch; return its size."""
         start = number * self._batch
         return self._gather(self._order[start : start + self._batch], self._train, training=True)
 
     def trained(self, most: int) -> Iterator[int]:
-        """Bring at most so many of the samples that are trained on, as those that measure come: whole, not varied."""
+        """Load at most `most` training samples as for evaluation: with all features and without augmentation."""
         for start in range(0, min(most, len(self._order)), self._batch):
             yield self._gather(self._order[start : min(start + self._batch, most)], self._whole)
 
     def validation(self) -> Iterator[int]:
-        """Bring the samples held out, batch by batch, and yield the size of each."""
+        """Load the held-out samples, batch by batch, and yield the size of each batch."""
         for start in range(0, len(self._held_out), self._batch):
             yield self._gather(self._held_out[start : start + self._batch], self._whole)
 
     def test(self) -> Iterator[int]:
-        """Bring the test samples, batch by batch, and yield the size of each."""
+        """Load the test samples, batch by batch, and yield the size of each batch."""
         for start in range(0, len(self._test.y), self._batch):
             part = slice(start, min(start + self._batch, len(self._test.y)))
             rows = part.stop - part.start
@@ -217,15 +224,15 @@ class Batches:
             yield self._convert(rows, places)
 
     def bring(self, chosen: NDArray[Any], samples: str) -> int:
-        """Bring chosen samples of a split, those of `train` as they are trained on; return how many."""
+        """Load chosen samples of a split, those of `train` as in training; return their number."""
         split = {"train": self._train, "validation": self._whole, "test": self._test}[samples]
         return self._gather(chosen, split, training=samples == "train")
 
     def _gather(self, chosen: NDArray[Any], split: _Rows, *, training: bool = False) -> int:
-        """Bring these samples of a split."""
+        """Gather these samples of a split."""
         rows = len(chosen)
         places = self._places(rows, split)
-        # mode="clip" because the default buffers `out`; the indices are all in range.
+        # mode="clip" because the default buffers `out`; all indices are in range.
         split.x.take(chosen, axis=0, out=places.stored, mode="clip")
         if split.y.dtype == places.labels.dtype:
             split.y.take(chosen, axis=0, out=places.labels, mode="clip")
@@ -248,7 +255,7 @@ class Batches:
         return rows
 
     def _as_numbers(self, labels: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Write labels as a loss of numbers takes them: as one-hot rows, or as they are where one number is wanted."""
+        """Write labels in the form that a loss of numbers expects: one-hot rows, or unchanged for a single number."""
         if "identity" in self._buffers:
             self._buffers["identity"].take(labels, axis=0, out=targets, mode="clip")
         else:
@@ -259,41 +266,43 @@ class Batches:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where a batch of one size goes: rows as they are stored and as the network computes, and labels."""
+    """The arrays for batches of one size: rows as stored and as the network computes them, and labels."""
 
     stored: NDArray[Any]
     prepared: NDArray[Any]
-    """Where they are prepared, before the network's dtype rounds them: one of the two others, or a place of its own."""
+    """The array in which they are prepared, before rounding to the network's dtype: one of the other two, or its
+    own.
+    """
     x: NDArray[Any]
     labels: NDArray[Any]
 
 
 class _Rows:
-    """A split as it is gathered from: a row of numbers a sample as stored, labels as the integers that index."""
+    """The arrays a split is gathered from: a row of stored numbers per sample, and labels as index integers."""
 
     def __init__(self, split: Split, labels: Any) -> None:
         x = np.ascontiguousarray(split.x)
         self.x = x.reshape(len(x), prod(x.shape[1:]))
-        # Labels are converted at once where they are few; those of a long text would take eight times as much memory.
+        # Labels are converted up front if they are few; those of a long text would take eight times as much memory.
         narrow = split.y.dtype.kind in "iu" and split.y.size > FEW_LABELS
         self.y = split.y if narrow else split.y.astype(labels)
 
     def of(self, features: NDArray[Any]) -> _Rows:
-        """Return the same samples with only these of their features."""
+        """Return the same samples with only these features."""
         fewer = copy.copy(self)
         fewer.x = self.x.take(features, axis=1)
         return fewer
 
 
 def _alive(x: NDArray[Any], chosen: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the features that are not zero in all chosen rows, where leaving the others out is worth its while."""
+    """Return the features that are not zero in all chosen rows, if dropping the others pays off."""
     found = np.zeros(x.shape[1], bool)
-    for start in range(0, len(chosen), 1024):  # part by part, to copy no more than a part
+    for start in range(0, len(chosen), 1024):  # in chunks, so that only a chunk is copied
         found |= x[chosen[start : start + 1024]].any(axis=0)
     alive: NDArray[Any] = np.flatnonzero(found)
     return alive if 0 < len(alive) <= len(found) * WORTH_NARROWING else None
 
 
 def _first(buffer: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:
-    """Return the first numbers of a buffer as an array of that many rows and columns, contiguous."""
+    """Return the first numbers of a buffer as a contiguous array of this many rows and columns."""
     return buffer.reshape(-1)[: rows * columns].reshape(rows, columns)

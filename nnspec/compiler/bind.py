@@ -1,4 +1,6 @@
-"""Binding: steps become NumPy calls on views of memory, for batches of one size. No step is interpreted twice."""
+"""Binding: turn steps into NumPy calls on views of memory, for batches of one size. Each step is interpreted
+only once.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["POOL", "Call", "Calls", "Kernels", "LossCall", "Views", "bind", "work_arrays"]
 
 POOL = "pool"
-"""The array of bytes that all work arrays of single calls share."""
+"""The array of bytes shared by all work arrays of single calls."""
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], Step, "NDArray[Any] | None"]
-"""What is called, with what; the step that it is, and the array that it writes."""
+"""The function to call, its arguments, the step that it computes, and the array that it writes."""
 
 
 @dataclass(frozen=True)
 class LossCall:
-    """A loss with the arrays that it reads and works in; of all lanes, or of one."""
+    """A loss with the arrays that it reads and works in, for all lanes or for one."""
 
     lane: int | None
     loss: Loss
@@ -43,7 +45,7 @@ class LossCall:
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls that batches of one size need, in order."""
+    """The calls for batches of one size, in order."""
 
     forward: tuple[Call, ...]
     metrics: tuple[Call, ...]
@@ -52,26 +54,26 @@ class Calls:
 
 
 class Kernels(Protocol):
-    """Whoever knows which objects compute the steps."""
+    """Provides the objects that compute the steps."""
 
     def layers(self, step: Step) -> Iterator[tuple[int | None, Layer]]:
-        """Yield the layers that compute a step, each with its lane, or None for one that serves all lanes."""
+        """Yield the layers that compute a step, each with its lane, or None for a layer that serves all lanes."""
 
     def metrics(self, step: Step) -> Iterator[tuple[int | None, Metric]]:
         """Yield the metrics of a step, each with its lane."""
 
     @property
     def deviation(self) -> NDArray[Any]:
-        """The standard deviation of each number of a target, where targets are standardised."""
+        """The standard deviation of each number of a target, if targets are standardised."""
 
     def losses(self, rows: int) -> Iterator[tuple[int | None, Loss]]:
-        """Yield the loss of all lanes, or each lane's own, for batches of so many samples."""
+        """Yield the loss of all lanes, or each lane's own, for batches of `rows` samples."""
 
 
 class Views:
-    """The memory of a program, seen as its values, for batches of `rows` samples.
+    """The memory of a program, viewed as its values, for batches of `rows` samples.
 
-    `given` are the arrays that are brought in from outside; `rooms` and `pool` hold bytes.
+    `given` are the input arrays; `rooms` and `pool` hold bytes.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Views:
         self._steps, self._memory, self._rooms, self._given, self._rows = steps, memory, rooms, given, rows
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Return a value: `(B, *shape)`, with an axis of lanes in front where it has one."""
+        """Return a value: `(B, *shape)`, with a leading axis of lanes if it has one."""
         slot, place = self._steps.slots[name], self._memory.place_of[name]
         lanes = (slot.lanes,) if slot.lanes else ()
         if place in self._given:
@@ -97,12 +99,12 @@ class Views:
         return memory[: slot.numbers * self._rows].reshape(*lanes, self._rows, *slot.shape)
 
     def of(self, name: str, lane: int | None) -> NDArray[Any]:
-        """Return a value, or one lane's part of it where it has an axis of lanes."""
+        """Return a value, or one lane's slice of it if it has an axis of lanes."""
         array = self[name]
         return array[lane] if lane is not None and self._steps.slots[name].lanes else array
 
     def one_batch(self, name: str) -> NDArray[Any]:
-        """Return the samples of all lanes below each other: `(L, B, *s)` as `(L·B, *s)`."""
+        """Return the samples of all lanes stacked as one batch: `(L, B, *s)` as `(L·B, *s)`."""
         array = self[name]
         if not self._steps.slots[name].lanes:
             return array
@@ -187,7 +189,7 @@ def _split(step: Step, steps: Steps, views: Views) -> Call:
 
 
 def _axis(steps: Steps, name: str, array: NDArray[Any]) -> int:
-    """Return the axis of an array along which its parts lie side by side."""
+    """Return the axis along which the parts of an array are joined."""
     shape = steps.slots[name].shape
     return array.ndim - len(shape) + feature_axis(shape)
 
@@ -202,8 +204,9 @@ def work_arrays(
     lane: int = 0,
     lanes: int = 1,
 ) -> dict[str, NDArray[Any]]:
-    """Return the work arrays of a layer, loss or metric by the names that it knows them by, with `lanes` batches of
-    samples: those of all lanes one after another, or those of one lane."""
+    """Return the work arrays of a layer, loss or metric by the names used in its class, with `lanes` batches of
+    samples: those of all lanes in sequence, or those of one lane.
+    """
     found = {}
     for name, slot in steps.work_of.get(node, ()):
         rows = batch * lanes

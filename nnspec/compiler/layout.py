@@ -1,14 +1,14 @@
-"""Where everything stands before the first number is computed: shapes, buffers, bytes and FLOPs, by plain arithmetic.
+"""Everything known before the first number is computed: shapes, buffers, bytes and FLOPs.
 
-No array is made here, so that `check` and `show` can know all of it. The plan allocates exactly these buffers.
+No array is created here, so `check` and `show` can report all of it. The plan allocates exactly these buffers.
 
     parameters, gradients      one vector each; the layers' weights are views
-    state of layers            what they remember besides: running means and variances
-    optimizer                  its state vectors, and those that it works in
-    batch                      samples as stored, as floats, their labels; the order of an epoch, and what is held out
+    state of layers            everything else that they keep: running means and variances
+    optimizer                  its state vectors and its work vectors
+    batch                      samples as stored and as floats, labels; the order of an epoch, held-out samples
     values                     rooms for what the steps read and write: activations, gradients, and what kernels keep
-                               from forward to backward; each room is used again as soon as nothing looks at its value
-    work                       one pool for what kernels work in within a call
+                               from forward to backward; each room is reused once its value is no longer needed
+    work                       one pool for the work arrays of kernels within a call
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from nnspec.engine.work import Work
 __all__ = ["Buffer", "LayerLayout", "Layout", "dtype_of", "lay_out", "prepared_in"]
 
 FLOPS = 20e9
-"""What a core computes in a second, roughly, and how long the calls of a step take besides, for estimates alone."""
+"""Approximate FLOPs per second of a core, and the overhead of a step's calls in seconds; used only for estimates."""
 SECONDS_A_STEP = 5e-5
 _WIDE = frozenset(["float64", "int32", "int64", "uint32", "uint64"])
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """An array of the plan. `group` is its line in the account of memory."""
+    """An array of the plan. `group` is its line in the memory summary."""
 
     name: str
     group: str
@@ -55,7 +55,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class LayerLayout:
-    """A layer of the model, with the place of its parameters in the one vector that holds all of them."""
+    """A layer of the model, with the position of its parameters in the vector that holds all of them."""
 
     node: LayerNode
     parameters: Mapping[str, tuple[int, Shape]]
@@ -63,17 +63,17 @@ class LayerLayout:
 
     @property
     def size(self) -> int:
-        """How many parameters it has."""
+        """Its number of parameters."""
         return sum(prod(shape) for _, shape in self.parameters.values())
 
 
 @dataclass(frozen=True)
 class Layout:
-    """All of it. Steps and buffers are worked out when they are asked for."""
+    """The layout of an experiment. Steps and buffers are computed on first access."""
 
     experiment: Experiment
     batch: int
-    """Rows of the buffers: the batch, or the data where that is smaller."""
+    """Rows of the buffers: the batch size, or the size of the data if that is smaller."""
     layers: tuple[LayerLayout, ...]
 
     @property
@@ -83,39 +83,39 @@ class Layout:
 
     @cached_property
     def params(self) -> int:
-        """How many parameters there are."""
+        """The number of parameters."""
         return sum(layer.size for layer in self.layers)
 
     @cached_property
     def flops(self) -> int:
-        """FLOPs of one sample's forward pass, a multiply-add being 2."""
+        """FLOPs of the forward pass of one sample; a multiply-add is 2."""
         return sum(layer.node.geometry.flops for layer in self.layers)
 
     @property
     def seconds(self) -> float:
-        """An estimate of how long one training takes: forward and backward are three times forward."""
+        """The estimated duration of one training: forward and backward together cost three times the forward pass."""
         samples = self.experiment.facts.train
         epoch = samples * 3 * self.flops / FLOPS + samples / self.batch * SECONDS_A_STEP
         return self.experiment.train.epochs * epoch
 
     @cached_property
     def tensors(self) -> tuple[Segment, ...]:
-        """All parameters, in the order of the vector that holds them, and how each of them moves."""
+        """All parameters, in the order of the vector that holds them, and how each of them is updated."""
         return tensors(self.experiment)
 
     @cached_property
     def trained_params(self) -> int:
-        """How many parameters are trained: all that are not frozen."""
+        """The number of trained parameters, that is, those that are not frozen."""
         return sum(tensor.size for tensor in self.tensors if not tensor.frozen)
 
     @cached_property
     def frozen(self) -> frozenset[str]:
-        """The layers by full name of whose parameters none is trained."""
+        """The full names of the layers none of whose parameters is trained."""
         return frozen_layers(self.tensors)
 
     @cached_property
     def first_trained(self) -> int:
-        """Index of the first layer with parameters that are trained: no gradient is needed before it."""
+        """Index of the first layer with trained parameters: no gradient is needed before it."""
         trained = {tensor.layer for tensor in self.tensors if not tensor.frozen}
         return next(i for i, layer in enumerate(self.layers) if trained & {node.name for node in layer.node.walk()})
 
@@ -126,7 +126,7 @@ class Layout:
 
     @cached_property
     def values(self) -> Memory:
-        """The memory of what the steps read and write."""
+        """The memory of the values that the steps read and write."""
         return verified(self.steps, allocate(self.steps, self.batch))
 
     @property
@@ -136,12 +136,12 @@ class Layout:
 
     @property
     def batch_names(self) -> tuple[str, ...]:
-        """The buffers that batches are brought into, and what that needs."""
+        """The buffers that batches are loaded into, and those used for loading."""
         return tuple(buffer.name for buffer in self.buffers if buffer.group == "batch")
 
     @cached_property
     def buffers(self) -> tuple[Buffer, ...]:
-        """Every array that training takes."""
+        """Every array that training needs."""
         return (*_vectors(self), *_batch(self), *_rooms(self.values))
 
     @cached_property
@@ -150,14 +150,14 @@ class Layout:
         return sum(buffer.nbytes for buffer in self.buffers)
 
     def groups(self) -> dict[str, int]:
-        """Return the account of memory: bytes by group, in order."""
+        """Return the memory summary: bytes by group, in order."""
         account: dict[str, int] = {}
         for buffer in self.buffers:
             account[buffer.group] = account.get(buffer.group, 0) + buffer.nbytes
         return account
 
     def parameters_of(self, name: str) -> dict[str, tuple[int, Shape]]:
-        """Return offset and shape of each parameter of a layer by its full name, also of one within a composition."""
+        """Return offset and shape of each parameter of a layer, by the layer's full name, also within a composition."""
         for layer in self.layers:
             if layer.node.name == name:
                 return dict(layer.parameters)
@@ -173,7 +173,7 @@ class Layout:
 
 
 def lay_out(experiment: Experiment) -> Layout:
-    """Lay out an experiment. Raises ValueError where there are too few samples to hold any out."""
+    """Lay out an experiment. Raises ValueError if there are too few samples to hold any out."""
     batch = min(experiment.train.batch, _split(experiment)[0])
     return Layout(experiment, batch, tuple(_layers(experiment.layers)))
 
@@ -251,17 +251,19 @@ def _batch(layout: Layout) -> Iterator[Buffer]:
 
 
 def prepared_in(experiment: Experiment) -> str:
-    """Return the dtype in which samples are prepared: float64 where the network's does not hold what is stored."""
+    """Return the dtype in which samples are prepared: float64 if the network's dtype cannot represent the stored
+    type.
+    """
     return "float64" if experiment.facts.stored in _WIDE else experiment.dtype
 
 
 def _split(experiment: Experiment) -> tuple[int, int]:
-    """How many samples are trained on, and how many held out, at most: alternatives of the data differ in size."""
+    """The maximum numbers of training samples and held-out samples: alternatives of the data differ in size."""
     sizes = [(choice.facts.train, choice.facts.validation) for choice in experiment.data]
     train = experiment.train
     return max(train.trained_on(*each) for each in sizes), max(train.held_out(*each) for each in sizes)
 
 
 def dtype_of(work: Work, float_dtype: str) -> str:
-    """Return the dtype of a work array in a network of a dtype."""
+    """Return the dtype of a work array, given the dtype of the network."""
     return {"float": float_dtype, "index": "intp"}.get(work.dtype, work.dtype)

@@ -1,11 +1,11 @@
-"""The one training loop: it runs the calls of a program, batch by batch, for a plan or for a stack of them.
+"""The training loop: it runs the calls of a program, batch by batch, for a plan or for a stack of plans.
 
-The lanes of a race or a sweep mostly differ in how they move, not in what they compute. Plans that compute alike share
-a loop, with an axis of lanes in front of every value: a batch is gathered once, and every step serves all lanes in the
-way that its rewrite gave it (`Step.way`). Then each lane moves by its own optimizer, on its own row of one matrix of
-parameters. No number depends on it: every lane has the bits that it has alone.
+The lanes of a race or a sweep mostly differ in how they update weights, not in what they compute. Plans with the same
+computation share a loop, with a leading axis of lanes on every value: a batch is gathered once, and every step serves
+all lanes in the way that its rewrite chose (`Step.way`). Each lane is then updated by its own optimizer, on its own row
+of one matrix of parameters. Stacking changes no number: every lane has the same bits as when it is trained alone.
 
-Whoever wants to know what happens inside looks on (`Loop.observer`): the loop then tells of every step that it has run.
+To see what happens inside, set an observer (`Loop.observer`): the loop then reports every step that it has run.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
 __all__ = ["Loop", "Observer", "Watcher", "plan_alone", "plans_apart", "plans_together"]
 
 Watcher = Callable[[str, str, int, "NDArray[Any] | None"], None]
-"""What is told of a step that has run: the step's op and node, its nanoseconds, and the array that it wrote."""
+"""Called after each step with the step's op and node, its nanoseconds, and the array that it wrote."""
 
 
 class Observer(Protocol):
-    """Whoever looks on at a training."""
+    """Observes a training."""
 
     def batch_begins(self) -> Watcher | None:
-        """Return what is told of every step of the batch that begins, or None where nothing is."""
+        """Return the function to call after every step of the batch that begins, or None to skip this batch."""
 
     def batch_ends(self, watched: bool, nanoseconds: int) -> None:
-        """Hear how long the batch took."""
+        """Called with the duration of the batch."""
 
 
 def plan_alone(
@@ -64,16 +64,18 @@ def plan_alone(
     scaling: Scaling | None = None,
     target_scaling: Scaling | None = None,
 ) -> Plan:
-    """Return a plan that trains by itself. `scaling` and `target_scaling` are those of its features and targets, where
-    they were learned before."""
+    """Return a plan that is trained alone. `scaling` and `target_scaling` are those of its features and targets if they
+    were learned before.
+    """
     plan = Plan(experiment, layout, dataset, scaling=scaling, target_scaling=target_scaling)
     plan.loop = Loop([plan])
     return plan
 
 
 def plans_together(lanes: Sequence[tuple[Experiment, Layout]], dataset: Dataset) -> list[Plan]:
-    """Return a plan for each lane of one kin, in order. They share a loop, unless it turns out that they cannot (seeds
-    differ, and with them which features are zero throughout)."""
+    """Return a plan for each lane of a compatible group, in order. They share a loop, unless that turns out to be
+    impossible (seeds differ, and with them the features that are zero in all training samples).
+    """
     layout, count = lanes[0][1], len(lanes)
     vectors = {name: np.empty((count, layout.params), layout.dtype) for name in ("parameters", "gradients")}
     shared = len({_order(experiment) for experiment, _ in lanes}) == 1
@@ -101,7 +103,7 @@ def plans_together(lanes: Sequence[tuple[Experiment, Layout]], dataset: Dataset)
 
 
 def plans_apart(lanes: Sequence[tuple[Experiment, Layout]], dataset: Dataset) -> list[Plan]:
-    """Return a plan for each lane, in order, that trains by itself."""
+    """Return a plan for each lane, in order, each trained alone."""
     plans = [plan_alone(experiment, layout, dataset) for experiment, layout in lanes]
     for lane, plan in enumerate(plans):
         plan.lane = lane
@@ -109,17 +111,19 @@ def plans_apart(lanes: Sequence[tuple[Experiment, Layout]], dataset: Dataset) ->
 
 
 ENTERING = ("x", "labels", "targets")
-"""The buffers that values are brought into from outside."""
+"""The buffers that input values are loaded into."""
 
 
 def _order(experiment: Experiment) -> tuple[int, bool]:
-    """Return what batches depend on besides what kin have in common."""
+    """Return what batches depend on besides what the lanes of a group share."""
     return experiment.seed, may_narrow(experiment)
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """What came of a batch for each lane: its loss, the weight of that in the mean over the epoch, and its seconds."""
+    """The results of a batch for each lane: its loss, the weight of that in the mean over the epoch, and its
+    seconds.
+    """
 
     losses: list[float]
     weights: list[float]
@@ -127,10 +131,10 @@ class _Trained:
 
 
 class Loop:
-    """The plans of some lanes of one kin, on the same data, or a single plan.
+    """The plans of several lanes of a compatible group, on the same data, or a single plan.
 
-    `vectors` hold the parameters and gradients of all lanes, a row a lane, and `entering` what is brought in from
-    outside, where there are several.
+    With several plans, `vectors` hold the parameters and gradients of all lanes, one row per lane, and `entering` the
+    input values.
     """
 
     def __init__(
@@ -141,15 +145,15 @@ class Loop:
     ) -> None:
         self.plans = tuple(plans)
         self.observer: Observer | None = None
-        """Looks on at batches that are trained, where there is one; training is a little slower then."""
+        """Observes training batches if set, which makes training slightly slower."""
         self._watch: Watcher | None = None
         self._lanes = len(plans) if len(plans) > 1 else 0
         self._vectors, self._entering = vectors or {}, entering or {}
         first = plans[0]
         self._layout, self._sources = first.layout, tuple(dict.fromkeys(plan.data for plan in plans))
         self._shared = len(self._sources) == 1
-        self._active = list(plans)  # those that have not left
-        self._going = list(plans)  # those of them that have not diverged in this epoch
+        self._active = list(plans)  # lanes that have not left
+        self._going = list(plans)  # active lanes that have not diverged in this epoch
         self._dissolved = False
         self._epoch = -1
         self._shuffling = 0.0
@@ -162,7 +166,7 @@ class Loop:
     # Set-up
 
     def _set_up(self) -> None:
-        """Take the program, allocate its memory, and make what computes its steps."""
+        """Take the program, allocate its memory, and create the objects that compute its steps."""
         layout, lanes, first = self._layout, self._lanes, self.plans[0]
         self._steps, self._memory = layout.steps, layout.values
         if lanes:
@@ -182,7 +186,7 @@ class Loop:
         self._lend_to_the_rest()
 
     def _make(self, step: Step) -> None:
-        """Make what computes a layer of all lanes, where something does; lend each lane's own its arrays, where not."""
+        """Create the layer of all lanes if the step has one; otherwise lend work arrays to each lane's own layer."""
         name, node = step.node, self._steps.nodes[step.node]
         if step.way == "batch":
             layer = make_layer(node, 0, self._layout.dtype, ())
@@ -200,13 +204,13 @@ class Loop:
                 plan.layers[name].lend(self._work(name, lane=plan.lane if self._lanes else 0))
 
     def _absorb(self, name: str, layer: Layer) -> None:
-        """Let a layer do the work of those that the program leaves out before it."""
+        """Let a layer do the work of the absorbed layers before it."""
         for before, by in self._steps.absorbed.items():
             if by == name:
                 layer.absorb(self.plans[0].layers[before])
 
     def _stack(self, name: str, start: int) -> Layer:
-        """Make the layer of all lanes; of its rows of weights, those from `start` in the vector on."""
+        """Create the layer of all lanes; its rows of weights begin at `start` in the vector."""
         parameters = {}
         node, own = self._steps.nodes[name], self.plans[0].layers[name].parameters()
         rows_of = layer_class(node).rows_of
@@ -227,7 +231,7 @@ class Loop:
         return layer
 
     def _lend_to_the_rest(self) -> None:
-        """Lend the losses and metrics their arrays, and make the loss of all lanes where there is one."""
+        """Lend work arrays to losses and metrics, and create the loss of all lanes if there is one."""
         loss: Loss = self.plans[0].experiment.loss.make()
         self._loss = loss if self._lanes and loss.stacks and type(loss).declares("stacks") else None
         if self._loss is not None:
@@ -247,8 +251,9 @@ class Loop:
     # Training
 
     def begin(self, epoch: int) -> None:
-        """Begin an epoch: its own order of samples, and metrics that have seen nothing. Of several lanes, the first to
-        ask has it begun for all of them."""
+        """Begin an epoch: shuffle the samples and reset the metrics. With several lanes, the first to call begins the
+        epoch for all of them.
+        """
         if self._lanes and epoch == self._epoch:
             return
         started = time.perf_counter()
@@ -265,8 +270,9 @@ class Loop:
         self._shuffling = time.perf_counter() - started
 
     def train(self, number: int, lane: int) -> tuple[float, float, float]:
-        """Train a batch of this epoch, unless another lane has had it trained; return the lane's loss, the weight of
-        that, and the lane's seconds: those of its own step, and its share of what all lanes do as one."""
+        """Train a batch of this epoch, unless another lane has already done so; return the lane's loss, its weight, and
+        the lane's seconds: those of its own update, and its share of what all lanes do together.
+        """
         done = self._trained.get(number) if self._lanes else None
         if done is None:
             done = self._train(number) if self.observer is None else self._observed(number, self.observer)
@@ -300,14 +306,14 @@ class Loop:
             own[place] = time.perf_counter() - before
         share = (time.perf_counter() - started - math.fsum(own) + self._shuffling) / len(self._going)
         self._shuffling = 0.0
-        if self._lanes and not all(map(math.isfinite, losses)):  # a lane that has diverged stays where it is
+        if self._lanes and not all(map(math.isfinite, losses)):  # a diverged lane is not updated
             self._let_go_on([plan for plan in self._going if math.isfinite(losses[plan.lane])])
         if self._lanes and number == len(self._sources[0]) - 1:
             self._figures = [plan.own_figures() for plan in self.plans]
         return _Trained(losses, weights, [seconds + share for seconds in own])
 
     def figures(self, plan: Plan) -> tuple[float, ...]:
-        """Return a plan's metrics over the batches of this epoch, as they were before anything was measured."""
+        """Return a plan's metrics over the batches of this epoch, as they were before any evaluation."""
         return self._figures[plan.lane] if self._figures else plan.own_figures()
 
     def _bring(self, number: int) -> int:
@@ -319,7 +325,7 @@ class Loop:
         return rows
 
     def measured(self, samples: str, lane: int) -> tuple[float, tuple[float, ...]]:
-        """Return a lane's mean loss and each metric over the samples held out (`validation`) or those of the `test`."""
+        """Return a lane's mean loss and each metric over the held-out samples (`validation`) or those of the `test`."""
         if not self._lanes:
             return self._measure(samples)[0]
         if samples not in self._measured:
@@ -340,11 +346,11 @@ class Loop:
         return [(mean.value, plan.own_figures()) for mean, plan in zip(means, self.plans, strict=True)]
 
     def alone(self, plan: Plan) -> Loop:
-        """Return a loop that runs this plan by itself."""
+        """Return a loop that runs this plan alone."""
         return Loop([plan]) if self._lanes else self
 
     def forward(self, rows: int, look: Watcher | None = None) -> None:
-        """Run the layers over whole samples that lie in the buffers, of a plan that trains by itself."""
+        """Run the layers of a plan that is trained alone over the samples in the buffers, with all their features."""
         before, self._watch = self._watch, look
         try:
             self._run(self.calls_for(rows, whole=True).forward)
@@ -352,17 +358,18 @@ class Loop:
             self._watch = before
 
     def views(self, rows: int) -> Views:
-        """Return the values of a program over whole samples, as they are after a forward pass."""
+        """Return the values of a program over samples with all their features, as they are after a forward pass."""
         return self._views(rows, whole=True)
 
     @property
     def outputs(self) -> str:
-        """The name of what the network gives."""
+        """The name of the network's output value."""
         return next(step.reads[0] for step in self._steps if step.op == "loss")
 
     def _evaluate(self, calls: Calls) -> tuple[list[float], list[float]]:
-        """Run forward over the batch that lies in the buffers; the metrics see it. Returns the loss of every lane, and
-        the weight of each."""
+        """Run the forward pass over the batch in the buffers and update the metrics. Returns the loss of every lane,
+        and the weight of each.
+        """
         self._run(calls.forward)
         self._run(calls.metrics)
         losses, weights = [math.nan] * len(self.plans), [math.nan] * len(self.plans)
@@ -394,7 +401,7 @@ class Loop:
     # Leaving
 
     def settle(self, leaving: Sequence[Plan]) -> None:
-        """Let plans go that train no longer. When few are left, they go on in loops of their own."""
+        """Remove plans whose training has ended. If few remain, they continue in loops of their own."""
         if not leaving or not self._lanes or self._dissolved:
             return
         self._active = [plan for plan in self._active if plan not in leaving]
@@ -402,8 +409,9 @@ class Loop:
             self.dissolve()
 
     def dissolve(self) -> None:
-        """Let every plan that still trains go on in a loop of its own, with batches of its own. Called between two
-        epochs of all lanes."""
+        """Move every plan that is still training to a loop of its own, with batches of its own. Called between two
+        epochs of all lanes.
+        """
         if self._lanes and not self._dissolved:
             self._dissolved = True
             for plan in self._active:
@@ -412,23 +420,23 @@ class Loop:
                 plan.loop = Loop([plan])
 
     def ahead(self, epoch: int) -> None:
-        """Begin an epoch in another thread, where that is how a plan trains: here it is not."""
+        """Begin an epoch in another thread if the plan is trained that way; this loop is not."""
 
     def halt(self) -> None:
-        """End what another thread is at, amid an epoch."""
+        """Stop another thread in the middle of an epoch."""
 
     @property
     def compiled(self) -> dict[str, Any] | None:
-        """How its plan is trained by compiled steps, as plain data; None where it is not."""
+        """How its plan is trained by compiled steps, as plain data; None if it is not."""
         return None
 
     def let_go(self, plan: Plan) -> None:
-        """Call nothing of this plan any more, though others are still measured after the epoch that it ended with."""
+        """Stop using this plan, though others may still be evaluated after the epoch in which it ended."""
         if self._lanes:
             self._let_go_on([each for each in self._going if each is not plan])
 
     def _let_go_on(self, plans: Sequence[Plan]) -> None:
-        """Call no layer, loss or metric of any other plan from now on."""
+        """From now on, call no layer, loss or metric of any other plan."""
         if plans != self._going:
             self._going = list(plans)
             self._calls.clear()
@@ -437,11 +445,11 @@ class Loop:
 
     @property
     def pool(self) -> NDArray[Any]:
-        """The bytes that single calls work in."""
+        """The bytes for the work arrays of single calls."""
         return self._rooms[POOL]
 
     def calls_for(self, rows: int, whole: bool) -> Calls:
-        """Return the calls for batches of one size, of whole samples or of what is trained on."""
+        """Return the calls for batches of one size, with all features or with those used in training."""
         for plan in self._going:
             plan.narrow(not whole)
         found = self._calls.get((rows, whole))
@@ -456,7 +464,7 @@ class Loop:
         return Views(steps, self._memory, self._rooms, given, rows)
 
     def _given(self, name: str, rows: int, whole: bool) -> NDArray[Any]:
-        """Return where samples or their targets stand once they are brought in."""
+        """Return the array that samples or their targets are loaded into."""
         found = []
         for source in self._sources:
             found.append(
@@ -468,7 +476,7 @@ class Loop:
             )
         if self._shared:
             return found[0]
-        # Each lane's are a row of one array.
+        # Each lane has a row of one array.
         buffer = next(array for array in self._entering.values() if np.may_share_memory(array, found[0]))
         own = found[0]
         flat = buffer.reshape(len(buffer), -1)
@@ -476,7 +484,7 @@ class Loop:
 
 
 class _Kernels:
-    """What computes the steps of a loop, for whole samples or for those that it trains on."""
+    """The objects that compute the steps of a loop, for samples with all features or for training samples."""
 
     def __init__(self, loop: Loop, whole: bool) -> None:
         self._loop, self._whole = loop, whole
@@ -501,7 +509,7 @@ class _Kernels:
 
     def losses(self, rows: int) -> Iterator[tuple[int | None, Loss]]:
         loop = self._loop
-        # Of batches of one sample, sums run along another axis than of several, and round otherwise.
+        # For a batch of one sample, sums run along a different axis and round differently.
         if loop._loss is not None and rows > 1:
             yield None, loop._loss
             return

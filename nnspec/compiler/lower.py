@@ -1,4 +1,4 @@
-"""Lowering: an experiment becomes a list of steps. Compositions are taken apart; nothing is nested any more."""
+"""Lowering: turn an experiment into a flat list of steps. Compositions are expanded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["gradient_of", "layer_class", "lower", "work_slot"]
 
 
 def lower(experiment: Experiment) -> Steps:
-    """Return the training step of an experiment as it follows from its layers, before any rewrite."""
+    """Return the training step of an experiment as its layers define it, before any rewrite."""
     frozen = frozen_layers(tensors(experiment)) if experiment.train.freeze else frozenset()
     lowering = _Lowering(experiment.dtype, frozen)
     x = lowering.given("x", experiment.layers[0].incoming)
@@ -28,11 +28,11 @@ def lower(experiment: Experiment) -> Steps:
     target = experiment.outputs if takes_values else experiment.target
     index = not takes_values and experiment.classes is not None
     targets = lowering.given("targets", target, "index" if index else "float")
-    labels = targets  # of an autoencoder, the sample itself
+    labels = targets  # for an autoencoder, the sample itself
     if experiment.train.target == "labels":
         labels = lowering.given("labels", experiment.facts.target, "float" if experiment.classes is None else "index")
     measured = y
-    if experiment.train.standardise_target and experiment.metrics:  # metrics compare in the targets' own unit
+    if experiment.train.standardise_target and experiment.metrics:  # metrics compare in the unit of the targets
         measured = lowering.scale(y)
     for number, metric in enumerate(experiment.metrics):
         work = metric.part.work(experiment.outputs, metric.values())
@@ -63,7 +63,7 @@ def work_slot(node: str, name: str) -> str:
 
 @dataclass
 class _Lowering:
-    """The list as it grows."""
+    """The list of steps under construction."""
 
     dtype: str
     frozen: frozenset[str] = frozenset()
@@ -80,7 +80,7 @@ class _Lowering:
         self.steps.append(step)
 
     def given(self, name: str, shape: Shape, dtype: str = "float") -> str:
-        """Declare a value that is brought in from outside."""
+        """Declare an input value."""
         return self._slot(Slot(name, shape, self._dtype(dtype), given=True))
 
     def _slot(self, slot: Slot) -> str:
@@ -93,7 +93,7 @@ class _Lowering:
         return {"float": self.dtype, "index": "intp"}.get(dtype, dtype)
 
     def _work(self, owner: str, work: Mapping[str, Work]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Declare work arrays; return those that live from forward to backward, and those of a single call."""
+        """Declare work arrays; return those that live from forward to backward, and those used within a single call."""
         names = {
             name: self._slot(Slot(work_slot(owner, name), array.shape, self._dtype(array.dtype)))
             for name, array in work.items()
@@ -104,13 +104,13 @@ class _Lowering:
     # Forward
 
     def chain(self, nodes: Iterable[LayerNode], x: str) -> str:
-        """Run layers one after another; return what leaves the last."""
+        """Emit layers in sequence; return the output of the last."""
         for node in nodes:
             x = self.node(node, x)
         return x
 
     def node(self, node: LayerNode, x: str) -> str:
-        """Run one layer, or all that a composition is made of."""
+        """Emit one layer, or all layers of a composition."""
         part = layer_class(node)
         self.nodes[node.name] = node
         if issubclass(part, Composition):
@@ -129,18 +129,20 @@ class _Lowering:
         return y
 
     def scale(self, y: str) -> str:
-        """Bring outputs into the unit that the targets had before they were standardised."""
+        """Convert outputs to the unit that the targets had before they were standardised."""
         scaled = self._slot(Slot(f"{y} in units", self.slots[y].shape, self.dtype))
         self.emit(Step("scale", "targets", (y,), scaled))
         return scaled
 
     def metric(self, name: str, y: str, labels: str, work: Mapping[str, Work]) -> None:
-        """Count a batch."""
+        """Update a metric with a batch."""
         saved, scratch = self._work(name, work)
         self.emit(Step("metric", name, (y, labels), saves=saved, scratch=scratch))
 
     def loss(self, y: str, targets: str, work: Mapping[str, Work], name: str = "loss") -> str:
-        """Measure the loss and return the gradient of the outputs, which it works out where it has worked before."""
+        """Emit the loss and its gradient; return the gradient of the outputs, which may overwrite what the loss worked
+        in.
+        """
         saved, scratch = self._work(name, work)
         shape = self.slots[y].shape
         inside = self._slot(Slot(name, shape, self.dtype, of=y))
@@ -152,7 +154,9 @@ class _Lowering:
     # Backward
 
     def differentiate(self, gradients: Mapping[str, str]) -> None:
-        """Go back from the values whose gradients are given to the first parameters: reverse mode, step by step."""
+        """Differentiate backwards from the values with known gradients to the first parameters: reverse mode, step by
+        step.
+        """
         forward = [step for step in self.steps if step.op in ("forward", "add", "concat")]
         needed = self._trained(forward)
         self._readers = Counter([*gradients, *(read for step in forward for read in step.reads)])
@@ -172,7 +176,7 @@ class _Lowering:
                 self._split(step, gradient, needed, shares)
 
     def _trained(self, forward: Sequence[Step]) -> set[str]:
-        """Return the values that trained parameters had a part in, and which therefore need a gradient."""
+        """Return the values that depend on trained parameters and therefore need a gradient."""
         needed: set[str] = set()
         for step in forward:
             parameters = step.op == "forward" and self.nodes[step.node].geometry.parameters
@@ -199,7 +203,7 @@ class _Lowering:
         )
 
     def _split(self, step: Step, gradient: str, needed: set[str], shares: dict[str, list[str]]) -> None:
-        """Give every branch of a concat the part of the gradient that is its own, in one piece."""
+        """Copy to every branch of a concat its own part of the gradient, as a contiguous array."""
         end = 0
         for read in step.reads:
             shape = self.slots[read].shape
@@ -209,7 +213,7 @@ class _Lowering:
                 self.emit(Step("split", step.node, (gradient,), target, part=(start, end)))
 
     def _share(self, value: str, via: str, shares: dict[str, list[str]]) -> str:
-        """Declare what one of a value's readers adds to its gradient."""
+        """Declare the contribution of one reader to the gradient of a value."""
         base = name = f"{gradient_of(value)} via {via}" if self._readers[value] > 1 else gradient_of(value)
         number = 1
         while name in self.slots:
@@ -219,7 +223,7 @@ class _Lowering:
         return name
 
     def _total(self, value: str, shares: list[str]) -> str:
-        """Add what a value's readers give, from the first of them in the program to the last."""
+        """Add the contributions of a value's readers, from the first reader in the program to the last."""
         if len(shares) == 1:
             return shares[0]
         reads = tuple(reversed(shares))

@@ -1,12 +1,12 @@
 """Training without the features that are always zero.
 
 A pixel that is black in every training sample adds nothing to any output and gives its weights no gradient: of the
-first 2,000 MNIST digits, 145 of 784 pixels. Training leaves their columns of x and their rows of the first weight out
-of every product and of the optimizer's vector, which is exact arithmetic but for the order of summation. Test samples
-may have ink there, so that they meet the whole weight.
+first 2,000 MNIST digits, 145 of 784 pixels. Training omits their columns of x and their rows of the first weight from
+every product and from the optimizer's vector; apart from the order of summation, this is exact. Test samples may have
+non-zero values there, so they use the whole weight.
 
-For this the rows of the weight stand in the plan's vector in one of two orders: as in the network, or the ones at rest
-first, so that all that is trained is the rest of the vector.
+For this, the rows of the weight are stored in the plan's vector in one of two orders: as in the network, or with the
+inactive rows first, so that everything trained is the rest of the vector.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Narrowing", "may_narrow"]
 
 
 def may_narrow(experiment: Experiment) -> bool:
-    """Whether features that are always zero change nothing in training."""
+    """Whether features that are always zero have no effect in training."""
     first, optimizer = experiment.layers[0], experiment.optimizer
     train = experiment.train
     if train.prepares or train.target == "input" or train.penalties or train.constraint is not None:
@@ -41,10 +41,10 @@ def may_narrow(experiment: Experiment) -> bool:
 
 
 class Narrowing:
-    """The first layer without the rows of its weight at rest.
+    """The first layer without the inactive rows of its weight.
 
-    `alive` are the features that are left. The weight and its gradient must be the first part of contiguous vectors;
-    `scratch` is an array of the weight's size, to reorder in.
+    `alive` are the remaining features. The weight and its gradient must be the first part of contiguous vectors;
+    `scratch` is an array of the size of the weight, used to reorder rows.
     """
 
     def __init__(self, layer: Layer, alive: NDArray[Any], scratch: NDArray[Any]) -> None:
@@ -59,21 +59,21 @@ class Narrowing:
         self.narrowed = False
         self._at_rest = len(at_rest)
         self.start = len(at_rest) * width
-        """Where in the vectors that which is trained begins."""
-        # The same layer, kernels, bias and all, over fewer rows.
+        """Where the trained part of the vectors begins."""
+        # The same layer, with the same kernels and bias, over fewer rows.
         self.layer = copy.copy(layer)
         rows = Parameter.over(weight.data[len(at_rest) :], weight.grad[len(at_rest) :], decays=weight.decays)
         setattr(self.layer, layer.rows_of, rows)
 
     def narrowed_segments(self, segments: Iterable[Segment]) -> Iterator[Segment]:
-        """Yield the tensors of a vector as they lie in what is trained of it, from `start` on."""
+        """Yield the tensors of a vector as they are arranged in its trained part, from `start` on."""
         first, *others = segments
         yield replace(first, shape=(first.shape[0] - self._at_rest, *first.shape[1:]))
         for segment in others:
             yield replace(segment, start=segment.start - self.start)
 
     def narrow(self, wanted: bool) -> None:
-        """Put the rows of the weight into the order of training, or back into the network's."""
+        """Put the rows of the weight into the order of training, or back into that of the network."""
         if wanted != self.narrowed:
             self._weight.take(self._narrow if wanted else self._wide, axis=0, out=self._scratch, mode="clip")
             np.copyto(self._weight, self._scratch)

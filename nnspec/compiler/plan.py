@@ -1,8 +1,8 @@
-"""A lane in training: its network, its optimizer, its metrics and its own numbers, each in a buffer of its layout.
+"""A lane in training: its network, optimizer, metrics and parameters, each in a buffer of its layout.
 
-What computes the steps of a batch is its loop (`loop.py`), which it may share with lanes that compute alike. What it
-does with the gradients is its own: penalties, clipping, and the optimizer's move of the one vector that holds all
-parameters. Nothing of a batch's or a parameter's size is allocated on the way.
+The steps of a batch are computed by its loop (`loop.py`), which it may share with lanes of the same computation. What
+happens to the gradients is specific to the plan: penalties, clipping, and the optimizer's update of the one vector that
+holds all parameters. Nothing of the size of a batch or a parameter is allocated in training.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["Plan", "build_network", "make_layer"]
 
 
 def build_network(experiment: Experiment, dtype: str | None = None) -> Sequential:
-    """Make the layers of an experiment with their starting weights, which depend on seed and place alone.
+    """Create the layers of an experiment with their initial weights, which depend only on seed and position.
 
     Every layer draws from streams of its own, so lanes whose models differ in one layer share all other weights.
     """
@@ -53,7 +53,9 @@ def build_network(experiment: Experiment, dtype: str | None = None) -> Sequentia
 
 
 def make_layer(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -> Layer:
-    """Make a layer. `place` leads to it: its number in the model; within, that of a branch and its number there."""
+    """Create a layer. `place` is the path to it: its index in the model, then the index of a branch and its index
+    there.
+    """
     part = node.value.part
     if issubclass(part, Composition):
         compose: Callable[..., Layer] = part
@@ -77,17 +79,17 @@ def make_layer(node: LayerNode, seed: int, dtype: str, place: tuple[int, ...]) -
 class Plan:
     """An experiment bound to its data, ready to train.
 
-    `network` shares its numbers with the plan's vector: what the plan trains, the network computes with.
+    `network` shares its parameters with the plan's vector: it always computes with the current weights.
     """
 
     loop: Loop | CompiledLoop
-    """What trains it, alone or together with other lanes, by NumPy calls or by tapes."""
+    """The loop that trains it, alone or together with other lanes, by NumPy calls or by tapes."""
     next_epoch: int = 0
-    """The epoch that it trains next."""
+    """The epoch to train next."""
     refusal: str = ""
-    """Why it is not trained by compiled steps, though it was to be."""
+    """Why compiled steps are not used, although they were requested."""
     lane: int = 0
-    """Its place among them."""
+    """Its index among the lanes of its loop."""
 
     def __init__(
         self,
@@ -100,10 +102,10 @@ class Plan:
         scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
         target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
-        """Allocate what the layout says, but for what a loop allocates, and for `buffers` that are there already.
-        `data` are batches of the same settings that another plan made and shares, together with the buffers that they
-        are brought into. `scaling` and `target_scaling` are mean and deviation of each feature and target, where they
-        were learned before."""
+        """Allocate the buffers of the layout, except those that a loop allocates and those passed as `buffers`. `data`
+        are batches of the same settings that were created by another plan and are shared, together with their buffers.
+        `scaling` and `target_scaling` are mean and deviation of each feature and target if they were learned before.
+        """
         self.experiment, self.layout, self.dataset = experiment, layout, dataset
         self.buffers: dict[str, NDArray[Any]] = {
             b.name: buffers[b.name] if b.name in buffers else np.empty(b.shape, b.dtype)
@@ -132,17 +134,18 @@ class Plan:
         self._seconds = 0.0
         self.begin_metrics()
         self.watch: Callable[[float], None] | None = None
-        """Called with the loss, before the step, on the last batch of an epoch and where the loss is no number: the
-        gradients are then as the backward pass left them."""
+        """Called with the loss, before the update, on the last batch of an epoch and when the loss is not finite: the
+        gradients are then as the backward pass left them.
+        """
 
     @property
     def network(self) -> Sequential:
-        """The network that is trained, its numbers as they are now."""
+        """The network in training, with its current weights."""
         self.narrow(False)
         return self.full_network
 
     def layer(self, name: str, whole: bool) -> Layer:
-        """Return the layer of a full name, as it computes whole samples or those that are trained on."""
+        """Return the layer of a full name: the one for samples with all features, or the one used in training."""
         if not whole and self.narrowing is not None and name == self.experiment.layers[0].name:
             return self.narrowing.layer
         return self.layers[name]
@@ -150,7 +153,7 @@ class Plan:
     # Set-up
 
     def _move_parameters(self) -> list[Segment]:
-        """Make every layer's weights views of the one vector, and return the tensors that it holds, in order."""
+        """Turn every layer's weights into views of the one vector, and return the tensors that it holds, in order."""
         self.buffers["gradients"].fill(0)
         segments = iter(self.layout.tensors)
         for layer, place in zip(self.full_network.layers, self.layout.layers, strict=True):
@@ -173,14 +176,14 @@ class Plan:
         return list(self.layout.tensors)
 
     def _keep_state(self) -> None:
-        """Keep what layers remember besides their parameters (running means, say) in buffers of the plan."""
+        """Move the layers' other state (running means, say) to buffers of the plan."""
         for i, (layer, place) in enumerate(zip(self.full_network.layers, self.layout.layers, strict=True)):
             declared = place.node.geometry.state
             ensure(layer.state().keys() == declared.keys(), f"{place.node.name}: state differs from its geometry")
             layer.keep_state({name: self.buffers[f"layer{i}.{name}"] for name in declared})
 
     def _make_narrowing(self) -> Narrowing | None:
-        """Leave out what features that are always zero would meet, where there are such."""
+        """Exclude the weights of features that are always zero, if there are any."""
         if self.data.alive is None:
             return None
         first = self.full_network.layers[0]
@@ -188,7 +191,7 @@ class Plan:
         return Narrowing(first, self.data.alive, scratch)
 
     def _make_optimizer(self, segments: list[Segment]) -> Optimizer:
-        """Make the optimizer of all that is trained, as one vector."""
+        """Create the optimizer for all trained parameters, as one vector."""
         start = self.narrowing.start if self.narrowing is not None else 0
         if self.narrowing is not None:
             segments = list(self.narrowing.narrowed_segments(segments))
@@ -199,13 +202,13 @@ class Plan:
         return optimizer
 
     def part(self) -> None:
-        """Have batches of its own, from buffers of its own, where it shares them with other plans."""
+        """Switch to batches with buffers of its own if it shares them with other plans."""
         own = {name: self.buffers[name].copy() for name in self.layout.batch_names}
         self.buffers |= own
         self.data = self.data.apart(self.experiment, self.buffers)
 
     def _trust_ids(self) -> None:
-        """Let the first layer look up ids without checking every batch, where all of the data's are in range."""
+        """Let the first layer look up ids without checking every batch if all ids of the data are in range."""
         first, most = self.full_network.layers[0], self.dataset.facts.tokens
         if isinstance(first, Layer) and type(first).looks_up:
             splits = [split.x for split in (self.dataset.train, self.dataset.test) if split.x.size]
@@ -213,7 +216,7 @@ class Plan:
             first.trusts_ids = all(x.min() >= 0 and x.max() < min(rows, most or rows) for x in splits)
 
     def release(self) -> None:
-        """Give the network to whoever uses it now: its layers allocate again, and do not train."""
+        """Release the network: its layers allocate their own arrays again, and are no longer in training mode."""
         for layer in self.layers.values():
             layer.lend({})
             layer.trains = True
@@ -222,59 +225,64 @@ class Plan:
         self.loop.let_go(self)
 
     def narrow(self, wanted: bool) -> None:
-        """Have the rows of the first weight in the order of training, or in the network's."""
+        """Put the rows of the first weight into the order of training, or into that of the network."""
         if self.narrowing is not None:
             self.narrowing.narrow(wanted)
 
     # Training
 
     def clock(self) -> float:
-        """Return the seconds of training so far: its own steps, and its share of what lanes do as one."""
+        """Return the seconds of training so far: those of its own steps, and its share of what lanes compute
+        together.
+        """
         return self._seconds
 
     @property
     def adjusts(self) -> bool:
-        """Whether anything is done to gradients or weights besides the optimizer's step."""
+        """Whether gradients or weights are modified by anything besides the optimizer's update."""
         train = self.experiment.train
         clips = train.clip_value is not None or train.clip_norm is not None
         return bool(train.penalties) or clips or train.constraint is not None
 
     @property
     def held_out(self) -> int:
-        """How many training samples are held out for validation."""
+        """The number of training samples held out for validation."""
         return self.data.held_out
 
     @property
     def batches(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         return len(self.data)
 
     def begin(self, epoch: int) -> None:
-        """Begin an epoch: its own order of samples, and metrics that have seen nothing."""
+        """Begin an epoch: shuffle the samples and reset the metrics."""
         self.epoch = epoch
         self.loop.begin(epoch)
 
     def train_batch(self, number: int) -> tuple[float, float]:
-        """Make one step on a batch of this epoch; return its mean loss, and the weight of that in the mean over the
-        epoch. The metrics see it too."""
+        """Train on a batch of this epoch; return its mean loss, and the weight of that in the mean over the epoch. The
+        metrics are updated too.
+        """
         loss, weight, seconds = self.loop.train(number, self.lane)
         self._seconds += seconds
         return loss, weight
 
     def figures(self) -> tuple[float, ...]:
-        """Return each metric that is a figure over the batches since `begin`."""
+        """Return each scalar metric over the batches since `begin`."""
         return self.loop.figures(self)
 
     def own_figures(self) -> tuple[float, ...]:
-        """Return each metric that is a figure over the batches that its own metrics have seen."""
+        """Return each scalar metric over the batches that its own metrics have seen."""
         return tuple(metric.result() for metric in self.metrics if metric.is_figure)
 
     def tables(self) -> dict[str, list[list[int]]]:
-        """Return each metric that is a table, over the samples measured last."""
+        """Return each metric that is a table, over the samples evaluated last."""
         return {metric.spec_name: metric.result().tolist() for metric in self.metrics if not metric.is_figure}
 
     def move(self, number: int, loss: float, look: Watcher | None = None) -> float:
-        """Add penalties to the gradients, clip these, and step, at the rate of this batch. Returns the penalties."""
+        """Add penalties to the gradients, clip them, and update the weights, at the learning rate of this batch.
+        Returns the penalties.
+        """
         train, batches = self.experiment.train, self.batches
         started = time.perf_counter_ns()
         self.look(number, loss)
@@ -296,19 +304,19 @@ class Plan:
         return penalty
 
     def look(self, number: int, loss: float) -> None:
-        """Let whoever watches see the gradients of the last batch, and of one whose loss is not finite."""
+        """Call `watch` with the gradients of the last batch, and of any batch whose loss is not finite."""
         if self.watch is not None and (number == self.batches - 1 or not math.isfinite(loss)):
             self.watch(loss)
 
     def begin_metrics(self) -> None:
-        """Let the metrics forget all batches."""
+        """Reset the metrics."""
         for metric in self.metrics:
             metric.begin()
 
-    # Measuring
+    # Evaluation
 
     def validate(self) -> tuple[float, tuple[float, ...]]:
-        """Return mean loss and each metric over the samples held out; the network is left ready to train."""
+        """Return mean loss and each metric over the held-out samples; the network is left ready to train."""
         return self.loop.measured("validation", self.lane)
 
     def test(self) -> tuple[float, tuple[float, ...]]:
@@ -316,7 +324,8 @@ class Plan:
         return self.loop.measured("test", self.lane)
 
     def outputs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Yield what the network makes of the test samples, `(B, *out)`, and their targets as the loss takes them.
+        """Yield the network's outputs for the test samples, `(B, *out)`, and their targets in the form that the loss
+        expects.
 
         Both are copies, batch by batch. The network is left ready to train.
         """
@@ -329,8 +338,9 @@ class Plan:
         self.full_network.train()
 
     def show(self, most: int, look: Watcher | None = None) -> int:
-        """Run forward over at most so many of the samples that are trained on, as samples are measured, and return over
-        how many. `look` is told of every step. The network is left ready to train."""
+        """Run the forward pass over at most `most` training samples, as in evaluation, and return their number. `look`
+        is called after every step. The network is left ready to train.
+        """
         loop, count = self.loop.alone(self), 0
         self.full_network.eval()
         for rows in self.data.trained(most):
@@ -341,7 +351,7 @@ class Plan:
 
 
 def _by_name(nodes: Iterable[LayerNode], layers: Iterable[Layer]) -> Iterator[tuple[str, Layer]]:
-    """Yield every layer that computes by its full name: of compositions, what they are made of."""
+    """Yield every layer that computes, by its full name; a composition is replaced by its layers."""
     for node, layer in zip(nodes, layers, strict=True):
         for inner, made in zip(node.walk(), layer.walk(), strict=True):
             if not inner.branches:

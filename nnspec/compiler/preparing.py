@@ -1,7 +1,6 @@
-"""What becomes of samples before the network sees them: which are held out, how they are standardised and varied.
+"""Prepare samples before the network sees them: hold some out, standardise and augment.
 
-Everything that is learned of the data, such as its means, is learned of the samples that are trained on, and of no
-others.
+Everything learned from the data, such as its means, is learned from the training samples only.
 """
 
 from __future__ import annotations
@@ -22,15 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Preparation", "Standardiser", "constant_features", "divide", "in_units", "scaling", "target_scaling"]
 
-_CHUNK = 1024  # samples that are looked at at a time
+_CHUNK = 1024  # samples per chunk
 
 
 def divide(train: TrainSettings, seed: int, labels: NDArray[Any], given: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Divide the training samples into those that are trained on and those held out, a choice of the seed alone.
+    """Divide the training samples into those used for training and those held out; the choice depends only on the seed.
 
-    Both are indices in the order of the data; a larger share holds out what a smaller one does, and more. `labels` are
-    the targets of all training samples; of a stratified choice, each class has its share, as near as whole samples
-    allow. The data itself holds out `given` of the samples, the last, where `validation` says so.
+    Both are indices in the order of the data; a larger share holds out all samples of a smaller one, and more. `labels`
+    are the targets of all training samples; in a stratified choice, each class has its share, as nearly as whole
+    samples allow. `given` is the number of samples that the data itself holds out, the last ones, if `validation` says
+    so.
     """
     samples = len(labels)
     ramp, count = np.arange(samples), train.held_out(samples, given)
@@ -57,8 +57,9 @@ def scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDAr
 
 
 def target_scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return mean and standard deviation of every number of a target over these training samples, float64
-    `(targets,)`. The deviation of one that is constant is 1."""
+    """Return mean and standard deviation of every number of a target over these training samples, float64 `(targets,)`.
+    The deviation of a constant one is 1.
+    """
     y = dataset.train.y[trained].reshape(len(trained), -1).astype(np.float64)
     mean = y[0] + (y - y[0]).mean(axis=0)
     std = np.sqrt(np.square(y - mean).mean(axis=0))
@@ -66,8 +67,9 @@ def target_scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any
 
 
 def in_units(outputs: NDArray[Any], scaling: tuple[NDArray[Any], NDArray[Any]] | None) -> NDArray[Any]:
-    """Return outputs `(B, *out)` in the unit of the targets, float64, where these were standardised; else as they
-    are."""
+    """Return outputs `(B, *out)` in the unit of the targets, float64, if the targets were standardised; otherwise
+    unchanged.
+    """
     if scaling is None:
         return outputs
     mean, deviation = (each.reshape(outputs.shape[1:]) for each in scaling)
@@ -87,7 +89,7 @@ def _moments(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDA
     parts = [trained[start : start + _CHUNK] for start in range(0, len(trained), _CHUNK)]
     first, total = x[trained[0]].astype(np.float64), np.zeros(x.shape[1])
     for part in parts:
-        total += (x[part] - first).sum(axis=0)  # from the first sample on: of a constant feature, exactly 0
+        total += (x[part] - first).sum(axis=0)  # relative to the first sample: exactly 0 for a constant feature
     mean = first + total / len(trained)
     square, largest = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     for part in parts:
@@ -101,8 +103,8 @@ def _moments(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDA
 class Standardiser:
     """x → (x − mean) / deviation in place, for batches `(B, features)` of one dtype, to the precision of that dtype.
 
-    In float32 the mean is subtracted in two parts, its nearest float32 and the rest. So features whose mean is large
-    beside their deviation lose nothing but what float32 could not hold in the first place.
+    In float32, the mean is subtracted in two parts: the nearest float32, then the remainder. Features whose mean is
+    large compared to their deviation thus lose only what float32 could not represent in the first place.
     """
 
     def __init__(self, scaling: tuple[NDArray[Any], NDArray[Any]], buffers: Mapping[str, NDArray[Any]]) -> None:
@@ -115,7 +117,7 @@ class Standardiser:
 
     @classmethod
     def alone(cls, scaling: tuple[NDArray[Any], NDArray[Any]], dtype: str) -> Standardiser:
-        """Return one with arrays of its own."""
+        """Return a standardiser with arrays of its own."""
         names = ("mean", "factor", "rest")[: 3 if dtype == "float32" else 2]
         return cls(scaling, {name: np.empty(scaling[0].shape, dtype) for name in names})
 
@@ -128,8 +130,9 @@ class Standardiser:
 
 
 class Preparation:
-    """Prepares batches in place, in the buffers of a layout: first augmentations that leave all there is to see, then
-    standardisation, then the copy that an autoencoder is held against, then augmentations that blur."""
+    """Prepares batches in place, in the buffers of a layout: first augmentations that preserve all information, then
+    standardisation, then the copy that is an autoencoder's target, then augmentations that corrupt the input.
+    """
 
     def __init__(
         self,
@@ -139,13 +142,13 @@ class Preparation:
         trained: NDArray[Any],
         known: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
-        """`known` is the mean and the standard deviation of each feature, where they were learned before."""
+        """`known` is the mean and the standard deviation of each feature if they were learned before."""
         train, self._seed, self._shape = experiment.train, experiment.seed, experiment.facts.shape
         self._targets = buffers["targets"] if train.target == "input" else None
         self.scaling = None
         if train.standardise:
             self.scaling = scaling(dataset, trained) if known is None else known
-        """Mean and standard deviation of each feature, where samples are standardised."""
+        """Mean and standard deviation of each feature, if samples are standardised."""
         self._standardise = Standardiser(self.scaling, buffers) if self.scaling is not None else None
         self._steps = []
         for i, augmentation in enumerate(train.augmentations):
@@ -155,11 +158,11 @@ class Preparation:
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Begin an epoch: what is drawn in it depends on the seed and on its number alone."""
+        """Begin an epoch: its random draws depend only on the seed and the epoch's number."""
         self._streams = [stream(self._seed, Stream.AUGMENT, epoch, i) for i in range(len(self._steps))]
 
     def __call__(self, x: NDArray[Any], *, training: bool) -> None:
-        """Prepare a batch `(B, features)`; samples that only measure are not varied."""
+        """Prepare a batch `(B, features)`; samples for evaluation are not augmented."""
         if training:
             self._vary(x, blurs=False)
         if self._standardise is not None:

@@ -1,4 +1,4 @@
-"""What can be proved of a program before it runs: its size, and the expectations that speak of nothing else."""
+"""What can be proved about a program before it runs: its size, and expectations that depend only on that."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["MAX_MEMORY", "Compiled", "prove"]
 _THOUSANDS = re.compile(r"(?<![\w.])(\d{1,3})\.(\d{3})(?![\w.])")
 
 MAX_MEMORY = 16 * 1024**3
-"""The most bytes that one lane's buffers may take."""
+"""The maximum size of a lane's buffers, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Compiled:
 
     @property
     def seconds(self) -> float:
-        """An estimate of how long all trainings take, one after another."""
+        """The estimated duration of all trainings, run in sequence."""
         return sum(lane.train.trainings * self.layouts[lane.name].seconds for lane in self.program.lanes)
 
     def figure(self, figure: Figure) -> float:
@@ -37,7 +37,7 @@ class Compiled:
 
 
 def prove(program: Program) -> tuple[Compiled, tuple[Diagnostic, ...]]:
-    """Lay out every lane, and judge what can be judged already."""
+    """Lay out every lane, and check the expectations that can already be decided."""
     compiled = Compiled(program, {lane.name: lay_out(lane) for lane in (*program.lanes, *program.models)})
     return compiled, (*_too_large(compiled), *_missed(compiled))
 

@@ -1,13 +1,13 @@
-"""Training without Python: the calls of a plan recorded as tapes, and replayed batch after batch.
+"""Training without Python: the calls of a plan recorded as tapes and replayed batch after batch.
 
-The steps of a program are bound to NumPy calls (`bind.py`). Here these calls are recorded once for each size of batch
-(`native/recording.py`) and then replayed: a whole epoch is one call, which needs no interpreter and holds no lock, so
-lanes train side by side in threads. Each inner loop is NumPy's own and is given the same runs of numbers, and an
-optimizer's rule does to each number what its arrays do. So the numbers are those of the NumPy calls, to the last bit,
-and training may change from one way to the other between any two epochs.
+The steps of a program are bound to NumPy calls (`bind.py`). Here these calls are recorded once for each batch size
+(`native/recording.py`) and then replayed: a whole epoch is one call, which runs without the interpreter and the GIL, so
+lanes train in parallel threads. Each inner loop is NumPy's own and is called with the same runs of numbers, and an
+optimizer's rule does the same to each number as its array code. The results are therefore bit-identical to those of the
+NumPy calls, and training may switch from one to the other between any two epochs.
 
-What cannot be recorded stays a Python call between two tapes. Whatever is recorded is first held against the NumPy
-calls, with other weights and on memory full of rubbish. A byte that differs is a fault of nnspec.
+What cannot be recorded remains a Python call between two tapes. Every recording is first verified against the NumPy
+calls, with other weights and with memory full of garbage. A byte that differs is a fault of nnspec.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ __all__ = ["Epoch", "Replay", "move_kernels", "unmoved"]
 
 _RUBBISH = 0x01
 _WRONG = 77
-"""Bytes, and numbers, that no call leaves by accident."""
+"""Bytes and numbers that no call writes by accident."""
 _PATTERN = 65_537
-"""How many weights differ while something is checked; a prime, so that no two rows of a matrix are the same."""
+"""The number of different weights used in a check; a prime, so that no two rows of a matrix are equal."""
 _BROUGHT = ("x", "labels", "targets", "stored", "wide", "gradients")
-"""Buffers that every batch writes anew."""
+"""Buffers that every batch overwrites."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What came of an epoch: each batch's loss and weight, the metrics, what was measured, the seconds of training."""
+    """The results of an epoch: each batch's loss and weight, the metrics, the evaluations, the seconds of training."""
 
     losses: list[float]
     weights: list[float]
@@ -67,28 +67,29 @@ class Epoch:
 
 @dataclass(frozen=True)
 class _Act:
-    """A Python call: by whom, and of what."""
+    """A Python call, with the object that makes it."""
 
     owner: object
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
     is_loss: bool = False
     written: NDArray[Any] | None = None
-    """The array that it writes, where it is the kernel of a layer."""
+    """The array that it writes, if it is the kernel of a layer."""
     instead: Callable[[], Any] | None = None
-    """What is called in its place where it is not recorded, since its arguments change from batch to batch."""
+    """The function to call instead if it is not recorded, since its arguments change from batch to batch."""
 
     def __call__(self) -> Any:
         return self.call(*self.arguments) if self.instead is None else self.instead()
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it runs code that is not nnspec's: what that remembers is nobody else's to put back, so it is called
-        for batches that are trained on or measured, and never to record or to check anything."""
+        """Whether it runs code from outside nnspec. Such code may have state that nnspec cannot restore, so it is
+        called only for batches that are trained or evaluated, and never for recording or checking.
+        """
         return self.owner is not None and not type(self.owner).__module__.startswith("nnspec.")
 
     def rehearse(self) -> Any:
-        """Carry it out where nothing is trained; foreign code is played by random numbers."""
+        """Call it outside training; foreign code is replaced by random numbers."""
         if not self.is_foreign:
             return self()
         if self.written is not None:
@@ -104,10 +105,10 @@ class _Program:
     arrays: list[NDArray[Any]] = field(default_factory=list)
     made: list[NDArray[Any]] = field(default_factory=list)
     loss: NDArray[Any] | None = None
-    """The cell that holds the loss; None where a Python call returns it."""
+    """The cell that holds the loss; None if a Python call returns it."""
     weight: float | None = None
     gaps: dict[str, str] = field(default_factory=dict)
-    """What stays a Python call, and why."""
+    """The Python calls that remain, and why."""
     tapes: list[Tape | _Act] = field(default_factory=list)
 
     @property
@@ -120,16 +121,16 @@ class _Program:
 
     @property
     def whole(self) -> Tape | None:
-        """The tape, where there is nothing but one."""
+        """The tape, if it is the only part."""
         (first, *rest) = self.tapes
         return first if not rest and isinstance(first, Tape) else None
 
 
 class Replay:
-    """The tapes of a plan that trains by itself."""
+    """The tapes of a plan that is trained alone."""
 
     def __init__(self, loop: Loop, like: Replay | None = None) -> None:
-        """Record what `loop` does, or take it over from `like`, the tapes of a plan that computes alike."""
+        """Record what `loop` does, or adopt the tapes of `like`, a plan with the same computation."""
         (self._plan,) = loop.plans
         self._loop = loop
         self._number, self._first, self._stop = (np.zeros(1, np.int64) for _ in range(3))
@@ -140,7 +141,7 @@ class Replay:
             "validation": np.array(source.held_out_samples),
             "test": np.arange(source.tested),
         }
-        """Which samples are trained on, held out and tested, as indices into the data."""
+        """The training, held-out and test samples, as indices into the data."""
         self._moves: list[Instruction] | None = None
         self._losses = np.empty(self._plan.batches)
         self._full = sum(self._rows(number) == self._rows(0) for number in range(self._plan.batches))
@@ -148,7 +149,7 @@ class Replay:
         self._run: BatchTape | None = None
         self._factors: list[tuple[Group, NDArray[Any]]] = []
         self._unmoved: dict[str, str] = {}
-        """Why the weights are moved by a Python call, where they are."""
+        """Why the weights are updated by a Python call, if they are."""
         self._checked = False
         self._like: Replay | None = None
         if like is not None and like.moves_over and not noise_differs(like._plan, self._plan):
@@ -158,12 +159,12 @@ class Replay:
 
     @property
     def checked(self) -> bool:
-        """Whether it was held against the NumPy calls, or what it took over was."""
+        """Whether it was verified against the NumPy calls, or adopted from a plan that was."""
         return self._checked or (self._like is not None and self._like.checked)
 
     @property
     def moves_over(self) -> bool:
-        """Whether another plan's memory can take the place of this one's: where nothing stays a Python call."""
+        """Whether another plan's memory can be substituted for this one's, that is, whether no Python call remains."""
         return not any(program.gaps for program in self._programs.values())
 
     @property
@@ -174,7 +175,7 @@ class Replay:
 
     @property
     def gaps(self) -> dict[str, str]:
-        """What stays a Python call, and why."""
+        """The Python calls that remain, and why."""
         found: dict[str, str] = {}
         for program in self._programs.values():
             found |= program.gaps
@@ -183,7 +184,7 @@ class Replay:
     # Recording
 
     def _take_over(self, like: Replay) -> None:
-        """Move the instructions of another plan's tapes to the memory of this one."""
+        """Relocate the instructions of another plan's tapes to the memory of this one."""
         self._plan.narrow(False)
         like._plan.narrow(False)
         pairs = [*zip(_memory(like), _memory(self), strict=True)]
@@ -212,7 +213,7 @@ class Replay:
         self._record_moves()
 
     def _record(self) -> None:
-        """Record all sizes of batches, and hold each against the NumPy calls. Nothing of the plan changes."""
+        """Record all batch sizes, and verify each against the NumPy calls. Nothing of the plan changes."""
         plan, source = self._plan, self._plan.data
         kept = _Kept(self._loop)
         try:
@@ -230,7 +231,7 @@ class Replay:
             kept.restore()
 
     def _acts(self, rows: int, samples: str, order: NDArray[Any]) -> Iterator[_Act]:
-        """Yield the calls of a batch: bringing it, forward, metrics, loss and, in training, backward."""
+        """Yield the calls of a batch: loading it, forward, metrics, loss and, in training, backward."""
         training, source = samples == "train", self._plan.data
         yield _Act(
             source,
@@ -264,7 +265,7 @@ class Replay:
             plan.full_network.train()
 
     def _attempt(self, acts: Sequence[_Act], order: NDArray[Any], refused: dict[int, str]) -> _Program | None:
-        """Record calls, but for those of owners that are `refused`; None where there is one more of these."""
+        """Record calls, except those of owners that are `refused`; return None if this refuses another owner."""
         shadows, program = Shadows(), _Program()
         for act in acts:  # once without recording, after which only numbers in arrays change
             self._do(act, shadows, refused)
@@ -282,7 +283,7 @@ class Replay:
                     result = shadows.call(act.call, act.arguments)
                 if act.is_loss and not isinstance(result, Traced):
                     raise Untraceable("its value is no number of an array")
-            except Exception as error:  # noqa: BLE001  (whatever it is, the call is made in Python, and `gaps` say why)
+            except Exception as error:  # noqa: BLE001  (after any error, the call is made in Python, and `gaps` says why)
                 refused[key] = str(error) if isinstance(error, Untraceable) else f"{type(error).__name__}: {error}"
                 return None
             if act.is_loss:
@@ -311,7 +312,7 @@ class Replay:
             shadows.call(act.call, act.arguments)
 
     def _record_moves(self) -> None:
-        """Make the instructions that move the weights; where there are none, the plan moves them itself."""
+        """Create the instructions that update the weights; if that is impossible, the plan updates them itself."""
         plan, optimizer = self._plan, self._plan.optimizer
         self._unmoved = unmoved(plan)
         if self._unmoved:
@@ -328,7 +329,7 @@ class Replay:
     # Running
 
     def link(self) -> None:
-        """Link all instructions with their machine code. Raises KeyError for kernels that were not made."""
+        """Link all instructions with their machine code. Raises KeyError for kernels that have not been compiled."""
         for program in self._programs.values():
             program.load()
         if self._moves is None:
@@ -349,7 +350,9 @@ class Replay:
             )
 
     def check(self) -> str:
-        """Hold every tape against the NumPy calls, on memory full of rubbish; return what differs, or nothing."""
+        """Verify every tape against the NumPy calls, on memory full of garbage; return what differs, or an empty
+        string.
+        """
         kept = _Kept(self._loop)
         try:
             for (rows, samples), program in self._programs.items():
@@ -377,7 +380,7 @@ class Replay:
         return ""
 
     def _tallies(self) -> list[Any]:
-        """Return what the metrics have counted."""
+        """Return the counts of the metrics."""
         found = (each for metric in self._plan.metrics for each in vars(metric).values())
         return [each.value for each in found if isinstance(each, Tally)]
 
@@ -393,7 +396,7 @@ class Replay:
         return loss if program.loss is None else float(program.loss[0])
 
     def train(self, epoch: int) -> tuple[list[float], list[float]]:
-        """Train an epoch; return the loss of each batch and its weight. Ends early where `halt` is called."""
+        """Train an epoch; return the loss of each batch and its weight. Ends early if `halt` is called."""
         plan = self._plan
         plan.epoch = epoch
         plan.data.shuffle(epoch)
@@ -402,7 +405,7 @@ class Replay:
         return self._batches(epoch)
 
     def run(self, epoch: int) -> Epoch:
-        """Train an epoch, and measure what is measured after it."""
+        """Train an epoch, then run the evaluations that follow it."""
         plan, started = self._plan, time.perf_counter()
         with np.errstate(all="ignore"):
             losses, weights = self.train(epoch)
@@ -416,11 +419,11 @@ class Replay:
         return Epoch(losses, weights, figures, measured, seconds)
 
     def clear(self) -> None:
-        """Take back what `halt` said."""
+        """Undo `halt`."""
         self._stop[0] = 0
 
     def halt(self) -> None:
-        """Have the epoch that is being trained end with the batch that it is at."""
+        """End the current epoch after the current batch."""
         self._stop[0] = 1
 
     def _batches(self, epoch: int) -> tuple[list[float], list[float]]:
@@ -438,7 +441,7 @@ class Replay:
         return losses[:number].tolist(), weights[:number]
 
     def _together(self, epoch: int, weights: list[float]) -> int:
-        """Train those batches in one call that can be; return how many were trained."""
+        """Train as many batches as possible in one call; return their number."""
         run, program = self._run, self._programs[self._rows(0), "train"]
         if run is None or program.weight is None:
             return 0
@@ -447,14 +450,16 @@ class Replay:
         self._fill_factors(epoch, range(full))
         moved = run.run(0, full)
         optimizer.steps = steps + moved
-        if moved < full:  # the last of all, or one whose loss is not finite: its gradients are there, its move is not
+        if (
+            moved < full
+        ):  # the last of all, or one whose loss is not finite: its gradients are computed, its update is not
             self._losses[moved] += self._moved(epoch, moved)
             moved += 1
         weights[:moved] = [program.weight] * moved
         return moved
 
     def _moved(self, epoch: int, number: int) -> float:
-        """Move the weights along the gradients of a batch; return the penalties."""
+        """Update the weights with the gradients of a batch; return the penalties."""
         plan, loss = self._plan, float(self._losses[number])
         if self._move is None:
             return plan.move(number, loss)
@@ -465,7 +470,7 @@ class Replay:
         return 0.0
 
     def _fill_factors(self, epoch: int, numbers: range) -> None:
-        """Work out the factors of batches that follow one another, from the optimizer's next step on."""
+        """Compute the factors of consecutive batches, from the optimizer's next step on."""
         optimizer, count, epochs = self._plan.optimizer, self._plan.batches, self._plan.experiment.train.epochs
         for number in numbers:
             optimizer.at(epoch + number / count, epochs)
@@ -474,7 +479,7 @@ class Replay:
                 table[number] = optimizer.factors(group)
 
     def _measure(self, samples: str) -> tuple[float, tuple[float, ...]]:
-        """Return the mean loss and each metric over samples that are held out, or of the test."""
+        """Return the mean loss and each metric over the held-out samples or the test samples."""
         plan, order, mean = self._plan, self._orders[samples], Mean()
         plan.narrow(False)
         plan.begin_metrics()
@@ -498,9 +503,9 @@ class Replay:
 
 
 def _memory(replay: Replay) -> Iterator[NDArray[Any]]:
-    """Yield all arrays of a plan that tapes may point to, in an order that is that of any plan that computes alike."""
+    """Yield all arrays of a plan that tapes may point to, in the same order for all plans with the same computation."""
     plan, source = replay._plan, replay._plan.data
-    own = ("optimizer.", "penalty", "constraint")  # what no batch touches before the weights are moved
+    own = ("optimizer.", "penalty", "constraint")  # not used by any batch before the update of the weights
     yield from (array for name, array in sorted(plan.buffers.items()) if not name.startswith(own))
     yield replay._loop.pool
     yield from (replay._number, replay._first, replay._stop)
@@ -518,7 +523,7 @@ def noise_differs(one: Plan, other: Plan) -> bool:
 
 
 def unmoved(plan: Plan) -> dict[str, str]:
-    """Return the optimizer's name and why it moves the weights by Python calls, or nothing where it need not."""
+    """Return the optimizer's name and why it updates the weights by Python calls; empty if it does not."""
     optimizer, name = plan.optimizer, type(plan.optimizer).__name__
     if optimizer.loop() is None:
         return {name: "it has no loop over numbers"}
@@ -526,13 +531,13 @@ def unmoved(plan: Plan) -> dict[str, str]:
         return {name: "gradients or weights are penalised, clipped or constrained in Python"}
     try:
         move_kernels(plan)
-    except KeyError:  # a rule of another module, or with more state than a kernel takes
+    except KeyError:  # a rule from another module, or with more state than a kernel takes
         return {name: "its loop is no part of nnspec's own"}
     return {}
 
 
 def move_kernels(plan: Plan) -> list[str]:
-    """Name the kernel that moves each group of weights. Raises KeyError for an optimizer that has none."""
+    """Name the kernel that updates each group of weights. Raises KeyError for an optimizer without kernels."""
     optimizer, rule = plan.optimizer, plan.optimizer.loop()
     if rule is None:
         raise KeyError(type(optimizer).__name__)
@@ -541,18 +546,19 @@ def move_kernels(plan: Plan) -> list[str]:
 
 
 def _width(optimizer: Optimizer, group: Group) -> int:
-    """Return how many factors a group has at every step."""
+    """Return the number of factors of a group in every step."""
     steps = optimizer.steps
     try:
-        optimizer.steps = max(1, steps)  # before the first step, some factors are not defined
+        optimizer.steps = max(1, steps)  # some factors are not defined before the first step
         return len(optimizer.factors(group))
     finally:
         optimizer.steps = steps
 
 
 class _Kept:
-    """All memory of a plan that a batch reads or writes, copied, to be put back. The optimizer's is not: no batch is
-    moved."""
+    """A copy of all memory of a plan that a batch reads or writes, to be restored. The optimizer's memory is not
+    copied, since no weights are updated.
+    """
 
     def __init__(self, loop: Loop, like: Replay | None = None) -> None:
         """Record what `loop` does, or take it over from `like`, the tapes of a plan that computes alike."""
@@ -571,8 +577,9 @@ class _Kept:
             rng.bit_generator.state = state
 
     def spoil(self, more: Sequence[NDArray[Any]]) -> None:
-        """Fill what every batch writes anew with rubbish, and the weights with numbers none of which is zero: a call
-        that is missing must show."""
+        """Fill the arrays that every batch overwrites with garbage, and the weights with non-zero numbers, so that a
+        missing call is noticed.
+        """
         weights = self._arrays["parameters"]
         pattern = np.random.default_rng(0).normal(0, 0.2, min(_PATTERN, weights.size)).astype(weights.dtype)
         for start in range(0, weights.size, _PATTERN):
@@ -585,18 +592,19 @@ class _Kept:
             array.fill(_WRONG)
 
     def digests(self) -> dict[str, Any]:
-        """Return a digest of each array as it is now, but for what is left of single calls and of samples on their way
-        in."""
+        """Return a digest of the current contents of each array, except work arrays of single calls and of loading
+        samples.
+        """
         return {name: _digest(array) for name, array in self._arrays.items() if name not in ("pool", "stored")}
 
 
 def _digest(array: NDArray[Any]) -> int:
-    """Return a number that says whether memory differs. A checksum will do: chance makes it, and nobody forges it."""
+    """Return a checksum of memory. A checksum is enough: differences arise by accident, not by forgery."""
     return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
 
 
 def _by_hand(owner: object) -> str:
-    """Return why the calls of an object stay Python calls from the start, or nothing."""
+    """Return why the calls of an object must remain Python calls, or an empty string."""
     if isinstance(owner, Metric) and not owner.tallies:
         return "it remembers batches in Python"
     if isinstance(owner, Batches) and owner.varies:
@@ -617,7 +625,7 @@ def _name(act: _Act) -> str:
 
 
 def _called(acts: Sequence[_Act]) -> float:
-    """Carry out the NumPy calls of a batch; return its loss."""
+    """Make the NumPy calls of a batch; return its loss."""
     loss = math.nan
     for act in acts:
         result = act.rehearse()

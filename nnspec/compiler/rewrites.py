@@ -1,7 +1,7 @@
 """The passes over a list of steps, as a table. Each returns legal steps, with a note of what it did.
 
-Those of `REWRITES` follow from the program alone. Two more need to know something else: `drop_dead_inputs`, which
-features of the data are zero throughout, and `stack_lanes`, how many lanes are trained as one.
+Those in `REWRITES` depend only on the program. Two more need further information: `drop_dead_inputs`, which features of
+the data are zero throughout, and `stack_lanes`, how many lanes are trained as one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _FORWARD = ("forward", "add", "concat")
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A pass: its name in printouts, and what it does."""
+    """A pass: its name in printouts, and its function."""
 
     name: str
     apply: Callable[[Steps], Steps]
 
 
 def rewritten(steps: Steps) -> Steps:
-    """Return what all passes of the table make of steps, verified before and after each pass that changes them."""
+    """Apply all passes of the table to steps, verified before and after each pass that changes them."""
     verify(steps)
     for rewrite in REWRITES:
         before, steps = steps, rewrite.apply(steps)
@@ -42,10 +42,10 @@ def rewritten(steps: Steps) -> Steps:
 
 
 def absorb(steps: Steps) -> Steps:
-    """Leave out layers whose work the only reader of their output does too: a pool takes a ReLU over.
+    """Remove layers whose work can be done by the only reader of their output: a pool absorbs a ReLU.
 
-    max(x, 0) of the largest number of a window is what the largest of max(x, 0) is, to the bit and with the same
-    gradients, and there are fewer of them.
+    Applying max(x, 0) to the maximum of a window equals the maximum over max(x, 0), bit for bit and with the same
+    gradients, and there are fewer maxima.
     """
     made_by = {step.writes: step for step in steps if step.op == "forward"}
     instead: dict[str, str] = {}
@@ -66,7 +66,9 @@ def absorb(steps: Steps) -> Steps:
     kept, gradients = [], {}
     for step in steps:
         if step.node in absorbed and step.op == "backward":
-            gradients[step.reads[0]] = step.writes  # the pool gives what the layer before it would have given
+            gradients[step.reads[0]] = (
+                step.writes
+            )  # the pool returns the gradient that the layer before it would have returned
     for step in steps:
         if step.node in absorbed and step.op in ("forward", "backward"):
             continue
@@ -83,9 +85,9 @@ def absorb(steps: Steps) -> Steps:
 
 
 def put_samples_last(steps: Steps) -> Steps:
-    """Let the samples be the last axis in memory where the layers that write and read a value would have it so.
+    """Make samples the last axis in memory for values whose writer and readers prefer it.
 
-    A window's row is then one run of numbers. Only the memory changes, not the shapes that kernels see.
+    A row of a window is then one run of numbers. Only memory changes, not the shapes that kernels see.
     """
     wish = {step.writes: _wish(steps, step) for step in steps if step.op in _FORWARD}
     last: dict[str, bool] = {}
@@ -112,10 +114,10 @@ def put_samples_last(steps: Steps) -> Steps:
 
 
 def _settle(steps: Steps, step: Step, wish: Mapping[str | None, str], last: dict[str, bool]) -> bool:
-    """Take the wish back where one side of a step does not share it; say whether anything changed."""
+    """Withdraw the wish of a step if its other side does not share it; return whether anything changed."""
     out = step.writes or ""
     before = [last.get(name, False) for name in (*step.reads, out)]
-    # Arrays that are added, or may lie over each other, lie alike.
+    # Arrays that are added, or that may share memory, must have the same axis order.
     alike = step.op != "forward" or (step.over and steps.readers[step.reads[0]] == (step,))
     if wish[out] == "no" or (alike and not last[out]):
         last.update(dict.fromkeys(step.reads, False))
@@ -125,7 +127,7 @@ def _settle(steps: Steps, step: Step, wish: Mapping[str | None, str], last: dict
 
 
 def _wish(steps: Steps, step: Step) -> str:
-    """Return what a step makes of arrays whose samples are the last axis in memory: see `Layer.batch_last`."""
+    """Return how a step handles arrays whose samples are the last axis in memory: see `Layer.batch_last`."""
     if step.op != "forward":
         return "keeps"
     node = steps.nodes[step.node]
@@ -138,11 +140,11 @@ def _wish(steps: Steps, step: Step) -> str:
 REWRITES = (Rewrite("absorb", absorb), Rewrite("samples last", put_samples_last))
 
 
-# What is known of the data
+# Using facts about the data
 
 
 def drop_dead_inputs(steps: Steps, alive: int) -> Steps:
-    """Let only so many features of a sample enter in training: all others are zero in every sample.
+    """Let only `alive` features of a sample enter in training: all others are zero in every sample.
 
     They add nothing to any output, and their weights have no gradient.
     """
@@ -155,7 +157,7 @@ def drop_dead_inputs(steps: Steps, alive: int) -> Steps:
 
 
 def batch_invariant(node: LayerNode) -> bool:
-    """Whether the samples of all lanes may be one batch."""
+    """Whether the samples of all lanes may form one batch."""
     part, geometry = layer_class(node), node.geometry
     noisy = part.accepts("rng")
     return (
@@ -172,9 +174,9 @@ def has_stack(node: LayerNode) -> bool:
 
 
 def stack_lanes(steps: Steps, lanes: int, *, shared: bool) -> Steps:
-    """Give every value an axis of lanes in front, and every step the way in which it serves all of them.
+    """Add a leading axis of lanes to every value, and choose for every step how it serves all of them.
 
-    With `shared`, all lanes have the same samples: x and the targets stay without that axis.
+    With `shared`, all lanes use the same samples: x and the targets have no such axis.
     """
     slots = {name: slot if slot.given and shared else replace(slot, lanes=lanes) for name, slot in steps.slots.items()}
     ways: dict[str, Way] = {name: _way(node) for name, node in steps.nodes.items()}

@@ -1,7 +1,7 @@
-"""Shadows: layers, losses, metrics and their helpers as they are, but for arrays that are traced.
+"""Shadows: copies of layers, losses, metrics and their helpers whose arrays are traced.
 
-A shadow works on the memory of its original. What its methods do to arrays can be recorded; what they remember in
-Python, the shadow remembers and the original does not.
+A shadow works on the memory of its original. What its methods do to arrays can be recorded; Python state that they set
+is kept on the shadow and does not affect the original.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Shadows:
 
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}
-        self._kept: list[Any] = []  # an object that is gone might leave its id to another one
+        self._kept: list[Any] = []  # keeps objects alive, so that their ids are not reused
 
     def call(self, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Carry out a call with shadows in the places of objects and arrays."""
+        """Make a call with objects and arrays replaced by their shadows."""
         return self._call(call)(*(self.of(each) for each in arguments))
 
     def _call(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,7 +40,7 @@ class Shadows:
         return getattr(self.of(owner), call.__name__) if has_shadow(owner) else call
 
     def of(self, value: Any) -> Any:
-        """Return the shadow of a value, or itself where it has none."""
+        """Return the shadow of a value, or the value itself if it has none."""
         if type(value) in (tuple, list):
             return type(value)(self.of(each) for each in value)
         if type(value) is dict:
@@ -68,7 +68,7 @@ class Shadows:
 
 
 class _Drawing:
-    """A generator whose draws are recorded while something is."""
+    """A random generator whose draws are recorded during a recording."""
 
     def __init__(self, rng: Generator) -> None:
         self._rng = rng
@@ -90,7 +90,7 @@ _SHADOWED = ("nnspec.engine.", "nnspec.compiler.batches", "nnspec.compiler.prepa
 
 
 def has_shadow(value: Any) -> bool:
-    """Whether an object does things with arrays of a plan."""
+    """Whether an object works on arrays of a plan."""
     return isinstance(value, Borrower) or (
         type(value).__module__.startswith(_SHADOWED)
         and hasattr(value, "__dict__")

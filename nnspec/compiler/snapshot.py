@@ -1,6 +1,6 @@
-"""All that a plan remembers between two epochs, taken out of it and put back: training goes on to the same bits.
+"""The complete state of a plan between two epochs, saved and restored: training continues bit for bit.
 
-What is not here is made anew from the seed and the number of the epoch: the order of samples, augmentations, batches.
+Everything else is derived again from the seed and the epoch's number: the order of samples, augmentations, batches.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["Snapshot", "noise", "restore", "take"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Arrays by name (parameters, what layers remember, the optimizer's state) and, as plain data, all the rest."""
+    """Arrays by name (parameters, state of layers, state of the optimizer) and, as plain data, everything else."""
 
     arrays: Mapping[str, NDArray[Any]]
     values: Mapping[str, Any]
 
 
 def take(plan: Plan) -> Snapshot:
-    """Copy what a plan remembers, between two epochs."""
+    """Copy the state of a plan, between two epochs."""
     arrays = {name: array.copy() for name, array in _arrays(plan).items()}
     follower = plan.optimizer.follower
     return Snapshot(
@@ -42,7 +42,7 @@ def take(plan: Plan) -> Snapshot:
 
 
 def restore(plan: Plan, snapshot: Snapshot) -> None:
-    """Put a plan that has not trained where another one of the same experiment was.
+    """Set an untrained plan to the state of another one of the same experiment.
 
     Raises ValueError for a snapshot of another experiment, before anything is changed.
     """
@@ -63,7 +63,7 @@ def restore(plan: Plan, snapshot: Snapshot) -> None:
 
 
 def _arrays(plan: Plan) -> dict[str, NDArray[Any]]:
-    """Name the arrays that a plan remembers; parameters stand in the order of the network, not of training."""
+    """Name the arrays in the state of a plan; parameters are in the order of the network, not of training."""
     network = plan.network
     state = {f"layer.{name}": array for name, array in network.state().items()}
     moments = {f"optimizer.{name}": array for name, array in plan.optimizer.state[0].items()}
@@ -71,6 +71,6 @@ def _arrays(plan: Plan) -> dict[str, NDArray[Any]]:
 
 
 def noise(plan: Plan) -> list[Generator]:
-    """Return the generators of layers that draw in training, in the order of the network."""
+    """Return the generators of layers that draw random numbers in training, in the order of the network."""
     layers = (inner for layer in plan.network.layers for inner in layer.walk())
     return [layer.noise for layer in layers if layer.noise is not None]

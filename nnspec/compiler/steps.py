@@ -1,16 +1,16 @@
 """A training step as a program: steps over named values, plain data before any array exists.
 
-    lower       the layers of an experiment, its loss and the way back, as a list of steps      (lower.py)
+    lower       the layers of an experiment, its loss and the backward pass, as a list of steps (lower.py)
     rewrite     a table of passes, each from steps to steps, verified in between                (rewrites.py, verify.py)
-    allocate    which memory each value has, from how long it lives                             (allocate.py)
+    allocate    memory for each value, by its lifetime                                          (allocate.py)
     bind        NumPy calls on views of that memory, for batches of one size                    (bind.py)
 
-Every value is written by exactly one step (or brought in from outside), so its name says what it is: `Linear1` is what
-the layer `Linear1` gives, `∂Linear1` the gradient of the loss with respect to it. Whether two values share memory is no
-business of the steps; `allocate` decides it from what is read later.
+Every value is written by exactly one step (or is an input), so its name identifies it: `Linear1` is the output of the
+layer `Linear1`, `∂Linear1` the gradient of the loss with respect to it. Steps do not say whether two values share
+memory; `allocate` decides that from what is read later.
 
-**Order of summation.** Where a value is read by several steps, its gradient is the sum over these, from the first
-reader in the program to the last: ((g₁ + g₂) + g₃) + …, whatever the way of running.
+**Order of summation.** If a value is read by several steps, its gradient is the sum of their contributions, from the
+first reader in the program to the last: ((g₁ + g₂) + g₃) + …, however the program is run.
 """
 
 from __future__ import annotations
@@ -32,27 +32,28 @@ Op = Literal[
 ]
 Way = Literal["once", "batch", "stack", "lanes"]
 """How a step serves several lanes: `once`, on arrays that hold all of them; `batch`, with the samples of all lanes as
-one batch; `stack`, with a kernel that has a lane axis; `lanes`, lane after lane."""
+one batch; `stack`, with a kernel that has a lane axis; `lanes`, lane by lane.
+"""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A named array of a batch: `(B, *shape)`, or `(L, B, *shape)` with an axis of L lanes in front."""
+    """A named array of a batch: `(B, *shape)`, or `(L, B, *shape)` with a leading axis of L lanes."""
 
     name: str
     shape: Shape
     dtype: str
     given: bool = False
-    """Whether it is brought in from outside, batch by batch."""
+    """Whether it is an input, loaded batch by batch."""
     of: str = ""
-    """Of a gradient, the value that it belongs to, which lies in memory as it does."""
+    """For a gradient, the value that it belongs to, which has the same axis order in memory."""
     lanes: int = 0
     samples_last: bool = False
     """Whether the samples are the last axis in memory."""
 
     @property
     def numbers(self) -> int:
-        """How many numbers a sample has in it, over all lanes."""
+        """The number of numbers per sample, over all lanes."""
         return max(1, self.lanes) * prod(self.shape)
 
 
@@ -65,36 +66,37 @@ class Step:
     """The layer's full name, such as `residual1.Linear1`; the name of the loss, metric or optimizer."""
     reads: tuple[str, ...]
     writes: str | None = None
-    """None where nothing of a batch's size is wanted: metrics count, and no gradient is needed before the first layer
-    that trains."""
+    """None if no value of a batch's size is written: by metrics, and before the first trained layer, where no gradient
+    is needed.
+    """
     keeps: tuple[str, ...] = ()
     """Earlier values that it reads again."""
     saves: tuple[str, ...] = ()
     """Arrays that it fills for a later step of its node, which `keeps` them."""
     scratch: tuple[str, ...] = ()
-    """Arrays that it works in; they hold nothing before and after."""
+    """Work arrays; their contents before and after the step do not matter."""
     over: bool = False
-    """Whether it may write over the first value that it reads."""
+    """Whether it may overwrite the first value that it reads."""
     part: tuple[int, int] | None = None
-    """Of a `split`, from where to where on the joined axis."""
+    """For a `split`, the range on the joined axis."""
     way: Way = "once"
 
     @property
     def looks_at(self) -> tuple[str, ...]:
-        """All values that must be there when it runs."""
+        """All values that it uses."""
         return (*self.reads, *self.keeps)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The program of one training step, in the order in which it runs."""
+    """The program of one training step, in execution order."""
 
     steps: tuple[Step, ...]
     slots: Mapping[str, Slot]
     nodes: Mapping[str, LayerNode] = field(default_factory=lambda: MappingProxyType({}))
-    """The layers, those within compositions too, and the compositions, by full name."""
+    """All layers and compositions, also those within compositions, by full name."""
     absorbed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Layers that need not run, and by which layer each one's work is done."""
+    """Layers that need not run, and the layer that does the work of each."""
     notes: tuple[str, ...] = ()
     """What each rewrite did."""
 
@@ -106,7 +108,7 @@ class Steps:
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Step, ...]]:
-        """The steps that look at each value, in order."""
+        """The steps that use each value, in order."""
         found: dict[str, list[Step]] = {}
         for step in self.steps:
             for name in dict.fromkeys(step.looks_at):
@@ -115,7 +117,7 @@ class Steps:
 
     @cached_property
     def work_of(self) -> Mapping[str, tuple[tuple[str, Slot], ...]]:
-        """The work arrays of each layer, loss and metric, by the names that it knows them by."""
+        """The work arrays of each layer, loss and metric, by the names used in its class."""
         found: dict[str, list[tuple[str, Slot]]] = {}
         for step in self.steps:
             for slot in (*step.saves, *step.scratch):
@@ -125,7 +127,7 @@ class Steps:
         return {node: tuple(arrays) for node, arrays in found.items()}
 
     def with_slots(self, changed: Mapping[str, Slot]) -> Steps:
-        """Return the program with these slots in place of those of the same names."""
+        """Return the program with the slots of these names replaced."""
         return replace(self, slots={**self.slots, **changed})
 
     def noting(self, note: str) -> Steps:

@@ -1,4 +1,4 @@
-"""When plans change from NumPy calls to compiled steps, and the loop that they have then."""
+"""Switch plans from NumPy calls to compiled steps, and the loop that they use from then on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ Kept = TypeVar("Kept")
 
 
 class CompiledLoop:
-    """The loop of a plan whose epochs are replayed, each in another thread. It is asked as any loop is (`loop.py`)."""
+    """The loop of a plan whose epochs are replayed, each in another thread. It has the interface of `Loop`
+    (`loop.py`).
+    """
 
     observer = None
 
@@ -38,7 +40,7 @@ class CompiledLoop:
 
     @property
     def compiled(self) -> dict[str, Any]:
-        """Since which epoch, from 1 on, it is replayed, and what stays a Python call, and why."""
+        """The epoch, from 1, since which it is replayed, and the Python calls that remain, with reasons."""
         return {"since": self._since + 1, "python": self._replay.gaps}
 
     def ahead(self, epoch: int) -> None:
@@ -47,7 +49,7 @@ class CompiledLoop:
             self._job = _threads().submit(self._epoch, epoch, self._halts)
 
     def _epoch(self, epoch: int, halts: int) -> Epoch:
-        """Train an epoch, unless `halt` was called since it was asked for."""
+        """Train an epoch, unless `halt` has been called since it was requested."""
         self._idle.clear()
         try:
             if halts != self._halts:
@@ -57,15 +59,16 @@ class CompiledLoop:
             self._idle.set()
 
     def halt(self) -> None:
-        """End what the other thread is at, amid an epoch, and wait for it. What it was asked to do before and has not
-        begun is not done: Ctrl-C may have come before the job was known here."""
+        """Stop the other thread in the middle of an epoch, and wait for it. Epochs that were requested but have not
+        begun are skipped: Ctrl-C may have come before the job was known here.
+        """
         self._job, self._halts = None, self._halts + 1
         self._replay.halt()
         self._idle.wait()
         self._replay.clear()
 
     def begin(self, epoch: int) -> None:
-        """Train an epoch, and measure what is measured after it."""
+        """Train an epoch, then run the evaluations that follow it."""
         self._done = None
         self.ahead(epoch)
         self._done = ensured(self._job).result()
@@ -81,7 +84,7 @@ class CompiledLoop:
         return ensured(self._done).figures
 
     def measured(self, samples: str, lane: int) -> tuple[float, tuple[float, ...]]:
-        """Return mean loss and each metric over the samples held out (`validation`) or those of the `test`."""
+        """Return mean loss and each metric over the held-out samples (`validation`) or those of the `test`."""
         return ensured(self._done).measured[samples]
 
     def alone(self, plan: Plan) -> Loop:
@@ -89,30 +92,30 @@ class CompiledLoop:
         return self._loop
 
     def dissolve(self) -> None:
-        """Nobody shares this loop."""
+        """Do nothing: this loop is not shared."""
 
     def settle(self, leaving: Sequence[Plan]) -> None:
-        """Nobody shares this loop."""
+        """Do nothing: this loop is not shared."""
 
     def let_go(self, plan: Plan) -> None:
-        """Call nothing of this plan any more."""
+        """Stop using this plan."""
         self.halt()
         self._loop.let_go(plan)
 
 
 class _Differs(RuntimeError):
-    """Compiled steps give other bits than the NumPy calls. The message says where."""
+    """Compiled steps give different bits than the NumPy calls. The message says where."""
 
 
 class Switch:
-    """Has plans that train side by side replayed, as soon as that can be had.
+    """Switches plans that train together to compiled steps as soon as these are available.
 
-    With `always` their kernels are made at once, and else meanwhile, in a process of its own (`auto`), where the
-    `seconds` that training is thought to take are worth it. `never` leaves all as it is. `tell` is told how many
-    kernels training waits for.
+    With `always`, kernels are compiled at once; with `auto`, they are compiled in a separate process during training,
+    if the estimated `seconds` of training make that pay off; `never` changes nothing. `tell` is called with the number
+    of kernels that training waits for.
 
-    With `auto`, no run is lost over it: where kernels cannot be loaded, or give other bits than the NumPy calls, a plan
-    keeps these, and `Plan.refusal` says why. With `always` that is an error.
+    With `auto`, no run fails because of this: if kernels cannot be loaded, or give different bits than the NumPy calls,
+    a plan keeps those calls, and `Plan.refusal` says why. With `always`, that is an error.
     """
 
     def __init__(
@@ -122,12 +125,14 @@ class Switch:
         wanted = how == "always" or (how == "auto" and seconds > GAINS)
         self._waiting: dict[Plan, Replay | None] = dict.fromkeys(plans) if wanted and available() else {}
         self._recorded: dict[object, Replay] = {}
-        if how == "always" and not available():  # on a worker of a cluster, say; else it was an error before
+        if (
+            how == "always" and not available()
+        ):  # on a worker of a cluster, say; elsewhere this has already been reported
             for plan in plans:
                 plan.refusal = "Numba is not installed there"
 
     def __call__(self, going: Sequence[Plan]) -> None:
-        """Between two turns: replay those plans that can be, and begin their next epochs."""
+        """Between two turns: switch the plans that can be replayed, and begin their next epochs."""
         waiting = [plan for plan in going if plan in self._waiting]
         if waiting and (self._how == "always" or self._ready(_all(map(likely_kernels, waiting)))):
             for plan in waiting:
@@ -136,7 +141,7 @@ class Switch:
             self._ready(_all(replay.kernels for replay in recorded.values()))
             for plan in recorded:
                 self._guarded(plan, self._try)
-        if not self._worth:  # nobody makes what is not there
+        if not self._worth:  # missing kernels will not be compiled
             self._waiting.clear()
         for plan in going:
             plan.loop.ahead(plan.next_epoch)
@@ -178,13 +183,13 @@ class Switch:
 
 
 WORTH = 3.0
-"""Seconds of training, as estimated, from which on it pays off to compile kernels meanwhile."""
+"""Estimated seconds of training above which compiling kernels in the background pays off."""
 GAINS = 0.5
-"""And from which on it pays off to record, which takes a tenth of a second, where the kernels are there."""
+"""Seconds above which recording, which takes a tenth of a second, pays off if the kernels exist."""
 
 
 def likeness(plan: Plan) -> object:
-    """Return what plans have in common that compute alike, so that one can take over the tapes of another."""
+    """Return a key that is equal for plans with the same computation, so that one can adopt the tapes of another."""
     alive = plan.data.alive
     sizes = (len(plan.data.order), plan.held_out, None if alive is None else len(alive))
     alike = kin(plan.experiment)
@@ -192,8 +197,9 @@ def likeness(plan: Plan) -> object:
 
 
 def likely_kernels(plan: Plan) -> Iterator[str]:
-    """Name kernels that a plan is likely to need, as can be said without recording it: where these are there, the
-    others mostly are."""
+    """Name kernels that a plan is likely to need, as far as is known without recording it: if these exist, the others
+    usually do too.
+    """
     kind = f"f{np.dtype(plan.layout.dtype).itemsize}"
     yield from ("run", "batches", "loop", f"copy.{kind}.{kind}")
     yield from () if plan.dataset.train.x.dtype == plan.layout.dtype else (f"gather.{kind}", "take")
@@ -207,13 +213,13 @@ def _all(names: Iterable[Iterable[str]]) -> set[str]:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Return the threads that replay: as many as this process may use processors."""
+    """Return the threads that replay: as many as there are processors available to this process."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return ThreadPoolExecutor(cores, "nnspec")
 
 
 def ensured(value: Kept | None) -> Kept:
-    """Return what an epoch left. Raises RuntimeError where none was begun."""
+    """Return the result of an epoch. Raises RuntimeError if none was begun."""
     if value is None:
         raise RuntimeError("no epoch was begun")
     return value

@@ -1,10 +1,10 @@
-"""What is legal in a list of steps, and in the memory that its values are given.
+"""The rules for a list of steps, and for the memory that its values are assigned.
 
-`verify` runs before and after every rewrite: each value is written once, before it is read, and nothing that is given
-from outside is written; shapes agree with the layers' own geometry, and those of a sum with each other.
+`verify` runs before and after every rewrite: each value is written once, before it is read, and no input is written;
+shapes agree with the layers' own geometry, and the terms of a sum with each other.
 
-`verify_memory` is for tests, which replay allocations: nothing is overwritten that a later step looks at, neither by a
-value that shares its memory nor by scratch.
+`verify_memory` is for tests, which replay allocations: no value that a later step uses is overwritten, either by a
+value that shares its memory or by scratch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class IllegalSteps(RuntimeError):
 
 
 def verify(steps: Steps) -> Steps:
-    """Return legal steps as they are. Raises IllegalSteps, saying what is wrong with the first that is not."""
+    """Return legal steps unchanged. Raises IllegalSteps for the first step that breaks a rule."""
     written = {name for name, slot in steps.slots.items() if slot.given}
     for number, step in enumerate(steps):
         for problem in _problems(steps, step, written):
@@ -63,13 +63,13 @@ def _shapes(steps: Steps, step: Step, shapes: list[tuple[int, ...]], out: Slot) 
 
 
 def verified(steps: Steps, memory: Memory) -> Memory:
-    """Return the memory of steps as it is, where no step destroys what a later one looks at. Raises IllegalSteps."""
+    """Return the memory of steps unchanged if no step destroys what a later one uses. Raises IllegalSteps."""
     verify_memory(steps, memory)
     return memory
 
 
 def verify_memory(steps: Steps, memory: Memory) -> None:
-    """See that no step destroys what a later one looks at. Raises IllegalSteps."""
+    """Check that no step destroys what a later one uses. Raises IllegalSteps."""
     last: dict[str, int] = {}
     for number, step in enumerate(steps):
         for name in (*step.looks_at, *step.saves, *([step.writes] if step.writes else [])):
@@ -94,7 +94,7 @@ def verify_memory(steps: Steps, memory: Memory) -> None:
 
 
 def _may_replace(step: Step, before: str, name: str) -> bool:
-    """Whether a step itself says that it may write over what it reads first."""
+    """Whether a step declares that it may overwrite its first input."""
     return step.over and name == step.writes and before == step.reads[0] and before not in step.keeps
 
 
