@@ -14,12 +14,13 @@ import pytest
 from tiny_spec import spec
 
 import nnspec
+from nnspec import data
 from nnspec import engine as nn
 from nnspec.api import check_text
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.layers.activations import Activation
-from nnspec.engine.part import Part, Signature, kept
+from nnspec.engine.part import FilePath, Part, Signature, kept
 
 
 def declare(name: str, init: Any, base: type = Activation) -> None:
@@ -173,3 +174,18 @@ def test_numbers_of_a_layer_are_pythons_own() -> None:
     assert type(layer.p) is float
     assert type(nn.LSTM(np.int64(2), np.int64(3)).hidden_size) is int
     assert type(nn.TopK(np.int64(3)).k) is int
+
+
+def test_data_sources_keep_paths_lists_and_numbers_in_their_own_types(tmp_path: Path) -> None:
+    table = data.CSV(tmp_path / "a.csv", ["y"], test=tmp_path / "b.csv", drop=["z"])
+    assert [type(path) for path in (table.path, table.test)] == [FilePath, FilePath]
+    assert (table.targets, table.drop, data.CSV("a.csv", "y").targets) == (("y",), ("z",), ("y",))
+    size = data.Images("cats", size=[np.int64(8), 9]).size
+    assert (size, [type(side) for side in size or ()]) == ((8, 9), [int, int])
+    assert type(data.MNIST(np.int64(5)).train) is int
+
+
+def test_every_data_source_declares_its_arguments() -> None:
+    own = {name: source for name, source in PARTS["data source"].items() if source.__module__.startswith("nnspec.")}
+    assert len(own) == 15
+    assert [name for name, source in own.items() if not source._declarative] == []

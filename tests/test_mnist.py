@@ -251,7 +251,7 @@ def test_offline_with_the_cache_filled(cache, no_network):
 
 
 def test_nobody_listens():
-    with pytest.raises(DataUnavailable, match="MNIST cannot be fetched") as raised:
+    with pytest.raises(DataUnavailable, match="MNIST cannot be downloaded") as raised:
         MNIST(train=1, test=1).load(Access())
     assert "http://127.0.0.1:1/: it cannot be reached" in str(raised.value)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, replace
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from nnspec.data.csv_cells import Form, in_words, listed
@@ -16,7 +17,7 @@ from nnspec.data.files import changed, digest_of, open_file, remembered
 from nnspec.data.source import Access, Column, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, BareWord, FilePath
+from nnspec.engine.part import Also, FilePath
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,47 +59,38 @@ class CSV(DataSource):
     spec_name = "CSV"
     also = ("Csv", "read_csv", "TSV", "Table", "CsvFile", "DataFrame")
 
-    def __init__(
-        self,
-        path: Annotated[FilePath, Also("file", "filename")],
-        target: Annotated[str | tuple[str, ...], Also("label", "y", "targets", "label_column")],
-        *,
-        test: Annotated[
-            Share | FilePath, Also("test_size", "test_split", "split", "test_path", "path_test", "test_file")
-        ] = 0.2,
-        validation: Annotated[
-            FilePath | None, Also("val", "valid", "val_path", "validation_path", "validation_file", "dev")
-        ] = None,
-        features: Annotated[tuple[str, ...] | None, Also("columns", "x", "usecols")] = None,
-        drop: Annotated[tuple[str, ...], Also("exclude", "ignore", "drop_columns", "index_col")] = (),
-        categories: Annotated[tuple[str, ...], Also("categorical", "text", "onehot", "one_hot", "classes")] = (),
-        missing: Annotated[Literal["error", "drop", "mean"], Also("na", "nan", "fillna", "impute")] = "error",
-        missing_words: Annotated[tuple[str, ...] | None, Also("na_values", "missing_values", "null_values")] = None,
-        delimiter: Annotated[str, Also("sep", "separator")] = ",",
-        decimal: Annotated[str, Also("decimal_point", "dec")] = ".",
-        thousands: Annotated[str | None, Also("thousands_separator", "grouping")] = None,
-        strip: Annotated[str, Also("units", "symbols")] = "",
-        comment: Annotated[str | None, Also("comments", "skiprows", "comment_prefix")] = None,
-        shuffle: bool = True,
-        stratify: Annotated[bool, Also("stratified")] = False,
-        seed: Seed = 0,
-    ) -> None:
-        self.path = FilePath(path)
-        self.target = (target,) if isinstance(target, str) else tuple(target)
-        self.test = FilePath(test) if isinstance(test, (str, os.PathLike)) else test
-        self.validation = None if validation is None else FilePath(validation)
-        self.features = None if features is None else tuple(features)
-        self.drop, self.categories = tuple(drop), tuple(categories)
-        self.missing = BareWord(missing)
-        self.form = Form(
-            delimiter=delimiter,
-            decimal=decimal,
-            thousands=thousands,
-            strip=strip,
-            comment=comment,
-            missing_words=None if missing_words is None else tuple(missing_words),
-        )
-        self.shuffle, self.stratify, self.seed = shuffle, stratify, seed
+    path: Annotated[FilePath, Also("file", "filename")]
+    target: Annotated[str | tuple[str, ...], Also("label", "y", "targets", "label_column")]
+    _: KW_ONLY
+    test: Annotated[
+        Share | FilePath, Also("test_size", "test_split", "split", "test_path", "path_test", "test_file")
+    ] = 0.2
+    validation: Annotated[
+        FilePath | None, Also("val", "valid", "val_path", "validation_path", "validation_file", "dev")
+    ] = None
+    features: Annotated[tuple[str, ...] | None, Also("columns", "x", "usecols")] = None
+    drop: Annotated[tuple[str, ...], Also("exclude", "ignore", "drop_columns", "index_col")] = ()
+    categories: Annotated[tuple[str, ...], Also("categorical", "text", "onehot", "one_hot", "classes")] = ()
+    missing: Annotated[Literal["error", "drop", "mean"], Also("na", "nan", "fillna", "impute")] = "error"
+    missing_words: Annotated[tuple[str, ...] | None, Also("na_values", "missing_values", "null_values")] = None
+    delimiter: Annotated[str, Also("sep", "separator")] = ","
+    decimal: Annotated[str, Also("decimal_point", "dec")] = "."
+    thousands: Annotated[str | None, Also("thousands_separator", "grouping")] = None
+    strip: Annotated[str, Also("units", "symbols")] = ""
+    comment: Annotated[str | None, Also("comments", "skiprows", "comment_prefix")] = None
+    shuffle: bool = True
+    stratify: Annotated[bool, Also("stratified")] = False
+    seed: Seed = 0
+
+    @cached_property
+    def form(self) -> Form:
+        """How the table is written."""
+        return Form(self.delimiter, self.decimal, self.thousands, self.strip, self.comment, self.missing_words)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the columns to predict."""
+        return (self.target,) if isinstance(self.target, str) else self.target
 
     def looks_at(self) -> tuple[str, ...]:
         """The tables."""
@@ -159,7 +151,7 @@ class CSV(DataSource):
                 )
                 for column, mean in zip(table.features, means, strict=True)
             ),
-            target_names=() if facts.classes else self.target,
+            target_names=() if facts.classes else self.targets,
             notes=tuple(note for each in tables.values() for note in each.notes()),
         )
 
@@ -167,7 +159,7 @@ class CSV(DataSource):
 
     def _survey(self) -> dict[str, ReadTable]:
         """Go through the tables, and keep no number of them."""
-        arguments = (self.target, self.features, self.drop, self.categories, self.missing, self.form)
+        arguments = (self.targets, self.features, self.drop, self.categories, self.missing, self.form)
 
         def of_training(file: IO[bytes]) -> ReadTable:
             return self._read_file(file, self.path, "path", None, keep=False)
@@ -200,7 +192,7 @@ class CSV(DataSource):
             message = f"{table.name} has {rows:,} rows of {features:,} numbers: the limit is {MOST_NUMBERS:,} numbers"
             raise FileFault(message, argument="features" if self.features else "path")
         aim = table.aims[0]
-        classes, shape = None, (len(self.target),) if len(self.target) > 1 else ()
+        classes, shape = None, (len(self.targets),) if len(self.targets) > 1 else ()
         if aim.texts is not None:
             classes = len(aim.texts)
             if classes < 2:
@@ -384,20 +376,20 @@ class CSV(DataSource):
         for word in (*self.categories, *self.drop):
             if word not in places:
                 self._unknown("categories" if word in self.categories else "drop", word, header, name)
-        for which in ("target", "features", "categories", "drop"):
-            names: Sequence[str] = getattr(self, which) or ()
-            if len(set(names)) < len(names):
+        lists = {"target": self.targets, "features": self.features, "categories": self.categories, "drop": self.drop}
+        for which, words in lists.items():
+            if len(set(words or ())) < len(words or ()):
                 raise FileFault(f"`{which}` names a column twice", argument=which)
-        if not self.target:
+        if not self.targets:
             raise FileFault("there is no target", argument="target", help="name the column to predict")
         if self.features is not None and self.drop:
             what = "`features` and `drop` cannot be used together"
             raise FileFault(what, argument="drop", help="remove one of them")
-        aims = [column(word, "target") for word in self.target]
-        if gone := [word for word in self.target if word in self.drop]:
+        aims = [column(word, "target") for word in self.targets]
+        if gone := [word for word in self.targets if word in self.drop]:
             raise FileFault(f"`{in_words(gone[0])}` is the target, but is listed in `drop`", argument="drop")
         if self.features is None:
-            names = [word for word in header if word and word not in self.target and word not in self.drop]
+            names = [word for word in header if word and word not in self.targets and word not in self.drop]
             twice = next((word for word in names if len(places[word]) > 1), None)
             if twice is not None:
                 raise FileFault(
@@ -407,7 +399,7 @@ class CSV(DataSource):
                 )
         else:
             names = list(self.features)
-        twice = next((word for word in names if word in self.target), None)
+        twice = next((word for word in names if word in self.targets), None)
         if twice or not names:
             what = f"`{in_words(twice)}` is both a target and a feature" if twice else "no column is left as a feature"
             raise FileFault(what, argument="features" if self.features is not None else "target")

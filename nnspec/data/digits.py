@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from nnspec.data.digit_strokes import BOX, FORMS, SCALE
@@ -80,10 +80,10 @@ class Digits(DataSource):
 
     spec_name = "Digits"
 
-    def __init__(self, train: Count = 2000, test: Count = 500, *, seed: Annotated[int, Range(low=0)] = 0) -> None:
-        self.train = train
-        self.test = test
-        self.seed = seed
+    train: Count = 2000
+    test: Count = 500
+    _: KW_ONLY
+    seed: Annotated[int, Range(low=0)] = 0
 
     def facts(self) -> Facts:
         """Ten classes of images of 28 by 28."""

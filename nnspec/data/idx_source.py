@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.data.array_file import arrange
 from nnspec.data.axes import Axes
@@ -23,9 +24,6 @@ from nnspec.engine.part import Also, Count, FilePath
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["IDX", "find_idx", "first_samples", "four_arrays"]
 
 _NAMES = {
@@ -34,9 +32,6 @@ _NAMES = {
     "test_images": "t10k-images-idx3-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
-_CHUNK = 1 << 18
-
-T = TypeVar("T")
 
 
 class IDX(DataSource):
@@ -51,33 +46,22 @@ class IDX(DataSource):
     spec_name = "IDX"
     also = ("Idx", "IdxFolder", "ubyte")
 
-    def __init__(
-        self,
-        path: Annotated[FilePath | None, Also("folder", "dir", "root")] = None,
-        *,
-        train_images: FilePath | None = None,
-        train_labels: FilePath | None = None,
-        test_images: FilePath | None = None,
-        test_labels: FilePath | None = None,
-        train: Count | None = None,
-        test: Count | None = None,
-        axes: Axes = None,
-    ) -> None:
-        named = {
-            "train_images": train_images,
-            "train_labels": train_labels,
-            "test_images": test_images,
-            "test_labels": test_labels,
-        }
-        lacking = [word for word, given in named.items() if given is None]
-        if path is None and lacking:
-            what = "either a folder or all four files are needed" if len(lacking) == 4 else f"`{lacking[0]}` is missing"
+    path: Annotated[FilePath | None, Also("folder", "dir", "root")] = None
+    _: KW_ONLY
+    train_images: FilePath | None = None
+    train_labels: FilePath | None = None
+    test_images: FilePath | None = None
+    test_labels: FilePath | None = None
+    train: Count | None = None
+    test: Count | None = None
+    axes: Axes = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where neither a folder nor all four files are given."""
+        missing = [name for name in _NAMES if getattr(self, name) is None]
+        if self.path is None and missing:
+            what = "either a folder or all four files are needed" if len(missing) == 4 else f"`{missing[0]}` is missing"
             raise ValueError(f"{what}: IDX(train_images=…, train_labels=…, test_images=…, test_labels=…)")
-        self.path = None if path is None else FilePath(path)
-        self.train, self.test, self.axes = train, test, axes
-        self.train_images, self.train_labels, self.test_images, self.test_labels = (
-            None if given is None else FilePath(given) for given in named.values()
-        )
 
     def looks_at(self) -> tuple[str, ...]:
         """The folder, and the files."""

@@ -7,7 +7,7 @@ import stat
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from math import prod
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ from nnspec.data.files import State, digest_of, open_file, shown, size_in_words
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.data.splitting import Seed, Share, shares
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, BareWord, FilePath, Range
+from nnspec.engine.part import Also, FilePath, Range
 from nnspec.text import printable
 
 if TYPE_CHECKING:
@@ -102,21 +102,13 @@ class Images(DataSource):
     spec_name = "Images"
     also = ("ImageFolder", "image_dataset_from_directory", "Folder")
 
-    def __init__(
-        self,
-        path: Annotated[FilePath, Also("folder", "dir", "root", "directory")],
-        *,
-        size: Annotated[tuple[Side, Side] | None, Also("image_size", "resize", "target_size")] = None,
-        colour: Annotated[Literal["grey", "rgb"], Also("color", "mode", "color_mode")] = "grey",
-        test: Share = 0.2,
-        seed: Seed = 0,
-        corrupt: Annotated[Literal["error", "skip"], Also("broken", "invalid", "on_error")] = "error",
-    ) -> None:
-        self.path = FilePath(path)
-        self.size = None if size is None else (int(size[0]), int(size[1]))
-        self.colour = BareWord(colour)
-        self.test, self.seed = test, seed
-        self.corrupt = BareWord(corrupt)
+    path: Annotated[FilePath, Also("folder", "dir", "root", "directory")]
+    _: KW_ONLY
+    size: Annotated[tuple[Side, Side] | None, Also("image_size", "resize", "target_size")] = None
+    colour: Annotated[Literal["grey", "rgb"], Also("color", "mode", "color_mode")] = "grey"
+    test: Share = 0.2
+    seed: Seed = 0
+    corrupt: Annotated[Literal["error", "skip"], Also("broken", "invalid", "on_error")] = "error"
 
     def looks_at(self) -> tuple[str, ...]:
         """The folders: they change where a file comes or goes."""

@@ -36,26 +36,26 @@ _SUBFOLDERS = ("", "mnist", "MNIST", "MNIST/raw")
 _FASHION = ("fashion-mnist", "fashion_mnist", "FashionMNIST/raw", "FashionMNIST", "fashion", "")
 
 
-class MNIST(DataSource):
+class _MNISTFormat(DataSource):
+    """Images of 28 × 28 bytes and ten classes, in four IDX files laid out as MNIST's."""
+
+    reads_files = True
+
+    train: Annotated[int, Range(low=1, high=60_000)] = 60_000
+    test: Annotated[int, Range(low=1, high=10_000)] = 10_000
+
+    def facts(self) -> Facts:
+        """Shapes and counts: samples of (28, 28), ten classes."""
+        return Facts(shape=(28, 28), classes=10, train=self.train, test=self.test)
+
+
+class MNIST(_MNISTFormat):
     """Handwritten digits: 28 × 28 grey values in bytes, ten classes; the first `train` and `test` in file order.
 
     `load` gives x as bytes `(n, 784)`, row after row of an image, 0 for paper and 255 for ink, and y as bytes `(n,)`.
     """
 
     spec_name = "MNIST"
-    reads_files = True
-
-    def __init__(
-        self,
-        train: Annotated[int, Range(low=1, high=60_000)] = 60_000,
-        test: Annotated[int, Range(low=1, high=10_000)] = 10_000,
-    ) -> None:
-        self.train = int(train)
-        self.test = int(test)
-
-    def facts(self) -> Facts:
-        """Shapes and counts: samples of (28, 28), ten classes."""
-        return Facts(shape=(28, 28), classes=10, train=self.train, test=self.test)
 
     def beginning(self, samples: int) -> MNIST:
         """Read no more than these."""
@@ -80,7 +80,7 @@ class MNIST(DataSource):
         return fetch_idx(MNIST_FILES, access)
 
 
-class FashionMNIST(DataSource):
+class FashionMNIST(_MNISTFormat):
     """Pictures of clothes (Xiao, Rasul, Vollgraf 2017): 28 × 28 grey values in bytes, ten classes, in MNIST's format.
 
     The first `train` and `test` in file order. The four files are looked for in the folder that `--data-dir` or
@@ -91,21 +91,9 @@ class FashionMNIST(DataSource):
 
     spec_name = "FashionMNIST"
     also = ("Fashion", "FashionMnist", "fashion_mnist")
-    reads_files = True
     class_names: ClassVar[tuple[str, ...]] = (
         *("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
     )
-
-    def __init__(
-        self,
-        train: Annotated[int, Range(low=1, high=60_000)] = 60_000,
-        test: Annotated[int, Range(low=1, high=10_000)] = 10_000,
-    ) -> None:
-        self.train, self.test = int(train), int(test)
-
-    def facts(self) -> Facts:
-        """Shapes and counts: samples of (28, 28), ten classes."""
-        return Facts(shape=(28, 28), classes=10, train=self.train, test=self.test)
 
     def load(self, access: Access) -> Dataset:
         """Read the files from the folder that is named, or from the cache.

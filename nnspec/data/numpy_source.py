@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from nnspec.data.array_file import Header, Levels, arrange
@@ -18,7 +19,7 @@ from nnspec.data.npy import NumpyArray, array_names, listed_names
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, BareWord, FilePath, Positive
+from nnspec.engine.part import Also, FilePath, Positive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,14 +74,15 @@ class _Arrays(DataSource):
     regression. Samples are given to the network as they are stored, divided by `divisor`.
     """
 
-    test: float
-    seed: int
-    shuffle: bool
-    stratify: bool
-    divisor: float | None
-    missing: str
-    ignore: int | None
-    axes: Sequence[str] | None
+    _: KW_ONLY
+    test: Share = 0.2
+    shuffle: bool = True
+    stratify: Annotated[bool, Also("stratified")] = False
+    seed: Seed = 0
+    divisor: Annotated[Positive | None, Also("scale")] = None
+    missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error"
+    ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None
+    axes: Axes = None
 
     def parts(self) -> tuple[_Parts, list[Remark]]:
         """Find samples and targets, and say what is odd there."""
@@ -258,24 +260,7 @@ class NPZ(_Arrays):
     spec_name = "NPZ"
     also = ("Npz", "Arrays", "numpy", "savez")
 
-    def __init__(
-        self,
-        path: Annotated[FilePath, Also("file", "filename")],
-        *,
-        test: Share = 0.2,
-        shuffle: bool = True,
-        stratify: Annotated[bool, Also("stratified")] = False,
-        seed: Seed = 0,
-        divisor: Annotated[Positive | None, Also("scale")] = None,
-        missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error",
-        ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None,
-        axes: Axes = None,
-    ) -> None:
-        self.path = FilePath(path)
-        self.test, self.seed = test, seed
-        self.shuffle, self.stratify = shuffle, stratify
-        self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
-        self.axes = axes
+    path: Annotated[FilePath, Also("file", "filename")]
 
     def looks_at(self) -> tuple[str, ...]:
         """The archive."""
@@ -321,37 +306,20 @@ class NPY(_Arrays):
     spec_name = "NPY"
     also = ("Npy",)
 
-    def __init__(
-        self,
-        x: Annotated[FilePath, Also("x_train", "path", "inputs")],
-        y: Annotated[FilePath, Also("y_train", "targets", "labels")],
-        x_test: FilePath | None = None,
-        y_test: FilePath | None = None,
-        *,
-        x_val: Annotated[FilePath | None, Also("x_valid", "x_validation", "x_dev")] = None,
-        y_val: Annotated[FilePath | None, Also("y_valid", "y_validation", "y_dev")] = None,
-        test: Share = 0.2,
-        shuffle: bool = True,
-        stratify: Annotated[bool, Also("stratified")] = False,
-        seed: Seed = 0,
-        divisor: Annotated[Positive | None, Also("scale")] = None,
-        missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error",
-        ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None,
-        axes: Axes = None,
-    ) -> None:
-        if (x_test is None) != (y_test is None):
+    x: Annotated[FilePath, Also("x_train", "path", "inputs")]
+    y: Annotated[FilePath, Also("y_train", "targets", "labels")]
+    x_test: FilePath | None = None
+    y_test: FilePath | None = None
+    _: KW_ONLY
+    x_val: Annotated[FilePath | None, Also("x_valid", "x_validation", "x_dev")] = None
+    y_val: Annotated[FilePath | None, Also("y_valid", "y_validation", "y_dev")] = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for samples without targets, or targets without samples."""
+        if (self.x_test is None) != (self.y_test is None):
             raise ValueError("`x_test` and `y_test` go together")
-        if (x_val is None) != (y_val is None):
+        if (self.x_val is None) != (self.y_val is None):
             raise ValueError("`x_val` and `y_val` go together")
-        self.x, self.y = FilePath(x), FilePath(y)
-        self.x_test = None if x_test is None else FilePath(x_test)
-        self.y_test = None if y_test is None else FilePath(y_test)
-        self.x_val = None if x_val is None else FilePath(x_val)
-        self.y_val = None if y_val is None else FilePath(y_val)
-        self.test, self.seed = test, seed
-        self.shuffle, self.stratify = shuffle, stratify
-        self.divisor, self.missing, self.ignore = divisor, BareWord(missing), ignore
-        self.axes = axes
 
     def looks_at(self) -> tuple[str, ...]:
         """The files."""

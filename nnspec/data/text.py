@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import KW_ONLY
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 from nnspec.data.files import changed, decoded, digest_of, open_file, remembered, shown
@@ -38,18 +39,11 @@ class Text(DataSource):
     spec_name = "Text"
     also = ("Characters", "CharDataset", "TextFile", "Shakespeare", "TinyShakespeare")
 
-    def __init__(
-        self,
-        path: Annotated[FilePath, Also("file", "filename", "text")],
-        context: Annotated[int, Range(low=1, high=65_536), Also("block_size", "seq_len", "window", "length")] = 64,
-        *,
-        test: Share = 0.1,
-        stride: Annotated[Count | None, Also("step", "hop")] = None,
-    ) -> None:
-        self.path = FilePath(path)
-        self.context = context
-        self.test = test
-        self.stride = stride
+    path: Annotated[FilePath, Also("file", "filename", "text")]
+    context: Annotated[int, Range(low=1, high=65_536), Also("block_size", "seq_len", "window", "length")] = 64
+    _: KW_ONLY
+    test: Share = 0.1
+    stride: Annotated[Count | None, Also("step", "hop")] = None
 
     def looks_at(self) -> tuple[str, ...]:
         """The text."""

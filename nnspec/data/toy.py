@@ -16,7 +16,8 @@ one asked for, and nothing lies beyond six of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from dataclasses import KW_ONLY
+from typing import TYPE_CHECKING, Annotated
 
 from nnspec.data.files import digest_of
 from nnspec.data.source import Access, Dataset, DataSource, Facts, Split
@@ -48,19 +49,21 @@ Times = Annotated[float, Range(low=0, high=100, open_low=True)]
 class _Toy(DataSource):
     """What all of them have in common: a number of words a sample, and what is made of them."""
 
-    words: int
+    train: Count = 1000
+    test: Count = 500
+    _: KW_ONLY
+    noise: Noise = 0.1
+    seed: Seed = 0
+    _words: int
     """How many raw integers a sample is made of."""
-    classes: int | None
-    train: int
-    test: int
-    noise: float
-    seed: int
-    size: ClassVar[int] = 2
+    _classes: int | None = 2
+    """How many classes there are; None for a regression."""
+    _size: int = 2
     """How many coordinates a sample has."""
 
     def facts(self) -> Facts:
-        """Points, each of one class or with one number."""
-        return Facts(shape=(self.size,), classes=self.classes, train=self.train, test=self.test, stored="float32")
+        """Points, each with a class or a number as its target."""
+        return Facts((self._size,), self._classes, self.train, self.test, stored="float32")
 
     def load(self, access: Access) -> Dataset:
         """Draw the points. `access` is not used: nothing is read or fetched."""
@@ -79,14 +82,14 @@ class _Toy(DataSource):
     def _split(self, stream: np.random.PCG64, count: int) -> Split:
         """Draw the first `count` samples of a stream of raw integers."""
         x = np.empty((count, *self.facts().shape), dtype="<f4")
-        y = np.empty(count, dtype="<f4" if self.classes is None else np.uint8)
-        rows = max(CHUNK // self.words, 1)
+        y = np.empty(count, dtype="<f4" if self._classes is None else np.uint8)
+        rows = max(CHUNK // self._words, 1)
         for start in range(0, count, rows):
             stop = min(start + rows, count)
-            words = stream.random_raw((stop - start) * self.words).reshape(stop - start, self.words)
+            words = stream.random_raw((stop - start) * self._words).reshape(stop - start, self._words)
             points, targets = self.draw(np.arange(start, stop, dtype=np.int64), words)
             np.divide(points, UNIT, out=x[start:stop], casting="unsafe")
-            if self.classes is None:
+            if self._classes is None:
                 np.divide(targets, UNIT, out=y[start:stop], casting="unsafe")
             else:
                 y[start:stop] = targets
@@ -111,25 +114,14 @@ class Blobs(_Toy):
 
     spec_name = "Blobs"
     also = ("make_blobs",)
-    classes: int
 
-    def __init__(
-        self,
-        train: Count = 1000,
-        test: Count = 500,
-        *,
-        classes: Classes = 3,
-        features: Features = 2,
-        noise: Annotated[Noise, Also("cluster_std")] = 1.0,
-        seed: Seed = 0,
-    ) -> None:
-        self.train, self.test, self.seed = train, test, seed
-        self.classes, self.noise, self.features = classes, noise, features
-        self.words = features * NORMAL_WORDS
+    _: KW_ONLY
+    classes: Classes = 3
+    features: Features = 2
+    noise: Annotated[Noise, Also("cluster_std")] = 1.0
 
-    def facts(self) -> Facts:
-        """Points of so many coordinates."""
-        return Facts((self.features,), self.classes, self.train, self.test, stored="float32")
+    def __post_init__(self) -> None:
+        self._classes, self._size, self._words = self.classes, self.features, self.features * NORMAL_WORDS
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """The centre of the class, and noise."""
@@ -151,11 +143,10 @@ class XOR(_Toy):
 
     spec_name = "XOR"
     also = ("Xor",)
-    classes = 2
-    words = 2 + 2 * NORMAL_WORDS
+    _words = 2 + 2 * NORMAL_WORDS
 
-    def __init__(self, train: Count = 1000, test: Count = 500, *, noise: Noise = 0.05, seed: Seed = 0) -> None:
-        self.train, self.test, self.noise, self.seed = train, test, noise, seed
+    _: KW_ONLY
+    noise: Noise = 0.05
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """The quarters of the square take turns."""
@@ -173,19 +164,10 @@ class Circles(_Toy):
 
     spec_name = "Circles"
     also = ("make_circles",)
-    classes = 2
-    words = 1 + 2 * NORMAL_WORDS
+    _words = 1 + 2 * NORMAL_WORDS
 
-    def __init__(
-        self,
-        train: Count = 1000,
-        test: Count = 500,
-        *,
-        factor: Annotated[float, Range(low=0, high=1, open_high=True)] = 0.5,
-        noise: Noise = 0.1,
-        seed: Seed = 0,
-    ) -> None:
-        self.train, self.test, self.factor, self.noise, self.seed = train, test, factor, noise, seed
+    _: KW_ONLY
+    factor: Annotated[float, Range(low=0, high=1, open_high=True)] = 0.5
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """Radius by class, and any angle."""
@@ -203,11 +185,7 @@ class Moons(_Toy):
 
     spec_name = "Moons"
     also = ("make_moons", "TwoMoons")
-    classes = 2
-    words = 1 + 2 * NORMAL_WORDS
-
-    def __init__(self, train: Count = 1000, test: Count = 500, *, noise: Noise = 0.1, seed: Seed = 0) -> None:
-        self.train, self.test, self.noise, self.seed = train, test, noise, seed
+    _words = 1 + 2 * NORMAL_WORDS
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """Half a turn, once above and once below."""
@@ -223,21 +201,15 @@ class Spirals(_Toy):
 
     spec_name = "Spirals"
     also = ("Spiral", "make_spirals", "TwoSpirals")
-    classes: int
-    words = 1 + 2 * NORMAL_WORDS
+    _words = 1 + 2 * NORMAL_WORDS
 
-    def __init__(
-        self,
-        train: Count = 1000,
-        test: Count = 500,
-        *,
-        classes: Classes = 3,
-        turns: Times = 1.0,
-        noise: Noise = 0.05,
-        seed: Seed = 0,
-    ) -> None:
-        self.train, self.test, self.seed = train, test, seed
-        self.classes, self.turns, self.noise = classes, turns, noise
+    _: KW_ONLY
+    classes: Classes = 3
+    turns: Times = 1.0
+    noise: Noise = 0.05
+
+    def __post_init__(self) -> None:
+        self._classes = self.classes
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """A place along the arm of the class."""
@@ -253,21 +225,12 @@ class Sine(_Toy):
 
     spec_name = "Sine"
     also = ("SineWave",)
-    classes = None
-    size = 1
-    words = 1 + NORMAL_WORDS
+    _classes = None
+    _size = 1
+    _words = 1 + NORMAL_WORDS
 
-    def __init__(
-        self,
-        train: Count = 1000,
-        test: Count = 500,
-        *,
-        frequency: Annotated[Times, Also("periods", "omega")] = 1.0,
-        noise: Noise = 0.1,
-        seed: Seed = 0,
-    ) -> None:
-        self.train, self.test, self.seed = train, test, seed
-        self.frequency, self.noise = frequency, noise
+    _: KW_ONLY
+    frequency: Annotated[Times, Also("periods", "omega")] = 1.0
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
         """A place, and the sine there; noise is in y alone."""

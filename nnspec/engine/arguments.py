@@ -8,7 +8,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -163,10 +163,10 @@ class Argument:
                     return f"`{self.name}` must be {self.range}, got {number!r}"
         return None
 
-    def as_number(self, value: Any) -> Any:
-        """Return Python's own float or int where the argument is one; any other value as it is."""
-        types = [option for option in self.options if option is not type(None)]
-        return types[0](value) if value is not None and types in ([float], [int]) else value
+    def converted(self, value: Any) -> Any:
+        """Return `value` in Python's own types: a NumPy scalar as int or float, a list as a tuple, a path as a
+        `FilePath`. A number is left alone where the argument takes other types too."""
+        return _converted(value, self.options)
 
     def problem(self, value: object) -> str | None:
         """Say what is wrong with `value` as this argument, or None where nothing is."""
@@ -356,6 +356,16 @@ def _writable(annotation: Any) -> bool:
     return annotation in (int, float, bool, str, None, type(None), FigureName, FilePath, TensorName) or (
         isinstance(annotation, type) and issubclass(annotation, Nameable)
     )
+
+
+def _converted(value: Any, options: Iterable[Any]) -> Any:
+    types = {option for option in options if option is not type(None)}
+    if isinstance(value, (list, tuple)):
+        items = {item for option in types for item in typing.get_args(option) if item is not ...}
+        return tuple(_converted(each, items) for each in value)
+    if FilePath in types and isinstance(value, (str, os.PathLike)):
+        return FilePath(value)
+    return types.pop()(value) if value is not None and types in ({float}, {int}) else value
 
 
 def _is_numeric(annotation: Any) -> bool:

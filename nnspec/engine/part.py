@@ -112,8 +112,9 @@ class Part(Nameable):
     """Base of everything that a spec can name. A subclass that sets `spec_name` is entered in `PARTS`."""
 
     __signature__: ClassVar[Any] = _PythonSignature()
-    converts_numbers: ClassVar[bool] = False
-    """Whether numbers are converted to Python's own, for kernels in which a NumPy scalar would change the dtype."""
+    converts_arguments: ClassVar[bool] = False
+    """Whether arguments are converted to Python's own types, for kernels in which a NumPy scalar would change the
+    dtype, and for sources that take paths."""
     always_shown: ClassVar[frozenset[str]] = frozenset()
     """The arguments that its repr shows even if they have their defaults."""
     _declarative: ClassVar[bool] = True
@@ -282,8 +283,8 @@ def _constructor(cls: type[Part]) -> Callable[..., None]:
         passed = {}
         for declaration in cls.declarations():
             value = given.arguments[declaration.parameter.name]
-            if cls.converts_numbers and (known := cls.signature().get(declaration.parameter.name)):
-                value = known.as_number(value)
+            if cls.converts_arguments and (known := cls.signature().get(declaration.parameter.name)):
+                value = known.converted(value)
             if declaration.passed:
                 passed[declaration.attribute] = value
             else:

@@ -124,7 +124,7 @@ class Layer(Part, Borrower):
     """Whether the gradients of its parameters are wanted: not where all of them are frozen."""
     hold_noise = False
     """Draw no new random numbers: the gradient check needs the same function at every step."""
-    converts_numbers = True
+    converts_arguments = True
     _state = _NO_STATE
     _fits = _NOT_SEEN
     """The shape of the samples that were last found to fit."""

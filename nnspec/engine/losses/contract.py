@@ -40,7 +40,7 @@ class Loss(Part, Borrower):
     target_range: ClassVar[Range] = Range()
     """Where the numbers that it compares with must lie."""
 
-    converts_numbers = True
+    converts_arguments = True
     lanes = 1
     """Over how many lanes the samples are divided, one lane's after another's, each with a loss of its own: `each`."""
     each: list[float] = kept()

@@ -40,7 +40,7 @@ class Metric(Part, Borrower):
     """Whether it is measured, where it makes sense, unless a spec says otherwise."""
     tallies: ClassVar[bool] = False
     """Whether all that it remembers of batches is in tallies (see `Tally`), so that adding to them needs no Python."""
-    converts_numbers = True
+    converts_arguments = True
     is_figure: ClassVar[bool] = True
     """Whether it is one number, with a curve over the epochs; else a table of the test data after the last epoch."""
 
