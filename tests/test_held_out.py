@@ -221,7 +221,7 @@ def test_other_samples_than_those_given(here: Path) -> None:
     text = spec("Linear(2)", data=given_arrays(here)[0], train="epochs = 1; validation = 0.2")
     ((code, message, help),) = findings(text)
     assert (code, help) == ("NN517", "remove `validation`")
-    assert message == "the data has its own 3 validation samples, so `validation` cannot hold out others"
+    assert message == "the data has its own 3 validation samples, so `validation` cannot hold out more"
     assert findings(text.replace("; validation = 0.2", "")) == []
     ((code, message, help),) = findings(spec(train="validation = given"))
     assert (code, message) == ("NN517", "the data has no validation samples")

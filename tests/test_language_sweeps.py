@@ -362,7 +362,7 @@ WRONG = {
     "empty list": ("sweep { width = [] }", "NN302", "[]", "this list is empty"),
     "empty list, made": ("sweep { width = range(3, 3) }", "NN302", "range(3, 3)", "this list is empty"),
     "empty": ("sweep { }", "NN205", "sweep", "a sweep needs lists of values"),
-    "twice": ("sweep { width = [3] }\nsweep { seed = [3] }", "NN204", "sweep", "`sweep` appears here twice"),
+    "twice": ("sweep { width = [3] }\nsweep { seed = [3] }", "NN204", "sweep", "duplicate `sweep`"),
     "setting twice": ("sweep { width = [3]; width = [4] }", "NN204", "width", "`width` is given twice"),
     "setting twice, in two ways": (
         "sweep { train.batch = [3]; train { batch = [4] } }",

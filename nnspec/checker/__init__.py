@@ -1,4 +1,4 @@
-"""From the tree to the program: names, arguments, values and shapes, and every mistake among them in one go.
+"""From the syntax tree to the program: resolve names, arguments, values and shapes, and report all errors in one run.
 
 `passes.py` lists the passes.
 """

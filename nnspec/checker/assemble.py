@@ -1,4 +1,4 @@
-"""From the values of a lane to its experiment. The names of layers in `train` are resolved on the way."""
+"""Build an experiment from the values of a lane, and resolve the names of layers in `train`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["assemble"]
 
 
 def assemble(draft: Draft, evaluator: Evaluator, shared: Shared, blocks: Collection[str]) -> Experiment | None:
-    """Put an experiment together; None if a value is missing or wrong."""
+    """Build an experiment; None if a value is missing or wrong."""
     data, layers, train, by_name = draft.data, draft.layers, draft.train, draft.by_name
     named = True
     if layers and train is not None and by_name is not None:
         named = _names_are_known(draft, layers, train, by_name, evaluator, shared, blocks)
     for let in draft.settings.lets:
-        evaluator.let(let)  # also those that nothing uses
+        evaluator.let(let)  # unused ones too
     if not named or not layers or data is None or train is None or by_name is None:
         return None
     if draft.seed is None or draft.dtype is None or draft.loss is None or draft.optimizer is None:
@@ -58,7 +58,7 @@ def _names_are_known(
     shared: Shared,
     blocks: Collection[str],
 ) -> bool:
-    """Whether the model has the layers and parameters that `train` names, and some are left to train."""
+    """Whether the model has the layers and parameters named in `train`, and not all of them are frozen."""
     if not by_name and not train.freeze:
         return True
     values = draft.settings.values
@@ -84,7 +84,7 @@ def _names_are_known(
 
 
 def _is_known(text: str, span: Span, names: Names, evaluator: Evaluator) -> bool:
-    """Whether a name means something in the model; if not, report it."""
+    """Whether a name refers to something in the model; if not, report it."""
     findings = evaluator.findings
     if names.find(text) is not None:
         return True

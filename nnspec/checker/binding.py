@@ -1,4 +1,4 @@
-"""Which argument each value of a call is for: the same for parts and for blocks."""
+"""Bind the values of a call to arguments, for parts and blocks alike."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ __all__ = ["Given", "assign", "has_argument", "needed", "take"]
 
 @dataclass(frozen=True)
 class Given:
-    """An expression that gives a value to something, and what put it there."""
+    """An expression that sets a value, and its source."""
 
     value: tree.Expression
     name: Span
-    """The name that is given the value."""
+    """The name of the argument or setting."""
     via: str = ""
 
     @property
     def origin(self) -> Origin:
-        """Where the value stands."""
+        """The span of the value."""
         return Origin(self.value.span, self.via)
 
 
 _BY_LAYER = {"lr": "lr_factor", "learning_rate": "lr_factor", "weight_decay": "weight_decay"}
-"""What belongs to the optimizer and may be changed for layers by name -> the setting of `train` that does it."""
+"""Arguments of the optimizer that can be set per layer -> the setting of `train` for it."""
 
 
 def assign(
     title: str, signature: Signature, arguments: Sequence[tree.Argument], via: str, findings: Findings
 ) -> tuple[dict[str, Given], bool]:
-    """Decide which argument each value is for, and whether that could be decided of all."""
+    """Bind each value to an argument; also return whether all of them could be bound."""
     given: dict[str, Given] = {}
     own = [a for a in arguments if title in parts("optimizer") and _is_parameters(a)]
     for argument in own:
@@ -47,7 +47,7 @@ def assign(
     arguments = [a for a in arguments if a not in own]
     keywords = {a.name.text: a for a in arguments if a.name is not None}
     positional = [a for a in arguments if a.name is None]
-    # An argument that steps back leaves its place to others; else each value has the place that it has in Python.
+    # Positional values are assigned as in Python, except that an argument that steps back is skipped.
     named = keywords if any(a.inferred for a in signature) else {}
     slots = signature.names_of_positionals(len(positional), named)
     if slots is None:
@@ -71,7 +71,7 @@ def assign(
 
 
 def _is_parameters(argument: tree.Argument) -> bool:
-    """Whether this is the `model.parameters()` that other frameworks give to an optimizer."""
+    """Whether this is `model.parameters()`, which other frameworks pass to an optimizer."""
     value = argument.value
     path = value.callee if isinstance(value, tree.Call) else value.path if isinstance(value, tree.Reference) else None
     return path is not None and len(path.names) > 1 and path.names[-1].text == "parameters"
@@ -80,7 +80,7 @@ def _is_parameters(argument: tree.Argument) -> bool:
 def take(
     title: str, signature: Signature, given: dict[str, Given], changes: Mapping[str, Given], findings: Findings
 ) -> bool:
-    """Put changes in the place of what was given; whether all of them are known arguments."""
+    """Override given values with changes; return whether all of them are known arguments."""
     good = True
     for word, change in changes.items():
         if has_argument(title, signature, word, change.name, findings):
@@ -91,7 +91,7 @@ def take(
 
 
 def needed(title: str, signature: Signature, given: Mapping[str, Given], name: Span, findings: Findings) -> bool:
-    """Report what is needed and was not given; whether nothing was."""
+    """Report missing arguments; return whether there are none."""
     missing = [a.name for a in signature if a.required and a.name not in given]
     for word in missing:
         findings.error("NN205", f"`{title}` needs `{word}`", name, help=f"{title}({signature})")
@@ -99,7 +99,7 @@ def needed(title: str, signature: Signature, given: Mapping[str, Given], name: S
 
 
 def has_argument(title: str, signature: Signature, word: str, span: Span, findings: Findings) -> bool:
-    """Whether there is an argument of a name; where not, that is reported."""
+    """Whether an argument of this name exists; if not, report it."""
     if signature.get(word) is not None:
         return True
     others = other_names({a.name: a.also for a in signature})
@@ -131,7 +131,7 @@ def _too_many(
 
 
 def _by_name(signature: Signature, extra: Sequence[tree.Argument], keywords: Mapping[str, tree.Argument]) -> str:
-    """Say how one value too many is given its name, where it is a number and the next argument takes one."""
+    """Suggest passing an extra value by name, if it is a number and the next argument takes one."""
     open_ones = [a for a in signature if a.keyword_only and a.name not in keywords]
     if len(extra) != 1 or not open_ones or open_ones[0].type_problem(1) is not None:
         return ""

@@ -1,4 +1,4 @@
-"""How much work a spec may ask of the checker."""
+"""Limit the work that checking a spec may take."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from nnspec.diagnostics import Span
 __all__ = ["Budget"]
 
 MAX_WORK = 1_000_000
-"""The number of steps that one spec may take, so that no small text keeps the checker busy for minutes."""
+"""The maximum number of steps for one spec, so that a short file cannot keep the checker busy for minutes."""
 
 
 class Budget:
-    """Counts steps: values evaluated, layers placed, settings settled, items of lists made."""
+    """Counts steps: values evaluated, layers placed, settings resolved, list items created."""
 
     def __init__(self, findings: Findings) -> None:
         self.left = MAX_WORK
         self._findings = findings
 
     def work(self, amount: int, span: Span) -> bool:
-        """Take steps from the budget, and return whether there were enough. Running out is reported, once."""
+        """Use steps of the budget, and return whether enough were left. Running out is reported once."""
         before, self.left = self.left, self.left - amount
         if self.left < 0 <= before and not self._findings.failed:
             message = f"checking this spec takes more than {MAX_WORK:,} steps"

@@ -1,4 +1,4 @@
-"""What stands where: the items of a file, each put in its place or reported. No values yet."""
+"""Sort the items of a file into declarations and report those that do not belong. Values are not evaluated here."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ __all__ = [
 _RESERVED = {*SETTINGS, *SECTIONS, *FUNCTIONS, *CONSTANTS, *(a.name for a in TRAIN)}
 
 MAX_NAME = 64
-"""The longest name of a lane: weights are kept in a folder of that name."""
+"""The maximum length of a lane's name, which is also the name of the folder with its weights."""
 
 _SHORT = 40
 
 MAX_RUNS = 1000
-"""The most runs, lanes times points of a sweep, that a spec may have."""
+"""The maximum number of runs (lanes × sweep points) in a spec."""
 
 _MAX_PARAMETERS = 100
-"""The most parameters that a block may have."""
+"""The maximum number of parameters of a block."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A dotted name that is given a value: `train.epochs`, `optimizer.lr`, `width`."""
+    """An assignment to a dotted name: `train.epochs`, `optimizer.lr`, `width`."""
 
     path: tuple[tree.Name, ...]
     given: Given
     shared: bool = True
-    """Whether it is meant for every lane, and not for one that it names."""
+    """Whether it applies to every lane rather than to one that it names."""
 
     @property
     def text(self) -> str:
@@ -57,13 +57,13 @@ class Assignment:
 
     @property
     def span(self) -> Span:
-        """Where the name stands, as far as it is written there."""
+        """The span of the name, or of the part of it that is written there."""
         return self.given.name
 
 
 @dataclass(frozen=True)
 class DeclaredLane:
-    """A lane of a race: parts that take their setting's place, and assignments."""
+    """A lane of a race: parts that replace settings, and assignments."""
 
     name: tree.Name
     parts: tuple[tree.Expression, ...] = ()
@@ -72,7 +72,7 @@ class DeclaredLane:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Settings with lists of values: all combinations, or, zipped, the first of each, the second of each, …"""
+    """Settings with lists of values: all combinations or, if zipped, the first of each, the second of each, …"""
 
     head: Span
     zipped: bool
@@ -81,23 +81,23 @@ class Sweep:
 
 @dataclass
 class Declarations:
-    """A spec and its imports, sorted. What a file says goes before what it imports."""
+    """A spec and its imports, sorted. A file overrides what it imports."""
 
     files: Files
     lets: dict[str, Given] = field(default_factory=dict)
     layers: list[list[Assignment]] = field(default_factory=list)
     """The settings of each file, in the order in which they apply."""
     models: dict[str, tree.Section] = field(default_factory=dict)
-    """By name; a model without one is called ""."""
+    """By name; an unnamed model is ""."""
     blocks: dict[str, tree.Block] = field(default_factory=dict)
     race: tree.Section | None = None
     lanes: list[DeclaredLane] = field(default_factory=list)
     sweep: Sweep | None = None
     expectations: list[tree.Element] = field(default_factory=list)
     firsts: dict[str, Span] = field(default_factory=dict)
-    """Where each name and section stands, for messages about a second one."""
+    """The span of each name and section, for messages about duplicates."""
     doubled: dict[str, list[Diagnostic]] = field(default_factory=dict)
-    """What is to be said of each second one, unless a file that imports both has one of its own."""
+    """The diagnostic for each duplicate, unless a file that imports both overrides it."""
 
     @property
     def assignments(self) -> list[Assignment]:
@@ -106,23 +106,23 @@ class Declarations:
 
     @cached_property
     def places(self) -> dict[str, set[Source]]:
-        """The files in which each setting is given, once all of them are known."""
+        """The files that set each setting, once all of them are known."""
         found: dict[str, set[Source]] = {}
         for assignment in self.assignments:
             found.setdefault(assignment.text, set()).add(assignment.span.source)
         return found
 
     def goes_before(self, new: Span, old: Span) -> bool:
-        """Whether what stands at `new` takes the place of what stands at `old`, in a file that it imports."""
+        """Whether the declaration at `new` overrides the one at `old`, because its file imports the other's."""
         return self.files.goes_before(new.source, old.source)
 
     def replaced(self, setting: str, span: Span) -> bool:
-        """Whether a file that imports the one of `span` gives the setting a value of its own."""
+        """Whether a file that imports the one of `span` sets the setting too."""
         return any(self.files.goes_before(file, span.source) for file in self.places.get(setting, ()))
 
 
 def declare(files: Files, findings: Findings, recovery: Recovery) -> Declarations:
-    """Sort the items of a spec and of what it imports."""
+    """Sort the items of a spec and its imports."""
     declared = Declarations(files)
     for _, file in files.order:
         declared.layers.append([])
@@ -134,7 +134,7 @@ def declare(files: Files, findings: Findings, recovery: Recovery) -> Declaration
 
 
 def declare_flag(source: Source, findings: Findings, recovery: Recovery) -> list[Assignment]:
-    """Return the setting in a flag, for example, `train.epochs=3`; none if it is wrong."""
+    """Return the setting in a flag such as `train.epochs=3`; none if it is invalid."""
     parsed = parse(source)
     recovery.take(source, parsed)
     findings.extend(parsed.diagnostics)
@@ -151,7 +151,7 @@ def declare_flag(source: Source, findings: Findings, recovery: Recovery) -> list
 def _assignments(
     items: tuple[tree.Item, ...], prefix: tuple[tree.Name, ...], via: str, findings: Findings
 ) -> Iterator[Assignment]:
-    """Yield the settings of a section, and of sections in it, by their full names. Other items are reported."""
+    """Yield the settings of a section and its subsections, by their full names. Report all other items."""
     place = f"`{'.'.join(name.text for name in prefix)}`" if prefix else "a sweep" if via == "sweep" else "a lane"
     for item in items:
         match item:
@@ -160,7 +160,7 @@ def _assignments(
             case tree.Section(label=None, keyword=keyword, name=None, title=None, items=()) if keyword.text:
                 findings.error("NN203", f"`{keyword.text}` sets nothing here", item.head)
             case tree.Section(label=None, keyword=keyword, name=None, title=None, items=inner):
-                # Without a word its head could not be read: what is inside is taken for the section around it.
+                # Without a keyword, its head could not be parsed: treat its contents as part of the enclosing section.
                 yield from _assignments(inner, (*prefix, keyword) if keyword.text else prefix, via, findings)
             case tree.Element(label=tree.Name() as label) if via.startswith("lane") and _is_part(item, labelled=True):
                 help = f"write `{item.value.span.text}` without a label"
@@ -218,7 +218,7 @@ def _block(item: tree.Block, declared: Declarations, findings: Findings, recover
 
 
 def _free(what: str, name: tree.Name, declared: Declarations, findings: Findings, recovery: Recovery) -> bool:
-    """Whether a let or a block may have its name; where not, that is reported."""
+    """Whether a `let` or a block may have this name; if not, report it."""
     word = name.text
     if word in _RESERVED or is_reserved(word) or word in figures():
         message = f"a `{what}` cannot be called `{word}`: that name is reserved"
@@ -233,7 +233,7 @@ def _free(what: str, name: tree.Name, declared: Declarations, findings: Findings
 
 
 def _first(key: str, message: str, span: Span, declared: Declarations) -> bool:
-    """Whether something is the first of its name, or takes the place of those in files that its file imports."""
+    """Whether something is the first of its name, or overrides those in files that its file imports."""
     first = declared.firsts.get(key)
     if first is not None and not declared.goes_before(span, first):
         second = Diagnostic("NN204", message, span, notes=(Note(first, "first given here"),))
@@ -245,7 +245,7 @@ def _first(key: str, message: str, span: Span, declared: Declarations) -> bool:
 
 
 def _import(item: tree.Import, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
-    """Nothing to do: what it brings stands before this file already."""
+    """Do nothing: the items of the import have already been sorted."""
 
 
 def _element(item: tree.Element, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
@@ -283,7 +283,7 @@ def _element(item: tree.Element, declared: Declarations, findings: Findings, rec
 def _section(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
     word = item.keyword.text
     if not word:
-        return  # its head could not be read, and that has been said
+        return  # its head could not be parsed, which has been reported
     if word in SECTIONS and item.label is not None:
         findings.error(
             "NN203", f"`{word}` takes no label", item.label.span, help=f"write `{word} {item.label.text} {{`"
@@ -331,11 +331,11 @@ def _once(what: str, item: tree.Section, declared: Declarations) -> bool:
     first = declared.firsts.get(what)
     if first is not None and first.source is not item.head.source and what in _MERGED:
         return True
-    return _first(what, f"`{what}` appears here twice", item.head, declared)
+    return _first(what, f"duplicate `{what}`", item.head, declared)
 
 
 _MERGED = frozenset({"train", "expect"})
-"""Sections of which every file may have one: settings are settled one by one, and all statements must hold."""
+"""Sections that every file may have: settings are merged one by one, and all statements must hold."""
 
 
 def _train(item: tree.Section, declared: Declarations, findings: Findings, recovery: Recovery) -> None:
@@ -433,7 +433,7 @@ def _lane(item: tree.Item, findings: Findings) -> DeclaredLane | None:
 
 
 def _short(value: tree.Expression) -> str:
-    """Write a value into advice: as it stands, where that is short."""
+    """Return the source text of a value if it is short, for use in help."""
     text = value.span.text
     return text if len(text) <= _SHORT and text.isprintable() else "…"
 

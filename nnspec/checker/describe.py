@@ -1,4 +1,4 @@
-"""The data that a lane trains on: its sources are described, and no samples are read."""
+"""Describe the data that a lane trains on, without reading samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["describe", "loss_by_name"]
 
 
 def describe(settings: LaneSettings, evaluator: Evaluator, shared: Shared) -> tuple[Choice, ...] | None:
-    """Return the alternatives for the data; None if it is missing or wrong. Expressions then know its facts."""
+    """Return the alternatives for the data; None if it is missing or wrong. Expressions can then use its facts."""
     given = settings.values.get("data")
     choices = None
     if given is not None:
@@ -39,7 +39,7 @@ def loss_by_name(settings: LaneSettings) -> type[Loss] | None:
     """Return the class of the loss, before its arguments are evaluated: they may depend on the data."""
     given = settings.values.get("loss")
     expression = given.value if given is not None else None
-    for _ in range(10):  # a `let` may name it, and another one that
+    for _ in range(10):  # a `let` may refer to another `let`
         name = called(expression) if expression is not None else ""
         part = parts("loss").get(name)
         if part is not None:
@@ -51,7 +51,7 @@ def loss_by_name(settings: LaneSettings) -> type[Loss] | None:
 
 
 def _as_the_loss_takes_them(choices: tuple[Choice, ...], loss: type[Loss] | None) -> tuple[Choice, ...]:
-    """Read targets that may be numbers and classes alike as classes, where the loss takes these."""
+    """Read targets that could be either numbers or classes as classes, if the loss takes classes."""
     if loss is None or not all(_takes_classes(loss, choice.facts) for choice in choices):
         return choices
     found = tuple(replace(each, facts=each.facts.as_classes(), as_classes=True) for each in choices)
@@ -87,8 +87,7 @@ def _choices(
 def _changes_for(
     alternative: tree.Expression, changes: Mapping[str, Given], signatures: Sequence[Signature], first: bool
 ) -> dict[str, Given]:
-    """Return the changed arguments that an alternative of `or` has. Those that none has are left to the first, which
-    reports them."""
+    """Return the changed arguments that an alternative of `or` has. The first one reports those that none has."""
     known = parts("data source")
     own = known[name].signature() if (name := called(alternative)) in known else None
     return {
@@ -116,7 +115,7 @@ def _choice(
 
 
 def _report_file(fault: FileFault, value: PartValue[Part], findings: Findings) -> None:
-    """Report a file that cannot be used, at the argument that names it or what is missing in it."""
+    """Report a file that cannot be used, at the argument with its name or with the name that is missing in it."""
     bound = value.arguments.get(fault.argument)
     span = bound.origin.span if bound else value.origin.span
     if not fault.word:
@@ -133,13 +132,13 @@ def _report_file(fault: FileFault, value: PartValue[Part], findings: Findings) -
 
 
 def _takes_classes(loss: type[Loss], facts: Facts) -> bool:
-    """Whether a loss reads targets as classes that may be numbers too. A row of numbers is one to a loss of numbers."""
+    """Whether a loss reads targets that could also be numbers as classes. A loss of numbers takes a row of numbers."""
     row = facts.target not in ((), (1,))
     return bool(facts.levels) and loss.takes_classes(facts.levels) and not (row and loss.targets != "classes")
 
 
 def _agreed(choice: Choice) -> tuple[object, ...]:
-    """What all alternatives of the data must have in common."""
+    """Describe what all alternatives of the data must have in common."""
     facts = choice.facts
     return facts.shape, facts.axes, facts.classes, facts.target, bool(facts.validation)
 

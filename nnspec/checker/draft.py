@@ -1,4 +1,4 @@
-"""A lane whose values are known, as far as they are right: what the error rules look at."""
+"""The values of a lane, as far as they are valid. Rules for errors look at them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["Draft"]
 
 @dataclass(frozen=True)
 class Draft:
-    """An experiment in the making. None stands for what is missing or wrong, which has been reported."""
+    """An experiment under construction. None for values that are missing or wrong, which have been reported."""
 
     name: str
     settings: LaneSettings
-    """The expressions of the values, for the spans of messages."""
+    """The expressions of the values, whose spans messages point at."""
     data: tuple[Choice, ...] | None
     seed: int | None
     dtype: str | None
     train: TrainSettings | None
     target: str | None
-    """`train.target`, which may be right although another setting of `train` is wrong."""
+    """`train.target`, which may be valid even if another setting of `train` is not."""
     loss: PartValue[Loss] | None
     optimizer: PartValue[Optimizer] | None
     metrics: tuple[PartValue[Metric], ...] | None
@@ -39,7 +39,7 @@ class Draft:
     """The layers of that model, once their shapes are inferred."""
 
     def subjects(self) -> dict[str, object]:
-        """Return what rules may ask for by name; None for what is unknown."""
+        """Return the subjects of rules by name; None for unknown ones."""
         return {"draft": self, **{name: getattr(self, name) for name in _SUBJECTS}}
 
 

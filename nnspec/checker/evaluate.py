@@ -1,4 +1,4 @@
-"""From the expressions of a lane's settings to their values."""
+"""Evaluate the settings of a lane."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def evaluate(
     *,
     complete: bool,
 ) -> Draft:
-    """Evaluate the settings of a lane. The base of a race need not be `complete`: its lanes give what it lacks."""
+    """Evaluate the settings of a lane. The base of a race need not be `complete`: its lanes add the rest."""
     work = _Evaluation(name, declared, settings, data, evaluator, missing, top, complete)
     if "data" not in settings.values:
         work.lacks("data")
@@ -112,19 +112,19 @@ class _Evaluation:
                 values[argument.name] = self.evaluator.argument(argument, given)
         target = values.get("target", TrainSettings.target)
         good = not any(isinstance(value, Unknown) for value in values.values())
-        # The arguments are held against the constructor's declaration, which is where TRAIN comes from.
+        # TRAIN is derived from the constructor's declaration, and the arguments have been checked against it.
         train = TrainSettings(**values) if good else None  # type: ignore[arg-type]
         return train, None if isinstance(target, Unknown) else str(target)
 
     def held_out(self, train: TrainSettings, data: tuple[Choice, ...]) -> TrainSettings | None:
-        """Hold `validation` against the data, and use the validation samples that the data has."""
+        """Check `validation` against the data, and use the validation samples of the data if there are any."""
         given, facts = self.settings.values.get("train.validation"), data[0].facts
         if given is None:
             return replace(train, validation=GivenSamples()) if facts.validation else train
         span, rule = given.value.span, train.validation
         if facts.validation and not isinstance(rule, GivenSamples):
             message = (
-                f"the data has its own {facts.validation:,} validation samples, so `validation` cannot hold out others"
+                f"the data has its own {facts.validation:,} validation samples, so `validation` cannot hold out more"
             )
             self.findings.error("NN517", message, span, help="remove `validation`")
             return None
@@ -141,7 +141,7 @@ class _Evaluation:
         return train
 
     def by_name(self) -> dict[str, float] | None:
-        """Return the settings of layers and kinds of parameters: `train.lr_factor.h1` -> its value."""
+        """Return the settings per layer and kind of parameter: `train.lr_factor.h1` -> its value."""
         values: dict[str, float] = {}
         good = True
         for setting, given in self.settings.values.items():
@@ -201,7 +201,7 @@ class _Evaluation:
         return metrics
 
     def _without_classes(self, metric: type[Metric], target: str | None, data: tuple[Choice, ...]) -> tuple[str, str]:
-        """Say why a metric of classes cannot take targets without classes, and what to do; ("", "") where it can."""
+        """Return why a metric of classes cannot be used, and what to do; ("", "") if it can."""
         name, loss = metric.spec_name, loss_by_name(self.settings)
         if target == "input":
             return f"`{name}` needs classes, but the targets have none", ""
@@ -219,7 +219,7 @@ class _Evaluation:
         return "", ""
 
     def model(self) -> tree.Section | None:
-        """Return the model that the lane trains."""
+        """Return the model of the lane."""
         models, given = self.declared.models, self.settings.values.get("model")
         usage = self.evaluator.usage
         if given is None:

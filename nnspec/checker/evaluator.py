@@ -1,4 +1,4 @@
-"""Values of expressions, and parts with their arguments. Nothing is ignored: every word is known or reported."""
+"""Evaluate expressions and parts with their arguments. Every name is known or reported."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from nnspec.syntax import tree
 __all__ = ["MAX_DEPTH", "Evaluator", "article", "called", "names_in", "operands"]
 
 MAX_DEPTH = 150
-_ITEMS_A_STEP = 4  # of the lists that functions make
+_ITEMS_A_STEP = 4  # items in lists created by functions
 _DATA_FACTS = ("features", "classes", "shape", "size")
 
 
 @dataclass
 class Evaluator:
-    """Evaluates the expressions of one lane. Errors go to `findings`, and UNKNOWN takes the value's place."""
+    """Evaluates the expressions of one lane. Errors go to `findings`, and the value is UNKNOWN."""
 
     findings: Findings
     recovery: Recovery
@@ -40,20 +40,20 @@ class Evaluator:
     lets: Mapping[str, Given]
     blocks: Mapping[str, tree.Block] = field(default_factory=dict)
     data: tuple[Choice, ...] | None = None
-    """The data, once it is known; `data.features` is an error before."""
+    """The data, once known; until then, `data.features` is an error."""
     data_failed: bool = False
-    """Whether the data has an error, which is reported already."""
+    """Whether the data has an error, which has already been reported."""
     scope: Mapping[str, object] = field(default_factory=dict)
-    """The values of a block's parameters, inside of it."""
+    """Inside a block, the values of its parameters."""
     sources: Mapping[str, tree.Expression] = field(default_factory=dict)
-    """What gave the parameters their values: where a value that does not fit is at fault."""
+    """The expressions that gave the parameters their values, where wrong values are reported."""
     outside: Evaluator | None = None
-    """The evaluator that knows no parameters: a `let` never sees them."""
+    """The evaluator without parameters: a `let` cannot use them."""
     _known: dict[str, object] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
     def inside(self, scope: Mapping[str, object], sources: Mapping[str, tree.Expression] | None = None) -> Evaluator:
-        """Return an evaluator for the inside of a block, where its parameters have these values."""
+        """Return an evaluator for the inside of a block whose parameters have these values."""
         outside = self.outside or self
         return replace(outside, scope=scope, sources=sources or {}, outside=outside)
 
@@ -104,16 +104,16 @@ class Evaluator:
         message = f"this expression is nested more than {MAX_DEPTH} levels deep"
         if not self._open:
             return self.findings.error("NN106", message, span)
-        if not self.recovery.deep_lets:  # of a long row of them, each hundredth would be too deep
+        if not self.recovery.deep_lets:  # in a long chain, every hundredth would be too deep
             self.recovery.deep_lets = True
             self.findings.error("NN106", message, span, help="the definition of each `let` counts too")
         return UNKNOWN
 
     def source(self, expression: tree.Expression) -> tree.Expression:
-        """Return the expression that is at fault where the value of this one does not fit.
+        """Return the expression to blame if the value of this one is wrong.
 
-        That is what gave a block's parameter its value, or a `let` where a lane, a sweep or a flag changes it. The
-        value of a `let` that nobody changes may fit elsewhere, and the fault is in its use.
+        This is what set a block's parameter, or a `let` that a lane, a sweep or a flag overrides. A `let` that nothing
+        overrides may be right elsewhere, so its use is to blame.
         """
         word = _word(expression)
         if word in self.scope:
@@ -128,7 +128,7 @@ class Evaluator:
         return found
 
     def misfit(self, code: str, message: str, expression: tree.Expression, **more: Unpack[Suggestion]) -> Unknown:
-        """Report that a value does not fit, at the characters that are at fault, and return UNKNOWN."""
+        """Report a wrong value at the expression to blame, and return UNKNOWN."""
         source = self.source(expression)
         notes = () if source is expression else (Note(expression.span, "used here"),)
         return self.findings.error(code, message, source.span, notes=notes, **more)
@@ -160,13 +160,13 @@ class Evaluator:
         arguments = expression.arguments if isinstance(expression, tree.Call) else ()
         if word not in known:
             same = other_names({name: part.also for name, part in known.items()}).get(word)
-            if same and arguments:  # what is wrong with its arguments is worth telling, too
+            if same and arguments:  # report mistakes in its arguments too
                 self._bind(known[same], name.span, expression.span, arguments, via, {}, 0)
             return self._no_part(word, kind, name.span)
         return self._bind(known[word], name.span, expression.span, arguments, via, changes or {}, 0)
 
     def _named_part(self, name: tree.Reference, kind: str, changes: Mapping[str, Given]) -> PartValue[Part] | Unknown:
-        """Return the part that a `let` or a parameter stands for, with arguments changed."""
+        """Return the part that a `let` or a parameter refers to, with arguments changed."""
         value = self.value(name)
         if value is UNKNOWN:
             return UNKNOWN
@@ -188,7 +188,7 @@ class Evaluator:
 
     @property
     def facts(self) -> Facts | None:
-        """Of the data, once it is known."""
+        """Return a fact of the data, once it is known."""
         return self.data[0].facts if self.data else None
 
     # Names
@@ -286,7 +286,7 @@ class Evaluator:
         if word in FUNCTIONS and word not in self.scope:
             return self._function(call, depth)
         if word in parts():
-            # It takes as many calls here as two steps.
+            # This takes two levels of Python calls, like two steps.
             return self._bind(parts()[word], call.callee.span, call.span, call.arguments, via, {}, depth + 1)
         if word in self.lets or word in self.scope:
             what = "parameter" if word in self.scope else "`let`"
@@ -323,15 +323,15 @@ class Evaluator:
         changes: Mapping[str, Given],
         depth: int,
     ) -> PartValue[Part] | Unknown:
-        """Give each argument its value; report each that is unknown, doubled, missing or wrong."""
+        """Bind and evaluate arguments; report unknown, duplicate, missing and wrong ones."""
         signature, title = part.signature(), part.spec_name
         given, complete = assign(title, signature, list(arguments), via, self.findings)
         if not complete:
-            for argument in arguments:  # the mistakes of what was given to nobody are worth telling too
+            for argument in arguments:  # report mistakes in values of unknown arguments too
                 stray = argument.name is not None and signature.get(argument.name.text) is None
                 if stray and _word(argument.value) not in figures():
                     self.value(argument.value)
-        for word in given.keys() & changes.keys():  # and so are those of what is replaced
+        for word in given.keys() & changes.keys():  # and in overridden values
             self._bound(signature, word, given[word], depth)
         good = take(title, signature, given, changes, self.findings) and complete
         bound: dict[str, Bound] = {}
@@ -347,7 +347,7 @@ class Evaluator:
         return Bound(self.argument(argument, given, depth), given.origin)
 
     def argument(self, argument: Argument, given: Given, depth: int = 0) -> object:
-        """Return the value that an argument is given, where it fits, or UNKNOWN; the bare words of some are theirs."""
+        """Return the value of an argument, or UNKNOWN if it is wrong; some arguments take bare words."""
         if argument.takes_tensors:
             return self._tensors(argument, given)
         word = given.value.path.text if isinstance(given.value, tree.Reference) else ""
@@ -370,7 +370,7 @@ class Evaluator:
         return self.fitting(argument, value, given)
 
     def _tensors(self, argument: Argument, given: Given) -> object:
-        """Return the names of tensors that an argument is given, as they are written; the model says what they mean."""
+        """Return the names of tensors in an argument as written; they are resolved in the model later."""
         value = given.value
         while isinstance(value, tree.Group):
             value = value.inner
@@ -391,7 +391,7 @@ class Evaluator:
         return self.findings.error("NN301", message, odd.span, help=help)
 
     def _listed_word(self, argument: Argument, item: tree.Expression) -> object:
-        """Return a bare word in the list that an argument is given, or what else the item is."""
+        """Return a bare word in the list of an argument, or the value of any other item."""
         word = item.path.text if isinstance(item, tree.Reference) else ""
         if word in argument.listed_words:
             return BareWord(word)
@@ -417,14 +417,14 @@ class Evaluator:
         return self.findings.error("NN201", f"unknown figure `{word}`", span, **more)
 
     def fitting(self, argument: Argument, value: object, given: Given) -> object:
-        """Hold a value against the declaration of what it is for; a part as a value is made. UNKNOWN if unfit."""
+        """Check a value against the declaration of its argument, and build parts. Return UNKNOWN if it is wrong."""
         if value is UNKNOWN:
             return UNKNOWN
         if isinstance(value, PartValue) and value.part.kind in argument.kinds:
             part = value
             try:
                 value = part.make()
-            except ValueError as error:  # arguments that are each right and do not go together
+            except ValueError as error:  # each argument is valid, but their combination is not
                 return self.findings.error("NN302", str(error), part.origin.span)
         if argument.kinds and isinstance(value, (list, tuple)):
             value = type(value)(_made(item, argument.kinds) for item in value)
@@ -456,7 +456,7 @@ class Evaluator:
         if len(items) > MAX_ITEMS:
             return self.findings.error("NN304", f"a list has at most {MAX_ITEMS:,} items", items[MAX_ITEMS].span)
         values = []
-        for item in items:  # a comprehension would be one more call a level
+        for item in items:  # a comprehension would add a call per level
             values.append(self.value(item, kinds=kinds, via=via, depth=depth + 1))
         return UNKNOWN if any(value is UNKNOWN for value in values) else values
 
@@ -527,7 +527,7 @@ class Evaluator:
 
 
 def _made(item: object, kinds: tuple[str, ...]) -> object:
-    """Make a part of these kinds; anything else stays what it is."""
+    """Build a part of these kinds; return anything else unchanged."""
     return item.make() if isinstance(item, PartValue) and item.part.kind in kinds else item
 
 
@@ -551,7 +551,7 @@ def article(kind: str) -> str:
 
 
 def operands(expression: tree.Expression, operator: str) -> list[tree.Expression]:
-    """Return what a chain of one operator joins, in order, parentheses aside; anything else is alone."""
+    """Return the operands of a chain of one operator, in order and without parentheses; else the expression itself."""
     found: list[tree.Expression] = []
     waiting = [expression]
     while waiting:
@@ -569,7 +569,7 @@ def operands(expression: tree.Expression, operator: str) -> list[tree.Expression
 
 
 def names_in(part: object, without: Container[int] = ()) -> set[str]:
-    """Return the first word of every name in a part of the tree; `without` are the ids of nodes that do not count."""
+    """Return the first word of every name in a subtree; nodes with ids in `without` are skipped."""
     found: set[str] = set()
     waiting = [part]
     while waiting:
@@ -588,7 +588,7 @@ def names_in(part: object, without: Container[int] = ()) -> set[str]:
 
 
 def called(expression: tree.Expression) -> str:
-    """Return the name of the part that an expression makes, parentheses aside; empty where it makes none."""
+    """Return the name of the part that an expression creates, ignoring parentheses; empty if it creates none."""
     while isinstance(expression, tree.Group):
         expression = expression.inner
     path = _callee(expression)

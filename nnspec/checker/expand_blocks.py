@@ -1,4 +1,4 @@
-"""From what stands in a model's braces to its layers: blocks opened, repeats unrolled, compositions taken apart."""
+"""Expand a model into its layers: inline blocks, unroll repeats and split compositions into branches."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from nnspec.syntax import tree
 __all__ = ["MAX_DEPTH", "MAX_LAYERS", "Expanded", "expand", "look_through"]
 
 MAX_LAYERS = 20_000
-"""The most layers that a model may have, and that blocks may be opened."""
+"""The maximum number of layers of a model, and of uses of blocks in it."""
 
 MAX_DEPTH = 50
-"""How deep blocks and compositions may stand in each other."""
+"""The maximum nesting depth of blocks and compositions."""
 
-_LAYER = 16  # steps that it takes to put a layer in its place
+_LAYER = 16  # steps for placing a layer
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class Expanded:
 
     section: tree.Section
     layers: Sequence[Placed | None]
-    """In order; None for each that is wrong."""
+    """In order; None for each with an error."""
     good: bool
-    """Whether nothing is wrong."""
+    """Whether there are no errors."""
     gaps: bool
-    """Whether an item of the model could not be read."""
+    """Whether an item of the model could not be parsed."""
 
 
 def expand(section: tree.Section, changes: Mapping[str, Mapping[str, Given]], evaluator: Evaluator) -> Expanded:
-    """Open the blocks of a model, unroll its repeats, and take its compositions apart.
+    """Inline the blocks of a model, unroll its repeats, and split its compositions into branches.
 
     `changes` are the settings of its layers, by layer and argument.
     """
@@ -73,7 +73,7 @@ def expand(section: tree.Section, changes: Mapping[str, Mapping[str, Given]], ev
 
 
 def look_through(block: tree.Block, evaluator: Evaluator) -> None:
-    """Look for mistakes in a block that no model uses, so that everything in a file is checked."""
+    """Check a block that no model uses, so that everything in a file is checked."""
     expansion = _Expansion({}, evaluator, brief=True)
     scope: dict[str, object] = {}
     for parameter in block.parameters:
@@ -90,13 +90,13 @@ class _Expansion:
         self.findings, self.recovery = evaluator.findings, evaluator.recovery
         self.usage, self.budget = evaluator.usage, evaluator.budget
         self.brief = brief
-        """Whether it only looks for mistakes: then one copy of a repeat is enough, and a block is opened once."""
+        """Whether it only looks for errors: then it expands one copy of each repeat, and each block once."""
         self.names: dict[str, Span] = {}
         self.reached: set[str] = set()
         """The names in `changes` that belong to a layer or a block."""
         self.good = True
         self.unplaced = False
-        """Whether some layers have unknown names, because of a mistake that has been reported."""
+        """Whether some layers have unknown names, because of an error that has been reported."""
         self.count = 0
         self.full = False
 
@@ -121,7 +121,7 @@ class _Expansion:
                 case tree.Section(keyword=keyword) if keyword.text in parts("composition"):
                     self._composition(item, place, counts, found)
                 case tree.Section(keyword=keyword) if not keyword.text:
-                    self.good, self.unplaced = False, True  # its head could not be read, and that has been said
+                    self.good, self.unplaced = False, True  # its head could not be parsed, which has been reported
                     found.append(None)
                 case _:
                     self.good, self.unplaced = False, True
@@ -160,7 +160,7 @@ class _Expansion:
             found.append(Placed(name, layer, place.within, uses=place.uses, shared=general))
 
     def _look_at(self, core: tree.Expression, place: Place) -> None:
-        """Look for mistakes in what is repeated 0 times."""
+        """Check an element that is repeated 0 times."""
         if not self.budget.work(_LAYER, core.span):
             return
         aside = _Expansion({}, self.evaluator, brief=True)
@@ -184,7 +184,7 @@ class _Expansion:
         if place.depth < MAX_DEPTH:
             return False
         self.unplaced = True
-        if self.brief:  # what is too deep in a model is told there
+        if self.brief:  # a model reports the excessive depth itself
             return True
         self._error("NN106", f"blocks and compositions are nested more than {MAX_DEPTH} levels deep", span)
         return True
@@ -192,7 +192,7 @@ class _Expansion:
     # Repeats
 
     def _repeat(self, expression: tree.Expression, evaluator: Evaluator) -> tuple[tree.Expression, int]:
-        """Take `Hidden(64) * 3` apart: what is repeated, and how often."""
+        """Split `Hidden(64) * 3` into the element and the number of copies."""
         found = operands(expression, "*")
         makers = [factor for factor in found if makes_layer(factor, evaluator)]
         named = [factor for factor in found if is_unknown(factor, evaluator)]
@@ -220,7 +220,7 @@ class _Expansion:
     def _words(
         self, label: tree.Name | None, kind: str, count: int, span: Span, place: Place, counts: dict[str, int]
     ) -> list[str]:
-        """Name each copy: by the label, numbered unless there is one, or by kind and number."""
+        """Name each copy by the label, numbered if there are several copies, or by kind and number."""
         if count > MAX_LAYERS:
             self._too_many(span)
             return []
@@ -244,7 +244,7 @@ class _Expansion:
         return words
 
     def _changes_of(self, name: str, label: tree.Name | None, general: str, place: Place) -> Mapping[str, Given]:
-        """What settings such as `model.hidden.p = 0.2` say to all copies under a label, and then to this one."""
+        """Collect settings such as `model.hidden.p = 0.2` for all copies under a label, then those for this copy."""
         found: dict[str, Given] = {}
         here = f"{place.prefix}{label.text}" if label is not None else name
         word = name.removeprefix(place.prefix)
@@ -255,7 +255,7 @@ class _Expansion:
         return found
 
     def report_unused(self) -> None:
-        """Report settings of layers that the model does not have, unless they may be some that could not be placed."""
+        """Report settings of unknown layers, unless they may refer to layers that could not be placed."""
         for name, given in self.changes.items() if not self.unplaced else ():
             if name in self.names or name in self.reached:
                 continue
@@ -278,7 +278,7 @@ class _Expansion:
         place: Place,
         found: list[Placed | None],
     ) -> None:
-        """Put the layers of a block in the place of its use. `names` are that of this copy and that of all copies."""
+        """Replace the use of a block with its layers. `names` are those of this copy and of all copies."""
         block = place.evaluator.blocks[word]
         known = word in self.usage.blocks
         self.usage.blocks.add(word)
@@ -297,7 +297,7 @@ class _Expansion:
             self.good, self.unplaced = False, True
         parameters: dict[str, Bound] = {}
         sources: dict[str, tree.Expression] = {}
-        if not self.recovery.has_gaps(block.head):  # else its parameters could not be read
+        if not self.recovery.has_gaps(block.head):  # else its parameters could not be parsed
             parameters, sources = self._bind(block, use, changes, place.evaluator)
         if self.brief and known:
             return
@@ -319,12 +319,12 @@ class _Expansion:
     def _bind(
         self, block: tree.Block, use: tree.Expression, changes: Mapping[str, Given], evaluator: Evaluator
     ) -> tuple[dict[str, Bound], dict[str, tree.Expression]]:
-        """Return the value of each parameter, UNKNOWN for those that are wrong, and what gave it to it."""
+        """Return the value of each parameter, UNKNOWN if it is wrong, and the expression that set it."""
         title, signature = block.name.text, signature_of(block)
         arguments = use.arguments if isinstance(use, tree.Call) else ()
         span = use.callee.span if isinstance(use, tree.Call) else use.span
         given, good = assign(title, signature, list(arguments), "", self.findings)
-        for word in given.keys() & changes.keys():  # what is replaced is looked at too
+        for word in given.keys() & changes.keys():  # overridden values are checked too
             evaluator.value(given[word].value)
         good = take(title, signature, given, changes, self.findings) and good
         good = (not good or needed(title, signature, given, span, self.findings)) and good
@@ -334,7 +334,7 @@ class _Expansion:
             word = parameter.name.text
             entry = given.get(word)
             if entry is not None:
-                # What a setting of the file changes knows no parameters; an argument knows those around its use.
+                # Settings of the file cannot use parameters; arguments can use those of the enclosing block.
                 where = evaluator.outside or evaluator if word in changes else evaluator
                 bound[word] = Bound(where.value(entry.value), changes.get(word, entry).origin)
                 sources[word] = where.source(entry.value)
@@ -377,12 +377,12 @@ class _Expansion:
             help = f"for example, `{keyword} {{ a {{ Linear(64) }}; b {{ }} }}`"
             self._error("NN205", f"`{item.keyword.text}` needs at least {part.least} branches", item.head, help=help)
         if len(branches) < part.least or (part.own_chain and not branches[0].layers):
-            found.append(None)  # which is told already
+            found.append(None)  # which has already been reported
             return
         found.append(Placed(name, PartValue(part, {}, Origin(item.head)), place.within, branches, place.uses))
 
     def _unread(self, item: tree.Section) -> bool:
-        """Whether something in a section could not be read, which is told already."""
+        """Whether something in a section could not be parsed, which has already been reported."""
         heads = (i for i in item.items if isinstance(i, tree.Section))
         return self.recovery.has_gaps(item.span) or any(not head.keyword.text for head in heads)
 
@@ -408,14 +408,14 @@ class _Expansion:
                     continue
                 help = "write each branch as a section: `a { Linear(64) }`"
                 self._error("NN203", f"`{item.keyword.text}` can only contain branches", span_of(other), help=help)
-                break  # whoever takes layers for branches needs to be told once
+                break  # one report is enough for layers written in place of branches
         firsts: dict[str, Span] = {}
         for branch in inner:
             assert isinstance(branch, tree.Section)
             word = branch.keyword.text
             if word in firsts:
                 first = Note(firsts[word], "first given here")
-                self._error("NN204", f"`{word}` appears here twice", branch.head, notes=(first,))
+                self._error("NN204", f"duplicate `{word}`", branch.head, notes=(first,))
                 continue
             firsts[word] = branch.head
             prefix, shared = f"{place.prefix}{word}.", f"{place.shared}{word}."

@@ -1,4 +1,4 @@
-"""`expect`: statements over figures, turned into something that can be judged once the figures are known."""
+"""Resolve the statements of `expect`, so that they can be evaluated once the figures are known."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _STATES = _JOINS | {"<", "<=", ">", ">=", "==", "!="}
 _COMPARISONS = {"<": False, "<=": True, ">": False, ">=": True, "==": True, "!=": False}
 """Whether a number compared with itself holds."""
 _DIVISIONS = frozenset({"/", "//", "%"})
-_RUNS_A_STEP = 8  # of those that a statement is looked through for
-_CASE = 4  # steps that it takes to begin with a run
+_RUNS_A_STEP = 8  # runs per step in the search for those of a statement
+_CASE = 4  # steps for resolving a statement for one run
 _LARGEST = sys.float_info.max
-_MOST_LANES = 40  # that are listed
+_MOST_LANES = 40  # listed in a message
 _ORDER = ("program", "calculus", "outcome")
 
 
@@ -42,11 +42,11 @@ def expectation(
     findings: Findings,
     budget: Budget,
 ) -> Expectation | None:
-    """Resolve a statement, or None where it is wrong. It must hold at every point of the sweep; where lanes have points
-    of their own, for each of one with each of the other.
+    """Resolve a statement; None if it is wrong. It must hold at every point of the sweep, or, if lanes have separate
+    points, for every combination of their points.
 
-    `lanes` finds the runs at a point, `models` the names of all models, and `with_model` evaluates one that no lane
-    trains.
+    `lanes` finds the runs at a point, `models` are the names of all models, and `with_model` evaluates a model that no
+    lane trains.
     """
     if not isinstance(_bare(element.value), (tree.Compare, tree.Logical, tree.Not)):
         findings.error(
@@ -64,7 +64,7 @@ def expectation(
     cost = _CASE + (len(lanes.names) // 2 if lanes.apart else 0)
     for run in runs:
         if settled and lanes.apart and run.lane not in named:
-            continue  # it names all lanes that it speaks of, and they have combinations enough
+            continue  # it names every lane that it uses, so their combinations cover it
         for beside in lanes.around(run, named):
             if not budget.work(1 if beside.key in settled and not lanes.apart else cost, element.span):
                 return None
@@ -97,8 +97,8 @@ def _bare(expression: tree.Expression) -> tree.Expression:
 class _Resolver:
     """Resolves one statement for one run.
 
-    `implicit` tells whether a figure without a lane's name was met, `trained` whether one of the model that this run
-    trains, `borrowed` whether one of a model that other runs train.
+    `implicit` is whether it contains a figure without a lane's name, `trained` a figure of the model that this run
+    trains, and `borrowed` a figure of a model that other runs train.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class _Resolver:
         return Operation(operator, found)
 
     def _means_something(self, operator: str, nodes: tuple[Node, ...], depth: int, right: Span, whole: Span) -> bool:
-        """Whether no figure is divided by zero, nor compared with itself."""
+        """Report figures divided by zero or compared with themselves; return whether there are none."""
         if operator in _DIVISIONS and not isinstance(nodes[0], Number) and nodes[1] == Number(0.0):
             message = "this divides by zero, so no comparison with it can be true"
             self.findings.error("NN605", message, right, label="this is 0")
@@ -181,7 +181,7 @@ class _Resolver:
         if operator not in _COMPARISONS or nodes[0] != nodes[1] or isinstance(nodes[0], Number):
             return True
         holds = _COMPARISONS[operator]
-        if self.implicit and (holds or depth):  # true for this lane alone, or one part of a statement
+        if self.implicit and (holds or depth):  # true for this lane only, or part of a larger statement
             return True
         both = "the same figure of the same lane" if isinstance(nodes[0], Figure) else "the same"
         message = f"both sides are {both}, so this {'always' if holds else 'never'} holds"
@@ -190,7 +190,7 @@ class _Resolver:
         return False
 
     def _reachable(self, nodes: tuple[Node, ...], operands: tuple[tree.Expression, ...]) -> bool:
-        """Whether a share is compared with a number that a share can be."""
+        """Report a fraction compared with a number outside [0, 1]; return whether there is none."""
         shares = [n for n in nodes if isinstance(n, Figure) and (m := metric_of(n.name)) is not None and m.percent]
         for node, operand in zip(nodes, operands, strict=True):
             if shares and isinstance(node, Number) and not 0 <= node.value <= 1:
@@ -201,7 +201,7 @@ class _Resolver:
         return True
 
     def _operand(self, operator: str, expression: tree.Expression, depth: int) -> Node | None:
-        """Resolve what an operator stands before or after: statements for `and`, `or`, `not`, else numbers."""
+        """Resolve the operands of an operator: statements for `and`, `or` and `not`, else numbers."""
         node = self.node(expression, depth + 1)
         if node is None:
             return None
@@ -254,7 +254,7 @@ class _Resolver:
         return Figure(lane.name, word, float(target))
 
     def _lane(self, path: tree.Path) -> Run | None:
-        """Return the run that a figure is of: this one, that of the lane before the dot, or one with that model."""
+        """Return the run of a figure: this one, or that of the lane or model before the dot."""
         if len(path.names) == 1:
             self.implicit = True
             return self.run
@@ -322,7 +322,7 @@ class _Resolver:
 
 
 def _joined(chain: tree.Compare) -> str:
-    """Write a chain of two comparisons as it is meant."""
+    """Suggest how to write a chain of two comparisons."""
     if len(chain.operators) > 2:
         return "join them with `and`"
     (a, b, c), (first, second) = (operand.span.text for operand in chain.operands), (o.text for o in chain.operators)
@@ -330,9 +330,9 @@ def _joined(chain: tree.Compare) -> str:
 
 
 def calculate(node: Node, look: Any) -> Any:
-    """Return the value of a node, `look` giving the figures: a number, or true or false.
+    """Return the value of a node, a number or a boolean; `look` returns the values of figures.
 
-    What cannot be computed, such as a division by a figure that is 0, is NaN, and no comparison with NaN holds.
+    An undefined result, such as a division by a figure that is 0, is NaN, and no comparison with NaN holds.
     """
     match node:
         case Number(value=value):

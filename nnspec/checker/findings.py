@@ -1,4 +1,4 @@
-"""Where the checker's findings are collected, each of them once."""
+"""Collect the diagnostics of the checker without duplicates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["UNKNOWN", "Findings", "Unknown"]
 
 
 class Unknown:
-    """Takes the place of a value that is unknown because of an error that has been reported."""
+    """Stands for a value that is unknown because of an error that has been reported."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -23,15 +23,15 @@ class Unknown:
 UNKNOWN: Final = Unknown()
 
 MAX_COMPARED = 30_000
-"""How many names the unknown ones of a spec are compared with, for suggestions."""
+"""The maximum number of comparisons of unknown names with known ones, for suggestions."""
 
 _NUMBER = re.compile(r"\d[\d,.×]*")
 _LONG = re.compile(r"\S{80,}")
-_LONGEST = 160  # the longest words of a longer message are shortened
+_LONGEST = 160  # in longer messages, the longest words are shortened
 
 
 class Findings:
-    """Diagnostics without duplicates: lanes, and the uses of a block, share most of a spec and its mistakes."""
+    """Diagnostics without duplicates: lanes and uses of a block share most of a spec, and so its errors."""
 
     def __init__(self, suggests: bool = True) -> None:
         self._compared = 0 if suggests else MAX_COMPARED + 1
@@ -41,14 +41,14 @@ class Findings:
     def error(
         self, code: str, message: str, span: Span, notes: tuple[Note, ...] = (), **more: Unpack[Suggestion]
     ) -> Unknown:
-        """Add an error, and return UNKNOWN for the value that it concerns."""
+        """Add an error, and return UNKNOWN for the affected value."""
         if len(message) > _LONGEST:
             message = _LONG.sub(lambda word: f"{word[0][:60]}…{word[0][-10:]}", message)
         self.add(Diagnostic(code, message, span, notes=(*notes, *self._use(span)), **more))
         return UNKNOWN
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Add a diagnostic, unless the same characters already have one that differs in numbers at most."""
+        """Add a diagnostic, unless the same span already has one that differs at most in numbers."""
         span = diagnostic.span
         key = (id(span.source), span.start, span.end, diagnostic.code, _NUMBER.sub("#", diagnostic.message))
         self._found.setdefault(key, diagnostic)
@@ -77,7 +77,7 @@ class Findings:
 
     @property
     def compares(self) -> bool:
-        """Whether suggestions are still looked for."""
+        """Whether the limit for suggestions has not been reached."""
         return self._compared <= MAX_COMPARED
 
     def nearest(self, word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:

@@ -1,4 +1,4 @@
-"""The functions and constants of expressions: a fixed set, pure, and bounded in what they may produce."""
+"""The functions and constants of expressions: a fixed set of pure functions with bounded results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ITEMS = 10_000
 
 
 class Unfit(Exception):
-    """A computation that has no result. The message says why."""
+    """A computation without a result. The message says why."""
 
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
@@ -26,12 +26,12 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 
 def reason(error: Exception) -> str:
-    """Say why a computation has no result, without the words of Python."""
+    """Say why a computation has no result, without Python's message."""
     return next((text for kind, text in _REASONS if isinstance(error, kind)), str(error))
 
 
 def short(number: float) -> str:
-    """Write a number, one of very many digits in words."""
+    """Format a number; a very long one in words."""
     return str(number) if abs(number) < 10**15 else f"about 10 to the {len(str(int(abs(number)))) - 1}"
 
 
@@ -55,7 +55,7 @@ def _checked_difference(left: float, right: float) -> float:
 
 
 def _bounded(result: float) -> float:
-    """Return a result, unless it is an integer of very many digits: nobody could even be told which."""
+    """Return a result. Raises Unfit for an integer with so many digits that it cannot be printed."""
     if isinstance(result, int) and result.bit_length() > _MAX_BITS:
         raise Unfit("the result is too large")
     return result
@@ -122,7 +122,8 @@ def _logspace(start: float, stop: float, count: int) -> list[float]:
 
 
 def _of_numbers(function: Callable[[Sequence[float]], float], least: int) -> Callable[..., float]:
-    """Return a function of a list of numbers, or of at least so many. Lists of lists could take any time to compare."""
+    """Return a function of a list of numbers, or of at least `least` numbers. It rejects nested lists: comparing them
+    could take arbitrarily long."""
 
     def checked(*values: Any) -> float:
         numbers = values if len(values) >= least else values[0] if values else None

@@ -28,11 +28,11 @@ class _Ignore:
 
 
 def silence(diagnostics: Iterable[Diagnostic], files: Sequence[Source], judge: bool = True) -> tuple[Diagnostic, ...]:
-    """Return what is left of the findings, and what is to be said of the comments themselves.
+    """Return the findings that are not ignored, and diagnostics about the comments themselves.
 
-    `files` are the imports and, last, the spec. A comment that ignores nothing is a finding in the spec only (an
-    import is judged when it is checked by itself), and only where the checker got through all of it: neither an error
-    nor a flag (`judge` is false) may have kept it from what the comment is about.
+    `files` are the imports and, last, the spec. Unused comments are reported in the spec only (those of an import are
+    reported when it is checked itself), and only if the whole spec was checked without errors and flags (`judge`),
+    since these can hide what a comment is about.
     """
     found = tuple(diagnostics)
     unread = {d.span.source for d in found if d.code == "NN107"}
@@ -58,7 +58,7 @@ def _is_lint(code: str) -> bool:
 def _ignores(source: Source) -> Iterator[_Ignore]:
     found = comments(source)
     about = {line: line + 1 for c in found if source.line(line := c.span.line).lstrip().startswith("#")}
-    for line in sorted(about, reverse=True):  # other comments may stand between one and what it is about
+    for line in sorted(about, reverse=True):  # other comments may come between a comment and its line
         about[line] = about.get(line + 1, line + 1)
     for comment in found:
         match = _COMMENT.match(comment.span.text)
@@ -83,7 +83,7 @@ def _silenced(diagnostic: Diagnostic, by_line: dict[tuple[Source, int], list[_Ig
 
 
 def _misnamed(ignore: _Ignore, helps: Iterator[int]) -> Iterator[Diagnostic]:
-    """Say what is wrong with a comment whatever the findings are. For `helps` times, the right code is looked for."""
+    """Yield the errors of a comment that do not depend on the findings. A code is suggested at most `helps` times."""
     if not ignore.codes:
         help = "name the codes: `# nn: ignore[NN701]`"
         yield Diagnostic("NN791", "this ignore comment names no codes", ignore.span, help=help, severity="warning")
@@ -96,7 +96,7 @@ def _misnamed(ignore: _Ignore, helps: Iterator[int]) -> Iterator[Diagnostic]:
             yield Diagnostic("NN791", f"unknown code `{code.text}`", code, help=help, severity="warning", fix=fix)
         elif not _is_lint(code.text):
             message = f"`{code.text}` cannot be ignored: {CODES[code.text]}"
-            help = "only advice (NN7xx) can be ignored, except about the comments themselves"
+            help = "only advice (NN7xx) can be ignored, except advice about ignore comments"
             yield Diagnostic("NN791", message, code, help=help, severity="warning")
 
 
@@ -131,7 +131,7 @@ def _without(ignore: _Ignore, unneeded: list[Span]) -> Fix:
     before = text[: start - first]
     if before.strip():
         start -= len(before) - len(before.rstrip())
-    else:  # a line of its own goes with its end
+    else:  # remove a line of its own with its line end
         start = first
         end = source.line_starts[line] if line < len(source.line_starts) else len(source.text)
     return Fix("remove the comment", (Edit(Span(source, start, end), ""),), safe=True)

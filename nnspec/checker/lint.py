@@ -1,4 +1,4 @@
-"""Advice about what is legal and probably not intended: the warnings among the rules."""
+"""Apply the rules for lint: advice about code that is legal but probably not intended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def lint(result: Result, findings: Findings) -> None:
         apply("experiment", {"experiment": experiment}, findings)
         if id(experiment.layers) not in seen:  # lanes share layers
             seen.add(id(experiment.layers))
-            # An activation after the last layer that should not be there gets one piece of advice.
+            # Report a superfluous activation after the last layer only once.
             layers = experiment.layers[:-1] if any(squashed_logits(experiment)) else experiment.layers
             for chain in chains(layers):
                 apply("chain", {"chain": chain}, findings)

@@ -1,8 +1,8 @@
-"""Imports: which files a spec is made of. Each is read once, and goes before the file that imports it.
+"""Load a spec and its imports. Each file is read once, before the file that imports it.
 
-An import is relative to the file that it stands in, names a `.nn` file, and stays in the project: the nearest folder
-above the spec with a `pyproject.toml` or a `.git`, or else the spec's own folder. Symbolic links are followed first.
-So a spec of unknown origin cannot have a stranger's file shown in messages.
+An import is relative to the importing file, names a `.nn` file, and must be inside the project: the closest parent
+folder with a `pyproject.toml` or `.git`, or else the spec's own folder. Symbolic links are resolved first. So messages
+about an untrusted spec cannot show the contents of files outside the project.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _MARKS = ("pyproject.toml", ".git")
 
 @dataclass
 class Files:
-    """A spec and all that it imports."""
+    """A spec and all files that it imports."""
 
     order: list[tuple[Source, tree.File]] = field(default_factory=list)
-    """In the order in which they apply; the spec itself comes last."""
+    """In the order in which they apply, the spec itself last."""
     imports: dict[Source, set[Source]] = field(default_factory=dict)
     """What each file imports, directly or through others."""
     missing: int = 0
     """How many files could not be read."""
     names: dict[str, str] = field(default_factory=dict)
-    """Every name that an import goes by -> that of the file: where links lead to one file, it has several."""
+    """Each name of an import -> the name of its file; with links, a file can have several names."""
 
     def goes_before(self, file: Source, other: Source) -> bool:
-        """Whether what `file` says takes the place of what `other` says: because it imports it."""
+        """Whether `file` overrides `other`, because it imports it."""
         return other in self.imports.get(file, ())
 
 
 def load(spec: Source, findings: Findings, recovery: Recovery, known: Known = NOTHING) -> Files:
-    """Read a spec and its imports. What cannot be imported is reported where it is asked for.
+    """Read a spec and its imports. Failed imports are reported at the `import`.
 
-    Where the imports are `known`, no file is looked at.
+    If the imports are `known`, no file is opened.
     """
     loading = _Loading(spec, findings, recovery, known)
     loading.visit(spec, ())
@@ -66,7 +66,7 @@ class _Loading:
         self.full = False
 
     def visit(self, source: Source, chain: tuple[Source, ...]) -> None:
-        """Read a file, first all that it imports. `chain` are the files that led here."""
+        """Read a file after everything that it imports. `chain` are the files that led here."""
         parsed = parse(source)
         self.recovery.take(source, parsed)
         self.findings.extend(parsed.diagnostics)
@@ -136,7 +136,7 @@ class _Loading:
         return Source(name, self.known[name], Path(folder))
 
     def _unfit(self, target: str, source: Source) -> tuple[str, str]:
-        """Say what is wrong with a path before it is looked at, and what to do; two empty texts where nothing is."""
+        """Return what is wrong with a path and what to do, without opening it; two empty strings if it is valid."""
         if not target:
             return "missing file name in the import", 'for example, `import "common.nn"`'
         if "\\" in target:
@@ -160,7 +160,7 @@ class _Loading:
         return "", ""
 
     def _respelt(self, place: str, target: str, span: Span) -> Suggestion:
-        """Suggest a file beside the one that is not there."""
+        """Suggest a file in the same folder as the missing one."""
         folder, name = os.path.split(place)
         try:
             beside = [entry for entry in os.listdir(folder) if entry.endswith(".nn")]

@@ -1,4 +1,4 @@
-"""Settings that an experiment needs and that a lane does not have."""
+"""Required settings that a lane lacks."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Missing:
         self._recovery = recovery
 
     def add(self, setting: str, lane: str) -> None:
-        """Note that a lane lacks a setting, unless it may be in what could not be read."""
+        """Record that a lane lacks a setting, unless the setting may be in an item that could not be parsed."""
         if not self.excused(setting):
             lanes = self.lanes.setdefault(setting, [])
-            if lane not in lanes:  # it is missing at every point of a sweep
+            if lane not in lanes:  # once per lane, since it is missing at every point of a sweep
                 lanes.append(lane)
 
     def excused(self, setting: str) -> bool:
-        """Whether something that could not be read, or is not known, may give the setting its value."""
+        """Whether an unknown item or one that could not be parsed may set the setting."""
         if self._recovery.incomplete:
             return True
         kind = SETTINGS[setting].part or ("metric" if setting == "metrics" else "")

@@ -1,4 +1,4 @@
-"""The items of a model, one by one: what each may be, and what is said of one that may not stand there."""
+"""Classify the items of a model, and report those that are not allowed there."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Placed:
-    """A layer with its arguments and its full name, such as `Hidden2.Linear1`; no shapes yet."""
+    """A layer with its arguments and full name, such as `Hidden2.Linear1`, but without shapes."""
 
     name: str
     value: PartValue[Layer]
     within: tuple[Span, ...] = ()
-    """The uses of the blocks that it comes from, outermost first."""
+    """The uses of the blocks that contain it, outermost first."""
     branches: tuple[PlacedBranch, ...] = ()
     uses: tuple[Use, ...] = ()
-    """The same with the values of the blocks' parameters."""
+    """The same, with the values of the blocks' parameters."""
     shared: str = ""
     """The name with the labels of repeated layers and blocks, without the number of the copy."""
 
@@ -62,22 +62,22 @@ class PlacedBranch:
 
 @dataclass(frozen=True)
 class Place:
-    """Where items stand: what names mean there, what comes before a layer's name, and the blocks around."""
+    """The context of items: the scope of names, the prefix of layers' names, and the enclosing blocks."""
 
     evaluator: Evaluator
     prefix: str = ""
     shared: str = ""
-    """The prefix with the labels of repeated blocks as they are written, without the number of the copy."""
+    """The prefix with the labels of repeated blocks as written, without the number of the copy."""
     within: tuple[Span, ...] = ()
     uses: tuple[Use, ...] = ()
     stack: tuple[str, ...] = ()
     depth: int = 0
-    """How many compositions and blocks stand around."""
+    """The number of enclosing compositions and blocks."""
     what: str = "a model"
 
     @property
     def title(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         return self.what if " " in self.what else f"`{self.what}`"
 
 
@@ -92,17 +92,17 @@ class _Text:
 
 
 def branch_count(item: tree.Section, part: type[Composition]) -> int:
-    """Count the branches that a composition's section holds, its own chain included."""
+    """Count the branches of a composition's section, including its own chain."""
     return bool(part.own_chain) + sum(is_branch(inner, part) for inner in item.items)
 
 
 def has_strangers(item: tree.Section, part: type[Composition]) -> bool:
-    """Whether something stands in a composition that is no branch, which is told already."""
+    """Whether a composition contains something other than branches, which has already been reported."""
     return not part.own_chain and any(not is_branch(inner, part) for inner in item.items)
 
 
 def is_branch(item: tree.Item, part: type[Composition]) -> bool:
-    """Whether an item is a branch by itself: a section, of a name that the composition knows if it knows any."""
+    """Whether an item is a branch: a section, with one of the composition's branch names if it has any."""
     if not isinstance(item, tree.Section) or item.label is not None or item.name is not None or item.title is not None:
         return False
     word = item.keyword.text
@@ -110,7 +110,7 @@ def is_branch(item: tree.Item, part: type[Composition]) -> bool:
 
 
 def signature_of(block: tree.Block) -> Signature:
-    """Return a block's parameters as the arguments that its uses take."""
+    """Return a block's parameters as the arguments of its uses."""
     return Signature(
         tuple(
             Argument(
@@ -129,7 +129,7 @@ def signature_of(block: tree.Block) -> Signature:
 
 
 def not_a_layer(item: tree.Item, place: Place, findings: Findings) -> None:
-    """Say of an item why it cannot stand in a model, and where it belongs."""
+    """Report an item that is not allowed in a model, and suggest where it belongs."""
     match item:
         case tree.Section(keyword=keyword, head=head):
             word, known = keyword.text, [*parts("composition"), "shortcut"]
@@ -170,17 +170,17 @@ def not_a_layer(item: tree.Item, place: Place, findings: Findings) -> None:
 
 
 def some(names: Sequence[str], most: int = 12) -> str:
-    """List names, the first of many."""
+    """List names, of many only the first."""
     return some_of([f"`{name}`" for name in names], most)
 
 
 def span_of(item: tree.Item) -> Span:
-    """Return where an item stands: its head, where it has one."""
+    """Return the span of an item: that of its head, if it has one."""
     return item.head if isinstance(item, (tree.Section, tree.Block)) else item.span
 
 
 def is_unknown(expression: tree.Expression, evaluator: Evaluator) -> bool:
-    """Whether an expression is a name, or the call of one, that has no value: a layer, perhaps, that is misspelt."""
+    """Whether an expression is an unknown name or a call of one, which may be a misspelt layer."""
     word = called(expression)
     return word.isidentifier() and not any(
         word in known for known in (evaluator.scope, evaluator.lets, FUNCTIONS, CONSTANTS)
@@ -188,13 +188,13 @@ def is_unknown(expression: tree.Expression, evaluator: Evaluator) -> bool:
 
 
 def makes_layer(expression: tree.Expression, evaluator: Evaluator) -> bool:
-    """Whether an expression makes a layer, or the layers of a block."""
+    """Whether an expression creates a layer or uses a block."""
     word = kind_of(expression, evaluator)
     return word in parts("layer") or word in evaluator.blocks
 
 
 def kind_of(expression: tree.Expression, evaluator: Evaluator) -> str:
-    """Return what an element makes: the name of a layer or a block; "layer" where that is not known."""
+    """Return the name of the layer or block that an element creates; "layer" if it is unknown."""
     word = called(expression)
     if word in evaluator.scope or word in evaluator.lets:
         if not isinstance(expression, tree.Reference):

@@ -1,27 +1,27 @@
-"""The passes of the checker, in the order in which they run. Start reading here.
+"""The passes of the checker, in order. Start reading here.
 
-    load           Source         -> Files           the spec and all that it imports, parsed
-    declare        Files          -> Declarations    what each file declares, or what may not be there
+    load           Source         -> Files           the spec and its imports, parsed
+    declare        Files          -> Declarations    the declarations of each file
     points         Sweep          -> list[Point]     the values of the sweep, for each lane
 
     for each lane at each point of the sweep:
-    settle         Declarations   -> LaneSettings    which expression each setting has here
-    describe       LaneSettings   -> Choice, …       the data: shapes and classes, no samples
+    settle         Declarations   -> LaneSettings    the expression of each setting here
+    describe       LaneSettings   -> Choice, …       the data: shapes and classes, without samples
     evaluate       LaneSettings   -> Draft           the values of all settings
-    expand         Section        -> Expanded        the model's blocks opened, its repeats unrolled
-    infer_shapes   Expanded       -> LayerNode, …    the shapes that arrive at each layer and leave it
-    rules          Draft          -> diagnostics     what must hold between values
+    expand         Section        -> Expanded        blocks inlined, repeats unrolled
+    infer_shapes   Expanded       -> LayerNode, …    input and output shapes of each layer
+    rules          Draft          -> diagnostics     constraints between values
     assemble       Draft          -> Experiment      a lane that can be compiled
 
     for the whole spec:
-    rules          Settled        -> diagnostics     what is missing, or replaced by something else
-    expectation    Element        -> Expectation     what `expect` states, with its figures resolved
-    lint           Result         -> diagnostics     what is legal and probably not intended
-    silence        diagnostics    -> diagnostics     without those that a comment ignores
+    rules          Settled        -> diagnostics     missing and overridden settings
+    expectation    Element        -> Expectation     the statements of `expect`, with figures resolved
+    lint           Result         -> diagnostics     what is legal but probably not intended
+    silence        diagnostics    -> diagnostics     without those ignored by comments
 
-A pass reports its own mistakes (`Findings`) and carries on with what is right, so that all mistakes of a file are found
-at once. `Recovery` knows what later passes must not complain about, `Budget` ends the work of a hostile text, and
-`Usage` which declarations are used. The rules, for errors and for lint, are one file after another in `rules/`.
+A pass reports errors to `Findings` and continues with what is valid, so that all errors of a file are reported at once.
+`Recovery` suppresses follow-up errors, `Budget` limits the work for hostile specs, and `Usage` records which
+declarations are used. The rules for errors and lint are in `rules/`.
 """
 
 from __future__ import annotations
@@ -62,29 +62,29 @@ from nnspec.syntax import tree
 
 __all__ = ["Checked", "check"]
 
-_RUN, _SETTING = 100, 4  # steps that it takes to put a run together, and each of its settings
+_RUN, _SETTING = 100, 4  # steps per run, and per setting of a run
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What checking a spec gives: findings, and the program where none of them is an error."""
+    """The result of checking a spec: the findings, and the program if there are no errors."""
 
     program: Program | None
     diagnostics: tuple[Diagnostic, ...]
     files: tuple[Source, ...] = ()
-    """The spec and every file that it imports."""
+    """The spec and its imports."""
 
 
 def check(source: Source, flags: Sequence[Source] = (), known: Known = NOTHING) -> Checked:
-    """Check a spec. `flags` are texts for example, `train.epochs=3` that take the place of what the spec says; what is
-    `known` of files is not looked for on disk."""
+    """Check a spec. `flags` such as `train.epochs=3` override settings of the spec. Files that are `known` are not read
+    from disk."""
     with _no_collection():
         return _Check(source, flags, known).run()
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Garbage collection off: nothing here has cycles, and looking for them takes a third of the time."""
+    """Disable garbage collection: there are no cycles here, and searching for them would take a third of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -95,7 +95,7 @@ def _no_collection() -> Iterator[None]:
 
 
 class _Check:
-    """One spec on its way through the passes."""
+    """Runs the passes for one spec."""
 
     def __init__(self, source: Source, flags: Sequence[Source], known: Known) -> None:
         self.source, self.flags, self.top = source, flags, _first_word(source)
@@ -108,7 +108,7 @@ class _Check:
         self.declared = declare(self.files, self.findings, self.recovery)
         self.overrides = [a for flag in flags for a in declare_flag(flag, self.findings, self.recovery)]
         self.extra: dict[str, Run | None] = {}
-        """The base with each model that only expectations mention."""
+        """The base with each model that only expectations use."""
 
     def run(self) -> Checked:
         """Run the passes of the whole spec."""
@@ -139,19 +139,19 @@ class _Check:
         settled = Settled(declared, self.overrides, flags, set(), set(), self.missing, self.top)
         found = self._points(flags)
         if declared.race is not None:
-            # The base by itself, for mistakes in what every lane happens to replace.
+            # The base alone, for errors in settings that every lane overrides.
             self._run("", None, [], Point(), set(), complete=False)
         runs = []
         for lane, name in zip(lanes, names, strict=True):
             effective = settled.effective_flags if flags[name] else settled.effective
-            if flags[name]:  # what the file sets, whatever flags replace of it
+            if flags[name]:  # what the file sets, even if flags override it
                 settle(declared, lane, [], Findings(False), Recovery(), settled.effective, found[name][0].assignments)
             runs += [self._run(name, lane, flags[name], point, effective) for point in found[name]]
         self._check_unused(runs[0].evaluator)
         return settled, runs
 
     def _points(self, flags: Mapping[str, list[Assignment]]) -> dict[str, list[Point]]:
-        """Return the points of each lane, whose lists know the lets and the data of the base."""
+        """Return the sweep points of each lane. Their lists can use the lets and the data of the base."""
         if self.declared.sweep is None:
             return {name: [Point()] for name in flags}
         shared = [flag for flag in next(iter(flags.values())) if flag.shared]
@@ -184,7 +184,7 @@ class _Check:
         return Run(name, name, point, experiment, evaluator)
 
     def _layers(self, section: tree.Section, changes: Changes, evaluator: Evaluator) -> tuple[LayerNode, ...] | None:
-        """Return the layers of a model; lanes that agree on it share them."""
+        """Return the layers of a model, shared by lanes with the same model."""
         return self.shared.layers(
             section,
             changes,
@@ -193,7 +193,7 @@ class _Check:
         )
 
     def _check_unused(self, evaluator: Evaluator) -> None:
-        """Look for mistakes in models and blocks that no lane uses."""
+        """Check models and blocks that no lane uses."""
         for name, section in self.declared.models.items():
             if name not in self.usage.models:
                 self._layers(section, {}, evaluator)
@@ -206,7 +206,7 @@ class _Check:
         return expectation(element, runs, at_points, models, self._with_model, self.findings, self.budget)
 
     def _with_model(self, word: str) -> Run | None:
-        """Return the base with a model that no lane trains; None where there is no model of that name."""
+        """Return the base with a model that no lane trains; None if there is no such model."""
         if word not in self.declared.models or not word:
             return None
         if word not in self.extra:
@@ -221,7 +221,7 @@ class _Check:
         return Evaluator(self.findings, self.recovery, self.usage, self.budget, lets, self.declared.blocks)
 
     def _affordable(self, lane: DeclaredLane | None, point: Point) -> bool:
-        """Take the work of a run from the budget; whether there was enough."""
+        """Use the budget for a run; return whether enough was left."""
         declared = self.declared
         settings = sum(map(len, declared.layers)) + len(declared.lets) + len(point.assignments)
         settings += len(lane.assignments) if lane is not None else 0
@@ -246,13 +246,13 @@ class _Check:
 
 @dataclass
 class _DataFacts:
-    """Describes data sources, from what is known or from their files, and remembers those of files."""
+    """Describes data sources, from known facts or their files, and records the facts of those with files."""
 
     known: Known
     looked: list[tuple[PartValue[DataSource], Facts]] = field(default_factory=list)
 
     def facts(self, value: PartValue[DataSource], source: DataSource) -> Facts:
-        """Return what a source comes to. Raises what `DataSource.facts` raises."""
+        """Return the facts of a source. Raises the same errors as `DataSource.facts`."""
         facts = self.known.of(value, source)
         if facts is None:
             facts = source.facts()
@@ -269,7 +269,7 @@ def _title(declared: Declarations, source: Source) -> str:
 
 
 def _first_word(source: Source) -> Span:
-    """The first word of a file: where it is reported that something is missing in all of it."""
+    """The first token of a file, where settings missing in the whole file are reported."""
     for line in range(1, len(source.line_starts) + 1):
         content = source.line(line)
         if content.strip() and not content.lstrip().startswith("#"):

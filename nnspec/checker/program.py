@@ -1,4 +1,4 @@
-"""What a spec means: frozen, resolved, every value with where it came from. The rooms behind see only this."""
+"""The resolved program of a spec: immutable, and every value with its origin. All later stages see only this."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value came from: its characters, and what put it there (`""`, "lane `wide`", "`--set`", "default")."""
+    """The origin of a value: its span and its source (`""`, "lane `wide`", "`--set`", "default")."""
 
     span: Span
     via: str = ""
@@ -65,7 +65,7 @@ K = TypeVar("K", bound=Part)
 
 @dataclass(frozen=True)
 class PartValue(Generic[P_co]):
-    """A part of a kind with its arguments, not made yet. Arguments that were not given are not in `arguments`."""
+    """A part and its arguments, before it is built. `arguments` contains only those given in the spec."""
 
     part: type[P_co]
     arguments: Mapping[str, Bound]
@@ -77,17 +77,17 @@ class PartValue(Generic[P_co]):
         return self.part.spec_name
 
     def values(self) -> dict[str, Any]:
-        """Return the value of every argument, defaults included; None for one that is still to be inferred."""
+        """Return the value of every argument, including defaults; None for one that has not been inferred yet."""
         given = {name: bound.value for name, bound in self.arguments.items()}
         return {a.name: given.get(a.name, a.default) for a in self.part.signature()}
 
     def of(self, kind: type[K]) -> PartValue[K]:
-        """Return it as what it is: the value of a part of a kind. Raises TypeError for a part of another one."""
+        """Return it typed as the value of a part of a kind. Raises TypeError if it is a part of another kind."""
         self.part.as_kind(kind)
         return cast("PartValue[K]", self)
 
     def make(self, **more: Any) -> P_co:
-        """Make the part."""
+        """Build the part."""
         return self.part(**{name: bound.value for name, bound in self.arguments.items()} | more)
 
     def __str__(self) -> str:
@@ -101,69 +101,69 @@ def _in_words(value: object) -> str:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The settings of `train`. Their annotations are what the checker knows of them."""
+    """The settings of `train`. The checker reads their annotations."""
 
     epochs: Annotated[Count, Also("num_epochs", "n_epochs", "max_epochs", "max_iter")] = 10
-    """How often the training data is gone through."""
+    """Number of passes over the training data."""
     batch: Annotated[Count, Also("batch_size", "minibatch")] = 32
-    """Samples a step."""
+    """Samples per step."""
     shuffle: bool = True
-    """Whether every epoch has its own order."""
+    """Whether samples are shuffled anew in every epoch."""
     drop_last: bool = False
-    """Whether a last batch that is not full is left out."""
+    """Whether to drop the last batch if it is incomplete."""
     validation: Annotated[
         float | Validation,
         Range(low=0, high=1, open_high=True),
         Also("validation_split", "val_split", "validation_data", "cv", "cross_validation"),
     ] = 0.0
-    """Which training samples are held out, never trained on and measured after every epoch: a share of them, drawn at
-    random, or as a rule says."""
+    """Training samples held out for validation, which is measured after every epoch: a random fraction, or as a rule
+    says."""
     early_stop: Annotated[Stopping | None, Also("early_stopping", "callbacks")] = None
-    """When training stops before its time."""
+    """When to stop training early."""
     clip_norm: Annotated[Positive | None, Also("max_norm", "clipnorm", "global_clipnorm", "max_grad_norm")] = None
-    """The most that the L2 norm of all gradients together may be."""
+    """Maximum L2 norm of all gradients together."""
     clip_value: Annotated[Positive | None, Also("clipvalue", "max_grad_value")] = None
-    """The most that the size of each entry of the gradients may be; applied before `clip_norm`."""
+    """Maximum absolute value of each gradient entry; applied before `clip_norm`."""
     repeats: Annotated[Count, Also("runs", "n_repeats", "num_repeats", "n_runs")] = 1
-    """How often a lane is trained, each time with the next seed."""
+    """Number of trainings of each lane, each with the next seed."""
     stratify: Annotated[bool, Also("stratified")] = False
-    """Whether the samples held out have every class in its share."""
+    """Whether held-out samples keep the proportions of the classes."""
     target: Annotated[Literal["labels", "input"], Also("targets", "label")] = BareWord("labels")  # type: ignore[assignment]
-    """What the loss compares with: what the data tells of a sample, or the sample itself."""
+    """The target of the loss: the sample's label in the data, or the sample itself."""
     standardise: Annotated[bool, Also("standardize", "normalise", "normalize", "scale")] = False
-    """Whether every feature is shifted and scaled to mean 0 and standard deviation 1, as the training samples tell."""
+    """Whether each feature is scaled to mean 0 and standard deviation 1 over the training samples."""
     standardise_target: Annotated[
         bool,
         Also("standardize_target", "standardise_targets", "scale_target", "normalise_target", "normalize_target"),
     ] = False
-    """Whether the loss compares targets that are shifted and scaled to mean 0 and standard deviation 1."""
+    """Whether targets are scaled to mean 0 and standard deviation 1 for the loss."""
     augment: Annotated[
         Augmentation | tuple[Augmentation, ...] | None, Also("augmentation", "augmentations", "transform", "transforms")
     ] = None
-    """How training samples are varied every time that they are met."""
+    """Random transformations of training samples, drawn anew every time."""
 
     penalty: Annotated[
         Penalty | tuple[Penalty, ...] | None,
         Also("regularizer", "regularization", "kernel_regularizer", "weight_regularizer", "penalties"),
     ] = None
-    """What is added to the training loss for large weights."""
+    """Penalty on large weights, added to the training loss."""
     freeze: Annotated[
         TensorName | tuple[TensorName, ...] | None,
         Also("frozen", "frozen_layers", "freeze_layers"),
     ] = None
-    """What is not trained."""
+    """Layers and parameters that are not trained."""
     constraint: Annotated[Constraint | None, Also("kernel_constraint", "constraints", "weight_constraint")] = None
-    """What weights are held to after every step."""
+    """Constraint on weights, applied after every step."""
     sample: Annotated[int | None, Range(low=0, high=100_000), Also("generate", "max_new_tokens", "sample_length")] = (
         None
     )
-    """How many characters the trained network writes at the end; none is 400 where it learns a text."""
+    """Number of characters to generate after training; by default 400 if the data is text."""
     temperature: Annotated[float, Range(low=0)] = 0.8
-    """How freely it writes: 1 draws characters as the network gives them odds, less keeps to the likelier ones, and 0
-    takes the likeliest."""
+    """Sampling temperature: 1 samples from the predicted distribution, lower values prefer likelier characters, and 0
+    always takes the likeliest."""
 
     def __post_init__(self) -> None:
-        """Keep lists as tuples, since settings are frozen."""
+        """Store lists as tuples, since settings are frozen."""
         for name in ("augment", "penalty", "freeze"):
             if isinstance(getattr(self, name), (list, tuple)):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -172,35 +172,35 @@ class TrainSettings:
 
     @property
     def penalties(self) -> tuple[Penalty, ...]:
-        """What is added to the training loss."""
+        """The penalties added to the training loss."""
         return self.penalty if isinstance(self.penalty, tuple) else (self.penalty,) if self.penalty else ()
 
     @property
     def augmentations(self) -> tuple[Augmentation, ...]:
-        """How samples are varied, one way after another."""
+        """The augmentations of samples, in order."""
         return self.augment if isinstance(self.augment, tuple) else (self.augment,) if self.augment else ()
 
     @property
     def prepares(self) -> bool:
-        """Whether samples enter the network otherwise than the data has them."""
+        """Whether samples are transformed before they enter the network."""
         return self.standardise or bool(self.augmentations)
 
     @property
     def trainings(self) -> int:
-        """How often a lane is trained: for each repeat, once or for each fold."""
+        """Number of trainings of a lane: repeats × folds."""
         return self.repeats * (self.validation.trainings if isinstance(self.validation, Validation) else 1)
 
     def held_out(self, samples: int, given: int = 0) -> int:
-        """Return how many of `samples` training samples are held out, at most, where folds differ. The data itself
-        gives `given` of them, the last.
+        """Return how many of `samples` training samples are held out, of folds that differ in size the largest. The
+        last `given` samples are the data's own validation samples.
 
-        A share is rounded (a half to even). It is at least one, and leaves at least one to train on; none where nothing
-        is asked for. Raises ValueError where there are not enough samples for that.
+        A fraction is rounded (half to even) to at least one sample, and leaves at least one to train on; without
+        `validation`, the result is 0. Raises ValueError if there are not enough samples.
         """
         return self._held_out(samples, given)[1]
 
     def trained_on(self, samples: int, given: int = 0) -> int:
-        """Return how many of the training samples are trained on, at most."""
+        """Return the maximum number of samples trained on."""
         return samples - self._held_out(samples, given)[0]
 
     def _held_out(self, samples: int, given: int) -> tuple[int, int]:
@@ -211,7 +211,7 @@ class TrainSettings:
 
 
 def input_as_target(facts: Facts, outputs: Shape) -> Shape:
-    """Return the shape in which outputs are compared with the sample itself: their own, where that holds as many."""
+    """Return the shape in which outputs are compared with the sample: that of the outputs, if its size matches."""
     return outputs if prod(outputs) == facts.features else (facts.features,)
 
 
@@ -220,18 +220,18 @@ Seed = Annotated[int, Range(low=0, high=2**63 - 1)]
 
 @dataclass(frozen=True)
 class Choice:
-    """One alternative of `data`, made, with its facts."""
+    """One alternative of `data`, built, with its facts."""
 
     value: PartValue[DataSource]
     source: DataSource
     facts: Facts
     as_classes: bool = False
-    """Whether targets that the source gives as numbers are classes here, since the loss takes such."""
+    """Whether numeric targets of the source are classes here, because the loss takes classes."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """A block that was opened in a model: its name there, and what its parameters are."""
+    """A use of a block in a model: its name and the values of its parameters."""
 
     name: str
     block: str
@@ -241,7 +241,7 @@ class Use:
 
 @dataclass(frozen=True)
 class LayerNode:
-    """A layer in its place: what arrives is `incoming`, what leaves is `geometry.out`."""
+    """A layer of a model, with input shape `incoming` and output shape `geometry.out`."""
 
     name: str
     value: PartValue[Layer]
@@ -249,23 +249,23 @@ class LayerNode:
     geometry: Geometry
 
     shared: str = ""
-    """Its name with the labels of repeated layers and blocks as they are written: `h.Linear1` for `h2.Linear1`."""
+    """Its name with the labels of repeated layers and blocks as written: `h.Linear1` for `h2.Linear1`."""
     branches: tuple[Branch, ...] = ()
-    """What a composition (residual, add, concat) is made of; no branches for every other layer."""
+    """The branches of a composition (residual, add, concat); empty for other layers."""
     uses: tuple[Use, ...] = ()
-    """The blocks that it comes out of, outermost first."""
+    """The blocks that contain it, outermost first."""
 
     @property
     def span(self) -> Span:
-        """Where the layer stands in the spec."""
+        """The span of the layer in the spec."""
         return self.value.origin.span
 
     def arguments(self) -> dict[str, Any]:
-        """Return every argument's value, inferred ones included."""
+        """Return the value of every argument, including inferred ones."""
         return self.value.values() | dict(self.geometry.inferred)
 
     def walk(self) -> Iterator[LayerNode]:
-        """Go through this layer and all that it is made of, each before those inside it."""
+        """Iterate over this layer and the layers inside it, in pre-order."""
         stack = [self]
         while stack:
             node = stack.pop()
@@ -275,7 +275,7 @@ class LayerNode:
 
 @dataclass(frozen=True)
 class Branch:
-    """One chain of layers inside a composition: a residual's `body` and `shortcut`, or a branch by its own name."""
+    """A chain of layers in a composition: `body` or `shortcut` of a residual, or a named branch."""
 
     name: str
     layers: tuple[LayerNode, ...]
@@ -283,21 +283,21 @@ class Branch:
 
 @dataclass(frozen=True)
 class Swept:
-    """A setting that a sweep gives a value."""
+    """A setting that a sweep sets."""
 
     setting: str
     """`optimizer.lr`."""
     text: str
     """The value, as written."""
     exact: str
-    """The same so that `--set` comes to the same value, to the last bit."""
+    """The value as text with which `--set` reproduces it exactly."""
     lane: str = ""
-    """The lane that alone is swept; "" where all are."""
+    """The lane if only one is swept; "" for all lanes."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One lane: everything that one training run depends on."""
+    """One lane: everything that its training depends on."""
 
     name: str
     seed: int
@@ -309,30 +309,30 @@ class Experiment:
     metrics: tuple[PartValue[Metric], ...]
     train: TrainSettings
     lane: str = ""
-    """The lane's own name; with a sweep, several experiments share one, each at a point of its own."""
+    """The name of the lane; with a sweep, several experiments share it, one for each point."""
     swept: tuple[Swept, ...] = ()
-    """What a sweep sets here."""
+    """The settings of the sweep here."""
     model: str = ""
-    """The name of its model; "" for one without."""
+    """The name of its model; "" if unnamed."""
     by_name: Mapping[str, float] = field(default_factory=dict)
-    """What is said of layers and kinds of parameters by their names: `train.lr_factor.h1`; see `tensors`."""
+    """Settings per layer and kind of parameter: `train.lr_factor.h1`; see `tensors`."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
-    """Where each setting that was given comes from: `seed`, `train.epochs`, `optimizer` …"""
+    """The origin of each setting in the spec: `seed`, `train.epochs`, `optimizer` …"""
     lets: Mapping[str, Bound] = field(default_factory=dict)
-    """The value of each `let`, and where it comes from."""
+    """The value of each `let` and its origin."""
 
     @property
     def point(self) -> dict[str, str]:
-        """What a sweep sets here, as written: setting -> value."""
+        """The settings of the sweep here, as written: setting -> value."""
         return {swept.setting: swept.text for swept in self.swept}
 
     @property
     def facts(self) -> Facts:
-        """Facts of the data, on which all alternatives agree but for their counts."""
+        """Facts of the data, in which all alternatives agree except for the number of samples."""
         return self.data[0].facts
 
     def training(self, number: int) -> Experiment:
-        """Return one of its trainings, from 0: each has the next seed, and of folds, the next one held out."""
+        """Return one of its trainings, counted from 0: each has the next seed or holds out the next fold."""
         if not number and not isinstance(self.train.validation, Folds):
             return self
         train = self.train
@@ -342,7 +342,7 @@ class Experiment:
 
     @property
     def classes(self) -> int | None:
-        """How many classes the targets have that the loss compares with; None where they are numbers."""
+        """Number of classes of the targets; None if they are numbers."""
         return None if self.train.target == "input" else self.facts.classes
 
     @property
@@ -362,7 +362,7 @@ class Experiment:
         return " → ".join("×".join(map(str, shape)) for shape in widths)
 
 
-# Expectations: a small language of numbers, figures and operations, the same for what is proved before a run and after.
+# Expectations: expressions of numbers, figures and operations, whether they are proved before a run or after.
 
 
 @dataclass(frozen=True)
@@ -395,13 +395,13 @@ Look = Callable[[Figure], float]
 
 @dataclass(frozen=True)
 class Case:
-    """An expectation for one lane, or for those lanes that it names itself (`lane` None)."""
+    """An expectation for one lane, or (`lane` None) for the lanes that it names."""
 
     lane: str | None
     node: Node
 
     def figures(self) -> tuple[Figure, ...]:
-        """Return every figure that it speaks of."""
+        """Return every figure in it."""
         found: list[Figure] = []
         stack: list[Node] = [self.node]
         while stack:
@@ -415,18 +415,18 @@ class Case:
 
 @dataclass(frozen=True)
 class Expectation:
-    """A statement that must hold, once for each of its cases."""
+    """A statement that must hold in each of its cases."""
 
     text: str
     span: Span
     cases: tuple[Case, ...]
     about: str
-    """What it takes to judge it: the `program`, the `calculus`, or the `outcome`."""
+    """What is needed to evaluate it: the `program`, the `calculus` or the `outcome`."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A spec: its lanes and what must hold of them."""
+    """A spec: its lanes and expectations."""
 
     path: str
     title: str
@@ -435,12 +435,12 @@ class Program:
     lanes: tuple[Experiment, ...]
     expectations: tuple[Expectation, ...]
     overrides: tuple[str, ...] = ()
-    """What was given with `--set`, as written."""
+    """The arguments of `--set`, as written."""
     models: tuple[Experiment, ...] = ()
-    """Models that no lane trains and an expectation speaks of, each with the settings of the base."""
+    """Models that only expectations use, each with the settings of the base."""
     files: tuple[Source, ...] = ()
-    """What was read: the imports and, last, the spec."""
+    """The sources: the imports and, last, the spec."""
     import_names: Mapping[str, str] = field(default_factory=dict)
-    """Every name that an import goes by -> the name of its file in `files`."""
+    """Each name of an import -> the name of its file in `files`."""
     looked: tuple[tuple[PartValue[DataSource], Facts], ...] = ()
-    """The data sources that look at files, and what these came to."""
+    """The data sources that read files, and their facts."""

@@ -1,4 +1,4 @@
-"""What is known of a spec beforehand, as of one that was run: then nothing but its text is looked at."""
+"""Facts recorded with a run, so that its spec can be checked again without reading other files."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ __all__ = ["NOTHING", "Known", "looks_at_files"]
 
 
 def looks_at_files(source: DataSource) -> bool:
-    """Whether the facts of a source are those of the user's files; else they follow from its arguments."""
+    """Whether a source's facts come from the user's files; otherwise they follow from its arguments."""
     return type(source).looks_at is not DataSource.looks_at
 
 
 @dataclass(frozen=True)
 class Known:
-    """Files and facts of data that stand in for those on disk."""
+    """Files and facts of data used instead of those on disk."""
 
     imports: Mapping[str, str] | None = None
-    """The texts of all imports by the names that messages call them by; None for those on disk."""
+    """The text of each import, by its name in messages; None to read from disk."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Other names of theirs, where links lead to one file -> the name in `imports`."""
+    """Other names of imports (links to the same file) -> the name in `imports`."""
     facts: Callable[[PartValue[DataSource]], Facts | None] = field(default=lambda value: None)
-    """What the files of a data source came to, where that is known."""
+    """The known facts of data sources."""
 
     def of(self, value: PartValue[DataSource], source: DataSource) -> Facts | None:
-        """Return the known facts of a source that looks at files; None where it must look itself."""
+        """Return the known facts of a source that reads files; None if it must read them."""
         return self.facts(value) if looks_at_files(source) else None
 
 
 NOTHING = Known()
-"""Of a spec that is read anew."""
+"""For a spec that is read from disk."""
