@@ -116,6 +116,12 @@ def attributes(name: str, base: type = Activation, **declared: Any) -> type[Part
         ({"slopes": ("dict[str, float]",)}, r"'slopes' is annotated with .*dict.*, which a spec cannot write"),
         ({"beta": ("Slope", 1.0)}, r"part 'Mine', Mine: name 'Slope' is not defined"),
         ({"alpha": ("float", 1.0), "beta": ("float",)}, r"Mine: non-default argument follows default argument"),
+        ({"forward": ("float", 1.0)}, r"argument 'forward' of Mine would replace `Layer.forward`; .*alias=\"forward\""),
+        (
+            {"signature": ("float",)},
+            r"argument 'signature' of Mine would replace `Part.signature`; .*alias=\"signature\"",
+        ),
+        ({"kind": ("str", "soft")}, r"part 'Mine': `kind` is 'layer', as in its base class; .*alias=\"kind\""),
     ],
 )
 def test_a_wrong_attribute_is_refused_with_the_name_of_the_argument(declared: Any, said: str) -> None:
@@ -189,3 +195,58 @@ def test_every_data_source_declares_its_arguments() -> None:
     own = {name: source for name, source in PARTS["data source"].items() if source.__module__.startswith("nnspec.")}
     assert len(own) == 15
     assert [name for name, source in own.items() if not source._declarative] == []
+
+
+class _Width(nn.Linear):
+    """A subclass with a constructor of its own, which takes other arguments than its base."""
+
+    seen: int
+
+    def __init__(self, width: int = 3) -> None:
+        super().__init__(2, width)
+        self.width, self.seen = width, 0
+
+
+class _Gain(nn.LeakyReLU):
+    """A subclass without a name for specs, which takes one more argument, of a type that no spec can write."""
+
+    gains: dict[str, float] | None = None
+
+
+class _Noted:
+    """A mixin: its annotations are not arguments."""
+
+    notes: dict[str, str]
+
+
+def test_a_constructor_of_ones_own_may_take_other_arguments_than_the_base_declares() -> None:
+    layer = _Width(5)
+    assert repr(layer) == "_Width()"
+    assert layer.forward(np.ones((1, 2))).shape == (1, 5)
+
+
+def test_arguments_of_a_subclass_without_a_name_are_checked_as_those_of_its_base() -> None:
+    assert repr(_Gain(0.5, gains={"a": 1.0})) == "_Gain(negative_slope=0.5, gains={'a': 1.0})"
+    with pytest.raises(ValueError, match=r"_Gain: `negative_slope` must be in \[0, 1\), got 5"):
+        _Gain(5)
+    with pytest.raises(ValueError, match="Linear: `out_features` must be an integer of at least 1"):
+        _Width(2.5)  # type: ignore[arg-type]
+
+
+def test_annotations_of_a_mixin_are_not_arguments() -> None:
+    mine = type("Mine", (_Noted, nn.LeakyReLU), {"__module__": __name__})
+    assert [*inspect.signature(mine).parameters] == ["negative_slope"]
+
+
+@pytest.mark.parametrize("first", ["", "from __future__ import annotations"])
+def test_a_part_may_come_from_a_module_that_is_not_registered(first: str) -> None:
+    """Such as one that a loader of plug-ins runs by itself."""
+    names: dict[str, Any] = {"__name__": "unregistered", "Activation": Activation}
+    text = (
+        "Slope = float\nclass Mine(Activation):\n    slope: Slope = 1.0\n    spec_name = 'Mine'\n    def f(self): ..."
+    )
+    try:
+        exec(f"{first}\n{text}", names)
+    finally:
+        PARTS["layer"].pop("Mine", None)
+    assert repr(names["Mine"](2)) == "Mine(slope=2.0)"

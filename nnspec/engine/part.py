@@ -22,7 +22,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import typing
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
@@ -167,11 +166,24 @@ class Part(Nameable):
             return Signature.of(cls.__init__)
         return Signature(
             tuple(
-                argument_of(d.parameter, resolved(d.parameter.annotation, vars(sys.modules[d.home.__module__])))
+                argument_of(d.parameter, resolved(d.parameter.annotation, _namespace(d.home)))
                 for d in cls.declarations()
                 if d.parameter.name not in NOT_IN_SPECS
             )
         )
+
+    @classmethod
+    @functools.cache
+    def checked_arguments(cls) -> Mapping[str, Argument]:
+        """Return the arguments that the constructor checks, by name: those of the nearest class that a spec can name.
+
+        A subclass without a name of its own may declare further ones, of any type.
+        """
+        named = next((base for base in cls.__mro__ if vars(base).get("spec_name")), None)
+        if named is None or not issubclass(named, Part):
+            return {}
+        own = {d.parameter.name for d in cls.declarations() if not issubclass(named, d.home)}
+        return {argument.name: argument for argument in named.signature() if argument.name not in own}
 
     @classmethod
     @functools.cache
@@ -199,8 +211,12 @@ class Part(Nameable):
     def __repr__(self) -> str:
         """Show the constructor's call, without arguments that have their defaults: `Linear(784, 64, bias=False)`."""
         words = []
-        for name, value in self.arguments().items():
-            parameter = self.python_signature().parameters[name]
+        arguments = self.arguments()
+        # A class with an `__init__` of its own may take other arguments than its bases declare.
+        for name, parameter in self.python_signature().parameters.items():
+            if name not in arguments:
+                continue
+            value = arguments[name]
             required = parameter.default is inspect.Parameter.empty
             if required or name in self.always_shown or value != parameter.default:
                 words.append(repr(value) if required else f"{name}={value!r}")
@@ -232,7 +248,8 @@ class _Declaration:
 
 
 def _declarations(cls: type[Part]) -> tuple[_Declaration, ...]:
-    """Collect the arguments that a class and its bases declare, in the order of the constructor.
+    """Collect the arguments that a class and its bases declare, in the order of the constructor. Annotations of a base
+    that is not a part, such as a mixin, are not arguments, as for `dataclass_transform`.
 
     Positional arguments stand where they are first declared. Keyword-only ones are in the order of the classes that
     declare them last; those of bases that no spec names come at the end.
@@ -248,7 +265,7 @@ def _declarations(cls: type[Part]) -> tuple[_Declaration, ...]:
             keyword_only |= form == "KW_ONLY"
             if form == "ClassVar" or attribute in vars(home).get("_kept_names", ()):
                 no_arguments.add(attribute)
-            if attribute.startswith("_") or attribute in no_arguments:
+            if attribute.startswith("_") or attribute in no_arguments or not issubclass(home, Part):
                 continue
             if form == "InitVar":
                 annotation = text[text.index("[") + 1 : -1] if isinstance(annotation, str) else annotation.type
@@ -258,7 +275,7 @@ def _declarations(cls: type[Part]) -> tuple[_Declaration, ...]:
             if before is not None and inspect.Parameter.KEYWORD_ONLY in (kind, before.parameter.kind):
                 del found[attribute]
             parameter = inspect.Parameter(name, kind, default=default, annotation=annotation)
-            found[attribute] = _Declaration(attribute, parameter, form == "InitVar", typing.cast("type[Part]", home))
+            found[attribute] = _Declaration(attribute, parameter, form == "InitVar", home)
 
     def place(declaration: _Declaration) -> tuple[bool, bool, int]:
         if declaration.parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -266,6 +283,13 @@ def _declarations(cls: type[Part]) -> tuple[_Declaration, ...]:
         return True, "spec_name" not in vars(declaration.home), lines.index(declaration.home)
 
     return tuple(sorted(found.values(), key=place))
+
+
+def _namespace(home: type) -> Mapping[str, Any]:
+    """Return the names that annotations of a class may use: those of its module, which need not be in `sys.modules`."""
+    if module := sys.modules.get(home.__module__):
+        return vars(module)
+    return next((value.__globals__ for value in vars(home).values() if inspect.isfunction(value)), {})
 
 
 def _name_and_default(attribute: str, value: Any) -> tuple[str, Any]:
@@ -283,7 +307,7 @@ def _constructor(cls: type[Part]) -> Callable[..., None]:
         passed = {}
         for declaration in cls.declarations():
             value = given.arguments[declaration.parameter.name]
-            if cls.converts_arguments and (known := cls.signature().get(declaration.parameter.name)):
+            if cls.converts_arguments and (known := cls.checked_arguments().get(declaration.parameter.name)):
                 value = known.converted(value)
             if declaration.passed:
                 passed[declaration.attribute] = value
@@ -308,19 +332,18 @@ def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]
 
 
 def _given(cls: type[Part], args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """Bind the arguments of a constructor, and check those of a part that a spec can name."""
+    """Bind the arguments of a constructor, and check those that a spec can give."""
     try:
         given = cls.python_signature().bind(*args, **kwargs)
     except TypeError as error:
         takes = f"; it takes ({cls.signature()})" if cls.signature().arguments else ""
         raise TypeError(f"{cls.__name__}: {error}{takes}") from None
-    if "spec_name" in vars(cls):
-        for name, value in given.arguments.items():
-            argument = cls.signature().get(name)
-            # None is also the `default` of an argument that has none.
-            problem = argument.problem(value) if argument and (value is None or value is not argument.default) else None
-            if problem:
-                raise ValueError(f"{cls.__name__}: {problem}")
+    for name, value in given.arguments.items():
+        argument = cls.checked_arguments().get(name)
+        # None is also the `default` of an argument that has none.
+        problem = argument.problem(value) if argument and (value is None or value is not argument.default) else None
+        if problem:
+            raise ValueError(f"{cls.__name__}: {problem}")
     return given
 
 
@@ -331,6 +354,13 @@ def _hold_declaration(cls: type[Part]) -> None:
     """
     if cls.__module__.startswith("nnspec."):
         return
+    inherited = next((kind for base in cls.__mro__[1:] if (kind := vars(base).get("kind"))), cls.kind)
+    if cls.kind != inherited:
+        raise TypeError(
+            f"part {cls.spec_name!r}: `kind` is {inherited!r}, as in its base class; an argument of that name needs an "
+            'attribute of another: `kind_: … = argument(alias="kind")`'
+        )
+    taken_by = {d.parameter.name: _replaced(d) for d in cls.declarations()} if cls._declarative else {}
     for parameter in cls.python_signature().parameters.values():
         if parameter.name in NOT_IN_SPECS:
             continue
@@ -340,6 +370,11 @@ def _hold_declaration(cls: type[Part]) -> None:
             raise TypeError(f"{what} takes any number of values; a spec gives each argument by its name, so list them")
         if parameter.annotation is inspect.Parameter.empty:
             raise TypeError(f"{what} has no annotation; it says what a spec may give, as in `{parameter.name}: float`")
+        if taken := taken_by.get(parameter.name):
+            raise TypeError(
+                f"{what} would replace `{taken}`; give the attribute another name: "
+                f'`{parameter.name}_: … = argument(alias="{parameter.name}")`'
+            )
         if isinstance(parameter.default, (list, dict, set)):
             kind = type(parameter.default).__name__
             raise TypeError(f"{what} has a {kind} as its default, which all instances would share; use a tuple or None")
@@ -348,6 +383,14 @@ def _hold_declaration(cls: type[Part]) -> None:
     except (NameError, TypeError) as error:
         place = cls.__qualname__ if cls._declarative else f"{cls.__qualname__}.__init__"
         raise TypeError(f"part {cls.spec_name!r}, {place}: {error}") from error
+
+
+def _replaced(declaration: _Declaration) -> str:
+    """Return the method in whose place an argument would be; empty where there is none."""
+    name, home = declaration.attribute, declaration.home
+    if isinstance(vars(home).get(name), property):
+        return f"{home.__name__}.{name}"
+    return next((f"{base.__name__}.{name}" for base in home.__mro__ if inspect.isroutine(vars(base).get(name))), "")
 
 
 class PlainPart(Part):
