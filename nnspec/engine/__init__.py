@@ -1,4 +1,4 @@
-"""The NumPy engine: layers, losses, optimizers and the gradient check. A library in its own right.
+"""The NumPy engine: layers, losses, optimizers and the gradient check, usable as a library of its own.
 
 One step of training:
 
@@ -10,7 +10,7 @@ One step of training:
     model.backward(loss.backward())
     optimizer.step()
 
-Arrays are float64 unless a layer is made with `dtype="float32"`.
+Arrays are float64 unless a layer is created with `dtype="float32"`.
 """
 
 from types import ModuleType
@@ -36,7 +36,7 @@ from nnspec.engine.schedules import *  # noqa: F403
 from nnspec.engine.stopping import *  # noqa: F403
 from nnspec.engine.validation import *  # noqa: F403
 
-# What the modules above name as public, without the modules: a new part is listed in its own file only.
+# The public names of the modules above, without the modules: a new part is listed only in its own file.
 __all__ = sorted(
     n for n, v in globals().items() if not n.startswith("_") and v is not ModuleType and type(v) is not ModuleType
 )

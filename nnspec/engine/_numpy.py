@@ -1,8 +1,8 @@
-"""NumPy, imported at its first use and not before.
+"""Import NumPy lazily, at its first use.
 
 The declarations of the parts (names, arguments, shape rules) are plain Python. `nnspec check` reads them without
-paying for NumPy's import; the first kernel that runs pays for it. Whichever threads need it first, one of them loads it
-and the others wait (`importlib.util.LazyLoader` shows them a module that is half there, before Python 3.12).
+paying for NumPy's import; the first kernel that runs pays for it. If several threads need it first, one of them loads
+it and the others wait (before Python 3.12, `importlib.util.LazyLoader` exposes a partially initialised module).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ else:
     from types import ModuleType
 
     class _Lazy(ModuleType):
-        """A module that is loaded when something in it is looked up. Then it is a module like any other."""
+        """A module that is loaded on the first attribute access, and is an ordinary module from then on."""
 
         def __getattribute__(self, name: str) -> object:
             own = object.__getattribute__(self, "__dict__")
-            if name == "__spec__":  # `import numpy` asks for it, and would swallow Ctrl-C if it loaded NumPy there
+            if name == "__spec__":  # looked up by `import numpy`; loading NumPy there would swallow Ctrl-C
                 return own[name]
             with own["_nnspec_lock"]:
                 if object.__getattribute__(self, "__class__") is _Lazy and not own["_nnspec_loading"]:
-                    own["_nnspec_loading"] = True  # its own modules look things up in it meanwhile, in this thread
+                    own["_nnspec_loading"] = True  # NumPy's own modules access it while it loads, in this thread
                     try:
                         own["__spec__"].loader.exec_module(self)
                     except BaseException:

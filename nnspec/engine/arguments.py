@@ -1,4 +1,4 @@
-"""The arguments of parts: their types, ranges, defaults and other names, and what is said of a wrong value."""
+"""The arguments of parts: their types, ranges, defaults and alternative names, and the messages for wrong values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Range:
-    """An interval of numbers; `open_low` and `open_high` leave its ends out."""
+    """An interval of numbers; `open_low` and `open_high` exclude its ends."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -46,7 +46,7 @@ class Range:
     open_high: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether `value` lies inside; NaN and infinities never do."""
+        """Whether `value` lies in the interval; NaN and infinities never do."""
         if not math.isfinite(value):
             return False
         above = value > self.low if self.open_low else value >= self.low
@@ -63,14 +63,14 @@ class Range:
 
 
 def _in_words(number: float) -> str:
-    """Write a number as a spec does: `1e-8`, and `2**63 - 1` rather than all its digits."""
+    """Format a number as in a spec: `1e-8`, and `2**63 - 1` instead of all its digits."""
     if isinstance(number, int) and number > 10**15 and number & (number + 1) == 0:
         return f"2**{number.bit_length()} - 1"
     return f"{number:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 class Also(tuple[str, ...]):
-    """The names that other frameworks give to an argument, for the checker's suggestions."""
+    """The names of an argument in other frameworks, for the checker's suggestions."""
 
     def __new__(cls, *names: str) -> Also:
         """Keep `names` in the order given."""
@@ -78,28 +78,28 @@ class Also(tuple[str, ...]):
 
 
 class BareWord(str):
-    """A word that a spec writes without quotes, such as `same` for a padding."""
+    """A word that is written without quotes in a spec, such as `same` for a padding."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 class FigureName(str):
-    """The name of a figure of a run, which a spec writes as a bare word: `val_loss`."""
+    """The name of a figure of a run, written as a bare word in a spec: `val_loss`."""
 
 
 class TensorName(str):
-    """What names tensors of a network, as bare words: `h1`, `residual1.Linear2.bias`, `Embedding`."""
+    """A name of tensors of a network, as a bare word: `h1`, `residual1.Linear2.bias`, `Embedding`."""
 
 
 class FilePath(str):
-    """The path of a file or a folder. A spec writes it in quotes, as it is from the folder that the spec lies in."""
+    """The path of a file or a folder. In a spec it is written in quotes, relative to the folder of the spec."""
 
     written: str
-    """As the spec has it, or the caller."""
+    """The path as written in the spec, or by the caller."""
 
     def __new__(cls, path: str | os.PathLike[str], folder: str | os.PathLike[str] = "") -> FilePath:
-        """Join a path to the folder that it starts from."""
+        """Join a path to the folder that it is relative to."""
         if isinstance(path, FilePath):
             return path
         made = super().__new__(cls, os.fspath(Path(folder) / path))
@@ -108,7 +108,7 @@ class FilePath(str):
 
 
 class _Inferred:
-    """Marks an argument that the checker fills in from what arrives; given, it is checked."""
+    """Marks an argument that the checker infers from the input shape; if it is set, it is checked."""
 
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ Rate = Annotated[float, Range(low=0, open_low=True), Also("learning_rate", "rate
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a part: what the checker, the docs and the constructor's own check know of it."""
+    """An argument of a part, as used by the checker, the docs and the constructor's own checks."""
 
     name: str
     type: Any
@@ -135,7 +135,7 @@ class Argument:
 
     @functools.cached_property
     def options(self) -> tuple[Any, ...]:
-        """The types that it takes."""
+        """The types that it accepts."""
         return _options(self.type)
 
     @property
@@ -150,13 +150,13 @@ class Argument:
         return " or ".join(words)
 
     def type_problem(self, value: object) -> str | None:
-        """Say what is wrong with the type of `value`, or None where nothing is."""
+        """Describe what is wrong with the type of `value`, or return None."""
         if any(_is_of(value, option) for option in self.options):
             return None
         return f"`{self.name}` must be {self.expects}, not {_value_in_words(value)}"
 
     def range_problem(self, value: object) -> str | None:
-        """Say what is wrong with the size of `value`, whose type is right, or None where nothing is."""
+        """Describe what is wrong with the size of `value`, whose type is right, or return None."""
         if self.range is not None:
             for number in value if isinstance(value, (tuple, list)) else (value,):
                 if _is_of(number, float) and not self.range.holds(number):
@@ -165,16 +165,16 @@ class Argument:
 
     def converted(self, value: Any) -> Any:
         """Return `value` in Python's own types: a NumPy scalar as int or float, a list as a tuple, a path as a
-        `FilePath`. A number is left alone where the argument takes other types too."""
+        `FilePath`. Numbers are not converted if the argument accepts other types too."""
         return _converted(value, self.options)
 
     def problem(self, value: object) -> str | None:
-        """Say what is wrong with `value` as this argument, or None where nothing is."""
+        """Describe what is wrong with `value` as this argument, or return None."""
         return self.type_problem(value) or self.range_problem(value)
 
     @functools.cached_property
     def words(self) -> tuple[str, ...]:
-        """The bare words that it takes, such as `same` for a padding."""
+        """The bare words that it accepts, such as `same` for a padding."""
         return tuple(
             choice
             for option in self.options
@@ -185,47 +185,47 @@ class Argument:
 
     @functools.cached_property
     def listed_words(self) -> tuple[str, ...]:
-        """The bare words that may be in the list that it takes, such as `rows` for axes."""
+        """The bare words that it accepts in a list, such as `rows` for axes."""
         items = (_item(option) for option in self.options)
         return tuple(word for item in items if typing.get_origin(item) is Literal for word in typing.get_args(item))
 
     @functools.cached_property
     def takes_figure(self) -> bool:
-        """Whether it takes the name of a figure."""
+        """Whether it accepts the name of a figure."""
         return FigureName in self.options
 
     @functools.cached_property
     def takes_tensors(self) -> bool:
-        """Whether it takes names of tensors, one or a list."""
+        """Whether it accepts names of tensors, one or a list."""
         return TensorName in self.options
 
     @functools.cached_property
     def takes_path(self) -> bool:
-        """Whether it takes the path of a file."""
+        """Whether it accepts the path of a file."""
         return FilePath in self.options
 
     @functools.cached_property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of part that it takes, where it takes parts."""
+        """The kinds of part that it accepts; empty if none."""
         options = [_item(option) or option for option in self.options]
         kinds = [option.kind for option in options if isinstance(option, type) and issubclass(option, Nameable)]
         return tuple(dict.fromkeys(kinds))
 
 
 class Nameable:
-    """What a spec can name: a part."""
+    """Something that a spec can name: a part."""
 
     kind: ClassVar[str] = ""
     spec_name: ClassVar[str] = ""
     also: ClassVar[tuple[str, ...]] = ()
-    """What other frameworks call it, for the checker's suggestions."""
+    """Its names in other frameworks, for the checker's suggestions."""
 
     def in_spec(self) -> str:
-        """Return it as a spec writes it."""
+        """Return it as written in a spec."""
         return self.spec_name
 
 
-# Arguments that Python callers and the compiler give and a spec never does.
+# Arguments set by Python callers and the compiler, never by a spec.
 NOT_IN_SPECS = frozenset({"self", "params", "dtype", "rng"})
 
 
@@ -237,7 +237,7 @@ class Signature:
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Signature:
-        """Read a signature off a function's annotations; arguments that no spec gives are left out."""
+        """Read a signature from a function's annotations, without the arguments that a spec cannot set."""
         function = inspect.unwrap(function)
         parameters = [p for p in inspect.signature(function).parameters.values() if p.name not in NOT_IN_SPECS]
         # Only these annotations are resolved: the others name types of NumPy, which need not be loaded.
@@ -255,10 +255,10 @@ class Signature:
         return {argument.name: argument for argument in self.arguments}
 
     def names_of_positionals(self, count: int, keywords: Mapping[str, object]) -> tuple[str, ...] | None:
-        """Name the arguments that `count` positional values are given to, or None where they are too many.
+        """Name the arguments that `count` positional values are assigned to, or return None if there are too many.
 
-        As in `range(stop)`, an argument that can be inferred steps back when there are not enough values for all:
-        one value for `Linear(in_features, out_features)` is `out_features`.
+        As in `range(stop)`, an argument that can be inferred is skipped if there are not enough values for all:
+        a single value for `Linear(in_features, out_features)` is `out_features`.
         """
         slots = [a for a in self.arguments if not a.keyword_only and a.name not in keywords]
         while len(slots) > count and any(a.inferred for a in slots):
@@ -276,24 +276,24 @@ class Signature:
 
 
 class ArgumentDescriptor:
-    """Base of descriptors that hold an argument. As the value of a class attribute, one holds its default."""
+    """Base of descriptors that hold an argument. As the value of a class attribute, a descriptor holds its default."""
 
     argument_type: ClassVar[Any]
-    """The type of the argument, where reading the attribute gives another."""
+    """The type of the argument, if reading the attribute gives a different one."""
 
     def __init__(self, default: Any = inspect.Parameter.empty) -> None:
         self.default = default
 
 
 def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
-    """Return what an annotation means where it is written; of a descriptor, the type of the argument."""
+    """Resolve an annotation in the namespace where it is written; for a descriptor, return the type of the argument."""
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     hint = typing.get_type_hints(holder, dict(namespace), include_extras=True)["it"]
     return hint.argument_type if isinstance(hint, type) and issubclass(hint, ArgumentDescriptor) else hint
 
 
 def argument_of(parameter: inspect.Parameter, hint: Any) -> Argument:
-    """Read an argument off a parameter and its type. Raises TypeError for a type that no spec can write."""
+    """Read an argument from a parameter and its type. Raises TypeError for a type that a spec cannot express."""
     bare, notes = _without_notes(hint)
     for option in _options(bare):
         if not _writable(option):
@@ -317,7 +317,7 @@ def argument_of(parameter: inspect.Parameter, hint: Any) -> Argument:
 
 
 def _without_notes(hint: Any) -> tuple[Any, list[Any]]:
-    """Take `Annotated` off a type, also inside a union or a tuple, and collect what it held."""
+    """Strip `Annotated` from a type, also inside a union or a tuple, and collect its metadata."""
     origin = typing.get_origin(hint)
     if origin is Annotated:
         inner, *notes = typing.get_args(hint)
@@ -339,13 +339,13 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 
 
 def _item(annotation: Any) -> Any:
-    """Return what a list of any length holds, as `tuple[float, ...]`; None for another type."""
+    """Return the item type of a list of any length, such as `tuple[float, ...]`; None for another type."""
     items = typing.get_args(annotation)
     return items[0] if typing.get_origin(annotation) is tuple and items[1:] == (...,) else None
 
 
 def _writable(annotation: Any) -> bool:
-    """Whether there are values of a type that a spec can write."""
+    """Whether a spec can express values of a type."""
     origin = typing.get_origin(annotation)
     if origin is Literal:
         return True
@@ -443,7 +443,7 @@ def _value_in_words(value: object) -> str:
 
 
 def written(value: object) -> str:
-    """Return the value of an argument as a spec writes it."""
+    """Return the value of an argument as written in a spec."""
     if isinstance(value, Nameable):
         return value.in_spec()
     if isinstance(value, FigureName):

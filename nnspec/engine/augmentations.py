@@ -1,7 +1,7 @@
-"""Augmentations: training samples, varied a little every time that they are met, so that none is learned by heart.
+"""Augmentations: random variations of training samples, different in every epoch, against overfitting.
 
-An augmentation is frozen settings. It works on a batch in place, draws from the generator that it is handed, and works
-in arrays that it is lent, so that nothing of a batch's size is allocated.
+An augmentation is a frozen set of settings. It works on a batch in place, draws from the generator passed to it, and
+uses work arrays lent to it, so that nothing of the size of a batch is allocated.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ class Augmentation(PlainPart):
 
     kind: ClassVar[str] = "augmentation"
     of_images: ClassVar[bool] = True
-    """Whether it takes images apart, whose last two axes are height and width."""
+    """Whether it needs images, whose last two axes are height and width."""
     blurs: ClassVar[bool] = False
-    """Whether it spoils what there is to see. Then it is applied to samples as the network takes them, standardised
-    where that is asked for, and not to what an autoencoder compares its outputs with."""
+    """Whether it corrupts samples. If so, it is applied to samples as the network receives them, after any
+    standardisation, and not to the target of an autoencoder.
+    """
 
     def fit(self, shape: Shape, image: bool = True) -> None:
-        """Hold it against the shape of one sample, and whether that is an `image`. Raises ShapeError."""
+        """Check it against the shape of one sample, and whether that is an `image`. Raises ShapeError."""
         if self.of_images and (len(shape) < 2 or not image):
             what = sample_in_words(shape) if len(shape) > 1 else f"a row of {sample_in_words(shape)}"
             raise ShapeError(
@@ -45,23 +46,23 @@ class Augmentation(PlainPart):
         raise NotImplementedError
 
     def apply(self, x: NDArray[Any], rng: Generator, work: Borrower | None = None) -> None:
-        """Vary a batch `(B, *shape)` of floats, C-contiguous, in place; each sample on its own."""
+        """Augment a batch `(B, *shape)` of C-contiguous floats in place, each sample independently."""
         raise NotImplementedError
 
 
 class Flip(Augmentation):
-    """x → x with left and right exchanged, each sample with probability p. As torchvision's `RandomHorizontalFlip`."""
+    """x → x mirrored horizontally, each sample with probability p. As torchvision's `RandomHorizontalFlip`."""
 
     spec_name = "flip"
     also = ("RandomFlip", "RandomHorizontalFlip", "horizontal_flip", "hflip", "mirror", "Flip")
     p: Annotated[float, Range(low=0, high=1)] = 0.5
 
     def work(self, shape: Shape) -> Mapping[str, Work]:
-        """The batch turned round, and for each sample a number and whether it is chosen."""
+        """The mirrored batch, and for each sample a random number and whether it is chosen."""
         return {"mirrored": Work(shape), "drawn": Work(()), "chosen": Work((), "bool")}
 
     def apply(self, x: NDArray[Any], rng: Generator, work: Borrower | None = None) -> None:
-        """Exchange left and right of the samples that are chosen."""
+        """Mirror the chosen samples."""
         work = work or Borrower()
         mirrored = work.work_array("mirrored", x.shape, x.dtype)
         drawn = work.work_array("drawn", x.shape[:1], x.dtype)
@@ -72,9 +73,9 @@ class Flip(Augmentation):
 
 
 class Shift(Augmentation):
-    """x → x moved by whole pixels, at most `pixels` up or down and at most `pixels` to the left or right.
+    """x → x shifted by whole pixels, at most `pixels` up or down and at most `pixels` to the left or right.
 
-    Every one of the (2 · pixels + 1)² ways is as likely as any other. What moves in from outside is 0.
+    All (2 · pixels + 1)² shifts are equally likely. Pixels that enter from outside are 0.
     """
 
     spec_name = "shift"
@@ -82,7 +83,7 @@ class Shift(Augmentation):
     pixels: Annotated[Count, Also("max_shift", "padding")]
 
     def fit(self, shape: Shape, image: bool = True) -> None:
-        """An image, and not moved out of itself altogether."""
+        """Require an image that cannot be shifted out of its frame."""
         super().fit(shape, image)
         if self.pixels >= min(shape[-2:]):
             raise ShapeError(
@@ -91,13 +92,13 @@ class Shift(Augmentation):
             )
 
     def work(self, shape: Shape) -> Mapping[str, Work]:
-        """The batch with a margin around each image, and two numbers a sample."""
+        """The batch with a margin around each image, and two numbers per sample."""
         *channels, height, width = shape
         padded = (*channels, height + 2 * self.pixels, width + 2 * self.pixels)
         return {"padded": Work(padded), "drawn": Work((2,)), "corners": Work((2,), "index")}
 
     def apply(self, x: NDArray[Any], rng: Generator, work: Borrower | None = None) -> None:
-        """Cut each image out of itself with a margin, somewhere."""
+        """Crop each image at a random position from itself with a margin."""
         work = work or Borrower()
         by, (batch, *channels, height, width) = self.pixels, x.shape
         padded = work.work_array("padded", (batch, *channels, height + 2 * by, width + 2 * by), x.dtype)
@@ -105,8 +106,8 @@ class Shift(Augmentation):
         rng.random(out=drawn, dtype=drawn.dtype.type)
         np.multiply(drawn, 2 * by + 1, out=drawn)
         corners = work.work_array("corners", (batch, 2), np.intp)
-        np.copyto(corners, drawn, casting="unsafe")  # towards zero, which is down
-        np.minimum(corners, 2 * by, out=corners)  # where a product was rounded up to the end of its range
+        np.copyto(corners, drawn, casting="unsafe")  # truncates, which rounds down
+        np.minimum(corners, 2 * by, out=corners)  # if a product was rounded up to the end of its range
         padded.fill(0)
         np.copyto(padded[..., by : by + height, by : by + width], x)
         for image, wide, (top, left) in zip(x, padded, corners, strict=True):
@@ -114,7 +115,7 @@ class Shift(Augmentation):
 
 
 class Noise(Augmentation):
-    """x → x + std · N(0, 1), each number with noise of its own. As Keras's `GaussianNoise`."""
+    """x → x + std · N(0, 1), with independent noise for each number. As Keras's `GaussianNoise`."""
 
     spec_name = "noise"
     also = ("GaussianNoise", "gaussian_noise", "RandomNoise", "Noise")

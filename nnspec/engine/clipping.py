@@ -1,7 +1,7 @@
-"""Gradient clipping: gradients made shorter, in place, between the backward pass and the step.
+"""Gradient clipping: shrink gradients in place, between the backward pass and the update.
 
-Where both are wanted, `clip_grad_value` comes first: then one entry that exploded does not make the norm so large that
-clipping by it leaves nothing of the others. Both bounds hold afterwards, because clipping by the norm only shrinks.
+If both are used, `clip_grad_value` comes first, so that one exploding entry does not dominate the norm and clipping by
+the norm does not wipe out the others. Both bounds hold afterwards, because clipping by the norm only shrinks.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["clip_grad_norm", "clip_grad_value"]
 
 _EPSILON = 1e-6
-"""What PyTorch adds to the norm that it divides by, so that it never divides by zero."""
+"""Added to the norm before dividing, as in PyTorch, so that it never divides by zero."""
 
 
 def clip_grad_value(params: Sequence[Parameter], clip_value: float) -> None:
-    """g ← min(max(g, −c), c), entry by entry, as PyTorch's `clip_grad_value_`; NaN stays NaN. Nothing is allocated.
+    """g ← min(max(g, −c), c), elementwise, as PyTorch's `clip_grad_value_`; NaN stays NaN. Nothing is allocated.
 
-    Frozen parameters are left alone. Raises ValueError where `clip_value` is not greater than 0.
+    Frozen parameters are not changed. Raises ValueError if `clip_value` is not greater than 0.
     """
     _hold("clip_value", clip_value)
     for grad in _trained(params):
@@ -33,14 +33,14 @@ def clip_grad_value(params: Sequence[Parameter], clip_value: float) -> None:
 
 
 def clip_grad_norm(params: Sequence[Parameter], max_norm: float) -> float:
-    """g ← g · max_norm / (‖g‖ + 10⁻⁶) where that factor is below 1; ‖g‖ is the L2 norm over the entries of all,
-    but for frozen parameters.
+    """g ← g · max_norm / (‖g‖ + 10⁻⁶) if that factor is below 1; ‖g‖ is the L2 norm over the entries of all
+    parameters that are not frozen.
 
-    Returns ‖g‖ as it was. Nothing is allocated. Pascanu et al. 2013; as PyTorch's `clip_grad_norm_`, but for gradients
-    whose square overflows, which there become zeros and here get the length `max_norm` too. Gradients that hold a NaN
-    or an infinity are left as they are, so that training sees its divergence.
+    Returns the original ‖g‖. Nothing is allocated. Pascanu et al. 2013; as PyTorch's `clip_grad_norm_`, except for
+    gradients whose square overflows: PyTorch sets them to zero, while here they are scaled to `max_norm` too. Gradients
+    that contain NaN or inf are not changed, so that training sees its divergence.
 
-    Raises ValueError where `max_norm` is not greater than 0.
+    Raises ValueError if `max_norm` is not greater than 0.
     """
     _hold("max_norm", max_norm)
     grads = _trained(params)
@@ -60,12 +60,12 @@ def _hold(name: str, limit: float) -> None:
 
 
 def _trained(params: Sequence[Parameter]) -> list[NDArray[Any]]:
-    """Return the gradients of what is not frozen, each in as few pieces as there can be."""
+    """Return the gradients of parameters that are not frozen, each in as few slices as possible."""
     return [parameter.grad.reshape(-1)[part] for parameter in params for part in parameter.trained]
 
 
 def _norm(grads: Sequence[NDArray[Any]]) -> float:
-    """‖g‖, the sum of squares taken in the gradients' own dtype, parameter by parameter."""
+    """‖g‖, with squares summed in the gradients' own dtype, parameter by parameter."""
     return math.sqrt(sum(float(np.vdot(grad, grad)) for grad in grads))
 
 
@@ -75,7 +75,7 @@ def _scale(grads: Sequence[NDArray[Any]], factor: float) -> None:
 
 
 def _clip_huge(grads: Sequence[NDArray[Any]], max_norm: float) -> float:
-    """Clip gradients whose squares overflow: divided by the largest entry first, they do not."""
+    """Clip gradients whose squares overflow, by first dividing them by the largest entry."""
     largest = max(max(float(grad.max()), -float(grad.min())) for grad in grads if grad.size)
     if not math.isfinite(largest):
         return largest

@@ -1,20 +1,20 @@
-"""A network at many values of one of its tensors, evaluated as a batch.
+"""Evaluate a network at many values of one of its tensors as a batch.
 
-The gradient check takes some thousands of steps, each in one tensor. What enters the tensor's layer is the same at all
+The gradient check takes thousands of steps, each in one tensor. The input of the tensor's layer is the same for all
 of them and is computed once. From there on, the B samples of C copies of the network are one batch of C·B samples,
-since all copies share the weights of the later layers. Three kinds of calls stay apart, copy by copy:
+since all copies share the weights of the later layers. Three kinds of calls are made separately for each copy:
 
-- a layer whose own parameter is stepped, because its weights differ from copy to copy;
+- a layer whose own parameter is stepped, because its weights differ between copies;
 - a layer that does not declare `Layer.samples_independent`, such as BatchNorm, or dropout, whose mask is held;
 - a loss that does not declare `Loss.stacks`.
 
-A composition is entered: the layers of its branches are rows of layers as those of a network are.
+A composition is expanded: the layers of its branches are rows of layers like those of a network.
 
-Where a step can change little, little is computed: of a layer that declares `Layer.units_independent` the unit whose
-weight is stepped, and of layers that keep samples apart the sample in which a number of the input is stepped.
+If a step can only change little, only that is computed: for a layer that declares `Layer.units_independent`, the unit
+whose weight is stepped, and for layers that treat samples independently, the sample in which an input is stepped.
 
-Declarations are tested before they are relied on: among other samples, a batch must get what it gets alone, and a unit
-alone must give what it gives among others. Where one does not hold, the layer or the loss is called copy by copy.
+Declarations are tested before they are relied on: a batch must give the same result among other samples as alone, and
+a unit the same alone as among others. If a test fails, the layer or the loss is called copy by copy.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
 __all__ = ["Copies", "Lines", "Objective", "Tensor", "loss_of", "product_with"]
 
 NUMBERS = 1 << 19
-"""Numbers of the layers' outputs in one batch of copies, 4 MiB: more would leave the processor's cache."""
+"""The maximum number of layer outputs in one batch of copies, 4 MiB: more would not fit the processor's cache."""
 AGREES = 1e-9
-"""How far a batch among other samples may be from the batch alone, as a share of its largest number: rounding."""
+"""Tolerance between a batch among other samples and the batch alone, relative to its largest number: rounding."""
 
 Sides = list["NDArray[Any]"]
-"""For every source of kinks, a row for each copy that says which side of them it is on."""
+"""For every source of kinks, a row for each copy that says on which side of them it is."""
 Objective = Callable[["NDArray[Any]"], tuple["NDArray[Any]", Sides]]
-"""Outputs `(C, B, *out)` to the value of each copy `(C,)`, and its sides."""
+"""Maps outputs `(C, B, *out)` to the value of each copy `(C,)`, and its sides."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor to step in: a parameter of layer `first`, or else the array that enters there."""
+    """A tensor to step in: a parameter of layer `first`, or else the input of that layer."""
 
     name: str
     array: NDArray[Any]
@@ -62,7 +62,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines θ + t·d through a tensor: `along` one entry each `(lines,)`, or along directions `(lines, size)`."""
+    """Lines θ + t·d through a tensor: `along` single entries `(lines,)`, or along directions `(lines, size)`."""
 
     along: NDArray[Any]
 
@@ -75,11 +75,11 @@ class Lines:
         return self.along.ndim == 1
 
     def only(self, kept: NDArray[Any]) -> Lines:
-        """Return some of the lines."""
+        """Return the lines selected by `kept`."""
         return self if kept.all() else Lines(self.along[kept])
 
     def taken(self, here: NDArray[Any], h: float) -> NDArray[Any]:
-        """Return the distance from −h to h on each line: of an entry, as rounding leaves it."""
+        """Return the distance from −h to h on each line; for an entry, the actual distance after rounding."""
         if not self.single:
             return np.full(len(self), 2 * h)
         at = here[self.along]
@@ -89,7 +89,7 @@ class Lines:
     def points(
         self, here: NDArray[Any], which: NDArray[Any], t: NDArray[Any]
     ) -> Iterator[tuple[int | slice, NDArray[Any] | float]]:
-        """Yield the entries to overwrite, and with what, for line `which[c]` at `t[c]`."""
+        """Yield the entries to overwrite and their new values, for line `which[c]` at `t[c]`."""
         if self.single:
             entries = self.along[which]
             yield from zip(entries.tolist(), (here[entries] + t).tolist(), strict=True)
@@ -108,28 +108,28 @@ class Copies:
         objective: Callable[[NDArray[Any]], Objective],
         penalties: Sequence[Penalty] = (),
     ) -> None:
-        """`objective` makes what is differentiated, given the network's outputs."""
+        """`objective` maps the network's outputs to the value that is differentiated."""
         self.penalties = penalties
         self.terms = {
             p: sum(penalty.value(p.data.reshape(-1)[part]) for penalty in penalties for part in p.decaying)
             for p in (network.parameters() if penalties else ())
         }
-        """What the penalties on each parameter add."""
+        """The penalty on each parameter."""
         self.row = Row(network.layers, x)
         self.objective = objective(self.outputs)
 
     @property
     def inputs(self) -> list[NDArray[Any]]:
-        """What enters each layer, and last what the network gives."""
+        """The input of each layer, followed by the network's output."""
         return self.row.inputs
 
     @property
     def outputs(self) -> NDArray[Any]:
-        """What the network gives, `(B, *out)`."""
+        """The network's output, `(B, *out)`."""
         return self.inputs[-1]
 
     def at_once(self, tensor: Tensor, lines: Lines) -> int:
-        """Return how many copies one batch takes."""
+        """Return the number of copies in one batch."""
         if tensor.parameter is not None:
             numbers = self.row.numbers(tensor.first, tensor.parameter)
         else:
@@ -143,8 +143,8 @@ class Copies:
     ) -> tuple[NDArray[Any], Sides]:
         """Return the value of each copy `(C,)` and its sides, with `tensor` at `t[c]` on line `which[c]`.
 
-        Sides can be compared with those at other points of the same line, of which they may leave out what cannot
-        change.
+        Sides are comparable with those at other points of the same line; sides that cannot change along it may be
+        omitted.
         """
         if tensor.parameter is None:
             y, sides = self._stepping_what_enters(tensor, lines, which, t)
@@ -173,7 +173,7 @@ class Copies:
         return total, _stacked(rows)
 
     def _in_one_sample(self, tensor: Tensor, lines: Lines) -> bool:
-        """Whether each step changes one sample, and no other sample sees it."""
+        """Whether each step changes one sample, without affecting any other."""
         layers = self.row.layers[tensor.first :]
         return tensor.parameter is None and lines.single and self.row.batched.issuperset(layers)
 
@@ -196,14 +196,14 @@ class Copies:
 
 
 class Row:
-    """Layers in a row from x `(B, *in)` on: those of a network, or of a branch of a composition."""
+    """A sequence of layers with input x `(B, *in)`: those of a network, or of a branch of a composition."""
 
     def __init__(self, layers: Sequence[Layer], x: NDArray[Any]) -> None:
         self.layers, self.inputs = layers, [x]
         self.batched: set[Layer] = set()
-        """Layers that take the samples of all copies as one batch."""
+        """Layers that process the samples of all copies as one batch."""
         self.by_unit: set[Layer] = set()
-        """Layers whose units are computed one by one."""
+        """Layers whose units can be computed separately."""
         self.kinked: set[Layer] = set()
         """Layers with kinks."""
         self._branches: dict[tuple[Layer, str], Row] = {}
@@ -219,7 +219,7 @@ class Row:
                 layer.forward(before)
 
     def numbers(self, first: int, parameter: Parameter) -> int:
-        """Count the numbers that one copy with a step in a parameter of layer `first` is made of."""
+        """Count the numbers in one copy with a step in a parameter of layer `first`."""
         count = sum(x.size for x in self.inputs[first + 1 :])
         if found := self._branch_of(first, parameter):
             _, row, inner = found
@@ -227,7 +227,7 @@ class Row:
         return count
 
     def through(self, first: int, y: NDArray[Any], sides: Sides) -> tuple[NDArray[Any], Sides]:
-        """Run what enters layer `first` `(C, B, *s)` through the rest of the row."""
+        """Run the input of layer `first` `(C, B, *s)` through the rest of the row."""
         copies = len(y)
         for layer in self.layers[first:]:
             if layer in self.batched:
@@ -246,7 +246,7 @@ class Row:
     def stepping(
         self, first: int, parameter: Parameter, lines: Lines, which: NDArray[Any], t: NDArray[Any]
     ) -> tuple[NDArray[Any], Sides]:
-        """Run copies with steps in a parameter of layer `first` through the row from there."""
+        """Run copies with steps in a parameter of layer `first` through the row, starting there."""
         if lines.single and self.layers[first] in self.by_unit:
             return self.through(first + 1, self._in_one_unit(first, parameter, lines, which, t), [])
         if found := self._branch_of(first, parameter):
@@ -275,7 +275,7 @@ class Row:
     def _in_one_unit(
         self, first: int, parameter: Parameter, lines: Lines, which: NDArray[Any], t: NDArray[Any]
     ) -> NDArray[Any]:
-        """Compute the one unit of each copy whose weights are stepped, as a stack of layers with a unit each."""
+        """Compute, for each copy, only the unit whose weights are stepped, as a stack of layers with one unit each."""
         layer, copy, entries = self.layers[first], np.arange(len(which)), lines.along[which]
         row, unit = np.divmod(entries, parameter.shape[-1])
         lanes = {}
@@ -293,7 +293,7 @@ class Row:
         return y
 
     def _has_units(self, first: int) -> bool:
-        """Whether a layer's units can be computed one by one, as it says: a few large steps show it."""
+        """Whether a layer's units can be computed separately, as it declares; tested with a few large steps."""
         layer = self.layers[first]
         parameters, units = layer.parameters().values(), self.inputs[first + 1].shape[-1:]
         if not layer.units_independent or layer in self.kinked or any(p.shape[-1:] != units for p in parameters):
@@ -304,10 +304,10 @@ class Row:
                 return False
         return True
 
-    # A composition, in whose branches the layers are rows too
+    # Compositions: the layers of their branches are rows too
 
     def _branch_of(self, first: int, parameter: Parameter) -> tuple[str, Row, int] | None:
-        """Return the branch of a composition that has a parameter, as a row, and the place of its layer there."""
+        """Return the branch of a composition that contains a parameter, as a row, and the index of its layer there."""
         layer = self.layers[first]
         if not isinstance(layer, Composition) or type(layer).forward is not Composition.forward:
             return None
@@ -324,7 +324,9 @@ class Row:
         return self._branches[key]
 
     def _joined(self, first: int, branch: str, y: NDArray[Any]) -> NDArray[Any]:
-        """Join what a branch gives in each copy `(C, B, *s)` with what the others give in all of them."""
+        """Join the output of a branch in each copy `(C, B, *s)` with the outputs of the others, which all copies
+        share.
+        """
         layer, copies = self.layers[first], len(y)
         assert isinstance(layer, Composition)
         ys = []
@@ -337,7 +339,7 @@ class Row:
 
 
 def sides_of(layer: Layer) -> Sides:
-    """Return the sides of a layer and of all that it is made of, after its forward pass."""
+    """Return the sides of a layer and of its children, after its forward pass."""
     return [side for inner in layer.walk() for side in _given(inner.sides())]
 
 
@@ -351,16 +353,16 @@ def _stacked(rows: Sequence[Sides]) -> Sides:
 
 
 def crossed(one: Sides, other: Sides) -> NDArray[Any]:
-    """Return for each copy whether it is on another side of a kink, `(C,)`; `(1,)` for all where there are no kinks."""
+    """Return for each copy whether it is on another side of a kink, `(C,)`; `(1,)` for all if there are no kinks."""
     differs = [(a != b).any(axis=1) for a, b in zip(one, other, strict=True)]
     return np.logical_or.reduce(differs) if differs else np.zeros(1, bool)
 
 
-# What declares that it may be called for all copies at once, put to the test
+# Tests of declarations that allow calls for all copies at once
 
 
 def independent(layer: Layer, x: NDArray[Any]) -> bool:
-    """Whether a layer treats samples independently: it says so, and so does all that it is made of, and so it does."""
+    """Whether a layer treats samples independently: it and its children declare it, and a test confirms it."""
     parts = list(layer.walk())
     if not all(part.samples_independent and part.declares("samples_independent") for part in parts) or not len(x):
         return False
@@ -376,7 +378,7 @@ def _agree(found: NDArray[Any], expected: NDArray[Any]) -> bool:
     return np.allclose(found, expected, rtol=0, atol=AGREES * size, equal_nan=True)
 
 
-# What is differentiated
+# Objectives
 
 
 def product_with(cotangent: NDArray[Any]) -> Objective:
@@ -385,7 +387,9 @@ def product_with(cotangent: NDArray[Any]) -> Objective:
 
 
 def loss_of(loss: Loss, targets: NDArray[Any], outputs: NDArray[Any]) -> Objective:
-    """Return the loss: of all copies in one call, where it can do that, as it is tested to with some outputs."""
+    """Return the loss as an objective: for all copies in one call if a test with some outputs shows that it can do
+    that.
+    """
     targets = np.asarray(targets)
 
     def one_by_one(outputs: NDArray[Any]) -> tuple[NDArray[Any], Sides]:

@@ -1,12 +1,12 @@
-"""The tail of the normal distribution, Φ(−u) = ½ erfc(u/√2), for u at least 0, without a branch and without allocating.
+"""The tail of the normal distribution, Φ(−u) = ½ erfc(u/√2), for u ≥ 0, without branches or allocations.
 
     Φ(−u) = e^(−u²/2) · s P(1 − 2ks),    s = 1/(u + k)
 
-What stands behind the exponential (Mills' ratio over √2π) is smooth from u = 0 to infinity and nearly proportional to
-1/(u + k), so a polynomial P in 1 − 2ks = (u − k)/(u + k) does for all u: Schonfelder 1978, Shepherd & Laframboise 1981.
-The coefficients interpolate at Chebyshev's points, computed with 60 digits: degree 20 within 3·10⁻¹⁶ for float64,
-degree 9 within 1.3·10⁻⁸ for float32. Because the tail itself is what is computed, its relative error stays small where
-it is tiny; Φ(u) = 1 − Φ(−u) follows with an absolute error of rounding.
+The factor after the exponential (Mills' ratio over √2π) is smooth from u = 0 to infinity and nearly proportional to
+1/(u + k), so a polynomial P in 1 − 2ks = (u − k)/(u + k) suffices for all u: Schonfelder 1978, Shepherd & Laframboise
+1981. The coefficients interpolate at Chebyshev's points, computed with 60 digits: degree 20 within 3·10⁻¹⁶ for float64,
+degree 9 within 1.3·10⁻⁸ for float32. Because the tail itself is computed, its relative error stays small even for tiny
+values; Φ(u) = 1 − Φ(−u) follows with an absolute error of rounding.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ DENSITY_AT_ZERO = 0.3989422804014327
 
 @dataclass(frozen=True)
 class _Fit:
-    """A polynomial for one precision, and the u beyond which the exponential is zero in it."""
+    """A polynomial for one precision, and the u beyond which the exponential underflows to zero in it."""
 
     k: float
     furthest: float
     coefficients: tuple[float, ...]
-    """From the constant upwards."""
+    """Coefficients in ascending order, starting with the constant."""
 
 
 _SINGLE = _Fit(
@@ -81,9 +81,9 @@ _DOUBLE = _Fit(
 
 
 def tail_of(u: NDArray[Any], tail: NDArray[Any], bell: NDArray[Any]) -> None:
-    """Write Φ(−u) to `tail` and e^(−u²/2) to `bell`, for u at least 0: three arrays of one shape and dtype.
+    """Write Φ(−u) to `tail` and e^(−u²/2) to `bell`, for u ≥ 0: three arrays of the same shape and dtype.
 
-    What is far out is taken to be where the exponential is zero, and `u` is written over with that bound.
+    Values beyond the bound where the exponential is zero are replaced by that bound, in `u` itself.
     """
     fit = _SINGLE if u.dtype.itemsize == 4 else _DOUBLE
     np.minimum(u, fit.furthest, out=u)
@@ -96,7 +96,7 @@ def tail_of(u: NDArray[Any], tail: NDArray[Any], bell: NDArray[Any]) -> None:
         np.add(tail, coefficient, out=tail)
         np.multiply(tail, ratio, out=tail)
     np.add(tail, lower[0], out=tail)
-    # s itself, from u again: 1 − ratio would lose digits far out.
+    # Compute s from u again: 1 − ratio would lose digits in the far tail.
     np.add(u, fit.k, out=bell)
     np.divide(tail, bell, out=tail)
     np.multiply(u, u, out=bell)

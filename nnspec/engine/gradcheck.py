@@ -1,38 +1,39 @@
-"""Proof of the calculus: analytic gradients against central differences, tensor by tensor.
+"""The gradient check: compares analytic gradients with central differences, tensor by tensor.
 
 For a tensor with analytic gradient a and numerical gradient n, both taken over the entries that were checked:
 
     error = ‖a − n‖₂ / max(‖a‖₂ + ‖n‖₂, floor),    nᵢ = (L(θ + ε eᵢ) − L(θ − ε eᵢ)) / 2ε
 
-A central difference in float64 carries a rounding error of about e = u·|L|/ε an entry, with u = 2⁻⁵². `floor` is 4 ‖e‖
-divided by the bound 1e-7, so that a gradient that is truly zero reads about 1e-8, not 1, while a wrong derivative still
-shows as soon as it is larger than the noise.
+A central difference in float64 has a rounding error of about e = u·|L|/ε per entry, with u = 2⁻⁵². `floor` is 4 ‖e‖
+divided by the bound 1e-7, so that a gradient that is truly zero has an error of about 1e-8, not 1, while a wrong
+derivative still shows as soon as it exceeds the noise.
 
-**What a central difference gets wrong.** With σ the rounding error of one evaluation of L, and R = L‴/6,
+**Errors of central differences.** With σ the rounding error of one evaluation of L, and R = L‴/6,
 
     n(h) = L′ + R h² + O(h⁴) + σ/h
 
-The step ε suits most networks: with L‴ near 1, both terms are about 1e-11. Where L bends within a short distance s, as
-below LayerNorm or RMSNorm on rows of one or two numbers with s = √eps, R is of the order of L′/s², and the second term
-alone can exceed the bound. So no tensor fails by the differences at ε alone. Its slopes are sharpened, largest
-disagreement first, until the error falls below a tenth of the bound or the sharpened slopes alone exceed the bound.
-Sharpening takes central differences at steps from ε/16 to 32 ε and extrapolates them to h = 0 in h² (Richardson 1911;
-Ridders 1982, Adv. Eng. Software 4(2)). Of all extrapolated values it takes the one with the smallest predicted error
+The step ε suits most networks: with L‴ near 1, both terms are about 1e-11. If L curves strongly over a short distance
+s, as before LayerNorm or RMSNorm on rows of one or two numbers with s = √eps, R is of the order of L′/s², and the
+second term alone can exceed the bound. Therefore no tensor fails because of the differences at ε alone. Its slopes are
+sharpened, largest disagreement first, until the error falls below a tenth of the bound or the sharpened slopes alone
+exceed the bound. Sharpening takes central differences at steps from ε/16 to 32 ε and extrapolates them to h = 0 in h²
+(Richardson 1911; Ridders 1982, Adv. Eng. Software 4(2)). Of all extrapolated values it takes the one with the smallest
+predicted error
 
     eᵢ = the larger distance to the two values that it was extrapolated from + 2 σ / (its smallest step)
 
-σ is measured on the function itself: for smooth L, third differences of its values at points about 1e-9 apart are
-nothing but rounding, with Σ T²/20 as their mean square (Hamming 1973; Moré and Wild 2011, SIAM J. Sci. Comput. 33(3)).
-So it holds what rounding becomes on its way through the network. `floor` is then 4 ‖e‖ divided by the bound, or by
-1e-12 if that is larger.
+σ is measured on the function itself: for smooth L, third differences of its values at points about 1e-9 apart consist
+of rounding only, with Σ T²/20 as their mean square (Hamming 1973; Moré and Wild 2011, SIAM J. Sci. Comput. 33(3)).
+It therefore includes the propagation of rounding errors through the network. `floor` is then 4 ‖e‖ divided by the
+bound, or by 1e-12 if that is larger.
 
-Nothing of this looks at the analytic gradient: a wrong one is compared with a better number than before. What the
-differences cannot resolve is reported as `TensorCheck.resolution`, the predicted error of n as a share of the gradient.
+None of this depends on the analytic gradient: a wrong one is merely compared with a more accurate number. The accuracy
+limit of the differences is reported as `TensorCheck.resolution`, the predicted error of n relative to the gradient.
 
-A step that flips the side of a ReLU crosses a kink, where no derivative exists: such entries are counted and left out.
-Tensors with more than 20,000 entries, and those of which each step is long, as in convolutions, are checked along
-random directions, which see every entry, and in a sample of single entries, which say where. A check with a known
-effort is held to `EFFORT`: beyond it, all tensors are sampled more thinly.
+A step that flips the side of a ReLU crosses a kink, where no derivative exists: such entries are counted and skipped.
+Tensors with more than 20,000 entries, and those whose steps are expensive, as in convolutions, are checked along random
+directions, which cover every entry, and at a sample of single entries, which locate errors. A check with a known cost
+is limited to `EFFORT`: beyond it, all tensors are sampled more sparsely.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ EPSILON = 1e-5
 BOUND = 1e-7
 FULL_UP_TO = 20_000
 WORTH = 50_000_000
-"""Entries times numbers in the layers that each of their steps runs through, above which a tensor is sampled."""
+"""Entries times the numbers in the layers that each of their steps runs through, above which a tensor is sampled."""
 SAMPLED_ENTRIES = 384
 DIRECTIONS = 32
 QUICK = 16
@@ -75,14 +76,14 @@ FEWEST_SAMPLES = 2
 FEWEST_ENTRIES = 8
 FEWEST_DIRECTIONS = 4
 EFFORT = 5e10
-"""Operations that a check may take, where its effort is known: some ten seconds."""
+"""The maximum number of operations of a check whose cost is known: about ten seconds."""
 UNIT = 2.0**-52
 LADDER = tuple(2.0**k for k in range(-4, 6))
-"""Steps that a slope is sharpened with, in units of ε."""
+"""Steps used to sharpen a slope, in units of ε."""
 COLUMNS = 5
 MARGIN = 4
 FINEST = 1e-12
-"""The tightest bound that the floor follows. No difference in float64 resolves less, so a tighter bound is not met."""
+"""The tightest bound that the floor follows. Differences in float64 cannot resolve less."""
 GOAL = 0.1
 """Slopes are sharpened until the error is below this share of the bound."""
 NOISE_POINTS = 12
@@ -91,90 +92,91 @@ NOISE_STEP = 1e-4
 
 
 class LostStepError(ValueError):
-    """A number is so large that a step beside it changes nothing."""
+    """A number is so large that adding a step does not change it."""
 
 
 @dataclass(frozen=True)
 class TensorCheck:
-    """The outcome for one tensor."""
+    """The result for one tensor."""
 
     name: str
     shape: tuple[int, ...]
     error: float
-    """The relative difference; NaN where every step crossed a kink, so that nothing was checked."""
+    """The relative difference; NaN if every step crossed a kink, so that nothing was checked."""
     checked: int
-    """Single entries that were compared."""
+    """The number of single entries compared."""
     directions: int
-    """Random directions that were compared."""
+    """The number of random directions compared."""
     kinks: int
-    """Steps that crossed a kink and were left out."""
+    """The number of steps that crossed a kink and were skipped."""
     left_out: tuple[tuple[int, ...], ...] = ()
-    """The entries whose steps crossed a kink, by their indices."""
+    """The indices of the entries whose steps crossed a kink."""
     resolution: float = 0.0
-    """Predicted error of the numerical gradient as a share of the gradient, where slopes had to be sharpened."""
+    """Predicted error of the numerical gradient relative to the gradient, if slopes had to be sharpened."""
 
     @property
     def kink_share(self) -> float:
-        """Share of the steps that were left out."""
+        """The fraction of steps that were skipped."""
         steps = self.checked + self.directions + self.kinks
         return self.kinks / steps if steps else 0.0
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """The outcome for all tensors of a network, its input and its loss."""
+    """The result for all tensors of a network, its input and its loss."""
 
     tensors: tuple[TensorCheck, ...]
     samples: int
     epsilon: float
     moved: tuple[str, ...] = ()
-    """Parameters that were moved a little from where they start, for there every step crossed a kink."""
+    """Parameters that were moved slightly from their initial values, because every step there crossed a kink."""
     share: float = 1.0
-    """The share of the usual entries and directions that the effort allowed for."""
+    """The fraction of the usual entries and directions that were checked within the effort."""
     asked: int | None = None
-    """The samples that were given, where the effort allowed for fewer."""
+    """The number of samples passed, if fewer were used to stay within the effort."""
 
     def with_others(self, others: GradientReport) -> GradientReport:
-        """Return this report with the tensors of another one in place of its own."""
+        """Return this report with the results of another one replacing its own for the same tensors."""
         known = {tensor.name: tensor for tensor in others.tensors}
         return replace(self, tensors=tuple(known.get(tensor.name, tensor) for tensor in self.tensors))
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """Names of the tensors of which nothing could be checked."""
+        """The names of the tensors that could not be checked at all."""
         return tuple(tensor.name for tensor in self.tensors if math.isnan(tensor.error))
 
     @property
     def error(self) -> float:
-        """The largest relative difference of all; NaN where a tensor could not be checked at all."""
+        """The largest relative difference of all; NaN if a tensor could not be checked at all."""
         errors = [tensor.error for tensor in self.tensors]
         return math.nan if any(math.isnan(error) for error in errors) else max(errors)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientCheck:
-    """How a network's gradients are checked.
+    """The settings of a gradient check.
 
-    Slopes are sharpened where the error is not below `bound`, or 1e-7 if that is smaller. Raises ValueError for an
-    `epsilon` that is not greater than 0.
+    Slopes are sharpened if the error is not below `bound`, or 1e-7 if that is smaller. Raises ValueError if `epsilon`
+    is not greater than 0.
     """
 
     epsilon: float = EPSILON
     """The step of the differences."""
     bound: float = BOUND
     full: bool = False
-    """Take every entry of every tensor."""
+    """Check every entry of every tensor."""
     quick: bool = False
-    """Take a sixteenth of the entries and directions of tensors that are sampled, and of the effort."""
+    """Use a sixteenth of the entries and directions of sampled tensors, and of the effort."""
     rng: Generator | None = None
-    """Draws the sample of entries and the directions; by default the same ones each time."""
+    """Draws the sample of entries and the directions; by default the same each time."""
     penalties: Sequence[Penalty] = ()
-    """Penalties on the weights, which are part of what is differentiated."""
+    """Penalties on the weights, which are included in the differentiated function."""
     only: Collection[str] | None = None
-    """The parameters to check, where not all are wanted."""
+    """The parameters to check; all by default."""
     effort: Callable[[int], Sequence[float]] | None = None
-    """How many operations a forward pass of so many samples takes in each layer. With it, and without `full`, the check
-    takes about `EFFORT` of them: with fewer samples, at least 2, then with fewer entries and directions."""
+    """Maps a number of samples to the operations of a forward pass in each layer. With it, and without `full`, the
+    check takes about `EFFORT` operations: it uses fewer samples, at least 2, and then fewer entries and directions.
+    """
 
     def __post_init__(self) -> None:
         if not self.epsilon > 0:
@@ -182,7 +184,7 @@ class GradientCheck:
 
     def run(self, network: Sequential, loss: Loss, x: NDArray[Any], targets: NDArray[Any]) -> GradientReport:
         """Check `network` at x; see `check_gradients`."""
-        x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
+        x = np.array(x, dtype=np.float64, order="C")  # C order: steps are made through a flat view
         with _repeatable(network):
             copies = Copies(network, x, partial(loss_of, loss, targets), self.penalties)
             outputs = copies.outputs.copy()
@@ -220,14 +222,15 @@ def check_gradients(
     quick: bool = False,
     effort: Callable[[int], Sequence[float]] | None = None,
 ) -> GradientReport:
-    """Check every parameter of `network`, its input x `(B, *in)` and the gradient of `loss` at its outputs.
+    """Check every parameter of `network`, its input x `(B, *in)` and the gradient of `loss` with respect to its
+    outputs.
 
-    An input of ids, for a network that looks rows up, has no gradient and is left out. For the keywords see
+    An input of ids, for a network that starts with a lookup, has no gradient and is skipped. For the keywords see
     `GradientCheck`.
 
-    The network must be float64; its parameters and their gradients are as before afterwards, up to the last backward
-    pass. Raises ValueError for a network in another dtype, and LostStepError, which is one, for numbers so large that
-    a step beside them changes nothing.
+    The network must be float64; its parameters and gradients are restored afterwards, up to the last backward pass.
+    Raises ValueError for a network in another dtype, and its subclass LostStepError for numbers so large that adding a
+    step does not change them.
     """
     how = GradientCheck(
         epsilon=epsilon,
@@ -245,11 +248,11 @@ def check_gradients(
 def numerical_gradient_check(layer: Layer | Sequential, x: NDArray[Any], epsilon: float = EPSILON) -> float:
     """Return the largest relative difference over the parameters and the input of `layer` at x `(B, *in)`.
 
-    The scalar that is differentiated is Σ r·f(x), with fixed random r of f(x)'s shape. Raises ValueError for a layer
-    whose parameters are not float64.
+    The differentiated scalar is Σ r·f(x), with a fixed random r of f(x)'s shape. Raises ValueError for a layer whose
+    parameters are not float64.
     """
     network = layer if isinstance(layer, Sequential) else Sequential(layer)
-    x = np.array(x, dtype=np.float64, order="C")  # C order: it is stepped through a flat view
+    x = np.array(x, dtype=np.float64, order="C")  # C order: steps are made through a flat view
     rng = np.random.default_rng(0)
     how = GradientCheck(epsilon=epsilon, rng=rng)
     with _repeatable(network):
@@ -271,10 +274,10 @@ def _parameters(network: Sequential) -> Iterator[Tensor]:
 
 
 class _repeatable:
-    """While open, the layers of a network draw no new noise: the same function at every step."""
+    """A context in which the layers of a network draw no new noise: the same function at every step."""
 
     def __init__(self, network: Sequential) -> None:
-        # Compositions come before their layers, whose own state is set back after theirs.
+        # Compositions come before their layers, whose own state is restored after theirs.
         self.layers = [inner for layer in network.layers for inner in layer.walk()]
         for name, parameter in network.named_parameters().items():
             if parameter.data.dtype != np.float64:
@@ -294,7 +297,7 @@ class _repeatable:
 
 
 class _Probe:
-    """Takes the steps."""
+    """Takes the steps of a check."""
 
     def __init__(self, how: GradientCheck, copies: Copies) -> None:
         quick = QUICK if how.quick else 1
@@ -304,12 +307,12 @@ class _Probe:
         self.rng = how.rng or np.random.default_rng(0)
 
     def limit(self, tensors: Sequence[Tensor], effort: Sequence[float], most: float) -> None:
-        """Sample more thinly where the whole check would take more operations than `most`."""
+        """Sample more sparsely if the whole check would take more operations than `most`."""
         need = sum(2 * sum(self._lines(tensor)) * sum(effort[tensor.first :]) for tensor in tensors)
         self.allowed = min(1.0, most / need) if need else 1.0
 
     def _lines(self, tensor: Tensor) -> tuple[int, int]:
-        """Return how many entries of a tensor are checked, and how many directions."""
+        """Return the number of entries and directions to check in a tensor."""
         size = tensor.array.size
         numbers = sum(x.size for x in self.copies.inputs[tensor.first :])
         long = size > self.entries and size * numbers > WORTH
@@ -321,7 +324,7 @@ class _Probe:
         return fewer, max(min(FEWEST_DIRECTIONS, self.steps), int(self.allowed * self.steps))
 
     def tensor(self, tensor: Tensor, magnitude: float) -> TensorCheck:
-        """Check one tensor. `magnitude` is the size of the numbers that L is the sum of."""
+        """Check one tensor. `magnitude` is the size of the terms that L is the sum of."""
         shape, analytic = tensor.array.shape, tensor.grad.reshape(-1)
         count, turns = self._lines(tensor)
         entries = np.arange(analytic.size)
@@ -359,7 +362,9 @@ class _Probe:
     def _slopes(
         self, tensor: Tensor, lines: Lines, analytic: NDArray[Any], noise: float
     ) -> tuple[_Slopes, NDArray[Any]]:
-        """Take central differences along lines at ε. Return those that cross no kink, and which lines do."""
+        """Take central differences along lines at ε. Return those that do not cross a kink, and which lines
+        these are.
+        """
         here = tensor.array.reshape(-1)
         taken = lines.taken(here, self.epsilon)
         if not taken.all():
@@ -419,7 +424,7 @@ class _Probe:
                 break  # so do all longer steps
             taken = lines.taken(here, h)[line]
             if not taken:
-                continue  # lost beside a large number; a longer one may not be
+                continue  # the step is lost to rounding; a longer one may not be
             # Neville's scheme in h²: `row[m]` uses the last m + 1 steps, of which the first is h / 2**m.
             row = [float((values[high] - values[low]) / taken)]
             for m, finer in enumerate(before[: COLUMNS - 1], 1):
@@ -442,7 +447,7 @@ class _Slopes:
         self.sharp = np.zeros(len(lines), dtype=bool)
 
     def replace(self, i: int, slope: float, doubt: float) -> None:
-        """Put a sharpened slope in the place of a simple one."""
+        """Replace a simple slope by a sharpened one."""
         self.numerical[i], self.doubt[i], self.sharp[i] = slope, doubt, True
 
     @property
@@ -466,11 +471,11 @@ class _Slopes:
         return float(np.linalg.norm(self.apart)) / self.scale
 
     def settled(self) -> bool:
-        """Whether nothing is left to sharpen: it holds, or the sharpened slopes alone exceed the bound."""
+        """Whether sharpening is finished: the check passes, or the sharpened slopes alone exceed the bound."""
         beyond = float(np.linalg.norm(self.apart[self.sharp])) >= self.bound * self.scale
         return self.error < GOAL * self.bound or beyond
 
     @property
     def resolution(self) -> float:
-        """The predicted error of sharpened slopes as a share of ‖a‖ + ‖n‖."""
+        """The predicted error of sharpened slopes relative to ‖a‖ + ‖n‖."""
         return float(np.linalg.norm(self.doubt)) / self.size if self.sharp.any() and self.size else 0.0

@@ -1,11 +1,11 @@
-"""How weights start. Ordered by how hard they are to understand.
+"""Weight initialisers, ordered by how hard they are to understand.
 
 fan_in and fan_out are the numbers of inputs and outputs that one weight connects: in and out of `Linear`, k²·in/groups
-and k²·out/groups of a convolution (PyTorch's fan_out leaves the groups out). Every draw is made in float64 and rounded
-to the parameter's dtype afterwards, so that float32 and float64 networks start from the same numbers.
+and k²·out/groups of a convolution (PyTorch's fan_out ignores groups). All numbers are drawn in float64 and then rounded
+to the parameter's dtype, so that float32 and float64 networks start from the same numbers.
 
-None of them truncates but `truncated_normal`. Keras does in `glorot_normal`, `he_normal` and `lecun_normal`: what is
-further out than two standard deviations is drawn again, and the rest made wider by 1/0.88 to make up for it.
+Only `truncated_normal` truncates. Keras also does in `glorot_normal`, `he_normal` and `lecun_normal`: numbers beyond
+two standard deviations are drawn again, and the scale is increased by 1/0.88 to compensate.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Initializer(PlainPart):
 
     kind: ClassVar[str] = "initializer"
     for_relu: ClassVar[bool] = False
-    """Whether its variance makes up for the half of the values that a ReLU cuts off."""
+    """Whether its variance compensates for the half of the values that a ReLU sets to zero."""
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
         """Return float64 numbers of `shape`."""
@@ -55,7 +55,7 @@ class Initializer(PlainPart):
 
 
 class Zeros(Initializer):
-    """All zero: right for biases; for weights it keeps every unit of a layer equal for ever."""
+    """All zeros: right for biases; as weights, they keep all units of a layer identical forever."""
 
     spec_name = "zeros"
     also = ("zeros_", "Zeros")
@@ -66,7 +66,7 @@ class Zeros(Initializer):
 
 
 class Ones(Initializer):
-    """All one."""
+    """All ones."""
 
     spec_name = "ones"
     also = ("ones_", "Ones")
@@ -77,19 +77,19 @@ class Ones(Initializer):
 
 
 class Fill(Initializer):
-    """All the same `value`. PyTorch's `constant_`; Keras's `Constant`. (`constant` is a schedule here.)"""
+    """All equal to `value`. PyTorch's `constant_`; Keras's `Constant`. (`constant` is a schedule here.)"""
 
     spec_name = "fill"
     also = ("constant", "constant_", "Constant")
     value: Start
 
     def draw(self, shape: tuple[int, ...], fan_in: int, fan_out: int, rng: Generator) -> NDArray[Any]:
-        """Return an array of the value."""
+        """Return an array filled with the value."""
         return np.full(shape, float(self.value))
 
 
 class Normal(Initializer):
-    """N(mean, std²), whatever the fans. PyTorch's `normal_`, whose default is std = 1; Keras's `RandomNormal`."""
+    """N(mean, std²), independent of the fans. PyTorch's `normal_`, whose default is std = 1; Keras's `RandomNormal`."""
 
     spec_name = "normal"
     also: ClassVar[tuple[str, ...]] = ("normal_", "RandomNormal", "random_normal", "gaussian")
@@ -103,9 +103,9 @@ class Normal(Initializer):
 
 
 class TruncatedNormal(Normal):
-    """N(mean, std²) of which what is further than 2·std from the mean is drawn again. Its deviation is 0.88·std.
+    """N(mean, std²), with values further than 2·std from the mean drawn again. The resulting deviation is 0.88·std.
 
-    Keras's `TruncatedNormal`; PyTorch's `trunc_normal_`, whose bounds are -2 and 2 themselves and not 2·std.
+    Keras's `TruncatedNormal`; PyTorch's `trunc_normal_`, whose bounds are -2 and 2 themselves instead of ±2·std.
     """
 
     spec_name = "truncated_normal"
@@ -122,9 +122,9 @@ class TruncatedNormal(Normal):
 
 
 class Uniform(Initializer):
-    """U(low, high), whatever the fans. PyTorch's `uniform_`, from 0 to 1 by default; Keras's `RandomUniform`.
+    """U(low, high), independent of the fans. PyTorch's `uniform_`, from 0 to 1 by default; Keras's `RandomUniform`.
 
-    Raises ValueError where `low` is not less than `high`.
+    Raises ValueError if `low` is not less than `high`.
     """
 
     spec_name = "uniform"
@@ -214,11 +214,12 @@ class LeCunUniform(Initializer):
 
 
 class Orthogonal(Initializer):
-    """A matrix Q with QᵀQ = gain²·I, or QQᵀ where it is wider than high, drawn evenly from all of them.
+    """A matrix Q with QᵀQ = gain²·I, or QQᵀ if it is wider than high, drawn uniformly from all of them.
 
-    What has more than two axes is taken as a matrix of its first axis by all others: the kernels of a convolution are
-    orthogonal to each other. It is Q of the QR decomposition of normal numbers with R's diagonal made positive; its
-    last digits depend on LAPACK. Saxe et al. 2014, Mezzadri 2007; PyTorch's `orthogonal_`; Keras's `Orthogonal`.
+    A tensor with more than two axes is treated as a matrix of its first axis by all others: the kernels of a
+    convolution are orthogonal to each other. It is Q of the QR decomposition of normal numbers, with R's diagonal made
+    positive; its last digits depend on LAPACK. Saxe et al. 2014, Mezzadri 2007; PyTorch's `orthogonal_`; Keras's
+    `Orthogonal`.
     """
 
     spec_name = "orthogonal"
