@@ -1,4 +1,4 @@
-"""The layers, by family. One more layer is one more class in its family's file."""
+"""The layers, by family. A new layer is a new class in its family's file."""
 
 from nnspec.engine.layers.activations import *  # noqa: F403
 from nnspec.engine.layers.attention import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Activations: element by element, no parameters. Each may write over its input."""
+"""Activations: elementwise, without parameters. Each may overwrite its input."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class Activation(Layer):
     family = "activation"
     image_as = "any"
     suits: ClassVar[tuple[str, ...]] = ()
-    """The initialisers made for it, where those made for ReLU start its units in the flat ends; the first is usual."""
+    """Suitable initialisers, if those for ReLU would start its units in the flat ends; the first is the usual
+    choice.
+    """
     flops_each: ClassVar[int] = 1
-    """FLOPs an element; an exponential or a hyperbolic tangent counts as one."""
+    """FLOPs per element; an exponential or a hyperbolic tangent counts as one."""
     work_dtype: ClassVar[Any] = "float"
-    """dtype of the work array in which backward puts the derivative together."""
+    """dtype of the work array in which backward computes the derivative."""
 
     _y: NDArray[Any] | None = kept()
 
@@ -64,7 +66,7 @@ class ReLU(Activation):
         """g · [y > 0]."""
         y = saved(self._y, self)
         memory = self.work_array("derivative", y.shape, bool)
-        # In the order of y: NumPy goes through arrays of one order in one piece.
+        # In the memory order of y: NumPy processes arrays of the same order in one run.
         active = np.greater(y, 0, out=samples_in(memory, y.shape, batch_last=not y.flags.c_contiguous))
         return np.multiply(grad, active, out=out)
 
@@ -189,6 +191,6 @@ class HardSigmoid(Activation):
         return np.multiply(grad, slope, out=out)
 
     def sides(self) -> NDArray[Any] | None:
-        """Which of its three pieces each unit is on."""
+        """Which of the three linear pieces each unit is on."""
         y = saved(self._y, self)
         return (y > 0).astype(np.int8) + (y >= 1)

@@ -1,19 +1,19 @@
-"""Attention: every place of a sequence takes from the others what fits what it asks for.
+"""Attention: each position of a sequence reads from the positions whose keys match its query.
 
-For one head of width d, with rows q, k, v of T places each and s = 1/√d:
+For one head of width d, with rows q, k, v of T positions each and s = 1/√d:
 
-    S = s q kᵀ           how much place i asks for what place j offers
-    E = exp(S)           0 where j may not be seen; shifted by the row's largest S where exp could overflow
-    o = (E v) / l        l = Σⱼ E: the softmax is divided out where it is narrowest, behind the product
+    S = s q kᵀ           how well the query of position i matches the key of position j
+    E = exp(S)           0 if j is masked; shifted by the row's largest S if exp could overflow
+    o = (E v) / l        l = Σⱼ E: the softmax's division comes after the product, where the array is smallest
 
     o' = do / l          backward
     dv = Eᵀ o'
-    dS = E ∘ (o' vᵀ − Σ o' ∘ o)      the sum over the head's width: one number a row
+    dS = E ∘ (o' vᵀ − Σ o' ∘ o)      the sum over the head's width: one number per row
     dq = s dS k,  dk = s dSᵀ q
 
-so besides the products the T² numbers of a head are gone over five times in forward (the scale, the least, the largest,
-exp, and zeros where it is causal) and three times in backward. That the sum over a row of dS is one over a row of o is
-from Dao et al. 2022.
+Besides the products, the T² numbers of a head are thus traversed five times in the forward pass (scale, minimum,
+maximum, exp, and zeros if it is causal) and three times in the backward pass. Replacing the sum over a row of dS by one
+over a row of o is due to Dao et al. 2022.
 """
 
 from __future__ import annotations
@@ -40,19 +40,20 @@ __all__ = ["MultiHeadAttention"]
 
 XAVIER_UNIFORM = XavierUniform()
 UNSHIFTED = 30.0
-"""Scores of at most this size go into exp as they are: sums of e³⁰ and quotients by e⁻³⁰ are far from any bound of
-float32. Two passes that find the largest and the least score of all take a fifteenth of the time of a maximum for each
-row of 64."""
+"""Scores up to this magnitude are passed to exp unshifted: sums of e³⁰ and quotients by e⁻³⁰ are far from the limits of
+float32. Two passes for the global maximum and minimum take a fifteenth of the time of a maximum for each row of 64.
+"""
 
 
 class MultiHeadAttention(Layer):
     """y = [o₁, …, o_H] W_o + b_o with oₕ = softmax(qₕ kₕᵀ / √d) vₕ and [q, k, v] = x W + b: `(B, T, D) -> (B, T, D)`.
 
-    W is `(D, 3·D)`, d = D/H the width of a head. With `causal` each place attends to itself and earlier places only. It
-    is self-attention, in PyTorch `nn.MultiheadAttention(D, H, batch_first=True)` of (x, x, x) or
-    `F.scaled_dot_product_attention` between two `Linear`; there is no dropout within and no padding. Weights start
-    Glorot-uniform, of q, k and v each by itself as in Keras; PyTorch counts all three as one and starts W_o uniform in
-    ±1/√D. Biases start at zero. D must be a multiple of H: ShapeError, or ValueError in Python. Vaswani et al. 2017.
+    W is `(D, 3·D)`, d = D/H the width of a head. With `causal`, each position attends only to itself and earlier
+    positions. This is self-attention: PyTorch's `nn.MultiheadAttention(D, H, batch_first=True)` applied to (x, x, x),
+    or `F.scaled_dot_product_attention` between two `Linear`; it has no dropout and no padding mask. The weights of q, k
+    and v are each initialised Glorot-uniform, as in Keras; PyTorch treats the three as one matrix and initialises W_o
+    uniformly in ±1/√D. Biases start at zero. D must be a multiple of H: ShapeError, or ValueError in Python. Vaswani et
+    al. 2017.
     """
 
     spec_name = "MultiHeadAttention"
@@ -87,7 +88,7 @@ class MultiHeadAttention(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(T, D)`, unchanged. FLOPs of the products, of the biases, and five a score for its share of a softmax."""
+        """`(T, D)`, unchanged. FLOPs of the products and biases, and five per score for its share of a softmax."""
         heads, given = arguments["num_heads"], arguments.get("embed_dim")
         length, width = sequence(cls, incoming, f" and `Linear({4 * heads})`" if len(incoming) == 1 else "")
         if given is not None and given != width:
@@ -131,7 +132,7 @@ class MultiHeadAttention(Layer):
         return not arguments.get("causal", False)
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Ask, weigh, gather, and bring the heads together."""
+        """Compute queries, keys and values, the weighted sums of each head, and the output projection."""
         self._x = x
         batch, length, width = x.shape
         qkv = self.work_array("qkv", (batch, length, 3 * width), x.dtype)
@@ -156,7 +157,7 @@ class MultiHeadAttention(Layer):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Back through the sum of heads, the weighing, and the three products, as above."""
+        """Back through the output projection, the weighted sums and the three products, as above."""
         x = saved(self._x, self)
         qkv, scores, sums, heads = self._kept
         heads_grad = self.work_array("heads_grad", heads.shape, grad.dtype)
@@ -177,10 +178,10 @@ class MultiHeadAttention(Layer):
         heads_grad: NDArray[Any],
         qkv_grad: NDArray[Any],
     ) -> None:
-        """From the gradient of the heads, which is spoilt, to those of q, k and v."""
+        """Compute the gradients of q, k and v from those of the heads, which are overwritten."""
         (q, k, v), (dq, dk, dv), (do,) = (self._heads_of(array) for array in (qkv, qkv_grad, heads_grad))
         self._over_sums(heads_grad, sums)
-        # Σ o' ∘ o over the width of each head; the products lie for now where dq, dk and dv will.
+        # Σ o' ∘ o over the width of each head; the products temporarily use the memory of dq, dk and dv.
         each = qkv_grad.reshape(-1)[: heads.size].reshape(*sums.shape, -1)
         np.multiply(heads_grad.reshape(each.shape), heads.reshape(each.shape), out=each)
         by_place = self.work_array("by_place", sums.shape, heads.dtype)
@@ -197,7 +198,7 @@ class MultiHeadAttention(Layer):
         np.matmul(scores_grad.swapaxes(-1, -2), q, out=dk)
 
     def _exponentials(self, scores: NDArray[Any], largest: NDArray[Any]) -> None:
-        """E = exp(S) in place, and 0 where a place may not look; `largest` is to work in."""
+        """E = exp(S) in place, and 0 for masked positions; `largest` is a work array."""
         small = np.maximum.reduce(scores, axis=None) <= UNSHIFTED
         small &= np.minimum.reduce(scores, axis=None) >= -UNSHIFTED
         decide(small, partial(self._as_they_are, scores), partial(self._shifted, scores, largest))
@@ -216,7 +217,9 @@ class MultiHeadAttention(Layer):
         np.exp(scores, out=scores)
 
     def _seen(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Return 1 where a place (row) sees a place (column), itself and those before it, and 0 elsewhere."""
+        """Return 1 where a position (row) may attend to a position (column), itself or an earlier one, and 0
+        elsewhere.
+        """
         lower, length = self._lower, scores.shape[-1]
         if lower is None or lower.shape[0] != length or lower.dtype != scores.dtype:
             lower = self._lower = np.tril(np.ones((length, length), scores.dtype))
@@ -229,7 +232,7 @@ class MultiHeadAttention(Layer):
         return tuple(parts[:, :, i].transpose(0, 2, 1, 3) for i in range(parts.shape[2]))
 
     def _over_sums(self, heads: NDArray[Any], sums: NDArray[Any]) -> None:
-        """Divide each place's numbers of a head by one number, in place."""
+        """Divide the numbers of each position and head by one number, in place."""
         rows = heads.reshape(sums.size, -1)
         np.divide(rows, sums.reshape(-1, 1), out=rows)
 
@@ -239,7 +242,7 @@ def _uneven(width: int, heads: int) -> str:
 
 
 def _affine(x: NDArray[Any], weight: Parameter, bias: Parameter | None, out: NDArray[Any]) -> NDArray[Any]:
-    """out = x W + b for every place, as one product."""
+    """out = x W + b for every position, as one product."""
     np.matmul(rows_of_places(x), weight.data, out=rows_of_places(out))
     if bias is not None:
         np.add(out, bias.data, out=out)
@@ -254,7 +257,7 @@ def _affine_back(
     ones: NDArray[Any],
     out: NDArray[Any] | None,
 ) -> NDArray[Any] | None:
-    """Write dL/dW and dL/db; return dL/dx where there is an array for it."""
+    """Write dL/dW and dL/db; return dL/dx if there is an array for it."""
     rows = rows_of_places(grad)
     np.matmul(rows_of_places(x).T, rows, out=weight.grad)
     if bias is not None:
@@ -265,6 +268,6 @@ def _affine_back(
 
 
 def _sums_of_rows(array: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
-    """Σ over the last axis, as a product with ones: a tenth of the time of a sum along it."""
+    """Σ over the last axis, as a product with ones: ten times as fast as a sum along it."""
     np.matmul(rows_of_places(array), np.ones(array.shape[-1], array.dtype), out=out.reshape(-1))
     return out

@@ -1,4 +1,4 @@
-"""The layer that brings the numbers of each channel to a common size over the batch."""
+"""Batch normalisation."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = ["BatchNorm"]
 
 
 class BatchNorm(Layer):
-    """y = γ·x̂ + β with x̂ = (x − mean) / √(var + ε), for each feature or channel over everything else:
+    """y = γ·x̂ + β with x̂ = (x − mean) / √(var + ε), for each feature or channel over all other axes:
 
-    `(B, F)` over the batch, `(B, T, F)` over batch and places, `(B, C, H, W)` over batch, rows and columns.
+    `(B, F)` over the batch, `(B, T, F)` over batch and positions, `(B, C, H, W)` over batch, rows and columns.
 
-    In training mean and variance (divided by n) are those of the batch, n being the numbers that a channel has in it,
-    and running ones follow them: r ← (1 − momentum)·r + momentum·now, the variance divided by n − 1 for that; in use
-    the running ones take their place. A batch with a single number a channel has no variance: it is normalised by the
-    running ones too, which stay as they are. (PyTorch raises ValueError; in Keras x̂ is 0.)
+    In training, mean and variance (divided by n) are those of the batch, with n numbers per channel, and the running
+    statistics are updated: r ← (1 − momentum)·r + momentum·batch, with the variance divided by n − 1; in evaluation,
+    the running statistics are used. A batch with a single number per channel has no variance: it is normalised by the
+    running statistics too, which are not updated. (PyTorch raises ValueError; in Keras x̂ is 0.)
 
-    dL/dx = γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), where with running ones only the first term is left; dL/dγ =
-    Σ g·x̂, dL/dβ = Σ g. Both in PyTorch's definition; in Keras `momentum` is 1 minus this one, and the running variance
-    is divided by n. Ioffe & Szegedy 2015.
+    dL/dx = γ / √(var + ε) · (g − Σg/n − x̂·Σ(g·x̂)/n), reduced to the first term if running statistics are used; dL/dγ
+    = Σ g·x̂, dL/dβ = Σ g. `momentum` and running variance follow PyTorch's definition; in Keras `momentum` is 1 minus
+    this one, and the running variance is divided by n. Ioffe & Szegedy 2015.
     """
 
     spec_name = "BatchNorm"
@@ -66,13 +66,13 @@ class BatchNorm(Layer):
         self.weight = Parameter(np.ones(num_features), dtype, decays=False) if self.affine else None
         self.bias = Parameter(np.zeros(num_features), dtype, decays=False) if self.affine else None
         self._state = {"running_mean": np.zeros(num_features, dtype), "running_var": np.ones(num_features, dtype)}
-        # A number a channel each, in which every pass works.
+        # One number per channel each, used as work arrays by every pass.
         self._inverse, self._sums, self._products = (np.empty(num_features, dtype) for _ in range(3))
         self._by_batch = False
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Any shape, unchanged; 8 FLOPs a number."""
+        """Any shape, unchanged; 8 FLOPs per number."""
         channels, given = incoming[feature_axis(incoming)], arguments.get("num_features")
         if given is not None and given != channels:
             raise ShapeError(
@@ -93,7 +93,7 @@ class BatchNorm(Layer):
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """While it trains, mean and variance are those of all places."""
+        """In training, mean and variance are taken over all positions."""
         return True
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -124,7 +124,7 @@ class BatchNorm(Layer):
         return np.add(y, self.bias.data.reshape(beside), out=y)
 
     def _follow(self, mean: NDArray[Any], var: NDArray[Any], count: int) -> None:
-        """Let the running mean and variance follow those of a batch."""
+        """Update the running mean and variance with those of a batch."""
         for running, now, factor in (
             (self._state["running_mean"], mean, 1.0),
             (self._state["running_var"], var, count / (count - 1)),
@@ -161,5 +161,5 @@ class BatchNorm(Layer):
         return np.multiply(passed, factor.reshape(beside), out=passed)
 
     def _in_order_of(self, x: NDArray[Any], name: str) -> NDArray[Any]:
-        """Return a work array that lies in memory as x does, so that both are gone through in one run."""
+        """Return a work array with the same memory order as x, so that both are traversed in one run."""
         return samples_in(self.work_array(name, x.shape, x.dtype), x.shape, batch_last=not x.flags.c_contiguous)

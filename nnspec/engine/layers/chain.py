@@ -1,4 +1,4 @@
-"""A branch of a composition: layers in a row, between two arrays that belong to somebody else."""
+"""A branch of a composition: a sequence of layers between two arrays that it does not own."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ __all__ = ["Chain"]
 
 @dataclass(frozen=True)
 class Member:
-    """A layer in a branch before it is made: what the shapes of a composition follow from."""
+    """A layer of a branch before it is created, used to infer the shapes of a composition."""
 
     name: str
-    """Its name within the branch: `Linear1`, or `Hidden1.Linear1` where it comes from a block."""
+    """Its name within the branch: `Linear1`, or `Hidden1.Linear1` if it comes from a block."""
     part: type[Layer]
     incoming: Shape
-    """What arrives at it."""
+    """The shape of its input."""
     geometry: Geometry
 
 
 class Chain:
-    """The layers of a branch by their paths in the composition; none of them is the identity.
+    """The layers of a branch by their paths in the composition, without identities.
 
-    The array that enters is read by the other branches too, and so is the gradient that arrives: neither is ever
-    written to.
+    The input is also read by the other branches, and so is the incoming gradient: neither is ever written to.
     """
 
     def __init__(self, layers: Mapping[str, Layer]) -> None:
@@ -47,15 +46,15 @@ class Chain:
         return incoming
 
     def forward(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Run the layers in order; x is left as it is."""
+        """Run the layers in order; x is not modified."""
         for layer in self._layers:
             x = layer.forward(x)
         return x
 
     def backward(self, grad: NDArray[Any], *, input_grad: bool) -> NDArray[Any] | None:
-        """Run the layers in reverse, down to the first that is wanted; `grad` is left as it is.
+        """Run the layers in reverse, down to the first one needed; `grad` is not modified.
 
-        The result may be `grad` itself, where there are no layers.
+        The result may be `grad` itself if there are no layers.
         """
         last = 0 if input_grad else self._first_trained
         for k in reversed(range(last, len(self._layers))):

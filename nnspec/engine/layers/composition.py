@@ -1,4 +1,4 @@
-"""Layers that are made of layers: a sum with a way around, a sum of branches, branches side by side.
+"""Layers composed of other layers: residuals, sums of branches, and concatenations.
 
 Every branch reads the same input x, and their outputs are joined:
 
@@ -6,9 +6,9 @@ Every branch reads the same input x, and their outputs are joined:
     Add         y = Σ fᵢ(x)
     Concat      y = [f₁(x), f₂(x), …]
 
-so that dL/dx is the sum of what comes back through the branches. A branch without layers is the identity. A spec writes
-a composition as a section of the model, with the branches in its braces; its shape rule is `combine`. The compositions
-themselves are in `joining`.
+so dL/dx is the sum of the gradients that come back through the branches. A branch without layers is the identity. In a
+spec, a composition is a section of the model, with the branches in its braces; its shape rule is `combine`. The
+compositions themselves are in `joining`.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
 __all__ = ["Composition"]
 
 Layers = Sequence[Layer] | Mapping[str, Layer]
-"""A branch, as a program writes it: layers in a row, by names of their own or named by kind and number."""
+"""A branch, as written in Python: a sequence of layers, named explicitly or by kind and number."""
 
 
 class Composition(Layer):
-    """Base of the layers made of layers: branches that all start at x `(B, *in)`, joined to y `(B, *out)`.
+    """Base of the compositions: branches that all start at x `(B, *in)`, joined to y `(B, *out)`.
 
-    Parameters are called by the paths of the layers: `Linear1.weight` in a residual's own chain,
-    `shortcut.Linear1.weight` or `a.Linear1.weight` in a branch with a name. Raises ValueError for branches that are
-    missing, or empty where they may not be, for names that are taken or no names, and for a layer that stands in it
-    twice; TypeError for what is no layer; ShapeError at the first pass where the branches do not fit.
+    Parameters are named by the paths of the layers: `Linear1.weight` in a residual's own chain,
+    `shortcut.Linear1.weight` or `a.Linear1.weight` in a named branch. Raises ValueError for missing branches, for empty
+    ones that may not be empty, for duplicate or invalid names, and for a layer that occurs twice; TypeError for
+    anything that is not a layer; ShapeError at the first pass if the branches do not fit.
     """
 
     kind = "composition"
-    # What the first layers of the branches may read; the outputs that layers read are in buffers of their own.
+    # The inputs of the branches' first layers; outputs that layers read again are in buffers of their own.
     backward_reads = frozenset({"input"})
     samples_independent = True
 
     own_chain: ClassVar[str] = ""
-    """The branch that stands in the braces of the composition itself, and has no part in the names of its layers."""
+    """The branch written directly in the braces of the composition; it adds nothing to the names of its layers."""
     inner: ClassVar[tuple[str, ...]] = ()
-    """The names that other branches may have; any, where none are given."""
+    """The allowed names of other branches; empty if any name is allowed."""
     least: ClassVar[int] = 2
-    """The least number of branches."""
+    """The minimum number of branches."""
     splits: ClassVar[bool] = False
-    """Whether each branch has a part of the gradient to itself, instead of reading all of it with the others."""
+    """Whether each branch receives its own part of the gradient, instead of sharing all of it."""
 
     def __init__(self, branches: Mapping[str, Layers]) -> None:
         super().__init__()
@@ -81,11 +81,11 @@ class Composition(Layer):
                 f"a layer stands twice in this {type(self).__name__}: it keeps what its backward needs, once"
             )
 
-    # What is known before any array exists
+    # Known before any array exists
 
     @classmethod
     def signature(cls) -> Signature:  # type: ignore[override]
-        """Take no arguments: in a spec, the branches of a composition stand in its braces."""
+        """Return an empty signature: in a spec, the branches of a composition are in its braces."""
         return Signature(())
 
     @classmethod
@@ -95,12 +95,12 @@ class Composition(Layer):
 
     @classmethod
     def path(cls, branch: str, name: str) -> str:
-        """Return the path in the composition of the layer called `name` in a branch."""
+        """Return the path in the composition of the layer `name` of a branch."""
         return name if branch == cls.own_chain else f"{branch}.{name}"
 
     @classmethod
     def name_within(cls, composition: str, branch: str, full: str) -> str:
-        """Return the name within its branch of a layer whose full name begins with that of its composition.
+        """Return the name of a layer within its branch, given its full name, which begins with that of its composition.
 
         `residual1.shortcut.Linear1` is `Linear1` in the branch `shortcut` of `residual1`.
         """
@@ -144,7 +144,7 @@ class Composition(Layer):
     # The kernels
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Run every branch from x, and join what they give: `(B, *in) -> (B, *out)`."""
+        """Run every branch on x, and join the outputs: `(B, *in) -> (B, *out)`."""
         ys = [chain.forward(x) for chain in self._branches.values()]
         shapes = (x.shape[1:], *(y.shape[1:] for y in ys))
         if shapes != self._shapes:
@@ -155,7 +155,7 @@ class Composition(Layer):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Σ over the branches of what comes back through each: `(B, *out) -> (B, *in)`; `grad` is left as it is."""
+        """Σ over the branches of their input gradients: `(B, *out) -> (B, *in)`; `grad` is not modified."""
         if not self._shapes:
             raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass first")
         parts = [
@@ -182,10 +182,12 @@ class Composition(Layer):
         return {branch: tuple(chain.layers.values()) for branch, chain in self._branches.items()}
 
     def joined(self, ys: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """Join what the branches give for samples of the last forward pass's shape, `(B, *outᵢ) -> (B, *out)`."""
+        """Join the outputs of the branches for samples shaped as in the last forward pass, `(B, *outᵢ) -> (B,
+        *out)`.
+        """
         return self._joined(ys, None)
 
-    # What is handed on to the layers
+    # Delegated to the layers
 
     def children(self) -> Mapping[str, Layer]:
         """Return the layers of all branches by their paths, in order."""
@@ -200,17 +202,17 @@ class Composition(Layer):
         }
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return what the layers of all branches remember, by their paths."""
+        """Return the state of the layers of all branches, by their paths."""
         return {f"{path}.{name}": a for path, layer in self._children.items() for name, a in layer.state().items()}
 
     def keep_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Hand each layer the arrays for what it remembers."""
+        """Hand each layer the arrays for its state."""
         for path, layer in self._children.items():
             layer.keep_state({name: arrays[f"{path}.{name}"] for name in layer.state()})
 
     @property
     def training(self) -> bool:
-        """Whether it trains; setting it sets it for all layers of the branches."""
+        """Whether it is in training mode; setting it sets it for all layers of the branches."""
         return self._training
 
     @training.setter
@@ -241,7 +243,7 @@ def _in_brackets(chain: Chain) -> str:
 
 
 def _complete(composition: type[Composition], branches: Mapping[str, Sequence[Any] | Mapping[str, Any]]) -> None:
-    """Raise ShapeError where branches are missing."""
+    """Raise ShapeError if branches are missing."""
     if len(branches) < composition.least:
         raise ShapeError(f"`{composition.spec_name}` needs at least {composition.least} branches")
     own = composition.own_chain
@@ -250,7 +252,7 @@ def _complete(composition: type[Composition], branches: Mapping[str, Sequence[An
 
 
 def _named(layers: Layers, composition: Composition) -> dict[str, Layer]:
-    """Name the layers of a branch, and see that they are layers and names."""
+    """Name the layers of a branch; raise an error for anything that is not a layer, and for invalid names."""
     title = type(composition).__name__
     if isinstance(layers, Layer) or not isinstance(layers, (Mapping, Sequence)):
         raise TypeError(f"a branch of {title} is a list of layers, not {layers!r}")

@@ -1,8 +1,8 @@
-"""What a layer is.
+"""The interface of layers.
 
-A layer's class says on one screen: its arguments (the constructor), its shape rule, parameters, cost and work arrays
+A layer's class states on one screen: its arguments (the constructor), its shape rule, parameters, cost and work arrays
 (`geometry`, plain arithmetic on the arguments), what its backward pass reads, and its two kernels. Kernels follow
-NumPy's own convention: without `out` they allocate; with `out` they write into an array that the caller owns.
+NumPy's convention: without `out` they allocate; with `out` they write into an array that the caller owns.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ __all__ = ["Geometry", "Layer", "Shape", "ShapeError"]
 Kept = TypeVar("Kept")
 
 Shape = tuple[int, ...]
-"""Shape of one sample; the batch axis B stands before it. How many axes it has says what they are: features `(F,)`, a
-sequence of places and features `(T, F)`, an image of channels, rows and columns `(C, H, W)`."""
+"""Shape of one sample, without the leading batch axis B. The number of axes determines its kind: features `(F,)`, a
+sequence of positions and features `(T, F)`, an image of channels, rows and columns `(C, H, W)`.
+"""
 
 
 class ShapeError(ValueError):
-    """What arrives does not fit a layer. `argument` names the argument at fault, where one is."""
+    """The input does not fit a layer. `argument` names the argument at fault, if there is one."""
 
     def __init__(self, message: str, *, argument: str | None = None, label: str = "", help: str = "") -> None:
         super().__init__(message)
@@ -44,17 +45,17 @@ class ShapeError(ValueError):
 
 @dataclass(frozen=True)
 class Geometry:
-    """What follows from a layer's arguments and the shape that arrives, known before any array exists."""
+    """Everything that follows from a layer's arguments and its input shape, known before any array exists."""
 
     out: Shape
     flops: int
-    """Of one sample's forward pass, a multiply-add being 2."""
+    """FLOPs of the forward pass of one sample; a multiply-add is 2."""
     parameters: Mapping[str, Shape] = field(default_factory=lambda: MappingProxyType({}))
     inferred: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """Values of the arguments that a spec may leave out."""
+    """Inferred values of arguments that a spec may omit."""
     work: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
     state: Mapping[str, Shape] = field(default_factory=lambda: MappingProxyType({}))
-    """What the layer remembers besides its parameters, in the network's dtype: running means and variances, say."""
+    """The state of the layer besides its parameters, in the network's dtype: running means and variances, say."""
 
 
 _NOT_SEEN: Shape | None = None
@@ -66,72 +67,80 @@ class Layer(Part, Borrower):
 
     kind: ClassVar[str] = "layer"
     backward_reads: ClassVar[frozenset[Literal["input", "output"]]] = frozenset()
-    """What the backward pass reads again; everything else may be overwritten in the meantime."""
+    """The values that the backward pass reads again; everything else may be overwritten in the meantime."""
     in_place: ClassVar[bool] = False
     """Whether forward may write its output over its input, and backward its result over its gradient."""
 
     image_as: ClassVar[Literal["row", "sequence", "image", "any"]] = "row"
-    """How an image enters a model whose first layer this is: as a `row` of numbers, as a `sequence` of its rows, or as
-    the `image` it is. `any` leaves it to the next layer. Features and sequences always enter as they are."""
+    """How an image enters a model that starts with this layer: as a `row` of numbers, as a `sequence` of its rows, or
+    unchanged, as an `image`. `any` leaves the choice to the next layer. Features and sequences always enter unchanged.
+    """
     batch_last: ClassVar[Literal["no", "rows", "takes", "keeps", "prefers"]] = "no"
-    """What it makes of arrays whose first axis, the samples, is the last in memory, x and y alike with their gradients:
-    `no`, it wants C order; `takes`, x may be such, and y is in C order; `rows`, so it is where a sample is a row of
-    numbers; `keeps`, y is in the order of x; `prefers`, it is fastest where both are such. Its numbers do not depend
-    on it, up to rounding."""
+    """How it handles arrays whose first axis, the samples, is the last in memory, for x, y and their gradients: `no`,
+    it needs C order; `takes`, x may have that order, and y is in C order; `rows`, the same, if a sample is a row of
+    numbers; `keeps`, y has the order of x; `prefers`, it is fastest if both have that order. Results do not depend on
+    it, up to rounding.
+    """
     rows_of: ClassVar[str] = ""
-    """The parameter whose row i meets feature i of a sample and nothing else does, where there is one, for `(in,)`: a
-    feature that is always zero then neither counts nor has a gradient."""
+    """The parameter whose row i is only ever multiplied by feature i of a sample, if there is one, for inputs `(in,)`:
+    a feature that is always zero then has no effect, and its row has no gradient.
+    """
     batch_invariant: ClassVar[bool] = False
-    """Whether every sample is computed by itself, by operations that give it the same bits wherever it stands in a
-    batch of whatever size, without parameters, noise or state. The samples of several lanes may then be one batch."""
+    """Whether every sample is computed independently, by operations that give the same bits at any position in a batch
+    of any size, without parameters, noise or state. The samples of several lanes may then form one batch.
+    """
     samples_independent: ClassVar[bool] = False
-    """Whether the output for a sample depends on that sample and the parameters alone, as a layer made of layers may
-    say of itself. The gradient check then evaluates many copies of a network as one batch; otherwise, it calls the
-    layer for each copy. BatchNorm mixes samples, and a mask of dropout belongs to a place in the batch."""
+    """Whether the output for a sample depends only on that sample and the parameters; a composition declares this for
+    itself. The gradient check then evaluates many copies of a network as one batch; otherwise, it calls the layer for
+    each copy. BatchNorm mixes samples, and a dropout mask belongs to a position in the batch.
+    """
     units_independent: ClassVar[bool] = False
-    """Whether number j of the last axis of y depends on x and on what its parameters hold at j of their last axes, and
-    on nothing else: the layer is as many layers with one unit, and a `stack` of these does what they do."""
+    """Whether entry j of the last axis of y depends only on x and on entry j of the last axes of its parameters: the
+    layer is then equivalent to many layers with one unit each, and to a `stack` of these.
+    """
     absorbs: ClassVar[tuple[type[Layer], ...]] = ()
-    """Classes of layers whose work it can do too, where it alone reads what they give: see `absorb`."""
+    """Classes of layers whose work it can also do if it is the only reader of their outputs: see `absorb`."""
     gives_logs: ClassVar[bool] = False
     """Whether its outputs are logarithms of probabilities."""
     squashes_with: ClassVar[str] = ""
-    """The function that it applies where losses of logits may have it in them: `softmax` or `sigmoid`."""
+    """The function that it applies and that losses of logits may already include: `softmax` or `sigmoid`."""
     subtracts_mean: ClassVar[bool] = False
-    """Whether it takes the mean of each channel off, whatever was added to it before."""
+    """Whether it subtracts the mean of each channel, which cancels any bias added before it."""
     family: ClassVar[Literal["", "linear", "activation", "noise", "norm"]] = ""
-    """What it is in the eyes of someone who knows the field, for advice about what stands beside what."""
+    """Its family as commonly understood in the field, for advice about which layers go together."""
 
     looks_ahead_unless: ClassVar[str] = ""
-    """The argument with which it does not look ahead, as a spec writes it: `causal=true`; "" where there is none."""
+    """The argument that makes it causal, as written in a spec: `causal=true`; "" if there is none."""
 
     kinds: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Kinds of parameters by name, where they are not `bias` for what has it in its name and `weight` for all others.
-    Only weights decay."""
+    """Kinds of parameters by name. The defaults are `bias` for names that contain it, and `weight` for all others. Only
+    weights decay.
+    """
 
     skips_frozen: ClassVar[bool] = False
-    """Whether backward leaves the gradients of its parameters out where it `trains` nothing."""
+    """Whether backward skips the gradients of its parameters if `trains` is false."""
 
     looks_up: ClassVar[str] = ""
-    """The argument that says how many ids x is made of, for a layer that looks rows up by whole numbers: the checker
-    fills it in from the data. Such a layer takes what the data gives, and nothing that others computed."""
+    """The argument that sets the number of ids, for a layer that looks up rows by integers: the checker infers it from
+    the data. The input of such a layer must come from the data, not from other layers.
+    """
 
     trusts_ids = False
-    """Of a layer that looks rows up: whether all ids that it will be given are known to be in range."""
+    """For a layer that looks up rows: whether all its ids are known to be in range."""
 
     training = True
     trains = True
-    """Whether the gradients of its parameters are wanted: not where all of them are frozen."""
+    """Whether the gradients of its parameters are needed; false if all of them are frozen."""
     hold_noise = False
     """Draw no new random numbers: the gradient check needs the same function at every step."""
     converts_arguments = True
     _state = _NO_STATE
     _fits = _NOT_SEEN
-    """The shape of the samples that were last found to fit."""
+    """The sample shape that was last checked successfully."""
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Return shapes, parameters and cost for `incoming`, the shape of one sample. Raises ShapeError."""
+        """Return shapes, parameters and cost for the sample shape `incoming`. Raises ShapeError."""
         raise NotImplementedError
 
     @classmethod
@@ -141,15 +150,15 @@ class Layer(Part, Borrower):
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """Whether a place of its output depends on later places of a sequence `incoming`."""
+        """Whether a position of its output depends on later positions of a sequence `incoming`."""
         return False
 
     @classmethod
     def stack(cls, parameters: Mapping[str, Parameter]) -> Layer | None:
-        """Return a layer that does at once what this class does in each of L lanes, bit for bit, or None for no such.
+        """Return a layer that computes this class's layers of L lanes at once, bit for bit, or None if there is none.
 
-        `parameters` have the lane axis first. Its kernels take x `(L, B, *in)`, or `(B, *in)` where all lanes have the
-        same, to y `(L, B, *out)`. Where there is none, each lane's own layer is called.
+        `parameters` have a leading lane axis. Its kernels map x `(L, B, *in)`, or `(B, *in)` if all lanes share it, to
+        y `(L, B, *out)`. If there is none, each lane's own layer is called.
         """
         return None
 
@@ -158,7 +167,7 @@ class Layer(Part, Borrower):
         return type(self).geometry(incoming, self.arguments()).out
 
     def __call__(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Compute y = f(x), `(B, *in) -> (B, *out)`: `forward`, after a look at the shape of x.
+        """Compute y = f(x), `(B, *in) -> (B, *out)`: check the shape of x, then call `forward`.
 
         Raises ShapeError if samples of that shape do not fit the layer.
         """
@@ -185,7 +194,7 @@ class Layer(Part, Borrower):
     ) -> NDArray[Any] | None:
         """Turn dL/dy `(B, *out)` into dL/dx `(B, *in)`, and write the parameters' `.grad`.
 
-        With `input_grad=False` only the parameters' gradients are wanted, and what is returned means nothing.
+        With `input_grad=False`, only the parameters' gradients are computed, and the return value is meaningless.
         """
         raise NotImplementedError
 
@@ -194,34 +203,34 @@ class Layer(Part, Borrower):
         return {name: value for name, value in vars(self).items() if isinstance(value, Parameter)}
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays that the layer remembers besides its parameters, by name; forward writes to them."""
+        """Return the arrays of the layer's state besides its parameters, by name; forward writes to them."""
         return dict(self._state)
 
     def keep_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Keep that state from now on, numbers and all, in arrays of its shapes that the caller owns."""
+        """Move that state, with its contents, to arrays of the same shapes that the caller owns."""
         for name, array in arrays.items():
             np.copyto(array, self._state[name])
         self._state = {**self._state, **arrays}
 
     @property
     def noise(self) -> Generator | None:
-        """The generator that it draws from in training, where it has one of its own."""
+        """The generator used in training, if it has one of its own."""
         return None
 
     def absorb(self, before: Layer) -> None:
-        """Do from now on what `before`, a layer of one of the classes in `absorbs`, does too.
+        """From now on, also do the work of `before`, a layer of one of the classes in `absorbs`.
 
-        A plan then runs this layer alone, on what would have arrived at `before`, which keeps its shape. The bits are
-        the same, and so they are where both run. Raises TypeError for any other layer.
+        A plan then runs only this layer, on the input of `before`, which must preserve its shape. The result is
+        bit-identical, and remains so if both layers run. Raises TypeError for any other layer.
         """
         raise TypeError(f"{type(self).__name__} cannot absorb {type(before).__name__}")
 
     def children(self) -> Mapping[str, Layer]:
-        """Return the layers that this one is made of, by their paths in it."""
+        """Return the layers that this one is composed of, by their paths in it."""
         return {}
 
     def walk(self) -> Iterator[Layer]:
-        """Go through this layer and all that it is made of, each before its own children."""
+        """Iterate over this layer and all layers within it, each before its own children."""
         stack: list[Layer] = [self]
         while stack:
             layer = stack.pop()
@@ -229,16 +238,16 @@ class Layer(Part, Borrower):
             stack.extend(reversed([*layer.children().values()]))
 
     def sides(self) -> NDArray[Any] | None:
-        """Which side of each kink the last forward pass took, or None where there is none but in its `children`.
+        """Which side of each kink the last forward pass was on, or None if there are none except in its `children`.
 
-        A finite difference across a kink is no derivative; the gradient check compares these and leaves such steps out.
-        With `samples_independent`, the first axis is that of the samples.
+        A finite difference across a kink is no derivative; the gradient check compares sides and skips such steps. With
+        `samples_independent`, the first axis is that of the samples.
         """
         return None
 
 
 def numbered(layers: Iterable[Layer]) -> dict[str, Layer]:
-    """Name layers as a spec does where it gives no labels, by kind and number: `Linear1`, `ReLU1`, `Linear2`."""
+    """Name unlabelled layers as in a spec, by kind and number: `Linear1`, `ReLU1`, `Linear2`."""
     found: dict[str, Layer] = {}
     counts: dict[str, int] = {}
     for layer in layers:
@@ -249,17 +258,17 @@ def numbered(layers: Iterable[Layer]) -> dict[str, Layer]:
 
 
 def kind_of(layer: Layer) -> str:
-    """Return what a spec calls layers of this class, or the name of a class that no spec knows."""
+    """Return the name of this layer's class in a spec, or the name of a class that is unknown to specs."""
     return str(vars(type(layer)).get("spec_name", type(layer).__name__))
 
 
 def shape_in_words(shape: Shape) -> str:
-    """Write a shape as messages do: `64`, or `28×28`."""
+    """Format a shape for messages: `64`, or `28×28`."""
     return "×".join(str(extent) for extent in shape)
 
 
 def sample_in_words(shape: Shape) -> str:
-    """Write what a sample is as messages do: `784 features`, `a sequence of 120×7`, `an image of 3×32×32`."""
+    """Describe a sample for messages: `784 features`, `a sequence of 120×7`, `an image of 3×32×32`."""
     kinds = {
         1: f"{shape_in_words(shape)} feature{'' if shape == (1,) else 's'}",
         2: f"a sequence of {shape_in_words(shape)}",
@@ -269,26 +278,29 @@ def sample_in_words(shape: Shape) -> str:
 
 
 def feature_axis(shape: Shape) -> int:
-    """Return which axis of a sample has the features or channels: the last of `(F,)` and `(T, F)`, the first of
-    `(C, H, W)`."""
+    """Return the axis of features or channels in a sample: the last of `(F,)` and `(T, F)`, the first of `(C, H,
+    W)`.
+    """
     return 1 if len(shape) == 2 else 0
 
 
 def beside_features(shape: Shape) -> Shape:
-    """Return the shape in which a number for each feature or channel broadcasts against a sample: `(1, F)` against
-    `(T, F)`, `(C, 1, 1)` against `(C, H, W)`."""
+    """Return the shape in which one number per feature or channel broadcasts against a sample: `(1, F)` against `(T,
+    F)`, `(C, 1, 1)` against `(C, H, W)`.
+    """
     return tuple(extent if axis == feature_axis(shape) else 1 for axis, extent in enumerate(shape))
 
 
 def but_features(x: NDArray[Any]) -> tuple[int, ...]:
-    """Return all axes of an array of samples but that of the features or channels."""
+    """Return all axes of an array of samples except that of the features or channels."""
     features = 1 + feature_axis(x.shape[1:])
     return tuple(axis for axis in range(x.ndim) if axis != features)
 
 
 def sequence(layer: type[Layer], incoming: Shape, before: str = "") -> tuple[int, int]:
-    """Return places and features of a sequence `(T, F)`. Raises ShapeError for another sample; `before` are layers
-    that have to stand between a `Reshape` and this layer."""
+    """Return the numbers of positions and features of a sequence `(T, F)`. Raises ShapeError for other samples;
+    `before` are layers required between a `Reshape` and this layer.
+    """
     if len(incoming) == 2:
         return incoming[0], incoming[1]
     *places, last = (*incoming, 1) if len(incoming) == 1 else incoming
@@ -299,8 +311,9 @@ def sequence(layer: type[Layer], incoming: Shape, before: str = "") -> tuple[int
 
 
 def image(layer: type[Layer], incoming: Shape, least: int = 1) -> tuple[int, int, int]:
-    """Return channels, rows and columns of an image `(C, H, W)`. Raises ShapeError for another sample, and says how to
-    make an image of it, with `least` rows where there can be that many."""
+    """Return channels, rows and columns of an image `(C, H, W)`. Raises ShapeError for other samples, and says how to
+    turn them into an image, with at least `least` rows if possible.
+    """
     if len(incoming) == 3:
         return incoming[0], incoming[1], incoming[2]
     wanted: Shape = (1, *incoming)
@@ -317,12 +330,12 @@ def image(layer: type[Layer], incoming: Shape, least: int = 1) -> tuple[int, int
 
 
 def reshape(shape: Shape) -> str:
-    """Write the layer that gives samples a shape."""
+    """Write the layer that reshapes samples to a shape."""
     return f"`Reshape([{', '.join(map(str, shape))}])`"
 
 
 def layers_towards(shape: Shape, wanted: Shape) -> str:
-    """Write the layers that bring samples of one shape to another one that is wanted; () is a single number."""
+    """Write the layers that convert samples of one shape to the wanted shape; () is a single number."""
     wanted = wanted or (1,)
     if len(shape) == len(wanted) < 3 and shape[:-1] == wanted[:-1]:
         return f"`Linear({wanted[-1]})`"
@@ -335,14 +348,14 @@ def layers_towards(shape: Shape, wanted: Shape) -> str:
 
 
 def saved(value: Kept | None, layer: Layer) -> Kept:
-    """Return what forward kept for backward. Raises RuntimeError where forward has not run."""
+    """Return what forward kept for backward. Raises RuntimeError if forward has not run."""
     if value is None:
         raise RuntimeError(f"{type(layer).__name__}.backward needs a forward pass first")
     return value
 
 
 def passed_on(grad: NDArray[Any] | None, layer: Layer) -> NDArray[Any]:
-    """Return what backward gave for the layer before. Raises ContractError where it gave nothing."""
+    """Return the gradient that backward computed for the previous layer. Raises ContractError if it is None."""
     if grad is None:
         raise ContractError(
             f"{type(layer).__name__}.backward returns nothing where the gradient of its input is wanted"
@@ -351,5 +364,5 @@ def passed_on(grad: NDArray[Any] | None, layer: Layer) -> NDArray[Any]:
 
 
 def rows_of_places(array: NDArray[Any]) -> NDArray[Any]:
-    """View all places of all samples below each other: `(B, T, n)` as `(B·T, n)`."""
+    """View the positions of all samples as rows: `(B, T, n)` as `(B·T, n)`."""
     return array.reshape(-1, array.shape[-1])

@@ -1,16 +1,16 @@
-"""Convolutions over the places of sequences `(T, F)`, and over the rows and columns of images `(C, H, W)`.
+"""Convolutions over the positions of sequences `(T, F)`, and over the rows and columns of images `(C, H, W)`.
 
-To the kernels a sequence is an image of one row, whose channels are the features.
+The kernels treat a sequence as an image of one row, whose channels are the features.
 
-What the windows see is copied side by side ("im2col"), and one product does the rest:
+The contents of the windows are copied side by side ("im2col"), and one product does the rest:
 
-    columns (K, N)      K = C/groups · kernel places a group, N = windows · samples
+    columns (K, N)      K = C/groups · kernel positions per group, N = windows · samples
     y = W · columns     (out, K) · (K, N)
-    dL/dW = g · columnsᵀ        columns anew, for keeping them takes K/C times the memory of x
+    dL/dW = g · columnsᵀ        columns computed again, since keeping them takes K/C times the memory of x
     dL/dcolumns = Wᵀ · g        added up where the windows overlap ("col2im")
 
-Chellapilla, Puri & Simard 2006. The samples are the last axis of the columns, so that each copy and each addition goes
-over long runs; large layers are done in bands of rows of windows, so that the columns of a band stay in the cache.
+Chellapilla, Puri & Simard 2006. The samples are the last axis of the columns, so that each copy and each addition works
+on long runs; large layers are processed in bands of rows of windows, so that the columns of a band stay in the cache.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ __all__ = ["Conv1D", "Conv2D"]
 
 HE_NORMAL = HeNormal()
 BAND = 20_000
-"""Numbers of a sample's columns that are worked on at a time."""
+"""The number of a sample's column entries that are processed at a time."""
 
 
 class _Convolution(Layer):
-    """Base of the convolutions: all that is the same for one axis and for two."""
+    """Base of the convolutions: everything shared by one and two axes."""
 
     family = "linear"
     skips_frozen = True
@@ -95,8 +95,9 @@ class _Convolution(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(T, F) -> (T', out)` or `(C, H, W) -> (out, H', W')`. 2·K FLOPs a number for the product, one more for the
-        bias."""
+        """`(T, F) -> (T', out)` or `(C, H, W) -> (out, H', W')`. 2·K FLOPs per number for the product, one more for the
+        bias.
+        """
         channels, plane = cls._planes(incoming, arguments)
         given, out, groups = arguments.get("in_channels"), arguments["out_channels"], arguments["groups"]
         if given is not None and given != channels:
@@ -130,7 +131,7 @@ class _Convolution(Layer):
 
     @classmethod
     def _planes(cls, incoming: Shape, arguments: Mapping[str, Any]) -> tuple[int, Shape]:
-        """Return how many channels a sample has, and the extents that windows slide along. Raises ShapeError."""
+        """Return the number of channels of a sample, and the extents that windows slide along. Raises ShapeError."""
         raise NotImplementedError
 
     @classmethod
@@ -159,7 +160,7 @@ class _Convolution(Layer):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Write dL/dW and dL/db, and spread Wᵀ g over the places that each window saw."""
+        """Write dL/dW and dL/db, and add Wᵀ g to the positions of each window."""
         x = saved(self._x, self)
         planes, g = planes_of(x, self.axes), planes_of(grad, self.axes)
         windows = self._windows_on(planes)
@@ -189,7 +190,7 @@ class _Convolution(Layer):
                 np.add(total, part, out=total)
 
     def _input_gradient(self, g: NDArray[Any], wanted: NDArray[Any], windows: Windows) -> None:
-        """dL/dx: each place of Wᵀ · g is added to where its window saw it."""
+        """dL/dx: each entry of Wᵀ · g is added at its position in the window."""
         direct = not windows.has_padding and in_one_piece(wanted)
         channels, _, _, batch = wanted.shape
         dx = wanted if direct else self._work_planes("padded", (channels, *windows.padded, batch), g.dtype)
@@ -207,7 +208,7 @@ class _Convolution(Layer):
         return windows_on(planes.shape[3 - self.axes : 3], *self._window)
 
     def _padded(self, planes: NDArray[Any], windows: Windows) -> NDArray[Any]:
-        """Return planes in one piece with their padding: themselves where that is what they are."""
+        """Return planes as one contiguous array with their padding; unchanged if they already are."""
         if not windows.has_padding and in_one_piece(planes):
             return planes
         channels, _, _, batch = planes.shape
@@ -217,7 +218,7 @@ class _Convolution(Layer):
         return padded
 
     def _bands(self, planes: NDArray[Any], windows: Windows) -> Iterator[tuple[int, int, NDArray[Any]]]:
-        """Yield rows of windows, from one to before another, with an array for their columns."""
+        """Yield ranges of rows of windows, as start and end, with an array for their columns."""
         channels, _, _, batch = planes.shape
         rows = _rows_of_band(channels, len(self.weight.data), windows, self.groups)
         width = windows.out[1]
@@ -239,8 +240,9 @@ class _Convolution(Layer):
         return weight.reshape(out, -1) if self.groups == 1 else weight.reshape(self.groups, out // self.groups, -1)
 
     def _matrix(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return columns `(C, kh, kw, rows, columns, B)` or channels `(C, rows, columns, B)` as a matrix, its second
-        axis the windows and samples, or as one for each group."""
+        """Return columns `(C, kh, kw, rows, columns, B)` or channels `(C, rows, columns, B)` as a matrix whose second
+        axis is windows and samples, or as one matrix per group.
+        """
         *first, rows, columns, batch = array.shape
         places = (prod(first),) if self.groups == 1 else (self.groups, prod(first) // self.groups)
         return array.reshape(*places, rows * columns * batch)
@@ -249,12 +251,13 @@ class _Convolution(Layer):
 class Conv2D(_Convolution):
     """y[o, h, w] = b[o] + Σ W[o, c, i, j] · x[c, s·h + d·i − p, s·w + d·j − p].
 
-    Summed over c, i, j: `(B, C, H, W) -> (B, out, H', W')`, a cross-correlation, as everywhere in the field.
-    dL/dW sums g times what each window saw, dL/dx sends W times g back there. Kernel, stride, padding and dilation are
-    numbers or pairs (rows, columns). `padding=same` gives ⌈H/s⌉ rows (PyTorch has it for s = 1 only), an odd place of
-    padding standing at the end. With groups, each group of channels of y sees a group of those of x; `groups=C` is the
-    depthwise convolution. Weights `(out, C/groups, kh, kw)` start He-normal with fan-in C/groups · kh · kw, biases at
-    zero; PyTorch starts both uniformly. Keras puts channels last and keeps W as `(kh, kw, C, out)`. LeCun et al. 1989.
+    Summed over c, i, j: `(B, C, H, W) -> (B, out, H', W')`, a cross-correlation, as everywhere in the field. dL/dW sums
+    g times the contents of each window; dL/dx adds W times g at the positions of each window. Kernel, stride, padding
+    and dilation are numbers or pairs (rows, columns). `padding=same` gives ⌈H/s⌉ rows (in PyTorch only for s = 1), with
+    odd padding placed at the end. With groups, each group of channels of y depends on one group of those of x;
+    `groups=C` is the depthwise convolution. Weights `(out, C/groups, kh, kw)` start He-normal with fan-in C/groups · kh
+    · kw, biases at zero; PyTorch initialises both uniformly. Keras puts channels last and stores W as `(kh, kw, C,
+    out)`. LeCun et al. 1989.
     """
 
     spec_name = "Conv2D"
@@ -274,10 +277,10 @@ class Conv2D(_Convolution):
 class Conv1D(_Convolution):
     """y[t, o] = b[o] + Σ W[o, c, i] · x[s·t + d·i − p, c].
 
-    Summed over c, i: `(B, T, F) -> (B, T', out)`. As `Conv2D`, along the places of a sequence; the channels are its
-    features, and W is `(out, F/groups, k)`. `padding=causal` puts d·(k − 1) zeros before the first place and none
-    after the last, so that y[t] depends on x[0] … x[t] alone for s = 1. Keras has the same order of axes; PyTorch takes
-    `(B, F, T)` and gives `(B, out, T')`.
+    Summed over c, i: `(B, T, F) -> (B, T', out)`. As `Conv2D`, along the positions of a sequence; the channels are its
+    features, and W is `(out, F/groups, k)`. `padding=causal` puts d·(k − 1) zeros before the first position and none
+    after the last, so that y[t] depends only on x[0] … x[t] for s = 1. Keras has the same order of axes; PyTorch takes
+    `(B, F, T)` and returns `(B, out, T')`.
     """
 
     spec_name = "Conv1D"
@@ -298,21 +301,21 @@ class Conv1D(_Convolution):
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """Unless the window ends at its own place, as with `padding=causal`."""
+        """Unless the window ends at its own position, as with `padding=causal`."""
         return cls._windows(incoming[:1], arguments).look_ahead
 
 
 def _group_problem(channels: int, out: int, groups: int) -> str:
-    """Say what does not fit, or nothing."""
+    """Describe what does not fit, or return an empty string."""
     if channels % groups == 0 and out % groups == 0:
         return ""
     return f"`groups` must divide the input and output channels, got {channels} and {out} channels in {groups} groups"
 
 
 def _rows_of_band(channels: int, out: int, windows: Windows, groups: int) -> int:
-    """Return how many rows of windows are worked on at a time, in bands of about the same height.
+    """Return the number of rows of windows processed at a time, in bands of about the same height.
 
-    Never a band whose columns are smaller than the weights: their gradients have to be added up over the bands.
+    The columns of a band are never smaller than the weights, whose gradients have to be added up over the bands.
     """
     height, (rows, width) = channels * prod(windows.size), windows.out
     bands = -(-height * rows * width // max(BAND, height * out // groups))

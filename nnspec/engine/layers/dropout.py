@@ -1,4 +1,4 @@
-"""Layers that add noise while training and do nothing otherwise."""
+"""Layers that add noise in training and are the identity otherwise."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Dropout"]
 
 
 class Dropout(Layer):
-    """y = x · m / (1 − p), m ~ Bernoulli(1 − p) for each element, while training; y = x otherwise.
+    """y = x · m / (1 − p), m ~ Bernoulli(1 − p) for each element, in training; y = x otherwise.
 
-    dL/dx = g · m / (1 − p). Srivastava et al. 2014 in the inverted form of PyTorch and Keras. p is the share that is
-    dropped, at least 0 and less than 1 (PyTorch also allows 1).
+    dL/dx = g · m / (1 − p). Srivastava et al. 2014 in the inverted form of PyTorch and Keras. p is the fraction of
+    elements to drop, at least 0 and less than 1 (PyTorch also allows 1).
     """
 
     spec_name = "Dropout"
@@ -40,16 +40,16 @@ class Dropout(Layer):
 
     @property
     def noise(self) -> Generator | None:
-        """The generator that masks are drawn from; None for the one of `set_seed`."""
+        """The generator for masks; None for the one of `set_seed`."""
         return self.rng
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Any shape, unchanged; one multiplication an element."""
+        """Any shape, unchanged; one multiplication per element."""
         return Geometry(out=incoming, flops=prod(incoming), work={"scale": Work(incoming, saved=True)})
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """x · m / (1 − p), with a new m each time; x itself when not training."""
+        """x · m / (1 − p), with a new m each time; x itself outside training."""
         if self.hold_noise and self._scale is not None and self._scale.shape == x.shape:
             return np.multiply(x, self._scale, out=out)
         scale = self.work_array("scale", x.shape, x.dtype)

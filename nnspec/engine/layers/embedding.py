@@ -1,7 +1,7 @@
-"""Rows of numbers for ids, and for the places of a sequence.
+"""Embeddings of ids, and of the positions of a sequence.
 
-An id is a whole number that enters like any other: in the dtype of the network, which is exact below 2²⁴ in float32
-and beyond any vocabulary in float64. `Embedding` turns it back into an integer, which takes a pass over B·T numbers.
+An id is an integer stored like any other input: in the dtype of the network, which is exact below 2²⁴ in float32 and
+beyond any vocabulary in float64. `Embedding` converts it back to an integer, which takes a pass over B·T numbers.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
 __all__ = ["Embedding", "PositionalEmbedding", "SinusoidalPositions"]
 
 EXACT = 2**24
-"""The least vocabulary whose ids float32 does not tell apart."""
+"""The smallest vocabulary whose ids are not all distinct in float32."""
 ONE_HOT_UP_TO = 256
-"""The largest vocabulary whose gradient is a product with one-hot rows: four times as fast as `np.add.at` at 65 ids,
-as fast at about 350."""
+"""The largest vocabulary whose gradient is computed as a product with one-hot rows: four times as fast as `np.add.at`
+at 65 ids, equally fast at about 350.
+"""
 UNIT_NORMAL, SMALL_NORMAL = Normal(std=1.0), Normal(std=0.02)
 
 Init = Annotated[Initializer, Also("embeddings_initializer", "weight_init")]
 
 
 class Embedding(Layer):
-    """y[t] = W[x[t]]: `(B, *s) -> (B, *s, D)`, x whole numbers from 0 to V − 1, W `(V, D)`.
+    """y[t] = W[x[t]]: `(B, *s) -> (B, *s, D)`, x integers from 0 to V − 1, W `(V, D)`.
 
-    dL/dW[i] = Σ g[t] over all places t with x[t] = i; ids have no gradient, so dL/dx is 0. The vocabulary V follows
-    from the data; given, it is at least as large. Rows start N(0, 1), as in PyTorch; Keras draws from U(−0.05, 0.05),
-    GPT-2 from N(0, 0.02²). It stands at the head of a model, or of a branch there. Raises ValueError for an id that is
-    not below V. Bengio et al. 2003.
+    dL/dW[i] = Σ g[t] over all positions t with x[t] = i; ids have no gradient, so dL/dx is 0. The vocabulary size V is
+    inferred from the data; if set, it must be at least as large. Rows start N(0, 1), as in PyTorch; Keras draws from
+    U(−0.05, 0.05), GPT-2 from N(0, 0.02²). It must be the first layer of a model, or of a branch there. Raises
+    ValueError for an id that is not below V. Bengio et al. 2003.
     """
 
     spec_name = "Embedding"
@@ -61,13 +62,13 @@ class Embedding(Layer):
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
         shape = (self.num_embeddings, self.embedding_dim)
-        # One id counts at a time, so the fan-in is 1.
+        # Only one id is active at a time, so the fan-in is 1.
         self.weight = Parameter(self.init.draw(shape, 1, self.embedding_dim, rng or default_generator()), dtype)
         self._ramp = np.arange(self.num_embeddings, dtype=dtype)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`s -> (*s, D)`; looking up is no arithmetic."""
+        """`s -> (*s, D)`; a lookup needs no arithmetic."""
         vocabulary, width = arguments.get("num_embeddings"), arguments["embedding_dim"]
         if vocabulary is None:
             raise ShapeError(
@@ -88,9 +89,9 @@ class Embedding(Layer):
         )
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Row x[t] of W for every place t."""
+        """Row x[t] of W for every position t."""
         ids = self.work_array("ids", x.shape, np.intp)
-        with np.errstate(invalid="ignore"):  # what is no number becomes an id far below 0
+        with np.errstate(invalid="ignore"):  # NaN becomes an id far below 0
             np.rint(x, out=ids, casting="unsafe")
         if not self.trusts_ids and ids.size and not 0 <= ids.min() <= ids.max() < len(self.weight.data):
             self._ids = None
@@ -104,14 +105,14 @@ class Embedding(Layer):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Add up what arrives at each id; nothing goes on from here: dL/dx = 0."""
+        """Sum the gradients of each id; ids themselves have no gradient: dL/dx = 0."""
         places = saved(self._ids, self)
         ids, rows = places.reshape(-1), grad.reshape(-1, grad.shape[-1])
         vocabulary = len(self._ramp)
         if vocabulary <= ONE_HOT_UP_TO:
             room = self.work_array("one_hot", (len(grad), vocabulary * prod(grad.shape[1:-1])), grad.dtype)
             one_hot = room.reshape(vocabulary, len(ids))
-            # Compared as numbers of the network: twice as fast as integers, which are cast on their way.
+            # Compared in the network's dtype: twice as fast as integers, which would be cast first.
             numbers = self.work_array("numbers", places.shape, grad.dtype)
             np.copyto(numbers, places, casting="unsafe")
             np.equal(self._ramp[:, None], numbers.reshape(-1), out=one_hot)
@@ -127,7 +128,7 @@ class Embedding(Layer):
 
 
 class _Positions(Layer):
-    """Base of the layers that say where in the sequence a place is: y = x + P with P `(T, D)`, for x `(B, T, D)`."""
+    """Base of the positional encodings: y = x + P with P `(T, D)`, for x `(B, T, D)`."""
 
     in_place = True
     image_as = "sequence"
@@ -159,7 +160,7 @@ class PositionalEmbedding(_Positions):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Unchanged; an addition a number."""
+        """Unchanged; one addition per number."""
         found = sequence(cls, incoming)
         for name, extent in zip(("length", "embedding_dim"), found, strict=True):
             given = arguments.get(name)
@@ -186,7 +187,7 @@ class PositionalEmbedding(_Positions):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Pass g on as it is, and add it up over the batch."""
+        """Pass g on unchanged, and sum it over the batch."""
         if not self._seen:
             raise RuntimeError("PositionalEmbedding.backward needs a forward pass first")
         ones = self.work_array("ones", (len(grad),), grad.dtype)
@@ -196,7 +197,7 @@ class PositionalEmbedding(_Positions):
 
 
 class SinusoidalPositions(_Positions):
-    """y = x + P with a P that is never learned: `(B, T, D) -> (B, T, D)`. dL/dx = g.
+    """y = x + P with a fixed P: `(B, T, D) -> (B, T, D)`. dL/dx = g.
 
     P[t, 2i] = sin(t / 10000^(2i/D)), P[t, 2i + 1] = cos(t / 10000^(2i/D)). Vaswani et al. 2017, section 3.5.
     """
@@ -208,7 +209,7 @@ class SinusoidalPositions(_Positions):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Unchanged; an addition a number."""
+        """Unchanged; one addition per number."""
         sequence(cls, incoming)
         return Geometry(out=incoming, flops=prod(incoming))
 
@@ -222,13 +223,13 @@ class SinusoidalPositions(_Positions):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Pass g on as it is."""
+        """Pass g on unchanged."""
         saved(self._table, self)
         return _passed(grad, out)
 
 
 def _waves(length: int, width: int) -> NDArray[Any]:
-    """Return P `(T, D)`: sines in the even columns, cosines in the odd ones, ever slower."""
+    """Return P `(T, D)`: sines in the even columns, cosines in the odd ones, of decreasing frequency."""
     rates = 10000.0 ** (-np.arange(0, width, 2) / width)
     angles = np.arange(length)[:, None] * rates
     table = np.empty((length, width))
@@ -238,7 +239,7 @@ def _waves(length: int, width: int) -> NDArray[Any]:
 
 
 def _passed(grad: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the gradient as it is, in `out` where that is given."""
+    """Return the gradient unchanged, in `out` if that is passed."""
     if out is None:
         return grad.copy()
     if out is not grad:

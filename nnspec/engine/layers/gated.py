@@ -1,4 +1,4 @@
-"""Recurrent layers with gates, which decide what is kept from step to step."""
+"""Recurrent layers with gates, which control what is kept from step to step."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["GRU", "LSTM"]
 
 
 class LSTM(Recurrent):
-    """c ← f c + i g and h ← o tanh(c), with x W_ih + b_ih + h W_hh + b_hh in four parts: i, f and o the sigmoids of
-    theirs, g the hyperbolic tangent of its own.
+    """c ← f c + i g and h ← o tanh(c), with x W_ih + b_ih + h W_hh + b_hh split into four parts: i, f and o are
+    sigmoids of theirs, g is the hyperbolic tangent of its own.
 
-    x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. Columns of the
-    weights are those of i, f, g, o in turn, as in PyTorch's `LSTM(batch_first=True)`. Hochreiter and Schmidhuber, Long
+    x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. The columns of
+    the weights are ordered i, f, g, o, as in PyTorch's `LSTM(batch_first=True)`. Hochreiter and Schmidhuber, Long
     Short-Term Memory, 1997, with the forget gate of Gers, Schmidhuber and Cummins, Learning to Forget, 2000. Keras has
-    one bias, starts that of f at 1, and returns the last unless told otherwise.
+    one bias, initialises that of f to 1, and returns only the last output by default.
     """
 
     spec_name = "LSTM"
@@ -103,10 +103,10 @@ class GRU(Recurrent):
     """h ← (1 − z) n + z h, with r and z the sigmoids of x W_ih + b_ih + h W_hh + b_hh in their columns, and
     n = tanh(x W_in + b_in + r (h W_hn + b_hn)).
 
-    x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. Columns of the
-    weights are those of r, z, n in turn, and r is applied after the product, as in PyTorch's `GRU(batch_first=True)`,
-    and in Keras with `reset_after=True`; Cho et al., Learning Phrase Representations, 2014, apply it before, and have z
-    and 1 − z the other way round, as has Keras, whose columns are z, r, n.
+    x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. The columns of
+    the weights are ordered r, z, n, and r is applied after the product, as in PyTorch's `GRU(batch_first=True)`, and in
+    Keras with `reset_after=True`. Cho et al., Learning Phrase Representations, 2014, apply it before the product and
+    swap z and 1 − z, as does Keras, whose columns are ordered z, r, n.
     """
 
     spec_name = "GRU"
@@ -153,7 +153,7 @@ class GRU(Recurrent):
         self._lifted = lifted = self._array("lifted", self.hidden_size, dtype)  # dL/d(h W_hn + b_hn)
         dh, term = self._of_step("gradient", dtype), self._of_step("term", dtype)
         by_gates, slope, back = self._by_gates(rows), self._slopes(dtype), self.weight_hh.data.T
-        to_state = self._of_gates(dtype).reshape(-1, 3 * self.hidden_size)  # as rows, but for what `lifted` is instead
+        to_state = self._of_gates(dtype).reshape(-1, 3 * self.hidden_size)  # as rows, with `lifted` in place of n
         np.copyto(dh, arriving[-1])
         for step in reversed(range(len(hidden))):
             r, z, new = gates[step]

@@ -1,4 +1,4 @@
-"""The compositions: a sum with a way around, a sum of branches, branches side by side."""
+"""The compositions: residuals, sums of branches, and concatenations."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Add", "Concat", "Residual"]
 
 
 class _Sum(Composition):
-    """Base of the compositions that add: all branches give the same shape, and each gets the whole gradient."""
+    """Base of the compositions that add: all branches have the same output shape, and each gets the whole gradient."""
 
     @classmethod
     def additions(cls, out: Shape, branches: int) -> int:
-        """One an element for each branch after the first."""
+        """One per element for each branch after the first."""
         return (max(branches, 2) - 1) * prod(out)
 
     def _joined(self, ys: Sequence[NDArray[Any]], out: NDArray[Any] | None) -> NDArray[Any]:
@@ -39,9 +39,9 @@ class _Sum(Composition):
 class Residual(_Sum):
     """y = F(x) + S(x): `(B, *in) -> (B, *out)`. F is the body; S is the identity, or a shortcut that fits x to F(x).
 
-    dL/dx = Fᵀ g + Sᵀ g for g = dL/dy, Fᵀ and Sᵀ being the branches' own backward passes: what arrives also goes around
-    the body as it is, which is what lets deep networks learn. He et al. 2016, whose activation after the sum is a layer
-    of its own here.
+    dL/dx = Fᵀ g + Sᵀ g for g = dL/dy, with Fᵀ and Sᵀ the branches' own backward passes: the gradient also bypasses the
+    body unchanged, which makes deep networks trainable. He et al. 2016, whose activation after the sum is a separate
+    layer here.
     """
 
     spec_name = "residual"
@@ -79,8 +79,8 @@ class Residual(_Sum):
 class Add(_Sum):
     """y = Σ fᵢ(x), two branches or more: `(B, *in) -> (B, *out)`. dL/dx = Σ fᵢᵀ g for g = dL/dy.
 
-    Branches are given one after another, or by name: `Add(a=[Linear(4, 3)], b=[])`. Keras has it as a layer of several
-    inputs; in PyTorch one writes the sum.
+    Branches are passed in order, or by name: `Add(a=[Linear(4, 3)], b=[])`. Keras's `Add` is a layer with several
+    inputs; in PyTorch, write the sum.
     """
 
     spec_name = "add"
@@ -91,7 +91,7 @@ class Add(_Sum):
 
     @classmethod
     def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
-        """All branches must give the same shape."""
+        """All branches must have the same output shape."""
         (first, out), *others = outs.items()
         for name, shape in others:
             if shape != out:
@@ -109,7 +109,7 @@ class Concat(Composition):
     """y = [f₁(x), f₂(x), …] along the features of rows and sequences, or along the channels of images:
 
     fᵢ(x) `(B, nᵢ)`, `(B, T, nᵢ)` or `(B, nᵢ, H, W)` -> y `(B, Σ nᵢ)`, `(B, T, Σ nᵢ)` or `(B, Σ nᵢ, H, W)`.
-    dL/dx = Σ fᵢᵀ gᵢ for dL/dy = [g₁, g₂, …]. Branches are given as those of `Add`. Szegedy et al. 2015.
+    dL/dx = Σ fᵢᵀ gᵢ for dL/dy = [g₁, g₂, …]. Branches are passed as for `Add`. Szegedy et al. 2015.
     """
 
     spec_name = "concat"
@@ -121,7 +121,7 @@ class Concat(Composition):
 
     @classmethod
     def join(cls, incoming: Shape, outs: Mapping[str, Shape]) -> Shape:
-        """All axes but that of the features or channels must agree."""
+        """All axes except that of the features or channels must agree."""
         (first, out), *others = outs.items()
         for name, shape in others:
             if _but_features(shape) != _but_features(out):
@@ -136,7 +136,7 @@ class Concat(Composition):
 
     @classmethod
     def additions(cls, out: Shape, branches: int) -> int:
-        """None: what is put side by side is only moved."""
+        """None: concatenation only moves numbers."""
         return 0
 
     def _joined(self, ys: Sequence[NDArray[Any]], out: NDArray[Any] | None) -> NDArray[Any]:
@@ -158,6 +158,6 @@ def _features(shape: Shape) -> str:
 
 
 def _but_features(shape: Shape) -> tuple[int, Shape]:
-    """Return how many axes a shape has, and the extents of all but the features or channels."""
+    """Return the number of axes of a shape, and the extents of all except the features or channels."""
     axis = feature_axis(shape)
     return len(shape), shape[:axis] + shape[axis + 1 :]

@@ -27,9 +27,9 @@ HE_NORMAL = HeNormal()
 class Linear(Layer):
     """y = x W + b, with x `(B, in)`, W `(in, out)`, b `(out,)`, y `(B, out)`.
 
-    Of sequences `(B, T, in)` it takes every place alike: y `(B, T, out)`.
-    dL/dW = xᵀ g, dL/db = Σ g over batch and places, dL/dx = g Wᵀ for g = dL/dy. Weights start He-normal, biases at
-    zero. PyTorch keeps W as `(out, in)` and starts both uniformly in ±1/√in; Keras starts W Glorot-uniform.
+    For sequences `(B, T, in)`, it is applied to every position: y `(B, T, out)`.
+    dL/dW = xᵀ g, dL/db = Σ g over batch and positions, dL/dx = g Wᵀ for g = dL/dy. Weights start He-normal, biases at
+    zero. PyTorch stores W as `(out, in)` and initialises both uniformly in ±1/√in; Keras initialises W Glorot-uniform.
     """
 
     spec_name = "Linear"
@@ -58,7 +58,9 @@ class Linear(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(in,) -> (out,)`, `(T, in) -> (T, out)`; 2·in·out FLOPs a place for the products, out more for the bias."""
+        """`(in,) -> (out,)`, `(T, in) -> (T, out)`; 2·in·out FLOPs per position for the products, out more for the
+        bias.
+        """
         if len(incoming) not in (1, 2):
             raise ShapeError(
                 f"Linear expects features but got {sample_in_words(incoming)}", help="add `Flatten` before it"
@@ -82,7 +84,7 @@ class Linear(Layer):
 
     @classmethod
     def stack(cls, parameters: Mapping[str, Parameter]) -> Layer:
-        """Return the layers of all lanes as one, whose products run lane after lane within one call."""
+        """Return the layers of all lanes as one, whose products run lane by lane within one call."""
         return _Lanes(parameters["weight"], parameters.get("bias"))
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -91,7 +93,7 @@ class Linear(Layer):
         if x.ndim == 2:
             y = np.matmul(x, self.weight.data, out=out)
         else:
-            # One product for all places, instead of one for each sample.
+            # One product for all positions, instead of one for each sample.
             y = np.empty((*x.shape[:-1], self.weight.shape[1]), x.dtype) if out is None else out
             np.matmul(rows_of_places(x), self.weight.data, out=rows_of_places(y))
         if self.bias is not None:
@@ -101,7 +103,7 @@ class Linear(Layer):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """`(B, out) -> (B, in)`, writing dL/dW and dL/db; with places alike."""
+        """`(B, out) -> (B, in)`, writing dL/dW and dL/db; sequences likewise."""
         x = saved(self._x, self)
         g = rows_of_places(grad)
         if self.trains:
@@ -121,10 +123,10 @@ class Linear(Layer):
 
 
 class _Lanes(Layer):
-    """y[l] = x[l] W[l] + b[l], with x `(L, B, in)` or for all lanes `(B, in)`, W `(L, in, out)`, b `(L, out)`.
+    """y[l] = x[l] W[l] + b[l], with x `(L, B, in)`, or `(B, in)` for all lanes, W `(L, in, out)`, b `(L, out)`.
 
-    The operations of `Linear` with one axis more, in its order; a stack of products is one product for each lane, so
-    the numbers are the same to the last bit. Places `(L, B, T, in)` are taken alike.
+    The operations of `Linear` with an additional axis, in the same order; a stack of products is one product per lane,
+    so results are bit-identical. Sequences `(L, B, T, in)` are handled likewise.
     """
 
     def __init__(self, weight: Parameter, bias: Parameter | None) -> None:
@@ -162,10 +164,10 @@ class _Lanes(Layer):
         return passed
 
     def parameters(self) -> dict[str, Parameter]:
-        """Return `weight`, and `bias` where there is one, of all lanes."""
+        """Return `weight`, and `bias` if there is one, of all lanes."""
         return {"weight": self.weight} | ({"bias": self.bias} if self.bias is not None else {})
 
 
 def _lane_rows(array: NDArray[Any]) -> NDArray[Any]:
-    """All places of a lane's samples below each other: `(L, B, T, n)` as `(L, B·T, n)`."""
+    """View the positions of a lane's samples as rows: `(L, B, T, n)` as `(L, B·T, n)`."""
     return array if array.ndim == 3 else array.reshape(len(array), -1, array.shape[-1])

@@ -1,4 +1,4 @@
-"""Normalisation over the numbers of one sample: zero mean, unit variance, then a scale and a shift that are learned."""
+"""Normalisation over the numbers of one sample: zero mean, unit variance, then a learned scale and shift."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Affine = Annotated[bool, Also("affine", "scale")]
 
 
 class _RowNorm(Layer):
-    """Base of the norms over the last axes of a sample: each row of n numbers by itself.
+    """Base of the norms over the last axes of a sample: each row of n numbers is normalised independently.
 
     x̂ = (x − m) / √(v + ε), y = x̂ ∘ w + b. With ĝ = g ∘ w and means ⟨·⟩ over the row
 
         dL/dx = (ĝ − ⟨ĝ⟩ − x̂ ⟨ĝ ∘ x̂⟩) / √(v + ε),    dL/dw = Σ g ∘ x̂,    dL/db = Σ g
 
-    and where no mean is taken off, m and ⟨ĝ⟩ are left out. Sums over rows are products with ones.
+    without m and ⟨ĝ⟩ if no mean is subtracted. Sums over rows are products with ones.
     """
 
     family = "norm"
@@ -59,8 +59,9 @@ class _RowNorm(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Any shape, unchanged; the last axes are `normalized_shape`, the features where nothing is said. Of an image
-        the last axis is its columns, so there the axes must be given."""
+        """Any shape, unchanged; the last axes are `normalized_shape`, by default the features. The last axis of an
+        image is its columns, so there the axes must be set.
+        """
         given = arguments.get("normalized_shape")
         shape = incoming[-1:] if given is None else _extents(given)
         if len(incoming) > 2 and len(shape) < 2:
@@ -99,7 +100,7 @@ class _RowNorm(Layer):
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """Where it takes whole sequences."""
+        """If it normalises over whole sequences."""
         given = arguments.get("normalized_shape")
         return given is not None and len(_extents(given)) > 1
 
@@ -185,8 +186,8 @@ def _extents(shape: int | Sequence[int]) -> Shape:
 class LayerNorm(_RowNorm):
     """y = (x − m) / √(v + ε) ∘ w + b, m and v the mean and the biased variance of each row: `(B, *s) -> (B, *s)`.
 
-    A row is the last axis, or the last axes where `normalized_shape` says so. w starts at one, b at zero, of the shape
-    of a row; weight decay applies to neither. Ba, Kiros & Hinton 2016. As in PyTorch; Keras has ε = 10⁻³.
+    A row is the last axis, or the last axes given by `normalized_shape`. w starts at one, b at zero, both with the
+    shape of a row; weight decay applies to neither. Ba, Kiros & Hinton 2016. As in PyTorch; Keras has ε = 10⁻³.
     """
 
     spec_name = "LayerNorm"
@@ -205,10 +206,10 @@ class LayerNorm(_RowNorm):
 
 
 class RMSNorm(_RowNorm):
-    """y = x / √(⟨x²⟩ + ε) ∘ w, ⟨·⟩ the mean over each row: `(B, *s) -> (B, *s)`. No mean is taken off, nothing added.
+    """y = x / √(⟨x²⟩ + ε) ∘ w, ⟨·⟩ the mean over each row: `(B, *s) -> (B, *s)`. No mean is subtracted, no bias added.
 
-    A row is the last axis, or the last axes where `normalized_shape` says so. w starts at one; weight decay does not
-    apply to it. Zhang & Sennrich 2019. PyTorch's ε is by default the unit of rounding of the dtype.
+    A row is the last axis, or the last axes given by `normalized_shape`. w starts at one; weight decay does not apply
+    to it. Zhang & Sennrich 2019. PyTorch's default ε is the machine epsilon of the dtype.
     """
 
     spec_name = "RMSNorm"

@@ -1,4 +1,4 @@
-"""Activations that are a line on one side and something else on the other."""
+"""Activations that are linear on one side and different on the other."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class _Exponential(Activation):
         return np.multiply(grad, slope, out=out)
 
     def sides(self) -> NDArray[Any] | None:
-        """Whether each unit is on its line."""
+        """Whether each unit is on its linear side."""
         return saved(self._y, self) > 0
 
 
 class ELU(_Exponential):
-    """y = x where x > 0, else α·(eˣ − 1); dL/dx = g where y > 0, else g·(y + α). Clevert et al. 2016; as PyTorch's."""
+    """y = x where x > 0, else α·(eˣ − 1); dL/dx = g where y > 0, else g·(y + α). Clevert et al. 2016; as in PyTorch."""
 
     spec_name = "ELU"
     also = ("elu", "Elu")
@@ -85,8 +85,8 @@ class ELU(_Exponential):
 class SELU(_Exponential):
     """y = s·x where x > 0, else s·α·(eˣ − 1), with s = 1.0507… and α = 1.6733…; dL/dx = g·s or g·(y + s·α).
 
-    With weights from `lecun_normal` the units keep mean 0 and variance 1 from layer to layer by themselves.
-    Klambauer et al. 2017, whose two constants these are; as PyTorch's.
+    With weights from `lecun_normal`, units keep mean 0 and variance 1 from layer to layer. The two constants are from
+    Klambauer et al. 2017; as in PyTorch.
     """
 
     spec_name = "SELU"
@@ -97,10 +97,10 @@ class SELU(_Exponential):
 
 
 class PReLU(Layer):
-    """y = max(x, 0) + a·min(x, 0), a `(1,)`, or one for each feature or channel of x; learned, from 0.25 on.
+    """y = max(x, 0) + a·min(x, 0), with learned a `(1,)`, or one per feature or channel of x, initially 0.25.
 
-    dL/dx = g where x > 0, else a·g; dL/da = Σ g·min(x, 0) over all that share it. Weight decay leaves a alone, as the
-    paper asks. As PyTorch's `PReLU`; Keras has an a for every unit, from 0 on. He et al. 2015.
+    dL/dx = g where x > 0, else a·g; dL/da = Σ g·min(x, 0) over all elements that share it. Weight decay does not apply
+    to a, as the paper recommends. As PyTorch's `PReLU`; Keras has one a per unit, initially 0. He et al. 2015.
     """
 
     spec_name = "PReLU"
@@ -122,7 +122,7 @@ class PReLU(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """Any shape, unchanged, with `num_parameters` features or channels, if these are several."""
+        """Any shape, unchanged; it must have `num_parameters` features or channels, unless that is 1."""
         count, features = arguments.get("num_parameters", 1), incoming[feature_axis(incoming)]
         if count not in (1, features):
             raise ShapeError(
@@ -162,7 +162,7 @@ class PReLU(Layer):
         return np.add(passed, term, out=passed)
 
     def _slopes(self, x: NDArray[Any]) -> NDArray[Any]:
-        """a as it stands beside x."""
+        """a in a shape that broadcasts against x."""
         if self.weight.size == 1:
             return self.weight.data
         return self.weight.data.reshape(beside_features(x.shape[1:]))

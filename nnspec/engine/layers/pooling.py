@@ -1,7 +1,7 @@
-"""Pools: windows on the places of a sequence `(T, F)`, or on the rows and columns of an image `(C, H, W)`, brought down
-to one number each; no parameters.
+"""Pooling: windows over the positions of a sequence `(T, F)`, or over the rows and columns of an image `(C, H, W)`,
+each reduced to one number; no parameters.
 
-At each place of the window one NumPy call looks at all windows at once. The windows of a channel never see another one.
+For each position within a window, one NumPy call processes all windows at once. Channels are pooled independently.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Pool(Layer):
     samples_independent = True
     image_as = "image"
     around: ClassVar[float] = 0.0
-    """What stands in the padding."""
+    """The value of the padding."""
     padded: ClassVar[tuple[str, ...]] = ("padded",)
     """Work arrays of padded planes: the first is that of x, the last that of dL/dx."""
 
@@ -69,7 +69,7 @@ class _Pool(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(T, F) -> (T', F)` or `(C, H, W) -> (C, H', W')`; a FLOP a place of each window."""
+        """`(T, F) -> (T', F)` or `(C, H, W) -> (C, H', W')`; one FLOP per position of each window."""
         plane: Shape
         if len(incoming) < 3 and isinstance(arguments["kernel_size"], int):
             places, channels = sequence(cls, incoming)
@@ -86,16 +86,16 @@ class _Pool(Layer):
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """Wherever a window is wider than a place, unless padding puts all of it before."""
+        """If a window is wider than one position, unless all padding comes before the sequence."""
         return _windows_on(incoming[:1], _window(arguments, cls.spec_name)).look_ahead
 
     @classmethod
     def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
-        """Declare what the kernels work in besides padded planes, for windows `(C, rows, columns)`."""
+        """Declare the work arrays of the kernels besides padded planes, for windows `(C, rows, columns)`."""
         raise NotImplementedError
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Bring each window down to a number."""
+        """Reduce each window to a number."""
         self._x = x
         axes, planes, windows = self._of(x)
         y = np.empty((len(planes), *windows.out, len(x)), x.dtype) if out is None else planes_of(out, axes)
@@ -106,7 +106,7 @@ class _Pool(Layer):
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Hand the gradient of each window to the places that it saw."""
+        """Distribute the gradient of each window to its positions."""
         axes, planes, windows = self._of(saved(self._x, self))
         if not input_grad:
             return None
@@ -130,7 +130,7 @@ class _Pool(Layer):
         raise NotImplementedError
 
     def _of(self, x: NDArray[Any]) -> tuple[int, NDArray[Any], Windows]:
-        """Return how many axes the windows slide along, x as planes, and the windows."""
+        """Return the number of axes that windows slide along, x as planes, and the windows."""
         axes = x.ndim - 2
         plane = x.shape[2:] if axes == 2 else x.shape[1:2]
         return axes, planes_of(x, axes), _windows_on(plane, self._window)
@@ -152,12 +152,11 @@ class _Pool(Layer):
 
 
 class MaxPool(_Pool):
-    """y[c, h, w] = max x[c, s·h + i − p, s·w + j − p] over the window's places: `(B, C, H, W) -> (B, C, H', W')`.
+    """y[c, h, w] = max x[c, s·h + i − p, s·w + j − p] over the window: `(B, C, H, W) -> (B, C, H', W')`.
 
-    dL/dx is g at the place of the largest number, the first of equal ones, as in PyTorch, and 0 elsewhere; where
-    windows overlap, the sum. Padding is never the largest. Of sequences,
-    `(B, T, F) -> (B, T', F)`, windows slide along the places. The stride is the
-    kernel's size where none is given; padding is at most half of it, as in PyTorch.
+    dL/dx is g at the position of the maximum, the first of equal ones, as in PyTorch, and 0 elsewhere; where windows
+    overlap, it is the sum. Padding is never the maximum. For sequences, `(B, T, F) -> (B, T', F)`, windows slide along
+    the positions. The stride defaults to the kernel size; padding is at most half of it, as in PyTorch.
     """
 
     spec_name = "MaxPool"
@@ -166,12 +165,12 @@ class MaxPool(_Pool):
     absorbs = (ReLU,)
     around = -math.inf
     rectifies = False
-    """Whether it does a ReLU's work besides: max(x, 0) may as well be taken of the largest number of a window."""
+    """Whether it also does the work of a ReLU: max(x, 0) can be applied to the maximum of a window instead."""
     padded = ("padded", "spread")
 
     @classmethod
     def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
-        """Which windows have their largest number here, and which have not met theirs yet."""
+        """Which windows have their maximum at a position, and which have not found theirs yet."""
         return {"hit": Work(out, "bool"), "free": Work(out, "bool"), "share": Work(out)}
 
     def _reduce(self, source: NDArray[Any], y: NDArray[Any], windows: Windows) -> None:
@@ -185,7 +184,7 @@ class MaxPool(_Pool):
 
     def _spread(self, g: NDArray[Any], dx: NDArray[Any], windows: Windows) -> None:
         for place, hit in self._winners(windows):
-            # Made a number first: a product with what is none is cast piece by piece, into memory of its own.
+            # Converted to numbers first: a product with bools would be cast in pieces, into newly allocated memory.
             share = self._work_planes("share", g.shape, g.dtype)
             np.copyto(share, hit)
             if windows.disjoint:
@@ -195,7 +194,7 @@ class MaxPool(_Pool):
                 np.add(dx[place], share, out=dx[place])
 
     def _winners(self, windows: Windows) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
-        """Yield each place of a window with the windows whose first largest number stands there."""
+        """Yield each position of a window with the windows whose first maximum is there."""
         axes, planes, _ = self._of(saved(self._x, self))
         source, y = self._padded(planes, windows), planes_of(saved(self._y, self), axes)
         hit, free = (self._work_planes(name, y.shape, bool) for name in ("hit", "free"))
@@ -210,22 +209,23 @@ class MaxPool(_Pool):
             np.logical_xor(free, hit, out=free)
 
     def absorb(self, before: Layer) -> None:
-        """Take over a ReLU, on a number a window instead of on all of them."""
+        """Absorb a ReLU, which is then applied to one number per window instead of all."""
         if type(before) is not ReLU:
             super().absorb(before)
         self.rectifies = True
 
     def sides(self) -> NDArray[Any] | None:
-        """Which place of each window holds its largest number: `(B, places, C, H', W')`."""
+        """The position of the maximum in each window: `(B, places, C, H', W')`."""
         *_, windows = self._of(saved(self._x, self))
         return np.moveaxis(np.stack([hit.copy() for _, hit in self._winners(windows)]), -1, 0)
 
 
 class AvgPool(_Pool):
-    """y[c, h, w] = 1/k Σ x[c, s·h + i − p, s·w + j − p] over the window's k places: `(B, C, H, W) -> (B, C, H', W')`.
+    """y[c, h, w] = 1/k Σ x[c, s·h + i − p, s·w + j − p] over the k positions of a window: `(B, C, H, W) -> (B, C, H',
+    W')`.
 
-    dL/dx adds g/k wherever a window looked. Padding counts as zeros, as PyTorch has it by default; Keras leaves it out
-    of sum and k. Arguments and shapes are those of `MaxPool`.
+    dL/dx adds g/k at every position of a window. Padding counts as zeros, as by default in PyTorch; Keras excludes it
+    from sum and k. Arguments and shapes are those of `MaxPool`.
     """
 
     spec_name = "AvgPool"
@@ -233,7 +233,7 @@ class AvgPool(_Pool):
 
     @classmethod
     def works(cls, out: Shape, windows: Windows) -> Mapping[str, Work]:
-        """What each window hands to each of its places."""
+        """The share of its gradient that each window gives to each of its positions."""
         return {"share": Work(out)}
 
     def _reduce(self, source: NDArray[Any], y: NDArray[Any], windows: Windows) -> None:
@@ -254,10 +254,10 @@ class AvgPool(_Pool):
 
 
 class GlobalAvgPool(Layer):
-    """The mean of each feature over the places of a sequence, `(B, T, F) -> (B, F)`, or of each channel over the rows
-    and columns of an image, `(B, C, H, W) -> (B, C)`; dL/dx = g / n everywhere, n the numbers in a mean.
+    """The mean of each feature over the positions of a sequence, `(B, T, F) -> (B, F)`, or of each channel over the
+    rows and columns of an image, `(B, C, H, W) -> (B, C)`; dL/dx = g / n everywhere, with n numbers per mean.
 
-    PyTorch writes it as `AdaptiveAvgPool2d(1)` and `Flatten`, or `x.mean(dim=1)`. Lin et al. 2014.
+    In PyTorch: `AdaptiveAvgPool2d(1)` and `Flatten`, or `x.mean(dim=1)`. Lin et al. 2014.
     """
 
     spec_name = "GlobalAvgPool"
@@ -270,7 +270,7 @@ class GlobalAvgPool(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(T, F) -> (F,)` or `(C, H, W) -> (C,)`; a FLOP a number."""
+        """`(T, F) -> (F,)` or `(C, H, W) -> (C,)`; one FLOP per number."""
         if len(incoming) < 2:
             raise ShapeError(
                 f"GlobalAvgPool expects a sequence or an image but got {sample_in_words(incoming)}",
@@ -281,11 +281,11 @@ class GlobalAvgPool(Layer):
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """A mean over all places."""
+        """It takes the mean over all positions."""
         return len(incoming) == 2
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Mean over all axes but the features or channels."""
+        """Mean over all axes except the features or channels."""
         self._shape = x.shape
         axes = but_features(x)[1:]
         y = np.add.reduce(x, axis=axes, out=out)
@@ -304,7 +304,7 @@ class GlobalAvgPool(Layer):
 
 
 def _window(arguments: Mapping[str, Any], name: str) -> tuple[Any, ...]:
-    """Return what the windows follow from, besides the plane."""
+    """Return the arguments that determine the windows on a plane."""
     kernel, stride = arguments["kernel_size"], arguments["stride"]
     return sizes(kernel), sizes(kernel if stride is None else stride), sizes(arguments["padding"]), 1, name
 

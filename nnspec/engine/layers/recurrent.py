@@ -1,10 +1,10 @@
-"""Recurrent layers: sequences of rows, one after another, each with what was made of those before.
+"""Recurrent layers: process a sequence row by row, each step with the state of the previous one.
 
-Kernels keep everything with time first and gates apart, `(T, gates, B, hidden)`, so that each step works in one piece
-of memory. All products that need not wait for the step before are one product over all T·B rows: of inputs forward; of
-inputs, weights and biases backward.
+Kernels store everything with time first and gates separate, `(T, gates, B, hidden)`, so that each step works on
+contiguous memory. All products that do not depend on the previous step are merged into one product over all T·B rows:
+of inputs in the forward pass; of inputs, weights and biases in the backward pass.
 
-PyTorch's equations, gates in its order and both its biases; W is (in, gates·hidden) here.
+The equations, the order of gates and both biases are PyTorch's; W is (in, gates·hidden) here.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ __all__ = ["RNN"]
 
 
 class Recurrent(Layer):
-    """Base of the recurrent layers: x `(B, T, in)` -> y `(B, T, hidden)`, or with `return_sequences=false` the last of
-    them, `(B, hidden)`. The state before the first step is zero; everything starts uniformly in ±1/√hidden."""
+    """Base of the recurrent layers: x `(B, T, in)` -> y `(B, T, hidden)`, or, with `return_sequences=false`, only the
+    last one, `(B, hidden)`. The initial state is zero; all parameters start uniformly in ±1/√hidden.
+    """
 
     image_as = "sequence"
     samples_independent = True
     gates: ClassVar[int]
-    """How many columns a hidden unit has."""
+    """The number of columns per hidden unit."""
     merged: ClassVar[int]
-    """In how many of these, the first ones, both biases are added before anything else happens."""
+    """The number of gates, counted from the first, to which both biases are simply added."""
     flops_each: ClassVar[int]
-    """FLOPs a hidden unit and step besides the products; an exponential or a hyperbolic tangent counts as one."""
+    """FLOPs per hidden unit and step besides the products; an exponential or a hyperbolic tangent counts as one."""
 
     in_features: Inferred[Annotated[Count, Also("in", "input_size", "input_dim", "n_in", "inputs")]]
     hidden_size: Annotated[Count, Also("hidden", "units", "out_features", "hidden_features", "n_hidden")]
@@ -62,7 +63,7 @@ class Recurrent(Layer):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`(T, in) -> (T, hidden)`, or `(hidden,)`; 2·gates·hidden·(in + hidden) FLOPs a step for the products."""
+        """`(T, in) -> (T, hidden)`, or `(hidden,)`; 2·gates·hidden·(in + hidden) FLOPs per step for the products."""
         name = cls.spec_name
         (places, arriving), given = sequence(cls, incoming), arguments.get("in_features")
         hidden, width = arguments["hidden_size"], cls.gates * arguments["hidden_size"]
@@ -148,7 +149,7 @@ class Recurrent(Layer):
         return out if input_grad else None
 
     def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
-        """Fill `hidden` step by step, from x W_ih + b_ih of all steps, and b_hh as far as it is merged."""
+        """Fill `hidden` step by step, from x W_ih + b_ih of all steps, including the merged part of b_hh."""
         raise NotImplementedError
 
     def _run_back(self, arriving: NDArray[Any], hidden: NDArray[Any], rows: NDArray[Any]) -> None:
@@ -156,9 +157,9 @@ class Recurrent(Layer):
         raise NotImplementedError
 
     def _turn_to_state(self, slopes: NDArray[Any]) -> None:
-        """Turn dL/d(x W_ih + b_ih) into dL/d(h W_hh + b_hh): the same where both are added."""
+        """Turn dL/d(x W_ih + b_ih) into dL/d(h W_hh + b_hh): they are equal if both are added."""
 
-    # Pieces of steps
+    # Work arrays and views
 
     def _array(self, name: str, width: int, dtype: Any) -> NDArray[Any]:
         """A work array `(T, B, width)`."""
@@ -196,7 +197,7 @@ class Recurrent(Layer):
         return rows.reshape(places, batch, self.gates, self.hidden_size).transpose(0, 2, 1, 3)
 
     def _weights(self) -> NDArray[Any]:
-        """A view of W_hh with gates apart: `(gates, hidden, hidden)`."""
+        """A view of W_hh with separate gates: `(gates, hidden, hidden)`."""
         return self.weight_hh.data.reshape(self.hidden_size, self.gates, self.hidden_size).transpose(1, 0, 2)
 
     def _sum(self, rows: NDArray[Any], bias: Parameter | None) -> None:
@@ -211,8 +212,8 @@ class RNN(Recurrent):
     """h ← f(x W_ih + b_ih + h W_hh + b_hh), with f tanh or, with `activation=relu`, max(·, 0), for each row x in turn.
 
     x `(B, T, in)`, y `(B, T, hidden)`: every h; with `return_sequences=false` the last, `(B, hidden)`. Elman, Finding
-    Structure in Time, 1990. As PyTorch's `RNN(batch_first=True)`; Keras's `SimpleRNN` has one bias and returns the last
-    unless told otherwise.
+    Structure in Time, 1990. As PyTorch's `RNN(batch_first=True)`; Keras's `SimpleRNN` has one bias and returns only the
+    last output by default.
     """
 
     spec_name = "RNN"

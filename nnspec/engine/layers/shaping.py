@@ -1,4 +1,4 @@
-"""Layers that change the shape and leave the numbers alone."""
+"""Layers that change only the shape of their input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Flatten", "Reshape"]
 
 
 class _Reshaping(Layer):
-    """Base of the layers that only change the shape. The result shares memory with x where it can."""
+    """Base of the layers that change only the shape. The result shares memory with x if possible."""
 
     in_place = True
     batch_invariant = True
@@ -28,34 +28,34 @@ class _Reshaping(Layer):
 
     @classmethod
     def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
-        """Wherever the numbers of a place do not stay together: what comes after no longer knows places."""
+        """If the numbers of a position do not stay together: later layers then have no notion of positions."""
         out = cls.geometry(incoming, arguments).out
         return len(incoming) == 2 and out[:1] != incoming[:1]
 
     def _leaving(self, incoming: Shape) -> Shape:
-        """Return the shape that a sample gets."""
+        """Return the new shape of a sample."""
         raise NotImplementedError
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Give each sample its new shape."""
+        """Reshape each sample."""
         self._shape = x.shape
         return _reshaped(x, (len(x), *self._leaving(x.shape[1:])), out)
 
     def backward(
         self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
     ) -> NDArray[Any] | None:
-        """Give each sample the shape back that it had."""
+        """Restore the shape of each sample."""
         return _reshaped(grad, saved(self._shape, self), out)
 
 
 class Flatten(_Reshaping):
-    """Each sample as one row: `(B, *s) -> (B, Π s)`, in C order."""
+    """Flatten each sample to a row: `(B, *s) -> (B, Π s)`, in C order."""
 
     spec_name = "Flatten"
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`s -> (Π s,)`, free of cost."""
+        """`s -> (Π s,)`, at no cost."""
         return Geometry(out=(prod(incoming),), flops=0)
 
     def _leaving(self, incoming: Shape) -> Shape:
@@ -63,11 +63,12 @@ class Flatten(_Reshaping):
 
 
 class Reshape(_Reshaping):
-    """Each sample in another shape of as many numbers, in C order: `(B, *s) -> (B, *shape)`.
+    """Reshape each sample, keeping its numbers in C order: `(B, *s) -> (B, *shape)`.
 
-    One extent may be -1: it is whatever is left. How many extents there are says what the result is: one makes
-    features, two a sequence of places × features, three an image of channels × rows × columns. So
-    `Reshape([1, 28, 28])` makes an image of one channel of 784 features, and `Reshape([120, 7])` a sequence of 840.
+    One extent may be -1, which is inferred from the others. The number of extents determines the result: one makes
+    features, two a sequence of positions × features, three an image of channels × rows × columns. For example,
+    `Reshape([1, 28, 28])` turns 784 features into an image of one channel, and `Reshape([120, 7])` turns 840 into a
+    sequence.
     """
 
     spec_name = "Reshape"
@@ -82,7 +83,7 @@ class Reshape(_Reshaping):
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
-        """`s -> shape`, free of cost."""
+        """`s -> shape`, at no cost."""
         shape = arguments["shape"]
         if problem := _shape_problem(shape):
             raise ShapeError(problem, argument="shape", label="no shape", help="for example, `Reshape([-1])`")
@@ -93,7 +94,7 @@ class Reshape(_Reshaping):
 
 
 def _shape_problem(shape: Sequence[int]) -> str:
-    """Say why this is no shape, or nothing."""
+    """Describe why this is not a valid shape, or return an empty string."""
     if not shape:
         return "`shape` cannot be empty"
     if any(n == 0 for n in shape):
@@ -102,7 +103,7 @@ def _shape_problem(shape: Sequence[int]) -> str:
 
 
 def _filled(shape: Sequence[int], incoming: Shape) -> Shape:
-    """Return the shape with what -1 stands for. Raises ShapeError where the numbers do not fit into it."""
+    """Return the shape with -1 replaced. Raises ShapeError if the numbers do not fit into it."""
     numbers, known = prod(incoming), prod(n for n in shape if n != -1)
     if -1 in shape and numbers % known == 0:
         return tuple(numbers // known if n == -1 else int(n) for n in shape)

@@ -1,7 +1,7 @@
-"""Activations whose derivative is no function of their output: forward computes it too, while x is at hand.
+"""Activations whose derivative is not a function of their output: forward computes it too, while x is available.
 
-Backward is then one multiplication, x may be overwritten, and what is kept is as large as x. The arithmetic runs in
-blocks that stay in the cache, since each formula goes over its block some fifteen times.
+Backward is then one multiplication, x may be overwritten, and as much is kept as the size of x. Computations run in
+blocks that stay in the cache, since each formula makes about fifteen passes over its block.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["GELU", "HardSwish", "Mish", "SiLU", "SmoothActivation", "Softplus"]
 
 BLOCK = 16384
-"""Numbers that are worked on at a time."""
+"""Numbers per block."""
 
 
 class SmoothActivation(Activation):
-    """Base: y and the slope dy/dx of a block at once; dL/dx = g · slope."""
+    """Base: computes y and the slope dy/dx block by block; dL/dx = g · slope."""
 
     backward_reads = frozenset()
 
@@ -44,7 +44,7 @@ class SmoothActivation(Activation):
         )
 
     def _apply(self, y: NDArray[Any], slope: NDArray[Any], a: NDArray[Any], b: NDArray[Any]) -> None:
-        """Turn y, which is x, into f(x), and write f′(x) to `slope`; `a` and `b` are there to work in."""
+        """Replace x, which is in y, by f(x), and write f′(x) to `slope`; `a` and `b` are work arrays."""
         raise NotImplementedError
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -70,7 +70,9 @@ class SmoothActivation(Activation):
 
 
 def _blocks(y: NDArray[Any], slope: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Cut two arrays of one shape into pairs of blocks; where they lie alike and in one piece, into runs of memory."""
+    """Split two arrays of one shape into pairs of blocks; into runs of memory if both are contiguous in the same
+    order.
+    """
     one, other = y, slope
     if not y.flags.c_contiguous:
         one, other = np.moveaxis(y, 0, -1), np.moveaxis(slope, 0, -1)
@@ -83,10 +85,10 @@ def _blocks(y: NDArray[Any], slope: NDArray[Any]) -> Iterator[tuple[NDArray[Any]
 
 
 class GELU(SmoothActivation):
-    """y = x Φ(x), Φ the normal distribution's; dL/dx = g · (Φ(x) + x φ(x)). Hendrycks & Gimpel 2016.
+    """y = x Φ(x), Φ the normal distribution function; dL/dx = g · (Φ(x) + x φ(x)). Hendrycks & Gimpel 2016.
 
-    Computed as max(x, 0) − |x| Φ(−|x|), in which nothing cancels. With `approximate=tanh`, as in GPT-2, Φ(x) is
-    ½ (1 + tanh(√(2/π) (x + 0.044715 x³))), which is off by up to 5·10⁻⁴.
+    Computed as max(x, 0) − |x| Φ(−|x|), which avoids cancellation. With `approximate=tanh`, as in GPT-2, Φ(x) is
+    ½ (1 + tanh(√(2/π) (x + 0.044715 x³))), with an error of up to 5·10⁻⁴.
     """
 
     spec_name = "GELU"
@@ -102,7 +104,7 @@ class GELU(SmoothActivation):
             return
         u = np.abs(y, out=a)
         tail_of(u, slope, b)
-        # d = Φ(−u) − u φ(u) is the slope where x < 0, and 1 − d is it where x > 0.
+        # d = Φ(−u) − u φ(u) is the slope for x < 0, and 1 − d for x > 0.
         np.multiply(b, u, out=b)
         np.multiply(b, DENSITY_AT_ZERO, out=b)
         np.subtract(slope, b, out=b)
@@ -113,9 +115,9 @@ class GELU(SmoothActivation):
 
 
 def _either_side(d: NDArray[Any], x: NDArray[Any], slope: NDArray[Any]) -> None:
-    """Write 1 − d where x is positive and d where it is negative, for d at most ½; d is written over.
+    """Write 1 − d where x is positive and d where it is negative, for d at most ½; d is overwritten.
 
-    That is ½ + copysign(½ − d, x), whose sign is set by its bit: `np.copysign` takes as long as twenty additions.
+    That is ½ + copysign(½ − d, x), whose sign bit is set directly: `np.copysign` takes as long as twenty additions.
     """
     np.subtract(0.5, d, out=slope)
     bits, sign = (np.int32, -(2**31)) if x.dtype.itemsize == 4 else (np.int64, -(2**63))
@@ -170,7 +172,7 @@ class SiLU(SmoothActivation):
 class Mish(SmoothActivation):
     """y = x t with t = tanh(log(1 + eˣ)); dL/dx = g · (t + x (1 − t²) σ(x)). Misra 2019.
 
-    With w = eˣ and n = w (w + 2), t is n / (n + 2). From x = 20 on, t is 1 to the last digit.
+    With w = eˣ and n = w (w + 2), t is n / (n + 2). From x = 20 on, t rounds to 1.
     """
 
     spec_name = "Mish"
@@ -211,7 +213,7 @@ class Softplus(SmoothActivation):
         np.abs(y, out=a)
         np.multiply(a, -self.beta, out=a)
         np.exp(a, out=a)
-        # Nothing is added where x is above the threshold.
+        # Nothing is added if x is above the threshold.
         np.multiply(y, self.beta, out=b)
         np.less_equal(b, self.threshold, out=b)
         np.multiply(a, b, out=a)
@@ -227,7 +229,7 @@ class Softplus(SmoothActivation):
 class HardSwish(SmoothActivation):
     """y = x h with h = min(max(x/6 + ½, 0), 1); dL/dx = g · (h + x/6 where |x| < 3). Howard et al. 2019.
 
-    At the kinks ±3 the slope is that of the outside, as in PyTorch.
+    At the kinks ±3, the slope is that of the outer side, as in PyTorch.
     """
 
     spec_name = "HardSwish"
@@ -246,6 +248,6 @@ class HardSwish(SmoothActivation):
         np.multiply(y, h, out=y)
 
     def sides(self) -> NDArray[Any] | None:
-        """Whether each unit is outside, where the slope is 0 or 1."""
+        """Whether each unit is on an outer side, where the slope is 0 or 1."""
         slope = saved(self._slope, self)
         return (slope == 0) | (slope == 1)

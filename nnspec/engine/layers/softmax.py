@@ -1,4 +1,4 @@
-"""What turns a row of numbers into shares, and the logarithm of that."""
+"""Softmax and its logarithm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LogSoftmax", "Softmax"]
 
 
 class _Shares(Layer):
-    """Base of these two. Both go along the features of a sample, or along the channels of an image."""
+    """Base of the two. Both run along the features of a sample, or along the channels of an image."""
 
     backward_reads = frozenset({"output"})
     in_place = True
@@ -49,9 +49,8 @@ class _Shares(Layer):
 class Softmax(_Shares):
     """yᵢ = e^xᵢ / Σⱼ e^xⱼ along the features or channels; dL/dxᵢ = yᵢ·(gᵢ − Σⱼ gⱼ·yⱼ).
 
-    The largest x is taken off first, so that nothing overflows. `CrossEntropy` has its own softmax and takes the
-    numbers before this one. As PyTorch's `Softmax(dim=-1)`, of
-    images `Softmax(dim=1)`.
+    The maximum of x is subtracted first, so that nothing overflows. `CrossEntropy` includes a softmax and expects
+    logits instead. As PyTorch's `Softmax(dim=-1)`, or `Softmax(dim=1)` for images.
     """
 
     spec_name = "Softmax"
@@ -79,8 +78,8 @@ class Softmax(_Shares):
 class LogSoftmax(_Shares):
     """yᵢ = xᵢ − log Σⱼ e^xⱼ along the features or channels; dL/dxᵢ = gᵢ − e^yᵢ·Σⱼ gⱼ.
 
-    The largest x is taken off first, so that nothing overflows. `NLL` takes its outputs. As PyTorch's
-    `LogSoftmax(dim=-1)`, of images `LogSoftmax(dim=1)`.
+    The maximum of x is subtracted first, so that nothing overflows. Use it with `NLL`. As PyTorch's
+    `LogSoftmax(dim=-1)`, or `LogSoftmax(dim=1)` for images.
     """
 
     spec_name = "LogSoftmax"

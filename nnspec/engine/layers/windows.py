@@ -1,15 +1,15 @@
-"""Windows that slide over a plane: where they stand, for convolutions and pools alike.
+"""Windows that slide over a plane: their positions, for convolutions and pools alike.
 
-Along an axis of extent n, windows of k values with dilation d reach over e = d (k − 1) + 1 places, and steps of s fit
+Along an axis of extent n, windows of k entries with dilation d span e = d (k − 1) + 1 positions, and with stride s
 
     ⌊(n + before + after − e) / s⌋ + 1
 
-of them, `before` and `after` being the padding on either side. Kernels see two axes; samples of one axis are planes of
-one row.
+of them fit, `before` and `after` being the padding on either side. Kernels work on two axes; samples with one axis are
+planes of one row.
 
-The kernels work on arrays whose samples lie along the *last* axis in memory, `(C, H, W, B)` for samples `(B, C, H, W)`:
-what is read at a place of a window is then one run of W·B numbers, or of B where the step is wider than one, instead
-of many short ones. Arrays in another order are copied into that one first.
+The kernels work on arrays whose samples are the *last* axis in memory, `(C, H, W, B)` for samples `(B, C, H, W)`: the
+entries read at one position within a window are then one run of W·B numbers, or of B if the stride is above one,
+instead of many short ones. Arrays in another order are first copied into that one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Sizes = int | Sequence[int]
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows on a plane; every field is of rows, then of columns."""
+    """The windows on a plane; every field is a pair of rows and columns."""
 
     size: Pair
     stride: Pair
@@ -71,32 +71,34 @@ class Windows:
     padded: Pair
     """Extents of the plane with its padding."""
     out: Pair
-    """How many windows there are."""
+    """The number of windows."""
 
     @property
     def has_padding(self) -> bool:
-        """Whether anything is put around the plane."""
+        """Whether the plane is padded."""
         return any(self.before) or any(self.after)
 
     @property
     def look_ahead(self) -> bool:
-        """Whether a window sees a column behind its own: where as many columns leave as arrive, that of its number."""
+        """Whether a window reads a column after its own: if there are as many windows as columns, the one with its
+        index.
+        """
         reach = self.dilation[1] * (self.size[1] - 1)
         return self.stride[1] > 1 or reach > self.before[1]
 
     @property
     def disjoint(self) -> bool:
-        """Whether no two windows see the same place."""
+        """Whether windows do not overlap."""
         return self.dilation == (1, 1) and all(s >= k for s, k in zip(self.stride, self.size, strict=True))
 
     @property
     def tile(self) -> bool:
-        """Whether the windows see every place of the padded plane, and see it once."""
+        """Whether the windows cover every position of the padded plane exactly once."""
         covered = tuple(n * k for n, k in zip(self.out, self.size, strict=True))
         return self.stride == self.size and covered == self.padded and self.disjoint
 
     def inner(self, planes: NDArray[Any]) -> NDArray[Any]:
-        """Return what is not padding of planes `(C, *padded, B)`."""
+        """Return planes `(C, *padded, B)` without their padding."""
         (top, left), (height, width) = self.before, self.padded
         return planes[:, top : height - self.after[0], left : width - self.after[1]]
 
@@ -112,7 +114,9 @@ class Windows:
             border.fill(value)
 
     def places(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[Pair, tuple[slice, slice, slice]]]:
-        """Yield each place of a window with where it falls on planes `(C, *padded, B)`, for these rows of windows."""
+        """Yield each position within a window with its slices of planes `(C, *padded, B)`, for these rows of
+        windows.
+        """
         rows = (self.out[0] if stop is None else stop) - start
         (down, across), (dy, dx) = self.stride, self.dilation
         for i in range(self.size[0]):
@@ -129,8 +133,9 @@ class Windows:
                 )
 
     def view(self, planes: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
-        """Return what the windows see of planes `(C, *padded, B)` without copying it: `(C, *size, rows, columns, B)`,
-        for these rows of windows."""
+        """Return a view of the windows on planes `(C, *padded, B)`: `(C, *size, rows, columns, B)`, for these rows of
+        windows.
+        """
         channels, _, _, batch = planes.shape
         channel, row, column, sample = planes.strides
         (down, across), (dy, dx) = self.stride, self.dilation
@@ -144,7 +149,7 @@ class Windows:
 
 @functools.lru_cache(maxsize=512)
 def windows_on(plane: Shape, size: Sizes, stride: Sizes, padding: str | Sizes, dilation: Sizes, name: str) -> Windows:
-    """Return the windows of a layer called `name` on a plane of one axis or two. Raises ShapeError where none fits."""
+    """Return the windows of a layer called `name` on a plane of one axis or two. Raises ShapeError if none fits."""
     axes = len(plane)
     sizes, strides, dilations = (each(value, axes, name) for value in (size, stride, dilation))
     reach = tuple(d * (k - 1) + 1 for k, d in zip(sizes, dilations, strict=True))
@@ -192,21 +197,22 @@ def each(value: Sizes, axes: int, name: str = "a window") -> tuple[int, ...]:
 
 
 def _same(extent: int, reach: int, stride: int) -> Pair:
-    """Return the padding with which ⌈n / s⌉ windows fit, an odd one being one more at the end, as in Keras and, for a
-    stride of 1, PyTorch."""
+    """Return the padding for which ⌈n / s⌉ windows fit; an odd one has one more at the end, as in Keras and, for a
+    stride of 1, PyTorch.
+    """
     windows = -(-extent // stride)
     total = max((windows - 1) * stride + reach - extent, 0)
     return total // 2, total - total // 2
 
 
 def _pair(values: Sequence[int], row: int) -> Pair:
-    """Return values of two axes; of one axis, `row` is that of the single row."""
+    """Return values for two axes; if there is one axis, `row` is the value for the single row."""
     first, *rest = values
     return (first, rest[0]) if rest else (row, first)
 
 
 def sizes(value: Any) -> Any:
-    """Return sizes as they can be looked up by: a number, or a tuple."""
+    """Return sizes in hashable form: a number, or a tuple."""
     return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
@@ -226,5 +232,5 @@ def planes_of(samples: NDArray[Any], axes: int) -> NDArray[Any]:
 
 
 def in_one_piece(planes: NDArray[Any]) -> bool:
-    """Whether planes lie in memory as the kernels want them."""
+    """Whether planes have the memory order that the kernels need."""
     return bool(planes.flags.c_contiguous)
