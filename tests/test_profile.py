@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tiny_spec import ALONE, compiled, nnspec, noise, run, spec
+from tiny_spec import ALONE, command, compiled, noise, run, spec
 
 from nnspec import run as run_spec
 from nnspec.compiler.loop import plan_alone
@@ -156,9 +156,9 @@ def test_the_screen_has_a_table_a_lane() -> None:
     assert "forward Linear1    tiny.nn:2" in shown
 
 
-def test_the_command_line_and_python_ask_for_it(tmp_path: Path) -> None:
+def test_the_command_line_and_python_ask_for_it(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "race.nn").write_text(RACE)
-    done = nnspec("run", "race.nn", "--profile", "--json", "--offline", "--out", "out", cwd=tmp_path)
+    done = command("run", "race.nn", "--profile", "--json", "--offline", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first, second = json.loads(done.stdout)["lanes"]
     assert first["profile"]["of"] == second["profile"]["of"] == 24

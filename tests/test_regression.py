@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_spec import compiled, nnspec, run, spec
+from tiny_spec import command, compiled, run, spec
 
 from nnspec import engine as nn
 from nnspec.checker import check
@@ -150,15 +150,15 @@ def test_the_record_and_the_picture_do_without_accuracy(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
-def test_the_command_line_shows_it(tmp_path: Path) -> None:
+def test_the_command_line_shows_it(tmp_path: Path, undrawn: None) -> None:
     path = tmp_path / "sine.nn"
     path.write_text(sine(train="epochs = 2; batch = 16", more="metrics = [r2]", expect="test_loss < 5"))
-    done = nnspec("run", path, "--out", tmp_path / "out", cwd=tmp_path)
+    done = command("run", path, "--out", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Sine 400 train / 100 test · 1 → 24 → 24 → 1" in done.stdout
     assert "test r2" in done.stdout
     assert "accuracy" not in done.stdout
     assert "acc" not in done.stdout.split()
-    for command in ("show", "gradcheck", "check"):
-        done = nnspec(command, path, cwd=tmp_path)
+    for name in ("show", "gradcheck", "check"):
+        done = command(name, path, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from page_reader import Page
-from tiny_spec import OFFLINE, ROOT, nnspec, spec
+from tiny_spec import OFFLINE, ROOT, command, spec
 
 from nnspec import run, runs
 from nnspec.api import compile_spec, run_into
@@ -196,7 +196,7 @@ def test_a_report_needs_no_data_and_draws_no_network_of_a_damaged_spec(tmp_path:
 def test_two_runs_stand_side_by_side(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run(made / "tiny.nn", {"Adam.optimizer.lr": 0.001}, out="other")
-    done = nnspec("report", str(made / "run"), "other", cwd=tmp_path)
+    done = command("report", str(made / "run"), "other", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "report.html\n"), done.stderr
     page = Page(Path("report.html").read_text("utf-8"))
     assert "Side by side" in page.texts

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from outcomes import Stopper, outcome
-from tiny_spec import COMMAND, OFFLINE, environment, nnspec, spec
+from tiny_spec import COMMAND, OFFLINE, command, environment, nnspec, spec
 
 from nnspec import run
 from nnspec.api import compile_spec, run_into
@@ -183,7 +183,7 @@ def test_it_goes_on_from_every_epoch_with_all_that_it_had_counted(path: Path, tm
         assert outcome(out) == outcome(tmp_path / "whole"), epoch
 
 
-def test_a_command_that_is_killed_goes_on(path: Path, tmp_path: Path) -> None:
+def test_a_command_that_is_killed_goes_on(path: Path, tmp_path: Path, forked_workers: None) -> None:
     resumed(path, tmp_path / "whole")
     words = ("run", path, "--out", tmp_path / "out", "--resume", "--checkpoint", "0", "--jobs", "2", "-q")
     process = subprocess.Popen(
@@ -194,7 +194,7 @@ def test_a_command_that_is_killed_goes_on(path: Path, tmp_path: Path) -> None:
     process.kill()
     process.wait()
     assert not (tmp_path / "out/summary.json").exists()
-    done = nnspec(*words, cwd=tmp_path)
+    done = command(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
 
@@ -265,10 +265,13 @@ def test_a_full_disk_is_told_of_and_training_goes_on(
     assert (tmp_path / "out/summary.json").exists()  # what was trained is written all the same
 
 
+BRIEF = ("--set", "train.epochs=1")
+
+
 def test_files_may_be_no_larger_than_the_system_allows(path: Path, tmp_path: Path) -> None:
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code + COMMAND[-1], "run", str(path), "--out", "out", "-q"],
+        [sys.executable, "-P", "-c", code + COMMAND[-1], "run", str(path), "--out", "out", "-q", *BRIEF],
         cwd=tmp_path,
         env=environment(tmp_path),
         capture_output=True,
