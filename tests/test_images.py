@@ -6,6 +6,7 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from PIL import Image
 from tiny_spec import run, spec
 
 from nnspec.checker import check
-from nnspec.data import Access, DataError, Facts, FileFault, Images
+from nnspec.data import Access, DataError, Facts, FileFault, Images, images
 from nnspec.data.images import image_files, read_image
 from nnspec.diagnostics import Source
 
@@ -351,3 +352,27 @@ def test_images_of_16_bits_are_said(folder: Path) -> None:
         "5 images have 16 bits per pixel: only the upper 8 were read, of "
         "values up to 4,000; multiply them by 16 to use all 8"
     )
+
+
+def test_an_image_is_decoded_again_only_after_it_has_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(5, 75):  # more images than results are kept of other readers
+        draw(folder / "cats" / f"{i}.png", i)
+    decoded: list[str] = []
+    decode = images._bytes
+
+    def counted(image: Any, path: str, *args: Any, **kwargs: Any) -> Any:
+        decoded.append(Path(path).name)
+        return decode(image, path, *args, **kwargs)
+
+    monkeypatch.setattr(images, "_bytes", counted)
+    source = Images(folder, size=(4, 3), corrupt="skip")
+    before = source.facts()
+    assert len(decoded) == 80
+    assert source.facts() == before
+    assert len(decoded) == 80
+    (folder / "cats" / "7.png").write_bytes(b"no image")
+    after = source.facts()
+    assert (after.train + after.test, len(decoded)) == (79, 80)
+    draw(folder / "cats" / "7.png", 200, (5, 5))
+    assert source.facts() == before
+    assert decoded[80:] == ["7.png"]

@@ -1,4 +1,4 @@
-"""A table of one's own, from a CSV file: one row per sample, a column a feature or a target."""
+"""The user's own table, from a CSV file: a row per sample, a column per feature or target."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ __all__ = ["CSV"]
 
 MOST_NUMBERS = 1 << 27
 MOST_LOOKED_AT = 16 * 1024**2
-"""Bytes of a table up to which `check` compares columns."""
+"""The largest table, in bytes, whose columns `check` compares."""
 _TABLES = (".csv", ".tsv", ".tab", ".txt", ".data")
 _SURE = 20
-"""Rows from which on it is no accident that a column counts them, or follows the target."""
+"""With at least this many rows, a column that numbers them or determines the target does not do so by chance."""
 
 
 class CSV(DataSource):
-    """A table: the first line names the columns, each further line is a sample; `target` names what is predicted.
+    """A CSV table: the first line names the columns, and each further line is a sample. `target` is what to predict.
 
-    A column holds numbers or text, as its first cell that is not missing says; those named in `categories` hold text
-    whatever is in them. Numbers are kept as they are (`train.standardise` scales them). A feature of text becomes a
-    column of 0 and 1 for each of its texts, sorted. A target of text means classes, its texts sorted, or by size where
-    all of them are numbers; a target of numbers means a regression, unless the loss takes classes and all of them are
-    whole; several targets are predicted at once. Every other column is a feature, or those in `features`, or all but
-    those in `drop`. A column without a name is never a feature.
+    The first cell of a column that is not missing decides whether the column holds numbers or text; columns listed in
+    `categories` always hold text. Numbers are kept as they are (`train.standardise` scales them). A text feature is
+    one-hot encoded, its texts sorted. A text target means classes, sorted as text, or by value if all of them are
+    numbers. A target of numbers means a regression, unless the loss takes classes and all numbers are whole. Several
+    targets are predicted at once. All other columns are features, or only those in `features`, or all but those in
+    `drop`. A column without a name is never a feature.
 
-    `decimal`, `thousands` and `strip` say how numbers are written, as in `1.234,5 %`. A cell is missing that is empty,
-    or in a column of numbers says one of `missing_words` (by default ?, -, NA, N/A, NaN, null, none, missing). Words
-    that are given hold for columns of text too, but not for those in `categories`, nor for cells in quotes. A missing
-    cell is an error that says where; or its row is left out (`drop`); or it is the mean of the column over the training
-    rows (`mean`), 0 in all columns of a text.
+    `decimal`, `thousands` and `strip` say how numbers are written, as in `1.234,5 %`. A cell is missing if it is empty,
+    or in a column of numbers if it is one of `missing_words` (by default ?, -, NA, N/A, NaN, null, none, missing).
+    Words that are given explicitly apply to text columns too, except to those in `categories` and to quoted cells.
+    A missing cell is an error that says where it is; with `missing = drop` its row is dropped, and with
+    `missing = mean` it becomes the column's mean over the training rows, or zeros in a one-hot encoded column.
 
-    `test` is the share of the rows that is for testing, or the path of another table with the same columns. Rows are
-    shuffled by `seed`, and the last are for testing; without `shuffle`, as they are in the file. With `stratify`, every
-    class has its share of the test rows. `validation` is the path of a table with the same columns whose rows are for
-    validation (`train.validation = given`, by default).
+    `test` is the fraction of rows held out for testing, or the path of another table with the same columns. Rows are
+    shuffled by `seed`, and the last ones are the test set; without `shuffle` they keep the order of the file. With
+    `stratify`, every class has the same share in both sets. `validation` is the path of a table with the same columns,
+    used for validation (`train.validation = given`, the default).
 
-    UTF-8, at most 64 MiB; y is int64 with classes, and float64 without.
+    The file is UTF-8, at most 64 MiB. y is int64 for classes and float64 otherwise.
     """
 
     spec_name = "CSV"
@@ -97,21 +97,21 @@ class CSV(DataSource):
         return (self.path, *self._others().values())
 
     def _others(self) -> dict[str, FilePath]:
-        """Return the tables beside that for training, by the argument."""
+        """Return the validation and test tables, by argument."""
         paths = {"validation": self.validation, "test": self.test}
         return {argument: path for argument, path in paths.items() if isinstance(path, FilePath)}
 
     def facts(self) -> Facts:
-        """A number for each column of numbers and for each text of the others; rows in both parts.
+        """Count features (one per column of numbers, one per text of the others) and the rows of both sets.
 
-        Raises FileFault for what is no table, an unknown column, and a cell that its column cannot hold.
+        Raises FileFault for a file that is not a table, an unknown column, or a cell that does not fit its column.
         """
         return self._facts(self._survey())
 
     def load(self, access: Access) -> Dataset:
         """Read the table. `access` is not used: the path says where it is.
 
-        Raises DataError for what `facts` does, and where the file is written to meanwhile.
+        Raises DataError for what `facts` does, and where the file changes in the meantime.
         """
         known = self.facts()
         table = self._read(self.path, "path", None, keep=True)
@@ -158,7 +158,7 @@ class CSV(DataSource):
     # What is known before training
 
     def _survey(self) -> dict[str, ReadTable]:
-        """Go through the tables, and keep no number of them."""
+        """Read the tables without keeping their numbers."""
         arguments = (self.targets, self.features, self.drop, self.categories, self.missing, self.form)
 
         def of_training(file: IO[bytes]) -> ReadTable:
@@ -230,7 +230,7 @@ class CSV(DataSource):
             return self._read_file(file, path, argument, like, keep=keep)
 
     def _read_file(self, file: IO[bytes], path: Any, argument: str, like: ReadTable | None, *, keep: bool) -> ReadTable:
-        """Read a table; one for validation or testing has the columns, the kinds and the texts of another."""
+        """Read a table. A validation or test table has the columns and texts of the training table `like`."""
         self._check_form()
         csv = CsvFile(file, path, self.form)
         table = self._columns(self._header(csv), csv.name, argument, like)
@@ -290,7 +290,7 @@ class CSV(DataSource):
         return header
 
     def _decide(self, table: ReadTable, rows: Iterator[tuple[int, list[str]]]) -> None:
-        """Say of each column whether it holds numbers: as its first cell does that is no word for a missing one."""
+        """Decide which columns hold numbers, from the first cell of each that does not mark a missing value."""
         open_ones = [column for column in table.used if column.texts is None]
         words = {column.index: "" for column in open_ones}
         for _, cells in rows:
@@ -305,12 +305,12 @@ class CSV(DataSource):
             open_ones = left
             if not open_ones:
                 return
-        for column in open_ones:  # nothing but such words
+        for column in open_ones:  # all cells mark missing values
             if words[column.index] and self.form.missing_words is None:
                 column.texts = {}
 
     def _take(self, table: ReadTable, line: int, cells: list[str], keep: bool) -> None:
-        """Take over a row, unless something is missing in it and such rows are dropped."""
+        """Add a row, unless a cell is missing and such rows are dropped."""
         table.left_out.update(place for place in table.unnamed if cells[place])
         gaps = [
             column
@@ -345,7 +345,7 @@ class CSV(DataSource):
     # Columns
 
     def _columns(self, header: list[str], name: str, argument: str, like: ReadTable | None) -> ReadTable:
-        """Find the columns that are used, each known to be text where `categories` says so; or those of another."""
+        """Find the columns to use, those of `like` if it is given."""
         places: dict[str, list[int]] = {}
         for place, word in enumerate(header):
             places.setdefault(word, []).append(place)
@@ -408,7 +408,9 @@ class CSV(DataSource):
     def _unknown(self, argument: str, word: str, header: list[str], name: str) -> None:
         help = self.form.delimiter_hint(header[0]) if len(header) == 1 else ""
         known = [column for column in header if column]
-        if not help and len(header) > 1 and self.path.lower().endswith(_TABLES):  # of other files nothing is shown
+        if (
+            not help and len(header) > 1 and self.path.lower().endswith(_TABLES)
+        ):  # the contents of other files are never shown
             help = f"its columns are {listed(known, 12)}"
         raise FileFault(
             f"{name} has no column `{in_words(word)}`",
@@ -421,7 +423,7 @@ class CSV(DataSource):
     # What looks odd
 
     def _refuse_disguised(self, table: ReadTable) -> None:
-        """Refuse numbers that would be taken as text: written in another way, or beside a word that may mean missing.
+        """Reject numbers that would be read as text: in another notation, or among words that may mean missing.
 
         Raises FileFault.
         """

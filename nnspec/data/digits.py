@@ -45,7 +45,7 @@ REACH = 127  # distances along one axis are cut off here, in 1/32 pixel: 127² +
 THINNING_MAX = 400  # in (1/32 pixel)²
 DOTS = 80  # points at which the path is read off: mostly under a pixel apart, closer than the pen is wide
 STRAY_MAX = 640  # how far a point strays at most along one axis, so that digits stay legible
-WHOLE = 1024  # what stands for 1 in the traits that are ratios
+WHOLE = 1024  # the integer that represents 1 in traits that are ratios
 CHUNK = 128  # samples drawn at a time: few enough for a processor's cache
 
 # Each trait is normal about its middle (see `_bell`), and held between its limits. Their order is part of the drawing.
@@ -72,7 +72,7 @@ TRAITS = {
 
 
 class Digits(DataSource):
-    """Images of digits, 28 by 28 and grey, drawn from pen strokes: to be learned from where there is no network.
+    """Images of digits, 28 × 28 and grey, drawn from pen strokes: a substitute for MNIST that needs no download.
 
     White on black and about as hard as MNIST for a small network. The same arguments give the same bytes on every
     machine; `Digits(train=100)` is the beginning of `Digits(train=2000)`, and `train` does not change the test samples.
@@ -90,7 +90,7 @@ class Digits(DataSource):
         return Facts(shape=(SIDE, SIDE), classes=10, train=self.train, test=self.test)
 
     def beginning(self, samples: int) -> Digits:
-        """Draw no more than these."""
+        """Draw only that many samples."""
         return Digits(min(self.train, samples), min(self.test, 1), seed=self.seed)
 
     def load(self, access: Access) -> Dataset:
@@ -218,7 +218,7 @@ def _inked(squared: NDArray[np.int16], traits: dict[str, Integers]) -> Bytes:
 
 @functools.cache
 def _roots() -> NDArray[np.int16]:
-    """The whole part of the square root of every 16-bit square: k stands 2 k + 1 times, from k² to (k + 1)² - 1."""
+    """The whole part of the square root of every 16-bit square: k occurs 2 k + 1 times, from k² to (k + 1)² - 1."""
     k = np.arange(182, dtype=np.int16)
     roots: NDArray[np.int16] = np.repeat(k, 2 * k.astype(np.int64) + 1)
     return roots

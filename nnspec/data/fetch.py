@@ -1,7 +1,7 @@
-"""Fetching the files of a data set: mirrors in order, each file verified before it gets its name.
+"""Downloading the files of a data set: mirrors are tried in order, and each file is verified before it gets its name.
 
-A mirror that cannot be reached, or that stalls, is asked once; one that answers with the wrong thing is passed over for
-that file only. Every wait has an end, name resolution and a slow drip included.
+A mirror that cannot be reached, or that stalls, is tried only once; one that sends a wrong file is skipped for that
+file alone. Every wait has a limit, including name resolution and a transfer that trickles.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Patience:
 
 
 class _MirrorError(Exception):
-    """Why a mirror did not give a file; `gone` where it need not be asked for another one."""
+    """Why a mirror did not provide a file; `gone` if it need not be tried for other files."""
 
     def __init__(self, reason: str, *, gone: bool = False) -> None:
         super().__init__(reason)
@@ -49,9 +49,9 @@ class _MirrorError(Exception):
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder for fetched data called `name`, which need not exist.
+    """Return the folder for downloads of the data set `name`, which may not exist yet.
 
-    It lies in NNSPEC_CACHE_DIR where that is set, else in the user's cache folder, which follows XDG_CACHE_HOME.
+    It is in NNSPEC_CACHE_DIR if that is set, otherwise in the user's cache folder, which follows XDG_CACHE_HOME.
     """
     import platformdirs
 
@@ -62,7 +62,7 @@ def cache_folder(name: str) -> Path:
 def parse_mirrors(text: str, variable: str) -> tuple[str, ...]:
     """Read base addresses, separated by white space, from an environment variable's text.
 
-    Raises `DataError` for what is not an http or https address.
+    Raises `DataError` for anything but http and https addresses.
     """
     from urllib.parse import urlsplit
 
@@ -78,7 +78,7 @@ def parse_mirrors(text: str, variable: str) -> tuple[str, ...]:
 
 
 def ways_out(source: str) -> str:
-    """Say how to get at the data of `source` when it cannot be fetched."""
+    """Return help on how to get the data of `source` when it cannot be downloaded."""
     return (
         f"Run `nnspec data fetch {source}` with network access, or name a folder with the files with "
         f"`--data-dir` or NNSPEC_DATA_DIR, or write `{source}(...) or Digits(...)` in the spec."
@@ -94,20 +94,20 @@ def fetch_files(
     report: Report | None = None,
     patience: Patience = Patience(),
 ) -> dict[str, str]:
-    """Fetch files (`name.gz` on the mirrors) into a folder, uncompressed, and replace what is there.
+    """Download files (`name.gz` on the mirrors) into a folder, uncompressed, replacing existing ones.
 
-    A file is in the folder either whole and verified (size and SHA-256) or not at all, also after an interrupt.
+    A file is either complete and verified (size and SHA-256) or not in the folder at all, even after an interrupt.
 
     Returns:
-        file name to the mirror that gave it.
+        the mirror that provided each file, by file name.
 
     Raises:
-        DataUnavailable: no mirror gave one of the files, or the folder cannot be written to.
+        DataUnavailable: no mirror provides one of the files, or the folder cannot be written to.
     """
     import tempfile
 
     mirrors = tuple(mirror.rstrip("/") + "/" for mirror in mirrors)
-    with _writing(folder, source):  # before anything is asked for
+    with _writing(folder, source):  # before any request
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     gone: dict[str, str] = {}
@@ -159,15 +159,15 @@ def _download(mirror: str, file: IdxFile, report: Report | None, patience: Patie
 
 def _ask(address: str, patience: Patience) -> HTTPResponse:
     """Send the request and wait for the headers. Raises `_MirrorError`."""
-    # A socket's timeout bounds one step on one of a host's addresses, and name resolution has none that Python could
-    # set. Only a thread that can be left behind puts an end to all of it together.
+    # A socket's timeout applies to each step and each address of a host, and name resolution has no timeout in Python.
+    # Only a thread that can be abandoned limits all of it together.
     import urllib.error
     import urllib.request
     from concurrent.futures import Future
     from http.client import HTTPException
     from threading import Thread
 
-    opener = urllib.request.OpenerDirector()  # `build_opener` also opens file: and ftp:, where a redirect may lead
+    opener = urllib.request.OpenerDirector()  # `build_opener` would follow redirects to file: and ftp:
     for name in ("Proxy", "Unknown", "HTTP", "HTTPS", "HTTPDefaultError", "HTTPRedirect"):
         opener.add_handler(getattr(urllib.request, f"{name}Handler")())
     opener.add_handler(urllib.request.HTTPErrorProcessor())
@@ -184,7 +184,7 @@ def _ask(address: str, patience: Patience) -> HTTPResponse:
             if future.set_running_or_notify_cancel():
                 future.set_result(response)
             else:
-                response.close()  # it comes too late
+                response.close()  # too late
 
     Thread(target=work, name="nnspec-fetch", daemon=True).start()
     try:
@@ -206,13 +206,13 @@ def _receive(response: HTTPResponse, file: IdxFile, report: Report | None, patie
 
     body, total, begun = bytearray(), response.length, time.monotonic()
     while (length := max(len(body), total or 0)) <= file.most_bytes:
-        if len(body) == total:  # a server that keeps the connection open would let the next read wait for nothing
+        if len(body) == total:  # the server may keep the connection open
             return body
         elapsed = time.monotonic() - begun
         if elapsed > patience.grace and len(body) < elapsed * patience.bytes_per_second:
             raise _MirrorError(f"too slow: {len(body):,} bytes in {elapsed:.0f} s", gone=True)
         try:
-            piece = response.read1(1 << 16)  # `read` would wait for all of these, one drop at a time if need be
+            piece = response.read1(1 << 16)  # `read` would wait until all bytes have arrived
         except TimeoutError:
             raise _MirrorError(f"it stalled for {patience.silence:g} s", gone=True) from None
         except (OSError, HTTPException, ValueError) as error:
@@ -236,5 +236,5 @@ def _in_words(error: BaseException) -> str:
     if isinstance(cause, gaierror):
         return "its name cannot be resolved"
     text = getattr(cause, "strerror", None) or str(reason or cause) or type(cause).__name__
-    # A server may have written this: it gets one line of the terminal, and no control over it.
+    # A server may have written this, so it is limited to one line of printable characters.
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:120]

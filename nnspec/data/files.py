@@ -1,8 +1,7 @@
 """Reading the files that a spec names, within limits.
 
-Such a file is of unknown origin, and `check` looks at it too. So only regular files are opened, never a pipe or a
-device; nothing larger than a limit is read; and messages show no more of a file's content than the header of a data
-file of its kind.
+Such a file is untrusted, and `check` reads it too. So only regular files are opened, never a pipe or a device; nothing
+larger than a limit is read; and messages show no more of a file's contents than its header.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class State(NamedTuple):
 def open_file(path: FilePath | str, most: int, argument: str = "path") -> IO[bytes]:
     """Open a regular file of at most `most` bytes, which the caller closes.
 
-    Raises FileFault where there is none, it is something else, or it is larger.
+    Raises FileFault if it does not exist, is not a regular file, or is larger.
     """
     try:
         file = open_regular(path)
@@ -81,7 +80,7 @@ def open_file(path: FilePath | str, most: int, argument: str = "path") -> IO[byt
 
 
 def shown(path: FilePath | str) -> str:
-    """Return a path as messages show it: on one line, whatever characters it holds."""
+    """Return a path as messages show it: on one line, with unprintable characters escaped."""
     return printable(str(path).replace(os.sep, "/")[-200:])
 
 
@@ -112,24 +111,32 @@ def _beside(path: FilePath | str) -> str:
     return "paths are relative to the folder of the spec"
 
 
-_known: dict[tuple[Any, ...], Any] = {}
+_caches: dict[tuple[str, str], dict[tuple[object, ...], Any]] = {}
+"""The cached results, by the function that computed them."""
 
 
 def remembered(
-    make: Callable[[IO[bytes]], T], path: FilePath | str, most: int, *key: object, argument: str = "path"
+    make: Callable[[IO[bytes]], T],
+    path: FilePath | str,
+    most: int,
+    *key: object,
+    argument: str = "path",
+    entries: int = _MOST_REMEMBERED,
 ) -> T:
     """Return `make(file)`, cached for as long as the file does not change.
 
-    `key` is whatever else the result depends on. Errors are not cached.
+    `key` is whatever else the result depends on, and `entries` how many results of the function are kept. Errors are
+    not cached.
     """
+    cache = _caches.setdefault((make.__module__, make.__qualname__), {})
     with open_file(path, most, argument) as file:
-        whole = (make.__module__, make.__qualname__, str(path), State.of(file), *key)
-        if whole in _known:
-            return _known[whole]
+        whole = (str(path), State.of(file), *key)
+        if whole in cache:
+            return cache[whole]
         value = make(file)
-    if len(_known) >= _MOST_REMEMBERED:
-        _known.pop(next(iter(_known)))
-    _known[whole] = value
+    if len(cache) >= entries:
+        cache.pop(next(iter(cache)))
+    cache[whole] = value
     return value
 
 

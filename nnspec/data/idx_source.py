@@ -1,7 +1,7 @@
-"""The user's own IDX files: any data set in four of them, laid out as MNIST is.
+"""The user's own IDX files: any data set in four files laid out as MNIST is.
 
-What such files must hold is not known beforehand. So their headers are checked against limits, against each other, and
-against the length of what follows.
+Since their contents are not known in advance, headers are checked against limits, against each other, and against the
+length of the data.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _NAMES = {
 
 
 class IDX(DataSource):
-    """Samples and labels in IDX files, the format of MNIST, plain or gzipped: four of them in a folder, under MNIST's
-    names (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte` …), or each named by itself.
+    """Samples and labels in IDX files, the format of MNIST, plain or gzipped: four files in a folder, named as MNIST's
+    (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte` …), or four paths.
 
-    Samples are the arrays that the image files hold, of any shape and type; bytes stand for 0 to 1 as in an image.
-    Those of two axes are images where they are bytes, and sequences otherwise; `axes` says which they are. Labels are
-    whole numbers, and each distinct one is a class. `train` and `test` take the first samples alone.
+    Samples may have any shape and type; bytes are scaled to [0, 1] as in an image. Samples with two axes are images if
+    they are bytes, and sequences otherwise; `axes` overrides this. Labels are whole numbers, and each distinct one is a
+    class. `train` and `test` limit how many samples are used, from the first on.
     """
 
     spec_name = "IDX"
@@ -68,7 +68,7 @@ class IDX(DataSource):
         return tuple(filter(None, (self.path, *(file.path for file in self._files()))))
 
     def facts(self) -> Facts:
-        """What the headers say, and the largest label. Raises FileFault where the files do not go together."""
+        """Read the headers and the labels. Raises FileFault where the files do not match each other."""
         return _facts(self._files(), self.train, self.test, self.axes)
 
     def load(self, access: Access) -> Dataset:
@@ -81,7 +81,7 @@ class IDX(DataSource):
         return four_arrays(self.spec_name, facts, arrays, origin, labels.names)
 
     def _files(self) -> list[IdxArray]:
-        """Return the four arrays."""
+        """Return training images and labels, then test images and labels."""
         found = []
         for word, name in _NAMES.items():
             given = getattr(self, word)
@@ -94,9 +94,9 @@ class IDX(DataSource):
 
 
 def find_idx(folder: Path, name: str, subfolders: Sequence[str] = ("",)) -> Path | None:
-    """Return the path of one of the four files in a folder, as it is usually spelt: plain before gzipped.
+    """Return the path of one of the four files in a folder, in any common spelling; plain before gzipped.
 
-    A folder or a broken link under its name is only returned where there is no file.
+    A folder or a broken link of that name is returned only if there is no such file.
     """
     stem, _, kind = name.rpartition("-idx")
     stems = dict.fromkeys([stem, stem.replace("t10k", "test")])

@@ -1,4 +1,4 @@
-"""The user's own images: a folder with a sub-folder for each class. Reading them takes Pillow (`nnspec[images]`)."""
+"""The user's own images: a folder with one sub-folder per class. Reading them requires Pillow (`nnspec[images]`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from math import prod
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from nnspec.data.files import State, digest_of, open_file, shown, size_in_words
+from nnspec.data.files import digest_of, open_file, remembered, shown, size_in_words
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Split
 from nnspec.data.splitting import Seed, Share, shares
 from nnspec.engine._numpy import np
@@ -31,7 +31,7 @@ MOST_STORED = 1 << 30
 MOST_BYTES = 1 << 26  # of one file
 MOST_PIXELS = 1 << 26
 _LISTED = 10
-# Pillow knows more. Those start another program (EPS, PDF), or cannot be told from other files by their content (TGA).
+# Pillow reads more formats. Those start another program (EPS, PDF), or cannot be recognised by their content (TGA).
 _FORMATS = {
     ".png": "PNG",
     ".apng": "PNG",
@@ -55,7 +55,7 @@ _PARTS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""Names of folders that hold a part of the images."""
+"""The folder names that denote a split."""
 
 Side = Annotated[int, Range(low=1, high=4096)]
 
@@ -78,25 +78,25 @@ class _Found:
     validation: list[_File] = field(default_factory=list)
     """Images for validation."""
     folders: list[str] = field(default_factory=list)
-    """All folders that were looked into."""
+    """All folders that were searched."""
     others: Counter[str] = field(default_factory=Counter)
     """How many files of other kinds there are, by their suffix."""
     notes: list[str] = field(default_factory=list)
 
 
 class Images(DataSource):
-    """Images in a folder, a sub-folder a class, as torchvision's ImageFolder has them: classes are the names of the
-    sub-folders, sorted, and images may be in folders below these. Where the folder holds `train` and `test` (also
-    `training`, `testing`), these hold the classes. `val` (`valid`, `validation`, `dev`) beside them is for validation
-    (`train.validation = given`, by default), and beside `train` alone for testing. Else a random `test` of each
-    class's images is for testing, by `seed`.
+    """Images in a folder with one sub-folder per class, as in torchvision's ImageFolder. Classes are the names of the
+    sub-folders, sorted; images may be nested deeper. If the folder contains `train` and `test` (or `training`,
+    `testing`), these contain the classes. An additional `val` (`valid`, `validation`, `dev`) is used for validation
+    (`train.validation = given`, the default), or as the test set if there is no other. Otherwise a random fraction
+    `test` of each class is held out for testing, by `seed`.
 
-    Each is read as 8-bit grey `(height, width)`, or in colour `(3, height, width)` with `colour = rgb`; bytes stand for
-    0 to 1. It is upright as its camera says, and white where it is transparent. Of 16 bits per pixel, the upper 8 are
-    read; palettes and CMYK become RGB; of several frames, the first is read. Floats a pixel are an error.
-    With `size = (height, width)` images are scaled to that; without it all must be of one size.
-    PNG, JPEG, TIFF, BMP, GIF, WebP, AVIF, JPEG 2000, PNM and QOI, where Pillow reads them; other files are skipped and
-    counted. Images that cannot be read are an error, or left out with `corrupt = skip`.
+    Images are read as 8-bit grey `(height, width)`, or with `colour = rgb` as `(3, height, width)`; bytes are scaled to
+    [0, 1]. EXIF orientation is applied, and transparent areas become white. Of 16 bits per pixel, the upper 8 are used;
+    palettes and CMYK become RGB; of several frames, the first is read. Pixels that are floats are an error. With
+    `size = (height, width)` images are resized; without it all must have the same size.
+    PNG, JPEG, TIFF, BMP, GIF, WebP, AVIF, JPEG 2000, PNM and QOI are read, where Pillow supports them; other files are
+    skipped and counted. An image that cannot be read is an error, or skipped with `corrupt = skip`.
     """
 
     spec_name = "Images"
@@ -111,21 +111,21 @@ class Images(DataSource):
     corrupt: Annotated[Literal["error", "skip"], Also("broken", "invalid", "on_error")] = "error"
 
     def looks_at(self) -> tuple[str, ...]:
-        """The folders: they change where a file comes or goes."""
+        """The folders: they change when a file is added or removed."""
         try:
             return tuple(dict.fromkeys([str(self.path), *self._files().folders]))
         except FileFault:
             return (str(self.path),)
 
     def facts(self) -> Facts:
-        """Classes and counts by the folders' entries, and the size by the first image where it is not given. With
-        `corrupt = skip`, all images are read, to know which can be."""
+        """Count classes and images by listing the folders, and read the size off the first image if none is given. With
+        `corrupt = skip`, all images are read to find out which can be."""
         return self._facts(self._files())
 
     def load(self, access: Access) -> Dataset:
         """Read the images. `access` is not used: the path says where they are.
 
-        Raises DataError for what `facts` does, for images that cannot be read, and for those of other sizes.
+        Raises DataError for whatever `facts` rejects, for images that cannot be read, and for images of several sizes.
         """
         found = self._files()
         facts = self._facts(found)
@@ -157,11 +157,11 @@ class Images(DataSource):
         return Facts(shape, len(found.names), len(found.train) + held_out, len(found.test), validation=held_out)
 
     def _first_size(self, files: Sequence[_File]) -> tuple[int, int]:
-        """Return the size of the first image. Raises FileFault where it cannot be read, with all others like it."""
+        """Return the size of the first image. Raises FileFault where it cannot be read, naming all that cannot."""
         try:
             return _size_of(files[0].path)
         except FileFault:
-            faults = {path: _fault_of(path) for path, _ in files}  # raises where Pillow is what is missing
+            faults = {path: _fault_of(path) for path, _ in files}  # raises if Pillow is not installed
         raise _broken({path: fault for path, fault in faults.items() if fault}, len(files))
 
     def _files(self) -> _Found:
@@ -184,7 +184,7 @@ class Images(DataSource):
         return found
 
     def _parts(self, folders: Sequence[str]) -> dict[str, str]:
-        """Return the folders that hold a part each, by the part. Raises FileFault for two of one part."""
+        """Return the folders by the split that they contain. Raises FileFault for two of the same split."""
         parts: dict[str, str] = {}
         for name in folders:
             for part, names in _PARTS.items():
@@ -198,7 +198,7 @@ class Images(DataSource):
         return parts
 
     def _given(self, parts: dict[str, str]) -> _Found:
-        """Find the images of a folder that is split into parts."""
+        """Find the images of a folder that is already split."""
         train, *others = (parts[part] for part in ("train", "test", "val") if part in parts)
         names = _folders(train)
         for other in others:
@@ -213,7 +213,7 @@ class Images(DataSource):
         return found
 
     def _split(self, folder: str, names: list[str]) -> _Found:
-        """Find the images of a folder, and split each class's at random."""
+        """Find the images of a folder, and split each class at random."""
         found = _Found(names, [], [])
         for k, name in enumerate(names):
             paths = self._images(os.path.join(folder, name), found)
@@ -230,7 +230,7 @@ class Images(DataSource):
         return found
 
     def _images(self, folder: str, found: _Found) -> list[str]:
-        """Return the images of a class, with `corrupt = skip` those that can be read."""
+        """Return the images of a class; with `corrupt = skip`, only those that can be read."""
         tree = _walk(folder)
         found.folders += tree.folders
         found.others += tree.others
@@ -256,7 +256,7 @@ class Images(DataSource):
 
 
 class _Pixels:
-    """Reads images, and collects everything that is wrong with them."""
+    """Reads images, and collects all faults."""
 
     def __init__(self, source: Images, facts: Facts) -> None:
         self._source, self._facts = source, facts
@@ -267,7 +267,7 @@ class _Pixels:
         self._count = 0
 
     def read(self, files: Sequence[_File]) -> Split:
-        """Read images as bytes, a row each."""
+        """Read images as bytes, one row per image."""
         x = np.empty((len(files), *self._facts.shape), np.uint8)
         self._count += len(files)
         for i, (path, _) in enumerate(files):
@@ -291,7 +291,7 @@ class _Pixels:
             self._largest = max(self._largest, int(np.asarray(image).max(initial=0)))
 
     def check(self) -> None:
-        """Raise FileFault for all images that could not be read, or where they are of several sizes."""
+        """Raise FileFault for images that could not be read, or that differ in size."""
         if self._broken:
             raise _broken(self._broken, self._count)
         if self._source.size is None and len(self._sizes) > 1:
@@ -304,7 +304,7 @@ class _Pixels:
             )
 
     def notes(self) -> list[str]:
-        """Say what became of images with 16 bits per pixel."""
+        """Return a note on images with 16 bits per pixel, if there are any."""
         if not self._deep:
             return []
         note = (
@@ -329,31 +329,25 @@ def _broken(faults: dict[str, str], count: int) -> FileFault:
     return FileFault(message, help="remove or replace them, or leave them out with `corrupt = skip`")
 
 
-_sound: dict[tuple[str, State], str] = {}
-
-
 def _fault_of(path: str) -> str:
     """Return what is wrong with an image, or "" for one that can be read; cached while it does not change."""
+
+    def fault_in(file: IO[bytes]) -> str:
+        try:
+            with _image(file, path) as image:
+                _bytes(image, path, _size(image), rgb=True)
+        except FileFault as fault:
+            if _pillow() is None:
+                raise
+            return fault.message
+        return ""
+
     try:
-        with _open(path) as file:
-            key = (path, State.of(file))
-            if key not in _sound:
-                try:
-                    with _image(file, path) as image:
-                        _bytes(image, path, _size(image), rgb=True)
-                    fault = ""
-                except FileFault as error:
-                    if _pillow() is None:
-                        raise
-                    fault = error.message
-                if len(_sound) >= MOST_FILES:
-                    _sound.clear()
-                _sound[key] = fault
-            return _sound[key]
-    except FileFault as error:
+        return remembered(fault_in, path, MOST_BYTES, entries=MOST_FILES)
+    except FileFault as fault:
         if _pillow() is None:
             raise
-        return error.message
+        return fault.message
 
 
 def _size_of(path: str) -> tuple[int, int]:
@@ -362,10 +356,10 @@ def _size_of(path: str) -> tuple[int, int]:
 
 
 def _turned(image: Any) -> int:
-    """Return EXIF's orientation, 1 to 8: how the camera was held."""
+    """Return the EXIF orientation, 1 to 8."""
     try:
         turned = image.getexif().get(0x0112, 1)
-    except Exception:  # noqa: BLE001  (EXIF that is damaged says nothing, and the image may be whole)
+    except Exception:  # noqa: BLE001  (damaged EXIF is ignored: the image itself may be intact)
         return 1
     return turned if turned in range(1, 9) else 1
 
@@ -376,15 +370,15 @@ def _size(image: Any) -> tuple[int, int]:
 
 
 def _bytes(image: Any, path: str, size: tuple[int, int], *, rgb: bool) -> NDArray[Any]:
-    """Return an image as bytes, grey `(height, width)` or coloured `(3, height, width)`: upright, what is transparent
-    white, and scaled where it has another size. Raises FileFault for one that is not intact."""
+    """Return an image as bytes, grey `(height, width)` or coloured `(3, height, width)`: upright, on
+    white, and resized to `size`. Raises FileFault for one that is not intact."""
     from PIL import Image, ImageOps
 
     if image.mode == "F":
         raise FileFault(f"{shown(path)} contains floats: save it with 8 or 16 bits per pixel")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata, mostly; what is wrong with pixels is raised
+            warnings.simplefilter("ignore")  # mostly about metadata; damaged pixels raise an error
             image.load()
         if _turned(image) > 1:
             image = ImageOps.exif_transpose(image)
@@ -398,7 +392,7 @@ def _bytes(image: Any, path: str, size: tuple[int, int], *, rgb: bool) -> NDArra
         array: NDArray[Any] = np.asarray(pixels, np.uint8)
     except FileFault:
         raise
-    except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
+    except Exception as error:  # noqa: BLE001  (Pillow raises many types of error for a damaged file)
         raise FileFault(f"{shown(path)} is not an intact image: {_line(error)}") from None
     return array.transpose(2, 0, 1) if rgb else array
 
@@ -409,7 +403,7 @@ def _is_deep(image: Any) -> bool:
 
 
 def _eight_bits(image: Any, path: str) -> Any:
-    """Return an image of 16 bits per pixel with its upper eight; Pillow would cut off what is above 255."""
+    """Return the upper 8 of 16 bits per pixel; Pillow would clip values above 255."""
     if not _is_deep(image):
         return image
     from PIL import Image
@@ -429,7 +423,7 @@ def read_image(path: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], tuple[i
     """Read an image as training images are read, as bytes of a shape, `(height, width)` for grey or
     `(3, height, width)` for colour, scaled to it, and return it with the height and width that it had.
 
-    Raises FileFault for what is no intact image.
+    Raises FileFault for a file that is not an intact image.
     """
     with _open(path) as file, _image(file, path) as image:
         return _bytes(image, path, (shape[-2], shape[-1]), rgb=len(shape) == 3), _size(image)
@@ -547,7 +541,7 @@ def _pillow() -> Any:
 
 
 def _image(file: IO[bytes], path: str) -> Any:
-    """Open an image: its head is read, and no pixel. Raises FileFault for what is none, DataError without Pillow."""
+    """Open an image, reading only its header. Raises FileFault for a file that is not an image, and without Pillow."""
     Image = _pillow()
     if Image is None:
         raise FileFault(
@@ -558,7 +552,7 @@ def _image(file: IO[bytes], path: str) -> Any:
             warnings.simplefilter("error")
             Image.init()
             image = Image.open(file, formats=sorted(set(_FORMATS.values()) & Image.OPEN.keys()))
-    except Exception as error:  # noqa: BLE001  (Pillow says a broken file in many ways)
+    except Exception as error:  # noqa: BLE001  (Pillow raises many types of error for a damaged file)
         reason = "" if "cannot identify" in str(error) else f": {_line(error)}"
         raise FileFault(f"{shown(path)} is not an image that can be read{reason}") from None
     if image.width * image.height > MOST_PIXELS:

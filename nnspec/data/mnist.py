@@ -1,18 +1,18 @@
 """MNIST and Fashion-MNIST: 60,000 training and 10,000 test images, 28 × 28 bytes each, in four IDX files.
 
-Where the four files of MNIST are looked for, in this order:
+The four files of MNIST are looked for in this order:
 
 1. the folder named by `--data-dir` (`Access.data_dir`),
 2. the folder named by the environment variable NNSPEC_DATA_DIR,
 3. the user's cache folder, where fetched files are kept,
 4. the mirrors, or those named by NNSPEC_MNIST_MIRRORS (base addresses, separated by spaces), unless offline.
 
-A named folder is the only place that is looked into. If it is not there or lacks a file, that is a slip of whoever
-named it and a plain `DataError`: `MNIST(...) or Digits(...)` does not hide a mistyped folder. `DataUnavailable`, which
-lets `or` go on, is for no files and no network.
+If a folder is named, only that folder is searched. If it does not exist or lacks a file, this is a mistake in the name
+and raises a plain `DataError`, so that `MNIST(...) or Digits(...)` does not hide it. `DataUnavailable`, which makes
+`or` try the next source, means that there are neither files nor network access.
 
-What is read is compared with its known SHA-256 each time, wherever it lies: a file that is fetched, and a file of which
-all samples are asked, to the end; else as many blocks of 2,500 images as it takes to get at those that are asked.
+Data is compared with its known SHA-256 whenever it is read: downloads, and files of which all samples are requested,
+completely; otherwise as many blocks of 2,500 images as contain the requested samples.
 """
 
 from __future__ import annotations
@@ -62,20 +62,20 @@ class MNIST(_MNISTFormat):
         return MNIST(min(self.train, samples), min(self.test, 1))
 
     def load(self, access: Access) -> Dataset:
-        """Read the samples from a named folder or the cache, fetching the files into the cache if need be.
+        """Read the samples from a named folder or the cache, downloading the files into the cache if necessary.
 
         Raises:
-            DataUnavailable: no folder is named, the cache lacks a file, and it cannot be fetched.
-            DataError: a named folder lacks a file, or a file is not what it must be.
+            DataUnavailable: no folder is named, the cache lacks a file, and it cannot be downloaded.
+            DataError: a named folder lacks a file, or a file is not the expected one.
         """
         return load_idx(MNIST_FILES, self.facts(), access)
 
     @classmethod
     def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
-        """See to it that the cache holds all four files, verified; `access.data_dir` plays no part.
+        """Download whatever the cache lacks, and verify all four files; `access.data_dir` has no effect.
 
-        Returns each file's path and whether it was there. A cached file that is unusable is replaced.
-        Raises `DataUnavailable` where a file cannot be fetched.
+        Returns each file's path and whether it was already there. An unusable cached file is replaced.
+        Raises `DataUnavailable` where a file cannot be downloaded.
         """
         return fetch_idx(MNIST_FILES, access)
 
@@ -84,9 +84,9 @@ class FashionMNIST(_MNISTFormat):
     """Pictures of clothes (Xiao, Rasul, Vollgraf 2017): 28 × 28 grey values in bytes, ten classes, in MNIST's format.
 
     The first `train` and `test` in file order. The four files are looked for in the folder that `--data-dir` or
-    NNSPEC_DATA_DIR names, and in nnspec's cache; they are not fetched, since what they must be is not known for
-    certain: their publisher replaced them once. Their headers and lengths are checked, and that they are not
-    MNIST's own.
+    NNSPEC_DATA_DIR names, and in nnspec's cache; they are not downloaded, because their publisher has
+    replaced them once, so that no checksum is certain. Headers and lengths are checked, and that they are not MNIST's
+    own files.
     """
 
     spec_name = "FashionMNIST"
@@ -98,8 +98,8 @@ class FashionMNIST(_MNISTFormat):
     def load(self, access: Access) -> Dataset:
         """Read the files from the folder that is named, or from the cache.
 
-        Raises DataUnavailable where no folder is named and the cache lacks a file, DataError where a folder that is
-        named does, or where a file is not what it must be.
+        Raises DataUnavailable where no folder is named and the cache lacks a file, DataError where a named folder
+        lacks one, or where a file is not the expected one.
         """
         folder, files = self._find(access)
         for file, mnist in zip(files, MNIST_FILES, strict=True):
@@ -114,7 +114,7 @@ class FashionMNIST(_MNISTFormat):
 
     @classmethod
     def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
-        """Return the files in the cache. Raises DataUnavailable where one is lacking: they are not fetched."""
+        """Return the files in the cache. Raises DataUnavailable where one is missing: they are not downloaded."""
         return [(Path(file.path), "already there") for file in cls._find(Access())[1]]
 
     @classmethod
@@ -139,7 +139,7 @@ class FashionMNIST(_MNISTFormat):
 
 
 def load_idx(files: Files, facts: Facts, access: Access) -> Dataset:
-    """Load the first samples of a data set that lies in four IDX files. For what is raised see `MNIST.load`."""
+    """Load the first samples of a data set in four IDX files. Raises what `MNIST.load` raises."""
     named = named_folder(access)
     if named:
         paths, origin = _all_in(*named, files), str(named[0])
@@ -154,7 +154,7 @@ def load_idx(files: Files, facts: Facts, access: Access) -> Dataset:
 
 
 def fetch_idx(files: Files, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
-    """Complete the cache of a data set that lies in four IDX files. See `MNIST.fetch`."""
+    """Download whatever the cache lacks of a data set in four IDX files. See `MNIST.fetch`."""
     paths, given = _cached(files, access, verify=True)
     return [
         (path, "fetched" if file.name in given else "already there") for path, file in zip(paths, files, strict=True)
@@ -166,9 +166,9 @@ def _cache() -> Path:
 
 
 def _cached(files: Files, access: Access, *, verify: bool = False) -> tuple[list[Path], dict[str, str]]:
-    """Fetch the files that the cache lacks, or with `verify` those that are not intact.
+    """Download the files that the cache lacks, or with `verify` also those that are damaged.
 
-    Returns the path of each, and by name the mirrors that gave those that were fetched.
+    Returns the path of each, and the mirror of each downloaded file, by name.
     """
     folder = _cache()
     found = {file: path for file in files if (path := find_idx(folder, file.name, _SUBFOLDERS))}
@@ -194,7 +194,7 @@ def _intact(path: Path, file: IdxFile) -> bool:
 
 
 def named_folder(access: Access) -> tuple[Path, str] | None:
-    """Return the folder that the user named, and by what; None where there is no such folder."""
+    """Return the folder that the user named, and the option or variable that names it; None without one."""
     if access.data_dir is not None:
         return Path(os.path.expanduser(access.data_dir)), "--data-dir"
     text = os.environ.get("NNSPEC_DATA_DIR")

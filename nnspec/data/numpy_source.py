@@ -68,7 +68,7 @@ class _Survey(NamedTuple):
 
 
 class _Arrays(DataSource):
-    """What both sources have in common: samples and targets, split or to be split.
+    """Base of NPZ and NPY: samples and targets, already split or to be split.
 
     Targets that are whole numbers, booleans or text are classes, their distinct values sorted; all others are a
     regression. Samples are given to the network as they are stored, divided by `divisor`.
@@ -85,7 +85,7 @@ class _Arrays(DataSource):
     axes: Axes = None
 
     def parts(self) -> tuple[_Parts, list[Remark]]:
-        """Find samples and targets, and say what is odd there."""
+        """Find samples and targets, with remarks on what looks odd."""
         raise NotImplementedError
 
     def facts(self) -> Facts:
@@ -95,8 +95,8 @@ class _Arrays(DataSource):
     def load(self, access: Access) -> Dataset:
         """Read the arrays. `access` is not used: paths say where they are.
 
-        Raises DataError for what `facts` does, for numbers that nothing can be computed with, and where a file is
-        written to meanwhile.
+        Raises DataError for whatever `facts` rejects, for NaN, infinity and integers too large for a float, and where a
+        file changes in the meantime.
         """
         parts, facts, labels, kept, notes = self._survey()
         splits: dict[_Pair, Split] = {}
@@ -200,7 +200,7 @@ class _Arrays(DataSource):
         return _Survey(parts, facts, labels, kept, notes)
 
     def _check_stratified(self, parts: _Parts, targets: Header, known: bool) -> None:
-        """Raise FileFault where targets have no classes to go by, or nothing is split."""
+        """Raise FileFault where targets have no classes to stratify by, or where nothing is split."""
         if parts.test is not None:
             message = "`stratify` applies to a split, and this data has its own test samples"
             raise FileFault(message, argument="stratify", help="remove it")
@@ -244,16 +244,17 @@ class _Arrays(DataSource):
 
 
 class NPZ(_Arrays):
-    """Arrays in an `.npz` file as `numpy.savez` writes it: `x_train`, `y_train`, `x_test` and `y_test`, as Keras names
-    them, or `x` and `y`, of which a random `test` is for testing (by `seed`; unless `shuffle` is false, the last).
-    `x_val` and `y_val` are for validation (`train.validation = given`, by default). Also known are `X`, `data`,
-    `features`, `inputs` and `images`, `target`, `targets`, `label` and `labels`, and names such as `train_images`.
+    """Arrays in an `.npz` file from `numpy.savez`: `x_train`, `y_train`, `x_test` and `y_test`, as in Keras, or
+    `x` and `y`, of which a random fraction `test` is held out for testing (by `seed`; with `shuffle = false`, the last
+    samples). `x_val` and `y_val` are used for validation (`train.validation = given`, the default). Other names are
+    `X`, `data`, `features`, `inputs` and `images`, `target`, `targets`, `label` and `labels`, and
+    combinations such as `train_images`.
 
-    Whole numbers, booleans and text in y are classes: the distinct values, sorted, whatever they are; other targets are
-    numbers. `ignore` leaves out the samples of one label, a mark for those without. Samples that hold NaN are an error,
-    or left out with `missing = drop`. Bytes stand for 0 to 1, as in an image, other numbers for themselves, unless
-    `divisor` says what they are divided by. Samples of one axis are features, of two a sequence, or an image where they
-    are bytes, of three an image, channels first; `axes` says otherwise. Up to 1 GiB a file and array; nothing is
+    Whole numbers, booleans and text in y are classes: the distinct values, sorted. All other targets are numbers to
+    predict. `ignore` drops the samples with that label, which marks samples without one. Samples with NaN are an error,
+    or dropped with `missing = drop`. Bytes are scaled to [0, 1] as in an image, and other numbers are used as they are,
+    unless `divisor` is given. Samples with one axis are features; with two, a sequence, or an image if they are bytes;
+    with three, an image, channels first; `axes` overrides this. Files and arrays may have up to 1 GiB. Nothing is ever
     unpickled.
     """
 
@@ -267,7 +268,7 @@ class NPZ(_Arrays):
         return (self.path,)
 
     def parts(self) -> tuple[_Parts, list[Remark]]:
-        """Find the arrays in the archive by their names, and name those that nothing uses."""
+        """Find the arrays in the archive by name, with a remark on unused ones."""
         keys = array_names(self.path)
         train, test = self._pair(keys, "train"), self._pair(keys, "test")
         if train is None:
@@ -282,13 +283,13 @@ class NPZ(_Arrays):
         return parts, _unused(self.path, [key for key in keys if key not in used])
 
     def _pair(self, keys: Sequence[str], *words: str) -> _Pair | None:
-        """Return samples and targets whose names have one of the words, or none; None where one of the two is
-        missing."""
+        """Return the samples and targets whose names contain one of `words`, or no word if none is given; None unless
+        both exist."""
         x, y = (self._only(keys, names, words) for names in (_SAMPLES, TARGETS))
         return None if x is None or y is None else _Pair(x, y)
 
     def _only(self, keys: Sequence[str], names: Sequence[str], words: Sequence[str]) -> NumpyArray | None:
-        """Return the array that has one of the names, beside one of the words. Raises FileFault for two."""
+        """Return the array whose name combines one of `names` with one of `words`. Raises FileFault where two match."""
         forms = ("{0}_{1}", "{1}_{0}") if words else ("{0}",)
         known = {form.format(name, word) for name in names for word in words or ("",) for form in forms}
         found = [key for key in keys if key.lower() in known]
@@ -299,9 +300,9 @@ class NPZ(_Arrays):
 
 
 class NPY(_Arrays):
-    """Arrays in `.npy` files of their own as `numpy.save` writes them: samples `x` and targets `y`, and those for
-    testing, or none, and a random `test` of the samples is for testing. `x_val` and `y_val` are for validation. All
-    else is as with `NPZ`."""
+    """Arrays in separate `.npy` files, as `numpy.save` writes them: samples `x` and targets `y`, and optionally a test
+    set; without one, a random fraction `test` of the samples is held out. `x_val` and `y_val` are used for validation.
+    Everything else is as in `NPZ`."""
 
     spec_name = "NPY"
     also = ("Npy",)
@@ -339,9 +340,9 @@ class NPY(_Arrays):
 
 def read_samples(path: str, names: Sequence[str] = ()) -> NDArray[Any]:
     """Read an array of samples: an `.npy` file, or of an `.npz` the array `x`, or `x_test`, or the only one. With
-    `names`, the array is called one of these instead of `x`.
+    `names`, these replace `x`.
 
-    Raises FileFault for what is neither, and for numbers that nothing can be computed with.
+    Raises FileFault for any other file, and for NaN, infinity and integers too large for a float.
     """
     array = _array_in(path, names)
     head = array.header()
@@ -351,13 +352,13 @@ def read_samples(path: str, names: Sequence[str] = ()) -> NDArray[Any]:
 
 
 def read_labels(path: str, names: Sequence[str]) -> NDArray[Any]:
-    """Read an array of labels, which may be of any dtype that labels have, text among them: as `read_samples`."""
+    """Read an array of labels, of any dtype that labels may have, including text: as `read_samples`."""
     array = _array_in(path, names)
     return array.read(labels=True).reshape(array.header().shape)
 
 
 def _array_in(path: str, names: Sequence[str]) -> NumpyArray:
-    """Return the array of an `.npy` file, or one of an `.npz`. Raises FileFault for what is neither."""
+    """Return the array of an `.npy` file, or one of an `.npz`. Raises FileFault for any other file."""
     if path.lower().endswith(".npy"):
         return NumpyArray(FilePath(path), "path", "x")
     keys = array_names(FilePath(path))

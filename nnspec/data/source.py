@@ -36,11 +36,11 @@ __all__ = [
 
 
 class DataError(NnspecError):
-    """Data that is there but cannot be used: corrupt, truncated, too few samples. The message says what to do."""
+    """Data that exists but cannot be used: corrupt, truncated, too few samples. The message says what to do."""
 
 
 class DataUnavailable(DataError):
-    """Data that is not available here: no file and no network. The next alternative of an `or` is used instead."""
+    """Data that is not available: no file and no network. The next alternative of an `or` is used instead."""
 
 
 class FileFault(DataError, ValueError):
@@ -104,7 +104,7 @@ class Facts:
     one_hot: bool = False
     """Whether a target is one-hot; its levels are then the indices of the 1."""
     remarks: tuple[Remark, ...] = ()
-    """What looks odd in the files."""
+    """Remarks on what looks odd in the files."""
     validation: int = 0
     """How many of the training samples, the last ones, are for validation."""
     shuffled: bool = field(default=False, compare=False)
@@ -286,18 +286,18 @@ class DataSource(Part):
         return ()
 
     def load(self, access: Access) -> Dataset:
-        """Get the data. Raises `DataUnavailable` where it cannot be had here, `DataError` where it is unusable."""
+        """Return the data. Raises `DataUnavailable` where it cannot be obtained, `DataError` where it is unusable."""
         raise NotImplementedError
 
     def beginning(self, samples: int) -> DataSource:
-        """Return a source whose first training samples, so many or all there are, are the same, and which is cheaper to
-        load if it can be; it may have other test data."""
+        """Return a source with the same first training samples, at least `samples` or all, that may load faster;
+        its test data may differ."""
         return self
 
     @classmethod
     def fetch(cls, access: Access) -> list[tuple[Path, Literal["already there", "fetched"]]]:
-        """Get the files that it needs into the cache: each with whether it was there. A source without files has none.
+        """Download the files that it needs into the cache, and say of each whether it was already there.
 
-        Raises DataUnavailable where a file cannot be had.
+        Raises DataUnavailable where a file cannot be downloaded.
         """
         return []

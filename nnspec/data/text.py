@@ -1,4 +1,4 @@
-"""Text by characters: given those of a window, the network predicts the next one at every position."""
+"""Text by characters: the network predicts the next character at every position of a window."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ _LONG = 1 << 19
 
 
 class Text(DataSource):
-    """A text file by its characters, in windows: sample i holds the `context` characters from i · `stride` on, and its
-    target those that follow them, one further: targets[t] = text[i · stride + t + 1].
+    """A text file as characters, in windows: sample i is the `context` characters from i · `stride` on, and its target
+    is the same window shifted by one: targets[t] = text[i · stride + t + 1].
 
-    The `alphabet` is every character that the file holds, sorted by code point; x and y hold their places in it, so
-    `facts.classes` is its length and both shapes are `(context,)`. The last `test` of the text is for testing; no
-    window reaches over the border. `stride` is `context` where it is not given: windows that do not overlap, so each
-    character is read once and predicted once per epoch. A smaller one gives more windows of the same text.
+    The alphabet is every character in the file, sorted by code point; x and y hold indices into it, so `facts.classes`
+    is its length and both have shape `(context,)`. The last fraction `test` of the text is the test set; no window
+    crosses the border. `stride` is `context` by default: windows do not overlap, so each character is read once and
+    predicted once per epoch. A smaller stride gives more windows of the same text.
 
-    The file is UTF-8, at most 1 GiB; a byte order mark is ignored, and every line end is a "\n". It is read in pieces,
-    and a byte a character is kept (two with more than 256 different ones); windows that do not overlap share it.
+    The file is UTF-8, at most 1 GiB; a byte order mark is ignored, and every line end becomes "\n". It is read in
+    chunks and kept as one byte per character (two if there are more than 256 distinct ones); where `stride` is
+    `context`, windows share this memory.
     """
 
     spec_name = "Text"
@@ -50,9 +51,9 @@ class Text(DataSource):
         return (self.path,)
 
     def facts(self) -> Facts:
-        """Windows in both parts of the text, and a class for every character of the alphabet.
+        """Count the windows in both parts of the text; each character of the alphabet is a class.
 
-        Raises FileFault for a file that is no text, has no two different characters, or is too short.
+        Raises FileFault for a file that is not text, has fewer than two distinct characters, or is too short.
         """
         alphabet, length = remembered(self._survey, self.path, MOST_BYTES)
         train, test = shares(length, self.test)
@@ -85,7 +86,7 @@ class Text(DataSource):
     def load(self, access: Access) -> Dataset:
         """Read the text. `access` is not used: the path says where it is.
 
-        Raises DataError for what `facts` does, and where the file is written to meanwhile.
+        Raises DataError for whatever `facts` rejects, and where the file changes in the meantime.
         """
         facts = self.facts()
         alphabet, length = remembered(self._survey, self.path, MOST_BYTES)
@@ -106,15 +107,15 @@ class Text(DataSource):
 
     @property
     def _copies(self) -> bool:
-        """Whether windows are copies: those that overlap, or leave something out between them."""
+        """Whether windows are copies, because they overlap or skip characters."""
         return self.stride is not None and self.stride != self.context
 
     def _windows(self, length: int) -> int:
-        """How many windows a stretch of so many characters has."""
+        """How many windows fit into `length` characters."""
         return max(length - self.context - 1, -1) // (self.stride or self.context) + 1
 
     def _split(self, ids: NDArray[Any]) -> Split:
-        """Return windows and what follows: parts of `ids` where windows do not overlap, and else copies."""
+        """Return windows and their targets: views of `ids` where windows do not overlap, otherwise copies."""
         if not self._copies:
             count = self._windows(len(ids))
             x, y = (ids[start : start + count * self.context].reshape(count, self.context) for start in (0, 1))
@@ -139,7 +140,7 @@ class Text(DataSource):
         return "".join(sorted(seen)), length
 
     def _ids(self, alphabet: str, stored: str, length: int) -> NDArray[Any]:
-        """Return the place in the alphabet of every character of the text, as long as it was when it was surveyed."""
+        """Return the alphabet index of every character. Raises DataError if the length has changed since."""
         places = np.zeros(0x110000, dtype=stored)
         places[[ord(character) for character in alphabet]] = np.arange(len(alphabet), dtype=stored)
         ids, at = np.empty(length, stored), 0
@@ -156,14 +157,14 @@ class Text(DataSource):
 
 
 def _characters(piece: str) -> set[str]:
-    """Return the different characters of a piece of text: of a short one without NumPy, which `check` need not load."""
+    """Return the different characters of a piece of text: short ones without NumPy, to keep `check` light."""
     if len(piece) < _LONG:
         return set(piece)
     return set(map(chr, np.flatnonzero(np.bincount(np.frombuffer(piece.encode("utf-32-le"), np.uint32)))))
 
 
 def _unseen(train: NDArray[Any], test: NDArray[Any], alphabet: str) -> tuple[str, ...]:
-    """Say which characters of the test part do not occur in training: no network can have learned them."""
+    """Return a note on characters of the test part that do not occur in training, which no network can have learned."""
     counts = (np.zeros(len(alphabet), np.int64), np.zeros(len(alphabet), np.int64))
     for part, count in zip((train, test), counts, strict=True):
         for start in range(0, len(part), 1 << 20):

@@ -34,7 +34,7 @@ __all__ = ["XOR", "Blobs", "Circles", "Moons", "Sine", "Spirals"]
 
 UNIT = 1 << 16  # positions per 1.0
 TURN = 1 << 32  # angles per full turn
-ONE = 1 << 28  # what stands for 1 in sines
+ONE = 1 << 28  # the integer that represents 1 in sines
 TAU = 1686629713  # 2π · ONE, rounded
 NORMAL_WORDS = 3  # raw integers that one normal number is made of
 CHUNK = 1 << 16  # raw integers drawn at a time, or a sample's where that is more
@@ -47,7 +47,7 @@ Times = Annotated[float, Range(low=0, high=100, open_low=True)]
 
 
 class _Toy(DataSource):
-    """What all of them have in common: a number of words a sample, and what is made of them."""
+    """Base of the toy sets: each sample is computed from a fixed number of random integers."""
 
     train: Count = 1000
     test: Count = 500
@@ -107,9 +107,9 @@ class _Toy(DataSource):
 
 
 class Blobs(_Toy):
-    """Clouds of points: class k is normal about a centre of its own, drawn evenly from [−10, 10] in each coordinate.
+    """Gaussian clouds: each class is normal around its own centre, drawn uniformly from [−10, 10] in each coordinate.
 
-    As scikit-learn's `make_blobs`, with `noise` for its `cluster_std`.
+    As scikit-learn's `make_blobs`, whose `cluster_std` is `noise`.
     """
 
     spec_name = "Blobs"
@@ -124,7 +124,7 @@ class Blobs(_Toy):
         self._classes, self._size, self._words = self.classes, self.features, self.features * NORMAL_WORDS
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
-        """The centre of the class, and noise."""
+        """Add noise to the centre of the class."""
         labels = index % self.classes
         middle = self.centres()[labels]
         return self._strayed(list(middle.T), words), labels
@@ -138,7 +138,7 @@ class Blobs(_Toy):
 class XOR(_Toy):
     """Points of the square [−1, 1]²: class 1 where exactly one of the two coordinates is positive, else class 0.
 
-    No straight line parts them. The class is that of the point before its noise.
+    No straight line separates them. The class is that of the point before noise is added.
     """
 
     spec_name = "XOR"
@@ -149,7 +149,7 @@ class XOR(_Toy):
     noise: Noise = 0.05
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
-        """The quarters of the square take turns."""
+        """Draw from the four quarters of the square in turn."""
         labels, negative = index & 1, index >> 1 & 1
         x, y = (1 + (_fraction(words[:, i]) >> 16) for i in (0, 1))
         x, y = np.where(negative, -x, x), np.where(negative ^ labels, -y, y)
@@ -157,9 +157,9 @@ class XOR(_Toy):
 
 
 class Circles(_Toy):
-    """Two circles about the origin: class 0 of radius 1, class 1 inside of it, `factor` times as large.
+    """Two circles around the origin: class 0 of radius 1, class 1 inside it, `factor` times as large.
 
-    As scikit-learn's `make_circles`, but that points lie anywhere on their circle, not in equal steps.
+    As scikit-learn's `make_circles`, except that points are drawn at random along the circle, not in equal steps.
     """
 
     spec_name = "Circles"
@@ -170,17 +170,17 @@ class Circles(_Toy):
     factor: Annotated[float, Range(low=0, high=1, open_high=True)] = 0.5
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
-        """Radius by class, and any angle."""
+        """Draw an angle; the class gives the radius."""
         labels = index & 1
         radius = np.where(labels, round(self.factor * UNIT), UNIT)
         return self._strayed(list(_around(radius, _fraction(words[:, 0]))), words[:, 1:]), labels
 
 
 class Moons(_Toy):
-    """Two half circles of radius 1 that reach into each other, for an angle t in [0, π).
+    """Two interleaving half circles of radius 1, for an angle t in [0, π).
 
-    Class 0 lies at (cos t, sin t), class 1 at (1 − cos t, 1/2 − sin t). As scikit-learn's `make_moons`, but that points
-    lie anywhere on their moon, not in equal steps.
+    Class 0 lies at (cos t, sin t), class 1 at (1 − cos t, 1/2 − sin t). As scikit-learn's `make_moons`, except that
+    points are drawn at random along the moon, not in equal steps.
     """
 
     spec_name = "Moons"
@@ -188,7 +188,7 @@ class Moons(_Toy):
     _words = 1 + 2 * NORMAL_WORDS
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
-        """Half a turn, once above and once below."""
+        """Draw an angle on the upper or the lower half circle."""
         labels = index & 1
         x, y = _around(UNIT, _fraction(words[:, 0]) >> 1)
         points = [np.where(labels, UNIT - x, x), np.where(labels, UNIT // 2 - y, y)]
@@ -196,7 +196,7 @@ class Moons(_Toy):
 
 
 class Spirals(_Toy):
-    """Arms of a spiral, one a class: at a place t along its arm, drawn evenly from [0, 1), arm k of K has
+    """Arms of a spiral, one per class: at a position t along its arm, drawn uniformly from [0, 1), arm k of K has
     radius 0.1 + 0.9 t and angle 2π (turns · t + k/K)."""
 
     spec_name = "Spirals"
@@ -212,7 +212,7 @@ class Spirals(_Toy):
         self._classes = self.classes
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
-        """A place along the arm of the class."""
+        """Draw a position along the arm of the class."""
         labels = index % self.classes
         along = _fraction(words[:, 0])
         radius = (UNIT + (along * 9 >> 16)) // 10
@@ -221,7 +221,7 @@ class Spirals(_Toy):
 
 
 class Sine(_Toy):
-    """A regression: y = sin(2π · frequency · x) and noise, for x drawn evenly from [−1, 1)."""
+    """A regression: y = sin(2π · frequency · x) plus noise, for x drawn uniformly from [−1, 1)."""
 
     spec_name = "Sine"
     also = ("SineWave",)
@@ -233,7 +233,7 @@ class Sine(_Toy):
     frequency: Annotated[Times, Also("periods", "omega")] = 1.0
 
     def draw(self, index: Integers, words: Words) -> tuple[Integers, Integers]:
-        """A place, and the sine there; noise is in y alone."""
+        """Draw x, and the sine of it; only y has noise."""
         x = (_fraction(words[:, 0]) >> 15) - UNIT
         y = _rounded(_sine(x * round(self.frequency * UNIT)), ONE // UNIT)
         return x[:, None], self._strayed([y], words[:, 1:])[:, 0]
