@@ -1,4 +1,4 @@
-"""What is unknown because of a mistake that has been reported, so that no second message follows from it."""
+"""Track what is unknown because of reported errors, to suppress follow-up errors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Recovery"]
 
 
 class Recovery:
-    """What could not be read, and what other words were probably meant to be."""
+    """Items that could not be parsed, and what misspelt words probably mean."""
 
     def __init__(self) -> None:
         self.lost: set[str] = set()
-        """Words of items that could not be read. They are not reported as unknown or missing."""
+        """Words of items that could not be parsed. They are not reported as unknown or missing."""
         self.meant: set[str] = set()
         """Words that were suggested for unknown ones. They are not reported as missing."""
         self.broken_blocks: set[str] = set()
@@ -28,28 +28,29 @@ class Recovery:
         self._unreadable: dict[Source, frozenset[int]] = {}
 
     def take(self, source: Source, parsed: Parsed) -> None:
-        """Remember what the parser could not read."""
+        """Record what the parser could not parse."""
         self.lost |= parsed.lost
         self.incomplete = self.incomplete or parsed.unread
         self._gaps[source], self._unreadable[source] = parsed.gaps, parsed.unreadable
 
     def readable(self, literal: Span) -> bool:
-        """Whether a literal has a value; if not, that has been reported."""
+        """Whether a literal has a value; if not, this has been reported."""
         return literal.start not in self._unreadable.get(literal.source, ())
 
     def has_gaps(self, span: Span) -> bool:
-        """Whether an item within a span could not be read."""
+        """Whether an item within a span could not be parsed."""
         gaps = self._gaps.get(span.source, ())
         at = bisect_left(gaps, span.start)
         return at < len(gaps) and gaps[at] < span.end
 
     def excuses(self, word: str, meant: str | None = None) -> bool:
-        """Whether a word may be declared in what could not be read, and is not to be reported as unknown.
+        """Whether a word may be declared in an item that could not be parsed, and so must not be reported as unknown.
 
         If a file is missing, any word may be, except one that looks like a misspelling of another (`meant`).
         """
         return word in self.lost or (self.incomplete and meant is None)
 
     def doubts(self, *words: str) -> bool:
-        """Whether one of these words may be in what could not be read, or may be what another word means."""
+        """Whether one of these words may be in an item that could not be parsed, or may be the meaning of a misspelt
+        word."""
         return any(word in self.lost or word in self.meant for word in words)

@@ -17,7 +17,7 @@ __all__ = ["AtPoints", "Lanes", "Run", "named"]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A lane at a point of the sweep: what an expectation speaks of."""
+    """A lane at a point of the sweep. Figures in expectations belong to runs."""
 
     name: str
     lane: str
@@ -39,7 +39,7 @@ class Lanes:
 
     @cached_property
     def by_model(self) -> dict[str, list[Run]]:
-        """Those that train a model, for each name of one."""
+        """The runs that train each model, by its name."""
         found: dict[str, list[Run]] = {}
         for run in self.by_name.values():
             if run.experiment is not None and run.experiment.model:
@@ -48,12 +48,12 @@ class Lanes:
 
 
 class AtPoints:
-    """Sorts runs by lane, and finds those of other lanes at the same point of the sweep."""
+    """Groups runs by lane, and finds those of other lanes at the same point of the sweep."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._by_lane: dict[str, list[Run]] = {}
         self._at: dict[frozenset[tuple[str, int]], Lanes] = {}
-        """The runs at each point; none where lanes have points of their own."""
+        """The runs at each point; empty if lanes have separate points."""
         alike = not any(swept.lane for run in runs for swept in run.point.swept)
         for run in runs:
             self._by_lane.setdefault(run.lane, []).append(run)
@@ -67,12 +67,12 @@ class AtPoints:
 
     @property
     def apart(self) -> bool:
-        """Whether lanes have points of their own."""
+        """Whether lanes have separate points."""
         return not self._at
 
     def around(self, run: Run, named: Collection[str]) -> Iterator[Lanes]:
-        """Yield the runs of all lanes at the point of a run: one combination after the other, where lanes that are
-        named have points of their own."""
+        """Yield the runs of all lanes at the point of a run; if named lanes have separate points, yield each
+        combination."""
         if self._at:
             yield self._at[frozenset(run.point.shared.items())]
             return
@@ -92,7 +92,7 @@ class AtPoints:
 
 
 def named(runs: Sequence[Run], several: bool) -> list[Run]:
-    """Give every run a name of its own. `several` tells whether the spec has several lanes."""
+    """Give every run a unique name. `several` is whether the spec has several lanes."""
     taken: set[str] = set()
     result = []
     for run in runs:

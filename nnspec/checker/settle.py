@@ -1,4 +1,4 @@
-"""Which value each setting has in a lane: the base, then what the lane says, then what was given with `--set`."""
+"""Resolve the settings of a lane: the base, overridden by the lane, overridden by `--set`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LaneSettings:
     values: dict[str, Given] = field(default_factory=dict)
     """`seed`, `optimizer`, `train.epochs` …"""
     arguments: dict[str, dict[str, Given]] = field(default_factory=dict)
-    """Arguments of a setting's part that take the place of those given: setting, then argument."""
+    """Arguments that override those of a setting's part: setting, then argument."""
     layers: dict[str, dict[str, Given]] = field(default_factory=dict)
     """Arguments of layers and blocks, by their full names."""
     lanes: tuple[str, ...] = ()
@@ -55,11 +55,11 @@ def settle(
     effective: set[Span],
     point: Sequence[Assignment] = (),
 ) -> LaneSettings:
-    """Settle a lane's settings at a point of the sweep. `effective` collects the names of those that stayed."""
+    """Resolve a lane's settings at a point of the sweep. `effective` collects the names of those not overridden."""
     settings = LaneSettings(dict(declared.lets), lanes=tuple(each.name.text for each in declared.lanes))
     seen: dict[str, Span] = {}
     for layer in declared.layers:
-        # Whole values first, so that `optimizer.lr = 0.1` may stand before `optimizer = SGD`.
+        # Whole values first, so that `optimizer.lr = 0.1` may come before `optimizer = SGD`.
         _apply(sorted(layer, key=lambda a: len(a.path)), settings, findings, recovery, seen, declared)
     if lane is not None:
         replaced: dict[str, Span] = {}
@@ -70,7 +70,7 @@ def settle(
                 _twice(assignment.text, lane, assignment.span, replaced[assignment.text], findings)
         _apply(sorted(lane.assignments, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
     _apply(sorted(point, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
-    for shared in (True, False):  # what is meant for this lane alone comes last
+    for shared in (True, False):  # settings for this lane only come last
         chosen = [flag for flag in flags if flag.shared == shared]
         _apply(sorted(chosen, key=lambda a: len(a.path)), settings, findings, recovery, {}, declared)
     for changes in (*settings.arguments.values(), *settings.layers.values(), settings.values, settings.lets):
@@ -91,7 +91,7 @@ def _replace(
     recovery: Recovery,
     replaced: dict[str, Span],
 ) -> None:
-    """Put a lane's part in the place of the setting of its kind."""
+    """Replace the setting of a kind with a lane's part."""
     path = part.path if isinstance(part, tree.Reference) else part.callee if isinstance(part, tree.Call) else None
     assert path is not None, "the declared keeps only references and calls"
     word = path.text
@@ -186,13 +186,13 @@ def _unknown_in_train(word: str, span: Span, findings: Findings, recovery: Recov
 
 
 def _lane_before(assignment: Assignment) -> str:
-    """Return the lane that a flag names before the setting, with its dot; "" where it names none."""
+    """Return the lane before the setting in a flag, with its dot; "" if there is none."""
     written = assignment.span.text
     return written.removesuffix(assignment.text) if written.endswith(f".{assignment.text}") else ""
 
 
 def _of_the_optimizer(word: str, lane: str = "") -> str:
-    """Say where an argument of the optimizers belongs, under this or another of its names; "" where it is none."""
+    """Suggest where an argument of an optimizer belongs, by any of its names; "" for other words."""
     for part in parts("optimizer").values():
         for argument in part.signature():
             if word == argument.name or word in argument.also:

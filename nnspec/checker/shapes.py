@@ -1,4 +1,4 @@
-"""The shapes that arrive at each layer and leave it."""
+"""Infer the input and output shapes of layers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nnspec.engine.layers.contract import Geometry, Layer, Shape, ShapeError, sh
 __all__ = ["MAX_PARAMETERS", "infer_shapes", "trainable"]
 
 MAX_PARAMETERS = 500_000_000
-_SHOWN = 12  # links of a chain of shapes in a message
+_SHOWN = 12  # shapes of a chain shown in a message
 
 
 def infer_shapes(
     expanded: Expanded, data: tuple[Choice, ...] | None, findings: Findings
 ) -> tuple[LayerNode, ...] | None:
-    """Hold each layer against the shape that arrives at it; None if a layer is wrong or the data is unknown."""
+    """Check each layer against its input shape; None if a layer is wrong or the data is unknown."""
     placed = expanded.layers
     if data is None or expanded.gaps or not placed:
         return None
@@ -46,7 +46,7 @@ def trainable(layers: tuple[LayerNode, ...] | None, findings: Findings) -> tuple
 
 
 def _image_as(layers: Sequence[Placed | None]) -> str:
-    """Return how images enter: as the first layer takes them that takes them one way alone."""
+    """Return the layout of images: that of the first layer that requires one."""
     waiting = list(reversed(layers))
     while waiting:
         first = waiting.pop()
@@ -60,7 +60,7 @@ def _image_as(layers: Sequence[Placed | None]) -> str:
 
 
 class _Walk:
-    """Goes along a chain and keeps what messages need: the shapes so far, and who made the last one."""
+    """Walks a chain of layers, and records the shapes so far and the source of the last one for messages."""
 
     def __init__(self, findings: Findings, shape: Shape, maker: tuple[Span, str]) -> None:
         self.findings = findings
@@ -69,13 +69,13 @@ class _Walk:
         self.links = [shape_in_words(shape)]
         self.parameters = 0
         self.tokens = 0
-        """How many ids arrive as the data has them; 0 for numbers."""
+        """The number of different ids if ids of the data arrive here; 0 for numbers."""
         self.lost = False
-        """Whether nobody knows what arrives, behind a layer that could not be placed."""
+        """Whether the input shape is unknown, after a layer that could not be placed."""
 
     def _begins_anew(self, placed: Placed | None) -> bool:
-        """Whether what leaves a layer is known although what arrives is not, as of `Linear(64)`: from there on, shapes
-        are looked at again."""
+        """Whether an output shape is known although the input shape is not, as for `Linear(64)`: checking resumes
+        there."""
         shape = None if placed is None or placed.branches else _own_shape(placed.value)
         if placed is None or shape is None:
             return False
@@ -108,7 +108,7 @@ class _Walk:
         return tuple(nodes) if good else None
 
     def _branches(self, placed: Placed) -> tuple[Branch, ...] | None:
-        """Walk the branches of a composition, which all start from the shape that arrives at it."""
+        """Walk the branches of a composition, which all start with its input shape."""
         found: list[Branch] = []
         good = True
         for branch in placed.branches:
@@ -133,7 +133,7 @@ class _Walk:
             return None
 
     def _hold_ids(self, part: type[Layer]) -> None:
-        """Raise ShapeError where ids arrive at a layer that would reckon with them."""
+        """Raise ShapeError if ids arrive at a layer that would compute with them."""
         if self.tokens and not part.looks_up:
             raise ShapeError(
                 f"{part.spec_name} expects real-valued input but got the ids of {self.tokens} characters",
@@ -141,7 +141,7 @@ class _Walk:
             )
 
     def _looked_up(self, part: type[Layer], arguments: dict[str, Any]) -> dict[str, Any]:
-        """Tell a layer that looks ids up how many there are. Raises ShapeError where it knows fewer, or none arrive."""
+        """Set the number of ids of a layer that looks them up. Raises ShapeError if it has fewer, or no ids arrive."""
         name = part.looks_up
         if not name:
             return arguments
@@ -158,7 +158,7 @@ class _Walk:
         return arguments | {name: given or self.tokens}
 
     def _forgiving(self, value: PartValue[Layer]) -> Geometry | None:
-        """Go on as if the layer had not said what it expects, so that the next mistake is found too."""
+        """Continue as if the layer had not set its expected input, so that later errors are found too."""
         return _uninformed(value, self.shape)
 
     def _report(self, placed: Placed, error: ShapeError) -> None:
@@ -175,7 +175,7 @@ class _Walk:
 
     def _advance(self, value: PartValue[Layer], geometry: Geometry) -> None:
         if geometry.out != self.shape:
-            # The argument that says how much leaves, where one value does.
+            # The argument that sets the output size, if there is one.
             sizes = [b for b in value.arguments.values() if (b.value,) == geometry.out]
             self.maker = (sizes[-1].origin.span if sizes else value.origin.span, "")
         self.shape, self.tokens = geometry.out, 0
@@ -191,7 +191,7 @@ class _Walk:
 
 
 def _uninformed(value: PartValue[Layer], incoming: Shape) -> Geometry | None:
-    """Return what a layer would be without the arguments that can be inferred; None where shapes still do not fit."""
+    """Return a layer without its inferable arguments; None if the shapes still do not match."""
     unsaid = {a.name: None for a in value.part.signature() if a.inferred}
     try:
         return value.part.geometry(incoming, value.values() | unsaid)
@@ -200,7 +200,7 @@ def _uninformed(value: PartValue[Layer], incoming: Shape) -> Geometry | None:
 
 
 def _own_shape(value: PartValue[Layer]) -> Shape | None:
-    """Return the shape that leaves a layer whatever arrives, such as two widths that hardly stand in a spec."""
+    """Return the output shape of a layer if it is the same for two unlikely input widths, and so for any."""
     found = {g.out if (g := _uninformed(value, (width,))) is not None else None for width in (9973, 9967)}
     return found.pop() if len(found) == 1 else None
 
@@ -212,7 +212,7 @@ def _shortened(links: list[str]) -> str:
 
 
 def _members(placed: Placed, part: type[Composition], branch: Branch) -> list[Member]:
-    """Describe the layers of a branch to the composition that it is a part of."""
+    """Describe the layers of a branch to its composition."""
     found = []
     for node in branch.layers:
         name = part.name_within(placed.name, branch.name, node.name)

@@ -1,4 +1,4 @@
-"""What the lanes of a spec have in common, worked out once."""
+"""Values that the lanes of a spec share, computed once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nnspec.syntax import tree
 __all__ = ["Changes", "Shared"]
 
 Changes = Mapping[str, Mapping[str, Given]]
-"""Arguments that take the place of those in a model: layer, then argument."""
+"""Arguments that override those in a model: layer, then argument."""
 
 
 class Shared:
-    """The data and the models of all lanes: lanes with the same expressions for them share the values."""
+    """The data and models of all lanes, shared by lanes with the same expressions."""
 
     def __init__(self, facts: Callable[[PartValue[DataSource], DataSource], Facts]) -> None:
         self.facts = facts
-        """Describes a data source. Raises what `DataSource.facts` raises."""
+        """Describes a data source. Raises the same errors as `DataSource.facts`."""
         self._data: dict[object, tuple[Choice, ...] | None] = {}
         self._layers: dict[object, tuple[LayerNode, ...] | None] = {}
         self._names: dict[int, Names] = {}
@@ -55,7 +55,7 @@ class Shared:
         return self._layers[key]
 
     def names(self, layers: tuple[LayerNode, ...], blocks: Iterable[str]) -> Names:
-        """Return what the names of layers and parameters mean in a model."""
+        """Return the scope of the names of layers and parameters in a model."""
         if id(layers) not in self._names:
             self._names[id(layers)] = Names(layers, blocks)
         return self._names[id(layers)]

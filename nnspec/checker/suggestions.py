@@ -1,4 +1,4 @@
-"""What to write in the place of a value that does not fit: help and fix, as `Findings.error` takes them."""
+"""Suggest what to write instead of a wrong value: help and fix, as `Findings.error` takes them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nnspec.syntax import tree
 __all__ = ["better_number", "better_part", "better_value", "one_of"]
 
 _MOST = 40
-"""How many names are listed."""
+"""The maximum number of names listed."""
 
 
 def better_part(expression: tree.Expression, kind: str) -> Suggestion:
-    """Return what to write where a part of a kind belongs and an expression that is no name stands."""
+    """Suggest what to write instead of an expression if a part of a kind is expected."""
     known = parts(kind)
     match expression:
         case tree.Constant(value=str(word)):
@@ -37,7 +37,7 @@ def better_part(expression: tree.Expression, kind: str) -> Suggestion:
 
 
 def better_value(argument: Argument, value: object, given: Given) -> Suggestion:
-    """Return what to write in the place of a value of the wrong type."""
+    """Suggest what to write instead of a value of the wrong type."""
     span = given.value.span
     if isinstance(value, (list, tuple)):
         each_fits = value and all(argument.type_problem(item) is None for item in value)
@@ -61,7 +61,7 @@ def better_value(argument: Argument, value: object, given: Given) -> Suggestion:
 
 
 def _swept(given: Given) -> str:
-    """Say how a setting is given one value after the other."""
+    """Suggest how to try several values of a setting."""
     span = given.value.span
     if span.source.name.startswith(("--set", "set=")):
         setting = span.source.text.partition("=")[0].strip()
@@ -73,7 +73,7 @@ def _swept(given: Given) -> str:
 
 
 def better_number(argument: Argument, value: object) -> Suggestion:
-    """Return what to write in the place of a number out of range: of a percentage, the share that it is."""
+    """Suggest what to write instead of a number out of range: for a percentage, the fraction."""
     share = argument.range is not None and argument.range.low == 0 and argument.range.high == 1
     if share and isinstance(value, (int, float)) and 1 < value < 100:
         return {"help": f"write {value:g} % as {value / 100:g}"}
@@ -81,7 +81,7 @@ def better_number(argument: Argument, value: object) -> Suggestion:
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Return "there are `A`, `B`"; of very many, the first and how many more."""
+    """Return "there are `A`, `B`"; for a long list, the first names and the number of others."""
     found = sorted(names)
     more = f" and {len(found) - _MOST:,} more" if len(found) > _MOST else ""
     return f"there {'is' if len(found) == 1 else 'are'} " + ", ".join(f"`{name}`" for name in found[:_MOST]) + more
@@ -89,7 +89,7 @@ def one_of(names: Iterable[str]) -> str:
 
 def _whole(number: int, expression: tree.Expression) -> Suggestion:
     match expression:
-        case tree.Constant() if expression.span.text.endswith(")"):  # one of a list that a function made
+        case tree.Constant() if expression.span.text.endswith(")"):  # an item of a list created by a function
             return {"help": "`range(…)` returns integers"}
         case tree.Constant():
             fix = Fix(f"write {number}", (Edit(expression.span, str(number)),), safe=True)

@@ -1,4 +1,4 @@
-"""The points of a sweep: which settings have which values at each of them, in every lane."""
+"""Resolve the points of a sweep: the values of the swept settings, for every lane."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a sweep. Without a sweep there is one, at which nothing is set."""
+    """One point of a sweep. Without a sweep, there is one that sets nothing."""
 
     assignments: tuple[Assignment, ...] = ()
     swept: tuple[Swept, ...] = ()
@@ -33,29 +33,28 @@ class Point:
     label: str = ""
     """`width=16,lr=0.01`."""
     number: int = 1
-    """Which of its lane's points it is."""
+    """Its index among the lane's points."""
     shared: Mapping[str, int] = field(default_factory=dict)
-    """Which value of each list that several lanes go through. Runs of two lanes are at one point of the sweep where
-    these agree."""
+    """The index into each list shared by several lanes. Runs of two lanes are at the same point if these agree."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
     setting: Assignment
-    """Its path has no lane before it."""
+    """The setting, without a lane's name."""
     lane: str
-    """The one lane that is swept; "" for all of them."""
+    """The lane if only one is swept; "" for all lanes."""
     values: Sequence[tree.Expression]
     texts: Sequence[str]
-    """Each value as it would be written."""
+    """Each value as written in a spec."""
     names: Sequence[str]
-    """The same, for the names of points: floats with four significant digits where that tells them apart."""
+    """The same for the names of points: floats have four significant digits if that keeps them distinct."""
 
 
 def points(sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: Evaluator) -> dict[str, list[Point]]:
-    """Return the points of every lane; `flags` has, by lane, what `--set` fixes, which is no longer swept.
+    """Return the points of every lane; `flags` are the settings fixed by `--set` for each lane, which are not swept.
 
-    Lists that are none are reported.
+    Values that are not lists are reported.
     """
     findings = evaluator.findings
     axes: list[_Axis] = []
@@ -80,7 +79,7 @@ def points(sweep: Sweep, flags: Mapping[str, Sequence[Assignment]], evaluator: E
 
 
 def by_lane(flags: Iterable[Assignment], lanes: Iterable[str], lets: Container[str]) -> dict[str, list[Assignment]]:
-    """Sort flags by lane: `Adam.optimizer.lr=0.1` goes to one lane, a flag that names none to all of them."""
+    """Group flags by lane: `Adam.optimizer.lr=0.1` applies to one lane, a flag without a lane to all."""
     result: dict[str, list[Assignment]] = {name: [] for name in lanes}
     for flag in flags:
         lane, assignment = split_lane(flag, result, lets)
@@ -90,7 +89,7 @@ def by_lane(flags: Iterable[Assignment], lanes: Iterable[str], lets: Container[s
 
 
 def split_lane(assignment: Assignment, lanes: Container[str], lets: Container[str]) -> tuple[str, Assignment]:
-    """Take the lane off a setting that begins with one: `Adam.optimizer.lr`. No lane is ""."""
+    """Split a setting such as `Adam.optimizer.lr` into lane and setting. Without a lane, the lane is ""."""
     word = assignment.path[0].text
     if word not in lanes or len(assignment.path) == 1 or word in SETTINGS or word in lets:
         return "", assignment
@@ -98,7 +97,7 @@ def split_lane(assignment: Assignment, lanes: Container[str], lets: Container[st
 
 
 def _axes_of(lane: str, axes: Sequence[_Axis], flags: Sequence[Assignment]) -> list[_Axis]:
-    """Return what a lane goes through: its own lists, and those for all lanes of which it has none of its own."""
+    """Return the lists of a lane: its own, and those for all lanes that it does not override."""
     own = {axis.setting.text for axis in axes if axis.lane == lane}
     return [
         axis
@@ -114,7 +113,7 @@ def _all_used(
     flags: Mapping[str, Sequence[Assignment]],
     findings: Findings,
 ) -> bool:
-    """Whether every list is swept by some lane, but for those that a flag ends; where not, that is reported."""
+    """Whether every list, except those fixed by flags, is swept in some lane; report those that are not."""
     good = True
     for axis in axes:
         if not any(axis in own for own in mine.values()) and not any(is_fixed(axis.setting, f) for f in flags.values()):
@@ -125,7 +124,7 @@ def _all_used(
 
 
 def _points_of(sweep: Sweep, axes: Sequence[_Axis]) -> list[Point]:
-    """Combine the lists of one lane. Those of `sweep zip` go side by side in all lanes."""
+    """Combine the lists of one lane. Lists of `sweep zip` advance together in all lanes."""
     if not axes:
         return [Point()]
     columns = [range(len(axis.values)) for axis in axes]
@@ -134,21 +133,21 @@ def _points_of(sweep: Sweep, axes: Sequence[_Axis]) -> list[Point]:
 
 
 def is_fixed(dimension: Assignment, flags: Sequence[Assignment]) -> bool:
-    """Whether a flag gives a setting its value, or the whole of which it is an argument.
+    """Whether a flag sets a setting, or the part of which it is an argument.
 
-    What one lane alone is told ends the sweep of that lane alone, and not that of all lanes.
+    A flag for one lane ends the sweep of that lane only.
     """
     return any(flag.text in wholes(dimension.text) and (flag.shared or not dimension.shared) for flag in flags)
 
 
 def wholes(setting: str) -> list[str]:
-    """Return a setting and all that it is a part of: `optimizer.lr` and `optimizer`."""
+    """Return a setting and its parents: `optimizer.lr` and `optimizer`."""
     words = setting.split(".")
     return [".".join(words[:i]) for i in range(len(words), 0, -1)]
 
 
 def _fits(sweep: Sweep, mine: Mapping[str, Sequence[_Axis]], findings: Findings) -> bool:
-    """Whether zipped lists are equally long, and there are not too many runs."""
+    """Whether zipped lists have equal lengths, and there are not too many runs."""
     axes = list(dict.fromkeys(axis for own in mine.values() for axis in own))
     odd = next((axis for axis in axes if len(axis.values) != len(axes[0].values)), None)
     if sweep.zipped and odd is not None:
@@ -204,9 +203,9 @@ def _axis(dimension: Assignment, lane: str, evaluator: Evaluator) -> _Axis | Non
 
 
 def _list(expression: tree.Expression, evaluator: Evaluator) -> Sequence[tree.Expression] | Unknown | None:
-    """Return the items of a list that is written, named by a `let`, or made by a function.
+    """Return the items of a list literal, of a `let`, or of a list created by a function.
 
-    UNKNOWN for one that is wrong, which is reported, and None for what is no list.
+    UNKNOWN if the list is wrong, which is reported; None if it is not a list.
     """
     match expression:
         case tree.Group(inner=inner):
@@ -226,7 +225,7 @@ def _list(expression: tree.Expression, evaluator: Evaluator) -> Sequence[tree.Ex
 
 
 def _text(expression: tree.Expression) -> str:
-    """Write a value as short as it can be told from others."""
+    """Format a value as short as possible."""
     if isinstance(expression, tree.Constant) and isinstance(expression.value, float):
         short = f"{expression.value:.6g}"
         return (
@@ -240,7 +239,7 @@ def _text(expression: tree.Expression) -> str:
 
 
 def _names(expressions: Sequence[tree.Expression], texts: Sequence[str]) -> Sequence[str]:
-    """Shorten floats to four significant digits, or as many as tell all values of the list apart."""
+    """Round floats to four significant digits, or to as many as keep all values of the list distinct."""
     for digits in range(4, 17):
         names = [_rounded(expression, text, digits) for expression, text in zip(expressions, texts, strict=True)]
         if len(set(names)) == len(names):
@@ -267,17 +266,17 @@ def _point(number: int, row: Sequence[int], axes: Sequence[_Axis], zipped: bool)
 
 
 def _exact(value: tree.Expression, text: str) -> str:
-    """Write a value so that a flag with it comes to the same; empty where it names a file, which a flag looks for in
-    the working folder and the spec beside itself."""
+    """Format a value so that a flag reproduces it; empty if it names a file: in a flag it is relative to the working
+    folder, in a spec to the spec."""
     if isinstance(value, tree.Constant) and not isinstance(value.value, str):
         return repr(value.value) if isinstance(value.value, float) and float(text) != value.value else text
-    written = value.span.text  # its comments and line ends, too, are what they were
+    written = value.span.text  # with the original comments and line ends
     names_files = '"' in written or "'" in written
     return "" if names_files and value.span.source.folder.resolve() != Path.cwd() else written
 
 
 def run_name(lane: str, point: Point, several: bool) -> str:
-    """Name a run after its lane and its point: `Adam,lr=0.01`. Weights are kept in a folder of that name."""
+    """Name a run after its lane and point: `Adam,lr=0.01`. The folder of its weights has the same name."""
     if not point.label:
         return lane
     plain = "".join(c if c in _PLAIN else "" if c in " \"')]" else "-" for c in point.label)

@@ -1,14 +1,14 @@
-"""Which tensors of a network a name stands for, and how each of them moves: `train.freeze`, `train.lr_factor`,
+"""Resolve names to tensors of a network, and how each is trained: `train.freeze`, `train.lr_factor`,
 `train.weight_decay`.
 
-    h1, residual1.Linear2     a layer, a composition or a block, with all that is in it
+    h1, residual1.Linear2     a layer, composition or block, with everything inside
     h                         every copy of `h: Hidden(64) * 3`
-    Embedding, Hidden         every layer of a kind; everything in the uses of a block, in compositions of a kind
+    Embedding, Hidden         every layer of a kind; everything inside uses of a block or compositions of a kind
     bias                      every parameter of a kind
     h1.bias, LayerNorm.scale  the parameters of a kind in those
 
-Of several names that stand for a tensor the most specific one counts: a path before a kind of layer, and that before a
-kind of parameter; a longer path before a shorter one; a copy before all copies.
+If several names match a tensor, the most specific one applies: a path over a kind of layer over a kind of parameter; a
+longer path over a shorter one; a copy over all copies.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from nnspec.engine.parameter import KINDS, Segment
 __all__ = ["TABLES", "Idle", "Name", "Names", "frozen_layers", "tensors"]
 
 TABLES = ("lr_factor", "weight_decay")
-"""The settings of `train` that say something of tensors by name; `train.freeze` is a list of names."""
+"""The settings of `train` that refer to tensors by name; `train.freeze` is a list of names."""
 
 Score = tuple[int, ...]
-"""How specific a name is: compared from left to right, more is more."""
+"""How specific a name is; compared lexicographically."""
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A layer that computes, as names see it."""
+    """A layer that computes, described by what names can match."""
 
     words: tuple[str, ...]
     """Its full name, word by word."""
     shared: tuple[str, ...]
-    """The same with the labels of repeated layers, without the number of the copy."""
+    """The same with the labels of repeated layers, without the numbers of copies."""
     kinds: tuple[str, ...]
-    """Its kind, after those of the blocks and compositions that it is in, outermost first."""
+    """The kinds of the enclosing blocks and compositions, outermost first, then its own."""
     segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True)
 class Name:
-    """What stands for tensors: a path, a kind of layer or neither, and a kind of parameter or none."""
+    """A resolved name: a path, a kind of layer or neither, and optionally a kind of parameter."""
 
     path: tuple[str, ...] = ()
     layers: str = ""
@@ -57,7 +57,7 @@ class Name:
         return ".".join(word for word in (*self.path, self.layers, self.parameters) if word)
 
     def score(self, place: _Place) -> Score:
-        """Return how specific it is for the parameters of a layer that it stands for."""
+        """Return how specific it is for the parameters of a layer that it matches."""
         if self.path:
             exact = 0
             for word, own in zip(self.path, place.words, strict=False):
@@ -71,19 +71,19 @@ class Name:
 
 @dataclass
 class _Node:
-    """What stands at a path in a model: what is in it by its own words, and by the labels of all copies."""
+    """The contents of a path in a model, by name and by the label of all copies."""
 
     own: dict[str, _Node] = field(default_factory=dict)
     shared: dict[str, list[_Node]] = field(default_factory=dict)
 
     def at(self, word: str) -> Iterable[_Node]:
-        """Return what goes by a word in it."""
+        """Return the contents with a name."""
         nodes = self.shared.get(word, [])
         return [self.own[word], *nodes] if word in self.own else nodes
 
 
 class Names:
-    """What names mean in a model. A label goes before a kind of layer, and that before a kind of parameter."""
+    """The scope of names in a model. A label hides a kind of layer, and that hides a kind of parameter."""
 
     def __init__(self, layers: Iterable[LayerNode], blocks: Iterable[str] = ()) -> None:
         self.places = list(_places(layers))
@@ -101,7 +101,7 @@ class Names:
         self._words: dict[tuple[str, ...], dict[str, None]] = {}
 
     def find(self, text: str) -> Name | None:
-        """Return what a name means; None where it means nothing."""
+        """Resolve a name; None if it is unknown."""
         words = tuple(text.split("."))
         *before, last = words
         kind = last if last in KINDS else ""
@@ -119,7 +119,7 @@ class Names:
         return bool(path) and all(word in self._below(path[:i]) for i, word in enumerate(path))
 
     def _below(self, path: tuple[str, ...]) -> dict[str, None]:
-        """Return the words that may follow a path that leads somewhere, labels of all copies included."""
+        """Return the names that may follow a valid path, including labels of all copies."""
         if path not in self._words:
             if path not in self._at:
                 self._below(path[:-1])
@@ -128,22 +128,22 @@ class Names:
         return self._words[path]
 
     def below(self, text: str) -> list[str]:
-        """Return the names of what stands directly in a composition or a block."""
+        """Return the names directly inside a composition or a block."""
         return list(self._below(tuple(text.split("."))))
 
     def kinds_of(self, name: Name) -> list[str]:
-        """Return the kinds of the parameters that a name stands for."""
+        """Return the kinds of the parameters that a name matches."""
         index = _Index([name])
         return list(dict.fromkeys(s.kind for p in self.places for s in p.segments if index.of(p, s)))
 
     def all_frozen(self, freeze: Iterable[str]) -> bool:
-        """Whether nothing is left to train."""
+        """Whether everything is frozen."""
         index = _Index(name for text in freeze if (name := self.find(text)) is not None)
         return all(index.of(place, segment) for place in self.places for segment in place.segments)
 
     @cached_property
     def known(self) -> list[str]:
-        """Everything that a name may be, for suggestions."""
+        """All valid names, for suggestions."""
         found: dict[str, None] = {}
         for place in self.places:
             for words in (place.words, place.shared):
@@ -152,7 +152,7 @@ class Names:
         return [*found, *sorted(layers), *KINDS]
 
     def tensors(self, moves: _Moves) -> Iterator[Segment]:
-        """Yield all tensors in the order of the network, each with what is said of it."""
+        """Yield all tensors in the order of the network, each with its settings."""
         start, freeze, rates, decays = 0, _Index(moves.freeze), _Index(moves.rates), _Index(moves.decays)
         for place in self.places:
             for segment in place.segments:
@@ -167,7 +167,7 @@ class Names:
                 start += segment.size
 
     def idle(self, moves: _Moves) -> Iterator[tuple[str, str]]:
-        """Yield the settings that change nothing, as they are written, with the reason."""
+        """Yield the settings without effect, as written, with the reason."""
         every = [(place, segment) for place in self.places for segment in place.segments]
         freeze = _Index(moves.freeze)
         trained = [each for each in every if not freeze.of(*each)]
@@ -189,7 +189,7 @@ class Names:
 
 
 class _Index:
-    """Some names, to be looked up by layer."""
+    """Names indexed by layer."""
 
     def __init__(self, names: Iterable[Name]) -> None:
         self._paths: dict[str, Any] = {}
@@ -209,13 +209,13 @@ class _Index:
         self._names: list[Name] = []
 
     def of(self, place: _Place, segment: Segment) -> list[Name]:
-        """Return those that stand for a tensor."""
+        """Return the names that match a tensor."""
         if place is not self._place:
             self._place, self._names = place, [*self._matching(place)]
         return [name for name in self._names if name.parameters in ("", segment.kind)]
 
     def best(self, place: _Place, segment: Segment) -> Name | None:
-        """Return the most specific of the names that stand for a tensor; None where none does."""
+        """Return the most specific name that matches a tensor; None if there is none."""
         return max(self.of(place, segment), key=lambda name: name.score(place), default=None)
 
     def _matching(self, place: _Place) -> Iterator[Name]:
@@ -231,7 +231,7 @@ class _Index:
 
 @dataclass(frozen=True)
 class _Moves:
-    """What an experiment says of tensors by name."""
+    """The settings of an experiment that refer to tensors by name."""
 
     freeze: Mapping[Name, str]
     """Each with its text."""
@@ -250,27 +250,27 @@ def _moves(experiment: Experiment, names: Names) -> _Moves:
 
 
 def tensors(experiment: Experiment) -> tuple[Segment, ...]:
-    """Return every tensor of an experiment's network: its place in the vector of all parameters, and how it moves."""
+    """Return every tensor of an experiment's network: its place in the vector of all parameters, and how it is
+    trained."""
     names = Names(experiment.layers)
     return tuple(names.tensors(_moves(experiment, names)))
 
 
 def frozen_layers(found: Iterable[Segment]) -> frozenset[str]:
-    """Return the layers by full name that have parameters, all of them frozen."""
+    """Return the full names of layers whose parameters are all frozen."""
     known = list(found)
     return frozenset(s.layer for s in known) - {s.layer for s in known if not s.frozen}
 
 
 class Idle:
-    """Says what changes nothing in experiments; those that name the same in one model are looked at once."""
+    """Finds settings without effect; experiments with the same names and model are examined once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], dict[str, str]] = {}
         self._names: dict[int, Names] = {}
 
     def __call__(self, experiment: Experiment) -> dict[str, str]:
-        """Return what is said of tensors by name and changes nothing, and why: `train.lr_factor.h1`,
-        `train.freeze.h1`."""
+        """Return settings without effect and the reason: `train.lr_factor.h1`, `train.freeze.h1`."""
         if not experiment.by_name and not experiment.train.freeze:
             return {}
         model = id(experiment.layers)
@@ -282,7 +282,7 @@ class Idle:
 
 
 def _places(layers: Iterable[LayerNode]) -> Iterator[_Place]:
-    """Yield the layers that compute, in the order of their parameters. No recursion: how deep is up to the spec."""
+    """Yield the layers that compute, in the order of their parameters. Not recursive, since a spec can nest deeply."""
     waiting: list[tuple[LayerNode, tuple[tuple[int, str], ...]]] = [(node, ()) for node in reversed([*layers])]
     while waiting:
         node, around = waiting.pop()

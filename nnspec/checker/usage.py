@@ -9,7 +9,7 @@ __all__ = ["Usage"]
 
 @dataclass
 class Usage:
-    """The names of what is used: what remains is checked by itself, and lint reports it."""
+    """The names in use. Everything else is checked separately, and lint reports it."""
 
     models: set[str] = field(default_factory=set)
     """Models that a lane trains."""

@@ -1,4 +1,4 @@
-"""The words of the language that are no parts: settings, sections, figures, and what the field calls them elsewhere.
+"""The words of the language other than parts: settings, sections and figures, and their names in other frameworks.
 
 Tables, not branches: a new setting is a row.
 """
@@ -49,9 +49,9 @@ class SettingRow:
     """A setting of an experiment."""
 
     also: tuple[str, ...]
-    """What the field calls it elsewhere."""
+    """Its names in other frameworks."""
     part: str = ""
-    """The kind of the one part that it takes. A lane may replace it, and its arguments are settings too."""
+    """The kind of part that it takes. A lane may replace the part, and its arguments are settings too."""
 
 
 SETTINGS: dict[str, SettingRow] = {
@@ -68,7 +68,7 @@ KIND_OF_SETTING = {row.part: name for name, row in SETTINGS.items() if row.part}
 
 
 def _plain_settings(seed: Seed = 0) -> None:
-    """Carry the declaration of `seed`."""
+    """Holds the declaration of `seed`."""
 
 
 SEED = Signature.of(_plain_settings).arguments[0]
@@ -79,7 +79,7 @@ def _by_name(
     lr_factor: Annotated[Positive, Also("lr_mult", "lr_multiplier", "lr_scale", "learning_rates", "lr")] = 1.0,
     weight_decay: Annotated[float, Range(low=0), Also("decay_mult", "decay", "wd")] = 0.0,
 ) -> None:
-    """Carry the declarations of the settings that are given for layers and kinds of parameters by name."""
+    """Holds the declarations of settings per layer and kind of parameter."""
 
 
 BY_NAME = Signature.of(_by_name)
@@ -92,7 +92,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "sweep": ("grid", "search", "gridsearch"),
 }
 
-# What other frameworks have and a spec needs not -> what to do.
+# Names in other frameworks that specs do not need -> what to do.
 NOT_NEEDED: dict[str, str] = {
     "Activation": "activations are separate layers, such as `ReLU`",
     "activation": "activations are separate layers, such as `ReLU`",
@@ -126,7 +126,7 @@ NOT_NEEDED: dict[str, str] = {
     "seeds": "`train.repeats = 3` trains with three different seeds",
 }
 
-# Names of their own, however near they are to others: nobody who writes one means the other.
+# Distinct names that are never taken for misspellings of each other.
 _DISTINCT = frozenset(
     (
         "CELU",
@@ -140,14 +140,14 @@ _DISTINCT = frozenset(
     )
 )
 
-# What a literal is called elsewhere -> here.
+# Names of literals in other languages -> here.
 LITERALS: dict[str, str] = {
     **dict.fromkeys(("True", "TRUE", "yes", "Yes", "on", "On"), "true"),
     **dict.fromkeys(("False", "FALSE", "no", "No", "off", "Off"), "false"),
     **dict.fromkeys(("None", "NONE", "null", "nil", "Null"), "none"),
 }
 
-# What a figure is called elsewhere -> here.
+# Names of figures in other frameworks -> here.
 FIGURES_ELSEWHERE: dict[str, str] = {
     "acc": "accuracy",
     "val_acc": "val_accuracy",
@@ -162,7 +162,7 @@ FIGURES_ELSEWHERE: dict[str, str] = {
     "grad_error": "gradient_error",
 }
 
-# Figures of an expectation that are no metrics -> what it takes to know them.
+# Figures of an expectation other than metrics -> what they require.
 _FIGURES: dict[str, str] = {
     "params": "program",
     "trained_params": "program",
@@ -177,12 +177,12 @@ _FIGURES: dict[str, str] = {
 
 
 def figures() -> Mapping[str, str]:
-    """Return every figure of an expectation -> what it takes to know it: `program`, `calculus` or `outcome`."""
+    """Return every figure of an expectation -> what it requires: `program`, `calculus` or `outcome`."""
     return _known_figures(tuple(parts("metric").values()))
 
 
 def metric_figures() -> Mapping[str, str]:
-    """Return every figure that a metric gives -> the metric: over training batches, held-out samples and test data."""
+    """Return every figure of a metric -> the metric: over training batches, held-out samples and test data."""
     return _figures_of(tuple(parts("metric").values()))
 
 
@@ -206,29 +206,30 @@ def parts(*kinds: str) -> Mapping[str, type[Part]]:
     """Return the parts of these kinds, or of all, by name."""
     if len(kinds) == 1 and kinds[0] in PARTS:
         return PARTS[kinds[0]]
-    return ChainMap(*[PARTS.get(kind, {}) for kind in reversed(kinds or tuple(PARTS))])  # of a name in two, the last
+    return ChainMap(*[PARTS.get(kind, {}) for kind in reversed(kinds or tuple(PARTS))])  # a name in two kinds refers
+    to the last
 
 
 def is_reserved(word: str) -> bool:
-    """Whether it is the name of a part that nothing else may have. Validation rules are common words, such as `last`: a
-    `let`, a block or a parameter may be called so, and hides the rule."""
+    """Whether a name is reserved for a part. Validation rules are common words such as `last`: a `let`, block or
+    parameter may have the same name, and hides the rule."""
     part = parts().get(word)
     return part is not None and part.kind != "validation rule"
 
 
 def other_names(table: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Turn name -> the field's other names around."""
+    """Invert name -> aliases."""
     return {other: name for name, others in table.items() for other in others}
 
 
 @functools.lru_cache(maxsize=4096)
 def _plain(word: str) -> str:
-    """Return a name as it is in every style: `BatchSize`, `batch_size` and `batchsize` are the same."""
+    """Normalise a name: `BatchSize`, `batch_size` and `batchsize` are the same."""
     return word.lower().replace("_", "")
 
 
 def meant(word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
-    """Return the name that a word stands for in another framework, or that it misspells; None where none is clear."""
+    """Return the name that a word is an alias or a misspelling of; None if it is unclear."""
     others = others or {}
     plain = _plain(word)
     found = others.get(word) or next((name for other, name in others.items() if _plain(other) == plain), None)
@@ -236,13 +237,13 @@ def meant(word: str, candidates: Iterable[str], others: Mapping[str, str] | None
 
 
 def did_you_mean(word: str, candidates: Iterable[str], others: Mapping[str, str] | None = None) -> str:
-    """Return "did you mean `lr`?", or nothing where no candidate is clearly the one."""
+    """Return "did you mean `lr`?", or "" if no candidate is clear."""
     found = meant(word, candidates, others)
     return f"did you mean `{found}`?" if found and found != word else ""
 
 
 class Suggestion(TypedDict, total=False):
-    """The parts of a message that say what to do, as `Findings.error` takes them."""
+    """Help and fix of a message, as `Findings.error` takes them."""
 
     label: str
     remarks: tuple[str, ...]
@@ -251,10 +252,9 @@ class Suggestion(TypedDict, total=False):
 
 
 def respelt(span: Span, found: str | None, others: Mapping[str, str] | None = None, otherwise: str = "") -> Suggestion:
-    """Return help and fix that put the name `found` in the place of the word at a span; else `otherwise` as help.
+    """Return help and fix that replace the word at a span with `found`; without `found`, `otherwise` as help.
 
-    A name that another framework uses, or in other letter case, is replaced safely; of a misspelt one that is for the
-    user to say.
+    Replacing an alias or different letter case is a safe fix; replacing a misspelling is not.
     """
     word = span.text
     if not found or found == word:

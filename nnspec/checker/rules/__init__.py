@@ -1,4 +1,4 @@
-"""The rules: what must hold between values that are each right, and what is legal but probably not intended."""
+"""The rules: constraints between valid values (errors), and what is legal but probably not intended (lint)."""
 
 from __future__ import annotations
 

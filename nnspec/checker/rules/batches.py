@@ -1,4 +1,4 @@
-"""How many samples a step sees."""
+"""Rules for batch sizes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def batch_of_one(experiment: Experiment) -> Iterator[Diagnostic]:
     for node in (node for chain in chains(experiment.layers) for node in chain):
         numbers = max(map(prod, node.geometry.state.values()), default=0)
         if not layer_of(node).subtracts_mean or numbers != prod(node.incoming):
-            continue  # with several places, a feature has several numbers in every sample
+            continue  # with several positions, each sample has several values of a feature
         origin = experiment.origins.get("train.batch")
         span = origin.span if origin is not None else node.span
         name = node.value.name

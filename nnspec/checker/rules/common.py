@@ -1,4 +1,4 @@
-"""What several rules need."""
+"""Helpers for several rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def chains(layers: Chain) -> Iterator[Chain]:
 
 
 def with_argument(node: LayerNode, argument: str, title: str) -> Fix | None:
-    """Return the fix that gives a layer an argument, where its text shows how."""
+    """Return the fix that adds an argument to a layer, if it can be inserted into its text."""
     word, _, value = argument.partition("=")
     given, text = node.value.arguments.get(word), node.span.text
     if given is not None:
@@ -41,5 +41,5 @@ def with_argument(node: LayerNode, argument: str, title: str) -> Fix | None:
 
 
 def number_in_words(number: float) -> str:
-    """Write a number as a spec does: `1e-6`."""
+    """Format a number as in a spec: `1e-6`."""
     return f"{number:g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")

@@ -1,4 +1,4 @@
-"""Layers that follow each other."""
+"""Rules for consecutive layers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def bias_before_mean(chain: Chain) -> Iterator[Diagnostic]:
 
 @rule("NN721")
 def looks_ahead(experiment: Experiment) -> Iterator[Diagnostic]:
-    """A layer that lets a position see the characters that it is to predict."""
+    """A layer that lets a position see the character that it has to predict."""
     if not experiment.facts.predicts_next:
         return
     for node in (node for layer in experiment.layers for node in layer.walk()):

@@ -1,4 +1,4 @@
-"""Schedules and stopping rules: the figure that they follow, and when they act."""
+"""Rules for the figures and epochs of schedules and stopping rules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def followed_figures(
     evaluator: Evaluator,
     recovery: Recovery,
 ) -> Iterator[Diagnostic]:
-    """A figure that a stopping rule or a schedule follows, and that is not measured after each epoch."""
+    """A stopping rule or schedule on a figure that is not measured after each epoch."""
     stopping = draft.settings.values.get("train.early_stop")
     rate = draft.optimizer.arguments.get("lr") if draft.optimizer is not None else None
     followed = []
@@ -51,7 +51,7 @@ def followed_figures(
 
 
 def _span_of_figure(stopping: tree.Expression, evaluator: Evaluator) -> Span:
-    """Return where a stopping rule names its figure; the whole rule if it does not."""
+    """Return the span of a stopping rule's figure, or of the whole rule if it has none."""
     value = evaluator.value(stopping)
     bound = value.arguments.get("of") if isinstance(value, PartValue) else None
     return bound.origin.span if bound else evaluator.source(stopping).span
@@ -59,7 +59,7 @@ def _span_of_figure(stopping: tree.Expression, evaluator: Evaluator) -> Span:
 
 @rule("NN709")
 def goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
-    """Stopping, or lowering the rate, by a figure of the test data."""
+    """A stopping rule or schedule on a figure of the test data."""
     stop, origin = experiment.train.early_stop, experiment.origins.get("train.early_stop")
     rate = experiment.optimizer.arguments.get("lr")
     followed = []
@@ -77,7 +77,7 @@ def goes_by_test(experiment: Experiment) -> Iterator[Diagnostic]:
 
 @rule("NN716", "NN717")
 def never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
-    """A schedule or a stopping rule that waits for longer than training takes."""
+    """A schedule or a stopping rule that waits longer than training takes."""
     epochs, rate = experiment.train.epochs, experiment.optimizer.arguments.get("lr")
     trained = f"training ends after {_epochs(epochs)}"
     if rate is not None and isinstance(rate.value, Schedule) and (waits := _beyond(rate.value, epochs)):
@@ -90,7 +90,7 @@ def never_acts(experiment: Experiment) -> Iterator[Diagnostic]:
 
 
 def _beyond(schedule: Schedule, epochs: int) -> tuple[str, float] | None:
-    """Name what a schedule waits for and training ends before, and the epochs that must be exceeded."""
+    """Return what a schedule waits for in vain, and the number of epochs that training must exceed."""
     if schedule.warmup > epochs or (schedule.warmup == epochs and not isinstance(schedule, ConstantSchedule)):
         return f"the warm-up of `{schedule.spec_name}` takes {_epochs(schedule.warmup)}", schedule.warmup
     milestone = schedule.milestone()

@@ -1,4 +1,4 @@
-"""What leaves the last layer, and what the loss and the metrics make of it."""
+"""Rules for the outputs of the last layer, the loss and the metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnspec.engine.losses.contract import Loss
 def outputs_fit(
     draft: Draft, layers: Chain, loss: PartValue[Loss], data: tuple[Choice, ...], target: str
 ) -> Iterator[Diagnostic]:
-    """Outputs that the loss cannot take, or else a metric."""
+    """Outputs that the loss or a metric cannot take."""
     last, facts = layers[-1], data[0].facts
     outputs, classes, shape = last.geometry.out, facts.classes, facts.target
     if target == "input":
@@ -76,7 +76,7 @@ def squashed_logits(experiment: Experiment) -> Iterator[Diagnostic]:
 
 @rule("NN712")
 def no_logs(experiment: Experiment) -> Iterator[Diagnostic]:
-    """A loss that takes log-probabilities, and gets something else."""
+    """A loss that expects log-probabilities but gets something else."""
     loss, last = experiment.loss.part, experiment.layers[-1]
     if loss.takes_logs and not (layer_of(last).gives_logs or last.branches):
         yield advice(

@@ -22,7 +22,7 @@ from nnspec.syntax import tree
 
 @rule("NN204", unless_failed=True)
 def swept_twice(settled: Settled) -> Iterator[Diagnostic]:
-    """A setting that a lane gives a value and the sweep another."""
+    """A setting that is set by both a lane and the sweep."""
     declared, flags = settled.declared, settled.by_lane
     sweep = declared.sweep
     reported: set[str] = set()
@@ -45,9 +45,9 @@ def swept_twice(settled: Settled) -> Iterator[Diagnostic]:
 
 @rule("NN203", unless_failed=True)
 def without_effect(settled: Settled) -> Iterator[Diagnostic]:
-    """An argument of a part that every lane, or the sweep, then replaces.
+    """An argument of a part that every lane or the sweep replaces.
 
-    A file may replace what a file that it imports sets.
+    A file may override settings of files that it imports.
     """
     declared = settled.declared
     own = [*declared.assignments, *(a for lane in declared.lanes for a in lane.assignments)]
@@ -77,7 +77,7 @@ def _without_effect(
 
 @rule("NN730", unless_failed=True)
 def same_training(result: Result) -> Iterator[Diagnostic]:
-    """A swept setting that changes nothing in a lane: the same training, twice."""
+    """A swept setting that has no effect on a lane, so that the same training runs twice."""
     declared = result.declared
     firsts: dict[tuple[object, ...], Experiment] = {}
     models: dict[int, object] = {}
@@ -108,10 +108,10 @@ def same_training(result: Result) -> Iterator[Diagnostic]:
 
 @dataclass(frozen=True)
 class _Clash:
-    """What a lane sets although it is swept."""
+    """A setting of a lane that is also swept."""
 
     word: str
-    """As the lane calls it: `optimizer.lr`, or the name of a `let`."""
+    """Its name in the lane: `optimizer.lr`, or the name of a `let`."""
     span: Span
     flag: bool = False
     let: bool = False
@@ -134,7 +134,8 @@ class _Clash:
 def _clash(
     swept: Assignment, lane: DeclaredLane | None, declared: Declarations, flags: Sequence[Assignment], name: str
 ) -> _Clash | None:
-    """Return what a lane sets of a setting that the sweep sets too: itself, a part of it, or what it alone follows."""
+    """Return what a lane sets that conflicts with a swept setting: the setting, a part of it, or a `let` used only by
+    it."""
     kinds = {word: KIND_OF_SETTING.get(part.kind, "") for word, part in parts().items()}
     if lane is not None:
         given = [(kinds.get(called(part), ""), part.span) for part in lane.parts]
@@ -150,7 +151,7 @@ def _clash(
 def _clash_inside(
     swept: Assignment, lane: DeclaredLane | None, declared: Declarations, flags: Sequence[Assignment], via: str
 ) -> _Clash | None:
-    """Look into the values: of `SGD(lr=0.5)` for a rate that is swept, and for a `let` that only it follows."""
+    """Search values for conflicts: `SGD(lr=0.5)` for a swept rate, or a `let` used only by the swept setting."""
     settings = settle(declared, lane, flags, Findings(suggests=False), Recovery(), set())
     own = [a.given for a in (*(lane.assignments if lane is not None else ()), *(f for f in flags if not f.shared))]
 
@@ -184,8 +185,8 @@ def _clash_inside(
 def _arguments(
     expression: tree.Expression, word: str, lets: Mapping[str, Given], is_own: Callable[[Given], bool]
 ) -> Iterator[tuple[tree.Argument, bool]]:
-    """Yield what gives an argument its value in a part, or in one that a `let` names, or in each alternative of `or`;
-    and whether it was in a `let` that the lane sets."""
+    """Yield the expressions that set an argument in a part, in the value of a `let`, or in each alternative of `or`;
+    and whether each was in a `let` that the lane sets."""
     waiting, seen = [(expression, False)], set[str]()
     while waiting:
         each, mine = waiting.pop()
@@ -209,7 +210,7 @@ def _within(inner: Span, outer: Span) -> bool:
 
 
 def _followed(parts_of_tree: Sequence[object], lets: Mapping[str, Given], without: Container[int] = ()) -> set[str]:
-    """Return the lets that some expressions use, and those that these use."""
+    """Return the lets that expressions use, directly or through other lets."""
     waiting, found = [*parts_of_tree], set[str]()
     while waiting:
         for word in names_in(waiting.pop(), without):
@@ -220,7 +221,7 @@ def _followed(parts_of_tree: Sequence[object], lets: Mapping[str, Given], withou
 
 
 def _used(settings: LaneSettings, declared: Declarations, without: Container[int]) -> set[str]:
-    """Return the lets that anything in a lane uses, but for the values that the sweep replaces."""
+    """Return the lets used in a lane, except in values that the sweep replaces."""
     given = [*settings.values.values()]
     for changes in (*settings.arguments.values(), *settings.layers.values()):
         given += changes.values()

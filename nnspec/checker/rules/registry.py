@@ -3,8 +3,8 @@
     @rule("NN703")
     def linear_twice(chain: Chain) -> Iterator[Diagnostic]: ...
 
-Its decorator names the codes that it may yield. Its parameters name what it looks at, and it is called where all of
-these are known. `nnspec.checker.rules` imports every file of this package, so a new rule needs no line anywhere else.
+Its decorator names the codes that it may yield. Its parameters name its subjects, and it is called if all of them are
+known. `nnspec.checker.rules` imports every file of this package, so a new rule is registered nowhere else.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "experiment": ("experiment",),
     "spec": ("experiments", "result", "top"),
 }
-"""What rules may ask for, by scope: each rule looks at one scope.
+"""The subjects of rules by scope; each rule belongs to one scope.
 
     settings    all settings of the file, once every lane has been settled
     lane        the values of one lane, even if some of them are wrong
-    chain       layers that follow each other: a model, or a branch in it
-    experiment  one lane without mistakes
+    chain       consecutive layers: a model, or a branch in it
+    experiment  one lane without errors
     spec        the whole file: the experiments of all lanes that have one, and the result if every lane has
 """
 
-_ABOUT_COMMENTS = ("NN790", "NN791")  # found by `ignores.py`, after all rules
+_ABOUT_COMMENTS = ("NN790", "NN791")  # reported by `ignores.py`, after all rules
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Rule:
     """A row of the table."""
 
     codes: tuple[str, ...]
-    """All that it may yield."""
+    """The codes that it may yield."""
     check: Check
     needs: tuple[str, ...]
     """The names of its parameters."""
     scope: str
     unless_failed: bool
-    """Whether it applies only to a spec without errors, since it would repeat or misjudge what they are about."""
+    """Whether it applies only to specs without errors, which could make it repeat them or be wrong."""
 
     @property
     def name(self) -> str:
@@ -59,7 +59,7 @@ class Rule:
 
     @property
     def place(self) -> tuple[bool, bool]:
-        """Errors come before lint, and last the rules that apply only where nothing has failed."""
+        """The order of rules: errors, lint, then rules that apply only to specs without errors."""
         return any(map(_is_lint, self.codes)), self.unless_failed
 
 
@@ -67,7 +67,7 @@ _RULES: dict[str, list[Rule]] = {scope: [] for scope in SUBJECTS}
 
 
 def rule(*codes: str, unless_failed: bool = False) -> Callable[[Check], Check]:
-    """Enter a function in the table. Raises TypeError for a row that is wrong, naming it."""
+    """Add a function to the table. Raises TypeError, with the name of the rule, if the row is invalid."""
 
     def enter(check: Check) -> Check:
         name = f"{check.__module__}.{check.__name__}"
@@ -89,7 +89,7 @@ def rule(*codes: str, unless_failed: bool = False) -> Callable[[Check], Check]:
 
 
 def verify() -> None:
-    """Raise TypeError if a code of lint has no rule."""
+    """Raise TypeError if a lint code has no rule."""
     missing = {code for code in CODES if _is_lint(code)} - {code for row in rows() for code in row.codes}
     if missing:
         raise TypeError(f"no rule for {', '.join(sorted(missing))}")
@@ -101,7 +101,7 @@ def rows() -> list[Rule]:
 
 
 def apply(scope: str, subjects: Mapping[str, object], findings: Findings) -> None:
-    """Apply the rules of a scope whose subjects are known, that is, not None."""
+    """Apply the rules of a scope whose subjects are all known (not None)."""
     for row in _RULES[scope]:
         if row.unless_failed and findings.failed:
             continue
@@ -117,7 +117,7 @@ def apply(scope: str, subjects: Mapping[str, object], findings: Findings) -> Non
 def advice(
     code: str, message: str, span: Span, help: str = "", notes: tuple[Note, ...] = (), fix: Fix | None = None
 ) -> Diagnostic:
-    """Return a warning: what is legal, and probably not intended."""
+    """Return a warning about something legal but probably not intended."""
     return Diagnostic(code, message, span, help=help, notes=notes, severity="warning", fix=fix)
 
 

@@ -1,4 +1,4 @@
-"""What is done to the samples before the network sees them."""
+"""Rules for preprocessing, augmentation and held-out samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Data = tuple[Choice, ...]
 
 @rule("NN302")
 def arithmetic_on_ids(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
-    """Preprocessing of numbers where the samples are ids of characters."""
+    """Numeric preprocessing of samples that are character ids."""
     words = {"augment": train.augmentations, "standardise": train.standardise, "target": train.target == "input"}
     for word, used in words.items() if data[0].facts.tokens else ():
         span = _span(draft, word)
@@ -33,7 +33,7 @@ def arithmetic_on_ids(draft: Draft, train: TrainSettings, data: Data) -> Iterato
 
 @rule("NN302", "NN401")
 def augmentations(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
-    """Augmentations that the samples are not fit for."""
+    """Augmentations that do not apply to the samples."""
     span, facts = _span(draft, "augment"), data[0].facts
     if span is None or facts.tokens:
         return
@@ -50,7 +50,7 @@ def augmentations(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Di
 
 @rule("NN302")
 def sample_without_text(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
-    """`sample`, where the data is no text."""
+    """`sample` for data that is not text."""
     span = _span(draft, "sample")
     if train.sample and span is not None and not data[0].facts.tokens:
         message = "`sample` generates text, but the network is not trained on text"
@@ -59,7 +59,7 @@ def sample_without_text(draft: Draft, train: TrainSettings, data: Data) -> Itera
 
 @rule("NN302")
 def targets_to_standardise(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
-    """`standardise_target`, where the targets are classes or samples, or the loss needs them in a range."""
+    """`standardise_target` if the targets are classes or samples, or the loss requires a range."""
     span, loss, reason = _span(draft, "standardise_target"), draft.loss, ""
     if not train.standardise_target or span is None:
         return
@@ -75,7 +75,7 @@ def targets_to_standardise(draft: Draft, train: TrainSettings, data: Data) -> It
 
 @rule("NN302")
 def stratify(draft: Draft, train: TrainSettings, data: Data, recovery: Recovery) -> Iterator[Diagnostic]:
-    """`stratify` without classes, or without samples that are drawn."""
+    """`stratify` without classes or without random validation samples."""
     span, facts, held_out = _span(draft, "stratify"), data[0].facts, train.validation
     if not train.stratify or span is None:
         return
@@ -90,14 +90,14 @@ def stratify(draft: Draft, train: TrainSettings, data: Data, recovery: Recovery)
 
 
 def _span(draft: Draft, word: str) -> Span | None:
-    """Return where a setting of `train` is given; None where it has its default."""
+    """Return the span of a setting of `train`; None if it has its default."""
     given = draft.settings.values.get(f"train.{word}")
     return given.value.span if given is not None else None
 
 
 @rule("NN733")
 def shuffled_order(experiment: Experiment) -> Iterator[Diagnostic]:
-    """`validation = last(…)` of data that is shuffled first."""
+    """`validation = last(…)` for data that is shuffled first."""
     held_out, origin = experiment.train.validation, experiment.origins.get("train.validation")
     if isinstance(held_out, Last) and origin is not None and any(choice.facts.shuffled for choice in experiment.data):
         name = next(choice.value.name for choice in experiment.data if choice.facts.shuffled)
@@ -111,7 +111,7 @@ def shuffled_order(experiment: Experiment) -> Iterator[Diagnostic]:
 
 @rule("NN720", "NN725", "NN726", "NN727", "NN735", "NN736", "NN737", "NN738")
 def odd_data(experiment: Experiment) -> Iterator[Diagnostic]:
-    """What the source of the data finds odd about its files."""
+    """Suspicious files of a data source, as reported by the source."""
     for choice in experiment.data:
         for remark in choice.facts.remarks:
             bound = choice.value.arguments.get(remark.argument)

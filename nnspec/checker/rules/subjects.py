@@ -1,4 +1,4 @@
-"""What rules look at, apart from the program itself."""
+"""Subjects of rules other than the program itself."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from nnspec.diagnostics import Span
 __all__ = ["Chain", "Result", "Settled"]
 
 Chain = tuple[LayerNode, ...]
-"""Layers that follow each other."""
+"""Consecutive layers."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """All settings of a file, after every lane has been settled."""
+    """All settings of a file, once those of every lane have been resolved."""
 
     declared: Declarations
     flags: Sequence[Assignment]
-    """What `--set` gives, as written."""
+    """The arguments of `--set`, as written."""
     by_lane: Mapping[str, Sequence[Assignment]]
     """The same for each lane, without the lane's name."""
     effective: set[Span]
-    """The names of the settings of the file that some lane uses when no flag replaces them."""
+    """The names of settings in the file that some lane uses unless a flag overrides them."""
     effective_flags: set[Span]
     """The names of the flags that some lane uses."""
     missing: Missing
     top: Span
-    """The first word of the file."""
+    """The first token of the file."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the passes have made of a whole file."""
+    """The results of the passes for a whole file."""
 
     declared: Declarations
     experiments: Sequence[Experiment]
-    """Those of all lanes without mistakes."""
+    """The experiments of all lanes without errors."""
     expectations: Sequence[Expectation]
     complete: bool
     """Whether every lane has an experiment."""

@@ -1,4 +1,4 @@
-"""What is declared or set and has no effect."""
+"""Rules for declarations and settings without effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnspec.diagnostics import Diagnostic, Span
 
 @rule("NN710", unless_failed=True)
 def unused_names(result: Result) -> Iterator[Diagnostic]:
-    """A `let`, a block or a parameter that nothing uses. An imported file may declare more than is needed."""
+    """An unused `let`, block or parameter. Imported files are exempt."""
     declared, usage = result.declared, result.usage
     spec, _ = declared.files.order[-1]
     unused = [(f"`let {name}`", given.name) for name, given in declared.lets.items() if name not in usage.lets]
@@ -33,7 +33,7 @@ def unused_names(result: Result) -> Iterator[Diagnostic]:
 
 @rule("NN718")
 def idle_names(experiments: Sequence[Experiment]) -> Iterator[Diagnostic]:
-    """A setting for layers by name that changes nothing in any lane that has it."""
+    """A setting per layer that has no effect in any lane."""
     idle, used = Idle(), set[tuple[Span, str]]()
     idlers: dict[tuple[Span, str], str] = {}
     for experiment in experiments:

@@ -1,4 +1,4 @@
-"""What a whole file lacks, or asks too much of."""
+"""Rules for a whole file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from nnspec.checker.rules.subjects import Result, Settled
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Span
 
 MAX_TRAININGS = 10_000
-"""The most trainings that a spec may ask for."""
+"""The maximum number of trainings of a spec."""
 
 
 @rule("NN205")
 def missing_settings(settled: Settled) -> Iterator[Diagnostic]:
-    """Settings that an experiment needs: reported at the top if all lanes lack one, else at the first that does."""
+    """Missing settings of an experiment, reported at the top if all lanes lack one, else at the first lane that
+    does."""
     lanes = {lane.name.text: lane.name.span for lane in settled.declared.lanes}
     for setting, without in settled.missing.lanes.items() if not _only_declares(settled) else ():
         everywhere = len(without) >= len(lanes)
@@ -28,7 +29,7 @@ def missing_settings(settled: Settled) -> Iterator[Diagnostic]:
 
 @rule("NN711")
 def for_import(settled: Settled) -> Iterator[Diagnostic]:
-    """A file that only declares things for other files."""
+    """A file that only contains declarations for other files."""
     if _only_declares(settled):
         message = "this file is not a complete experiment: it has no `data`, `loss` or `optimizer`"
         help = "if it is only meant to be imported, add `# nn: ignore[NN711]`"
@@ -44,7 +45,7 @@ def _only_declares(settled: Settled) -> bool:
 
 @rule("NN603")
 def too_many_trainings(experiments: Sequence[Experiment], top: Span) -> Iterator[Diagnostic]:
-    """More trainings than a run may have, with repeats and folds."""
+    """Too many trainings, including repeats and folds."""
     trainings = sum(experiment.train.trainings for experiment in experiments)
     if trainings > MAX_TRAININGS:
         message = f"this is {trainings:,} trainings, including repeats and folds; the limit is {MAX_TRAININGS:,}"
@@ -56,7 +57,7 @@ def too_many_trainings(experiments: Sequence[Experiment], top: Span) -> Iterator
 
 @rule("NN708", unless_failed=True)
 def no_seed(result: Result) -> Iterator[Diagnostic]:
-    """An expectation about the outcome of a training that does not say for which seed it holds."""
+    """An expectation about the outcome of training in a spec without a seed."""
     outcome = next((e for e in result.expectations if e.about == "outcome"), None)
     if outcome is not None and any("seed" not in experiment.origins for experiment in result.experiments):
         start = Span(result.top.source, result.top.start, result.top.start)
