@@ -340,7 +340,7 @@ def test_a_lane_whose_loss_is_lost_is_shown_up_to_there(monkeypatch: pytest.Monk
     assert found.lanes["run"].points.shape == (2, 2)
     assert found.lanes["run"].losses.shape == (2,)
     monkeypatch.setattr(Meter, "along", lambda self, track: (np.full(4, math.nan), np.full(4, math.nan)))
-    with pytest.raises(LandscapeError, match="no lane has finite weights and a finite loss at any time"):
+    with pytest.raises(LandscapeError, match="no lane has finite weights and a finite loss at any point"):
         mapped(spec(train="epochs = 3; batch = 16"))
 
 

@@ -69,7 +69,7 @@ def test_it_says_in_which_epoch_and_tensor_runs_part(path: Path, lane: str, epoc
     (parted,) = [match for match in found.matches if not match.same]
     assert (parted.lane, parted.seed, parted.epoch, parted.parted) == (lane, 6, epoch, ("Linear2.bias",))
     assert parted.figures == ()
-    assert parted.text == f"part in epoch {epoch}: Linear2.bias (1 of 8 tensors)"
+    assert parted.text == f"differ in epoch {epoch}: Linear2.bias (1 of 8 tensors)"
     assert not found.same
 
 
@@ -92,8 +92,8 @@ def test_figures_starting_weights_orders_and_lengths_count_too(path: Path) -> No
                 del values[3:]
 
     for name, change, text in (
-        ("history.json", figure, "part in epoch 3: test_loss"),
-        ("trace.json", start, "part before the first step: Linear1.weight (1 of 8 tensors)"),
+        ("history.json", figure, "differ in epoch 3: test_loss"),
+        ("trace.json", start, "differ before the first step: Linear1.weight (1 of 8 tensors)"),
         ("trace.json", order, "the orders of samples differ"),
         ("history.json", shorter, "one has 3 epochs, the other 4"),
     ):
@@ -129,7 +129,7 @@ def test_two_runs_on_disk_are_compared_as_far_as_they_have_lanes_in_common(path:
     texts = {(match.lane, match.seed): match.text for match in found.matches}
     assert texts["SGD", 5] == "identical, bit for bit"
     assert texts["SGD", 6] == "not in other"
-    assert texts["Adam", 5].startswith("part in epoch 1: Linear1.weight, Linear1.bias")
+    assert texts["Adam", 5].startswith("differ in epoch 1: Linear1.weight, Linear1.bias")
 
 
 def test_the_command_exits_with_0_and_1_and_writes_nothing(path: Path) -> None:
@@ -152,7 +152,7 @@ def test_the_command_exits_with_0_and_1_and_writes_nothing(path: Path) -> None:
 def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
     with pytest.raises(RunError, match="run not found: nowhere"):
         open_run("nowhere")
-    with pytest.raises(RunError, match=r"is not a run: there is no run\.json in it"):
+    with pytest.raises(RunError, match=r"is not a run: it has no run\.json"):
         open_run(path.parent)
     (path / "spec.nn").write_text(SPEC.replace("lr=0.01", "lr=0.02"))
     with pytest.raises(RunError, match=r"`optimizer\.lr` of Adam was 0\.01 and is now 0\.02"):

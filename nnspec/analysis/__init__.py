@@ -1,1 +1,1 @@
-"""Runs and trained networks, looked at afterwards: compared, verified, evaluated, asked, and the loss around them."""
+"""Analyse runs and trained networks: compare, verify, evaluate, predict, and measure the loss landscape."""

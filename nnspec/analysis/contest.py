@@ -1,7 +1,7 @@
-"""Runs on disk held against each other: lanes with their figures, what the runs differ in, and who is better.
+"""Compare runs on disk: the figures of their lanes, how the runs differ, and which lanes are better.
 
-Lanes of one run are compared with each other; of several runs, those of the same name, or where two runs share none,
-the best lane of each. Where both share seeds the test is paired, and else it is Welch's.
+Lanes of one run are compared with each other; of several runs, lanes of the same name are, or the best lane of each if
+two runs share no name. The t-test is paired if both share seeds, otherwise Welch's.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class Entry(Contender):
     epochs_asked_for: int
     params: int
     seconds: float
-    """Training time; of repeats, on average."""
+    """Training time; for repeats, the mean."""
     seeds: tuple[int, ...]
     final: Mapping[str, float]
-    """Each figure at the end; of repeats, the means."""
+    """Final figures; for repeats, the means."""
 
 
 @dataclass(frozen=True)
 class Unlike:
-    """Something beside the spec that a run has otherwise than the first one."""
+    """A difference between a run and the first one, apart from the spec."""
 
     run: str
     what: str
@@ -50,28 +50,28 @@ class Contest:
     """Runs side by side."""
 
     runs: tuple[str, ...]
-    """What each run is called: as little of its path as tells it from the others."""
+    """The name of each run: the shortest unique end of its path."""
     saved: tuple[SavedRun, ...]
     entries: tuple[Entry, ...]
-    """All lanes, those of the same name together."""
+    """All lanes, grouped by name."""
     figure: str
     comparisons: tuple[Comparison, ...]
-    """Those that differ most first."""
+    """The largest differences first."""
     unlike: tuple[Unlike, ...]
     notes: tuple[str, ...]
-    """What a reader should know before he believes the figures."""
+    """Caveats about the figures."""
 
     def name(self, lane: Contender) -> str:
-        """Return what a lane is called: with its run, where there are several."""
+        """Return the name of a lane, with its run if there are several."""
         return f"`{lane.lane}` of {lane.run}" if len(self.runs) > 1 else f"`{lane.lane}`"
 
     def text(self, comparison: Comparison) -> str:
-        """Return what a comparison came to, in words."""
+        """Return the result of a comparison in words."""
         return comparison.text(self.name)
 
 
 def contest(saved: Sequence[SavedRun]) -> Contest:
-    """Hold runs against each other; of one run, its lanes. Raises RunError for a record that is missing or damaged."""
+    """Compare runs, or the lanes of a single run. Raises RunError if a record is missing or damaged."""
     names = _names([run.path for run in saved])
     entries = [entry for name, run in zip(names, saved, strict=True) for entry in _entries(name, run)]
     lanes = list(dict.fromkeys(entry.lane for entry in entries))
@@ -84,7 +84,7 @@ def contest(saved: Sequence[SavedRun]) -> Contest:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return as many of the last parts of each path as tell it from the others; a number alone says too little."""
+    """Return the shortest unique end of each path, but not a number alone."""
     parts = [path.absolute().parts for path in paths]
     longest = max(map(len, parts))
     for count in range(1, longest + 1):
@@ -118,7 +118,7 @@ def _entries(name: str, run: SavedRun) -> Iterator[Entry]:
 
 
 def _pairs(entries: Sequence[Entry], names: Sequence[str], figure: str) -> Iterator[tuple[Contender, Contender]]:
-    """Yield which lanes are compared."""
+    """Yield the pairs of lanes to compare."""
     if len(names) == 1:
         yield from among(entries, figure)
         return
@@ -132,13 +132,13 @@ def _pairs(entries: Sequence[Entry], names: Sequence[str], figure: str) -> Itera
             yield best, other_best
 
 
-# What the runs differ in
+# Differences between the runs
 
 
 def _unlike(name: str, first: SavedRun, run: SavedRun) -> Iterator[Unlike]:
     with usable(first.path / "summary.json"):
         before = _facts(first.summary)
-        unlike(first.summary, first.summary)  # what is damaged in it is not the other's
+        unlike(first.summary, first.summary)  # so that damage in it is not blamed on the other run
     with usable(run.path / "summary.json"):
         after = _facts(run.summary)
         facts = {what: (before[what], after[what]) for what in after if before[what] != after[what]}

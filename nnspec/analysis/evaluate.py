@@ -1,4 +1,4 @@
-"""Networks of saved runs over the test data, again: figures to the last bit, and what single samples come to."""
+"""Evaluate networks of saved runs on the test data again: figures bit for bit, and outputs for each sample."""
 
 from __future__ import annotations
 
@@ -44,32 +44,32 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class Evaluation(TableRepr):
-    """One trained network over the test data."""
+    """A trained network evaluated on the test data."""
 
     lane: str
     seed: int
     figures: Mapping[str, float]
-    """`test_loss`, and every metric that is a figure, with `test_` before it."""
+    """`test_loss`, and every metric that is a figure, with the prefix `test_`."""
     recorded: Mapping[str, float]
-    """The same as the run has them in its summary."""
+    """The same figures from the summary of the run."""
     tables: Mapping[str, list[list[int]]]
     outputs: NDArray[Any]
-    """What the network makes of every sample, in the targets' unit: `(n, *out)`."""
+    """The output for each sample, in the unit of the targets: `(n, *out)`."""
     losses: NDArray[Any]
-    """The loss of every sample by itself, `(n,)`. Class weights cancel in a mean over one sample."""
+    """The loss of each sample, `(n,)`. Class weights cancel in a mean over one sample."""
     dataset: Dataset = field(repr=False)
     same_data: bool
-    """Whether the data is that which the run had."""
+    """Whether the data is the same as in the run."""
     classes: int | None
-    """How many classes the outputs tell of; None where they are numbers."""
+    """The number of classes that the outputs predict; None if they are numbers."""
     status: str = "done"
-    """How the lane ended."""
+    """The status of the lane."""
     given: str = ""
-    """The file that the samples are from, where they are not the run's own."""
+    """The file of the samples, if they are not those of the run."""
 
     @property
     def same(self) -> bool:
-        """Whether every figure is the one that the run recorded, to the last bit; of other samples there is none."""
+        """Whether every figure equals the recorded one, bit for bit; always True for samples of a file."""
 
         def alike(name: str, value: float) -> bool:
             return self.recorded.get(name) == value if math.isfinite(value) else name not in self.recorded
@@ -78,12 +78,12 @@ class Evaluation(TableRepr):
 
     @property
     def predicted(self) -> NDArray[Any] | None:
-        """The predicted class of each sample, `(n,)` or `(n, places)`; None where there are no classes."""
+        """The predicted class of each sample, `(n,)` or `(n, positions)`; None without classes."""
         return None if self.classes is None else predicted(self.outputs)
 
     def confusion(self) -> NDArray[Any] | None:
-        """Return how often a sample of each class (a row) is taken for each class (a column); None without classes, and
-        where there are more than a hundred."""
+        """Return the confusion matrix, one row per label and one column per prediction; None without classes or with
+        more than a hundred."""
         classes, guess = self.classes, self.predicted
         labels = self.dataset.test.y.reshape(-1)
         if classes is None or classes > 100 or guess is None or guess.size != labels.size or guess.max() >= classes:
@@ -93,8 +93,8 @@ class Evaluation(TableRepr):
 
 
 def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: Path) -> None:
-    """Copy saved parameters and what layers remember into a network. Raises RunError where they do not fit."""
-    own = {name: arrays[name] for name in network.state_dict() if name in arrays}  # and not what scales the input
+    """Copy saved parameters and state of layers into a network. Raises RunError if they do not match."""
+    own = {name: arrays[name] for name in network.state_dict() if name in arrays}  # without the scales of the input
     try:
         network.load_state_dict(own)
     except ValueError as error:
@@ -102,14 +102,12 @@ def put_weights(network: NumpyMLP, arrays: Mapping[str, NDArray[Any]], source: P
 
 
 def scaling_of(arrays: Mapping[str, NDArray[Any]], what: str = "input") -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Return mean and deviation of each feature, or `target`, as they are beside saved weights; None where that is not
-    scaled."""
+    """Return the saved mean and standard deviation of each feature or of the `target`; None if it is not scaled."""
     return (arrays[f"{what}.mean"], arrays[f"{what}.deviation"]) if f"{what}.mean" in arrays else None
 
 
 def check_scaling(experiment: Experiment, arrays: Mapping[str, NDArray[Any]], source: Path) -> None:
-    """Make sure that what samples and targets are scaled by lies beside saved weights, and can be used. Raises
-    RunError."""
+    """Check the saved scales of samples and targets. Raises RunError if they are missing or unusable."""
     train = experiment.train
     scaled = {"input": (train.standardise, experiment.facts.features)}
     scaled["target"] = train.standardise_target, prod(experiment.outputs)
@@ -119,7 +117,7 @@ def check_scaling(experiment: Experiment, arrays: Mapping[str, NDArray[Any]], so
             if array is None and not wanted:
                 continue
             if array is None or not wanted:
-                raise RunError(f"{source} is damaged: {name} is {'missing' if wanted else 'not of this spec'}")
+                raise RunError(f"{source} is damaged: {name} is {'missing' if wanted else 'not part of this spec'}")
             if array.size != size or array.dtype.kind != "f":
                 raise RunError(f"{source} is damaged: {name} is {array.dtype} {array.shape}, not {size:,} numbers")
             if not np.isfinite(array).all() or (name.endswith("deviation") and not (array > 0).all()):
@@ -127,10 +125,10 @@ def check_scaling(experiment: Experiment, arrays: Mapping[str, NDArray[Any]], so
 
 
 def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapping[str, NDArray[Any]]) -> Plan:
-    """Return a plan that measures test samples in batches of the size that training had, and looks at no others.
+    """Return a plan that evaluates only test samples, in batches of the same size as in training.
 
-    Samples and targets are standardised by what is beside the weights, `arrays`, and was learned with them. So the seed
-    and the samples that were trained on make no difference.
+    Samples and targets are standardised with the scales in `arrays`, saved with the weights. So the result does not
+    depend on the seed or the training samples.
     """
     count = len(dataset.test.y)
     facts = replace(experiment.facts, train=max(batch, count), test=count, validation=0)
@@ -149,7 +147,7 @@ def measuring(experiment: Experiment, batch: int, dataset: Dataset, arrays: Mapp
 
 
 def experiment_of(compiled: Compiled, saved: SavedRun, lane: str) -> Experiment:
-    """Return a lane of the program. Raises RunError where the record speaks of one that the spec has not."""
+    """Return a lane of the program. Raises RunError if the record names a lane that the spec does not have."""
     found = next((each for each in compiled.program.lanes if each.name == lane), None)
     if found is None:
         raise RunError(f"{saved.path / 'summary.json'} is damaged: its spec has no lane {lane}")
@@ -157,24 +155,24 @@ def experiment_of(compiled: Compiled, saved: SavedRun, lane: str) -> Experiment:
 
 
 class Evaluator:
-    """Loads the data of a saved run once, and evaluates any of its networks over it."""
+    """Loads the data of a saved run once, and evaluates any of its networks on it."""
 
     def __init__(self, saved: SavedRun, compiled: Compiled, access: Access) -> None:
-        """Raises DataError where the data cannot be had, or is unusable."""
+        """Raises DataError if the data is unavailable or unusable."""
         self._saved, self._compiled = saved, compiled
         self._data = gather(compiled.program, access)
 
     def __call__(self, lane: str, seed: int) -> Evaluation:
-        """Evaluate the network of a lane that was trained with a seed. Raises RunError where its weights do not fit."""
+        """Evaluate the network of a lane that was trained with a seed. Raises RunError if its weights do not match."""
         dataset, use = self._data[lane]
         same = use.sha256 == self._saved.data(lane).sha256
         return _evaluation(self._saved, self._compiled, lane, seed, dataset, same_data=same)
 
 
 def evaluate_given(saved: SavedRun, compiled: Compiled, lane: str, seed: int, path: str) -> Evaluation:
-    """Evaluate the network of a lane over samples and targets in a file, with nothing of the run's own data.
+    """Evaluate the network of a lane on samples and targets in a file, without the run's own data.
 
-    Raises FileFault for a file that does not fit, RunError where the weights do not.
+    Raises FileFault if the file does not match, RunError if the weights do not.
     """
     experiment, use = experiment_of(compiled, saved, lane), saved.data(lane)
     facts = experiment.facts
@@ -243,7 +241,7 @@ def _evaluation(
 
 
 def _each(loss: Any, pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> Iterator[float]:
-    """Yield the loss of every sample alone."""
+    """Yield the loss of each sample."""
     with np.errstate(all="ignore"):
         for outputs, targets in pairs:
             for i in range(len(outputs)):

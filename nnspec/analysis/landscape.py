@@ -1,9 +1,9 @@
-"""The loss around what lanes came to, on a plane in the space of their weights, and the path that each lane took.
+"""The loss landscape around trained lanes, on a plane in weight space, with the path of each lane.
 
-The lanes of a spec are trained as `run` trains them, and their weights are copied at the start and after every epoch.
-All losses here are of one kind, so that they can be compared: the mean loss of the same training samples, without
-penalties, with every layer as it is in use: dropout leaves everything, and batch normalisation takes its running
-statistics. At a point of a path these are the network's own; over the plane they are those at the plane's centre.
+The lanes of a spec are trained as by `run`, and their weights are copied at the start and after every epoch. All losses
+are comparable: the mean loss of the same training samples, without penalties, with layers in inference mode: dropout is
+off, and batch normalisation uses its running statistics. At a point of a path these are the network's own; on the
+plane, those at its centre.
 """
 
 from __future__ import annotations
@@ -38,61 +38,61 @@ if TYPE_CHECKING:
 __all__ = ["GRID", "MOST_GRID", "Landscape", "LandscapeError", "LanePath", "map_landscape"]
 
 GRID = 41
-"""Points of the grid along each axis where nobody says how many."""
+"""The default number of grid points along each axis."""
 MOST_GRID = 301
 MOST_BYTES = 1024**3
-"""What the copies of all weights may take; they are there twice while the plane is looked for."""
+"""The memory limit for copies of all weights, which are held twice while the plane is computed."""
 _MARGIN = 0.12
-"""How far the grid goes beyond the paths, as a share of the longer side of what they take up."""
+"""The margin of the grid around the paths, as a fraction of the longer side of their bounding box."""
 _ASPECT = 1.45
-"""How much wider than high the grid is, as a picture has room for it."""
+"""The ratio of width to height of the grid, for the shape of the picture."""
 
 Kind = Literal["pca", "random"]
 
 
 class LandscapeError(NnspecError):
-    """Lanes that cannot be shown on one plane. The message says which, and what to do."""
+    """Lanes cannot be shown on one plane. The message says which, and what to do."""
 
 
 @dataclass(frozen=True, repr=False)
 class LanePath(TableRepr):
-    """The way of one lane from its starting weights on: with `epochs` steps, one an epoch.
+    """The path of one lane from its starting weights, with one step per epoch.
 
-    A lane that diverged has its way up to the last point with finite weights and a finite loss; one that keeps its
-    best epoch, up to that one.
+    The path of a lane that diverged ends at the last point with finite weights and loss; that of a lane that keeps its
+    best epoch ends at that epoch.
     """
 
     name: str
     index: int
-    """Its place among all lanes of the spec, which gives its colour."""
+    """Its index among all lanes of the spec, which determines its colour."""
     points: NDArray[Any] = field(repr=False)
-    """Where the plane's nearest points are, as (α, β): `(epochs + 1, 2)`."""
+    """The projections onto the plane, as (α, β): `(epochs + 1, 2)`."""
     losses: NDArray[Any] = field(repr=False)
-    """The loss of the network itself, which need not lie in the plane, at each of them: `(epochs + 1,)`."""
+    """The loss of the network itself, which need not lie in the plane, at each point: `(epochs + 1,)`."""
     steps: NDArray[Any] = field(repr=False)
     """‖θₜ₊₁ − θₜ‖, how far the weights moved in each epoch: `(epochs,)`."""
     outside: NDArray[Any] = field(repr=False)
-    """Of each step, the part that stands upright on the plane: ‖step⊥‖ / ‖step‖, `(epochs,)`; NaN for no step."""
+    """The share of each step perpendicular to the plane: ‖step⊥‖ / ‖step‖, `(epochs,)`; NaN for a step of length 0."""
     distance: float
     """‖θ_end − θ_start‖."""
     cosine: float
-    """Mean cosine between each step and the next: 1 for a straight way; NaN for fewer than two steps."""
+    """Mean cosine between consecutive steps: 1 for a straight path; NaN for fewer than two steps."""
     descent: float
-    """Mean cosine between each step and −∇L where it begins: 1 where an epoch goes the way of steepest descent."""
+    """Mean cosine between each step and −∇L at its start: 1 if epochs follow steepest descent."""
     evenness: float
-    """(Σ|d|)² / (P·Σd²) of d = θ_end − θ_start: 1 where all P weights moved by the same amount, 1/P where one did."""
+    """(Σ|d|)² / (P·Σd²) for d = θ_end − θ_start: 1 if all P weights moved by the same amount, 1/P if only one did."""
     status: str = "done"
     message: str = ""
-    """What happened, where the lane did not finish."""
+    """What happened, if the lane did not finish."""
 
     @property
     def length(self) -> float:
-        """How long the way is: Σ‖θₜ₊₁ − θₜ‖, epoch by epoch."""
+        """The length of the path: Σ‖θₜ₊₁ − θₜ‖ over epochs."""
         return math.fsum(self.steps)
 
     @property
     def travelled(self) -> NDArray[Any]:
-        """How far the lane has come at each point, along its way: `(epochs + 1,)`."""
+        """The distance travelled along the path up to each point: `(epochs + 1,)`."""
         return np.concatenate([[0.0], np.cumsum(self.steps)])
 
 
@@ -100,50 +100,50 @@ class LanePath(TableRepr):
 class Landscape(TableRepr):
     """The loss over a plane, o + α·e₁ + β·e₂ with orthonormal axes, and the lanes' paths in it.
 
-    α and β are distances in the space of weights. The centre o is where the best lane ended.
+    α and β are distances in weight space. The centre o is the end of the best lane.
     """
 
     title: str
     spec: str
     kind: Kind
     best: str
-    """The lane with the lowest loss at its end."""
+    """The lane with the lowest final loss."""
     alpha: NDArray[Any] = field(repr=False)
-    """Where the grid's columns are, `(N,)`."""
+    """The α of the grid's columns, `(N,)`."""
     beta: NDArray[Any] = field(repr=False)
-    """Where its rows are, `(N,)`."""
+    """The β of its rows, `(N,)`."""
     losses: NDArray[Any] = field(repr=False)
-    """The loss in each row and column, `(N, N)`; NaN where it is not a finite number."""
+    """The loss in each row and column, `(N, N)`; NaN where it is not finite."""
     lanes: Mapping[str, LanePath]
-    """The lanes that have a path, by name."""
+    """The lanes with a path, by name."""
     held: tuple[float, float]
-    """The share of Σ‖θ − o‖², over all points θ of all paths, that each axis holds."""
+    """The share of Σ‖θ − o‖², over all points θ of all paths, explained by each axis."""
     plane: Plane = field(repr=False)
     loss: str = ""
-    """As a spec writes it: `CrossEntropy`."""
+    """Its name in a spec: `CrossEntropy`."""
     samples: int = 0
-    """How many training samples a loss is the mean of, out of `trained_on`."""
+    """The number of training samples over which losses are averaged, out of `trained_on`."""
     trained_on: int = 0
     data: DataUse | None = field(default=None, repr=False)
     params: int = 0
     without: tuple[str, ...] = ()
-    """Lanes that have no path, since they failed."""
+    """Lanes without a path because they failed."""
     repeats: int = 1
-    """How many trainings the spec asks for in each lane, at most; a landscape has only the first."""
+    """The maximum number of trainings of a lane in the spec; a landscape shows only the first."""
 
     @property
     def centre(self) -> NDArray[Any]:
-        """o, the weights where the best lane ended, in the order of `network.named_parameters()`: `(P,)`."""
+        """o, the final weights of the best lane, in the order of `network.named_parameters()`: `(P,)`."""
         return self.plane.origin
 
     @property
     def paths(self) -> dict[str, NDArray[Any]]:
-        """The paths by lane, `(epochs + 1, 2)` each."""
+        """The path of each lane, `(epochs + 1, 2)`."""
         return {name: lane.points for name, lane in self.lanes.items()}
 
     @property
     def diverged(self) -> bool:
-        """Whether any lane did not come to its end."""
+        """Whether any lane did not finish."""
         return bool(self.without) or any(lane.status != "done" for lane in self.lanes.values())
 
 
@@ -157,11 +157,11 @@ def map_landscape(
     grid: int = GRID,
     tick: Tick = lambda done, total: None,
 ) -> Landscape:
-    """Train the lanes of a program, of repeats the first one, and measure the loss on a plane through their paths.
+    """Train the lanes of a program (only the first repeat), and measure the loss on a plane through their paths.
 
-    `lanes` are the names of those that are trained, by default all of them; `tick` is told how many points of the
-    grid are done. Raises LandscapeError for lanes that cannot share a plane and a grid that is none, what
-    `run_program` raises, and KeyboardInterrupt where training was interrupted.
+    `lanes` are the names of those to train, by default all; `tick` is called with the number of grid points done.
+    Raises LandscapeError for lanes that cannot share a plane and for an invalid grid, the errors of `run_program`, and
+    KeyboardInterrupt if training is interrupted.
     """
     if not 2 <= grid <= MOST_GRID:
         raise LandscapeError(f"the grid must have 2 to {MOST_GRID} points along each axis, not {grid}")
@@ -183,7 +183,7 @@ def map_landscape(
         kept = {name: _finite(tracks[name], losses) for name, (losses, _) in measured.items()}
         ends = {name: float(measured[name][0][count - 1]) for name, count in kept.items() if count}
         if not ends:
-            raise LandscapeError("no lane has finite weights and a finite loss at any time")
+            raise LandscapeError("no lane has finite weights and a finite loss at any point")
         best = min(ends, key=lambda name: ends[name])
         everything = np.stack([weights for name in ends for weights in tracks[name].weights[: kept[name]]])
         points = dict(zip(ends, np.split(everything, np.cumsum([kept[name] for name in ends])[:-1]), strict=True))
@@ -224,11 +224,11 @@ def map_landscape(
     )
 
 
-# Which lanes
+# Selecting lanes
 
 
 def _chosen(compiled: Compiled, names: Sequence[str] | None) -> Compiled:
-    """Return a program of these lanes, each once, of which nothing is expected and that writes no text."""
+    """Return a program of these lanes, each trained once, without expectations and text generation."""
     program = compiled.program
     wanted = [lane for lane in program.lanes if names is None or lane.name in names]
     first = (lane.training(0) for lane in wanted)
@@ -239,7 +239,8 @@ def _chosen(compiled: Compiled, names: Sequence[str] | None) -> Compiled:
 
 
 def _share_a_plane(compiled: Compiled) -> None:
-    """Refuse lanes whose weights or losses cannot be compared, and weights that are too many to be kept."""
+    """Raise LandscapeError for lanes whose weights or losses are not comparable, and if weights need too much
+    memory."""
     first, *others = compiled.program.lanes
     alike = [first, *(lane for lane in others if all(of(lane) == of(first) for of in _COMMON.values()))]
     for other in others:
@@ -277,7 +278,7 @@ def _tensors(lane: Experiment) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _layers(lane: Experiment) -> object:
-    """What a network computes, whatever it starts from: its layers with all but their initialisers."""
+    """What a network computes: its layers without their initialisers."""
     return [
         (
             node.name,
@@ -295,7 +296,7 @@ def _data(lane: Experiment) -> object:
 
 
 def _samples(lane: Experiment) -> object:
-    """What of `train` and `seed` the samples depend on that a loss is measured with."""
+    """The settings that determine the training samples."""
     train = lane.train
     held_out = (train.validation, train.stratify, lane.seed) if train.validation else ()
     return train.target, train.standardise, train.standardise_target, held_out
@@ -310,14 +311,14 @@ _COMMON: dict[str, Callable[[Experiment], object]] = {
     "data": _data,
     "training samples (seed and train.validation, train.target or train.standardise)": _samples,
 }
-"""What lanes on one plane have in common: in words -> how it is told."""
+"""What lanes on one plane must share: description -> function that returns it."""
 
 
-# The plane and what is in it
+# The plane, its paths and its losses
 
 
 def _finite(track: Track, losses: NDArray[Any]) -> int:
-    """Return how many points a path has before the first that is no number, or has no finite loss."""
+    """Return the number of points of a path before the first with non-finite weights or loss."""
     for i, weights in enumerate(track.weights):
         if not (math.isfinite(losses[i]) and np.isfinite(weights).all()):
             return i
@@ -370,20 +371,20 @@ def _path(
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Return the mean of those that are numbers; NaN where none is."""
+    """Return the mean without NaNs; NaN if there are no other values."""
     numbers = [value for value in values if not math.isnan(value)]
     return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 
 def _held(points: NDArray[Any], plane: Plane) -> tuple[float, float]:
-    """Return the share of Σ‖θ − o‖² over all points that each axis holds; 0 where no point is off the origin."""
+    """Return the share of Σ‖θ − o‖² over all points explained by each axis; 0 if all points are at the origin."""
     total = math.fsum(float(off @ off) for off in (point.astype(np.float64) - plane.origin for point in points))
     along = np.square(plane.project(points)).sum(axis=0)
     return (float(along[0]) / total, float(along[1]) / total) if total else (0.0, 0.0)
 
 
 def _axes(points: NDArray[Any], plane: Plane, grid: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return where the grid's columns and rows are: beyond all points, and in the shape of the picture."""
+    """Return the coordinates of the grid's columns and rows, which cover all points in the shape of the picture."""
     low = np.minimum(points.min(axis=0), -plane.reach)
     high = np.maximum(points.max(axis=0), plane.reach)
     longest = float((high - low).max()) or 0.1 * float(np.linalg.norm(plane.origin)) or 1.0

@@ -1,4 +1,4 @@
-"""The weights of lanes on their way, and the loss at any weights of a network, over the same samples each time."""
+"""Record the weights of lanes during training, and measure the loss at any weights, always on the same samples."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLES", "Copies", "Meter", "Tick", "Track", "cosine"]
 
 Tick = Callable[[int, int], None]
-"""Told how much is done, out of how much."""
+"""Called with the amount done and the total."""
 
 SAMPLES = 1000
-"""The most training samples that a loss is the mean of."""
+"""The maximum number of training samples over which a loss is averaged."""
 _BATCH = 250
 
 
 @dataclass
 class Track:
-    """Copies of a lane's weights, flat, and of what its layers remember besides: at the start, and of each epoch."""
+    """Copies of a lane's flat weights and of the state of its layers, at the start and after each epoch."""
 
     weights: list[NDArray[Any]] = field(default_factory=list)
     states: list[dict[str, NDArray[Any]]] = field(default_factory=list)
 
     def add(self, lane: LaneResult) -> None:
-        """Copy what a lane's network is now."""
+        """Copy the current weights and state of a lane's network."""
         self.weights.append(np.concatenate([p.data.reshape(-1) for p in lane.network.parameters()]))
         self.states.append({name: array.copy() for name, array in lane.network.state().items()})
 
 
 class Copies:
-    """Hands on what a run tells, and copies the weights of every lane as it begins and after each epoch.
+    """Forwards the events of a run, and copies the weights of every lane at the start and after each epoch.
 
-    At these moments a lane's network has its numbers as they are, in the network's order, also in a stack: that trains
-    an epoch of all lanes before the first of them is told of it, and measures them whole.
+    At these events a lane's network holds its current weights, even if lanes are trained in a stack, which trains and
+    measures an epoch of all lanes before it reports the first.
     """
 
     def __init__(self, observer: Observer) -> None:
@@ -61,45 +61,45 @@ class Copies:
         self._tracks: dict[str, Track] = {}
 
     def of(self, lane: LaneResult) -> Track:
-        """Return the track of a lane up to the epoch whose weights it has."""
+        """Return the track of a lane up to the epoch whose weights it keeps."""
         track = self._tracks[lane.name]
         end = lane.kept + 1 if lane.kept else len(track.weights)
         return Track(track.weights[:end], track.states[:end])
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
-        """Hand it on."""
+        """Forward the event."""
         self._observer.fetching(name, done, total)
 
     def data_ready(self, data: Sequence[DataUse]) -> None:
-        """Hand it on."""
+        """Forward the event."""
         self._observer.data_ready(data)
 
     def proving(self, lane: str) -> None:
-        """Hand it on."""
+        """Forward the event."""
         self._observer.proving(lane)
 
     def compiling(self, kernels: int) -> None:
-        """Tell the observer."""
+        """Forward the event."""
         self._observer.compiling(kernels)
 
     def lane_begins(self, lane: LaneResult) -> None:
-        """Copy what it starts from."""
+        """Copy the starting weights."""
         self._tracks[lane.name] = Track()
         self._tracks[lane.name].add(lane)
         self._observer.lane_begins(lane)
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """Copy what it came to."""
+        """Copy the weights after an epoch."""
         self._tracks[lane.name].add(lane)
         self._observer.epoch_done(lane)
 
     def lane_ends(self, lane: LaneResult) -> None:
-        """Hand it on."""
+        """Forward the event."""
         self._observer.lane_ends(lane)
 
 
 class Meter:
-    """Measures the loss at any weights of a network, over the same training samples each time."""
+    """Measures the loss at any weights of a network, always on the same training samples."""
 
     def __init__(self, experiment: Experiment, dataset: Dataset) -> None:
         train = replace(experiment.train, batch=_BATCH)
@@ -122,7 +122,7 @@ class Meter:
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """The parameters of the network, in the order of its flat weights."""
+        """The parameters of the network, in the order of the flat weights."""
         return self._network.named_parameters()
 
     def __call__(self, weights: NDArray[Any]) -> float:
@@ -162,7 +162,7 @@ class Meter:
         return np.array(losses), np.array(cosines)
 
     def remember(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Let the layers remember what others did: running statistics."""
+        """Load the state of layers, such as running statistics."""
         for name, array in self._network.state().items():
             np.copyto(array, state[name])
 
@@ -187,6 +187,6 @@ class Meter:
 
 
 def cosine(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Return the cosine between two vectors; NaN where one of them is 0, or no number."""
+    """Return the cosine between two vectors; NaN if one of them is 0 or not finite."""
     lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
     return float(one @ other) / lengths if 0 < lengths < math.inf else math.nan

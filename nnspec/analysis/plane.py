@@ -1,7 +1,7 @@
-"""Planes in the space of weights: the two directions that a picture of losses is drawn along.
+"""Planes in weight space: the two directions along which a loss landscape is drawn.
 
-A network's weights are one point θ of ℝᴾ; what it is trained by is a path there. A plane o + α·e₁ + β·e₂ with
-orthonormal e₁, e₂ is looked at, so that α and β are distances in ℝᴾ. H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein:
+The weights of a network are a point θ in ℝᴾ, and its training is a path. The axes e₁, e₂ of a plane o + α·e₁ + β·e₂ are
+orthonormal, so α and β are distances in ℝᴾ. H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein:
 "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, sections 4 (random directions) and 7 (paths).
 """
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Plane", "filter_normalised", "principal_plane", "random_plane"]
 
 _BLOCK = 65_536
-"""Coordinates that are worked on at a time: no second copy of all points is made."""
+"""Number of coordinates processed at a time, to avoid a second copy of all points."""
 _NOTHING = 1e-10
-"""An axis with a smaller share of the first one's variance is rounding, and no direction."""
+"""An axis with a smaller share of the first one's variance is treated as rounding error."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class Plane:
     axes: NDArray[Any] = field(repr=False)
     """e₁ and e₂, orthonormal, `(2, P)`."""
     reach: float = 0.0
-    """How far from the origin there is something to see, whatever lies in the plane; 0 where nobody knows."""
+    """The distance from the origin that the picture should show even without paths; 0 if unknown."""
 
     def at(self, alpha: float, beta: float) -> NDArray[Any]:
         """Return the point with these coordinates, `(P,)`."""
         return self.origin + alpha * self.axes[0] + beta * self.axes[1]
 
     def project(self, points: NDArray[Any]) -> NDArray[Any]:
-        """Return the coordinates of the points of the plane that are nearest: `(n, P) -> (n, 2)`."""
+        """Return the coordinates of the projections of points: `(n, P) -> (n, 2)`."""
         return self.along(points, self.origin)
 
     def along(self, points: NDArray[Any], origin: NDArray[Any] | float = 0.0) -> NDArray[Any]:
-        """Return what of (points − origin) goes along the two axes: `(n, P) -> (n, 2)`."""
+        """Return the components of (points − origin) along the two axes: `(n, P) -> (n, 2)`."""
         found = np.zeros((len(points), 2))
         for part in _parts(points.shape[1]):
             base = origin[part] if isinstance(origin, np.ndarray) else origin
@@ -60,13 +60,13 @@ def _parts(count: int) -> list[slice]:
 
 
 def principal_plane(points: NDArray[Any], origin: NDArray[Any], rng: Generator) -> Plane:
-    """Return the plane through `origin` that holds most of the squared distances of points `(n, P)` from it.
+    """Return the plane through `origin` that explains most of the squared distances of points `(n, P)` from it.
 
-    e₁, e₂ are the first two right singular vectors of X = points − origin. They come from the n×n matrix X·Xᵀ = U·Λ·Uᵀ
-    as e = Xᵀ·u / √λ, and no P×P matrix is made. Li et al. take the differences to the end of a path as well, and leave
-    it open whether their mean is taken off; here it is not, so that the plane goes through the origin. The first point
-    has no positive α, and the largest of all |β| is that of a positive β. Where the points lie on one line, or are one
-    point, the axes that are missing are drawn from `rng`.
+    e₁, e₂ are the first two right singular vectors of X = points − origin. They are computed from the n×n matrix X·Xᵀ =
+    U·Λ·Uᵀ as e = Xᵀ·u / √λ, without a P×P matrix. Li et al. also take the differences to the end of a path, and do not
+    say whether they subtract the mean; here it is not subtracted, so that the plane contains the origin. Signs are
+    chosen such that the first point has α ≤ 0, and the largest |β| belongs to a positive β. If the points lie on one
+    line or coincide, the missing axes are drawn from `rng`.
     """
     origin = origin.astype(np.float64)
     gram = np.zeros((len(points), len(points)))
@@ -92,9 +92,9 @@ def principal_plane(points: NDArray[Any], origin: NDArray[Any], rng: Generator) 
 def random_plane(parameters: Mapping[str, Parameter], origin: NDArray[Any], rng: Generator) -> Plane:
     """Return the plane through `origin` along two filter-normalised random directions (see `filter_normalised`).
 
-    The axes span the two directions: e₁ is along the first one, e₂ is what of the second stands upright on it. Its
-    reach is the length of the longer one, where the filters have been moved by as much as they are long: what Li et al.
-    draw from −1 to 1.
+    The axes span the two directions: e₁ is along the first, e₂ along the component of the second orthogonal to it. The
+    reach is the length of the longer direction, at which filters have moved by their own norm: the range from −1 to 1
+    of Li et al.
     """
     origin = origin.astype(np.float64)
     directions = np.stack([filter_normalised(parameters, origin, rng) for _ in range(2)])
@@ -102,12 +102,12 @@ def random_plane(parameters: Mapping[str, Parameter], origin: NDArray[Any], rng:
 
 
 def filter_normalised(parameters: Mapping[str, Parameter], weights: NDArray[Any], rng: Generator) -> NDArray[Any]:
-    """Return a random direction `(P,)` whose every filter has the norm of the same filter of `weights` `(P,)`:
+    """Return a random direction `(P,)`, each filter of which has the norm of the same filter of `weights` `(P,)`:
 
         dᵢ ← dᵢ / ‖dᵢ‖ · ‖θᵢ‖
 
-    Filters are the incoming weights of a unit: of `Linear`, a column of W `(in, out)`; of a convolution, one of the
-    kernels; of an embedding too, a column. Biases, and scales and shifts of normalisations, have a direction of 0. Li
+    A filter is the incoming weights of a unit: a column of W `(in, out)` of `Linear`, a kernel of a convolution, a
+    column of an embedding. Biases, and scales and shifts of normalisations, have a direction of 0. Li
     et al. 2018, section 4. Only shapes and kinds of `parameters` count.
     """
     direction, start = np.zeros(len(weights)), 0

@@ -1,4 +1,4 @@
-"""A trained network of a saved run, loaded to be asked about samples."""
+"""Predict with a trained network of a saved run."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ __all__ = ["Prediction", "load_predictor"]
 
 @dataclass(frozen=True, repr=False)
 class Prediction(TableRepr):
-    """What a network makes of the samples of a file."""
+    """The outputs of a network for the samples of a file."""
 
     names: tuple[str, ...]
-    """What each sample is called: `digit.png`, `table.csv:2`."""
+    """The name of each sample: `digit.png`, `table.csv:2`."""
     outputs: NDArray[Any]
     probabilities: NDArray[Any] | None
     notes: tuple[str, ...]
-    """What was done to the samples, and what looks odd about them."""
+    """How the samples were converted, and what is suspicious about them."""
 
 
 def load_predictor(saved: SavedRun, compiled: Compiled, lane: str | None = None, seed: int | None = None) -> Predictor:
-    """Load the network of a lane, by default the best one, with the seed that is asked for, by default the first that
-    left weights.
+    """Load the network of a lane (by default the best) with a seed (by default the first with saved weights).
 
-    Raises RunError where there is none, or its weights do not fit.
+    Raises RunError if there is none, or its weights do not match.
     """
     name, chosen, choice = saved.pick(lane, seed)
     experiment = experiment_of(compiled, saved, name)

@@ -1,8 +1,7 @@
-"""Two runs of one experiment held against each other, bit for bit: whether they part, and in which epoch and tensor.
+"""Compare two runs of an experiment bit for bit, and find the first epoch and the tensors in which they differ.
 
-What is compared are records: digests of every tensor before training and after each epoch, and of the orders of samples
-(`trace.json`); every figure, as the number it is (`history.json`); the weights that lie in the folder. Clock times are
-left out.
+The records are compared: digests of every tensor before training and after each epoch and of the orders of samples
+(`trace.json`), exact figures (`history.json`), and the weights in the folder. Timings are ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _NO_FIGURES = ("seconds", "repeats", "seed")
 
 @dataclass(frozen=True)
 class Records:
-    """What a run left, as plain data."""
+    """The records of a run, as plain data."""
 
     title: str
     summary: Mapping[str, Any]
@@ -36,18 +35,19 @@ class Records:
 
 
 def records_of(saved: SavedRun) -> Records:
-    """Read the records of a run on disk. Raises RunError where one is missing or damaged."""
+    """Read the records of a run on disk. Raises RunError if one is missing or damaged."""
     return Records(str(saved.path), saved.summary, saved.history, saved.trace)
 
 
 @dataclass(frozen=True)
 class Match:
-    """One training in both runs, and where they part. Epoch 0 is before the first step; None, they do not."""
+    """One training in both runs, and the epoch in which they diverge: 0 is before the first step; None if they do
+    not."""
 
     lane: str
     seed: int
     epochs: int
-    """How many both have."""
+    """The number that both have."""
     tensors: int
     epoch: int | None = None
     parted: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Match:
     figures: tuple[str, ...] = ()
     """The figures that differ in that epoch."""
     why: str = ""
-    """What else there is to say: that one of them has fewer epochs, or is not there."""
+    """Other differences: one run has fewer epochs or lacks the training."""
 
     @property
     def same(self) -> bool:
@@ -64,7 +64,7 @@ class Match:
 
     @property
     def text(self) -> str:
-        """What was found, in words."""
+        """The result in words."""
         if self.same:
             return "identical, bit for bit"
         if self.epoch is None:
@@ -73,35 +73,35 @@ class Match:
         what = [f"{some_of(self.parted, 4)} ({len(self.parted)} of {self.tensors} tensors)"] if self.parted else []
         what += [f"{', '.join(self.figures)}"] if self.figures else []
         also = f"; {self.why}" if self.why else ""
-        return f"part {when}: {'; '.join(what) or 'the order of samples'}{also}"
+        return f"differ {when}: {'; '.join(what) or 'the order of samples'}{also}"
 
 
 @dataclass(frozen=True, repr=False)
 class Verification(TableRepr):
-    """What comparing two runs gave."""
+    """The result of comparing two runs."""
 
     one: str
     other: str
     matches: tuple[Match, ...]
     data: bool
-    """Whether both had the same data, by its digests."""
+    """Whether both had the same data, according to its digests."""
     environment: Mapping[str, tuple[Any, Any]]
-    """What differs in versions, machine and BLAS: name -> (then, now)."""
+    """Differences in versions, machine and BLAS: name -> (then, now)."""
     spoilt: tuple[str, ...] = ()
-    """What is wrong with weights in the folder."""
+    """Problems with the weights in the folder."""
     left: tuple[str, ...] = ()
-    """Trainings that only one has, because the other did not get so far."""
+    """Trainings that only one run has, because the other did not get that far."""
 
     @property
     def same(self) -> bool:
-        """Whether the runs are the same to the last bit, and the weights in the folder are theirs."""
+        """Whether the runs are identical bit for bit, and the weights in the folder match the records."""
         return self.data and not self.spoilt and bool(self.matches) and all(match.same for match in self.matches)
 
 
 def compare_records(one: Records, other: Records, spoilt: Sequence[str] = ()) -> Verification:
-    """Hold two runs against each other: each training of the one against that of the same lane and seed.
+    """Compare two runs: each training with that of the same lane and seed.
 
-    Where a run was interrupted, as many epochs are compared as it has. Raises RunError for records that are damaged.
+    If a run was interrupted, only its epochs are compared. Raises RunError for damaged records.
     """
     with usable(Path(f"{one.title} or {other.title}")):
         left: list[str] = []
@@ -124,7 +124,7 @@ def _data(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _matches(one: Records, other: Records, left: list[str]) -> Iterator[Match]:
-    """Yield what comparing gives; `left` is given the trainings that the other did not get to."""
+    """Yield the matches; trainings that the other run did not get to are added to `left`."""
     for lane in dict.fromkeys((*one.trace, *other.trace)):
         first, second = ({training["seed"]: training for training in run.trace.get(lane, ())} for run in (one, other))
         for seed in dict.fromkeys((*first, *second)):
@@ -195,7 +195,7 @@ def _at(values: Mapping[str, Sequence[Any]], name: str, epoch: int) -> Any:
 
 
 def spoilt_weights(saved: SavedRun) -> Iterator[str]:
-    """Yield what is wrong with the weights in a folder: missing, damaged, or other than what training ended with."""
+    """Yield problems with the weights in a folder: missing, damaged, or different from the result of training."""
     with usable(saved.path / "trace.json"):
         for lane, trainings in saved.trace.items():
             for training in trainings:

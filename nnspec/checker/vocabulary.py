@@ -206,8 +206,8 @@ def parts(*kinds: str) -> Mapping[str, type[Part]]:
     """Return the parts of these kinds, or of all, by name."""
     if len(kinds) == 1 and kinds[0] in PARTS:
         return PARTS[kinds[0]]
-    return ChainMap(*[PARTS.get(kind, {}) for kind in reversed(kinds or tuple(PARTS))])  # a name in two kinds refers
-    to the last
+    # A name of two kinds refers to the last of them.
+    return ChainMap(*[PARTS.get(kind, {}) for kind in reversed(kinds or tuple(PARTS))])
 
 
 def is_reserved(word: str) -> bool:
