@@ -43,6 +43,8 @@ def checks(text: str, flags: Sequence[str] = (), folder: Path | None = None) -> 
     if result.compiled is not None:
         again, _ = prove(result.compiled.program)
         assert again.layouts.keys() == result.compiled.layouts.keys()
+        for layout in again.layouts.values():
+            assert layout.memory <= layout.memory_bound
     for found in result.diagnostics:
         _is_sound(found)
     _can_be_shown(result.diagnostics)

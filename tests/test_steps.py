@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tiny_spec import ROOT, compiled, spec
 from nnspec import engine as nn
 from nnspec.cli import cli
 from nnspec.compiler import rewrites
-from nnspec.compiler.allocate import Memory, allocate
+from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
 from nnspec.compiler.bind import Views, bind
 from nnspec.compiler.lower import _Lowering, lower
 from nnspec.compiler.rewrites import stack_lanes
@@ -85,6 +86,28 @@ def test_every_rewrite_and_every_stack_is_legal_and_destroys_nothing(model: str)
         steps = verify(rewrite.apply(steps))
     for program in (steps, stack_lanes(steps, 3, shared=True), stack_lanes(steps, 3, shared=False)):
         verify_memory(program, allocate(program, 16))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"more": "metrics = [f1]; dtype = float64"},
+        {"loss": "MSE", "more": "dtype = float64"},
+        {"optimizer": "Adam", "train": "batch = 16; weight_decay.weight = 0.1"},
+        {"train": "batch = 200; penalty = L1(0.1)", "data": "Digits(train=250, test=20)"},
+    ],
+    ids=["metrics", "values", "decay", "penalty"],
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_the_bound_of_memory_holds_even_if_nothing_shared_memory(model: str, more: dict[str, str]) -> None:
+    layout = compiled(spec(model, **more)).layouts["run"]
+    steps, batch = lower(layout.experiment), layout.batch
+    values = sum(batch * slot.numbers * ITEMSIZE[slot.dtype] for slot in steps.slots.values() if not slot.given)
+    # The gradient of x, and outputs in the unit of the targets: no step of these networks needs them.
+    spare = steps.slots["x"].numbers + prod(layout.experiment.outputs)
+    values += batch * spare * ITEMSIZE[layout.dtype]
+    fixed = sum(buffer.nbytes for buffer in layout.buffers if buffer.group not in ("values", "work"))
+    assert max(layout.memory, fixed + values) <= layout.memory_bound < 5 * layout.memory
 
 
 def test_passes_have_names_of_their_own() -> None:

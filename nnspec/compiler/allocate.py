@@ -16,9 +16,10 @@ from math import prod
 
 from nnspec.compiler.steps import Slot, Step, Steps
 
-__all__ = ["ITEMSIZE", "Memory", "allocate"]
+__all__ = ["ALIGNMENT", "ITEMSIZE", "Memory", "allocate"]
 
 ALIGNMENT = 64
+"""Every array begins at a multiple of so many bytes."""
 ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "intp": struct.calcsize("n")}
 ITEMSIZE |= {f"{kind}{8 * size}": size for kind in ("int", "uint") for size in (1, 2, 4, 8)}
 """Bytes per number, for buffers and for data of any type that a source may store."""

@@ -20,7 +20,7 @@ from math import prod
 
 from nnspec.checker.program import Experiment, LayerNode
 from nnspec.checker.tensor_names import frozen_layers, tensors
-from nnspec.compiler.allocate import ITEMSIZE, Memory, allocate
+from nnspec.compiler.allocate import ALIGNMENT, ITEMSIZE, Memory, allocate
 from nnspec.compiler.lower import lower
 from nnspec.compiler.rewrites import rewritten
 from nnspec.compiler.steps import Steps
@@ -142,12 +142,19 @@ class Layout:
     @cached_property
     def buffers(self) -> tuple[Buffer, ...]:
         """Every array that training needs."""
-        return (*_vectors(self), *_batch(self), *_rooms(self.values))
+        decays = any(tensor.weight_decay for tensor in self.tensors)
+        return (*_vectors(self, decays=decays), *_batch(self), *_rooms(self.values))
 
     @cached_property
     def memory(self) -> int:
         """Bytes of all buffers."""
         return sum(buffer.nbytes for buffer in self.buffers)
+
+    @property
+    def memory_bound(self) -> int:
+        """Bytes that `memory` never exceeds: no two values share memory. Needs no steps, so it is quick to compute."""
+        buffers = (*_vectors(self, decays=True), *_batch(self))
+        return sum(buffer.nbytes for buffer in buffers) + sum(_unshared(self.experiment, self.batch))
 
     def groups(self) -> dict[str, int]:
         """Return the memory summary: bytes by group, in order."""
@@ -195,7 +202,31 @@ def _rooms(values: Memory) -> Iterator[Buffer]:
         yield Buffer("pool", "work", (values.pool,), "uint8")
 
 
-def _vectors(layout: Layout) -> Iterator[Buffer]:
+def _unshared(experiment: Experiment, batch: int) -> Iterator[int]:
+    """Yield the bytes of all that the steps of `lower` write and work in, and of some values that no step needs."""
+
+    def values(*shapes: Shape, dtype: str = experiment.dtype) -> int:
+        return sum(batch * prod(shape) * ITEMSIZE[dtype] + ALIGNMENT for shape in shapes)
+
+    def work(arrays: Mapping[str, Work]) -> int:
+        return sum(values(array.shape, dtype=dtype_of(array, experiment.dtype)) for array in arrays.values())
+
+    for layer in experiment.layers:
+        for node in layer.walk():
+            out, incoming = node.geometry.out, node.incoming
+            if node.branches:  # its output; the gradient of each part of that; the sum of the branches' gradients
+                yield values(out, out, incoming) + len(node.branches) * ALIGNMENT
+            else:  # its output and the gradient of its input
+                yield values(out, incoming) + work(node.geometry.work)
+    outputs = experiment.outputs
+    yield work(experiment.loss.part.work(outputs, experiment.loss.values()))
+    for metric in experiment.metrics:
+        yield work(metric.part.work(outputs, metric.values()))
+    yield values(outputs, outputs, outputs)  # what the loss keeps, its gradient, and outputs in the targets' unit
+
+
+def _vectors(layout: Layout, *, decays: bool) -> Iterator[Buffer]:
+    """Yield what does not depend on the batch; `decays` says whether the weights of any layer do, by name."""
     experiment, optimizer = layout.experiment, layout.experiment.optimizer.part
     size = (layout.params,)
     yield Buffer("parameters", "parameters", size, layout.dtype)
@@ -206,8 +237,7 @@ def _vectors(layout: Layout) -> Iterator[Buffer]:
     arguments = experiment.optimizer.values()
     for slot in optimizer.state_slots(arguments):
         yield Buffer(f"optimizer.{slot}", "optimizer", size, layout.dtype)
-    decays = bool(arguments.get("weight_decay")) or any(tensor.weight_decay for tensor in layout.tensors)
-    for name in optimizer.work_slots(decays=decays):
+    for name in optimizer.work_slots(decays=decays or bool(arguments.get("weight_decay"))):
         yield Buffer(f"optimizer.{name}", "optimizer", size, layout.dtype)
     if experiment.train.penalties:
         yield Buffer("penalty", "optimizer", (min(BLOCK, layout.params),), layout.dtype)
