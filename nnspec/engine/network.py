@@ -1,4 +1,4 @@
-"""A network as a program uses it: layers one after another."""
+"""A network in Python: a sequence of layers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["NumpyMLP", "Sequential"]
 
 
 class Sequential:
-    """Layers one after another: `forward` runs them in order, `backward` in reverse.
+    """A sequence of layers: `forward` runs them in order, `backward` in reverse.
 
         model = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
         logits = model(x)                  # (B, 784) -> (B, 10)
         model[0].weight, model["Linear2"], model[:2], len(model)
 
-    PyTorch's `Sequential` may stand in another one; this one is not a layer itself. For branches within a network there
-    are `Residual`, `Add` and `Concat`.
+    Unlike PyTorch's `Sequential`, it is not a layer and cannot be nested. For branches within a network, use
+    `Residual`, `Add` and `Concat`.
     """
 
     def __init__(self, *layers: Layer) -> None:
@@ -189,4 +189,4 @@ class Sequential:
 
 
 NumpyMLP = Sequential
-"""The name that `Sequential` had first."""
+"""The original name of `Sequential`."""

@@ -1,4 +1,4 @@
-"""A trainable array with its gradient, and what an optimizer may know of the tensors in it."""
+"""A trainable array with its gradient, and the settings of the tensors in it that optimizers use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Segment:
     """A tensor as a part of a flattened parameter: all of it, or one of many in the vector that a plan trains.
 
     It says how an optimizer treats the tensor: `rate` multiplies the optimizer's own rate, `weight_decay` replaces the
-    optimizer's, and a frozen tensor does not move. `decays` says whether the optimizer's own weight decay applies.
+    optimizer's, and a frozen tensor is not updated. `decays` says whether the optimizer's own weight decay applies.
     """
 
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class Segment:
     name: str = ""
     """The layer's name for it: `weight`, `bias`, `weight_ih`."""
     kind: str = "weight"
-    """What it is, one of `KINDS`: the `weight` of a normalisation is a scale."""
+    """One of `KINDS`: the `weight` of a normalisation is a scale."""
     decays: bool = True
     rate: float = 1.0
     weight_decay: float | None = None
@@ -41,35 +41,36 @@ class Segment:
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """Its number of elements."""
         return prod(self.shape)
 
     @property
     def stop(self) -> int:
-        """Where it ends."""
+        """The end of its range."""
         return self.start + self.size
 
     @property
     def part(self) -> slice:
-        """Where it lies in the flattened parameter."""
+        """Its range in the flattened parameter."""
         return slice(self.start, self.stop)
 
 
 class Parameter:
-    """A weight: `.data` and `.grad`, two arrays of equal shape and dtype, float64 unless the data is another float.
+    """A trainable array: `.data` and `.grad`, of equal shape and dtype, float64 unless the data has another float
+    dtype.
 
-    Assigning to either copies into the array that is there, so that whoever holds a view of it (an optimizer, the
-    compiled plan) sees the new numbers. ValueError where the shape differs.
+    Assigning to either copies into the existing array, so that all views of it (in an optimizer or a compiled plan) see
+    the new numbers. Raises ValueError if the shape differs.
 
     `segments` are the tensors that it holds, in order and without gaps: one, the parameter itself, unless it is a
-    vector of many. `decays` says whether an optimizer's weight decay and penalties apply: to weights, and not to biases
-    or to the scales and shifts of normalisations, which layers make with `decays=False`.
+    vector of many. `decays` says whether an optimizer's weight decay and penalties apply: to weights, but not to biases
+    or to scales and shifts of normalisations, which layers create with `decays=False`.
 
-    `trained` is what is not frozen of the flattened array, in as few ranges as there can be, and `decaying` are the
-    trained tensors that penalties apply to.
+    `trained` is the part of the flattened array that is not frozen, in as few ranges as possible, and `decaying` are
+    the trained tensors that penalties apply to.
 
-    `configure` gives it a rate of its own, a weight decay of its own, or freezes it. It takes the place of PyTorch's
-    parameter groups and `requires_grad`, Keras's `trainable` and Caffe's `lr_mult`.
+    `configure` sets its own rate or weight decay, or freezes it. It corresponds to PyTorch's parameter groups and
+    `requires_grad`, Keras's `trainable` and Caffe's `lr_mult`.
     """
 
     __slots__ = ("_data", "_grad", "_segments", "decaying", "trained")
@@ -84,9 +85,9 @@ class Parameter:
     def over(
         cls, data: NDArray[Any], grad: NDArray[Any], segments: Iterable[Segment] = (), *, decays: bool = True
     ) -> Parameter:
-        """Make a parameter of two arrays that the caller owns, without copying them.
+        """Make a parameter from two arrays that the caller owns, without copying them.
 
-        Raises ValueError for segments that do not follow one another from the start of the data to its end.
+        Raises ValueError if the segments do not cover the data in order and without gaps.
         """
         parameter = cls.__new__(cls)
         parameter._data, parameter._grad = data, grad
@@ -103,11 +104,11 @@ class Parameter:
     def configure(
         self, *, rate: float | None = None, weight_decay: float | None = None, frozen: bool | None = None
     ) -> None:
-        """Say how optimizers treat it from their next step on.
+        """Set how optimizers treat it from their next step on.
 
-        `rate` multiplies the optimizer's rate, `weight_decay` replaces its weight decay, and a frozen parameter does
-        not move. What is not given stays as it is. Raises ValueError for a rate or a weight decay that is negative or
-        not finite.
+        `rate` multiplies the optimizer's rate, `weight_decay` replaces its weight decay, and a frozen parameter is not
+        updated. Settings that are not passed are not changed. Raises ValueError for a rate or a weight decay that is
+        negative or not finite.
         """
         given = {"rate": rate, "weight_decay": weight_decay}
         for name, value in given.items():
@@ -136,12 +137,12 @@ class Parameter:
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing of it is trained."""
+        """Whether all of it is frozen."""
         return all(segment.frozen for segment in self.segments)
 
     @property
     def data(self) -> NDArray[Any]:
-        """The numbers themselves."""
+        """The numbers of the parameter."""
         return self._data
 
     @data.setter
@@ -164,11 +165,11 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return self._data.size
 
     def move_to(self, data: NDArray[Any], grad: NDArray[Any]) -> None:
-        """Keep the numbers from now on in `data` and `grad`, two arrays that the caller owns."""
+        """Move the numbers to `data` and `grad`, two arrays that the caller owns."""
         data[...] = self._data
         grad[...] = self._grad
         self._data, self._grad = data, grad
@@ -178,7 +179,7 @@ class Parameter:
 
 
 def _joined(parts: Iterable[slice]) -> list[slice]:
-    """Join ranges, given in order, where one starts at the end of another."""
+    """Join consecutive ranges that are adjacent."""
     found: list[slice] = []
     for part in parts:
         start = found.pop().start if found and found[-1].stop == part.start else part.start

@@ -1,4 +1,4 @@
-"""What a part is: a class whose annotated attributes are its arguments, in Python as in a `.nn` file.
+"""Parts: classes whose annotated attributes are their arguments, in Python and in a `.nn` file alike.
 
 A part is a layer, a loss, an optimizer, a schedule, an initialiser, a metric, a stopping rule or a data source. It
 declares each argument once, as a dataclass does:
@@ -6,15 +6,15 @@ declares each argument once, as a dataclass does:
     class LeakyReLU(Activation):
         negative_slope: Annotated[float, Range(low=0, high=1, open_high=True), Also("alpha")] = 0.01
 
-The annotation says everything that anyone needs to know of the argument: type, range, default, whether the checker may
-infer it, and what other frameworks call it. From it come the constructor, the checker's messages, the documentation,
-and the check that the constructor makes: a value that a spec may not hold raises `ValueError` in Python too, by the
-same rule. Type checkers see the constructor by PEP 681 (`typing.dataclass_transform`). As in a dataclass, `_: KW_ONLY`
-starts the keyword-only arguments, an `InitVar` is passed to `__post_init__` and not kept, and a `ClassVar` or a name
-that starts with an underscore is no argument. No code is generated: constructors are bound when they are first called,
-so that a part costs no time at import.
+The annotation holds everything there is to know about the argument: type, range, default, whether the checker may infer
+it, and its names in other frameworks. The constructor, the checker's messages, the documentation and the constructor's
+own check are derived from it: a value that is invalid in a spec raises `ValueError` in Python too, by the same rule.
+Type checkers see the constructor by PEP 681 (`typing.dataclass_transform`). As in a dataclass, `_: KW_ONLY` starts the
+keyword-only arguments, an `InitVar` is passed to `__post_init__` and not stored, and a `ClassVar` or a name that starts
+with an underscore is not an argument. No code is generated: constructors are bound when they are first called, so that
+a part costs no time at import.
 
-A class may write an `__init__` of its own instead; its signature is then the part's.
+A class may define its own `__init__` instead; its signature is then the part's.
 """
 
 from __future__ import annotations
@@ -72,16 +72,16 @@ __all__ = [
 ]
 
 PARTS: dict[str, dict[str, type[Part]]] = {}
-"""Every part that can be written in a spec: kind, then the name that a spec uses, then the class."""
+"""Every part that can be used in a spec: kind, then its name in a spec, then the class."""
 
 
 def argument(*, default: Any = inspect.Parameter.empty, alias: str) -> Any:
-    """Declare an argument that is called otherwise than its attribute: `use_bias: bool = argument(alias="bias")`."""
+    """Declare an argument with a different name than its attribute: `use_bias: bool = argument(alias="bias")`."""
     return _Aliased(alias, default)
 
 
 def kept(*, init: Literal[False] = False) -> Any:
-    """Declare an attribute that is no argument, and None at first: `_x: NDArray[Any] | None = kept()`."""
+    """Declare an attribute that is not an argument, and initially None: `_x: NDArray[Any] | None = kept()`."""
     return _KEPT
 
 
@@ -95,7 +95,7 @@ class _Aliased:
 
 
 class _PythonSignature:
-    """The signature of a class that `inspect.signature` and `help` show, made when it is asked for."""
+    """The signature of a class as shown by `inspect.signature` and `help`, computed on access."""
 
     def __get__(self, part: Part | None, cls: type[Part]) -> inspect.Signature:
         if part is not None:
@@ -108,7 +108,7 @@ K = TypeVar("K", bound="Part")
 
 @dataclass_transform(eq_default=False, field_specifiers=(argument, kept))
 class Part(Nameable):
-    """Base of everything that a spec can name. A subclass that sets `spec_name` is entered in `PARTS`."""
+    """Base of everything that a spec can name. A subclass that sets `spec_name` is registered in `PARTS`."""
 
     __signature__: ClassVar[Any] = _PythonSignature()
     converts_arguments: ClassVar[bool] = False
@@ -117,7 +117,7 @@ class Part(Nameable):
     always_shown: ClassVar[frozenset[str]] = frozenset()
     """The arguments that its repr shows even if they have their defaults."""
     _declarative: ClassVar[bool] = True
-    """Whether the constructor comes from the annotated attributes."""
+    """Whether the constructor is derived from the annotated attributes."""
     _kept_names: ClassVar[tuple[str, ...]] = ()
     """The attributes of this class that are declared by `kept`."""
 
@@ -144,13 +144,14 @@ class Part(Nameable):
             cls.__init__ = _checking(cls, inspect.unwrap(cls.__init__))  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
-        """Finish the construction, when all arguments are attributes; arguments that are InitVar come by name."""
+        """Finish the construction, after all arguments are set as attributes; InitVar arguments are passed by name."""
 
     @classmethod
     @functools.cache
     def declares(cls, name: str) -> bool:
-        """Whether what a class declares of its kernels by `name` is said of these kernels: not where a class of
-        somebody else inherits it and has a `forward` or `backward` of its own."""
+        """Whether a class's declaration `name` about its kernels applies to this class: it does not if a class from
+        outside nnspec inherits it but defines its own `forward` or `backward`.
+        """
         for base in cls.__mro__:
             if name in vars(base):
                 return True
@@ -161,7 +162,7 @@ class Part(Nameable):
     @classmethod
     @functools.cache
     def signature(cls) -> Signature:
-        """Return the signature that a spec sees."""
+        """Return the signature as seen by a spec."""
         if not cls._declarative:
             return Signature.of(cls.__init__)
         return Signature(
@@ -188,7 +189,7 @@ class Part(Nameable):
     @classmethod
     @functools.cache
     def python_signature(cls) -> inspect.Signature:
-        """Return the signature of the constructor as Python sees it, without `self`."""
+        """Return the signature of the constructor as seen by Python, without `self`."""
         if not cls._declarative:
             signature = inspect.signature(cls.__init__)
             return signature.replace(parameters=[*signature.parameters.values()][1:])
@@ -204,7 +205,7 @@ class Part(Nameable):
         return _declarations(cls)
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments that it keeps, by name."""
+        """Return its arguments, by name."""
         declared = [d for d in self.declarations() if not d.passed and hasattr(self, d.attribute)]
         return {d.parameter.name: getattr(self, d.attribute) for d in declared}
 
@@ -224,7 +225,7 @@ class Part(Nameable):
 
     @classmethod
     def as_kind(cls, kind: type[K]) -> type[K]:
-        """Return the class as what it is, a class of some kind of part. Raises TypeError for one of another."""
+        """Return the class as a class of a kind of part. Raises TypeError if it is of another kind."""
         if not issubclass(cls, kind):
             raise TypeError(f"{cls.__qualname__} is no {kind.__name__}")
         return cls
@@ -242,7 +243,7 @@ class _Declaration:
     attribute: str
     parameter: inspect.Parameter
     passed: bool
-    """Whether it is passed to `__post_init__` instead of being kept."""
+    """Whether it is passed to `__post_init__` instead of being stored."""
     home: type[Part]
     """The last class that declares it."""
 
@@ -321,7 +322,7 @@ def _constructor(cls: type[Part]) -> Callable[..., None]:
 
 
 def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]:
-    """Make a constructor that a class writes itself check its arguments first."""
+    """Make a class's own constructor check its arguments first."""
 
     @functools.wraps(init)
     def checked(self: Part, /, *args: Any, **kwargs: Any) -> None:
@@ -348,9 +349,9 @@ def _given(cls: type[Part], args: tuple[Any, ...], kwargs: dict[str, Any]) -> in
 
 
 def _hold_declaration(cls: type[Part]) -> None:
-    """Hold the arguments of a part against what a declaration needs. Raises TypeError, naming the argument.
+    """Check that the arguments of a part are properly declared. Raises TypeError, naming the argument.
 
-    nnspec's own parts are held against it by the tests: it would cost time at every start.
+    nnspec's own parts are checked by the tests instead: doing it here would cost time at every start.
     """
     if cls.__module__.startswith("nnspec."):
         return
@@ -394,9 +395,9 @@ def _replaced(declaration: _Declaration) -> str:
 
 
 class PlainPart(Part):
-    """Base of parts that are nothing but their arguments: frozen, equal where these are, shown as a spec writes them.
+    """Base of parts that consist only of their arguments: frozen, equal if these are, and shown as written in a spec.
 
-    Raises AttributeError where one is changed afterwards, since parts are shared.
+    Raises AttributeError if one is changed afterwards, since parts are shared.
     """
 
     def _convert(self, **values: object) -> None:
@@ -413,7 +414,7 @@ class PlainPart(Part):
         return hash((type(self), tuple(vars(self).items())))
 
     def in_spec(self) -> str:
-        """Return it as a spec writes it, without the arguments that have their defaults."""
+        """Return it as written in a spec, without the arguments that have their defaults."""
         given = [(a, getattr(self, a.name)) for a in self.signature()]
         words = [
             f"{a.name}={written(value)}" if a.keyword_only else written(value)
@@ -427,8 +428,9 @@ class PlainPart(Part):
 
 
 def comparable(value: object) -> Hashable:
-    """Return something that is equal for values that mean the same: each lane makes parts of its own, and a part is
-    what its class and its attributes are."""
+    """Return a key that is equal for equivalent values: each lane creates its own parts, and a part is identified by
+    its class and its attributes.
+    """
     if isinstance(value, Part):
         return type(value), tuple((name, comparable(each)) for name, each in vars(value).items())
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""Penalties on large weights, which are part of the loss, and constraints, which hold after every step.
+"""Penalties on large weights, which are part of the loss, and constraints, which are enforced after every step.
 
-Both are about weights that are trained, and not about biases and the scales and shifts of normalisations: about what
-`Parameter.decaying` names. A penalty differs from an optimizer's weight decay in that its value counts in the training
-loss, and that its gradient is clipped with all others.
+Both apply to trained weights, not to biases or to scales and shifts of normalisations: to the tensors in
+`Parameter.decaying`. Unlike an optimizer's weight decay, a penalty is included in the training loss, and its gradient
+is clipped with all others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["L1", "L2", "Constraint", "MaxNorm", "Penalty"]
 
 BLOCK = 16_384
-"""How many weights are worked on at a time: few enough to stay in the processor's cache."""
+"""The number of weights processed at a time: few enough to stay in the processor's cache."""
 
 Strength = Annotated[Positive, Also("lambda", "weight", "alpha", "rate")]
 
@@ -29,8 +29,8 @@ Strength = Annotated[Positive, Also("lambda", "weight", "alpha", "rate")]
 class Penalty(PlainPart):
     """Base of the penalties: strength · Σ f(w) over all weights w, added to the training loss.
 
-    Keras adds its `regularizers` to the loss as well, layer by layer; there, they also count in what is measured on
-    other samples, where here the loss stands alone, so that lanes with different penalties can be compared.
+    Keras also adds its `regularizers` to the loss, layer by layer, but includes them in the validation and test loss as
+    well; here those are reported without penalties, so that lanes with different penalties can be compared.
     """
 
     kind: ClassVar[str] = "penalty"
@@ -45,12 +45,12 @@ class Penalty(PlainPart):
         raise NotImplementedError
 
     def sides(self, weights: NDArray[Any]) -> NDArray[Any] | None:
-        """Return which side of its kink each weight is on; None where f has none."""
+        """Return which side of its kink each weight is on; None if f has no kinks."""
         return None
 
 
 class L2(Penalty):
-    """λ · Σ w², whose gradient is 2λ·w: for SGD what a weight decay of 2λ is. Keras's `L2`. Hoerl & Kennard 1970."""
+    """λ · Σ w², with gradient 2λ·w: for SGD equivalent to a weight decay of 2λ. Keras's `L2`. Hoerl & Kennard 1970."""
 
     spec_name = "L2"
     also = ("l2", "ridge", "Ridge")
@@ -67,9 +67,9 @@ class L2(Penalty):
 
 
 class L1(Penalty):
-    """λ · Σ |w|, whose gradient is λ·sign(w), and 0 at 0: it draws weights to zero. Keras's `L1`. Tibshirani 1996.
+    """λ · Σ |w|, with gradient λ·sign(w), and 0 at 0: it drives weights to zero. Keras's `L1`. Tibshirani 1996.
 
-    Steps go past zero by their length, so that few weights are zero exactly. `[L1(a), L2(b)]` is the elastic net.
+    Steps overshoot zero, so few weights are exactly zero. `[L1(a), L2(b)]` is the elastic net.
     """
 
     spec_name = "L1"
@@ -113,14 +113,14 @@ def penalise(params: Iterable[Parameter], penalties: Sequence[Penalty], scratch:
 
 
 class Constraint(PlainPart):
-    """Base of the constraints: what weights are held to after every step."""
+    """Base of the constraints, which are enforced on weights after every step."""
 
     kind: ClassVar[str] = "constraint"
 
     def hold(self, weights: NDArray[Any], axis: int, scratch: NDArray[Any]) -> None:
-        """Bring weights `(units, rest)` into what they are held to, in place, or `(rest, units)` where `axis` is 1.
+        """Enforce the constraint on weights `(units, rest)` in place, or on `(rest, units)` if `axis` is 1.
 
-        `scratch` is a vector of as many numbers as there are units.
+        `scratch` is a vector with one number per unit.
         """
         raise NotImplementedError
 
@@ -128,8 +128,9 @@ class Constraint(PlainPart):
 class MaxNorm(Constraint):
     """‖w‖₂ ≤ c for the incoming weights w of every unit: w ← w · c / max(‖w‖₂, c) after each step.
 
-    Of `Linear`, a unit is a column of W; of a convolution, one of the kernels. Keras's `MaxNorm`, to be told the axes
-    of a convolution, whose default is c = 2; PyTorch has it in `Embedding` alone. Srivastava et al. 2014, section 5.1.
+    For `Linear`, a unit is a column of W; for a convolution, one of the kernels. Keras's `MaxNorm` must be given the
+    axes of a convolution, and its default is c = 2; PyTorch has it only in `Embedding`. Srivastava et al. 2014, section
+    5.1.
     """
 
     spec_name = "max_norm"
@@ -146,16 +147,16 @@ class MaxNorm(Constraint):
 
 
 def units(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return how many units a weight of a shape belongs to, and on which of its axes they are; 0 units for a vector."""
+    """Return the number of units of a weight of this shape, and their axis; 0 units for a vector."""
     if len(shape) < 2:
         return 0, 0
     return (shape[1], 1) if len(shape) == 2 else (shape[0], 0)
 
 
 def constrain(params: Iterable[Parameter], constraint: Constraint, scratch: NDArray[Any]) -> None:
-    """Hold the weights among `params`, each of its own shape, to a constraint.
+    """Enforce a constraint on the weights among `params`, each in its own shape.
 
-    `scratch` is a vector of at least as many numbers as the widest of them has units; nothing else is allocated.
+    `scratch` is a vector with at least as many numbers as the largest number of units; nothing else is allocated.
     """
     for parameter in params:
         count, axis = units(parameter.shape)

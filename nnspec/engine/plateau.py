@@ -1,4 +1,4 @@
-"""A rate that falls when a figure of the run does not improve any more."""
+"""A rate that is reduced when a figure of the run stops improving."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _VAL_LOSS = FigureName("val_loss")
 
 
 class PlateauSchedule(Schedule):
-    """rate = max(start · γ^k, to), k being how often `of` did not improve for `patience` epochs in a row.
+    """rate = max(start · γ^k, to), where k counts how often `of` did not improve for `patience` epochs in a row.
 
-    An epoch improves where its figure is better than the best so far by more than `min_delta`; lower is better, but for
-    metrics that say otherwise. After each reduction, `cooldown` epochs are not counted, and none of the warm-up are.
-    The new rate begins with the next epoch, and never is less than `to`.
+    An epoch improves if its figure is better than the best so far by more than `min_delta`; lower is better, except for
+    metrics that say otherwise. `cooldown` epochs after each reduction are not counted, nor are those of the warm-up.
+    The new rate begins with the next epoch, and is never less than `to`.
 
-    PyTorch's `ReduceLROnPlateau` with `threshold_mode="abs"` and `threshold=min_delta`, whose `patience` is one less:
-    it counts the epochs that are still borne. Keras's `ReduceLROnPlateau` counts as here.
+    PyTorch's `ReduceLROnPlateau` with `threshold_mode="abs"` and `threshold=min_delta`, and a `patience` that is
+    smaller by one: it counts the epochs that are tolerated. Keras's `ReduceLROnPlateau` counts as here.
     """
 
     spec_name = "plateau"
@@ -42,11 +42,11 @@ class PlateauSchedule(Schedule):
         self._convert(of=FigureName(self.of))
 
     def after(self, epoch: float, epochs: float) -> float:
-        """Start, as long as nothing was told."""
+        """Start, before any figures are reported."""
         return self.start
 
     def reduced(self, rate: float, times: int) -> float:
-        """Return what reductions make of a rate."""
+        """Return a rate after a number of reductions."""
         return max(rate * self.gamma**times, min(rate, self.to)) if times else rate
 
     def milestone(self) -> tuple[str, float]:
@@ -54,7 +54,7 @@ class PlateauSchedule(Schedule):
         return "the earliest reduction", 1 + self.patience
 
     def follow(self) -> Follower:
-        """Return a follower that was told nothing yet."""
+        """Return a new follower."""
         return _PlateauFollower(self)
 
 
@@ -66,7 +66,7 @@ class _PlateauFollower(Follower):
         self._best, self._waited, self._resting, self._reductions = math.inf, 0, 0, 0
 
     def rate(self, epoch: float, epochs: int) -> float:
-        """The rate, as often reduced as there was reason to."""
+        """The rate after the reductions so far."""
         return self.schedule.reduced(self.schedule.rate(epoch, epochs), self._reductions)
 
     def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
@@ -85,10 +85,10 @@ class _PlateauFollower(Follower):
             self._reductions, self._waited, self._resting = self._reductions + 1, 0, rule.cooldown
 
     def state(self) -> dict[str, float]:
-        """The best so far, what is counted towards the next reduction, and how many there were."""
+        """The best so far, the counts towards the next reduction, and the number of reductions."""
         return {"best": self._best, "waited": self._waited, "resting": self._resting, "reductions": self._reductions}
 
     def keep_state(self, state: Mapping[str, float]) -> None:
-        """Go on where another one was."""
+        """Restore a saved state."""
         self._best = float(state["best"])
         self._waited, self._resting, self._reductions = (int(state[k]) for k in ("waited", "resting", "reductions"))

@@ -1,8 +1,8 @@
-"""Where random numbers come from.
+"""Random number generators.
 
-Layers that are made by hand draw from one generator, which `set_seed` restarts. What the compiler makes draws from
-streams: one independent generator for each purpose, so that a change to one layer, or one more lane in a race, does
-not change the numbers that another one sees.
+Layers created in Python draw from one generator, which `set_seed` restarts. Everything created by the compiler draws
+from streams: one independent generator for each purpose, so that changing one layer, or adding a lane to a race, does
+not change the numbers that others draw.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _default: Generator | None = None
 
 
 def set_seed(seed: int) -> None:
-    """Restart the generator of layers that are made by hand: the same seed gives the same weights."""
+    """Restart the default generator: the same seed gives the same weights to layers created in Python."""
     global _default
     _default = np.random.default_rng(seed)
 
 
 def default_generator() -> Generator:
-    """Return the generator of layers that are made without one of their own."""
+    """Return the generator of layers that are created without their own."""
     global _default
     if _default is None:
         _default = np.random.default_rng()
@@ -35,7 +35,7 @@ def default_generator() -> Generator:
 
 
 class Stream(IntEnum):
-    """What a stream of random numbers is for. The numbers are part of every recorded run: never change them."""
+    """The purpose of a stream of random numbers. The values are part of every recorded run: never change them."""
 
     WEIGHTS = 0
     SHUFFLE = 1

@@ -1,12 +1,12 @@
-"""Schedules: how a rate changes while training goes on. Ordered by how hard they are to understand.
+"""Schedules: learning rates that change during training. Ordered by how hard they are to understand.
 
-A schedule stands where a rate may stand: `Adam(lr=cosine(1e-3, to=1e-5, warmup=2))`. It knows no optimizer and keeps no
-state; it is a function of where training stands, e of E epochs, where e is a real number: batch b of B in epoch n is
-e = n + b/B, both counted from 0. PyTorch's schedulers are stepped once an epoch instead, so there a rate stays what it
-is for an epoch; at whole epochs the two agree.
+A schedule can be used in place of a rate: `Adam(lr=cosine(1e-3, to=1e-5, warmup=2))`. It does not depend on an
+optimizer and has no state; it is a function of progress, e of E epochs, where e is a real number: batch b of B in
+epoch n is e = n + b/B, both counted from 0. PyTorch's schedulers are stepped once per epoch instead, so their rate is
+constant within an epoch; at whole epochs the two agree.
 
-One that goes by a figure of the run (`plateau.py`) is a value like the others. What it remembers of one training is its
-follower's, a few numbers that can be kept and given back.
+A schedule that depends on a figure of the run (`plateau.py`) is a value like the others. Its state in one training is
+held by a follower, as a few numbers that can be saved and restored.
 """
 
 from __future__ import annotations
@@ -42,34 +42,34 @@ Divisor = Annotated[float, Range(low=1)]
 
 
 class Follower:
-    """Gives the rates of one training by a schedule. Whoever trains tells it the figures of every epoch."""
+    """Computes the rates of one training by a schedule. The training loop reports the figures of every epoch to it."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
     def rate(self, epoch: float, epochs: int) -> float:
-        """Return the rate at `epoch` of `epochs`, by what has been told so far."""
+        """Return the rate at `epoch` of `epochs`, given the figures reported so far."""
         return self.schedule.rate(epoch, epochs)
 
     def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
-        """Take note of the figures after so many epochs. KeyError where that which the schedule goes by is missing."""
+        """Report the figures after `epochs` epochs. Raises KeyError if the schedule's figure is missing."""
 
     def state(self) -> dict[str, float]:
-        """Return all that it remembers, to be given to `keep_state` of a new one."""
+        """Return its state, for `keep_state` of a new follower."""
         return {}
 
     def keep_state(self, state: Mapping[str, float]) -> None:
-        """Go on where another one was."""
+        """Restore a saved state."""
 
 
 class Schedule(PlainPart):
-    """Base of the schedules: rate(e, E) = start · e / w while e < w, the warm-up, and `after` for what follows.
+    """Base of the schedules: rate(e, E) = start · e / w while e < w, the warm-up, and then `after`.
 
-    The warm-up of w epochs is linear from 0, so the very first step of a run with one moves nothing. Goyal et al. 2017
-    (theirs starts from the rate of one worker; PyTorch's `LinearLR` from a third). What follows counts its epochs from
-    the end of the warm-up, as with PyTorch's `SequentialLR`. A warm-up that is longer than training is cut off with it.
+    The warm-up of w epochs is linear from 0, so the first step of a run with a warm-up changes nothing. Goyal et al.
+    2017 (theirs starts from the rate of one worker; PyTorch's `LinearLR` from a third). The rest counts its epochs from
+    the end of the warm-up, as in PyTorch's `SequentialLR`. A warm-up that is longer than training is cut off.
 
-    `start`, `to` and every rate are positive numbers, `warmup` and all lengths are epochs. Raises ValueError for
+    `start`, `to` and every rate are positive numbers; `warmup` and all lengths are in epochs. Raises ValueError for
     arguments out of range.
     """
 
@@ -81,32 +81,34 @@ class Schedule(PlainPart):
 
     @property
     def of(self) -> FigureName | None:
-        """The figure that it goes by, where it goes by one."""
+        """The figure that it depends on, if any."""
         return None
 
     @property
     def largest(self) -> float:
-        """The largest rate that it gives, where it does not only fall from `start`."""
+        """The largest rate of the schedule, if it does not simply fall from `start`."""
         return self.start
 
     def follow(self) -> Follower:
-        """Return what gives the rates of one training."""
+        """Return a follower for one training."""
         return Follower(self)
 
     def rate(self, epoch: float, epochs: int) -> float:
-        """Return the rate at `epoch`, a real number from 0 to `epochs`, of a training of `epochs` in all."""
+        """Return the rate at `epoch`, a real number from 0 to `epochs`, of a training of `epochs` epochs."""
         if epoch < self.warmup:
             return self.start * epoch / self.warmup
         return self.after(epoch - self.warmup, max(epochs - self.warmup, 0.0))
 
     def after(self, epoch: float, epochs: float) -> float:
-        """Return the rate `epoch` epochs after the end of the warm-up, which `epochs` epochs follow in all."""
+        """Return the rate `epoch` epochs after the end of the warm-up, which is followed by `epochs` epochs in
+        total.
+        """
         raise NotImplementedError
 
     def milestone(self) -> tuple[str, float] | None:
         """Name the change of the rate that must come before training ends, and its epoch after the warm-up.
 
-        It has an effect only if training continues after that epoch. None for a rate that always changes.
+        It has an effect only if training continues after that epoch. None if the rate changes continuously.
         """
         return None
 
@@ -137,7 +139,7 @@ class LinearSchedule(Schedule):
 
 
 class StepSchedule(Schedule):
-    """rate = start · γ^⌊e / every⌋: constant for `every` epochs, then a γ of it. PyTorch's `StepLR`."""
+    """rate = start · γ^⌊e / every⌋: multiplied by γ after every `every` epochs. PyTorch's `StepLR`."""
 
     spec_name = "step"
     also = ("StepLR", "step_decay")
@@ -156,9 +158,9 @@ class StepSchedule(Schedule):
 
 
 class ExponentialSchedule(Schedule):
-    """rate = start · γ^e, a γ of it after each epoch, and smoothly in between.
+    """rate = start · γ^e: multiplied by γ over each epoch, continuously.
 
-    PyTorch's `ExponentialLR`, which jumps at the end of each epoch; Keras's `ExponentialDecay` counts steps.
+    PyTorch's `ExponentialLR` is a step function of epochs; Keras's `ExponentialDecay` counts steps.
     """
 
     spec_name = "exponential"
@@ -173,7 +175,7 @@ class ExponentialSchedule(Schedule):
 
 
 class CosineSchedule(Schedule):
-    """rate = to + (start − to) · (1 + cos(π · e / E)) / 2: slowly away from start, and slowly up to the end.
+    """rate = to + (start − to) · (1 + cos(π · e / E)) / 2: flat at the start and at the end.
 
     Loshchilov & Hutter 2017, equation 5, without its restarts; PyTorch's `CosineAnnealingLR` with `T_max` = E.
     """
@@ -209,11 +211,11 @@ class PolynomialSchedule(Schedule):
 
 
 class PiecewiseSchedule(Schedule):
-    """rate = start, and values[i] from boundaries[i] on, which are epochs in ascending order.
+    """rate = start, then values[i] from boundaries[i] on; boundaries are epochs in ascending order.
 
     Keras's `PiecewiseConstantDecay`, whose boundaries are steps and whose first value is `start` here; PyTorch's
-    `MultiStepLR` where each value is the same share of the one before. Raises ValueError where boundaries do not ascend
-    or there are not as many values.
+    `MultiStepLR`, if each value is the same multiple of the previous one. Raises ValueError if boundaries do not ascend
+    or if there are not as many values.
     """
 
     spec_name = "piecewise"
@@ -237,12 +239,12 @@ class PiecewiseSchedule(Schedule):
         return max(self.start, *self.values) if self.values else self.start
 
     def after(self, epoch: float, epochs: float) -> float:
-        """The value that belongs to the last boundary so far."""
+        """The value of the last boundary so far."""
         passed = sum(epoch >= boundary for boundary in self.boundaries)
         return self.values[passed - 1] if passed else self.start
 
     def milestone(self) -> tuple[str, float] | None:
-        """The last boundary: one that lies beyond the end is a mistake, also after others."""
+        """The last boundary: one beyond the end of training is a mistake, even after earlier ones."""
         return ("the last boundary", self.boundaries[-1]) if self.boundaries else None
 
 
@@ -277,11 +279,12 @@ class CosineRestartsSchedule(Schedule):
 
 
 class OneCycleSchedule(Schedule):
-    """Up from peak/div to `peak` for a share `up` of the epochs, and down to peak/(div·final_div), each on a cosine.
+    """Up from peak/div to `peak` over the fraction `up` of the epochs, then down to peak/(div·final_div), both along a
+    cosine.
 
     Smith & Topin 2018, in the two phases of PyTorch's `OneCycleLR`, whose names are `max_lr`, `pct_start`, `div_factor`
-    and `final_div_factor`. It is stepped after every batch and has its phases end one step earlier, at the last step of
-    training rather than behind it; it also moves the momentum, which stays as it is here.
+    and `final_div_factor`. PyTorch's is stepped after every batch, and its phases end one step earlier, at the last
+    step of training instead of after it; it also varies the momentum, which is constant here.
     """
 
     spec_name = "one_cycle"
@@ -294,7 +297,7 @@ class OneCycleSchedule(Schedule):
 
     @property
     def start(self) -> float:  # type: ignore[override]
-        """The rate that it climbs from."""
+        """The initial rate."""
         return self.peak / self.div
 
     @property
@@ -303,7 +306,7 @@ class OneCycleSchedule(Schedule):
         return self.peak
 
     def after(self, epoch: float, epochs: float) -> float:
-        """Along one half of a cosine, and then along another."""
+        """Along one half of a cosine, then along another."""
         share = _share(epoch, epochs)
         if share < self.up:
             return _along_cosine(self.start, self.peak, share / self.up)
@@ -311,10 +314,10 @@ class OneCycleSchedule(Schedule):
 
 
 def _share(epoch: float, epochs: float) -> float:
-    """How much of the way is behind: 0 to 1, and 0 where nothing follows the warm-up."""
+    """The completed fraction: 0 to 1, and 0 if nothing follows the warm-up."""
     return min(epoch / epochs, 1.0) if epochs > 0 else 0.0
 
 
 def _along_cosine(start: float, end: float, share: float) -> float:
-    """From start to end on one half of a cosine, of which a share is behind."""
+    """From start to end along half a cosine, of which a fraction is completed."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

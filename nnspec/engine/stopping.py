@@ -1,4 +1,4 @@
-"""When training stops before its time. A rule is frozen settings; the watcher that it makes holds the memory."""
+"""Early stopping. A rule is a frozen set of settings; the watcher that it creates holds the state."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _VAL_LOSS = FigureName("val_loss")
 
 
 class Watcher:
-    """Follows one training: told of a figure after every epoch, it says when enough is enough."""
+    """Follows one training: it receives a figure after every epoch and decides when to stop."""
 
     def stops(self, value: float) -> bool:
-        """Say whether training stops after an epoch with this value."""
+        """Return whether training stops after an epoch with this value."""
         raise NotImplementedError
 
     def state(self) -> dict[str, float]:
-        """Return all that it remembers."""
+        """Return its state."""
         raise NotImplementedError
 
     def keep_state(self, state: Mapping[str, float]) -> None:
-        """Go on where another one was."""
+        """Restore a saved state."""
         raise NotImplementedError
 
 
 class Stopping(PlainPart):
-    """Base of the rules by which training stops early. `of` is the figure that a rule looks at after every epoch."""
+    """Base of the early-stopping rules. `of` is the figure that a rule monitors after every epoch."""
 
     kind: ClassVar[str] = "stopping rule"
     of = _VAL_LOSS
     restore_best = False
-    """Whether training ends with the weights of the epoch in which `of` was best, not with the last."""
+    """Whether training ends with the weights of the epoch in which `of` was best, instead of the last."""
 
     def watch(self) -> Watcher:
         """Return a watcher for one training."""
@@ -45,18 +45,18 @@ class Stopping(PlainPart):
 
     @property
     def reason(self) -> str:
-        """Why training stopped, in words, where it did: `val_loss did not improve for 5 epochs`."""
+        """The reason for stopping, in words: `val_loss did not improve for 5 epochs`."""
         raise NotImplementedError
 
 
 class Patience(Stopping):
     """Stops after `epochs` epochs in a row in which `of` did not improve on its best by more than `min_delta`.
 
-    Lower is better, but for metrics that say otherwise, such as accuracy. The first epoch always improves, so at least
-    1 + `epochs` are trained. As Keras's `EarlyStopping`: its `min_delta` counts likewise, and the weights at the end
-    are those of the last epoch, unless `restore_best` asks for those of the best, the first of equals. Unlike Keras's
-    `restore_best_weights` that holds also where training goes on to its last epoch, and every improvement counts for
-    it, however small. PyTorch has none. Prechelt 1998.
+    Lower is better, except for metrics that say otherwise, such as accuracy. The first epoch always improves, so at
+    least 1 + `epochs` are trained. As Keras's `EarlyStopping`, with the same meaning of `min_delta`; the final weights
+    are those of the last epoch or, with `restore_best`, those of the best, the first of equals. Unlike Keras's
+    `restore_best_weights`, this also applies if training reaches its last epoch, and it considers every improvement,
+    however small. PyTorch has no equivalent. Prechelt 1998.
 
     Raises ValueError for arguments out of range.
     """
@@ -73,7 +73,7 @@ class Patience(Stopping):
         self._convert(of=FigureName(self.of))
 
     def watch(self) -> Watcher:
-        """Return a watcher that has seen nothing yet."""
+        """Return a new watcher."""
         return _Waiting(self)
 
     @property
@@ -90,7 +90,7 @@ class _Waiting(Watcher):
         self._best, self._waited = math.inf, 0
 
     def stops(self, value: float) -> bool:
-        """Count the epochs since the last that improved on the best."""
+        """Count the epochs since the last improvement."""
         value *= self._sign
         if self._best - value > self._rule.min_delta:
             self._best, self._waited = value, 0
@@ -103,5 +103,5 @@ class _Waiting(Watcher):
         return {"best": self._best, "waited": self._waited}
 
     def keep_state(self, state: Mapping[str, float]) -> None:
-        """Go on where another one was."""
+        """Restore a saved state."""
         self._best, self._waited = float(state["best"]), int(state["waited"])

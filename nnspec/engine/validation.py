@@ -1,6 +1,7 @@
-"""Which training samples are held out for validation. A rule is frozen settings; what it draws depends on a seed alone.
+"""Rules for holding out training samples for validation. A rule is a frozen set of settings; its draws depend only on a
+seed.
 
-A number in place of a rule, `validation = 0.2`, is a share that is drawn at random.
+A number instead of a rule, `validation = 0.2`, is a fraction to draw at random.
 """
 
 from __future__ import annotations
@@ -20,42 +21,45 @@ MOST_FOLDS = 1000
 
 
 def share_of(share: float, samples: int) -> int:
-    """Return a share of samples, rounded (a half to even): at least one, and at least one is left."""
+    """Return a fraction of samples, rounded (half to even): at least one, and at least one is left for training."""
     if samples < 2:
         raise ValueError(f"`validation` needs at least 2 training samples, not {samples}")
     return min(max(round(share * samples), 1), samples - 1)
 
 
 class Validation(PlainPart):
-    """Base of the rules. `given` is how many of the training samples, the last, the data itself gives for
-    validation."""
+    """Base of the rules. `given` is the number of training samples, the last ones, that the data itself provides for
+    validation.
+    """
 
     kind: ClassVar[str] = "validation rule"
     draws: ClassVar[bool] = False
-    """Whether samples are drawn, so that classes can be stratified."""
+    """Whether samples are drawn at random, so that classes can be stratified."""
     trainings = 1
-    """How many trainings each lane takes."""
+    """The number of trainings per lane."""
 
     def held_out(self, samples: int, given: int) -> tuple[int, int]:
-        """Return how many samples are held out, at least and at most over all trainings. Raises ValueError for too few
-        samples."""
+        """Return the minimum and maximum number of held-out samples over all trainings. Raises ValueError for too few
+        samples.
+        """
         raise NotImplementedError
 
     def choose(self, samples: int, given: int, seed: int, labels: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the indices of the samples held out, sorted. `labels` are the classes to stratify by."""
+        """Return the indices of the held-out samples, sorted. `labels` are the classes to stratify by."""
         raise NotImplementedError
 
 
 class Last(Validation):
-    """Holds out the last `share` of the training samples, in the order of the data: for series, where samples drawn at
-    random would have neighbours among those that are trained on. As Keras's `validation_split`."""
+    """Holds out the last `share` of the training samples, in the order of the data: for time series, where samples
+    drawn at random would have neighbours among the training samples. As Keras's `validation_split`.
+    """
 
     spec_name = "last"
     also = ("tail", "Last", "TimeSeriesSplit", "chronological")
     share: Annotated[float, Range(low=0, high=1, open_low=True, open_high=True), Also("validation_split", "size")]
 
     def held_out(self, samples: int, given: int) -> tuple[int, int]:
-        """The share, rounded."""
+        """The fraction, rounded."""
         count = share_of(self.share, samples)
         return count, count
 
@@ -65,30 +69,30 @@ class Last(Validation):
 
 
 class Given(Validation):
-    """Holds out the samples that the data gives for validation. It is the default where the data gives any."""
+    """Holds out the samples that the data provides for validation. The default if the data provides any."""
 
     spec_name = "given"
     also = ("validation_data", "from_data", "PredefinedSplit", "x_val")
 
     def held_out(self, samples: int, given: int) -> tuple[int, int]:
-        """What is given."""
+        """The number that the data provides."""
         if not 0 < given < samples:
             raise ValueError(f"the data holds out {given} of its {samples} training samples for validation")
         return given, given
 
     def choose(self, samples: int, given: int, seed: int, labels: NDArray[Any] | None) -> NDArray[Any]:
-        """The samples that are given."""
+        """The samples that the data provides."""
         return np.arange(samples - self.held_out(samples, given)[0], samples)
 
 
 class Folds(Validation):
     """Cross-validation: divides the training samples at random into `k` folds, and trains every lane k times, each time
-    with another fold held out, so that each sample is held out exactly once.
+    with a different fold held out, so that each sample is held out exactly once.
 
-    Folds differ by at most one sample, the first are the larger ones; with `stratify`, they differ by at most one
-    sample of each class. Sizes are those of scikit-learn's `KFold(k, shuffle=True)` and `StratifiedKFold(k,
-    shuffle=True)`; which samples are in a fold is the seed's own choice. Each training has the next seed, as repeats
-    have, and thus its own starting weights.
+    Fold sizes differ by at most one sample, the first being the larger ones; with `stratify`, they differ by at most
+    one sample of each class. Sizes are those of scikit-learn's `KFold(k, shuffle=True)` and `StratifiedKFold(k,
+    shuffle=True)`; the assignment of samples to folds depends on the seed. Each training uses the next seed, as repeats
+    do, and thus has its own initial weights.
     """
 
     spec_name = "folds"
@@ -113,7 +117,7 @@ class Folds(Validation):
 
 
 class Fold(Validation):
-    """One of the trainings of `folds`, with the fold `number` held out, from 0; no spec can write it."""
+    """One of the trainings of `folds`, with the fold `number` held out, from 0; it cannot be written in a spec."""
 
     draws = True
     of: Folds
@@ -129,9 +133,9 @@ class Fold(Validation):
         return count, count
 
     def choose(self, samples: int, given: int, seed: int, labels: NDArray[Any] | None) -> NDArray[Any]:
-        """Deal out the samples in random order, sorted by class where that is asked for, one fold after another.
+        """Deal out the samples to folds in random order, sorted by class if requested.
 
-        Trainings have one seed after another, so that of the first is the same for all folds.
+        Consecutive trainings have consecutive seeds, so all folds use the seed of the first.
         """
         order = stream(seed - self.number, Stream.VALIDATION).permutation(samples)
         if labels is not None:

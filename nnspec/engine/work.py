@@ -1,4 +1,4 @@
-"""Work arrays of kernels: declared ahead, lent by whoever owns the memory, allocated where nobody lends any."""
+"""Work arrays of kernels: declared in advance, lent by the owner of the memory, or allocated if none are lent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Borrower", "Work", "decide", "samples_in"]
 
 @dataclass(frozen=True)
 class Work:
-    """A work array of a kernel: its shape for one sample (the batch axis stands before it) and its dtype."""
+    """A work array of a kernel: its shape for one sample (without the leading batch axis) and its dtype."""
 
     shape: tuple[int, ...]
     dtype: Literal["float", "bool", "index"] = "float"
@@ -32,17 +32,20 @@ _NOTHING_LENT: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class Borrower:
-    """Something with kernels that works in arrays it does not own, where it is lent any."""
+    """An object with kernels that use work arrays lent to it."""
 
     _work = _NOTHING_LENT
 
     def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
-        """Use the arrays of `work`, owned by the caller, instead of allocating; none takes them all back."""
+        """Use the arrays of `work`, owned by the caller, instead of allocating; an empty mapping revokes all of
+        them.
+        """
         self._work = dict(work)
 
     def work_array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Return an array to work in: the lent one, cut to this batch, or a new one. Raises ContractError where the
-        lent one has another shape or dtype: the kernel and its declaration disagree."""
+        """Return a work array: the lent one, cut to this batch, or a new one. Raises ContractError if the lent one has
+        a different shape or dtype, that is, if the kernel disagrees with its declaration.
+        """
         lent = self._work.get(name)
         if lent is None or len(lent) < shape[0]:
             return np.empty(shape, dtype)
@@ -55,7 +58,9 @@ class Borrower:
 
 
 def decide(condition: Any, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
-    """Do one thing or the other. A condition that is being recorded has both recorded, and decides anew each time."""
+    """Call one of two functions. During a recording, both are recorded, and the condition selects one at each
+    replay.
+    """
     if isinstance(condition, np.ndarray) and hasattr(condition, "decides"):
         condition.decides(then, otherwise)
     else:
@@ -63,7 +68,8 @@ def decide(condition: Any, then: Callable[[], None], otherwise: Callable[[], Non
 
 
 def samples_in(memory: NDArray[Any], shape: tuple[int, ...], *, batch_last: bool = False) -> NDArray[Any]:
-    """Return the first numbers of an array in one piece as samples `(B, *s)`, without copying them: in C order, or
-    such that the samples are the last axis in memory."""
+    """Return the first numbers of a contiguous array as samples `(B, *s)`, without copying them: in C order, or with
+    the samples as the last axis in memory.
+    """
     numbers = memory.reshape(-1)[: prod(shape)]
     return np.moveaxis(numbers.reshape(*shape[1:], shape[0]), -1, 0) if batch_last else numbers.reshape(shape)

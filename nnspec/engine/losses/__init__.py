@@ -1,4 +1,4 @@
-"""Losses: how wrong the network's outputs are, as one number, and its gradient with respect to the outputs."""
+"""Losses: the error of the network's outputs as one number, and its gradient with respect to the outputs."""
 
 from nnspec.engine.losses.contract import *  # noqa: F403
 from nnspec.engine.losses.cross_entropy import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""What a loss is, and how its outputs are held against the data's targets."""
+"""The interface of losses, and the checks of outputs against the data's targets."""
 
 from __future__ import annotations
 
@@ -23,52 +23,54 @@ NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Loss(Part, Borrower):
-    """Base of the losses: L = mean over the batch, a float; `backward` gives dL/d(outputs).
+    """Base of the losses: L = mean over the batch, a float; `backward` returns dL/d(outputs).
 
-    `weight` says what the batch counts in a mean over several: Σ w·L / Σ w is then the loss of all their samples.
+    `weight` is the weight of a batch in a mean over several batches: Σ w·L / Σ w is then the loss of all their samples.
     """
 
     kind: ClassVar[str] = "loss"
     takes_logits: ClassVar[bool] = False
-    """Whether it bends the network's outputs itself, so that these must not be squashed before."""
+    """Whether it applies a softmax or sigmoid itself, so that the network must not."""
     squashes_with: ClassVar[str] = "softmax"
-    """What it bends logits by, where it does."""
+    """The function that it applies to logits, if it takes logits."""
     takes_logs: ClassVar[bool] = False
-    """Whether it takes logarithms of probabilities, which the network must give."""
+    """Whether it expects log-probabilities from the network."""
     targets: ClassVar[Literal["classes", "values"]]
-    """What it compares the outputs with: class numbers, or an array of the outputs' shape."""
+    """What it compares the outputs with: class labels, or an array of the outputs' shape."""
     target_range: ClassVar[Range] = Range()
-    """Where the numbers that it compares with must lie."""
+    """The allowed range of the targets."""
 
     converts_arguments = True
     lanes = 1
-    """Over how many lanes the samples are divided, one lane's after another's, each with a loss of its own: `each`."""
+    """The number of lanes that the samples are divided among, in sequence, each with its own loss: `each`."""
     each: list[float] = kept()
-    """The loss of every lane after `forward`, where there are several."""
+    """The loss of every lane after `forward`, if there are several."""
 
     @property
     def stacks(self) -> bool:
-        """Whether it takes the samples of several lanes at once, and gives each lane what it would have alone, bit for
-        bit: because it sets `lanes` off against the number of samples wherever that enters. The first axis of its
-        `sides` is then that of the samples."""
+        """Whether it can process the samples of several lanes at once, with results for each lane that are
+        bit-identical to those of the lane alone: it then accounts for `lanes` wherever the number of samples enters.
+        The first axis of its `sides` is that of the samples.
+        """
         return False
 
     @classmethod
     def takes_classes(cls, levels: tuple[int, ...]) -> bool:
-        """Whether targets that are these whole numbers are classes to it, where they might be numbers too."""
+        """Whether it treats integer targets with these values as classes, although they could be numbers too."""
         return cls.targets == "classes"
 
     @classmethod
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """Hold the network's outputs for a sample against its target: a shape, of labels of so many classes or, with
-        None, of numbers; and the loss's own arguments against both. Raises ShapeError."""
+        """Check the network's outputs for a sample against its target, which is a shape, of labels of `classes` classes
+        or, if that is None, of numbers; and check the loss's own arguments against both. Raises ShapeError.
+        """
         raise NotImplementedError
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """Return the work arrays for outputs of a shape (of one sample)."""
+        """Return the work arrays for outputs of this shape (of one sample)."""
         return NO_ARGUMENTS
 
     def __call__(self, outputs: NDArray[Any], targets: ArrayLike) -> float:
@@ -76,7 +78,7 @@ class Loss(Part, Borrower):
         return self.forward(outputs, targets)
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used to work in."""
+        """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used as a work array."""
         raise NotImplementedError
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -84,12 +86,13 @@ class Loss(Part, Borrower):
         raise NotImplementedError
 
     def weight(self, rows: int) -> float:
-        """Return the weight of the last forward pass in a mean over several, of a batch of so many `rows`: Σ w of what
-        its own mean divides by. Where no sample counts more than another, that is `rows`."""
+        """Return the weight of the last forward pass, of a batch of `rows` samples, in a mean over batches: the sum by
+        which its own mean is divided. It is `rows` unless samples are weighted.
+        """
         return rows
 
     def mean(self, values: NDArray[Any]) -> float:
-        """Return the mean of what each sample adds to the loss; with several lanes, of their own means."""
+        """Return the mean of the samples' contributions to the loss; with several lanes, of the lanes' means."""
         if self.lanes == 1:
             return number(np.add.reduce(values, axis=None)) / values.size
         rows = values.reshape(self.lanes, -1)
@@ -97,7 +100,7 @@ class Loss(Part, Borrower):
         return sum(self.each) / self.lanes
 
     def sides(self) -> NDArray[Any] | None:
-        """Which side of each kink the last forward pass took, or None for a smooth loss, as layers say it."""
+        """Which side of each kink the last forward pass was on, as for layers; None for a smooth loss."""
         return None
 
 
@@ -105,14 +108,15 @@ class Loss(Part, Borrower):
 class Mean:
     """The mean of a loss over batches: Σ w·l / Σ w, with each batch's loss l and weight w (`Loss.weight`).
 
-    So it is the loss of all samples taken as one batch, whatever the batches are. NaN where nothing has any weight.
+    It is the loss of all samples taken as one batch, however they are divided into batches. NaN if the total weight is
+    0.
     """
 
     total: float = 0.0
     weight: float = 0.0
 
     def add(self, loss: float, weight: float) -> None:
-        """Count a batch."""
+        """Add a batch."""
         self.total += loss * weight
         self.weight += weight
 
@@ -123,20 +127,20 @@ class Mean:
 
 
 def number(total: Any) -> float:
-    """Return what NumPy adds up to, as Python's float; an array of one number, as recordings have it, in float64."""
+    """Return a NumPy sum as a Python float; during a recording, as a float64 array of one number."""
     found: Any = total.astype(np.float64) if isinstance(total, np.ndarray) else float(total)
     return found
 
 
 def saved(value: NDArray[Any] | None, loss: Loss) -> NDArray[Any]:
-    """Return what forward kept for backward. Raises RuntimeError where forward has not run."""
+    """Return what forward kept for backward. Raises RuntimeError if forward has not run."""
     if value is None:
         raise RuntimeError(f"{type(loss).__name__}.backward needs a forward pass first")
     return value
 
 
 def contiguous(out: NDArray[Any] | None, loss: Loss) -> None:
-    """Refuse an array to write to that has no flat view. Raises ValueError."""
+    """Reject an output array that has no flat view. Raises ValueError."""
     if out is not None and not out.flags.c_contiguous:
         raise ValueError(f"{type(loss).__name__}.backward: `out` must be C-contiguous")
 
@@ -145,7 +149,7 @@ def contiguous(out: NDArray[Any] | None, loss: Loss) -> None:
 
 
 def fit_values(loss: type[Loss], outputs: Shape, classes: int | None, target: Shape) -> None:
-    """Numbers as the data has them, or one output for each class, since labels are compared as one-hot rows."""
+    """Numbers with the shape of the target, or one output per class, since labels are compared as one-hot rows."""
     name = loss.spec_name
     if classes is None:
         if _without_ones(outputs) != _without_ones(target):
@@ -166,7 +170,7 @@ def _without_ones(shape: Shape) -> Shape:
 
 
 def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: Shape, what: str) -> None:
-    """A row of at least as many outputs as there are classes, for each place of the target."""
+    """A row of at least as many outputs as there are classes, for each position of the target."""
     name = loss.spec_name
     if classes is None:
         raise ShapeError(f"{name} needs classes, but the data has none", help="for regression, use `MSE`")
@@ -185,7 +189,7 @@ def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: S
 
 
 def fit_weights(outputs: Shape, arguments: Mapping[str, Any]) -> None:
-    """A weight for each output, where classes have weights."""
+    """One weight per output, if classes are weighted."""
     weights = arguments.get("class_weights")
     if weights is not None and len(weights) != outputs[-1]:
         raise ShapeError(
@@ -199,15 +203,15 @@ def fit_weights(outputs: Shape, arguments: Mapping[str, Any]) -> None:
 
 
 def check_shape(loss: Loss, outputs: NDArray[Any], wanted: NDArray[Any]) -> None:
-    """Refuse values of another shape, instead of broadcasting. Raises ValueError."""
+    """Reject values of a different shape, instead of broadcasting. Raises ValueError."""
     if wanted.shape != outputs.shape:
         raise ValueError(f"{type(loss).__name__}: outputs have shape {outputs.shape}, targets {wanted.shape}")
 
 
 def check_labels(loss: Loss, outputs: NDArray[Any], labels: NDArray[Any], what: str, *, rows: bool = False) -> None:
-    """Refuse labels that are no classes of outputs `(B, C)` or `(B, T, C)`. Raises ValueError.
+    """Reject labels that are not classes of outputs `(B, C)` or `(B, T, C)`. Raises ValueError.
 
-    With `rows` there may be a row that sums to 1 in place of each label. A single output is one of two classes.
+    With `rows`, a row that sums to 1 is allowed in place of each label. A single output distinguishes two classes.
     """
     name = type(loss).__name__
     if outputs.ndim < 2:
@@ -230,13 +234,15 @@ def check_labels(loss: Loss, outputs: NDArray[Any], labels: NDArray[Any], what: 
 
 
 def positions(labels: NDArray[Any], classes: int, out: NDArray[Any]) -> NDArray[Any]:
-    """Where row i's label stands in the flat outputs: i·C + label."""
+    """The index of row i's label in the flat outputs: i·C + label."""
     return np.add(_starts(len(labels), classes), labels, out=out, casting="unsafe")
 
 
 @lru_cache(maxsize=64)
 def _starts(rows: int, classes: int) -> NDArray[Any]:
-    """Where each row begins in the flat outputs: 0, C, 2·C, …; made once for a size, since every batch asks for it."""
+    """The index of the first entry of each row in the flat outputs: 0, C, 2·C, …; cached by size, since every batch
+    uses it.
+    """
     starts: NDArray[Any] = np.arange(0, rows * classes, classes, dtype=np.intp)
     starts.flags.writeable = False
     return starts

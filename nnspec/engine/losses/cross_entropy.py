@@ -1,4 +1,4 @@
-"""Softmax and the logarithm of what it gives the right class, as one loss."""
+"""Cross-entropy: softmax and negative log-likelihood as one loss."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ ClassWeights = Annotated[
 class CrossEntropyLoss(Loss):
     """L = mean over B of −log softmax(z)[label], for logits z `(B, C)`; dL/dz = (softmax(z) − onehot) / B.
 
-    Of sequences, logits `(B, T, C)` and labels `(B, T)`, it is the mean over all B·T places. Softmax and logarithm are
-    one step, log Σ eᶻ − z[label] with the row's maximum taken off first, so that no exponential overflows and no
-    logarithm sees zero. Labels are ints `(B,)`, or rows `(B, C)` that sum to 1 (one-hot).
+    For sequences, with logits `(B, T, C)` and labels `(B, T)`, it is the mean over all B·T positions. Softmax and
+    logarithm are computed together, log Σ eᶻ − z[label], after subtracting the row's maximum, so that no exponential
+    overflows and no logarithm sees zero. Labels are ints `(B,)`, or rows `(B, C)` that sum to 1 (one-hot).
 
-    With `label_smoothing` ε the label's share of its row is 1 − ε, and ε is spread over all C classes (Szegedy et al.,
-    Rethinking the Inception Architecture, 2016). With `class_weights` w every logarithm counts w of its class, and L is
-    Σ w[label] … / Σ w[label], or with rows Σ … / B.
+    With `label_smoothing` ε, the target probability of the label is reduced to 1 − ε, and ε is spread over all C
+    classes (Szegedy et al., Rethinking the Inception Architecture, 2016). With `class_weights` w, every logarithm is
+    multiplied by the weight of its class, and L is Σ w[label] … / Σ w[label], or with rows Σ … / B.
 
-    As PyTorch's `CrossEntropyLoss(weight, label_smoothing)`, but for classes that stand last, where it has `(B, C, T)`;
-    Keras's takes probabilities unless told `from_logits=True`.
+    As PyTorch's `CrossEntropyLoss(weight, label_smoothing)`, except that classes are the last axis, where PyTorch has
+    `(B, C, T)`; Keras's takes probabilities unless `from_logits=True`.
     """
 
     spec_name = "CrossEntropy"
@@ -70,13 +70,15 @@ class CrossEntropyLoss(Loss):
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """A row of at least as many logits as there are classes, for each place of the target."""
+        """A row of at least as many logits as there are classes, for each position of the target."""
         fit_classes(cls, outputs, classes, target, "logits")
         fit_weights(outputs, arguments)
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """The softmax with a column a place, two numbers a place, and where each label stands in the flat logits."""
+        """The softmax with a column per position, two numbers per position, and the index of each label in the flat
+        logits.
+        """
         places = outputs[:-1]
         work = {
             "columns": Work(outputs, saved=True),
@@ -94,13 +96,13 @@ class CrossEntropyLoss(Loss):
         return self._plain
 
     def weight(self, rows: int) -> float:
-        """Σ w[label] where classes have weights, as long as labels are no rows."""
+        """Σ w[label] if classes are weighted and labels are not rows."""
         return rows if self._total is None else self._total
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Mean negative log-likelihood of the labels. Raises ValueError for labels that are no classes.
+        """Mean negative log-likelihood of the labels. Raises ValueError for labels that are not classes.
 
-        With `out` the labels are trusted to be ints in range, because whoever owns the arrays has checked them once.
+        With `out`, labels are assumed to be ints in range: the owner of the arrays has already checked them.
         """
         labels = np.asarray(targets)
         if out is None:
@@ -110,7 +112,7 @@ class CrossEntropyLoss(Loss):
         sums = self.work_array("sums", places, outputs.dtype)
         picked = self.work_array("picked", places, outputs.dtype)
         index = self.work_array("index", places, np.intp)
-        if len(places) > 1:  # all places of all samples below each other
+        if len(places) > 1:  # all positions of all samples as rows
             outputs, labels = outputs.reshape(-1, classes), labels.reshape(-1, *labels.shape[len(places) :])
             sums, picked, index = sums.reshape(-1), picked.reshape(-1), index.reshape(-1)
         # Transposed, so that maxima and sums over the classes run along the batch, many samples at a time.
@@ -137,7 +139,7 @@ class CrossEntropyLoss(Loss):
         return self.mean(sums)
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """(softmax − onehot) / B. Raises ValueError for an `out` that is not C-contiguous."""
+        """(softmax − onehot) / B. Raises ValueError if `out` is not C-contiguous."""
         softmax = saved(self._softmax, self)
         contiguous(out, self)
         classes, places = softmax.shape
@@ -164,7 +166,7 @@ class CrossEntropyLoss(Loss):
     # at its label and ε w[c] / C everywhere; dL/dz = (softmax · Σ_c q − q) · share.
 
     def _weighed(self, labels: NDArray[Any], columns: NDArray[Any], sums: NDArray[Any], picked: NDArray[Any]) -> float:
-        """Finish forward: of `columns` z − max, `picked` its values at the labels, or Σ_c q z of rows."""
+        """Finish forward: `columns` are z − max, `picked` its values at the labels, or Σ_c q z for rows."""
         weights, smooth = self._of_classes(len(columns), columns.dtype)
         if self._index is not None:
             amounts = self.work_array("amounts", self._places, columns.dtype).reshape(-1)
@@ -192,12 +194,12 @@ class CrossEntropyLoss(Loss):
         return float(np.add.reduce(sums)) * self._share
 
     def _spread_over(self, rows: NDArray[Any], dtype: Any) -> NDArray[Any]:
-        """Return q for labels that are rows."""
+        """Return q for labels given as rows."""
         weights, smooth = self._of_classes(rows.shape[1], dtype)
         return rows * weights * (1 - self.label_smoothing) + smooth
 
     def _of_classes(self, classes: int, dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the weight w of each class, and what smoothing adds to it, ε w / C. Raises ValueError."""
+        """Return the weight w of each class, and the smoothing term ε w / C of each. Raises ValueError."""
         found = self._vectors.get((classes, dtype))
         if found is None:
             weights = np.ones(classes) if self.class_weights is None else np.array(self.class_weights, np.float64)

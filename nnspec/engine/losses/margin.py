@@ -1,4 +1,4 @@
-"""The loss of margins, which is content where the right class leads by enough."""
+"""The hinge loss, which is zero once the correct class leads by a margin."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ __all__ = ["HingeLoss"]
 class HingeLoss(Loss):
     """L = mean over B of max(0, m + max over j ≠ label of z[j] − z[label]), for scores z `(B, C)`, or `(B, T, C)`.
 
-    Where the label does not lead by the margin m, dL/dz is −1/B at the label and 1/B at its strongest rival; else 0.
+    If the label does not lead by the margin m, dL/dz is −1/B at the label and 1/B at its strongest rival; else 0.
     Crammer and Singer, On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines, 2001; as
     scikit-learn's `hinge_loss`. PyTorch's `MultiMarginLoss` sums over all rivals and divides by C instead; Keras's
-    `CategoricalHinge` takes no rival's score below 0.
+    `CategoricalHinge` clips the rivals' scores at 0.
 
-    One output for two classes: L = mean of max(0, m − s z) with s = ±1 for label 1 and 0 (Cortes and Vapnik,
+    With one output for two classes, L = mean of max(0, m − s z) with s = ±1 for label 1 and 0 (Cortes and Vapnik,
     Support-Vector Networks, 1995).
     """
 
@@ -52,13 +52,15 @@ class HingeLoss(Loss):
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """A row of at least as many scores as there are classes, for each place of the target; or one for two."""
+        """A row of at least as many scores as there are classes, for each position of the target; or one for two
+        classes.
+        """
         if classes != 2 or outputs != (*target, 1):
             fit_classes(cls, outputs, classes, target, "scores")
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """By how much each label does not lead; where it and its rival stand in the flat scores, or its sign."""
+        """The shortfall of each label; the indices of labels and rivals in the flat scores, or the sign."""
         places = outputs[:-1]
         work = {"slack": Work(places, saved=True), "amounts": Work(places)}
         if outputs[-1] == 1:
@@ -67,7 +69,7 @@ class HingeLoss(Loss):
         return work | indices | {"others": Work(outputs)}
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Mean shortfall. Raises ValueError for labels that are no classes; with `out` they are trusted."""
+        """Mean shortfall. Raises ValueError for labels that are not classes; with `out` they are assumed valid."""
         labels = np.asarray(targets)
         if out is None:
             self._check(outputs, labels)
@@ -90,7 +92,7 @@ class HingeLoss(Loss):
         self._own, self._rival = signs, None
 
     def _of_many(self, outputs: NDArray[Any], labels: NDArray[Any], slack: NDArray[Any], amounts: NDArray[Any]) -> None:
-        """m + z[rival] − z[label]; the first of equal rivals counts."""
+        """m + z[rival] − z[label]; ties are resolved in favour of the first rival."""
         classes = outputs.shape[-1]
         own, rival = self._array("own", np.intp), self._array("rival", np.intp)
         positions(labels, classes, own)
@@ -109,8 +111,7 @@ class HingeLoss(Loss):
         self._own, self._rival = own, rival
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """−1/B at labels without their margin, 1/B at their rivals. Raises ValueError for an `out` that is not
-        C-contiguous."""
+        """−1/B at labels without their margin, 1/B at their rivals. Raises ValueError if `out` is not C-contiguous."""
         slack = saved(self._slack, self)
         contiguous(out, self)
         own = saved(self._own, self)
@@ -133,7 +134,7 @@ class HingeLoss(Loss):
         return violated if self._rival is None else np.stack([violated, self._rival])
 
     def _array(self, name: str, dtype: Any) -> NDArray[Any]:
-        """A number a place, all places of all samples in a row."""
+        """One number per position, all positions of all samples in one row."""
         return self.work_array(name, self._shape[:-1], dtype).reshape(-1)
 
     def _check(self, outputs: NDArray[Any], labels: NDArray[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Losses of probabilities that are no softmax of logits: a logit each, or logarithms as they are."""
+"""Losses of probabilities other than softmax cross-entropy: of independent logits, and of log-probabilities."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ __all__ = ["BCEWithLogitsLoss", "KLDivLoss", "NLLLoss"]
 class BCEWithLogitsLoss(Loss):
     """L = mean of −t log σ(z) − (1 − t) log(1 − σ(z)) over all B·out logits z; dL/dz = (σ(z) − t) / (B·out).
 
-    Each output is a yes or no of its own, with target t in [0, 1]. Of data with two classes and one output, t is the
-    label; with an output for each class, labels are one-hot rows: each class against all others. Computed as
-    max(z, 0) − z t + log(1 + e^−|z|), which neither overflows nor takes the logarithm of zero. As PyTorch's
-    `BCEWithLogitsLoss`; Keras's `BinaryCrossentropy` takes probabilities unless told `from_logits=True`.
+    Each output is an independent yes/no decision with target t in [0, 1]. For data with two classes and one output, t
+    is the label; with one output per class, labels are one-hot rows: each class against all others. Computed as max(z,
+    0) − z t + log(1 + e^−|z|), which neither overflows nor takes the logarithm of zero. As PyTorch's
+    `BCEWithLogitsLoss`; Keras's `BinaryCrossentropy` takes probabilities unless `from_logits=True`.
     """
 
     spec_name = "BCEWithLogits"
@@ -59,7 +59,7 @@ class BCEWithLogitsLoss(Loss):
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """The target's own shape; one output for two classes; or an output for each class."""
+        """The shape of the target; one output for two classes; or one output per class."""
         if classes == 2 and outputs == (*target, 1):
             return
         if classes is not None and outputs == (*target, 1):
@@ -75,8 +75,7 @@ class BCEWithLogitsLoss(Loss):
         return {"powers": Work(outputs), "terms": Work(outputs)}
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Mean negative log-likelihood. Raises ValueError where shapes differ or, without `out`, for t outside
-        [0, 1]."""
+        """Mean negative log-likelihood. Raises ValueError if shapes differ or, without `out`, for t outside [0, 1]."""
         wanted = np.asarray(targets)
         check_shape(self, outputs, wanted)
         if out is None and wanted.size and not (wanted.min() >= 0 and wanted.max() <= 1):
@@ -107,9 +106,9 @@ class BCEWithLogitsLoss(Loss):
 class NLLLoss(Loss):
     """L = mean of −y[label] over log-probabilities y `(B, C)`, or `(B, T, C)`; dL/dy = −onehot / B.
 
-    What comes before must give logarithms of probabilities: `LogSoftmax`. `CrossEntropy` takes logits, is both in one
-    step, and faster. With `class_weights` w it is the weighted mean Σ −w[label] y[label] / Σ w[label]. As PyTorch's
-    `NLLLoss`, but for classes that stand last.
+    Its inputs must be log-probabilities: use it after `LogSoftmax`. `CrossEntropy` takes logits, does both in one step,
+    and is faster. With `class_weights` w, it is the weighted mean Σ −w[label] y[label] / Σ w[label]. As PyTorch's
+    `NLLLoss`, except that classes are the last axis.
     """
 
     spec_name = "NLL"
@@ -133,23 +132,23 @@ class NLLLoss(Loss):
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """A row of at least as many log-probabilities as there are classes, for each place of the target."""
+        """A row of at least as many log-probabilities as there are classes, for each position of the target."""
         fit_classes(cls, outputs, classes, target, "log-probabilities")
         fit_weights(outputs, arguments)
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """Where each label stands in the flat outputs, what stands there, and its weight, where there are weights."""
+        """The index of each label in the flat outputs, the output there, and its weight, if classes are weighted."""
         places = outputs[:-1]
         work = {"index": Work(places, "index", saved=True), "picked": Work(places)}
         return work if arguments.get("class_weights") is None else work | {"amounts": Work(places, saved=True)}
 
     def weight(self, rows: int) -> float:
-        """Σ w[label] where classes have weights."""
+        """Σ w[label] if classes are weighted."""
         return rows if self._total is None else self._total
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Mean of −y[label]. Raises ValueError for labels that are no classes; with `out` they are trusted."""
+        """Mean of −y[label]. Raises ValueError for labels that are not classes; with `out` they are assumed valid."""
         labels = np.asarray(targets)
         if out is None:
             check_labels(self, outputs, labels, "log-probabilities")
@@ -170,7 +169,7 @@ class NLLLoss(Loss):
         return float(np.add.reduce(np.multiply(picked, amounts, out=picked)))
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """−onehot / B, or each −w[label] / Σ w[label]. Raises ValueError for an `out` that is not C-contiguous."""
+        """−onehot / B, or each −w[label] / Σ w[label]. Raises ValueError if `out` is not C-contiguous."""
         index = saved(self._index, self)
         contiguous(out, self)
         grad = np.empty(self._shape, self._dtype) if out is None else out
@@ -180,11 +179,11 @@ class NLLLoss(Loss):
 
 
 class KLDivLoss(Loss):
-    """L = mean over B (and places T) of Σ t (log t − y), for log-probabilities y `(B, C)` and probabilities t.
+    """L = mean over B (and positions T) of Σ t (log t − y), for log-probabilities y `(B, C)` and probabilities t.
 
-    dL/dy = −t / B; where t is 0, so is its term. What comes before must give logarithms: `LogSoftmax`. Class numbers as
-    targets mean one-hot rows. As PyTorch's `KLDivLoss(reduction="batchmean")`; its default divides by C as well, and
-    its `batchmean` not by T. Kullback and Leibler, On Information and Sufficiency, 1951.
+    dL/dy = −t / B; a term with t = 0 is 0. Its inputs must be log-probabilities: use it after `LogSoftmax`. Class
+    labels as targets are converted to one-hot rows. As PyTorch's `KLDivLoss(reduction="batchmean")`; its default also
+    divides by C, and its `batchmean` does not divide by T. Kullback and Leibler, On Information and Sufficiency, 1951.
     """
 
     spec_name = "KLDiv"
@@ -199,7 +198,7 @@ class KLDivLoss(Loss):
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """The target's own shape, or an output for each class."""
+        """The shape of the target, or one output per class."""
         if not outputs:
             raise ShapeError(f"KLDiv takes rows of log-probabilities, not {shape_in_words(outputs)}")
         fit_values(cls, outputs, classes, target)
@@ -210,13 +209,13 @@ class KLDivLoss(Loss):
         return {"terms": Work(outputs)}
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Mean divergence. Raises ValueError where shapes differ or, without `out`, for negative probabilities."""
+        """Mean divergence. Raises ValueError if shapes differ or, without `out`, for negative probabilities."""
         wanted = np.asarray(targets)
         check_shape(self, outputs, wanted)
         if out is None and wanted.size and not wanted.min() >= 0:
             raise ValueError(f"KLDivLoss: probabilities are at least 0, not {wanted.min()}")
         terms = self.work_array("terms", outputs.shape, outputs.dtype)
-        # The smallest number that has a logarithm, which t = 0 multiplies by zero.
+        # The smallest number with a finite logarithm, which t = 0 multiplies by zero.
         np.maximum(wanted, np.finfo(terms.dtype).tiny, out=terms)
         np.log(terms, out=terms)
         np.subtract(terms, outputs, out=terms)

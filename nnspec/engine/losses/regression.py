@@ -1,4 +1,4 @@
-"""Losses of numbers: how far outputs are from values of the same shape."""
+"""Regression losses: the distance of outputs from values of the same shape."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["HuberLoss", "MAELoss", "MSELoss"]
 
 
 class Distance(Loss):
-    """Base of the losses of d = y − t, with y and t of one shape.
+    """Base of the losses of d = y − t, with y and t of the same shape.
 
-    Class numbers as targets mean one-hot rows, when the outputs have as many columns as there are classes.
+    Class labels as targets are converted to one-hot rows if the outputs have as many columns as there are classes.
     """
 
     targets = "values"
@@ -31,7 +31,7 @@ class Distance(Loss):
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """The target's own shape; or one output for each class, since class labels are compared as one-hot rows."""
+        """The shape of the target; or one output per class, since labels are compared as one-hot rows."""
         fit_values(cls, outputs, classes, target)
 
     def _subtract(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -44,7 +44,7 @@ class Distance(Loss):
 class MSELoss(Distance):
     """L = mean (y − t)² over all B·out numbers; dL/dy = 2 (y − t) / (B·out). As PyTorch's default reduction.
 
-    Class numbers as targets mean one-hot rows, when the outputs have as many columns as there are classes.
+    Class labels as targets are converted to one-hot rows if the outputs have as many columns as there are classes.
     """
 
     spec_name = "MSE"
@@ -57,11 +57,11 @@ class MSELoss(Distance):
 
     @property
     def stacks(self) -> bool:
-        """Lane by lane alike."""
+        """Always: each lane is computed alike."""
         return True
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Mean of the squared differences. Raises ValueError where the shapes differ."""
+        """Mean of the squared differences. Raises ValueError if shapes differ."""
         difference = self._subtract(outputs, targets, out)
         squares = self.work_array("squares", outputs.shape, outputs.dtype)
         np.multiply(difference, difference, out=squares)
@@ -76,7 +76,7 @@ class MSELoss(Distance):
 class MAELoss(Distance):
     """L = mean |y − t| over all B·out numbers; dL/dy = sign(y − t) / (B·out), and 0 where y = t. As PyTorch's `L1Loss`.
 
-    Its gradient does not grow with the distance, so that single values far away pull no harder than others.
+    Its gradient does not grow with the distance, so outliers pull no harder than other values.
     """
 
     spec_name = "MAE"
@@ -88,7 +88,7 @@ class MAELoss(Distance):
         return {"distances": Work(outputs)}
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Mean of the distances. Raises ValueError where the shapes differ."""
+        """Mean of the distances. Raises ValueError if shapes differ."""
         difference = self._subtract(outputs, targets, out)
         distances = np.absolute(difference, out=self.work_array("distances", outputs.shape, outputs.dtype))
         return number(np.add.reduce(distances, axis=None)) / distances.size
@@ -107,7 +107,7 @@ class MAELoss(Distance):
 class HuberLoss(Distance):
     """L = mean over all B·out numbers of ½ d² where |d| ≤ δ, and of δ (|d| − ½ δ) beyond, for d = y − t.
 
-    dL/dy = clip(d, −δ, δ) / (B·out): quadratic near the target, and of a bounded gradient far away. Huber, Robust
+    dL/dy = clip(d, −δ, δ) / (B·out): quadratic near the target, with a bounded gradient far away. Huber, Robust
     Estimation of a Location Parameter, 1964. As PyTorch's `HuberLoss`; its `SmoothL1Loss` is this divided by δ.
     """
 
@@ -122,7 +122,7 @@ class HuberLoss(Distance):
         return {"clipped": Work(outputs), "terms": Work(outputs)}
 
     def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Mean of c (d − ½ c) with c = clip(d, −δ, δ), which is both cases. Raises ValueError where shapes differ."""
+        """Mean of c (d − ½ c) with c = clip(d, −δ, δ), which covers both cases. Raises ValueError if shapes differ."""
         difference = self._subtract(outputs, targets, out)
         clipped = self._clip(difference, self.work_array("clipped", outputs.shape, outputs.dtype))
         terms = np.multiply(clipped, -0.5, out=self.work_array("terms", outputs.shape, outputs.dtype))
@@ -141,5 +141,5 @@ class HuberLoss(Distance):
         return np.minimum(clipped, self.delta, out=clipped)
 
     def sides(self) -> NDArray[Any] | None:
-        """Which outputs are further away than δ, where the second derivative jumps."""
+        """Which outputs are further than δ from their targets, where the second derivative jumps."""
         return np.abs(saved(self._difference, self)) > self.delta

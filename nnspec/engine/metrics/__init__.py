@@ -1,4 +1,4 @@
-"""Metrics: figures for people, which training does not use."""
+"""Metrics: figures that are reported but not used in training."""
 
 from nnspec.engine.metrics.classes import *  # noqa: F403
 from nnspec.engine.metrics.contract import *  # noqa: F403

@@ -1,8 +1,8 @@
-"""Metrics of class labels, of outputs `(B, C)` with labels `(B,)`, or `(B, T, C)` with `(B, T)`, all places alike.
+"""Classification metrics, for outputs `(B, C)` with labels `(B,)`, or `(B, T, C)` with `(B, T)`, over all positions.
 
-The class that is predicted is where the largest output is, the first of equal ones; of a single output for two classes,
-1 where it is greater than 0, the half of a sigmoid. Some metrics also take several labels of a sample: outputs
-`(B, L)` with targets `(B, L)` of 0 and 1, where a label is predicted if its output is greater than 0.
+The predicted class is that of the largest output, the first of equal ones; for a single output and two classes, it is 1
+if the output is greater than 0, where the sigmoid is ½. Some metrics also accept multi-label targets: outputs `(B, L)`
+with targets `(B, L)` of 0 and 1, where a label is predicted if its output is greater than 0.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["F1", "Accuracy", "Confusion", "Perplexity", "Precision", "Recall", "TopK"]
 
 MOST_IN_TABLE = 100
-"""The most classes that a table of them is made for."""
+"""The maximum number of classes in a confusion table."""
 
 
 class Predicting(Metric):
-    """Base of the metrics that look at which class is predicted."""
+    """Base of the metrics that compare predicted classes."""
 
     needs_classes = True
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """The predicted class of each place, and whether it is right."""
+        """The predicted class of each position, and whether it is right."""
         places = outputs[:-1]
         return {"predicted": Work(places, "index"), "right": Work(places, "bool")}
 
@@ -51,10 +51,11 @@ class Predicting(Metric):
 
 
 class Accuracy(Predicting, Averaging):
-    """Share of places whose largest output is at their label, `(B, C)` and `(B,)` -> [0, 1]; ties go to the first.
+    """Fraction of positions whose largest output is at their label, `(B, C)` and `(B,)` -> [0, 1]; ties go to the
+    first.
 
-    Of several labels, the share of samples of which all labels are right, as scikit-learn's `accuracy_score`. Keras's
-    `BinaryAccuracy` is the share of labels that are.
+    For multi-label targets, the fraction of samples with all labels right, as in scikit-learn's `accuracy_score`.
+    Keras's `BinaryAccuracy` is the fraction of right labels.
     """
 
     spec_name = "accuracy"
@@ -65,7 +66,7 @@ class Accuracy(Predicting, Averaging):
     takes_labels = True
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Count which places are right."""
+        """Count the correct positions."""
         if outputs.ndim == targets.ndim:
             right = self._all_right(outputs, targets)
         else:
@@ -74,7 +75,7 @@ class Accuracy(Predicting, Averaging):
         self._seen.add(right.size)
 
     def _all_right(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
-        """Say which samples have all their labels predicted, label by label."""
+        """Return which samples have all their labels right."""
         places = outputs.shape[:-1]
         right, wrong = self.work_array("right", places, bool), self.work_array("predicted", places, np.intp)
         right.fill(True)
@@ -86,9 +87,9 @@ class Accuracy(Predicting, Averaging):
 
 
 class TopK(Averaging):
-    """Share of places whose label is among the k largest outputs; of equal ones the first come first.
+    """Fraction of positions whose label is among the k largest outputs; ties are resolved in favour of the first.
 
-    With k = 1 it is accuracy. scikit-learn's `top_k_accuracy_score` puts the last of equal ones first.
+    With k = 1, it equals accuracy. scikit-learn's `top_k_accuracy_score` resolves ties in favour of the last.
     """
 
     spec_name = "top_k"
@@ -104,7 +105,7 @@ class TopK(Averaging):
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """More outputs than k, since all others would be right always."""
+        """More outputs than k, since otherwise every prediction would be right."""
         super().fit(outputs, classes, target, arguments)
         k = arguments.get("k", 5)
         if k >= outputs[-1]:
@@ -112,7 +113,7 @@ class TopK(Averaging):
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """Which outputs come before the label's, and how many do."""
+        """Which outputs rank before the label's, and their number."""
         places = outputs[:-1]
         return {
             "before": Work(outputs, "bool"),
@@ -122,7 +123,7 @@ class TopK(Averaging):
         }
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Count the labels before which fewer than k outputs come."""
+        """Count the labels with fewer than k outputs ranked before them."""
         index = self.work_array("index", targets.shape, np.intp)
         own = _at_labels(outputs, targets, index, self.work_array("own", targets.shape, outputs.dtype))
         alike = np.equal(outputs, own[..., None], out=self.work_array("alike", outputs.shape, bool))
@@ -141,11 +142,11 @@ class TopK(Averaging):
 class Rates(Predicting):
     """Base of the rates of a class k, from its true positives, false positives and false negatives.
 
-    `macro` is their mean over the classes that occur among labels or predictions; `weighted` that mean weighted by how
-    many samples are of each class; `micro` takes sums over all classes, which with one label a place is accuracy;
-    `binary` is the rate of class 1 alone, of two classes. Of several labels, each is one k, and all count, also those
-    that never occur. A rate without a denominator is 0. As scikit-learn's with the same `average` and
-    `zero_division=0`; there the default is `binary`.
+    `macro` is their mean over the classes that occur among labels or predictions; `weighted` is that mean weighted by
+    the number of samples of each class; `micro` uses sums over all classes, which for single labels equals accuracy;
+    `binary` is the rate of class 1 of two classes. For multi-label targets, each label is one k, and all are included,
+    even those that never occur. A rate without a denominator is 0. As scikit-learn's with the same `average` and
+    `zero_division=0`; its default is `binary`.
     """
 
     percent = True
@@ -175,7 +176,7 @@ class Rates(Predicting):
             )
 
     def begin(self) -> None:
-        """Forget all batches."""
+        """Reset."""
         self._now = None
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
@@ -196,7 +197,7 @@ class Rates(Predicting):
         np.add.at(hits, targets.reshape(-1), right.reshape(-1))
 
     def _count_labels(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Count label by label, since each may be there or not."""
+        """Count label by label, since each may be present or not."""
         assert self._now is not None
         places = outputs.shape[:-1]
         predicted, true = self.work_array("predicted", places, np.intp), self.work_array("right", places, bool)
@@ -229,7 +230,7 @@ class Rates(Predicting):
 
 
 class Precision(Rates):
-    """Where a class is predicted, the share that is right: TP / (TP + FP); of all classes by `average`."""
+    """Fraction of the predictions of a class that are right: TP / (TP + FP); combined over classes by `average`."""
 
     spec_name = "precision"
     also = ("precision_score", "Precision")
@@ -239,7 +240,9 @@ class Precision(Rates):
 
 
 class Recall(Rates):
-    """Of the places of a class, the share where it is predicted: TP / (TP + FN); of all classes by `average`."""
+    """Fraction of the positions of a class that are predicted as such: TP / (TP + FN); combined over classes by
+    `average`.
+    """
 
     spec_name = "recall"
     also = ("recall_score", "Recall", "sensitivity")
@@ -249,7 +252,7 @@ class Recall(Rates):
 
 
 class F1(Rates):
-    """Harmonic mean of precision and recall of a class: 2 TP / (2 TP + FP + FN); of all classes by `average`."""
+    """Harmonic mean of precision and recall of a class: 2 TP / (2 TP + FP + FN); combined over classes by `average`."""
 
     spec_name = "f1"
     also = ("f1_score", "F1", "F1Score", "fscore")
@@ -259,9 +262,9 @@ class F1(Rates):
 
 
 class Confusion(Predicting):
-    """How often which class is taken for which: a table with a row for each label and a column for each prediction.
+    """The confusion matrix: a table with a row for each label and a column for each prediction.
 
-    It is no figure: the run keeps the table of the test data after the last epoch.
+    It is not a figure: the run stores the table of the test data after the last epoch.
     """
 
     spec_name = "confusion"
@@ -286,11 +289,11 @@ class Confusion(Predicting):
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """The predicted class of each place, and which entry of the flat table it adds to."""
+        """The predicted class of each position, and the entry of the flat table to increment."""
         return {"predicted": Work(outputs[:-1], "index"), "entries": Work(outputs[:-1], "index")}
 
     def begin(self) -> None:
-        """Forget all batches."""
+        """Reset."""
         self._now = None
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
@@ -312,9 +315,10 @@ class Confusion(Predicting):
 
 
 class Perplexity(Averaging):
-    """e to the mean over all places of −log softmax(z)[label]: how many classes, all alike, it is as unsure between.
+    """exp of the mean over all positions of −log softmax(z)[label]: the effective number of equally likely classes.
 
-    Outputs are logits, or log-probabilities, which the softmax leaves as they are. Of one class for sure it is 1.
+    Outputs are logits, or log-probabilities, which the softmax leaves unchanged. It is 1 for a certain, right
+    prediction.
     """
 
     spec_name = "perplexity"
@@ -325,19 +329,19 @@ class Perplexity(Averaging):
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """An output for each class."""
+        """One output per class."""
         super().fit(outputs, classes, target, arguments)
         if outputs[-1] < 2:
             raise ShapeError("`perplexity` needs one output per class, but there is only one", help="end with two")
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """The exponentials, and two numbers and an index a place."""
+        """The exponentials, and two numbers and an index per position."""
         places = outputs[:-1]
         return {"powers": Work(outputs), "top": Work(places), "own": Work(places), "index": Work(places, "index")}
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Add −log softmax(z)[label] of each place: log Σ eᶻ⁻ᵐ + m − z[label] with m the largest."""
+        """Add −log softmax(z)[label] of each position: log Σ eᶻ⁻ᵐ + m − z[label] with m the maximum."""
         places, dtype = targets.shape, outputs.dtype
         own = self.work_array("own", places, dtype)
         _at_labels(outputs, targets, self.work_array("index", places, np.intp), own)
@@ -351,7 +355,7 @@ class Perplexity(Averaging):
         self._seen.add(targets.size)
 
     def result(self) -> float:
-        """e to the mean; infinity where that is too large for a number."""
+        """exp of the mean; infinity if it overflows."""
         mean = self._total.value / self._seen.value
         return math.exp(mean) if mean < 709 else math.inf
 

@@ -1,4 +1,4 @@
-"""What a metric is, and which figures of a run are one's."""
+"""The interface of metrics, and the figures of a run that they define."""
 
 from __future__ import annotations
 
@@ -24,31 +24,34 @@ class Metric(Part, Borrower):
 
     kind: ClassVar[str] = "metric"
     needs_classes: ClassVar[bool] = False
-    """Whether it makes sense for class labels only."""
+    """Whether it requires class labels."""
     takes_labels: ClassVar[bool] = False
-    """Whether it also takes several labels of a sample, 0 or 1 each: outputs and targets `(B, L)`, no classes."""
+    """Whether it also accepts multi-label targets, 0 or 1 each: outputs and targets `(B, L)`, no classes."""
     keeps_scores: ClassVar[bool] = False
     """Whether it keeps the outputs of all batches until `result`."""
     needs_numbers: ClassVar[bool] = False
-    """Whether it makes sense for targets that are numbers only. It must not change when the same number is added to
-    outputs and targets, since targets that are standardised are counted from their mean."""
+    """Whether it requires numeric targets. It must be invariant to adding the same number to outputs and targets, since
+    standardised targets are relative to their mean.
+    """
     percent: ClassVar[bool] = False
-    """Whether it is a share, which people read in percent."""
+    """Whether it is a fraction, usually shown as a percentage."""
     higher_is_better: ClassVar[bool] = False
-    """Whether more of it is better; as with a loss, less is unless a metric says so."""
+    """Whether higher is better; the default, as for a loss, is lower."""
     default: ClassVar[bool] = False
-    """Whether it is measured, where it makes sense, unless a spec says otherwise."""
+    """Whether it is measured by default, for data that it applies to."""
     tallies: ClassVar[bool] = False
-    """Whether all that it remembers of batches is in tallies (see `Tally`), so that adding to them needs no Python."""
+    """Whether all its state is in tallies (see `Tally`), so that updating it needs no Python."""
     converts_arguments = True
     is_figure: ClassVar[bool] = True
-    """Whether it is one number, with a curve over the epochs; else a table of the test data after the last epoch."""
+    """Whether it is one number, with a curve over the epochs; otherwise it is a table of the test data after the last
+    epoch.
+    """
 
     @classmethod
     def fit(
         cls, outputs: Shape, classes: int | None, target: Shape = (), arguments: Mapping[str, Any] = NO_ARGUMENTS
     ) -> None:
-        """Hold the network's outputs for a sample against its target, as a loss does. Raises ShapeError."""
+        """Check the network's outputs for a sample against its target, as a loss does. Raises ShapeError."""
         if cls.takes_labels and classes is None:
             if outputs != target or not outputs:
                 raise ShapeError(
@@ -64,15 +67,15 @@ class Metric(Part, Borrower):
 
     @classmethod
     def work(cls, outputs: Shape, arguments: Mapping[str, Any] = NO_ARGUMENTS) -> Mapping[str, Work]:
-        """Return the work arrays for outputs of a shape (of one sample)."""
+        """Return the work arrays for outputs of this shape (of one sample)."""
         return NO_ARGUMENTS
 
     def begin(self) -> None:
-        """Forget all batches."""
+        """Reset."""
         raise NotImplementedError
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Count a batch: outputs `(B, *out)`, which are left as they are, and the data's targets `(B, *target)`."""
+        """Add a batch: outputs `(B, *out)`, which are not modified, and the data's targets `(B, *target)`."""
         raise NotImplementedError
 
     def result(self) -> Any:
@@ -87,28 +90,28 @@ class Tally:
         self._sum = np.zeros(1, dtype)
 
     def clear(self) -> None:
-        """Begin at 0."""
+        """Reset to 0."""
         self._sum.fill(0)
 
     def add(self, amount: Any) -> None:
-        """Add a number of a batch."""
-        if isinstance(amount, np.ndarray):  # where calls are recorded
+        """Add a batch's number."""
+        if isinstance(amount, np.ndarray):  # during a recording
             amount = amount.astype(self._sum.dtype, copy=False)
         np.add(self._sum, amount, out=self._sum, casting="unsafe")
 
     @property
     def cell(self) -> Any:
-        """The array of one number that it is kept in."""
+        """The array of one number that holds it."""
         return self._sum
 
     @property
     def value(self) -> Any:
-        """The sum so far, as a number of Python."""
+        """The sum so far, as a Python number."""
         return self._sum.item()
 
 
 class Averaging(Metric):
-    """Base of the metrics that are a total over how many there are."""
+    """Base of the metrics that are a total divided by a count."""
 
     tallies = True
 
@@ -116,17 +119,17 @@ class Averaging(Metric):
         self._total, self._seen = Tally(), Tally("int64")
 
     def begin(self) -> None:
-        """Forget all batches."""
+        """Reset."""
         self._total.clear()
         self._seen.clear()
 
     def result(self) -> float:
-        """The total over how many there are."""
+        """The total divided by the count."""
         return float(self._total.value / self._seen.value)
 
 
 def metric_of(figure: str) -> type[Metric] | None:
-    """Return the metric that a figure of a run measures: `accuracy` for `val_accuracy`. None for losses and others."""
+    """Return the metric that measures a figure of a run: `accuracy` for `val_accuracy`. None for losses and others."""
     metrics = PARTS.get("metric", {})
     metric = (
         metrics.get(figure) or metrics.get(figure.removeprefix("val_")) or metrics.get(figure.removeprefix("test_"))
@@ -135,6 +138,6 @@ def metric_of(figure: str) -> type[Metric] | None:
 
 
 def higher_is_better(figure: str) -> bool:
-    """Whether more of a figure of a run is better, as of `val_accuracy`; less of every loss is."""
+    """Whether higher is better for a figure of a run, such as `val_accuracy`; for losses, lower is better."""
     metric = metric_of(figure)
     return metric is not None and metric.higher_is_better

@@ -1,10 +1,10 @@
-"""Metrics of how well outputs rank samples: of two classes, or of several labels each by itself.
+"""Ranking metrics: how well outputs rank samples, for two classes or for each of several labels.
 
-The score of a sample is its logit z: of two outputs, z₁ − z₀; of several labels `(B, L)`, each label's own. Only the
-order of scores matters, so logits and probabilities give the same figures.
+The score of a sample is its logit z: with two outputs, z₁ − z₀; with multi-label outputs `(B, L)`, each label's own.
+Only the order of scores matters, so logits and probabilities give the same figures.
 
-They need all scores at once, and keep them until the pass is over: one number and one byte for each sample and label,
-in float32 5 bytes, such as 3 MB for 60,000 samples with 10 labels. The figures are exact, whatever the batches.
+They need all scores at once, and keep them until the end of the pass: one number and one byte per sample and label,
+5 bytes in float32, or 3 MB for 60,000 samples with 10 labels. The figures are exact, however samples are batched.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ __all__ = ["AUC", "AveragePrecision"]
 
 
 class Ranking(Metric):
-    """Base of the metrics of scores. Over several labels, `macro` is the mean of each one's, `weighted` that weighted
-    by how many samples have the label, and `micro` takes all labels as one."""
+    """Base of the metrics of scores. With several labels, `macro` is the mean over labels, `weighted` is that mean
+    weighted by the number of samples with each label, and `micro` pools all labels.
+    """
 
     needs_classes = True
     takes_labels = True
@@ -52,7 +53,7 @@ class Ranking(Metric):
             raise ShapeError(f"`{cls.spec_name}` ranks samples of two classes, but there are {what}")
 
     def begin(self) -> None:
-        """Forget all batches."""
+        """Reset."""
         self._count = 0
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
@@ -67,7 +68,7 @@ class Ranking(Metric):
         np.not_equal(targets.reshape(rows, labels), 0, out=truths)
 
     def _room(self, rows: int, labels: int, dtype: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return where the next samples go; twice as much room is made where there is too little."""
+        """Return the arrays for the next samples; the memory is doubled if it is too small."""
         start, self._count = self._count, self._count + rows
         if self._scores is None or self._truths is None or self._scores.shape[1:] != (labels,):
             self._scores, self._truths = np.empty((0, labels), dtype), np.empty((0, labels), bool)
@@ -79,7 +80,7 @@ class Ranking(Metric):
         return self._scores[start : self._count], self._truths[start : self._count]
 
     def result(self) -> float:
-        """The figure of the labels together; NaN where it is not defined."""
+        """The figure of all labels combined; NaN if undefined."""
         ensure(self._count > 0, "no samples were counted")
         assert self._scores is not None
         assert self._truths is not None
@@ -105,12 +106,11 @@ class Ranking(Metric):
 
 
 class AUC(Ranking):
-    """Area under the ROC curve: how likely a sample of class 1 has a higher score than one of class 0, equal ones
-    counting half, Σ [s⁺ > s⁻] + ½ [s⁺ = s⁻] over all P·N pairs, divided by P·N.
+    """Area under the ROC curve: the probability that a sample of class 1 has a higher score than one of class 0, with
+    ties counting half, Σ [s⁺ > s⁻] + ½ [s⁺ = s⁻] over all P·N pairs, divided by P·N.
 
-    1 is a perfect order, 0.5 that of chance. Where all samples are of one class it is not defined, NaN, and so is a
-    macro mean over a label of which that holds; a weighted mean leaves out labels that no sample has. As
-    scikit-learn's `roc_auc_score`.
+    1 is a perfect ranking, 0.5 is chance. It is undefined (NaN) if all samples are of one class, as is a macro mean
+    that includes such a label; a weighted mean ignores labels that no sample has. As scikit-learn's `roc_auc_score`.
     """
 
     spec_name = "auc"
@@ -125,11 +125,11 @@ class AUC(Ranking):
 
 
 class AveragePrecision(Ranking):
-    """Precision averaged over recall: Σ (Rₙ − Rₙ₋₁) Pₙ, where Pₙ and Rₙ are precision and recall if the n highest
-    different scores and all above count as class 1.
+    """Average precision: Σ (Rₙ − Rₙ₋₁) Pₙ, where Pₙ and Rₙ are precision and recall if the n highest distinct scores
+    are classified as class 1.
 
-    The area under the curve of precision over recall by steps, not by straight lines. Chance is the share of class 1;
-    without a sample of class 1 it is 0. As scikit-learn's `average_precision_score`.
+    It is the area under the precision–recall curve as a step function, without linear interpolation. Chance level is
+    the fraction of class 1; without samples of class 1 it is 0. As scikit-learn's `average_precision_score`.
     """
 
     spec_name = "average_precision"
@@ -144,7 +144,7 @@ class AveragePrecision(Ranking):
 
 
 def _counts(scores: NDArray[Any], truths: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return how many samples of class 1 and of class 0 have each different score, from the highest down."""
+    """Return the number of samples of class 1 and of class 0 with each distinct score, from the highest down."""
     order = np.argsort(scores, kind="stable")[::-1]
     ordered, found = scores[order], truths[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))

@@ -1,4 +1,4 @@
-"""Metrics of numbers: outputs `(B, *out)` against targets of the same shape, apart from ones in it."""
+"""Regression metrics: outputs `(B, *out)` against targets of the same shape, ignoring extents of 1."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class MeanSquaredError(Comparing, Averaging):
 
 
 class MeanAbsoluteError(Comparing, Averaging):
-    """Mean of |y − t| over all numbers of all samples: how far off it is, in the targets' own unit."""
+    """Mean of |y − t| over all numbers of all samples: the average error in the unit of the targets."""
 
     spec_name = "mae"
     also = ("mean_absolute_error", "MeanAbsoluteError")
@@ -72,11 +72,13 @@ class MeanAbsoluteError(Comparing, Averaging):
 
 
 class R2(Comparing):
-    """1 − Σ (t − y)² / Σ (t − mean t)²: 1 where all is right, 0 for who always says the mean, without a lowest value.
+    """1 − Σ (t − y)² / Σ (t − mean t)²: 1 for perfect predictions, 0 for always predicting the mean, with no lower
+    bound.
 
-    For each number of a target by itself, then their mean; where a number never changes, 1 if it is always met and 0
-    else. As scikit-learn's `r2_score`. The mean of all targets is not known before the last batch: spreads of batches
-    are joined (Chan, Golub and LeVeque, Updating Formulae for Computing Sample Variances, 1979).
+    Computed for each number of a target separately and averaged; for a number that never changes, it is 1 if all
+    predictions are exact and 0 otherwise. As scikit-learn's `r2_score`. The mean of all targets is unknown before the
+    last batch, so the sums of batches are merged (Chan, Golub and LeVeque, Updating Formulae for Computing Sample
+    Variances, 1979).
     """
 
     spec_name = "r2"
@@ -84,14 +86,14 @@ class R2(Comparing):
     higher_is_better = True
 
     def begin(self) -> None:
-        """Forget all batches."""
+        """Reset."""
         self._seen = 0
         self._errors: Any = 0.0
         self._spread: Any = 0.0
         self._mean: Any = 0.0
 
     def add(self, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-        """Add the squares of errors, and of the targets' distances from their mean so far."""
+        """Add the squared errors, and the squared distances of the targets from their mean so far."""
         rows = len(outputs)
         difference = self._subtract(outputs, targets)
         np.multiply(difference, difference, out=difference)

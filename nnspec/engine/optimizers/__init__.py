@@ -1,11 +1,11 @@
-"""Optimizers: how a gradient becomes a step. Families in the order of how hard they are to understand.
+"""Optimizers: update parameters from gradients. Families are ordered by how hard they are to understand.
 
-θ is a parameter, g its gradient, lr the learning rate, t the number of the step from 1, and every other letter starts
-from 0; all operations are element by element and in place, unless a class says that it needs whole tensors. An
-optimizer takes any list of parameters, and the compiled plan gives it a list of one: the vector that holds all tensors,
-with their places in it (`Parameter.segments`).
+θ is a parameter, g its gradient, lr the learning rate, t the step number from 1, and all other letters are state that
+starts from 0; all operations are elementwise and in place, unless a class says that it needs whole tensors. An
+optimizer takes any list of parameters; the compiled plan passes a list of one, the vector that holds all tensors with
+their positions in it (`Parameter.segments`).
 
-Where lr is a schedule, whoever trains says before each step where training stands:
+If lr is a schedule, the training loop reports its progress before each step:
 
     optimizer = nn.SGD(model.parameters(), lr=nn.CosineSchedule(0.1))
     optimizer.at(epoch + batch / batches, epochs)

@@ -1,4 +1,4 @@
-"""Adam and what was made of it: a step is the mean gradient divided by its usual size."""
+"""Adam and its variants: a step is the mean gradient divided by its typical magnitude."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Epsilon = Annotated[Positive, Also("epsilon")]
 class Adam(Optimizer):
     """m ← β₁·m + (1−β₁)·g, v ← β₂·v + (1−β₂)·g²; θ ← θ − lr · (m / (1−β₁ᵗ)) / (√(v / (1−β₂ᵗ)) + ε) at step t.
 
-    Kingma & Ba 2015, algorithm 1, with bias correction; as PyTorch's `Adam`. Keras's corrects in the rate and adds
-    its ε (1e-7) to the uncorrected √v. The state kept here is m / (1−β₁) and v / (1−β₂): the same recurrence with two
-    multiplications fewer, their constants moved into the rate and into ε.
+    Kingma & Ba 2015, algorithm 1, with bias correction; as PyTorch's `Adam`. Keras's corrects the bias in the rate and
+    adds its ε (1e-7) to the uncorrected √v. The state stored here is m / (1−β₁) and v / (1−β₂): the same recurrence
+    with two fewer multiplications, whose constants are moved into the rate and into ε.
     """
 
     spec_name = "Adam"
@@ -39,7 +39,7 @@ class Adam(Optimizer):
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """The two moments, scaled as said above."""
+        """The two moments, scaled as described above."""
         return ("first_moment", "second_moment")
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
@@ -87,10 +87,10 @@ def _adam(
 
 
 class AdamW(Adam):
-    """θ ← (1 − lr·λ)·θ, then Adam's step: weight decay λ of its own, which the gradient's size does not divide.
+    """θ ← (1 − lr·λ)·θ, then Adam's step: decoupled weight decay λ, which is not divided by the gradient's magnitude.
 
-    As PyTorch's `AdamW`, but that only weights decay (`decay_all` takes all). Keras's default is λ = 0.004. The paper
-    multiplies λ by the schedule alone and not by the rate. Loshchilov & Hutter 2019, algorithm 2.
+    As PyTorch's `AdamW`, except that only weights decay (all parameters with `decay_all`). Keras's default is λ =
+    0.004. The paper multiplies λ only by the schedule and not by the rate. Loshchilov & Hutter 2019, algorithm 2.
     """
 
     spec_name = "AdamW"
@@ -102,10 +102,10 @@ class AdamW(Adam):
 
 
 class AMSGrad(Adam):
-    """Adam with the largest v so far, v̂ ← max(v̂, v), in the place of v: no rate ever grows again.
+    """Adam with the largest v so far, v̂ ← max(v̂, v), instead of v: the effective rate never grows again.
 
-    As PyTorch's `Adam(amsgrad=True)`, whose maximum is that of v before its bias is corrected, as here. The paper
-    corrects no bias. Reddi, Kale & Kumar 2018, algorithm 2.
+    As PyTorch's `Adam(amsgrad=True)`, where the maximum is also taken before bias correction. The paper has no bias
+    correction. Reddi, Kale & Kumar 2018, algorithm 2.
     """
 
     spec_name = "AMSGrad"
@@ -152,7 +152,7 @@ def _amsgrad(
         g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
         first[i] = first[i] * beta1 + g
         second[i] = second[i] * beta2 + g * g
-        # A NaN in either stays, as in np.maximum.
+        # NaN in either is propagated, as by np.maximum.
         largest[i] = largest[i] if largest[i] >= second[i] or largest[i] != largest[i] else second[i]
         theta[i] = kept - first[i] / (np.sqrt(largest[i]) + eps) * rate
 
@@ -160,8 +160,8 @@ def _amsgrad(
 class AdaMax(Optimizer):
     """m ← β₁·m + (1−β₁)·g, u ← max(β₂·u, |g| + ε); θ ← θ − lr / (1−β₁ᵗ) · m / u at step t.
 
-    Kingma & Ba 2015, algorithm 2, where ε is 0; as PyTorch's `Adamax`. Keras's adds ε to u in the step. The state kept
-    here is m / (1−β₁) and u.
+    Kingma & Ba 2015, algorithm 2, where ε is 0; as PyTorch's `Adamax`. Keras's adds ε to u in the step. The state
+    stored here is m / (1−β₁) and u.
     """
 
     spec_name = "AdaMax"
@@ -175,7 +175,7 @@ class AdaMax(Optimizer):
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """The first moment, scaled, and the size of the largest gradient, which fades."""
+        """The first moment, scaled, and the decaying maximum of gradient magnitudes."""
         return ("first_moment", "largest")
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
@@ -220,18 +220,18 @@ def _adamax(
         g = theta[i] * decay + grad[i] if decay > 0 else grad[i]
         first[i] = first[i] * beta1 + g
         size, before = abs(g) + eps, largest[i] * beta2
-        # A NaN in either stays, as in np.maximum.
+        # NaN in either is propagated, as by np.maximum.
         largest[i] = before if before >= size or before != before else size
         theta[i] = kept - first[i] / largest[i] * rate
 
 
 class NAdam(Adam):
-    """Adam with Nesterov's momentum, which grows: μₜ = β₁·(1 − 0.96^(t·ψ) / 2), Πₜ = μ₁·…·μₜ, ψ the `momentum_decay`;
+    """Adam with Nesterov momentum that grows: μₜ = β₁·(1 − 0.96^(t·ψ) / 2), Πₜ = μ₁·…·μₜ, ψ the `momentum_decay`;
 
         θ ← θ − lr · (μₜ₊₁ / (1 − Πₜ₊₁) · m + (1−μₜ) / (1 − Πₜ) · g) / (√(v / (1−β₂ᵗ)) + ε) at step t
 
-    with Adam's m and v. Dozat 2016; as PyTorch's `NAdam`. Keras's `Nadam` has ψ = 0.004 fixed, as here by default. The
-    state kept here is m / (1−β₁) and v / (1−β₂).
+    with Adam's m and v. Dozat 2016; as PyTorch's `NAdam`. Keras's `Nadam` fixes ψ = 0.004, the default here. The state
+    stored here is m / (1−β₁) and v / (1−β₂).
     """
 
     spec_name = "NAdam"
@@ -248,7 +248,7 @@ class NAdam(Adam):
         return self.betas[0] * (1 - 0.96 ** (step * self.momentum_decay) / 2)
 
     def _products(self) -> tuple[float, float]:
-        """Πₜ and Πₜ₊₁: a function of the step alone, whichever steps were made before."""
+        """Πₜ and Πₜ₊₁: functions of the step number only, independent of earlier steps."""
         if self._factors > self.steps:
             self._product, self._factors = 1.0, 0
         while self._factors < self.steps:
@@ -306,20 +306,20 @@ def _nadam(
 
 
 class RAdam(Adam):
-    """Adam that divides by √v only once v is worth it, and then by as much as it is worth:
+    """Rectified Adam: divides by √v only once v is reliable, and then corrects for its variance:
 
         ρ∞ = 2 / (1−β₂) − 1,  ρₜ = ρ∞ − 2·t·β₂ᵗ / (1−β₂ᵗ),  r = √((ρₜ−4)(ρₜ−2)ρ∞ / ((ρ∞−4)(ρ∞−2)ρₜ))
-        θ ← θ − lr · r · √(1−β₂ᵗ) · m̂ / (√v + ε) where ρₜ > 5, and θ ← θ − lr · m̂ where not, m̂ = m / (1−β₁ᵗ)
+        θ ← θ − lr · r · √(1−β₂ᵗ) · m̂ / (√v + ε) if ρₜ > 5, else θ ← θ − lr · m̂, with m̂ = m / (1−β₁ᵗ)
 
     with Adam's m and v, so that no warm-up is needed. As PyTorch's `RAdam`; the paper has ρₜ > 4 and no ε. Liu et al.
-    2020. The state kept here is m / (1−β₁) and v / (1−β₂).
+    2020. The state stored here is m / (1−β₁) and v / (1−β₂).
     """
 
     spec_name = "RAdam"
     also = ("RectifiedAdam", "radam")
 
     def _rectification(self) -> float:
-        """R, or 0 while the variance is not worth dividing by."""
+        """r, or 0 while the variance is too unreliable to divide by."""
         beta2 = self.betas[1]
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * self.steps * beta2**self.steps / (1 - beta2**self.steps)

@@ -1,4 +1,4 @@
-"""A rate of its own for every number, by how large its gradients have been."""
+"""Adaptive rates: each number is scaled by the magnitude of its past gradients."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Epsilon = Annotated[Positive, Also("epsilon")]
 class AdaGrad(Optimizer):
     """s ← s + g²; θ ← θ − lr·g / (√s + ε), starting from s = 0.
 
-    As PyTorch's `Adagrad`, whose `lr_decay` is a schedule here. Keras's starts from s = 0.1 and has ε = 1e-7 under the
-    root. Duchi, Hazan & Singer 2011.
+    As PyTorch's `Adagrad`; its `lr_decay` corresponds to a schedule here. Keras's starts from s = 0.1 and has ε = 1e-7
+    under the root. Duchi, Hazan & Singer 2011.
     """
 
     spec_name = "AdaGrad"
@@ -71,12 +71,12 @@ def _adagrad(theta: Any, grad: Any, square_sum: Any, keep: Any, decay: Any, eps:
 class RMSProp(Optimizer):
     """s ← α·s + (1−α)·g²; θ ← θ − lr·v, where v = g / (√s + ε).
 
-    With momentum μ: v ← μ·v + g / (√s + ε). Centered, s is made less by the square of the mean gradient,
-    m ← α·m + (1−α)·g: √(s − m²), an estimate of the variance (Graves 2013).
+    With momentum μ: v ← μ·v + g / (√s + ε). If centered, s is reduced by the square of the mean gradient,
+    m ← α·m + (1−α)·g: √(s − m²), an estimate of the standard deviation (Graves 2013).
 
-    As PyTorch's `RMSprop`, but that rounding cannot make s − m² negative here. Keras's has α = 0.9, called `rho`, and
-    ε = 1e-7 under the root. Tieleman & Hinton 2012. The state kept here is s / (1−α), m / (1−α) and √(1−α)·v: the same
-    recurrence with fewer multiplications, their constants moved into the rate and into ε.
+    As PyTorch's `RMSprop`, except that rounding cannot make s − m² negative here. Keras's has α = 0.9, called `rho`,
+    and ε = 1e-7 under the root. Tieleman & Hinton 2012. The state stored here is s / (1−α), m / (1−α) and √(1−α)·v: the
+    same recurrence with fewer multiplications, whose constants are moved into the rate and into ε.
     """
 
     spec_name = "RMSProp"
@@ -92,7 +92,7 @@ class RMSProp(Optimizer):
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """The mean square; the mean, where centered; a velocity, where there is momentum. Scaled as said above."""
+        """The mean square; the mean, if centered; a velocity, if there is momentum. Scaled as described above."""
         means = ("square", "mean") if arguments["centered"] else ("square",)
         return (*means, "velocity") if arguments["momentum"] else means
 
@@ -222,8 +222,8 @@ def _centered_with_momentum(
 class AdaDelta(Optimizer):
     """s ← ρ·s + (1−ρ)·g²; Δ = √(u + ε) / √(s + ε) · g; u ← ρ·u + (1−ρ)·Δ²; θ ← θ − lr·Δ.
 
-    As PyTorch's `Adadelta`; the paper has no rate, which is lr = 1, and Keras's default of 0.001 makes it very slow.
-    The first steps are small, for u grows from 0. Zeiler 2012.
+    As PyTorch's `Adadelta`; the paper has no rate, which corresponds to lr = 1, and Keras's default of 0.001 makes it
+    very slow. The first steps are small, because u grows from 0. Zeiler 2012.
     """
 
     spec_name = "AdaDelta"

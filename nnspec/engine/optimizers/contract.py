@@ -1,4 +1,4 @@
-"""What every optimizer has: a rate that may be a schedule, state, arrays to work in, and weight decay."""
+"""The interface of optimizers: a rate that may be a schedule, state, work arrays, and weight decay."""
 
 from __future__ import annotations
 
@@ -24,33 +24,34 @@ Decay = Annotated[float, Range(low=0), Also("wd", "l2", "weight_decay_rate")]
 
 @dataclass(frozen=True)
 class Group:
-    """Numbers next to each other in one parameter that move alike: by one rate and one weight decay.
+    """Adjacent numbers of one parameter that are updated alike: with the same rate and the same weight decay.
 
-    PyTorch's parameter groups are lists of tensors; these are ranges, so that one call moves all of a group.
+    PyTorch's parameter groups are lists of tensors; these are ranges, so that one call updates a whole group.
     """
 
     parameter: int
-    """The number of the parameter among the optimizer's."""
+    """The index of the parameter among the optimizer's."""
     start: int
     stop: int
     shape: tuple[int, ...]
-    """That of the tensor, for an optimizer that moves whole tensors, or of a parameter that is all one group."""
+    """The shape of the tensor, for an optimizer of whole tensors, or of a parameter that is one group."""
     rate: float
-    """What multiplies the optimizer's rate."""
+    """A multiplier of the optimizer's rate."""
     weight_decay: float
     decays: bool
-    """Whether its first tensor is a weight: no bias, nor the scale or shift of a normalisation."""
+    """Whether its first tensor is a weight, as opposed to a bias, or the scale or shift of a normalisation."""
 
     @property
     def part(self) -> slice:
-        """Where it lies in the flattened parameter."""
+        """Its range in the flattened parameter."""
         return slice(self.start, self.stop)
 
 
 class LearningRate(ArgumentDescriptor):
-    """The rate of an optimizer's next step: a number, also where a schedule gives it. Either can be assigned.
+    """The rate of an optimizer's next step: reading it returns a number, even if it is set by a schedule. Both can be
+    assigned.
 
-    In `update` and `numbers` it is the rate of the group that is being moved.
+    In `update` and `numbers`, it is the rate of the group being updated.
     """
 
     argument_type = Rate | Schedule
@@ -75,46 +76,46 @@ class LearningRate(ArgumentDescriptor):
 
 
 class Optimizer(Part):
-    """Base of the optimizers: `step()` after each backward pass.
+    """Base of the optimizers: call `step()` after each backward pass.
 
-    Weight decay λ is part of the gradient, g ← g + λ·θ; where it is `decoupled`, it is a part of the step instead,
-    θ ← (1 − lr·λ)·θ before all else. It applies to the weights of layers, and not to biases and to scales and shifts of
-    normalisations, which it would only hinder; `decay_all=True` takes all of them. (PyTorch's optimizers decay all that
-    they are given, and leave it to the caller to make groups of parameters; so do Keras's, but for
-    `exclude_from_weight_decay`.) The gradients themselves stay as they are.
+    Weight decay λ is added to the gradient, g ← g + λ·θ; if it is `decoupled`, it is part of the step instead, θ ← (1 −
+    lr·λ)·θ before everything else. It applies to the weights of layers, but not to biases or to scales and shifts of
+    normalisations, which it would only hinder; `decay_all=True` applies it to all of them. (PyTorch's optimizers decay
+    all their parameters, and leave parameter groups to the caller; so do Keras's, except for
+    `exclude_from_weight_decay`.) The gradients themselves are not modified.
 
-    A parameter may hold many tensors, its segments, some with a rate or a weight decay of their own, or frozen. What
-    lies next to each other and moves alike is one group, and is moved by one call; with `whole_tensors`, every tensor
-    is a group.
+    A parameter may hold many tensors, its segments, some with their own rate or weight decay, or frozen. Adjacent
+    tensors that are updated alike form one group, updated by one call; with `whole_tensors`, every tensor is a group.
 
-    Every parameter may have any shape; its state has the same. Raises ValueError for no parameters, TypeError for
-    what are no Parameters.
+    Parameters may have any shape; their state has the same. Raises ValueError if there are no parameters, TypeError for
+    anything that is not a Parameter.
     """
 
     kind: ClassVar[str] = "optimizer"
     always_shown = frozenset({"lr"})
     usual_rates: ClassVar[tuple[float, float]] = (1e-6, 10.0)
-    """Rates outside of these are rarely meant."""
+    """The usual range of rates; others are probably mistakes."""
     decoupled: ClassVar[bool] = False
-    """Whether weight decay shrinks the weights, rather than being a part of the gradient."""
+    """Whether weight decay shrinks the weights directly, instead of being added to the gradient."""
     whole_tensors: ClassVar[bool] = False
-    """Whether `update` must get each tensor by itself and in its shape, because numbers depend on others of their
-    tensor. Weight decay is then its own affair: it finds it in `self.moving`."""
+    """Whether `update` needs each tensor separately and in its shape, because its numbers depend on each other. The
+    optimizer then applies weight decay itself, as set in `self.moving`.
+    """
     scratches: ClassVar[tuple[str, ...]] = ("scratch",)
-    """The arrays of a parameter's shape that `update` works in, besides the state."""
+    """The work arrays of `update`, each of a parameter's shape, besides the state."""
     parameters: InitVar[Iterable[Parameter]] = argument(alias="params")
     lr: LearningRate = LearningRate()
     _: KW_ONLY
     weight_decay: Decay = 0.0
     decay_all: bool = False
     schedule: Schedule | None = kept()
-    """What gives the rate, where it is not a plain number."""
+    """The source of the rate, if it is not a plain number."""
     follower: Follower | None = kept()
-    """The schedule in this training, with all that it remembers of it."""
+    """The schedule as followed in this training, with its state."""
     _moving: Group | None = kept()
 
     def arguments(self) -> dict[str, Any]:
-        """Return the arguments that it keeps, by name: as `lr`, the schedule if there is one."""
+        """Return its arguments by name; for `lr`, the schedule if there is one."""
         return super().arguments() | ({"lr": self.schedule} if self.schedule is not None else {})
 
     def __post_init__(self, parameters: Iterable[Parameter]) -> None:
@@ -135,33 +136,34 @@ class Optimizer(Part):
 
     @property
     def moving(self) -> Group:
-        """The group that is being moved, in `update` and `numbers`. Raises RuntimeError elsewhere."""
+        """The group being updated, in `update` and `numbers`. Raises RuntimeError elsewhere."""
         if self._moving is None:
             raise RuntimeError(f"{type(self).__name__} is not moving anything now")
         return self._moving
 
     def at(self, epoch: float, epochs: int) -> None:
-        """Say that training stands at `epoch`, a real number from 0, of `epochs`: a schedule gives its rate for that.
+        """Set the progress of training: `epoch`, a real number from 0, of `epochs`. A schedule computes its rate from
+        it.
 
-        Without it, every step has the schedule's rate at the start, which with a warm-up is 0. (PyTorch's schedulers
-        are objects beside the optimizer, whose own `step()` moves the rate on.) A rate that is a number stays as it is.
+        Without this call, every step uses the schedule's initial rate, which with a warm-up is 0. (PyTorch's schedulers
+        are separate objects, whose own `step()` advances the rate.) A rate that is a number is not changed.
         """
         if self.follower is not None:
             self._rate = self.follower.rate(epoch, epochs)
 
     def tell(self, epochs: int, figures: Mapping[str, float]) -> None:
-        """Say which figures there are after so many epochs: a schedule that goes by one takes note of it."""
+        """Report the figures after `epochs` epochs, for a schedule that depends on one of them."""
         if self.follower is not None:
             self.follower.tell(epochs, figures)
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """Name the state that is kept for each parameter, each of the parameter's size."""
+        """Name the state kept for each parameter, each of the parameter's size."""
         return ()
 
     @classmethod
     def work_slots(cls, *, decays: bool) -> tuple[str, ...]:
-        """Name the arrays that are worked in, each of the largest parameter's size; they hold nothing between steps.
+        """Name the work arrays, each of the largest parameter's size; their contents are not kept between steps.
 
         `decays` says whether any weight decays.
         """
@@ -170,15 +172,16 @@ class Optimizer(Part):
 
     @classmethod
     def rests(cls, arguments: Mapping[str, Any]) -> bool:
-        """Whether a number stays as it is while its gradient has always been zero, and moves no other. Weight decay
-        would move it."""
+        """Whether a number whose gradient has always been zero does not change, and does not affect others. Weight
+        decay would change it.
+        """
         return not arguments.get("weight_decay", 0) and not cls.whole_tensors
 
-    # What moves alike
+    # Groups
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """All that is trained, in as few groups as there can be; frozen numbers are in none."""
+        """All trained numbers, in as few groups as possible; frozen numbers are in none."""
         return tuple(group for i in range(len(self.params)) for group in self._groups(i))
 
     def _groups(self, i: int) -> Iterator[Group]:
@@ -192,7 +195,7 @@ class Optimizer(Part):
             yield Group(i, start, stop, shape, rate, decay, segments[0].decays)
 
     def _alike(self, numbered: tuple[int, Segment]) -> tuple[int, float, float, bool]:
-        """Return what the segments of a group have in common."""
+        """Return the key that the segments of a group have in common."""
         number, segment = numbered
         return number if self.whole_tensors else 0, segment.rate, self._decay_of(segment), segment.frozen
 
@@ -204,7 +207,7 @@ class Optimizer(Part):
     # Steps
 
     def step(self) -> None:
-        """Move every parameter once, along its `.grad`."""
+        """Update every parameter once, using its `.grad`."""
         self.steps += 1
         for i, parameter in enumerate(self.params):
             calls = self._calls.get(i)
@@ -218,9 +221,9 @@ class Optimizer(Part):
                 self._moving = None
 
     def loop(self) -> Loop | None:
-        """Return `update` as a loop over numbers, `loop(theta, grad, *state, *factors)`, where there is one.
+        """Return `update` as a loop over numbers, `loop(theta, grad, *state, *factors)`, if there is one.
 
-        A class with a formula or a `step` of its own does not inherit the loop of another.
+        A class with its own formula or `step` does not inherit the loop of another.
         """
         if type(self).step is not Optimizer.step:
             return None
@@ -228,8 +231,9 @@ class Optimizer(Part):
         return self.kernel() if "kernel" in vars(owner) else None
 
     def kernel(self) -> Loop | None:
-        """Return the loop beside this class's `update`: it does to each number what that does, operation by operation
-        and in the same order, weight decay included."""
+        """Return the loop that corresponds to this class's `update`: the same operations on each number in the same
+        order, including weight decay.
+        """
         return None
 
     def arrays(self, group: Group) -> tuple[NDArray[Any], ...]:
@@ -239,9 +243,9 @@ class Optimizer(Part):
         return tuple(array.reshape(-1)[group.part] for array in found)
 
     def factors(self, group: Group) -> tuple[float, ...]:
-        """Return the numbers that `loop` takes for a group at this step, to be given in the arrays' dtype.
+        """Return the numbers that `loop` takes for a group at this step, to be passed in the arrays' dtype.
 
-        First come what θ is multiplied by, 1 − lr·λ or 1, and what of θ is added to the gradient, λ or 0; then
+        First come the factor of θ, 1 − lr·λ or 1, and the multiple of θ that is added to the gradient, λ or 0; then
         `numbers`.
         """
         before, self._moving = self._moving, group
@@ -252,21 +256,22 @@ class Optimizer(Part):
             self._moving = before
 
     def numbers(self) -> tuple[float, ...]:
-        """Return what `update` multiplies and adds at this step, with the rate `self.lr`, in the order of `loop`."""
+        """Return the constants of `update` at this step, with the rate `self.lr`, in the order of `loop`."""
         return ()
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
-        """Move numbers in place, at the rate `self.lr`. `scratch` is an array of their shape to work in; others come
-        before the state.
+        """Update numbers in place, at the rate `self.lr`. `scratch` is a work array of their shape; further ones
+        precede the state.
 
-        With `whole_tensors` they are a tensor; otherwise any range of a parameter, or all of it.
+        With `whole_tensors` they are one tensor; otherwise any range of a parameter, or all of it.
         """
         raise NotImplementedError
 
     def _prepared(self, i: int) -> _Calls:
-        """Return the arrays with which a parameter is moved, made once."""
+        """Return the arrays for the update of a parameter, created once."""
         parameter, groups = self.params[i], tuple(self._groups(i))
-        # One call of `update` moves all with one rate: their weight decay, which may differ, is seen to before it.
+        # One call of `update` handles everything with the same rate; weight decay, which may differ, is applied before
+        # it.
         together = groupby(groups, lambda group: (group.rate, group.start if self.whole_tensors else 0))
         runs = [run for _, each in together for run in _without_gaps(tuple(each))]
         moves = tuple(self._move(i, run) for run in runs)
@@ -281,7 +286,7 @@ class Optimizer(Part):
         largest = max(group.weight_decay for group in groups)
         names = self.work_slots(decays=bool(largest))
         for name in names:
-            if name not in self.work:  # a parameter decays that did not when the optimizer was made
+            if name not in self.work:  # a parameter decays that did not when the optimizer was created
                 self.work[name] = np.empty_like(self.work[names[0]])
 
         def cut(array: NDArray[Any]) -> NDArray[Any]:
@@ -305,7 +310,7 @@ class Optimizer(Part):
         )
 
     def _decayed(self, move: _Move) -> NDArray[Any]:
-        """Return the gradient with weight decay in it; or shrink the weights, and return it as it is."""
+        """Return the gradient including weight decay; or shrink the weights, and return the gradient unchanged."""
         for piece in move.shrinking:
             np.multiply(piece.theta, 1 - self.lr * piece.weight_decay, out=piece.theta)
         if move.decayed is None:
@@ -324,7 +329,7 @@ class Optimizer(Part):
             parameter.grad.fill(0)
 
     def keep_in(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Keep the state of the only parameter, and the work arrays, in arrays of its shape that the caller owns."""
+        """Move the state of the only parameter, and the work arrays, to arrays of its shape that the caller owns."""
         (state,) = self.state
         for slot, values in state.items():
             arrays[slot][...] = values
@@ -345,29 +350,29 @@ class _Piece:
 
 @dataclass(frozen=True)
 class _Move:
-    """What one call of `update` moves: groups next to each other that have one rate."""
+    """The groups updated by one call of `update`: adjacent, with the same rate."""
 
     theta: NDArray[Any]
     grad: NDArray[Any]
     arrays: tuple[NDArray[Any], ...]
-    """The arrays to work in, then the state."""
+    """The work arrays, followed by the state."""
     group: Group
     """The first of them."""
     weight_decay: float
-    """The largest among theirs."""
+    """The largest of their weight decays."""
     decayed: NDArray[Any] | None
-    """Where the gradient is put with weight decay in it; None where none is."""
+    """Receives the gradient including weight decay; None if there is none."""
     shrinking: tuple[_Piece, ...] = ()
-    """What shrinks before the step."""
+    """Pieces that shrink before the step."""
     others: tuple[_Piece, ...] = ()
-    """What has a smaller weight decay in its gradient."""
+    """Pieces with a smaller weight decay in their gradient."""
     exempt: tuple[_Piece, ...] = ()
-    """What has none."""
+    """Pieces without weight decay."""
 
 
 @dataclass(frozen=True)
 class _Calls:
-    """How a parameter is moved, as long as it has these arrays and these segments."""
+    """The calls that update a parameter, valid while it has these arrays and segments."""
 
     data: NDArray[Any]
     grad: NDArray[Any]
@@ -381,7 +386,7 @@ class _Calls:
 
 
 def _without_gaps(groups: tuple[Group, ...]) -> Iterator[tuple[Group, ...]]:
-    """Split groups where what lies between two of them is frozen."""
+    """Split groups at frozen numbers between them."""
     start = 0
     for i in range(1, len(groups) + 1):
         if i == len(groups) or groups[i].start != groups[i - 1].stop:

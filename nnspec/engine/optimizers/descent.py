@@ -1,4 +1,4 @@
-"""Descent along the gradient, with and without momentum."""
+"""Gradient descent, with and without momentum."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SGD(Optimizer):
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """A velocity, where there is momentum."""
+        """A velocity, if there is momentum."""
         return ("velocity",) if arguments["momentum"] else ()
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
@@ -46,7 +46,7 @@ class SGD(Optimizer):
         np.subtract(theta, scratch, out=theta)
 
     def numbers(self) -> tuple[float, ...]:
-        """The rate, and μ before it where there is momentum."""
+        """The rate, preceded by μ if there is momentum."""
         return (self.momentum, self.lr) if self.momentum else (self.lr,)
 
     def kernel(self) -> Loop | None:
@@ -74,7 +74,7 @@ def _descent_with_momentum(
 
 
 class Momentum(SGD):
-    """v ← μ·v + g; θ ← θ − lr·v: `SGD` under the name of what it adds, with μ = 0.9. Polyak 1964."""
+    """v ← μ·v + g; θ ← θ − lr·v: `SGD` with momentum, μ = 0.9 by default. Polyak 1964."""
 
     spec_name = "Momentum"
     usual_rates = (1e-5, 1.0)
@@ -84,10 +84,10 @@ class Momentum(SGD):
 
 
 class Nesterov(Momentum):
-    """v ← μ·v + g; θ ← θ − lr·(g + μ·v): the gradient as if the velocity had been followed already.
+    """v ← μ·v + g; θ ← θ − lr·(g + μ·v): evaluates the step as if the velocity had already been applied.
 
     As PyTorch's `SGD(nesterov=True)`. Keras folds the rate into the velocity, as with momentum. Nesterov 1983;
-    Sutskever et al. 2013. The state kept here is μ·v: u ← μ·(u + g), θ ← θ − lr·(g + u), which needs one array less.
+    Sutskever et al. 2013. The state stored here is μ·v: u ← μ·(u + g), θ ← θ − lr·(g + u), which needs one array less.
     """
 
     spec_name = "Nesterov"

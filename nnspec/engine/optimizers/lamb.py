@@ -1,4 +1,4 @@
-"""Steps as long as the tensor that they move: layer-wise trust ratios."""
+"""LAMB: layer-wise trust ratios make steps proportional to the norm of the tensor."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ __all__ = ["LAMB"]
 
 class LAMB(Optimizer):
     """u = m̂ / (√v̂ + ε) + λ·θ; θ ← θ − lr · ‖θ‖ / ‖u‖ · u, tensor by tensor, with Adam's m̂ = m / (1−β₁ᵗ) and
-    v̂ = v / (1−β₂ᵗ) at step t. The ratio is 1 where either norm is 0.
+    v̂ = v / (1−β₂ᵗ) at step t. The ratio is 1 if either norm is 0.
 
-    You et al. 2020, algorithm 2, with φ(z) = z: every step moves a weight by the share lr of its own norm. As in the
-    authors' code, the ratio is 1 for biases and for scales and shifts of normalisations; `adapt_all=True` computes it
-    for them as well, as optax's `lamb` does. Keras's `Lamb` adapts all, too. NVIDIA's `FusedLAMB` and timm's `Lamb`
-    adapt a tensor only if it decays, and the former clips the norm of all gradients first; timm's `trust_clip`, a ratio
-    of at most 1, is not here. PyTorch has no LAMB. ‖·‖ is the L2 norm, summed pairwise in the dtype of the tensor.
+    You et al. 2020, algorithm 2, with φ(z) = z: every step changes a weight by the fraction lr of its own norm. As in
+    the authors' code, the ratio is 1 for biases and for scales and shifts of normalisations; `adapt_all=True` computes
+    it for them as well, as optax's `lamb` does. Keras's `Lamb` adapts all, too. NVIDIA's `FusedLAMB` and timm's `Lamb`
+    adapt a tensor only if it decays, and the former clips the norm of all gradients first; timm's `trust_clip`, which
+    limits the ratio to 1, is not implemented. PyTorch has no LAMB. ‖·‖ is the L2 norm, summed pairwise in the dtype of
+    the tensor.
 
-    The state kept here is m / (1−β₁) and v / (1−β₂), as in `Adam`.
+    The state stored here is m / (1−β₁) and v / (1−β₂), as in `Adam`.
     """
 
     spec_name = "LAMB"
@@ -46,7 +47,7 @@ class LAMB(Optimizer):
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """The two moments, scaled as said above."""
+        """The two moments, scaled as described above."""
         return ("first_moment", "second_moment")
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Steps of one length: the sign of a momentum."""
+"""Lion: steps of constant size, along the sign of a momentum."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["Lion"]
 class Lion(Optimizer):
     """θ ← θ − lr · (sign(β₁·m + (1−β₁)·g) + λ·θ); then m ← β₂·m + (1−β₂)·g. λ is the weight decay.
 
-    Every number moves by lr in each step, so the rate is to be three to ten times smaller than Adam's, and λ as much
-    larger. Chen et al. 2023, algorithm 2. PyTorch has none; Keras's `Lion` decays biases too, by a rate of its own. The
-    state kept here is m / (1−β₂); the sign stays what it is when its argument is divided by 1−β₁.
+    Every number changes by lr in each step, so the rate should be three to ten times smaller than Adam's, and λ larger
+    by the same factor. Chen et al. 2023, algorithm 2. PyTorch has no Lion; Keras's `Lion` also decays biases, with a
+    rate of its own. The state stored here is m / (1−β₂); the sign is unaffected by dividing its argument by 1−β₁.
     """
 
     spec_name = "Lion"
@@ -36,7 +36,7 @@ class Lion(Optimizer):
 
     @classmethod
     def state_slots(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-        """The momentum, scaled as said above."""
+        """The momentum, scaled as described above."""
         return ("momentum",)
 
     def update(self, theta: NDArray[Any], grad: NDArray[Any], scratch: NDArray[Any], *state: NDArray[Any]) -> None:
