@@ -84,7 +84,7 @@ class CheckResult(TableRepr):
 
 
 def check(path: PathLike, set: Overrides = None) -> CheckResult:
-    """Check a spec without loading data or training: every mistake in it, in one go.
+    """Find every mistake in a spec without training. Of the data, only the user's own files are read, such as tables.
 
     `set` overrides settings, as in `run`. Raises SourceError if the file cannot be read as text.
     """
@@ -159,22 +159,20 @@ def run(
         force: write into `out` even if it is not empty.
         data_dir: folder with the files of a data source.
         offline: do not download anything.
-        jobs: how many processes train side by side, None for as many as are worth their while. A script that asks for
-            more than one does so below `if __name__ == "__main__":`, because they import it.
-        alone: train every lane by itself, not in a stack with lanes of its kind. The numbers are the same, however
-            lanes are trained.
-        resume: go on with the run in `out`, where there is one; it ends with the numbers that it would have had.
-        checkpoint: least seconds between two checkpoints of a training on the way, in `out`; 0 keeps every epoch.
+        jobs: number of parallel processes; None for as many as pay off. With more than one, a script must call this
+            under `if __name__ == "__main__":`, because each process imports it.
+        alone: train every lane separately instead of stacking similar lanes. The results are identical.
+        resume: resume the interrupted run in `out`, or start it. The results are those of an uninterrupted run.
+        checkpoint: minimum time between two checkpoints of a lane in `out`, in seconds; 0 for one after every epoch.
         fail_fast: stop the run when a lane diverges or fails, instead of continuing with the others.
-        profile: time every other training step part by part: `result["Adam"].profile`. Lanes are then trained in this
-            process, each by itself, whatever `jobs` and `alone` say; the numbers are the same.
-        compiled: whether training runs as compiled steps, which takes `nnspec[fast]`. With `auto`, it does as soon as
-            the kernels are compiled; they are compiled in the background where training takes long enough to gain by
-            it, and kept for the next run. `always` compiles them first, `never` makes NumPy calls. The numbers are
-            the same to the last bit.
-        on: the scheduler of a Dask cluster that trains them, `dask://HOST:PORT` (takes `nnspec[dask]`).
-        progress: print what `nnspec run` prints: how far the lanes are, and the table at the end. In a notebook the
-            first is one line that is rewritten. Without it, data that stands in for other data is a `DataWarning`.
+        profile: profile every other training step: `result["Adam"].profile`. Lanes are then trained separately in this
+            process, whatever `jobs` and `alone` say. The results are identical.
+        compiled: whether to use compiled training steps, which need `nnspec[fast]`. `auto` uses them once the kernels
+            are compiled; if training is long enough to gain by it, they are compiled in the background and cached.
+            `always` compiles them first, `never` uses NumPy. The results are identical, bit for bit.
+        on: the scheduler of a Dask cluster to train on, `dask://HOST:PORT` (needs `nnspec[dask]`).
+        progress: print what `nnspec run` prints: progress, and the table at the end. Without it, replaced data, such as
+            `Digits` for `MNIST`, is a `DataWarning`.
 
     Raises:
         ClusterError: the cluster cannot be used, or is gone.

@@ -198,6 +198,7 @@ def test_ctrl_c_ends_all_lanes_that_train(here: Path, jobs: str, name: str) -> N
         finally:
             process.kill()
     assert (process.returncode, err) == (130, "")
+    assert out.endswith("– to resume it: nnspec run a.nn --resume --out runs/a/1 --set train.epochs=1000000\n")
     for lane in ("SGD", "Adam"):
         assert f"✗ {lane} interrupted: after " in out
         assert (here / f"runs/a/1/{lane}/weights.npz").is_file()

@@ -72,7 +72,7 @@ class _Options(NamedTuple):
 )
 @click.option("--isolated", is_flag=True, help="Ignore all configuration files.")
 def command(**values: Any) -> int:
-    """Check SPECS for mistakes without loading data or training.
+    """Check SPECS for mistakes without training. Of the data, only your own files are read, such as tables.
 
     SPECS are files, folders (all *.nn below), globs (quoted), or `-` for standard input.
     """

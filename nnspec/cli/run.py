@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -12,6 +13,8 @@ from nnspec.native import How
 from nnspec.text import to_json
 
 __all__ = ["command"]
+
+_INTERRUPTED = 130
 
 
 @click.command("run")
@@ -128,6 +131,10 @@ def command(
         click.echo(to_json(record))
     else:
         print_files(result, screen)
+        if result.exit_code == _INTERRUPTED and result.folder is not None:
+            settings = "".join(f" --set {quote(override)}" for override in overrides)
+            resume_it = f"nnspec run {quote(spec)} --resume --out {quote(result.folder)}{settings}"
+            screen.print(f"– to resume it: {resume_it}", style="dim", soft_wrap=True, markup=False, highlight=False)
     if result.undrawn:
         click.echo(result.undrawn, err=True)
     if result.unwritten:

@@ -176,7 +176,7 @@ def _cached(files: Files, access: Access, *, verify: bool = False) -> tuple[list
     missing = [file for file in files if file not in there]
     if missing and access.offline:
         raise DataUnavailable(
-            f"MNIST is not in the cache folder {folder}, and `--offline` forbids fetching it\n{ways_out('MNIST')}"
+            f"MNIST is not in the cache folder {folder}, and downloads are disabled (`offline`)\n{ways_out('MNIST')}"
         )
     given: dict[str, str] = {}
     if missing:
