@@ -19,7 +19,7 @@ from nnspec.compiler.steps import Slot, Step, Steps
 __all__ = ["ALIGNMENT", "ITEMSIZE", "Memory", "allocate"]
 
 ALIGNMENT = 64
-"""Every array begins at a multiple of so many bytes."""
+"""The alignment of arrays, in bytes."""
 ITEMSIZE = {"float32": 4, "float64": 8, "bool": 1, "intp": struct.calcsize("n")}
 ITEMSIZE |= {f"{kind}{8 * size}": size for kind in ("int", "uint") for size in (1, 2, 4, 8)}
 """Bytes per number, for buffers and for data of any type that a source may store."""

@@ -252,8 +252,8 @@ def _declarations(cls: type[Part]) -> tuple[_Declaration, ...]:
     """Collect the arguments that a class and its bases declare, in the order of the constructor. Annotations of a base
     that is not a part, such as a mixin, are not arguments, as for `dataclass_transform`.
 
-    Positional arguments stand where they are first declared. Keyword-only ones are in the order of the classes that
-    declare them last; those of bases that no spec names come at the end.
+    Positional arguments keep the position of their first declaration. Keyword-only ones are ordered by the classes that
+    declare them last; those of bases without a spec name come at the end.
     """
     found: dict[str, _Declaration] = {}
     no_arguments: set[str] = set()
@@ -333,7 +333,7 @@ def _checking(cls: type[Part], init: Callable[..., None]) -> Callable[..., None]
 
 
 def _given(cls: type[Part], args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """Bind the arguments of a constructor, and check those that a spec can give."""
+    """Bind the arguments of a constructor, and check those that a spec can set."""
     try:
         given = cls.python_signature().bind(*args, **kwargs)
     except TypeError as error:
@@ -387,7 +387,7 @@ def _hold_declaration(cls: type[Part]) -> None:
 
 
 def _replaced(declaration: _Declaration) -> str:
-    """Return the method in whose place an argument would be; empty where there is none."""
+    """Return the name of the method that an argument would replace; empty if there is none."""
     name, home = declaration.attribute, declaration.home
     if isinstance(vars(home).get(name), property):
         return f"{home.__name__}.{name}"
