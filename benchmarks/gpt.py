@@ -41,7 +41,7 @@ def plan_of(bare: bool) -> Any:
     from nnspec.api import compile_spec
     from nnspec.compiler.loop import plan_alone
     from nnspec.data.source import Access
-    from nnspec.runner.load_data import gather
+    from nnspec.runner.load_data import load_data
 
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "fables.txt").write_bytes(TEXT.read_bytes())
@@ -51,7 +51,7 @@ def plan_of(bare: bool) -> Any:
         spec.write_text(SPEC.format(**words), encoding="utf-8")
         compiled = compile_spec(str(spec))
         (lane,) = compiled.program.lanes
-        data = gather(compiled.program, Access(offline=True))[lane.name][0]
+        data = load_data(compiled.program, Access(offline=True))[lane.name][0]
     return plan_alone(lane, compiled.layouts[lane.name], data)
 
 

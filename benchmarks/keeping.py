@@ -25,7 +25,7 @@ from pathlib import Path
 from nnspec.api import compile_spec
 from nnspec.data.source import Access
 from nnspec.environment import one_blas_thread
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 from nnspec.runner.resuming import Checkpoints
 from nnspec.training import train
 from nnspec.training.groups import group, train_together, trainings
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
     compiled = compile_spec(RACE, {"train.epochs": options.epochs})
-    loaded = gather(compiled.program, Access(options.data_dir))
+    loaded = load_data(compiled.program, Access(options.data_dir))
     data = {name: use.sha256 for name, (_, use) in loaded.items()}
     dataset = next(iter(loaded.values()))[0]
     honest = train.tensor_digests

@@ -37,9 +37,9 @@ from nnspec.api import compile_spec
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.environment import one_blas_thread
-from nnspec.executors.processes import Workers
+from nnspec.executors.processes import Processes
 from nnspec.results.lane import LaneResult
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 from nnspec.training.groups import Training, group, train_together, trainings
 from nnspec.training.observer import Silent
 
@@ -57,7 +57,7 @@ def sweep(lanes: int, optimizer: str, folder: Path) -> Path:
     return path
 
 
-def ours(compiled: Compiled, data: Dataset, workers: Workers, jobs: int) -> dict[str, Contender]:
+def ours(compiled: Compiled, data: Dataset, workers: Processes, jobs: int) -> dict[str, Contender]:
     """The lanes alone and in stacks, one after another and side by side."""
     everything = [replace(each, compiled="never") for each in trainings(compiled)]
     tapes = [replace(each, compiled="always") for each in everything]
@@ -178,12 +178,12 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder, one_blas_thread():
         started = time.perf_counter()
-        with Workers(given.jobs) as workers:
+        with Processes(given.jobs) as workers:
             specs = {"the race": RACE, f"{given.lanes} rates": sweep(given.lanes, given.optimizer, Path(folder))}
             first = None
             for title, spec in specs.items():
                 compiled = compile_spec(spec, {"train.epochs": given.epochs})
-                data = next(iter(gather(compiled.program, Access(given.data_dir, offline=True)).values()))[0]
+                data = next(iter(load_data(compiled.program, Access(given.data_dir, offline=True)).values()))[0]
                 contenders = ours(compiled, data, workers, given.jobs)
                 results = [train() for train in contenders.values()]
                 first = first or time.perf_counter() - started

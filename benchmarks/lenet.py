@@ -27,7 +27,7 @@ import nnspec
 from nnspec.api import compile_spec
 from nnspec.compiler.loop import plan_alone
 from nnspec.data.source import Access, Dataset
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 
 Epoch = Callable[[], object]
 BATCH = 64
@@ -104,7 +104,7 @@ def main() -> None:
     options.add_argument("--data-dir", type=Path)
     given = options.parse_args()
     program = compile_spec(given.spec).program
-    data = next(iter(gather(program, Access(given.data_dir, offline=True)).values()))[0]
+    data = next(iter(load_data(program, Access(given.data_dir, offline=True)).values()))[0]
     contenders = {"nnspec": ours(data, given.spec)}
     try:
         contenders["PyTorch"] = theirs(data)

@@ -36,7 +36,7 @@ from nnspec.compiler.replay import Replay
 from nnspec.data.source import Access, Dataset
 from nnspec.environment import one_blas_thread
 from nnspec.native.library import make
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 
 Epoch = Callable[[], object]
 END = "loss = CrossEntropy\noptimizer = Adam(lr=0.001)\ntrain { epochs = 1; batch = 64; drop_last = true }\n"
@@ -56,7 +56,7 @@ def plan_of(text: str, folder: Path | None) -> tuple[Plan, Dataset]:
         spec.write_text(text, encoding="utf-8")
         compiled = compile_spec(str(spec))
         (lane,) = compiled.program.lanes
-        data = gather(compiled.program, Access(folder, offline=True))[lane.name][0]
+        data = load_data(compiled.program, Access(folder, offline=True))[lane.name][0]
     return plan_alone(lane, compiled.layouts[lane.name], data), data
 
 

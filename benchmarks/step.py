@@ -42,7 +42,7 @@ from nnspec.compiler.replay import Replay
 from nnspec.data.source import Access, Dataset
 from nnspec.environment import environment
 from nnspec.native.library import make
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 
 Epoch = Callable[[], object]
 BATCH = 64
@@ -226,7 +226,7 @@ def main() -> None:
     options.add_argument("--data-dir", type=Path)
     given = options.parse_args()
     compiled = compile_spec(given.spec)
-    data = next(iter(gather(compiled.program, Access(given.data_dir, offline=True)).values()))[0]
+    data = next(iter(load_data(compiled.program, Access(given.data_dir, offline=True)).values()))[0]
     contenders = {**products(data), **ours(data, given.spec)}
     left_out = []
     for contender in (lambda d: ours_compiled(d, given.spec), torch_eager, sklearn, jax_scan):

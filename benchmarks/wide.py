@@ -38,14 +38,14 @@ def ours(folder: Path | None) -> tuple[Turn, int]:
     from nnspec.api import compile_spec
     from nnspec.compiler.loop import plan_alone
     from nnspec.data.source import Access
-    from nnspec.runner.load_data import gather
+    from nnspec.runner.load_data import load_data
 
     with tempfile.TemporaryDirectory() as place:
         spec = Path(place) / "wide.nn"
         spec.write_text(SPEC, encoding="utf-8")
         compiled = compile_spec(str(spec))
     (lane,) = compiled.program.lanes
-    data = gather(compiled.program, Access(folder, offline=True))[lane.name][0]
+    data = load_data(compiled.program, Access(folder, offline=True))[lane.name][0]
     plan = plan_alone(lane, compiled.layouts[lane.name], data)
 
     def batches() -> object:

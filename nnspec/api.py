@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nnspec.records.folder import RunFolder
     from nnspec.results.run import RunResult
     from nnspec.runner.gradients import GradientProof
+    from nnspec.runner.options import RunOptions
     from nnspec.runner.resuming import Checkpoints
     from nnspec.semantics.comparison import Difference
     from nnspec.training.observer import Observer
@@ -134,14 +135,14 @@ def run(
     force: bool = False,
     data_dir: PathLike | None = None,
     offline: bool = False,
-    jobs: int | None = 1,
-    alone: bool = False,
+    jobs: int | None = None,
+    stack: bool = True,
+    cluster: str | None = None,
+    compiled: How = "auto",
     resume: bool = False,
     checkpoint: float = 10.0,
     fail_fast: bool = False,
     profile: bool = False,
-    on: str = "",
-    compiled: How = "auto",
     progress: bool = False,
 ) -> RunResult:
     """Train every lane of a spec, and return its curves, networks and expectations.
@@ -159,18 +160,20 @@ def run(
         force: write into `out` even if it is not empty.
         data_dir: folder with the files of a data source.
         offline: do not download anything.
-        jobs: number of parallel processes; None for as many as pay off. With more than one, a script must call this
-            under `if __name__ == "__main__":`, because each process imports it.
-        alone: train every lane separately instead of stacking similar lanes. The results are identical.
+        jobs: number of parallel processes; None for as many as pay off, as `nnspec run` does. The results are
+            identical. A script that defines parts of its own and asks for more than one job must call this under
+            `if __name__ == "__main__":`, because each process imports it; without `jobs`, it trains in its own process.
+        stack: train similar lanes as one stack, which is faster. With False, every lane is trained and timed
+            separately. The results are identical.
+        cluster: the scheduler of a Dask cluster to train on, `dask://HOST:PORT` (needs `nnspec[dask]`).
         resume: resume the interrupted run in `out`, or start it. The results are those of an uninterrupted run.
         checkpoint: minimum time between two checkpoints of a lane in `out`, in seconds; 0 for one after every epoch.
         fail_fast: stop the run when a lane diverges or fails, instead of continuing with the others.
         profile: profile every other training step: `result["Adam"].profile`. Lanes are then trained separately in this
-            process, whatever `jobs` and `alone` say. The results are identical.
+            process, whatever `jobs` and `stack` say. The results are identical.
         compiled: whether to use compiled training steps, which need `nnspec[fast]`. `auto` uses them once the kernels
             are compiled; if training is long enough to gain by it, they are compiled in the background and cached.
             `always` compiles them first, `never` uses NumPy. The results are identical, bit for bit.
-        on: the scheduler of a Dask cluster to train on, `dask://HOST:PORT` (needs `nnspec[dask]`).
         progress: print what `nnspec run` prints: progress, and the table at the end. Without it, replaced data, such as
             `Digits` for `MNIST`, is a `DataWarning`.
 
@@ -182,15 +185,17 @@ def run(
         DataError: the data is not available or not usable.
         OutputError: `out` cannot be written to.
         WorkerError: a worker process could not be started.
-        ValueError: fewer than one job, `resume` without `out`, `profile` together with `on`.
+        ValueError: fewer than one job, `resume` without `out`, `profile` together with `cluster`.
     """
     from nnspec.records.folder import OutputError, RunFolder
+    from nnspec.runner.options import RunOptions
     from nnspec.view.terminal.quiet import Warns
     from nnspec.view.terminal.race import print_files, progress_for, show_result
     from nnspec.view.terminal.screen import console
 
     if resume and out is None:
         raise ValueError("`resume` requires `out`, the folder of the run")
+    options = RunOptions(jobs, stack, cluster, compiled, fail_fast, profile, resume, checkpoint)
     program = compile_spec(path, set)
     shown = progress_for(console(), program) if progress else None
     place = Path(data_dir) if data_dir is not None else None
@@ -203,14 +208,7 @@ def run(
             access,
             shown or Warns(),
             folder,
-            jobs=jobs,
-            alone=alone,
-            resume=resume,
-            checkpoint=checkpoint,
-            fail_fast=fail_fast,
-            profile=profile,
-            on=on,
-            how=compiled,
+            options,
             show=partial(show_result, progress=shown) if shown is not None else None,
         )
     finally:
@@ -230,15 +228,8 @@ def run_into(
     access: Access,
     observer: Observer,
     make_folder: Callable[[], RunFolder] | None,
+    options: RunOptions,
     *,
-    jobs: int | None = 1,
-    alone: bool = False,
-    resume: bool = False,
-    checkpoint: float = 10.0,
-    fail_fast: bool = False,
-    profile: bool = False,
-    on: str = "",
-    how: How = "auto",
     drawing: Drawing | None = None,
     show: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
@@ -255,7 +246,7 @@ def run_into(
     from nnspec.records.manifest import manifest_of
     from nnspec.records.write import write_record
     from nnspec.runner.resuming import Checkpoints
-    from nnspec.runner.run import Ways, run_program
+    from nnspec.runner.run import run_program
     from nnspec.view.pictures.drawing import Here
 
     drawing, show = drawing or Here(), show or (lambda result: None)
@@ -271,16 +262,15 @@ def run_into(
         folders.update(manifest.folders)
         lanes = {lane.name: lane for lane in compiled.program.lanes}
         began = made[0].begin(
-            manifest, compiled.program.text, resume=resume, extends=lambda epochs: obstacles(lanes, epochs)
+            manifest, compiled.program.text, resume=options.resume, extends=lambda epochs: obstacles(lanes, epochs)
         )
         notes.extend(_moved(began, manifest.environment))
-        return Checkpoints(made[0].path / "checkpoints", manifest.meaning, checkpoint, resume)
+        return Checkpoints(made[0].path / "checkpoints", manifest.meaning, options.checkpoint, options.resume)
 
     # Where a process waits to draw, it does so while gradients are proved.
     trained = drawing.begin if drawing.waiting and make_folder is not None else None
     try:
-        ways = Ways(jobs, not alone, fail_fast, profile, how, on)
-        result = run_program(compiled, access, observer, prepare, ways, trained)
+        result = run_program(compiled, access, observer, prepare, options, trained)
         notes.extend(_elsewhere(result.summary["ways"]))
         result.notes = (*result.notes, *notes)
         if result.notes:

@@ -279,10 +279,11 @@ def verify_again(
     """Repeat a saved run and compare. Raises KeyboardInterrupt on Ctrl-C, since half a run proves nothing."""
     from nnspec.analysis.verify import Records, compare_records, records_of, spoilt_weights
     from nnspec.records.write import history_record, trace_record
-    from nnspec.runner.run import Ways, run_program
+    from nnspec.runner.options import RunOptions
+    from nnspec.runner.run import run_program
 
     known, spoilt = records_of(saved), list(spoilt_weights(saved))
-    result = run_program(on_its_data(saved, compiled), access, observer, ways=Ways(jobs))
+    result = run_program(on_its_data(saved, compiled), access, observer, options=RunOptions(jobs))
     if result.interrupted:
         raise KeyboardInterrupt
     again = Records("a new run of it", result.summary, history_record(result)["lanes"], trace_record(result)["lanes"])

@@ -43,7 +43,7 @@ class Farm:
 
     @property
     def address(self) -> str:
-        """Where `--on` finds it."""
+        """Where `--cluster` finds it."""
         return f"dask://127.0.0.1:{self.port}"
 
     def hire(self, count: int = 1, nthreads: str = "1", **variables: str) -> None:

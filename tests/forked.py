@@ -25,7 +25,12 @@ from nnspec.cli import main
 
 __all__ = ["forked", "server", "start"]
 
-_PRELOADED = ["distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "nnspec.executors.cluster", "tiny_spec"]
+_PRELOADED = [
+    "distributed.cli.dask_scheduler",
+    "distributed.cli.dask_worker",
+    "nnspec.executors.dask_cluster",
+    "tiny_spec",
+]
 
 
 def server() -> BaseContext:

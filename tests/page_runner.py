@@ -56,7 +56,7 @@ NOT_RUN = {
     "dask": "serves until it is stopped",
     "rm": "removes files of the user",
     "python benchmarks/": "takes minutes",
-    "nnspec run specs/width_sweep.nn --on dask": "needs a cluster",
+    "nnspec run specs/width_sweep.nn --cluster dask": "needs a cluster",
     "nnspec data fetch": "needs the network",
     "python tests/": "takes minutes",
 }

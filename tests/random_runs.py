@@ -29,14 +29,15 @@ from nnspec.checker import check
 from nnspec.compiler import switch
 from nnspec.compiler.proofs import Compiled, prove
 from nnspec.diagnostics import Source, render_all
-from nnspec.executors.processes import Workers
+from nnspec.executors.processes import Processes
 from nnspec.native import How
 from nnspec.results.epochs import columns
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
-from nnspec.runner import run as run_module
+from nnspec.runner import executor_choice as choice_module
+from nnspec.runner.options import RunOptions
 from nnspec.runner.resuming import Checkpoints
-from nnspec.runner.run import Ways, run_program
+from nnspec.runner.run import run_program
 from nnspec.semantics.meaning import meaning
 from nnspec.training.checkpoint import Checkpoint, Keeper
 from nnspec.training.observer import Silent
@@ -111,7 +112,7 @@ class _Stopper(Silent):
 class Bench:
     """Trains specs by their numbers in a folder that holds the data. `workers` and `dask` are shared by all of them."""
 
-    def __init__(self, folder: Path, workers: Workers | None = None, dask: str = "") -> None:
+    def __init__(self, folder: Path, workers: Processes | None = None, dask: str = "") -> None:
         self.folder, self._workers, self._dask = folder, workers, dask
 
     def text(self, number: int) -> str:
@@ -128,17 +129,19 @@ class Bench:
 
     def alone(self, number: int) -> RunResult:
         """Train it lane after lane."""
-        return run_program(self.compiled(number), OFFLINE, Silent(), ways=Ways(stacked=False, compiled="never"))
+        return run_program(
+            self.compiled(number), OFFLINE, Silent(), options=RunOptions(jobs=1, stack=False, compiled="never")
+        )
 
     def trained(self, number: int, way: str) -> RunResult:
         """Train it in one of WAYS."""
         ways: dict[str, Callable[[int], RunResult]] = {
-            "stacked": lambda n: self._run(n, Ways(compiled="never")),
+            "stacked": lambda n: self._run(n, RunOptions(jobs=1, compiled="never")),
             "resumed": lambda n: self._resumed(n, ["never"]),
             "jobs": self._jobs,
-            "dask": lambda n: self._run(n, Ways(on=self._dask)),
-            "compiled": lambda n: self._run(n, Ways(compiled="always")),
-            "lonely": lambda n: self._run(n, Ways(stacked=False, compiled="always")),
+            "dask": lambda n: self._run(n, RunOptions(cluster=self._dask)),
+            "compiled": lambda n: self._run(n, RunOptions(jobs=1, compiled="always")),
+            "lonely": lambda n: self._run(n, RunOptions(jobs=1, stack=False, compiled="always")),
             "late": self._late,
             "changed": lambda n: self._resumed(n, ["always", "never"]),
         }
@@ -148,18 +151,18 @@ class Bench:
         """Train it in a way, and say how that differs from the lanes alone; nothing where it does not."""
         return difference(alone, self.trained(number, way))
 
-    def _run(self, number: int, ways: Ways) -> RunResult:
-        return run_program(self.compiled(number), OFFLINE, Silent(), ways=ways)
+    def _run(self, number: int, ways: RunOptions) -> RunResult:
+        return run_program(self.compiled(number), OFFLINE, Silent(), options=ways)
 
     def _jobs(self, number: int) -> RunResult:
         if self._workers is None:
-            return self._run(number, Ways(jobs=2))
-        with patch.object(run_module, "Workers", lambda count: nullcontext(self._workers)):
-            return self._run(number, Ways(jobs=2))
+            return self._run(number, RunOptions(jobs=2))
+        with patch.object(choice_module, "Processes", lambda count, script: nullcontext(self._workers)):
+            return self._run(number, RunOptions(jobs=2))
 
     def _late(self, number: int) -> RunResult:
         """Train it by NumPy calls at first: its kernels are there after some turns."""
-        self._run(number, Ways(compiled="always"))  # they are made
+        self._run(number, RunOptions(jobs=1, compiled="always"))  # they are made
         left = random.Random(number).randrange(1, 5)
 
         class Slow:
@@ -172,7 +175,7 @@ class Bench:
 
         # However short the training is.
         with patch.multiple(switch, the_builder=Slow, GAINS=0.0, WORTH=0.0):
-            return self._run(number, Ways(compiled="auto"))
+            return self._run(number, RunOptions(jobs=1, compiled="auto"))
 
     def _resumed(self, number: int, hows: Sequence[How]) -> RunResult:
         """End it amid training, perhaps twice, and resume it, by one of these ways each time."""
@@ -188,13 +191,15 @@ class Bench:
             observer = Silent() if kind else _Stopper(at)
             try:
                 with patch.object(Keeper, "store", lambda keeper, kept, killer=killer: killer(keeper, kept)):
-                    ways = Ways(compiled=chance.choice(hows))
+                    ways = RunOptions(jobs=1, compiled=chance.choice(hows))
                     run_program(compiled, OFFLINE, observer, lambda kept=kept: kept, ways)
             except Killed:
                 pass
             resume = True
         again = Checkpoints(place, found, 0, True)
-        result = run_program(compiled, OFFLINE, Silent(), lambda: again, Ways(compiled=chance.choice(hows)))
+        result = run_program(
+            compiled, OFFLINE, Silent(), lambda: again, RunOptions(jobs=1, compiled=chance.choice(hows))
+        )
         for file in place.glob("*/*"):
             file.unlink()
         for folder in (*place.glob("*"), place):

@@ -218,6 +218,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     (
         "project",
         {
+            "runner.options",
             "api",
             "diagnostics",
             "files",
@@ -233,6 +234,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     (
         "cli",
         {
+            "runner.options",
             "api",
             "runs",
             "formatting",

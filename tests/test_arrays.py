@@ -101,7 +101,7 @@ def test_whole_numbers_with_every_command(capsys: pytest.CaptureFixture[str]) ->
     train = "epochs = 2; batch = 5; validation = 0.2; standardise = true"
     text = of(save("npz", X.astype(">i8"), Y), race="SGD; Adam", optimizer="", train=train)
     Path("a.nn").write_text(text)
-    nnspec.run("a.nn", out="out", alone=True, jobs=2)
+    nnspec.run("a.nn", out="out", stack=False, jobs=2)
     for command in ("check a.nn", "show a.nn", "gradcheck a.nn", "eval out", "predict out a.npz"):
         assert main_code(command.split()) == 0, (command, capsys.readouterr())
     predictions = runs.predict(runs.load("out"), ["a.npz"])[0]

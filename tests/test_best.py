@@ -16,6 +16,7 @@ from nnspec import run, runs
 from nnspec.api import compile_spec, run_into
 from nnspec.records.folder import RunFolder
 from nnspec.results.lane import LaneResult
+from nnspec.runner.options import RunOptions
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.run import run_program
 from nnspec.semantics.meaning import meaning
@@ -142,7 +143,9 @@ def test_it_is_the_same_after_going_on_from_any_epoch(path: Path, tmp_path: Path
     assert 1 < whole.kept < len(whole.epoch_seconds)
     for epoch in range(2, len(whole.epoch_seconds)):
         make = partial(RunFolder.make, "tiny.nn", tmp_path / str(epoch), resume=True)
-        run_into(compile_spec(path), OFFLINE, Stopper(epoch), make, resume=True, checkpoint=0)
+        run_into(
+            compile_spec(path), OFFLINE, Stopper(epoch), make, options=RunOptions(jobs=1, resume=True, checkpoint=0)
+        )
         assert run(path, out=tmp_path / str(epoch), resume=True)["run"].kept == whole.kept
         assert outcome(tmp_path / str(epoch)) == outcome(tmp_path / "whole"), epoch
     again = run(path, out=tmp_path / "whole", resume=True)["run"]  # nothing is left to train
@@ -159,7 +162,11 @@ def test_every_checkpoint_has_the_last_and_the_best(path: Path) -> None:
         path.write_text(text(rule, validation=validation))
         seen = Weights()
         result = run_into(
-            compile_spec(path), OFFLINE, seen, partial(RunFolder.make, "tiny.nn", "out", force=True), checkpoint=0
+            compile_spec(path),
+            OFFLINE,
+            seen,
+            partial(RunFolder.make, "tiny.nn", "out", force=True),
+            options=RunOptions(jobs=1, checkpoint=0),
         )
         values = result["run"].history[figure]
         with np.load("out/checkpoints/run/seed-3.npz", allow_pickle=False) as archive:
@@ -200,7 +207,7 @@ def test_ctrl_c_keeps_the_best_epoch(path: Path, epoch: int) -> None:
     path.write_text(BEST)
     seen = Watching(epoch)
     make = partial(RunFolder.make, "tiny.nn", "out", force=True)
-    lane = run_into(compile_spec(path), OFFLINE, seen, make)["run"]
+    lane = run_into(compile_spec(path), OFFLINE, seen, make, options=RunOptions(jobs=1))["run"]
     assert (lane.status, len(lane.epoch_seconds)) == ("interrupted", epoch)
     best_so_far(lane, seen)
     assert bool(lane.kept) == (epoch > 1)
@@ -240,7 +247,13 @@ def test_a_lane_that_diverges_keeps_its_best_epoch_and_is_not_chosen(path: Path)
         ).replace("BatchNorm; ", "")
     )
     seen = Weights()
-    result = run_into(compile_spec(path), OFFLINE, seen, partial(RunFolder.make, "tiny.nn", "out", force=True))
+    result = run_into(
+        compile_spec(path),
+        OFFLINE,
+        seen,
+        partial(RunFolder.make, "tiny.nn", "out", force=True),
+        options=RunOptions(jobs=1),
+    )
     lane = result["bad"]
     assert lane.status == "diverged"
     assert len(lane.epoch_seconds) == 3
@@ -260,7 +273,13 @@ def test_what_failed_keeps_the_best_of_its_checkpoint(path: Path, tmp_path: Path
     path.write_text(BEST)
     compiled = compile_spec(path)
     seen = Watching(9)
-    run_into(compiled, OFFLINE, seen, partial(RunFolder.make, "tiny.nn", "out", force=True), checkpoint=0)
+    run_into(
+        compiled,
+        OFFLINE,
+        seen,
+        partial(RunFolder.make, "tiny.nn", "out", force=True),
+        options=RunOptions(jobs=1, checkpoint=0),
+    )
     data = json.loads(Path("out/summary.json").read_text())["data"][0]["sha256"]
     checkpoints = Checkpoints(tmp_path / "out/checkpoints", meaning(compiled.program), resume=True)
     (training,), _ = checkpoints.enter(trainings(compiled), {"run": data})

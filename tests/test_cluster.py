@@ -24,7 +24,8 @@ from nnspec.api import compile_spec
 from nnspec.executors import dask_cluster as cluster
 from nnspec.executors.dask_cluster import ClusterError
 from nnspec.results.lane import LaneResult
-from nnspec.runner.run import Ways, run_program
+from nnspec.runner.options import RunOptions
+from nnspec.runner.run import run_program
 from nnspec.runs import compare_runs, verify
 from nnspec.training.observer import Silent
 
@@ -61,7 +62,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_cluster_gives_the_bits_that_this_machine_gives(path: Path, farm: Farm) -> None:
     farm.hire(2)
     run(path, out="here")
-    far = run(path, out="there", on=farm.address)
+    far = run(path, out="there", cluster=farm.address)
     assert far.exit_code == 0
     assert outcome(Path("there")) == outcome(Path("here"))
     ways = json.loads(Path("there/summary.json").read_text())["ways"]
@@ -95,8 +96,8 @@ def test_a_worker_that_is_killed_is_survived(path: Path, farm: Farm) -> None:
                 farm.workers[0].kill()
 
     killer = Killer()
-    ways = Ways(on=farm.address, stacked=False)
-    result = run_program(compile_spec(path), OFFLINE, killer, ways=ways)
+    ways = RunOptions(cluster=farm.address, stack=False)
+    result = run_program(compile_spec(path), OFFLINE, killer, options=ways)
     assert 0 < killer.killed < 60
     farm.workers[0].join(10)
     assert farm.workers[0].exitcode == -signal.SIGKILL
@@ -123,17 +124,17 @@ def test_a_run_that_was_ended_goes_on_over_a_cluster(path: Path, farm: Farm) -> 
         time.sleep(0.005)
     child.kill()
     child.wait()
-    run(path, out="part", resume=True, on=farm.address)
+    run(path, out="part", resume=True, cluster=farm.address)
     assert outcome(Path("part")) == outcome(Path("here"))
 
 
 def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm) -> None:
     path.write_text(SPEC.replace("; standardise = true", ""))
     farm.hire(1, OPENBLAS_CORETYPE="Nehalem")
-    single, far_single = run(path), run(path, on=farm.address)
+    single, far_single = run(path), run(path, cluster=farm.address)
     path.write_text(path.read_text().replace("seed = 7", "seed = 7\ndtype = float64"))
     here = run(path, out="here")
-    there = run(path, out="there", on=farm.address)
+    there = run(path, out="there", cluster=farm.address)
     ways = there.summary["ways"]
     if ways["same_kernels"]:
         pytest.skip("the BLAS of this machine has no other kernel to choose")
@@ -151,22 +152,22 @@ def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm)
 
 def test_what_is_no_scheduler_is_said(path: Path, farm: Farm) -> None:
     for address, message in (
-        ("127.0.0.1:1", "--on takes dask://HOST:PORT, such as dask://10.0.0.5:8786, not 127.0.0.1:1"),
-        ("dask://nowhere", "--on takes dask://HOST:PORT"),
+        ("127.0.0.1:1", "--cluster takes dask://HOST:PORT, such as dask://10.0.0.5:8786, not 127.0.0.1:1"),
+        ("dask://nowhere", "--cluster takes dask://HOST:PORT"),
         ("dask://127.0.0.1:1", "there is no Dask scheduler at dask://127.0.0.1:1"),
     ):
-        done = command("run", "tiny.nn", "--on", address, cwd=path.parent)
+        done = command("run", "tiny.nn", "--cluster", address, cwd=path.parent)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert message in done.stderr
         assert "Traceback" not in done.stderr
-    done = command("run", "tiny.nn", "--on", farm.address, "--jobs", "2", cwd=path.parent)
-    assert "--on cannot be used with --jobs" in done.stderr
+    done = command("run", "tiny.nn", "--cluster", farm.address, "--jobs", "2", cwd=path.parent)
+    assert "--cluster cannot be used with --jobs" in done.stderr
 
 
 def test_a_scheduler_without_workers_is_said(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "WAIT", 1.0)
     with pytest.raises(ClusterError, match="has no worker after 1 s; start one with `dask worker`"):
-        run(path, on=farm.address)
+        run(path, cluster=farm.address)
 
 
 def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
@@ -187,7 +188,13 @@ def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
 
     make = partial(RunFolder.make, "tiny.nn", "out", resume=True)
     with pytest.raises(ClusterError, match="is gone; finished trainings are kept"):
-        run_into(compile_spec(path), OFFLINE, Killer(), make, alone=True, on=farm.address, resume=True)
+        run_into(
+            compile_spec(path),
+            OFFLINE,
+            Killer(),
+            make,
+            options=RunOptions(stack=False, cluster=farm.address, resume=True),
+        )
     assert len(list(Path("out").glob("checkpoints/*/*.npz"))) >= 2
 
 
@@ -201,7 +208,7 @@ def test_ctrl_c_ends_what_trains_there_too(path: Path, farm: Farm) -> None:
             if lane.epochs == 1000000:
                 raise KeyboardInterrupt
 
-    result = run_program(compile_spec(path), OFFLINE, Presser(), ways=Ways(on=farm.address, stacked=False))
+    result = run_program(compile_spec(path), OFFLINE, Presser(), options=RunOptions(cluster=farm.address, stack=False))
     assert (result.interrupted, result.exit_code) == (True, 130)
     assert [lane.status for lane in result.values()] == ["done"] * 3 + ["interrupted"]
     (first,) = (one for one in result["other"].repeats)  # the second had not begun
@@ -212,7 +219,7 @@ def test_ctrl_c_ends_what_trains_there_too(path: Path, farm: Farm) -> None:
 def test_workers_do_not_train_for_a_client_that_is_gone(path: Path, farm: Farm) -> None:
     farm.hire(1)
     path.write_text(SPEC.replace("epochs = 5", "epochs = 1000000"))
-    code = f"import nnspec; nnspec.run('tiny.nn', out='out', on='{farm.address}')"
+    code = f"import nnspec; nnspec.run('tiny.nn', out='out', cluster='{farm.address}')"
     child = subprocess.Popen([sys.executable, "-c", code], cwd=path.parent, env=environment(path.parent))
     assert farm.is_idle(False)
     child.kill()
@@ -226,7 +233,7 @@ def test_fail_fast_ends_what_trains_there_too(path: Path, farm: Farm) -> None:
     race, train = f"Adam; {doubled}", "epochs = 1000000; batch = 32"
     path.write_text(spec("Linear(12); ReLU; Linear(10)", race=race, train=train, data="Digits(train=200, test=50)"))
     result = run_program(
-        compile_spec(path), OFFLINE, Silent(), ways=Ways(on=farm.address, stacked=False, fail_fast=True)
+        compile_spec(path), OFFLINE, Silent(), options=RunOptions(cluster=farm.address, stack=False, fail_fast=True)
     )
     assert result.halted == "SGD, which diverged"
     assert result["Adam"].status == "interrupted"
@@ -240,7 +247,7 @@ def test_two_tasks_in_one_process_have_the_bits_of_one(path: Path, farm: Farm) -
     path.write_text(wide.replace("train.batch = 20", "train.epochs = 2"))
     farm.hire(1, nthreads="2")
     run(path, out="here")
-    run(path, out="there", on=farm.address)
+    run(path, out="there", cluster=farm.address)
     assert outcome(Path("there")) == outcome(Path("here"))
 
 
@@ -250,10 +257,10 @@ def test_a_worker_that_cannot_be_used_is_left_out_and_named(path: Path, farm: Fa
     (tmp_path / "without" / "sitecustomize.py").write_text("import sys; sys.modules['nnspec'] = None")
     farm.hire(1, PYTHONPATH=str(tmp_path / "without"))
     with pytest.raises(ClusterError, match=r"no worker at .* cannot run nnspec \(.*\); install nnspec \S+ there"):
-        run(path, on=farm.address)
+        run(path, cluster=farm.address)
     farm.hire(1)
     farm.wait_for(2)
-    far = run(path, out="there", on=farm.address)
+    far = run(path, out="there", cluster=farm.address)
     run(path, out="here")
     assert outcome(Path("there")) == outcome(Path("here"))
     ((worker, why),) = far.summary["ways"]["left_out"].items()
@@ -267,10 +274,10 @@ def test_another_version_is_refused(path: Path, farm: Farm, monkeypatch: pytest.
     monkeypatch.setattr(cluster, "__version__", "0.0.0")
     wrong = r"has nnspec \S+, but this machine has 0\.0\.0; install the same version on both"
     with pytest.raises(ClusterError, match=f"^the scheduler at {farm.address} {wrong}"):
-        run(path, on=farm.address)
-    monkeypatch.setattr(cluster.Cluster, "_meet_scheduler", lambda self: None)
+        run(path, cluster=farm.address)
+    monkeypatch.setattr(cluster.DaskCluster, "_meet_scheduler", lambda self: None)
     with pytest.raises(ClusterError, match=f"^no worker at {farm.address} can be used: worker \\S+ {wrong}"):
-        run(path, on=farm.address)
+        run(path, cluster=farm.address)
 
 
 def test_workers_that_are_all_gone_are_said(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +292,7 @@ def test_workers_that_are_all_gone_are_said(path: Path, farm: Farm, monkeypatch:
     with pytest.raises(
         ClusterError, match=r"is left; .*: start workers with `dask worker .*`, and continue with --out"
     ):
-        run_program(compile_spec(path), OFFLINE, Killer(), ways=Ways(on=farm.address))
+        run_program(compile_spec(path), OFFLINE, Killer(), options=RunOptions(cluster=farm.address))
 
 
 @pytest.mark.parametrize(
@@ -312,7 +319,7 @@ def test_a_port_where_something_else_listens_is_said(
         threading.Thread(target=serve, daemon=True).start()
         started = time.monotonic()
         with pytest.raises(ClusterError, match="there is no Dask scheduler at dask://"):
-            run(tmp_path / "tiny.nn", on=f"dask://127.0.0.1:{listening.getsockname()[1]}")
+            run(tmp_path / "tiny.nn", cluster=f"dask://127.0.0.1:{listening.getsockname()[1]}")
         assert time.monotonic() - started < 15
         listening.shutdown(socket.SHUT_RDWR)
     for line in lines:

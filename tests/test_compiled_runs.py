@@ -32,12 +32,16 @@ from nnspec.native.recording import Recording, Traced
 from nnspec.native.words import DIMS, OUTER, STEPS
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Silent
 
 pytestmark = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
 
-NEVER, ALWAYS, AUTO = Ways(compiled="never"), Ways(compiled="always"), Ways(compiled="auto")
+NEVER, ALWAYS, AUTO = (
+    RunOptions(jobs=1, compiled="never"),
+    RunOptions(jobs=1, compiled="always"),
+    RunOptions(jobs=1, compiled="auto"),
+)
 RACE = spec(race="SGD; Adam(lr=0.01)", train="epochs = 4; batch = 16; validation = 0.2")
 
 
@@ -135,10 +139,10 @@ def test_a_profile_times_numpy_calls(folder: Path) -> None:
     refused = CliRunner().invoke(cli, ["run", "a.nn", "--profile", "--compiled", "always"])
     assert refused.exit_code == 2
     assert "--profile cannot be used with --compiled always" in refused.output
-    with pytest.raises(ValueError, match="cannot go with compiled steps"):
-        Ways(profile=True, compiled="always")
+    with pytest.raises(ValueError, match='cannot be used with `compiled="always"`'):
+        RunOptions(jobs=1, profile=True, compiled="always")
     run(RACE, ways=ALWAYS)
-    result = run(RACE, ways=Ways(profile=True))
+    result = run(RACE, ways=RunOptions(jobs=1, profile=True))
     assert result["Adam"].profile
     assert result["Adam"].compiled is None
 
@@ -301,7 +305,7 @@ def test_an_error_in_one_lane_leaves_no_thread_training(monkeypatch: pytest.Monk
 def test_processes_train_compiled(kernels: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(RACE, ways=ALWAYS)
     monkeypatch.setenv("NNSPEC_CACHE_DIR", str(kernels.parent))
-    result = run(RACE, ways=Ways(jobs=2, compiled="always"))
+    result = run(RACE, ways=RunOptions(jobs=2, compiled="always"))
     assert not difference(run(RACE, ways=NEVER), result)
     assert [lane.compiled for lane in result.values()] == [{"since": 1, "python": {}}] * 2
 
@@ -311,7 +315,7 @@ def test_processes_train_compiled(kernels: Path, folder: Path, monkeypatch: pyte
 
 def test_the_page_tells_what_stays_python() -> None:
     page = (ROOT / "docs" / "compiled.md").read_text()
-    (line,) = [line for line in page.splitlines() if line.startswith("- metrics that remember")]
+    (line,) = [line for line in page.splitlines() if line.startswith("- metrics that keep batches")]
     own = [part for part in PARTS["metric"].values() if part.__module__.startswith("nnspec.")]
     assert set(re.findall("`(.+?)`", line)) == {part.spec_name for part in own if not part.tallies}
 

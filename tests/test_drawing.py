@@ -20,7 +20,8 @@ from nnspec.cli import _code
 from nnspec.environment import cores
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
-from nnspec.runner.run import Ways, run_program
+from nnspec.runner.options import RunOptions
+from nnspec.runner.run import run_program
 from nnspec.training.groups import train_together
 from nnspec.training.observer import Silent
 from nnspec.view.pictures import drawing
@@ -356,10 +357,12 @@ class Listener(Silent):
 
 
 class Others:
-    """Workers that train in this process."""
+    """Processes that train in this process."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    remote = True
+
+    def __init__(self, slots: int, *, script: bool) -> None:
+        self.slots = slots
 
     def __enter__(self) -> Others:
         return self
@@ -370,6 +373,9 @@ class Others:
     def train(self, work: list[tuple], observer: Silent, take: Callable[[list], None]) -> None:
         for members, dataset in work:
             take(train_together(members, dataset, observer))
+
+    def record(self) -> dict[str, object]:
+        return {}
 
 
 EPOCHS = ["epoch 1", "epoch 2"]
@@ -388,9 +394,9 @@ EPOCHS = ["epoch 1", "epoch 2"]
 def test_gradients_are_proved_while_others_draw_or_start_to_train(
     text: str, stop: int, events: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnspec.runner.run.Workers", Others)
+    monkeypatch.setattr("nnspec.runner.executor_choice.Processes", Others)
     listener = Listener(stop)
-    done = run_program(compiled(text), OFFLINE, listener, ways=Ways(jobs=2), trained=listener.trained)
+    done = run_program(compiled(text), OFFLINE, listener, options=RunOptions(jobs=2), trained=listener.trained)
     assert listener.events == events
     assert bool(done.gradients) == ("proving" in events)
     assert [verdict.held for verdict in done.verdicts] == ["proving" in events or None] * text.count("gradient_error")

@@ -20,6 +20,7 @@ from nnspec.data.source import DataError, FileFault
 from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError
 from nnspec.records.saved import RunError
+from nnspec.runner.options import RunOptions
 from nnspec.training.checkpoint import CheckpointError
 
 IMAGES = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 3; batch = 16", data="Digits(train=200, test=60)")
@@ -543,7 +544,13 @@ def test_an_interrupted_run_has_the_weights_of_its_last_whole_epoch(here: Path) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Plan, "train_batch", pressed)
-        result = run_into(compile_spec("tiny.nn"), OFFLINE, Silent(), partial(RunFolder.make, "tiny.nn", "out"))
+        result = run_into(
+            compile_spec("tiny.nn"),
+            OFFLINE,
+            Silent(),
+            partial(RunFolder.make, "tiny.nn", "out"),
+            options=RunOptions(jobs=1),
+        )
     assert result["run"].message == "after 3 of 9 epochs"
     (one,) = runs.evaluate("out")
     assert (one.same, one.status) == (True, "interrupted")

@@ -19,12 +19,12 @@ from tiny_spec import ALONE, OFFLINE, command, environment, reach_epoch, run, sp
 
 import nnspec as package
 from nnspec.api import compile_spec, run_into
+from nnspec.executors import in_process as in_process_module
 from nnspec.executors import processes as workers_module
 from nnspec.executors.processes import WorkerError
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.results.lane import LaneResult
-from nnspec.runner import run as run_module
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Silent
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -59,8 +59,8 @@ class Killer(Silent):
         self.ended.append(lane)
 
 
-@pytest.mark.parametrize("ways", [Ways(), ALONE, Ways(jobs=2)])
-def test_a_lane_that_diverges_does_not_keep_the_others_from_their_end(ways: Ways) -> None:
+@pytest.mark.parametrize("ways", [RunOptions(jobs=1), ALONE, RunOptions(jobs=2)])
+def test_a_lane_that_diverges_does_not_keep_the_others_from_their_end(ways: RunOptions) -> None:
     result = run(text(), ways=ways)
     assert {name: lane.status for name, lane in result.items()} == {
         "SGD": "done",
@@ -71,27 +71,27 @@ def test_a_lane_that_diverges_does_not_keep_the_others_from_their_end(ways: Ways
     assert (result.halted, result.interrupted, result.exit_code) == ("", False, 1)
 
 
-@pytest.mark.parametrize("ways", [Ways(fail_fast=True), Ways(stacked=False, fail_fast=True)])
-def test_with_fail_fast_the_run_ends_with_it(ways: Ways) -> None:
+@pytest.mark.parametrize("ways", [RunOptions(jobs=1, fail_fast=True), RunOptions(jobs=1, stack=False, fail_fast=True)])
+def test_with_fail_fast_the_run_ends_with_it(ways: RunOptions) -> None:
     result = run(text(train="epochs = 50; batch = 16"), ways=ways)
     assert result.halted == "wild, which diverged"
     assert result["wild"].status == "diverged"
     statuses = {name: lane.status for name, lane in result.items()}
     assert "last" not in statuses
-    assert statuses["SGD"] == ("interrupted" if ways.stacked else "done")
+    assert statuses["SGD"] == ("interrupted" if ways.stack else "done")
     assert (result.exit_code, result.summary["halted"]) == (1, "wild, which diverged")
 
 
 def test_with_fail_fast_other_processes_are_told_to_stop() -> None:
     endless = spec(race="wild { optimizer = SGD(lr=1e30) }; Adam { optimizer = Adam; train.epochs = 100000 }")
-    result = run(endless, ways=Ways(jobs=2, stacked=False, fail_fast=True))
+    result = run(endless, ways=RunOptions(jobs=2, stack=False, fail_fast=True))
     assert (result["wild"].status, result.exit_code) == ("diverged", 1)
     assert "Adam" not in result or result["Adam"].status == "interrupted"
 
 
 def test_the_command_has_both(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "tiny.nn").write_text(text())
-    done = command("run", "tiny.nn", "--fail-fast", "--alone", "-q", cwd=tmp_path)
+    done = command("run", "tiny.nn", "--fail-fast", "--no-stack", "-q", cwd=tmp_path)
     assert done.returncode == 1
     assert "– not trained: Adam, last" in done.stdout
     assert "– the run ended with wild, which diverged" in done.stdout
@@ -104,7 +104,7 @@ def test_the_command_has_both(tmp_path: Path, undrawn: None) -> None:
 def test_a_process_that_is_killed_loses_its_lane_and_the_others_go_on(victim: str) -> None:
     race = f"SGD; Momentum; Adam; {victim}2 {{ optimizer = {victim}; train.epochs = 100000 }}"
     killer = Killer(f"{victim}2", 5)
-    result = run(spec(race=race), observer=killer, ways=Ways(jobs=2, stacked=False))
+    result = run(spec(race=race), observer=killer, ways=RunOptions(jobs=2, stack=False))
     lost = result[f"{victim}2"]
     assert (lost.status, lost.message) == ("failed", f"its process was killed by signal {int(KILL)}")
     assert len(lost.history["loss"]) >= 5
@@ -127,7 +127,7 @@ def test_another_process_takes_the_place_of_one_that_was_killed() -> None:
             if lane.name == "lane0" and len(lane.epoch_seconds) == 3:
                 super().epoch_done(replace(lane, name=self.lane, records=self.epoch * [*lane.records[:1]]))
 
-    result = run(spec(race=race), observer=Sniper("x"), ways=Ways(jobs=2, stacked=False))
+    result = run(spec(race=race), observer=Sniper("x"), ways=RunOptions(jobs=2, stack=False))
     assert result["lane0"].status == "failed"
     assert sum(lane.status == "done" for lane in result.values()) >= 4
 
@@ -150,7 +150,7 @@ class Doomed:
         monkeypatch.setattr(workers_module, "_Worker", start)
 
 
-TWO = Ways(jobs=2, stacked=False)
+TWO = RunOptions(jobs=2, stack=False)
 
 
 @pytest.mark.parametrize("dead", [(0,), (1,), (0, 1)])
@@ -181,12 +181,12 @@ def test_after_one_was_ready_early_deaths_never_end_the_run(monkeypatch: pytest.
 
 
 def test_a_group_that_no_process_survives_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Proved(workers_module.Workers):
-        def __init__(self, count: int) -> None:
-            super().__init__(count)
+    class Proved(workers_module.Processes):
+        def __init__(self, slots: int, *, script: bool) -> None:
+            super().__init__(slots, script=script)
             self._proved = True
 
-    monkeypatch.setattr(run_module, "Workers", Proved)
+    monkeypatch.setattr("nnspec.runner.executor_choice.Processes", Proved)
     doomed = Doomed(monkeypatch, *range(100))
     result = run(spec(race="SGD; Adam"), ways=TWO)
     message = "3 processes died before they could train it; the last one was killed by signal 9"
@@ -197,9 +197,9 @@ def test_a_group_that_no_process_survives_has_failed(monkeypatch: pytest.MonkeyP
 def test_a_worker_whose_parent_is_done_says_nothing(tmp_path: Path) -> None:
     """Also where it is not ready yet: what it says of that reaches nobody."""
     code = """
-from nnspec.executors.processes import Workers
+from nnspec.executors.processes import Processes
 if __name__ == "__main__":
-    with Workers(2) as workers:
+    with Processes(2) as workers:
         first, second = workers._workers
         first.connection.close()
         second.connection.recv()
@@ -230,7 +230,11 @@ def test_what_failed_is_trained_again_when_the_run_goes_on(tmp_path: Path, monke
     (tmp_path / "tiny.nn").write_text(spec(race=race))
     make = partial(RunFolder.make, "tiny.nn", tmp_path / "out", resume=True)
     result = run_into(
-        compile_spec("tiny.nn"), OFFLINE, Killer("slow"), make, jobs=2, alone=True, resume=True, checkpoint=0
+        compile_spec("tiny.nn"),
+        OFFLINE,
+        Killer("slow"),
+        make,
+        options=RunOptions(jobs=2, stack=False, resume=True, checkpoint=0),
     )
     assert result["slow"].status == "failed"
     assert not (tmp_path / "out/slow").exists()
@@ -245,14 +249,14 @@ def test_what_failed_is_trained_again_when_the_run_goes_on(tmp_path: Path, monke
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if jobs == 1:
-        honest = run_module.train_together
+        honest = in_process_module.train_together
 
         def short(members, dataset, observer):
             if members[0].experiment.name == "big":
                 raise MemoryError
             return honest(members, dataset, observer)
 
-        monkeypatch.setattr(run_module, "train_together", short)
+        monkeypatch.setattr(in_process_module, "train_together", short)
     big = "optimizer = Adam; train.batch = 7" if jobs == 1 else "optimizer = SGD; model = wide"
     race = f"SGD; big {{ {big} }}"
     model = "" if jobs == 1 else "model wide { Linear(500000); ReLU; Linear(10) }"
@@ -263,7 +267,7 @@ def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.Monkey
         limit = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (3 * 1024**3, limit[1]))
     try:
-        result = run(spec(race=race, more=model), ways=Ways(jobs=jobs, stacked=False))
+        result = run(spec(race=race, more=model), ways=RunOptions(jobs=jobs, stack=False))
     finally:
         if jobs == 2:
             resource.setrlimit(resource.RLIMIT_AS, limit)
@@ -273,14 +277,14 @@ def test_a_lane_without_memory_fails_alone(jobs: int, monkeypatch: pytest.Monkey
 
 
 def test_repeats_that_failed_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = run_module.train_together
+    honest = in_process_module.train_together
 
     def short(members, dataset, observer):
         if members[0].repeat == 1:
             raise MemoryError
         return honest(members, dataset, observer)
 
-    monkeypatch.setattr(run_module, "train_together", short)
+    monkeypatch.setattr(in_process_module, "train_together", short)
     lane = run(spec(train="epochs = 2; batch = 16; repeats = 3", more="seed = 1"), ways=ALONE)["run"]
     assert (lane.status, [one.status for one in lane.repeats]) == ("failed", ["failed", "done", "done"])
     assert lane.message.startswith("1 of 3 repeats failed; seed 1: not enough memory")
@@ -289,20 +293,48 @@ def test_repeats_that_failed_do_not_count(monkeypatch: pytest.MonkeyPatch) -> No
     assert lane.final("loss") == pytest.approx(sum(others) / 2)
 
 
-def test_a_script_that_has_no_main_guard_is_told_so(tmp_path: Path) -> None:
-    (tmp_path / "tiny.nn").write_text(spec(race="SGD; Adam { train.batch = 7; optimizer = Adam }"))
-    (tmp_path / "script.py").write_text("import nnspec\nnnspec.run('tiny.nn', jobs=2, alone=True)\n")
-    done = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def script(folder: Path, text: str, race: str = "SGD; Adam") -> subprocess.CompletedProcess[str]:
+    (folder / "tiny.nn").write_text(spec(race=race))
+    (folder / "script.py").write_text(text)
+    words = [sys.executable, "script.py"]
+    return subprocess.run(words, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=100)
+
+
+def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
+    code = "import nnspec\nprint(nnspec.run('tiny.nn', jobs=2, stack=False).summary['ways']['jobs'])\n"
+    done = script(tmp_path, code)
+    assert (done.stdout, done.stderr) == ("2\n", "")
+
+
+OWN_PART = """
+import nnspec
+from nnspec import engine
+from nnspec.executors import processes
+
+class Mine(engine.SGD):
+    spec_name = "Mine"
+
+processes.WORTH = 1e-9
+if GUARD:
+    result = nnspec.run("tiny.nn", jobs=JOBS, stack=False)
+    print(result.summary["ways"]["jobs"], result["Mine"].status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("guard", "jobs", "said"), [("True", "None", "1 done\n"), ("__name__ == '__main__'", "2", "2 done\n")]
+)
+def test_a_script_with_parts_of_its_own(guard: str, jobs: str, said: str, tmp_path: Path) -> None:
+    """It trains by itself, since processes would import it; they do where it asks for them."""
+    done = script(tmp_path, OWN_PART.replace("GUARD", guard).replace("JOBS", jobs), "Mine(lr=0.1); Adam")
+    assert (done.stdout, done.stderr) == (said, "")
+
+
+def test_such_a_script_without_a_main_guard_that_asks_for_jobs_is_told_so(tmp_path: Path) -> None:
+    done = script(tmp_path, OWN_PART.replace("GUARD", "True").replace("JOBS", "2"), "Mine(lr=0.1); Adam")
     assert done.returncode != 0
     assert "WorkerError: the process that trained" in done.stderr
-    assert 'does so below `if __name__ == "__main__":`' in done.stderr
+    assert 'asks for jobs below `if __name__ == "__main__":`' in done.stderr
     assert WorkerError.__name__ in done.stderr
 
 

@@ -8,7 +8,7 @@ import pytest
 from tiny_spec import ALONE, TOGETHER, command, run, spec
 
 from nnspec.results.fairness import fairness
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 from nnspec.view.wording.fairness import shared_in_words
 
 RACE = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 2; batch = 16; validation = 0.2", more="seed = 5")
@@ -17,8 +17,8 @@ RACE = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 2; batch = 16; va
 KEYS = ("data", "order", "start")
 
 
-@pytest.mark.parametrize("ways", [TOGETHER, ALONE, Ways(jobs=2)], ids=["stack", "alone", "jobs"])
-def test_lanes_of_a_race_share_all_three_and_ways_change_no_digest(ways: Ways, forked_workers: None) -> None:
+@pytest.mark.parametrize("ways", [TOGETHER, ALONE, RunOptions(jobs=2)], ids=["stack", "alone", "jobs"])
+def test_lanes_of_a_race_share_all_three_and_ways_change_no_digest(ways: RunOptions, forked_workers: None) -> None:
     result = run(RACE, ways=ways)
     found = result.summary["fairness"]
     assert {key: found[key] for key in KEYS} == {"data": True, "order": True, "start": True}

@@ -22,7 +22,7 @@ from nnspec.results.epochs import EpochRecord
 from nnspec.results.health import DEAD, EXPLODING, VANISHING, Finding, findings
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 from nnspec.training.monitor import baseline, dead_units, norm
 from nnspec.training.observer import Silent
 from nnspec.view.terminal.race import print_result
@@ -34,12 +34,12 @@ DEAF = "Linear(12); ReLU; Linear(8, init=normal(std=0.01, mean=-5.0)); ReLU; Lin
 HUGE = "Linear(16, init=normal(std=1.0)); " * 6 + "Linear(10, init=normal(std=1.0))"
 
 
-def found(text: str, *overrides: str, ways: Ways = TOGETHER) -> dict[str, tuple[Finding, ...]]:
+def found(text: str, *overrides: str, ways: RunOptions = TOGETHER) -> dict[str, tuple[Finding, ...]]:
     lanes = {lane.name: lane for lane in compiled(text, *overrides).program.lanes}
     return {name: findings(lane, lanes[name]) for name, lane in run(text, *overrides, ways=ways).items()}
 
 
-def kinds(text: str, ways: Ways = TOGETHER) -> dict[str, list[str]]:
+def kinds(text: str, ways: RunOptions = TOGETHER) -> dict[str, list[str]]:
     return {name: [finding.kind for finding in each] for name, each in found(text, ways=ways).items()}
 
 
@@ -65,9 +65,9 @@ def test_gradients_are_those_that_the_backward_pass_left() -> None:
     lane = run(text)["run"]
     program = compiled(text)
     experiment = program.program.lanes[0]
-    from nnspec.runner.load_data import gather
+    from nnspec.runner.load_data import load_data
 
-    dataset, _ = gather(program.program, OFFLINE)["run"]
+    dataset, _ = load_data(program.program, OFFLINE)["run"]
     plan = plan_alone(experiment, program.layouts["run"], dataset)
     plan.begin(0)
     rows = plan.data.train(0)
@@ -79,8 +79,10 @@ def test_gradients_are_those_that_the_backward_pass_left() -> None:
     assert math.hypot(*by_hand.values()) > 0.1  # far above what clipping leaves
 
 
-@pytest.mark.parametrize("ways", [ALONE, Ways(jobs=2), Ways(jobs=2, stacked=False)], ids=["alone", "jobs", "both"])
-def test_it_does_not_depend_on_how_lanes_are_trained(ways: Ways) -> None:
+@pytest.mark.parametrize(
+    "ways", [ALONE, RunOptions(jobs=2), RunOptions(jobs=2, stack=False)], ids=["alone", "jobs", "both"]
+)
+def test_it_does_not_depend_on_how_lanes_are_trained(ways: RunOptions) -> None:
     race = "SGD(lr=0.1); Adam(lr=0.01); wild { optimizer = SGD(lr=1e30) }"
     text = spec(race=race, more="optimizer = SGD(lr=0.1)")
     together, other = run(text), run(text, ways=ways)
@@ -245,7 +247,7 @@ def test_the_unit_of_the_targets_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("ways", [TOGETHER, ALONE], ids=["stack", "alone"])
-def test_a_lane_that_diverges(ways: Ways) -> None:
+def test_a_lane_that_diverges(ways: RunOptions) -> None:
     text = spec(race="SGD(lr=1e30); Adam(lr=0.01)", data=DATA)
     records = run(text, ways=ways).summary["lanes"]
     assert [[each["kind"] for each in record["health"]] for record in records] == [["diverged"], []]
@@ -298,7 +300,11 @@ def test_the_record_has_it(tmp_path: Path) -> None:
     (tmp_path / "deaf.nn").write_text(spec(DEAF, data=DATA))
     out = tmp_path / "out"
     result = run_into(
-        compile_spec(tmp_path / "deaf.nn"), OFFLINE, Silent(), lambda: RunFolder.make("deaf.nn", out, False)
+        compile_spec(tmp_path / "deaf.nn"),
+        OFFLINE,
+        Silent(),
+        lambda: RunFolder.make("deaf.nn", out, False),
+        options=RunOptions(jobs=1),
     )
     (lane,) = json.loads((out / "summary.json").read_text("utf-8"))["lanes"]
     (record,) = lane["health"]
@@ -333,7 +339,7 @@ def test_a_run_that_goes_on_has_the_same_norms(tmp_path: Path) -> None:
     def go(name: str, observer: Silent, resume: bool) -> RunResult:
         program = compile_spec(tmp_path / "tiny.nn")
         make = lambda: RunFolder.make("tiny.nn", tmp_path / name, False, resume)  # noqa: E731
-        return run_into(program, OFFLINE, observer, make, resume=resume, checkpoint=0)
+        return run_into(program, OFFLINE, observer, make, options=RunOptions(jobs=1, resume=resume, checkpoint=0))
 
     whole = go("whole", Silent(), False)["run"]
     ended = go("parts", Ends(), False)["run"]
@@ -368,7 +374,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_regression_that_is_worse_than_the_mean_is_named(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compiled = compile_spec(str(house))
-    result = run_into(compiled, OFFLINE, Silent(), None)
+    result = run_into(compiled, OFFLINE, Silent(), None, options=RunOptions(jobs=1))
     lane, experiment = result["run"], compiled.program.lanes[0]
     found = {finding.kind: finding for finding in findings(lane, experiment)}
     finding = found["worse than the mean"]
@@ -383,10 +389,10 @@ def test_a_regression_that_is_worse_than_the_mean_is_named(house: Path, capsys: 
 
 def test_the_loss_of_the_mean_is_that_of_plain_python(house: Path) -> None:
     compiled = compile_spec(str(house))
-    from nnspec.runner.load_data import gather
+    from nnspec.runner.load_data import load_data
 
     experiment = compiled.program.lanes[0]
-    dataset, _ = gather(compiled.program, OFFLINE)["run"]
+    dataset, _ = load_data(compiled.program, OFFLINE)["run"]
     plan = plan_alone(experiment, compiled.layouts["run"], dataset)
     targets = [float(y) for y in np.ravel(dataset.train.y)]
     trained = [targets[i] for i in plan.data.order]

@@ -208,7 +208,7 @@ def test_copies_in_a_stack_are_those_of_each_alone_to_the_last_bit() -> None:
         result = run(text, observer=tracks, ways=ways)
         stacks = result.summary["ways"]["stacks"]
         assert stacks == ([["SGD", "Momentum", "Adam"]] if ways is TOGETHER else [])
-        found[ways.stacked] = tracks.weights
+        found[ways.stack] = tracks.weights
         for name, lane in result.items():
             own = np.concatenate([p.data.reshape(-1) for p in lane.network.parameters()])
             np.testing.assert_array_equal(tracks.weights[name][-1], own)

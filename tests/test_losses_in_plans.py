@@ -15,7 +15,7 @@ from nnspec.data.source import DataError
 from nnspec.engine import PARTS
 from nnspec.engine.losses import Loss
 from nnspec.runner.gradients import prove_gradients
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 
 WEIGHTS = "class_weights=[1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5]"
 # A loss as a spec writes it -> the data, and how wide the outputs are.
@@ -123,9 +123,9 @@ def test_nothing_is_left_out() -> None:
 def test_targets_that_a_loss_is_not_defined_for_are_refused(loss: str, model: str, data: str, more: str) -> None:
     program = compiled(spec(model, loss=loss, data=data, more=more)).program
     with pytest.raises(DataError, match=f"^{loss} takes targets .*0.*; "):
-        gather(program, OFFLINE)
+        load_data(program, OFFLINE)
 
 
 def test_an_autoencoder_of_samples_from_0_to_1_may_take_probabilities() -> None:
     text = spec("Linear(784)", loss="BCEWithLogits", data="Digits(train=7, test=9)", more="train.target = input")
-    assert gather(compiled(text).program, OFFLINE)
+    assert load_data(compiled(text).program, OFFLINE)

@@ -24,6 +24,7 @@ from nnspec.cli import _code
 from nnspec.project.inputs import InputError, find_specs
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.results.run import RunResult
+from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Silent
 from nnspec.view.pictures import curves
 
@@ -46,7 +47,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def train(out: str, *, force: bool = False, resume: bool = False) -> RunResult:
     make = partial(RunFolder.make, "s.nn", out, force, resume)
-    return run_into(compile_spec("s.nn"), OFFLINE, Silent(), make, resume=resume, checkpoint=0, alone=True)
+    return run_into(
+        compile_spec("s.nn"),
+        OFFLINE,
+        Silent(),
+        make,
+        options=RunOptions(jobs=1, resume=resume, checkpoint=0, stack=False),
+    )
 
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -212,10 +219,10 @@ RUN = "nnspec.runner.run."
     ("where", "kept"),
     [
         ("nnspec.api.check", None),
-        (f"{RUN}gather", None),
+        (f"{RUN}load_data", None),
         ("nnspec.records.folder.RunFolder.begin", None),
         (f"{RUN}prove_gradients", {"summary.json"}),
-        (f"{RUN}train_together", {"summary.json"}),
+        ("nnspec.executors.in_process.train_together", {"summary.json"}),
         (f"{RUN}judge", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
         ("nnspec.records.write.finite", {"summary.json", "SGD/weights.npz", "checkpoints/SGD/seed-0.npz"}),
         ("nnspec.view.pictures.curves.plot_training_curves", {"summary.json", "SGD/weights.npz"}),

@@ -12,11 +12,11 @@ from tiny_spec import ALONE, command, compiled, noise, run, spec
 
 from nnspec import run as run_spec
 from nnspec.compiler.loop import plan_alone
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 from nnspec.training.profile import Profiler, merged
 from nnspec.view.terminal.race import print_result
 
-PROFILED = Ways(profile=True)
+PROFILED = RunOptions(jobs=1, profile=True)
 RACE = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 6; batch = 16")
 RICH = spec(
     "Reshape([1, 28, 28]); Conv2D(4, 3); ReLU; MaxPool(2); Flatten; "
@@ -109,8 +109,8 @@ def test_a_profile_sees_inside_compositions() -> None:
 
 
 def test_lanes_are_trained_alone_in_one_process() -> None:
-    ways = Ways(jobs=4, profile=True)
-    assert (ways.jobs, ways.stacked) == (1, False)
+    ways = RunOptions(jobs=4, profile=True)
+    assert (ways.jobs, ways.stack) == (1, False)
     assert run(RACE, ways=ways).summary["ways"] == {"jobs": 1, "stacks": []}
 
 
@@ -125,8 +125,8 @@ def test_a_run_without_it_has_plain_plans(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_is_trained_elsewhere_has_no_profile() -> None:
-    with pytest.raises(ValueError, match="remove `on`"):
-        Ways(profile=True, on="dask://127.0.0.1:1")
+    with pytest.raises(ValueError, match="cannot be used with `cluster`"):
+        RunOptions(profile=True, cluster="dask://127.0.0.1:1")
 
 
 def test_of_repeats_it_is_the_mean_over_all_steps() -> None:

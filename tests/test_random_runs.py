@@ -13,7 +13,7 @@ from run_writer import RunWriter, data_files
 from tiny_spec import ROOT, environment
 
 from nnspec.compiler.bind import Views
-from nnspec.executors.processes import Workers
+from nnspec.executors.processes import Processes
 from nnspec.native import library
 from nnspec.training.checkpoint import Checkpoint, Keeper
 
@@ -49,7 +49,7 @@ def test_they_have_compiled(bench: Bench, kernels: Path) -> None:
 
 def test_they_have_in_processes(tmp_path: Path) -> None:
     data_files(tmp_path)
-    with Workers(2) as workers:
+    with Processes(2) as workers:
         bench = Bench(tmp_path, workers)
         for number in range(FIRST, FIRST + 10):
             assert not bench.fault(number, "jobs", bench.alone(number)), (number, bench.text(number))

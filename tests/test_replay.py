@@ -27,11 +27,11 @@ from nnspec.native import library
 from nnspec.native.builder import Builder
 from nnspec.native.recording import Instruction
 from nnspec.results.lane import LaneResult
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 
 needs_numba = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
-PYTHON = Ways(compiled="never")
-COMPILED = Ways(compiled="always")
+PYTHON = RunOptions(jobs=1, compiled="never")
+COMPILED = RunOptions(jobs=1, compiled="always")
 MOVERS = {part.__name__ for part in PARTS["optimizer"].values()}
 
 
@@ -242,7 +242,7 @@ def test_a_run_begins_in_python_and_goes_on_compiled(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Builder, "ready", later)
     for bound in ("GAINS", "WORTH"):  # however short the training is
         monkeypatch.setattr(f"nnspec.compiler.switch.{bound}", -1.0)
-    fast = run(text, ways=Ways(compiled="auto"))
+    fast = run(text, ways=RunOptions(jobs=1, compiled="auto"))
     for name, lane in plain.lanes.items():
         assert facts(fast.lanes[name]) == facts(lane)
         found = fast.lanes[name].compiled
@@ -253,7 +253,7 @@ def test_a_run_begins_in_python_and_goes_on_compiled(monkeypatch: pytest.MonkeyP
 def test_without_numba_a_run_is_trained_in_python_or_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("nnspec.compiler.switch.available", "nnspec.environment.available"):
         monkeypatch.setattr(place, lambda: False)
-    assert run(spec(), ways=Ways(compiled="auto")).lanes["run"].compiled is None
+    assert run(spec(), ways=RunOptions(jobs=1, compiled="auto")).lanes["run"].compiled is None
     with pytest.raises(NnspecError, match=r'pip install "nnspec\[fast\]"'):
         run(spec(), ways=COMPILED)
 

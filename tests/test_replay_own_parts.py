@@ -17,7 +17,7 @@ from nnspec.engine.metrics import Metric
 from nnspec.engine.optimizers import SGD
 from nnspec.engine.part import PARTS
 from nnspec.native import library
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 
 pytestmark = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
 
@@ -107,10 +107,10 @@ def both_ways(text: str, python: set[str]) -> None:
     """Train a spec by NumPy calls and compiled: the same bits, and the same calls of what is not nnspec's."""
     for stacked in (False, True):
         CALLS.clear()
-        plain = run(text, ways=Ways(stacked=stacked, compiled="never"))
+        plain = run(text, ways=RunOptions(jobs=1, stack=stacked, compiled="never"))
         called = [*CALLS]
         CALLS.clear()
-        fast = run(text, ways=Ways(stacked=stacked, compiled="always", jobs=1))
+        fast = run(text, ways=RunOptions(stack=stacked, compiled="always", jobs=1))
         if not stacked:
             assert called == CALLS
         assert called

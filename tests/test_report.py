@@ -23,6 +23,7 @@ from nnspec.api import compile_spec, run_into
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.records.saved import RunError
 from nnspec.results.lane import LaneResult
+from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Silent
 from nnspec.view.html import render
 from nnspec.view.palette import MEASURED_ON
@@ -263,7 +264,7 @@ def test_a_run_that_was_interrupted_has_a_page(tmp_path: Path) -> None:
 
     compiled = compile_spec(tmp_path / "tiny.nn")
     make = partial(RunFolder.make, "tiny.nn", tmp_path / "out")
-    result = run_into(compiled, OFFLINE, Presser(), make, alone=True)
+    result = run_into(compiled, OFFLINE, Presser(), make, options=RunOptions(jobs=1, stack=False))
     assert result.interrupted
     page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))
     assert "SGD: after 2 of 300 epochs" in page.text

@@ -23,6 +23,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.results.run import RunResult
+from nnspec.runner.options import RunOptions
 from nnspec.training import checkpoint as checkpoint_module
 from nnspec.training.checkpoint import CheckpointError
 from nnspec.training.observer import Silent
@@ -99,7 +100,14 @@ def resumed(path: Path, out: Path, observer: Silent | None = None) -> RunResult:
     """Run, or resume, with a checkpoint after every epoch."""
     make = partial(RunFolder.make, str(path), out, resume=True)
     compiled = compile_once(path, path.read_text())
-    return run_into(compiled, OFFLINE, observer or Silent(), make, resume=True, checkpoint=0, drawing=Undrawn())
+    return run_into(
+        compiled,
+        OFFLINE,
+        observer or Silent(),
+        make,
+        options=RunOptions(jobs=1, resume=True, checkpoint=0),
+        drawing=Undrawn(),
+    )
 
 
 def dies(path: Path, out: Path, at: int, torn: bool = False) -> list[str]:
@@ -201,7 +209,7 @@ def test_a_command_that_is_killed_goes_on(path: Path, tmp_path: Path, forked_wor
 
 def test_what_is_done_is_not_trained_again(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(path, out=tmp_path / "out", resume=True)
-    monkeypatch.setattr("nnspec.runner.run.train_together", lambda *rest: pytest.fail("trained"))
+    monkeypatch.setattr("nnspec.executors.in_process.train_together", lambda *rest: pytest.fail("trained"))
     second = run(path, out=tmp_path / "out", resume=True)
     assert {name: lane.history for name, lane in second.items()} == {n: lane.history for n, lane in first.items()}
     assert {name: lane.seconds for name, lane in second.items()} == {n: lane.seconds for n, lane in first.items()}

@@ -23,6 +23,7 @@ from nnspec.data.source import Access, Dataset, DataUnavailable
 from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError, RunFolder
 from nnspec.records.saved import RunError
+from nnspec.runner.options import RunOptions
 from nnspec.semantics.meaning import SEMANTICS
 from nnspec.statistics.ranking import Candidate, NoChoice, best
 
@@ -134,7 +135,7 @@ def test_a_setting_that_is_added_with_a_default_leaves_old_runs_usable(
 ) -> None:
     write(RACE)
     make = partial(RunFolder.make, "tiny.nn", here / "out", resume=True)
-    run_into(compile_spec("tiny.nn"), OFFLINE, Stopper(1), make, resume=True, checkpoint=0)
+    run_into(compile_spec("tiny.nn"), OFFLINE, Stopper(1), make, options=RunOptions(jobs=1, resume=True, checkpoint=0))
     old = json.loads(Path("out/run.json").read_text())
     newer = make_dataclass("TrainSettings", [("later", int, field(default=3))], bases=(TrainSettings,), frozen=True)
     for module in (

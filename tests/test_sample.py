@@ -17,6 +17,7 @@ from nnspec import engine as nn
 from nnspec.api import compile_spec, run_into
 from nnspec.records.folder import RunFolder
 from nnspec.results.writer import USUAL_LENGTH, Writer
+from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Silent
 
 MODEL = "Embedding(8); PositionalEmbedding; residual { MultiHeadAttention(2, causal=true) }; Linear(data.classes)"
@@ -163,7 +164,13 @@ def test_a_sample_of_other_data_is_an_error(folder: Path) -> None:
 
 def test_the_record_is_written_with_it(folder: Path) -> None:
     compiled = compile_spec(written(folder))
-    run_into(compiled, OFFLINE, Silent(), lambda: RunFolder.make("text.nn", folder / "out", False))
+    run_into(
+        compiled,
+        OFFLINE,
+        Silent(),
+        lambda: RunFolder.make("text.nn", folder / "out", False),
+        options=RunOptions(jobs=1),
+    )
     record = json.loads((folder / "out" / "summary.json").read_text(encoding="utf-8"))
     assert len(record["lanes"][0]["sample"]) == USUAL_LENGTH
 

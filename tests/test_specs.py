@@ -22,6 +22,7 @@ from nnspec.compiler.proofs import Compiled, prove
 from nnspec.diagnostics import Source, read_source
 from nnspec.records.folder import RunFolder
 from nnspec.runner.gradients import prove_program
+from nnspec.runner.options import RunOptions
 from nnspec.training.observer import Silent
 
 SPECS = sorted((ROOT / "specs").rglob("*.nn"))
@@ -132,7 +133,9 @@ def test_the_gradients_of_a_spec_that_ships_hold(path: Path) -> None:
 def test_a_spec_that_ships_runs_without_a_network(path: Path, tmp_path: Path) -> None:
     program = compiled(path)
     out = tmp_path / "out"
-    result = run_into(program, OFFLINE, Silent(), lambda: RunFolder.make(str(path), out, False))
+    result = run_into(
+        program, OFFLINE, Silent(), lambda: RunFolder.make(str(path), out, False), options=RunOptions(jobs=1)
+    )
     assert not result.unwritten
     assert list(result) == [lane.name for lane in program.program.lanes]
     for lane in result.values():

@@ -20,7 +20,7 @@ from nnspec.executors.messages import PackedLane, RemoteLane, epochs_since, pack
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.results.stored import UnstorableError, lane_from, lane_values, plain, scaling_arrays
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 from nnspec.training.groups import Training, trainings
 from nnspec.training.observer import Silent
 
@@ -94,11 +94,11 @@ def listening_to(text: str, **more: Any) -> tuple[set[str], RunResult]:
 
 
 def test_every_field_of_a_lane_arrives_as_it_was() -> None:
-    first, result = listening_to(EVERYTHING, ways=Ways(stacked=False))
+    first, result = listening_to(EVERYTHING, ways=RunOptions(jobs=1, stack=False))
     assert result["wild"].status == "diverged"
     assert result["SGD"].scaling is not None
     assert all(all(getattr(record, field.name) for field in fields(record)) for record in result["SGD"].records)
-    second, _ = listening_to(EVERYTHING.replace(WILD, "Momentum"), ways=Ways(profile=True))
+    second, _ = listening_to(EVERYTHING.replace(WILD, "Momentum"), ways=RunOptions(jobs=1, profile=True))
     regression = spec("Linear(1)", loss="MSE", data="Sine(train=30, test=10)", train="standardise_target = true")
     third, _ = listening_to(regression)
     not_here = {"unsaved", "sample", "compiled"}  # empty in these runs

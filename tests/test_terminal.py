@@ -157,7 +157,7 @@ def test_a_run_under_nohup_outlives_its_terminal(here: Path) -> None:
 
 @posix
 def test_ctrl_c_keeps_what_was_trained_on_disk(here: Path) -> None:
-    words = ("run", "a.nn", "--set", "train.epochs=1000000", "--alone", "--jobs", "1")
+    words = ("run", "a.nn", "--set", "train.epochs=1000000", "--no-stack", "--jobs", "1")
     with start(*words, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process:
         try:
             reach_epoch(process, 3, lane="SGD")

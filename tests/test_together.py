@@ -22,10 +22,10 @@ from nnspec.engine.layers.linear import Linear
 from nnspec.engine.losses import CrossEntropyLoss, MSELoss
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import PARTS
-from nnspec.executors.processes import Workers, usual_jobs
+from nnspec.executors.processes import Processes, usual_jobs
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 from nnspec.training.groups import group, trainings
 from nnspec.training.observer import Silent
 
@@ -419,7 +419,7 @@ def test_side_by_side_is_one_after_another(forked_workers: None) -> None:
             assert len(lane.rates) == (done if lane.name == "rated" else 0)
 
     listener = Reader()
-    apart = run(text, ways=Ways(jobs=2), observer=listener)
+    apart = run(text, ways=RunOptions(jobs=2), observer=listener)
     assert apart.summary["ways"]["jobs"] == 2
     same(apart, run(text, ways=ALONE))
     kinds = [event for event, _, _ in listener.events]
@@ -430,7 +430,7 @@ def test_side_by_side_is_one_after_another(forked_workers: None) -> None:
 @pytest.mark.parametrize("stop", [("begins", "SGD", 0), ("epoch", "SGD", 1), ("ends", "SGD", 2)])
 def test_ctrl_c_reaches_the_workers(stop: tuple[str, str, int], forked_workers: None) -> None:
     race = "SGD; Adam { optimizer = Adam; train.epochs = 100000 }"
-    result = run(spec(race=race), observer=Listener(stop), ways=Ways(jobs=2, stacked=False))
+    result = run(spec(race=race), observer=Listener(stop), ways=RunOptions(jobs=2, stack=False))
     assert (result.interrupted, result.exit_code) == (True, 130)
     statuses = {name: lane.status for name, lane in result.items()}
     assert statuses.get("Adam", "interrupted") == "interrupted"
@@ -439,7 +439,7 @@ def test_ctrl_c_reaches_the_workers(stop: tuple[str, str, int], forked_workers: 
 
 
 def test_what_fails_in_a_worker_fails_here(forked_workers: None) -> None:
-    with Workers(1) as workers, pytest.raises(RuntimeError, match="a worker failed") as failed:
+    with Processes(1) as workers, pytest.raises(RuntimeError, match="a worker failed") as failed:
         workers.train([((trainings(compiled(spec()))[0],), "no data")], Silent(), print)  # type: ignore[list-item]
     assert "AttributeError" in str(failed.value)
 
@@ -451,8 +451,8 @@ def test_jobs_are_worth_their_while_where_there_is_much_to_do(monkeypatch: pytes
     assert usual_jobs(trainings(compiled(spec(race=RACE)))) == 1
     assert usual_jobs(trainings(compiled(spec(race=RACE), "train.epochs=100000"))) == 3
     assert usual_jobs(trainings(compiled(spec(race=RACE, train="repeats = 9"), "train.epochs=100000"))) == 4
-    with pytest.raises(ValueError, match="at least one process, not 0"):
-        Ways(jobs=0)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        RunOptions(jobs=0)
 
 
 def test_the_command_line_and_python_have_both_ways(tmp_path: Path, undrawn: None, forked_workers: None) -> None:
@@ -460,7 +460,7 @@ def test_the_command_line_and_python_have_both_ways(tmp_path: Path, undrawn: Non
     path.write_text(spec(race=RACE))
     found = command("run", str(path), "--jobs", "2", "--json", "--offline", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
-    alone = nnspec.run(path, alone=True, offline=True)
+    alone = nnspec.run(path, stack=False, offline=True)
     import json
 
     record = json.loads(found.stdout)

@@ -15,7 +15,7 @@ from nnspec.analysis.meter import Meter
 from nnspec.compiler.preparing import divide
 from nnspec.engine.losses import CrossEntropyLoss, Loss, NLLLoss
 from nnspec.engine.losses.contract import Mean
-from nnspec.runner.run import Ways
+from nnspec.runner.options import RunOptions
 
 TORCH = json.loads((Path(__file__).parent / "oracle" / "weighted_means.json").read_text())
 ROWS = {row["batch"]: row for row in TORCH["cases"]}
@@ -40,10 +40,10 @@ def text(data: str, loss: str, **more: str) -> str:
     )
 
 
-@pytest.mark.parametrize("ways", [ALONE, Ways()], ids=["alone", "stacked"])
+@pytest.mark.parametrize("ways", [ALONE, RunOptions(jobs=1)], ids=["alone", "stacked"])
 @pytest.mark.parametrize("loss", FORMS)
 @pytest.mark.parametrize("batch", ROWS)
-def test_figures_and_steps_are_those_of_pytorch(data: str, loss: str, batch: int, ways: Ways) -> None:
+def test_figures_and_steps_are_those_of_pytorch(data: str, loss: str, batch: int, ways: RunOptions) -> None:
     lanes = f"a: SGD(lr={TORCH['lr']}); b: SGD(lr={TORCH['lr']})"
     for lane in run(text(data, loss, train=f"batch = {batch}", race=lanes), ways=ways).values():
         for figure in ("loss", "test_loss"):

@@ -8,6 +8,7 @@ from typing import Any
 from nnspec.engine.network import Sequential
 from nnspec.results.epochs import EpochRecord
 from nnspec.results.lane import LaneResult
+from nnspec.training.checkpoint import Keeper
 from nnspec.training.observer import Silent
 
 
@@ -47,3 +48,10 @@ class Listener(Silent):
 
     def lane_ends(self, lane: LaneResult) -> None:
         self._note("ends", lane.name, len(lane.records))
+
+
+class Exhausted(Keeper):
+    """Has no memory for the first checkpoint, in whichever process it trains."""
+
+    def due(self) -> bool:
+        raise MemoryError

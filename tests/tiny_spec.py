@@ -21,14 +21,15 @@ from nnspec.compiler.proofs import Compiled, prove
 from nnspec.data.source import Access, Dataset, Facts, Split
 from nnspec.diagnostics import Source, render_all
 from nnspec.results.run import RunResult
-from nnspec.runner.run import Ways, run_program
+from nnspec.runner.options import RunOptions
+from nnspec.runner.run import run_program
 from nnspec.training.observer import Silent
 
 ROOT = Path(__file__).resolve().parents[1]
 RACE = ROOT / "specs" / "race.nn"
 OFFLINE = Access(offline=True)
-TOGETHER = Ways()
-ALONE = Ways(stacked=False)
+TOGETHER = RunOptions(jobs=1)
+ALONE = RunOptions(jobs=1, stack=False)
 """One lane after another, each by itself."""
 
 
@@ -65,9 +66,11 @@ def compiled(text: str, *overrides: str) -> Compiled:
     return prove(checked.program)[0]
 
 
-def run(text: str, *overrides: str, observer: Any = None, access: Access = OFFLINE, ways: Ways = TOGETHER) -> RunResult:
+def run(
+    text: str, *overrides: str, observer: Any = None, access: Access = OFFLINE, ways: RunOptions = TOGETHER
+) -> RunResult:
     """Run a spec that must be right, writing nothing."""
-    return run_program(compiled(text, *overrides), access, observer or Silent(), ways=ways)
+    return run_program(compiled(text, *overrides), access, observer or Silent(), options=ways)
 
 
 def noise(facts: Facts, seed: int = 0) -> Dataset:

@@ -22,7 +22,7 @@ from nnspec.environment import one_blas_thread
 from nnspec.records.saved import RunError, SavedRun, usable
 from nnspec.reprs import TableRepr
 from nnspec.results.predictor import predicted, wanted_of
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 from nnspec.training.progress import figure_names
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Evaluator:
     def __init__(self, saved: SavedRun, compiled: Compiled, access: Access) -> None:
         """Raises DataError if the data is unavailable or unusable."""
         self._saved, self._compiled = saved, compiled
-        self._data = gather(compiled.program, access)
+        self._data = load_data(compiled.program, access)
 
     def __call__(self, lane: str, seed: int) -> Evaluation:
         """Evaluate the network of a lane that was trained with a seed. Raises RunError if its weights do not match."""

@@ -28,7 +28,7 @@ from nnspec.errors import NnspecError
 from nnspec.reprs import TableRepr
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 from nnspec.runner.run import run_program
 from nnspec.training.observer import Observer
 
@@ -175,7 +175,7 @@ def map_landscape(
     if result.interrupted:
         raise KeyboardInterrupt
     first = chosen.program.lanes[0]
-    data = gather(chosen.program, access)
+    data = load_data(chosen.program, access)
     with one_blas_thread(), np.errstate(all="ignore"):
         meter = Meter(first, data[first.name][0])
         tracks = {name: copies.of(lane) for name, lane in result.lanes.items() if lane.status != "failed"}

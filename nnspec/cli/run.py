@@ -40,15 +40,18 @@ _INTERRUPTED = 130
     metavar="N",
     help="Train in N parallel processes; by default, as many as are worthwhile.",
 )
-@click.option("--on", metavar="dask://HOST:PORT", default="", help="Train on the workers of a Dask cluster.")
+@click.option("--cluster", metavar="dask://HOST:PORT", help="Train on the workers of a Dask cluster.")
 @click.option(
     "--compiled",
-    "how",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     help="Use compiled training steps, with identical results: once the kernels are compiled, always, or never.",
 )
-@click.option("--alone", is_flag=True, help="Train every lane separately instead of stacking similar lanes.")
+@click.option(
+    "--stack/--no-stack",
+    default=True,
+    help="Train similar lanes as one stack (the default), or train every lane separately.",
+)
 @click.option(
     "--fail-fast/--keep-going",
     "fail_fast",
@@ -72,9 +75,9 @@ def command(
     data_dir: Path | None,
     offline: bool,
     jobs: int | None,
-    on: str,
-    how: How,
-    alone: bool,
+    cluster: str | None,
+    compiled: How,
+    stack: bool,
     fail_fast: bool,
     profile: bool,
     quiet: bool,
@@ -86,6 +89,7 @@ def command(
     """
     from nnspec.api import compile_spec, run_into
     from nnspec.data.source import Access
+    from nnspec.runner.options import RunOptions
     from nnspec.view.pictures.drawing import drawing_for
 
     if force and out is None:
@@ -94,33 +98,27 @@ def command(
         raise click.UsageError("--resume requires --out DIR, the folder of the run")
     if resume and force:
         raise click.UsageError("--resume and --force cannot be used together")
-    if on and (jobs is not None or profile):
-        raise click.UsageError(f"--on cannot be used with {'--jobs' if jobs is not None else '--profile'}")
-    if profile and how == "always":
+    if cluster is not None and (jobs is not None or profile):
+        raise click.UsageError(f"--cluster cannot be used with {'--jobs' if jobs is not None else '--profile'}")
+    if profile and compiled == "always":
         raise click.UsageError("--profile cannot be used with --compiled always")
-    compiled = compile_spec(spec, overrides, warn=warn)
-    with drawing_for(compiled) as drawing:  # the process starts while the other modules are imported
+    options = RunOptions(jobs, stack, cluster, compiled, fail_fast, profile, resume, checkpoint)
+    program = compile_spec(spec, overrides, warn=warn)
+    with drawing_for(program) as drawing:  # the process starts while the other modules are imported
         from nnspec.records.folder import OutputError, RunFolder
         from nnspec.records.write import history_record
         from nnspec.view.terminal.race import print_files, progress_for, show_result
         from nnspec.view.terminal.screen import console
 
         screen = console(stderr=as_json)
-        progress = progress_for(screen, compiled, quiet=quiet or as_json)
+        progress = progress_for(screen, program, quiet=quiet or as_json)
         try:
             result = run_into(
-                compiled,
+                program,
                 Access(data_dir, offline, progress.fetching),
                 progress,
                 lambda: RunFolder.make(spec, out, force, resume),
-                jobs=jobs,
-                alone=alone,
-                on=on,
-                how=how,
-                resume=resume,
-                checkpoint=checkpoint,
-                fail_fast=fail_fast,
-                profile=profile,
+                options,
                 drawing=drawing,
                 show=partial(show_result, progress=progress) if not as_json else None,
             )

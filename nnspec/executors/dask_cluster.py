@@ -29,14 +29,15 @@ from nnspec._version import __version__
 from nnspec.data.source import Dataset
 from nnspec.environment import differences, environment, one_blas_thread
 from nnspec.errors import NnspecError
+from nnspec.executors.executor import Group, Take, Work
 from nnspec.executors.messages import PackedLane, RemoteLane, epochs_since, pack, place_of
 from nnspec.results.lane import LaneResult
 from nnspec.results.stored import lane_values
 from nnspec.training.checkpoint import Checkpoint, Keeper
-from nnspec.training.groups import Training, failed, train_together
+from nnspec.training.groups import failed, train_together
 from nnspec.training.observer import Observer, Silent
 
-__all__ = ["Cluster", "ClusterError"]
+__all__ = ["ClusterError", "DaskCluster"]
 
 SCHEME = "dask://"
 WAIT = 60.0
@@ -62,8 +63,6 @@ DEATHS = 3
 Client: TypeAlias = Any
 Future: TypeAlias = Any
 """Dask's, which is imported where it is used."""
-Group = tuple[Training, ...]
-Take = Callable[[list[LaneResult]], None]
 
 
 class ClusterError(NnspecError):
@@ -104,14 +103,16 @@ class _Task:
     """How many workers died with it."""
 
 
-class Cluster:
-    """The workers of a Dask scheduler. A context: leaving it lets go of them."""
+class DaskCluster:
+    """The workers of a Dask scheduler. Leaving the context lets go of them."""
+
+    remote = True
 
     def __init__(self, address: str) -> None:
         """`address` is `dask://HOST:PORT`. Raises ClusterError for any other."""
         host, _, port = address.removeprefix(SCHEME).rpartition(":")
         if not address.startswith(SCHEME) or not host or not port.isdigit():
-            raise ClusterError(f"--on takes dask://HOST:PORT, such as dask://10.0.0.5:8786, not {address}")
+            raise ClusterError(f"--cluster takes dask://HOST:PORT, such as dask://10.0.0.5:8786, not {address}")
         self._address, self._scheduler = address, f"tcp://{host}:{port}"
         self._environments: dict[str, dict[str, Any]] = {}
         """What each worker that is used, or was, runs on."""
@@ -125,12 +126,12 @@ class Cluster:
         self._trained: dict[str, str] = {}
         self._client: Client | None = None
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> DaskCluster:
         """Connect, and wait for the first worker that can be used. Raises ClusterError where either cannot be had."""
         try:
             import distributed
         except ImportError:
-            raise ClusterError('--on takes Dask: `pip install "nnspec[dask]"`') from None
+            raise ClusterError('--cluster takes Dask: `pip install "nnspec[dask]"`') from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is to be said is said here
         _ask_scheduler(self._address, self._scheduler)
         try:
@@ -219,7 +220,7 @@ class Cluster:
         self._client.close(timeout=CLOSING)
 
     @property
-    def count(self) -> int:
+    def slots(self) -> int:
         """How many tasks it runs at a time."""
         return max(1, sum(self._threads[worker] for worker in self._usable))
 
@@ -241,7 +242,7 @@ class Cluster:
             },
         }
 
-    def train(self, work: Sequence[tuple[Group, Dataset]], observer: Observer, take: Take) -> None:
+    def train(self, work: Work, observer: Observer, take: Take) -> None:
         """Train groups on all workers at once; `take` is given the trainings of each as it ends.
 
         The task of a worker that died is given to another one; after three deaths its trainings have failed. Ctrl-C,

@@ -11,22 +11,24 @@ import _thread
 import math
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.source import Dataset
 from nnspec.environment import cores, one_blas_thread
 from nnspec.errors import NnspecError
+from nnspec.executors.executor import NO_MEMORY, Group, Take, Work
 from nnspec.executors.messages import RemoteLane, epochs_since, pack, place_of
 from nnspec.interrupts import SIGNALS, CtrlC
 from nnspec.results.lane import LaneResult
@@ -37,9 +39,7 @@ from nnspec.training.observer import Observer, Silent
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-__all__ = ["NO_MEMORY", "WorkerError", "Workers", "usual_jobs"]
-
-NO_MEMORY = "not enough memory; `nnspec show SPEC` shows how much is needed"
+__all__ = ["Processes", "WorkerError", "needs_script", "usual_jobs"]
 
 WORTH = 3.0
 """Seconds of training that make another process worth its while: one starts in half a second to one."""
@@ -47,9 +47,6 @@ PATIENCE = 10.0
 """Seconds that workers have to come to an end after Ctrl-C."""
 ATTEMPTS = 3
 """How many processes may die before they are ready, with the same group, until its trainings have failed."""
-
-Group = tuple[Training, ...]
-Take = Callable[[list[LaneResult]], None]
 
 
 @dataclass(frozen=True)
@@ -78,17 +75,20 @@ def usual_jobs(everything: Sequence[Training]) -> int:
 # In the parent
 
 
-class Workers:
-    """Processes that train groups. A context: leaving it ends them."""
+class Processes:
+    """Processes that train groups side by side."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    remote = True
+
+    def __init__(self, slots: int, *, script: bool = False) -> None:
+        """`script` says whether the processes import the script that runs, because parts are defined in it."""
+        self.slots, self._script = slots, script
         self._workers: list[_Worker] = []
         self._proved = False
         """Whether a process was ever ready: processes can be started here, and another one is worth starting."""
 
-    def __enter__(self) -> Workers:
-        self._hire(self._count)
+    def __enter__(self) -> Processes:
+        self._hire(self.slots)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
@@ -98,7 +98,7 @@ class Workers:
             for worker in self._workers:
                 worker.end()
 
-    def train(self, work: Sequence[tuple[Group, Dataset]], observer: Observer, take: Take) -> None:
+    def train(self, work: Work, observer: Observer, take: Take) -> None:
         """Train groups on all workers at once; `take` is given the trainings of each as it ends.
 
         A process that dies while it trains leaves trainings that failed. One that dies before it is ready has trained
@@ -131,10 +131,14 @@ class Workers:
                 self._stop(busy, take)
                 raise
 
+    def record(self) -> dict[str, Any]:
+        """Return nothing: the options say it all."""
+        return {}
+
     def _give(self, waiting: list[_Job], busy: dict[object, _Worker], observer: Observer) -> None:
         """Give what waits to workers that are free, and start others in the place of those that died."""
         if self._proved:
-            self._hire(min(self._count - len(self._workers), len(waiting) + len(busy) - len(self._workers)))
+            self._hire(min(self.slots - len(self._workers), len(waiting) + len(busy) - len(self._workers)))
         for worker in [each for each in self._workers if each.connection not in busy][: len(waiting)]:
             job = waiting.pop()
             with suppress(OSError):  # it died; the end of its line says so, as for one that dies later
@@ -162,7 +166,7 @@ class Workers:
     def _hire(self, count: int) -> None:
         """Start so many processes, or as many as the system allows. Raises WorkerError where it allows none."""
         try:
-            with _unheard():
+            with _unheard(), nullcontext() if self._script else _no_script():
                 for _ in range(count):
                     self._workers.append(_Worker())
         except OSError as error:
@@ -276,8 +280,24 @@ class _Worker:
         names = ", ".join(each.label for each in self._group)
         return WorkerError(
             f"the process that trained {names} {how}; with --jobs 1 nothing is trained in a process of its own "
-            '(a Python script that asks for jobs does so below `if __name__ == "__main__":`)'
+            '(a Python script with parts of its own asks for jobs below `if __name__ == "__main__":`)'
         )
+
+
+def needs_script(everything: Sequence[Training]) -> bool:
+    """Whether trainings have parts that are defined in the script that runs: another process must import it."""
+    return b"__main__" in bytes(ForkingPickler.dumps(everything))
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Within, processes are started that do not import the script that runs. So it needs no guard against being run
+    again in each of them."""
+    script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from nnspec.diagnostics.formats.base import plural
 from nnspec.errors import NnspecError
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult, Verdict
+from nnspec.runner.options import RunOptions
 from nnspec.text import printable
 from nnspec.training.observer import Observer, Silent
 
@@ -122,7 +123,7 @@ class SpecTester:
                 return SpecReport(path, (Case("check", "check", "skipped", why, check_seconds),), check_seconds, (why,))
             access = self._access_for(checked)
             proofs += self._prove(checked, access)
-            result = run_into(checked.compiled, access, self._observer, None, jobs=self._jobs)
+            result = run_into(checked.compiled, access, self._observer, None, RunOptions(self._jobs))
         except NnspecError as error:
             message = str(error)
         except MemoryError:

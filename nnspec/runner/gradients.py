@@ -21,7 +21,7 @@ from nnspec.engine.random import Stream, stream
 from nnspec.environment import one_blas_thread
 from nnspec.reprs import TableRepr
 from nnspec.results.data_use import DataUse
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
 from nnspec.training.observer import Observer, Silent
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def prove_program(
     networks = [alike for alike in alike_lanes(program.lanes) if not any(lane.name in besides for lane in alike)]
     # Samples are standardised by the mean and deviation of all of them.
     whole = any(lane.train.standardise or lane.train.standardise_target for lane in program.lanes)
-    data = gather(program, access, None if whole else samples) if networks else {}
+    data = load_data(program, access, None if whole else samples) if networks else {}
     observer.data_ready(list(dict.fromkeys(use for _, use in data.values())))
     proofs = []
     for alike in networks:

@@ -11,12 +11,12 @@ from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath, Range
 from nnspec.results.data_use import DataUse
 
-__all__ = ["gather"]
+__all__ = ["load_data"]
 
 Loaded = tuple[Dataset, DataUse]
 
 
-def gather(program: Program, access: Access, beginning: int | None = None) -> dict[str, Loaded]:
+def load_data(program: Program, access: Access, beginning: int | None = None) -> dict[str, Loaded]:
     """Load the data of every lane; lanes that name the same data share it.
 
     With `beginning`, so many of the first training samples are enough.

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from nnspec.checker.program import Program
 from nnspec.compiler.proofs import Compiled
 from nnspec.data.source import Access, Dataset
 from nnspec.engine.gradcheck import GradientCheck, GradientReport
 from nnspec.environment import check_compiler, one_blas_thread
-from nnspec.executors.processes import NO_MEMORY, Workers, usual_jobs
 from nnspec.interrupts import CtrlC
 from nnspec.native import How
 from nnspec.records.write import summary_record
@@ -21,54 +19,21 @@ from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.runner.data_notes import remarks
+from nnspec.runner.executor_choice import executor_for
 from nnspec.runner.finishing import with_predictor, write_samples
 from nnspec.runner.gradients import alike_lanes, gradient_bound, lanes_to_prove, prove_gradients
-from nnspec.runner.load_data import gather
+from nnspec.runner.load_data import load_data
+from nnspec.runner.options import IN_PROCESS, RunOptions
 from nnspec.runner.repeats import lane_of
 from nnspec.runner.resuming import Checkpoints
 from nnspec.runner.verdicts import judge
-from nnspec.training.groups import Training, failed, group, side_by_side, train_together, trainings
+from nnspec.training.groups import Training, group, trainings
 from nnspec.training.observer import Observer
 
-if TYPE_CHECKING:
-    from nnspec.executors.dask_cluster import Cluster
-
-__all__ = ["PROOF_SAMPLES", "Ways", "run_program"]
+__all__ = ["PROOF_SAMPLES", "run_program"]
 
 PROOF_SAMPLES = 8
 """Samples of the gradient check that an expectation asks for; `nnspec gradcheck` takes twice as many."""
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How lanes are trained. Their numbers are the same to the last bit, whichever way it is."""
-
-    jobs: int | None = 1
-    """How many processes train, side by side; None for as many as are worth their while on this machine."""
-    stacked: bool = True
-    """Whether lanes that compute alike train as one stack; else each is trained by itself, and timed by itself."""
-    fail_fast: bool = False
-    """Whether the run ends with the first lane that diverges or fails; else the others go on."""
-    profile: bool = False
-    """Whether every lane's steps are timed part by part; lanes are then trained in one process, each by itself."""
-
-    compiled: How = "auto"
-    """Whether lanes are trained by compiled steps: where they can be had without waiting, always, or never."""
-
-    on: str = ""
-    """A cluster that trains them, `dask://HOST:PORT`, instead of this machine."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for fewer than one job, and for a profile of what is trained elsewhere."""
-        if self.on and self.profile:
-            raise ValueError("a profile times the steps of this machine: remove `on`")
-        if self.profile and self.compiled == "always":
-            raise ValueError("a profile times NumPy calls one by one: it cannot go with compiled steps")
-        if self.jobs is not None and self.jobs < 1:
-            raise ValueError(f"lanes are trained in at least one process, not {self.jobs}")
-        if self.profile:
-            object.__setattr__(self, "jobs", 1)
-            object.__setattr__(self, "stacked", False)
 
 
 def run_program(
@@ -76,7 +41,7 @@ def run_program(
     access: Access,
     observer: Observer,
     before_training: Callable[[], Checkpoints | None] = lambda: None,
-    ways: Ways = Ways(),
+    options: RunOptions = IN_PROCESS,
     trained: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
     """Run every lane. Ctrl-C ends the lanes that train and leaves out those that have not begun.
@@ -90,24 +55,19 @@ def run_program(
     where compiled kernels are asked for and cannot be had, and WorkerError where a process that trained was ended from
     outside.
     """
-    if ways.compiled == "always":
+    if options.compiled == "always":
         check_compiler()
     program = compiled.program
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    everything = trainings(compiled)
-    usual = 1 if ways.compiled == "always" else usual_jobs(everything)  # compiled steps train in threads
-    jobs = usual if ways.jobs is None else min(ways.jobs, len(everything))
     everything = [
-        replace(each, halts=ways.fail_fast, profile=ways.profile, compiled=ways.compiled) for each in everything
+        replace(each, halts=options.fail_fast, profile=options.profile, compiled=options.compiled)
+        for each in trainings(compiled)
     ]
-    lanes = _Lanes(program, observer, ways.fail_fast)
+    lanes = _Lanes(program, observer, options.fail_fast)
     gradients: dict[str, GradientReport] = {}
-    with ExitStack() as hired:
-        # The workers start while the data is loaded and gradients are proved.
-        cluster = hired.enter_context(_cluster(ways.on)) if ways.on else None
-        workers = cluster or (hired.enter_context(Workers(jobs)) if jobs > 1 else None)
-        jobs = cluster.count if cluster is not None else jobs
-        data = gather(program, access)
+    # Processes start while the data is loaded and gradients are proved.
+    with executor_for(options, everything) as executor:
+        data = load_data(program, access)
         datasets = {name: dataset for name, (dataset, _) in data.items()}
         uses = tuple(dict.fromkeys(use for _, use in data.values()))
         observer.data_ready(uses)
@@ -115,25 +75,20 @@ def run_program(
         ended: list[LaneResult] = []
         if checkpoints is not None:
             everything, ended = checkpoints.enter(everything, {name: use.sha256 for name, (_, use) in data.items()})
-        groups = group(everything, jobs, ways.stacked)
+        groups = group(everything, executor.slots, options.stack)
         with one_blas_thread():
             try:
                 lanes.add_ended(ended)
-                if trained is None or workers is not None:
+                if trained is None or executor.remote:
                     trained = None
                     gradients = _proofs(program, datasets, observer)
-                threads = workers is None and ways.stacked and ways.compiled != "never"
-                turns = side_by_side(groups, lambda one: datasets[one.experiment.name]) if threads else groups
-                work = [(members, datasets[members[0].experiment.name]) for members in turns]
-                if workers is not None and work:
-                    workers.train(work, observer, lanes.add)
-                else:
-                    _train(work, observer, lanes)
-                    if trained is not None and not lanes.interrupted:
-                        with CtrlC() as pressed:
-                            trained(RunResult(program.title, program.path, lanes.in_order(), uses))
-                        pressed.check()
-                        gradients = _proofs(program, datasets, observer)
+                work = [(members, datasets[members[0].experiment.name]) for members in groups]
+                executor.train(work, observer, lanes.add)
+                if trained is not None:
+                    with CtrlC() as pressed:
+                        trained(RunResult(program.title, program.path, lanes.in_order(), uses))
+                    pressed.check()
+                    gradients = _proofs(program, datasets, observer)
             except KeyboardInterrupt:
                 lanes.interrupted = True
             lanes.close()
@@ -150,32 +105,10 @@ def run_program(
                 result.notes = (*remarks(program, datasets), *_refusals(result))
                 result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
                 result.summary = summary_record(result, program, started, access.data_dir) | {
-                    "ways": _ways(groups, jobs)
-                    | _compiled(ways.compiled, result)
-                    | (cluster.record() if cluster is not None else {})
+                    "ways": _ways(groups, executor.slots) | _compiled(options.compiled, result) | executor.record()
                 }
             result.interrupted |= pressed.pressed
     return result
-
-
-def _cluster(address: str) -> Cluster:
-    from nnspec.executors.dask_cluster import (
-        Cluster,
-    )  # and asyncio with it, which takes as long to import as a lane to train
-
-    return Cluster(address)
-
-
-def _train(work: Sequence[tuple[tuple[Training, ...], Dataset]], observer: Observer, lanes: _Lanes) -> None:
-    """Train group after group, until one is interrupted."""
-    for members, dataset in work:
-        try:
-            results = train_together(members, dataset, observer)
-        except MemoryError:
-            results = [failed(each, NO_MEMORY) for each in members]
-        lanes.add(results)
-        if lanes.interrupted:
-            return
 
 
 class _Lanes:

@@ -6,7 +6,7 @@ them goes its own way in everything else, epoch by epoch: it stops early, diverg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from nnspec.checker.program import Experiment
@@ -19,7 +19,6 @@ from nnspec.compiler.switch import Switch
 from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.network import NumpyMLP
-from nnspec.environment import cores
 from nnspec.native import How
 from nnspec.results.lane import LaneResult
 from nnspec.training.checkpoint import CheckpointError, Keeper, best_lane
@@ -92,23 +91,6 @@ def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = Tru
         width = -(-len(members) // count)  # groups of one size, or nearly
         groups += [tuple(members[start : start + width]) for start in range(0, len(members), width)]
     return groups
-
-
-def side_by_side(
-    groups: Sequence[tuple[Training, ...]], data_of: Callable[[Training], Dataset]
-) -> list[tuple[Training, ...]]:
-    """Join trainings with the same data that are stacked with no others, as many as there are processors: once their
-    steps are compiled, they train in threads."""
-    found: list[tuple[Training, ...]] = []
-    joining = False
-    for members in groups:
-        room = joining and len(members) == 1 and len(found[-1]) < cores()
-        if room and data_of(found[-1][0]) is data_of(members[0]):
-            found[-1] = (*found[-1], *members)
-        else:
-            found.append(members)
-            joining = len(members) == 1
-    return found
 
 
 def _stackable(group: Sequence[Training]) -> bool:

@@ -28,7 +28,7 @@ def main() -> int:
     from random_runs import WAYS, Bench, facts
     from run_writer import data_files
 
-    from nnspec.executors.processes import Workers
+    from nnspec.executors.processes import Processes
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", type=int, default=0, help="the first number")
@@ -44,7 +44,7 @@ def main() -> int:
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
         data_files(folder)
-        workers = held.enter_context(Workers(2)) if "jobs" in ways else None
+        workers = held.enter_context(Processes(2)) if "jobs" in ways else None
         address = ""
         if "dask" in ways:
             from distributed import LocalCluster

@@ -1,0 +1,65 @@
+"""Groups trained in this process: one after another, or those without a stack in threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from nnspec.data.source import Dataset
+from nnspec.environment import cores
+from nnspec.executors.executor import NO_MEMORY, Group, Take, Work
+from nnspec.training.groups import failed, train_together
+from nnspec.training.observer import Observer
+
+__all__ = ["InProcess"]
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """Trains one group after another."""
+
+    threads: bool = False
+    """Whether trainings without a stack take turns, as many as there are cores. Once their steps are compiled, each of
+    them has a thread; NumPy calls gain nothing by threads."""
+    remote = False
+    slots = 1
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        """Nothing was started."""
+
+    def train(self, work: Work, observer: Observer, take: Take) -> None:
+        """Train groups, as `Executor` says."""
+        waiting = [*reversed(_joined(work) if self.threads else work)]
+        while waiting:
+            group, dataset = waiting.pop()
+            try:
+                results = train_together(group, dataset, observer)
+            except MemoryError:
+                if self.threads and len(group) > 1:  # there may be enough for one after another
+                    waiting += [((each,), dataset) for each in reversed(group)]
+                    continue
+                results = [failed(each, NO_MEMORY) for each in group]
+            take(results)
+            if len(results) < len(group) or any(one.status == "interrupted" for one in results):
+                raise KeyboardInterrupt
+
+    def record(self) -> dict[str, Any]:
+        """Return nothing: the options say it all."""
+        return {}
+
+
+def _joined(work: Work) -> list[tuple[Group, Dataset]]:
+    """Join groups of one training that follow each other and have the same data, as many as there are cores."""
+    found: list[tuple[Group, Dataset]] = []
+    joining = False
+    for group, dataset in work:
+        if joining and len(group) == 1 and len(found[-1][0]) < cores() and found[-1][1] is dataset:
+            found[-1] = ((*found[-1][0], *group), dataset)
+        else:
+            found.append((group, dataset))
+            joining = len(group) == 1
+    return found

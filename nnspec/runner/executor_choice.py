@@ -1,0 +1,30 @@
+"""Which executor trains the lanes of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnspec.executors.executor import Executor
+from nnspec.executors.in_process import InProcess
+from nnspec.executors.processes import Processes, needs_script, usual_jobs
+from nnspec.runner.options import RunOptions
+from nnspec.training.groups import Training
+
+__all__ = ["executor_for"]
+
+
+def executor_for(options: RunOptions, everything: Sequence[Training]) -> Executor:
+    """Return where trainings run: on a cluster, in processes where more than one job pays off or is asked for, else
+    here. Raises ClusterError for an address that is none."""
+    if options.cluster is not None:
+        # Dask loads asyncio, which takes as long to import as a lane to train.
+        from nnspec.executors.dask_cluster import DaskCluster
+
+        return DaskCluster(options.cluster)
+    usual = 1 if options.compiled == "always" else usual_jobs(everything)  # compiled steps train in threads
+    jobs = usual if options.jobs is None else min(options.jobs, len(everything))
+    if jobs > 1:
+        script = needs_script(everything)
+        if options.jobs is not None or not script:  # else the script may have no guard against being run again
+            return Processes(jobs, script=script)
+    return InProcess(threads=options.stack and options.compiled != "never")
