@@ -20,61 +20,113 @@ from nnspec._version import __version__ as __version__
 if TYPE_CHECKING:
     from nnspec import data as data
     from nnspec import engine as engine
+    from nnspec import runs as runs
     from nnspec import view as view
+    from nnspec.analysis.landscape import LandscapeError as LandscapeError
     from nnspec.api import CheckResult as CheckResult
     from nnspec.api import SpecError as SpecError
     from nnspec.api import check as check
+    from nnspec.api import diff as diff
     from nnspec.api import format_text as format_text
     from nnspec.api import gradcheck as gradcheck
+    from nnspec.api import landscape as landscape
+    from nnspec.api import new as new
+    from nnspec.api import resolved as resolved
     from nnspec.api import run as run
     from nnspec.data.source import DataError as DataError
     from nnspec.data.source import DataUnavailable as DataUnavailable
     from nnspec.diagnostics import SourceError as SourceError
+    from nnspec.engine.layers.contract import ShapeError as ShapeError
     from nnspec.engine.random import set_seed as set_seed
     from nnspec.errors import DataWarning as DataWarning
     from nnspec.errors import NnspecError as NnspecError
+    from nnspec.executors.dask_cluster import ClusterError as ClusterError
     from nnspec.executors.processes import WorkerError as WorkerError
+    from nnspec.formatting import WriteError as WriteError
     from nnspec.formatting import format_spec as format_spec
+    from nnspec.records.export import ExportError as ExportError
     from nnspec.records.folder import OutputError as OutputError
+    from nnspec.records.reading import RunError as RunError
+    from nnspec.results.lane import LaneResult as LaneResult
+    from nnspec.results.run import RunResult as RunResult
+    from nnspec.results.stored import UnstorableError as UnstorableError
+    from nnspec.templates import StarterError as StarterError
+    from nnspec.training.checkpoint import CheckpointError as CheckpointError
+    from nnspec.view.pictures.drawing import PictureError as PictureError
 
 # Public name -> the module that it is taken from; a module of the same name is the value itself.
 _PUBLIC = {
     "CheckResult": "nnspec.api",
+    "CheckpointError": "nnspec.training.checkpoint",
+    "ClusterError": "nnspec.executors.dask_cluster",
     "DataError": "nnspec.data.source",
     "DataUnavailable": "nnspec.data.source",
     "DataWarning": "nnspec.errors",
+    "ExportError": "nnspec.records.export",
+    "LandscapeError": "nnspec.analysis.landscape",
+    "LaneResult": "nnspec.results.lane",
     "NnspecError": "nnspec.errors",
     "OutputError": "nnspec.records.folder",
-    "WorkerError": "nnspec.executors.processes",
+    "PictureError": "nnspec.view.pictures.drawing",
+    "RunError": "nnspec.records.reading",
+    "RunResult": "nnspec.results.run",
+    "ShapeError": "nnspec.engine.layers.contract",
     "SourceError": "nnspec.diagnostics",
     "SpecError": "nnspec.api",
+    "StarterError": "nnspec.templates",
+    "UnstorableError": "nnspec.results.stored",
+    "WorkerError": "nnspec.executors.processes",
+    "WriteError": "nnspec.formatting",
     "check": "nnspec.api",
     "data": "nnspec.data",
+    "diff": "nnspec.api",
     "engine": "nnspec.engine",
     "format_spec": "nnspec.formatting",
     "format_text": "nnspec.api",
     "gradcheck": "nnspec.api",
+    "landscape": "nnspec.api",
+    "new": "nnspec.api",
+    "resolved": "nnspec.api",
     "run": "nnspec.api",
+    "runs": "nnspec.runs",
     "set_seed": "nnspec.engine.random",
     "view": "nnspec.view",
 }
 
 __all__ = [
     "CheckResult",
+    "CheckpointError",
+    "ClusterError",
     "DataError",
     "DataUnavailable",
     "DataWarning",
+    "ExportError",
+    "LandscapeError",
+    "LaneResult",
     "NnspecError",
     "OutputError",
+    "PictureError",
+    "RunError",
+    "RunResult",
+    "ShapeError",
     "SourceError",
     "SpecError",
+    "StarterError",
+    "UnstorableError",
+    "WorkerError",
+    "WriteError",
     "check",
     "data",
+    "diff",
     "engine",
     "format_spec",
     "format_text",
     "gradcheck",
+    "landscape",
+    "new",
+    "resolved",
     "run",
+    "runs",
     "set_seed",
     "view",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -39,6 +40,22 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(nnspec)
     with pytest.raises(AttributeError, match="no attribute 'rum'"):
         _ = nnspec.rum
+
+
+OF_THE_COMMAND_LINE = {"ConfigError", "InputError", "LaneError", "ReportError"}
+"""Errors that only commands raise."""
+KINDS = {"FileFault"}
+"""A kind of DataError that is caught as one."""
+
+
+def test_every_error_is_public() -> None:
+    package = Path(nnspec.__file__).parent
+    text = "\n".join(path.read_text("utf-8") for path in package.rglob("*.py"))
+    known = {"NnspecError", "DataError"}
+    errors = {name for name, base in re.findall(r"^class (\w+)\((\w+)", text, re.MULTILINE) if base in known}
+    assert {"SpecError", "FileFault", "ClusterError"} <= errors
+    assert errors - {*nnspec.__all__} == OF_THE_COMMAND_LINE | KINDS
+    assert {nnspec.RunResult.__name__, nnspec.LaneResult.__name__} <= {*nnspec.__all__}
 
 
 def test_check_finds_nothing_in_a_good_spec(here: Path) -> None:
