@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +92,66 @@ def test_what_a_killed_process_leaves_is_checked_here(here: Path, monkeypatch: p
 
     monkeypatch.setattr(nnspec.api, "check_text", check)
     assert shown([*Checker().files(NAMES, 2)]) == alone
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_what_processes_that_cannot_be_started_would_have_checked_is_checked_here(
+    here: Path, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    """As where a limit on processes is reached, before the first of them or after it."""
+    alone = shown([*Checker().files(NAMES, 1)])
+    fork, forked = os.fork, []
+
+    def limited() -> int:
+        if len(forked) == allowed:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        forked.append(True)
+        return fork()
+
+    monkeypatch.setattr(os, "fork", limited)
+    assert shown([*Checker().files(NAMES, 2)]) == alone
+    assert len(forked) == allowed
+    assert multiprocessing.active_children() == []
+
+
+def test_no_semaphore_is_needed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are none where `/dev/shm` is missing, as in some sandboxes."""
+    alone = shown([*Checker().files(NAMES, 1)])
+
+    def missing(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", missing)
+    assert shown([*Checker().files(NAMES, 2)]) == alone
+
+
+def test_no_process_outlives_a_check_that_ends_early(here: Path) -> None:
+    outcomes = Checker().files(NAMES, 2)
+    assert next(outcomes).name == NAMES[0]
+    assert len(multiprocessing.active_children()) == 2
+    outcomes.close()  # type: ignore[attr-defined]
+    assert multiprocessing.active_children() == []
+
+
+_KILLED = """
+import multiprocessing, os, signal, sys, time
+import nnspec.api
+from nnspec.api import CheckResult
+from nnspec.project.checking import Checker
+
+def check(source, *_):
+    if os.getpid() != parent:
+        os.kill(parent, signal.SIGKILL)
+    return CheckResult(source.name, (), None)
+
+parent = os.getpid()
+nnspec.api.check_text = check
+list(Checker().files(sys.argv[1:], 2))
+"""
+
+
+def test_no_process_outlives_one_that_is_killed(here: Path) -> None:
+    """Each holds the pipe of stdout open, which `run` reads to its end, so this returns when all of them have ended."""
+    names = [f"{i}.nn" for i in range(2000)]
+    done = subprocess.run([sys.executable, "-c", _KILLED, *names], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL

@@ -6,12 +6,15 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from nnspec.diagnostics.diagnostic import Diagnostic
 from nnspec.diagnostics.source import Source, SourceError, Span, read_source
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 __all__ = ["CLEAN", "FAULT", "FINDINGS", "UNUSABLE", "Checker", "Outcome", "distinct", "refused"]
 
@@ -20,6 +23,9 @@ CLEAN, FINDINGS, UNUSABLE, FAULT = 0, 1, 2, 3
 
 FILES_PER_PROCESS = 40
 """How many files are worth a process: it starts in the time that ten of them take."""
+
+_PIECE = 8
+"""How many files a process checks before it sends what it found."""
 
 
 class Outcome(NamedTuple):
@@ -62,24 +68,12 @@ class Checker:
         if processes < 2:
             yield from map(self.file, names)
             return
-        import multiprocessing
-        from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
-
-        import nnspec.api  # noqa: F401  (imported once for all processes that are forked)
-
-        remaining = list(names)
-        context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-        with ProcessPoolExecutor(processes, context, initializer=_begin) as pool:
-            try:
-                for outcome in pool.map(partial(_checked, self.flags, self.ignore), names, chunksize=8):
-                    # Only here can a fault be reported with its traceback.
+        pieces = [names[start : start + _PIECE] for start in range(0, len(names), _PIECE)]
+        with _workers(self, pieces, processes) as outcomes:
+            for number, piece in enumerate(pieces):
+                # Only here can a fault be reported with its traceback.
+                for outcome in outcomes(number) or map(self.file, piece):
                     yield self.file(outcome.name) if outcome.code == FAULT else outcome
-                    del remaining[0]
-            except BrokenProcessPool:
-                pass  # one was killed, perhaps for lack of memory: this process checks what remains
-            finally:
-                pool.shutdown(cancel_futures=True)
-        yield from map(self.file, remaining)
 
     def file(self, name: str) -> Outcome:
         """Check a file."""
@@ -106,16 +100,80 @@ class Checker:
         return Outcome(name, tuple(d for d in result.diagnostics if d.code not in self.ignore), lanes)
 
 
-def _begin() -> None:
-    """Prepare a process: what a check leaves behind has no cycles, and Ctrl-C is for the process that waits."""
+@contextmanager
+def _workers(
+    checker: Checker, pieces: Sequence[Sequence[str]], count: int
+) -> Iterator[Callable[[int], list[Outcome] | None]]:
+    """Check pieces in so many processes; within, a function waits for the outcomes of a piece.
+
+    It returns None for a piece that the calling process has to check: where its process was killed, perhaps for lack of
+    memory, or could not be started. Processes answer through pipes alone, for where `/dev/shm` is missing, or a sandbox
+    forbids it, there are no semaphores.
+    """
+    import multiprocessing
+    from multiprocessing.connection import wait
+
+    import nnspec.api  # noqa: F401  (imported once for all processes that are forked)
+
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    answers: dict[Connection, Iterator[int]] = {}
+    arrived: dict[int, list[Outcome]] = {}
+    processes = []
+
+    def outcomes(number: int) -> list[Outcome] | None:
+        while number not in arrived and answers:
+            for ready in wait([*answers]):
+                answer = cast("Connection", ready)
+                try:
+                    arrived[next(answers[answer])] = answer.recv()
+                except (EOFError, OSError, StopIteration):
+                    del answers[answer]
+        return arrived.pop(number, None)
+
+    try:
+        for first in range(count):
+            answer, sender = context.Pipe(duplex=False)
+            share = range(first, len(pieces), count)
+            work = [pieces[number] for number in share]
+            answers[answer] = iter(share)
+            arguments = (sender, [*answers], checker.flags, checker.ignore, work)
+            process = context.Process(target=_work, args=arguments, daemon=True)
+            with sender:
+                try:
+                    process.start()
+                except OSError:
+                    del answers[answer]
+                    break
+            processes.append(process)
+        yield outcomes
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _work(
+    sender: Connection,
+    readers: Sequence[Connection],
+    flags: Sequence[str],
+    ignore: frozenset[str],
+    pieces: Sequence[Sequence[str]],
+) -> None:
+    """Check pieces, one answer for each. What a check leaves has no cycles; signals are for the process that waits."""
     import signal
 
+    for reader in readers:  # so that sending fails when the process that waits has been killed
+        reader.close()
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     gc.disable()
-
-
-def _checked(flags: Sequence[str], ignore: frozenset[str], name: str) -> Outcome:
-    return Checker(flags, ignore).file(name)
+    checker = Checker(flags, ignore)
+    with suppress(OSError, MemoryError):  # the process that waits is gone, or checks the rest itself
+        for piece in pieces:
+            sender.send([checker.file(name) for name in piece])
 
 
 def _cores() -> int:
