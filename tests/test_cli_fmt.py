@@ -261,7 +261,7 @@ def test_from_python(here: Path) -> None:
     assert nnspec.format_spec("ugly.nn").changed
     assert (here / "ugly.nn").read_text() == PRETTY
     assert not nnspec.format_spec("ugly.nn").changed
-    with pytest.raises(nnspec.SpecError, match="a value is missing"):
+    with pytest.raises(nnspec.SpecError, match="missing value after `=`"):
         nnspec.format_text("a = ")
     broken = nnspec.format_spec("broken.nn")
     assert (broken.after, broken.changed, [found.code for found in broken.diagnostics]) == ("a = \n", False, ["NN101"])

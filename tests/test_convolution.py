@@ -151,8 +151,8 @@ def test_a_convolution_gives_arrays_whose_samples_are_last_in_memory() -> None:
         ((3, 8, 8), {"in_channels": 1}, "expects 1 channels but got 3", "in_channels"),
         ((784,), {}, "expects an image, channels × rows × columns, but got 784 features", None),
         ((28, 28), {}, "expects an image, channels × rows × columns, but got a sequence of 28×28", None),
-        ((2, 3, 4, 4), {}, "gets an array of 2×3×4×4", None),
-        ((3, 8, 8), {"groups": 2}, "3 go in and 4 come out of 2 groups", "groups"),
+        ((2, 3, 4, 4), {}, "got an array of 2×3×4×4", None),
+        ((3, 8, 8), {"groups": 2}, "got 3 and 4 channels in 2 groups", "groups"),
         ((4, 2, 8), {}, "a window of 3×3 does not fit into 2×8", "kernel_size"),
         ((4, 2, 2), {"dilation": 2, "padding": 1}, "5×5 does not fit into 4×4 with its padding", "kernel_size"),
     ],
@@ -221,7 +221,7 @@ def test_a_sample_without_channels_has_one() -> None:
 
 def test_a_row_is_told_to_be_given_a_shape() -> None:
     result = check_text(Source("tiny.nn", spec("Linear(784); Conv2D(4, 5); Flatten; Linear(10)")), [])
-    assert "put `Reshape([1, 28, 28])` before it" in str(result)
+    assert "add `Reshape([1, 28, 28])` before it" in str(result)
     assert check_text(
         Source("tiny.nn", spec("Linear(784); Reshape([1, 28, 28]); Conv2D(4, 5); Flatten; Linear(10)")), []
     ).ok

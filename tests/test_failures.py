@@ -176,7 +176,8 @@ def test_after_one_was_ready_early_deaths_never_end_the_run(monkeypatch: pytest.
     statuses = {name: lane.status for name, lane in result.items()}
     assert statuses.pop("lane0") == "failed"
     assert set(statuses.values()) <= {"done", "failed"}
-    assert list(statuses.values()).count("done") >= 2
+    # Another one may train already when all processes are killed.
+    assert list(statuses.values()).count("done") >= 1
     assert doomed.started >= 5
 
 

@@ -59,7 +59,7 @@ def test_targets_of_any_shape_are_accepted(
         (nn.MSELoss, (3,), None, (), "3 outputs with targets of 1"),
         (nn.MSELoss, (7,), 10, (7,), "one-hot"),
         (nn.BCEWithLogitsLoss, (1,), 3, (), "one output can only separate 2 classes, but the data has 3"),
-        (nn.HingeLoss, (1,), 3, (), "only 1 outputs"),
+        (nn.HingeLoss, (1,), 3, (), "only 1 output"),
     ],
 )
 def test_targets_of_another_shape_are_refused(

@@ -253,9 +253,9 @@ def test_the_plan_has_the_buffers_that_penalties_need() -> None:
     ("train", "code", "told"),
     [
         ("penalty = L2(0)", "NN302", "`strength` must be greater than 0"),
-        ("penalty = 0.1", "NN301", "`penalty` takes"),
+        ("penalty = 0.1", "NN301", "`penalty` must be a penalty or a list of penalties"),
         ("penalty = max_norm(1)", "NN305", "`max_norm` is a constraint"),
-        ("penalty = [L2(0.1), 3]", "NN301", "`penalty` takes"),
+        ("penalty = [L2(0.1), 3]", "NN301", "`penalty` must be a penalty or a list of penalties"),
         ("regularizer = L2(0.1)", "NN201", "`train` has no setting `regularizer`"),
         ("constraint = max_norm", "NN205", "`max_norm` needs `limit`"),
         ("penalty = l2(0.1)", "NN201", "unknown name `l2`"),

@@ -61,10 +61,10 @@ def test_shapes_that_are_no_sequences_of_rows_are_refused(kind: Any) -> None:
     assert kind.geometry((7, 2), arguments(return_sequences=False)).out == (3,)
     with pytest.raises(ShapeError, match="places × features, but got 20 features") as caught:
         kind.geometry((20,), arguments())
-    assert caught.value.help == "put `Reshape([20, 1])` before it"
+    assert caught.value.help == "add `Reshape([20, 1])` before it"
     with pytest.raises(ShapeError, match="an image of 3×28×28") as caught:
         kind.geometry((3, 28, 28), arguments())
-    assert caught.value.help == "put `Reshape([84, 28])` before it"
+    assert caught.value.help == "add `Reshape([84, 28])` before it"
     with pytest.raises(ShapeError, match="expects 5 features but got 2") as caught:
         kind.geometry((7, 2), arguments(in_features=5))
     assert caught.value.argument == "in_features"

@@ -112,7 +112,7 @@ def test_a_spec_that_ships_is_formatted(path: Path) -> None:
 def test_a_spec_that_ships_says_what_it_is_and_what_must_hold(path: Path) -> None:
     title, *lines = path.read_text(encoding="utf-8").splitlines()
     assert title.startswith("# ")
-    assert title.endswith((".", ":"))
+    assert title.endswith((".", ":", "?"))
     assert f"#     nnspec run {path.relative_to(ROOT).as_posix()}" in lines
     found = nnspec.check(path)
     assert found.compiled is not None

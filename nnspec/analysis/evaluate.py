@@ -176,7 +176,7 @@ def evaluate_given(saved: SavedRun, compiled: Compiled, lane: str, seed: int, pa
     """
     experiment, use = experiment_of(compiled, saved, lane), saved.data(lane)
     facts = experiment.facts
-    columns = tuple(getattr(experiment.data[0].source, "target", ()))
+    columns = tuple(getattr(experiment.data[0].source, "targets", ()))
     targets = Targets(facts.classes, use.class_names, columns, facts.target)
     split, notes = read_given(path, wanted_of(experiment, use), targets)
     stored = split.x.astype(facts.stored, copy=False)

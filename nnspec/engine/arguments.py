@@ -400,6 +400,10 @@ def _is_of(value: object, annotation: Any) -> bool:
     return isinstance(value, annotation)
 
 
+def _plural(kind: str) -> str:
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+
+
 def _type_in_words(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     if origin is Literal:
@@ -411,7 +415,9 @@ def _type_in_words(annotation: Any) -> str:
         if item is TensorName:
             return "a list of these"
         if item is not None:
-            return f"a list of {item.kind if hasattr(item, 'kind') else 'string' if item is str else 'number'}s"
+            return (
+                f"a list of {_plural(item.kind) if hasattr(item, 'kind') else 'strings' if item is str else 'numbers'}"
+            )
         return f"{len(items)} numbers" if set(items) <= {int, float} else f"{len(items)} values"
     words = {int: "an integer", float: "a number", bool: "true or false", str: "a string", type(None): "none"}
     if annotation is FigureName:

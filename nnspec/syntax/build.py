@@ -25,12 +25,13 @@ class Builder(threading.local):
     source: Source
 
     def _at(self, child: Any) -> Span:
-        return Span(self.source, child.start_pos, child.end_pos) if isinstance(child, Token) else child.span
+        is_token = isinstance(child, str)  # one of Lark's as well, in tests of the tables
+        return Span(self.source, child.start_pos, child.end_pos) if is_token else child.span
 
     def _over(self, children: Children) -> Span:
         first, last = children[0], children[-1]
-        start = first.start_pos if isinstance(first, Token) else first.span.start
-        return Span(self.source, start, last.end_pos if isinstance(last, Token) else last.span.end)
+        start = first.start_pos if isinstance(first, Token) else self._at(first).start
+        return Span(self.source, start, last.end_pos if isinstance(last, Token) else self._at(last).end)
 
     def _name(self, token: Token) -> tree.Name:
         return tree.Name(str(token), self._at(token))
