@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
     from nnspec.analysis.meter import Tick
     from nnspec.records.folder import RunFolder
-    from nnspec.results.run import RunResult
+    from nnspec.results.run import Place, RunResult
     from nnspec.runner.gradients import GradientProof
     from nnspec.runner.options import RunOptions
     from nnspec.runner.resuming import Checkpoints
@@ -216,10 +216,10 @@ def run(
             shown.close()
     if shown is not None:
         print_files(result, shown.console)
-    if result.undrawn:
-        warnings.warn(result.undrawn, RuntimeWarning, stacklevel=2)
-    if result.unwritten:
-        raise OutputError(result.unwritten)
+    if result.place is not None and result.place.undrawn:
+        warnings.warn(result.place.undrawn, RuntimeWarning, stacklevel=2)
+    if result.place is not None and result.place.unwritten:
+        raise OutputError(result.place.unwritten)
     return result
 
 
@@ -236,8 +236,8 @@ def run_into(
     """Run a compiled program; `make_folder` is called, where given, once the data is there.
 
     `drawing` draws the picture, by default in this process. `show` is called when the record is written, and before the
-    picture is waited for. What was trained is returned even where it cannot be written or drawn; `unwritten` and
-    `undrawn` say why.
+    picture is waited for. What was trained is returned even where it cannot be written or drawn; its `place` says
+    why.
     """
     from nnspec.environment import environment
     from nnspec.interrupts import CtrlC
@@ -245,6 +245,7 @@ def run_into(
     from nnspec.records.folder import PICTURE
     from nnspec.records.manifest import manifest_of
     from nnspec.records.write import write_record
+    from nnspec.results.run import Place
     from nnspec.runner.resuming import Checkpoints
     from nnspec.runner.run import run_program
     from nnspec.view.pictures.drawing import Here
@@ -276,21 +277,21 @@ def run_into(
         if result.notes:
             result.summary["notes"] = list(result.notes)
         for folder in made:
-            result.folder = folder.path.as_posix()
+            place = result.place = Place(folder.path.as_posix())
             problems: list[str] = []
             try:
                 with CtrlC() as pressed:  # the record is written before anything is given up
                     drawing.begin(result)
-                    problems += write_record(result, folder.path, folders)
+                    place.files, problems = write_record(result, folder.path, folders)
                 pressed.check()
                 try:
                     show(result)
                 finally:
-                    problems += _draw(result, drawing, folder.path / PICTURE)
+                    problems += _draw(result, place, drawing, folder.path / PICTURE)
                     folder.finish()
             except KeyboardInterrupt:
                 result.interrupted = True
-            result.unwritten = "; ".join(_unwritten(result, problems))
+            place.unwritten = "; ".join(_unwritten(result, place, problems))
         if not made:
             show(result)
     finally:
@@ -299,7 +300,7 @@ def run_into(
     return result
 
 
-def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
+def _draw(result: RunResult, place: Place, drawing: Drawing, path: Path) -> Iterator[str]:
     """Plot the curves of a run, if any, and yield the files that could not be written with the reasons."""
     from nnspec.view.pictures.drawing import PictureError
 
@@ -308,19 +309,19 @@ def _draw(result: RunResult, drawing: Drawing, path: Path) -> Iterator[str]:
     try:
         drawing.finish(result, path)
     except PictureError as error:
-        result.undrawn = f"the plot was not written: {error}; `nnspec plot {quote(str(path.parent))}` draws it"
+        place.undrawn = f"the plot was not written: {error}; `nnspec plot {quote(str(path.parent))}` draws it"
     except OSError as error:
         yield f"{path.name} ({error.strerror or error})"
     else:
-        result.files = (path.name, *result.files)
+        place.files = [path.name, *place.files]
 
 
-def _unwritten(result: RunResult, problems: Sequence[str]) -> Iterator[str]:
+def _unwritten(result: RunResult, place: Place, problems: Sequence[str]) -> Iterator[str]:
     """Describe what could not be written to disk, and how to write it."""
     if problems:
         yield (
-            f"the run cannot be written to {result.folder}: {', '.join(problems)}; all other files were written; fix "
-            f"this and run again with --out {result.folder} --resume"
+            f"the run cannot be written to {place.folder}: {', '.join(problems)}; all other files were written; fix "
+            f"this and run again with --out {place.folder} --resume"
         )
     yield from dict.fromkeys(
         one.unsaved for lane in result.lanes.values() for one in (lane, *lane.repeats) if one.unsaved

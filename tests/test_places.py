@@ -90,7 +90,7 @@ def everything(folder: str) -> set[str]:
 
 def test_whichever_file_finds_no_room_all_others_are_there(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch)
-    assert train("whole").unwritten == ""
+    assert train("whole").place.unwritten == ""
     writes, whole = [*disk.names], everything("whole")
     assert len(whole) == 10  # run.json, spec.nn, three records, a picture, and weights and a checkpoint of each lane
     for number, name in enumerate(writes):
@@ -107,13 +107,13 @@ def test_whichever_file_finds_no_room_all_others_are_there(here: Path, monkeypat
         if "seed-" in lost:  # a checkpoint; one on the way is followed by another one
             assert missing <= {f"checkpoints/{lost}"}, (name, missing)
             words = f"checkpoints/{lost} cannot be written: No space left on device"
-            assert (words in result.unwritten) == (name not in writes[number + 1 :])
+            assert (words in result.place.unwritten) == (name not in writes[number + 1 :])
         else:
             assert missing == {lost}, (name, missing)
-            assert f"the run cannot be written to {out}: {lost} (No space left on device)" in result.unwritten
-            assert f"--out {out} --resume" in result.unwritten
+            assert f"the run cannot be written to {out}: {lost} (No space left on device)" in result.place.unwritten
+            assert f"--out {out} --resume" in result.place.unwritten
         disk.full_at = -1
-        assert train(out, resume=True).unwritten == ""
+        assert train(out, resume=True).place.unwritten == ""
         assert everything(out) == whole
         assert outcome(Path(out)) == outcome(Path("whole"))
 
@@ -204,7 +204,7 @@ def test_links_in_the_folder_of_a_run_are_not_followed(here: Path, name: str) ->
     outside.write_bytes(b"mine")
     Path("o", name).unlink()
     Path("o", name).symlink_to(outside)
-    assert train("o", force=True).unwritten == ""
+    assert train("o", force=True).place.unwritten == ""
     assert outside.read_bytes() == b"mine"
     assert Path("o", name).is_file()
     assert not Path("o", name).is_symlink()

@@ -279,7 +279,7 @@ def test_records_have_the_means_and_the_single_ones(result: RunResult, tmp_path:
 
 def test_weights_of_every_repeat_are_written(result: RunResult, tmp_path: Path) -> None:
     write_record(result, tmp_path)
-    assert result.files == (
+    assert tuple(result.place.files) == (
         "history.json",
         "summary.json",
         "trace.json",

@@ -110,7 +110,7 @@ def test_the_files_that_are_named_are_there(tmp_path: Path) -> None:
     lost = nnspec.run(tmp_path / "a.nn", {"optimizer.lr": 1e30}, tmp_path / "lost")
     assert set(lost.files) == {"history.json", "summary.json", "trace.json"}
     for result, folder in ((good, "good"), (lost, "lost")):
-        assert all((tmp_path / folder / name).is_file() for name in result.files)
+        assert all((tmp_path / folder / name).is_file() for name in result.place.files)
 
 
 def test_a_figure_that_does_not_exist_is_no_number(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_ctrl_c_while_the_picture_is_drawn_keeps_the_result(tmp_path: Path, monk
     (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
     result = nnspec.run(tmp_path / "a.nn", out=tmp_path / "out")
     assert (result.exit_code, len(result["run"].history["loss"])) == (130, 2)
-    assert set(result.files) == {"history.json", "summary.json", "trace.json", "run/weights.npz"}
+    assert set(result.place.files) == {"history.json", "summary.json", "trace.json", "run/weights.npz"}
 
 
 def test_labels_that_are_no_classes_are_refused_before_anything_trusts_them() -> None:

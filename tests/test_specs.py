@@ -136,7 +136,7 @@ def test_a_spec_that_ships_runs_without_a_network(path: Path, tmp_path: Path) ->
     result = run_into(
         program, OFFLINE, Silent(), lambda: RunFolder.make(str(path), out, False), options=RunOptions(jobs=1)
     )
-    assert not result.unwritten
+    assert not result.place.unwritten
     assert list(result) == [lane.name for lane in program.program.lanes]
     for lane in result.values():
         assert lane.status == "done", (lane.name, lane.message)

@@ -133,8 +133,8 @@ def command(
             settings = "".join(f" --set {quote(override)}" for override in overrides)
             resume_it = f"nnspec run {quote(spec)} --resume --out {quote(result.folder)}{settings}"
             screen.print(f"– to resume it: {resume_it}", style="dim", soft_wrap=True, markup=False, highlight=False)
-    if result.undrawn:
-        click.echo(result.undrawn, err=True)
-    if result.unwritten:
-        raise OutputError(result.unwritten)
+    if result.place is not None and result.place.undrawn:
+        click.echo(result.place.undrawn, err=True)
+    if result.place is not None and result.place.unwritten:
+        raise OutputError(result.place.unwritten)
     return result.exit_code

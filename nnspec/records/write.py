@@ -36,11 +36,13 @@ __all__ = ["history_record", "summary_record", "trace_record", "write_record"]
 FORMAT = 1
 
 
-def write_record(result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({})) -> list[str]:
-    """Write a run into its folder, each file that can be written, and note their names. `folders` are those of the
-    lanes by name; a lane that is not in it has the usual one.
+def write_record(
+    result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({})
+) -> tuple[list[str], list[str]]:
+    """Write a run into its folder. `folders` are those of the lanes by name; other lanes have the usual ones.
 
-    Returns what could not be written, and why: `SGD/weights.npz (No space left on device)`.
+    Returns the names of the files written, and what could not be written and why:
+    `SGD/weights.npz (No space left on device)`.
     """
     names = dict(zip(result.lanes, folder_names(result.lanes), strict=True)) | dict(folders)
     files: dict[str, Callable[[Path], None]] = {
@@ -53,7 +55,8 @@ def write_record(result: RunResult, folder: Path, folders: Mapping[str, str] = M
             if one.has_network:
                 name = f"{names[lane.name]}/{f'seed-{one.seed}' if lane.repeats else 'weights'}.npz"
                 files[name] = partial(_write_weights, one)
-    written, problems = [], []
+    written: list[str] = []
+    problems: list[str] = []
     for name, write in files.items():
         try:
             (folder / name).parent.mkdir(exist_ok=True)
@@ -62,8 +65,7 @@ def write_record(result: RunResult, folder: Path, folders: Mapping[str, str] = M
             problems.append(f"{name} ({error.strerror or error})")
         else:
             written.append(name)
-    result.files = tuple(written)
-    return problems
+    return written, problems
 
 
 def _write_weights(lane: LaneResult, path: Path) -> None:

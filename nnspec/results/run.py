@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.gradcheck import GradientReport
 
-__all__ = ["RunResult", "Verdict", "common_loss"]
+__all__ = ["Place", "RunResult", "Verdict", "common_loss"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,19 @@ class Verdict:
 
     def __repr__(self) -> str:
         return f"<{view_function('wording.phrases.verdict')(self)}>"
+
+
+@dataclass
+class Place:
+    """Where a run was written."""
+
+    folder: str
+    files: list[str] = field(default_factory=list)
+    """The files written, relative to the folder."""
+    unwritten: str = ""
+    """Why some of it could not be written, if so."""
+    undrawn: str = ""
+    """Why the plot could not be drawn, if so."""
 
 
 @dataclass(repr=False)
@@ -52,15 +65,15 @@ class RunResult(TableRepr, Mapping[str, LaneResult]):
     """Which lane did not end well, where the run ended with it, as it was told to."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how it ran."""
-    folder: str | None = None
-    """Where the run was written, if it was."""
-    files: tuple[str, ...] = ()
-    """What was written there."""
-    unwritten: str = ""
-    """Why not all of it could be written, where that is so."""
-    undrawn: str = ""
-    """Why there is no picture, where it could not be drawn."""
     summary: dict[str, Any] = field(default_factory=dict)
+    """The record of the run, as `summary.json` holds it."""
+    place: Place | None = None
+    """Where the run was written, if it was."""
+
+    @property
+    def folder(self) -> str | None:
+        """The folder of the run; None if it was not written."""
+        return self.place.folder if self.place is not None else None
 
     def __getitem__(self, lane: str) -> LaneResult:
         if lane not in self.lanes:

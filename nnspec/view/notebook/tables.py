@@ -86,7 +86,7 @@ def _run(result: Any) -> ShortTable:
     ]
     standing = [f"{phrases.stand_in(use)}." for use in result.data if use.stands_in]
     verdicts = [phrases.verdict(verdict) for verdict in result.verdicts]
-    folder = [f"{result.folder}: {', '.join(result.files)}"] if result.folder else []
+    folder = [f"{result.place.folder}: {', '.join(result.place.files)}"] if result.place else []
     best = [line for line, _ in best_lines(result.summary)] if result.summary else []
     return ShortTable(
         f"{result.title}: {_several(len(lanes), 'lane')} ({where})", columns, [*standing, *best, *verdicts, *folder]

@@ -237,10 +237,10 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
 
 def print_files(result: RunResult, console: Console) -> None:
     """Print where a run was written, if it was."""
-    if result.folder is not None and result.files:
-        files = [name for name in result.files if not name.endswith(".npz")]
-        weights = ["weights"] if len(files) < len(result.files) else []
-        say(console, f"{result.folder}: {', '.join([*files, *weights])}", style="dim")
+    if result.place is not None and result.place.files:
+        files = [name for name in result.place.files if not name.endswith(".npz")]
+        weights = ["weights"] if len(files) < len(result.place.files) else []
+        say(console, f"{result.place.folder}: {', '.join([*files, *weights])}", style="dim")
 
 
 def _best(result: RunResult, console: Console) -> None:
