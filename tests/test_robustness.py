@@ -106,9 +106,9 @@ def test_figures_of_one_lane_are_not_shown_as_those_of_all(tmp_path: Path) -> No
 def test_the_files_that_are_named_are_there(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
     good = nnspec.run(tmp_path / "a.nn", out=tmp_path / "good")
-    assert set(good.files) == {"curves.png", "history.json", "summary.json", "trace.json", "run/weights.npz"}
+    assert set(good.place.files) == {"curves.png", "history.json", "summary.json", "trace.json", "run/weights.npz"}
     lost = nnspec.run(tmp_path / "a.nn", {"optimizer.lr": 1e30}, tmp_path / "lost")
-    assert set(lost.files) == {"history.json", "summary.json", "trace.json"}
+    assert set(lost.place.files) == {"history.json", "summary.json", "trace.json"}
     for result, folder in ((good, "good"), (lost, "lost")):
         assert all((tmp_path / folder / name).is_file() for name in result.place.files)
 
