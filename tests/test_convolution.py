@@ -148,7 +148,7 @@ def test_a_convolution_gives_arrays_whose_samples_are_last_in_memory() -> None:
 @pytest.mark.parametrize(
     ("incoming", "arguments", "message", "argument"),
     [
-        ((3, 8, 8), {"in_channels": 1}, "expects 1 channels but got 3", "in_channels"),
+        ((3, 8, 8), {"in_channels": 1}, "expects 1 channel but got 3", "in_channels"),
         ((784,), {}, "expects an image, channels × rows × columns, but got 784 features", None),
         ((28, 28), {}, "expects an image, channels × rows × columns, but got a sequence of 28×28", None),
         ((2, 3, 4, 4), {}, "got an array of 2×3×4×4", None),

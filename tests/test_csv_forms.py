@@ -353,7 +353,9 @@ def test_predict_reads_tables_as_training_did(tmp_path: Path) -> None:
     by_hand = [[1.5, 0, 0, 1], [2.5, 1, 0, 0], [mean, 0, 1, 0]]  # ja, nein, none
     np.testing.assert_array_equal(found.outputs, predictor.outputs(np.array(by_hand)))
     python = {"a": [1.5, 2.5, None], "k": ["none", "ja", "nein"]}
-    np.testing.assert_array_equal(found.outputs, predictor.outputs(python))
+    assert "filled with the mean" in " ".join(found.notes)
+    with pytest.warns(UserWarning, match="filled with the mean of the training data"):
+        np.testing.assert_array_equal(found.outputs, predictor.outputs(python))
     (tmp_path / "new.csv").write_text("a;k\n1,5;NA\n")
     with refused("`NA` does not occur in the training data"):
         runs.predict(predictor, [tmp_path / "new.csv"])

@@ -111,8 +111,12 @@ def test_add_returns_the_network() -> None:
 def test_what_is_no_layer_is_refused() -> None:
     with pytest.raises(TypeError, match="Sequential takes layers"):
         nn.Sequential().add(nn.Linear)
-    with pytest.raises(TypeError, match="Sequential takes layers"):
-        nn.Sequential(nn.CrossEntropyLoss())
+    with pytest.raises(TypeError, match=r"takes layers, not CrossEntropyLoss\(\)$"):
+        nn.Sequential(nn.CrossEntropyLoss())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"unpack a list: `Sequential\(\*layers\)`"):
+        nn.Sequential([nn.ReLU()])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"make one: `ReLU\(…\)`"):
+        nn.Sequential(nn.ReLU)  # type: ignore[arg-type]
 
 
 def test_layers_are_named_by_kind_and_number() -> None:

@@ -82,6 +82,22 @@ def test_classes_that_are_numbers_are_numbers(tmp_path: Path) -> None:
     assert set(found.tolist()) <= {3, 4}
 
 
+def test_cells_that_are_filled_are_noted(tmp_path: Path) -> None:
+    """An empty cell becomes the mean of the training data, as in training, and the note says so."""
+    rows = "".join(f"{size},{'ab'[size % 2]}\n" for size in range(10))
+    (tmp_path / "table.csv").write_text("size,kind\n" + rows + ",a\n")
+    text = spec(
+        "Linear(2)", data='CSV("table.csv", target="kind", missing=mean, shuffle=false)', train="epochs = 1; batch = 4"
+    )
+    (tmp_path / "tiny.nn").write_text(text)
+    lane = run(tmp_path / "tiny.nn")["run"]
+    (tmp_path / "new.csv").write_text('size\n3\n""\n')
+    mean = np.mean(range(9))  # of the first nine of eleven rows; a fifth is held out for testing
+    with pytest.warns(UserWarning, match=f"1 empty cell of column `size`: filled with .* the training data, {mean:g}$"):
+        filled = lane.predict(tmp_path / "new.csv")
+    assert filled.tolist() == lane.predict({"size": [3.0, mean]}).tolist()
+
+
 @pytest.fixture(scope="module")
 def floats(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """A run on an array of numbers from 0 to 1."""

@@ -98,7 +98,7 @@ def test_a_named_folder_that_holds_something_needs_force(here: Path) -> None:
     (here / "out").mkdir()
     RunFolder.make("race.nn", "out", False)  # empty: fine
     (here / "out/mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match="out is not empty; name another folder, or add --force"):
+    with pytest.raises(OutputError, match="out is not empty; name another folder, or write into this one with --force"):
         RunFolder.make("race.nn", "out", False)
     RunFolder.make("race.nn", "out", True)
     assert (here / "out/mine.txt").read_text() == "mine"

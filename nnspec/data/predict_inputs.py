@@ -125,7 +125,8 @@ def table_inputs(table: Any, wanted: Wanted) -> Inputs:
     names = tuple(f"row {row}" for row, _ in body)
     make = _features if wanted.columns else _numbers
     plain = Form(missing_words=wanted.form.missing_words)  # numbers of Python have a point
-    return _fit(Inputs(make("the table", header, body, wanted, plain), names), "the table", wanted)
+    notes = _filled(header, body, wanted, plain)
+    return _fit(Inputs(make("the table", header, body, wanted, plain), names, notes), "the table", wanted)
 
 
 def _cell(value: Any) -> str:
@@ -263,7 +264,7 @@ def _table(path: str, wanted: Wanted) -> Inputs:
         raise FileFault(f"{shown(path)} has more than {MOST_NUMBERS:,} numbers")
     names = tuple(f"{shown(path)}:{line}" for line, _ in body)
     if wanted.columns:
-        return Inputs(_features(path, header, body, wanted, form), names)
+        return Inputs(_features(path, header, body, wanted, form), names, _filled(header, body, wanted, form))
     return Inputs(_numbers(path, header, body, wanted, form), names)
 
 
@@ -322,6 +323,24 @@ def _features(
             x[row, start] = number
         start += 1 if column.texts is None else len(column.texts)
     return x
+
+
+def _filled(
+    header: Sequence[str] | None, body: Sequence[tuple[int, list[str]]], wanted: Wanted, form: Form
+) -> tuple[str, ...]:
+    """Say which empty cells were filled in as in training, with the mean of their column."""
+    notes = []
+    for column in wanted.columns if header is not None else ():
+        if column.texts is None and column.mean is not None:
+            at = header.index(column.name) if header is not None else 0
+            empty = sum(form.is_missing(cells[at], numbers=True) for _, cells in body)
+            if empty:
+                cells_in_words = "1 empty cell" if empty == 1 else f"{empty:,} empty cells"
+                name = in_words(column.name)
+                notes.append(
+                    f"{cells_in_words} of column `{name}`: filled with the mean of the training data, {column.mean:g}"
+                )
+    return tuple(notes)
 
 
 def _missing_allowed(wanted: Wanted) -> bool:

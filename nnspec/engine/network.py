@@ -42,7 +42,7 @@ class Sequential:
         within another layer.
         """
         if not isinstance(layer, Layer):
-            raise TypeError(f"{type(self).__name__} takes layers, not {layer!r}")
+            raise TypeError(f"{type(self).__name__} takes layers, not {layer!r}{_hint(layer)}")
         inside = set(layer.walk())
         if not self._inside.isdisjoint(inside):
             raise ValueError(
@@ -186,6 +186,13 @@ class Sequential:
         layers = zip(self.names, self.layers, strict=True)
         body = "".join(f"\n    {name}: {indent(repr(layer), '    ').lstrip()}" for name, layer in layers)
         return f"{type(self).__name__}({body}\n)" if body else f"{type(self).__name__}()"
+
+
+def _hint(given: object) -> str:
+    """Say how layers are given, to someone who gave a list of them or a class."""
+    if isinstance(given, (list, tuple)):
+        return "; unpack a list: `Sequential(*layers)`"
+    return f"; make one: `{given.__name__}(…)`" if isinstance(given, type) else ""
 
 
 NumpyMLP = Sequential

@@ -71,7 +71,10 @@ class RunFolder:
         if resume:
             _only_a_run(path)
         elif any(path.iterdir()) and not force:
-            raise OutputError(f"{path} is not empty; name another folder, or add --force to write into this one")
+            raise OutputError(
+                f"{path} is not empty; name another folder, or write into this one with --force "
+                "(from Python, force=True)"
+            )
         _try_to_write(path)
         return cls(path, numbered=False, made=made)
 

@@ -102,7 +102,7 @@ class _Convolution(Layer):
         given, out, groups = arguments.get("in_channels"), arguments["out_channels"], arguments["groups"]
         if given is not None and given != channels:
             raise ShapeError(
-                f"this {cls.spec_name} expects {given} channels but got {channels}",
+                f"this {cls.spec_name} expects {given} channel{'s' if given != 1 else ''} but got {channels}",
                 argument="in_channels",
                 label=f"expected {given} here",
                 help=f"`{cls.spec_name}({out}, {_in_spec(arguments['kernel_size'])})` accepts any input size",
