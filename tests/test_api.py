@@ -215,7 +215,7 @@ def test_curves_return_a_figure_and_are_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("history", [{}, {"SGD": []}, {"SGD": {"loss": []}}, {"SGD": [float("nan")]}])
 def test_nothing_to_draw_is_refused(history: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="there is no curve to draw"):
+    with pytest.raises(ValueError, match="no curve to draw"):
         nnspec.view.plot_training_curves(history)
 
 

@@ -140,7 +140,7 @@ def test_a_process_that_cannot_be_started_is_said_in_words(
     with Apart() as apart:
         apart.start()
         apart.begin(result)
-        with pytest.raises(PictureError, match="no process can be started for it: No such file or directory"):
+        with pytest.raises(PictureError, match="cannot start a process to draw it: No such file or directory"):
             apart.finish(result, tmp_path / "x.png")
 
 

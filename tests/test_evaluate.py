@@ -126,7 +126,7 @@ def test_other_data_is_told_of() -> None:
     Path("table.csv").write_text(TABLE.replace("NA", "3"))
     done = command("eval", "out")
     assert done.returncode == 1
-    assert "! these are other data than the run had, from CSV" in done.stdout
+    assert "! this is not the data of the run, but CSV" in done.stdout
 
 
 # Predictions

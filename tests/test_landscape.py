@@ -453,47 +453,47 @@ def surface(*lanes: LanePath, losses: Any = None) -> Landscape:
         (
             path("A", [2, 1.5, 0.1], [3, 3], 0.2, 0.6),
             path("B", [2, 1.0], [2], 0.9, 0.2),
-            "A went 3.0 times as far as B (6 against 2); after the 2 that B went in all, A had loss 1.667, B 1.000: "
-            "a longer way, not a steeper one. Its steps kept less to the direction of steepest descent (mean cosine "
-            "0.20 against 0.90) and moved all weights more evenly (evenness 0.60 against 0.20).",
+            "A's path is 3.0 times as long as B's (6 against 2); at length 2, the end of B's path, A had loss 1.667, "
+            "B 1.000: a longer path, not a steeper one. Its steps followed the direction of steepest descent less "
+            "closely (mean cosine 0.20 against 0.90) and moved all weights more evenly (evenness 0.60 against 0.20).",
         ),
         (
             path("A", [2, 0.4, 0.1], [2, 2], 0.9),
             path("B", [2, 1.0], [2], 0.2, 0.51),
-            "A had loss 0.400, B 1.000: a way that is both longer and steeper. Its steps kept more to the direction of "
-            "steepest descent (mean cosine 0.90 against 0.20) and moved all weights as evenly",
+            "A had loss 0.400, B 1.000: a path that is both longer and steeper. Its steps followed the direction of "
+            "steepest descent more closely (mean cosine 0.90 against 0.20) and moved all weights as evenly",
         ),
         (
             path("A", [2, 0.1], [1], evenness=0.1),
             path("B", [2, 1.5, 1], [2, 2]),
-            "A went only 25 % of the way of B (1 against 4); after the 1 that A went in all, B had loss 1.750, "
-            "A 0.100: a steeper way. Its steps kept as much to the direction of steepest descent (mean cosine 0.50 "
-            "against 0.50) and moved all weights less evenly",
+            "A's path is only 25 % as long as B's (1 against 4); at length 1, the end of A's path, B had loss 1.750, "
+            "A 0.100: a steeper path. Its steps followed the direction of steepest descent equally closely (mean "
+            "cosine 0.50 against 0.50) and moved all weights less evenly",
         ),
         (
             path("A", [2, 0.1], [2]),
             path("B", [2, 1], [2.1]),
-            "A went about as far as B (2 against 2.1): on a steeper way, not a longer one.",
+            "A's path is about as long as B's (2 against 2.1): steeper, not longer.",
         ),
         (
             path("A", [2, 1.0, 0.1], [2, 3]),
             path("B", [2, 1.01], [2]),
-            "A had loss 1.000, B 1.010: a longer way that is about as steep.",
+            "A had loss 1.000, B 1.010: a longer path that is about as steep.",
         ),
         (
             path("A", [1, 0.1], [2]),
             path("B", [2, 1], [2.1]),
-            "A went about as far as B (2 against 2.1); it started at loss 1.000, B at 2.000. Its",
+            "A's path is about as long as B's (2 against 2.1); A started at loss 1.000, B at 2.000. Its",
         ),
         (
             path("A", [2, 0.1], [3]),
             path("B", [1.5, 1], [1]),
-            "A went 3.0 times as far as B (3 against 1); it started at loss 2.000, B at 1.500. Its",
+            "A's path is 3.0 times as long as B's (3 against 1); A started at loss 2.000, B at 1.500. Its",
         ),
         (
             path("A", [2, 0.1], [2]),
             path("B", [2, 0.05, 1], [2, 1]),
-            "after the 2 that A went in all, B had loss 0.0500, A 0.100: B was as low there, and rose again.",
+            "at length 2, the end of A's path, B had loss 0.0500, A 0.100: B was as low there, then rose again.",
         ),
     ],
 )
@@ -507,11 +507,13 @@ def test_the_caption_follows_from_the_numbers(one: LanePath, other: LanePath, to
 def test_the_caption_of_lanes_that_end_alike_and_of_one_alone() -> None:
     said = caption(surface(path("A", [2, 0.5], [1]), path("B", [2, 0.51], [3])))
     assert said[0] == "All lanes ended at about the same loss, 0.500 to 0.510."
-    assert said[1].startswith("B went 3.0 times as far as A (3 against 1); after the 1 that A went in all, B had")
-    assert "way" not in said[1]  # nobody is ahead
+    assert said[1].startswith(
+        "B's path is 3.0 times as long as A's (3 against 1); at length 1, the end of A's path, B had"
+    )
+    assert ":" not in said[1]  # no reason, because neither lane is ahead
     alone = caption(surface(path("A", [1, 2], [1], descent=-0.4)))
-    assert alone[0].startswith("A's loss rose from 1.000 to 2.000 in 1 epoch, on a way of length 1 ")
-    assert alone[1] == "Its steps do not keep to the direction of steepest descent (mean cosine -0.40)."
+    assert alone[0].startswith("A's loss rose from 1.000 to 2.000 in 1 epoch, along a path of length 1 ")
+    assert alone[1] == "Its steps do not follow the direction of steepest descent (mean cosine -0.40)."
     assert caption(surface(path("A", [1], []))) == ("No lane finished an epoch.",)
 
 
@@ -594,9 +596,7 @@ def test_the_command_draws_a_picture_and_tells_what_it_shows(here: Path, capsys:
     assert lines[-1] == "three-landscape.png"
     for name, lane in found.lanes.items():
         (row,) = [
-            line.split()
-            for line in lines
-            if line.startswith(f"{name} ") and ":" not in line and "went" not in line and "ended" not in line
+            line.split() for line in lines if line.startswith(f"{name} ") and ":" not in line and "ended" not in line
         ]
         assert row[1] == "3"
         assert row[4] == f"{lane.length:.3g}"
@@ -631,7 +631,7 @@ def test_json_is_one_document_of_the_numbers(here: Path, capsys: pytest.CaptureF
 
 
 CODES = [
-    ("three.nn --out a.bmp", 2, "a.bmp is not the name of a picture; it must end in .png, .svg, .pdf"),
+    ("three.nn --out a.bmp", 2, "a.bmp has no picture suffix; it must end in .png, .svg, .pdf"),
     ("three.nn --out nowhere/a.png", 2, "folder not found: nowhere; create it first"),
     ("three.nn --lane Adan", 2, "three.nn has no lane Adan; there are SGD, Momentum, Adam"),
     ("three.nn --grid 1", 2, "'--grid'"),

@@ -1,4 +1,4 @@
-"""What a person sees: tables, progress, pictures."""
+"""Tables, progress and pictures for people."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 __all__ = ["Scale", "epoch_ticks", "is_drawable", "round_numbers", "tick_text"]
 
 _DIGITS = ((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1, 3), (1,))
-"""The leading digits of round numbers on a logarithmic axis: the more of them there are, the finer."""
+"""Leading digits of the round numbers on a logarithmic axis, from fine to coarse."""
 
 
 def round_numbers(low: float, high: float, most: int, *, log: bool = False) -> list[float]:
@@ -67,7 +67,7 @@ class Scale:
 
     @classmethod
     def around(cls, values: Iterable[float], *, log: bool = False, percent: bool = False) -> Scale:
-        """Return the scale of a figure's values, of which one at least can be drawn.
+        """Return the scale of a figure's values, at least one of which can be drawn.
 
         A linear one starts at 0 unless values are negative; one in percent spans the values, within 0 and 100 %.
         """
@@ -85,7 +85,7 @@ class Scale:
         return cls(low - margin if low < 0 else 0.0, high + margin)
 
     def share(self, value: float) -> float:
-        """Return how far up a value lies, from 0 to 1; values outside are moved to the ends."""
+        """Return the height of a value on the axis, from 0 to 1; values outside are clipped."""
         if self.log:
             bottom = math.log10(self.low)
             share = (math.log10(value) - bottom) / (math.log10(self.high) - bottom)
@@ -99,5 +99,5 @@ class Scale:
 
 
 def is_drawable(value: float, log: bool) -> bool:
-    """Whether a value has a place on an axis: it is finite, and above zero on a logarithmic one."""
+    """Whether a value can be drawn on an axis: it is finite and, on a logarithmic axis, positive."""
     return math.isfinite(value) and (not log or value > 0)

@@ -21,7 +21,7 @@ def render(template: str, **values: object) -> str:
     Templates have `unique_id()`, for ids that are unique within the page, and the filters `joints`, which splits a
     name where it may be broken, and `points`, which writes the points of an SVG line. Characters that no page may hold,
     such as ESC and lone surrogates, are shown as escapes.
-    Raises `jinja2.UndefinedError` for a value that is not there.
+    Raises `jinja2.UndefinedError` for a missing value.
     """
     page = _environment().get_template(template).render(values, unique_id=count(1).__next__)
     return printable(page, keep="\n\t")

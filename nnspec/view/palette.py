@@ -33,7 +33,7 @@ __all__ = [
 Dash = tuple[float, float]
 """The length of a dash and of the gap after it, in widths of the line."""
 
-# Okabe and Ito's colours, which people with any colour vision can tell apart, and five more. Lanes in one of the
+# Okabe and Ito's colours, which can be told apart with any colour vision, and five more. Lanes in one of the
 # five are dashed, with square markers.
 _SAFE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 _MORE = ("#6A3D9A", "#8C510A", "#00A6A6", "#B2182B", "#8A8A00")
@@ -42,9 +42,9 @@ DARK = (
     *("#3e9be0", "#ff8a3d", "#2fd3a0", "#eba3cb", "#ffc24a", "#a8defc", "#c4c9d2"),
     *("#b794f0", "#d29a5b", "#4fe0e0", "#ff6b7c", "#d2d24a"),
 )
-"""The same colours on a dark ground."""
+"""The same colours on a dark background."""
 NAMED = len(PALETTE)
-"""How many lanes have a colour: of more, the best ones do, and the others are grey."""
+"""Maximum number of lanes with a colour; if there are more, the best have one and the others are grey."""
 INK, SOFT, FAINT, GREY = "#222222", "#555555", "#8a8a8a", "#a9a9a9"
 """Colours of text, of remarks, of axes, and of lines without a colour of their own, in pictures on white."""
 _SIXTEEN = ("blue", "red", "green", "magenta", "yellow", "cyan")
@@ -79,9 +79,9 @@ def samples_of(figure: str) -> Samples | None:
 
 
 def slots(losses: Mapping[str, float]) -> dict[str, int]:
-    """Return the place in the palette of each lane that has one, from all lanes in order with their final losses.
+    """Map lanes to places in the palette, given all lanes in order with their final losses.
 
-    Of more lanes than there are colours, those with the lowest losses have one. So no two lanes share a colour.
+    If there are more lanes than colours, those with the lowest losses get one. No two lanes share a colour.
     """
     best = sorted(losses, key=lambda name: losses[name] if math.isfinite(losses[name]) else math.inf)[:NAMED]
     return {name: slot for slot, name in enumerate(name for name in losses if name in set(best))}

@@ -1,4 +1,4 @@
-"""Text broken into lines: how wide it is, and where sentences and names may be broken."""
+"""Break text into lines: its width, and where sentences and names may be broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPACES = re.compile(r"(?<=\s)(?=\S)")
 
 
 def joints(name: str) -> list[str]:
-    """Return the pieces of a name between which it may be broken."""
+    """Split a name where it may be broken."""
     return _JOINTS.split(name)
 
 

@@ -1,4 +1,4 @@
-"""One line of progress in a notebook, whose cells cannot draw a table again."""
+"""One line of progress in a notebook, whose cells cannot redraw a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def in_notebook() -> bool:
 
 
 class RewrittenLine:
-    """A line on a stream that is written over from its beginning."""
+    """A line on a stream, overwritten from its start."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream, self._width, self._last = stream, 0, -1.0
@@ -43,7 +43,7 @@ class RewrittenLine:
         self._width = len(text)
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._width:
             self._write("")
             self._stream.write("\r")

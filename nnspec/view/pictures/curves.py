@@ -1,4 +1,4 @@
-"""Pictures of training: which curves there are, and what is said above them."""
+"""Pictures of training: their curves, titles and captions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def plot_training_curves(
 
 
 def panels() -> list[Panel]:
-    """Return every panel that there may be."""
+    """Return all panels that may be drawn."""
     return [
         Panel("Loss", "loss", solid="training", thin=("val_", "test_")),
         Panel("Training loss, logarithmic", "loss", log=True),
@@ -149,7 +149,7 @@ def save_picture(picture: Picture, path: Path) -> None:
 
 
 def _spread(lanes: Sequence[Sequence[Mapping[str, Sequence[float]]]]) -> str:
-    """Say what is drawn of the repeats of each lane: lines are means, bands their intervals."""
+    """Say how the repeats of each lane are drawn: lines are means, bands their intervals."""
     repeated = [repeats for repeats in lanes if repeats]
     counts = sorted({len(repeats) for repeats in repeated})
     if not counts:

@@ -1,4 +1,4 @@
-"""The picture of a run, drawn in this process or in one of its own.
+"""Draw the picture of a run, in this process or a separate one.
 
 Importing matplotlib takes longer than many runs train. `Apart` starts a process that imports it while lanes train; when
 they are done it is sent the curves and sends back the picture. This process alone writes files, so whatever becomes of
@@ -34,7 +34,7 @@ from nnspec.view.pictures.painter import in_words
 __all__ = ["Apart", "Drawing", "Here", "PictureError", "drawing_for"]
 
 PATIENCE = 300.0
-"""Seconds that the other process may take to draw."""
+"""Maximum number of seconds for the other process to draw."""
 _SOON = 600.0
 """Runs that are expected to train longer start the process when they are done: it would only take up memory."""
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -72,7 +72,7 @@ class Here:
     waiting = False
 
     def begin(self, result: RunResult) -> None:
-        """Nothing: it is drawn when it is waited for."""
+        """Do nothing: `finish` draws."""
 
     def finish(self, result: RunResult, path: Path) -> None:
         """Draw and write the picture."""
@@ -85,7 +85,7 @@ class Here:
 
 
 class Apart:
-    """Draws in a process of its own. A context: leaving it ends the process."""
+    """Draws in a separate process. A context manager: leaving it ends the process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,11 +108,11 @@ class Apart:
 
     @property
     def waiting(self) -> bool:
-        """Whether the process has been started, and not been sent the curves."""
+        """Whether the process has been started but not yet been sent the curves."""
         return self._process is not None and not self._talking
 
     def start(self) -> None:
-        """Start the process. Where that cannot be done, `finish` says why."""
+        """Start the process. If that fails, `finish` says why."""
         try:
             self._process = subprocess.Popen(  # noqa: S603  (Python itself, and no text of a user's)
                 [sys.executable, "-P", "-c", _CODE, json.dumps(sys.path)],
@@ -124,7 +124,7 @@ class Apart:
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:
-            self._why = f"no process can be started for it: {error.strerror or error}"
+            self._why = f"cannot start a process to draw it: {error.strerror or error}"
 
     def begin(self, result: RunResult) -> None:
         """Send the curves; the process draws from now on."""
@@ -139,7 +139,7 @@ class Apart:
                 Thread(target=self._talk, args=(self._process, record), daemon=True).start()
                 self._talking = True
             except RuntimeError as error:
-                self._why = f"no thread can be started for it: {error}"
+                self._why = f"cannot start a thread to draw it: {error}"
 
     def _talk(self, process: subprocess.Popen[bytes], record: bytes) -> None:
         try:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Blank", "draw_figure", "house_style", "matplotlib_module", "save"]
 
 _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
-"""Panels side by side before there is another row of them; inches of a picture with one row; inches between rows."""
+"""Maximum panels in a row; height of a picture with one row and distance between rows, in inches."""
 _SHORT_NAME = 7
-"""Letters that there is room for beside each panel; longer names make the picture wider."""
-_LEADER = 0.2  # inches that a line from a curve to its name takes
+"""Characters that fit beside each panel; longer names make the picture wider."""
+_LEADER = 0.2  # length in inches of a line from a curve to its name
 _INCHES_A_LETTER = 0.115
 _TICKS = 10  # of an axis, as a rule
 _STYLE: dict[Any, Any] = {
@@ -63,7 +63,7 @@ def draw_figure(
     style = house_style()
     curves = _curves(history)
     if not any(ends(curve("loss")) for curve in curves):
-        raise ValueError("plot_training_curves: there is no curve to draw")
+        raise ValueError("plot_training_curves: no curve to draw")
     shown = [panel for panel in panels if drawable(panel, curves)]
     columns = len(shown) if len(shown) <= _IN_A_ROW else -(-len(shown) // -(-len(shown) // _IN_A_ROW))
     rows = -(-len(shown) // columns)
@@ -190,7 +190,7 @@ def house_style() -> AbstractContextManager[None]:
 
 
 def save(figure: Figure, file: Any, format: str) -> None:
-    """Write a figure to an open file."""
+    """Save a figure to an open file."""
     with warnings.catch_warnings():
         # A title in a script that the font lacks is drawn as boxes; a warning for each of them would be noise.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -1,4 +1,4 @@
-"""Where the names in a picture go: near what they name, and over as little else as can be."""
+"""Place the names in a picture near what they name, overlapping as little else as possible."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _sign(value: float) -> int:
 def _cost(
     box: Box, room: Box, taken: Sequence[Box], lines: Sequence[Point], points: Sequence[tuple[float, ...]]
 ) -> float:
-    """Say how bad a place for a name is."""
+    """Return a penalty for placing a name in a box."""
     beyond = max(0.0, room[0] - box[0]) + max(0.0, box[2] - room[2])
     beyond += max(0.0, room[1] - box[1]) + max(0.0, box[3] - room[3])
     over = sum(_overlap(box, other) for other in taken)

@@ -51,12 +51,12 @@ _SMALLER, _LETTERS, _LINES = 170, 150, 4
 def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
     """Return where a picture goes: `out`, or `<spec>-landscape.png` in the working folder.
 
-    Raises OutputError for a file that already exists, unless `force` says to replace it, for a folder that is not
-    there or cannot be written to, and for a name that does not end as a picture's.
+    Raises OutputError for a file that already exists, unless `force` says to replace it, for a folder that does not
+    exist or is not writable, and for an unknown picture suffix.
     """
     path = Path(out) if out is not None else Path(f"{Path(spec).stem or 'spec'}-landscape.png")
     if path.suffix.lower() not in _FORMATS:
-        raise OutputError(f"{path} is not the name of a picture; it must end in {', '.join(_FORMATS)}")
+        raise OutputError(f"{path} has no picture suffix; it must end in {', '.join(_FORMATS)}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder")
     if os.path.lexists(path) and not force:
@@ -64,7 +64,7 @@ def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force
     if not path.parent.is_dir():
         raise OutputError(f"folder not found: {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"nothing can be written to {path.parent}; name another file with --out")
+        raise OutputError(f"folder not writable: {path.parent}; choose another file with --out")
     return path
 
 
@@ -131,7 +131,7 @@ def _texts(figure: Figure, found: Landscape) -> float:
 
 
 def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int | None]]) -> list[Label]:
-    """Draw the paths over the contours; return the names that are still to be placed."""
+    """Draw the paths over the contours; return the names yet to be placed."""
     axis.set_xlabel(axis_name(found, 0), labelpad=6)
     axis.set_ylabel(axis_name(found, 1), labelpad=4)
     axis.set_xlim(float(found.alpha[0]), float(found.alpha[-1]))
@@ -183,7 +183,7 @@ def _surface(axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int |
 
 
 def _in_one_dot(found: Landscape) -> bool:
-    """Whether the paths are too small to be seen in the plane, as they are along random directions."""
+    """Whether the paths are too small to be visible in the plane, as they are along random directions."""
     width = float(found.alpha[-1] - found.alpha[0])
     return all(float(abs(lane.points).max()) < width / 200 for lane in found.lanes.values())
 
@@ -270,7 +270,7 @@ def _loss_over_way(
 
 
 def _steps(axis: Axes, lanes: Sequence[tuple[LanePath, int | None]]) -> tuple[list[Label], Lines]:
-    """Draw how far each epoch moved the weights."""
+    """Draw the distance that the weights moved in each epoch."""
     lines = [(list(range(1, len(lane.steps) + 1)), lane.steps) for lane, _ in lanes]
     axis.set_title("Step length: how far an epoch moves the weights", pad=10)
     axis.set_xlabel("epoch")

@@ -19,14 +19,14 @@ __all__ = ["in_words", "main"]
 
 
 def in_words(error: Exception) -> str:
-    """Return what kind of error it is, and what it says."""
+    """Return the type and message of an error."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def main() -> None:
     """Draw the picture that comes as JSON on stdin, and write it to stdout as PNG."""
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what others print is no part of a picture
+    os.dup2(2, 1)  # output of libraries must not end up in the picture
     try:
         _draw(sys.stdin.buffer, out)
         code = 0
@@ -34,7 +34,7 @@ def main() -> None:
         print(in_words(error).replace("\n", " "), file=sys.stderr)
         code = 1
     sys.stderr.flush()
-    os._exit(code)  # at once: there is nothing to be put away
+    os._exit(code)  # immediately: there is nothing to clean up
 
 
 def _draw(source: IO[bytes], out: IO[bytes]) -> None:

@@ -30,15 +30,15 @@ __all__ = [
 ]
 
 LONGEST_NAME = 30
-"""Letters of a line of a name at the end of a curve; longer names are wrapped."""
+"""Characters per line of a name at the end of a curve; longer names are wrapped."""
 BANDS = 5
-"""Lanes whose intervals are drawn as bands: those of more would cover each other."""
+"""Maximum number of lanes with bands; more would cover each other."""
 Values = Sequence[float]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A lane: its figures by name, and those of its repeats, whose means they are."""
+    """A lane: its figures by name, and those of its repeats, of which they are the means."""
 
     name: str
     slot: int | None
@@ -52,7 +52,7 @@ class Curve:
         return GREY if self.slot is None else PALETTE[self.slot]
 
     def __call__(self, figure: str) -> Values:
-        """Return the values of a figure, none where it was not measured."""
+        """Return the values of a figure; empty if it was not measured."""
         return self.figures.get(figure, ())
 
     def each(self, figure: str) -> list[Values]:
@@ -60,7 +60,7 @@ class Curve:
         return [repeat.get(figure, ()) for repeat in self.repeats]
 
     def final(self, figure: str) -> float:
-        """Return its last finite value; infinity where there is none."""
+        """Return its last finite value; infinity if there is none."""
         end = ends(self(figure))
         return end[1] if end is not None else math.inf
 
@@ -175,7 +175,7 @@ def _bands(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
 
 
 def even(each: Sequence[Values]) -> bool:
-    """Whether repeats have as many epochs each."""
+    """Whether all repeats have the same number of epochs."""
     return len({len(values) for values in each}) == 1
 
 
@@ -202,7 +202,8 @@ def _scale(axis: Axes, panel: Panel, curves: Sequence[Curve], thin: Sequence[Sam
 
 
 def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:
-    """Cut a linear panel where one lane exploded and would press all others flat; the logarithmic one shows it."""
+    """Limit a linear panel if one lane exploded and would flatten all others; the logarithmic panel shows it in
+    full."""
     lanes = [[v for v in curve(panel.figure) if math.isfinite(v)] for curve in curves]
     highest = sorted(max(values) for values in lanes if values)
     usual = highest[(len(highest) - 1) // 2]
@@ -210,7 +211,7 @@ def _top(panel: Panel, curves: Sequence[Curve]) -> float | None:
 
 
 def ends(values: Values) -> tuple[int, float] | None:
-    """Where a curve ends, as (epoch, value): at its last finite value. None where it has none."""
+    """Return the end of a curve, as (epoch, value): its last finite value. None if it has none."""
     finite = [(epoch, value) for epoch, value in enumerate(values, 1) if math.isfinite(value)]
     return finite[-1] if finite else None
 

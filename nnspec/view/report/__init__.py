@@ -1,1 +1,1 @@
-"""A run as one page of HTML that needs nothing beside it: no network, no script, no other file."""
+"""A run as one self-contained page of HTML: no network, no scripts, no other files."""

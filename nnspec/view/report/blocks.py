@@ -42,7 +42,7 @@ class Text:
     style: str = ""
     """A class of the style sheet: `soft`, or `yes` and `no` for what is good and bad."""
     bold: str = ""
-    """Words before the text."""
+    """A bold prefix of the text."""
     code: str = ""
     """Code after the text."""
     is_name: bool = False
@@ -84,7 +84,7 @@ class Details:
 
 @dataclass(frozen=True)
 class Listing:
-    """Lines of text in a fixed pitch."""
+    """Lines of monospaced text."""
 
     lines: Sequence[str]
     numbered: bool = False
@@ -102,7 +102,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Blocks beside each other, as far as there is room."""
+    """Blocks side by side, if there is room."""
 
     blocks: Sequence[Block]
     kind: ClassVar[str] = "side_by_side"
@@ -110,7 +110,7 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class Tabs:
-    """Blocks of which one is seen, each with the name that chooses it."""
+    """Blocks of which one is visible at a time, each with the name that selects it."""
 
     panes: Sequence[tuple[str, Block]]
     kind: ClassVar[str] = "tabs"

@@ -36,7 +36,7 @@ class LayerBlock:
 
     @property
     def height(self) -> int:
-        """Of its box, which has a line for each branch."""
+        """Height of its box, which has a line for each branch."""
         return _HEIGHT + _LINE * len(self.branches)
 
     @property

@@ -1,4 +1,4 @@
-"""The page: what was run, how far each lane got, and what a reader asks next, in one file."""
+"""The page: what was run, the results of each lane, and the details behind them, in one file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOST_NETWORKS = 6
 
 @dataclass(frozen=True)
 class Article:
-    """A run on the page: its title, what is said below it, and its sections."""
+    """A run on the page: its title, the facts below it, and its sections."""
 
     title: str
     facts: Sequence[Text]

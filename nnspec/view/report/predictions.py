@@ -33,7 +33,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Image:
-    """A test image with what the network made of it."""
+    """A test image with its label and prediction."""
 
     source: str
     """A data URI."""

@@ -17,7 +17,7 @@ __all__ = ["health", "results"]
 
 
 def results(run: ReportRun) -> Iterator[Block]:
-    """Yield the table of lanes, and what was expected and shown of them."""
+    """Yield the table of lanes, their expectations and comparisons."""
     yield _lanes(run)
     yield from _sweep(run.summary)
     for lane in run.ranked:
@@ -113,7 +113,7 @@ def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> Details:
 
 
 def health(summary: Mapping[str, Any]) -> Iterator[Block]:
-    """Yield the problems that were found, or what was looked for and not found; and dead units."""
+    """Yield the problems found, or the list of checks if there are none; and dead units."""
     yield Heading("Diagnosis")
     rows = [
         (lane["name"], each["kind"], Text("", code=f"{each['file']}:{each['line']}"), each["text"], each["advice"])

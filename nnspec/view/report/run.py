@@ -1,4 +1,4 @@
-"""A run that a report is about: its records, and what could be found out besides."""
+"""The run that a report is about: its records, and what can be derived from them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["ReportRun"]
 
 @dataclass(frozen=True)
 class ReportRun:
-    """A run, and what could be found out about it besides its records."""
+    """A run, its program and its evaluations."""
 
     saved: SavedRun
     compiled: Compiled | None
-    """Its program; None if the spec cannot be compiled any more."""
+    """Its program; None if the spec no longer compiles."""
     why: str = ""
-    """Why it cannot."""
+    """Why the spec does not compile."""
     evaluations: tuple[Evaluation, ...] = ()
     """The first network of each lane, evaluated on the test data."""
     unseen: str = ""
@@ -32,7 +32,7 @@ class ReportRun:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """What `summary.json` holds."""
+        """The content of `summary.json`."""
         return self.saved.summary
 
     @property

@@ -1,4 +1,4 @@
-"""Several runs on one page: all their lanes in a table, what the runs differ in, and what the seeds show."""
+"""Several runs on one page: a table of all lanes, the differences between the runs, and significance tests."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from nnspec.view.wrapping import cells, wrapped
 __all__ = ["confusion", "counts"]
 
 _HEAD = 12
-"""Letters of a line of the name of a class above its column; longer names are wrapped."""
+"""Characters per line of a class name above its column; longer names are wrapped."""
 
 
 def counts(lane: LaneResult, names: Sequence[str], width: int) -> Iterator[str]:

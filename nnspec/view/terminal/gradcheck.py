@@ -43,7 +43,7 @@ def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
                     Column("shape", ["×".join(map(str, tensor.shape)) for tensor in tensors], 4),
                     Column("error", [_error(tensor) for tensor in tensors], 1, right=True),
                     Column("checked", [_checked(tensor) for tensor in tensors], 3),
-                    Column("kinks left out", [_kinks(tensor) for tensor in tensors], 2, right=True),
+                    Column("kinks skipped", [_kinks(tensor) for tensor in tensors], 2, right=True),
                     Column("where", [_where(tensor, proof) for tensor in tensors], 5),
                 ],
                 console.width,
@@ -64,7 +64,7 @@ def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
 
 
 def _notes(report: GradientReport) -> Iterator[str]:
-    """Yield what the figures do not show: what was not checked, or not where the network starts."""
+    """Yield what the figures do not show: entries not checked, or not checked at the starting weights."""
     if report.moved:
         yield (
             "checked near their starting values, because every step from "
@@ -99,10 +99,10 @@ def _kinks(tensor: TensorCheck) -> str:
 
 
 def _left_out(tensor: TensorCheck) -> str:
-    """Name the entries that were left out, the first few of them one by one."""
+    """List the skipped entries, the first few by index."""
     names = [f"[{', '.join(map(str, index))}]" for index in tensor.left_out]
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return f"left out, a step of ε crosses a kink: {tensor.name} {', '.join(names[:_NAMED])}{more}"
+    return f"skipped, because a step of ε crosses a kink: {tensor.name} {', '.join(names[:_NAMED])}{more}"
 
 
 def _where(tensor: TensorCheck, proof: GradientProof) -> str:

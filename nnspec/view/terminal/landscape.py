@@ -43,12 +43,12 @@ class GridProgress:
         self._progress.update(self._task, completed=done)
 
     def close(self) -> None:
-        """Take it off the screen."""
+        """Remove it from the screen."""
         self._progress.stop()
 
 
 def print_landscape(found: Landscape, console: Console) -> None:
-    """Print what was measured of each lane's path, the sentences that follow from it, and what is shown."""
+    """Print the measurements of each lane's path, the conclusions from them, and what the picture shows."""
     lanes = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
     chosen = landscape_slots(found)
     styles = [f"bold {terminal_style(chosen.get(lane.name), console)}".strip() for lane in lanes]

@@ -1,4 +1,4 @@
-"""What trained networks make of samples: evaluations and predictions, as tables and as plain data."""
+"""Evaluations and predictions of trained networks, as tables and as plain data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluation_record", "prediction_rows", "prediction_text", "print_evaluations", "print_predictions"]
 
 _SHOWN = 1000
-"""Samples that a terminal gets; `--out` has all of them."""
+"""Maximum number of samples printed; `--out` writes all of them."""
 
 
 def evaluation_record(found: Sequence[Evaluation]) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def print_evaluations(found: Sequence[Evaluation], console: Console, *, whole: b
     console.print(table(columns, console.width))
     if not all(one.same_data for one in found):
         others = ", ".join(dict.fromkeys(one.dataset.source for one in found if not one.same_data))
-        text = f"! these are other data than the run had, from {printable(others)}; --data-dir DIR says where those lie"
+        text = f"! this is not the data of the run, but {printable(others)}; use --data-dir DIR for that of the run"
         say(console, text, style="bold yellow")
     for note in dict.fromkeys(note for one in found if one.given for note in one.dataset.notes):
         console.print(f"! {printable(note)}", style="bold yellow", soft_wrap=True)
@@ -78,7 +78,7 @@ def _value(name: str, value: float | None) -> str:
 
 def _differs(one: Evaluation) -> str:
     off = [abs(one.figures[name] - one.recorded[name]) for name in one.figures if name in one.recorded]
-    return f"recorded otherwise, by up to {max(off):.2g}" if off else "not recorded"
+    return f"differs from the record by up to {max(off):.2g}" if off else "not recorded"
 
 
 def _confused(one: Evaluation, whole: bool, several: bool, width: int) -> Iterator[str]:
@@ -97,7 +97,7 @@ def _confused(one: Evaluation, whole: bool, several: bool, width: int) -> Iterat
         lines = confusion(counts.tolist(), label, width)
         yield ""
         if lines is None:
-            yield f"{len(label)} × {len(label)} counts do not fit into this terminal; use --json"
+            yield f"{len(label)} × {len(label)} counts do not fit in this terminal; use --json"
         else:
             yield "one row per label, one column per prediction"
             yield from lines
@@ -144,7 +144,7 @@ def _numbers(predictor: Predictor, outputs: Any) -> Mapping[str, float | None]:
 
 
 def print_predictions(predictor: Predictor, rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print a line a sample, at most a thousand of them."""
+    """Print one line per sample, up to a limit."""
     shown = rows[:_SHOWN]
     names = list(dict.fromkeys(name for row in shown for name in row))
     columns = [

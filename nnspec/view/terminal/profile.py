@@ -1,4 +1,4 @@
-"""Where the time of a lane's training steps went, as a table."""
+"""How long each part of a lane's training step takes, as a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["profiles"]
 
 
 def profiles(lanes: Sequence[LaneResult], console: Console) -> None:
-    """Print the profiles of lanes, each that has one."""
+    """Print the profile of each lane that has one."""
     console.print()
     console.print("– profiled: every lane was trained by itself, in one process", style="dim", soft_wrap=True)
     for lane in lanes:

@@ -1,4 +1,4 @@
-"""What even `--quiet` shows: which data stands in for other data. Importing this is cheap."""
+"""What is shown even with `--quiet`: data that replaces other data. Importing this is cheap."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = ["QuietProgress", "Warns"]
 
 
 class Warns(Silent):
-    """Shows no progress, but issues a Python warning for data that stands in for other data."""
+    """Shows no progress, but issues a Python warning for data that replaces other data."""
 
     def data_ready(self, data: Sequence[DataUse]) -> None:
-        """Warn of each; a filter of Python's can turn that off, or into an error."""
+        """Issue a warning for each; Python's warning filters can silence it or turn it into an error."""
         for use in data:
             if use.stands_in:
                 warnings.warn(f"{phrases.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=_callers())
 
 
 def _callers() -> int:
-    """Return how far up the first caller is whose code is not nnspec's, as `warnings` counts."""
+    """Return the `stacklevel` of the first caller outside nnspec."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "nnspec":
         frame, level = frame.f_back, level + 1
@@ -40,7 +40,7 @@ def _callers() -> int:
 
 
 class QuietProgress(Silent):
-    """Shows no progress, only which data stands in for other data."""
+    """Shows no progress, only data that replaces other data."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
         self.console, self.compiled = console, compiled
@@ -48,7 +48,7 @@ class QuietProgress(Silent):
         self.lanes: list[LaneResult] = []
 
     def data_ready(self, data: Sequence[DataUse]) -> None:
-        """Say which data stands in for which."""
+        """Say which data replaces which."""
         for use in data:
             if use.stands_in:
                 say(self.console, f"! {phrases.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
@@ -58,11 +58,11 @@ class QuietProgress(Silent):
         self.lanes.append(lane)
 
     def lane_ends(self, lane: LaneResult) -> None:
-        """Put the lane in the place of its repeats."""
+        """Replace the repeats of the lane by the lane."""
         self.lanes = [*(other for other in self.lanes if other.name != lane.name), lane]
 
     def close(self) -> None:
-        """Nothing to put away."""
+        """Nothing to clean up."""
 
 
 def _first_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A race while it runs, and when it is done."""
+"""Progress and results of a race."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "yel
 
 
 class PlainProgress(QuietProgress):
-    """A plain line an epoch and lane, for pipes and logs."""
+    """A plain line per epoch and lane, for pipes and logs."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
         super().__init__(console, compiled)
         self._fetching = ""
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
-        """A line a file."""
+        """Print a line per file."""
         if name != self._fetching:
             self._fetching = name
             size = f" ({total / 1e6:.1f} MB)" if total else ""
@@ -62,7 +62,7 @@ class PlainProgress(QuietProgress):
         _line(self.console, f"{lane}: proving the gradients")
 
     def compiling(self, kernels: int) -> None:
-        """A line for what training waits for."""
+        """Print a line for the compilation of kernels."""
         _line(self.console, phrases.compiling(kernels))
 
     def epoch_done(self, lane: LaneResult) -> None:
@@ -72,7 +72,7 @@ class PlainProgress(QuietProgress):
         _line(self.console, f"{lane.label}: epoch {_epochs(lane)}, {', '.join(figures)}")
 
     def lane_ends(self, lane: LaneResult) -> None:
-        """A line where a lane stopped early or did not finish."""
+        """Print a line if a lane stopped early or did not finish."""
         super().lane_ends(lane)
         if lane.stopped:
             _line(self.console, f"{lane.name}: stopped {lane.stopped}")
@@ -105,12 +105,12 @@ class LineProgress(QuietProgress):
         self._line.show(f"{lane.label}: epoch {_epochs(lane)}, loss {numbers.loss(lane.final('loss'))}")
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         self._line.close()
 
 
 class LiveProgress(QuietProgress):
-    """A table that is drawn again as the lanes go on; it makes room for the final one."""
+    """A table that is redrawn as lanes train, and replaced by the final one."""
 
     def __init__(self, console: Console, compiled: Compiled) -> None:
         super().__init__(console, compiled)
@@ -123,7 +123,7 @@ class LiveProgress(QuietProgress):
         self._show(f"fetching {name}  {bar}  {done / 1e6:.1f}{f' of {total / 1e6:.1f}' if total else ''} MB")
 
     def data_ready(self, data: Sequence[DataUse]) -> None:
-        """Make room for what has to be said of the data."""
+        """Clear the table, and print remarks on the data."""
         self.close()
         super().data_ready(data)
 
@@ -141,11 +141,11 @@ class LiveProgress(QuietProgress):
         self._show("")
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """Draw the table again."""
+        """Redraw the table."""
         self._show("")
 
     def close(self) -> None:
-        """Take the table off the screen."""
+        """Remove the table from the screen."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -178,13 +178,13 @@ def progress_for(console: Console, compiled: Compiled, *, quiet: bool = False) -
 
 
 def show_result(result: RunResult, progress: QuietProgress) -> None:
-    """Print what came of a run in the place of its progress."""
+    """Replace the progress of a run by its results."""
     progress.close()
     print_result(result, progress.compiled, progress.console)
 
 
 def print_result(result: RunResult, compiled: Compiled, console: Console) -> None:
-    """Print what came of a run: what was run, the lanes, the verdicts."""
+    """Print the results of a run: what was run, the lanes, the verdicts."""
     from rich.text import Text
 
     order = [lane.name for lane in compiled.program.lanes]
@@ -236,7 +236,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
 
 
 def print_files(result: RunResult, console: Console) -> None:
-    """Print where a run was written, if it was."""
+    """Print the folder of a run and the files in it, if it was written."""
     if result.place is not None and result.place.files:
         files = [name for name in result.place.files if not name.endswith(".npz")]
         weights = ["weights"] if len(files) < len(result.place.files) else []
@@ -248,7 +248,7 @@ def _best(result: RunResult, console: Console) -> None:
     for grid in grids_of(result.summary):
         drawn = grid_table(grid, result.summary, console.width)
         if drawn is None:
-            say(console, f"– the grid of {grid.lane} does not fit into this terminal", style="dim")
+            say(console, f"– the grid of {grid.lane} does not fit in this terminal", style="dim")
         else:
             say(console, grid_title(grid, result.summary), style="dim")
             console.print(drawn)
@@ -261,13 +261,13 @@ def _best(result: RunResult, console: Console) -> None:
 
 
 def _classes(result: RunResult, lane: LaneResult) -> Sequence[str]:
-    """Return the names of the classes of a lane's data; none where it does not name them."""
+    """Return the class names of a lane's data; empty if it has none."""
     index = result.data_of.get(lane.name)
     return () if index is None else result.data[index].class_names
 
 
 def _kept(lane: LaneResult) -> Iterator[str]:
-    """Say which epoch the weights and figures are of, where it is not the last."""
+    """Name the epoch of the weights and figures, if it is not the last."""
     kept = {one.seed: one.kept for one in lane.repeats or (lane,) if one.kept}
     if kept:
         which = phrases.kept_epochs(kept, several=bool(lane.repeats))
@@ -320,7 +320,7 @@ def _lanes(
 
 
 def _styles(lanes: Sequence[LaneResult], order: Sequence[str], console: Console) -> list[str]:
-    """The style of each lane's name, in the colour that it has in pictures."""
+    """Return the style of each lane's name, in its colour from the pictures."""
     losses = {lane.name: lane.final("loss") for lane in lanes}
     found = slots({name: losses.get(name, math.inf) for name in order})
     return [f"bold {terminal_style(found.get(lane.name), console)}".strip() for lane in lanes]
@@ -329,7 +329,7 @@ def _styles(lanes: Sequence[LaneResult], order: Sequence[str], console: Console)
 def _measured(
     samples: str, rank: int, lanes: Sequence[LaneResult], metrics: Sequence[str], deciding: str
 ) -> Iterator[Column]:
-    """The columns of what was measured on some samples, where any lane has it."""
+    """Yield the columns of figures measured on the given samples, if any lane has them."""
     if any(f"{samples}_loss" in lane.figures for lane in lanes):
         for name in ("loss", *metrics):
             figure = f"{samples}_{name}"
@@ -357,7 +357,7 @@ def _to(lane: LaneResult, target: float) -> str:
 
 
 def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
-    """Print what was expected beside what was measured; below it where a line has no room for both."""
+    """Print expected values beside measured ones, or above them if a line is too short for both."""
     widest = max((len(verdict.text) for verdict in verdicts), default=0)
     longest = max((len(verdict.detail) for verdict in verdicts), default=0)
     beside = not wraps(console) or 2 + widest + 3 + longest <= console.width
@@ -378,5 +378,5 @@ def _last(lane: LaneResult, figure: str) -> str:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    """Print one line, however long: where a terminal is narrower it is the terminal that breaks it."""
+    """Print one line of any length; a narrower terminal wraps it by itself."""
     console.print(text, style=style, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`show --resolved`: the program that a spec comes to, every value with where it came from."""
+"""`show --resolved`: the program of a spec, with the origin of every value."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VALUE = 200  # characters of a value; `--json` has all of it
 
 
 class LaneError(NnspecError):
-    """There is no lane of that name."""
+    """No lane has that name."""
 
 
 def pick(program: Program, name: str | None) -> tuple[Experiment, ...]:
@@ -73,7 +73,7 @@ def _row_record(row: Row) -> dict[str, Any]:
 
 
 def _origin_record(origin: Origin) -> dict[str, Any]:
-    """Return file, line, column, what put it there, and the expression; a flag lies in no file."""
+    """Return file, line, column, source and expression; a flag has no file."""
     if not in_text(origin):
         return {"file": None, "line": None, "column": None, "via": origin.via, "text": None}
     span = origin.span
@@ -86,7 +86,7 @@ def _origin_record(origin: Origin) -> dict[str, Any]:
 
 
 def print_resolved(program: Program, lanes: Sequence[Experiment], console: Console) -> None:
-    """Print the first lane in full, and of each other one what differs from it."""
+    """Print the first lane in full, and the differences of each other lane from it."""
     first = list(rows(lanes[0]))
     names = short_names(_origins(program, lanes))
     console.print(printable(program.title), style="bold", soft_wrap=True)
@@ -137,7 +137,7 @@ def _differing(first: Sequence[Row], own: Sequence[Row], names: Mapping[str, str
             if not _inferred(row) and _cells(row, names) != _cells(twin, names)
         ]
         if section == "data" and changed:
-            yield from ours  # one of several alternatives would say little by itself
+            yield from ours  # a single one of several alternatives would be misleading
         else:
             yield from (ours[i] for i in _with_heads(ours, changed))
 

@@ -33,15 +33,15 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class ComparedRuns(TableRepr):
-    """Runs on disk, held against each other."""
+    """A comparison of runs on disk."""
 
     contest: Contest
     specs: tuple[Difference | str, ...] = ()
-    """What the spec of each further run means otherwise than the first one's, or why that is not known."""
+    """How the spec of each further run differs from the first run's, or why that is unknown."""
 
 
 def print_compared(found: ComparedRuns, console: Console) -> None:
-    """Print a table of all lanes, what the runs differ in, and what the seeds tell."""
+    """Print a table of all lanes, the differences between the runs, and significance tests."""
     contest = found.contest
     for name, saved in zip(contest.runs, contest.saved, strict=True):
         console.print(f"{printable(name)}  ", style="bold", end="", soft_wrap=True)
@@ -59,11 +59,11 @@ def print_compared(found: ComparedRuns, console: Console) -> None:
 
 
 def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
-    """Print what a further run has otherwise than the first one: its spec, its data, what it ran on."""
+    """Print how a further run differs from the first one: spec, data and environment."""
     contest, spec = found.contest, found.specs[index - 1]
     first, other = contest.runs[0], contest.runs[index]
     if isinstance(spec, str):
-        console.print(printable(f"! what the specs of {first} and {other} mean is not known: {spec}"), style="yellow")
+        console.print(printable(f"! the specs of {first} and {other} cannot be compared: {spec}"), style="yellow")
     elif spec.same:
         console.print(f"the specs of {first} and {other} mean the same", soft_wrap=True)
     else:
@@ -74,7 +74,7 @@ def print_unlike(found: ComparedRuns, index: int, console: Console) -> None:
 
 
 def head(saved: SavedRun) -> str:
-    """Return what a run was, in a line: title, data, when. Raises RunError for a damaged record."""
+    """Summarise a run in a line: title, data, date. Raises RunError for a damaged record."""
     summary = saved.summary
     with usable(saved.path / "summary.json"):
         uses = [f"{use['source']} {use['train']:,} train / {use['test']:,} test" for use in summary["data"]]
@@ -99,14 +99,14 @@ def _columns(contest: Contest) -> Iterator[Column]:
 
 
 def shown_figures(entries: Sequence[Entry]) -> list[str]:
-    """Return which figures are shown of lanes: those of test data, and the training loss."""
+    """Return the figures to show: those of test data, and the training loss."""
     known = dict.fromkeys(figure for entry in entries for figure in entry.final)
     tested = [figure for figure in known if figure.startswith("test_")]
     return [*(figure for figure in known if figure == "loss"), *tested]
 
 
 def _best(entries: Sequence[Entry], figure: str) -> float | None:
-    """The best value of a figure; None where lanes have other losses, which do not compare."""
+    """Return the best value of a figure; None for losses of different kinds, which cannot be compared."""
     values = [entry.final[figure] for entry in entries if figure in entry.final]
     if len(values) < 2 or (figure.endswith("loss") and len({entry.loss for entry in entries}) > 1):
         return None

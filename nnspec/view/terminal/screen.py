@@ -1,4 +1,4 @@
-"""The terminal: its width, and tables and sentences that fit into it."""
+"""The terminal: its width, and tables and sentences that fit it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["Column", "console", "plain_text", "say", "table", "wraps"]
 
 _GAP = 3
 _PIPE_WIDTH, _NOTEBOOK_WIDTH = 160, 100
-_NARROW = 12  # cells that a name or a sentence is not made narrower than, as long as there are columns to leave out
-_NARROWEST = 20  # less is no terminal but a slip, such as COLUMNS=0
+_NARROW = 12  # minimum width of a name or sentence, as long as there are columns to drop
+_NARROWEST = 20  # narrower is a mistake, such as COLUMNS=0
 
 
 def console(stderr: bool = False) -> Console:
@@ -29,7 +29,7 @@ def console(stderr: bool = False) -> Console:
 
     class Screen(Console):
         def on_broken_pipe(self) -> None:
-            """Print nothing more: nothing reads our output, but the run still writes its record."""
+            """Stop printing: the reader of the output has gone, but the run still writes its record."""
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
@@ -105,16 +105,16 @@ class Column:
 
     @property
     def stays(self) -> bool:
-        """Whether it is never left out."""
+        """Whether it is never dropped."""
         return self.rank == 0 or self.prose
 
     @property
     def width(self) -> int:
-        """Of its widest cell, or its head."""
+        """Width of its widest cell or its header."""
         return max(map(cells, (self.head, *self.cells)))
 
     def least(self, width: int) -> int:
-        """Return the narrowest that it is made before a column is left out, in a table of a width."""
+        """Return its minimum width before columns are dropped from a table of the given width."""
         head = max(map(cells, wrapped(self.head, 1, names=False, whole=True)))
         if not self.stays or (self.right and not self.prose):
             return max(head, *map(cells, self.cells))

@@ -42,7 +42,7 @@ def _records(changes: Sequence[Change]) -> list[dict[str, Any]]:
 
 
 def print_difference(found: Difference, console: Console) -> None:
-    """Print a difference: what all lanes share once, then what is particular to some, then lanes and expectations."""
+    """Print a difference: changes shared by all lanes once, then those of some, then lanes and expectations."""
     a, b = printable(found.a), printable(found.b)
     if found.same:
         console.print(f"{a} and {b} mean the same", soft_wrap=True)

@@ -106,7 +106,7 @@ def _alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
 
 
 def _name(lane: Experiment, step: Step) -> str:
-    """Return what a step belongs to, by the name that the spec has for it."""
+    """Return what a step belongs to, by its name in the spec."""
     if step.op == "metric":
         return lane.metrics[int(step.node.removeprefix("metric")) - 1].name
     return {"loss": lane.loss.name, "loss gradient": lane.loss.name, "update": lane.optimizer.name}.get(
@@ -115,7 +115,7 @@ def _name(lane: Experiment, step: Step) -> str:
 
 
 def _line(lane: Experiment, steps: Steps, step: Step) -> str:
-    """Return the file and line that a step comes from; empty where that is no line of the spec."""
+    """Return the file and line that a step comes from; empty if it does not come from the spec."""
     node = steps.nodes.get(step.node)
     if node is not None:
         span = node.span
@@ -131,16 +131,16 @@ def _line(lane: Experiment, steps: Steps, step: Step) -> str:
 
 
 def _over(step: Step, memory: Memory) -> bool:
-    """Whether a step's result lies where it read."""
+    """Whether a step overwrites its input."""
     return (
         step.writes is not None and bool(step.reads) and memory.place_of[step.writes] == memory.place_of[step.reads[0]]
     )
 
 
 def _flops(steps: Steps, step: Step, layout: Layout) -> int | None:
-    """Return a full batch's FLOPs, a multiply-add being 2.
+    """Return the FLOPs for a full batch, counting a multiply-add as 2.
 
-    A backward step counts as many as the forward step for each gradient that it works out: of its input, and of the
+    A backward step counts as much as the forward step for each gradient it computes: that of its input and those of the
     layer's parameters. None for steps whose cost is not declared.
     """
     node = steps.nodes.get(step.node)

@@ -50,7 +50,7 @@ def _same_layers(one: Experiment, other: Experiment) -> bool:
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of the table: a layer, or a branch that has none."""
+    """A line of the table: a layer, or a branch without layers."""
 
     layer: str
     incoming: Shape
@@ -92,7 +92,7 @@ def _row(node: LayerNode, label: str, writes: Mapping[str, str]) -> _Row:
 
 
 def _inside(parent: LayerNode, margin: str, writes: Mapping[str, str]) -> Iterator[_Row]:
-    """Yield what a composition is made of, each layer by its path in it; its sums are those of the composition."""
+    """Yield the parts of a composition, each layer by its path; the totals are those of the composition."""
     for branch in parent.branches:
         if not branch.layers:
             yield _Row(f"{margin}{branch.name}", parent.incoming, parent.incoming, 0, 0, "nothing", "")
@@ -142,7 +142,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
 
 
 def _sample(lane: Experiment) -> str:
-    """Say what a sample is, and how files hold it where that is another way."""
+    """Describe the shape of a sample, and how it is stored in files if that differs."""
     facts = lane.facts
     axes = f" ({' × '.join(facts.axes)})" if facts.axes else ""
     stored = f", stored as {' × '.join(facts.stored_axes)}" if facts.stored_axes else ""
@@ -150,7 +150,7 @@ def _sample(lane: Experiment) -> str:
 
 
 def _more(lane: Experiment) -> list[str]:
-    """The settings of `train` that are not as usual, beside those that are always shown."""
+    """Return the settings of `train` that differ from their defaults, besides those always shown."""
     train = [(field, getattr(lane.train, field.name)) for field in fields(lane.train)]
     others = [(f.name, value) for f, value in train if value != f.default and f.name not in ("epochs", "batch")]
     return [f"{name} {_in_words(value)}" for name, value in others]
@@ -168,7 +168,7 @@ def _parameters(layout: Layout) -> str:
 
 
 def _by_layer(layout: Layout) -> Iterator[tuple[str, str]]:
-    """Say of each layer that does not move as all others do how it moves; of its parameters, where these differ."""
+    """Describe layers with learning rates or weight decay of their own; by parameter, if these differ."""
     for layer, found in groupby(layout.tensors, key=lambda tensor: tensor.layer):
         words = {tensor.name: _move(tensor) for tensor in found}
         if len(set(words.values())) == 1:

@@ -14,14 +14,14 @@ _SECONDS = 0.1
 
 
 class Ticker(Silent):
-    """Follows runs on a stream that is a terminal; on any other it says nothing."""
+    """Follows runs on a terminal; silent on any other stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._on = stream, stream.isatty()
         self._last, self._width = 0.0, 0
 
     def proving(self, lane: str) -> None:
-        """Say that gradients are proved."""
+        """Say that the gradients are being checked."""
         self._show(f"{lane}: proving the gradients")
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
@@ -42,7 +42,7 @@ class Ticker(Silent):
             self._width = len(text)
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._width:
             self._stream.write("\b" * self._width + " " * self._width + "\b" * self._width)
             self._stream.flush()

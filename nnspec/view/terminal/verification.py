@@ -1,4 +1,4 @@
-"""Whether two runs are the same to the last bit: in lines, and as plain data."""
+"""Whether two runs are identical, bit for bit: as text and as plain data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["print_verification", "verification_record"]
 
 
 def print_verification(found: Verification, console: Console) -> None:
-    """Print a line a training, and what the two runs differ in besides."""
+    """Print a line per training, and other differences between the two runs."""
     say(console, printable(f"{found.one} and {found.other}"), style="bold")
     console.print()
     rows = found.matches
@@ -35,11 +35,11 @@ def print_verification(found: Verification, console: Console) -> None:
         say(console, "✗ they used different data", style="bold red")
     if found.left:
         several = (
-            f"{len(found.left)} trainings that only one has"
+            f"{len(found.left)} trainings are in only one run"
             if len(found.left) > 1
-            else f"{found.left[0]}, only one has"
+            else f"{found.left[0]} is in only one run"
         )
-        say(console, f"! compared as far as both got; {several}", style="yellow")
+        say(console, f"! only what both runs have was compared: {several}", style="yellow")
     for text in found.spoilt:
         say(console, f"✗ {printable(text)}", style="bold red")
     for name, (then, now) in found.environment.items():
@@ -51,7 +51,7 @@ def print_verification(found: Verification, console: Console) -> None:
 
 
 def verification_record(found: Verification) -> dict[str, Any]:
-    """Return it as JSON holds it."""
+    """Return it as plain data for JSON."""
     return {
         "same": found.same,
         "one": found.one,

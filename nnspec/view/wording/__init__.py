@@ -1,1 +1,1 @@
-"""What is said of runs, in sentences and numbers that every view shares."""
+"""Sentences and numbers about runs, shared by all views."""

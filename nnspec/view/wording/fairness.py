@@ -11,7 +11,7 @@ _SHARED = {"data": "data", "order": "order of samples", "start": "starting weigh
 
 
 def shared_in_words(fairness: Mapping[str, Any] | None) -> str:
-    """Say what all lanes had in common, and what not; empty for a lane alone.
+    """Say what all lanes had in common and what not; empty for a single lane.
 
     all lanes had the same data, order of samples, starting weights (6 tensors, 52,650 numbers)
     all lanes had the same data, order of samples; 1 of 4 starting tensors is the same (3 numbers), 3 could not be …

@@ -1,4 +1,4 @@
-"""What was wrong with the lanes of a run, in lines: a finding each, with where it is and what to try."""
+"""Problems of the lanes of a run: a line per finding, with its place and advice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _line(lane: LaneResult, finding: Finding) -> str:
 
 
 def _seeds(lane: LaneResult, finding: Finding) -> str:
-    """Say with which seeds of how many it was found, where there are several: ` (2 of 5 seeds: 43, 45)`."""
+    """Name the seeds with the problem, if there are several seeds: ` (2 of 5 seeds: 43, 45)`."""
     if not lane.repeats:
         return ""
     return f" ({len(finding.seeds)} of {len(lane.repeats)} seeds: {', '.join(map(str, finding.seeds))})"

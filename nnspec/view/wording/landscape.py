@@ -1,4 +1,4 @@
-"""What the paths of a landscape tell, in sentences that follow from what was measured, and as plain data."""
+"""Describe the paths of a landscape, in sentences derived from the measurements and as plain data."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _APART = 0.05
 
 
 def number(value: float) -> str:
-    """Three digits that matter, `12.2`, `0.0571`; a dash for none."""
+    """Format to three significant digits, `12.2`, `0.0571`; NaN and inf are a dash."""
     if not math.isfinite(value):
         return "–"
     return f"{value:.3g}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
 
 
 def share(value: float) -> str:
-    """`93.2 %`, and `< 0.1 %` for little, which is not nothing."""
+    """Format as `93.2 %`, and positive values that would round to zero as `< 0.1 %`."""
     if not math.isfinite(value):
         return "–"
     return "< 0.1 %" if 0 < value < 0.0005 else numbers.percent(value)
@@ -44,7 +44,7 @@ def axis_name(found: Landscape, axis: int) -> str:
 
 
 def what_is_shown(found: Landscape) -> tuple[str, str]:
-    """Say what the losses are measured on, and of which part of the paths the picture is a projection."""
+    """Say what the losses are measured on, and how much of the paths the projection shows."""
     along = (
         "the paths' first two principal components"
         if found.kind == "pca"
@@ -55,7 +55,9 @@ def what_is_shown(found: Landscape) -> tuple[str, str]:
     all_of = found.samples == found.trained_on
     samples = f"all {found.samples:,}" if all_of else f"{found.samples:,} of {found.trained_on:,}"
     use = "" if found.data is None else f"{found.data.source} · "
-    measured = f"{use}{found.params:,} weights · mean {found.loss} of {samples} training samples, layers as in use"
+    measured = (
+        f"{use}{found.params:,} weights · mean {found.loss} of {samples} training samples, layers in inference mode"
+    )
     return (
         measured,
         f"This is a projection onto 2 of {found.params:,} dimensions: the plane through the end of {found.best} along "
@@ -64,7 +66,7 @@ def what_is_shown(found: Landscape) -> tuple[str, str]:
 
 
 def notes(found: Landscape) -> Iterator[str]:
-    """Yield what became of lanes that did not come to their end, and which trainings are not shown."""
+    """Yield remarks on lanes that did not finish, and on trainings that are not shown."""
     if found.repeats > 1:
         yield f"each lane is trained once, with its first seed; the spec asks for {found.repeats} trainings"
     for lane in found.lanes.values():
@@ -73,12 +75,14 @@ def notes(found: Landscape) -> Iterator[str]:
             where = f"epoch {count}" if count else "the start"
             yield f"{lane.name} {lane.status}; its path ends at {where}, the last point with finite numbers"
     for name in found.without:
-        yield f"{name} has no path: there were no finite numbers"
+        yield f"{name} has no path: it has no epoch with finite numbers"
 
 
 def caption(found: Landscape) -> tuple[str, ...]:
-    """Say in sentences why the lane that ended lowest got ahead of the one that ended highest, as far as lengths,
-    directions and losses tell. Of lanes that ended alike, the longest way is held against the shortest."""
+    """Explain by lengths, directions and losses why the best lane ended lower than the worst.
+
+    If all lanes ended at about the same loss, the longest path is compared with the shortest.
+    """
     lanes = [lane for lane in found.lanes.values() if len(lane.steps)]
     if not lanes:
         return ("No lane finished an epoch.",)
@@ -103,21 +107,21 @@ def _alone(lane: LanePath) -> tuple[str, ...]:
     verb = "fell" if end < start else "rose" if end > start else "stayed"
     epochs = f"{len(lane.steps)} epoch{'s' if len(lane.steps) > 1 else ''}"
     first = (
-        f"{lane.name}'s loss {verb} from {numbers.loss(start)} to {numbers.loss(end)} in {epochs}, on a way of length "
-        f"{number(lane.length)} that ends {number(lane.distance)} from its start."
+        f"{lane.name}'s loss {verb} from {numbers.loss(start)} to {numbers.loss(end)} in {epochs}, along a path of "
+        f"length {number(lane.length)} that ends {number(lane.distance)} from its start."
     )
     return (first,) if math.isnan(lane.descent) else (first, f"Its steps {_in_words(lane.descent)}.")
 
 
 def _in_words(descent: float) -> str:
-    """Say what a mean cosine to steepest descent comes to."""
-    bounds = ((0.9, "go nearly along"), (0.5, "keep mostly to"), (0.1, "keep in part to"), (-1.1, "do not keep to"))
+    """Describe a mean cosine to steepest descent."""
+    bounds = ((0.9, "closely follow"), (0.5, "mostly follow"), (0.1, "partly follow"), (-1.1, "do not follow"))
     how = next(how for bound, how in bounds if descent > bound)
     return f"{how} the direction of steepest descent (mean cosine {descent:.2f})"
 
 
 def _compared(one: LanePath, other: LanePath, *, ahead: bool) -> Iterator[str]:
-    """Hold the way of one lane against that of another; `ahead` says that the one ended lower."""
+    """Compare the paths of two lanes; `ahead` means that `one` ended lower."""
     yield _distance(one, other, ahead=ahead)
     told = [text for text in (_direction(one, other), _spread(one, other)) if text]
     if told:
@@ -125,41 +129,45 @@ def _compared(one: LanePath, other: LanePath, *, ahead: bool) -> Iterator[str]:
 
 
 def _distance(one: LanePath, other: LanePath, *, ahead: bool) -> str:
-    """Say which way was longer, and how low the longer one was after the length of the shorter one. Which was steeper
-    is only said of lanes that started at about the same loss."""
+    """Say which path is longer, and compare the losses at the length of the shorter one.
+
+    Steepness is only compared if both lanes started at about the same loss.
+    """
     lengths = f"({number(one.length)} against {number(other.length)})"
-    starts = f"it started at loss {numbers.loss(one.losses[0])}, {other.name} at {numbers.loss(other.losses[0])}"
+    starts = (
+        f"{one.name} started at loss {numbers.loss(one.losses[0])}, {other.name} at {numbers.loss(other.losses[0])}"
+    )
     together = _alike(float(one.losses[0]), float(other.losses[0]))
     if _alike(one.length, other.length):
-        way = f"{one.name} went about as far as {other.name} {lengths}"
+        way = f"{one.name}'s path is about as long as {other.name}'s {lengths}"
         if ahead and not together:
             return f"{way}; {starts}."
-        return f"{way}: on a steeper way, not a longer one." if ahead else f"{way}."
+        return f"{way}: steeper, not longer." if ahead else f"{way}."
     if min(one.length, other.length) == 0:
         far, near = (one, other) if one.length else (other, one)
-        return f"{far.name} went {number(far.length)} far, and {near.name} nowhere."
+        return f"{far.name}'s path is {number(far.length)} long; {near.name} did not move."
     ratio = one.length / other.length
-    times = f"{ratio:.1f} times as far as" if ratio > 1 else f"only {100 * ratio:.0f} % of the way of"
-    way = f"{one.name} went {times} {other.name} {lengths}"
+    times = f"{ratio:.1f} times" if ratio > 1 else f"only {100 * ratio:.0f} %"
+    way = f"{one.name}'s path is {times} as long as {other.name}'s {lengths}"
     if not together:
         return f"{way}; {starts}."
     longer, shorter = (one, other) if ratio > 1 else (other, one)
     between, end = _loss_at(longer, shorter.length), _end(shorter)
-    after = f"after the {number(shorter.length)} that {shorter.name} went in all, {longer.name} had loss "
+    after = f"at length {number(shorter.length)}, the end of {shorter.name}'s path, {longer.name} had loss "
     after += f"{numbers.loss(between)}, {shorter.name} {numbers.loss(end)}"
     if not ahead:
         return f"{way}; {after}."
     if ratio < 1:
-        why = "a steeper way" if between > end else f"{longer.name} was as low there, and rose again"
+        why = "a steeper path" if between > end else f"{longer.name} was as low there, then rose again"
     elif _alike(between, end):
-        why = "a longer way that is about as steep"
+        why = "a longer path that is about as steep"
     else:
-        why = "a longer way, not a steeper one" if between > end else "a way that is both longer and steeper"
+        why = "a longer path, not a steeper one" if between > end else "a path that is both longer and steeper"
     return f"{way}; {after}: {why}."
 
 
 def _loss_at(lane: LanePath, length: float) -> float:
-    """Return a lane's loss after a length of its way, on a straight line between two epochs."""
+    """Return a lane's loss after a length of its path, interpolated linearly between epochs."""
     travelled, losses = lane.travelled.tolist(), lane.losses.tolist()
     for i in range(1, len(travelled)):
         if length <= travelled[i]:
@@ -173,8 +181,8 @@ def _direction(one: LanePath, other: LanePath) -> str:
     first, second = one.descent, other.descent
     if math.isnan(first) or math.isnan(second):
         return ""
-    how = "as much" if abs(first - second) < _APART else "more" if first > second else "less"
-    return f"kept {how} to the direction of steepest descent (mean cosine {first:.2f} against {second:.2f})"
+    how = "equally" if abs(first - second) < _APART else "more" if first > second else "less"
+    return f"followed the direction of steepest descent {how} closely (mean cosine {first:.2f} against {second:.2f})"
 
 
 def _spread(one: LanePath, other: LanePath) -> str:
@@ -186,7 +194,7 @@ def _spread(one: LanePath, other: LanePath) -> str:
 
 
 def _alike(one: float, other: float) -> bool:
-    """Whether two figures differ by so little that it means nothing."""
+    """Whether two figures differ by less than a factor of `_ALIKE`."""
     if one == other:
         return True
     return one * other > 0 and max(one / other, other / one) < _ALIKE

@@ -1,4 +1,4 @@
-"""Numbers in words: the same figure looks the same in every table, line and picture."""
+"""Format numbers in the same way in every table, line and picture."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def metrics() -> dict[str, type[Part]]:
 
 
 def is_percent(figure: str) -> bool:
-    """Whether people read a figure, of whichever samples, in percent."""
+    """Whether a figure, of any samples, is shown in percent."""
     metric = metric_of(figure)
     return metric is not None and metric.percent
 
 
 def loss(value: float) -> str:
-    """Three digits that matter, or all before the point: `0.0654`, `2.31`, `1.2e-05`, `15,822`."""
+    """Format to three significant digits, or all before the point: `0.0654`, `2.31`, `1.2e-05`, `15,822`."""
     if not math.isfinite(value):
         return "–"
     size = abs(value)  # r2 may be negative
@@ -52,7 +52,7 @@ def percent(value: float) -> str:
 
 
 def two_digits(value: float) -> str:
-    """Two digits, a zero at the end among them, or all before the point: `0.030`, `1,320`."""
+    """Format to two significant digits, trailing zeros included, or all before the point: `0.030`, `1,320`."""
     if 100 <= abs(value) < 10_000_000:
         return f"{value:,.0f}"
     return f"{value:#.2g}".removesuffix(".")
@@ -74,7 +74,7 @@ def seconds(value: float) -> str:
 
 
 def bytes_in_words(count: float) -> str:
-    """`1,401,992 bytes`, exactly, with the round figure beside it."""
+    """Format an exact size with its rounded size, `1,401,992 bytes (1.3 MiB)`."""
     for unit, size in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
         if count >= size:
             return f"{count:,.0f} bytes ({count / size:.1f} {unit})"
@@ -84,7 +84,7 @@ def bytes_in_words(count: float) -> str:
 def spark(values: Sequence[float], lowest: float, highest: float, width: int = 15) -> str:
     """Return a curve in one line of text, on a logarithmic scale that spans at least a decade below `highest`.
 
-    Where `lowest` is not above zero the scale is linear. Long curves are thinned out; what is not finite is blank.
+    If `lowest` is not positive, the scale is linear. Long curves are thinned out; values that are not finite are blank.
     """
     if not values or not math.isfinite(lowest) or not math.isfinite(highest):
         return ""

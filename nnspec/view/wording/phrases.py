@@ -47,12 +47,12 @@ def verdict(found: Verdict) -> str:
 
 
 def stand_in(use: DataUse) -> str:
-    """Say that data stands in for other data."""
+    """Say that data replaces other data."""
     return f"{use.source} stands in for {use.asked_for}"
 
 
 def compiling(kernels: int) -> str:
-    """Say that training waits for so many kernels."""
+    """Say that kernels are being compiled."""
     return f"compiling {kernels} {'kernels' if kernels > 1 else 'kernel'}"
 
 

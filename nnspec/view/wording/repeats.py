@@ -1,4 +1,4 @@
-"""The results of repeats, in lines: the interval of each lane, and which lanes differ."""
+"""The results of repeats as text: the interval of each lane, and which lanes differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which point of a sweep is the best, and the figure that decides over two settings."""
+"""The best point of a sweep, and the deciding figure as a grid over two settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GRIDS = 6  # that are shown; summary.json has every figure
 
 
 def best_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what is to be said of the best point of a sweep, each with its kind: `best`, `remark` or `command`."""
+    """Yield lines about the best point of a sweep, each with its kind: `best`, `remark` or `command`."""
     record = summary.get("best")
     if not any("point" in lane for lane in summary["lanes"]):
         return
@@ -38,7 +38,7 @@ def best_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def grids_of(summary: Mapping[str, Any]) -> list[Grid]:
-    """Return the grids of a run that are shown; none where lanes cannot be compared."""
+    """Return the grids of a run to show; none if lanes cannot be compared."""
     return grids(summary["lanes"])[:_GRIDS] if "best" in summary else []
 
 
@@ -65,7 +65,7 @@ def grid_columns(grid: Grid, summary: Mapping[str, Any]) -> list[Column]:
 
 
 def grid_table(grid: Grid, summary: Mapping[str, Any], width: int) -> Table | None:
-    """Lay a grid out; None where it is wider than there is room."""
+    """Lay out a grid; None if it is too wide."""
     columns = grid_columns(grid, summary)
     if sum(column.width for column in columns) + 3 * len(columns) > width:
         return None
@@ -73,7 +73,7 @@ def grid_table(grid: Grid, summary: Mapping[str, Any], width: int) -> Table | No
 
 
 def grid_title(grid: Grid, summary: Mapping[str, Any]) -> str:
-    """Say what a grid shows."""
+    """Return the title of a grid."""
     of = "" if grid.lane == "run" else f" of {grid.lane}"
     return f"{summary['best']['figure']}{of} by {grid.rows[0]} and {grid.columns[0]} (*: the best)"
 
