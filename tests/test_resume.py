@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -244,6 +245,26 @@ def test_a_damaged_checkpoint_is_told_of_and_stays(path: Path, tmp_path: Path, a
     assert file.read_bytes() == data
     file.unlink()
     run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 1})
+
+
+@pytest.mark.parametrize("missing", ["best.Linear1.bias", "lane"])
+def test_a_checkpoint_with_the_right_digest_and_something_missing_is_refused(tmp_path: Path, missing: str) -> None:
+    path = tmp_path / "tiny.nn"
+    path.write_text(spec(model="Linear(10)", optimizer="Adam", train="epochs = 1; batch = 16", more="seed = 42"))
+    run(path, out=tmp_path / "out")
+    (file,) = (tmp_path / "out/checkpoints").rglob("seed-42.npz")
+    with np.load(file) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "sha256"}
+    header = json.loads(arrays.pop("checkpoint").tobytes())
+    if missing == "lane":
+        del header["lane"]["epoch_seconds"]
+    else:
+        del arrays[missing]
+    text = json.dumps(header).encode()
+    digest = np.frombuffer(checkpoint_module._digest(text, arrays), np.uint8)
+    np.savez(file, checkpoint=np.frombuffer(text, np.uint8), sha256=digest, **arrays)
+    with pytest.raises(CheckpointError, match=r"seed-42.npz cannot be used: "):
+        run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 2})
 
 
 def test_a_checkpoint_of_another_lane_is_refused(path: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import pickle
@@ -204,3 +205,49 @@ for pool in pools:
         check=True,
     )
     assert done.stdout.splitlines() == ["2 1 2", *["1 1 2"] * 3]
+
+
+@pytest.fixture(scope="module")
+def sent() -> tuple[LaneResult, dict[str, Any]]:
+    lane = run(spec(optimizer="SGD(lr=linear(0.1))", train="epochs = 2; batch = 16"))["run"]
+    return lane, lane_values(lane)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("history", "loss", 1),
+        ("epoch_seconds", 0),
+        ("rates", 1),
+        ("trace", "Linear1.bias", 0),
+        ("gradients", "Linear1.bias", 1),
+        ("fingerprints", "order"),
+        ("fingerprints", "start", "Linear1.bias"),
+        ("status",),
+        ("kept",),
+        ("tables",),
+        ("dead", "ReLU1"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("value", [[1.0], True, b""], ids=["list", "bool", "bytes"])
+def test_values_of_another_type_are_refused(sent: tuple[LaneResult, dict[str, Any]], place: Any, value: Any) -> None:
+    """A checkpoint may come from anywhere, with a digest that is right."""
+    lane, values = sent
+    changed = copy.deepcopy(values)
+    inner: Any = changed
+    for key in place[:-1]:
+        inner = inner[key]
+    assert inner[place[-1]] is not None
+    inner[place[-1]] = value
+    with pytest.raises(TypeError):
+        lane_from(changed, {}, lane.network)
+    assert lane_from(values, {}, lane.network).history == lane.history
+
+
+def test_a_lane_without_a_digest_of_each_tensor_is_refused(sent: tuple[LaneResult, dict[str, Any]]) -> None:
+    lane, values = sent
+    changed = copy.deepcopy(values)
+    del changed["fingerprints"]["start"]["Linear1.bias"]
+    with pytest.raises(LookupError, match=r"no digest of Linear1\.bias"):
+        lane_from(changed, {}, lane.network)

@@ -160,12 +160,7 @@ class Sequential:
         Raises ValueError if a name is missing or unknown, or if a shape or dtype differs, before anything is changed.
         """
         own = self.state_dict()
-        for name in dict.fromkeys((*own, *arrays)):
-            if name not in own or name not in arrays:
-                raise ValueError(f"{name} is {'missing' if name in own else 'not in the network'}")
-            found, array = arrays[name], own[name]
-            if found.shape != array.shape or found.dtype != array.dtype:
-                raise ValueError(f"{name} is {found.dtype} {found.shape}, not {array.dtype} {array.shape}")
+        refuse_other_state(own, arrays)
         for name, array in own.items():
             array[...] = arrays[name]
 
@@ -197,3 +192,13 @@ def _hint(given: object) -> str:
 
 NumpyMLP = Sequential
 """The original name of `Sequential`."""
+
+
+def refuse_other_state(own: Mapping[str, NDArray[Any]], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ValueError unless arrays have the names, shapes and dtypes of a network's own."""
+    for name in dict.fromkeys((*own, *arrays)):
+        if name not in own or name not in arrays:
+            raise ValueError(f"{name} is {'missing' if name in own else 'not in the network'}")
+        found, array = arrays[name], own[name]
+        if found.shape != array.shape or found.dtype != array.dtype:
+            raise ValueError(f"{name} is {found.dtype} {found.shape}, not {array.dtype} {array.shape}")

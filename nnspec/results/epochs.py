@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
-__all__ = ["Columns", "EpochRecord", "columns", "from_columns"]
+__all__ = ["Columns", "EpochRecord", "columns", "from_columns", "number", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +55,34 @@ def columns(records: Sequence[EpochRecord], figures: Iterable[str]) -> Columns:
 def from_columns(table: Mapping[str, Any], order: str = "") -> list[EpochRecord]:
     """Return the epochs that columns hold; `order` is the digest of the last one's order.
 
-    Raises LookupError, TypeError or AttributeError for columns that are damaged.
+    Raises LookupError, TypeError, OverflowError or AttributeError for columns that are damaged.
     """
     seconds, rates = table["epoch_seconds"], table["rates"]
     return [
         EpochRecord(
-            {name: values[epoch] for name, values in table["history"].items()},
-            seconds[epoch],
-            rates[epoch] if rates else None,
+            {name: number(values[epoch]) for name, values in table["history"].items()},
+            number(seconds[epoch]),
+            number(rates[epoch]) if rates else None,
             order if epoch == len(seconds) - 1 else "",
-            {tensor: digests[epoch] for tensor, digests in table["trace"].items()},
-            {tensor: norms[epoch] for tensor, norms in table["gradients"].items()},
+            {tensor: text(digests[epoch]) for tensor, digests in table["trace"].items()},
+            {
+                tensor: None if norms[epoch] is None else number(norms[epoch])
+                for tensor, norms in table["gradients"].items()
+            },
         )
         for epoch in range(len(seconds))
     ]
+
+
+def number(value: object) -> float:
+    """Return a number, which may be NaN, as a float. Raises TypeError for any other value, OverflowError."""
+    if type(value) not in (int, float):
+        raise TypeError(f"{str(value)[:40]!a} is not a number")
+    return float(cast("float", value))
+
+
+def text(value: object) -> str:
+    """Return a value that must be text. Raises TypeError for any other."""
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:40]!a} is not text")
+    return value

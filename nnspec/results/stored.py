@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.engine._numpy import np
 from nnspec.errors import NnspecError
-from nnspec.results.epochs import columns, from_columns
+from nnspec.results.epochs import columns, from_columns, number, text
 from nnspec.results.lane import LaneResult
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ _ARRAYS = frozenset({"scaling", "target_scaling"})
 _REBUILT = frozenset({"network", "predictor", "writer", "repeats"})
 _COLUMNS = frozenset({"records", "figures", "start"})
 """Fields that are held as columns, and as `fingerprints`."""
+
+_PLAIN = {"str": str, "int": int, "dict": dict, "Status": str}
+"""What JSON has for fields of these types."""
 
 
 class UnstorableError(NnspecError):
@@ -70,20 +73,34 @@ def scaling_arrays(lane: LaneResult) -> dict[str, NDArray[Any]]:
 def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], network: Sequential) -> LaneResult:
     """Return the lane of `lane_values` and `scaling_arrays`, with a network that has its weights already.
 
-    Raises LookupError, TypeError or AttributeError for values that are damaged.
+    Raises LookupError, TypeError, OverflowError or AttributeError for values that are damaged.
     """
     table = {name: values[name] for name in ("history", "epoch_seconds", "rates", "trace", "gradients")}
     others = {name: value for name, value in values.items() if name not in table and name != "fingerprints"}
+    for field in fields(LaneResult):
+        annotation, name = str(field.type), field.name
+        kind = None if annotation.endswith("| None") else _PLAIN.get(annotation.partition("[")[0])
+        if kind is not None and name in others and type(others[name]) is not kind:
+            raise TypeError(f"`{name}` cannot be {str(others[name])[:40]!a}")
     pairs = {
         what: (arrays[f"scaling.{what}.mean"], arrays[f"scaling.{what}.deviation"])
         for what in ("input", "target")
         if f"scaling.{what}.mean" in arrays
     }
+    start = {tensor: text(digest) for tensor, digest in values["fingerprints"]["start"].items()}
+    if start and (missing := network.named_parameters().keys() - start):
+        raise LookupError(f"it has no digest of {min(missing)} at the start")
+    for name, counts in values["dead"].items():
+        if type(counts) is not list or [type(count) for count in counts] != [int, int, int]:
+            raise TypeError(f"`dead[{name!a}]` cannot be {str(counts)[:40]!a}")
+    for value in (*values["baseline"].values(), *values["broken"].values()):
+        if value is not None:
+            number(value)
     return LaneResult(
         network=network,
         figures=tuple(table["history"]),
-        records=tuple(from_columns(table, values["fingerprints"]["order"])),
-        start=values["fingerprints"]["start"],
+        records=tuple(from_columns(table, text(values["fingerprints"]["order"]))),
+        start=start,
         scaling=pairs.get("input"),
         target_scaling=pairs.get("target"),
         **others,

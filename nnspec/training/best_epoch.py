@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec.compiler.plan import Plan
 from nnspec.engine._numpy import np
 from nnspec.engine.metrics.contract import higher_is_better
+from nnspec.engine.network import Sequential, refuse_other_state
 from nnspec.engine.stopping import Stopping
 from nnspec.results.epochs import EpochRecord
 
@@ -72,12 +73,19 @@ class BestEpoch:
         return {"epoch": self.epoch, "figure": self.figure}
 
     def load_state(
-        self, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], records: Sequence[EpochRecord]
+        self,
+        state: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        records: Sequence[EpochRecord],
+        network: Sequential,
     ) -> None:
-        """Continue from the state of another process. Raises ValueError for that of another training."""
+        """Continue from the state of another process. Raises ValueError for that of another training, or of another
+        network."""
         epoch = int(state["epoch"])
         if state["figure"] != self.figure or not 0 <= epoch <= len(records):
             raise ValueError("it knows another best epoch")
+        if epoch:
+            refuse_other_state(network.state_dict(), arrays)
         value = records[epoch - 1].figures[self.figure] if epoch else math.nan
         self._best = (epoch, value, dict(arrays))
 

@@ -172,7 +172,7 @@ class Progress:
             self.lane = replace(self.lane, start=before.start)
             self._tables = {self.done: before.tables}
             self._stop.load_state(start.stopping)
-            self._best.load_state(start.best, start.best_arrays, self.records)
+            self._best.load_state(start.best, start.best_arrays, self.records, self._plan.network)
             self._tables |= {self._best.epoch: start.best["tables"]}
             if start.ended:  # what was the last epoch had no say in whether there are more
                 self.stopped = self._stop.reason(self.records)
