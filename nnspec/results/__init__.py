@@ -1,1 +1,1 @@
-"""What a run gives, in memory: lanes and runs, trained networks, and what can be said of them."""
+"""Results of a run in memory: lanes, trained networks, their health, and comparisons between them."""

@@ -1,4 +1,4 @@
-"""The lanes of a run compared with each other over their seeds, as the summary records it."""
+"""Comparisons of a run's lanes over their seeds, as recorded in the summary."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["compared_figure", "comparison_records", "contender_of", "interval_re
 
 
 def compared_figure(lanes: Iterable[LaneResult]) -> str:
-    """Return which figure lanes are compared by: `test_loss` where every lane has it, else `loss`."""
+    """Return the figure to compare lanes by: `test_loss` if every lane has it, else `loss`."""
     return "test_loss" if all("test_loss" in lane.figures for lane in lanes) else "loss"
 
 
 def contender_of(lane: LaneResult) -> Contender:
-    """Return a lane as it is compared with others: only its repeats that came to their end count."""
+    """Return a lane as a contender in comparisons: only its finished repeats count."""
     done = [one for one in lane.repeats if one.status == "done"]
     return Contender(
         "", lane.name, lane.loss, {one.seed: {name: one.final(name) for name in one.figures} for one in done}
@@ -26,7 +26,7 @@ def contender_of(lane: LaneResult) -> Contender:
 
 
 def interval_records(lane: LaneResult) -> dict[str, Any]:
-    """Return, for the summary, the interval of each figure over the repeats that finished: {} without repeats."""
+    """Return, for the summary, a confidence interval of each figure over the finished repeats; {} without repeats."""
     if not lane.repeats:
         return {}
     contender = contender_of(lane)
@@ -40,7 +40,7 @@ def interval_records(lane: LaneResult) -> dict[str, Any]:
 
 
 def comparison_records(lanes: Sequence[LaneResult]) -> dict[str, Any]:
-    """Return, for the summary, the comparisons of lanes: {} where no lane has repeats."""
+    """Return, for the summary, the comparisons of lanes; {} if no lane has repeats."""
     if not any(lane.repeats for lane in lanes):
         return {}
     figure = compared_figure(lanes)

@@ -1,4 +1,4 @@
-"""Which data a run used."""
+"""The data that a run used."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["DataUse"]
 
 @dataclass(frozen=True)
 class DataUse:
-    """Which data a run used, and what it used it for."""
+    """The data that a run used, and which alternative of the spec it is."""
 
     source: str
     asked_for: str
     """The first alternative of the spec."""
     reason: str
-    """Why the alternatives before were not to be had; empty where the first one was."""
+    """Why earlier alternatives were unavailable; empty if the first one was used."""
     sha256: str
     origin: str
     train: int
@@ -27,22 +27,22 @@ class DataUse:
     classes: int | None
     shape: tuple[int, ...]
     divisor: float = 1.0
-    """What stored numbers are divided by."""
+    """The number that stored values are divided by."""
     class_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
-    """Of a table, the columns that the features come from."""
+    """For a table, the columns that the features come from."""
     target_names: tuple[str, ...] = ()
     alphabet: str = ""
-    """Of a text, its characters in order."""
+    """For a text, its distinct characters in order."""
     border: float | None = None
-    """Of images, how bright their outermost pixels are on average, from 0 to 1."""
+    """For images, the mean brightness of their outermost pixels, from 0 to 1."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of how files were read."""
+    """Remarks about how files were read."""
     ranges: tuple[tuple[float, float], ...] = ()
-    """The smallest and the largest number of the training samples, as they are stored: of each feature of a table, else
-    of all together; empty for ids."""
+    """The smallest and the largest stored value of the training samples: for each feature of a table, otherwise over
+    all values; empty for ids."""
 
     @property
     def stands_in(self) -> bool:
-        """Whether it stands in for what was asked for."""
+        """Whether it replaces the data that the spec names first."""
         return self.source != self.asked_for

@@ -1,4 +1,4 @@
-"""Digests of arrays, short enough for a record that has one for each tensor and epoch."""
+"""Digests of arrays, short enough to record one per tensor and epoch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 __all__ = ["array_digest", "next_digest"]
 
 _LETTERS = 16
-"""Hexadecimal digits of a digest: 64 bits tell arrays apart that nobody chose to look alike."""
+"""Hexadecimal digits of a digest: 64 bits distinguish arrays, unless someone constructs a collision."""
 
 
 def array_digest(array: NDArray[Any]) -> str:
-    """Return a digest of an array: its type, its shape and its bytes."""
+    """Return a digest of an array's type, shape and bytes."""
     return next_digest(f"{array.dtype}{array.shape}", array)
 
 
 def next_digest(before: str, array: NDArray[Any]) -> str:
-    """Return the digest of an array behind what was digested before."""
+    """Return a digest that continues `before` with the bytes of an array."""
     digest = hashlib.sha256(before.encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:_LETTERS]

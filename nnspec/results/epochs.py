@@ -1,4 +1,4 @@
-"""One epoch of a training, and epochs as columns: the form in which files and messages hold them."""
+"""One epoch of a training, and epochs as columns, their form in files and messages."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ __all__ = ["Columns", "EpochRecord", "columns", "from_columns", "number", "text"
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What was measured in one epoch."""
+    """The measurements of one epoch."""
 
     figures: Mapping[str, float]
-    """`loss`, `test_loss`, and each metric with and without `test_`; where samples are held out, `val_loss` and so on
-    too."""
+    """`loss`, `test_loss`, and each metric with and without `test_`; with held-out samples, also `val_loss` and so
+    on."""
     seconds: float
-    """Training time: forward, backward and steps, without the test."""
+    """Training time in seconds: forward, backward and optimizer steps, without evaluation."""
     rate: float | None = None
-    """The learning rate of the last step, where a schedule sets it."""
+    """The learning rate of the last step; None without a schedule."""
     order: str = ""
-    """A digest of the order of samples, of this epoch and all before; of a training read back, only of its last."""
+    """A digest of the sample order of this epoch and all earlier ones; in a training read from a file, only its last
+    epoch has one."""
     trace: Mapping[str, str] = field(default_factory=dict)
-    """A digest of each tensor: parameters by full name, and the state that layers keep beside them."""
+    """A digest of each tensor: parameters and other layer state, by full name."""
     gradients: Mapping[str, float | None] = field(default_factory=dict)
     """The L2 norm of each tensor's gradient after the last batch, before penalties and clipping; None for NaN or
     inf."""
 
 
 class Columns(TypedDict):
-    """Epochs as lists, a value per epoch."""
+    """Epochs as lists with one value per epoch."""
 
     history: dict[str, list[float]]
     epoch_seconds: list[float]
     rates: list[float]
-    """Empty where no schedule sets the rate."""
+    """Empty without a schedule."""
     trace: dict[str, list[str]]
     gradients: dict[str, list[float | None]]
 
 
 def columns(records: Sequence[EpochRecord], figures: Iterable[str]) -> Columns:
-    """Return epochs as columns; `figures` are the names in `history`, which has them before the first epoch too."""
+    """Return epochs as columns; `figures` are the keys of `history`, even before the first epoch."""
     first = records[0] if records else EpochRecord({}, 0.0)
     return {
         "history": {name: [record.figures[name] for record in records] for name in figures},
@@ -53,9 +54,9 @@ def columns(records: Sequence[EpochRecord], figures: Iterable[str]) -> Columns:
 
 
 def from_columns(table: Mapping[str, Any], order: str = "") -> list[EpochRecord]:
-    """Return the epochs that columns hold; `order` is the digest of the last one's order.
+    """Return the epochs stored in columns; `order` is the digest of sample order of the last one.
 
-    Raises LookupError, TypeError, OverflowError or AttributeError for columns that are damaged.
+    Raises LookupError, TypeError, OverflowError or AttributeError for damaged columns.
     """
     seconds, rates = table["epoch_seconds"], table["rates"]
     return [
@@ -75,7 +76,8 @@ def from_columns(table: Mapping[str, Any], order: str = "") -> list[EpochRecord]
 
 
 def number(value: object) -> float:
-    """Return a number, which may be NaN, as a float. Raises TypeError for any other value, OverflowError."""
+    """Return a number, which may be NaN, as a float. Raises TypeError for any other value, OverflowError for a huge
+    integer."""
     if type(value) not in (int, float):
         raise TypeError(f"{str(value)[:40]!a} is not a number")
     return float(cast("float", value))

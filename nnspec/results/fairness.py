@@ -1,6 +1,6 @@
-"""Whether the lanes of a race had the same data, the same order of batches and the same weights to start with.
+"""Whether the lanes of a run had the same data, the same batch order and the same initial weights.
 
-This is measured, not concluded from the spec: digests are taken of the arrays that training used.
+This is measured, not inferred from the spec: it compares digests of the arrays that training used.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ __all__ = ["fairness"]
 
 
 def fairness(result: RunResult) -> dict[str, Any] | None:
-    """Say what the lanes had in common, None where there is but one. Raises nothing.
+    """Return what the lanes had in common; None if there is only one.
 
-    `data` is a truth. `order` compares lanes that trained for as many epochs, and is None where there are no two of
-    these. `start` is true where every tensor that any lane trains started with the same numbers in all of them, false
-    where two lanes started the same tensor differently, and None where tensors could not be compared and all that
-    could were equal. `weights` counts the tensors, by name, and their numbers:
+    `data` is a bool. `order` compares lanes that trained for the same number of epochs, and is None if no two did.
+    `start` is true if every tensor has the same initial values in all lanes, false if two lanes differ in one, and None
+    if some tensors could not be compared and the others were equal. `weights` counts tensors, matched by name, and
+    their elements:
 
         shared          in every lane, of one shape and with the same numbers
-        different       of one shape in two lanes that started it with different numbers
-        not_compared    neither: a lane lacks it, or has it in another shape
+        different       of one shape in two lanes, with different numbers
+        not_compared    neither: a lane lacks it, or its shape differs
     """
     lanes = [lane for lane in result.lanes.values() if lane.epoch_seconds and lane.fingerprints["start"]]
     if len(lanes) < 2:
@@ -48,7 +48,7 @@ def fairness(result: RunResult) -> dict[str, Any] | None:
 
 
 def _weights(starts: Sequence[Mapping[str, tuple[tuple[int, ...], str]]]) -> dict[str, dict[str, int]]:
-    """Count the tensors that lanes share to start with, of the shape and the digest of each."""
+    """Count the tensors with equal initial values, given the shape and digest of each."""
     counts = {kind: {"tensors": 0, "numbers": 0} for kind in ("shared", "different")}
     not_compared = 0
     for name in dict.fromkeys(name for start in starts for name in start):
@@ -66,7 +66,7 @@ def _weights(starts: Sequence[Mapping[str, tuple[tuple[int, ...], str]]]) -> dic
 
 
 def _agree(found: Iterable[tuple[Any, str]]) -> bool | None:
-    """Whether those of one key are equal; None where every key stands alone."""
+    """Whether digests with the same key are equal; None if no key occurs twice."""
     by_key: dict[Any, list[str]] = {}
     for key, digest in found:
         by_key.setdefault(key, []).append(digest)

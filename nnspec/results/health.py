@@ -1,7 +1,7 @@
-"""What went wrong with a training, as it was measured: losses that diverge or rise, regressions that are worse than a
-constant, dead units, gradients that vanish or explode.
+"""Problems of a training, found by measurement: losses that diverge or rise, regressions worse than a constant, dead
+units, gradients that vanish or explode.
 
-Healthy trainings get no findings: the thresholds are far from what they have.
+Healthy trainings get no findings: the thresholds are far outside their range.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["DEAD", "Finding", "findings", "health_records"]
 
 VANISHING = 1e-4
-"""Gradient of the first trained weight to that of the last, root mean square of the entries each, below which
-gradients vanish on their way back."""
+"""Ratio of the gradient of the first trained weight to that of the last (root mean squares of their entries) below
+which gradients count as vanishing."""
 EXPLODING = 1e3
-"""Norm of all gradients, and its growth since the first epoch, above which they explode. Where the targets are numbers
-and the loss is above 1, the norm is divided by its square root: the unit of the targets does not count."""
-_GROWN = 10.0  # what has grown from next to nothing is no explosion
+"""Global gradient norm, and its growth since the first epoch, above which gradients count as exploding. For numeric
+targets and a loss above 1, the norm is divided by the square root of the loss, so that the unit of the targets does not
+matter."""
+_GROWN = 10.0  # growth from a tiny norm is not an explosion
 DEAD = 0.8
-"""Share of the units of a layer above which it is worth a word: healthy networks lose up to half of some layer."""
+"""Share of dead units in a layer above which they are reported: healthy networks lose up to half of a layer."""
 _ROUNDING = 1e-6
 
 
@@ -38,29 +39,28 @@ Kind = Literal["diverged", "risen", "worse than the mean", "exploding", "vanishi
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong with a training: where, what was measured, and what to try."""
+    """A problem of a training: where it is, what was measured, and what to try."""
 
     kind: Kind
     layer: str
-    """Its full name: `Linear1`, `residual1.ReLU1`; empty where it is about the lane as a whole."""
+    """Full name of the layer: `Linear1`, `residual1.ReLU1`; empty if the finding concerns the lane as a whole."""
     tensor: str
-    """The full name of the parameter that it shows in; empty where it shows in none."""
+    """Full name of the parameter concerned; empty if there is none."""
     file: str
-    """Where the layer is, or the loss: in this file or import, on this line."""
+    """The file or import that defines the layer or loss; `line` is its line."""
     line: int
     text: str
     advice: str
     epoch: int
-    """The first epoch, from 1 on, of which it is true."""
+    """The first epoch, counted from 1, in which it occurred."""
     seeds: tuple[int, ...] = ()
-    """Of a lane with repeats, those that it was found with."""
+    """For a lane with repeats, the seeds affected."""
 
 
 def findings(lane: LaneResult, experiment: Experiment) -> tuple[Finding, ...]:
-    """Return what is wrong with a lane, in this order: diverged, risen, worse than the mean, exploding, dead,
-    vanishing.
+    """Return the problems of a lane, in this order: diverged, risen, worse than the mean, exploding, dead, vanishing.
 
-    Over repeats, each finding once, as the first seed has it that it was found with.
+    With repeats, each finding is listed once, as measured for the first seed affected.
     """
     found: dict[tuple[str, str], Finding] = {}
     for one in lane.repeats or (lane,):
@@ -80,12 +80,12 @@ def _findings(lane: LaneResult, experiment: Experiment) -> Iterator[Finding]:
     yield from _worse_than_the_mean(lane, experiment)
     yield from _exploding(lane, layers, experiment)
     yield from dead
-    if not dead:  # whatever is in front of dead units has no gradient for that reason
+    if not dead:  # dead units would explain tiny gradients in earlier layers
         yield from _vanishing(lane, layers)
 
 
 def _diverged(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding]:
-    """Say in which weights it shows that a lane has diverged: the first that are no numbers, or the largest."""
+    """Name the weights that show a divergence: the first with NaN or inf, or else the largest."""
     if lane.status != "diverged" or not lane.broken:
         return
     lost = next((tensor for tensor, size in lane.broken.items() if size is None), None)
@@ -162,7 +162,8 @@ def _exploding(lane: LaneResult, layers: Mapping[str, LayerNode], experiment: Ex
 
 
 def _vanishing(lane: LaneResult, layers: Mapping[str, LayerNode]) -> Iterator[Finding]:
-    """Compare the first trained weight with the last in the same epoch: in one that has converged both are small."""
+    """Compare the gradients of the first and the last trained weight in the same epoch: after convergence both are
+    small."""
     roots = {
         f"{name}.{parameter}": math.sqrt(prod(shape))
         for name, node in layers.items()
@@ -212,18 +213,18 @@ def _layer_of(tensor: str) -> str:
 
 
 def _epochs(lane: LaneResult) -> list[dict[str, float | None]]:
-    """Return the norms by tensor, an epoch each."""
+    """Return the gradient norms by tensor, one mapping per epoch."""
     count = min(map(len, lane.gradients.values()), default=0)
     return [{tensor: norms[epoch] for tensor, norms in lane.gradients.items()} for epoch in range(count)]
 
 
 def _total(norms: Mapping[str, float | None]) -> float:
-    """The norm of all gradients together; infinity where one is no number."""
+    """The norm of all gradients together; infinity if one is NaN or inf."""
     return math.inf if None in norms.values() else math.hypot(*(size or 0.0 for size in norms.values()))
 
 
 def health_records(lane: LaneResult, experiment: Experiment) -> list[dict[str, Any]]:
-    """Return the findings of a lane as plain data; `seeds` where it has repeats."""
+    """Return the findings of a lane as plain data, with `seeds` if it has repeats."""
     return [
         {
             "kind": found.kind,

@@ -1,8 +1,8 @@
-"""A trained network, ready to be asked: samples go in as the data has them, and classes come out.
+"""Prediction with a trained network: from samples as the data source stores them to classes.
 
-One rule holds for the command line and for Python: a sample has the values that the data source gives. Of images these
-are bytes from 0 to 255, of a table its numbers and texts, of an array what its file holds. Dividing, standardising, and
-turning texts into features is done here, as in training.
+On the command line and in Python alike, samples have the values that the data source stores: bytes from 0 to 255 for
+images, numbers and texts for a table, the contents of the file for an array. They are divided, standardised and encoded
+here, as in training.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 __all__ = ["Predictor", "predicted", "predictor_of", "probabilities", "wanted_of"]
 
 _BATCH = 256
-"""Samples at a time: what a convolution works in grows with them."""
+"""Samples per forward pass: the workspace of a convolution grows with the batch."""
 
 
 def predicted(outputs: NDArray[Any]) -> NDArray[Any]:
-    """Return the class of each row of outputs `(…, C) -> (…)`: where the largest is, the first of equals; of a single
-    output, 1 where it is above 0. As the metrics have it."""
+    """Return the class of each row of outputs, `(…, C) -> (…)`, as the metrics do: the index of the largest, the first
+    of equals; for a single output, 1 if it is above 0."""
     return outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs[..., 0] > 0).astype(np.intp)
 
 
 def probabilities(outputs: NDArray[Any], experiment: Experiment) -> NDArray[Any] | None:
-    """Return the probability of each class, `(…, C) -> (…, C)`: logits bent by softmax or sigmoid as the loss bends
-    them, or what the last layer gives where that is a softmax or its logarithm. Of one output for two classes, both.
-    None where there are no classes, or outputs are neither."""
+    """Return the probability of each class, `(…, C) -> (…, C)`, or `(…, 1) -> (…, 2)`: the softmax or sigmoid of
+    logits, as in the loss, or the output of a final softmax or log-softmax. None if there are no classes, or the
+    outputs are neither logits nor probabilities."""
     loss, last = experiment.loss.part, experiment.layers[-1].value.part
     if experiment.classes is None:
         return None
@@ -67,7 +67,7 @@ def probabilities(outputs: NDArray[Any], experiment: Experiment) -> NDArray[Any]
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network with all that it takes to ask it."""
+    """A trained network with everything needed to predict with it."""
 
     lane: str
     seed: int
@@ -78,12 +78,12 @@ class Predictor:
     classes: int | None
     class_names: tuple[str, ...] = ()
     scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
-    """Mean and standard deviation of each feature, where samples are standardised."""
+    """Mean and standard deviation of each feature; None if samples are not standardised."""
     target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = field(default=None, repr=False)
-    """Mean and standard deviation of each number of a target, where targets are."""
+    """Mean and standard deviation of each target component; None if targets are not standardised."""
     alphabet: str = ""
     choice: Choice | None = None
-    """Why this lane was chosen, where it was."""
+    """Why this lane was chosen; None if it was named."""
 
     @property
     def label(self) -> str:
@@ -91,11 +91,11 @@ class Predictor:
         return f"{self.lane}, seed {self.seed}"
 
     def samples(self, x: Any) -> Inputs:
-        """Bring samples into the form of the data, `(n, features)`: an array or lists of numbers, a table (a DataFrame,
+        """Convert samples to the form of the data, `(n, features)`: an array or lists of numbers, a table (a DataFrame,
         or a mapping from columns to values), or the path of a file.
 
-        Columns of a table are found by name; further ones, such as the target, do no harm. Raises ValueError for
-        samples that do not fit, and for NaN, with its row and column.
+        Table columns are matched by name; others, such as the target, are ignored. Raises ValueError for samples that
+        do not fit, and for NaN, with its row and column.
         """
         if isinstance(x, (str, os.PathLike)):
             return read_inputs(os.fspath(x), self.wanted)
@@ -104,10 +104,10 @@ class Predictor:
         return array_inputs(x, self.wanted)
 
     def outputs(self, x: Any) -> NDArray[Any]:
-        """Return what the network makes of samples with the values that the data source gives: `(n, …) -> (n, *out)`.
+        """Return the network's outputs for samples as the data source stores them, `(n, …) -> (n, *out)`.
 
-        They are prepared as in training; what `samples` takes is taken. Warns where their range is not that of the
-        training data.
+        They are prepared as in training; `x` may be anything that `samples` accepts. Warns if their range is not that
+        of the training data.
         """
         inputs = self.samples(x)
         for note in inputs.notes:
@@ -115,7 +115,7 @@ class Predictor:
         return self.outputs_of(inputs)
 
     def outputs_of(self, inputs: Inputs) -> NDArray[Any]:
-        """Return what the network makes of samples that `samples` brought into form, in the unit of the targets."""
+        """Return the network's outputs for samples converted by `samples`, in the unit of the targets."""
         x, features = inputs.x, inputs.x.shape[1]
         dtype, prepared = np.dtype(self.experiment.dtype), np.dtype(prepared_in(self.experiment))
         if self.scaling is None:
@@ -136,8 +136,8 @@ class Predictor:
         return in_units(outputs, self.target_scaling)
 
     def predict(self, x: Any) -> NDArray[Any]:
-        """Return the class of each sample as the data calls it, `(n,)`: by name where classes have names; where there
-        are no classes, the outputs. Takes what `samples` takes."""
+        """Return the predicted class of each sample, `(n,)`, by name if classes have names; without classes, the
+        outputs. `x` may be anything that `samples` accepts."""
         outputs = self.outputs(x)
         if self.classes is None:
             return outputs
@@ -146,27 +146,27 @@ class Predictor:
 
     @property
     def _labels(self) -> NDArray[Any]:
-        """The names of the classes; as numbers where all of them are whole numbers."""
+        """The names of the classes, as integers if all of them are integers."""
         whole = all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in self.class_names)
         return np.array([int(name) for name in self.class_names] if whole else self.class_names)
 
     def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any] | None:
-        """Return the probability of each class, `(n, C) -> (n, C)`; of one output for two classes, `(n, 2)`. None where
-        outputs stand for no probabilities."""
+        """Return the probability of each class, `(n, C) -> (n, C)`, or `(n, 1) -> (n, 2)`; None if the outputs do not
+        determine probabilities."""
         return probabilities(outputs, self.experiment)
 
     def name_of(self, label: int) -> str:
-        """Return what a class is called."""
+        """Return the name of a class."""
         return class_name(label, self.class_names, self.alphabet)
 
     @property
     def writer(self) -> Writer | None:
-        """What writes text with the network, where it learned one."""
+        """Generates text with a character model; None for other networks."""
         return writer_of(self.experiment, self.network, self.alphabet)
 
 
 def wanted_of(experiment: Experiment, data: DataUse) -> Wanted:
-    """Return the form that samples had in training."""
+    """Return the form of the samples in training."""
     return Wanted(
         shape=experiment.facts.shape,
         arrangement=experiment.facts.arrangement,
@@ -189,7 +189,7 @@ def predictor_of(
     target_scaling: tuple[NDArray[Any], NDArray[Any]] | None,
     choice: Choice | None = None,
 ) -> Predictor:
-    """Return what asks a network that was trained on some data."""
+    """Return a predictor for a network trained on `data`."""
     return Predictor(
         lane=experiment.name,
         seed=seed,

@@ -1,4 +1,4 @@
-"""What came of a run: its lanes, its data, and the verdicts on what the spec expects."""
+"""The result of a run: its lanes, its data, and verdicts on the spec's expectations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Verdict:
-    """An expectation, judged. `held` is None where it could not be judged because the run was interrupted."""
+    """The verdict on an expectation. `held` is None if the run was interrupted before it could be judged."""
 
     text: str
     held: bool | None
@@ -36,39 +36,39 @@ class Verdict:
 
 @dataclass
 class Place:
-    """Where a run was written."""
+    """The output folder of a run."""
 
     folder: str
     files: list[str] = field(default_factory=list)
     """The files written, relative to the folder."""
     unwritten: str = ""
-    """Why some of it could not be written, if so."""
+    """Why some files could not be written; empty if all were."""
     undrawn: str = ""
-    """Why the plot could not be drawn, if so."""
+    """Why the plot could not be drawn; empty if it was."""
 
 
 @dataclass(repr=False)
 class RunResult(TableRepr, Mapping[str, LaneResult]):
-    """A run: its lanes by name, in order; `result["Adam"].history["loss"]`."""
+    """The result of a run: a mapping from lane names to results, in order; `result["Adam"].history["loss"]`."""
 
     title: str
     spec: str
     lanes: dict[str, LaneResult]
     data: tuple[DataUse, ...]
     data_of: Mapping[str, int] = field(default_factory=dict)
-    """Which of `data` each lane had."""
+    """The index in `data` of each lane's data."""
     verdicts: tuple[Verdict, ...] = ()
     gradients: Mapping[str, GradientReport] = field(default_factory=dict)
-    """The gradient check of each lane's network, where an expectation asked for it."""
+    """The gradient check of each lane's network, if an expectation requires one."""
     interrupted: bool = False
     halted: str = ""
-    """Which lane did not end well, where the run ended with it, as it was told to."""
+    """The lane that diverged or failed and so ended the run, with `fail_fast`; empty if none did."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of how it ran."""
+    """Remarks about how the run was carried out."""
     summary: dict[str, Any] = field(default_factory=dict)
-    """The record of the run, as `summary.json` holds it."""
+    """The record of the run, as in `summary.json`."""
     place: Place | None = None
-    """Where the run was written, if it was."""
+    """The output folder; None if the run was not written."""
 
     @property
     def folder(self) -> str | None:
@@ -88,31 +88,31 @@ class RunResult(TableRepr, Mapping[str, LaneResult]):
 
     @property
     def seed(self) -> int | None:
-        """The seed, where all lanes have the same."""
+        """The seed; None if lanes have different ones."""
         return _common([lane.seed for lane in self.lanes.values()])
 
     @property
     def shapes(self) -> str:
-        """The chain of widths, where all lanes have the same; empty otherwise."""
+        """The chain of widths; empty if lanes have different ones."""
         return _common([lane.shapes for lane in self.lanes.values()]) or ""
 
     @property
     def ranked(self) -> list[LaneResult]:
-        """The lanes, the best first: by the figure that `best` chooses by. Those that diverged or failed come last."""
+        """The lanes from best to worst by `figure`; those that diverged or failed come last."""
         return [self.lanes[name] for name in ranked(self._candidates)[0]]
 
     @property
     def figure(self) -> str:
-        """The figure that lanes are ordered by, such as `val_loss`; empty where they cannot be compared."""
+        """The figure that lanes are ranked by, such as `val_loss`; empty if they cannot be compared."""
         return ranked(self._candidates)[1]
 
     @property
     def best(self) -> LaneResult | None:
-        """The lane with the best validation figure, or test figure where no samples are held out, as `nnspec predict`
-        chooses.
+        """The lane with the best validation figure, or test figure if no samples are held out; `nnspec predict` uses
+        it.
 
-        None where there is no lane, or lanes cannot be compared. `result.summary["best"]` says by which figure, and
-        of a sweep with which settings to run it again.
+        None if there is no lane, or lanes cannot be compared. `result.summary["best"]` names the figure and, for a
+        sweep, the settings that run the best point again.
         """
         try:
             return self.lanes[best(self._candidates).name]
@@ -124,19 +124,20 @@ class RunResult(TableRepr, Mapping[str, LaneResult]):
         return [replace(lane.candidate, name=name) for name, lane in self.lanes.items()]
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draw the training curves of all lanes as a matplotlib figure; with `path` it is saved there too."""
+        """Return a matplotlib figure of all lanes' training curves; with `path`, also save it there."""
         return view_function("pictures.curves.draw_run")(self, path)
 
     @property
     def gradient_error(self) -> float | None:
-        """The largest relative gradient error of all lanes; None where it was not asked for, NaN where not all of it
-        could be measured."""
+        """The largest relative gradient error of all lanes; None if not checked, NaN if part of it could not be
+        measured."""
         errors = [report.error for report in self.gradients.values()]
         return math.nan if any(map(math.isnan, errors)) else max(errors, default=None)
 
     @property
     def exit_code(self) -> int:
-        """0 good; 1 an expectation missed, or a lane diverged, failed or ended far above its start; 130 interrupted."""
+        """0 for success; 1 if an expectation was missed, or a lane diverged, failed or ended far above its initial
+        loss; 130 if interrupted."""
         if self.interrupted and not self.halted:
             return 130
         missed = any(verdict.held is False for verdict in self.verdicts)
@@ -147,7 +148,7 @@ class RunResult(TableRepr, Mapping[str, LaneResult]):
 def common_loss(lanes: Sequence[LaneResult]) -> float | None:
     """Return the lowest training loss that every lane, and each of its repeats, reached, rounded up to two digits.
 
-    None where there is none, or where the lanes have different losses, which cannot be compared.
+    None if there is none, or if the lanes have different loss functions, whose values cannot be compared.
     """
     if _common([lane.loss for lane in lanes]) is None:
         return None

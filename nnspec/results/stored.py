@@ -1,7 +1,7 @@
-"""A lane as plain values and arrays: the one form that checkpoints hold and other processes are sent.
+"""A lane as plain values and arrays: its form in checkpoints and in messages between processes.
 
-Values are what JSON holds, so they are the same in a file, in a pipe and on a cluster. A network is not among them: it
-is built again from the experiment, and its arrays are put into it.
+Values are JSON types, so they are the same in a file, in a pipe and on a cluster. The network is not stored: it is
+rebuilt from the experiment, and its arrays are loaded into it.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ __all__ = ["UnstorableError", "lane_from", "lane_values", "plain", "scaling_arra
 _ARRAYS = frozenset({"scaling", "target_scaling"})
 _REBUILT = frozenset({"network", "predictor", "writer", "repeats"})
 _COLUMNS = frozenset({"records", "figures", "start"})
-"""Fields that are held as columns, and as `fingerprints`."""
+"""Fields stored as columns and as `fingerprints`."""
 
 _PLAIN = {"str": str, "int": int, "dict": dict, "Status": str}
-"""What JSON has for fields of these types."""
+"""The JSON types for fields of these types."""
 
 
 class UnstorableError(NnspecError):
-    """A value that neither a file nor another process can be given. The message names the field that holds it."""
+    """A value that can neither be stored nor sent to another process. The message names its field."""
 
 
 def plain(value: Any, field: str) -> Any:
-    """Return a value as JSON holds it: None, bool, int, float, str, lists, and dicts with text as keys.
+    """Return a value as JSON types: None, bool, int, float, str, lists, and dicts with text keys.
 
-    Scalars of NumPy become Python's, tuples become lists. Raises UnstorableError for any other type.
+    NumPy scalars become Python's, tuples become lists. Raises UnstorableError for any other type.
     """
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -66,14 +66,14 @@ def lane_values(lane: LaneResult) -> dict[str, Any]:
 
 
 def scaling_arrays(lane: LaneResult) -> dict[str, NDArray[Any]]:
-    """Return mean and deviation of what is standardised, by names that begin with `scaling.`."""
+    """Return mean and standard deviation of what is standardised, by names that begin with `scaling.`."""
     return {f"scaling.{name}": array for name, array in lane.scales.items()}
 
 
 def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], network: Sequential) -> LaneResult:
-    """Return the lane of `lane_values` and `scaling_arrays`, with a network that has its weights already.
+    """Return the lane of `lane_values` and `scaling_arrays`; `network` already has its weights.
 
-    Raises LookupError, TypeError, OverflowError or AttributeError for values that are damaged.
+    Raises LookupError, TypeError, OverflowError or AttributeError for damaged values.
     """
     table = {name: values[name] for name in ("history", "epoch_seconds", "rates", "trace", "gradients")}
     others = {name: value for name, value in values.items() if name not in table and name != "fingerprints"}
@@ -89,7 +89,7 @@ def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], net
     }
     start = {tensor: text(digest) for tensor, digest in values["fingerprints"]["start"].items()}
     if start and (missing := network.named_parameters().keys() - start):
-        raise LookupError(f"it has no digest of {min(missing)} at the start")
+        raise LookupError(f"it has no digest of the initial {min(missing)}")
     for name, counts in values["dead"].items():
         if type(counts) is not list or [type(count) for count in counts] != [int, int, int]:
             raise TypeError(f"`dead[{name!a}]` cannot be {str(counts)[:40]!a}")

@@ -1,4 +1,4 @@
-"""The best run of several, and how to run the best point of a sweep again."""
+"""The best of several runs, and the command that runs the best point of a sweep again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ __all__ = ["Grid", "best_record", "choice_of", "grids", "point_record"]
 
 
 def best_record(lanes: Sequence[LaneResult], program: Program, data_dir: Path | None) -> dict[str, Any] | None:
-    """Return which run is the best and by which figure; of a sweep, the settings of `--set` that run its point again.
+    """Return the best run and the figure it was chosen by; for a sweep, also the `--set` flags that run its point
+    again.
 
-    None where there is only one run, or they cannot be compared.
+    None if there is only one run, or they cannot be compared.
     """
     try:
         choice = best([lane.candidate for lane in lanes])
@@ -38,15 +39,15 @@ def best_record(lanes: Sequence[LaneResult], program: Program, data_dir: Path | 
 
 
 def choice_of(record: Mapping[str, Any]) -> Choice:
-    """Return the choice that a record holds."""
+    """Return the choice stored in a record."""
     return Choice(str(record["lane"]), str(record["figure"]), float(record["value"]), int(record["among"]))
 
 
 def _settings(name: str, lanes: Sequence[LaneResult], experiments: Sequence[Experiment]) -> list[str] | None:
-    """Return what sets every lane to the point of a run: what is swept in all of them as that run has it, and each
-    other lane to its own best.
+    """Return the settings that select the point of a run: those swept in all lanes as in that run, and every other lane
+    at its own best point.
 
-    None without a sweep, and where a value cannot be given from outside.
+    None without a sweep, or if a value cannot be given with `--set`.
     """
     order, _ = ranked([lane.candidate for lane in lanes])
     by_name = {each.name: each for each in experiments}
@@ -66,20 +67,20 @@ def _settings(name: str, lanes: Sequence[LaneResult], experiments: Sequence[Expe
 
 
 def point_record(experiment: Experiment) -> dict[str, Any]:
-    """Return the lane that a run of a sweep belongs to, and what is swept there."""
+    """Return the lane and the point of a run in a sweep; {} without a sweep."""
     return {"lane": experiment.lane, "point": experiment.point} if experiment.swept else {}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A figure of one lane at all combinations of two settings."""
+    """The runs of one lane at all combinations of two swept settings."""
 
     lane: str
     rows: tuple[str, Sequence[str]]
-    """The setting with more values, and these."""
+    """The setting with more values, and its values."""
     columns: tuple[str, Sequence[str]]
     runs: Mapping[tuple[str, str], str]
-    """The name of the run with these values."""
+    """Maps a row's and a column's value to the name of the run."""
 
 
 def grids(lanes: Iterable[Mapping[str, Any]]) -> list[Grid]:

@@ -1,4 +1,4 @@
-"""Text that a trained network writes: character after character, each drawn from what the network expects."""
+"""Text generation with a trained character model: each character is sampled from the predicted distribution."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 __all__ = ["USUAL_LENGTH", "Writer", "writer_of"]
 
 USUAL_LENGTH = 400
-"""Characters that are written where nobody says how many."""
+"""The default number of characters to write."""
 
 
 @dataclass(frozen=True)
 class Writer:
-    """A network that tells of each character of a window which one follows, and writes by it."""
+    """A network that predicts the next character at each position of a window, and generates text with it."""
 
     network: NumpyMLP
     alphabet: str
-    """The characters that ids stand for, in order."""
+    """The character of each id, in order."""
     entry: tuple[int, ...]
-    """Shape in which a window enters the network; it has as many characters as there are numbers."""
+    """The network's input shape; a window has as many characters as this has elements."""
 
     def write(self, length: int = USUAL_LENGTH, prompt: str = "", *, temperature: float = 0.8, seed: int = 0) -> str:
-        """Write `length` characters that follow `prompt`, or where there is none, those that begin a line.
+        """Return `length` characters that follow `prompt`, or begin a line if it is empty.
 
-        The network sees the last characters that its window has room for. Where there are fewer, they stand at its
-        beginning, and nothing is asked of the places behind them: what comes later may not count for a network that
-        tells what follows. A character c with the logit z is drawn with the odds exp(z / temperature); of temperature
-        0 the likeliest is taken. Raises ValueError for a negative length or temperature, and for a character of the
-        prompt that is not in the training data.
+        The network sees as many of the last characters as fit in its window. If there are fewer, they fill its
+        beginning, and the outputs after them are ignored: in a causal network, later positions do not affect earlier
+        ones. A character with logit z is sampled with probability proportional to exp(z / temperature); at temperature
+        0 the most likely one is taken. Raises ValueError for a negative length or temperature, and for a character in
+        the prompt that is not in the training data.
         """
         if length < 0 or not temperature >= 0:
             raise ValueError("`length` and `temperature` must be at least 0")
@@ -54,7 +54,7 @@ class Writer:
         return "".join(self.alphabet[i] for i in ids[start:])
 
     def _expected(self, ids: list[int]) -> NDArray[np.float64]:
-        """Return the logits of the character that follows."""
+        """Return the logits of the next character."""
         window = np.zeros((1, prod(self.entry)), self._dtype)
         seen = ids[-window.size :]
         window[0, : len(seen)] = seen
@@ -67,19 +67,19 @@ class Writer:
 
 
 def _draw(logits: NDArray[np.float64], temperature: float, rng: Generator) -> int:
-    """Draw a place with the odds exp(logit / temperature); one number is drawn for each, whatever they are."""
+    """Sample an index with probability ∝ exp(logit / temperature); always consumes exactly one random number."""
     chance = rng.random()
     if temperature == 0:
         return int(logits.argmax())
-    with np.errstate(over="ignore"):  # a tiny temperature makes differences infinite, and those odds are then 0
+    with np.errstate(over="ignore"):  # a tiny temperature makes differences −inf, whose odds are 0
         odds = np.exp((logits - logits.max()) / temperature)
     sums = np.cumsum(odds)
     return min(int(np.searchsorted(sums, chance * sums[-1], side="right")), len(logits) - 1)
 
 
 def writer_of(experiment: Experiment, network: NumpyMLP, alphabet: str | None) -> Writer | None:
-    """Return what writes with a network; None where it did not learn which character follows each of a window, with a
-    loss of odds."""
+    """Return a writer for a network; None if it was not trained to predict the next character at each position with a
+    classification loss."""
     loss, entry = experiment.loss.part, experiment.layers[0].incoming
     learns = experiment.train.target == "labels" and loss.targets == "classes"
     tells = experiment.outputs[:-1] == experiment.target == (prod(entry),)

@@ -1,4 +1,4 @@
-"""How lanes are trained: one frozen set of options from `nnspec.run` and the command line on."""
+"""How lanes are trained: the options of `nnspec.run` and of the command line, as one frozen object."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ __all__ = ["IN_PROCESS", "RunOptions"]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How lanes are trained. Their numbers are the same to the last bit, whichever way it is."""
+    """How lanes are trained. Results are the same to the last bit, whatever the options."""
 
     jobs: int | None = None
-    """How many processes train side by side; None for as many as pay off on this machine."""
+    """Number of processes that train in parallel; None for as many as pay off on this machine."""
     stack: bool = True
-    """Whether lanes that compute alike train as one stack; else each is trained by itself, and timed by itself."""
+    """Whether lanes with the same computation train as one stack; otherwise each is trained and timed separately."""
     cluster: str | None = None
-    """The address of a Dask scheduler, `dask://HOST:PORT`, whose workers train instead of this machine."""
+    """Address of a Dask scheduler, `dask://HOST:PORT`, whose workers train the lanes; None to train on this machine."""
     compiled: How = "auto"
-    """Whether lanes are trained by compiled steps: where they can be had without waiting, always, or never."""
+    """Whether training uses compiled steps: `"auto"` uses them once available without waiting, `"always"` waits for
+    them, `"never"` uses NumPy only."""
     fail_fast: bool = False
-    """Whether the run ends with the first lane that diverges or fails; else the others continue."""
+    """Whether the run ends as soon as a lane diverges or fails; otherwise the other lanes continue."""
     profile: bool = False
-    """Whether every lane's steps are timed part by part; lanes are then trained in one process, each by itself."""
+    """Whether each part of a training step is timed; lanes are then trained separately, in one process."""
     resume: bool = False
-    """Whether the run in the output folder is resumed."""
+    """Whether to resume the run in the output folder."""
     checkpoint: float = 10.0
-    """Least seconds between two checkpoints of a training on the way; 0 keeps every epoch."""
+    """Minimum time between two checkpoints of a training, in seconds; 0 writes one after every epoch."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for fewer than one job, and for a profile of what is trained elsewhere or compiled."""
+        """Raise ValueError for fewer than one job, and for a profile with `cluster` or `compiled="always"`."""
         if self.cluster is not None and self.profile:
             raise ValueError("`profile` times the steps of this machine, so it cannot be used with `cluster`")
         if self.profile and self.compiled == "always":
@@ -44,4 +45,4 @@ class RunOptions:
 
 
 IN_PROCESS = RunOptions(jobs=1)
-"""Lanes are trained in this process, as one stack where they can be."""
+"""Train in this process, stacking lanes where possible."""
