@@ -249,5 +249,5 @@ def test_a_lane_without_a_digest_of_each_tensor_is_refused(sent: tuple[LaneResul
     lane, values = sent
     changed = copy.deepcopy(values)
     del changed["fingerprints"]["start"]["Linear1.bias"]
-    with pytest.raises(LookupError, match=r"no digest of Linear1\.bias"):
+    with pytest.raises(LookupError, match=r"no digest of the initial Linear1\.bias"):
         lane_from(changed, {}, lane.network)

@@ -48,7 +48,6 @@ class Builder:
         """Compile kernels and wait for them. Ctrl-C ends the child process; a compiler in this process would react late
         or not at all. Kernels that could not be saved to disk are compiled in this process.
         """
-        self.close()
         self._start(names)
         try:
             if self._process is not None:
@@ -58,6 +57,7 @@ class Builder:
         make(names)
 
     def _start(self, names: list[str]) -> None:
+        self.close()
         nothing = subprocess.DEVNULL
         command = [sys.executable, "-m", "nnspec.native.library", *names]
         try:
