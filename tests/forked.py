@@ -8,6 +8,7 @@ the process, up to the point where it would execute another program. Where it ma
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import subprocess
@@ -67,6 +68,7 @@ def _become(arguments: Sequence[str], env: dict[str, str]) -> NoReturn:
     """Be the command line from here on, as in a process that Python has just started."""
     code: Any = 70
     try:
+        gc.freeze()  # garbage of the tests may hold files: collected here, it would close this process's own
         os.closerange(3, 4096)  # with it the pipe on which `Popen` waits for a program to be executed
         faulthandler.disable()
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
