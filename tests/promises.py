@@ -17,7 +17,7 @@ from nnspec.compiler.proofs import prove
 from nnspec.diagnostics import CODES, Diagnostic, Source, SourceError, Span, read_source, render, render_all
 from nnspec.diagnostics.fixes import applicable, put_in
 from nnspec.diagnostics.formats import FORMATS, Findings, load
-from nnspec.project.fixing import mend
+from nnspec.project.fixing import apply_fixes
 from nnspec.syntax import parse, tree
 from nnspec.syntax.comments import comments
 from nnspec.syntax.format import format_source
@@ -25,14 +25,14 @@ from nnspec.syntax.format import format_source
 __all__ = ["checks", "formats", "reads"]
 
 
-_MOST_MENDED = 40  # findings: mending may check the text once for each
+_MOST_FIXED = 40  # findings: fixing may check the text once for each
 
 
 # check
 
 
 def checks(text: str, flags: Sequence[str] = (), folder: Path | None = None) -> CheckResult:
-    """Check a text, and see that what is said of it can be shown, kept and mended."""
+    """Check a text, and see that what is said of it can be shown, kept and fixed."""
     source = Source("x.nn", text, folder or Path())
     result = check_text(source, list(flags))
     errors = [d for d in result.diagnostics if d.severity == "error"]
@@ -49,7 +49,7 @@ def checks(text: str, flags: Sequence[str] = (), folder: Path | None = None) -> 
         _is_sound(found)
     _can_be_shown(result.diagnostics)
     _can_be_sent(result.diagnostics)
-    _can_be_mended(source, result.diagnostics, flags)
+    _can_be_fixed(source, result.diagnostics, flags)
     return result
 
 
@@ -86,13 +86,13 @@ def _can_be_sent(found: Sequence[Diagnostic]) -> None:
     assert render_all(pickle.loads(pickle.dumps(found))) == render_all(found)
 
 
-def _can_be_mended(source: Source, found: Sequence[Diagnostic], flags: Sequence[str]) -> None:
+def _can_be_fixed(source: Source, found: Sequence[Diagnostic], flags: Sequence[str]) -> None:
     for unsafe in (False, True):
         fixes = applicable(source, found, unsafe)
-        if not fixes or len(found) > _MOST_MENDED:
+        if not fixes or len(found) > _MOST_FIXED:
             continue
-        mended = mend(source, found, lambda new: check_text(new, list(flags)).diagnostics, unsafe)
-        errors = [sum(d.severity == "error" for d in each) for each in (found, mended.diagnostics)]
+        fixed = apply_fixes(source, found, lambda new: check_text(new, list(flags)).diagnostics, unsafe)
+        errors = [sum(d.severity == "error" for d in each) for each in (found, fixed.diagnostics)]
         assert errors[1] <= errors[0], "a fix makes nothing worse"
         for fix in fixes:
             parse(Source(source.name, put_in(source, [fix])))

@@ -325,9 +325,9 @@ HELP = [
 ]
 
 
-@pytest.mark.parametrize(("name", "model", "mended"), HELP, ids=[f"{name}: {model}" for name, model, _ in HELP])
+@pytest.mark.parametrize(("name", "model", "fixed"), HELP, ids=[f"{name}: {model}" for name, model, _ in HELP])
 def test_what_the_help_of_a_shape_error_says_makes_the_check_clean(
-    name: str, model: str, mended: str, folder: Path
+    name: str, model: str, fixed: str, folder: Path
 ) -> None:
     found = [d for d in checked(spec(model, data=data(folder, name))).diagnostics if d.severity == "error"]
     assert [d.code for d in found] in (["NN401"], ["NN402"])
@@ -335,8 +335,8 @@ def test_what_the_help_of_a_shape_error_says_makes_the_check_clean(
     said = re.findall(r"`([^`]+)`", first)
     assert said or "remove it" in first
     for piece in said if "padding=same" not in found[0].help else ["padding=same"]:
-        assert piece in mended
-    after = checked(spec(mended, data=data(folder, name))).diagnostics
+        assert piece in fixed
+    after = checked(spec(fixed, data=data(folder, name))).diagnostics
     assert [d.code for d in after if d.code not in ("NN703", "NN721")] == []
 
 

@@ -309,7 +309,7 @@ def test_lint_can_be_silenced_in_the_file(run: Run, here: Path) -> None:
 # Fixes
 
 
-def test_fix_mends_the_file_and_says_so(run: Run, here: Path) -> None:
+def test_fix_changes_the_file_and_says_so(run: Run, here: Path) -> None:
     spec = here / "specs/pasted.nn"
     spec.write_text(PASTED)
     spec.chmod(0o640)
@@ -334,7 +334,7 @@ def test_a_machine_gets_its_document_from_a_fixing_run_too(run: Run, here: Path)
     assert (code, json.loads(out)["diagnostics"], err) == (0, [], "1 fix applied in 1 file\n")
 
 
-def test_only_files_that_are_named_are_mended(run: Run, here: Path) -> None:
+def test_only_named_files_are_fixed(run: Run, here: Path) -> None:
     common, main = here / "specs/common.nn", here / "specs/main.nn"
     common.write_text(PASTED)
     main.write_text('import "common.nn"\nseed = 1 × 2\n')
@@ -347,7 +347,7 @@ def test_only_files_that_are_named_are_mended(run: Run, here: Path) -> None:
     assert "×" not in common.read_text()
 
 
-def test_what_is_mended_in_an_import_is_no_longer_found_with_those_that_import_it(run: Run, here: Path) -> None:
+def test_a_finding_fixed_in_an_import_is_not_reported_for_the_importing_files(run: Run, here: Path) -> None:
     (here / "specs/z.nn").write_text(PASTED)
     for name in ("a", "b"):
         (here / f"specs/{name}.nn").write_text('import "z.nn"\nseed = 2\n')

@@ -109,7 +109,7 @@ def test_exit_codes_and_words(here: Path, capsys: pytest.CaptureFixture[str], li
 
 @pytest.mark.parametrize("command", ["run", "check", "show", "gradcheck"])
 @pytest.mark.parametrize(("file", "words"), UNREADABLE)
-def test_what_cannot_be_read_is_the_users_to_mend(
+def test_an_unreadable_file_is_a_usage_error(
     here: Path, capsys: pytest.CaptureFixture[str], command: str, file: str, words: str
 ) -> None:
     if (command, file) == ("check", "folder.nn"):  # folders are looked through

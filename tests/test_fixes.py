@@ -12,7 +12,7 @@ import pytest
 from nnspec import api
 from nnspec.diagnostics import Diagnostic, Edit, Fix, Source, Span
 from nnspec.diagnostics.fixes import apply
-from nnspec.project.fixing import MOST_ROUNDS, difference, mend, write
+from nnspec.project.fixing import MOST_ROUNDS, apply_fixes, difference, write
 
 
 def finding(source: Source, start: int, end: int, text: str | None, safe: bool = True, **more: str) -> Diagnostic:
@@ -74,26 +74,26 @@ def checker(rules: dict[str, str | None]) -> Callable[[Source], Sequence[Diagnos
     return check
 
 
-def mended(text: str, rules: dict[str, str | None]) -> tuple[str, int]:
+def fixed(text: str, rules: dict[str, str | None]) -> tuple[str, int]:
     check = checker(rules)
     source = Source("x.nn", text)
-    result = mend(source, check(source), check)
+    result = apply_fixes(source, check(source), check)
     assert [d.message for d in result.diagnostics] == [d.message for d in check(result.source)]
     return result.source.text, len(result.applied)
 
 
 def test_a_fix_may_need_a_second_round() -> None:
-    assert mended("AAb", {"A": "a"}) == ("aab", 2)
+    assert fixed("AAb", {"A": "a"}) == ("aab", 2)
 
 
 def test_a_fix_that_brings_an_error_is_dropped_and_the_others_are_kept() -> None:
-    assert mended("A b C d", {"A": "a", "C": "X"}) == ("a b C d", 1)
-    assert mended("C", {"C": "CC"}) == ("C", 0)
+    assert fixed("A b C d", {"A": "a", "C": "X"}) == ("a b C d", 1)
+    assert fixed("C", {"C": "CC"}) == ("C", 0)
 
 
 def test_nothing_is_changed_where_the_number_of_errors_does_not_fall() -> None:
-    assert mended("A", {"A": "A"}) == ("A", 0)
-    assert mended("A B", {"A": "B", "B": "A"}) == ("A B", 0)
+    assert fixed("A", {"A": "A"}) == ("A", 0)
+    assert fixed("A B", {"A": "B", "B": "A"}) == ("A B", 0)
 
 
 def test_two_that_undo_each_other_come_to_an_end() -> None:
@@ -105,22 +105,22 @@ def test_two_that_undo_each_other_come_to_an_end() -> None:
         return [finding(source, 0, 1, "b" if source.text == "a" else "a", severity="warning")]
 
     source = Source("x.nn", "a")
-    assert mend(source, check(source), check).source is source
+    assert apply_fixes(source, check(source), check).source is source
     assert calls <= MOST_ROUNDS + 1
 
 
-def test_warnings_are_mended_without_an_error_to_mend() -> None:
+def test_warnings_are_fixed_without_an_error_to_fix() -> None:
     def check(source: Source) -> list[Diagnostic]:
         return [finding(source, m.start(), m.end(), "", severity="warning") for m in re.finditer("w", source.text)]
 
     source = Source("x.nn", "awb")
-    assert mend(source, check(source), check).source.text == "ab"
+    assert apply_fixes(source, check(source), check).source.text == "ab"
 
 
-def test_what_is_pasted_from_a_word_processor_is_mended() -> None:
+def test_what_is_pasted_from_a_word_processor_is_fixed() -> None:
     text = "data = Digits\nmodel { Linear(2 × 5) }\nloss = CrossEntropy\nrace “T” { SGD(lr=1e−1); Adam }\n"
     source = Source("x.nn", text)
-    result = mend(source, api.check_text(source).diagnostics, lambda s: api.check_text(s).diagnostics)
+    result = apply_fixes(source, api.check_text(source).diagnostics, lambda s: api.check_text(s).diagnostics)
     assert result.source.text == text.replace("×", "*").replace("“", '"').replace("”", '"').replace("−", "-")
     assert api.check_text(result.source).ok
 

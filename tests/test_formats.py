@@ -77,7 +77,7 @@ def test_the_last_line_counts() -> None:
         return render("full", *diagnostics, **options).splitlines()[-1]
 
     assert last(RICH) == "1 error in specs/a b.nn; fixable with `--fix`"
-    assert last(RICH, mendable=False) == "1 error in specs/a b.nn"
+    assert last(RICH, fixable=False) == "1 error in specs/a b.nn"
     assert last(RICH, WARNING) == "1 error and 1 warning in 2 files; 1 fixable with `--fix`"
     assert last(WARNING, files=1000) == "1 warning in 1 of 1,000 files"
     assert last(files=1000) == "1,000 files checked, no findings"
@@ -93,7 +93,7 @@ def test_full_shows_fixes() -> None:
     unsafe = at(B, "one", fix=Fix("do it", (Edit(Span(B, 0, 3), "1"),)))
     assert "= fix: do it (--fix --unsafe-fixes)" in render("full", unsafe)
     assert "= fix" not in render("full", ABOUT_FLAG)
-    assert "= fix" not in render("full", RICH, mendable=False)
+    assert "= fix" not in render("full", RICH, fixable=False)
     coloured = load("full")().render(findings(RICH), color=True)
     assert "\x1b[1;31merror[NN201]\x1b[0m" in coloured
     assert "\x1b[1;32mfix:\x1b[0m" in coloured

@@ -91,7 +91,7 @@ FLAGS: dict[str, list[str]] = {}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_was_found_stays_mended(name: str, tmp_path: Path) -> None:
+def test_bugs_found_earlier_stay_fixed(name: str, tmp_path: Path) -> None:
     checks(CASES[name], FLAGS.get(name, ()), tmp_path)
     formats(CASES[name])
 

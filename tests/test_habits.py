@@ -14,7 +14,7 @@ from nnspec.diagnostics.fixes import apply
 from nnspec.syntax import parse
 from nnspec.syntax.habits import FOREIGN
 
-MENDED = {
+FIXED = {
     "commas on a line": (base(more="train { epochs = 3, batch = 4, }"), "train { epochs = 3; batch = 4 }"),
     "commas at line ends": (
         base("    Linear(16)\n    ReLU\n", "    Linear(16),\n    ReLU,\n"),
@@ -47,15 +47,15 @@ MENDED = {
 }
 
 
-@pytest.mark.parametrize(("text", "part"), MENDED.values(), ids=MENDED.keys())
+@pytest.mark.parametrize(("text", "part"), FIXED.values(), ids=FIXED.keys())
 def test_the_safe_fix_makes_a_spec_without_findings(text: str, part: str) -> None:
     source = Source("x.nn", text)
     found = check(source).diagnostics
     assert found
     assert all(d.fix is not None and d.fix.safe for d in found)
-    mended = apply(source, found)
-    assert part in mended
-    assert everything(mended) == ()
+    fixed = apply(source, found)
+    assert part in fixed
+    assert everything(fixed) == ()
 
 
 ADVISED = {

@@ -245,15 +245,15 @@ def test_what_stands_before_a_loss_of_logits_is_named_by_what_it_does(last: str,
 
 
 @pytest.mark.parametrize(
-    ("layer", "mended"),
+    ("layer", "fixed"),
     [("Linear(16)", "Linear(16, bias=false)"), ("Linear(16, bias=true)", "Linear(16, bias=false)")],
 )
-def test_a_bias_without_effect_can_be_left_out_by_its_fix(layer: str, mended: str) -> None:
+def test_a_bias_without_effect_can_be_left_out_by_its_fix(layer: str, fixed: str) -> None:
     text = model(layer, "BatchNorm", "ReLU", "Linear(10)")
     fix = one(text).fix
     assert fix is not None
     (edit,) = fix.edits
-    assert f"{text[: edit.span.start]}{edit.text}{text[edit.span.end :]}" == text.replace(layer, mended, 1)
+    assert f"{text[: edit.span.start]}{edit.text}{text[edit.span.end :]}" == text.replace(layer, fixed, 1)
 
 
 # --- What waits for an epoch that never comes. ---

@@ -86,9 +86,9 @@ def test_one_mistake_has_one_message_with_what_to_write(text: str, code: str, wh
 
 def test_a_decimal_comma_becomes_a_point_and_never_a_thousand() -> None:
     source = Source("x.nn", base("0.1", "0,001"))
-    mended = apply(source, check(source).diagnostics)
-    assert "SGD(lr=0.001)" in mended
-    assert everything(mended) == ()
+    fixed = apply(source, check(source).diagnostics)
+    assert "SGD(lr=0.001)" in fixed
+    assert everything(fixed) == ()
 
 
 def test_two_values_in_brackets_are_two_values() -> None:

@@ -151,7 +151,7 @@ class _Run:
         for name in names:
             outcome = self._stdin() if name == "-" else next(checked)
             if options.fix:
-                outcome = self._mended_or_left(outcome)
+                outcome = self._fixed_or_reported(outcome)
             yield self._told(outcome)
 
     def _afresh(self, outcomes: list[Outcome]) -> list[Outcome]:
@@ -172,23 +172,23 @@ class _Run:
             _complain(outcome.diagnostics[0].message)
         return outcome
 
-    def _mended_or_left(self, outcome: Outcome) -> Outcome:
+    def _fixed_or_reported(self, outcome: Outcome) -> Outcome:
         try:
-            return self._mended(outcome)
+            return self._apply_fixes(outcome)
         except Exception as error:  # noqa: BLE001  (the other files are still fixed)
             self._on_fault(outcome.name, error)
             self.code = max(self.code, FAULT)
             return outcome
 
-    def _mended(self, outcome: Outcome) -> Outcome:
+    def _apply_fixes(self, outcome: Outcome) -> Outcome:
         """Apply fixes to a file or print them, and return the outcome after that."""
         unsafe = self.options.unsafe_fixes
         source = outcome.fixable(unsafe)
         if source is None:
             return outcome
-        from nnspec.project.fixing import difference, mend, write
+        from nnspec.project.fixing import apply_fixes, difference, write
 
-        fixed = mend(source, outcome.diagnostics, lambda text: self.checker.text(text).diagnostics, unsafe)
+        fixed = apply_fixes(source, outcome.diagnostics, lambda text: self.checker.text(text).diagnostics, unsafe)
         if not fixed.applied:
             return outcome
         self.fixed.append(len(fixed.applied))
@@ -212,7 +212,7 @@ class _Run:
             clean=_clean(read[0]) if read else "",
             version=__version__,
             root=self.root,
-            mendable="-" not in self.options.specs,
+            fixable="-" not in self.options.specs,
         )
         output = self.options.output
         if output is None or output == "-":

@@ -11,7 +11,7 @@ from nnspec.diagnostics.diagnostic import Diagnostic, Fix
 from nnspec.diagnostics.fixes import applicable, put_in
 from nnspec.diagnostics.source import Source
 
-__all__ = ["MOST_ROUNDS", "Mended", "difference", "mend", "write"]
+__all__ = ["MOST_ROUNDS", "Fixed", "apply_fixes", "difference", "write"]
 
 MOST_ROUNDS = 10
 """Maximum number of rounds: a fix may enable another, but two that undo each other would never finish."""
@@ -22,7 +22,7 @@ _MOST_CHECKED = 1_000_000
 Check = Callable[[Source], Sequence[Diagnostic]]
 
 
-class Mended(NamedTuple):
+class Fixed(NamedTuple):
     """A fixed text and its remaining findings."""
 
     source: Source
@@ -30,7 +30,7 @@ class Mended(NamedTuple):
     diagnostics: Sequence[Diagnostic]
 
 
-def mend(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool = False) -> Mended:
+def apply_fixes(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool = False) -> Fixed:
     """Put fixes into a text, check it, and again, until there is nothing left to do.
 
     A fix is dropped when its result has an error that was not there before. Where there are as many errors and as many
@@ -42,7 +42,7 @@ def mend(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool
         check: finds what is wrong in a text.
         unsafe: put in fixes, too, that may make the spec mean what nobody wrote.
     """
-    state = Mended(source, (), found)
+    state = Fixed(source, (), found)
     if any(d.code == "NN903" for d in found):
         return state
     dropped: set[tuple[object, ...]] = set()
@@ -60,16 +60,16 @@ def mend(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool
             dropped |= {_key(fix) for fix in fixes if fix not in good}
             better = _try(state, good, check) or _try(state, good[:1], check)
         state = better or state
-    return state if _weight(state.diagnostics) < _weight(found) else Mended(source, (), found)
+    return state if _weight(state.diagnostics) < _weight(found) else Fixed(source, (), found)
 
 
-def _try(state: Mended, fixes: list[Fix], check: Check) -> Mended | None:
+def _try(state: Fixed, fixes: list[Fix], check: Check) -> Fixed | None:
     """Return the text with fixes, or None if that causes an error."""
     old = state.source
     new = Source(old.name, put_in(old, fixes), old.folder, old.bom)
     found = check(new)
     before, after = _errors(state.diagnostics), _errors(found)
-    return None if after - before else Mended(new, (*state.applied, *fixes), found)
+    return None if after - before else Fixed(new, (*state.applied, *fixes), found)
 
 
 def _errors(found: Sequence[Diagnostic]) -> Counter[tuple[str, str]]:

@@ -25,7 +25,7 @@ class Findings:
         clean: str = "",
         version: str = "",
         root: str = "",
-        mendable: bool = True,
+        fixable: bool = True,
     ) -> None:
         self.diagnostics = sorted(diagnostics, key=lambda d: d.order)
         self.files = files
@@ -35,7 +35,7 @@ class Findings:
         self.version = version
         self.root = root or os.getcwd()
         """Top of the repository or project; services that read findings know files by their place below it."""
-        self.mendable = mendable
+        self.fixable = fixable
         """Whether to say which findings `--fix` would settle."""
 
     @cached_property

@@ -14,9 +14,9 @@ class Full(Format):
     for_machines = False
 
     def render(self, findings: Findings, *, color: bool = False) -> str:
-        blocks = render_each(findings.diagnostics, color=color, fixes=findings.mendable)
+        blocks = render_each(findings.diagnostics, color=color, fixes=findings.fixable)
         last = findings.summary()
         safe = sum(d.fix is not None and d.fix.safe and d.fix.in_files for d in findings.diagnostics)
-        if safe and findings.mendable:
+        if safe and findings.fixable:
             last += f"; {'' if safe == len(blocks) == 1 else f'{safe} '}fixable with `--fix`"
         return "\n\n".join([*blocks, last]) + "\n"
