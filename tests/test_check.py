@@ -297,7 +297,7 @@ def test_the_project_has_its_say(run: Run, here: Path) -> None:
     config.write_text("[tool.nnspec]\nrespect-gitignore = false\n")
     assert "wrong.nn" in run("specs")[1]
     config.write_text('[tool.nnspec]\nfail-lvl = "error"\n')
-    message = "pyproject.toml: [tool.nnspec] has no key `fail-lvl`; did you mean `fail-level`?"
+    message = "pyproject.toml: unknown key `fail-lvl` in [tool.nnspec]; did you mean `fail-level`?"
     assert run("specs") == (2, "", f"error: {message}\n")
 
 

@@ -336,5 +336,5 @@ def test_no_folder_of_a_run_is_searched(here: Path) -> None:
     assert find_specs(["**/*.nn"]) == ["mine/a.nn", "s.nn"]
     assert find_specs(["runs/s/1/spec.nn"]) == ["runs/s/1/spec.nn"]
     for argument in ("runs", "runs/s/1", "runs/*/*/spec.nn", "runs/**"):
-        with pytest.raises(InputError, match="outside the folders of runs"):
+        with pytest.raises(InputError, match="outside run folders"):
             find_specs([argument])

@@ -1,4 +1,4 @@
-"""Checking files: many in several processes, and to the end whatever one of them does."""
+"""Checking files: many files in several processes. A file that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["CLEAN", "FAULT", "FINDINGS", "UNUSABLE", "Checker", "Outcome", "distinct", "refused"]
 
 CLEAN, FINDINGS, UNUSABLE, FAULT = 0, 1, 2, 3
-"""Exit codes: the worst of all files counts."""
+"""Exit codes. That of a command is the highest of all its files."""
 
 FILES_PER_PROCESS = 40
-"""How many files are worth a process: it starts in the time that ten of them take."""
+"""Number of files per process below which it does not pay off: starting one takes as long as checking ten files."""
 
 _PIECE = 8
-"""How many files a process checks before it sends what it found."""
+"""Number of files that a process checks before it sends its results."""
 
 
 class Outcome(NamedTuple):
@@ -34,12 +34,12 @@ class Outcome(NamedTuple):
     name: str
     diagnostics: tuple[Diagnostic, ...]
     lanes: int = 0
-    """How many lanes its program has; 0 where it has an error."""
+    """Number of lanes of its program; 0 if it has an error."""
     code: int = CLEAN
-    """UNUSABLE where it could not be read, FAULT where nnspec failed on it. Findings do not count here."""
+    """UNUSABLE if it could not be read, FAULT if nnspec failed on it, else CLEAN, with or without findings."""
 
     def fixable(self, unsafe: bool) -> Source | None:
-        """Return its text where a finding has a fix for it; None where there is nothing to do."""
+        """Return its text if a finding has a fix for it, else None."""
         for diagnostic in self.diagnostics:
             if diagnostic.fix and (diagnostic.fix.safe or unsafe):
                 for edit in diagnostic.fix.edits:
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 
 
 class Checker:
-    """Checks files with the same flags, without the lint that the project does not want."""
+    """Checks files with the same flags, without the lint that the project ignores."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Checker:
         pieces = [names[start : start + _PIECE] for start in range(0, len(names), _PIECE)]
         with _workers(self, pieces, processes) as outcomes:
             for number, piece in enumerate(pieces):
-                # Only here can a fault be reported with its traceback.
+                # Only in this process can a fault be reported with its traceback.
                 for outcome in outcomes(number) or map(self.file, piece):
                     yield self.file(outcome.name) if outcome.code == FAULT else outcome
 
@@ -80,7 +80,7 @@ class Checker:
         return self._check(name, lambda: read_source(name))
 
     def text(self, source: Source) -> Outcome:
-        """Check a text that is in memory."""
+        """Check a text in memory."""
         return self._check(source.name, lambda: source)
 
     def _check(self, name: str, read: Callable[[], Source]) -> Outcome:
@@ -104,11 +104,11 @@ class Checker:
 def _workers(
     checker: Checker, pieces: Sequence[Sequence[str]], count: int
 ) -> Iterator[Callable[[int], list[Outcome] | None]]:
-    """Check pieces in so many processes; within, a function waits for the outcomes of a piece.
+    """Check pieces in `count` processes; yields a function that waits for the outcomes of a piece.
 
-    It returns None for a piece that the calling process has to check: where its process was killed, perhaps for lack of
-    memory, or could not be started. Processes answer through pipes alone, for where `/dev/shm` is missing, or a sandbox
-    forbids it, there are no semaphores.
+    That function returns None for a piece that the calling process has to check, because its process was killed
+    (perhaps for lack of memory) or could not be started. Processes only use pipes, since there are no semaphores where
+    `/dev/shm` is missing or forbidden by a sandbox.
     """
     import multiprocessing
     from multiprocessing.connection import wait
@@ -159,10 +159,13 @@ def _work(
     ignore: frozenset[str],
     pieces: Sequence[Sequence[str]],
 ) -> None:
-    """Check pieces, one answer for each. What a check leaves has no cycles; signals are for the process that waits."""
+    """Check pieces and send one answer for each.
+
+    Garbage collection is off, since a check leaves no cycles. The waiting process handles signals.
+    """
     import signal
 
-    for reader in readers:  # so that sending fails when the process that waits has been killed
+    for reader in readers:  # so that sending fails if the waiting process has been killed
         reader.close()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,13 +174,13 @@ def _work(
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     gc.disable()
     checker = Checker(flags, ignore)
-    with suppress(OSError, MemoryError):  # the process that waits is gone, or checks the rest itself
+    with suppress(OSError, MemoryError):  # the waiting process has ended, or checks the rest itself
         for piece in pieces:
             sender.send([checker.file(name) for name in piece])
 
 
 def _cores() -> int:
-    """The number of cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -187,7 +190,7 @@ def refused(name: str, message: str) -> Outcome:
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Diagnostic]:
-    """Return the findings of all files, each once: a mistake in an import is found with each file that imports it."""
+    """Return the findings of all files without duplicates: an error in an import is found once per importing file."""
     found: dict[tuple[str, int, int, str, str], Diagnostic] = {}
     for outcome in outcomes:
         for d in outcome.diagnostics:

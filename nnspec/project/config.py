@@ -38,11 +38,11 @@ class Config(NamedTuple):
 
 
 def load_config(file: str | None = None, *, isolated: bool = False) -> Config:
-    """Read the configuration of `file`, or of the nearest `pyproject.toml` upwards that has a `[tool.nnspec]`.
+    """Read the configuration from `file`, or from the nearest `pyproject.toml` upwards that has a `[tool.nnspec]`.
 
-    The search ends at the top of the repository. `isolated` reads none.
+    The search ends at the root of the repository. With `isolated`, no file is read.
 
-    Raises ConfigError for a file that cannot be read or is no TOML, and for a key or value that means nothing.
+    Raises ConfigError for a file that cannot be read or is not TOML, and for an unknown key or an invalid value.
     """
     here = os.getcwd()
     if isolated:
@@ -67,7 +67,7 @@ def load_config(file: str | None = None, *, isolated: bool = False) -> Config:
 
 
 def _table(path: str, named: bool = False) -> dict[str, Any] | None:
-    """Return the table of a file, None where there is none. TOML is only read where our name is in the file."""
+    """Return the table of a file, or None. A file is parsed only if it contains the name `nnspec`."""
     try:
         data = read_limited(path, _LARGEST)
     except (OSError, ValueError) as error:
@@ -112,17 +112,17 @@ def _config(table: dict[str, Any], folder: str, path: str) -> Config:
     for name, value in table.items():
         if name not in _KEYS:
             right = nearest(name.replace("_", "-"), _KEYS)
-            hint = f"did you mean `{right}`?" if right else f"there are {', '.join(_KEYS)}"
-            raise ConfigError(f"{path}: [tool.nnspec] has no key `{name}`; {hint}")
+            hint = f"did you mean `{right}`?" if right else f"valid keys are {', '.join(_KEYS)}"
+            raise ConfigError(f"{path}: unknown key `{name}` in [tool.nnspec]; {hint}")
         key = _KEYS[name]
         if not key.fits(value):
-            raise ConfigError(f"{path}: `{name}` in [tool.nnspec] is {key.what}, not {value!r}")
+            raise ConfigError(f"{path}: `{name}` in [tool.nnspec] must be {key.what}, not {value!r}")
         values[key.field] = key.convert(value)
     for code in sorted(values.get("ignore", ())):
         _ignorable(code, path)
     for pattern in values.get("exclude", ()):
         if not pattern.strip("!/ "):
-            raise ConfigError(f"{path}: `exclude` in [tool.nnspec] contains {pattern!r}, which is not a pattern")
+            raise ConfigError(f"{path}: `exclude` in [tool.nnspec] contains {pattern!r}, which is not a valid pattern")
     return Config(folder, path, **values)
 
 
@@ -131,7 +131,7 @@ def _ignorable(code: str, path: str) -> None:
     if code in lint:
         return
     if code in CODES:
-        raise ConfigError(f"{path}: `ignore` in [tool.nnspec] holds {code}, but only lint can be ignored, NN7xx")
+        raise ConfigError(f"{path}: `ignore` in [tool.nnspec] contains {code}, but only lint (NN7xx) can be ignored")
     right = nearest(code, lint)
     hint = f"; did you mean {right}?" if right else ""
-    raise ConfigError(f"{path}: `ignore` in [tool.nnspec] holds {code!r}, which is not a known code{hint}")
+    raise ConfigError(f"{path}: `ignore` in [tool.nnspec] contains the unknown code {code!r}{hint}")

@@ -1,4 +1,4 @@
-"""Applying fixes to files: until none are left, and only if they improve the file."""
+"""Applying fixes to a file, until none are left and only if they improve it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_ROUNDS = 10
 """Maximum number of rounds: a fix may enable another, but two that undo each other would never finish."""
 
 _MOST_CHECKED = 1_000_000
-"""How many characters are checked while fixes are tried one by one: of a large file only some of them are."""
+"""Maximum number of characters to check while trying fixes one by one: in a large file, not all fixes are tried."""
 
 Check = Callable[[Source], Sequence[Diagnostic]]
 
@@ -31,16 +31,16 @@ class Fixed(NamedTuple):
 
 
 def apply_fixes(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool = False) -> Fixed:
-    """Put fixes into a text, check it, and again, until there is nothing left to do.
+    """Apply fixes to a text and check it, repeatedly, until there is nothing left to fix.
 
-    A fix is dropped when its result has an error that was not there before. Where there are as many errors and as many
-    warnings left as at the start, the text stays as it was. So does one with more findings than are told (NN903).
+    A fix is dropped if it causes a new error. The text is returned unchanged if fixing reduces neither errors nor
+    warnings, or if it has too many findings to list (NN903).
 
     Args:
         source: the text.
-        found: what is found in it.
-        check: finds what is wrong in a text.
-        unsafe: put in fixes, too, that may make the spec mean what nobody wrote.
+        found: its findings.
+        check: returns the findings of a text.
+        unsafe: also apply fixes that may change the meaning of the spec.
     """
     state = Fixed(source, (), found)
     if any(d.code == "NN903" for d in found):
@@ -64,7 +64,7 @@ def apply_fixes(source: Source, found: Sequence[Diagnostic], check: Check, unsaf
 
 
 def _try(state: Fixed, fixes: list[Fix], check: Check) -> Fixed | None:
-    """Return the text with fixes, or None if that causes an error."""
+    """Return the text with fixes, or None if they cause an error."""
     old = state.source
     new = Source(old.name, put_in(old, fixes), old.folder, old.bom)
     found = check(new)
@@ -81,14 +81,14 @@ def _weight(found: Sequence[Diagnostic]) -> tuple[int, int]:
 
 
 def _key(fix: Fix) -> tuple[object, ...]:
-    """Return what a fix is known by when the text has moved."""
+    """Return a key that identifies a fix even after the text before it has changed."""
     return (fix.message, *((edit.span.text, edit.text) for edit in fix.edits))
 
 
 def write(source: Source) -> None:
-    """Write a text to the file that it came from; a link stays a link, and permissions stay as they are.
+    """Write a text back to its file, keeping symbolic links and permissions.
 
-    Raises OSError where that cannot be done; the file is then as it was.
+    Raises OSError if it cannot be written; the file is then unchanged.
     """
     from nnspec.files import rewrite
 
@@ -96,7 +96,7 @@ def write(source: Source) -> None:
 
 
 def difference(old: Source, new: Source) -> str:
-    """Return what changes, as a unified diff; an empty text where nothing does."""
+    """Return the changes as a unified diff, or an empty string if there are none."""
     import difflib
 
     lines = difflib.unified_diff(_lines(old), _lines(new), old.name, new.name)
@@ -108,7 +108,7 @@ def _lines(source: Source) -> list[str]:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Yield lines with their ends; other than `splitlines`, only at what ends a line in a diff."""
+    """Yield lines with their ends. Unlike `splitlines`, split only at the line ends of a diff."""
     start = 0
     while start < len(text):
         end = text.find("\n", start) + 1 or len(text)

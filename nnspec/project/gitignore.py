@@ -1,7 +1,7 @@
 """What git ignores: `.gitignore` in every folder from the repository's top down, and `.git/info/exclude`.
 
-The rules are those of gitignore(5), one path at a time: a pattern says something of a path alone, nothing in an ignored
-folder is looked at, and what is in a folder that was taken back in is judged by itself.
+The rules are those of gitignore(5), applied to one path at a time: a pattern decides about a single path, an ignored
+folder is not entered, and the contents of a re-included folder are matched on their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nnspec.project.globs import Glob
 __all__ = ["Chain", "Patterns", "chain_above", "chain_in", "ignored", "repository"]
 
 _LARGEST = 1024**2
-_LONGEST = 4096  # characters of a line: no path is longer
+_LONGEST = 4096  # characters in a line; no path is longer
 _SIGN = re.compile(
     r"(?P<star>\*+)|(?P<any>\?)|\[(?P<negated>[!^]?)(?P<set>(?:\[:\w+:\]|\]|\\.|[^]\\])(?:\[:\w+:\]|\\.|[^]\\])*)\]"
     r"|(?P<plain>\\.|[^[\\])",
@@ -45,23 +45,23 @@ class _Rule(NamedTuple):
 
     glob: Glob
     ignores: bool
-    """Whether it ignores what matches; after a `!` it takes that back in."""
+    """Whether matching paths are ignored; a pattern with `!` re-includes them."""
     folders_only: bool
 
 
 class Patterns:
-    """The lines of one ignore file, and the folder that they are relative to."""
+    """The patterns of one ignore file, and the folder that they are relative to."""
 
     def __init__(self, folder: str, lines: Iterable[str]) -> None:
         self.folder = folder.rstrip(os.sep)
         self._rules = [rule for rule in map(_rule, lines) if rule][::-1]
 
     def __bool__(self) -> bool:
-        """Whether any line means something."""
+        """Whether there are any patterns."""
         return bool(self._rules)
 
     def verdict(self, path: str, is_folder: bool) -> bool | None:
-        """Whether the lines ignore an absolute path (True), take it back in (False), or do not mention it (None)."""
+        """Return whether an absolute path is ignored (True), re-included (False) or not matched (None)."""
         names = _bytes(path[len(self.folder) + 1 :]).split(os.sep)
         for glob, ignores, folders_only in self._rules:
             if (is_folder or not folders_only) and glob.matches(names):
@@ -70,12 +70,12 @@ class Patterns:
 
 
 def _rule(line: str) -> _Rule | None:
-    """Read a line. Returns None for a comment, and as git does for a line that cannot match."""
+    """Parse a line. Returns None for a comment and, as git does, for a line that cannot match."""
     line = _bytes(line)
     if line.startswith("#") or len(line) > _LONGEST:
         return None
     text = line.rstrip(" ")
-    if text != line and (len(text) - len(text.rstrip("\\"))) % 2:  # the first of the spaces is escaped
+    if text != line and (len(text) - len(text.rstrip("\\"))) % 2:  # the first trailing space is escaped
         text += " "
     pattern = text.removeprefix("!").removesuffix("/")
     parts: list[re.Pattern[str] | None] = [] if "/" in pattern else [None]
@@ -88,12 +88,12 @@ def _rule(line: str) -> _Rule | None:
 
 
 def _bytes(text: str) -> str:
-    """Return a text with a character for each byte of its UTF-8: to git, `?` stands for one byte."""
+    """Return a text with one character for each byte of its UTF-8, since git's `?` matches one byte."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _name(pattern: str) -> re.Pattern[str] | None:
-    """Translate a pattern for one name. Returns None for one that is not valid."""
+    """Translate a pattern for one name to a regular expression. Returns None if it is not valid."""
     chunks = [""]
     at = 0
     while at < len(pattern):
@@ -112,30 +112,30 @@ def _name(pattern: str) -> re.Pattern[str] | None:
             if inside is None:
                 return None
             chunks[-1] += f"[{'^' * bool(sign['negated'])}{inside}]"
-    # The first place where a chunk matches is as good as any later one, except for the last chunk, which ends the name.
+    # Taking the first match of a chunk is enough, except for the last chunk, which must end the name.
     first, *others = chunks
     middle = "".join(f"(?>.*?{chunk})" for chunk in others[:-1])
     return re.compile(first + middle + (f".*{others[-1]}" if others else "") + r"\Z", re.DOTALL)
 
 
 def _inside(content: str) -> str | None:
-    """Translate what is in brackets. Returns None for an unknown class."""
+    """Translate the contents of brackets. Returns None for an unknown class."""
     found = ""
     for name, low, high, single in _IN_SET.findall(content):
         if name and name not in _CLASSES:
             return None
         found += _CLASSES.get(name, "") + re.escape(single[-1:] or low[-1:])
-        if low and low[-1] <= high[-1]:  # of any other range, git takes the start alone
+        if low and low[-1] <= high[-1]:  # of a reversed range, git only takes the start
             found += f"-{re.escape(high[-1])}"
     return found
 
 
 Chain = tuple[Patterns, ...]
-"""Ignore files that hold in a folder, the one that has the last word at the end."""
+"""The ignore files that apply to a folder; later ones override earlier ones."""
 
 
 def ignored(path: str, is_folder: bool, chain: Chain) -> bool:
-    """Whether the ignore files say that a path, whose folder they do not ignore, is ignored."""
+    """Return whether a path is ignored, provided that its folder is not."""
     for patterns in reversed(chain):
         verdict = patterns.verdict(path, is_folder)
         if verdict is not None:
@@ -144,7 +144,7 @@ def ignored(path: str, is_folder: bool, chain: Chain) -> bool:
 
 
 def repository(folder: str) -> str | None:
-    """Return the nearest folder upwards, this one included, that holds a `.git`."""
+    """Return the nearest folder with a `.git`: this one or one above it."""
     while not os.path.lexists(os.path.join(folder, ".git")):
         above = os.path.dirname(folder)
         if above == folder:
@@ -154,7 +154,7 @@ def repository(folder: str) -> str | None:
 
 
 def chain_in(folder: str, above: Chain, names: Iterable[str]) -> Chain:
-    """Return what holds in a folder with these names in it: another repository begins anew."""
+    """Return the ignore files that apply in a folder with these names in it; a nested repository starts afresh."""
     chain = above
     if ".git" in names:
         chain = tuple(_read(folder, _exclude_file(folder)))
@@ -164,7 +164,7 @@ def chain_in(folder: str, above: Chain, names: Iterable[str]) -> Chain:
 
 
 def chain_above(folder: str, top: str) -> tuple[Chain, bool]:
-    """Return what holds above a folder, from `top` down, and whether it is ignored there together with all in it."""
+    """Return the ignore files of all folders from `top` down to a folder, and whether they ignore the folder itself."""
     inside = os.path.relpath(folder, top)
     if inside == os.curdir or inside.startswith(os.pardir):
         return (), False
@@ -180,7 +180,7 @@ def chain_above(folder: str, top: str) -> tuple[Chain, bool]:
 
 
 def _read(folder: str, path: str) -> list[Patterns]:
-    try:  # as in git, a link in the place of an ignore file is not followed
+    try:  # as in git, an ignore file that is a symbolic link is not followed
         data = read_limited(path, _LARGEST, follow_links=False)
     except (OSError, ValueError):
         return []
@@ -190,7 +190,7 @@ def _read(folder: str, path: str) -> list[Patterns]:
 
 
 def _exclude_file(folder: str) -> str:
-    """Return where a repository's own exclusions lie; in a worktree or submodule, `.git` is a file that says where."""
+    """Return the path of a repository's exclude file. In a worktree or submodule, `.git` is a file with a path."""
     git = os.path.join(folder, ".git")
     if os.path.isfile(git):
         git = os.path.join(folder, _line(git).removeprefix("gitdir:").strip())

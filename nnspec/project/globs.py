@@ -1,4 +1,4 @@
-"""Globs over paths: a pattern for each name, and `**` for any number of folders."""
+"""Globs over paths: one pattern per name, and `**` for any number of folders."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _ANY = re.compile("")
 
 
 class Glob(NamedTuple):
-    """A glob, matched name by name from the top, so a search need not enter folders where nothing can match.
+    """A glob, matched name by name from the top, so that a search skips folders where nothing can match.
 
-    A path takes at most as many steps as the glob has parts times the path has names, so a hostile glob costs no time.
+    Matching takes at most (parts of the glob) × (names of the path) steps, so a hostile glob cannot slow it down.
     """
 
     parts: tuple[re.Pattern[str] | None, ...]
-    """What a name has to match from its start; None stands for any number of folders, `**`."""
+    """One pattern per name, matched from its start; None for `**`, any number of folders."""
     hidden: bool
     """Whether `**` enters hidden folders."""
 
     @classmethod
     def of(cls, parts: Sequence[re.Pattern[str] | None], *, hidden: bool = True) -> Glob:
-        """Make a glob of its parts. Where the last is `**`, it means everything below what is before it."""
+        """Make a glob of its parts. A final `**` matches everything below the parts before it."""
         return cls((*parts, _ANY) if parts[-1] is None else tuple(parts), hidden)
 
     def start(self) -> Reached:
-        """Return what the first name may match."""
+        """Return the parts that the first name may match."""
         return self._after({0})
 
     def step(self, name: str, reached: Reached) -> tuple[Reached, bool]:
-        """Return what the name after this one may match, and whether this one completes the glob."""
+        """Return the parts that the next name may match, and whether this name completes the glob."""
         further: set[int] = set()
         complete = False
         for place in reached:
@@ -50,13 +50,13 @@ class Glob(NamedTuple):
         return self._after(further), complete
 
     def matches(self, names: Sequence[str]) -> bool:
-        """Whether a path, given by its names, matches."""
+        """Return whether a path, given by its names, matches."""
         first, last = self.parts[0], self.parts[-1]
         if first is not None and not first.match(names[0]):
             return False
         if (
             first is None and last is not None and len(self.parts) == 2 and self.hidden
-        ):  # as most are: any folder, a name
+        ):  # the usual case: any folder, then a name
             return last.match(names[-1]) is not None
         reached, complete = self.start(), False
         for name in names:
@@ -64,7 +64,7 @@ class Glob(NamedTuple):
         return complete
 
     def _after(self, places: set[int]) -> Reached:
-        """Add what can be reached without a name: `**` also stands for no folder at all."""
+        """Add the parts that can be reached without a name, since `**` also matches zero folders."""
         for place in sorted(places):
             while place < len(self.parts) and self.parts[place] is None:
                 place += 1

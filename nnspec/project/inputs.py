@@ -18,18 +18,18 @@ SUFFIX = ".nn"
 """The suffix of specs; folders and globs find no other files."""
 
 _RUN = {"run.json", "spec.nn"}
-"""What lies in the folder of a run: its copy of the spec is a record, and no spec to work on."""
+"""The files that mark the folder of a run. Its copy of the spec is a record, not a spec to work on."""
 _MAGIC = re.compile(r"[*?\[]")
 
 
 class InputError(NnspecError):
-    """An argument that names nothing that could be read. The message says which."""
+    """An argument that does not lead to a readable file. The message names it."""
 
     def __init__(self, message: str, argument: str = "", *, empty: bool = False) -> None:
         super().__init__(message)
         self.argument = argument
         self.empty = empty
-        """Whether the place is there and only holds no spec."""
+        """Whether the folder exists but has no specs."""
 
 
 def find_specs(
@@ -41,23 +41,23 @@ def find_specs(
     respect_gitignore: bool = True,
     complain: Callable[[InputError], None] | None = None,
 ) -> list[str]:
-    """Return the files that the arguments mean, as they should be shown: sorted, each once, with `/` between folders.
+    """Return the files that the arguments refer to, as they should be shown: sorted, without duplicates, with `/`.
 
-    A file is taken as it is named, whatever its suffix. A folder means all `*.nn` in and below it, a glob (`*`, `?`,
-    `[a-z]`, `**` for any number of folders) all `*.nn` that match. Both leave out what is hidden, what git ignores
-    and what is excluded, enter no folder of a run (with `run.json` and `spec.nn` in it), and follow no symbolic link to
-    a folder. `-` is passed through.
+    A named file is always included, whatever its suffix. A folder means all `*.nn` files in and below it, a glob (`*`,
+    `?`, `[a-z]`, `**` for any number of folders) all `*.nn` files that match. Both skip files that are hidden, ignored
+    by git or excluded, folders of runs (with `run.json` and `spec.nn` in them), and symbolic links to folders. `-` is
+    passed through.
 
     Args:
         arguments: files, folders, globs, or `-`.
-        root: what `exclude` is relative to; by default the current folder.
+        root: folder that `exclude` is relative to; by default the current folder.
         exclude: patterns as in a `.gitignore`.
-        force_exclude: leave out files that are named, too, where they are excluded or ignored.
-        respect_gitignore: leave out what git ignores.
+        force_exclude: also skip named files that are excluded or ignored.
+        respect_gitignore: skip files that git ignores.
         complain: called with each faulty argument; the others are still searched.
 
     Raises:
-        InputError: a path does not exist or cannot be read, or an argument matches nothing; without `complain`.
+        InputError: a path does not exist or cannot be read, or an argument matches nothing, and there is no `complain`.
     """
     problems: list[InputError] = []
     finder = _Finder(os.path.abspath(root or os.curdir), exclude, force_exclude, respect_gitignore)
@@ -81,7 +81,7 @@ class _Finder:
         self.respect_gitignore = respect_gitignore
 
     def find(self, argument: str) -> Iterator[str]:
-        """Yield what one argument means."""
+        """Yield the files that one argument refers to."""
         shown = _tidy(argument)
         if argument == "-":
             yield argument
@@ -111,11 +111,11 @@ class _Finder:
             yield f"{shown.rstrip('/')}/{name}" if shown not in ("", ".") else name
         if none and not walk.failed:
             hint = " that is not ignored or excluded" if left_out or walk.left_out else ""
-            hint += " outside the folders of runs" if walk.runs else ""
+            hint += " outside run folders" if walk.runs else ""
             self.complain(InputError(otherwise + hint, shown, empty=True))
 
     def _above(self, folder: str) -> tuple[Chain, bool]:
-        """Return the ignore files above a folder, and whether they or the configuration leave all of it out."""
+        """Return the ignore files above a folder, and whether they or the configuration exclude all of it."""
         left_out = self._lies_in_excluded(folder)
         if not self.respect_gitignore:
             return (), left_out
@@ -148,7 +148,7 @@ class _Finder:
         return False
 
     def leaves_out(self, path: str, is_folder: bool, chain: Chain) -> bool:
-        """Whether something in a folder that is searched is left out."""
+        """Return whether a path in a searched folder is skipped."""
         return self._is_excluded(path, is_folder) or ignored(path, is_folder, chain)
 
 
@@ -161,7 +161,7 @@ class _Walk:
         self.failed = False
         self.left_out = False
         self.runs = False
-        """Whether folders of runs were left out."""
+        """Whether folders of runs were skipped."""
 
     def run(self, top: str, chain: Chain) -> Iterator[str]:
         """Yield the files found, relative to `top`."""
@@ -203,7 +203,7 @@ class _Walk:
 
 
 def _glob(parts: Sequence[str]) -> Glob:
-    """Make a glob of its parts, which match hidden names only where they begin with a point themselves."""
+    """Make a glob of its parts; only a part that starts with a dot matches hidden names."""
     parts = [*parts, "*"] if parts[-1] == "**" else parts
     visible = (("" if part.startswith(".") else r"(?!\.)") + fnmatch.translate(part) for part in parts)
     patterns = [None if part == "**" else re.compile(text) for part, text in zip(parts, visible, strict=True)]
@@ -211,7 +211,7 @@ def _glob(parts: Sequence[str]) -> Glob:
 
 
 def _tidy(path: str) -> str:
-    """Return a path as it is shown: `/` between folders, no `./`; `..` stays, for it may lead through a link."""
+    """Return a path as shown: with `/`, without `./`. `..` stays, since it may lead through a symbolic link."""
     parts = path.replace(os.sep, "/").split("/")
     kept = "/".join(part for part in parts if part not in ("", "."))
     return f"/{kept}" if path.startswith("/") else kept or "."

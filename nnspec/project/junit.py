@@ -22,7 +22,7 @@ _COLORS = re.compile("\x1b\\[[0-9;]*m")
 
 
 class ReportError(NnspecError):
-    """A report cannot be written."""
+    """A report that cannot be written."""
 
 
 def junit(tested: Sequence[SpecReport], seconds: float) -> bytes:
@@ -54,7 +54,7 @@ def _clean(text: str) -> str:
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Raise ReportError if a report cannot be written to a path, before spending hours on training."""
+    """Raise ReportError if a report cannot be written to a path; called before hours of training."""
     place = Path(os.path.realpath(path))
     if place.is_dir():
         raise ReportError(f"{path} cannot be written: it is a folder")

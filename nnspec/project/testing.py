@@ -1,4 +1,4 @@
-"""Specs as tests: check and run each spec, and check its expectations, without writing a run folder."""
+"""Specs as tests: check each spec, run it and check its expectations, without writing a run folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Case:
     """One test of a spec."""
 
     kind: Literal["check", "gradients", "run", "lane", "expectation"]
-    """`run` is there only where a spec could not be run at all."""
+    """`run` is only used if the spec could not be run at all."""
     name: str
     """`check`, `gradients of Adam`, `run`, `Adam trains`, or the text of an expectation."""
     status: Status
@@ -51,7 +51,7 @@ class SpecReport:
     cases: tuple[Case, ...]
     seconds: float
     notes: tuple[str, ...] = ()
-    """What must not go unsaid: why it was skipped, that nothing is expected, data that stands in for other data."""
+    """Remarks to show: why it was skipped, that it has no expectations, that other data was used."""
     diagnostics: tuple[Diagnostic, ...] = ()
     """The findings, if there are errors."""
     interrupted: bool = False
@@ -60,7 +60,7 @@ class SpecReport:
 
     @property
     def status(self) -> Status:
-        """The worst of its cases; skipped only where nothing else was to be done."""
+        """The worst status of its cases; `skipped` only if no case passed."""
         found = {case.status for case in self.cases}
         if "error" in found:
             return "error"
@@ -86,8 +86,8 @@ class SpecTester:
         observer: Observer | None = None,
         on_fault: Callable[[str, Exception], None] = lambda path, error: None,
     ) -> None:
-        """`observer` is told how each spec trains, `on_fault` of what is a fault of nnspec, with the spec that it was
-        found with. A folder of data in `access` is for those specs that read files."""
+        """`observer` follows the training of each spec; `on_fault` is called with a spec and the bug of nnspec that it
+        triggered. The data folder of `access` is used by the specs that read files."""
         self._overrides = tuple(overrides)
         self._access = access
         self._jobs = jobs
@@ -149,7 +149,7 @@ class SpecTester:
             yield Case("gradients", name, status, "\n".join(proof.faults()), seconds)
 
     def _access_for(self, checked: CheckResult) -> Access:
-        """A run refuses a folder that no source of its spec would look into; here it was named for other specs."""
+        """Drop the data folder if the spec reads no files: a run would reject it, but other specs may need it."""
         assert checked.compiled is not None, "it is run"
         reads = any(choice.source.reads_files for lane in checked.compiled.program.lanes for choice in lane.data)
         return self._access if reads else replace(self._access, data_dir=None)
@@ -193,7 +193,7 @@ def _expectation(verdict: Verdict) -> Case:
 def _unrun(
     checked: CheckResult | None, proofs: Sequence[Case], message: str, check_seconds: float, status: Status
 ) -> tuple[Case, ...]:
-    """Return the cases of a spec that was not run to an end: where it failed, and all that was not come to."""
+    """Return the cases of a spec whose run did not finish: the one that failed, and those that were not reached."""
     if checked is None:
         return (Case("check", "check", status, message),)
     check_case, run_case = Case("check", "check", "passed", seconds=check_seconds), Case("run", "run", status, message)
@@ -210,7 +210,7 @@ def _flat(text: str) -> str:
 
 
 def exit_code(tested: Sequence[SpecReport]) -> int:
-    """Return 0 where all held, 1 where something failed, 3 for a fault of nnspec, 130 where it was interrupted."""
+    """Return 0 if all passed, 1 if any failed, 3 after a bug in nnspec, 130 if interrupted."""
     if any(each.interrupted for each in tested):
         return 130
     if any(each.fault for each in tested):
@@ -219,7 +219,7 @@ def exit_code(tested: Sequence[SpecReport]) -> int:
 
 
 def marks(tested: SpecReport) -> str:
-    """Return a sign an expectation, and one for all else that is not as it should be: `..F`."""
+    """Return one mark per expectation and per other case that did not pass: `..F`."""
     return "".join(
         _MARKS[case.status] for case in tested.cases if case.kind == "expectation" or case.status != "passed"
     )
@@ -259,7 +259,7 @@ def _lines(text: str) -> list[str]:
 
 
 def summary(tested: Sequence[SpecReport], asked: int, seconds: float) -> str:
-    """Return the last line: `3 passed, 1 failed, 1 skipped in 4.2 s`. `asked` is how many specs there are."""
+    """Return the last line: `3 passed, 1 failed, 1 skipped in 4.2 s`. `asked` is the number of specs."""
     ended = [each for each in tested if not each.interrupted or not each.ok]
     counts = {
         "passed": sum(each.status == "passed" for each in ended),
