@@ -1,1 +1,1 @@
-"""One training of one lane: its epochs, best epoch, checkpoints, and the groups that train together."""
+"""Training one lane with one seed: epochs, best epoch, checkpoints, and groups of lanes that train together."""

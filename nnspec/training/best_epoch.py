@@ -1,4 +1,4 @@
-"""Copies of a network after an epoch: the best one so far, and the last one that was complete."""
+"""Copies of a network after two epochs: the best one so far and the last complete one."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ __all__ = ["BestEpoch", "LastEpoch"]
 
 
 class BestEpoch:
-    """Follows one training, and keeps a copy of its network after the best epoch so far, the first of equals.
+    """Follows one training and keeps a copy of its network after the best epoch so far; of equal ones, the first.
 
-    The best is chosen by the figure of `early_stop`, or else by `val_loss` where samples are held out, or else by
-    `loss`; never by a test figure that nobody named, since a test that chooses is no test any more.
+    The best epoch is chosen by the figure of `early_stop`, else by `val_loss` if samples are held out, else by `loss`.
+    A test figure is only used if the spec names it, since test data used for selection no longer tests anything.
     """
 
     def __init__(self, rule: Stopping | None, figures: Sequence[str]) -> None:
         self.figure = rule.of if rule is not None else "val_loss" if "val_loss" in figures else "loss"
         self.restores = rule is not None and rule.restore_best
-        """Whether training ends with the best weights, and not with the last ones."""
+        """Whether training ends with the best weights instead of the last ones."""
         self._best: tuple[int, float, dict[str, NDArray[Any]]] = (0, math.nan, {})
         self._spare: dict[str, NDArray[Any]] = {}
 
     def update(self, plan: Plan, records: Sequence[EpochRecord]) -> None:
-        """Copy the network where the last epoch is the best. An interruption at any moment leaves the best of the
-        epochs before, or this one."""
+        """Copy the network if the last epoch is the best.
+
+        If interrupted at any point, the copy is that of the previous best epoch or of this one.
+        """
         if not records or (self.epoch and not self._better(records[-1].figures[self.figure])):
             return
         copies, self._spare = self._spare, {}
@@ -50,12 +52,12 @@ class BestEpoch:
 
     @property
     def epoch(self) -> int:
-        """The best epoch, from 1 on; 0 before the first."""
+        """The best epoch, counted from 1; 0 before the first."""
         return self._best[0]
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Parameters by full name, and what layers remember beside them, after that epoch."""
+        """Parameters and other layer state after that epoch, by full name."""
         return self._best[2]
 
     def _better(self, value: float) -> bool:
@@ -65,11 +67,11 @@ class BestEpoch:
         return value > best if higher_is_better(self.figure) else value < best
 
     def restore(self, plan: Plan) -> None:
-        """Give the network its best weights back."""
+        """Restore the best weights of the network."""
         plan.network.load_state_dict(self.arrays)
 
     def state(self) -> dict[str, Any]:
-        """Return what it remembers besides arrays, as plain data."""
+        """Return its state except for arrays, as plain data."""
         return {"epoch": self.epoch, "figure": self.figure}
 
     def load_state(
@@ -79,11 +81,10 @@ class BestEpoch:
         records: Sequence[EpochRecord],
         network: Sequential,
     ) -> None:
-        """Continue from the state of another process. Raises ValueError for that of another training, or of another
-        network."""
+        """Continue from a stored state. Raises ValueError if that belongs to another training or network."""
         epoch = int(state["epoch"])
         if state["figure"] != self.figure or not 0 <= epoch <= len(records):
-            raise ValueError("it knows another best epoch")
+            raise ValueError("its best epoch does not belong to this training")
         if epoch:
             refuse_other_state(network.state_dict(), arrays)
         value = records[epoch - 1].figures[self.figure] if epoch else math.nan
@@ -91,20 +92,20 @@ class BestEpoch:
 
 
 class LastEpoch:
-    """The network after the last complete epoch, which it returns to when it is interrupted in the middle of the next.
+    """A copy of the network after the last complete epoch, restored if the next one is interrupted.
 
-    Copies of two epochs are kept, in turn, since the interruption may come while one is taken.
+    Copies alternate between two buffers, since an interruption may come while one is being written.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._copies = [{name: array.copy() for name, array in plan.network.state_dict().items()} for _ in range(2)]
 
     def update(self, plan: Plan, done: int) -> None:
-        """Copy the network after so many epochs."""
+        """Copy the network after `done` epochs."""
         copies = self._copies[done % 2]
         for name, array in plan.network.state_dict().items():
             np.copyto(copies[name], array)
 
     def restore(self, plan: Plan, done: int) -> None:
-        """Give the network the weights that it had after so many epochs, the last complete ones."""
+        """Restore the weights after `done` epochs, which must be the number of complete epochs."""
         plan.network.load_state_dict(self._copies[done % 2])

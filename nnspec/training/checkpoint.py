@@ -1,7 +1,7 @@
-"""Trainings on disk while they go on, so that one that was ended from outside goes on where it was.
+"""Checkpoints: unfinished trainings on disk, so that one that was killed can be resumed.
 
-A checkpoint is one NPZ file, written under another name and renamed: it is whole or not there. It holds the arrays of a
-snapshot, and as JSON bytes the history and the identity of the training; a digest covers both. Nothing is unpickled.
+A checkpoint is one NPZ file, written atomically: it is complete or does not exist. It holds the arrays of a snapshot
+and, as JSON bytes, the history and identity of the training; a digest covers both. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ __all__ = [
 ]
 
 FORMAT = 2
-"""1 named neither the data nor, of a lane that ended with its best weights, the last ones."""
+"""Format 1 had no digest of the data, and not the last weights of a lane that ended with its best ones."""
 MOST_HEADER = 256 * 1024**2
-"""The most bytes of JSON that are read: histories of very many epochs are far below."""
+"""Maximum size of the JSON header in bytes, far above that of a history of very many epochs."""
 _HEADER = "checkpoint"
 
 
@@ -53,56 +53,56 @@ class CheckpointError(NnspecError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training as it stood after an epoch, or at its end."""
+    """The state of a training after an epoch or at its end."""
 
     identity: str
-    """Names all that the training depends on, but its data and the number of epochs."""
+    """A digest of everything that the training depends on, except its data and the number of epochs."""
     data: str
-    """The digest of its data."""
+    """A digest of its data."""
     ended: bool
     lane: Mapping[str, Any]
     """Its plain values, as `lane_values` returns them."""
     stopping: Mapping[str, float] | None
-    """What the rule remembers that stops it early."""
+    """The state of its early-stopping rule."""
     snapshot: Snapshot
     best: Mapping[str, Any]
-    """Which epoch is the best so far, and by which figure."""
+    """The best epoch so far, and the figure that it was chosen by."""
     extra: Mapping[str, NDArray[Any]]
-    """Arrays beside the snapshot: `best.…`, what the network was after the best epoch, and `scaling.…`."""
+    """Arrays in addition to the snapshot: `best.…`, the network after the best epoch, and `scaling.…`."""
 
     @property
     def epochs(self) -> int:
-        """How many were done."""
+        """Number of epochs completed."""
         return len(self.lane["epoch_seconds"])
 
     def goes_on(self, epochs: int) -> bool:
-        """Whether a training that ended goes on if so many epochs are asked for now: it came to the last of fewer."""
+        """Return whether a training that ended can be extended to `epochs`: it completed all of a smaller number."""
         done, asked = self.epochs, int(self.lane["epochs"])
         return self.lane["status"] == "done" and not self.lane["stopped"] and done == asked < epochs
 
     @property
     def best_arrays(self) -> dict[str, NDArray[Any]]:
-        """What the network was after the best epoch: parameters and what layers remember, by name."""
+        """The network after the best epoch: parameters and other layer state, by name."""
         return {name.removeprefix("best."): array for name, array in self.extra.items() if name.startswith("best.")}
 
 
 @dataclass
 class Keeper:
-    """Keeps one training's checkpoint at a place: at its end, and on the way every so many seconds."""
+    """Keeps the checkpoint of one training in a file: every few seconds during training, and at its end."""
 
     path: Path
     identity: str
     data: str
     seconds: float
-    """Least time between two on the way; 0 keeps every epoch. No number of the run depends on it."""
+    """Minimum time between two checkpoints; 0 writes one after every epoch. Results do not depend on it."""
     start: Checkpoint | None = None
     """Where the training resumes."""
     unsaved: str = ""
-    """Why the last one could not be written, where that is so."""
+    """Why the last checkpoint could not be written; empty if it was."""
     _last: float | None = None
 
     def due(self) -> bool:
-        """Whether it is time for another one."""
+        """Return whether it is time for the next checkpoint."""
         now = time.monotonic()
         self._last = self._last if self._last is not None else now
         return now - self._last >= self.seconds
@@ -117,7 +117,7 @@ class Keeper:
         *,
         ended: bool,
     ) -> None:
-        """Write a checkpoint. Where that fails, training continues, and `unsaved` says why.
+        """Write a checkpoint. If that fails, training continues, and `unsaved` says why.
 
         Raises UnstorableError.
         """
@@ -127,7 +127,7 @@ class Keeper:
         self._last = time.monotonic()
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Put a checkpoint in its place; where that fails, `unsaved` says why."""
+        """Store a checkpoint; if that fails, `unsaved` says why."""
         self.unsaved = ""
         try:
             self.store(checkpoint)
@@ -135,16 +135,16 @@ class Keeper:
             self.unsaved = f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
 
     def read(self) -> Checkpoint | None:
-        """Return what was kept last; None where nothing was. Raises CheckpointError."""
+        """Return the last checkpoint, or None if there is none. Raises CheckpointError."""
         return read_checkpoint(self.path, self.identity, self.data)
 
     def store(self, checkpoint: Checkpoint) -> None:
-        """Put it in its place. Raises OSError."""
+        """Write a checkpoint to its file. Raises OSError."""
         write_checkpoint(self.path, checkpoint)
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint: all of it, or nothing. Raises OSError."""
+    """Write a checkpoint atomically. Raises OSError."""
     header = {
         "format": FORMAT,
         "identity": checkpoint.identity,
@@ -172,12 +172,12 @@ def _digest(text: bytes, arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def read_checkpoint(path: Path, identity: str, data: str) -> Checkpoint | None:
-    """Return the checkpoint at a place, None where there is none.
+    """Return the checkpoint in a file, or None if the file does not exist.
 
-    Raises CheckpointError for a file that is damaged, or that belongs to another training.
+    Raises CheckpointError for a file that is damaged or belongs to another training.
     """
     with suppress(OSError):
-        for left in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed while it wrote
+        for left in path.parent.glob(f".{path.name}.*.part"):  # left by a process that was killed while writing
             left.unlink()
     try:
         with open_regular(path) as file:
@@ -205,11 +205,11 @@ def _read(file: Any) -> Checkpoint:
         raise ValueError("its header is too large")
     header = json.loads(text)
     if header["format"] != FORMAT:
-        raise ValueError("another version of nnspec wrote it")
+        raise ValueError("it was written by another version of nnspec")
     if digest != _digest(text, arrays):
         raise ValueError("its digest differs")
     extra = {name: array for name, array in arrays.items() if name.startswith(("best.", "scaling."))}
-    lane_from(header["lane"], extra, Sequential())  # their digest is right, but anyone can compute one
+    lane_from(header["lane"], extra, Sequential())  # the digest is right, but anyone can compute one
     checkpoint = Checkpoint(
         identity=str(header["identity"]),
         data=str(header["data"]),
@@ -220,18 +220,18 @@ def _read(file: Any) -> Checkpoint:
         best=dict(header["best"]),
         extra=extra,
     )
-    checkpoint.goes_on(0)  # whether it can say
+    checkpoint.goes_on(0)  # raises if these values are missing or of another type
     return checkpoint
 
 
 def best_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
-    """Return a training that has not ended as it was after its best epoch."""
+    """Return the result of an unfinished training after its best epoch."""
     best = {"kept": int(checkpoint.best["epoch"]), "tables": checkpoint.best["tables"]}
     return restored_lane(experiment, replace(checkpoint, lane={**checkpoint.lane, **best}))
 
 
 def restored_lane(experiment: Experiment, checkpoint: Checkpoint) -> LaneResult:
-    """Return a training that has ended, network and all, as it was when it ended."""
+    """Return the result of a finished training, including its network."""
     network, arrays = build_network(experiment), checkpoint.snapshot.arrays
     start = 0
     for parameter in network.parameters():

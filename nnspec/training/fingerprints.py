@@ -1,4 +1,4 @@
-"""Digests of what a training computes with: its tensors at the start, and after every epoch."""
+"""Digests of the tensors of a training: at the start and after every epoch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["start_digests", "tensor_digests"]
 
 
 def start_digests(plan: Plan) -> dict[str, str]:
-    """Return a digest of each tensor of a plan's network, by full name; equal bytes and shape, equal digest."""
+    """Return a digest of each tensor of a plan's network, by full name: of its bytes and shape."""
     parameters = plan.network.named_parameters()
     return {name: next_digest(str(p.shape), p.data) for name, p in parameters.items()}
 
 
 def tensor_digests(plan: Plan) -> dict[str, str]:
-    """Return a digest of each tensor as it is now, and of what layers remember beside their parameters."""
+    """Return a digest of the current value of each parameter and of other layer state, by full name."""
     return {name: array_digest(array) for name, array in plan.network.state_dict().items()}

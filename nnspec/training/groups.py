@@ -1,7 +1,7 @@
-"""Trainings that go on together: which ones do, and how they take turns.
+"""Groups of trainings that run together: how they are formed, and how they take turns.
 
-A training is a lane once, with one seed. Those that compute alike make a stack (see `compiler/loop.py`); every one of
-them goes its own way in everything else, epoch by epoch: it stops early, diverges, or is done, as it would alone.
+A training is one lane with one seed. Trainings with the same computation form a stack (see `compiler/loop.py`). In
+everything else they are independent: each stops early, diverges or finishes as it would alone.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ __all__ = ["Training", "failed", "group", "train_together", "trainings"]
 
 @dataclass(frozen=True)
 class Training:
-    """A lane that is trained once: its `experiment` has the seed of this repeat."""
+    """One training of a lane: its `experiment` has the seed of this repeat."""
 
     experiment: Experiment
     layout: Layout
     repeat: int
     of: int
     keeper: Keeper | None = None
-    """Keeps its checkpoint, where one is kept, and says where it goes on."""
+    """Keeps its checkpoint and holds the one to resume from; None if there are no checkpoints."""
     halts: bool = False
-    """Whether the others end with it where it does not end well."""
+    """Whether all other trainings end if it diverges or fails."""
     profile: bool = False
-    """Whether its steps are timed part by part, where it is trained by itself."""
+    """Whether each part of its steps is timed, which requires a group of its own."""
 
     compiled: How = "auto"
-    """Whether it is trained by compiled steps: where they can be had, always, or never."""
+    """Whether it uses compiled steps: if they are available, always, or never."""
 
     @property
     def done(self) -> int:
-        """How many epochs are done already."""
+        """Number of epochs already completed."""
         return self.keeper.start.epochs if self.keeper is not None and self.keeper.start is not None else 0
 
     @property
     def label(self) -> str:
-        """The lane's name, and the seed where there are several."""
+        """The lane's name, with the seed if there are several."""
         return f"{self.experiment.name}, seed {self.experiment.seed}" if self.of > 1 else self.experiment.name
 
 
 def trainings(compiled: Compiled) -> list[Training]:
-    """Return all trainings of a program: of each lane in turn, its repeats and folds with one seed after another."""
+    """Return all trainings of a program: for each lane in turn, its repeats and folds, one per seed."""
     found = []
     for lane in compiled.program.lanes:
         of = lane.train.trainings
@@ -69,10 +69,10 @@ def trainings(compiled: Compiled) -> list[Training]:
 
 
 def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = True) -> list[tuple[Training, ...]]:
-    """Divide trainings into groups that go on together, at least `parts` where there are as many.
+    """Divide trainings into groups that run together: at least `parts`, if there are that many trainings.
 
-    Lanes of one kin that have as many epochs behind them make a stack, each repeat its own, since they share their
-    batches; of a lane that has no kin, the repeats do.
+    Lanes of the same kin with the same number of completed epochs form stacks, one per repeat, since they share their
+    batches. The repeats of a lane without kin form a stack.
     """
     alone: list[tuple[Hashable, list[Training]]] = []
     families: dict[Hashable, list[Training]] = {}
@@ -88,20 +88,22 @@ def group(all_trainings: Iterable[Training], parts: int = 1, stacked: bool = Tru
     for _, members in alone:
         width = min(widest(members[0].layout), max(1, -(-total // parts)))
         count = -(-len(members) // width)
-        width = -(-len(members) // count)  # groups of one size, or nearly
+        width = -(-len(members) // count)  # groups of (nearly) equal size
         groups += [tuple(members[start : start + width]) for start in range(0, len(members), width)]
     return groups
 
 
 def _stackable(group: Sequence[Training]) -> bool:
-    """Whether trainings make a stack, which trains the same epoch of all of them."""
+    """Return whether trainings can form a stack, which trains the same epoch of all of them."""
     alike = {(kin(each.experiment), each.done) for each in group}
     return len(alike) == 1 and kin(group[0].experiment) is not None and widest(group[0].layout) > 1
 
 
 def failed(training: Training, why: str) -> LaneResult:
-    """Return what is left of a training that could not be brought to an end: its best epoch, where it was to end with
-    that one and a checkpoint has it; else nothing."""
+    """Return the result of a training that could not be finished.
+
+    It has the network of the best epoch if the spec restores that and a checkpoint has it; otherwise it is empty.
+    """
     lane = begun(training.experiment, training.layout, NumpyMLP(), training.repeat, training.of)
     rule = training.experiment.train.early_stop
     if training.keeper is not None and rule is not None and rule.restore_best:
@@ -116,9 +118,9 @@ def failed(training: Training, why: str) -> LaneResult:
 
 
 def train_together(group: Sequence[Training], dataset: Dataset, observer: Observer) -> list[LaneResult]:
-    """Train a group to its end; Ctrl-C ends all of it. A training that had not begun then is left out.
+    """Train a group; Ctrl-C ends all of it. The result does not contain trainings that had not begun by then.
 
-    Every lane has the numbers that it has alone, to the last bit.
+    Every lane has the same results as when trained alone, to the last bit.
     """
     if len(group) == 1:
         (one,) = group
@@ -141,7 +143,7 @@ def train_together(group: Sequence[Training], dataset: Dataset, observer: Observ
 
 
 class _Turns:
-    """Trainings that take turns, an epoch each."""
+    """Trainings that take turns, one epoch each."""
 
     def __init__(self, group: Sequence[Training], plans: Sequence[Plan], observer: Observer) -> None:
         self._loop = plans[0].loop
@@ -161,13 +163,13 @@ class _Turns:
                     self._switch([*self._going])
             except KeyboardInterrupt:
                 self._interrupt()
-            finally:  # whatever went wrong in one of them, no thread goes on with another
+            finally:  # if one of them raised, no thread may continue with another
                 for plan in self._going:
                     plan.loop.halt()
         return [self._ended[place] for place in sorted(self._ended)]
 
     def _turn(self, plan: Plan) -> bool:
-        """Let a training go on for an epoch, and say whether it goes on behind that. Raises KeyboardInterrupt."""
+        """Train a plan for one epoch; return whether more are to come. Raises KeyboardInterrupt."""
         try:
             next(self._going[plan])
         except StopIteration as end:
@@ -182,7 +184,7 @@ class _Turns:
             raise KeyboardInterrupt
 
     def _interrupt(self) -> None:
-        """End all that still go on."""
+        """Interrupt all trainings that have not ended."""
         for plan, training in self._going.items():
             try:
                 training.throw(KeyboardInterrupt())

@@ -1,13 +1,13 @@
-"""What is measured of a training for its health: norms of gradients, dead units, and a baseline to compare with.
+"""Measurements of a training's health: gradient norms, dead units, and a baseline to compare with.
 
-    gradients    after the last batch of every epoch, the L2 norm of each tensor's gradient, as the backward pass left
-                 it: before penalties and clipping. An epoch that ends in a NaN or infinite loss has none.
-    dead units   at the end, over at most `SAMPLES` of the training samples, evaluated as in a test: those units of
-                 each layer with flat ends that were on a flat end for all of them
-    baseline     at the end of a regression, the loss of predicting the mean of the training targets for every sample,
-                 on the test data and on the samples held out
+    gradients    after the last batch of every epoch, the L2 norm of each tensor's gradient from the backward pass,
+                 before penalties and clipping. An epoch that ends in a NaN or infinite loss has none.
+    dead units   after training, in each layer whose activation has flat regions: the units that are in a flat region
+                 for all of at most `SAMPLES` training samples, evaluated in inference mode
+    baseline     after a regression, the loss of predicting the mean training target for every sample, on the test data
+                 and on the held-out samples
 
-`results/health.py` says what follows from these.
+`results/health.py` draws conclusions from these.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLES", "Monitor", "baseline", "dead_units", "norm"]
 
 SAMPLES = 512
-"""The most samples that dead units are looked for in."""
-_DIGITS = 6  # of a norm that are kept
+"""Maximum number of samples used to find dead units."""
+_DIGITS = 6  # significant digits of a stored norm
 _FLAT: dict[type[Layer], tuple[float, ...]] = {ReLU: (0.0,), HardSwish: (0.0,), HardSigmoid: (0.0, 1.0)}
-"""Layers with flat ends, whose gradient is exactly 0 there, and their outputs on these."""
+"""Layers with flat regions, where their gradient is exactly 0, and their outputs there."""
 
 
 class Monitor:
-    """Watches one training."""
+    """Measures one training."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        # Views of the vectors: a network that trains narrowed has its rows in another order, which no norm tells.
+        # Views of the vectors: a narrowed network has its rows in another order, which does not change norms.
         self._tensors = {f"{tensor.layer}.{tensor.name}": tensor for tensor in plan.layout.tensors}
         self.gradients: dict[str, float | None] = {}
-        """The norm of each tensor's gradient after the last batch."""
+        """The norms of each tensor's gradient after the last batch."""
         self._broken: dict[str, float | None] = {}
         plan.watch = self._look
 
     def _look(self, loss: float) -> None:
-        """Measure the gradients of a batch, before the step; where its loss is NaN or infinite, the weights."""
+        """Measure the gradients of a batch before the step, or the weights if its loss is NaN or infinite."""
         if math.isfinite(loss):
             self.gradients = self._measure("gradients", frozen=False)
         else:
@@ -60,9 +60,9 @@ class Monitor:
         return {name: _kept(norm(array[tensor.part])) for name, tensor in found if frozen or not tensor.frozen}
 
     def health(self, status: Status) -> dict[str, Any]:
-        """Measure a training at its end; return fields of its LaneResult.
+        """Measure a training that has ended; return fields of its LaneResult.
 
-        `broken` of one that has diverged; `dead` and `baseline` of one that is done.
+        These are `broken` if it diverged, and `dead` and `baseline` if it is done.
         """
         if status == "diverged":
             return {"broken": self._broken or self._measure("parameters")}
@@ -72,9 +72,9 @@ class Monitor:
 
 
 def baseline(plan: Plan) -> dict[str, float]:
-    """Return the losses of predicting the mean training target for every sample, by the name of their figure.
+    """Return the losses of predicting the mean training target for every sample, by figure name.
 
-    Empty but for regressions. Targets are taken as the loss gets them. The buffers of batches are written to.
+    Empty unless it is a regression. Targets are scaled as for the loss. The buffers of batches are overwritten.
     """
     experiment, data = plan.experiment, plan.data
     loss = experiment.loss.make()
@@ -95,9 +95,9 @@ def baseline(plan: Plan) -> dict[str, float]:
 
 
 def norm(array: NDArray[Any]) -> float:
-    """The L2 norm of a vector, where squares that overflow or vanish do no harm; NaN or infinity where it holds such.
+    """Return the L2 norm of a vector, without overflow or underflow of squares; NaN or inf if the vector has any.
 
-    Nothing is allocated but where that is needed.
+    Memory is only allocated if squares overflow or underflow.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(np.dot(array, array))
@@ -111,7 +111,7 @@ def norm(array: NDArray[Any]) -> float:
 
 
 def _kept(value: float) -> float | None:
-    """Digits that matter; None for what is no number, which JSON has no word for."""
+    """Round to significant digits; None for NaN and inf, which JSON cannot represent."""
     return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
 
 
@@ -119,10 +119,10 @@ def _kept(value: float) -> float | None:
 
 
 def dead_units(plan: Plan) -> dict[str, list[int]]:
-    """Return, for each layer with flat ends by its full name, how many of its units are dead, of how many, over how
-    many samples. A unit of images is a channel, and of sequences a feature.
+    """Return, by full name of each layer with flat regions, the number of dead units, of units, and of samples.
 
-    The network must have finite weights, and is left ready to train.
+    In images a unit is a channel, in sequences a feature. The network must have finite weights, and is left in training
+    mode.
     """
     alive: dict[str, NDArray[Any]] = {}
     flat_layers = {works: (name, flat) for name, works, flat in _flat_layers(plan)}
@@ -140,16 +140,16 @@ def dead_units(plan: Plan) -> dict[str, list[int]]:
 
 
 def _flat_layers(plan: Plan) -> Iterator[tuple[str, str, tuple[float, ...]]]:
-    """Yield the layers with flat ends: name, the name of the layer that it is fused into, its flat outputs."""
+    """Yield for each layer with flat regions: its name, that of the layer that it is fused into, its flat outputs."""
     absorbed = plan.layout.steps.absorbed
     for node in (inner for outer in plan.experiment.layers for inner in outer.walk()):
         if node.value.part in _FLAT:
-            # A pool that does the work of a ReLU is positive where that is.
+            # A pooling layer with a fused ReLU is positive exactly where the ReLU is.
             yield node.name, absorbed.get(node.name, node.name), _FLAT[node.value.part]
 
 
 def _moving(y: NDArray[Any], flat: Sequence[float]) -> NDArray[Any]:
-    """Say of each unit, a feature or a channel, whether it is off its flat ends anywhere in a batch."""
+    """Return for each unit (feature or channel) whether it is outside its flat regions anywhere in a batch."""
     moving = y != flat[0]
     for end in flat[1:]:
         moving &= y != end

@@ -1,4 +1,4 @@
-"""Who is told how a run goes. The runner speaks; a view listens."""
+"""Observers follow the progress of a run: the runner calls them, and a view implements them."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ __all__ = ["Observer", "Silent"]
 
 
 class Observer(Protocol):
-    """Told of each stage of a run, in this order."""
+    """Called at each stage of a run, in this order."""
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
-        """Bytes of a file that arrive from the network."""
+        """`done` of `total` bytes of a file were downloaded."""
 
     def data_ready(self, data: Sequence[DataUse]) -> None:
-        """The data is there: what it is, and whether it stands in for something else."""
+        """The data was loaded: `data` says which it is, and whether it replaces other data."""
 
     def proving(self, lane: str) -> None:
-        """The gradient check of a lane's network begins."""
+        """The gradient check of a lane's network starts."""
 
     def compiling(self, kernels: int) -> None:
-        """So many kernels are compiled, and training waits for them."""
+        """Training waits for `kernels` kernels to be compiled."""
 
     def lane_begins(self, lane: LaneResult) -> None:
-        """A lane begins to train, or one of its repeats does."""
+        """The training of a lane, or of one of its repeats, starts."""
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """An epoch's figures were added to the history of the lane, or of its repeat, that began last."""
+        """The figures of an epoch were added to the lane, or to one of its repeats."""
 
     def lane_ends(self, lane: LaneResult) -> None:
-        """A lane is done, has diverged, or was interrupted; told once, of all repeats together."""
+        """A lane is done, has diverged or was interrupted; called once, after all of its repeats."""
 
 
 class Silent:
-    """Listens and says nothing."""
+    """Ignores all calls."""
 
     def fetching(self, name: str, done: int, total: int | None) -> None:
-        """Say nothing."""
+        """Ignore the call."""
 
     def data_ready(self, data: Sequence[DataUse]) -> None:
-        """Say nothing."""
+        """Ignore the call."""
 
     def proving(self, lane: str) -> None:
-        """Say nothing."""
+        """Ignore the call."""
 
     def compiling(self, kernels: int) -> None:
-        """Say nothing."""
+        """Ignore the call."""
 
     def lane_begins(self, lane: LaneResult) -> None:
-        """Say nothing."""
+        """Ignore the call."""
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """Say nothing."""
+        """Ignore the call."""
 
     def lane_ends(self, lane: LaneResult) -> None:
-        """Say nothing."""
+        """Ignore the call."""

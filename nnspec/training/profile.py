@@ -1,8 +1,8 @@
-"""Where the time of a training step goes: measured, part by part.
+"""Profiling training steps: the time spent in each part.
 
-The loop tells of every step that it runs (see `compiler/loop.py`), here during every other batch; of the others only
-the whole is timed. So the profile says what it costs itself: how much longer the timed batches took. No number of the
-training depends on it.
+The training loop reports the time of each part (see `compiler/loop.py`) for every other batch. Of the remaining batches
+only the total time is measured, which shows the overhead of profiling: how much longer the profiled batches took.
+Results do not depend on profiling.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Profiler", "merged"]
 
-_ENOUGH = 10  # steps with and without wrappers that tell what these cost
+_ENOUGH = 10  # steps with and without profiling that are enough to measure its overhead
 
 
 @dataclass
 class _Part:
-    """A part of a step: what is done, and by which layer, where one does it."""
+    """A part of a step: the kind of work, and the layer that does it, if any."""
 
     what: str
     node: LayerNode | None = None
@@ -34,7 +34,7 @@ class _Part:
     calls: int = 0
 
     def record(self, steps: int, total: int) -> dict[str, Any]:
-        """Return it as plain data: microseconds, share and calls of a mean step."""
+        """Return it as plain data: microseconds, share and calls per step, on average."""
         found: dict[str, Any] = {"what": self.what}
         if self.node is not None:
             span = self.node.span
@@ -48,18 +48,18 @@ class _Part:
 
 
 class Profiler:
-    """Times every other training step of a plan, part by part: the loop tells it of each step that it has run."""
+    """Times each part of every other training step of a plan. The loop calls it after each operation."""
 
     def __init__(self, plan: Plan) -> None:
         self._parts = {(part.what, part.node.name if part.node else ""): part for part in _parts(plan)}
         self._timed, self._plain = array("q"), array("q")
 
     def batch_begins(self) -> Watcher | None:
-        """Look on during every other batch."""
+        """Return the watcher of a batch: of every other one, None."""
         return self._look if len(self._timed) <= len(self._plain) else None
 
     def batch_ends(self, watched: bool, nanoseconds: int) -> None:
-        """Note how long a batch took."""
+        """Record the time of a batch."""
         (self._timed if watched else self._plain).append(nanoseconds)
 
     def _look(self, op: str, node: str, nanoseconds: int, written: NDArray[Any] | None) -> None:
@@ -68,12 +68,13 @@ class Profiler:
         part.calls += 1
 
     def profile(self) -> dict[str, Any]:
-        """Return the profile as plain data; {} where no step was made.
+        """Return the profile as plain data; {} if there was no step.
 
-        `steps` that were timed, of `of`; a mean step's `microseconds`; `overhead`, the share by which looking on made
-        the median step longer, None where there were too few steps to tell; and `parts`, which add up to the whole.
+        `steps` is the number of profiled steps, out of `of`; `microseconds` the mean time of a step; `overhead` the
+        share by which profiling made the median step slower, None if there were too few steps; and the `parts` add up
+        to the total.
         """
-        from statistics import median  # with it fractions and decimal, for the runs that are profiled alone
+        from statistics import median  # imports fractions and decimal, needed only for profiled runs
 
         steps, total = len(self._timed), sum(self._timed)
         if not steps:
@@ -101,11 +102,11 @@ _WHAT = {
     "split": "backward",
     "sum": "backward",
 }
-"""The part of a profile that a step belongs to; what is done to the parameters goes by its own name."""
+"""The part of a profile that an operation belongs to; operations on parameters have their own names."""
 
 
 def _parts(plan: Plan) -> Iterator[_Part]:
-    """Yield the parts of a step, in its order."""
+    """Yield the parts of a step, in execution order."""
     steps = plan.layout.steps
     yield _Part("batch")
     for step in steps:
@@ -123,7 +124,7 @@ def _parts(plan: Plan) -> Iterator[_Part]:
 
 
 def merged(profiles: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the profile of several trainings of one lane: means over all of their steps."""
+    """Return the combined profile of several trainings of a lane: means over all of their steps."""
     found = [profile for profile in profiles if profile]
     if len(found) < 2:
         return dict(found[0]) if found else {}

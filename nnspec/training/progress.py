@@ -1,4 +1,4 @@
-"""How far one training is: its epochs, and what it takes to end it, to rewind it after Ctrl-C, and to resume it."""
+"""The progress of one training: its completed epochs, and how to end, rewind (after Ctrl-C) and resume it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Progress", "begun", "figure_names"]
 
 
 def figure_names(experiment: Experiment) -> list[str]:
-    """Return the names of what is measured after each epoch: of training, of what is held out, of the test."""
+    """Return the names of the figures measured after each epoch: on training, held-out and test data."""
     metrics = [metric.part for metric in experiment.metrics]
     names = ["loss", *(part.spec_name for part in metrics if issubclass(part, Metric) and part.is_figure)]
     prefixes = ["val_", "test_"] if experiment.train.validation else ["test_"]
@@ -36,7 +36,7 @@ def figure_names(experiment: Experiment) -> list[str]:
 
 
 def begun(experiment: Experiment, layout: Layout, network: Sequential, repeat: int, of: int) -> LaneResult:
-    """Return a training before its first epoch."""
+    """Return the result of a training before its first epoch."""
     return LaneResult(
         name=experiment.name,
         optimizer=str(experiment.optimizer),
@@ -55,14 +55,14 @@ def begun(experiment: Experiment, layout: Layout, network: Sequential, repeat: i
 
 
 class Progress:
-    """One training under way.
+    """One training in progress.
 
-    An epoch counts from the moment its record is in `records`. Ctrl-C may come at any moment, so whatever belongs to an
-    epoch is kept before that for both this epoch and the one before.
+    An epoch is complete once its record is in `records`. Ctrl-C may come at any time, so everything else that belongs
+    to an epoch is stored before that, for both this epoch and the previous one.
     """
 
     def __init__(self, plan: Plan, repeat: int, of: int, keeper: Keeper | None) -> None:
-        """Raises CheckpointError where the keeper has a checkpoint that cannot be used."""
+        """Raises CheckpointError if the keeper's checkpoint cannot be used."""
         rule = plan.experiment.train.early_stop
         self._plan, self._keeper = plan, keeper
         self.records: list[EpochRecord] = []
@@ -77,9 +77,9 @@ class Progress:
             scaling=plan.data.scaling,
             target_scaling=plan.data.target_scaling,
         )
-        """What observers are given: it has each epoch as soon as that is done."""
+        """The result as passed to observers; it has each epoch as soon as that is complete."""
         self._tables: dict[int, dict[str, list[list[int]]]] = {}
-        """Metrics that are tables, after the last epoch and after the best one."""
+        """Metrics that are tables, for the last and the best epoch."""
         self._stop = _EarlyStop(rule, self.lane)
         self._best = BestEpoch(rule, self.lane.figures)
         self._monitor = Monitor(plan)
@@ -89,11 +89,11 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """How many epochs are done."""
+        """Number of completed epochs."""
         return len(self.records)
 
     def add(self, seconds: float, figures: Mapping[str, float]) -> None:
-        """Add an epoch."""
+        """Add a completed epoch."""
         plan, done = self._plan, self.done + 1
         rate = plan.optimizer.lr if plan.optimizer.schedule is not None else None
         order = next_digest(self.records[-1].order if self.records else "", plan.data.order)
@@ -109,25 +109,25 @@ class Progress:
             self._best.update(self._plan, self.records)
 
     def stops(self) -> bool:
-        """Say whether training ends with the last epoch, early or not."""
+        """Return whether training ends now, early or because all epochs are complete."""
         if self.done == self.lane.epochs:
             return True
         self.stopped = self._stop.reason(self.records)
         return bool(self.stopped)
 
     def rewind(self) -> None:
-        """Return to the last complete epoch, after Ctrl-C."""
+        """Return to the last complete epoch after Ctrl-C."""
         self._last.restore(self._plan, self.done)
         if self._best.restores:
-            self._best.update(self._plan, self.records)  # Ctrl-C may have come before
+            self._best.update(self._plan, self.records)  # Ctrl-C may have come before this
 
     def save_if_due(self) -> None:
-        """Write a checkpoint, where one is kept and it is time for it."""
+        """Write a checkpoint if they are enabled and the next one is due."""
         if self._keeper is not None and self._keeper.due():
             self._save(self._keeper, take(self._plan), self._so_far(), ended=False)
 
     def end(self) -> LaneResult:
-        """Return the trained lane, and write its last checkpoint. Called once, with `status` set."""
+        """Write the last checkpoint and return the trained lane. Called once, after `status` is set."""
         plan, keeper, diverged = self._plan, self._keeper, self.status == "diverged"
         snapshot = take(plan) if keeper is not None and self.status != "interrupted" else None
         health = self._monitor.health(self.status) if diverged else {}  # of the weights that it diverged with

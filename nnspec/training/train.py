@@ -1,4 +1,4 @@
-"""Training one lane, once."""
+"""Training one lane with one seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Measure = Callable[[], tuple[float, tuple[float, ...]]]
 
 
 class _Diverged(Exception):
-    """The loss is no number any more. The message says where."""
+    """The loss became NaN or infinite. The message says where."""
 
 
 def train_once(
@@ -40,17 +40,17 @@ def train_once(
     profile: bool = False,
     compiled: str = "never",
 ) -> LaneResult:
-    """Train a lane to its end, or until it stops early, or to where its loss stops being a number, or until Ctrl-C.
+    """Train a lane until its last epoch, until it stops early or diverges, or until Ctrl-C.
 
-    Never raises for these. With a `keeper` it goes on where that says, and keeps checkpoints. With `profile` its steps
-    are timed part by part.
+    None of these raises. With a `keeper`, it resumes from that checkpoint, if any, and writes checkpoints. With
+    `profile`, each part of its steps is timed.
     """
     plan = plan_alone(experiment, layout, dataset)
     if profile:
         plan.loop.observer = Profiler(plan)
     switch = Switch([plan], "never" if profile else compiled, layout.seconds, observer.compiling)
     training = train_plan(plan, observer, repeat, of, keeper)
-    # Overflow on the way to divergence is reported once, by the lane, and not by NumPy line by line.
+    # A lane that diverges reports overflow once; NumPy would warn about every operation.
     with np.errstate(all="ignore"):
         while True:
             try:
@@ -71,7 +71,7 @@ def train_plan(
     of: int = 1,
     keeper: Keeper | None = None,
 ) -> Generator[None, None, LaneResult]:
-    """Train a plan as `train_once` does, pausing when the lane has begun and after every epoch but the last."""
+    """Train a plan as `train_once` does, pausing after the lane has started and after every epoch but the last."""
     progress = Progress(plan, repeat, of, keeper)
     try:
         observer.lane_begins(progress.lane)
@@ -97,13 +97,13 @@ def train_plan(
 
 
 def _measures(plan: Plan) -> dict[str, Measure]:
-    """What is measured after every epoch: which samples -> how."""
+    """What is measured after every epoch: kind of samples -> how to evaluate them."""
     held_out = {"validation": plan.validate} if plan.held_out else {}
     return held_out | {"test": plan.test}
 
 
 def _epochs(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:
-    """Train the epochs that are not done yet, and yield the training time and the figures of each."""
+    """Train the remaining epochs and yield the training time and the figures of each."""
     for epoch in range(done, plan.experiment.train.epochs):
         started = plan.clock()
         means = _epoch(plan, epoch)
@@ -118,7 +118,7 @@ def _epochs(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:
 
 
 def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
-    """Train one epoch; return the loss, a mean over its batches by their weights, and each metric."""
+    """Train one epoch; return the loss, averaged over batches by their weights, and each metric."""
     plan.begin(epoch)
     mean = Mean()
     for number in range(plan.batches):
@@ -132,7 +132,7 @@ def _epoch(plan: Plan, epoch: int) -> tuple[float, ...]:
 
 
 def _advice(experiment: Experiment, what: str) -> str:
-    """Say where the rate comes from, and a smaller one: the optimizer's default, or a tenth where that is smaller."""
+    """Say where the learning rate was set, and suggest a smaller one: the default, or a tenth if that is smaller."""
     optimizer = experiment.optimizer
     rate, bound = optimizer.values().get("lr"), optimizer.arguments.get("lr")
     text = f"{what} ({optimizer}, {(bound or optimizer).origin.span})"
