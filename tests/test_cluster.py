@@ -152,9 +152,9 @@ def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm)
 
 def test_what_is_no_scheduler_is_said(path: Path, farm: Farm) -> None:
     for address, message in (
-        ("127.0.0.1:1", "--cluster takes dask://HOST:PORT, such as dask://10.0.0.5:8786, not 127.0.0.1:1"),
-        ("dask://nowhere", "--cluster takes dask://HOST:PORT"),
-        ("dask://127.0.0.1:1", "there is no Dask scheduler at dask://127.0.0.1:1"),
+        ("127.0.0.1:1", "--cluster must be dask://HOST:PORT, such as dask://10.0.0.5:8786, not 127.0.0.1:1"),
+        ("dask://nowhere", "--cluster must be dask://HOST:PORT"),
+        ("dask://127.0.0.1:1", "no Dask scheduler at dask://127.0.0.1:1"),
     ):
         done = command("run", "tiny.nn", "--cluster", address, cwd=path.parent)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
@@ -187,7 +187,7 @@ def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
     from nnspec.records.folder import RunFolder
 
     make = partial(RunFolder.make, "tiny.nn", "out", resume=True)
-    with pytest.raises(ClusterError, match="is gone; finished trainings are kept"):
+    with pytest.raises(ClusterError, match=r"lost the scheduler at .*; finished trainings are kept"):
         run_into(
             compile_spec(path),
             OFFLINE,
@@ -318,7 +318,7 @@ def test_a_port_where_something_else_listens_is_said(
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=serve, daemon=True).start()
         started = time.monotonic()
-        with pytest.raises(ClusterError, match="there is no Dask scheduler at dask://"):
+        with pytest.raises(ClusterError, match="no Dask scheduler at dask://"):
             run(tmp_path / "tiny.nn", cluster=f"dask://127.0.0.1:{listening.getsockname()[1]}")
         assert time.monotonic() - started < 15
         listening.shutdown(socket.SHUT_RDWR)

@@ -335,7 +335,7 @@ def test_such_a_script_without_a_main_guard_that_asks_for_jobs_is_told_so(tmp_pa
     done = script(tmp_path, OWN_PART.replace("GUARD", "True").replace("JOBS", "2"), "Mine(lr=0.1); Adam")
     assert done.returncode != 0
     assert "WorkerError: the process that trained" in done.stderr
-    assert 'asks for jobs below `if __name__ == "__main__":`' in done.stderr
+    assert 'call `nnspec.run` below `if __name__ == "__main__":`' in done.stderr
     assert WorkerError.__name__ in done.stderr
 
 

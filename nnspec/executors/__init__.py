@@ -1,1 +1,1 @@
-"""Where groups of trainings run: in this process, in others, on a cluster."""
+"""Executors run groups of trainings: in this process, in other processes, or on a cluster."""

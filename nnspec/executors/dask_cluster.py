@@ -1,11 +1,11 @@
-"""Groups of trainings on the workers of a Dask cluster: another machine's processes in the place of this one's.
+"""Training on a Dask cluster: groups run on its workers instead of in processes of this machine.
 
-A task is a group that trains together, as in a process of one's own (`workers.py`). Each worker is asked what it runs
-on as it joins; one without nnspec, or with another version, is not used. A task is sent to one worker that is free, so
-it is known who trains what; where that worker dies, another one begins the task again. Large data is a task too, which
-workers hand to each other. What a worker says on the way comes as events; what it ends with is the result.
-Checkpoints are written by the client, whose disk the run is on, when a training comes back.
-A cluster is trusted: whoever may send it tasks runs whatever code he likes there, and results are unpickled here.
+A task is a group that trains together, as in `processes.py`. Each worker is asked for its environment when it joins; a
+worker without nnspec, or with another version, is not used. A task is sent to one idle worker, so it is known which
+worker trains what; if that worker dies, another one starts the task again. Large data is a task too, which workers
+copy from each other. Progress arrives as events, and the trained lanes as the result of the task. The client, which has
+the run on its disk, writes a checkpoint when a training ends.
+A cluster is trusted: anyone who can reach the scheduler can run arbitrary code, and results are unpickled here.
 """
 
 from __future__ import annotations
@@ -41,52 +41,52 @@ __all__ = ["ClusterError", "DaskCluster"]
 
 SCHEME = "dask://"
 WAIT = 60.0
-"""Seconds that a cluster may take until its first worker is there."""
+"""Seconds to wait for the first worker of a cluster."""
 KNOCK = 6.0
-"""Seconds that a scheduler has to say that it is one."""
+"""Seconds to wait for the first answer of a scheduler."""
 ANSWER = 10.0
-"""Seconds that a scheduler has to answer later on."""
+"""Seconds to wait for any later answer of a scheduler."""
 SMALL = 16 * 1024**2
-"""Bytes of data up to which every task has its own: tasks that share it are drawn to the worker that holds it."""
+"""Size in bytes up to which data is sent with every task; Dask prefers the worker that holds shared data."""
 CLOSING = 2.0
 PATIENCE = 10.0
-"""Seconds that workers have to come to an end after Ctrl-C."""
+"""Seconds that workers have to stop after Ctrl-C."""
 EVERY = 0.2
-"""Least seconds between two events of one group."""
+"""Minimum time between two events of a training, in seconds."""
 LOOK = 1.0
-"""Seconds between two looks at which workers there are."""
+"""Seconds between two queries for the workers of a cluster."""
 ALONE = 20.0
-"""Seconds that a run waits for another worker when all are gone."""
+"""Seconds that a run waits for a new worker after all have left."""
 DEATHS = 3
-"""How many workers may die with a task until its trainings have failed."""
+"""Number of workers that may die with a task until its trainings have failed."""
 
 Client: TypeAlias = Any
 Future: TypeAlias = Any
-"""Dask's, which is imported where it is used."""
+"""Types of Dask, which is imported where it is used."""
 
 
 class ClusterError(NnspecError):
-    """A cluster that cannot be used, or is gone. The message says why and what to do."""
+    """A cluster that cannot be used or reached. The message says why and what to do."""
 
 
 @dataclass
 class HeldKeeper(Keeper):
-    """Keeps the last checkpoint of a training in memory, for whoever writes it elsewhere."""
+    """Keeps the last checkpoint of a training in memory, to be written by another process."""
 
     held: Checkpoint | None = None
 
     def due(self) -> bool:
-        """Never: only the end of a training is told."""
+        """Return False: only the checkpoint at the end of a training is sent."""
         return False
 
     def store(self, checkpoint: Checkpoint) -> None:
-        """Hold it."""
+        """Keep it in memory."""
         self.held = checkpoint
 
 
 @dataclass(frozen=True)
 class _Ended:
-    """What a worker sends back of one training."""
+    """The result of one training, as a worker sends it."""
 
     lane: PackedLane
     checkpoint: Checkpoint | None
@@ -98,28 +98,28 @@ class _Task:
     dataset: Dataset
     lanes: dict[int, RemoteLane] = field(default_factory=dict)
     worker: str = ""
-    """Which worker trains it."""
+    """The worker that trains it."""
     deaths: int = 0
-    """How many workers died with it."""
+    """Number of workers that died with it."""
 
 
 class DaskCluster:
-    """The workers of a Dask scheduler. Leaving the context lets go of them."""
+    """Trains groups on the workers of a Dask scheduler. Leaving the context disconnects from it."""
 
     remote = True
 
     def __init__(self, address: str) -> None:
-        """`address` is `dask://HOST:PORT`. Raises ClusterError for any other."""
+        """`address` is `dask://HOST:PORT`. Raises ClusterError for anything else."""
         host, _, port = address.removeprefix(SCHEME).rpartition(":")
         if not address.startswith(SCHEME) or not host or not port.isdigit():
-            raise ClusterError(f"--cluster takes dask://HOST:PORT, such as dask://10.0.0.5:8786, not {address}")
+            raise ClusterError(f"--cluster must be dask://HOST:PORT, such as dask://10.0.0.5:8786, not {address}")
         self._address, self._scheduler = address, f"tcp://{host}:{port}"
         self._environments: dict[str, dict[str, Any]] = {}
-        """What each worker that is used, or was, runs on."""
+        """The environment of each usable worker, including those that have left."""
         self._unusable: dict[str, str] = {}
-        """Why each of the others is left out."""
+        """Why each of the other workers cannot be used."""
         self._threads: dict[str, int] = {}
-        """How many threads each worker has that is there now."""
+        """The number of threads of each worker that is present."""
         self._asked: set[str] = set()
         self._answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._looked = -math.inf
@@ -127,17 +127,17 @@ class DaskCluster:
         self._client: Client | None = None
 
     def __enter__(self) -> DaskCluster:
-        """Connect, and wait for the first worker that can be used. Raises ClusterError where either cannot be had."""
+        """Connect, and wait for the first usable worker. Raises ClusterError if either fails."""
         try:
             import distributed
         except ImportError:
-            raise ClusterError('--cluster takes Dask: `pip install "nnspec[dask]"`') from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is to be said is said here
+            raise ClusterError('--cluster requires Dask: `pip install "nnspec[dask]"`') from None
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors are reported by this class
         _ask_scheduler(self._address, self._scheduler)
         try:
             self._client = distributed.Client(self._scheduler, timeout=ANSWER, set_as_default=False)
         except (OSError, TimeoutError) as error:
-            raise ClusterError(f"there is no Dask scheduler at {self._address}: {_short(error)}") from None
+            raise ClusterError(f"no Dask scheduler at {self._address}: {_short(error)}") from None
         try:
             self._meet_scheduler()
             self._wait_for_a_worker()
@@ -147,11 +147,11 @@ class DaskCluster:
         return self
 
     def _meet_scheduler(self) -> None:
-        """Raises ClusterError where the scheduler cannot read tasks, which it does before it hands them out."""
+        """Raises ClusterError if the scheduler cannot unpickle tasks, which it does before it assigns them."""
         assert self._client is not None
         try:
             there = self._client.run_on_scheduler(_version)
-        except Exception as error:  # noqa: BLE001  (Dask raises here what was raised there, a bare Exception at times)
+        except Exception as error:  # noqa: BLE001  (Dask raises the scheduler's exception, sometimes a bare Exception)
             raise ClusterError(
                 f"the scheduler at {self._address} cannot run nnspec ({_short(error)}); install nnspec {__version__} "
                 "there too"
@@ -160,13 +160,13 @@ class DaskCluster:
             raise ClusterError(f"the scheduler at {self._address} {_other_version(there)}")
 
     def _wait_for_a_worker(self) -> None:
-        """Wait for a worker that can be used. Raises ClusterError where there is none, or none but unusable ones."""
+        """Wait for a usable worker. Raises ClusterError if there is none."""
         end = time.monotonic() + WAIT
         while not self._usable:
             if self._threads and self._threads.keys() <= self._unusable.keys():
                 raise ClusterError(f"no worker at {self._address} can be used: {self._why_not()}")
             if time.monotonic() > end:
-                what = "no worker that answers" if self._threads else "no worker"
+                what = "no worker that responds" if self._threads else "no worker"
                 raise ClusterError(
                     f"the scheduler at {self._address} has {what} after {WAIT:.0f} s; start one with `dask worker`"
                 )
@@ -175,20 +175,20 @@ class DaskCluster:
 
     @property
     def _usable(self) -> list[str]:
-        """The workers that are there and can be used."""
+        """The workers that are present and usable."""
         return [worker for worker in self._threads if worker in self._environments]
 
     def _why_not(self) -> str:
         return "; ".join(f"worker {worker} {self._unusable[worker]}" for worker in self._unusable)
 
     def _look_around(self, every: float = LOOK) -> None:
-        """See, every so many seconds, which workers there are, and ask those that are new what they run on."""
+        """Update the list of workers, at most once in `every` seconds, and ask new ones for their environment."""
         assert self._client is not None
         while not self._answers.empty():
             self._sort(self._answers.get())
         if time.monotonic() - self._looked < every or self._client.status != "running":
             return
-        with suppress(OSError, TimeoutError):  # it is found out elsewhere that the scheduler is gone
+        with suppress(OSError, TimeoutError):  # a lost scheduler is detected elsewhere
             self._threads = self._client.sync(self._client.scheduler.ncores, callback_timeout=ANSWER)
             self._looked = time.monotonic()
         new = [worker for worker in self._threads if worker not in self._asked]
@@ -197,16 +197,16 @@ class DaskCluster:
             threading.Thread(target=self._ask, args=(new,), daemon=True).start()
 
     def _ask(self, workers: list[str]) -> None:
-        """Ask workers what they run on; it may be long until they answer."""
+        """Ask workers for their environment, which may take long."""
         assert self._client is not None
-        with suppress(OSError, TimeoutError, RuntimeError):  # the client is closed, or the scheduler gone
+        with suppress(OSError, TimeoutError, RuntimeError):  # the client is closed, or the scheduler was lost
             self._answers.put(self._client.run(environment, workers=workers, on_error="return"))
 
     def _sort(self, answers: dict[str, Any]) -> None:
-        """Take in what workers answered."""
+        """Sort workers into usable and unusable ones by their answers."""
         for worker, found in answers.items():
             if isinstance(found, OSError):
-                self._asked.discard(worker)  # it was not reached, and is asked again while it is there
+                self._asked.discard(worker)  # it was not reached, and is asked again as long as it is present
             elif isinstance(found, BaseException):
                 why = f"({type(found).__name__}: {_short(found)})"
                 self._unusable[worker] = f"cannot run nnspec {why}; install nnspec {__version__} there"
@@ -221,11 +221,11 @@ class DaskCluster:
 
     @property
     def slots(self) -> int:
-        """How many tasks it runs at a time."""
+        """Number of tasks that run at the same time."""
         return max(1, sum(self._threads[worker] for worker in self._usable))
 
     def record(self) -> dict[str, Any]:
-        """Say where it ran: each worker's environment, which trainings it had, and whether kernels are as here."""
+        """Return the environment of each worker, its trainings, and whether its kernels are the same as here."""
         here = environment()
         used = {worker: self._environments[worker] for worker in dict.fromkeys(self._trained.values())}
         unlike = {worker: differences(found, here) for worker, found in used.items()}
@@ -243,11 +243,10 @@ class DaskCluster:
         }
 
     def train(self, work: Work, observer: Observer, take: Take) -> None:
-        """Train groups on all workers at once; `take` is given the trainings of each as it ends.
+        """Train groups on all workers; see `Executor`.
 
-        The task of a worker that died is given to another one; after three deaths its trainings have failed. Ctrl-C,
-        here or in what is called, ends what trains; what it had is taken too, and it is raised again. Raises
-        ClusterError where the scheduler is gone, or every worker is.
+        If a worker dies, its task is given to another one; after `DEATHS` deaths the trainings of the task have failed.
+        Raises ClusterError if the scheduler or all workers are lost.
         """
         assert self._client is not None
         client, topic = self._client, f"nnspec-{uuid.uuid4().hex}"
@@ -271,10 +270,10 @@ class DaskCluster:
         except KeyboardInterrupt:
             try:
                 workers = list({task.worker for task in running.values()})
-                with suppress(OSError):  # those that have lost the scheduler have nobody to work for
+                with suppress(OSError):  # workers that have lost the scheduler stop by themselves
                     client.run(_halt, topic, workers=workers, on_error="ignore")
                 end = time.monotonic() + PATIENCE
-                # Tasks that nobody has taken up yet come back at once, with nothing.
+                # Tasks that have not started return at once, without results.
                 while running and time.monotonic() < end:
                     self._collect(running, SimpleQueue(), [], Silent(), take)
             finally:
@@ -288,7 +287,7 @@ class DaskCluster:
         names: Callable[[_Task], tuple[str, int]],
         data: _Shared,
     ) -> None:
-        """Send what waits to threads of workers that are free."""
+        """Send waiting tasks to idle threads of workers."""
         assert self._client is not None
         used = Counter(task.worker for task in running.values())
         for worker in self._usable:
@@ -308,7 +307,7 @@ class DaskCluster:
         observer: Observer,
         take: Take,
     ) -> None:
-        """Take what workers said and what ended; wait a moment where that is nothing. Raises ClusterError."""
+        """Process events and results; wait a moment if no task has ended. Raises ClusterError."""
         assert self._client is not None
         _hear(said, tasks, observer)
         done = [future for future in running if future.done()]
@@ -322,7 +321,7 @@ class DaskCluster:
             self._await_scheduler()
 
     def _await_scheduler(self) -> None:
-        """Wait until the scheduler is there again. Raises ClusterError."""
+        """Wait until the scheduler is back. Raises ClusterError if it does not return in time."""
         assert self._client is not None
         end = time.monotonic() + ANSWER
         while self._client.status != "running":
@@ -331,29 +330,29 @@ class DaskCluster:
             time.sleep(0.05)
 
     def _died(self, future: Future, running: dict[Future, _Task], waiting: list[_Task], take: Take) -> None:
-        """Have another worker begin the task of one that died."""
+        """Return the task of a worker that died to the queue, or fail it after too many deaths."""
         task = running.pop(future)
         future.cancel(force=True)
         task.deaths += 1
         if task.deaths < DEATHS:
             waiting.append(task)
         else:
-            take([failed(each, "the workers that trained it died, one after another") for each in task.group])
+            take([failed(each, f"{DEATHS} workers died while training it") for each in task.group])
 
     def _nobody(self) -> ClusterError:
         why = f" can be used ({self._why_not()})" if self._threads else ""
         return ClusterError(
             f"no worker at {self._address}{why or ' is left'}; finished trainings are kept: start workers with "
-            f"`dask worker {self._scheduler}`, and continue with --out DIR --resume"
+            f"`dask worker {self._scheduler}`, then continue with --out DIR --resume"
         )
 
     def _gone(self) -> ClusterError:
         return ClusterError(
-            f"the scheduler at {self._address} is gone; finished trainings are kept: continue with --out DIR --resume"
+            f"lost the scheduler at {self._address}; finished trainings are kept: continue with --out DIR --resume"
         )
 
     def _result(self, future: Future, task: _Task, observer: Observer) -> list[LaneResult]:
-        """Return the trainings of a task that is done; they have failed where it could not be. Raises ClusterError."""
+        """Return the trainings of a completed task, as failed ones if it raised. Raises ClusterError."""
         from concurrent.futures import CancelledError
 
         from distributed import KilledWorker
@@ -364,7 +363,7 @@ class DaskCluster:
         try:
             ended = future.result(timeout=ANSWER)
         except KilledWorker:
-            return [failed(each, "the workers that trained it died, one after another") for each in task.group]
+            return [failed(each, f"{DEATHS} workers died while training it") for each in task.group]
         except MemoryError:
             return [failed(each, "not enough memory on its worker") for each in task.group]
         except (TimeoutError, asyncio.CancelledError, CancelledError, CommClosedError):
@@ -385,7 +384,7 @@ class DaskCluster:
 
 
 def _version() -> str:
-    """Return the version of nnspec that is installed where this runs."""
+    """Return the version of nnspec on the machine that runs this."""
     return __version__
 
 
@@ -394,8 +393,8 @@ def _other_version(there: str) -> str:
 
 
 class _Shared:
-    """Data sets on the workers: small ones go with every task, a large one is a task of which workers give each other
-    what it holds."""
+    """Data sets on the workers: a small one is sent with every task, a large one is a task whose result workers copy
+    from each other."""
 
     def __init__(self, client: Client, topic: str) -> None:
         self._client, self._topic = client, topic
@@ -403,11 +402,11 @@ class _Shared:
         self._held: dict[int, tuple[Future, set[str]]] = {}
 
     def of(self, dataset: Dataset, usable: Iterable[str]) -> Any:
-        """Return what a task is sent in the place of a data set."""
+        """Return what to send with a task: a data set, or a future of it."""
         if _size(dataset) <= SMALL:
             return dataset
         future, workers = self._held.get(id(dataset), (None, set()))
-        if future is None or workers.isdisjoint(usable):  # all that could hold it are gone
+        if future is None or workers.isdisjoint(usable):  # all workers that had it have left
             workers, key = set(usable), f"{self._topic}-data-{len(self.futures)}"
             future = self._client.submit(_same, dataset, key=key, workers=[*workers])
             self.futures.append(future)
@@ -416,7 +415,7 @@ class _Shared:
 
 
 def _ask_scheduler(address: str, scheduler: str) -> None:
-    """Raises ClusterError unless a Dask scheduler answers in time. Dask itself may wait for ever for what is none."""
+    """Raises ClusterError unless a Dask scheduler answers in time. Dask itself may wait forever if there is none."""
     import distributed
 
     async def identity() -> Any:
@@ -428,20 +427,20 @@ def _ask_scheduler(address: str, scheduler: str) -> None:
     def ask() -> None:
         try:
             found.append(asyncio.run(asyncio.wait_for(identity(), KNOCK)))
-        except BaseException as error:  # noqa: BLE001  (what a stranger sends may come to anything, a MemoryError too)
+        except BaseException as error:  # noqa: BLE001  (an unknown server may send anything, even what causes a MemoryError)
             found.append(error)
 
-    thread = threading.Thread(target=ask, daemon=True)  # not in this thread, which may have a loop already
+    thread = threading.Thread(target=ask, daemon=True)  # not in this thread, which may already run an event loop
     thread.start()
     thread.join(KNOCK + 1)
     answer = found[0] if found else TimeoutError()
     if isinstance(answer, ConnectionError) or (isinstance(answer, OSError) and not isinstance(answer, TimeoutError)):
-        raise ClusterError(f"there is no Dask scheduler at {address}: {_short(answer)}")
+        raise ClusterError(f"no Dask scheduler at {address}: {_short(answer)}")
     kind = answer.get("type") if isinstance(answer, dict) else None
     if kind != "Scheduler":
-        what = f"it is a Dask {kind.lower()}" if kind else "what runs there is not Dask, or does not answer"
+        what = f"it is a Dask {kind.lower()}" if kind else "the server there is not Dask, or does not respond"
         raise ClusterError(
-            f"there is no Dask scheduler at {address}: {what}; `dask scheduler` prints its address when it starts"
+            f"no Dask scheduler at {address}: {what}; `dask scheduler` prints its address when it starts"
         )
 
 
@@ -454,7 +453,7 @@ def _size(dataset: Dataset) -> int:
 
 
 def _to_send(group: Group) -> Group:
-    """Return a group whose keepers hold what they are to keep."""
+    """Return a copy of a group whose keepers hold checkpoints in memory."""
     return tuple(
         each
         if each.keeper is None
@@ -467,7 +466,7 @@ def _to_send(group: Group) -> Group:
 
 
 def _hear(said: SimpleQueue[Any], tasks: Sequence[_Task], observer: Observer) -> None:
-    """Take in what workers said. A task that another worker took up begins again; observers are told of it once."""
+    """Process events from workers. If a task is restarted on another worker, its start is reported only once."""
     while True:
         try:
             event = said.get_nowait()
@@ -486,21 +485,21 @@ def _hear(said: SimpleQueue[Any], tasks: Sequence[_Task], observer: Observer) ->
 # On a worker
 
 _halted: set[str] = set()
-"""Runs that are to end: their tasks here stop behind the epoch that they are in."""
+"""Runs that are being stopped: their tasks here end after the current epoch."""
 
 
 def _halt(topic: str) -> None:
-    """Have the tasks of a run end here."""
+    """Stop the tasks of a run on this worker."""
     _halted.add(topic)
 
 
 def _same(dataset: Dataset) -> Dataset:
-    """A data set as a task, which can be made again."""
+    """Return a data set: a task that Dask can repeat."""
     return dataset
 
 
 def _train(group: Group, dataset: Dataset, topic: str, number: int) -> dict[int, _Ended]:
-    """Train a group as a process of the client's would; return its trainings by place."""
+    """Train a group as a process on the client's machine would; return the results by index."""
     teller = _Teller(group, topic, number)
     with one_blas_thread():
         lanes = [] if teller.halted else train_together(group, dataset, teller)
@@ -513,7 +512,7 @@ def _train(group: Group, dataset: Dataset, topic: str, number: int) -> dict[int,
 
 
 class _Teller(Silent):
-    """Tells the client what an observer is told, not too often; ends training where nobody waits for it any more."""
+    """Passes the calls of an observer to the client, at a limited rate; ends training that is no longer wanted."""
 
     def __init__(self, group: Group, topic: str, number: int) -> None:
         from distributed import get_worker
@@ -526,7 +525,7 @@ class _Teller(Silent):
 
     @property
     def halted(self) -> bool:
-        """Whether the run is to end, or its client is gone, or has taken the task back."""
+        """Whether the run is being stopped, its client has left, or the task was cancelled."""
         task = self._worker.state.tasks.get(self._task)
         return self._topic in _halted or task is None or task.state == "cancelled"
 
@@ -535,13 +534,13 @@ class _Teller(Silent):
         self._worker.log_event(self._topic, event)
 
     def lane_begins(self, lane: LaneResult) -> None:
-        """Say what is known of it."""
+        """Send its values."""
         place = place_of(self._group, lane)
         self._told[place] = len(lane.records)
         self._say("begins", place, lane_values(lane))
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """Say how far it is. Raises KeyboardInterrupt where it is to end here."""
+        """Send the epochs since the last event. Raises KeyboardInterrupt if the training is to end."""
         if self.halted:
             raise KeyboardInterrupt
         place, now = place_of(self._group, lane), time.monotonic()

@@ -1,4 +1,4 @@
-"""What an executor is: where groups of trainings run, and what a run may expect of it."""
+"""The protocol of executors, which run groups of trainings."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ __all__ = ["NO_MEMORY", "Executor", "Group", "Take", "Work"]
 NO_MEMORY = "not enough memory; `nnspec show SPEC` shows how much is needed"
 
 Group: TypeAlias = tuple[Training, ...]
-"""Trainings that share a loop."""
+"""Trainings that share a training loop."""
 Work: TypeAlias = Sequence[tuple[Group, Dataset]]
-"""Groups, and the data of each."""
+"""Groups with their data."""
 Take: TypeAlias = Callable[[list[LaneResult]], None]
 
 
 class Executor(Protocol):
-    """Trains groups. A context: leaving it ends whatever it has started.
+    """Trains groups. It is a context manager: leaving it stops everything that it has started.
 
-    Every executor gives the same lanes, to the last bit. `tests/test_executors.py` holds all of them to what is said
-    here.
+    All executors give the same results, to the last bit. `tests/test_executors.py` tests each of them against this
+    description.
     """
 
     remote: bool
-    """Whether groups train outside of this process, which can do something else meanwhile."""
+    """Whether groups train outside this process, which can do other work meanwhile."""
 
     @property
     def slots(self) -> int:
-        """How many groups train at the same time."""
+        """Number of groups that train at the same time."""
 
     def __enter__(self) -> Executor:
-        """Start what is needed."""
+        """Start processes or connections."""
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        """End all of it."""
+        """Stop them."""
 
     def train(self, work: Work, observer: Observer, take: Take) -> None:
-        """Train groups. `take` is given the trainings of each group once, when the group ends; the observer is told of
-        the beginning of each training, and of its epochs in order.
+        """Train groups. `take` is called once per group, with its results, when the group ends; the observer is called
+        at the start of each training and after each of its epochs, in order.
 
-        A training that cannot be finished, for want of memory or because its process died, is a lane that has failed,
-        and does not keep the others from being trained. KeyboardInterrupt, from a signal, the observer or `take`, ends
-        the groups that train: what they had is taken too, and it is raised again.
+        A training that cannot be finished, because memory ran out or its process died, becomes a failed lane; the
+        others continue. KeyboardInterrupt, from a signal, the observer or `take`, ends all groups; `take` is then
+        called with their partial results, and the exception is raised again.
         """
 
     def record(self) -> dict[str, Any]:
-        """Return what the summary of the run says of it, beside `jobs`."""
+        """Return what to store about it in the summary of the run, in addition to `jobs`."""

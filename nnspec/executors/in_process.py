@@ -1,4 +1,4 @@
-"""Groups trained in this process: one after another, or those without a stack in threads."""
+"""Training in this process: one group after another, or trainings without a stack in threads."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["InProcess"]
 
 @dataclass(frozen=True)
 class InProcess:
-    """Trains one group after another."""
+    """Trains groups in this process, one after another."""
 
     threads: bool = False
-    """Whether trainings without a stack take turns, as many as there are cores. Once their steps are compiled, each of
-    them has a thread; NumPy calls gain nothing by threads."""
+    """Whether trainings without a stack take turns, one per core. Each gets a thread once its steps are compiled; with
+    NumPy calls, threads are no faster."""
     remote = False
     slots = 1
 
@@ -29,17 +29,17 @@ class InProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        """Nothing was started."""
+        """Do nothing."""
 
     def train(self, work: Work, observer: Observer, take: Take) -> None:
-        """Train groups, as `Executor` says."""
+        """Train groups; see `Executor`."""
         waiting = [*reversed(_joined(work) if self.threads else work)]
         while waiting:
             group, dataset = waiting.pop()
             try:
                 results = train_together(group, dataset, observer)
             except MemoryError:
-                if self.threads and len(group) > 1:  # there may be enough for one after another
+                if self.threads and len(group) > 1:  # there may be enough memory for one at a time
                     waiting += [((each,), dataset) for each in reversed(group)]
                     continue
                 results = [failed(each, NO_MEMORY) for each in group]
@@ -48,12 +48,12 @@ class InProcess:
                 raise KeyboardInterrupt
 
     def record(self) -> dict[str, Any]:
-        """Return nothing: the options say it all."""
+        """Return {}: the options describe it completely."""
         return {}
 
 
 def _joined(work: Work) -> list[tuple[Group, Dataset]]:
-    """Join groups of one training that follow each other and have the same data, as many as there are cores."""
+    """Join consecutive groups of one training with the same data, up to the number of cores."""
     found: list[tuple[Group, Dataset]] = []
     joining = False
     for group, dataset in work:

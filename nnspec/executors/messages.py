@@ -1,4 +1,4 @@
-"""What a worker says of its trainings, in a pipe or on a cluster: their start, their epochs, and their result."""
+"""Messages from workers about their trainings, over a pipe or a cluster: start, epochs and result."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ __all__ = ["PackedLane", "RemoteLane", "epochs_since", "pack", "place_of"]
 
 
 def place_of(group: Sequence[Training], lane: LaneResult) -> int:
-    """Return which training of a group a lane is."""
+    """Return the index in a group of the training that a lane belongs to."""
     return next(i for i, t in enumerate(group) if (t.experiment.name, t.repeat) == (lane.name, lane.repeat))
 
 
 def epochs_since(lane: LaneResult, before: int) -> dict[str, Any]:
-    """Return the epochs of a lane beyond so many, as JSON holds them. Raises UnstorableError."""
+    """Return the epochs of a lane after the first `before`, as JSON values. Raises UnstorableError."""
     table = columns(lane.records[before:], lane.figures)
     return {"before": before, **{name: plain(column, name) for name, column in table.items()}}
 
 
 @dataclass(frozen=True)
 class PackedLane:
-    """A lane at the end of its training."""
+    """A lane at the end of its training, ready to be sent."""
 
     values: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
-    """What is standardised, and the weights, by names that begin with `scaling.` and `network.`."""
+    """Means and deviations of standardised data, and weights, with names that start with `scaling.` and `network.`."""
 
 
 def pack(lane: LaneResult) -> PackedLane:
-    """Return a trained lane as it is sent. Raises UnstorableError."""
+    """Pack a trained lane. Raises UnstorableError."""
     weights = {f"network.{name}": array for name, array in lane.network.state_dict().items()}
     return PackedLane(lane_values(lane), scaling_arrays(lane) | weights)
 
 
 class RemoteLane:
-    """A training in another process, as far as this one knows."""
+    """A training in another process, as known from its messages."""
 
     def __init__(self, training: Training, values: Mapping[str, Any]) -> None:
         """`values` are the lane's plain values before its first epoch."""
         lane = lane_from(values, {}, build_network(training.experiment))
         self._records: list[EpochRecord] = [*lane.records]
         self.lane = replace(lane, records=self._records)
-        """What observers are given: it has each epoch as soon as that has arrived."""
+        """The result as passed to observers; it has each epoch as soon as that has arrived."""
 
     def add(self, epochs: Mapping[str, Any]) -> bool:
-        """Take in what `epochs_since` returned; say whether there was anything new that follows on."""
+        """Add the epochs that `epochs_since` returned; return whether any of them were new."""
         known = len(self._records) - int(epochs["before"])
         new = from_columns(epochs)[known:] if known >= 0 else []
         self._records += new

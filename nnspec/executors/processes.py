@@ -1,8 +1,8 @@
-"""Groups of trainings side by side, each in a process of its own with one BLAS thread.
+"""Groups of trainings in parallel, each in its own process with one BLAS thread.
 
-Processes, because threads share the interpreter: two of them were no faster than one (measured on two cores). They
-are started anew (`spawn`), so nothing of the parent's state leaks into them, on any system. A worker is sent a group
-and its data, trains as the parent would, and sends back what an observer is told and, at the end, the weights.
+Threads share the interpreter, so two of them were no faster than one (measured on two cores). Processes are spawned, so
+that no state of the parent leaks into them, on any system. A worker receives a group and its data, trains as the parent
+would, and sends back the calls of an observer and, at the end, the weights.
 """
 
 from __future__ import annotations
@@ -42,33 +42,33 @@ if TYPE_CHECKING:
 __all__ = ["Processes", "WorkerError", "needs_script", "usual_jobs"]
 
 WORTH = 3.0
-"""Seconds of training that make another process worth its while: one starts in half a second to one."""
+"""Seconds of training for which another process pays off: starting one takes half a second to a second."""
 PATIENCE = 10.0
-"""Seconds that workers have to come to an end after Ctrl-C."""
+"""Seconds that workers have to stop after Ctrl-C."""
 ATTEMPTS = 3
-"""How many processes may die before they are ready, with the same group, until its trainings have failed."""
+"""Number of processes that may die before they are ready, with the same group, until its trainings have failed."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A group that is to be trained on its data."""
+    """A group waiting to be trained, with its data."""
 
     group: Group
     dataset: Dataset
     deaths: int = 0
-    """How many processes died with it before they were ready."""
+    """Number of processes that died with it before they were ready."""
 
 
 class WorkerError(NnspecError):
-    """A process that was to train lanes is gone before it began. The message says which lanes, and what to do."""
+    """A process that died before it started to train. The message says which lanes it had, and what to do."""
 
 
 class _Lost(Exception):
-    """A worker is gone, or has no memory left, amid a group. The message says how."""
+    """A worker died or ran out of memory while it had a group. The message says how."""
 
 
 def usual_jobs(everything: Sequence[Training]) -> int:
-    """Return how many processes are worth their while: one for every few seconds of work, at most one a core."""
+    """Return the number of processes that pay off: one per `WORTH` seconds of work, at most one per core."""
     return max(1, min(cores(), len(everything), int(math.fsum(each.layout.seconds for each in everything) / WORTH)))
 
 
@@ -76,35 +76,34 @@ def usual_jobs(everything: Sequence[Training]) -> int:
 
 
 class Processes:
-    """Processes that train groups side by side."""
+    """Processes that train groups in parallel."""
 
     remote = True
 
     def __init__(self, slots: int, *, script: bool = False) -> None:
-        """`script` says whether the processes import the script that runs, because parts are defined in it."""
+        """`script` says whether the processes import the running script, because it defines parts."""
         self.slots, self._script = slots, script
         self._workers: list[_Worker] = []
         self._proved = False
-        """Whether a process was ever ready: processes can be started here, and another one is worth starting."""
+        """Whether a process was ever ready: if so, processes can be started here, and dead ones are replaced."""
 
     def __enter__(self) -> Processes:
         self._hire(self.slots)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        with _unheard():  # a second Ctrl-C waits until all of them have ended
+        with _unheard():  # a second Ctrl-C has no effect until all of them have ended
             for worker in self._workers:
                 worker.connection.close()
             for worker in self._workers:
                 worker.end()
 
     def train(self, work: Work, observer: Observer, take: Take) -> None:
-        """Train groups on all workers at once; `take` is given the trainings of each as it ends.
+        """Train groups on all workers; see `Executor`.
 
-        A process that dies while it trains leaves trainings that failed. One that dies before it is ready has trained
-        nothing: its group is given to another process. In both cases another process takes its place. Ctrl-C, here or
-        in what is called, ends the groups that train; what they had is taken too, and it is raised again. Raises
-        WorkerError where every process dies before any was ready.
+        If a process dies during training, its trainings have failed. If it dies before it is ready, its group is given
+        to another process. In both cases the process is replaced. Raises WorkerError if every process dies before any
+        was ready.
         """
         waiting = [_Job(*each) for each in reversed(work)]
         busy: dict[object, _Worker] = {}
@@ -132,21 +131,21 @@ class Processes:
                 raise
 
     def record(self) -> dict[str, Any]:
-        """Return nothing: the options say it all."""
+        """Return {}: the options describe it completely."""
         return {}
 
     def _give(self, waiting: list[_Job], busy: dict[object, _Worker], observer: Observer) -> None:
-        """Give what waits to workers that are free, and start others in the place of those that died."""
+        """Give waiting groups to idle workers, and replace workers that died."""
         if self._proved:
             self._hire(min(self.slots - len(self._workers), len(waiting) + len(busy) - len(self._workers)))
         for worker in [each for each in self._workers if each.connection not in busy][: len(waiting)]:
             job = waiting.pop()
-            with suppress(OSError):  # it died; the end of its line says so, as for one that dies later
+            with suppress(OSError):  # it died; its closed connection shows that, as for one that dies later
                 worker.give(job, observer)
             busy[worker.connection] = worker
 
     def _lost(self, worker: _Worker, lost: _Lost, waiting: list[_Job]) -> list[LaneResult] | None:
-        """Return the trainings of a worker that died; None where nothing was trained, and others will.
+        """Return the trainings of a worker that died, or None if it trained nothing and another worker will.
 
         Raises WorkerError.
         """
@@ -164,7 +163,7 @@ class Processes:
         return None
 
     def _hire(self, count: int) -> None:
-        """Start so many processes, or as many as the system allows. Raises WorkerError where it allows none."""
+        """Start `count` processes, or as many as the system allows. Raises WorkerError if it allows none."""
         try:
             with _unheard(), nullcontext() if self._script else _no_script():
                 for _ in range(count):
@@ -174,7 +173,7 @@ class Processes:
                 raise WorkerError(f"cannot start a process: {error.strerror or error}; --jobs 1 needs none") from None
 
     def _stop(self, busy: dict[object, _Worker], take: Take) -> None:
-        """Have the workers come to an end, and take what they had."""
+        """Stop the workers, and take their partial results."""
         for worker in busy.values():
             worker.stop()
         end = time.monotonic() + PATIENCE
@@ -193,10 +192,10 @@ class Processes:
 
 
 class _Worker:
-    """One process, as its parent sees it."""
+    """The parent's end of one process."""
 
     job: _Job
-    """What it was given last."""
+    """The last group that it was given."""
 
     def __init__(self) -> None:
         context = get_context("spawn")
@@ -210,22 +209,22 @@ class _Worker:
         self._observer: Observer = Silent()
         self._dataset: Dataset | None = None
         self.ready = False
-        """Whether it has come so far that it trains."""
+        """Whether it is ready to train."""
 
     def give(self, job: _Job, observer: Observer) -> None:
-        """Send it a group to train; the data only where it has not got it yet. Raises OSError where it is dead."""
+        """Send it a group to train, and the data unless it has that already. Raises OSError if it is dead."""
         self.job, self._group, self._observer, self._lanes, self._ended = job, job.group, observer, {}, {}
         self.connection.send((job.group, None if job.dataset is self._dataset else job.dataset))
         self._dataset = job.dataset
 
     def stop(self) -> None:
-        """Have it stop training, as Ctrl-C would. Nobody is told of what it still says."""
+        """Tell it to stop training, as Ctrl-C would, and no longer pass its messages to the observer."""
         self._observer = Silent()
         with suppress(OSError):
             self.connection.send(None)
 
     def end(self) -> None:
-        """End it."""
+        """End the process."""
         self.connection.close()
         self._process.join(0.2)
         if self._process.is_alive():
@@ -233,7 +232,7 @@ class _Worker:
             self._process.join()
 
     def hear(self) -> list[LaneResult] | None:
-        """Take in one thing that it says; return the trainings when all of them have ended. Raises _Lost."""
+        """Receive one message; return the trainings once all of them have ended. Raises _Lost."""
         try:
             kind, place, said = self.connection.recv()
         except (EOFError, OSError) as error:
@@ -262,7 +261,7 @@ class _Worker:
         return None
 
     def left(self, why: str) -> list[LaneResult]:
-        """Return the trainings of its group: those that had ended, and the others as failed, with what is known."""
+        """Return the trainings of its group: those that ended, the others as failed with their epochs so far."""
         return [self._ended.get(place) or self._failed(place, why) for place in range(len(self._group))]
 
     def _failed(self, place: int, why: str) -> LaneResult:
@@ -275,24 +274,23 @@ class _Worker:
         return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
 
     def gone(self) -> WorkerError:
-        """Return the error that says how it ended."""
+        """Return an error that says how it ended."""
         how = self._end_in_words()
         names = ", ".join(each.label for each in self._group)
         return WorkerError(
-            f"the process that trained {names} {how}; with --jobs 1 nothing is trained in a process of its own "
-            '(a Python script with parts of its own asks for jobs below `if __name__ == "__main__":`)'
+            f"the process that trained {names} {how}; --jobs 1 trains without other processes "
+            '(in a Python script that defines parts, call `nnspec.run` below `if __name__ == "__main__":`)'
         )
 
 
 def needs_script(everything: Sequence[Training]) -> bool:
-    """Whether trainings have parts that are defined in the script that runs: another process must import it."""
+    """Return whether trainings have parts defined in the running script, so that other processes must import it."""
     return b"__main__" in bytes(ForkingPickler.dumps(everything))
 
 
 @contextmanager
 def _no_script() -> Iterator[None]:
-    """Within, processes are started that do not import the script that runs. So it needs no guard against being run
-    again in each of them."""
+    """Start processes that do not import the running script, so that it needs no `if __name__ == "__main__"` guard."""
     script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
@@ -302,16 +300,16 @@ def _no_script() -> Iterator[None]:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Within, processes are started that signals do not reach: the parent tells them when to stop.
+    """Start processes that signals do not reach: the parent tells them when to stop.
 
-    Blocked signals stay blocked in a process that is started, and reach this one afterwards.
+    Blocked signals stay blocked in started processes, and reach this one afterwards.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        resource_tracker.ensure_running()  # which unblocks signals when it starts
+        resource_tracker.ensure_running()  # it unblocks signals when it starts
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         yield
     finally:
@@ -322,7 +320,7 @@ def _proxy(values: dict[Any, Any]) -> MappingProxyType[Any, Any]:
     return MappingProxyType(values)
 
 
-# Programs hold read-only mappings, which Python does not send by itself.
+# Programs have read-only mappings, which Python cannot pickle.
 ForkingPickler.register(MappingProxyType, lambda mapping: (_proxy, (dict(mapping),)))
 
 
@@ -330,12 +328,12 @@ ForkingPickler.register(MappingProxyType, lambda mapping: (_proxy, (dict(mapping
 
 
 def _work(connection: Connection) -> None:
-    """Train the groups that arrive, until the parent is gone. Only the parent interrupts, through the inbox."""
+    """Train the groups that arrive, until the parent ends. Only the parent can interrupt this, through the inbox."""
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     dataset: Dataset | None = None
     with one_blas_thread():
-        inbox = _Inbox(connection)  # with NumPy loaded: two threads at once may not be the first to need it
+        inbox = _Inbox(connection)  # after NumPy is loaded, since two threads must not import it at once
         inbox.send("ready", 0, None)
         while True:
             group, sent = inbox.next()
@@ -355,26 +353,26 @@ def _work(connection: Connection) -> None:
 
 
 class _Speaker(Silent):
-    """Tells the parent what an observer is told."""
+    """Passes the calls of an observer to the parent."""
 
     def __init__(self, inbox: _Inbox, group: Group) -> None:
         self._inbox, self._group = inbox, group
 
     def lane_begins(self, lane: LaneResult) -> None:
-        """Send what is known of it."""
+        """Send its values."""
         self._inbox.send("begins", place_of(self._group, lane), lane_values(lane))
 
     def compiling(self, kernels: int) -> None:
-        """Send how many."""
+        """Send the number of kernels."""
         self._inbox.send("compiling", 0, kernels)
 
     def epoch_done(self, lane: LaneResult) -> None:
-        """Send the epoch alone."""
+        """Send the last epoch."""
         self._inbox.send("epoch", place_of(self._group, lane), epochs_since(lane, len(lane.records) - 1))
 
 
 class _Inbox:
-    """The worker's end of the line: a thread listens, so that a word to stop reaches training that is under way."""
+    """The worker's end of the connection. A thread listens, so that a request to stop can interrupt training."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -390,31 +388,31 @@ class _Inbox:
         return self._groups.get()
 
     def guarded(self, train: Callable[[], list[LaneResult]]) -> list[LaneResult]:
-        """Train so that a word to stop comes as KeyboardInterrupt."""
+        """Train; a request to stop raises KeyboardInterrupt in it."""
         lanes: list[LaneResult] = []
         try:
             with self._lock:
-                if self._stopped:  # the word came before the group was taken up
+                if self._stopped:  # the request came before the group was started
                     return []
                 self._training = True
             lanes = train()
             with self._lock:
                 self._training = False
-        except KeyboardInterrupt:  # outside of all trainings, which see to their own
+        except KeyboardInterrupt:  # outside of trainings, which handle it themselves
             self._training = False
         return lanes
 
     def _heard_from_parent(self, *_: object) -> None:
-        """Interrupt training where the parent said so; the signal itself, from outside, does nothing."""
+        """Interrupt training if the parent requested it; the same signal from outside has no effect."""
         if self._stopped and self._training:
             raise KeyboardInterrupt
 
     def send(self, kind: str, place: int, said: object) -> None:
-        """Say one thing, all of it: no word to stop comes in between. Ends the process where the parent is gone."""
+        """Send one message without being interrupted. Ends the process if the parent has ended."""
         with self._lock:
             try:
                 self._connection.send((kind, place, said))
-            except OSError:  # at any time, also at the start: a parent that is done does not wait for it
+            except OSError:  # at any time, even at the start: a parent that is done does not wait for it
                 os._exit(1)
 
     def _listen(self) -> None:
@@ -422,7 +420,7 @@ class _Inbox:
             try:
                 heard = self._connection.recv()
             except (EOFError, OSError):
-                os._exit(1)  # the parent is gone
+                os._exit(1)  # the parent has ended
             except BaseException:  # noqa: BLE001  (the parent raises it again)
                 self.send("fault", 0, traceback.format_exc())
                 os._exit(1)
