@@ -351,7 +351,10 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, undrawn: Non
         reach_epoch(first, 1)
         second = forked(*words, cwd=tmp_path)
         assert second.returncode == 2
-        assert "another process is writing to out; wait for its end, or name another folder with --out" in second.stderr
+        assert (
+            "another process is writing to out; wait for it to end, or choose another folder with --out"
+            in second.stderr
+        )
     finally:
         first.kill()
         first.communicate()

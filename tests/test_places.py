@@ -98,7 +98,7 @@ def test_whichever_file_finds_no_room_all_others_are_there(here: Path, monkeypat
         disk.names, disk.full_at = [], number
         short = name.replace("whole/", f"{out}/")
         if short in (f"{out}/run.json", f"{out}/spec.nn"):  # nothing was trained yet
-            with pytest.raises(OutputError, match=f"nothing can be written to {out}: No space left on device"):
+            with pytest.raises(OutputError, match=f"cannot write to {out}: No space left on device"):
                 train(out)
             continue
         result = train(out)

@@ -98,7 +98,9 @@ def test_a_named_folder_that_holds_something_needs_force(here: Path) -> None:
     (here / "out").mkdir()
     RunFolder.make("race.nn", "out", False)  # empty: fine
     (here / "out/mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match="out is not empty; name another folder, or write into this one with --force"):
+    with pytest.raises(
+        OutputError, match="out is not empty; choose another folder, or write into this one with --force"
+    ):
         RunFolder.make("race.nn", "out", False)
     RunFolder.make("race.nn", "out", True)
     assert (here / "out/mine.txt").read_text() == "mine"
@@ -108,9 +110,9 @@ def test_a_named_folder_that_holds_something_needs_force(here: Path) -> None:
     ("file", "out", "message"),
     [
         ("out", "out", "out is a file, not a folder"),
-        ("out", "out/inside", "nothing can be written to out"),
-        ("runs", None, "nothing can be written to runs"),
-        ("runs/race", None, "nothing can be written to runs/race"),
+        ("out", "out/inside", "cannot write to out"),
+        ("runs", None, "cannot write to runs"),
+        ("runs/race", None, "cannot write to runs/race"),
     ],
 )
 def test_a_file_in_the_way_is_named(here: Path, file: str, out: str | None, message: str) -> None:
@@ -125,7 +127,7 @@ def test_a_file_in_the_way_is_named(here: Path, file: str, out: str | None, mess
 @pytest.mark.parametrize("out", ["locked", "locked/inside"])
 def test_a_place_that_cannot_be_written_to_is_named(here: Path, out: str) -> None:
     (here / "locked").mkdir(mode=0o500)
-    with pytest.raises(OutputError, match=r"nothing can be written to .*locked.*choose another folder with --out"):
+    with pytest.raises(OutputError, match=r"cannot write to .*locked.*choose another folder with --out"):
         RunFolder.make("race.nn", out, False)
 
 
@@ -195,7 +197,7 @@ def test_a_disk_that_fills_up_is_an_output_error(tmp_path: Path, monkeypatch: py
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(folder_module.os, "fsync", full)
-    with pytest.raises(OutputError, match=r"nothing can be written to .*out: No space left on device"):
+    with pytest.raises(OutputError, match=r"cannot write to .*out: No space left on device"):
         nnspec.run(tmp_path / "a.nn", out=tmp_path / "out", offline=True)
     assert not (tmp_path / "out").exists()
 

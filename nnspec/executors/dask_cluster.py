@@ -343,7 +343,7 @@ class DaskCluster:
         why = f" can be used ({self._why_not()})" if self._threads else ""
         return ClusterError(
             f"no worker at {self._address}{why or ' is left'}; finished trainings are kept: start workers with "
-            f"`dask worker {self._scheduler}`, then continue with --out DIR --resume"
+            f"`dask worker {self._scheduler}`, and continue with --out DIR --resume"
         )
 
     def _gone(self) -> ClusterError:

@@ -1,4 +1,4 @@
-"""Whether a run that ended may go on for more epochs, and come to what a run of all of them would have come to."""
+"""Whether a finished run can be extended by more epochs with the same results as a run of all of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from nnspec.engine.schedules import Schedule
 __all__ = ["epochs_of", "obstacles"]
 
 _STEPS = 10_000
-"""The most steps at which rates are compared, evenly spaced."""
+"""Maximum number of steps at which learning rates are compared, evenly spaced."""
 
 
 def epochs_of(values: Mapping[str, Any]) -> int:
-    """Return how many epochs a lane asked for, by its meaning."""
+    """Return the number of epochs of a lane, from its meaning."""
     return int(values.get("train.epochs", TrainSettings.epochs))
 
 
 def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, int]) -> Iterator[str]:
-    """Yield why lanes cannot be trained for more epochs than `before`: fewer are asked for, or their rates would have
-    been others from the start."""
+    """Yield reasons why lanes cannot be extended beyond the epochs in `before`: the spec sets fewer, or a learning rate
+    of the completed epochs would have been different."""
     for name, experiment in lanes.items():
         then, now = before[name], experiment.train.epochs
         if now < then:
@@ -37,7 +37,7 @@ def obstacles(lanes: Mapping[str, Experiment], before: Mapping[str, int]) -> Ite
 
 
 def _differ(schedule: Schedule, experiment: Experiment, then: int, now: int) -> bool:
-    """Whether the rates of the first `then` epochs are others in a run of `now` epochs."""
+    """Return whether the learning rates of the first `then` epochs differ in a run of `now` epochs."""
     train = experiment.train
     samples = max(train.trained_on(choice.facts.train, choice.facts.validation) for choice in experiment.data)
     batches = max(samples // train.batch if train.drop_last else -(-samples // train.batch), 1)

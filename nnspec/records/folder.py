@@ -1,4 +1,4 @@
-"""Where a run is written: a folder of its own, and files that are either whole or not there."""
+"""The folder of a run. Files in it are written atomically: each is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["PICTURE", "REPORT", "REPORT_MARK", "OutputError", "RunFolder", "clea
 
 PICTURE, REPORT = "curves.png", "report.html"
 REPORT_MARK = '<meta name="generator" content="nnspec report">'
-"""What every report of nnspec's own holds, and no other page."""
+"""Text that identifies a report written by nnspec."""
 _WEIGHTS = re.compile(r"\.?(weights|seed-\d+)\.npz(\..*\.part)?")
-"""Weights and checkpoints, and what is left of one that was being written."""
-_TOLD = 4  # differences that are told one by one
+"""Weights and checkpoints, including unfinished ones."""
+_LISTED = 4  # differences to list in a message
 
 
 class OutputError(NnspecError):
-    """The run cannot be written there. The message says why and what to do."""
+    """A run or file that cannot be written. The message says why and what to do."""
 
 
 class RunFolder:
-    """The folder of one run: `runs/<spec>/<n>` under the working folder, or one that the user names."""
+    """The folder of one run: `runs/<spec>/<n>` in the current folder, or one that the user names."""
 
     def __init__(self, path: Path, *, numbered: bool, made: bool) -> None:
         self.path = path
@@ -47,17 +47,15 @@ class RunFolder:
     def make(
         cls, spec: str, out: str | os.PathLike[str] | None, force: bool = False, resume: bool = False
     ) -> RunFolder:
-        """Make the folder. Raises OutputError where that cannot be done, or where it holds something already.
+        """Create the folder. Raises OutputError if that fails, or if the folder exists and is not empty.
 
-        With `resume` it may hold a run, which `begin` goes on with.
+        With `resume`, it may contain a run, which `begin` continues.
         """
         try:
             return cls._named(Path(out), force, resume) if out is not None else cls._numbered_folder(spec)
         except OSError as error:
             where = error.filename or out or "runs"
-            raise OutputError(
-                f"nothing can be written to {where}: {error.strerror}; choose another folder with --out"
-            ) from None
+            raise OutputError(f"cannot write to {where}: {error.strerror}; choose another folder with --out") from None
 
     @classmethod
     def _named(cls, path: Path, force: bool, resume: bool) -> RunFolder:
@@ -72,7 +70,7 @@ class RunFolder:
             _only_a_run(path)
         elif any(path.iterdir()) and not force:
             raise OutputError(
-                f"{path} is not empty; name another folder, or write into this one with --force "
+                f"{path} is not empty; choose another folder, or write into this one with --force "
                 "(from Python, force=True)"
             )
         _try_to_write(path)
@@ -90,7 +88,7 @@ class RunFolder:
             try:
                 path.mkdir()
             except FileExistsError:
-                number += 1  # somebody else was faster
+                number += 1  # another process created it first
             else:
                 return cls(path, numbered=True, made=True)
 
@@ -102,12 +100,12 @@ class RunFolder:
         resume: bool,
         extends: Callable[[Mapping[str, int]], Iterable[str]] = lambda epochs: (),
     ) -> Mapping[str, Any]:
-        """Write down which spec is run here, or with `resume` make sure that it is the one that was.
+        """Record which spec is run here or, with `resume`, verify that it is the same spec.
 
-        What an older run left is removed. With `resume`, more epochs may be asked for than were: `extends` is given how
-        many each lane had asked for, and says why that cannot be. From here on the folder is this process's own, until
-        `leave`. Returns the environment that the run began in. Raises OutputError where that cannot be written, where
-        another experiment was run here, and where another process is at it.
+        Files of an older run are removed. With `resume`, the number of epochs may be larger: `extends` is called with
+        the previous number of each lane, and yields reasons why it cannot be. Until `leave`, the folder is locked
+        against other processes. Returns the environment at the start of the run. Raises OutputError if the folder
+        cannot be written, contains another experiment, or is in use by another process.
         """
         path = self.path / MANIFEST
         try:
@@ -126,13 +124,13 @@ class RunFolder:
                 clear(self.path, older)
                 self._write(manifest, text)
             elif known is not None and known.identity != manifest.identity:
-                _remove(self.path / name for name in RECORDS)  # of fewer epochs than the run has now
+                _remove(self.path / name for name in RECORDS)  # they have fewer epochs than the run now has
         except OSError as error:
-            raise OutputError(f"nothing can be written to {self.path}: {error.strerror or error}") from None
+            raise OutputError(f"cannot write to {self.path}: {error.strerror or error}") from None
         return began
 
     def _remove_parts(self, manifest: Manifest) -> None:
-        """Remove what a process that was killed had begun to write; checkpoints see to their own."""
+        """Remove unfinished files of a killed process, except for checkpoints, which are removed when they are read."""
         for name in (MANIFEST, SPEC_COPY, *RECORDS, PICTURE):
             _remove(self.path.glob(f".{name}.*.part"))
         for folder in manifest.folders.values():
@@ -149,22 +147,22 @@ class RunFolder:
                 file.write(content)
 
     def _known(self, path: Path, *, resume: bool) -> Manifest | None:
-        """Return what the folder says of the run in it; None where it holds none, or with --force a damaged one."""
+        """Return the manifest of the run in the folder; None if there is none, or without `resume` if it is damaged."""
         try:
             return read_manifest(path) if path.exists() else None
         except RunError as error:
             if not resume:
                 return None
-            raise OutputError(f"{error}; name another folder with --out") from None
+            raise OutputError(f"{error}; choose another folder with --out") from None
 
     def _same(
         self, known: Manifest, manifest: Manifest, extends: Callable[[Mapping[str, int]], Iterable[str]]
     ) -> Mapping[str, Any]:
-        """Refuse the folder of another experiment, which stays as it is; fewer epochs make it no other."""
-        where = "name another folder with --out"
+        """Reject the folder of another experiment, and leave it unchanged; one with fewer epochs is accepted."""
+        where = "choose another folder with --out"
         if known.format != manifest.format or known.semantics != manifest.semantics:
             raise OutputError(
-                f"{self.path} contains a run of nnspec {known.version}, in which specs had another meaning, "
+                f"{self.path} contains a run of nnspec {known.version}, which interprets specs differently, "
                 f"so it cannot be resumed; {where}"
             )
         if known.identity == manifest.identity:
@@ -172,69 +170,69 @@ class RunFolder:
         found = changes(known.meaning, manifest.meaning)
         others = [change for change in found if change.name != "train.epochs"]
         if others or not found:
-            told = "; ".join(change.text for change in (others or found)[:_TOLD])
-            more = f"; and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
-            what = f"{told}{more}" if told else f"it was started with {known.spec}"
+            listed = "; ".join(change.text for change in (others or found)[:_LISTED])
+            more = f"; and {len(others) - _LISTED} more" if len(others) > _LISTED else ""
+            what = f"{listed}{more}" if listed else f"it was started with {known.spec}"
             raise OutputError(f"{self.path} contains a run of another experiment: {what}; {where}")
         problems = list(extends({lane: epochs_of(values) for lane, values in known.meaning.lanes.items()}))
         if problems:
-            raise OutputError(f"{self.path} cannot be extended: {'; '.join(problems[:_TOLD])}; {where}")
+            raise OutputError(f"{self.path} cannot be extended: {'; '.join(problems[:_LISTED])}; {where}")
         return known.environment
 
     def _refuse_links(self, manifest: Manifest) -> None:
-        """Refuse folders of lanes that are links or files: through a link the run would write somewhere else."""
+        """Reject lane folders that are files or symbolic links; through a link, the run would write elsewhere."""
         for name in ("checkpoints", *manifest.folders.values()):
             place = self.path / name
             if place.is_symlink():
                 raise OutputError(
-                    f"{place} is a symbolic link, but a run only writes into its own folder; remove the link, or name "
-                    "another folder with --out"
+                    f"{place} is a symbolic link, but a run only writes into its own folder; remove the link, or "
+                    "choose another folder with --out"
                 )
             if place.exists() and not place.is_dir():
                 raise OutputError(
-                    f"{place} is a file, but a lane needs a folder of that name; name another folder with --out"
+                    f"{place} is a file, but a lane needs a folder of that name; choose another folder with --out"
                 )
 
     def finish(self) -> None:
-        """Point `latest` at this run, where it is one of a numbered row and the system has links."""
+        """Point the link `latest` at this run, if the run is numbered and the system has symbolic links."""
         if not self._numbered:
             return
         link = self.path.parent / "latest"
         if link.exists() and not link.is_symlink():
-            return  # somebody's own; it stays
+            return  # not created by nnspec
         temporary = link.with_name(f".latest.{os.getpid()}")
         with suppress(OSError):
             temporary.symlink_to(self.path.name)
             os.replace(temporary, link)
 
     def _lock_it(self) -> None:
-        """Keep other processes out, on systems that can lock a folder; the lock ends with the process at the latest."""
+        """Lock the folder against other processes, if the system can; the lock ends with the process at the latest."""
         try:
             import fcntl
-        except ImportError:  # no such system
+        except ImportError:  # this system cannot
             return
         self._lock = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            self._lock, self._made = None, False  # what lies there is another's
+            self._lock, self._made = None, False  # the folder belongs to the other process
             raise OutputError(
-                f"another process is writing to {self.path}; wait for its end, or name another folder with --out"
+                f"another process is writing to {self.path}; wait for it to end, or choose another folder with --out"
             ) from None
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL):
-                raise  # those are of file systems without locks
+                raise  # the others come from file systems without locks
 
     def leave(self) -> None:
-        """Let other processes in again, and remove the folder where it was made for this run and nothing came of it."""
-        self._discard_if_empty()  # before others may enter
+        """Unlock the folder, and remove it if it was created for this run and nothing was written."""
+        self._discard_if_empty()  # before other processes can use it
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def _discard_if_empty(self) -> None:
-        with suppress(OSError):  # it may be gone
+        with suppress(OSError):  # it may have been removed
             if self._made and {child.name for child in self.path.iterdir()} <= {MANIFEST, SPEC_COPY}:
                 for name in (MANIFEST, SPEC_COPY):
                     (self.path / name).unlink(missing_ok=True)
@@ -242,19 +240,21 @@ class RunFolder:
 
 
 def folders_of(saved: SavedRun) -> tuple[str, ...]:
-    """Return the names of the folders that the lanes of a run have, as far as its records say."""
+    """Return the names of the lane folders of a run, as far as its records have them."""
     if saved.manifest.folders:
         return tuple(saved.manifest.folders.values())
     found: list[str] = []
     for record in ("lanes", "history", "trace"):
-        with suppress(RunError):  # a run that was ended from outside has no records
+        with suppress(RunError):  # a run that was killed has no records
             found += folder_names(getattr(saved, record))
     return tuple(dict.fromkeys(found))
 
 
 def clear(path: Path, folders: Iterable[str]) -> None:
-    """Remove what a run wrote into a folder, and nothing else: its records, pictures and report, the weights of its
-    lanes in `folders`, its checkpoints. Links are not followed. Raises OSError."""
+    """Remove the files of a run and no others: records, pictures, report, weights in `folders`, and checkpoints.
+
+    Links are not followed. Raises OSError.
+    """
     _remove(path / name for name in (*RECORDS, PICTURE))
     report = path / REPORT
     with suppress(FileNotFoundError, NotRegularError), open_regular(report) as file:
@@ -275,16 +275,18 @@ def _is_folder(path: Path) -> bool:
 
 
 def _remove(files: Iterable[Path]) -> None:
-    """Remove files; a link goes, and what it leads to stays; a folder of that name stays."""
+    """Remove files. Of a symbolic link, only the link is removed; folders are not removed."""
     for file in files:
         if file.is_symlink() or file.is_file():
             file.unlink()
 
 
 def _only_a_run(path: Path) -> None:
-    """Refuse a folder with something else in it than a run."""
+    """Reject a folder that is not empty and has no run in it."""
     if any(not child.name.startswith(".") for child in path.iterdir()) and not (path / MANIFEST).exists():
-        raise OutputError(f"{path} holds something else than a run ({MANIFEST} is not there); name another folder")
+        raise OutputError(
+            f"{path} is not empty, but has no run to resume ({MANIFEST} is missing); choose another folder"
+        )
 
 
 def _try_to_write(path: Path) -> None:

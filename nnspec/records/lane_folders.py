@@ -1,4 +1,4 @@
-"""What the folders of lanes are called."""
+"""The names of lane folders."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from nnspec.errors import NnspecError
 __all__ = ["folder_names"]
 
 _LONGEST = 200
-"""Bytes of a folder's name: systems allow 255."""
+"""Maximum length of a folder name in bytes; systems allow 255."""
 
 
 def folder_names(lanes: Iterable[str]) -> list[str]:
-    """Return the name of each lane's folder: its own, where every system can have a folder of that name.
+    """Return the name of each lane's folder: the lane's own name, if every system allows that.
 
-    A sweep's lanes are called after their points, as written: `Adam,lr=1/2`. Signs that some system does not allow
-    become `_`, long names are cut, and names that would then be one folder (or are on a system that takes `a` and `A`
-    for the same) are numbered.
+    Lanes of a sweep are named after their points, as written: `Adam,lr=1/2`. Characters that some system does not allow
+    become `_`, long names are cut, and names that are then equal, even if only in lower case, are numbered.
 
-    Raises NnspecError where this system's encoding for names of files lacks a character.
+    Raises NnspecError if a name cannot be represented in this system's file name encoding.
     """
     taken: set[str] = set()
     names = []

@@ -1,4 +1,4 @@
-"""`run.json`: which experiment a run is, with all that it takes to understand its spec without any other file."""
+"""`run.json`: which experiment a run is, with everything needed to understand its spec without other files."""
 
 from __future__ import annotations
 
@@ -23,59 +23,59 @@ from nnspec.text import to_json
 __all__ = ["MANIFEST", "MOST_MANIFEST", "Manifest", "manifest_of", "read_manifest"]
 
 FORMAT = 2
-"""1 had no meaning, no copies of imports and no facts of data: its records can be read, its networks only exported."""
+"""Format 1 had no meaning, imports or facts of data: its records can be read, and its networks only exported."""
 MANIFEST = "run.json"
 MOST_MANIFEST = 64 * 1024**2
-"""The most bytes of `run.json`, which holds the texts of all imports."""
+"""Maximum size of `run.json` in bytes; it contains the texts of all imports."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `run.json` says of a run before anything is trained."""
+    """The contents of `run.json`, which is written before anything is trained."""
 
     spec: str
-    """The spec's path, as it was given."""
+    """The path of the spec, as given."""
     identity: str
-    """Names all that its numbers depend on."""
+    """A digest of everything that its results depend on."""
     home: str = "."
-    """The folder that the spec lay in, as it is from the folder of the run."""
+    """The folder of the spec, relative to that of the run."""
     place: str = ""
-    """The same folder, from the root."""
+    """The folder of the spec, as an absolute path."""
     data_dir: str = ""
-    """The folder that was given for the data, from the root; empty where none was."""
+    """The data folder that was given, as an absolute path; empty if none was."""
     set: tuple[str, ...] = ()
-    """What was given with `--set`."""
+    """The arguments of `--set`."""
     imports: Mapping[str, str] = field(default_factory=dict)
-    """The text of each file that the spec imports, by its path; of format 1, its sha256."""
+    """The text of each imported file by its path; in format 1, its sha256."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Other names by which imports are found, where links lead to them -> their paths."""
+    """Other names of imported files, through symbolic links -> their paths."""
     semantics: int = SEMANTICS
-    """The version of the semantics that it was run with."""
+    """The version of the spec semantics that it was run with."""
     meaning: Meaning = field(default_factory=lambda: Meaning({}))
-    """What was run: values that differ from their defaults."""
+    """What was run, as the values that differ from their defaults."""
     data: tuple[tuple[Any, Facts], ...] = ()
-    """What files of data came to: each data source as plain data, with its facts."""
+    """Each data source that reads files, as plain data, with the facts found in them."""
     folders: Mapping[str, str] = field(default_factory=dict)
     """The folder of each lane."""
     replaces: tuple[str, ...] | None = None
-    """While the files of an older run are removed: the folders of its lanes."""
+    """The lane folders of an older run, while its files are being removed; otherwise None."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """Versions, machine and BLAS at the start."""
     format: int = FORMAT
 
     @property
     def version(self) -> str:
-        """The version of nnspec that began the run."""
+        """The version of nnspec that started the run."""
         return str(self.environment.get("nnspec", "of an unknown version"))
 
     @property
     def known(self) -> Known:
-        """What a checker need not look for on disk."""
+        """What a checker can take from the record instead of the disk."""
         facts = {json.dumps(source, sort_keys=True): found for source, found in self.data}
         return Known(self.imports, self.names, lambda value: facts.get(json.dumps(canonical(value), sort_keys=True)))
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
+        """Return it as JSON values."""
         values = {name: value for name, value in vars(self).items() if name not in ("meaning", "data", "imports")}
         digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in self.imports.items()}
         return {
@@ -86,12 +86,12 @@ class Manifest:
         }
 
     def text(self) -> str:
-        """Return what the file holds."""
+        """Return the text of the file."""
         return to_json(self.record(), indent=2) + "\n"
 
 
 def manifest_of(program: Program, folder: Path, environment: Mapping[str, Any], data_dir: Path | None) -> Manifest:
-    """Say which experiment is run, for the folder that it is run in."""
+    """Return the manifest of a program that is run in `folder`."""
     *imports, spec = program.files
     place = os.path.realpath(spec.folder)
     try:
@@ -117,13 +117,13 @@ def manifest_of(program: Program, folder: Path, environment: Mapping[str, Any], 
 
 
 def _facts(program: Program) -> dict[str, tuple[Any, Facts]]:
-    """Return each data source that looks at files, once, with what these come to."""
+    """Return each data source that reads files, once, with the facts found in them."""
     found = [(canonical(value), facts) for value, facts in program.looked]
     return {json.dumps(source, sort_keys=True): (source, facts) for source, facts in found}
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a `run.json`. Raises RunError for one that is damaged, OSError for one that cannot be read."""
+    """Read a `run.json`. Raises RunError if it is damaged, OSError if it cannot be read."""
     with usable(path):
         found = read_json(path, MOST_MANIFEST)
         if found["format"] not in (1, FORMAT):
@@ -150,7 +150,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _text(value: Any) -> str:
-    """Return a value that must be text, as a path may be. Raises TypeError, ValueError."""
+    """Return a value that must be a text without NUL. Raises TypeError, ValueError."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
     if "\0" in value or not utf8(value).decode().isprintable():  # a path may hold bytes that are not UTF-8
@@ -159,7 +159,7 @@ def _text(value: Any) -> str:
 
 
 def _path(value: Any) -> str:
-    """Return a path from the root, or an empty text. Raises TypeError, ValueError."""
+    """Return a value that must be an absolute path or empty. Raises TypeError, ValueError."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
     if "\0" in value or (value and not os.path.isabs(value)):
@@ -174,16 +174,16 @@ def _lane(value: Any) -> str:
 
 
 def _folder(value: Any) -> str:
-    """Return the name of a folder in the run's own, which leads nowhere else. Raises TypeError, ValueError."""
+    """Return a value that must be the name of a folder directly in that of the run. Raises TypeError, ValueError."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
     if folder_names([value]) != [value] or value in (".", ".."):
-        raise ValueError(f"{value[:40]!a} is not the folder of a lane")
+        raise ValueError(f"{value[:40]!a} is not the name of a lane folder")
     return value
 
 
 def _import(value: Any, *, old: bool) -> str:
-    """Return the text of an import, which must be what its digest says; of format 1, the digest."""
+    """Return the text of an import, which must match its digest; in format 1, only the digest."""
     if old:
         return _text(value)
     text = value["text"]

@@ -1,4 +1,4 @@
-"""Reading back what a run left. It may come from anywhere, so all of it is checked and bounded before it is used."""
+"""Reading the files of a run. They may come from anywhere, so contents and sizes are checked before use."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a damaged archive or record may raise."""
+"""Exceptions that reading a damaged archive or record may raise."""
 
 T = TypeVar("T")
 
 
 class RunError(NnspecError):
-    """A folder that holds no run, or one that cannot be used. The message says why and what to do."""
+    """A folder without a run, or a run that cannot be used. The message says why and what to do."""
 
 
 @contextmanager
 def usable(path: Path) -> Iterator[None]:
-    """Within, what shows that a file is damaged becomes a RunError that names it."""
+    """Turn exceptions caused by a damaged or unreadable file into a RunError that names it."""
     try:
         yield
     except OSError as error:
@@ -73,13 +73,13 @@ def usable(path: Path) -> Iterator[None]:
 
 
 def _short(error: BaseException) -> str:
-    """What an error says, on one line."""
+    """Return the message of an error on one line."""
     text = " ".join(str(error).split())[:120]
     return printable(text)
 
 
 def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an NPZ archive as nnspec writes them, which are not compressed: no more than the file holds.
+    """Return the arrays of an NPZ archive. They must be uncompressed, as nnspec writes them, so none exceeds the file.
 
     Raises one of DAMAGE.
     """
@@ -91,7 +91,7 @@ def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
 
 
 def read_json(path: Path, most: int) -> dict[str, Any]:
-    """Read an object of JSON. Raises OSError or one of DAMAGE."""
+    """Read a JSON object. Raises OSError or one of DAMAGE."""
     found = json.loads(read_limited(path, most), parse_float=_finite, parse_constant=_finite)
     if not isinstance(found, dict):
         raise TypeError("it is not a JSON object")
@@ -99,7 +99,7 @@ def read_json(path: Path, most: int) -> dict[str, Any]:
 
 
 def _finite(text: str) -> float:
-    """Read a number of a record. Raises ValueError for one that is not finite, which nnspec writes none of."""
+    """Read a number of a record. Raises ValueError if it is not finite; nnspec never writes such numbers."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a finite number")
@@ -110,9 +110,9 @@ def _finite(text: str) -> float:
 
 
 def from_record(kind: type[T], record: Mapping[str, Any], **names: type) -> T:
-    """Make a dataclass of plain data, as `dataclasses.asdict` gives it; a field that is missing has its default.
+    """Make a dataclass from plain data, as returned by `dataclasses.asdict`; missing fields have their defaults.
 
-    `names` are types that the annotations of its fields name and its module does not import. Raises TypeError or
+    `names` are types in the annotations of fields that the module of the class does not import. Raises TypeError or
     ValueError for a value of another type and for an unknown field.
     """
     hints = typing.get_type_hints(kind, localns=names)
@@ -124,7 +124,7 @@ def from_record(kind: type[T], record: Mapping[str, Any], **names: type) -> T:
 
 
 def _value(hint: Any, value: Any, name: str, names: Mapping[str, type]) -> Any:
-    """Return a value of JSON as a field of that type holds it."""
+    """Convert a JSON value to the type of a field."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in arguments:

@@ -1,9 +1,9 @@
-"""Runs that lie on disk, read back. Whatever is in the folder is checked and bounded before it is used.
+"""Runs on disk. Contents and sizes of all files are checked before use.
 
-run.json        which experiment it is: `Manifest`
-spec.nn         its text
+run.json        the experiment: see `Manifest`
+spec.nn         the text of the spec
 history.json    the curves
-summary.json    what was run, on what, and what came of it
+summary.json    settings, data, environment and results
 trace.json      a digest of every tensor after every epoch
 """
 
@@ -53,37 +53,37 @@ __all__ = [
 
 SPEC_COPY = "spec.nn"
 RECORDS = ("history.json", "summary.json", "trace.json")
-"""What is written when a run ends."""
+"""The files that are written when a run ends."""
 MOST_RECORD, MOST_SPEC = 512 * 1024**2, 4 * 1024**2
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run on disk. Its records are read when they are asked for; RunError says where one is missing or damaged."""
+    """A run on disk. Records are read on first access, which raises RunError if one is missing or damaged."""
 
     path: Path
     manifest: Manifest
 
     @cached_property
     def text(self) -> str:
-        """The spec, as it was read."""
+        """The text of the spec."""
         path = self.path / SPEC_COPY
         with usable(path):
             return read_limited(path, MOST_SPEC).decode()
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds."""
+        """The contents of `summary.json`."""
         return self._record("summary.json")
 
     @cached_property
     def history(self) -> dict[str, dict[str, Any]]:
-        """The curves of each lane, as `history.json` has them: figure -> a value an epoch; `repeats` lists them."""
+        """The curves of each lane from `history.json`: figure -> values by epoch; `repeats` has those of each seed."""
         return self._lanes_of("history.json")
 
     @cached_property
     def trace(self) -> dict[str, list[dict[str, Any]]]:
-        """Each lane's trainings: `seed`, and by tensor a digest an epoch."""
+        """The trainings of each lane: the `seed`, and one digest per epoch for each tensor."""
         return self._lanes_of("trace.json")
 
     @property
@@ -93,10 +93,10 @@ class SavedRun:
             return [str(lane["name"]) for lane in self.summary["lanes"]]
 
     def choose(self) -> Choice:
-        """Choose the best of the lanes that left a network, by the rule of `choosing.best`.
+        """Choose the best lane with a network; see `statistics.ranking.best`.
 
-        A lane that diverged or failed is chosen only where there is no other. Raises RunError where there is none, and
-        where the lanes cannot be compared.
+        A lane that diverged or failed is only chosen if there is no other. Raises RunError if there is no lane, or if
+        lanes cannot be compared.
         """
         with usable(self.path / "summary.json"):
             left = [lane for lane in self.summary["lanes"] if self.trained(str(lane["name"]))]
@@ -110,8 +110,11 @@ class SavedRun:
             raise RunError(f"{error}: choose one with --lane: {names}") from None
 
     def pick(self, lane: str | None = None, seed: int | None = None) -> tuple[str, int, Choice]:
-        """Return lane and seed of a network: of the lane that is named or else chosen, with the seed that is asked for
-        or else the first that left one; and the choice. Raises RunError where there is no such network."""
+        """Return the lane and seed of a network, and the choice.
+
+        By default, this is the best lane, and its first seed with a network. Raises RunError if there is no such
+        network.
+        """
         choice = self.choose() if lane is None else Choice(str(self.lane(lane)["name"]))
         left = self.trained(choice.name)
         chosen = seed if seed is not None else left[0] if left else self.seeds(choice.name)[0]
@@ -120,21 +123,21 @@ class SavedRun:
         return choice.name, chosen, choice
 
     def _refuse(self, name: str, seed: int) -> None:
-        """Raises RunError: a training has no network."""
+        """Raise a RunError that says why a training has no network."""
         path, status = self.weights_file(name, seed), self.ending(name, seed).get("status")
         why = f": it {status}" if status in ("diverged", "failed") else f": {path} is missing"
         several = f", seed {seed}" if "repeats" in self.lane(name) else ""
         raise RunError(f"{self.path} has no weights for {name}{several}{why}")
 
     def ending(self, name: str, seed: int) -> Mapping[str, Any]:
-        """Return how a training ended: what the summary says of a lane, or of the repeat with that seed."""
+        """Return the summary of a lane, or of its repeat with that seed."""
         record = self.lane(name)
         return next((one for one in record.get("repeats", ()) if one["seed"] == seed), record)
 
     def trained(self, name: str) -> list[int]:
-        """Return the seeds of a lane whose networks are there, in order.
+        """Return the seeds of a lane that have a network, in order.
 
-        One that diverged or failed left none, unless its best epoch was kept.
+        A training that diverged or failed has none, unless its best epoch was restored.
         """
         with usable(self.path / "summary.json"):
             return [seed for seed in self.seeds(name) if self._left(name, seed)]
@@ -145,12 +148,12 @@ class SavedRun:
         return not lost and self.weights_file(name, seed).exists()
 
     def data(self, name: str) -> DataUse:
-        """Return what the record says of the data of a lane."""
+        """Return the recorded data of a lane."""
         with usable(self.path / "summary.json"):
             return data_use(self.summary["data"][self.lane(name)["data"]])
 
     def lane(self, name: str) -> dict[str, Any]:
-        """Return what the summary says of a lane. Raises RunError where there is no such lane."""
+        """Return the summary of a lane. Raises RunError if there is no such lane."""
         with usable(self.path / "summary.json"):
             for lane in self.summary["lanes"]:
                 if lane["name"] == name:
@@ -164,7 +167,7 @@ class SavedRun:
             return [int(one["seed"]) for one in lane.get("repeats", [lane])]
 
     def weights_file(self, name: str, seed: int | None = None) -> Path:
-        """Return where the weights of a lane lie; of a lane with repeats, those of a seed, by default the first."""
+        """Return the path of a lane's weights; for a lane with repeats, of a seed, by default the first."""
         name = str(self.lane(name)["name"])
         folders = self.manifest.folders or dict(zip(self.lanes, folder_names(self.lanes), strict=True))
         folder = folders.get(name)
@@ -177,9 +180,12 @@ class SavedRun:
         return self.path / folder / (f"seed-{seeds[0] if seed is None else seed}.npz" if several else "weights.npz")
 
     def weights(self, name: str, seed: int | None = None) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a lane by name: parameters, what layers remember, and `input.mean`, `input.deviation`,
-        `target.mean`, `target.deviation` where samples or targets are standardised. Of a lane with repeats those of a
-        seed, by default the first that left any. Raises RunError where they are not there or damaged."""
+        """Return the arrays of a lane by name: parameters and other layer state, and `input.mean`, `input.deviation`,
+        `target.mean`, `target.deviation` if samples or targets are standardised.
+
+        For a lane with repeats, these are the arrays of a seed, by default the first that has any. Raises RunError if
+        they are missing or damaged.
+        """
         name, seed, _ = self.pick(name, seed)
         path = self.weights_file(name, seed)
         with usable(path), open_regular(path) as file:
@@ -201,7 +207,7 @@ class SavedRun:
 
 
 def open_run(path: str | os.PathLike[str]) -> SavedRun:
-    """Open the folder of a run. Raises RunError where it holds none."""
+    """Open the folder of a run. Raises RunError if it contains none."""
     folder = Path(path)
     if folder.name == MANIFEST:
         folder = folder.parent
@@ -218,7 +224,7 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
 
 
 def data_use(record: Mapping[str, Any]) -> DataUse:
-    """Read what a summary says of data; what it lacks has its default. Raises TypeError, ValueError or LookupError."""
+    """Read the data entry of a summary; missing fields have defaults. Raises TypeError, ValueError or LookupError."""
     use = from_record(DataUse, {name: value for name, value in record.items() if name != "stands_in"}, Column=Column)
     if not 0 < use.divisor < math.inf:
         raise ValueError(f"the divisor is {use.divisor}")

@@ -1,7 +1,7 @@
-"""A run on disk: history.json, summary.json, and the weights of each lane.
+"""Writing a run to disk: history.json, summary.json, trace.json, and the weights of each lane.
 
-SGD/weights.npz        a lane that was trained once
-Adam/seed-42.npz       one that was trained with several seeds: a file each
+SGD/weights.npz        for a lane that was trained with one seed
+Adam/seed-42.npz       for a lane that was trained with several seeds: one file per seed
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ FORMAT = 1
 def write_record(
     result: RunResult, folder: Path, folders: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[list[str], list[str]]:
-    """Write a run into its folder. `folders` are those of the lanes by name; other lanes have the usual ones.
+    """Write a run into its folder. `folders` are those of lanes by name; other lanes get the default ones.
 
-    Returns the names of the files written, and what could not be written and why:
+    Returns the names of the written files, and those that could not be written with the reason:
     `SGD/weights.npz (No space left on device)`.
     """
     names = dict(zip(result.lanes, folder_names(result.lanes), strict=True)) | dict(folders)
@@ -74,10 +74,10 @@ def _write_weights(lane: LaneResult, path: Path) -> None:
 
 
 def history_record(result: RunResult) -> dict[str, Any]:
-    """Return the curves: for each lane, a list for each figure, a value an epoch.
+    """Return the curves: for each lane and figure, a list with one value per epoch.
 
-    `lr` is there where a schedule gives the rate, and `gradient_norms` has a list for each tensor. Of a lane with
-    repeats these are means, and `repeats` lists the single ones in the same form, each with its seed.
+    `lr` is included if there is a schedule, and `gradient_norms` has a list for each tensor. For a lane with repeats
+    these are means, and `repeats` has the curves of each seed in the same form.
     """
     return {"format": FORMAT, "lanes": {lane.name: _curves(lane) for lane in result.lanes.values()}}
 
@@ -96,7 +96,7 @@ def _curves(lane: LaneResult) -> dict[str, Any]:
 
 
 def trace_record(result: RunResult) -> dict[str, Any]:
-    """Return digests of what every training computed with: `start` and `order`, and of each tensor one an epoch."""
+    """Return digests of each training: `start` and `order`, and one per epoch for each tensor."""
     return {
         "format": FORMAT,
         "lanes": {
@@ -110,12 +110,12 @@ def trace_record(result: RunResult) -> dict[str, Any]:
 
 
 def _scaling(lane: LaneResult) -> dict[str, str]:
-    """Digests of mean and deviation of what is standardised."""
+    """Return digests of the means and deviations of standardised data."""
     return {name: array_digest(array) for name, array in lane.scales.items()}
 
 
 def summary_record(result: RunResult, program: Program, started: str, data_dir: Path | None = None) -> dict[str, Any]:
-    """Return what was run, on what, and what came of it. `data_dir` is the folder of data that was named."""
+    """Return settings, data, environment and results of a run. `data_dir` is the data folder that was given."""
     target = common_loss(list(result.lanes.values()))
     best = best_record(list(result.lanes.values()), program, data_dir)
     return {
@@ -175,7 +175,7 @@ def _lane(lane: LaneResult, program: Program, target: float | None) -> dict[str,
 
 
 def _ending(lane: LaneResult) -> dict[str, Any]:
-    """How a lane, or one of its repeats, ended."""
+    """Return the results of a lane or of one of its repeats."""
     return {
         "seed": lane.seed,
         "status": lane.status,
@@ -193,13 +193,13 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
 
 
 def _settings(train: TrainSettings) -> dict[str, Any]:
-    """Every setting of `train`, parts as a spec writes them."""
+    """Return all settings of `train`, with parts in spec syntax."""
     values = {field.name: getattr(train, field.name) for field in fields(train)}
     return {name: _plain(value) for name, value in values.items()}
 
 
 def _by_name(experiment: Experiment) -> dict[str, dict[str, float]]:
-    """What is said of layers and kinds of parameters, table by table, where something is."""
+    """Return the settings of single layers and kinds of parameters, as one table per setting."""
     found: dict[str, dict[str, float]] = {}
     for setting, number in experiment.by_name.items():
         _, table, name = setting.split(".", 2)
@@ -208,7 +208,7 @@ def _by_name(experiment: Experiment) -> dict[str, dict[str, float]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON holds it: lists for tuples, at any depth, and parts as a spec writes them."""
+    """Return a value as JSON values: lists for tuples, at any depth, and parts in spec syntax."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
