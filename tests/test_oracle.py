@@ -98,7 +98,7 @@ def test_composition_agrees_forward_and_backward(case: dict[str, Any]) -> None:
 @cases(LOSSES)
 def test_loss_agrees_in_value_and_gradient(case: dict[str, Any]) -> None:
     loss = PARTS["loss"][case["part"]](**case.get("arguments", {}))
-    value = loss.forward(np.array(case["outputs"]), np.array(case["targets"]))
+    value = loss(np.array(case["outputs"]), np.array(case["targets"]), case.get("weights"))
     agree(np.array(value), np.array(case["value"]), "value")
     agree(loss.backward(), np.array(case["grad"]), "gradient of the outputs")
 

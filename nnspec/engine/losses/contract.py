@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,10 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["Loss"]
 
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
+WEIGHTED: Mapping[str, Work] = MappingProxyType({"factors": Work(())})
+"""The work array of every loss whose samples are weighted, besides its own."""
 
 
 class Loss(Part, Borrower):
     """Base of the losses: L = mean over the batch, a float; `backward` returns dL/d(outputs).
+
+    With `weights` w `(B,)` of the samples, it is the weighted mean: with l the loss of each sample, L = Σ w·l / Σ w.
+    A sample of weight 2 counts as two equal samples, and one of weight 0 not at all; if all are 0, L and its gradient
+    are 0. As PyTorch's `(w * loss(…, reduction="none")).sum() / w.sum()`; Keras divides by B instead.
 
     `weight` is the weight of a batch in a mean over several batches: Σ w·L / Σ w is then the loss of all their samples.
     """
@@ -45,6 +52,10 @@ class Loss(Part, Borrower):
     """The number of lanes that the samples are divided among, in sequence, each with its own loss: `each`."""
     each: list[float] = kept()
     """The loss of every lane after `forward`, if there are several."""
+    _sample_weights: NDArray[Any] | None = kept()
+    """The weight of each sample in the last forward pass, if samples are weighted."""
+    _mean_weight = 1.0
+    """Their mean; if classes are weighted too, the mean over the samples by the weights of their classes."""
 
     @property
     def stacks(self) -> bool:
@@ -73,12 +84,28 @@ class Loss(Part, Borrower):
         """Return the work arrays for outputs of this shape (of one sample)."""
         return NO_ARGUMENTS
 
-    def __call__(self, outputs: NDArray[Any], targets: ArrayLike) -> float:
-        """Return the loss of a batch: the same as `forward`."""
-        return self.forward(outputs, targets)
+    @classmethod
+    def takes_weights(cls) -> bool:
+        """Whether samples can be weighted: whether `forward` has the argument `weights`."""
+        return "weights" in inspect.signature(cls.forward).parameters
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
-        """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used as a work array."""
+    def __call__(self, outputs: NDArray[Any], targets: ArrayLike, weights: ArrayLike | None = None) -> float:
+        """Return the loss of a batch: the same as `forward`."""
+        if weights is None:
+            return self.forward(outputs, targets)
+        return self.forward(outputs, targets, weights=weights)
+
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
+        """Return the loss. `out`, an array like `outputs` and possibly `outputs` itself, is used as a work array.
+
+        `weights` `(B,)` are those of the samples. A loss of your own may do without: it then refuses weighted data.
+        """
         raise NotImplementedError
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -87,14 +114,55 @@ class Loss(Part, Borrower):
 
     def weight(self, rows: int) -> float:
         """Return the weight of the last forward pass, of a batch of `rows` samples, in a mean over batches: the sum by
-        which its own mean is divided. It is `rows` unless samples are weighted.
+        which its own mean is divided. It is `rows` unless samples or classes are weighted.
         """
-        return rows
+        return rows * self._mean_weight
+
+    # Weights of samples. Forward calls `weigh` first, and sums and divides by `total` and `divided`, or by `mean`;
+    # backward passes the gradient of the mean without weights through `weighed`.
+
+    def weigh(self, weights: ArrayLike | None, outputs: NDArray[Any], *, check: bool) -> None:
+        """Begin a forward pass with these weights. Raises ValueError, if they are to be checked."""
+        self._sample_weights, self._mean_weight = None, 1
+        if weights is not None:
+            if self.lanes > 1:
+                raise ValueError(f"{type(self).__name__}: lanes with weighted samples are computed one by one")
+            self._sample_weights = np.asanyarray(weights)  # recordings see what is computed from these
+            if check:
+                check_weights(self, outputs, self._sample_weights)
+            self._mean_weight = float(np.add.reduce(self._sample_weights, dtype=np.float64)) / len(self._sample_weights)
+
+    def weigh_places(self, amounts: NDArray[Any], total: float) -> None:
+        """Account for the weight of each place `(B·T,)` by its class, and their sum."""
+        if self._sample_weights is not None and total:
+            of_samples = amounts.reshape(len(self._sample_weights), -1)
+            self._mean_weight = float(np.einsum("bt,b->", of_samples, self._sample_weights)) / total
+
+    def total(self, values: NDArray[Any]) -> float:
+        """Return the sum of contributions to the loss `(B, …)`, which are weighted in place."""
+        if self._sample_weights is not None:
+            of_samples = values.reshape(len(self._sample_weights), -1)
+            np.multiply(of_samples, self._sample_weights[:, None], out=of_samples)
+        return number(np.add.reduce(values, axis=None))
+
+    def divided(self, total: float, count: float) -> float:
+        """Return a sum divided by what it is divided by without weights, times the mean weight."""
+        if self._sample_weights is None:
+            return total / count
+        return total / (count * self._mean_weight) if self._mean_weight else 0.0
+
+    def weighed(self, grad: NDArray[Any]) -> NDArray[Any]:
+        """Turn dL/d(outputs) without weights into that with weights, in place: wᵢ / mean(w) times that of sample i."""
+        if self._sample_weights is None:
+            return grad
+        factors = self.work_array("factors", self._sample_weights.shape, grad.dtype)
+        np.multiply(self._sample_weights, 1 / self._mean_weight if self._mean_weight else 0.0, out=factors)
+        return np.multiply(grad, factors.reshape(-1, *(1,) * (grad.ndim - 1)), out=grad)
 
     def mean(self, values: NDArray[Any]) -> float:
         """Return the mean of the samples' contributions to the loss; with several lanes, of the lanes' means."""
         if self.lanes == 1:
-            return number(np.add.reduce(values, axis=None)) / values.size
+            return self.divided(self.total(values), values.size)
         rows = values.reshape(self.lanes, -1)
         self.each = [total / rows.shape[1] for total in np.add.reduce(rows, axis=1).tolist()]
         return sum(self.each) / self.lanes
@@ -206,6 +274,18 @@ def check_shape(loss: Loss, outputs: NDArray[Any], wanted: NDArray[Any]) -> None
     """Reject values of a different shape, instead of broadcasting. Raises ValueError."""
     if wanted.shape != outputs.shape:
         raise ValueError(f"{type(loss).__name__}: outputs have shape {outputs.shape}, targets {wanted.shape}")
+
+
+def check_weights(loss: Loss, outputs: NDArray[Any], weights: NDArray[Any]) -> None:
+    """Reject weights that are not one finite number, at least 0, for each sample. Raises ValueError."""
+    name = type(loss).__name__
+    if weights.shape != outputs.shape[:1] or weights.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{name}: the weights of {outputs.shape[0]} samples are {outputs.shape[0]} numbers, "
+            f"not {weights.dtype} of shape {weights.shape}"
+        )
+    if weights.size and not (weights.min() >= 0 and np.isfinite(weights).all()):
+        raise ValueError(f"{name}: weights are finite and at least 0, not from {weights.min()} to {weights.max()}")
 
 
 def check_labels(loss: Loss, outputs: NDArray[Any], labels: NDArray[Any], what: str, *, rows: bool = False) -> None:

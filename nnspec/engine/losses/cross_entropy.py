@@ -96,10 +96,16 @@ class CrossEntropyLoss(Loss):
         return self._plain
 
     def weight(self, rows: int) -> float:
-        """Σ w[label] if classes are weighted and labels are not rows."""
-        return rows if self._total is None else self._total
+        """Σ w[label] if classes are weighted and labels are not rows, each times the weight of its sample."""
+        return super().weight(rows) if self._total is None else self._total * self._mean_weight
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
         """Mean negative log-likelihood of the labels. Raises ValueError for labels that are not classes.
 
         With `out`, labels are assumed to be ints in range: the owner of the arrays has already checked them.
@@ -107,6 +113,7 @@ class CrossEntropyLoss(Loss):
         labels = np.asarray(targets)
         if out is None:
             check_labels(self, outputs, labels, "logits", rows=True)
+        self.weigh(weights, outputs, check=out is None)
         places, classes = outputs.shape[:-1], outputs.shape[-1]
         columns = self.work_array("columns", outputs.shape, outputs.dtype)
         sums = self.work_array("sums", places, outputs.dtype)
@@ -150,7 +157,7 @@ class CrossEntropyLoss(Loss):
         if self._index is None:
             assert self._rows is not None, "labels are either positions or rows"
             np.subtract(grad, self._rows * share, out=grad)
-            return whole
+            return self.weighed(whole)
         flat = grad.reshape(-1)
         picked = self.work_array("picked", self._places, grad.dtype)
         if picked.ndim > 1:
@@ -160,7 +167,7 @@ class CrossEntropyLoss(Loss):
         flat.take(self._index, out=picked, mode="clip")
         np.subtract(picked, share if self._amounts is None else self._amounts, out=picked)
         flat.put(self._index, picked, mode="clip")
-        return whole
+        return self.weighed(whole)
 
     # With weights or smoothing: L = Σᵢ Σ_c q[i, c] (log Σ eᶻ − z[i, c]) · share, where row i of q has (1 − ε) w[label]
     # at its label and ε w[c] / C everywhere; dL/dz = (softmax · Σ_c q − q) · share.
@@ -177,6 +184,7 @@ class CrossEntropyLoss(Loss):
             self._share = 1.0 / total if total else 0.0
             if self.class_weights is not None:
                 self._total = total
+                self.weigh_places(amounts, total)
             np.multiply(amounts, 1 - self.label_smoothing, out=amounts)
             np.multiply(picked, amounts, out=picked)
             np.add(picked, spread, out=picked)
@@ -191,7 +199,7 @@ class CrossEntropyLoss(Loss):
         np.log(sums, out=sums)
         np.multiply(sums, mass, out=sums)
         np.subtract(sums, picked, out=sums)
-        return float(np.add.reduce(sums)) * self._share
+        return self.divided(self.total(sums) * self._share, 1)
 
     def _spread_over(self, rows: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Return q for labels given as rows."""

@@ -13,7 +13,6 @@ from nnspec.engine.losses.contract import (
     check_labels,
     contiguous,
     fit_classes,
-    number,
     positions,
     saved,
 )
@@ -68,11 +67,18 @@ class HingeLoss(Loss):
         indices = {name: Work(places, "index", saved=True) for name in ("own", "rival")}
         return work | indices | {"others": Work(outputs)}
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
         """Mean shortfall. Raises ValueError for labels that are not classes; with `out` they are assumed valid."""
         labels = np.asarray(targets)
         if out is None:
             self._check(outputs, labels)
+        self.weigh(weights, outputs, check=out is None)
         self._shape = outputs.shape
         slack, amounts = self._array("slack", outputs.dtype), self._array("amounts", outputs.dtype)
         if outputs.shape[-1] == 1:
@@ -80,7 +86,7 @@ class HingeLoss(Loss):
         else:
             self._of_many(outputs, labels.reshape(-1), slack, amounts)
         self._slack = np.maximum(slack, 0, out=slack)
-        return number(np.add.reduce(slack)) / slack.size
+        return self.mean(slack)
 
     def _of_one(self, scores: NDArray[Any], labels: NDArray[Any], slack: NDArray[Any]) -> None:
         """m − s z."""
@@ -121,12 +127,12 @@ class HingeLoss(Loss):
         if self._rival is None:
             np.multiply(amounts, own, out=amounts)
             np.negative(amounts, out=grad.reshape(-1))
-            return grad
+            return self.weighed(grad)
         grad.fill(0)
         flat = grad.reshape(-1)
         flat.put(self._rival, amounts, mode="clip")
         flat.put(own, np.negative(amounts, out=amounts), mode="clip")
-        return grad
+        return self.weighed(grad)
 
     def sides(self) -> NDArray[Any] | None:
         """Which labels lack their margin, and which rivals they have."""

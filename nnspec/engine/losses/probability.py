@@ -18,7 +18,6 @@ from nnspec.engine.losses.contract import (
     fit_classes,
     fit_values,
     fit_weights,
-    number,
     positions,
     saved,
 )
@@ -74,10 +73,17 @@ class BCEWithLogitsLoss(Loss):
         """The exponentials, and one array for the sums."""
         return {"powers": Work(outputs), "terms": Work(outputs)}
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
         """Mean negative log-likelihood. Raises ValueError if shapes differ or, without `out`, for t outside [0, 1]."""
         wanted = np.asarray(targets)
         check_shape(self, outputs, wanted)
+        self.weigh(weights, outputs, check=out is None)
         if out is None and wanted.size and not (wanted.min() >= 0 and wanted.max() <= 1):
             raise ValueError(f"BCEWithLogitsLoss: targets lie in [0, 1], not from {wanted.min()} to {wanted.max()}")
         powers = self.work_array("powers", outputs.shape, outputs.dtype)
@@ -85,7 +91,7 @@ class BCEWithLogitsLoss(Loss):
         np.multiply(outputs, wanted, out=powers)
         np.maximum(outputs, 0, out=terms)
         np.subtract(terms, powers, out=terms)
-        total = number(np.add.reduce(terms, axis=None))
+        total = self.total(terms)
         np.absolute(outputs, out=powers)
         np.negative(powers, out=powers)
         np.exp(powers, out=powers)
@@ -94,13 +100,13 @@ class BCEWithLogitsLoss(Loss):
         np.exp(sigma, out=sigma)
         np.divide(sigma, np.add(powers, 1, out=terms), out=sigma)
         self._difference = np.subtract(sigma, wanted, out=sigma)
-        total += number(np.add.reduce(np.log1p(powers, out=powers), axis=None))
-        return total / outputs.size
+        total += self.total(np.log1p(powers, out=powers))
+        return self.divided(total, outputs.size)
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """(σ(z) − t) / (B·out)."""
         difference = saved(self._difference, self)
-        return np.multiply(difference, 1.0 / difference.size, out=out)
+        return self.weighed(np.multiply(difference, 1.0 / difference.size, out=out))
 
 
 class NLLLoss(Loss):
@@ -144,14 +150,21 @@ class NLLLoss(Loss):
         return work if arguments.get("class_weights") is None else work | {"amounts": Work(places, saved=True)}
 
     def weight(self, rows: int) -> float:
-        """Σ w[label] if classes are weighted."""
-        return rows if self._total is None else self._total
+        """Σ w[label] if classes are weighted, each times the weight of its sample."""
+        return super().weight(rows) if self._total is None else self._total * self._mean_weight
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
         """Mean of −y[label]. Raises ValueError for labels that are not classes; with `out` they are assumed valid."""
         labels = np.asarray(targets)
         if out is None:
             check_labels(self, outputs, labels, "log-probabilities")
+        self.weigh(weights, outputs, check=out is None)
         places, classes = outputs.shape[:-1], outputs.shape[-1]
         self._shape, self._dtype = outputs.shape, outputs.dtype
         index = self.work_array("index", places, np.intp).reshape(-1)
@@ -161,12 +174,13 @@ class NLLLoss(Loss):
         outputs.reshape(-1).take(index, out=picked, mode="clip")
         if self._weights is None:
             self._amounts = -1.0 / picked.size
-            return number(np.add.reduce(picked)) / -picked.size
+            return self.divided(self.total(picked), -picked.size)
         amounts = self.work_array("amounts", places, outputs.dtype).reshape(-1)
         self._weights.astype(outputs.dtype, copy=False).take(labels, out=amounts, mode="clip")
         self._total = total = float(np.add.reduce(amounts))
+        self.weigh_places(amounts, total)
         self._amounts = np.multiply(amounts, -1.0 / total if total else 0.0, out=amounts)
-        return float(np.add.reduce(np.multiply(picked, amounts, out=picked)))
+        return self.divided(self.total(np.multiply(picked, amounts, out=picked)), 1)
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """−onehot / B, or each −w[label] / Σ w[label]. Raises ValueError if `out` is not C-contiguous."""
@@ -175,7 +189,7 @@ class NLLLoss(Loss):
         grad = np.empty(self._shape, self._dtype) if out is None else out
         grad.fill(0)
         grad.reshape(-1).put(index, self._amounts, mode="clip")
-        return grad
+        return self.weighed(grad)
 
 
 class KLDivLoss(Loss):
@@ -208,10 +222,17 @@ class KLDivLoss(Loss):
         """One array for the terms."""
         return {"terms": Work(outputs)}
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
         """Mean divergence. Raises ValueError if shapes differ or, without `out`, for negative probabilities."""
         wanted = np.asarray(targets)
         check_shape(self, outputs, wanted)
+        self.weigh(weights, outputs, check=out is None)
         if out is None and wanted.size and not wanted.min() >= 0:
             raise ValueError(f"KLDivLoss: probabilities are at least 0, not {wanted.min()}")
         terms = self.work_array("terms", outputs.shape, outputs.dtype)
@@ -222,9 +243,9 @@ class KLDivLoss(Loss):
         np.multiply(terms, wanted, out=terms)
         negative = np.empty(outputs.shape, outputs.dtype) if out is None else out
         self._negative = np.negative(wanted, out=negative, casting="unsafe")
-        return number(np.add.reduce(terms, axis=None)) / prod(outputs.shape[:-1])
+        return self.divided(self.total(terms), prod(outputs.shape[:-1]))
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """−t / B."""
         negative = saved(self._negative, self)
-        return np.multiply(negative, 1.0 / prod(negative.shape[:-1]), out=out)
+        return self.weighed(np.multiply(negative, 1.0 / prod(negative.shape[:-1]), out=out))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import Shape
-from nnspec.engine.losses.contract import NO_ARGUMENTS, Loss, check_shape, fit_values, number, saved
+from nnspec.engine.losses.contract import NO_ARGUMENTS, Loss, check_shape, fit_values, saved
 from nnspec.engine.part import Also, Positive, kept
 from nnspec.engine.work import Work
 
@@ -34,9 +34,12 @@ class Distance(Loss):
         """The shape of the target; or one output per class, since labels are compared as one-hot rows."""
         fit_values(cls, outputs, classes, target)
 
-    def _subtract(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None) -> NDArray[Any]:
+    def _subtract(
+        self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None, weights: ArrayLike | None
+    ) -> NDArray[Any]:
         wanted = np.asarray(targets)
         check_shape(self, outputs, wanted)
+        self.weigh(weights, outputs, check=out is None)
         self._difference = np.subtract(outputs, wanted, out=out)
         return self._difference
 
@@ -60,9 +63,15 @@ class MSELoss(Distance):
         """Always: each lane is computed alike."""
         return True
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
         """Mean of the squared differences. Raises ValueError if shapes differ."""
-        difference = self._subtract(outputs, targets, out)
+        difference = self._subtract(outputs, targets, out, weights)
         squares = self.work_array("squares", outputs.shape, outputs.dtype)
         np.multiply(difference, difference, out=squares)
         return self.mean(squares)
@@ -70,7 +79,7 @@ class MSELoss(Distance):
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """2 (y − t) / (B·out)."""
         difference = saved(self._difference, self)
-        return np.multiply(difference, 2.0 * self.lanes / difference.size, out=out)
+        return self.weighed(np.multiply(difference, 2.0 * self.lanes / difference.size, out=out))
 
 
 class MAELoss(Distance):
@@ -87,17 +96,23 @@ class MAELoss(Distance):
         """One array for the distances."""
         return {"distances": Work(outputs)}
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
         """Mean of the distances. Raises ValueError if shapes differ."""
-        difference = self._subtract(outputs, targets, out)
+        difference = self._subtract(outputs, targets, out, weights)
         distances = np.absolute(difference, out=self.work_array("distances", outputs.shape, outputs.dtype))
-        return number(np.add.reduce(distances, axis=None)) / distances.size
+        return self.mean(distances)
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """sign(y − t) / (B·out)."""
         difference = saved(self._difference, self)
         grad = np.sign(difference, out=out)
-        return np.multiply(grad, 1.0 / difference.size, out=grad)
+        return self.weighed(np.multiply(grad, 1.0 / difference.size, out=grad))
 
     def sides(self) -> NDArray[Any] | None:
         """Which outputs are above their targets."""
@@ -121,20 +136,26 @@ class HuberLoss(Distance):
         """The clipped differences, and one array for the sum."""
         return {"clipped": Work(outputs), "terms": Work(outputs)}
 
-    def forward(self, outputs: NDArray[Any], targets: ArrayLike, out: NDArray[Any] | None = None) -> float:
+    def forward(
+        self,
+        outputs: NDArray[Any],
+        targets: ArrayLike,
+        out: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> float:
         """Mean of c (d − ½ c) with c = clip(d, −δ, δ), which covers both cases. Raises ValueError if shapes differ."""
-        difference = self._subtract(outputs, targets, out)
+        difference = self._subtract(outputs, targets, out, weights)
         clipped = self._clip(difference, self.work_array("clipped", outputs.shape, outputs.dtype))
         terms = np.multiply(clipped, -0.5, out=self.work_array("terms", outputs.shape, outputs.dtype))
         np.add(terms, difference, out=terms)
         np.multiply(terms, clipped, out=terms)
-        return number(np.add.reduce(terms, axis=None)) / terms.size
+        return self.mean(terms)
 
     def backward(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """clip(y − t, −δ, δ) / (B·out)."""
         difference = saved(self._difference, self)
         grad = self._clip(difference, out)
-        return np.multiply(grad, 1.0 / difference.size, out=grad)
+        return self.weighed(np.multiply(grad, 1.0 / difference.size, out=grad))
 
     def _clip(self, difference: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
         clipped = np.maximum(difference, -self.delta, out=out)
