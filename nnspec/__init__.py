@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nnspec import view as view
     from nnspec.analysis.landscape import LandscapeError as LandscapeError
     from nnspec.api import CheckResult as CheckResult
+    from nnspec.api import Spec as Spec
     from nnspec.api import SpecError as SpecError
     from nnspec.api import check as check
     from nnspec.api import diff as diff
@@ -72,6 +73,7 @@ _PUBLIC = {
     "RunResult": "nnspec.results.run",
     "ShapeError": "nnspec.engine.layers.contract",
     "SourceError": "nnspec.diagnostics",
+    "Spec": "nnspec.api",
     "SpecError": "nnspec.api",
     "StarterError": "nnspec.templates",
     "UnstorableError": "nnspec.results.stored",
@@ -110,6 +112,7 @@ __all__ = [
     "RunResult",
     "ShapeError",
     "SourceError",
+    "Spec",
     "SpecError",
     "StarterError",
     "UnstorableError",

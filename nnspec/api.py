@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from nnspec.checker import NOTHING, Known
 from nnspec.checker import check as check_source
 from nnspec.compiler.proofs import Compiled, prove
-from nnspec.data.source import Access
+from nnspec.data.source import Access, DataError
 from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render_all
 from nnspec.errors import NnspecError
 from nnspec.native import How
 from nnspec.reprs import TableRepr
+from nnspec.text import quoted
 
 if TYPE_CHECKING:
     from nnspec.analysis.landscape import Kind, Landscape
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckResult",
+    "Spec",
     "SpecError",
     "check",
     "check_text",
@@ -53,7 +55,8 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
-Overrides = Mapping[str, Any] | Sequence[str] | None
+Overrides = Mapping[str, Any] | Sequence[str] | Sequence[Source] | None
+OnEpoch = Callable[[str, int, Mapping[str, float]], bool | None]
 
 
 class SpecError(NnspecError):
@@ -84,17 +87,138 @@ class CheckResult(TableRepr):
         return render_all(self.diagnostics) if self.diagnostics else f"{self.path}: no findings"
 
 
-def check(path: PathLike, set: Overrides = None) -> CheckResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spec:
+    """A spec in memory, and settings that override those in its text. It does not change: `with_` returns another one.
+
+        spec = nnspec.Spec.parse("model { Linear(16); ReLU; Linear(classes) }; loss = CrossEntropy; optimizer = Adam")
+        spec.run(data=(X, y))["run"].accuracy
+        spec.with_(train__epochs=50).run(data=(X, y))
+
+    Functions that take the path of a spec take a Spec too.
+    """
+
+    source: Source
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that override those in the text, as in `run`."""
+
+    @classmethod
+    def parse(cls, text: str, name: str = "spec.nn", folder: PathLike = ".") -> Spec:
+        """Make a spec of a text. `name` is its name in messages and records; paths in it are relative to `folder`.
+
+        Mistakes are found by `check` and by whatever uses the spec.
+        """
+        return cls(Source(name, text, Path(folder)))
+
+    @classmethod
+    def read(cls, path: PathLike) -> Spec:
+        """Read a spec from a file. Raises SourceError if it cannot be read as text."""
+        return cls(read_source(path))
+
+    @property
+    def text(self) -> str:
+        """The text, without the settings that override it."""
+        return self.source.text
+
+    @property
+    def name(self) -> str:
+        """The name in messages and records: the path of a spec that was read."""
+        return self.source.name
+
+    def with_(self, settings: Mapping[str, Any] | None = None, /, **more: Any) -> Spec:
+        """Return the spec with other settings: `spec.with_({"train.epochs": 5}, optimizer__lr=0.01)`. In a keyword, two
+        underscores are a dot. A setting that was overridden before is replaced."""
+        given = {**(settings or {}), **{name.replace("__", "."): value for name, value in more.items()}}
+        return Spec(self.source, {**self.settings, **given})
+
+    def check(self, data: Any = None, target: str | Sequence[str] | None = None) -> CheckResult:
+        """Find every mistake, as `nnspec.check` does."""
+        return check(self, data=data, target=target)
+
+    def run(self, data: Any = None, target: str | Sequence[str] | None = None, **options: Any) -> RunResult:
+        """Train every lane, as `nnspec.run` does, with the same options."""
+        return run(self, data=data, target=target, **options)
+
+    def show(self, data: Any = None, target: str | Sequence[str] | None = None) -> None:
+        """Print the layers, shapes, parameters, FLOPs and memory of each lane, as `nnspec show` does.
+
+        Raises SpecError, and DataError for data that cannot be used.
+        """
+        from nnspec.view.terminal.screen import console
+        from nnspec.view.terminal.structure import print_structure
+
+        print_structure(compile_spec(self, data=data, target=target), console())
+
+    def resolved(self, lane: str | None = None) -> dict[str, Any]:
+        """Return every value that a run depends on, as `nnspec.resolved` does."""
+        return resolved(self, lane=lane)
+
+    def __repr__(self) -> str:
+        """Show the name and the settings."""
+        return f"Spec({', '.join([self.name, *(f'{key} = {value}' for key, value in self.settings.items())])})"
+
+
+SpecLike = PathLike | Spec
+GIVEN = Source("data=…", "data = Given()")
+"""The setting that stands for data that a caller passes."""
+
+
+def check(
+    spec: SpecLike, set: Overrides = None, *, data: Any = None, target: str | Sequence[str] | None = None
+) -> CheckResult:
     """Find every mistake in a spec without training. Of the data, only the user's own files are read, such as tables.
 
-    `set` overrides settings, as in `run`. Raises SourceError if the file cannot be read as text.
+    `set`, `data` and `target` are as in `run`. Raises SourceError if the file cannot be read as text, and DataError for
+    data that is not of a form that `run` takes.
     """
-    return check_text(read_source(path), set)
+    source, flags, known = _passed(spec, set, data, target)
+    return check_text(source, flags, known)
+
+
+def _passed(
+    spec: SpecLike, set: Overrides, data: Any = None, target: str | Sequence[str] | None = None
+) -> tuple[Source, list[Source], Known]:
+    """Return what the checker needs: the text, the settings that override it, and the data."""
+    from nnspec.data.given import given_data
+
+    if not isinstance(spec, Spec):
+        spec = Spec.read(spec)
+    flags = [*_flags(spec.settings), *_flags(set)]
+    if isinstance(data, (str, os.PathLike)):
+        return spec.source, [_file_flag(data, target), *flags], NOTHING
+    if data is None:
+        if target is not None:
+            raise DataError("`target` names a column of `data`, and no data was given")
+        return spec.source, flags, NOTHING
+    return spec.source, flags, Known(given=given_data(data, target))
+
+
+def _file_flag(path: PathLike, target: str | Sequence[str] | None) -> Source:
+    """Return the setting that reads a file. Raises DataError."""
+    place = os.fspath(path)
+    if place.lower().endswith(".npz") and target is None:
+        return Source("data=…", f"data = NPZ({quoted(place)})")
+    if place.lower().endswith((".csv", ".tsv", ".txt", ".data")):
+        if target is None:
+            raise DataError('a table needs the column to predict: `target="COLUMN"`')
+        names = quoted(target) if isinstance(target, str) else f"[{', '.join(map(quoted, target))}]"
+        more = ', delimiter="\\t"' if place.lower().endswith(".tsv") else ""
+        return Source("data=…", f"data = CSV({quoted(place)}, target={names}{more})")
+    raise DataError(
+        f"`data` is the path {place}, which is neither an .npz file nor a table with a `target`; name its data source "
+        "instead, such as `set={'data': 'Images(\"folder\")'}`"
+    )
 
 
 def check_text(source: Source, set: Overrides = None, known: Known = NOTHING) -> CheckResult:
-    """Check a spec in memory. Imports and data files are read relative to `source.folder`, unless they are `known`."""
-    checked = check_source(source, _flags(set), known)
+    """Check a spec in memory. Imports and data files are read relative to `source.folder`, unless they are `known`.
+
+    Data that is given replaces the data of the spec, unless a lane takes it already.
+    """
+    flags = _flags(set)
+    checked = check_source(source, flags, known)
+    if known.given is not None and not checked.takes_given:
+        checked = check_source(source, [GIVEN, *flags], known)
     if checked.program is None:
         return CheckResult(source.name, first_of(checked.diagnostics), None, checked.files)
     compiled, proofs = prove(checked.program)
@@ -104,14 +228,22 @@ def check_text(source: Source, set: Overrides = None, known: Known = NOTHING) ->
 
 
 def compile_spec(
-    path: PathLike, set: Overrides = None, warn: Callable[[Sequence[Diagnostic]], None] = lambda found: None
+    spec: SpecLike,
+    set: Overrides = None,
+    warn: Callable[[Sequence[Diagnostic]], None] = lambda found: None,
+    *,
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
 ) -> Compiled:
     """Check a spec and return what follows from it. `warn` is given the warnings, if there are any.
 
     Raises SpecError for a spec with errors, SourceError for a file that cannot be read as text, NnspecError for one
     that is no experiment.
     """
-    result = check(path, set)
+    return _compiled(check(spec, set, data=data, target=target), warn)
+
+
+def _compiled(result: CheckResult, warn: Callable[[Sequence[Diagnostic]], None] = lambda found: None) -> Compiled:
     if not result.ok:
         raise SpecError(result.diagnostics)
     compiled = _experiment(result)
@@ -128,10 +260,13 @@ def _experiment(result: CheckResult) -> Compiled:
 
 
 def run(
-    path: PathLike,
+    spec: SpecLike,
     set: Overrides = None,
     out: PathLike | None = None,
     *,
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
+    on_epoch: OnEpoch | None = None,
     force: bool = False,
     data_dir: PathLike | None = None,
     offline: bool = False,
@@ -152,11 +287,22 @@ def run(
         result["Adam"].predict(x)            # (n, 784), raw values as in the data source -> (n,)
         result["Adam"].seconds               # training time only
 
+        nnspec.run("iris.nn", data=(X, y))                   # arrays
+        nnspec.run("houses.nn", data=df, target="price")     # a DataFrame
+
     Args:
-        path: the spec.
+        spec: the path of a spec, or a `Spec`.
         set: settings that override those of the spec, such as `{"train.epochs": 3, "optimizer": "Adam(lr=0.01)"}`;
             strings are parsed as `.nn` expressions.
         out: folder for the record, the weights and the plot; None writes nothing.
+        data: the data to train on, instead of that of the spec: `(X, y)`; a mapping with `x_train`, `y_train` and
+            optionally `x_val`, `y_val`, `x_test` and `y_test`; a DataFrame of pandas, polars or another library with
+            `__dataframe__`; or the path of a table or an `.npz` file. Arrays are not copied, except where a test set is
+            split off: see `Given`, whose arguments are settings, such as `{"data.test": 0}`.
+        target: the column of a DataFrame or table to predict, or several.
+        on_epoch: called as `on_epoch(lane, epoch, figures)` after each epoch, counted from 1, with the figures of the
+            epoch by name: `{"loss": …, "test_loss": …}`. If it returns True, training of the lane stops. Lanes are then
+            trained in this process, whatever `jobs` says.
         force: write into `out` even if it is not empty.
         data_dir: folder with the files of a data source.
         offline: do not download anything.
@@ -185,28 +331,34 @@ def run(
         DataError: the data is not available or not usable.
         OutputError: `out` cannot be written to.
         WorkerError: a worker process could not be started.
-        ValueError: fewer than one job, `resume` without `out`, `profile` together with `cluster`.
+        ValueError: fewer than one job, `resume` without `out`, `profile` or `on_epoch` together with `cluster`.
     """
     from nnspec.records.folder import OutputError, RunFolder
     from nnspec.runner.options import RunOptions
+    from nnspec.training.observer import Calling
     from nnspec.view.terminal.quiet import Warns
     from nnspec.view.terminal.race import print_files, progress_for, show_result
     from nnspec.view.terminal.screen import console
 
     if resume and out is None:
         raise ValueError("`resume` requires `out`, the folder of the run")
+    if on_epoch is not None and cluster is not None:
+        raise ValueError("`on_epoch` is called in this process, so it cannot be used with `cluster`")
+    jobs = jobs if on_epoch is None else 1
     options = RunOptions(jobs, stack, cluster, compiled, fail_fast, profile, resume, checkpoint)
-    program = compile_spec(path, set)
+    source, flags, known = _passed(spec, set, data, target)
+    program = _compiled(check_text(source, flags, known))
     shown = progress_for(console(), program) if progress else None
     place = Path(data_dir) if data_dir is not None else None
-    access = Access(place, offline, shown.fetching) if shown is not None else Access(place, offline)
-    folder = None if out is None else lambda: RunFolder.make(str(path), out, force, resume)
+    access = Access(place, offline, shown.fetching if shown is not None else None, known.given)
+    folder = None if out is None else lambda: RunFolder.make(source.name, out, force, resume)
+    observer = shown or Warns()
 
     try:
         result = run_into(
             program,
             access,
-            shown or Warns(),
+            observer if on_epoch is None else Calling(observer, on_epoch),
             folder,
             options,
             show=partial(show_result, progress=shown) if shown is not None else None,
@@ -358,7 +510,7 @@ def identity_of(compiled: Compiled) -> str:
 
 
 def gradcheck(
-    path: PathLike,
+    spec: SpecLike,
     set: Overrides = None,
     *,
     full: bool = False,
@@ -373,7 +525,7 @@ def gradcheck(
     from nnspec.view.terminal.quiet import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
-    return gradcheck_of(compile_spec(path, set), access, Warns(), full=full, samples=samples)
+    return gradcheck_of(compile_spec(spec, set), access, Warns(), full=full, samples=samples)
 
 
 def gradcheck_of(
@@ -396,7 +548,7 @@ def prove_the_rest(compiled: Compiled, access: Access, observer: Observer) -> tu
 
 
 def landscape(
-    path: PathLike,
+    spec: SpecLike,
     set: Overrides = None,
     *,
     lanes: Sequence[str] = (),
@@ -412,7 +564,7 @@ def landscape(
         found.lanes["Adam"].points           # (epochs + 1, 2)
 
     Args:
-        path: the spec.
+        spec: the path of a spec, or a `Spec`.
         set: settings that override those of the spec, as in `run`.
         lanes: lanes to train, by default all. They must have the same layers, loss and data.
         plane: `pca`, the plane that holds most of the paths' variance around where the best lane ended; `random`, one
@@ -426,7 +578,7 @@ def landscape(
     from nnspec.view.terminal.quiet import Warns
 
     access = Access(Path(data_dir) if data_dir is not None else None, offline)
-    return landscape_of(compile_spec(path, set), access, Warns(), lanes=lanes, plane=plane, grid=grid)
+    return landscape_of(compile_spec(spec, set), access, Warns(), lanes=lanes, plane=plane, grid=grid)
 
 
 def landscape_of(
@@ -447,7 +599,7 @@ def landscape_of(
     return map_landscape(compiled, access, observer, lanes=chosen, kind=plane, grid=grid, tick=tick)
 
 
-def diff(a: PathLike, b: PathLike, set: Overrides = None) -> Difference:
+def diff(a: SpecLike, b: SpecLike, set: Overrides = None) -> Difference:
     """Compare the meaning of two specs; `set` applies to both.
 
         nnspec.diff("race.nn", "wider.nn").same
@@ -456,20 +608,20 @@ def diff(a: PathLike, b: PathLike, set: Overrides = None) -> Difference:
     """
     from nnspec.semantics.comparison import compare
 
-    found = [check(path, set) for path in (a, b)]
+    found = [check(spec, set) for spec in (a, b)]
     if not all(each.ok for each in found):
         raise SpecError([d for each in found if not each.ok for d in each.diagnostics])
     return compare(*map(_experiment, found))
 
 
-def resolved(path: PathLike, set: Overrides = None, *, lane: str | None = None) -> dict[str, Any]:
+def resolved(spec: SpecLike, set: Overrides = None, *, lane: str | None = None) -> dict[str, Any]:
     """Return the resolved spec as plain data: every value of every lane, or of one lane, with its origin.
 
     Raises SpecError, SourceError, and LaneError for an unknown lane.
     """
     from nnspec.view.terminal.resolved import pick, resolved_record
 
-    program = compile_spec(path, set).program
+    program = compile_spec(spec, set).program
     return resolved_record(program, pick(program, lane))
 
 
@@ -489,7 +641,7 @@ def fetch(name: str, access: Access) -> list[tuple[Path, str]]:
     Raises DataError for an unknown name, and DataUnavailable if a file cannot be downloaded.
     """
     from nnspec.checker.vocabulary import did_you_mean, parts
-    from nnspec.data.source import DataError, DataSource
+    from nnspec.data.source import DataSource
 
     sources = parts("data source")
     source = next((part for word, part in sources.items() if word.lower() == name.lower()), None)
@@ -517,7 +669,7 @@ def _flags(overrides: Overrides) -> list[Source]:
         overrides = [overrides]
     if isinstance(overrides, Mapping):
         return [Source(f"set={{{key!r}: …}}", f"{key} = {_as_text(value)}") for key, value in overrides.items()]
-    return [Source("--set", text) for text in overrides]
+    return [text if isinstance(text, Source) else Source("--set", text) for text in overrides]
 
 
 def _as_text(value: Any) -> str:

@@ -140,7 +140,7 @@ def _takes_classes(loss: type[Loss], facts: Facts) -> bool:
 def _agreed(choice: Choice) -> tuple[object, ...]:
     """Describe what all alternatives of the data must have in common."""
     facts = choice.facts
-    return facts.shape, facts.axes, facts.classes, facts.target, bool(facts.validation)
+    return facts.shape, facts.axes, facts.classes, facts.target, bool(facts.validation), bool(facts.test)
 
 
 def _facts_in_words(choice: Choice) -> str:

@@ -14,7 +14,7 @@ from nnspec.checker.findings import UNKNOWN, Findings
 from nnspec.checker.functions import OPERATORS, Unfit
 from nnspec.checker.program import Case, Expectation, Figure, Node, Number, Operation
 from nnspec.checker.runs import AtPoints, Lanes, Run
-from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, figures, metric_figures, needs_validation, respelt
+from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, figures, lacking, metric_figures, respelt
 from nnspec.diagnostics import Span
 from nnspec.engine.metrics.contract import metric_of
 from nnspec.syntax import tree
@@ -298,12 +298,13 @@ class _Resolver:
         if metric and experiment is not None and metric not in {m.name for m in experiment.metrics}:
             self.findings.error("NN602", f"`{word}` is not measured", span, help=f"add `{metric}` to `metrics`")
             return None
-        if needs_validation(word) and experiment is not None and not experiment.train.validation:
-            if self.recovery.doubts("train", "validation"):
+        if experiment is not None:
+            train, facts = experiment.train, experiment.facts
+            if lack := lacking(word, validated=bool(train.validation), tested=bool(facts.test)):
+                if not self.recovery.doubts("train", "validation"):
+                    what, help = lack
+                    self.findings.error("NN602", f"`{word}` is not measured: {what}", span, help=help)
                 return None
-            help = "hold out samples: `train.validation = 0.1`"
-            self.findings.error("NN602", f"`{word}` is not measured: there are no validation samples", span, help=help)
-            return None
         return Figure(run.name, word)
 
     def _unknown(self, word: str, span: Span) -> None:

@@ -56,6 +56,7 @@ from nnspec.checker.shapes import infer_shapes, trainable
 from nnspec.checker.shared import Changes, Shared
 from nnspec.checker.sweep import Point, by_lane, points
 from nnspec.checker.usage import Usage
+from nnspec.data.given import Given as FromPython
 from nnspec.data.source import DataSource, Facts
 from nnspec.diagnostics import Diagnostic, Source, Span
 from nnspec.syntax import tree
@@ -73,6 +74,8 @@ class Checked:
     diagnostics: tuple[Diagnostic, ...]
     files: tuple[Source, ...] = ()
     """The spec and its imports."""
+    takes_given: bool = False
+    """Whether a lane trains on data that the caller passes."""
 
 
 def check(source: Source, flags: Sequence[Source] = (), known: Known = NOTHING) -> Checked:
@@ -128,6 +131,7 @@ class _Check:
             self._program(runs, resolved, files) if good else None,
             tuple(sorted(diagnostics, key=lambda d: d.order)),
             files,
+            self.data.takes_given,
         )
 
     def _lanes(self) -> tuple[Settled, list[Run]]:
@@ -250,9 +254,11 @@ class _DataFacts:
 
     known: Known
     looked: list[tuple[PartValue[DataSource], Facts]] = field(default_factory=list)
+    takes_given: bool = False
 
     def facts(self, value: PartValue[DataSource], source: DataSource) -> Facts:
         """Return the facts of a source. Raises the same errors as `DataSource.facts`."""
+        self.takes_given |= isinstance(source, FromPython)
         facts = self.known.of(value, source)
         if facts is None:
             facts = source.facts()

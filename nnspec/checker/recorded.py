@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from nnspec.checker.program import PartValue
+from nnspec.data.given import Given
+from nnspec.data.memory import GivenData
 from nnspec.data.source import DataSource, Facts
 
 __all__ = ["NOTHING", "Known", "looks_at_files"]
 
 
 def looks_at_files(source: DataSource) -> bool:
-    """Whether a source's facts come from the user's files; otherwise they follow from its arguments."""
+    """Whether a source's facts come from the user's files or arrays; otherwise they follow from its arguments."""
     return type(source).looks_at is not DataSource.looks_at
 
 
@@ -26,9 +28,16 @@ class Known:
     """Other names of imports (links to the same file) -> the name in `imports`."""
     facts: Callable[[PartValue[DataSource]], Facts | None] = field(default=lambda value: None)
     """The known facts of data sources."""
+    given: GivenData | None = None
+    """The data that the caller passed, for `Given`."""
 
     def of(self, value: PartValue[DataSource], source: DataSource) -> Facts | None:
-        """Return the known facts of a source that reads files; None if it must read them."""
+        """Return the known facts of a source whose facts do not follow from its arguments; None if it must look.
+
+        Raises FileFault for given data that the source does not expect.
+        """
+        if isinstance(source, Given) and self.given is not None:
+            return source.with_data(self.given).facts()
         return self.facts(value) if looks_at_files(source) else None
 
 

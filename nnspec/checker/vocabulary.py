@@ -33,9 +33,9 @@ __all__ = [
     "did_you_mean",
     "figures",
     "is_reserved",
+    "lacking",
     "meant",
     "metric_figures",
-    "needs_validation",
     "other_names",
     "parts",
     "respelt",
@@ -197,9 +197,13 @@ def _figures_of(metrics: tuple[type[Part], ...]) -> Mapping[str, str]:
     return MappingProxyType({f"{prefix}{name}": name for name in names for prefix in ("", "val_", "test_")})
 
 
-def needs_validation(figure: str) -> bool:
-    """Whether a figure is measured on held-out samples."""
-    return figure.startswith("val_")
+def lacking(figure: str, *, validated: bool, tested: bool) -> tuple[str, str] | None:
+    """Return what a figure lacks if there are no samples to measure it on, and help; None if nothing is lacking."""
+    if figure.startswith("val_") and not validated:
+        return "there are no validation samples", "hold out samples: `train.validation = 0.1`"
+    if figure.startswith("test_") and not tested:
+        return "there are no test samples", "`data.test = 0.2` splits them off"
+    return None
 
 
 def parts(*kinds: str) -> Mapping[str, type[Part]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nnspec.data.csv_source import CSV
 from nnspec.data.digits import Digits
+from nnspec.data.given import Given
 from nnspec.data.idx_source import IDX
 from nnspec.data.images import Images
 from nnspec.data.mnist import MNIST, FashionMNIST
@@ -43,6 +44,7 @@ __all__ = [
     "Facts",
     "FashionMNIST",
     "FileFault",
+    "Given",
     "Images",
     "Moons",
     "Sine",

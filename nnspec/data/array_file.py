@@ -1,23 +1,24 @@
-"""Arrays in files, NPY and IDX alike: a header gives dtype and shape, and rows of numbers follow.
+"""Arrays of samples and targets, read in pieces: those in files, NPY and IDX alike, and those in memory.
 
-`ArrayFile` is the one way to such an array: `check` asks for its header or its labels, and `load` reads its rows. Rows
-are read in pieces and written where they belong, so an array is in memory once. No more is read than the header
-promises, and one byte to see that nothing follows.
+`check` asks an array for its header or its labels, and `load` reads its rows. Rows are read in pieces and written where
+they belong, so an array is in memory once. In a file, a header gives dtype and shape, and rows of numbers follow. No
+more is read than the header promises, and one byte to see that nothing follows.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from nnspec.data.axes import Arrangement, arranged, colours_last
 from nnspec.data.files import changed, open_file, remembered, shown, size_in_words
 from nnspec.data.labels import MOST_LABELS, MOST_LEVELS, count_labels
-from nnspec.data.source import FileFault, Remark
+from nnspec.data.source import DataError, FileFault, Remark
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import ShapeError
 
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_BYTES",
+    "AnyArray",
     "ArrayFile",
-    "ArrayRows",
+    "FileRows",
     "Header",
     "Levels",
+    "MemoryArray",
     "arrange",
     "exactly",
     "find_unusable",
@@ -83,6 +86,17 @@ class Header(NamedTuple):
         return " × ".join(f"{size:,}" for size in self.shape)
 
 
+class Rows(Protocol):
+    """The rows of an array, some at a time, in native byte order, with the number of the first of them."""
+
+    @property
+    def header(self) -> Header:
+        """Dtype and shape of the array."""
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Raises FileFault where the array does not have the rows of its header."""
+
+
 class Levels(NamedTuple):
     """What targets that are numbers could be as classes."""
 
@@ -93,7 +107,7 @@ class Levels(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ArrayRows:
+class FileRows:
     """An array that is being read: its header, and the stream of the numbers that follow it."""
 
     name: str
@@ -136,38 +150,59 @@ class ArrayRows:
 
 
 @dataclass(frozen=True)
-class ArrayFile(ABC):
-    """An array in a file. Subclasses know a format: how the file is unpacked, and its header.
+class MemoryRows:
+    """The rows of an array in memory."""
 
-    Answers are remembered as long as the file does not change. All methods raise FileFault, with the argument that
-    names the file, for a file that cannot be read or is not what it should be.
-    """
+    name: str
+    header: Header
+    array: NDArray[Any]
 
-    path: FilePath
+    def __iter__(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        array = self.array
+        native = array.dtype.newbyteorder("=")
+        step = max(1, _PIECE // max(array[:1].nbytes, 1))
+        for start in range(0, len(array), step):
+            yield start, array[start : start + step].astype(native, copy=False)
+
+
+class AnyArray(ABC):
+    """An array that is read in pieces, whether it is in a file or in memory. Methods raise FileFault for an array that
+    cannot be read or used, with the argument that names it."""
+
     argument: str
+    """The argument of the data source that names it."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
-        """What messages call it."""
-        return shown(self.path)
+        """Its full name in messages."""
 
     @property
+    @abstractmethod
     def title(self) -> str:
-        """What messages about its labels call it, which show where it is themselves."""
-        return self.name
+        """Its name in messages about its labels, which show where it is themselves."""
 
     @property
     @abstractmethod
     def element(self) -> tuple[str, str]:
-        """What messages about one of its numbers call the file, and the array: `data.npz` and `x`, as in `x[0, 1]`."""
+        """The file and the array in messages about one of its numbers: `data.npz` and `x`, as in `x[0, 1]`."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Where it comes from, for the record of a run."""
 
     @abstractmethod
-    def unpacked(self, file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
-        """Open the array inside a file. Within, whatever shows that the file is damaged becomes a FileFault."""
+    def changed(self) -> DataError:
+        """Return the error for an array that changed between check and run."""
 
     @abstractmethod
-    def read_header(self, stream: IO[bytes]) -> Header:
-        """Read the header. Raises FileFault for what is none, and for an array of more than MOST_BYTES."""
+    def _ask(self, question: Callable[[Rows], T], *key: str) -> T:
+        """Return what a function says of the array; it may be remembered from before, by the function and `key`."""
+
+    @abstractmethod
+    def _ask_now(self, question: Callable[[Rows], T]) -> T:
+        """Return what a function says of the array."""
 
     def header(self) -> Header:
         """Return the header."""
@@ -176,7 +211,7 @@ class ArrayFile(ABC):
     def label_counts(self, keep: NDArray[Any] | None = None) -> dict[Any, int]:
         """Count each distinct label, of all rows or of those to keep. Raises FileFault for more than MOST_LABELS."""
 
-        def count(rows: ArrayRows) -> dict[Any, int]:
+        def count(rows: Rows) -> dict[Any, int]:
             if rows.header.nbytes > MOST_LABELS:
                 raise FileFault(f"{self.title} holds more than {size_in_words(MOST_LABELS)} of labels")
             counts: dict[Any, int] = {}
@@ -189,7 +224,7 @@ class ArrayFile(ABC):
     def levels(self, keep: NDArray[Any] | None = None) -> Levels:
         """Return the distinct numbers of all rows, or of those to keep, where they are whole and few."""
 
-        def distinct(rows: ArrayRows) -> Levels:
+        def distinct(rows: Rows) -> Levels:
             shape = rows.header.shape
             levels: set[int] | None = set()
             one_hot = len(shape) == 2 and shape[1] > 1
@@ -211,7 +246,7 @@ class ArrayFile(ABC):
     def rows_with(self, value: float) -> NDArray[Any]:
         """Say of each row whether a number in it is `value`, or NaN where `value` is."""
 
-        def search(rows: ArrayRows) -> NDArray[Any]:
+        def search(rows: Rows) -> NDArray[Any]:
             found = np.zeros(rows.header.rows, bool)
             if math.isnan(value) and rows.header.kind != "f":
                 return found
@@ -239,16 +274,16 @@ class ArrayFile(ABC):
         where there are other rows than the header had.
         """
 
-        def gather(rows: ArrayRows) -> NDArray[Any]:
+        def gather(rows: Rows) -> NDArray[Any]:
             head = rows.header
             size = head.rows if count is None else count
             if head.rows != (size if places is None else len(places)):
-                raise changed(self.path)
+                raise self.changed()
             stored = np.dtype(head.dtype).newbyteorder("=") if dtype is None else np.dtype(dtype)
             found = whole = np.empty((size, *(arrangement.shape if arrangement else head.shape[1:])), stored)
             if arrangement is not None:  # rows are written where they belong in another order of axes
                 if arrangement.stored_shape != (head.shape[1:] or (1,)):
-                    raise changed(self.path)
+                    raise self.changed()
                 found = arrangement.as_stored(whole).reshape(size, *head.shape[1:])
             unusable: Unusable | None = None
             for start, piece in rows:
@@ -264,7 +299,45 @@ class ArrayFile(ABC):
 
         return self._ask_now(gather)
 
-    def _ask(self, question: Callable[[ArrayRows], T], *key: str) -> T:
+
+@dataclass(frozen=True)
+class ArrayFile(AnyArray):
+    """An array in a file. Subclasses know a format: how the file is unpacked, and its header.
+
+    Answers are remembered as long as the file does not change.
+    """
+
+    path: FilePath
+    argument: str
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return shown(self.path)
+
+    @property
+    def title(self) -> str:
+        """The path."""
+        return self.name
+
+    @property
+    def origin(self) -> str:
+        """The absolute path."""
+        return os.path.abspath(self.path)
+
+    def changed(self) -> DataError:
+        """Return the error for a file that changed between check and run."""
+        return changed(self.path)
+
+    @abstractmethod
+    def unpacked(self, file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+        """Open the array inside a file. Within, whatever shows that the file is damaged becomes a FileFault."""
+
+    @abstractmethod
+    def read_header(self, stream: IO[bytes]) -> Header:
+        """Read the header. Raises FileFault for what is none, and for an array of more than MOST_BYTES."""
+
+    def _ask(self, question: Callable[[Rows], T], *key: str) -> T:
         """Return what a function says of the array; the same as before where its file has not changed."""
 
         def answer(file: IO[bytes]) -> T:
@@ -273,14 +346,76 @@ class ArrayFile(ABC):
         named = (question.__qualname__, *self.element, *key)
         return remembered(answer, self.path, MOST_BYTES, *named, argument=self.argument)
 
-    def _ask_now(self, question: Callable[[ArrayRows], T]) -> T:
+    def _ask_now(self, question: Callable[[Rows], T]) -> T:
         """Return what a function says of the array."""
         with open_file(self.path, MOST_BYTES, self.argument) as file:
             return self._answer(file, question)
 
-    def _answer(self, file: IO[bytes], question: Callable[[ArrayRows], T]) -> T:
+    def _answer(self, file: IO[bytes], question: Callable[[Rows], T]) -> T:
         with blaming(self.argument), self.unpacked(file) as stream:
-            return question(ArrayRows(self.name, self.read_header(stream), stream))
+            return question(FileRows(self.name, self.read_header(stream), stream))
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryArray(AnyArray):
+    """An array in memory."""
+
+    key: str
+    array: NDArray[Any]
+    argument: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its key, as code."""
+        return f"`{self.key}`"
+
+    @property
+    def title(self) -> str:
+        """Its key, as code."""
+        return self.name
+
+    @property
+    def element(self) -> tuple[str, str]:
+        """No file, and the key."""
+        return "", self.key
+
+    @property
+    def origin(self) -> str:
+        """`memory`."""
+        return "memory"
+
+    def changed(self) -> DataError:
+        """Return the error for an array that changed between check and run."""
+        return DataError(f"`{self.key}` changed while it was read; run it again")
+
+    def read(
+        self,
+        places: NDArray[Any] | None = None,
+        count: int | None = None,
+        dtype: str | None = None,
+        arrangement: Arrangement | None = None,
+        *,
+        labels: bool = False,
+        can_drop: bool = False,
+    ) -> NDArray[Any]:
+        """Return all rows, as in `AnyArray`: the array itself if its order, type and arrangement are already those."""
+        head = self.header()
+        same = places is None and dtype in (None, self.array.dtype.name) and self.array.flags.c_contiguous
+        if not same or (arrangement is not None and arrangement.stored):
+            return super().read(places, count, dtype, arrangement, labels=labels, can_drop=can_drop)
+        unusable: Unusable | None = None
+        for start, piece in () if labels else MemoryRows(self.name, head, self.array):
+            bad = find_unusable(piece, start)
+            unusable = unusable.joined(bad) if unusable else bad
+        refuse_unusable(unusable, *self.element, self.array.size, self.argument, can_drop=can_drop)
+        return self.array
+
+    def _ask(self, question: Callable[[Rows], T], *key: str) -> T:
+        return self._ask_now(question)
+
+    def _ask_now(self, question: Callable[[Rows], T]) -> T:
+        with blaming(self.argument):
+            return question(MemoryRows(self.name, Header(self.array.dtype.str, self.array.shape), self.array))
 
 
 @contextmanager
@@ -292,7 +427,7 @@ def blaming(argument: str) -> Iterator[None]:
         raise fault.of(argument) from None
 
 
-def _header_of(rows: ArrayRows) -> Header:
+def _header_of(rows: Rows) -> Header:
     return rows.header
 
 

@@ -114,8 +114,7 @@ def read_source(path: str | os.PathLike[str], shown: str | None = None) -> Sourc
     if isinstance(place, str) and ("\n" in place or "{" in place) and not os.path.lexists(place[:_LONGEST]):
         start = place.strip().splitlines()[0][:40] if place.strip() else ""
         raise SourceError(
-            f"expected the path of a spec, got the text of a spec: `{start} …`; write the text to a file "
-            "and pass its path, or check it with `nnspec.api.check_text(nnspec.diagnostics.Source(name, text))`"
+            f"expected the path of a spec, got the text of a spec: `{start} …`; pass `nnspec.Spec.parse(text)`"
         )
     name = shown if shown is not None else place
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from nnspec.engine._numpy import np
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 
@@ -29,8 +30,9 @@ class Observer(Protocol):
     def lane_begins(self, lane: LaneResult) -> None:
         """The training of a lane, or of one of its repeats, starts."""
 
-    def epoch_done(self, lane: LaneResult) -> None:
-        """The figures of an epoch were added to the lane, or to one of its repeats."""
+    def epoch_done(self, lane: LaneResult) -> bool | None:
+        """The figures of an epoch were added to the lane, or to one of its repeats. True stops its training, if that
+        runs in this process."""
 
     def lane_ends(self, lane: LaneResult) -> None:
         """A lane is done, has diverged or was interrupted; called once, after all of its repeats."""
@@ -59,3 +61,23 @@ class Silent:
 
     def lane_ends(self, lane: LaneResult) -> None:
         """Ignore the call."""
+
+
+class Calling:
+    """Passes everything on to another observer, and calls a function after each epoch."""
+
+    def __init__(self, observer: Observer, on_epoch: Callable[[str, int, Mapping[str, float]], bool | None]) -> None:
+        self._observer, self._on_epoch = observer, on_epoch
+        self.fetching, self.data_ready, self.proving = observer.fetching, observer.data_ready, observer.proving
+        self.compiling, self.lane_begins, self.lane_ends = observer.compiling, observer.lane_begins, observer.lane_ends
+
+    def epoch_done(self, lane: LaneResult) -> bool:
+        """Call the function. Training stops if it returns True.
+
+        Raises TypeError if it returns anything but a bool or None.
+        """
+        stops = bool(self._observer.epoch_done(lane))
+        asked = self._on_epoch(lane.name, len(lane.records), dict(lane.records[-1].figures))
+        if asked is not None and not isinstance(asked, (bool, np.bool_)):
+            raise TypeError(f"`on_epoch` must return True to stop the lane, or None, not {asked!r}")
+        return stops or bool(asked)

@@ -31,8 +31,8 @@ def figure_names(experiment: Experiment) -> list[str]:
     """Return the names of the figures measured after each epoch: on training, held-out and test data."""
     metrics = [metric.part for metric in experiment.metrics]
     names = ["loss", *(part.spec_name for part in metrics if issubclass(part, Metric) and part.is_figure)]
-    prefixes = ["val_", "test_"] if experiment.train.validation else ["test_"]
-    return [*names, *(f"{prefix}{name}" for prefix in prefixes for name in names)]
+    measured = {"val_": experiment.train.validation, "test_": experiment.facts.test}
+    return [*names, *(f"{prefix}{name}" for prefix, there in measured.items() if there for name in names)]
 
 
 def begun(experiment: Experiment, layout: Layout, network: Sequential, repeat: int, of: int) -> LaneResult:
@@ -108,11 +108,13 @@ class Progress:
         if self._keeper is not None or self._best.restores:
             self._best.update(self._plan, self.records)
 
-    def stops(self) -> bool:
-        """Return whether training ends now, early or because all epochs are complete."""
+    def stops(self, *, on_request: bool = False) -> bool:
+        """Return whether training ends now: early, on request, or because all epochs are complete."""
         if self.done == self.lane.epochs:
             return True
         self.stopped = self._stop.reason(self.records)
+        if on_request and not self.stopped:
+            self.stopped = f"after epoch {self.done}: stopped by `on_epoch`"
         return bool(self.stopped)
 
     def rewind(self) -> None:

@@ -80,8 +80,7 @@ def train_plan(
         for seconds, figures in () if progress.stopped else _epochs(plan, progress.done):
             progress.add(seconds, figures)
             plan.optimizer.tell(progress.done, figures)
-            observer.epoch_done(progress.lane)
-            if progress.stops():
+            if progress.stops(on_request=bool(observer.epoch_done(progress.lane))):
                 break
             progress.save_if_due()
             plan.next_epoch = progress.done
@@ -98,8 +97,8 @@ def train_plan(
 
 def _measures(plan: Plan) -> dict[str, Measure]:
     """What is measured after every epoch: kind of samples -> how to evaluate them."""
-    held_out = {"validation": plan.validate} if plan.held_out else {}
-    return held_out | {"test": plan.test}
+    measures = {"validation": (plan.validate, plan.held_out), "test": (plan.test, plan.data.tested)}
+    return {samples: measure for samples, (measure, count) in measures.items() if count}
 
 
 def _epochs(plan: Plan, done: int) -> Iterator[tuple[float, dict[str, float]]]:

@@ -11,7 +11,7 @@ from nnspec.checker.program import Choice, Experiment, PartValue, TrainSettings
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.rules.common import number_in_words
 from nnspec.checker.rules.registry import advice, rule
-from nnspec.checker.vocabulary import metric_figures, needs_validation
+from nnspec.checker.vocabulary import lacking, metric_figures
 from nnspec.diagnostics import Diagnostic, Note, Span
 from nnspec.engine.metrics.contract import Metric
 from nnspec.engine.schedules import ConstantSchedule, Schedule
@@ -38,11 +38,12 @@ def followed_figures(
         followed.append((rate.value.of, rate.origin.span))
     measured = {metric.name for metric in metrics}
     for figure, span in followed:
-        metric, held_out = metric_figures().get(figure), needs_validation(figure)
-        if held_out and not train.validation:
+        metric = metric_figures().get(figure)
+        tested = draft.data is None or draft.data[0].facts.test > 0
+        if lack := lacking(figure, validated=bool(train.validation), tested=tested):
             if not recovery.doubts("train", "validation"):
-                message, help = f"`{figure}` is not measured: there are no validation samples", "train.validation = 0.1"
-                yield Diagnostic("NN602", message, span, help=f"hold out samples: `{help}`")
+                what, help = lack
+                yield Diagnostic("NN602", f"`{figure}` is not measured: {what}", span, help=help)
         elif metric and metric not in measured:
             yield Diagnostic("NN602", f"`{figure}` is not measured", span, help=f"add `{metric}` to `metrics`")
         elif not metric and figure not in ("loss", "val_loss", "test_loss"):

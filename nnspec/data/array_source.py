@@ -1,0 +1,294 @@
+"""Data sources made of arrays: samples and targets, already split or to be split, in files or in memory.
+
+`check` reads headers and targets, and samples only for `missing = drop`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from nnspec.data.array_file import Header, Levels, MemoryArray, arrange
+from nnspec.data.axes import Arrangement, Axes
+from nnspec.data.files import digest_of
+from nnspec.data.labels import Labels
+from nnspec.data.npy import NumpyArray
+from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
+from nnspec.data.splitting import Seed, Share, divided, shares
+from nnspec.engine._numpy import np
+from nnspec.engine.part import Also, Positive
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ArraySource", "Pair", "Parts"]
+
+
+class Pair(NamedTuple):
+    """Samples and their targets."""
+
+    x: NumpyArray | MemoryArray
+    y: NumpyArray | MemoryArray
+
+    def rows(self, keep: NDArray[Any] | None) -> int:
+        """How many rows are kept."""
+        return self.x.header().rows if keep is None else int(keep.sum())
+
+
+class Parts(NamedTuple):
+    """The arrays for training, validation and testing."""
+
+    train: Pair
+    validation: Pair | None
+    test: Pair | None
+    """None where training samples are split."""
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All that there are, those for training first."""
+        return [pair for pair in self if pair is not None]
+
+
+class _Survey(NamedTuple):
+    """What is known before samples are read."""
+
+    parts: Parts
+    facts: Facts
+    labels: Labels | None
+    kept: list[NDArray[Any] | None]
+    """Of each pair, whether each row is kept; None for all of them."""
+    notes: tuple[str, ...]
+
+
+class ArraySource(DataSource):
+    """Base of NPZ, NPY and Given: samples and targets, already split or to be split.
+
+    Targets that are whole numbers, booleans or text are classes, their distinct values sorted; all others are a
+    regression. Samples are given to the network as they are stored, divided by `divisor`.
+    """
+
+    _: KW_ONLY
+    test: Share = 0.2
+    shuffle: bool = True
+    stratify: Annotated[bool, Also("stratified")] = False
+    seed: Seed = 0
+    divisor: Annotated[Positive | None, Also("scale")] = None
+    missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error"
+    ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None
+    axes: Axes = None
+
+    def parts(self) -> tuple[Parts, list[Remark]]:
+        """Find samples and targets, with remarks on what looks odd."""
+        raise NotImplementedError
+
+    def facts(self) -> Facts:
+        """What headers and targets say. Raises FileFault where arrays do not go together."""
+        return self._survey().facts
+
+    def load(self, access: Access) -> Dataset:
+        """Read the arrays. `access` is not used: paths say where they are.
+
+        Raises DataError for whatever `facts` rejects, for NaN, infinity and integers too large for a float, and where a
+        file changes in the meantime.
+        """
+        parts, facts, labels, kept, notes = self._survey()
+        splits: dict[Pair, Split] = {}
+        for pair, keep in zip(parts.pairs, kept, strict=True):
+            count = pair.rows(keep)
+            places = None if keep is None else np.where(keep, np.cumsum(keep) - 1, -1)
+            y = pair.y.read(places, count, None if labels else "float64", labels=bool(labels), can_drop=True)
+            y = y.reshape(count, *facts.target)
+            y = labels.classes_of(y) if labels else y
+            if pair is parts.train and parts.test is None and facts.test and (self.shuffle or self.stratify):
+                seed = self.seed if self.shuffle else None
+                order = np.concatenate(divided(count, facts.test, seed, y.reshape(-1) if self.stratify else None))
+                where = np.empty(count, np.intp)
+                where[order] = np.arange(count)
+                places = where if places is None else np.where(places < 0, -1, where[places])
+                y = y[order]
+            x = pair.x.read(places, count, facts.stored, facts.arrangement, can_drop=True)
+            splits[pair] = Split(x.reshape(count, -1), y)
+        train = splits[parts.train]
+        if parts.test is not None:
+            test = splits[parts.test]
+        else:
+            border = facts.train - facts.validation
+            train, test = Split(train.x[:border], train.y[:border]), Split(train.x[border:], train.y[border:])
+        if parts.validation is not None:
+            held_out = splits[parts.validation]
+            train = Split(np.concatenate([train.x, held_out.x]), np.concatenate([train.y, held_out.y]))
+        if [len(train.x), len(test.x), train.x.shape[1]] != [facts.train, facts.test, facts.features]:
+            raise parts.train.x.changed()
+        truths = parts.train.x.header().kind == "b"
+        return Dataset(
+            source=self.spec_name,
+            facts=facts,
+            train=train,
+            test=test,
+            divisor=self.divisor or (255.0 if facts.stored == "uint8" and not truths else 1.0),
+            sha256=digest_of((train.x, train.y, test.x, test.y)),
+            origin=parts.train.x.origin,
+            class_names=labels.names if labels else (),
+            notes=notes,
+        )
+
+    def _survey(self) -> _Survey:
+        parts, remarks = self.parts()
+        pairs, split = parts.pairs, parts.test is None
+        heads = [_heads(pair) for pair in pairs]
+        for head, pair in zip(heads[1:], pairs[1:], strict=True):
+            for here, there, place, other in zip(head, heads[0], pair, pairs[0], strict=True):
+                if here.shape[1:] != there.shape[1:] or _role(here) != _role(there):
+                    message = f"`{place.key}` is {_in_words(here)} a sample, and `{other.key}` {_in_words(there)}"
+                    raise FileFault(message, argument=place.argument)
+        samples, targets = heads[0]
+        if 0 in targets.shape[1:]:
+            raise FileFault(
+                f"`{pairs[0].y.key}` holds no numbers: it is {'×'.join(map(str, targets.shape))}",
+                argument=pairs[0].y.argument,
+            )
+        kept, notes = self._kept(pairs, targets)
+        counts = [pair.rows(keep) for pair, keep in zip(pairs, kept, strict=True)]
+        for count, pair in zip(counts, pairs, strict=True):
+            if count < (2 if split and self.test and pair is parts.train else 1):
+                have = "there is only one sample" if count else "no sample is left"
+                raise FileFault(f"{have} in `{pair.x.key}`: too few to train on", argument=pair.x.argument)
+        train, test = (
+            (shares(counts[0], self.test) if self.test else (counts[0], 0)) if split else (counts[0], counts[-1])
+        )
+        validation = counts[1] if parts.validation is not None else 0
+        arrangement, odd = arrange(samples, self.axes, f"`{pairs[0].x.key}`", pairs[0].x.argument)
+        remarks = [*remarks, *odd]
+        numbers = _levels(pairs, targets, kept, _at_places(targets, arrangement))
+        labels = None if numbers else self._labels(pairs, kept)
+        levels: tuple[int, ...] = ()
+        if numbers is not None:
+            if self.ignore is not None:
+                raise FileFault("`ignore` is for labels, and these targets are numbers", argument="ignore")
+            one_of = range(targets.shape[1]) if numbers.one_hot else numbers.values or ()
+            levels = tuple(sorted(one_of)) if len(one_of) > 1 else ()
+        if self.stratify:
+            self._check_stratified(parts, targets, bool(labels or levels))
+        if labels is not None:
+            cure = (
+                "if it marks samples without a label, `ignore = {}` leaves them out"
+                if _of_samples(targets)
+                else "if it marks places without a label, give them another label"
+            )
+            remarks = [*remarks, *labels.remarks(f"`{pairs[0].y.key}`", pairs[0].y.argument, ignore=cure)]
+        facts = Facts(
+            arrangement.shape,
+            len(labels.values) if labels else None,
+            train + validation,
+            test,
+            validation=validation,
+            shuffled=split and test > 0 and self.shuffle,
+            stored={"b1": "uint8", "f2": "float32"}.get(samples.dtype[-2:])
+            or np.dtype(samples.dtype).newbyteorder("=").name,
+            target=() if labels and _of_samples(targets) else targets.shape[1:],
+            levels=levels,
+            one_hot=numbers is not None and numbers.one_hot,
+            axes=arrangement.axes,
+            stored_axes=arrangement.stored,
+            remarks=tuple(remarks),
+        )
+        return _Survey(parts, facts, labels, kept, notes)
+
+    def _check_stratified(self, parts: Parts, targets: Header, known: bool) -> None:
+        """Raise FileFault where targets have no classes to stratify by, or where nothing is split."""
+        if parts.test is not None:
+            message = "`stratify` applies to a split, and this data has its own test samples"
+            raise FileFault(message, argument="stratify", help="remove it")
+        if not known or not _of_samples(targets):
+            message = f"`stratify` needs one class per sample, and `{parts.train.y.key}` has none"
+            raise FileFault(message, argument="stratify", help="remove it")
+
+    def _labels(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
+        """Return the labels of all rows that are kept."""
+        counts: dict[Any, int] = {}
+        for pair, keep in zip(pairs, kept, strict=True):
+            for value, count in pair.y.label_counts(keep).items():
+                counts[value] = counts.get(value, 0) + count
+        return Labels.of(counts, f"`{pairs[0].y.key}`", pairs[0].y.argument)
+
+    def _kept(self, pairs: Sequence[Pair], targets: Header) -> tuple[list[NDArray[Any] | None], tuple[str, ...]]:
+        """Say which rows are kept, and how many are not."""
+        if self.ignore is not None and not _of_samples(targets):
+            what = f"`{pairs[0].y.key}` has a label for each of {_in_words(targets)}"
+            raise FileFault(f"{what}, but `ignore` only leaves out whole samples", argument="ignore")
+        kept: list[NDArray[Any] | None] = []
+        notes = []
+        for pair in pairs:
+            keep = None
+            rows = pair.y.header().rows
+            if self.ignore is not None:
+                keep = ~pair.y.rows_with(self.ignore)
+                if keep.all():
+                    raise FileFault(f"`{pair.y.key}` has no label {self.ignore} to ignore", argument="ignore")
+                notes += [
+                    f"{rows - int(keep.sum()):,} of {rows:,} samples have the label {self.ignore} and were left out"
+                ]
+            if self.missing == "drop":
+                gaps = pair.x.rows_with(math.nan) | pair.y.rows_with(math.nan)
+                notes += (
+                    [f"{int(gaps.sum()):,} of {rows:,} samples contain NaN and were left out"] if gaps.any() else []
+                )
+                keep = ~gaps if keep is None else keep & ~gaps
+            kept.append(None if keep is None or keep.all() else keep)
+        return kept, tuple(notes)
+
+
+def _heads(pair: Pair) -> tuple[Header, Header]:
+    """Return the headers of samples and targets. Raises FileFault where they do not go together."""
+    x, y = (array.header() for array in pair)
+    count = y.shape[0] if y.shape else 0
+    if not x.shape or x.shape[0] != count or not count:
+        held = f"{x.shape[0]:,} samples" if x.shape else "a single number"
+        message = f"`{pair.y.key}` has {count:,} targets, but `{pair.x.key}` has {held}"
+        raise FileFault(message, argument=pair.y.argument)
+    if x.kind in "US":
+        raise FileFault(
+            f"{pair.x.name} contains text, but samples must be numbers",
+            argument=pair.x.argument,
+            help="text can be a target",
+        )
+    return x, y
+
+
+def _levels(
+    pairs: Sequence[Pair], targets: Header, kept: Sequence[NDArray[Any] | None], at_places: bool
+) -> Levels | None:
+    """Return the levels of targets that are numbers, in case they are classes: floats, and whole numbers of which a
+    sample has several that are not one per place. None for labels."""
+    if _role(targets) == "text" or (_role(targets) != "numbers" and (_of_samples(targets) or at_places)):
+        return None
+    found = [pair.y.levels(keep) for pair, keep in zip(pairs, kept, strict=True)]
+    distinct = [levels.values for levels in found if levels.values is not None]
+    values = frozenset[int]().union(*distinct) if len(distinct) == len(found) else None
+    return Levels(values, all(levels.one_hot for levels in found))
+
+
+def _of_samples(targets: Header) -> bool:
+    """Whether there is one label per sample: `(n,)`, or `(n, 1)` as Keras writes them."""
+    return targets.shape[1:] in ((), (1,))
+
+
+def _at_places(targets: Header, samples: Arrangement) -> bool:
+    """Whether there is a target for each place of a sequence, or each pixel of an image."""
+    places = {"places": samples.shape[:1], "rows": samples.shape[-2:]}
+    return targets.shape[1:] in [extents for name, extents in places.items() if name in samples.axes]
+
+
+def _role(head: Header) -> str:
+    """What an array can be as targets: `whole numbers`, `text`, `truth values`, or `numbers` that are no labels."""
+    if head.kind in "iu":
+        return "whole numbers"
+    if head.kind in "US":
+        return "text"
+    return "truth values" if head.kind == "b" and _of_samples(head) else "numbers"
+
+
+def _in_words(head: Header) -> str:
+    return f"{'×'.join(map(str, head.shape[1:])) or 'one of'} {_role(head)}"

@@ -1,0 +1,226 @@
+"""Data from Python: arrays and tables that the caller of `nnspec.run` passes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, replace
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any
+
+from nnspec.data.array_file import MemoryArray
+from nnspec.data.array_source import ArraySource, Pair, Parts
+from nnspec.data.frames import arrays_of, is_frame
+from nnspec.data.labels import Labels
+from nnspec.data.memory import GivenData, as_array, kind_of, or_near
+from nnspec.data.source import Access, DataError, Dataset, DataUnavailable, Facts, FileFault, Remark
+from nnspec.engine._numpy import np
+from nnspec.engine.part import Also, Count, Range
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Given", "given_data"]
+
+_ROLES = ("train", "val", "test")
+_FORMS = '(X, y), {"x_train": …, "y_train": …, "x_test": …, "y_test": …}, or a DataFrame with target="COLUMN"'
+
+
+class Given(ArraySource):
+    """Data from Python: `nnspec.run(spec, data=(X, y))`. Without data, `check` and `show` assume `samples` training
+    samples with `features` numbers each, or of that shape, in `classes` classes, or with `targets` numbers as targets.
+
+    With data, `features`, `classes` and `targets` are what the spec expects: other data is an error. `samples` has no
+    effect then. Without test samples of its own, a random fraction `test` of the samples is held out for testing (by
+    `seed`; with `shuffle = false`, the last samples); with `test = 0`, there is no test set. Everything else is as in
+    `NPZ`: whole numbers, booleans and text in y are classes, and all other targets are numbers to predict.
+    """
+
+    spec_name = "Given"
+    also = ("FromPython", "Memory", "InMemory")
+
+    features: Annotated[Count | tuple[Count, ...] | None, Also("shape", "n_features", "input_shape", "inputs")] = None
+    classes: Annotated[Count | None, Range(low=2), Also("n_classes", "num_classes", "labels")] = None
+    _: KW_ONLY
+    targets: Annotated[Count | None, Also("outputs", "n_targets", "n_outputs")] = None
+    samples: Annotated[Count, Also("n_samples", "train")] = 1000
+    test: Annotated[float, Range(low=0, high=1, open_high=True), Also("test_size", "test_split", "split")] = 0.2
+
+    _data: GivenData | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for `classes` together with `targets`."""
+        if self.classes is not None and self.targets is not None:
+            raise ValueError("`classes` and `targets` exclude each other: a target is a class, or numbers")
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The shape of a sample that the spec expects."""
+        return (self.features,) if isinstance(self.features, int) else self.features
+
+    def looks_at(self) -> tuple[str, ...]:
+        """No files."""
+        return ()
+
+    def with_data(self, data: GivenData) -> Given:
+        """Return the same source with data."""
+        source = copy.copy(self)
+        source._data = data
+        return source
+
+    def facts(self) -> Facts:
+        """What the data is; without data, what the spec expects. Raises FileFault for data that the spec does not
+        expect, and for arrays that do not go together."""
+        return self._expected() if self._data is None else super().facts()
+
+    def load(self, access: Access) -> Dataset:
+        """Return the data that `access` holds. Raises DataUnavailable if it holds none, and what `facts` raises."""
+        if access.given is None:
+            raise DataUnavailable(
+                "this spec trains on data from Python: nnspec.run(SPEC, data=(X, y)); on the command line, name a data "
+                """source instead, such as --set 'data=CSV("table.csv", target="COLUMN")'"""
+            )
+        data = access.given
+        dataset = super(Given, self.with_data(data)).load(access)
+        return replace(
+            dataset,
+            columns=data.columns,
+            target_names=() if dataset.facts.classes else data.target_names,
+            notes=(*data.notes, *dataset.notes),
+        )
+
+    def parts(self) -> tuple[Parts, list[Remark]]:
+        """Return the arrays."""
+        data = self._data
+        train = data.pair("train") if data is not None else None
+        if data is None or train is None:
+            raise TypeError("without data, there are no parts")
+        self._refuse_missing_cells(data)
+        return Parts(train, data.pair("val"), data.pair("test")), []
+
+    def _survey(self) -> Any:
+        survey = super()._survey()
+        facts = survey.facts
+        if self.shape not in (None, facts.shape):
+            raise FileFault(
+                f"a sample of the data is {_in_words(facts.shape)}, but the spec expects {_in_words(self.shape)}",
+                argument="features",
+            )
+        if self.classes is not None and self.classes not in (facts.classes, len(facts.levels)):
+            kind = f"{facts.classes} classes" if facts.classes else "targets that are numbers"
+            raise FileFault(f"the data has {kind}, but the spec expects {self.classes} classes", argument="classes")
+        if self.targets is not None and (facts.classes is not None or prod(facts.target) != self.targets):
+            kind = f"{facts.classes} classes" if facts.classes else f"{prod(facts.target)} numbers as targets"
+            raise FileFault(f"the data has {kind}, but the spec expects {self.targets} numbers", argument="targets")
+        return survey
+
+    def _labels(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
+        """Return the labels; if the spec names the number of classes, some of them may not occur."""
+        labels = super()._labels(pairs, kept)
+        if self.classes is None or not all(type(value) is int and 0 <= value < self.classes for value in labels.values):
+            return labels
+        counts = dict(zip(labels.values, labels.counts, strict=True))
+        return Labels(tuple(range(self.classes)), tuple(counts.get(value, 0) for value in range(self.classes)))
+
+    def _expected(self) -> Facts:
+        if self.shape is None:
+            raise FileFault(
+                "the number of features is unknown",
+                argument="features",
+                help="`Given(features=4, classes=3)`; or pass the data: `nnspec.run(spec, data=(X, y))`",
+            )
+        test = round(self.samples * self.test / (1 - self.test))
+        target = () if self.targets in (None, 1) else (self.targets,)
+        stored = "uint8" if self.divisor == 255 else "float64"
+        return Facts(self.shape, self.classes, self.samples, test, stored, target, axes=self.axes or ())
+
+    def _refuse_missing_cells(self, data: GivenData) -> None:
+        """Raise FileFault for a missing cell of a table, with its column."""
+        if not data.columns or self.missing != "error":
+            return
+        for role in _ROLES:
+            if (pair := data.pair(role)) is None:
+                continue
+            gaps = pair.x.rows_with(float("nan"))
+            if not gaps.any():
+                continue
+            x = pair.x.read(labels=True)
+            place = 0
+            for column in data.columns:
+                width = 1 if column.texts is None else len(column.texts)
+                there = np.isnan(x[:, place])
+                place += width
+                if there.any():
+                    raise FileFault(
+                        f"column `{column.name}` has {int(there.sum()):,} missing values, the first in row "
+                        f"{int(np.argmax(there)):,} (counted from 0)",
+                        help="`missing = drop` drops these rows; or fill them in: `df.fillna(…)`",
+                    )
+
+
+def _in_words(shape: tuple[int, ...] | None) -> str:
+    shape = shape or ()
+    return f"{shape[0]} numbers" if len(shape) == 1 else "×".join(map(str, shape))
+
+
+def given_data(data: Any, target: str | Sequence[str] | None = None) -> GivenData:
+    """Turn what a caller passes as `data` into arrays.
+
+    Args:
+        data: `(X, y)`; `((X, y), (X_test, y_test))`; a mapping with `x_train`, `y_train` and optionally `x_val`,
+            `y_val`, `x_test` and `y_test`; a DataFrame of pandas, polars or another library with `__dataframe__`, or a
+            mapping of such to `train`, `val` and `test`.
+        target: the column of a DataFrame to predict, or several.
+
+    Raises DataError for anything else, and for arrays that hold neither numbers nor text.
+    """
+    frames = {"train": data} if is_frame(data) else data if _are_frames(data) else None
+    if frames is not None:
+        if target is None:
+            raise DataError('a DataFrame needs the column to predict: `target="COLUMN"`')
+        return arrays_of(frames, (target,) if isinstance(target, str) else tuple(target))
+    if target is not None:
+        raise DataError(f"`target` names a column of a DataFrame, and the data is {kind_of(data)}; pass it as (X, y)")
+    arrays = _by_role(data)
+    return GivenData({name: MemoryArray(key, as_array(key, value)) for name, (key, value) in arrays.items()})
+
+
+def _are_frames(data: Any) -> bool:
+    return isinstance(data, Mapping) and bool(data) and all(is_frame(value) for value in data.values())
+
+
+def _by_role(data: Any) -> dict[str, tuple[str, Any]]:
+    """Return arrays by role, each with what messages call it. Raises DataError."""
+    if isinstance(data, Mapping):
+        return _of_mapping(data)
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        first, second = data
+        if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second) == 2:
+            (x, y), (x_test, y_test) = first, second
+            named = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
+            return {name: (name, value) for name, value in named.items()}
+        return {"x_train": ("X", first), "y_train": ("y", second)}
+    help = ""
+    if isinstance(data, (tuple, list)) and len(data) == 4:
+        help = "; with four arrays, say which is which: {'x_train': …, 'x_test': …, 'y_train': …, 'y_test': …}"
+    raise DataError(f"`data` must be {_FORMS}, not {kind_of(data)}{help}")
+
+
+def _of_mapping(data: Mapping[Any, Any]) -> dict[str, tuple[str, Any]]:
+    words = {"valid": "val", "validation": "val", "dev": "val", "": "train"}
+    arrays: dict[str, tuple[str, Any]] = {}
+    for key, value in data.items():
+        kind, _, role = str(key).lower().partition("_")
+        name = f"{kind}_{words.get(role, role)}"
+        if kind not in ("x", "y") or name.partition("_")[2] not in _ROLES:
+            known = [f"{each}_{role}" for role in _ROLES for each in "xy"]
+            raise DataError(f"`data` has an unknown key {key!r}; {or_near(str(key), known)}")
+        if name in arrays:
+            raise DataError(f"`data` has both {arrays[name][0]!r} and {key!r}, which mean the same")
+        arrays[name] = (str(key), value)
+    for role in _ROLES:
+        there = [name for name in (f"x_{role}", f"y_{role}") if name in arrays]
+        if len(there) == 1 or (role == "train" and not there):
+            missing = next(name for name in (f"x_{role}", f"y_{role}") if name not in arrays)
+            raise DataError(f"`data` has no {missing!r}")
+    return {name: arrays[name] for name in (f"{each}_{role}" for role in _ROLES for each in "xy") if name in arrays}

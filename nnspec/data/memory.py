@@ -1,0 +1,106 @@
+"""Arrays in memory, as a caller passes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from nnspec.data.array_file import MemoryArray
+from nnspec.data.array_source import Pair
+from nnspec.data.source import Column, DataError
+from nnspec.engine._numpy import np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+__all__ = ["GivenData", "as_array", "kind_of", "or_near"]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenData:
+    """Arrays from Python, ready to be used as data: `x_train` and `y_train`, and optionally `x_val`, `y_val`, `x_test`
+    and `y_test`. None of them is a copy, except those made from tables and from arrays of objects."""
+
+    arrays: Mapping[str, MemoryArray]
+    """Each array, by its role."""
+    columns: tuple[Column, ...] = ()
+    """The columns of a table that the features come from, in order."""
+    target_names: tuple[str, ...] = ()
+    """The names of the targets, if they come from a table."""
+    notes: tuple[str, ...] = ()
+    """Notes on how a table was read."""
+
+    def pair(self, role: str) -> Pair | None:
+        """Return samples and targets for `train`, `val` or `test`; None if there are none."""
+        if f"x_{role}" not in self.arrays:
+            return None
+        return Pair(self.arrays[f"x_{role}"], self.arrays[f"y_{role}"])
+
+
+def as_array(key: str, value: Any) -> NDArray[Any]:
+    """Return a value as an array of numbers, booleans or text; it is not copied if it is one already.
+
+    Raises DataError for anything else, such as dates, objects and sparse matrices.
+    """
+    if hasattr(value, "toarray"):
+        raise DataError(f"`{key}` is a sparse matrix; pass `{key}.toarray()`")
+    if isinstance(value, (str, bytes, os.PathLike)):
+        raise DataError(f"`{key}` is {kind_of(value)}, not an array")
+    if np.ma.isMaskedArray(value):
+        if np.ma.getmaskarray(value).any():
+            raise DataError(f"`{key}` has masked values; fill them in: `{key}.filled(…)`")
+        value = value.data
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"`{key}` is not an array: {error}") from None
+    if array.dtype.kind == "O":
+        array = _of_objects(key, array)
+    kind = array.dtype.kind
+    if kind not in "biufUSO" and kind != "T":
+        raise DataError(f"`{key}` holds {array.dtype.name}, not numbers or text")
+    if kind == "T":  # NumPy's strings of variable width
+        array = array.astype(np.str_)
+    if kind == "f" and array.dtype.itemsize > 8:
+        raise DataError(f"`{key}` holds {array.dtype.name}; pass `{key}.astype(float)`")
+    if not array.ndim:
+        raise DataError(f"`{key}` is {kind_of(value)}, not an array")
+    return array
+
+
+def _of_objects(key: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of Python objects as one of text, booleans, whole numbers or floats. Raises DataError."""
+    flat = array.reshape(-1).tolist()
+    types = {type(item) for item in flat}
+    if types == {str}:
+        return array.astype(np.str_)
+    if types == {bool}:
+        return array.astype(np.bool_)
+    numbers = all(issubclass(each, (int, float, np.number)) and each is not bool for each in types)
+    if numbers and flat:
+        return np.array(flat).reshape(array.shape)
+    missing = next((item for item in flat if item is None or type(item).__name__ in ("NAType", "NaTType")), flat)
+    if missing is not flat:
+        raise DataError(f"`{key}` has missing values ({missing}); drop them, or replace them")
+    names = sorted(each.__name__ for each in types)
+    raise DataError(f"`{key}` holds {' and '.join(names[:4]) or 'nothing'}, which is neither numbers nor text")
+
+
+def or_near(word: str, known: Iterable[str]) -> str:
+    """Return a question about the most similar of the known words, or if none is, a list of them."""
+    known = list(known)
+    near = get_close_matches(word, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known))}"
+
+
+def kind_of(value: Any) -> str:
+    """Return what a value is, in words: `a tuple of 4`."""
+    name = type(value).__name__
+    if isinstance(value, (tuple, list)):
+        return f"a {name} of {len(value)}"
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
