@@ -183,7 +183,9 @@ def _passed(
 
     if not isinstance(spec, Spec):
         spec = Spec.read(spec)
-    flags = [*_flags(spec.settings), *_flags(set)]
+    flags = _flags(set)
+    again = {flag.text.partition("=")[0].strip() for flag in flags}
+    flags = [*_flags({name: value for name, value in spec.settings.items() if name not in again}), *flags]
     if isinstance(data, (str, os.PathLike)):
         return spec.source, [_file_flag(data, target), *flags], NOTHING
     if data is None:

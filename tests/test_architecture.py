@@ -193,6 +193,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "records",
             "results",
             "training",
+            "text",
         },
         "the rooms in order, for Python and the command line alike",
     ),

@@ -37,7 +37,7 @@ from nnspec.checker.budget import Budget
 from nnspec.checker.declare import Assignment, Declarations, DeclaredLane, declare, declare_flag
 from nnspec.checker.describe import describe
 from nnspec.checker.evaluate import evaluate
-from nnspec.checker.evaluator import Evaluator
+from nnspec.checker.evaluator import Evaluator, called, operands
 from nnspec.checker.expand_blocks import expand, look_through
 from nnspec.checker.expectations import expectation
 from nnspec.checker.findings import Findings
@@ -179,6 +179,9 @@ class _Check:
             return Run(name, name, point, None, self._evaluator({}))
         settings = settle(declared, lane, flags, findings, self.recovery, effective, point.assignments)
         evaluator = self._evaluator(settings.lets)
+        if (named := settings.values.get("data")) is not None:
+            sources = map(called, operands(named.value, "or"))
+            self.data.takes_given |= FromPython.spec_name in sources
         data = describe(settings, evaluator, self.shared)
         draft = evaluate(name, declared, settings, data, evaluator, self.missing, self.top, complete=complete)
         layers = self._layers(draft.section, settings.layers, evaluator) if draft.section is not None else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.array_file import MemoryArray
@@ -65,12 +67,9 @@ def _columns(frame: Any) -> dict[str, NDArray[Any]]:
 
 def _converted(frame: Any) -> Any:
     """Convert a table of another library by the interchange protocol. Raises DataError."""
-    for module, name in (("pandas.api.interchange", "from_dataframe"), ("polars", "from_dataframe")):
-        try:
-            library = __import__(module, fromlist=[name])
-        except ImportError:
-            continue
-        return getattr(library, name)(frame)
+    for library in ("pandas.api.interchange", "polars"):
+        with suppress(ImportError):
+            return import_module(library).from_dataframe(frame)
     raise DataError(f"a {type(frame).__name__} can only be read with pandas or polars, and neither is installed")
 
 

@@ -75,12 +75,12 @@ class Given(ArraySource):
 
     def load(self, access: Access) -> Dataset:
         """Return the data that `access` holds. Raises DataUnavailable if it holds none, and what `facts` raises."""
-        if access.given is None:
+        data = access.given
+        if not isinstance(data, GivenData):
             raise DataUnavailable(
                 "this spec trains on data from Python: nnspec.run(SPEC, data=(X, y)); on the command line, name a data "
                 """source instead, such as --set 'data=CSV("table.csv", target="COLUMN")'"""
             )
-        data = access.given
         dataset = super(Given, self.with_data(data)).load(access)
         return replace(
             dataset,

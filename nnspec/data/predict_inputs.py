@@ -116,7 +116,8 @@ def table_inputs(table: Any, wanted: Wanted) -> Inputs:
     """Take a table from Python, a DataFrame or a mapping from columns to their values, as that of a file. A value that
     is None or NaN is missing. Raises FileFault for what does not fit."""
     header = [str(name) for name in getattr(table, "columns", table)]
-    columns = [[_cell(value) for value in table[name]] for name in getattr(table, "columns", table)]
+    texts = {column.name for column in wanted.columns if column.texts is not None}
+    columns = [[_cell(value, str(name) in texts) for value in table[name]] for name in getattr(table, "columns", table)]
     if len({len(column) for column in columns}) > 1:
         raise FileFault("the columns of the table have different lengths")
     body = [(row, list(cells)) for row, cells in enumerate(zip(*columns, strict=True))]
@@ -129,10 +130,13 @@ def table_inputs(table: Any, wanted: Wanted) -> Inputs:
     return _fit(Inputs(make("the table", header, body, wanted, plain), names, notes), "the table", wanted)
 
 
-def _cell(value: Any) -> str:
-    """Return a value as a cell holds it."""
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "" if missing else repr(float(value)) if isinstance(value, float) else str(value)
+def _cell(value: Any, text: bool) -> str:
+    """Return a value as a cell of a file holds it. In a column of numbers, a boolean is 0 or 1."""
+    if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) or (not text and isinstance(value, (bool, np.bool_))):
+        return repr(float(value))
+    return str(value)
 
 
 def _fit(found: Inputs, name: str, wanted: Wanted) -> Inputs:

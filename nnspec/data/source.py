@@ -20,8 +20,6 @@ from nnspec.errors import NnspecError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nnspec.data.memory import GivenData
-
 __all__ = [
     "Access",
     "Column",
@@ -266,8 +264,8 @@ class Access:
     """Forbids the network."""
     report: Callable[[str, int, int | None], None] | None = field(default=None, compare=False)
     """Called as report(file name, bytes so far, bytes in all or None) while something is fetched."""
-    given: GivenData | None = field(default=None, compare=False)
-    """The data that the caller passed, for `Given`."""
+    given: object = field(default=None, compare=False)
+    """The data that the caller passed, a `GivenData`, for `Given`."""
 
 
 class DataSource(Part):
