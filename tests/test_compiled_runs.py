@@ -175,7 +175,7 @@ def test_a_run_is_not_lost_over_kernels(fault: str, monkeypatch: pytest.MonkeyPa
     assert result["Adam"].compiled is not None
     assert result["Adam"].compiled["refused"].startswith(why)
     (note,) = [note for note in result.notes if "compiled" in note]
-    assert note.startswith(f"SGD, Adam: trained by NumPy calls, not by compiled steps: {why}")
+    assert note.startswith(f"SGD, Adam: trained with NumPy calls instead of compiled steps: {why}")
     if fault != "has no memory":
         with pytest.raises(RuntimeError, match=r"compiled steps do not|no executable memory"):
             run(RACE, ways=ALWAYS)
@@ -185,7 +185,7 @@ def test_a_worker_without_numba_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(switch, "available", lambda: False)  # and not where the run was asked for
     result = run(RACE, ways=ALWAYS)
     assert [lane.compiled for lane in result.values()] == [{"refused": "Numba is not installed there"}] * 2
-    assert "SGD, Adam: trained by NumPy calls, not by compiled steps: Numba is not installed there" in result.notes
+    assert "SGD, Adam: trained with NumPy calls instead of compiled steps: Numba is not installed there" in result.notes
 
 
 @contextmanager

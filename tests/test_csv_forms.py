@@ -369,7 +369,7 @@ def test_a_folder_of_data_is_not_for_paths_that_the_spec_names(tmp_path: Path, m
     text = spec("Linear(1)", loss="MSE", data='CSV("t.csv", "y")', train="epochs = 1; batch = 2")
     (tmp_path / "here/s.nn").write_text(text)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"CSV reads the file that the spec names, t\.csv; leave --data-dir out, or"):
+    with pytest.raises(DataError, match=r"CSV reads the file given in the spec, t\.csv; remove --data-dir, or"):
         nnspec.run("here/s.nn", data_dir="there")
     result = nnspec.run("here/s.nn", set=['data.path="there/t.csv"'])  # as the message says
     assert result.data[0].origin == str(tmp_path / "there/t.csv")

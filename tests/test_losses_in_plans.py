@@ -122,7 +122,7 @@ def test_nothing_is_left_out() -> None:
 )
 def test_targets_that_a_loss_is_not_defined_for_are_refused(loss: str, model: str, data: str, more: str) -> None:
     program = compiled(spec(model, loss=loss, data=data, more=more)).program
-    with pytest.raises(DataError, match=f"^{loss} takes targets .*0.*; "):
+    with pytest.raises(DataError, match=f"^{loss} requires targets .*0.*; "):
         load_data(program, OFFLINE)
 
 

@@ -1,1 +1,1 @@
-"""A run from start to end: data, gradient checks, lanes, verdicts."""
+"""A complete run: data, gradient checks, lanes, verdicts."""

@@ -1,4 +1,4 @@
-"""What a reader should know of the data that a run trained on, found where data and settings meet."""
+"""Notes about the data of a run that follow from the data together with the settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_NAMES = 8
 
 
 def remarks(program: Program, datasets: Mapping[str, Dataset]) -> tuple[str, ...]:
-    """Return what is remarkable about the data of each lane and repeat, each remark once."""
+    """Return notes about the data of all lanes and repeats, without duplicates."""
     found: dict[str, None] = {}
     known: set[tuple[Any, ...]] = set()
     for experiment in program.lanes:
@@ -46,9 +46,9 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
             "training": (dataset.train.y[trained], lambda: "the network cannot learn it"),
             "validation": (
                 dataset.train.y[held_out],
-                lambda: _left_out("validation", "train", drawn and not train.stratify),
+                lambda: _not_measured("validation", "train", drawn and not train.stratify),
             ),
-            "test": (dataset.test.y, lambda: _left_out("test", "data", _may_stratify(source))),
+            "test": (dataset.test.y, lambda: _not_measured("test", "data", _may_stratify(source))),
         }
         for part, (labels, says) in parts.items():
             yield from _absent(dataset, part, labels, says)
@@ -60,27 +60,27 @@ def _of_split(experiment: Experiment, dataset: Dataset) -> Iterator[str]:
         yield from _constant(dataset, trained)
 
 
-def _left_out(part: str, section: str, helps: bool) -> str:
-    """Say that figures do not measure a class, and what may bring it in."""
+def _not_measured(part: str, section: str, helps: bool) -> str:
+    """Say that figures do not measure a class, and how to include it."""
     cure = f"; `{section}.stratify = true` gives every class its share" if helps else ""
     return f"{part} figures do not measure it{cure}"
 
 
 def _may_stratify(source: Any) -> bool:
-    """Whether a source that does not divide its samples by class could: it cannot where test samples are given."""
+    """Return whether a source that does not stratify could; it cannot if it has its own test samples."""
     if getattr(source, "stratify", True):
         return False
-    told = copy(source)
-    told.stratify = True
+    stratified = copy(source)
+    stratified.stratify = True
     try:
-        told.facts()
+        stratified.facts()
     except FileFault:
         return False
     return True
 
 
 def _absent(dataset: Dataset, part: str, labels: NDArray[Any], says: Callable[[], str]) -> Iterator[str]:
-    """Name the classes that no sample of a part is of."""
+    """Name the classes without samples in a part of the data."""
     if not labels.size:
         return
     counts = np.bincount(labels.astype(np.intp), minlength=dataset.facts.classes or 0)
@@ -95,7 +95,7 @@ def _absent(dataset: Dataset, part: str, labels: NDArray[Any], says: Callable[[]
 
 
 def _alike(dataset: Dataset, part: str, targets: NDArray[Any]) -> Iterator[str]:
-    """Name the labels that are the same in all samples of a part, so that there is nothing to rank."""
+    """Name the labels that are the same in all samples of a part, so that `auc` has nothing to rank."""
     if not len(targets):
         return
     alike = np.flatnonzero((targets == targets[0]).reshape(len(targets), -1).all(axis=0)).tolist()
@@ -109,7 +109,7 @@ def _alike(dataset: Dataset, part: str, targets: NDArray[Any]) -> Iterator[str]:
 
 
 def _constant(dataset: Dataset, trained: NDArray[Any]) -> Iterator[str]:
-    """Name the features that standardising turns to 0."""
+    """Name the features that become 0 when standardised."""
     constant = constant_features(dataset, trained)
     if not len(constant):
         return

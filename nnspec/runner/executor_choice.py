@@ -1,4 +1,4 @@
-"""Which executor trains the lanes of a run."""
+"""Choosing the executor that trains the lanes of a run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["executor_for"]
 
 
 def executor_for(options: RunOptions, everything: Sequence[Training]) -> Executor:
-    """Return where trainings run: on a cluster, in processes where more than one job pays off or is asked for, else
-    here. Raises ClusterError for an address that is none."""
+    """Return the executor of a run: a cluster if one is given, processes if more than one job is requested or pays off,
+    otherwise this process. Raises ClusterError for an invalid address."""
     if options.cluster is not None:
-        # Dask loads asyncio, which takes as long to import as a lane to train.
+        # Dask imports asyncio, which takes as long as training a lane.
         from nnspec.executors.dask_cluster import DaskCluster
 
         return DaskCluster(options.cluster)
@@ -25,6 +25,6 @@ def executor_for(options: RunOptions, everything: Sequence[Training]) -> Executo
     jobs = usual if options.jobs is None else min(options.jobs, len(everything))
     if jobs > 1:
         script = needs_script(everything)
-        if options.jobs is not None or not script:  # else the script may have no guard against being run again
+        if options.jobs is not None or not script:  # otherwise the script may lack a `__main__` guard
             return Processes(jobs, script=script)
     return InProcess(threads=options.stack and options.compiled != "never")

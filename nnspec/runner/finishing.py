@@ -1,4 +1,4 @@
-"""What lanes get once they are trained: a predictor each, and a sample of text where they learned one."""
+"""What trained lanes get: a predictor and, if they were trained on text, a text sample."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["with_predictor", "write_samples"]
 
 
 def write_samples(program: Program, lanes: dict[str, LaneResult], data: Mapping[str, Dataset]) -> bool:
-    """Give each of the lanes that learned a text its writer, and have it write; lanes that diverged write nothing.
+    """Give each lane that was trained on text a writer and a text sample; lanes that diverged get none.
 
-    What is written depends on the seed and the weights alone, and nothing else draws from that stream. Returns whether
-    all samples were written: Ctrl-C leaves out those of the lanes that are left.
+    The text depends only on the seed and the weights, and nothing else uses that random stream. Returns whether all
+    samples were written: Ctrl-C skips the remaining ones.
     """
     try:
         for experiment in program.lanes:
@@ -44,8 +44,7 @@ def _with_sample(experiment: Experiment, lane: LaneResult, alphabet: str | None)
 
 
 def with_predictor(lane: LaneResult, experiment: Experiment, data: DataUse) -> LaneResult:
-    """Return a lane with a predictor where it has a network; each of its repeats has its own, and the lane the first of
-    these."""
+    """Return a lane with a predictor, if it has a network. Each repeat has its own, and the lane has the first one."""
 
     def predictor(one: LaneResult) -> Predictor | None:
         scalings = one.scaling, one.target_scaling

@@ -1,4 +1,4 @@
-"""The gradient check of a spec's own network, at its starting weights, on its own data."""
+"""The gradient check of a spec's network, at its initial weights and on its data."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ MOST_SAMPLES = 16
 QUICK_SAMPLES = 2
 NUMBER = 10
 STEP = 50_000
-"""What an output, and a step of a recurrent layer, cost in operations beside their FLOPs."""
+"""Estimated overhead of an output, and of a step of a recurrent layer, in operations beyond their FLOPs."""
 PLAIN = GradientCheck()
 MOVE = 0.1
-"""Standard deviation of the noise that parameters are moved by where they start on kinks."""
+"""Standard deviation of the noise added to parameters that start on kinks."""
 
 
 def prove_gradients(
@@ -53,11 +53,11 @@ def prove_gradients(
 ) -> GradientReport:
     """Check the gradients of a float64 copy of an experiment's network on its first training samples.
 
-    Some networks start on kinks: a bias of zero over a black background is exactly where a ReLU bends. Parameters of
-    which nothing could be checked are moved a little and checked there; then with fewer samples, of which fewer stand
+    Some networks start on kinks: with a bias of zero over a black background, a ReLU is exactly at its kink. Parameters
+    that could not be checked at all are moved slightly and checked there, then with fewer samples, of which fewer are
     near a kink.
 
-    Raises ValueError for a number of samples that is not 1 to 16, and DataError for numbers too large to step from.
+    Raises ValueError unless `samples` is 1 to 16, and DataError for numbers too large for finite differences.
     """
     _allow(samples)
     loss: Loss = experiment.loss.make()
@@ -87,11 +87,11 @@ def prove_gradients(
 
 def _allow(samples: int) -> None:
     if not 1 <= samples <= MOST_SAMPLES:
-        raise ValueError(f"a gradient check takes 1 to {MOST_SAMPLES} samples, not {samples}")
+        raise ValueError(f"the number of samples of a gradient check must be 1 to {MOST_SAMPLES}, not {samples}")
 
 
 def _samples(experiment: Experiment, dataset: Dataset, loss: Loss, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the first training samples as the network takes them, and their targets as the loss takes them."""
+    """Return the first training samples as input of the network, and their targets as input of the loss."""
     train = experiment.train
     x = dataset.train.x[:count].astype(np.float64).reshape(count, -1) / dataset.divisor
     y = dataset.train.y[:count]
@@ -109,7 +109,7 @@ def _samples(experiment: Experiment, dataset: Dataset, loss: Loss, count: int) -
 
 
 def _effort(experiment: Experiment, samples: int) -> list[float]:
-    """Estimate the operations of a forward pass in each layer; each step of a recurrent layer costs some besides."""
+    """Estimate the operations of a forward pass in each layer, including overhead per output and recurrent step."""
     return [
         samples * (node.geometry.flops + NUMBER * prod(node.geometry.out))
         + STEP * sum(inner.incoming[0] for inner in node.walk() if issubclass(inner.value.part, Recurrent))
@@ -118,7 +118,7 @@ def _effort(experiment: Experiment, samples: int) -> list[float]:
 
 
 def _targets(experiment: Experiment, loss: Loss, labels: NDArray[Any]) -> NDArray[Any]:
-    """Return the targets of some samples as the loss takes them."""
+    """Convert targets to the form that the loss expects."""
     if loss.targets == "classes":
         return labels.astype(np.intp)
     outputs = (len(labels), *experiment.outputs)
@@ -129,13 +129,13 @@ def _targets(experiment: Experiment, loss: Loss, labels: NDArray[Any]) -> NDArra
 
 @dataclass(frozen=True, repr=False)
 class GradientProof(TableRepr):
-    """The gradient check of one network: the lanes that share it, the bound that it is held against, the report."""
+    """The gradient check of one network: the lanes that share it, the bound on its error, and the report."""
 
     lanes: tuple[str, ...]
     bound: float
     report: GradientReport
     lines: Mapping[str, str]
-    """Where each layer, and the loss, stands in the spec, as `file:line`."""
+    """The position of each layer and of the loss in the spec, as `file:line`."""
     data: str
 
     @property
@@ -144,7 +144,7 @@ class GradientProof(TableRepr):
         return self.report.error < self.bound
 
     def faults(self) -> Iterator[str]:
-        """Name each tensor that does not hold, and where it stands."""
+        """Yield each tensor that fails the check, with its position in the spec."""
         for tensor in self.report.tensors:
             if not tensor.error < self.bound:
                 line = self.lines.get(tensor.name.rsplit(".", 1)[0])
@@ -152,7 +152,7 @@ class GradientProof(TableRepr):
                 if isnan(tensor.error):
                     yield f"{place} could not be checked: every step crossed a kink"
                 else:
-                    yield f"{place} has a relative error of {tensor.error:.1e}, and not below {self.bound:g}"
+                    yield f"{place} has a relative error of {tensor.error:.1e}, not below {self.bound:g}"
 
 
 def prove_program(
@@ -165,14 +165,14 @@ def prove_program(
     besides: Collection[str] = (),
     observer: Observer | None = None,
 ) -> tuple[GradientProof, ...]:
-    """Check every network of a program once, but for the networks of lanes that are named.
+    """Check every network of a program once, except those of the lanes in `besides`.
 
-    Raises ValueError for a number of samples that is not 1 to 16, and DataError.
+    Raises ValueError unless `samples` is 1 to 16, and DataError.
     """
     _allow(samples)
     observer = observer or Silent()
     networks = [alike for alike in alike_lanes(program.lanes) if not any(lane.name in besides for lane in alike)]
-    # Samples are standardised by the mean and deviation of all of them.
+    # Samples are standardised by the mean and deviation of the whole data.
     whole = any(lane.train.standardise or lane.train.standardise_target for lane in program.lanes)
     data = load_data(program, access, None if whole else samples) if networks else {}
     observer.data_ready(list(dict.fromkeys(use for _, use in data.values())))
@@ -190,7 +190,7 @@ def prove_program(
 
 
 def lanes_to_prove(program: Program) -> set[str]:
-    """Return the lanes whose gradients the spec itself speaks of: a run checks these."""
+    """Return the lanes whose `gradient_error` the spec mentions; a run checks these."""
     return {
         figure.lane
         for expectation in program.expectations
@@ -210,12 +210,12 @@ def _proof(program: Program, alike: list[Experiment], use: DataUse, report: Grad
         bound=gradient_bound(program, names),
         report=report,
         lines={name: f"{span.source.name}:{span.line}" for name, span in spans.items()},
-        data=f"{use.source}, standing in for {use.asked_for}" if use.stands_in else use.source,
+        data=f"{use.source}, in place of {use.asked_for}" if use.stands_in else use.source,
     )
 
 
 def alike_lanes(lanes: Iterable[Experiment]) -> list[list[Experiment]]:
-    """Sort lanes into groups of the same network, loss, seed and data, so that one check serves each group."""
+    """Group lanes with the same network, loss, seed and data, so that one check suffices for each group."""
     groups: list[list[Experiment]] = []
     for lane in lanes:
         group = next((group for group in groups if _same_calculus(group[0], lane)), None)
@@ -253,7 +253,7 @@ def _plain_layer(node: LayerNode) -> object:
 
 
 def gradient_bound(program: Program, lanes: tuple[str, ...]) -> float:
-    """Return the bound that a spec sets on the gradient error of these lanes, or 1e-7 where it sets none."""
+    """Return the bound that a spec sets on the gradient error of these lanes; 1e-7 if it sets none."""
     bounds = [
         bound.value
         for expectation in program.expectations
@@ -265,7 +265,7 @@ def gradient_bound(program: Program, lanes: tuple[str, ...]) -> float:
 
 
 def _upper_bounds(node: object) -> Iterator[tuple[Figure, Number]]:
-    """Yield what a statement says of a figure that is to be small: `figure < number`, or `number > figure`."""
+    """Yield the upper bounds in a statement: `figure < number` or `number > figure`."""
     match node:
         case Operation(operator="<" | "<=", operands=(Figure() as figure, Number() as bound)):
             yield figure, bound

@@ -1,4 +1,4 @@
-"""Getting a run's data: the first alternative that can be had, decided once, before all lanes."""
+"""Loading the data of a run: the first alternative that is available, chosen once, before all lanes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Loaded = tuple[Dataset, DataUse]
 
 
 def load_data(program: Program, access: Access, beginning: int | None = None) -> dict[str, Loaded]:
-    """Load the data of every lane; lanes that name the same data share it.
+    """Load the data of every lane; lanes with the same data share it.
 
-    With `beginning`, so many of the first training samples are enough.
+    With `beginning`, only that many of the first training samples are needed.
 
-    Raises DataUnavailable where no alternative can be had, DataError where data is there but unusable, or
-    holds targets that a lane's loss is not defined for.
+    Raises DataUnavailable if no alternative is available, and DataError if data is unusable or has targets for which
+    a lane's loss is not defined.
     """
     _useful(program, access)
     loaded: dict[tuple[Any, ...], Loaded] = {}
@@ -33,7 +33,7 @@ def load_data(program: Program, access: Access, beginning: int | None = None) ->
 
 
 def _useful(program: Program, access: Access) -> None:
-    """Refuse a folder that no source of the program would look into: it was named for a reason."""
+    """Reject a data folder that no source of the program reads."""
     choices = [choice for lane in program.lanes for choice in lane.data]
     if access.data_dir is None or any(choice.source.reads_files for choice in choices):
         return
@@ -46,8 +46,8 @@ def _useful(program: Program, access: Access) -> None:
     if paths:
         name, word, path = min(paths)
         raise DataError(
-            f"--data-dir has no effect here: {name} reads the file that the spec names, {path}; leave --data-dir out, "
-            f"""or name another file: --set 'data.{word}="PATH"'"""
+            f"--data-dir has no effect here: {name} reads the file given in the spec, {path}; remove --data-dir, "
+            f"""or use another file: --set 'data.{word}="PATH"'"""
         )
     names = ", ".join(sorted({choice.source.spec_name for choice in choices}))
     raise DataError(f"--data-dir has no effect here: {names} reads no files; remove --data-dir")
@@ -73,15 +73,15 @@ def _once(
 
 
 def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
-    """Refuse numbers as targets that the loss is not defined for: it would fall without end."""
+    """Reject numeric targets for which the loss is not defined; it would decrease without bound."""
     loss = experiment.loss.part
     of_input = experiment.train.target == "input"
     if loss.target_range == Range() or not (of_input or dataset.facts.classes is None):
         return
     if of_input and experiment.train.standardise:
         raise DataError(
-            f"{experiment.loss} takes targets {loss.target_range}, and samples that are standardised are not; remove "
-            "`train.standardise`, or take MSE"
+            f"{experiment.loss} requires targets {loss.target_range}, but standardised samples are not; remove "
+            "`train.standardise`, or use MSE"
         )
     for split in (dataset.train, dataset.test):
         values, divisor = (split.x, dataset.divisor) if of_input else (split.y, 1.0)
@@ -90,13 +90,13 @@ def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
         low, high = float(values.min()) / divisor, float(values.max()) / divisor
         if not (loss.target_range.holds(low) and loss.target_range.holds(high)):
             raise DataError(
-                f"{experiment.loss} takes targets {loss.target_range}, and those of {dataset.source} run from "
-                f"{low:g} to {high:g}; take MSE, MAE or Huber for numbers"
+                f"{experiment.loss} requires targets {loss.target_range}, but those of {dataset.source} range from "
+                f"{low:g} to {high:g}; use MSE, MAE or Huber for numeric targets"
             )
 
 
 def _fixed(value: Any) -> Any:
-    """Return a value that may be a key: lists as tuples."""
+    """Return a hashable form of a value: lists as tuples."""
     return tuple(map(_fixed, value)) if isinstance(value, (list, tuple)) else value
 
 
@@ -136,7 +136,7 @@ def _use(dataset: Dataset, asked_for: str, reason: str) -> DataUse:
 
 
 def _ranges(dataset: Dataset) -> tuple[tuple[float, float], ...]:
-    """Return the smallest and the largest number of the training samples: of each feature of a table, else of all."""
+    """Return the minimum and maximum of the training samples: per feature for a table, else over all."""
     x = dataset.train.x.reshape(len(dataset.train.x), -1)
     if dataset.facts.tokens or not x.size:
         return ()
@@ -146,7 +146,7 @@ def _ranges(dataset: Dataset) -> tuple[tuple[float, float], ...]:
 
 
 def _border(dataset: Dataset) -> float | None:
-    """Return how bright the outermost pixels of the first thousand images are, from 0 to 1; None for no images."""
+    """Return the mean brightness of the border pixels of the first thousand images, 0 to 1; None if not images."""
     *_, height, width = (0, *dataset.facts.shape)
     if dataset.divisor != 255 or len(dataset.facts.shape) < 2 or min(height, width) < 3:
         return None

@@ -1,4 +1,4 @@
-"""What becomes of a lane that was trained as often as its settings say: once, or with one seed after another."""
+"""Combining the trainings of a lane, one per seed, into its result."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["lane_of"]
 
 
 def lane_of(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
-    """Return a lane of its trainings: of one, as it is; of repeats, with their means, and those that are there.
+    """Return the result of a lane: its only training, or the means over its repeats.
 
-    Each is exactly the run that its seed gives alone. One that diverges does not keep the others from being trained.
+    Each repeat is exactly the same as a run with its seed alone. If one diverges, the others continue.
     """
     return repeats[0] if asked == 1 else _together(repeats, asked)
 
 
 def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
-    """Return a lane of the means over its repeats, in those epochs that all of them have.
+    """Return a lane of the means over its repeats, over the epochs that all of them have.
 
-    Beyond these, a mean would be one over those repeats that happened to go on, and jump where one of them ends.
+    Beyond these, means would only be over the repeats that continued, and jump whenever one of them ends.
     """
     first = next((one for one in repeats if one.status != "failed"), repeats[0])
     status, message = _outcome(repeats, asked)
@@ -56,7 +56,7 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
 
 
 def _mean(records: Sequence[EpochRecord], figures: Sequence[str]) -> EpochRecord:
-    """Return the mean of one epoch of several trainings, without what belongs to a single one."""
+    """Return the mean of one epoch over several trainings, without values that belong to a single one."""
     rates = [record.rate for record in records if record.rate is not None]
     return EpochRecord(
         {name: mean(record.figures[name] for record in records) for name in figures},
@@ -66,7 +66,7 @@ def _mean(records: Sequence[EpochRecord], figures: Sequence[str]) -> EpochRecord
 
 
 def _outcome(repeats: Sequence[LaneResult], asked: int) -> tuple[Status, str]:
-    """Say how the lane ended: as its worst repeat did. The message begins with that one's seed."""
+    """Return the status and message of a lane: those of its worst repeat, with the seed of that."""
     last = repeats[-1]
     bad = [one for one in repeats if one.status in ("failed", "diverged")]
     bad.sort(key=lambda one: one.status == "diverged")
@@ -80,7 +80,7 @@ def _outcome(repeats: Sequence[LaneResult], asked: int) -> tuple[Status, str]:
 
 
 def _stopped(repeats: Sequence[LaneResult]) -> str:
-    """Say which repeats stopped early, and why: `after epochs 7, 9 (seeds 42, 44): val_loss did not improve …`."""
+    """Return which repeats stopped early and why: `after epochs 7, 9 (seeds 42, 44): val_loss did not improve …`."""
     early = [one for one in repeats if one.stopped]
     if not early:
         return ""

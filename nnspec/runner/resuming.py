@@ -1,4 +1,4 @@
-"""Where a run goes on that was ended: which trainings are done, and at which epoch the others stand."""
+"""Resuming a run: which trainings are finished, and from which epoch the others continue."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["Checkpoints"]
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where the checkpoints of a run are kept, and how often."""
+    """Where and how often a run writes checkpoints."""
 
     folder: Path
     meaning: Meaning
-    """What the spec comes to."""
+    """The meaning of the spec."""
     seconds: float = 10.0
-    """Least time between two of a training on the way."""
+    """Minimum time between two checkpoints of a training, in seconds."""
     resume: bool = False
-    """Whether trainings go on from those that are there; else these are removed."""
+    """Whether trainings continue from existing checkpoints; otherwise these are removed."""
 
     def enter(self, everything: Sequence[Training], data: Mapping[str, str]) -> tuple[list[Training], list[LaneResult]]:
-        """Return the trainings that are not done yet, each with its keeper, and those that had ended.
+        """Return the unfinished trainings, each with its keeper, and the results of the finished ones.
 
-        `data` are the digests of each lane's data. All checkpoints are read before anything is trained. Raises
+        `data` has the digest of each lane's data. All checkpoints are read before anything is trained. Raises
         CheckpointError.
         """
         names = list(dict.fromkeys(each.experiment.name for each in everything))
@@ -47,7 +47,7 @@ class Checkpoints:
                     path.unlink(missing_ok=True)
                 except OSError as error:
                     raise CheckpointError(
-                        f"the old checkpoint {path} cannot be removed: {error.strerror or error}; name another folder"
+                        f"the old checkpoint {path} cannot be removed: {error.strerror or error}; choose another folder"
                     ) from None
             start = read_checkpoint(path, own, data[name]) if self.resume else None
             if start is not None and start.ended and not start.goes_on(each.experiment.train.epochs):
@@ -60,6 +60,6 @@ class Checkpoints:
         return left, ended
 
     def _identity(self, lane: str, seed: int) -> str:
-        """Name all that a training depends on but its data, and the number of epochs: that may grow."""
+        """Return a digest of everything that a training depends on, except its data and the number of epochs."""
         values = {name: value for name, value in self.meaning.lanes[lane].items() if name != "train.epochs"}
         return identity(Meaning({lane: {**values, "seed": seed}}))

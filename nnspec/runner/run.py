@@ -1,4 +1,4 @@
-"""Running a program: data, proofs, lanes, verdicts."""
+"""Running a program: data, gradient checks, lanes, verdicts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from nnspec.training.observer import Observer
 __all__ = ["PROOF_SAMPLES", "run_program"]
 
 PROOF_SAMPLES = 8
-"""Samples of the gradient check that an expectation asks for; `nnspec gradcheck` takes twice as many."""
+"""Number of samples for gradient checks of expectations; `nnspec gradcheck` uses twice as many."""
 
 
 def run_program(
@@ -44,16 +44,17 @@ def run_program(
     options: RunOptions = IN_PROCESS,
     trained: Callable[[RunResult], None] | None = None,
 ) -> RunResult:
-    """Run every lane. Ctrl-C ends the lanes that train and leaves out those that have not begun.
+    """Run every lane. Ctrl-C ends the lanes in training and skips those that have not begun.
 
-    Gradients are proved before lanes train, while the processes start that train them. With `trained`, and without such
-    processes, they are proved afterwards: it is given the curves when all lanes are done, and may have them drawn
-    meanwhile. A run that is interrupted before has no gradients.
+    Gradients are checked before training, while worker processes start. If there are none and `trained` is given, they
+    are checked afterwards: `trained` is called with the curves once all lanes are done, and may start to draw them in
+    the meantime. A run that is interrupted before that has no gradient checks.
 
-    `before_training` is called when the data is there and nothing has been trained yet, and may say where checkpoints
-    are kept: trainings go on from those that are there. Raises DataError, CheckpointError, NnspecError
-    where compiled kernels are asked for and cannot be had, and WorkerError where a process that trained was ended from
-    outside.
+    `before_training` is called after the data is loaded and before anything is trained. It may return where checkpoints
+    are kept; trainings then continue from existing ones.
+
+    Raises DataError, CheckpointError, NnspecError if required compiled kernels are not available, and WorkerError if
+    processes die before they start to train.
     """
     if options.compiled == "always":
         check_compiler()
@@ -65,7 +66,7 @@ def run_program(
     ]
     lanes = _Lanes(program, observer, options.fail_fast)
     gradients: dict[str, GradientReport] = {}
-    # Processes start while the data is loaded and gradients are proved.
+    # Processes start while the data is loaded and gradients are checked.
     with executor_for(options, everything) as executor:
         data = load_data(program, access)
         datasets = {name: dataset for name, (dataset, _) in data.items()}
@@ -99,7 +100,7 @@ def run_program(
                 for lane in program.lanes
                 if lane.name in trained_lanes
             }
-            with CtrlC() as pressed:  # what was trained becomes a result, whatever comes in between
+            with CtrlC() as pressed:  # trained lanes become a result, even if interrupted here
                 result = _result(compiled, trained_lanes, uses, gradients, lanes.interrupted)
                 result.halted = lanes.halted
                 result.notes = (*remarks(program, datasets), *_refusals(result))
@@ -112,7 +113,7 @@ def run_program(
 
 
 class _Lanes:
-    """The lanes of a run, as their trainings come in."""
+    """Collects the trainings of a run into its lanes."""
 
     def __init__(self, program: Program, observer: Observer, fail_fast: bool = False) -> None:
         self._fail_fast = fail_fast
@@ -124,7 +125,7 @@ class _Lanes:
         self.interrupted = False
 
     def add(self, results: Sequence[LaneResult]) -> None:
-        """Take in trainings that ended together. Raises KeyboardInterrupt where the run is to end with one of them."""
+        """Add trainings that ended together. Raises KeyboardInterrupt if one failed and `fail_fast` ends the run."""
         for one in results:
             self._found.setdefault(one.name, []).append(one)
         self.interrupted |= any(one.status == "interrupted" for one in results)
@@ -137,7 +138,7 @@ class _Lanes:
             raise KeyboardInterrupt
 
     def close(self) -> None:
-        """End lanes of which only some repeats were trained."""
+        """Complete the lanes of which only some repeats were trained."""
         for name in [name for name in self._found if name not in self._lanes]:
             self._end(name)
 
@@ -147,7 +148,7 @@ class _Lanes:
         self._observer.lane_ends(lane)
 
     def add_ended(self, results: Sequence[LaneResult]) -> None:
-        """Take in trainings that had ended before this run went on."""
+        """Add trainings that had ended before this run was resumed."""
         for one in results:
             self._observer.lane_begins(one)
         self.add(results)
@@ -158,21 +159,21 @@ class _Lanes:
 
 
 def _ways(groups: Sequence[tuple[Training, ...]], jobs: int) -> dict[str, Any]:
-    """How it ran: in how many processes, and which trainings were one stack."""
+    """Return how it ran: the number of processes, and which trainings formed stacks."""
     return {"jobs": jobs, "stacks": [[each.label for each in members] for members in groups if len(members) > 1]}
 
 
 def _refusals(result: RunResult) -> Iterator[str]:
-    """Say where compiled steps were given up."""
+    """Yield why trainings did not use compiled steps that were available."""
     every = [one for lane in result.lanes.values() for one in lane.repeats or (lane,)]
     refused = {one.label: one.compiled["refused"] for one in every if one.compiled and "refused" in one.compiled}
     for why in dict.fromkeys(refused.values()):
         labels = ", ".join(label for label, each in refused.items() if each == why)
-        yield f"{labels}: trained by NumPy calls, not by compiled steps: {why}"
+        yield f"{labels}: trained with NumPy calls instead of compiled steps: {why}"
 
 
 def _compiled(how: How, result: RunResult) -> dict[str, Any]:
-    """Say since which epoch trainings ran as compiled steps, and what stayed Python calls; nothing where none did."""
+    """Return from which epoch trainings used compiled steps, and which parts remained NumPy calls; {} if none did."""
     every = [one for lane in result.lanes.values() for one in lane.repeats or (lane,)]
     trainings = {one.label: one.compiled for one in every if one.compiled is not None}
     return {"compiled": {"asked": how, "trainings": trainings}} if trainings else {}
@@ -198,7 +199,7 @@ def _result(
 
 
 def _proofs(program: Program, data: dict[str, Dataset], observer: Observer) -> dict[str, GradientReport]:
-    """Check the gradients that expectations speak of; lanes with the same network share one check."""
+    """Check the gradients that expectations mention; lanes with the same network share one check."""
     wanted = lanes_to_prove(program)
     reports: dict[str, GradientReport] = {}
     for alike in alike_lanes(lane for lane in program.lanes if lane.name in wanted):

@@ -1,4 +1,4 @@
-"""Judging the expectations of a run."""
+"""Checking the expectations of a run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["judge"]
 
 _EXACT = frozenset({"params", "trained_params", "flops", "memory"})
 _BEFORE = _EXACT | {"gradient_error"}
-"""Figures that are known before training, and the same for all repeats."""
+"""Figures known before training, which are the same for all repeats."""
 _WORST = ", worst "
-_SHOWN = 6  # cases of a statement that are told one by one
+_SHOWN = 6  # cases of a statement to list individually
 
 
 def judge(
     compiled: Compiled, lanes: Mapping[str, LaneResult], gradients: Mapping[str, GradientReport]
 ) -> tuple[Verdict, ...]:
-    """Judge every expectation of a program."""
+    """Return the verdict on every expectation of a program."""
 
     def look(figure: Figure) -> float:
         if figure.name in _EXACT:
@@ -57,21 +57,21 @@ def _verdict(expectation: Expectation, look: object, lanes: Mapping[str, LaneRes
             return Verdict(expectation.text, False, _joined(found))
         details.append(found)
     if len(details) > _SHOWN:
-        detail = f"{_joined(details[0])}, … and so in all {len(details)} cases"
+        detail = f"{_joined(details[0])}, … and likewise in all {len(details)} cases"
         return Verdict(expectation.text, True, detail)
     return Verdict(expectation.text, True, _joined([words for found in details for words in found]))
 
 
 def _outcome(figure: Figure, lane: LaneResult) -> float:
-    """The value of a figure that training gives; over repeats, the mean."""
+    """Return the value of a figure after training; with repeats, the mean."""
     if figure.name == "epochs_to":
-        assert figure.target is not None, "the checker lets no `epochs_to` through without its loss"
+        assert figure.target is not None, "the checker rejects `epochs_to` without a loss"
         return lane.epochs_to(figure.target)
     return lane.final(figure.name)
 
 
 def _joined(found: list[str]) -> str:
-    """Put what was found of all cases into one line, each thing once."""
+    """Join the findings of all cases into one line, without duplicates."""
     return ("; " if any(_WORST in words for words in found) else ", ").join(dict.fromkeys(found))
 
 
@@ -83,7 +83,7 @@ def _in_words(case: Case, values: Mapping[Figure, float], lanes: Mapping[str, La
 
 
 def _worst(figure: Figure, lanes: Mapping[str, LaneResult]) -> str:
-    """Say what the worst of a lane's repeats came to: `, worst 0.081 of 5`. Nothing where there are none."""
+    """Return the value of the worst repeat, `, worst 0.081 of 5`; an empty string if there are no repeats."""
     repeats = lanes[figure.lane].repeats if figure.name not in _BEFORE else ()
     if not repeats:
         return ""
