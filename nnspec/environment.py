@@ -1,4 +1,4 @@
-"""What a run ran on, for its record."""
+"""The environment of a run, for its record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["check_compiler", "cores", "differences", "environment", "in_words", 
 
 
 class _Limits:
-    """The limit that all threads of the process are under while any of them is within `one_blas_thread`."""
+    """The thread limit of the process while any of its threads is inside `one_blas_thread`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +24,7 @@ class _Limits:
         self._limits: Any = None
 
     def enter(self) -> None:
-        import numpy  # noqa: F401  (a library that is not loaded yet cannot be limited)
+        import numpy  # noqa: F401  (only loaded libraries can be limited)
         from threadpoolctl import threadpool_limits
 
         with self._lock:
@@ -42,8 +42,8 @@ class _Limits:
 
 
 def _take_control() -> None:
-    """Let this thread limit OpenBLAS. Newer threadpoolctl heeds only the first thread that did, and ignores all others
-    without a word, but a training and the one after it may be in different threads."""
+    """Let this thread limit OpenBLAS: newer threadpoolctl silently ignores all threads but the first that did, while
+    successive trainings may run in different threads."""
     from threadpoolctl import OpenBLASController
 
     clear = getattr(OpenBLASController, "clear_controlling_thread", None)
@@ -56,9 +56,9 @@ _limits = _Limits()
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Run products on one thread: with more, the order of their sums depends on the machine.
+    """Run matrix products on one thread; with more, the order of summation depends on the machine.
 
-    How many threads there are is a property of the process: it is put back when the last one leaves who is within.
+    The number of threads belongs to the process: it is restored when the last thread leaves this context.
     """
     _limits.enter()
     try:
@@ -68,22 +68,22 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def check_compiler() -> None:
-    """Raise NnspecError where steps cannot be compiled."""
+    """Raise NnspecError if steps cannot be compiled."""
     if not available():
-        raise NnspecError('compiled steps need Numba: pip install "nnspec[fast]"')
+        raise NnspecError('compiled steps require Numba: pip install "nnspec[fast]"')
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what two environments differ in that numbers may depend on: name -> (then, now).
+    """Return the differences between two environments that may affect results: name -> (then, now).
 
-    How many BLAS threads there are is none of it: products run on one.
+    The number of BLAS threads is ignored, since products run on one.
     """
 
     def facts(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,9 +96,9 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
 
 
 def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return what the places differ in where two runs were trained, by their summaries: name -> (one, other).
+    """Return the differences between the environments of two runs, from their summaries: name -> (one, other).
 
-    Lanes that were trained on workers had the environments of these.
+    Lanes trained on workers had the environments of these.
     """
 
     def places(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -112,7 +112,7 @@ def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def in_words(value: Any) -> str:
-    """Return a value of an environment as a line of text holds it."""
+    """Return a value of an environment on one line."""
     if isinstance(value, list):
         return " + ".join(in_words(item) for item in value) or "none"
     if isinstance(value, dict):
@@ -121,7 +121,7 @@ def in_words(value: Any) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, machine and BLAS, as they are now."""
+    """Return the current versions, machine and BLAS."""
     import numpy
     from threadpoolctl import threadpool_info
 
@@ -148,7 +148,7 @@ def environment() -> dict[str, Any]:
 
 
 def _simd() -> list[str]:
-    """Name the instructions that NumPy finds here beyond those it needs: which kernels it takes depends on them."""
+    """Return the SIMD extensions that NumPy found beyond its baseline; they determine its kernels."""
     import numpy
 
     config: Any = numpy.show_config(mode="dicts")

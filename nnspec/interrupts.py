@@ -1,4 +1,4 @@
-"""Ctrl-C and what means the same, held back while something must not be cut in two."""
+"""Delaying Ctrl-C and equivalent signals during work that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 __all__ = ["SIGNALS", "CtrlC"]
 
 SIGNALS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What interrupts a run: a terminal or a scheduler may send them to the parent and all workers at once."""
+"""Signals that interrupt a run. A terminal or scheduler may send them to the parent and all workers at once."""
 
 
 class CtrlC:
-    """Within, Ctrl-C waits for `check`, so that no message is cut in two; so does any other signal that interrupts.
+    """Delay Ctrl-C and other interrupting signals until `check`, so that messages are not cut off.
 
-    Signals come to the main thread alone, and those that are ignored or end the process still do.
+    Only the main thread receives signals. Signals that are ignored, or that end the process, still are or do.
     """
 
     def __init__(self) -> None:
@@ -37,6 +37,6 @@ class CtrlC:
         self.pressed = True
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt where it was pressed."""
+        """Raise KeyboardInterrupt if it was pressed."""
         if self.pressed:
             raise KeyboardInterrupt

@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 _EVALUATED = 6
-"""How many of the best lanes a report evaluates again."""
+"""Number of best lanes that a report evaluates again."""
 
 PathLike = str | os.PathLike[str]
 
@@ -63,8 +63,8 @@ PathLike = str | os.PathLike[str]
 def compile_run(saved: SavedRun) -> Compiled:
     """Recreate the program of a run from its recorded spec and settings.
 
-    Nothing but the run's folder is looked at: it has the texts of spec and imports, and what files of data came to.
-    Raises RunError where what it comes to is not what was run.
+    Only the run's folder is read: it has the texts of spec and imports, and the facts of data files. Raises RunError if
+    the program differs from the one that was run.
     """
     manifest = saved.manifest
     what = f"{saved.path} was run with nnspec {manifest.version}"
@@ -92,8 +92,10 @@ def compile_run(saved: SavedRun) -> Compiled:
 
 
 def _home(saved: SavedRun) -> Path:
-    """Return the folder that paths in a run's spec start from: where it is seen from the run, since both may have
-    moved, or where it was, if only the run has."""
+    """Return the folder that paths in a run's spec are relative to.
+
+    It is looked up relative to the run, since both may have moved, then at its absolute path, if only the run has.
+    """
     manifest = saved.manifest
     from_run = Path(os.path.relpath(os.path.join(os.path.realpath(saved.path), manifest.home)))
     name = os.path.basename(manifest.spec)
@@ -108,9 +110,9 @@ def access_of(
     offline: bool = False,
     report: Callable[[str, int, int | None], None] | None = None,
 ) -> Access:
-    """Return how to get at the data of a run: from the folder that is named, or else the one that the run was given.
+    """Return access to the data of a run: in `data_dir`, by default the folder that the run used.
 
-    Raises RunError where that one is gone, and for a folder that no source of the run would look into.
+    Raises RunError if that folder no longer exists, or if no source of the run reads `data_dir`.
     """
     from nnspec.data.source import Access
 
@@ -132,8 +134,8 @@ def access_of(
 
 
 def on_its_data(saved: SavedRun, compiled: Compiled) -> Compiled:
-    """Return a run's program with the alternatives of the data that the run used, and no others: another one would give
-    other numbers, and nobody would know why. Raises RunError."""
+    """Return a run's program with only the data that the run used, since an alternative would silently give other
+    results. Raises RunError."""
     lanes = []
     for lane in compiled.program.lanes:
         used = saved.data(lane.name).source if lane.name in saved.lanes else ""

@@ -383,7 +383,7 @@ def test_the_words_of_a_difference(pair: tuple[str, str], capsys: pytest.Capture
         "~ Linear2.out_features  32 → 48",
     ]
     assert lines[5].startswith("~ parameters            52,650 → 53,850  +1,200")
-    assert "- lane SGD, which is Momentum but for" in lines
+    assert "- lane SGD: same as Momentum, except for" in lines
     assert "lane Adam\n~ optimizer.lr  0.001 → 0.01\n" in out
     assert lines[-2:] == ["- expect  Adam.loss < SGD.loss", "+ expect  Adam.loss < Momentum.loss"]
     assert "\x1b" not in out

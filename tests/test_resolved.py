@@ -325,7 +325,7 @@ def test_a_race_is_told_once_and_then_what_differs(capsys: pytest.CaptureFixture
     assert len({line.index("race.nn:") for line in lines if "race.nn:" in line}) == 1
     assert "  lr                  0.01          race.nn:24 lane `SGD`" in lines
     assert momentum.splitlines() == [
-        "lane Momentum: as SGD, but for",
+        "lane Momentum: same as SGD, except for",
         "optimizer   Momentum  race.nn:25 lane `Momentum`",
         "  lr        0.01      race.nn:25 lane `Momentum`",
         "  momentum  0.9       race.nn:25 lane `Momentum`",
@@ -357,7 +357,7 @@ def test_what_is_inferred_and_follows_is_not_told_of_other_lanes(
     lanes = "a: SGD; b { SGD; model.Linear1.out_features = 7 }"
     (tmp_path / "a.nn").write_text(spec("Linear(6); ReLU; Linear(10)", race=lanes))
     assert shown(capsys, tmp_path / "a.nn").split("\n\n")[2].splitlines() == [
-        "lane b: as a, but for",
+        "lane b: same as a, except for",
         "model",
         "  Linear1         Linear  a.nn:2",
         "    out_features  7       a.nn:4 lane `b`",
@@ -390,7 +390,7 @@ def test_one_lane_can_be_picked_and_a_sweep_is_one(tmp_path: Path, capsys: pytes
     assert "a.nn:7 sweep" in out
     assert ": as " not in out
     out = shown(capsys, tmp_path / "a.nn", "--lane", "Adam")
-    assert "lane Adam,seed=2: as Adam,seed=1, but for\nseed  2  a.nn:7 sweep\n" in out
+    assert "lane Adam,seed=2: same as Adam,seed=1, except for\nseed  2  a.nn:7 sweep\n" in out
     assert "2 of 4 lanes" in out
     record = json.loads(shown(capsys, tmp_path / "a.nn", "--lane", "Adam", "--json"))
     assert [lane["point"] for lane in record["lanes"]] == [{"seed": "1"}, {"seed": "2"}]

@@ -1,9 +1,9 @@
-"""Two models held against each other: which layers were added, which went, which changed.
+"""Aligning two models: which layers were added, removed or changed.
 
-A model is a row of marks: a layer is one, and what a composition is made of stands between marks of its own. Marks that
-mean the same are aligned by `difflib`; among those in between, a layer of the same kind, best of the same name too, is
-the same layer with other arguments. Otherwise names are not compared: numbering follows from the order, and a label
-changes no number that is computed.
+A model is a sequence of marks: one for each layer, and marks that delimit the branches of a composition. Marks with the
+same meaning are aligned by `difflib`. Between those, layers of the same kind, preferably with the same name, are taken
+to be the same layer with other arguments. Names are not compared otherwise, since numbers follow from the order, and
+labels do not affect results.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from nnspec.semantics.values import layer_arguments, meaning
 __all__ = ["Mark", "align", "marks"]
 
 _MOST = 40_000
-"""The most pairs of equal marks that are looked at; where there are more, all is taken for replaced."""
+"""Maximum number of pairs of equal marks to compare; if there are more, everything counts as replaced."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A layer, the beginning of a branch, or the end of a composition."""
+    """A layer, the start of a branch, or the end of a composition."""
 
     kind: tuple[str, str]
     """What it is: `("layer", "Linear")`, `("branch", "shortcut")`, `("end", "residual")`."""
     key: Hashable
-    """What it means: equal for marks that mean the same."""
+    """Its meaning: equal for marks that mean the same."""
     name: str = field(compare=False)
     node: LayerNode = field(compare=False)
 
@@ -52,7 +52,7 @@ def marks(layers: Sequence[LayerNode]) -> list[Mark]:
 
 
 def _inside(node: LayerNode) -> Iterator[LayerNode | Mark]:
-    """Yield what a composition is made of. What branches are called matters only where they have roles of their own."""
+    """Yield the contents of a composition. Names of branches only count if the branches have different roles."""
     part = node.value.part
     own = part.own_chain if issubclass(part, Composition) else ""
     for branch in node.branches:
@@ -69,7 +69,7 @@ Pair = tuple[Mark | None, Mark | None]
 
 
 def align(a: Sequence[Mark], b: Sequence[Mark]) -> Iterator[Pair]:
-    """Yield what differs, in order: pairs of a layer and what it became, and marks without a partner."""
+    """Yield the differences in order: pairs of a layer before and after, and marks without a partner."""
     start = 0
     while start < min(len(a), len(b)) and a[start].key == b[start].key:
         start += 1
@@ -88,7 +88,7 @@ def _middle(a: Sequence[Mark], b: Sequence[Mark]) -> Iterator[Pair]:
 
 
 def _paired(a: Sequence[Mark], b: Sequence[Mark], by: Sequence[Callable[[Mark], Hashable]]) -> Iterator[Pair]:
-    """Pair what agrees in the first of several respects, and what lies between by the next; the rest has no partner."""
+    """Pair marks that agree in the first key of `by`, and those in between by the next key; the rest has no partner."""
     if not by or not a or not b:
         yield from ((mark, None) for mark in a)
         yield from ((None, mark) for mark in b)

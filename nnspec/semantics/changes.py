@@ -1,4 +1,4 @@
-"""What differs between two runs: settings, layers, arguments and sizes, in the order of a spec."""
+"""The differences between two runs: settings, layers, arguments and sizes, in the order of a spec."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _SIZES = (("params", "parameters"), ("flops", "FLOPs"), ("memory", "memory"))
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that differs. `old` and `new` are as a spec writes them; None where there is nothing."""
+    """One difference. `old` and `new` are in spec syntax, None if absent."""
 
     what: str
-    """`optimizer.lr`, `Linear2.out_features`, `parameters`, or the name of a layer that came or went."""
+    """`optimizer.lr`, `Linear2.out_features`, `parameters`, or the name of a layer that was added or removed."""
     old: str | None
     new: str | None
     note: str = ""
-    """Where a layer stands, `after ReLU1`, what it was called, or by how much a size differs."""
+    """The position of a layer (`after ReLU1`), its previous name, or the difference of a size."""
     old_value: Any = field(default=None, compare=False)
     new_value: Any = field(default=None, compare=False)
 
     @property
     def sign(self) -> str:
-        """`+`, `-`, or `~` for what is there before and after."""
+        """`+` for added, `-` for removed, `~` for changed."""
         return "+" if self.old is None else "-" if self.new is None else "~"
 
 
@@ -46,20 +46,20 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The lane's name, with its point of the sweep."""
+        """The lane's name, including its point of the sweep."""
         return self.experiment.name
 
 
 class Changes:
-    """Holds runs against each other. Lanes share models, so each model, and each two of them, are looked at once."""
+    """Compares runs. Lanes share models, so each model and each pair of models is processed once."""
 
     def __init__(self) -> None:
         self._marks: dict[int, list[Mark]] = {}
         self._layers: dict[tuple[int, int], tuple[Change, ...]] = {}
-        self._seen: list[object] = []  # keeps alive what is known by its id
+        self._seen: list[object] = []  # keeps objects alive that are identified by their id
 
     def meaning(self, run: Run) -> Hashable:
-        """Return something that is equal for runs that mean the same."""
+        """Return a value that is equal for runs that mean the same."""
         e = run.experiment
         return (
             (e.seed, e.dtype),
@@ -71,7 +71,7 @@ class Changes:
         )
 
     def between(self, old: Run, new: Run) -> Iterator[Change]:
-        """Yield what differs, and the sizes that follow from it."""
+        """Yield the differences in settings, and the resulting differences in sizes."""
         yield from self.settings(old, new)
         for what, shown in _SIZES:
             sizes: tuple[int, int] = getattr(old.layout, what), getattr(new.layout, what)
@@ -81,7 +81,7 @@ class Changes:
                 yield Change(shown, f"{sizes[0]:,}", f"{sizes[1]:,}", more, *sizes)
 
     def settings(self, old: Run, new: Run) -> Iterator[Change]:
-        """Yield what differs of what the specs say."""
+        """Yield the differences in settings."""
         a, b = old.experiment, new.experiment
         yield from _value("seed", a.seed, b.seed)
         yield from _value("dtype", Word(a.dtype), Word(b.dtype))
@@ -111,10 +111,10 @@ class Changes:
 
 
 def in_full(value: PartValue[Part], beside: PartValue[Part] | None = None) -> str:
-    """Return a part with all its arguments: `SGD(lr=0.01, momentum=0.0)`; without the defaults shared with another."""
+    """Return a part with all arguments, `SGD(lr=0.01, momentum=0.0)`, except for defaults shared with `beside`."""
     shared = _defaults(value).items() & _defaults(beside).items() if beside else frozenset()
-    left_out = {name for name, _ in shared}
-    words = [f"{a.name}={written(bound.value)}" for a, bound in arguments(value) if a.name not in left_out]
+    omitted = {name for name, _ in shared}
+    words = [f"{a.name}={written(bound.value)}" for a, bound in arguments(value) if a.name not in omitted]
     return f"{value.name}({', '.join(words)})" if words else value.name
 
 
@@ -128,7 +128,7 @@ def _value(what: str, old: object, new: object, note: str = "") -> Iterator[Chan
 
 
 def _part(what: str, old: PartValue[Part], new: PartValue[Part]) -> Iterator[Change]:
-    """Yield the arguments that differ, or the whole part where it is another."""
+    """Yield the arguments that differ, or the whole part if it was replaced."""
     if old.part is not new.part:
         yield from _value(what, Word(in_full(old, new)), Word(in_full(new, old)))
         return
@@ -155,10 +155,10 @@ def _layers(old: Sequence[Mark], new: Sequence[Mark]) -> Iterator[Change]:
             yield from _arguments(before, after)
         elif before is not None:
             text = _in_words(before)
-            yield Change(before.name, text, None, _behind(old, places[id(before)]), text, None)
+            yield Change(before.name, text, None, _position(old, places[id(before)]), text, None)
         elif after is not None:
             text = _in_words(after)
-            yield Change(after.name, None, text, _behind(new, places[id(after)]), None, text)
+            yield Change(after.name, None, text, _position(new, places[id(after)]), None, text)
 
 
 def _arguments(before: Mark, after: Mark) -> Iterator[Change]:
@@ -169,7 +169,7 @@ def _arguments(before: Mark, after: Mark) -> Iterator[Change]:
 
 
 def _in_words(mark: Mark) -> str:
-    """Say what a layer is, with the arguments that are not what they are by themselves."""
+    """Return a layer with the arguments that differ from their defaults."""
     if mark.kind[0] != "layer":
         return f"{mark.kind[0]} of {mark.node.value.name}"
     words = [
@@ -180,8 +180,8 @@ def _in_words(mark: Mark) -> str:
     return f"{mark.node.value.name}({', '.join(words)})" if words else mark.node.value.name
 
 
-def _behind(found: Sequence[Mark], place: int) -> str:
-    """Say where a layer stands."""
+def _position(found: Sequence[Mark], place: int) -> str:
+    """Return the position of a layer in words."""
     if not place:
         return "at the start"
     before = found[place - 1]

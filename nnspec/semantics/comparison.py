@@ -1,8 +1,8 @@
-"""Two programs held against each other in what they mean: every run's settings, layers and sizes, and what must hold.
+"""Comparing the meaning of two programs: settings, layers and sizes of all runs, and expectations.
 
-Compared is what a run depends on, after everything is resolved. So formatting, comments, defaults that are written out,
-what a `let`, a block, a model or a layer is called, and which file says it make no difference. The titles of races make
-none either: no number depends on them.
+Programs are compared after everything is resolved, so only what the results depend on counts. Formatting, comments,
+explicit defaults, the names of `let`s, blocks, models and layers, the files that declare them, and titles of races make
+no difference.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Difference", "Group", "LaneChange", "compare"]
 
 @dataclass(frozen=True)
 class Group:
-    """What changed in the same way in several lanes."""
+    """Changes that several lanes have in common."""
 
     lanes: tuple[str, ...]
     """Their names in the second program."""
@@ -29,19 +29,19 @@ class Group:
 
 @dataclass(frozen=True)
 class LaneChange:
-    """A lane that came, went, or is called otherwise."""
+    """A lane that was added, removed or renamed."""
 
     old: str | None
     new: str | None
     like: str = ""
-    """The lane that it is held against: of the same program, but for the first one where no lane is shared."""
+    """The lane that it is compared with: of the same program, except for the first if no lane is shared."""
     changes: tuple[Change, ...] = ()
-    """What sets it apart from that one; without one, its optimizer."""
+    """Its differences from that lane; without one, its optimizer."""
 
 
 @dataclass(frozen=True, repr=False)
 class Difference(TableRepr):
-    """What two programs differ in."""
+    """The differences between two programs."""
 
     a: str
     b: str
@@ -49,16 +49,16 @@ class Difference(TableRepr):
     groups: tuple[Group, ...]
     statements: tuple[Change, ...]
     shared: tuple[str, ...]
-    """The lanes that both have, by their names in the second program."""
+    """The lanes that are in both, by their names in the second program."""
 
     @property
     def same(self) -> bool:
-        """Whether there is none."""
+        """Whether there are no differences."""
         return not (self.lanes or self.groups or self.statements)
 
 
 def compare(a: Compiled, b: Compiled) -> Difference:
-    """Hold two programs against each other."""
+    """Compare two programs."""
     changes = Changes()
     ours, theirs = _runs(a), _runs(b)
     pairs, gone, come = _pair(ours, theirs, changes)
@@ -90,7 +90,7 @@ def _runs(compiled: Compiled) -> list[Run]:
 
 
 def _pair(a: list[Run], b: list[Run], changes: Changes) -> tuple[list[tuple[Run, Run]], list[Run], list[Run]]:
-    """Pair lanes by name; of the rest, those that mean the same, and those that are the only ones of their program."""
+    """Pair lanes by name, then lanes that mean the same, then lanes that are the only ones of their programs."""
     named = {run.name: run for run in b}
     pairs = [(run, named.pop(run.name)) for run in a if run.name in named]
     paired = {old.name for old, _ in pairs}
@@ -110,7 +110,7 @@ def _pair(a: list[Run], b: list[Run], changes: Changes) -> tuple[list[tuple[Run,
 
 
 def _apart(run: Run, like: Run, changes: Changes) -> tuple[str, tuple[Change, ...]]:
-    """Say what sets a lane apart from another one of its program; of that one itself, its optimizer."""
+    """Return how a lane differs from lane `like` of the same program; for that lane itself, its optimizer."""
     if run is not like:
         return like.name, tuple(changes.settings(like, run))
     optimizer = in_full(run.experiment.optimizer)
@@ -118,7 +118,7 @@ def _apart(run: Run, like: Run, changes: Changes) -> tuple[str, tuple[Change, ..
 
 
 def _grouped(found: Mapping[str, Sequence[Change]]) -> Iterator[Group]:
-    """Tell what several lanes share once; what most of them share comes first."""
+    """Group changes by the lanes that share them; those of the most lanes come first."""
     lanes: dict[Change, list[str]] = {}
     for lane, changes in found.items():
         for change in dict.fromkeys(changes):
@@ -133,7 +133,7 @@ def _grouped(found: Mapping[str, Sequence[Change]]) -> Iterator[Group]:
 def _expected(old: Mapping[frozenset[str], str], new: Mapping[frozenset[str], str]) -> Iterator[Change]:
     gone = {key: text for key, text in old.items() if key not in new}
     come = {key: text for key, text in new.items() if key not in old}
-    alike = set(gone.values()) & set(come.values())  # a `let` in it has another value
+    alike = set(gone.values()) & set(come.values())  # the same text, but a `let` in it has another value
     for key, text in gone.items():
         words = _said(key) if text in alike else text
         yield Change("expect", words, None, "", words, None)

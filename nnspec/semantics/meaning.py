@@ -1,7 +1,7 @@
-"""What an experiment means, as plain data: all that its numbers depend on, and nothing else.
+"""The meaning of an experiment, as plain data: everything that its results depend on, and nothing else.
 
-A meaning holds the values that differ from their defaults. So a setting that is added with a default changes the
-meaning of no experiment that was run before. What a name or a default means is the business of `SEMANTICS`.
+A meaning contains the values that differ from their defaults, so adding a setting with a default does not change the
+meaning of existing experiments. `SEMANTICS` covers what names and defaults mean.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from nnspec.errors import some_of
 __all__ = ["SEMANTICS", "Change", "Meaning", "canonical", "changes", "identity", "in_words", "meaning"]
 
 SEMANTICS = 1
-"""The version of what specs mean. It goes up by one whenever the same text comes to other numbers than before: a
-default has another value, a layer computes something else, random numbers are drawn in another order. Runs of another
-version cannot be resumed, evaluated or verified. A setting that is added and whose default changes nothing needs no new
-version."""
+"""The version of the semantics of specs. It increases by one whenever the same text gives different results: a default
+changes, a layer computes something else, random numbers are drawn in another order. Runs of another version cannot be
+resumed, evaluated or verified. Adding a setting whose default changes nothing does not need a new version."""
 
 Values = dict[str, Any]
 
@@ -35,7 +34,7 @@ class Meaning:
     lanes: Mapping[str, Mapping[str, Any]]
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON holds it: what all lanes share once, and of each lane the rest."""
+        """Return it as JSON values: what all lanes share, and the rest for each lane."""
         first, *others = self.lanes.values()
         shared = {k: v for k, v in first.items() if all(k in each and each[k] == v for each in others)}
         own = {lane: {k: v for k, v in values.items() if k not in shared} for lane, values in self.lanes.items()}
@@ -49,13 +48,16 @@ class Meaning:
 
 
 def meaning(program: Program) -> Meaning:
-    """Return what a program means. Titles, comments, expectations, where something is written, and the names of `let`s,
-    blocks and models do not count; nor does what follows from the data."""
+    """Return the meaning of a program.
+
+    Titles, comments, expectations, the position of declarations, the names of `let`s, blocks and models, and facts that
+    follow from the data do not count.
+    """
     return Meaning({lane.name: dict(_values(lane)) for lane in program.lanes})
 
 
 def identity(found: Meaning, semantics: int = SEMANTICS) -> str:
-    """Return a digest of a meaning and the version of the semantics: equal for experiments that compute the same."""
+    """Return a digest of a meaning and the version of the semantics: equal for experiments with the same results."""
     words = json.dumps([semantics, found.lanes], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(words.encode()).hexdigest()
 
@@ -83,8 +85,7 @@ def _values(experiment: Experiment) -> Iterator[tuple[str, Any]]:
 
 
 def _structure(layers: Sequence[LayerNode]) -> Iterator[Any]:
-    """Yield each layer by name and part, and of a composition its branches. No recursion: how deep a model goes is up
-    to the spec."""
+    """Yield each layer by name and part, and the branches of a composition. Iterative, since a spec may nest deeply."""
     waiting: list[Any] = [*reversed(layers)]
     while waiting:
         item = waiting.pop()
@@ -104,7 +105,7 @@ def _part(name: str, value: PartValue[Part]) -> Iterator[tuple[str, Any]]:
 def _arguments(
     name: str, value: PartValue[Part], inferred: Mapping[str, Any] | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments that differ from their defaults, and from what is inferred."""
+    """Yield the arguments that differ from their defaults and inferred values."""
     filled = inferred or {}
     for argument in value.part.signature():
         if argument.name in value.arguments:
@@ -114,8 +115,8 @@ def _arguments(
 
 
 def canonical(value: Any) -> Any:
-    """Return a value as JSON holds it, equal for values that mean the same: 1.0 as 1, a tuple as a list, a part by its
-    name and the arguments that differ from their defaults, a path as it was written."""
+    """Return a value as JSON values, equal for values that mean the same: 1.0 as 1, a tuple as a list, a part as its
+    name and the arguments that differ from their defaults, a path as written."""
     match value:
         case PartValue():
             return {"part": value.name, **{name.removeprefix("."): each for name, each in _arguments("", value)}}
@@ -142,13 +143,12 @@ def canonical(value: Any) -> Any:
             return str(value)
 
 
-# What differs
+# Differences
 
 
 @dataclass(frozen=True)
 class Change:
-    """A value that is not what it was; None stands for its default, and where all is None for a lane that is new or
-    gone."""
+    """A value that changed; None is its default. Without a name, it is a lane that was added or removed."""
 
     name: str
     then: Any
@@ -158,15 +158,15 @@ class Change:
 
     @property
     def text(self) -> str:
-        """What changed, in words."""
+        """The change in words."""
         if not self.name:
-            return f"lane {some_of(self.lanes, 6)} is {'new' if self.now else 'gone'}"
+            return f"lane {some_of(self.lanes, 6)} was {'added' if self.now else 'removed'}"
         of = f" of {some_of(self.lanes, 6)}" if self.lanes else ""
         return f"`{self.name}`{of} was {in_words(self.then)} and is now {in_words(self.now)}"
 
 
 def changes(then: Meaning, now: Meaning) -> list[Change]:
-    """Return what differs between two meanings, each difference once with the lanes that it is in."""
+    """Return the differences between two meanings, each one once with the lanes that it affects."""
     common = [lane for lane in now.lanes if lane in then.lanes]
     found: dict[str, list[tuple[Any, Any, list[str]]]] = {}
     for lane in common:
@@ -195,7 +195,7 @@ def changes(then: Meaning, now: Meaning) -> list[Change]:
 
 
 def in_words(value: Any) -> str:
-    """Return a value of a meaning on one line, cut where it is long."""
+    """Return a value of a meaning on one line, truncated if it is long."""
     if value is None:
         return "not set"
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""An experiment as rows: every setting and every argument by its full name, with its value and where it came from."""
+"""An experiment as rows: every setting and argument by its full name, with its value and origin."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["Row", "rows"]
 
 @dataclass(frozen=True)
 class Row:
-    """A value with its name and origin; one without an origin is the head of those that follow it, deeper."""
+    """A value with its name and origin; a row without an origin is a heading of the deeper rows that follow."""
 
     kind: str
     """`setting`, `argument`, `layer`, `block`, `branch`, `let` or `group`."""
     section: str
     """The setting or section of the spec that it belongs to: `optimizer`, `train`, `let`."""
     name: str
-    """Its full name, `optimizer.lr`: what `--set` calls it, where it can be set."""
+    """Its full name, `optimizer.lr`, as used by `--set`."""
     shown: str
-    """Its name below its head: `lr`."""
+    """Its name below its heading: `lr`."""
     depth: int
     value: Any = None
     origin: Origin | None = None
 
 
 def rows(experiment: Experiment) -> Iterator[Row]:
-    """Yield everything that one run depends on."""
-    span = experiment.layers[0].span  # some place: a default has none of its own
+    """Yield everything that a run depends on."""
+    span = experiment.layers[0].span  # any span: a default has none
     default = Origin(span, "default")
     given = experiment.origins
     for name, value in (("seed", experiment.seed), ("dtype", Word(experiment.dtype))):
@@ -69,7 +69,7 @@ def _part(setting: str, value: PartValue[Part], given: Mapping[str, Origin]) -> 
 
 
 def _of_part(value: PartValue[Part], setting: Origin | None) -> Origin:
-    """Return where a setting got its part: by a name that stands for one, or where the part itself is written."""
+    """Return the origin of a part: where a setting names it, or where the part itself is written."""
     named = setting is not None and setting.span.text.isidentifier() and setting.span != value.origin.span
     return setting if named and setting is not None else value.origin
 
@@ -84,7 +84,7 @@ def _argument(section: str, prefix: str, name: str, depth: int, bound: Bound) ->
 
 
 def _data(experiment: Experiment) -> Iterator[Row]:
-    """Yield the data: of several alternatives each by its own name, numbered where two share it."""
+    """Yield the data; alternatives have their own names, numbered if two are the same."""
     values = [choice.value for choice in experiment.data]
     if len(values) == 1:
         yield from _part("data", values[0], experiment.origins)
@@ -110,9 +110,9 @@ _Waiting = Row | tuple[LayerNode, tuple[Use, ...], int]
 
 
 def _layers(layers: Sequence[LayerNode]) -> Iterator[Row]:
-    """Yield the layers of a model, under the blocks that they come out of and inside their compositions.
+    """Yield the layers of a model, below their blocks and inside their compositions.
 
-    No recursion: how deep a model goes is up to the spec.
+    Iterative, since a spec may nest deeply.
     """
     waiting: list[_Waiting] = _chain(layers, (), 1)[::-1]
     while waiting:
@@ -132,7 +132,7 @@ def _layers(layers: Sequence[LayerNode]) -> Iterator[Row]:
 
 
 def _chain(layers: Sequence[LayerNode], uses: tuple[Use, ...], base: int) -> list[_Waiting]:
-    """Return layers with the blocks that are open before each, and the depth of what is in none."""
+    """Return layers with the blocks that are open before each, and the depth of layers outside blocks."""
     before = [uses, *(node.uses for node in layers)]
     return [(node, opened, base) for node, opened in zip(layers, before, strict=False)]
 
@@ -143,7 +143,7 @@ def _branches(node: LayerNode, depth: int) -> list[_Waiting]:
         deeper = 0
         if not (issubclass(part, Composition) and branch.name == part.own_chain):
             name = f"{node.name}.{branch.name}"
-            value = None if branch.layers else Word("passes on what arrives")
+            value = None if branch.layers else Word("passes its input on")
             found.append(Row("branch", "model", f"model.{name}", name, depth, value))
             deeper = 1
         found += _chain(branch.layers, node.uses, depth + deeper - len(node.uses))

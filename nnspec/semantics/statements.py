@@ -1,4 +1,4 @@
-"""What a program expects, written so that statements which mean the same read the same."""
+"""The expectations of a program in a normal form, in which statements that mean the same are equal."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _TURNED = {">": "<", ">=": "<="}
 
 
 def statements(program: Program, names: Mapping[str, str]) -> dict[frozenset[str], str]:
-    """Return the text of each statement, by what it says in all its cases.
+    """Return the text of each statement, by its normal form in all its cases.
 
-    `names` are what lanes are called in the program that it is held against. A statement says the same whichever lanes
-    and points of a sweep it has to hold for.
+    `names` maps lanes to their names in the program to compare with. The form does not depend on the lanes and
+    points of a sweep that the statement applies to.
     """
     lanes = {lane.name: names.get(lane.lane, lane.lane) for lane in program.lanes}
     found: dict[frozenset[str], str] = {}
     for expectation in program.expectations:
-        key = frozenset(_said(case.node, case, lanes) for case in expectation.cases)
+        key = frozenset(_normal(case.node, case, lanes) for case in expectation.cases)
         found.setdefault(key, expectation.text)
     return found
 
 
-def _said(node: Node, case: Case, lanes: Mapping[str, str]) -> str:
+def _normal(node: Node, case: Case, lanes: Mapping[str, str]) -> str:
     match node:
         case Number(value=value):
             return f"{value:,}" if isinstance(value, int) else repr(value)
@@ -33,7 +33,7 @@ def _said(node: Node, case: Case, lanes: Mapping[str, str]) -> str:
             of = "" if lane == case.lane else f"{lanes.get(lane, lane)}."
             return f"{of}{name}" + ("" if target is None else f"(loss={target!r})")
         case Operation(operator=operator, operands=operands):
-            words = [_said(operand, case, lanes) for operand in operands]
+            words = [_normal(operand, case, lanes) for operand in operands]
             if operator in _TURNED:
                 operator, words = _TURNED[operator], words[::-1]
             return f"({f' {operator} '.join(words)})" if len(words) > 1 else f"{operator} {words[0]}"

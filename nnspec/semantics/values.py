@@ -1,4 +1,4 @@
-"""Values as a spec writes them, and where they came from: the same in every view that shows both."""
+"""Values in spec syntax and their origins, for all views."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = [
     "written",
 ]
 
-_LONGEST = 40  # characters of an expression, beside the place where it stands
+_LONGEST = 40  # characters of an expression shown next to its position
 
 
 class Word(str):
-    """Text that a spec writes without quotes: a name, not a string."""
+    """Text written without quotes in a spec: a name, not a string."""
 
 
 def written(value: object) -> str:
-    """Return a value as a spec writes it: `0.001`, `(0.9, 0.999)`, `cosine(0.001, to=1e-05, warmup=0)`."""
+    """Return a value in spec syntax: `0.001`, `(0.9, 0.999)`, `cosine(0.001, to=1e-05, warmup=0)`."""
     match value:
         case PartValue() | LayerNode():
             return value.name if isinstance(value, PartValue) else value.value.name
@@ -62,7 +62,7 @@ def _part(part: Part) -> str:
 
 
 def as_json(value: object) -> Any:
-    """Return a value as JSON can hold it; a part as a spec writes it."""
+    """Return a value as JSON values; a part in spec syntax."""
     if isinstance(value, (list, tuple)):
         return [as_json(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -71,7 +71,7 @@ def as_json(value: object) -> Any:
 
 
 def meaning(value: object) -> Hashable:
-    """Return something that is equal for values that mean the same, such as parts with equal arguments."""
+    """Return a key that is equal for values that mean the same, such as parts with equal arguments."""
     match value:
         case PartValue():
             return value.name, tuple((a.name, meaning(bound.value)) for a, bound in arguments(value))
@@ -82,7 +82,7 @@ def meaning(value: object) -> Hashable:
 
 
 def arguments(value: PartValue[Part], inferred: Mapping[str, Any] | None = None) -> Iterator[tuple[Argument, Bound]]:
-    """Yield every argument of a part with its value and origin: as given, inferred, or the default."""
+    """Yield every argument of a part with its value and origin: given, inferred or default."""
     filled = inferred or {}
     for argument in value.part.signature():
         bound = value.arguments.get(argument.name)
@@ -96,7 +96,7 @@ def arguments(value: PartValue[Part], inferred: Mapping[str, Any] | None = None)
 
 
 def layer_arguments(node: LayerNode) -> Iterator[tuple[Argument, Bound]]:
-    """Yield every argument of a layer in its place."""
+    """Yield every argument of a layer, including inferred ones."""
     return arguments(node.value, node.geometry.inferred)
 
 
@@ -109,24 +109,24 @@ _NAME = re.compile(r"[^\W\d]\w*")
 
 
 def in_text(origin: Origin) -> bool:
-    """Whether there is a place in a text that gives this value; defaults and what is inferred have none."""
+    """Return whether a value comes from a position in a text; defaults and inferred values do not."""
     return origin.via not in _NOWHERE
 
 
 def is_file(origin: Origin) -> bool:
-    """Whether that text is a file, and not a flag."""
+    """Return whether a value comes from a file, not from a flag."""
     return in_text(origin) and not origin.via.startswith(("--set", "set="))
 
 
 def as_written(origin: Origin) -> str:
-    """Return the characters at a place in one line, with everything escaped that could play with a terminal."""
+    """Return the text of an origin on one line, with control characters escaped."""
     return printable(" ".join(origin.span.text.split()))
 
 
 def where(origin: Origin, value: object, names: Mapping[str, str]) -> str:
-    """Say where a value comes from: "race.nn:9", "race.nn:20 lane `wide`", "--set", "race.nn:9 `width // 2`".
+    """Return the origin of a value: "race.nn:9", "race.nn:20 lane `wide`", "--set", "race.nn:9 `width // 2`".
 
-    The expression stands there where it says more than the value that came out of it.
+    The expression is included if it says more than its value.
     """
     text = as_written(origin) if in_text(origin) else ""
     if not text or not _tells_more(text, value):
@@ -135,7 +135,7 @@ def where(origin: Origin, value: object, names: Mapping[str, str]) -> str:
 
 
 def place(origin: Origin, names: Mapping[str, str]) -> str:
-    """Say where something stands, and what put it there."""
+    """Return the position of an origin, and what set it."""
     if not in_text(origin):
         return origin.via
     if not is_file(origin):
@@ -147,14 +147,14 @@ def place(origin: Origin, names: Mapping[str, str]) -> str:
 def _tells_more(text: str, value: object) -> bool:
     words = written(value)
     if isinstance(value, (PartValue, Word)) and text.startswith(f"{words}("):
-        return False  # its arguments are told one by one
+        return False  # its arguments are listed individually
     bare = _LITERAL.sub("0", text)
     known = set(_NAME.findall(words))
     return bool(_OPERATION.search(bare)) or not set(_NAME.findall(bare)) <= known
 
 
 def short_names(origins: Iterable[Origin]) -> dict[str, str]:
-    """Return what each file is called in a column: the last part of its path where no other file shares it."""
+    """Return a short name for each file: the last part of its path if no other file has the same."""
     files = {origin.span.source.name for origin in origins if is_file(origin)}
     last = [PurePosixPath(name).name for name in files]
     return {name: printable(short if last.count(short := PurePosixPath(name).name) == 1 else name) for name in files}

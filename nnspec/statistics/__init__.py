@@ -1,1 +1,1 @@
-"""Numbers compared: means, intervals, tests, rankings."""
+"""Statistics: means, confidence intervals, significance tests, rankings."""

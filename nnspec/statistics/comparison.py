@@ -1,7 +1,7 @@
-"""Lanes compared with each other over their seeds: who is better, and whether that is more than the seeds make.
+"""Comparing lanes over their seeds: which is better, and whether the difference is significant.
 
-Where two lanes share two seeds or more they are compared seed by seed, and else by Welch's test. Where several pairs
-are compared, their p are adjusted for it, as in Holm (1979).
+Lanes that share at least two seeds are compared with a paired test, others with Welch's test. If several pairs are
+compared, their p-values are adjusted as in Holm (1979).
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from nnspec.statistics.significance import LEVEL, Interval, Test, holm, interval
 
 __all__ = ["Comparison", "Contender", "among", "best_of", "compare"]
 
-_MOST = 10  # lanes of one run, the best ones, that are compared with each other
+_MOST = 10  # number of lanes to compare with each other: the best ones
 
 Name = Callable[["Contender"], str]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A lane, as it is compared with others."""
+    """A lane to be compared with others."""
 
     run: str
-    """What its run is called beside others; empty where there is but one."""
+    """The name of its run if there are several; otherwise empty."""
     lane: str
     loss: str
-    """As a spec writes it: `CrossEntropy`."""
+    """The loss in spec syntax: `CrossEntropy`."""
     each: Mapping[int, Mapping[str, float]]
-    """Seed -> the figures of those trainings that came to their end."""
+    """Seed -> final figures, of the trainings that are done."""
 
     def values(self, figure: str) -> dict[int, float]:
-        """Return a figure by seed, where it is a finite number."""
+        """Return the finite values of a figure by seed."""
         found = {seed: final[figure] for seed, final in self.each.items() if figure in final}
         return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
     def mean(self, figure: str) -> float:
-        """Return a figure's mean over the seeds."""
+        """Return the mean of a figure over the seeds."""
         return mean(self.values(figure).values())
 
     def interval(self, figure: str) -> Interval:
-        """Return the 95 % interval of a figure's mean over the seeds."""
+        """Return the 95 % confidence interval of the mean of a figure over the seeds."""
         return interval(self.values(figure).values())
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two lanes, the one with the better mean first, compared by a figure.
+    """The comparison of two lanes by a figure; the one with the better mean comes first.
 
-    The interval is of this pair alone: it is not widened for the number of pairs, as `adjusted` is.
+    Unlike `adjusted`, the confidence interval is not corrected for the number of pairs.
     """
 
     one: Contender
@@ -59,22 +59,22 @@ class Comparison:
     figure: str
     test: Test
     adjusted: float
-    """p after Holm; NaN where there is no spread to test against."""
+    """The p-value after Holm's correction; NaN if there is no variation to test against."""
     pairs: int
-    """How many pairs were tested with it, itself among them."""
+    """Number of pairs tested, including this one."""
 
     @property
     def shown(self) -> bool:
-        """Whether there is a difference, at 5 %."""
+        """Whether the difference is significant at the 5 % level."""
         return self.adjusted < LEVEL
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """How many seeds each has."""
+        """Number of seeds of each lane."""
         return len(self.one.values(self.figure)), len(self.other.values(self.figure))
 
     def text(self, name: Name = lambda lane: f"`{lane.lane}`") -> str:
-        """Return what came of it, in words; `name` says what a lane is called."""
+        """Return the result as a sentence; `name` formats a lane."""
         one, other, test = name(self.one), name(self.other), self.test
         sizes = f"{self.sizes[0]}" if self.sizes[0] == self.sizes[1] else f"{self.sizes[0]} and {self.sizes[1]}"
         how = f"paired t-test over {test.n} seeds" if test.paired else f"Welch's t-test over {sizes} seeds"
@@ -95,9 +95,9 @@ class Comparison:
 
 
 def compare(pairs: Iterable[tuple[Contender, Contender]], figure: str) -> list[Comparison]:
-    """Compare pairs of lanes that have two seeds each; those that differ most first.
+    """Compare pairs of lanes with at least two seeds each; the most significant comes first.
 
-    Lanes with different losses are compared by `test_accuracy`, where both have it, and else not at all.
+    Lanes with different losses are compared by `test_accuracy` if both have it, and otherwise not at all.
     """
     tests: list[tuple[Contender, Contender, str, Test]] = []
     for one, other in pairs:
@@ -117,7 +117,7 @@ def compare(pairs: Iterable[tuple[Contender, Contender]], figure: str) -> list[C
 
 
 def among(lanes: Iterable[Contender], figure: str) -> Iterator[tuple[Contender, Contender]]:
-    """Yield all pairs of lanes that have two seeds or more; of more than ten lanes those of the best ten."""
+    """Yield all pairs of lanes with at least two seeds; if there are more than ten lanes, only of the best ten."""
     repeated = [lane for lane in lanes if len(lane.values(figure)) >= 2]
     by = _common(figure, repeated)
     by = by if all(lane.values(by) for lane in repeated) else figure
@@ -125,7 +125,7 @@ def among(lanes: Iterable[Contender], figure: str) -> Iterator[tuple[Contender, 
 
 
 def best_of(lanes: Sequence[Contender], figure: str) -> Contender | None:
-    """Return the best lane; None where there is none, or where they have different losses and no `test_accuracy`."""
+    """Return the best lane; None if there is none, or if they have different losses and no `test_accuracy`."""
     found = [lane for lane in lanes if lane.values(figure)]
     by = _common(figure, found)
     if not all(lane.values(by) for lane in found):
@@ -134,7 +134,7 @@ def best_of(lanes: Sequence[Contender], figure: str) -> Contender | None:
 
 
 def _common(figure: str, lanes: Sequence[Contender]) -> str:
-    """Return what lanes can be compared by: losses only where they are the same."""
+    """Return the figure to compare lanes by; `test_accuracy` if their losses differ."""
     return figure if len({lane.loss for lane in lanes}) < 2 else "test_accuracy"
 
 
@@ -145,5 +145,5 @@ def _test(one: Contender, other: Contender, figure: str) -> Test:
 
 
 def _order(figure: str, value: float) -> float:
-    """What sorts the best value first."""
+    """Return a sort key that puts the best value first."""
     return -value if higher_is_better(figure) else value

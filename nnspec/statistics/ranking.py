@@ -1,4 +1,4 @@
-"""Which of several lanes is the best: one rule for every command that has to choose."""
+"""Choosing the best of several lanes, by the same rule for every command."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class NoChoice(ValueError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A lane that may be chosen: its loss as a spec writes it, and its final figures by name (`val_loss`)."""
+    """A lane to choose from: its loss in spec syntax, and its final figures by name (`val_loss`)."""
 
     name: str
     loss: str
     figures: Mapping[str, float] = field(default_factory=dict)
     ended_well: bool = True
-    """Whether it neither diverged nor failed. One that did is chosen only where there is no other."""
+    """Whether it neither diverged nor failed. A lane that did is only chosen if there is no other."""
 
     @classmethod
     def of_record(cls, lane: Mapping[str, Any]) -> Candidate:
-        """Read what `summary.json` says of a lane."""
+        """Make a candidate from the entry of a lane in `summary.json`."""
         figures = {str(name): float(value) for name, value in lane["final"].items()}
         return cls(str(lane["name"]), str(lane["loss"]), figures, lane["status"] not in ("diverged", "failed"))
 
@@ -41,19 +41,19 @@ class Choice:
 
     name: str
     figure: str = ""
-    """The figure that decided; empty where there was nothing to choose from."""
+    """The figure that decided; empty if there was only one lane."""
     value: float = math.nan
     among: int = 1
-    """How many lanes there were."""
+    """Number of lanes to choose from."""
 
     @property
     def by_test(self) -> bool:
-        """Whether a figure of the test data decided, which flatters the lane that it chose."""
+        """Whether it was chosen by a test figure, which makes its test figures optimistic."""
         return self.figure.startswith("test_")
 
     @property
     def text(self) -> str:
-        """Why it was chosen, in words; empty where there was nothing to choose from."""
+        """Why it was chosen, in words; empty if there was only one lane."""
         if self.among == 1:
             return ""
         extreme = "highest" if higher_is_better(self.figure) else "lowest"
@@ -61,7 +61,7 @@ class Choice:
 
     @property
     def remark(self) -> str:
-        """What is to be said of the choice where it was made by the test data; else empty."""
+        """A warning if the lane was chosen by test data; otherwise empty."""
         if not self.by_test:
             return ""
         return (
@@ -71,14 +71,14 @@ class Choice:
 
 
 def best(candidates: Sequence[Candidate]) -> Choice:
-    """Choose the best of some lanes, the first of equals.
+    """Choose the best lane; of equal ones, the first.
 
-    Validation figures decide where all lanes have them, else test figures. Of either kind it is the loss, where all
-    lanes have the same one; else accuracy, or the first metric that all of them have. Raises NoChoice for no
-    candidates, and for lanes without a figure in common.
+    Lanes are compared by validation figures if all have them, else by test figures: by the loss if it is the same for
+    all lanes, else by accuracy, else by the first metric that all of them have. Raises NoChoice if there are no
+    candidates, or if they have no figure in common.
     """
     if not candidates:
-        raise NoChoice("there are no lanes to choose from")
+        raise NoChoice("no lanes to choose from")
     candidates = [each for each in candidates if each.ended_well] or candidates
     if len(candidates) == 1:
         return Choice(candidates[0].name)
@@ -90,10 +90,10 @@ def best(candidates: Sequence[Candidate]) -> Choice:
 
 
 def ranked(candidates: Sequence[Candidate]) -> tuple[list[str], str]:
-    """Return the names of lanes, the best first, and the figure that `best` would choose by.
+    """Return the names of lanes, best first, and the figure that `best` would choose by.
 
-    Lanes that diverged or failed, or have no figures, come last. Where nothing can be compared the figure is empty, and
-    lanes stay in their order.
+    Lanes that diverged, failed or have no figures come last. If lanes cannot be compared, the figure is empty, and they
+    keep their order.
     """
     well = [each for each in candidates if each.ended_well and any(map(math.isfinite, each.figures.values()))]
     figure = next(_common(well), "") if well else ""
@@ -107,7 +107,7 @@ def _in_order(candidates: Sequence[Candidate], figure: str) -> list[Candidate]:
 
 
 def _common(candidates: Sequence[Candidate]) -> Iterator[str]:
-    """Yield the figures that all candidates can be compared by, the most telling first."""
+    """Yield the figures that all candidates can be compared by, in order of preference."""
     same_loss = len({each.loss for each in candidates}) == 1
     for prefix in _PREFIXES:
         shared = [

@@ -1,8 +1,8 @@
-"""What repeats can tell: how sure a mean is, and whether two samples differ by more than their spread.
+"""Confidence intervals of means over repeats, and tests whether two samples differ significantly.
 
-Lanes of a race are trained with the same seeds, so they are compared seed by seed: Student's paired t-test, which is
-"Student" (1908), The probable error of a mean, Biometrika 6(1). Where several pairs are compared, their p are adjusted
-as in Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6(2).
+Lanes of a race are trained with the same seeds, so they are compared with Student's paired t-test: "Student" (1908),
+The probable error of a mean, Biometrika 6(1). If several pairs are compared, their p-values are adjusted as in Holm
+(1979), A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6(2).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from functools import lru_cache
 __all__ = ["LEVEL", "Interval", "Test", "holm", "interval", "mean", "paired", "t_cdf", "t_quantile", "welch"]
 
 LEVEL = 0.05
-"""Below which p a difference counts as shown; intervals are of 1 − LEVEL."""
+"""Significance level: a difference is significant if p < LEVEL. Confidence intervals have level 1 − LEVEL."""
 _TINY = 1e-300
 _ROUNDING = 1e-14
-"""Differences that vary by less than this share of what they are differences of vary by rounding alone."""
+"""Differences that vary by less than this fraction of the values themselves only vary by rounding."""
 
 
 def mean(values: Iterable[float]) -> float:
-    """Return the mean; of equal values, that value to the last bit. Divided first, so that no sum can overflow."""
+    """Return the mean; of equal values, exactly that value. Values are divided before summing, to avoid overflow."""
     numbers = list(values)
     if len(set(numbers)) == 1:
         return numbers[0]
@@ -31,7 +31,7 @@ def mean(values: Iterable[float]) -> float:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % t-interval. `low` and `high` are NaN for less than two values, `mean` too for none."""
+    """A mean and its 95 % t-interval. `low` and `high` are NaN for fewer than two values, `mean` too for none."""
 
     mean: float
     low: float
@@ -41,9 +41,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Test:
-    """A t-test: the difference of two means with its 95 % interval, and the two-sided p.
+    """A t-test: the difference of two means with its 95 % confidence interval, and the two-sided p-value.
 
-    All are NaN for less than two values, and p is NaN where there is no spread to test against.
+    All are NaN for fewer than two values; p is NaN if there is no variation to test against.
     """
 
     difference: float
@@ -51,7 +51,7 @@ class Test:
     high: float
     p: float
     n: int
-    """How many pairs, or the smaller of two sizes."""
+    """Number of pairs, or the smaller of the two sample sizes."""
     paired: bool
 
 
@@ -68,7 +68,7 @@ def t_cdf(t: float, freedom: float) -> float:
 
 @lru_cache(maxsize=256)
 def t_quantile(p: float, freedom: float) -> float:
-    """Return t with P(T ≤ t) = p, by bisection of the upper tail until there is no number in between."""
+    """Return t with P(T ≤ t) = p, by bisection of the upper tail down to adjacent floats."""
     if not 0 < p < 1:
         raise ValueError(f"p must be between 0 and 1, not {p}")
     if p == 0.5:
@@ -83,7 +83,7 @@ def t_quantile(p: float, freedom: float) -> float:
 
 
 def _upper(t: float, freedom: float) -> float:
-    """P(T > t) for t ≥ 0, to full precision also where it is small."""
+    """P(T > t) for t ≥ 0, to full precision even if it is small."""
     if freedom <= 0:
         raise ValueError(f"degrees of freedom must be positive, not {freedom}")
     share = (t / math.sqrt(freedom)) * (t / math.sqrt(freedom))
@@ -93,10 +93,10 @@ def _upper(t: float, freedom: float) -> float:
 
 
 def _incomplete_beta(a: float, b: float, x: float, y: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), where y = 1 − x is given for its digits.
+    """The regularised incomplete beta function I_x(a, b); y = 1 − x is passed separately to avoid cancellation.
 
-    I_x(a, b) = x^a y^b / (a B(a, b)) · 1/(1 + d₁/(1 + d₂/(1 + …))): Abramowitz & Stegun (1964), 26.5.8; where x is
-    large, I_x(a, b) = 1 − I_y(b, a).
+    I_x(a, b) = x^a y^b / (a B(a, b)) · 1/(1 + d₁/(1 + d₂/(1 + …))): Abramowitz & Stegun (1964), 26.5.8; for large x,
+    I_x(a, b) = 1 − I_y(b, a).
     """
     if x <= 0 or y <= 0:
         return 0.0 if x <= 0 else 1.0
@@ -131,7 +131,7 @@ def _fraction(a: float, b: float, x: float) -> float:
 def interval(values: Iterable[float]) -> Interval:
     """Return the 95 % interval of the mean, x̄ ± t₀.₉₇₅(n − 1) s / √n ("Student", 1908).
 
-    Values that are no finite numbers are left out: nothing was measured there.
+    Values that are not finite are ignored, since nothing was measured there.
     """
     numbers = [value for value in values if math.isfinite(value)]
     n = len(numbers)
@@ -143,9 +143,9 @@ def interval(values: Iterable[float]) -> Interval:
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Test:
-    """Test whether a − b is 0 on average over the seeds that both have: t = d̄ / (s_d / √n), n − 1 degrees of freedom.
+    """Test whether the mean of a − b over shared seeds is 0: t = d̄ / (s_d / √n), n − 1 degrees of freedom.
 
-    Where all differences are the same, but for rounding, there is no spread to test against: p is NaN.
+    If all differences are equal up to rounding, there is no variation to test against, and p is NaN.
     """
     pairs = [(a[seed], b[seed]) for seed in a if seed in b and math.isfinite(a[seed] - b[seed])]
     differences = [one - other for one, other in pairs]
@@ -160,11 +160,11 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Test:
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> Test:
-    """Test whether the means of two samples that are not paired differ, whatever their variances are.
+    """Test whether the means of two unpaired samples differ, without assuming equal variances.
 
     t = (ā − b̄) / √(s_a²/n_a + s_b²/n_b), with the degrees of freedom of Welch (1947), The generalization of Student's
-    problem when several different population variances are involved, Biometrika 34(1–2). Where neither has any spread,
-    p is NaN.
+    problem when several different population variances are involved, Biometrika 34(1–2). If neither sample varies, p is
+    NaN.
     """
     ours, theirs = ([value for value in values if math.isfinite(value)] for values in (a, b))
     n = min(len(ours), len(theirs))
@@ -183,9 +183,9 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Test:
 
 
 def holm(found: Sequence[float]) -> list[float]:
-    """Return p adjusted for their number: with p₍₁₎ ≤ … ≤ p₍ₘ₎, max over j ≤ i of min(1, (m − j + 1) p₍ⱼ₎).
+    """Return p-values adjusted for their number: with p₍₁₎ ≤ … ≤ p₍ₘ₎, max over j ≤ i of min(1, (m − j + 1) p₍ⱼ₎).
 
-    Those that are NaN stay so, and do not count.
+    NaN stays NaN and is not counted.
     """
     adjusted = [math.nan] * len(found)
     tested = [index for index, p in enumerate(found) if not math.isnan(p)]
@@ -197,7 +197,7 @@ def holm(found: Sequence[float]) -> list[float]:
 
 
 def _error(values: Sequence[float]) -> float:
-    """The standard error of the mean, s / √n; 0 to the last bit where all values are the same."""
+    """The standard error of the mean, s / √n; exactly 0 if all values are equal."""
     if min(values) == max(values):
         return 0.0
     middle = mean(values)

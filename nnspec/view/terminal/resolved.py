@@ -95,7 +95,7 @@ def print_resolved(program: Program, lanes: Sequence[Experiment], console: Conso
         head, shown = f"lane {lane.name}", first
         if lane is not lanes[0]:
             shown = list(_differing(first, list(rows(lane)), names))
-            head += f": as {lanes[0].name}, but for" if shown else f": as {lanes[0].name}"
+            head += f": same as {lanes[0].name}{', except for' if shown else ''}"
         console.print()
         console.print(head, style="bold", soft_wrap=True)
         if shown:

@@ -74,8 +74,8 @@ def _print_lane(lane: LaneChange, sign: str, console: Console) -> None:
     if lane.old is not None and lane.new is not None:
         console.print(f"~ lane {lane.old} → {lane.new}", style=_STYLES["~"], soft_wrap=True)
         return
-    name, heads = lane.new or lane.old, f", which is {lane.like}" if lane.like else ""
-    heads += " but for" if lane.like and lane.changes else ""
+    name, heads = lane.new or lane.old, f": same as {lane.like}" if lane.like else ""
+    heads += ", except for" if lane.like and lane.changes else ""
     console.print(f"{sign} lane {name}{heads}", style=_STYLES[sign], soft_wrap=True)
     if lane.changes:
         console.print(_lines(lane.changes, "    ", signs=bool(lane.like)), soft_wrap=True)
