@@ -91,7 +91,7 @@ class CheckResult(TableRepr):
 class Spec:
     """A spec in memory, and settings that override those in its text. It does not change: `with_` returns another one.
 
-        spec = nnspec.Spec.parse("model { Linear(16); ReLU; Linear(classes) }; loss = CrossEntropy; optimizer = Adam")
+        spec = nnspec.Spec.parse("model { Linear(data.classes) }; loss = CrossEntropy; optimizer = SGD(lr=0.1)")
         spec.run(data=(X, y))["run"].accuracy
         spec.with_(train__epochs=50).run(data=(X, y))
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnspec.api import SpecError, check_text
 from nnspec.diagnostics import Source
@@ -150,9 +150,9 @@ def evaluate(
     *,
     data_dir: PathLike | None = None,
     offline: bool = False,
-    data: PathLike | None = None,
+    data: Any = None,
 ) -> tuple[Evaluation, ...]:
-    """Evaluate the networks of a run on its test data or on the file `data`, for each lane and seed or for one lane.
+    """Evaluate the networks of a run on its test data or on other `data`, for each lane and seed or for one lane.
 
         nnspec.runs.evaluate("runs/race/latest", "Adam")[0].figures["test_loss"]
 
@@ -177,19 +177,20 @@ def evaluate_networks(
 
 
 def evaluate_over(
-    saved: SavedRun, compiled: Compiled, file: PathLike, lane: str | None = None, seed: int | None = None
+    saved: SavedRun, compiled: Compiled, data: Any, lane: str | None = None, seed: int | None = None
 ) -> tuple[Evaluation, ...]:
-    """Evaluate networks of a run on samples and targets in a file, without the data of the run.
+    """Evaluate networks of a run on other samples and targets, without the data of the run.
 
         nnspec.runs.evaluate("runs/race/latest", data="new.csv")[0].figures["test_loss"]
 
-    The file is a table with the target's column, an .npz with `x` and `y`, or a folder with a sub-folder of images for
-    each class. Raises DataError if the file does not match the run.
+    `data` is `(X, y)`, a DataFrame, or the path of a table, both with the target's column, of an .npz with `x` and `y`,
+    or of a folder with a sub-folder of images for each class. Raises DataError if it does not match the run.
     """
     from nnspec.analysis.evaluate import evaluate_given
 
+    data = os.fspath(data) if isinstance(data, os.PathLike) else data
     asked = networks(saved, lane, seed)
-    return tuple(evaluate_given(saved, compiled, name, number, os.fspath(file)) for name, number in asked)
+    return tuple(evaluate_given(saved, compiled, name, number, data) for name, number in asked)
 
 
 def networks(saved: SavedRun, lane: str | None = None, seed: int | None = None) -> list[tuple[str, int]]:
@@ -259,20 +260,28 @@ def verify(
     data_dir: PathLike | None = None,
     offline: bool = False,
     jobs: int | None = 1,
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
 ) -> Verification:
     """Repeat an experiment and report whether the results are identical; with `other`, compare two runs on disk.
+
+    A run on data from Python needs that `data` again, and the `target`, as `nnspec.run` takes them.
 
         nnspec.runs.verify("runs/race/1").same
 
     Raises RunError if the folder is not a run or the run cannot be repeated, and what `nnspec.run` raises.
     """
+    from nnspec.data.given import given_data
     from nnspec.training.observer import Silent
 
     saved = open_run(path)
     if other is not None:
         return verify_with(saved, open_run(other))
     compiled = compile_run(saved)
-    return verify_again(saved, compiled, access_of(saved, compiled, data_dir, offline), Silent(), jobs=jobs)
+    access = access_of(saved, compiled, data_dir, offline)
+    if data is not None:
+        access = replace(access, given=given_data(data, target))
+    return verify_again(saved, compiled, access, Silent(), jobs=jobs)
 
 
 def verify_again(

@@ -290,3 +290,18 @@ def test_a_run_on_given_data_stands_on_its_own(flowers: Any, tmp_path: Path) -> 
     np.testing.assert_array_equal(predictor.predict(x), result["run"].predict(x))
     with pytest.raises(nnspec.DataUnavailable, match="data from Python"):
         nnspec.runs.verify(tmp_path / "run")
+    assert nnspec.runs.verify(tmp_path / "run", data=(x, NAMES[y])).same
+    assert not nnspec.runs.verify(tmp_path / "run", data=(x + 1, NAMES[y])).same
+    figures = nnspec.runs.evaluate(tmp_path / "run", data=(x, NAMES[y]))[0].figures
+    assert figures["test_accuracy"] == np.mean(result["run"].predict(x) == NAMES[y])
+    with pytest.raises(nnspec.DataError, match="has a class `rose`, which was not in the training data"):
+        nnspec.runs.evaluate(tmp_path / "run", data=(x[:2], ["rose", "setosa"]))
+
+
+def test_a_run_on_a_table_is_evaluated_on_another_table(houses: Any, tmp_path: Path) -> None:
+    nnspec.Spec.parse(NUMBERS).run(data=houses, target="price", out=tmp_path / "run")
+    figures = nnspec.runs.evaluate(tmp_path / "run", data=houses[:20])[0].figures
+    predictions = nnspec.runs.load(tmp_path / "run").predict(houses[:20])[:, 0]
+    assert figures["test_loss"] == pytest.approx(np.mean((predictions - houses.price[:20]) ** 2), rel=1e-5)
+    with pytest.raises(nnspec.DataError, match="the table has no column 'price'"):
+        nnspec.runs.evaluate(tmp_path / "run", data=houses.drop(columns="price"))

@@ -169,16 +169,18 @@ class Evaluator:
         return _evaluation(self._saved, self._compiled, lane, seed, dataset, same_data=same)
 
 
-def evaluate_given(saved: SavedRun, compiled: Compiled, lane: str, seed: int, path: str) -> Evaluation:
-    """Evaluate the network of a lane on samples and targets in a file, without the run's own data.
+def evaluate_given(saved: SavedRun, compiled: Compiled, lane: str, seed: int, data: Any) -> Evaluation:
+    """Evaluate the network of a lane on samples and targets in a file or from Python, without the run's own data.
 
     Raises FileFault if the file does not match, RunError if the weights do not.
     """
     experiment, use = experiment_of(compiled, saved, lane), saved.data(lane)
     facts = experiment.facts
-    columns = tuple(getattr(experiment.data[0].source, "targets", ()))
+    path = data if isinstance(data, str) else "data from Python"
+    columns = getattr(experiment.data[0].source, "targets", None)
+    columns = columns if isinstance(columns, tuple) else use.target_names
     targets = Targets(facts.classes, use.class_names, columns, facts.target)
-    split, notes = read_given(path, wanted_of(experiment, use), targets)
+    split, notes = read_given(data, wanted_of(experiment, use), targets)
     stored = split.x.astype(facts.stored, copy=False)
     if stored.dtype.kind in "iu" and not np.array_equal(stored, split.x):
         raise FileFault(f"{path} contains numbers that are not {facts.stored}, unlike {use.source}")

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.files import shown
+from nnspec.data.frames import is_frame
+from nnspec.data.given import given_data
+from nnspec.data.memory import as_array
 from nnspec.data.numpy_source import TARGETS, read_labels, read_samples
-from nnspec.data.predict_inputs import Wanted, read_inputs, read_table
+from nnspec.data.predict_inputs import Wanted, array_inputs, read_inputs, read_table, table_inputs
 from nnspec.data.source import FileFault, Split
 from nnspec.engine._numpy import np
 
@@ -37,11 +40,37 @@ class Targets:
     """Shape of one sample's target."""
 
 
-def read_given(path: str, wanted: Wanted, targets: Targets) -> tuple[Split, tuple[str, ...]]:
-    """Read samples and targets; the notes say what is odd about the samples. Raises FileFault for what does not fit."""
+def read_given(data: Any, wanted: Wanted, targets: Targets) -> tuple[Split, tuple[str, ...]]:
+    """Read samples and targets: the path of a file, `(X, y)`, or a table with the columns of the targets. The notes say
+    what is odd about the samples.
+
+    Raises FileFault for what does not match, and DataError for what is no such data.
+    """
+    if isinstance(data, str):
+        return _read_file(data, wanted, targets)
+    if is_frame(data):
+        inputs, y = table_inputs(data, wanted), _of_frame(data, targets)
+    else:
+        arrays = given_data(data).arrays
+        x, y_given = arrays["x_train"], arrays["y_train"]
+        inputs, y = array_inputs(x.read(), wanted), _matching(y_given.read(labels=True), targets, y_given.name)
+    if len(y) != len(inputs.x):
+        raise FileFault(f"the data has {len(inputs.x):,} samples and {len(y):,} targets")
+    return Split(inputs.x, y), inputs.notes
+
+
+def _of_frame(frame: Any, targets: Targets) -> NDArray[Any]:
+    missing = next((name for name in targets.columns if name not in frame.columns), None)
+    if missing is not None or not targets.columns:
+        raise FileFault(f"the table has no column {missing!r}, which holds the target")
+    columns = [as_array(name, frame[name]) for name in targets.columns]
+    return _matching(columns[0] if len(columns) == 1 else np.stack(columns, axis=1), targets, "the table")
+
+
+def _read_file(path: str, wanted: Wanted, targets: Targets) -> tuple[Split, tuple[str, ...]]:
     inputs = read_inputs(path, wanted)
     if os.path.isdir(path):
-        y = _classes([_class_of(name, path) for name in inputs.names], targets, path)
+        y = _classes([_class_of(name, path) for name in inputs.names], targets, shown(path))
     elif wanted.columns:
         y = _of_table(path, targets, wanted)
     elif path.lower().endswith(".npz"):
@@ -61,7 +90,7 @@ def _of_table(path: str, targets: Targets, wanted: Wanted) -> NDArray[Any]:
         raise FileFault(f"{shown(path)} has no column `{(missing or targets.columns)[0]}`, which holds the target")
     places = [header.index(name) for name in targets.columns]
     if targets.classes is not None:
-        return _classes([cells[places[0]].strip() for _, cells in body], targets, path)
+        return _classes([cells[places[0]].strip() for _, cells in body], targets, shown(path))
     rows = []
     for line, cells in body:
         numbers = [form.number(cells[place].strip()) for place in places]
@@ -81,6 +110,11 @@ def _class_of(image: str, folder: str) -> str:
 
 def _of_arrays(path: str, targets: Targets) -> NDArray[Any]:
     y = read_samples(path, TARGETS) if targets.classes is None else read_labels(path, TARGETS)
+    return _matching(y, targets, shown(path))
+
+
+def _matching(y: NDArray[Any], targets: Targets, name: str) -> NDArray[Any]:
+    """Return targets in the form of those of the run; `name` is where they come from. Raises FileFault."""
     if (
         targets.classes is not None
         and not targets.shape
@@ -88,17 +122,17 @@ def _of_arrays(path: str, targets: Targets) -> NDArray[Any]:
         and y.dtype.kind in "biuf"
     ):
         if not (((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()):
-            raise FileFault(f"{shown(path)} has rows of {targets.classes} targets that are not one-hot")
+            raise FileFault(f"{name} has rows of {targets.classes} targets that are not one-hot")
         return y.argmax(axis=1)
     if y.shape[1:] != targets.shape and y.shape[1:] != (1, *targets.shape):
         raise FileFault(
-            f"{shown(path)} has targets of shape {y.shape[1:]}, but the network "
+            f"{name} has targets of shape {y.shape[1:]}, but the network "
             f"was trained on targets of shape {targets.shape}"
         )
     if targets.classes is None:
         return y.reshape(len(y), *targets.shape)
     distinct, places = np.unique(y, return_inverse=True)
-    return _classes([_name(label) for label in distinct.tolist()], targets, path)[places].reshape(-1, *targets.shape)
+    return _classes([_name(label) for label in distinct.tolist()], targets, name)[places].reshape(-1, *targets.shape)
 
 
 def _name(label: bool | int | float | str | bytes) -> str:
@@ -108,12 +142,12 @@ def _name(label: bool | int | float | str | bytes) -> str:
     return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
-def _classes(found: Sequence[str], targets: Targets, path: str) -> NDArray[Any]:
+def _classes(found: Sequence[str], targets: Targets, name: str) -> NDArray[Any]:
     """Return the class of each label: the place of its name, or the number that it is."""
-    known = {name: i for i, name in enumerate(targets.names or map(str, range(targets.classes or 0)))}
+    known = {label: i for i, label in enumerate(targets.names or map(str, range(targets.classes or 0)))}
     unknown = next((label for label in found if label not in known), None)
     if unknown is not None:
         names = ", ".join(f"`{name}`" for name in list(known)[:8])
-        what = f"{shown(path)} has a class `{shown(unknown)}`, which was not in the training data"
+        what = f"{name} has a class `{shown(unknown)}`, which was not in the training data"
         raise FileFault(what, help=f"its classes are {names}")
     return np.array([known[label] for label in found], np.int64)
