@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from nnspec.errors import NnspecError as NnspecError
     from nnspec.executors.dask_cluster import ClusterError as ClusterError
     from nnspec.executors.processes import WorkerError as WorkerError
+    from nnspec.export.certificate import ExportError as ExportError
     from nnspec.formatting import WriteError as WriteError
     from nnspec.formatting import format_spec as format_spec
-    from nnspec.records.export import ExportError as ExportError
     from nnspec.records.folder import OutputError as OutputError
     from nnspec.records.reading import RunError as RunError
     from nnspec.results.lane import LaneResult as LaneResult
@@ -63,7 +63,7 @@ _PUBLIC = {
     "DataError": "nnspec.data.source",
     "DataUnavailable": "nnspec.data.source",
     "DataWarning": "nnspec.errors",
-    "ExportError": "nnspec.records.export",
+    "ExportError": "nnspec.export.certificate",
     "LandscapeError": "nnspec.analysis.landscape",
     "LaneResult": "nnspec.results.lane",
     "NnspecError": "nnspec.errors",

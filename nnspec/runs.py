@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from nnspec.analysis.predict import Prediction
     from nnspec.analysis.verify import Verification
     from nnspec.compiler.proofs import Compiled
-    from nnspec.data.source import Access
+    from nnspec.data.source import Access, Split
+    from nnspec.export.exporting import Exported
     from nnspec.results.predictor import Predictor
     from nnspec.semantics.comparison import Difference
     from nnspec.training.observer import Observer
@@ -35,11 +36,13 @@ __all__ = [
     "RunError",
     "SavedRun",
     "access_of",
+    "check_export",
     "compare_runs",
     "compile_run",
     "evaluate",
     "evaluate_networks",
     "evaluate_over",
+    "export",
     "export_weights",
     "load",
     "networks",
@@ -247,10 +250,98 @@ def export_weights(
 
     Raises RunError, and OutputError if the file cannot be written, or exists and `force` is false.
     """
-    from nnspec.records.export import export
+    from nnspec.export.certificate import ExportError
+    from nnspec.export.weights import WEIGHTS
 
-    saved = open_run(path)
-    return export(saved, Path(out), lane, seed, force=force)
+    if Path(out).suffix.removeprefix(".") not in WEIGHTS:
+        raise ExportError(f"weights are written as .safetensors or .npz, and {out} ends in neither")
+    return export(path, out, lane=lane, seed=seed, force=force).path
+
+
+def export(
+    path: PathLike,
+    out: PathLike,
+    to: str | None = None,
+    *,
+    lane: str | None = None,
+    seed: int | None = None,
+    opset: int | None = None,
+    unverified: bool = False,
+    force: bool = False,
+    data_dir: PathLike | None = None,
+    offline: bool = False,
+) -> Exported:
+    """Export a network with its preparation, verified: run in the target's own runtime, and compared layer by layer.
+
+        nnspec.runs.export("runs/race/latest", "race.onnx").certificate.verified
+
+    The target is that of the suffix, or `to`: `onnx`, `torch`, `numpy`, `c`, `safetensors` or `npz`. Raises RunError,
+    SpecError for a layer that the target cannot express, ExportError if the file computes something else or cannot be
+    verified, and OutputError if it cannot be written, or exists and `force` is false.
+    """
+    from nnspec.export import exporting
+
+    saved, place = open_run(path), Path(out)
+    target = exporting.target_of(place, to)
+    exporting.refuse_opset(target, opset)
+    if target in exporting.WEIGHTS:
+        return exporting.export_weights(saved, place, lane, seed, target=target, force=force)
+    exporting.refuse_existing(place, force)
+    predictor, test, notes = _network_and_samples(saved, lane, seed, data_dir, offline)
+    found = exporting.refusals(predictor, target)
+    if found:
+        raise SpecError(found)
+    certificate = exporting.certificate_of(
+        saved, predictor.lane, predictor.seed, saved.weights(predictor.lane, predictor.seed), target
+    )
+    done = exporting.export_network(predictor, certificate, place, test, unverified=unverified, opset=opset)
+    return replace(done, notes=(*notes, *done.notes))
+
+
+def check_export(
+    file: PathLike, run: PathLike | None = None, *, data_dir: PathLike | None = None, offline: bool = False
+) -> Exported:
+    """Verify an exported file again, with the run that its certificate names or with `run`.
+
+    Raises ExportError if the file computes something else, was changed, or is of another network; and RunError.
+    """
+    from nnspec.export import exporting
+
+    place = Path(file)
+    certificate, data = exporting.certificate_in(place)
+    try:
+        saved = open_run(certificate.run if run is None else run)
+    except RunError as error:
+        raise RunError(f"{error}; name the run of {place} with --run" if run is None else str(error)) from None
+    arrays = saved.weights(certificate.lane, certificate.seed)
+    exporting.refuse_other_run(place, certificate, saved, arrays)
+    if certificate.target in exporting.WEIGHTS:
+        return exporting.check_weights(place, data, certificate, arrays)
+    predictor, test, notes = _network_and_samples(saved, certificate.lane, certificate.seed, data_dir, offline)
+    done = exporting.check_network(place, data, certificate, predictor, test)
+    return replace(done, notes=notes)
+
+
+def _network_and_samples(
+    saved: SavedRun, lane: str | None, seed: int | None, data_dir: PathLike | None, offline: bool
+) -> tuple[Predictor, Split | None, tuple[str, ...]]:
+    """Return a network, the test samples of its run as stored if they are at hand, and what to say of them."""
+    from nnspec.analysis.predict import load_predictor
+    from nnspec.data.source import DataError
+    from nnspec.runner.load_data import load_data
+
+    compiled = compile_run(saved)
+    predictor = load_predictor(saved, compiled, lane, seed)
+    notes = [] if predictor.choice is None or not predictor.choice.remark else [predictor.choice.remark]
+    try:
+        program = on_its_data(saved, compiled).program
+        program = replace(program, lanes=tuple(each for each in program.lanes if each.name == predictor.lane))
+        dataset, _ = load_data(program, access_of(saved, compiled, data_dir, offline))[predictor.lane]
+    except (DataError, RunError) as error:
+        if data_dir is not None:
+            raise
+        return predictor, None, (*notes, f"verified without the test data of the run: {error}")
+    return predictor, dataset.test, tuple(notes)
 
 
 def verify(

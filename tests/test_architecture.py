@@ -149,6 +149,24 @@ ROWS: list[tuple[str, set[str], str]] = [
         "looks at runs and networks that are there, and has them trained only where that is what is looked at",
     ),
     (
+        "export",
+        {
+            "checker.program",
+            "compiler",
+            "data",
+            "diagnostics",
+            "engine",
+            "environment",
+            "errors",
+            "files",
+            "records",
+            "results",
+            "text",
+            "_version",
+        },
+        "networks as files for other programs, run there and compared",
+    ),
+    (
         "view",
         {
             "analysis",
@@ -200,6 +218,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     (
         "runs",
         {
+            "export",
             "api",
             "semantics",
             "diagnostics",
@@ -235,6 +254,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     (
         "cli",
         {
+            "export.certificate",
             "runner.options",
             "api",
             "runs",
@@ -271,7 +291,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "analysis.landscape",
             "executors.dask_cluster",
             "executors.processes",
-            "records.export",
+            "export.certificate",
             "records.folder",
             "records.reading",
             "templates",
@@ -290,7 +310,8 @@ LIBRARIES = {
     "PIL": {"data"},
     "matplotlib": {"view"},
     "rich": {"view"},
-    "safetensors": {"records"},
+    "onnx": {"export"},
+    "onnxruntime": {"export"},
     "click": {"cli"},
     "distributed": {"executors"},
     "jinja2": {"view"},
@@ -299,6 +320,7 @@ LIBRARIES = {
     "numba": {"native"},
     "numpy": {
         "environment",
+        "export",
         "engine",
         "native",
         "results",

@@ -38,7 +38,7 @@ _COMMANDS = {
         "nnspec.cli.compare",
         "Compare runs and test whether their differences are significant.",
     ),
-    "export": ("nnspec.cli.export", "Export trained weights as safetensors or NPZ."),
+    "export": ("nnspec.cli.export", "Export a network as ONNX, C, PyTorch or NumPy, verified, or its weights."),
     "fmt": ("nnspec.cli.fmt", "Format specs in place."),
     "explain": ("nnspec.cli.explain", "Explain an error or warning code, with an example."),
     "show": ("nnspec.cli.show", "Show layers, shapes, parameters, FLOPs and memory."),

@@ -1,7 +1,7 @@
 """The table of diagnostic codes. Codes are stable and never reused for something else.
 
 NN1xx syntax, NN2xx names, NN3xx values and types, NN4xx shapes, NN5xx data, NN6xx training and expectations,
-NN7xx lint, NN9xx the tool itself.
+NN7xx lint, NN8xx export, NN9xx the tool itself.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ CODES: dict[str, str] = {
     "NN738": "label that looks like a marker for unlabelled samples",
     "NN790": "unused ignore comment",
     "NN791": "invalid ignore comment",
+    "NN801": "layer that cannot be exported",
     "NN901": "file that cannot be read",
     "NN902": "bug in nnspec",
     "NN903": "too many findings to show",

@@ -19,7 +19,7 @@ from nnspec.engine._numpy import np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DENSITY_AT_ZERO", "tail_of"]
+__all__ = ["DENSITY_AT_ZERO", "DOUBLE_TAIL", "tail_of"]
 
 DENSITY_AT_ZERO = 0.3989422804014327
 """1/√2π."""
@@ -51,7 +51,7 @@ _SINGLE = _Fit(
         -0.00012298315700526609,
     ),
 )
-_DOUBLE = _Fit(
+DOUBLE_TAIL = _Fit(
     4.5,
     39.0,
     (
@@ -85,7 +85,7 @@ def tail_of(u: NDArray[Any], tail: NDArray[Any], bell: NDArray[Any]) -> None:
 
     Values beyond the bound where the exponential is zero are replaced by that bound, in `u` itself.
     """
-    fit = _SINGLE if u.dtype.itemsize == 4 else _DOUBLE
+    fit = _SINGLE if u.dtype.itemsize == 4 else DOUBLE_TAIL
     np.minimum(u, fit.furthest, out=u)
     ratio = np.add(u, fit.k, out=bell)
     np.divide(-2 * fit.k, ratio, out=ratio)

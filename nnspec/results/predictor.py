@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.checker.program import Experiment
 from nnspec.compiler.layout import prepared_in
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import NumpyMLP
 
-__all__ = ["Predictor", "predicted", "predictor_of", "probabilities", "wanted_of"]
+__all__ = ["Predictor", "predicted", "predictor_of", "probabilities", "squashing", "wanted_of"]
 
 _BATCH = 256
 """Samples per forward pass: the workspace of a convolution grows with the batch."""
@@ -42,26 +42,35 @@ def predicted(outputs: NDArray[Any]) -> NDArray[Any]:
     return outputs.argmax(axis=-1) if outputs.shape[-1] > 1 else (outputs[..., 0] > 0).astype(np.intp)
 
 
-def probabilities(outputs: NDArray[Any], experiment: Experiment) -> NDArray[Any] | None:
-    """Return the probability of each class, `(…, C) -> (…, C)`, or `(…, 1) -> (…, 2)`: the softmax or sigmoid of
-    logits, as in the loss, or the output of a final softmax or log-softmax. None if there are no classes, or the
-    outputs are neither logits nor probabilities."""
+def squashing(experiment: Experiment) -> Literal["softmax", "sigmoid", "exp", ""] | None:
+    """Return the function that turns outputs into probabilities of classes: the softmax or sigmoid of logits, as in the
+    loss; e^x of a final log-softmax; none ("") of a final softmax. None if there are no classes, or the outputs are
+    neither logits nor probabilities."""
     loss, last = experiment.loss.part, experiment.layers[-1].value.part
     if experiment.classes is None:
         return None
-    z = outputs.astype(np.float64)
+    if loss.takes_logits:
+        return "sigmoid" if loss.squashes_with == "sigmoid" else "softmax"
+    if last.gives_logs:
+        return "exp"
+    return "" if last.squashes_with == "softmax" else None
+
+
+def probabilities(outputs: NDArray[Any], experiment: Experiment) -> NDArray[Any] | None:
+    """Return the probability of each class, `(…, C) -> (…, C)`, or `(…, 1) -> (…, 2)`: the function `squashing` of the
+    outputs. None if they do not determine probabilities."""
+    how = squashing(experiment)
+    if how is None:
+        return None
+    odds = outputs.astype(np.float64)
     with np.errstate(all="ignore"):
-        if loss.takes_logits and loss.squashes_with == "sigmoid":
-            odds = 1 / (1 + np.exp(-z))
-        elif loss.takes_logits:
-            odds = np.exp(z - z.max(axis=-1, keepdims=True))
+        if how == "sigmoid":
+            odds = 1 / (1 + np.exp(-odds))
+        elif how == "softmax":
+            odds = np.exp(odds - odds.max(axis=-1, keepdims=True))
             odds /= odds.sum(axis=-1, keepdims=True)
-        elif last.gives_logs:
-            odds = np.exp(z)
-        elif last.squashes_with == "softmax":
-            odds = z
-        else:
-            return None
+        elif how == "exp":
+            odds = np.exp(odds)
     return np.concatenate([1 - odds, odds], axis=-1) if odds.shape[-1] == 1 else odds
 
 
@@ -116,24 +125,24 @@ class Predictor:
 
     def outputs_of(self, inputs: Inputs) -> NDArray[Any]:
         """Return the network's outputs for samples converted by `samples`, in the unit of the targets."""
-        x, features = inputs.x, inputs.x.shape[1]
+        x, found = inputs.x, []
+        with one_blas_thread(), np.errstate(all="ignore"):
+            for start in range(0, len(x), _BATCH):
+                found.append(np.array(self.network.forward(self.prepared(x[start : start + _BATCH])), order="C"))
+        empty = np.empty((0, *self.experiment.outputs), np.dtype(self.experiment.dtype))
+        return in_units(np.concatenate(found) if found else empty, self.target_scaling)
+
+    def prepared(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Turn stored samples `(n, features)` into what enters the network, `(n, *in)`: divided and standardised."""
         dtype, prepared = np.dtype(self.experiment.dtype), np.dtype(prepared_in(self.experiment))
         if self.scaling is None:
             prepared = dtype
-        standardise = None if self.scaling is None else Standardiser.alone(self.scaling, prepared.name)
-        found = []
-        with one_blas_thread(), np.errstate(all="ignore"):
-            for start in range(0, len(x), _BATCH):
-                part = x[start : start + _BATCH].reshape(-1, features).astype(prepared)
-                if self.wanted.divisor != 1:
-                    np.multiply(part, prepared.type(1.0 / self.wanted.divisor), out=part)
-                if standardise is not None:
-                    standardise(part)
-                part = part.astype(dtype, copy=False)
-                entry = self.experiment.layers[0].incoming
-                found.append(np.array(self.network.forward(part.reshape(len(part), *entry)), order="C"))
-        outputs = np.concatenate(found) if found else np.empty((0, *self.experiment.outputs), dtype)
-        return in_units(outputs, self.target_scaling)
+        part = x.reshape(len(x), -1).astype(prepared)
+        if self.wanted.divisor != 1:
+            np.multiply(part, prepared.type(1.0 / self.wanted.divisor), out=part)
+        if self.scaling is not None:
+            Standardiser.alone(self.scaling, prepared.name)(part)
+        return part.astype(dtype, copy=False).reshape(len(part), *self.experiment.layers[0].incoming)
 
     def predict(self, x: Any) -> NDArray[Any]:
         """Return the predicted class of each sample, `(n,)`, by name if classes have names; without classes, the

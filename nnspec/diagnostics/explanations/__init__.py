@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "NN5": ("Data", "shapes"),
     "NN6": ("Training and expectations", "expectations"),
     "NN7": ("Advice", "advice"),
+    "NN8": ("Export", "exporting"),
     "NN9": ("The tool itself", "tool"),
 }
 """Prefix of a code -> title of its group, and the module with its explanations."""

@@ -1,0 +1,326 @@
+"""Export a network: choose the target, refuse what it cannot express, write, run and compare, then certify."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnspec._version import __version__
+from nnspec.data.source import Split
+from nnspec.diagnostics import Diagnostic
+from nnspec.export import numpy_module
+from nnspec.export.certificate import (
+    Certificate,
+    ExportError,
+    Verified,
+    describe_input,
+    names_of_classes,
+    read_certificate,
+)
+from nnspec.export.program import Program, program_of
+from nnspec.export.runtimes import Missing, Runtime, in_python, python_version
+from nnspec.export.target import Artefact, Target
+from nnspec.export.verify import TOLERANCE, cases_of, exact, reference, verify
+from nnspec.export.weights import WEIGHTS, read_weights, verify_weights, weights_file
+from nnspec.files import output, read_limited, utf8
+from nnspec.records.folder import OutputError
+from nnspec.records.saved import SavedRun
+from nnspec.results.predictor import Predictor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "NAMES",
+    "TARGETS",
+    "WEIGHTS",
+    "Exported",
+    "certificate_in",
+    "certificate_of",
+    "check_network",
+    "check_weights",
+    "export_network",
+    "export_weights",
+    "refusals",
+    "refuse_existing",
+    "refuse_opset",
+    "refuse_other_run",
+    "target_of",
+    "verify_artefact",
+]
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in (numpy_module.TARGET,)}
+RUNTIMES: Mapping[str, tuple[Runtime, ...]] = {
+    "numpy": (Runtime(python_version, in_python),),
+}
+NAMES = (*TARGETS, *WEIGHTS)
+_LARGEST = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file."""
+
+    path: Path
+    certificate: Certificate
+    notes: tuple[str, ...] = ()
+    """What was not as usual: no test data, say."""
+
+    def sentences(self) -> list[str]:
+        """Say what the file is and how it was verified."""
+        c = self.certificate
+        lines = [f"{c.target}, by {c.lane}, seed {c.seed}"]
+        lines += [f"verified in {v.runtime}: {v.sentence()}" for v in c.verified]
+        return lines if c.verified else [*lines, f"NOT VERIFIED: {c.unverified}"]
+
+
+def target_of(path: Path, name: str | None) -> str:
+    """Return the target of a file: the one that is named, or that of its suffix. Raises ExportError."""
+    suffixes = {f".{word}": word for word in WEIGHTS}
+    suffixes |= {suffix: target.name for target in TARGETS.values() for suffix in target.suffixes}
+    if name is not None:
+        if name in WEIGHTS and path.suffix != f".{name}":
+            raise ExportError(f"--to {name} writes a .{name} file, and {path} is none")
+        return name
+    if path.suffix in suffixes:
+        return suffixes[path.suffix]
+    if path.suffix == ".py":
+        raise ExportError(f"{path} may be a module of NumPy or of PyTorch: say which, `--to numpy` or `--to torch`")
+    known = ", ".join([*suffixes, ".py"])
+    raise ExportError(f"the suffix of {path} names no target: use one of {known}, or say `--to TARGET`")
+
+
+def certificate_of(
+    saved: SavedRun, lane: str, seed: int, arrays: Mapping[str, NDArray[Any]], target: str
+) -> Certificate:
+    """Return what a file says of the network's origin, before it is verified."""
+    use = saved.data(lane)
+    manifest = saved.manifest
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name}:{array.dtype.name}:{array.shape}:".encode())
+        digest.update(array.tobytes())
+    preparation = []
+    if use.columns:
+        preparation.append("columns of text become one number for each text, 1 for its own and 0 for the others")
+    if use.divisor != 1:
+        preparation.append(f"stored numbers are divided by {use.divisor:g}")
+    if "input.mean" in arrays:
+        preparation.append("each feature is standardised with the mean and deviation of the training data")
+    if "target.mean" in arrays:
+        preparation.append("outputs are converted back to the unit of the targets")
+    return Certificate(
+        target=target,
+        spec=os.path.basename(manifest.spec),
+        identity=manifest.identity,
+        spec_sha256=hashlib.sha256(utf8(saved.text)).hexdigest(),
+        run=str(saved.path),
+        lane=lane,
+        seed=seed,
+        weights_sha256=digest.hexdigest(),
+        nnspec=__version__,
+        classes=use.class_names,
+        columns=use.columns,
+        preparation=tuple(preparation),
+        targets=use.target_names,
+        tolerance=TOLERANCE,
+    )
+
+
+def refusals(predictor: Predictor, name: str) -> list[Diagnostic]:
+    """Return an error for each layer that a target cannot express."""
+    found, target = [], TARGETS[name]
+    for op in program_of(predictor).ops:
+        if op.node is None:
+            continue
+        why = target.refuses(op) if op.kind in target.kinds else ""
+        if op.kind not in target.kinds:
+            why = (
+                "is a part of another package, which has no code for it"
+                if ":" in op.kind
+                else "has no counterpart there"
+            )
+        if why:
+            found.append(
+                Diagnostic(
+                    "NN801",
+                    f"`{op.node.value.name}` cannot be exported to {target.name}: it {why}",
+                    op.node.span,
+                    label="this layer",
+                    help="choose another target with `--to`, or export the weights alone, as .npz or .safetensors",
+                )
+            )
+    return found
+
+
+def export_weights(
+    saved: SavedRun, out: Path, lane: str | None, seed: int | None, *, target: str, force: bool
+) -> Exported:
+    """Write every array of a network by its full name: parameters, what layers remember, and `input.mean`,
+    `input.deviation`, `target.mean`, `target.deviation` where samples or targets are standardised. Weights of a Linear
+    layer are `(in, out)`, the transpose of PyTorch's. The certificate is in the metadata.
+
+    Raises RunError, ExportError, and OutputError where the file cannot be written, or is there without `force`.
+    """
+    name, chosen, _ = saved.pick(lane, seed)
+    arrays = saved.weights(name, chosen)
+    refuse_existing(out, force)
+    certificate = certificate_of(saved, name, chosen, arrays, target)
+    verified = verify_weights(weights_file(arrays, certificate), Path(f"weights.{target}"), arrays)
+    certificate = replace(certificate, verified=(verified,), tolerance=0.0)
+    _write(out, weights_file(arrays, certificate))
+    return Exported(out, certificate)
+
+
+def export_network(
+    predictor: Predictor,
+    certificate: Certificate,
+    out: Path,
+    test: Split | None,
+    *,
+    unverified: bool = False,
+    opset: int | None = None,
+) -> Exported:
+    """Write a network with its preparation to a file, after it was run and compared with the network.
+
+    `test` are the test data, None if they are not at hand. Raises Differs beyond
+    the tolerance, Missing without a runtime to verify the file in (unless `unverified`), and OutputError.
+    """
+    target = TARGETS[certificate.target]
+    program = program_of(predictor)
+    certificate = replace(
+        certificate,
+        input=describe_input(program, predictor.wanted.divisor),
+        classes=names_of_classes(program),
+        opset=opset or target.opset,
+    )
+    verified: tuple[Verified, ...] = ()
+    why = ""
+    try:
+        artefact = target.write(program, replace(certificate, unverified="it is being verified"))
+        verified = verify_artefact(predictor, program, artefact, out.suffix, target.name, test)
+    except Missing as error:
+        if not unverified:
+            raise Missing(f"{error}; or export without verification: --unverified") from None
+        why = str(error)
+    certificate = replace(certificate, verified=verified, unverified=why)
+    _write(out, target.write(program, certificate).data)
+    return Exported(out, certificate)
+
+
+def verify_artefact(
+    predictor: Predictor,
+    program: Program,
+    artefact: Artefact,
+    suffix: str,
+    target: str,
+    test: Split | None,
+) -> tuple[Verified, ...]:
+    """Run a file in all runtimes of its target, and compare. Raises Differs, Missing, ExportError."""
+    cases = cases_of(program, predictor, None if test is None else test.x)
+    for runtime in RUNTIMES[target]:
+        runtime.version()  # before the reference is computed
+    precise = exact(predictor)
+    expected = [(reference(program, predictor, case.x), reference(program, precise, case.x)) for case in cases]
+    with tempfile.TemporaryDirectory(prefix="nnspec-export-") as folder:
+        path = Path(folder, f"model{suffix}")
+        path.write_bytes(artefact.data)
+        return tuple(verify(program, artefact, path, runtime, cases, expected) for runtime in RUNTIMES[target])
+
+
+def refuse_existing(out: Path, force: bool) -> None:
+    """Raise OutputError for a file that is there, without `force`."""
+    if os.path.lexists(out) and not force:
+        raise OutputError(f"{out} already exists; choose another file, or add --force to overwrite it")
+
+
+def _write(out: Path, data: bytes) -> None:
+    try:
+        with output(out) as file:
+            file.write(data)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror or error}") from None
+
+
+# Checking a file again
+
+
+def certificate_in(path: Path) -> tuple[Certificate, bytes]:
+    """Return the certificate of an exported file of unknown origin, and its contents. Raises ExportError."""
+    try:
+        data = read_limited(path, _LARGEST)
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise ExportError(f"{path} is no exported file: its suffix is none of {', '.join(_READERS)}")
+    certificate = read_certificate(reader(data, path), str(path))
+    target = TARGETS.get(certificate.target)
+    suffixes = (f".{certificate.target}",) if target is None else target.suffixes or (".py",)
+    if certificate.target not in NAMES or path.suffix not in suffixes:
+        raise ExportError(f"{path} has no certificate that this nnspec can read: its target is another one")
+    return certificate, data
+
+
+def _in_python(data: bytes, path: Path) -> str:
+    """Find the line of a file of Python that holds the certificate; nothing in the file is run."""
+    for line in data[:_HEAD].split(b"\n"):
+        if line.startswith(b"CERTIFICATE = json.loads(") and line.endswith(b")"):
+            try:
+                text = ast.literal_eval(line[len(b"CERTIFICATE = json.loads(") : -1].decode("ascii"))
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                break
+            return str(text)
+    return ""
+
+
+_HEAD = 8 * 1024**2
+_READERS: Mapping[str, Callable[[bytes, Path], str | bytes]] = {
+    ".npz": lambda data, path: read_weights(data, path)[1],
+    ".safetensors": lambda data, path: read_weights(data, path)[1],
+    ".py": _in_python,
+}
+
+
+def refuse_other_run(path: Path, certificate: Certificate, saved: SavedRun, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ExportError where a file was exported from other weights than those of a run."""
+    ours = certificate_of(saved, certificate.lane, certificate.seed, arrays, certificate.target)
+    if (ours.identity, ours.weights_sha256) != (certificate.identity, certificate.weights_sha256):
+        what = "spec" if ours.identity != certificate.identity else "weights"
+        raise ExportError(f"{path} is of another network than {certificate.lane} in {saved.path}: the {what} differ")
+
+
+def check_weights(path: Path, data: bytes, certificate: Certificate, arrays: Mapping[str, NDArray[Any]]) -> Exported:
+    """Compare a file of weights with those of its run. Raises ExportError."""
+    return Exported(path, replace(certificate, verified=(verify_weights(data, path, arrays),)))
+
+
+def check_network(
+    path: Path, data: bytes, certificate: Certificate, predictor: Predictor, test: Split | None
+) -> Exported:
+    """Verify an exported file again. It is run only if it is, byte for byte, what nnspec exports for the network: no
+    foreign code is run. Raises ExportError, Differs, Missing."""
+    target, program = TARGETS[certificate.target], program_of(predictor)
+    artefact = target.write(program, certificate)
+    if data != artefact.data:
+        lines = zip(data.split(b"\n"), artefact.data.split(b"\n"), strict=False)
+        number = next((i for i, (line, ours) in enumerate(lines, 1) if line != ours), 0)
+        raise ExportError(
+            f"{path} is not what nnspec {__version__} exports for this network"
+            f"{f' (line {number:,} differs)' if number and target.text else ''}, so it was not run: it was changed, or "
+            f"written by another version ({certificate.nnspec}); export it again"
+        )
+    verified = verify_artefact(predictor, program, artefact, path.suffix, target.name, test)
+    return Exported(path, replace(certificate, verified=verified))
+
+
+def refuse_opset(target: str, opset: int | None) -> None:
+    """Raise ExportError for an opset of another target than ONNX."""
+    if opset is not None and target != "onnx":
+        raise ExportError(f"--opset applies to ONNX, not to {target}")

@@ -1,0 +1,97 @@
+"""Running exported files: where each kind of file runs, and how the values inside are observed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine._numpy import np
+from nnspec.export import harness
+from nnspec.export.certificate import ExportError
+from nnspec.export.program import Program
+from nnspec.export.target import Artefact
+from nnspec.text import printable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Missing", "Runtime", "Values"]
+
+Values = Mapping[str, "NDArray[Any]"]
+"""What an exported file computed, by the names of the program's values."""
+_SECONDS = 600
+
+
+class Missing(ExportError):
+    """A runtime that is not installed, so that the file cannot be verified in it."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where an exported file runs."""
+
+    version: Callable[[], str]
+    """Return name and version. Raises Missing."""
+    run: Callable[[Path, Artefact, Program, Sequence[NDArray[Any]]], list[Values]]
+    """Run the file on batches of samples as they are stored, and return all values for each. Raises ExportError."""
+    most: int = 256
+    """The most samples of a batch: some runtimes are slow."""
+
+
+def process(words: Sequence[str | Path], what: str, stdin: bytes | None = None) -> bytes:
+    """Run a program and return its output. Raises ExportError if it fails, with the last of what it says."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            [str(word) for word in words], input=stdin, capture_output=True, timeout=_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ExportError(f"{what} did not end within {_SECONDS} seconds") from None
+    except OSError as error:
+        raise ExportError(f"{what} cannot be started: {error.strerror or error}") from None
+    if done.returncode:
+        last = [printable(line) for line in done.stderr.decode(errors="replace").strip().splitlines()[-8:]]
+        raise ExportError("\n".join([f"{what} failed with exit code {done.returncode}:", *last]))
+    return done.stdout
+
+
+def in_python(path: Path, artefact: Artefact, program: Program, cases: Sequence[NDArray[Any]]) -> list[Values]:
+    """Run a file of Python in a process of its own, without nnspec."""
+    with tempfile.TemporaryDirectory(prefix="nnspec-export-") as work:
+        np.savez(Path(work, "cases.npz"), allow_pickle=False, **{f"x{i}": x for i, x in enumerate(cases)})
+        lines = [(line.value, line.line, line.variable) for line in artefact.lines]
+        Path(work, "lines.json").write_text(json.dumps(lines))
+        process([sys.executable, "-I", harness.__file__, path.resolve(), work], f"running {path.name}")
+        with np.load(Path(work, "values.npz"), allow_pickle=False) as found:
+            values: list[dict[str, NDArray[Any]]] = [{} for _ in cases]
+            for key in found.files:
+                number, _, name = key.partition("/")
+                values[int(number)][name] = found[key]
+    for each in values:  # what the functions return counts, not what is inside
+        each[program.outputs.name] = each.pop("outputs()")
+        if program.probabilities is not None:
+            each[program.probabilities.name] = each.pop("probabilities()")
+    return list(values)
+
+
+def version_of(package: str, extra: str) -> Callable[[], str]:
+    """Return a function that returns name and version of an installed package. It raises Missing."""
+
+    def version() -> str:
+        if importlib.util.find_spec(package) is None:
+            raise Missing(f"{package} is not installed: {extra}")
+        return f"{package} {importlib.metadata.version(package)}"
+
+    return version
+
+
+def python_version() -> str:
+    """Return the versions of Python and NumPy."""
+    return f"Python {sys.version.split()[0]} with NumPy {np.__version__}"

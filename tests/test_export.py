@@ -1,0 +1,355 @@
+"""Verified export: every spec and every layer in every target, refusals, certificates, and files checked again."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from exported_runs import SPECS, run_of
+from shelf import trained
+from tiny_spec import ROOT, command, spec
+
+from nnspec import run as nnspec_run
+from nnspec import runs
+from nnspec.api import SpecError
+from nnspec.engine.layers.activations import Activation
+from nnspec.engine.part import PARTS
+from nnspec.errors import NnspecError
+from nnspec.export import exporting, numpy_module
+from nnspec.export.certificate import Differs, ExportError
+from nnspec.export.exporting import TARGETS, WEIGHTS
+from nnspec.export.names import Identifiers, c_comment, c_string, python_string
+from nnspec.export.program import program_of
+from nnspec.export.runtimes import Missing
+from nnspec.export.verify import TOLERANCE
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+SUFFIXES = {"numpy": ".py", "torch": ".py", "onnx": ".onnx", "c": ".c", "safetensors": ".safetensors", "npz": ".npz"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def export(run: Path, target: str, **more: Any) -> exporting.Exported:
+    """Export to a target, if this machine can verify it."""
+    for runtime in exporting.RUNTIMES.get(target, ()):
+        try:
+            runtime.version()
+        except Missing as error:
+            pytest.skip(str(error))
+    return runs.export(run, f"model{SUFFIXES[target]}", target, **more)
+
+
+def module(path: str | Path = "model.py") -> Any:
+    found = importlib.util.spec_from_file_location("model", path)
+    assert found is not None
+    assert found.loader is not None
+    loaded = importlib.util.module_from_spec(found)
+    found.loader.exec_module(loaded)
+    return loaded
+
+
+# Every spec, every layer
+
+
+@pytest.mark.parametrize("target", [*TARGETS, *WEIGHTS])
+@pytest.mark.parametrize("name", SPECS)
+def test_every_spec_goes_to_every_target(name: str, target: str) -> None:
+    run, lane = run_of(name)
+    done = export(run, target, lane=lane)
+    for verified in done.certificate.verified:
+        assert verified.difference <= TOLERANCE
+        if target in TARGETS:
+            counts = dict(verified.samples)
+            assert counts["one sample"] == 1
+            assert counts["test data"] > 1
+            layers = sum(op.node is not None for op in program_of(runs.load(run, lane)).ops)
+            assert verified.values >= layers
+    assert done.certificate.verified
+    assert exporting.certificate_in(done.path)[0] == done.certificate
+
+
+def test_the_specs_are_all_there() -> None:
+    assert sorted(SPECS) == sorted(path.stem for path in (ROOT / "specs").glob("*.nn"))
+
+
+OURS = {name: part for name, part in PARTS["layer"].items() if part.__module__.startswith("nnspec.")}
+ACTIVATIONS = sorted(name for name, part in OURS.items() if issubclass(part, Activation))
+CHAINS = {
+    "activations": (
+        "; ".join(f"Linear(7, init=normal(std=1)); {name}" for name in ACTIVATIONS)
+        + "; LayerNorm; GELU(approximate=tanh); Linear(6); LeakyReLU(0.2); PReLU(6); ELU(0.5); RMSNorm;"
+        " Softplus(2, threshold=1); BatchNorm; PReLU; LayerNorm(elementwise_affine=false); LayerNorm(bias=false);"
+        " BatchNorm(affine=false); RMSNorm(elementwise_affine=false); Linear(5, bias=false); Softmax; Linear(10)",
+        {},
+    ),
+    "sequences": (
+        "Reshape([28, 28]); Conv1D(12, 3, padding=causal, dilation=2); Conv1D(8, 4, stride=2, padding=same, groups=2);"
+        " MaxPool(3, stride=2, padding=1); SinusoidalPositions; PositionalEmbedding;"
+        " MultiHeadAttention(2, causal=true); BatchNorm; MultiHeadAttention(4, bias=false);"
+        " AvgPool(2, padding=1); PReLU(8); Softmax; LSTM(6); GRU(5); RNN(5); LayerNorm;"
+        " RNN(4, activation=relu, bias=false); GRU(4, bias=false); LSTM(6, bias=false); LogSoftmax;"
+        " concat { a { LSTM(3, return_sequences=false) } b { GRU(4, return_sequences=false) }"
+        " c { RNN(2, return_sequences=false) } d { GlobalAvgPool } e { Conv1D(2, 4, bias=false); Flatten } };"
+        " Linear(10)",
+        {},
+    ),
+    "images": (
+        "Conv2D(4, (3, 5), stride=(2, 1), padding=same); PReLU(4); BatchNorm; Softmax; MaxPool(3, stride=2, padding=1);"
+        " concat { a { Conv2D(4, 3, padding=1, groups=2, bias=false) } b { AvgPool(3, stride=1, padding=same) }"
+        " c { MaxPool(2, stride=1, padding=same) } }; LogSoftmax; residual { Conv2D(12, 2, dilation=2, padding=1) };"
+        " add { a { } b { LayerNorm([12, 7, 14]) } c { ReLU; Dropout(0.5) } }; AvgPool((2, 3), padding=1);"
+        " concat { a { GlobalAvgPool } b { Flatten; Linear(3) } }; Linear(10)",
+        {},
+    ),
+    "hinge": ("Linear(10)", {"loss": "Hinge"}),
+    "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),
+    "binary": ("Linear(4); Tanh; Linear(1)", {"loss": "BCEWithLogits", "data": "Moons(train=60, test=20)"}),
+    "scaled": (
+        "Linear(4); Tanh; Linear(1)",
+        {
+            "loss": "MSE",
+            "data": "Sine(train=60, test=20)",
+            "train": "epochs = 2; batch = 16; standardise = true; standardise_target = true",
+        },
+    ),
+}
+
+
+UNKNOWN_TO_ONNXRUNTIME: dict[str, set[str]] = {}
+"""Layers that onnxruntime does not have in float64."""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", CHAINS)
+def test_every_layer_goes_to_every_target(name: str, target: str, dtype: str) -> None:
+    model, more = CHAINS[name]
+    run = trained(spec(model, optimizer="Adam(lr=0.003)", more=f"dtype = {dtype}", **more))
+    if (target, dtype) == ("onnx", "float64") and name in UNKNOWN_TO_ONNXRUNTIME:
+        with pytest.raises(SpecError, match="NN801") as refused:
+            export(run, target)
+        assert {found.span.text for found in refused.value.diagnostics} == UNKNOWN_TO_ONNXRUNTIME[name]
+        return
+    done = export(run, target)
+    assert max(verified.difference for verified in done.certificate.verified) <= TOLERANCE
+
+
+def test_the_chains_have_all_layers() -> None:
+    named = " ".join(model for model, _ in CHAINS.values())
+    assert {name for name in OURS if not re.search(rf"\b{name}\b", named)} == {"Embedding"}  # tiny_gpt has it
+
+
+# Names that a spec may have
+
+
+def test_no_name_leaves_its_string_or_comment() -> None:
+    hostile = """*/ main(){} /* \\ ??/ " \' \n \r \u2028 \x00 é \ud800 \"\"\" {x}"""
+    assert ast.literal_eval(python_string(hostile)) == hostile
+    comment = c_comment(hostile)
+    assert comment.isascii()
+    assert not {"*/", "/*", "\\", "?", "\n"} & {comment[i : i + n] for n in (1, 2) for i in range(len(comment))}
+    assert '"' not in c_string(hostile)[1:-1]
+    names = Identifiers({"x"})
+    assert [names[name] for name in ("x", "X", "a.b", "a_b", "1", "é", "class", "x")] == [
+        "x_2",
+        "x_3",
+        "a_b",
+        "a_b_2",
+        "_1",
+        "value",
+        "class_",
+        "x_2",
+    ]
+
+
+HOSTILE = ("*/ int main(void) { return 7; } /*", '"""); raise SystemExit(7) #', "a\\", "??/", "{0}\u2028x", "é'")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_hostile_classes_and_columns_stay_text(target: str) -> None:
+    """Names of classes, columns and texts come from a file of data."""
+    head = ",".join(_cell(f"column {i} {name}") for i, name in enumerate(HOSTILE[:3]))
+    rows = [f"{i % 7},{_cell(HOSTILE[i % 3])},{i % 5},{_cell(HOSTILE[i % 6])}" for i in range(60)]
+    Path("t.csv").write_text("\n".join([f"{head},y", *rows]) + "\n", "utf-8")
+    Path("t.nn").write_text(spec("Linear(6); ReLU; Linear(6)", data='CSV("t.csv", target="y", test=0.3)'))
+    nnspec_run("t.nn", out="out")
+    done = export(Path("out"), target)
+    assert sorted(done.certificate.classes) == sorted(HOSTILE)
+    assert exporting.certificate_in(done.path)[0] == done.certificate
+    if target == "numpy":
+        network = module()
+        table = {column.name: [1.0, 2.0] for column in done.certificate.columns}
+        table[done.certificate.columns[1].name] = [HOSTILE[1], HOSTILE[2]]
+        expected = runs.load("out").predict(table)
+        assert network.predict(network.features(table)).tolist() == expected.tolist()
+        with pytest.raises(ValueError, match="does not occur in the training data"):
+            network.features(table | {done.certificate.columns[1].name: ["other"]})
+
+
+def _cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+# What is written, and what is not
+
+
+def test_a_difference_is_refused_and_its_first_layer_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(spec("h: Linear(6); ReLU; Linear(10)"))
+    wrong = {**numpy_module._EMIT, "ReLU": lambda op, reads: f"np.maximum({reads[0]}, 1e-3)"}
+    monkeypatch.setattr(numpy_module, "_EMIT", wrong)
+    with pytest.raises(Differs, match=r"layer ReLU1 \(tiny.nn, line 2\) is the first that differs in Python"):
+        runs.export(run, "model.py", "numpy")
+    assert not Path("model.py").exists()
+    assert command("export", run, "model.py", "--to", "numpy").returncode == 1
+
+
+def test_targets_follow_the_suffix_and_say_so() -> None:
+    run = trained(spec())
+    for words, message in {
+        ("w.py",): "may be a module of NumPy or of PyTorch: say which, `--to numpy` or `--to torch`",
+        ("w.pkl",): "names no target",
+        ("w.py", "--to", "npz"): "--to npz writes a .npz file",
+        ("w.npz", "--opset", "18"): "--opset applies to ONNX",
+    }.items():
+        done = command("export", run, *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+    assert command("export", run).returncode == 2
+    done = command("export", run, "w.py", "--to", "numpy")
+    assert (done.returncode, done.stdout) == (0, "w.py\n")
+    assert re.search(r"verified in Python .*: \d+ samples, \d values of each, largest relative difference", done.stderr)
+    again = command("export", run, "w.py", "--to", "numpy")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "w.py already exists; choose another file, or add --force" in again.stderr
+    assert command("export", run, "w.py", "--to", "numpy", "--force").returncode == 0
+
+
+def test_a_missing_runtime_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise Missing("Python is not installed: get it")
+
+    run = trained(spec())
+    (runtime,) = exporting.RUNTIMES["numpy"]
+    monkeypatch.setitem(exporting.RUNTIMES, "numpy", (replace(runtime, version=missing),))
+    done = command("export", run, "w.py", "--to", "numpy")
+    assert (done.returncode, Path("w.py").exists()) == (2, False)
+    assert "Python is not installed: get it; or export without verification: --unverified" in done.stderr
+    done = command("export", run, "w.py", "--to", "numpy", "--unverified")
+    assert (done.returncode, done.stdout) == (0, "w.py\n")
+    assert "NOT VERIFIED: Python is not installed: get it" in done.stderr
+    assert "NOT VERIFIED" in Path("w.py").read_text()
+    assert exporting.certificate_in(Path("w.py"))[0].verified == ()
+
+
+def test_parts_of_other_packages_are_refused_at_their_line() -> None:
+    class Foreign(Activation):
+        """y = x."""
+
+        spec_name = "ForeignOfThisTest"
+
+        def forward(self, x: Any, out: Any = None) -> Any:
+            self._y = np.positive(x, out=out)
+            return self._y
+
+        def backward(self, grad: Any, out: Any = None, *, input_grad: bool = True) -> Any:
+            return np.positive(grad, out=out)
+
+    try:
+        run = trained(spec("Linear(6)\n ForeignOfThisTest\n Linear(10)"))
+        for target in TARGETS:
+            with pytest.raises(SpecError, match=f"`ForeignOfThisTest` cannot be exported to {target}") as refused:
+                runs.export(run, f"w{SUFFIXES[target]}", target)
+            (found,) = refused.value.diagnostics
+            assert (found.code, found.span.line, found.span.text) == ("NN801", 3, "ForeignOfThisTest")
+        assert runs.export(run, "w.npz").path.exists()
+        assert command("export", run, "w.py", "--to", "numpy").returncode == 2
+    finally:
+        del PARTS["layer"]["ForeignOfThisTest"]
+
+
+def test_without_test_data_random_samples_are_compared() -> None:
+    Path("t.csv").write_text("a,y\n" + "\n".join(f"{i % 7},{i % 2}" for i in range(40)) + "\n")
+    Path("t.nn").write_text(spec("Linear(4); ReLU; Linear(2)", data='CSV("t.csv", target="y", test=0.3)'))
+    nnspec_run("t.nn", out="out")
+    Path("t.csv").unlink()
+    done = runs.export("out", "w.py", "numpy")
+    assert [name for name, _ in done.certificate.verified[0].samples] == [
+        "random",
+        "one sample",
+        "zeros",
+        "large values",
+    ]
+    assert any("without the test data" in note and "t.csv" in note for note in done.notes)
+
+
+# Files checked again
+
+
+@pytest.mark.parametrize("target", [*TARGETS, *WEIGHTS])
+def test_a_file_is_checked_again(target: str) -> None:
+    run = trained(spec("Linear(6); ReLU; Linear(10)"))
+    path = export(run, target).path
+    assert command("export", "--check", path).returncode == 0
+    shutil.move(run, "elsewhere")
+    done = command("export", "--check", path)
+    assert done.returncode == 2
+    assert f"name the run of {path} with --run" in done.stderr
+    assert command("export", "--check", path, "--run", "elsewhere").returncode == 0
+    other = trained(spec("Linear(7); ReLU; Linear(10)"))
+    done = command("export", "--check", path, "--run", other)
+    assert done.returncode == 2
+    assert "is of another network" in done.stderr
+
+
+@pytest.mark.parametrize("target", ["numpy"])
+def test_a_changed_file_of_code_is_never_run(target: str) -> None:
+    run = trained(spec("Linear(6); ReLU; Linear(10)"))
+    path = export(run, target).path
+    text = path.read_text()
+    line = text.split("\n").index("import json") + 1
+    path.write_text(text.replace("import json\n", "open('ran', 'w')\n", 1))
+    done = command("export", "--check", path)
+    assert done.returncode == 2
+    assert f"(line {line} differs), so it was not run" in done.stderr
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "CERTIFICATE = json.loads('{}')",
+        "CERTIFICATE = json.loads('[]')",
+        "CERTIFICATE = json.loads('" + "[" * 10_000 + "')",
+        "CERTIFICATE = json.loads(__import__('os').abort())",
+        "CERTIFICATE = json.loads('{\"format\": 2}')",
+    ],
+)
+def test_a_hostile_file_has_no_certificate(text: str) -> None:
+    Path("w.py").write_text(text)
+    with pytest.raises(ExportError, match="has no certificate that this nnspec can read"):
+        runs.check_export("w.py")
+
+
+@pytest.mark.parametrize("position", range(0, 400, 7))
+def test_damaged_safetensors_are_refused_or_equal(position: int) -> None:
+    run = trained(spec("Linear(6); ReLU; Linear(10)"))
+    path = runs.export(run, "w.safetensors").path
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0x15
+    path.write_bytes(data)
+    with contextlib.suppress(NnspecError):
+        runs.check_export(path)
