@@ -18,6 +18,7 @@
     expectation    Element        -> Expectation     the statements of `expect`, with figures resolved
     lint           Result         -> diagnostics     what is legal but probably not intended
     silence        diagnostics    -> diagnostics     without those ignored by comments
+    other_format   Source         -> diagnostic      instead of all others, if the file is CSV, Python, …
 
 A pass reports errors to `Findings` and continues with what is valid, so that all errors of a file are reported at once.
 `Recovery` suppresses follow-up errors, `Budget` limits the work for hostile specs, and `Usage` records which
@@ -45,6 +46,7 @@ from nnspec.checker.ignores import silence
 from nnspec.checker.lint import lint
 from nnspec.checker.load import load
 from nnspec.checker.missing import Missing
+from nnspec.checker.other_formats import other_format
 from nnspec.checker.program import Expectation, LayerNode, PartValue, Program
 from nnspec.checker.recorded import NOTHING, Known, looks_at_files
 from nnspec.checker.recovery import Recovery
@@ -82,7 +84,11 @@ def check(source: Source, flags: Sequence[Source] = (), known: Known = NOTHING) 
     """Check a spec. `flags` such as `train.epochs=3` override settings of the spec. Files that are `known` are not read
     from disk."""
     with _no_collection():
-        return _Check(source, flags, known).run()
+        checked = _Check(source, flags, known).run()
+    if checked.program is None and any(d.severity == "error" for d in checked.diagnostics):
+        instead = other_format(source, _first_word(source))
+        return checked if instead is None else replace(checked, diagnostics=(instead,))
+    return checked
 
 
 @contextmanager

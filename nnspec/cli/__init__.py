@@ -64,6 +64,8 @@ Start here:
 
 
 # Errors from writing to standard output that are nobody's fault.
+_MOST_ERRORS = 20
+"""Number of errors of a spec that commands other than `check` show."""
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EIO)
 
 # Name of a command in other tools -> name here.
@@ -189,7 +191,7 @@ def _explain(error: Exception) -> int:
     from nnspec.text import printable
 
     if isinstance(error, SpecError):
-        click.echo(render_all(error.diagnostics, color=colored(sys.stderr)), err=True)
+        click.echo(render_all(error.diagnostics, color=colored(sys.stderr), most=_MOST_ERRORS), err=True)
         return 2
     if isinstance(error, NnspecError):
         word = click.style("error", fg="red", bold=True) if colored(sys.stderr) else "error"

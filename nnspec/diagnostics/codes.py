@@ -15,6 +15,7 @@ CODES: dict[str, str] = {
     "NN104": "invalid number",
     "NN106": "nested too deeply",
     "NN107": "file or line too large",
+    "NN108": "file that is not a spec",
     "NN201": "unknown name",
     "NN202": "unknown argument",
     "NN203": "not allowed here",

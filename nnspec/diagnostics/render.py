@@ -72,8 +72,8 @@ def render_each(diagnostics: Iterable[Diagnostic], *, color: bool = False, fixes
     return blocks
 
 
-def render_all(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str:
-    """Render all diagnostics in file order, followed by a line with their number."""
+def render_all(diagnostics: Sequence[Diagnostic], *, color: bool = False, most: int | None = None) -> str:
+    """Render diagnostics in file order, at most the first `most` of them, followed by a line with their number."""
     ordered = sorted(diagnostics, key=lambda d: d.order)
     counts = []
     for severity in ("error", "warning"):
@@ -82,7 +82,10 @@ def render_all(diagnostics: Sequence[Diagnostic], *, color: bool = False) -> str
             counts.append(f"{number} {severity}{'s' if number > 1 else ''}")
     files = sorted({d.span.source.name for d in ordered})
     where = _printable(files[0]) if len(files) == 1 else f"{len(files)} files"
-    return "\n\n".join([*render_each(ordered, color=color), f"{' and '.join(counts)} in {where}"])
+    last = f"{' and '.join(counts)} in {where}"
+    if most is not None and len(ordered) > most:
+        last += f", of which the first {most} are shown; `nnspec check` shows all"
+    return "\n\n".join([*render_each(ordered[:most], color=color), last])
 
 
 def _excerpt(source: Source, notes: Iterable[Note], main: Note, gutter: int, paint: _Paint, severity: str) -> list[str]:

@@ -65,4 +65,13 @@ editor. To repeat something, use `Linear(64) * 100`, a `block`, or a `sweep`.
         Example("seed = 1\n" + ";\n" * 50_001, shown="seed = 1\n;\n;\n… and so on, 50,000 times"),
         Example("seed = 1\n"),
     ),
+    "NN108": Explanation(
+        """
+The file is a table, a script or a configuration file, and nothing in it is part of a spec. It gets this one error
+instead of one per line. To train on a table, write a spec that reads it: `data = CSV("bikes.csv", target="rentals")`.
+`nnspec new` writes a spec to start from.
+""",
+        Example("date,wind,rentals\n2023-01-01,4.6,154\n2023-01-02,3.5,119\n", whole=True),
+        Example("model {\n    Linear(64)\n    ReLU\n    Linear(10)\n}\n"),
+    ),
 }
