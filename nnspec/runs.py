@@ -319,7 +319,7 @@ def check_export(
         return exporting.check_weights(place, data, certificate, arrays)
     predictor, test, notes = _network_and_samples(saved, certificate.lane, certificate.seed, data_dir, offline)
     done = exporting.check_network(place, data, certificate, predictor, test)
-    return replace(done, notes=notes)
+    return replace(done, notes=(*notes, *done.notes))
 
 
 def _network_and_samples(

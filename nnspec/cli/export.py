@@ -13,17 +13,18 @@ __all__ = ["command"]
 _EPILOG = """\
 \b
 The target is that of FILE's suffix, or --to:
+  onnx          .onnx         ONNX, with preparation (needs nnspec[onnx])
   numpy         .py           one file of NumPy, without nnspec
   safetensors   .safetensors  the weights alone
   npz           .npz          the weights alone
 
-The file is run in its own runtime
+The file is run in its own runtime (onnxruntime, Python)
 on test data, random, zero and large samples, and every layer is compared with nnspec's.
 A file that differs by more than 1e-5, relative to the largest number of the layer, is not
 written. Origin and outcome are recorded in the file; --check FILE verifies it again.
 """
 
-_TARGETS = ("numpy", "safetensors", "npz")
+_TARGETS = ("onnx", "numpy", "safetensors", "npz")
 
 
 @click.command("export", epilog=_EPILOG)
@@ -31,7 +32,7 @@ _TARGETS = ("numpy", "safetensors", "npz")
 @click.option("--to", type=click.Choice(_TARGETS), metavar="TARGET", help="Target, if the suffix does not say.")
 @click.option("--lane", metavar="NAME", help="Lane to export; by default the best one on validation data.")
 @click.option("--seed", type=int, metavar="N", help="For a lane with repeats: which one; by default the first.")
-@click.option("--opset", type=click.IntRange(17, 23), hidden=True)
+@click.option("--opset", type=click.IntRange(17, 23), metavar="N", help="For ONNX: its opset, by default 17.")
 @click.option("--check", "checked", is_flag=True, help="Verify FILE, which was exported before, again.")
 @click.option("--run", type=click.Path(path_type=Path), help="With --check: the run, if it was moved.")
 @click.option("--unverified", is_flag=True, help="Write FILE even if there is no runtime to verify it in.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec._version import __version__
 from nnspec.data.source import Split
 from nnspec.diagnostics import Diagnostic
-from nnspec.export import numpy_module
+from nnspec.export import numpy_module, onnx_file
 from nnspec.export.certificate import (
     Certificate,
     ExportError,
@@ -55,8 +55,9 @@ __all__ = [
     "verify_artefact",
 ]
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (numpy_module.TARGET,)}
+TARGETS: Mapping[str, Target] = {target.name: target for target in (onnx_file.TARGET, numpy_module.TARGET)}
 RUNTIMES: Mapping[str, tuple[Runtime, ...]] = {
+    "onnx": onnx_file.RUNTIMES,
     "numpy": (Runtime(python_version, in_python),),
 }
 NAMES = (*TARGETS, *WEIGHTS)
@@ -211,7 +212,11 @@ def export_network(
         why = str(error)
     certificate = replace(certificate, verified=verified, unverified=why)
     _write(out, target.write(program, certificate).data)
-    return Exported(out, certificate)
+    return Exported(out, certificate, _lacking(program, target.name))
+
+
+def _lacking(program: Program, target: str) -> tuple[str, ...]:
+    return tuple(filter(None, (runtime.lacks(program) for runtime in RUNTIMES[target])))
 
 
 def verify_artefact(
@@ -231,7 +236,8 @@ def verify_artefact(
     with tempfile.TemporaryDirectory(prefix="nnspec-export-") as folder:
         path = Path(folder, f"model{suffix}")
         path.write_bytes(artefact.data)
-        return tuple(verify(program, artefact, path, runtime, cases, expected) for runtime in RUNTIMES[target])
+        runtimes = [runtime for runtime in RUNTIMES[target] if not runtime.lacks(program)]
+        return tuple(verify(program, artefact, path, runtime, cases, expected) for runtime in runtimes)
 
 
 def refuse_existing(out: Path, force: bool) -> None:
@@ -285,6 +291,7 @@ _READERS: Mapping[str, Callable[[bytes, Path], str | bytes]] = {
     ".npz": lambda data, path: read_weights(data, path)[1],
     ".safetensors": lambda data, path: read_weights(data, path)[1],
     ".py": _in_python,
+    ".onnx": onnx_file.certificate_text,
 }
 
 
@@ -304,20 +311,20 @@ def check_weights(path: Path, data: bytes, certificate: Certificate, arrays: Map
 def check_network(
     path: Path, data: bytes, certificate: Certificate, predictor: Predictor, test: Split | None
 ) -> Exported:
-    """Verify an exported file again. It is run only if it is, byte for byte, what nnspec exports for the network: no
-    foreign code is run. Raises ExportError, Differs, Missing."""
+    """Verify an exported file again. A file of code is run only if it is, byte for byte, what nnspec exports for the
+    network: no foreign code is run. Raises ExportError, Differs, Missing."""
     target, program = TARGETS[certificate.target], program_of(predictor)
     artefact = target.write(program, certificate)
-    if data != artefact.data:
+    if data != artefact.data and target.text:
         lines = zip(data.split(b"\n"), artefact.data.split(b"\n"), strict=False)
         number = next((i for i, (line, ours) in enumerate(lines, 1) if line != ours), 0)
         raise ExportError(
             f"{path} is not what nnspec {__version__} exports for this network"
-            f"{f' (line {number:,} differs)' if number and target.text else ''}, so it was not run: it was changed, or "
+            f"{f' (line {number:,} differs)' if number else ''}, so it was not run: it was changed, or "
             f"written by another version ({certificate.nnspec}); export it again"
         )
-    verified = verify_artefact(predictor, program, artefact, path.suffix, target.name, test)
-    return Exported(path, replace(certificate, verified=verified))
+    verified = verify_artefact(predictor, program, replace(artefact, data=data), path.suffix, target.name, test)
+    return Exported(path, replace(certificate, verified=verified), _lacking(program, target.name))
 
 
 def refuse_opset(target: str, opset: int | None) -> None:

@@ -11,7 +11,7 @@ from nnspec.engine.layers.contract import feature_axis
 from nnspec.export.certificate import Certificate
 from nnspec.export.names import python_string
 from nnspec.export.program import Op, Program
-from nnspec.export.python_text import certificate_line, header, lines_of, state, statements
+from nnspec.export.python_text import certificate_line, header, key_of, lines_of, state, statements
 from nnspec.export.target import Artefact, Target
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["TARGET"]
 
 
 def _weight(op: Op, name: str) -> str:
-    return f"W[{python_string(f'{op.writes.name}.{name}')}]" if name in op.weights else "None"
+    return f"W[{python_string(key_of(op, name))}]" if name in op.weights else "None"
 
 
 def _formula(text: str) -> Callable[[Op, Sequence[str]], str]:
@@ -390,7 +390,7 @@ def _used(body: str) -> str:
 
 
 def _arrays(program: Program) -> dict[str, NDArray[Any]]:
-    return {f"{op.writes.name}.{name}": array for op in program.ops for name, array in op.weights.items()}
+    return {key_of(op, name): array for op in program.ops for name, array in op.weights.items()}
 
 
 def _emit(op: Op, y: str, reads: Sequence[str]) -> Sequence[str]:

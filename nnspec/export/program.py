@@ -34,7 +34,7 @@ _ENGINE = "nnspec.engine."
 
 @dataclass(frozen=True)
 class Value:
-    """A named array of a batch, `(B, *shape)`."""
+    """A named array of a batch, `(B, *shape)`. What is no layer has a name with a space, which no layer has."""
 
     name: str
     shape: Shape
@@ -157,13 +157,13 @@ class _Building:
         wanted = predictor.wanted
         dtype = self._dtype if predictor.scaling is None else prepared_in(predictor.experiment)
         if wanted.columns:
-            self.input = Value("input", (len(wanted.columns),), "float64")
+            self.input = Value("the input", (len(wanted.columns),), "float64")
         elif wanted.tokens:
-            self.input = Value("input", wanted.shape, "int64")
+            self.input = Value("the input", wanted.shape, "int64")
         else:
             arrangement = wanted.arrangement
             shape = wanted.shape if arrangement is None else arrangement.stored_shape
-            self.input = Value("input", shape, dtype)
+            self.input = Value("the input", shape, dtype)
         self._prepared = dtype
 
     def _emit(self, kind: str, reads: Sequence[Value], name: str, shape: Shape, dtype: str, **more: Any) -> Value:
@@ -185,29 +185,35 @@ class _Building:
         entry = self._experiment.layers[0].incoming
         if wanted.columns:
             columns = [(column.texts, column.mean) for column in wanted.columns]
-            arguments = {"columns": columns, "missing": any(mean is not None for _, mean in columns)}
-            x = self._emit("columns", [x], "features", (prod(wanted.shape),), "float64", arguments=arguments)
+            arguments: dict[str, Any] = {"columns": columns, "missing": any(mean is not None for _, mean in columns)}
+            x = self._emit("columns", [x], "the features", (prod(wanted.shape),), "float64", arguments=arguments)
         elif wanted.arrangement is not None and wanted.arrangement.stored:
             arrangement = wanted.arrangement
             stored = (*arrangement.stored, *(name for name in arrangement.axes if name not in arrangement.stored))
-            x = self._shaped(x, tuple(arrangement.shape[arrangement.axes.index(name)] for name in stored), "stored")
+            x = self._shaped(
+                x, tuple(arrangement.shape[arrangement.axes.index(name)] for name in stored), "the stored samples"
+            )
             order = tuple(stored.index(name) for name in arrangement.axes)
-            x = self._emit("transpose", [x], "arranged", arrangement.shape, x.dtype, arguments={"order": order})
-        x = self._shaped(x, entry, "samples")
+            x = self._emit(
+                "transpose", [x], "the arranged samples", arrangement.shape, x.dtype, arguments={"order": order}
+            )
+        x = self._shaped(x, entry, "the samples")
         if wanted.tokens:
             return x
-        x = self._cast(x, self._prepared, "numbers")
+        x = self._cast(x, self._prepared, "the numbers")
         if wanted.divisor != 1:
             factor = np.dtype(x.dtype).type(1.0 / wanted.divisor)
-            x = self._emit("multiply", [x], "divided", entry, x.dtype, weights={"factor": np.asarray(factor)})
+            x = self._emit(
+                "multiply", [x], "the divided samples", entry, x.dtype, weights={"factor": np.asarray(factor)}
+            )
         if predictor.scaling is not None:
             mean, deviation = (array.reshape(entry) for array in predictor.scaling)
             near = mean.astype(x.dtype)
             weights = {"mean": near, "factor": (1 / deviation).astype(x.dtype)}
             if x.dtype == "float32":
                 weights["rest"] = (mean - near).astype(x.dtype)
-            x = self._emit("standardise", [x], "standardised", entry, x.dtype, weights=weights)
-        return self._cast(x, self._dtype, "x")
+            x = self._emit("standardise", [x], "the standardised samples", entry, x.dtype, weights=weights)
+        return self._cast(x, self._dtype, "the network's input")
 
     def outputs(self, last: Value) -> Value:
         """Return the outputs in the unit of the targets."""
@@ -216,7 +222,7 @@ class _Building:
             return last
         mean, deviation = (array.astype(np.float64).reshape(last.shape) for array in scaling)
         weights = {"mean": mean, "deviation": deviation}
-        return self._emit("units", [last], "outputs", last.shape, "float64", weights=weights)
+        return self._emit("units", [last], "the outputs", last.shape, "float64", weights=weights)
 
     def probabilities(self, last: Value) -> Value | None:
         """Return the probabilities that the outputs determine, as `predict` does."""
@@ -225,9 +231,9 @@ class _Building:
             return None
         kind = {"softmax": "Softmax", "sigmoid": "Sigmoid", "exp": "exp", "": "Dropout"}[how]
         single = last.shape[-1] == 1
-        p = self._emit(kind, [last], "odds" if single else "probabilities", last.shape, last.dtype)
+        p = self._emit(kind, [last], "the odds" if single else "the probabilities", last.shape, last.dtype)
         if single:
-            p = self._emit("complement", [p], "probabilities", (*last.shape[:-1], 2), last.dtype)
+            p = self._emit("complement", [p], "the probabilities", (*last.shape[:-1], 2), last.dtype)
         return p
 
     # The layers
@@ -246,7 +252,7 @@ class _Building:
             reads = [values[name] for name in step.reads]
             if entry.dtype == "int64" and entry in reads and not (step.op == "forward" and layer_class(node).looks_up):
                 if numbers is entry:
-                    numbers = self._cast(entry, self._dtype, "x")
+                    numbers = self._cast(entry, self._dtype, "the network's input")
                 reads = [numbers if value is entry else value for value in reads]
             last = self._emit(
                 _kind(node) if step.op == "forward" else step.op,
@@ -254,7 +260,7 @@ class _Building:
                 step.writes,
                 node.geometry.out,
                 self._dtype,
-                weights=_weights(layers[step.node], node) if step.op == "forward" else {},
+                weights=_weights(layers[step.node], node, self._dtype) if step.op == "forward" else {},
                 arguments=_arguments(layers[step.node], node) if step.op == "forward" else {},
                 node=node,
             )
@@ -268,11 +274,9 @@ def _kind(node: LayerNode) -> str:
     return part.spec_name if part.__module__.startswith(_ENGINE) else f"{part.__module__}:{part.spec_name}"
 
 
-def _weights(layer: Layer, node: LayerNode) -> dict[str, NDArray[Any]]:
+def _weights(layer: Layer, node: LayerNode, dtype: str) -> dict[str, NDArray[Any]]:
     """Return parameters and state of a layer; for positions, the table that is added."""
     if node.value.name in ("PositionalEmbedding", "SinusoidalPositions"):
-        parameter = layer.parameters().get("weight")
-        dtype = np.float64 if parameter is None else parameter.data.dtype
         return {"table": layer.forward(np.zeros((1, *node.incoming), dtype))[0]}
     return {name: parameter.data for name, parameter in layer.parameters().items()} | layer.state()
 

@@ -16,7 +16,7 @@ from nnspec.export.program import Op, Program, Value
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Line", "Statement", "certificate_line", "header", "lines_of", "state", "statements"]
+__all__ = ["Line", "Statement", "certificate_line", "header", "key_of", "lines_of", "state", "statements"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Line:
     variable: str
 
 
+def key_of(op: Op, name: str) -> str:
+    """Return the key of an array: `Linear1.weight`."""
+    return f"{op.writes.name.removeprefix('the ')}.{name}"
+
+
 def statements(program: Program, emit: Callable[[Op, str, Sequence[str]], Sequence[str]]) -> list[Statement]:
     """Return the body of the forward pass. `emit(op, y, reads)` returns lines that assign to the variable `y`.
 
@@ -48,9 +53,9 @@ def statements(program: Program, emit: Callable[[Op, str, Sequence[str]], Sequen
     for i, op in enumerate(program.ops):
         reads = [variables[value.name] for value in op.reads]
         free = [name for value, name in zip(op.reads, reads, strict=True) if last[value.name] <= i]
-        y = "x" if "x" in free else free[0] if free else names[op.writes.name]
-        if op.writes == program.probabilities or (op.writes.name == "odds" and op.node is None):
-            y = names[op.writes.name]
+        y = "x" if "x" in free else free[0] if free else names[op.writes.name.removeprefix("the ")]
+        if op.writes == program.probabilities or op.writes.name == "the odds":
+            y = names[op.writes.name.removeprefix("the ")]
         variables[op.writes.name] = y
         found.append(Statement(op.writes, y, tuple(emit(op, y, reads))))
     return found

@@ -44,6 +44,8 @@ class Runtime:
     """Run the file on batches of samples as they are stored, and return all values for each. Raises ExportError."""
     most: int = 256
     """The most samples of a batch: some runtimes are slow."""
+    lacks: Callable[[Program], str] = lambda program: ""
+    """Why it cannot run a program, though others can; "" if it can."""
 
 
 def process(words: Sequence[str | Path], what: str, stdin: bytes | None = None) -> bytes:

@@ -125,7 +125,7 @@ def reference(program: Program, predictor: Predictor, x: NDArray[Any]) -> Values
     layers = layers_by_name(predictor)
     with one_blas_thread(), np.errstate(all="ignore"):
         entry = predictor.prepared(stored)
-        values: dict[str, NDArray[Any]] = {program.entry.name: entry, "x": entry}
+        values: dict[str, NDArray[Any]] = {program.entry.name: entry, "the network's input": entry}
         for op in program.ops:
             if op.node is not None:
                 reads = [values[value.name] for value in op.reads]
