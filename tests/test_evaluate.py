@@ -299,7 +299,7 @@ def test_a_table_is_read_by_the_names_of_its_columns() -> None:
     inputs = runs.predict(predictor, ["new.csv"])[0].outputs
     assert {tuple(row) for row in inputs} == set(expected.values())
     done = command("predict", "out", "new.csv", "--out", "told.csv")
-    assert done.stdout == "told.csv: 60 samples, by run, seed 0\n"
+    assert done.stdout == "told.csv: 60 samples, by lane run, seed 0\n"
     with Path("told.csv").open() as file:
         told = [row["class"] for row in csv.DictReader(file)]
     assert np.mean([guess == row["name"] for guess, row in zip(told, rows, strict=True)]) > 0.9

@@ -116,7 +116,9 @@ def test_another_range_is_noted_in_python_and_on_the_command_line(floats: RunRes
         warnings.simplefilter("error")
         floats["run"].predict(x)
         floats["run"].predict(x * 1.2 - 0.1)  # a little more than what was trained on is the same kind
-    with pytest.warns(UserWarning, match=r"holds \d+ to 2\d\d, but the network was trained on [\d.e-]+ to 0\.99"):
+    with pytest.warns(
+        UserWarning, match=r"contains values from \d+ to 2\d\d, but the network was trained on [\d.e-]+ to 0\.99"
+    ):
         floats["run"].predict(bytes_)
     np.save(tmp_path / "u8.npy", bytes_)
     done = CliRunner().invoke(command, [str(floats.folder), str(tmp_path / "u8.npy")], standalone_mode=False)

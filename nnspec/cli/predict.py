@@ -83,12 +83,12 @@ def command(
                 file.write(utf8(prediction_text(rows, out.suffix.removeprefix("."))))
         except OSError as error:
             raise OutputError(f"{out} cannot be written: {error.strerror or error}") from None
-        click.echo(f"{out}: {len(rows):,} sample{'s' if len(rows) != 1 else ''}, by {predictor.label}")
+        click.echo(f"{out}: {len(rows):,} sample{'s' if len(rows) != 1 else ''}, by lane {predictor.label}")
     elif as_json:
         click.echo(prediction_text(rows, "json"), nl=False)
     else:
         screen = console()
         print_predictions(predictor, rows, screen)
         why = predictor.choice.text if predictor.choice is not None else ""
-        screen.print(f"– by {predictor.label}{f' ({why})' if why else ''}", style="dim", soft_wrap=True)
+        screen.print(f"– by lane {predictor.label}{f' ({why})' if why else ''}", style="dim", soft_wrap=True)
     return 0

@@ -157,8 +157,8 @@ def _fit(found: Inputs, name: str, wanted: Wanted) -> Inputs:
 def _unlike(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
     """Yield how the range of the numbers differs from that of the training data.
 
-    A number is out of range where it is further outside than the range is wide: a sample of the same kind may well be a
-    little larger than all of those before. Numbers of another unit, such as bytes for shares, are.
+    A number is out of range if its distance to the range exceeds the width of the range. A new sample may well be a
+    little larger than all samples before, but numbers in another unit, such as bytes for fractions, are far outside.
     """
     ranges = wanted.ranges or (((0.0, 255.0),) if wanted.divisor == 255 else ())
     if len(ranges) > 1:
@@ -168,10 +168,13 @@ def _unlike(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
         here, there, width = float(x.min()), float(x.max()), high - low
         if here < low - width or there > high + width or (x.size >= 10 and 0 < there - here < width / 100):
             yield (
-                f"holds {here:g} to {there:g}, but the network was trained "
-                f"on {low:g} to {high:g}: predict expects values "
+                f"{_values(here, there)}, but the network was trained on {low:g} to {high:g}: predict expects values "
                 "in the units of the training data"
             )
+
+
+def _values(low: float, high: float) -> str:
+    return f"contains only the value {low:g}" if low == high else f"contains values from {low:g} to {high:g}"
 
 
 def _unlike_columns(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
@@ -184,7 +187,7 @@ def _unlike_columns(x: NDArray[Any], wanted: Wanted) -> Iterator[str]:
             if (here < low - (high - low) or there > high + (high - low)) and noted < _NOTES:
                 noted += 1
                 yield (
-                    f"holds {here:g} to {there:g} in column `{in_words(column.name)}`, but the network was trained on "
+                    f"{_values(here, there)} in column `{in_words(column.name)}`, but the network was trained on "
                     f"{low:g} to {high:g}"
                 )
         start += width

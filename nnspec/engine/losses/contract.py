@@ -223,14 +223,19 @@ def fit_values(loss: type[Loss], outputs: Shape, classes: int | None, target: Sh
         if _without_ones(outputs) != _without_ones(target):
             wanted = (*target, 1) if outputs[:-1] == target else target
             raise ShapeError(
-                f"{name} compares {shape_in_words(outputs)} outputs with targets of {shape_in_words(target) or '1'}",
+                f"{name} compares {_outputs(outputs)} with targets of {shape_in_words(target) or '1'}",
                 help=f"end the model with {layers_towards(outputs, wanted)}",
             )
     elif outputs != (*target, classes):
         raise ShapeError(
-            f"{name} compares {classes} classes as one-hot vectors, but there are {shape_in_words(outputs)} outputs",
+            f"{name} compares {classes} classes as one-hot vectors, but the network has {_outputs(outputs)}",
             help=f"end the model with {layers_towards(outputs, (*target, classes))}",
         )
+
+
+def _outputs(shape: Shape) -> str:
+    """Format a number of outputs for messages: `1 output`, `28×28 outputs`."""
+    return f"{shape_in_words(shape)} output{'' if shape == (1,) else 's'}"
 
 
 def _without_ones(shape: Shape) -> Shape:
@@ -250,8 +255,7 @@ def fit_classes(loss: type[Loss], outputs: Shape, classes: int | None, target: S
         )
     if outputs[-1] < classes:
         raise ShapeError(
-            f"the data has {classes} classes, but the network has only {outputs[-1]} "
-            f"output{'s' if outputs[-1] != 1 else ''}",
+            f"the data has {classes} classes, but the network has only {_outputs(outputs[-1:])}",
             help=f"end the model with `Linear({classes})`",
         )
 
@@ -261,7 +265,7 @@ def fit_weights(outputs: Shape, arguments: Mapping[str, Any]) -> None:
     weights = arguments.get("class_weights")
     if weights is not None and len(weights) != outputs[-1]:
         raise ShapeError(
-            f"{len(weights)} weights for {outputs[-1]} outputs",
+            f"{len(weights)} weight{'s' if len(weights) != 1 else ''} for {_outputs(outputs[-1:])}",
             argument="class_weights",
             help="pass one per class",
         )

@@ -56,7 +56,7 @@ class Metric(Part, Borrower):
             if outputs != target or not outputs:
                 raise ShapeError(
                     f"`{cls.spec_name}` compares {shape_in_words(target) or '1'} "
-                    "labels per sample with as many outputs, "
+                    f"label{'' if target in ((), (1,)) else 's'} per sample with as many outputs, "
                     f"but the network has {shape_in_words(outputs)}"
                 )
         elif cls.needs_classes and (outputs[:-1] != target or not outputs):

@@ -71,10 +71,19 @@ def print_landscape(found: Landscape, console: Console) -> None:
     console.print()
     console.print(table(columns, console.width))
     console.print()
+    say(console, _LEGEND, style="dim")
+    console.print()
     for line in caption(found):
         say(console, line)
     for line in notes(found):
         say(console, f"! {line}", style="bold yellow")
+
+
+_LEGEND = (
+    "cos next step: 1 if each step continues straight on; cos descent: 1 if steps follow steepest descent; "
+    "evenness: 1 if all weights moved equally far, near 0 if only a few moved; "
+    "outside: share of a step's length outside the plane"
+)
 
 
 def _cosine(value: float) -> str:

@@ -28,7 +28,7 @@ class Warns(Silent):
         """Issue a warning for each; Python's warning filters can silence it or turn it into an error."""
         for use in data:
             if use.stands_in:
-                warnings.warn(f"{phrases.stand_in(use)}: {_first_line(use.reason)}", DataWarning, stacklevel=_callers())
+                warnings.warn(f"{phrases.stand_in(use)}: {_reason(use)}", DataWarning, stacklevel=_callers())
 
 
 def _callers() -> int:
@@ -51,7 +51,7 @@ class QuietProgress(Silent):
         """Say which data replaces which."""
         for use in data:
             if use.stands_in:
-                say(self.console, f"! {phrases.stand_in(use)}: {_first_line(use.reason)}", style="bold yellow")
+                say(self.console, f"! {phrases.stand_in(use)}: {_reason(use)}", style="bold yellow")
 
     def lane_begins(self, lane: LaneResult) -> None:
         """Keep the lane, or its repeat."""
@@ -65,5 +65,7 @@ class QuietProgress(Silent):
         """Nothing to clean up."""
 
 
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else ""
+def _reason(use: DataUse) -> str:
+    """Return why data replaces other data, with the problem of each mirror, but without what to do about it."""
+    first, *others = use.reason.splitlines() or [""]
+    return "\n".join([first, *(line for line in others if line.startswith("  "))])
