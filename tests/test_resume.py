@@ -20,6 +20,7 @@ from tiny_spec import COMMAND, OFFLINE, command, environment, nnspec, spec
 
 from nnspec import run
 from nnspec.api import compile_spec, run_into
+from nnspec.cli import _code
 from nnspec.compiler.proofs import Compiled
 from nnspec.errors import NnspecError
 from nnspec.records.folder import OutputError, RunFolder
@@ -227,7 +228,7 @@ def test_another_experiment_is_not_gone_on_with(path: Path, tmp_path: Path) -> N
 def test_a_folder_of_something_else_is_left_alone(path: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match="something else than a run"):
+    with pytest.raises(OutputError, match="has no run to resume"):
         run(path, out=tmp_path / "out", resume=True)
     assert os.listdir(tmp_path / "out") == ["mine.txt"]
 
@@ -319,6 +320,20 @@ def test_resume_needs_a_folder(path: Path, tmp_path: Path) -> None:
     assert "--resume requires --out DIR" in done.stderr
     with pytest.raises(ValueError, match="requires `out`"):
         run(path, resume=True)
+
+
+def test_resume_without_a_folder_names_the_last_run(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (2, 10):
+        folder = Path("runs", path.stem, str(number))
+        folder.mkdir(parents=True)
+        (folder / "run.json").touch()
+    Path("runs", path.stem, "11").mkdir()
+    assert _code(["run", str(path), "--resume", "--set", "seed=2"]) == 2
+    wanted = f"for the last one: nnspec run {path} --resume --out runs/{path.stem}/10 --set seed=2"
+    assert wanted in capsys.readouterr().err
 
 
 def test_an_import_that_says_something_else_is_another_experiment(path: Path, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
     assert "error: one/trace.json is damaged" in done.stderr
     (path / "trace.json").unlink()
     done = command("verify", "one", "one", cwd=path.parent)
-    assert "has no trace.json: its run has not finished; continue it with --resume" in done.stderr
+    assert "has no trace.json: its run has not finished; continue it with `nnspec run " in done.stderr
 
 
 def test_a_run_has_its_own_copies_of_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from shlex import quote
 
 import click
 
@@ -95,7 +95,7 @@ def command(
     if force and out is None:
         raise click.UsageError("--force requires --out DIR")
     if resume and out is None:
-        raise click.UsageError("--resume requires --out DIR, the folder of the run")
+        raise click.UsageError(_which_to_resume(spec, overrides))
     if resume and force:
         raise click.UsageError("--resume and --force cannot be used together")
     if cluster is not None and (jobs is not None or profile):
@@ -106,6 +106,7 @@ def command(
     program = compile_spec(spec, overrides, warn=warn)
     with drawing_for(program) as drawing:  # the process starts while the other modules are imported
         from nnspec.records.folder import OutputError, RunFolder
+        from nnspec.records.saved import resume_command
         from nnspec.records.write import history_record
         from nnspec.view.terminal.race import print_files, progress_for, show_result
         from nnspec.view.terminal.screen import console
@@ -130,11 +131,20 @@ def command(
     else:
         print_files(result, screen)
         if result.exit_code == _INTERRUPTED and result.folder is not None:
-            settings = "".join(f" --set {quote(override)}" for override in overrides)
-            resume_it = f"nnspec run {quote(spec)} --resume --out {quote(result.folder)}{settings}"
+            resume_it = resume_command(spec, result.folder, overrides)
             screen.print(f"– to resume it: {resume_it}", style="dim", soft_wrap=True, markup=False, highlight=False)
     if result.place is not None and result.place.undrawn:
         click.echo(result.place.undrawn, err=True)
     if result.place is not None and result.place.unwritten:
         raise OutputError(result.place.unwritten)
     return result.exit_code
+
+
+def _which_to_resume(spec: str, overrides: Sequence[str]) -> str:
+    """Return why `--resume` needs a folder, with the command for the last run of the spec."""
+    from nnspec.records.folder import last_run
+    from nnspec.records.saved import resume_command
+
+    why = "--resume requires --out DIR, the folder of the run"
+    last = last_run(spec)
+    return why if last is None else f"{why}; for the last one: {resume_command(spec, last, overrides)}"

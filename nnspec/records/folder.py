@@ -21,7 +21,7 @@ from nnspec.records.reading import RunError
 from nnspec.records.saved import RECORDS, SPEC_COPY, SavedRun
 from nnspec.semantics.meaning import changes
 
-__all__ = ["PICTURE", "REPORT", "REPORT_MARK", "OutputError", "RunFolder", "clear", "folders_of"]
+__all__ = ["PICTURE", "REPORT", "REPORT_MARK", "OutputError", "RunFolder", "clear", "folders_of", "last_run"]
 
 PICTURE, REPORT = "curves.png", "report.html"
 REPORT_MARK = '<meta name="generator" content="nnspec report">'
@@ -78,11 +78,9 @@ class RunFolder:
 
     @classmethod
     def _numbered_folder(cls, spec: str) -> RunFolder:
-        name = Path(spec).stem or "run"
-        home = Path("runs") / name
+        home = _home(spec)
         home.mkdir(parents=True, exist_ok=True)
-        taken = [int(child.name) for child in home.iterdir() if child.name.isascii() and child.name.isdigit()]
-        number = max(taken, default=0) + 1
+        number = max(_numbers(home), default=0) + 1
         while True:
             path = home / str(number)
             try:
@@ -237,6 +235,21 @@ class RunFolder:
                 for name in (MANIFEST, SPEC_COPY):
                     (self.path / name).unlink(missing_ok=True)
                 self.path.rmdir()
+
+
+def last_run(spec: str) -> Path | None:
+    """Return the folder of the last run of a spec in the current folder, as `RunFolder.make` numbers them."""
+    home = _home(spec)
+    found = [number for number in _numbers(home) if (home / str(number) / MANIFEST).is_file()] if home.is_dir() else []
+    return home / str(max(found)) if found else None
+
+
+def _home(spec: str) -> Path:
+    return Path("runs") / (Path(spec).stem or "run")
+
+
+def _numbers(home: Path) -> list[int]:
+    return [int(child.name) for child in home.iterdir() if child.name.isascii() and child.name.isdigit()]
 
 
 def folders_of(saved: SavedRun) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from nnspec.data.source import Column
@@ -47,6 +48,7 @@ __all__ = [
     "data_use",
     "open_run",
     "read_manifest",
+    "resume_command",
     "stored_arrays",
     "usable",
 ]
@@ -201,9 +203,17 @@ class SavedRun:
         with usable(path):
             there = path.exists() and self.manifest.replaces is None
         if not there:
-            raise RunError(f"{self.path} has no {name}: its run has not finished; continue it with --resume")
+            manifest = self.manifest
+            command = resume_command(manifest.spec, self.path, manifest.set)
+            raise RunError(f"{self.path} has no {name}: its run has not finished; continue it with `{command}`")
         with usable(path):
             return read_json(path, MOST_RECORD)
+
+
+def resume_command(spec: str, folder: str | os.PathLike[str], overrides: Iterable[str]) -> str:
+    """Return the command that resumes a run in a folder."""
+    settings = "".join(f" --set {quote(override)}" for override in overrides)
+    return f"nnspec run {quote(spec)} --resume --out {quote(os.fspath(folder))}{settings}"
 
 
 def open_run(path: str | os.PathLike[str]) -> SavedRun:
