@@ -76,9 +76,9 @@ def test_the_lane_ends_with_weights_and_figures_of_its_best_epoch(path: Path, of
         best = int(np.argmax(values) if of.endswith("accuracy") else np.argmin(values))
         assert lane.final(of) == values[best]
         assert now(lane) == seen.found[lane.name][best]
-        assert lane.kept == (best + 1 if best + 1 < len(values) else 0)
+        assert lane.restored_epoch == (best + 1 if best + 1 < len(values) else 0)
         assert lane.final("loss") == lane.history["loss"][best]
-        kept.append(lane.kept)
+        kept.append(lane.restored_epoch)
     assert any(kept)
 
 
@@ -86,7 +86,7 @@ def test_without_it_the_last_epoch_counts(path: Path) -> None:
     path.write_text(text("early_stop = patience(4)"))
     seen = Weights()
     lane = run_program(compile_spec(path), OFFLINE, seen)["run"]
-    assert (lane.kept, now(lane)) == (0, seen.found["run"][-1])
+    assert (lane.restored_epoch, now(lane)) == (0, seen.found["run"][-1])
     assert lane.final("val_loss") == lane.history["val_loss"][-1] != min(lane.history["val_loss"])
 
 
@@ -140,16 +140,16 @@ def test_repeats_have_each_their_own(path: Path) -> None:
 
 def test_it_is_the_same_after_going_on_from_any_epoch(path: Path, tmp_path: Path) -> None:
     whole = run(path, out="whole")["run"]
-    assert 1 < whole.kept < len(whole.epoch_seconds)
+    assert 1 < whole.restored_epoch < len(whole.epoch_seconds)
     for epoch in range(2, len(whole.epoch_seconds)):
         make = partial(RunFolder.make, "tiny.nn", tmp_path / str(epoch), resume=True)
         run_into(
             compile_spec(path), OFFLINE, Stopper(epoch), make, options=RunOptions(jobs=1, resume=True, checkpoint=0)
         )
-        assert run(path, out=tmp_path / str(epoch), resume=True)["run"].kept == whole.kept
+        assert run(path, out=tmp_path / str(epoch), resume=True)["run"].restored_epoch == whole.restored_epoch
         assert outcome(tmp_path / str(epoch)) == outcome(tmp_path / "whole"), epoch
     again = run(path, out=tmp_path / "whole", resume=True)["run"]  # nothing is left to train
-    assert (again.kept, again.final("val_loss")) == (whole.kept, whole.final("val_loss"))
+    assert (again.restored_epoch, again.final("val_loss")) == (whole.restored_epoch, whole.final("val_loss"))
     assert now(again) == now(whole)
 
 
@@ -186,7 +186,7 @@ def best_so_far(lane: LaneResult, seen: Weights) -> None:
     best = int(np.argmin(values))
     assert now(lane) == seen.found["run"][best]
     assert lane.final("val_loss") == min(values)
-    assert lane.kept in (best + 1, 0 if best + 1 == len(values) else best + 1)
+    assert lane.restored_epoch in (best + 1, 0 if best + 1 == len(values) else best + 1)
 
 
 class Watching(Weights):
@@ -210,7 +210,7 @@ def test_ctrl_c_keeps_the_best_epoch(path: Path, epoch: int) -> None:
     lane = run_into(compile_spec(path), OFFLINE, seen, make, options=RunOptions(jobs=1))["run"]
     assert (lane.status, len(lane.epoch_seconds)) == ("interrupted", epoch)
     best_so_far(lane, seen)
-    assert bool(lane.kept) == (epoch > 1)
+    assert bool(lane.restored_epoch) == (epoch > 1)
     assert all(one.same for one in runs.evaluate("out"))
     summary = json.loads(Path("out/summary.json").read_text())
     assert summary["lanes"][0]["final"]["val_loss"] == min(lane.history["val_loss"])
@@ -285,5 +285,5 @@ def test_what_failed_keeps_the_best_of_its_checkpoint(path: Path, tmp_path: Path
     (training,), _ = checkpoints.enter(trainings(compiled), {"run": data})
     lane = failed(training, "its process was ended")
     values = lane.history["val_loss"]
-    assert (lane.status, len(values), lane.kept) == ("failed", 8, 7)
+    assert (lane.status, len(values), lane.restored_epoch) == ("failed", 8, 7)
     assert now(lane) == seen.found["run"][int(np.argmin(values))]

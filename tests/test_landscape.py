@@ -300,7 +300,7 @@ def test_of_repeats_the_first_is_shown_and_of_a_kept_epoch_the_way_there() -> No
     np.testing.assert_array_equal(once.lanes["run"].losses, repeated.lanes["run"].losses)
     stop = "epochs = 8; batch = 16; early_stop = patience(2, of=test_loss, restore_best=true)"
     text = spec(optimizer="SGD(lr=2.0)", train=stop)
-    kept = run(text)["run"].kept
+    kept = run(text)["run"].restored_epoch
     assert 0 < kept < 8
     assert len(mapped(text).lanes["run"].steps) == kept
 

@@ -342,4 +342,4 @@ def test_the_network_of_a_lane_is_that_of_a_repeat_that_counts(monkeypatch: pyte
     assert found.network is second.network
     assert found.scaling is second.scaling
     assert found.fingerprints == first.fingerprints  # lanes are compared seed by seed
-    assert (found.tables, found.trace, found.gradients, found.dead, found.kept) == ({}, {}, {}, {}, 0)
+    assert (found.tables, found.trace, found.gradients, found.dead, found.restored_epoch) == ({}, {}, {}, {}, 0)

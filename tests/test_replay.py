@@ -63,7 +63,7 @@ def facts(lane: LaneResult) -> dict[str, Any]:
     return {
         "history": lane.history,
         "rates": lane.rates,
-        "ended": (lane.status, lane.message, lane.stopped, lane.kept),
+        "ended": (lane.status, lane.message, lane.stopped, lane.restored_epoch),
         "arrays": {name: array.tobytes() for name, array in state.items()},
         "digests": (lane.fingerprints, lane.trace),
         "watched": (lane.gradients, lane.dead, lane.broken, lane.tables),

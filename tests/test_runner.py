@@ -255,7 +255,7 @@ def test_ctrl_c_at_any_line_of_an_epochs_end_leaves_whole_epochs(stop: str) -> N
         same = whole[done]
         assert (found.status, found.message) == ("interrupted", f"after {done} of 4 epochs"), line
         assert (found.history, found.trace, found.fingerprints) == (same.history, same.trace, same.fingerprints), line
-        assert (found.tables, found.kept) == (same.tables, same.kept), line
+        assert (found.tables, found.restored_epoch) == (same.tables, same.restored_epoch), line
         for one, other in zip(found.network.parameters(), same.network.parameters(), strict=True):
             assert one.data.tobytes() == other.data.tobytes(), line
     assert line > 12

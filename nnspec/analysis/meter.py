@@ -63,7 +63,7 @@ class Copies:
     def of(self, lane: LaneResult) -> Track:
         """Return the track of a lane up to the epoch whose weights it keeps."""
         track = self._tracks[lane.name]
-        end = lane.kept + 1 if lane.kept else len(track.weights)
+        end = lane.restored_epoch + 1 if lane.restored_epoch else len(track.weights)
         return Track(track.weights[:end], track.states[:end])
 
     def fetching(self, name: str, done: int, total: int | None) -> None:

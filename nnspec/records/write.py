@@ -182,7 +182,7 @@ def _ending(lane: LaneResult) -> dict[str, Any]:
         "message": lane.message,
         "fingerprints": lane.fingerprints,
         "stopped": lane.stopped,
-        **({"kept_epoch": lane.kept} if lane.kept else {}),
+        **({"kept_epoch": lane.restored_epoch} if lane.restored_epoch else {}),
         "epochs": len(lane.records),
         "seconds": lane.seconds,
         "final": {name: lane.final(name) for name in lane.figures if math.isfinite(lane.final(name))},

@@ -70,8 +70,9 @@ class LaneResult(TableRepr):
     sample: str = ""
     """Text that `writer` generated at the end of the run."""
     tables: dict[str, list[list[int]]] = field(default_factory=dict)
-    """Metrics that are tables, such as `confusion`, on the test data after the last epoch, or after `kept`: one row per
-    label. Empty for a lane with repeats, as are `trace`, `gradients`, `dead`, `broken` and `kept`: see each repeat."""
+    """Metrics that are tables, such as `confusion`, on the test data after the last or the restored epoch: one row per
+    label. Empty for a lane with repeats, as are `trace`, `gradients`, `dead` and `broken`; `restored_epoch` is then 0.
+    See each repeat."""
     start: Mapping[str, str] = field(default_factory=dict)
     """A digest of each tensor's initial values, by full name."""
     dead: dict[str, list[int]] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class LaneResult(TableRepr):
     """How compiled steps were used: from which epoch, counted from 1 (`since`), and which parts remained NumPy calls,
     and why (`python`); or why available kernels were not used (`refused`). None if compilation was not attempted.
     Results do not depend on it."""
-    kept: int = 0
+    restored_epoch: int = 0
     """The epoch, counted from 1, whose weights were restored and whose figures are reported; 0 for the last epoch."""
     unsaved: str = ""
     """Why the last checkpoint could not be written; empty if it was."""
@@ -171,7 +172,7 @@ class LaneResult(TableRepr):
     @property
     def has_network(self) -> bool:
         """Whether the lane has usable weights: it neither diverged nor failed, or its best epoch was restored."""
-        return self.status not in ("diverged", "failed") or bool(self.kept)
+        return self.status not in ("diverged", "failed") or bool(self.restored_epoch)
 
     @property
     def scales(self) -> dict[str, Any]:
@@ -206,7 +207,7 @@ class LaneResult(TableRepr):
         With repeats, the mean of their final values, even if they stopped after different epochs. Raises KeyError for a
         name not in `figures`.
         """
-        return mean(_last(one.curve(figure)[: one.kept or None]) for one in self.counted)
+        return mean(_last(one.curve(figure)[: one.restored_epoch or None]) for one in self.counted)
 
     def epochs_to(self, target: float) -> float:
         """Return the number of epochs until the training loss was first at or below `target`, a mean over repeats.

@@ -31,6 +31,10 @@ _PLAIN = {"str": str, "int": int, "dict": dict, "Status": str}
 """The JSON types for fields of these types."""
 
 
+_STORED_AS = {"restored_epoch": "kept"}
+"""Fields that have another name in stored values, so that older checkpoints can be read."""
+
+
 class UnstorableError(NnspecError):
     """A value that can neither be stored nor sent to another process. The message names its field."""
 
@@ -61,7 +65,7 @@ def plain(value: Any, field: str) -> Any:
 def lane_values(lane: LaneResult) -> dict[str, Any]:
     """Return the plain values of a lane that has no repeats. Raises UnstorableError."""
     others = [field.name for field in fields(lane) if field.name not in _ARRAYS | _REBUILT | _COLUMNS]
-    values = {name: getattr(lane, name) for name in others} | {"fingerprints": lane.fingerprints}
+    values = {_STORED_AS.get(name, name): getattr(lane, name) for name in others} | {"fingerprints": lane.fingerprints}
     return {name: plain(value, name) for name, value in (values | columns(lane.records, lane.figures)).items()}
 
 
@@ -76,7 +80,9 @@ def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], net
     Raises LookupError, TypeError, OverflowError or AttributeError for damaged values.
     """
     table = {name: values[name] for name in ("history", "epoch_seconds", "rates", "trace", "gradients")}
-    others = {name: value for name, value in values.items() if name not in table and name != "fingerprints"}
+    fields_of = {stored: name for name, stored in _STORED_AS.items()}
+    skipped = table.keys() | {"fingerprints"}
+    others = {fields_of.get(name, name): value for name, value in values.items() if name not in skipped}
     for field in fields(LaneResult):
         annotation, name = str(field.type), field.name
         kind = None if annotation.endswith("| None") else _PLAIN.get(annotation.partition("[")[0])

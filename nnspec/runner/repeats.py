@@ -38,7 +38,7 @@ def _together(repeats: Sequence[LaneResult], asked: int) -> LaneResult:
         of=1,
         repeats=tuple(repeats),
         # each repeat has its own of these
-        kept=0,
+        restored_epoch=0,
         tables={},
         dead={},
         baseline={},

@@ -133,13 +133,13 @@ class Progress:
         plan, keeper, diverged = self._plan, self._keeper, self.status == "diverged"
         snapshot = take(plan) if keeper is not None and self.status != "interrupted" else None
         health = self._monitor.health(self.status) if diverged else {}  # of the weights that it diverged with
-        kept = self._best.epoch if self._best.restores and (diverged or self._best.epoch != self.done) else 0
-        if kept:
+        restored = self._best.epoch if self._best.restores and (diverged or self._best.epoch != self.done) else 0
+        if restored:
             self._best.restore(plan)
         lane = replace(
             self._so_far(),
-            tables=self._tables.get(kept or self.done, {}),
-            kept=kept,
+            tables=self._tables.get(restored or self.done, {}),
+            restored_epoch=restored,
             profile=plan.loop.observer.profile() if isinstance(plan.loop.observer, Profiler) else {},
             **(health or self._monitor.health(self.status)),
         )

@@ -62,8 +62,12 @@ def _figure(name: str, lane: Mapping[str, Any]) -> str:
 
 
 def _kept(lane: Mapping[str, Any]) -> str:
-    kept = {one["seed"]: one["kept_epoch"] for one in lane.get("repeats", (lane,)) if "kept_epoch" in one}
-    return f"weights and figures of {phrases.kept_epochs(kept, several='repeats' in lane)}, the best" if kept else ""
+    epochs = {one["seed"]: one["kept_epoch"] for one in lane.get("repeats", (lane,)) if "kept_epoch" in one}
+    return (
+        f"weights and figures of {phrases.restored_epochs(epochs, several='repeats' in lane)}, the best"
+        if epochs
+        else ""
+    )
 
 
 def _sweep(summary: Mapping[str, Any]) -> Iterator[Block]:

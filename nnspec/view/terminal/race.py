@@ -210,7 +210,7 @@ def print_result(result: RunResult, compiled: Compiled, console: Console) -> Non
     for lane in lanes:
         if lane.stopped:
             say(console, f"– {lane.name} stopped {lane.stopped}", style="dim")
-        for line in _kept(lane):
+        for line in _restored(lane):
             say(console, line, style="dim")
         if lane.status != "done":
             say(console, f"✗ {lane.name} {lane.status}: {lane.message}", style="bold red")
@@ -266,11 +266,11 @@ def _classes(result: RunResult, lane: LaneResult) -> Sequence[str]:
     return () if index is None else result.data[index].class_names
 
 
-def _kept(lane: LaneResult) -> Iterator[str]:
+def _restored(lane: LaneResult) -> Iterator[str]:
     """Name the epoch of the weights and figures, if it is not the last."""
-    kept = {one.seed: one.kept for one in lane.repeats or (lane,) if one.kept}
-    if kept:
-        which = phrases.kept_epochs(kept, several=bool(lane.repeats))
+    epochs = {one.seed: one.restored_epoch for one in lane.repeats or (lane,) if one.restored_epoch}
+    if epochs:
+        which = phrases.restored_epochs(epochs, several=bool(lane.repeats))
         yield f"– {lane.name} has the weights and figures of {which}, the best"
 
 

@@ -13,7 +13,7 @@ __all__ = [
     "compiled_in_words",
     "compiling",
     "data_in_words",
-    "kept_epochs",
+    "restored_epochs",
     "seeds",
     "seeds_in_words",
     "stand_in",
@@ -56,11 +56,10 @@ def compiling(kernels: int) -> str:
     return f"compiling {kernels} {'kernels' if kernels > 1 else 'kernel'}"
 
 
-def kept_epochs(kept: Mapping[int, int], *, several: bool) -> str:
-    """Name the epochs that weights are of, by seed; the seeds too where there are `several`: `epochs 2, 3 (seeds 0,
-    1)`, which are all that kept another epoch than their last."""
-    epochs = f"epoch{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept.values()))}"
-    return f"{epochs} (seed{'s' if len(kept) > 1 else ''} {', '.join(map(str, kept))})" if several else epochs
+def restored_epochs(restored: Mapping[int, int], *, several: bool) -> str:
+    """Return the restored epoch of each seed, with the seeds if there are `several`: `epochs 2, 3 (seeds 0, 1)`."""
+    epochs = f"epoch{'s' if len(restored) > 1 else ''} {', '.join(map(str, restored.values()))}"
+    return f"{epochs} (seed{'s' if len(restored) > 1 else ''} {', '.join(map(str, restored))})" if several else epochs
 
 
 def compiled_in_words(record: Mapping[str, Any] | None) -> str:
