@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
-from samples import CLASSES, Sample, every_sample
 
 from nnspec import engine as nn
 from nnspec.engine.layers.contract import Layer
-
-BATCH = 5
+from nnspec.testing.mistakes import clear_input
+from nnspec.testing.samples import Sample
+from nnspec.testing.tables import every_sample, largest
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -34,28 +33,21 @@ class Derivative:
         return self.sample.build()
 
     def x(self) -> np.ndarray:
-        shape, tokens = (BATCH, *self.sample.incoming), self.sample.tokens
-        return np.arange(prod(shape)).reshape(shape) % tokens if tokens else normal(*shape)
+        return clear_input(self.sample)
 
     def __str__(self) -> str:
         return f"{self.part} {self.which}"
 
 
 def _derivatives() -> Iterator[Derivative]:
-    """Each at the sample of its layer with the most parameters, and the most numbers in the least of these."""
-    largest: dict[str, tuple[tuple[int, ...], Sample]] = {}
+    samples: dict[str, list[Sample]] = {}
     for sample in every_sample():
-        if issubclass(CLASSES[sample.part], nn.Composition):
-            continue
-        geometry = sample.geometry()
-        sizes = [prod(shape) for shape in geometry.parameters.values()]
-        size = (len(sizes), min(sizes, default=0), prod(sample.incoming))
-        if sample.part not in largest or size > largest[sample.part][0]:
-            largest[sample.part] = (size, sample)
-    for part, (_, sample) in largest.items():
-        named = sample.geometry().parameters
-        yield from (Derivative(sample, which) for which in ([] if CLASSES[part].looks_up else ["input"]))
-        yield from (Derivative(sample, which) for which in named)
+        if not issubclass(sample.cls, nn.Composition):
+            samples.setdefault(sample.part, []).append(sample)
+    for each in samples.values():
+        sample = largest(each)
+        yield from (Derivative(sample, which) for which in ([] if sample.cls.looks_up else ["input"]))
+        yield from (Derivative(sample, which) for which in sample.geometry().parameters)
 
 
 DERIVATIVES = list(_derivatives())

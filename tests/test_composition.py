@@ -1,6 +1,6 @@
 """Compositions: shapes, names, kernels at the edges, mistakes that must be found, and the way from spec to plan.
 
-What holds for every layer is held against compositions in test_layers; PyTorch's numbers are in test_oracle; that a
+What holds for every layer is held against compositions by nnspec.testing; PyTorch's numbers are in test_oracle; that a
 plan trains as a loop does, in test_plan.
 """
 
@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samples import Composed, geometry_of, spoilt, work_arrays
-from samples.compositions import SAMPLES as COMPOSED
 from tiny_plan import make_plan, train
 from tiny_spec import OFFLINE, compiled, noise, spec
 
@@ -26,6 +24,8 @@ from nnspec.engine.layers.chain import Chain, Member
 from nnspec.engine.layers.contract import Layer, ShapeError
 from nnspec.engine.random import Stream, stream
 from nnspec.runner.gradients import alike_lanes, prove_program
+from nnspec.testing.own.compositions import SAMPLES as COMPOSED
+from nnspec.testing.samples import Composed, geometry_of, poisoned, work_arrays
 from nnspec.view.terminal.screen import console
 from nnspec.view.terminal.structure import print_structure, structure_record
 
@@ -307,7 +307,7 @@ def test_samples_of_another_shape_may_follow() -> None:
 def test_with_lent_arrays_input_and_gradient_are_left_alone(sample: Composed, batch: int) -> None:
     layer, x, grad = sample.make(), sample.x(batch), sample.grad(batch)
     layer.lend(work_arrays(sample, 5))
-    y, dx = spoilt(grad.shape), spoilt(x.shape)
+    y, dx = poisoned(grad.shape), poisoned(x.shape)
     nn.set_seed(7)
     layer.forward(x, out=y)
     np.testing.assert_array_equal(x, sample.x(batch))
@@ -331,13 +331,13 @@ def test_with_everything_lent_the_numbers_are_the_same(sample: Composed, input_g
             layer.forward(sample.x(batch))
             layer.training = True
         for array in arrays.values():
-            array[...] = spoilt(array.shape, array.dtype)
+            array[...] = poisoned(array.shape, array.dtype)
         found = []
         for layer in (eager, lent):
-            out = None if layer is eager else spoilt((batch, *sample.geometry().out))
+            out = None if layer is eager else poisoned((batch, *sample.geometry().out))
             nn.set_seed(7)
             y = layer.forward(sample.x(batch), out=out)
-            into = None if layer is eager or not input_grad else spoilt((batch, *sample.incoming))
+            into = None if layer is eager or not input_grad else poisoned((batch, *sample.incoming))
             dx = layer.backward(sample.grad(batch), into, input_grad=input_grad)
             grads = [parameter.grad.copy() for parameter in layer.parameters().values()]
             found.append([y, *grads, *([dx] if input_grad else [])])

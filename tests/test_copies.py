@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from derivatives import DERIVATIVES
-from loss_samples import CLASSES as LOSSES
-from loss_samples import LossSample
 
 from nnspec import engine as nn
 from nnspec.engine import PARTS, copies
 from nnspec.engine.copies import Copies, Lines, Tensor, independent, loss_of, sides_of
 from nnspec.engine.layers.contract import Layer
+from nnspec.testing.samples import LossSample
+from nnspec.testing.tables import own_parts
 
+LOSSES = own_parts("loss")
 BOUND = 1e-7
 LABELS = np.array([0, 1, 2, 2, 1, 0, 0, 2])
 

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import case, cases
-from derivatives import DERIVATIVES, Derivative, normal
-from loss_samples import CLASSES as LOSSES
-from loss_samples import LossSample
+from derivatives import normal
 
 from nnspec import engine as nn
-from nnspec.engine import PARTS, gradcheck
+from nnspec.engine import gradcheck
 from nnspec.engine.copies import Copies, Lines, Tensor, product_with
 from nnspec.engine.layers.contract import Layer
+from nnspec.testing.mistakes import MISTAKES, wrong_layer, wrong_loss
 
 BOUND = 1e-7
 
@@ -102,74 +100,20 @@ def test_images_pass_through_flatten() -> None:
 # --- What is wrong is found: one entry for each derivative in the engine, and each way to get it wrong. ---
 
 
-def flip_one(grad: np.ndarray) -> None:
-    """The smallest that is more than the noise of rounding, which is the hardest to see."""
-    flat = grad.reshape(-1)
-    sizes = np.abs(flat)
-    flat[np.where(sizes > 1e-9 * sizes.max(), sizes, np.inf).argmin()] *= -1
-
-
-def shift_one(grad: np.ndarray) -> None:
-    grad.reshape(-1)[0] += 1e-5
-
-
-# Each writes a subtly wrong gradient over the right one.
-MISTAKES: dict[str, Callable[[np.ndarray], None]] = {
-    "too large by 1e-5": lambda grad: np.multiply(grad, 1 + 1e-5, out=grad),
-    "too small by 1e-5": lambda grad: np.multiply(grad, 1 - 1e-5, out=grad),
-    "one sign flipped": flip_one,
-    "one entry off by 1e-5": shift_one,
-    "forgotten": lambda grad: grad.fill(0),
-    "of opposite sign": lambda grad: np.negative(grad, out=grad),
-    "mixed up": lambda grad: np.copyto(grad, np.roll(grad.reshape(-1), 1).reshape(grad.shape)),
-    "doubled": lambda grad: np.multiply(grad, 2, out=grad),
-    "averaged over the batch": lambda grad: np.divide(grad, 5, out=grad),
-}
-
-
-def plant(monkeypatch: pytest.MonkeyPatch, cls: type[Layer], which: str, mistake: Callable[[np.ndarray], None]) -> None:
+def plant(monkeypatch: pytest.MonkeyPatch, cls: type[Layer], which: str, mistake: Callable[[np.ndarray], Any]) -> None:
+    """Spoil a derivative until the end of the test."""
+    wrong = wrong_layer(cls, which, mistake)
     right = cls.backward
-
-    def backward(self: Layer, grad: np.ndarray, out: np.ndarray | None = None, *, input_grad: bool = True) -> Any:
-        dx = right(self, grad, out=out, input_grad=input_grad)
-        if which != "input":
-            mistake(self.parameters()[which].grad)
-        elif dx is not None:
-            dx = dx.copy()
-            mistake(dx)
-        return dx
-
-    monkeypatch.setattr(cls, "backward", backward)
-
-
-def test_every_layer_has_its_derivatives_spoilt() -> None:
-    # Only nnspec's own parts: other tests may enter parts of theirs.
-    ours = {name for name, cls in PARTS["layer"].items() if cls.__module__.startswith("nnspec.")}
-    assert ours == {derivative.part for derivative in DERIVATIVES}
-    for derivative in DERIVATIVES:
-        spoilt = {other.which for other in DERIVATIVES if other.part == derivative.part}
-        layer = derivative.make()
-        assert spoilt == {*([] if layer.looks_up else ["input"]), *layer.parameters()}
-
-
-@cases(
-    derivative={part: [each for each in DERIVATIVES if each.part == part] for part in {d.part: 0 for d in DERIVATIVES}}
-)
-def test_a_wrong_derivative_in_a_layer_is_found(derivative: Derivative) -> None:
-    nn.set_seed(42)
-    assert nn.numerical_gradient_check(derivative.make(), derivative.x()) < BOUND
-    for name, mistake in MISTAKES.items():
-        with case(mistake=name), pytest.MonkeyPatch.context() as monkeypatch:
-            nn.set_seed(42)
-            layer = derivative.make()
-            plant(monkeypatch, type(layer), derivative.which, mistake)
-            assert nn.numerical_gradient_check(layer, derivative.x()) > BOUND
+    with wrong:
+        spoilt = cls.backward
+    assert cls.backward is right
+    monkeypatch.setattr(cls, "backward", spoilt)
 
 
 @pytest.mark.parametrize("which", ["input", "weight", "bias"])
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_wrong_derivative_is_found_in_a_whole_network(
-    which: str, mistake: Callable[[np.ndarray], None], monkeypatch: pytest.MonkeyPatch
+    which: str, mistake: Callable[[np.ndarray], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = network()
     plant(monkeypatch, nn.Linear, which, mistake)
@@ -190,27 +134,9 @@ def test_weights_that_are_not_transposed_on_the_way_back_are_found(monkeypatch: 
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES.keys())
-@pytest.mark.parametrize(
-    ("loss", "targets"),
-    [
-        (nn.CrossEntropyLoss(), LABELS),
-        (nn.CrossEntropyLoss(), np.eye(3)[LABELS]),
-        *((cls(), LossSample(name, {}, (3,), 2).targets(8)) for name, cls in LOSSES.items()),
-    ],
-    ids=["class numbers", "one-hot rows", *LOSSES],
-)
-def test_a_wrong_derivative_in_a_loss_is_found_and_named(
-    loss: Any, targets: np.ndarray, mistake: Callable[[np.ndarray], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    right = type(loss).backward
-
-    def backward(self: Any, out: np.ndarray | None = None) -> np.ndarray:
-        grad = right(self, out=out)
-        mistake(grad)
-        return grad
-
-    monkeypatch.setattr(type(loss), "backward", backward)
-    report = nn.check_gradients(network(), loss, normal(8, 6), targets)
+def test_a_wrong_derivative_in_a_loss_of_one_hot_rows_is_found_and_named(mistake: Callable[[np.ndarray], Any]) -> None:
+    with wrong_loss(nn.CrossEntropyLoss, mistake):
+        report = nn.check_gradients(network(), nn.CrossEntropyLoss(), normal(8, 6), np.eye(3)[LABELS])
     assert by_name(report)["loss"].error > BOUND
     assert report.error > BOUND
 

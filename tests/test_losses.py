@@ -1,4 +1,4 @@
-"""The contract of losses, held against every loss that is registered, and what each is for."""
+"""What each loss is for: its numbers, and the targets that it refuses; what all must do is in nnspec.testing."""
 
 from __future__ import annotations
 
@@ -8,154 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from allocations import growth
-from loss_samples import SAMPLES, LossSample
 
 from nnspec import engine as nn
 from nnspec.engine.layers.contract import ShapeError
 from nnspec.engine.losses import Loss
+from nnspec.testing.samples import LossSample
 
-every_loss = pytest.mark.parametrize("sample", SAMPLES, ids=str)
 batches = pytest.mark.parametrize("batch", [1, 5])
-
-
-def slopes(loss: Loss, y: np.ndarray, wanted: np.ndarray, epsilon: float = 1e-5) -> np.ndarray:
-    """Central differences of the loss, entry by entry."""
-    found = np.empty_like(y)
-    for i in np.ndindex(y.shape):
-        step = np.zeros_like(y)
-        step[i] = epsilon
-        found[i] = (loss.forward(y + step, wanted) - loss.forward(y - step, wanted)) / (2 * epsilon)
-    return found
-
-
-@every_loss
-@batches
-def test_gradient_agrees_with_finite_differences(sample: LossSample, batch: int) -> None:
-    loss, y, wanted = sample.make(), sample.y(batch), sample.targets(batch)
-    numerical = slopes(loss, y, wanted)
-    loss.forward(y, wanted)
-    np.testing.assert_allclose(loss.backward(), numerical, rtol=1e-7, atol=1e-9)
-
-
-@every_loss
-@batches
-def test_the_value_is_a_float_and_the_gradient_has_the_outputs_shape(sample: LossSample, batch: int) -> None:
-    loss = sample.make()
-    value = loss.forward(sample.y(batch), sample.targets(batch))
-    assert type(value) is float
-    assert math.isfinite(value)
-    assert loss.backward().shape == (batch, *sample.outputs)
-
-
-@every_loss
-@batches
-def test_out_gives_the_same_numbers_as_allocating(sample: LossSample, batch: int) -> None:
-    loss, wanted = sample.make(), sample.targets(batch)
-    value = loss.forward(sample.y(batch), wanted)
-    grad = loss.backward()
-    worked_in, written = np.full((batch, *sample.outputs), np.nan), np.full((batch, *sample.outputs), np.nan)
-    assert loss.forward(sample.y(batch), wanted, out=worked_in) == value
-    assert loss.backward(out=written) is written
-    np.testing.assert_array_equal(written, grad, strict=True)
-
-
-@every_loss
-@batches
-def test_it_may_work_in_its_outputs_and_write_the_gradient_there(sample: LossSample, batch: int) -> None:
-    loss, wanted, y = sample.make(), sample.targets(batch), sample.y(batch)
-    value = loss.forward(y, wanted)
-    grad = loss.backward()
-    assert loss.forward(y, wanted, out=y) == value
-    assert loss.backward(out=y) is y
-    np.testing.assert_array_equal(y, grad, strict=True)
-
-
-@every_loss
-def test_allocating_calls_leave_their_arguments_alone(sample: LossSample) -> None:
-    loss, y, wanted = sample.make(), sample.y(5), sample.targets(5)
-    loss.forward(y, wanted)
-    loss.backward()
-    np.testing.assert_array_equal(y, sample.y(5))
-    np.testing.assert_array_equal(wanted, sample.targets(5))
-
-
-@every_loss
-def test_backward_twice_is_the_same_twice(sample: LossSample) -> None:
-    loss = sample.make()
-    loss.forward(sample.y(5), sample.targets(5))
-    np.testing.assert_array_equal(loss.backward(), loss.backward())
-
-
-@every_loss
-@pytest.mark.parametrize("lent_for", [3, 5, 8])
-def test_lent_work_arrays_change_no_number(sample: LossSample, lent_for: int) -> None:
-    reference, loss, wanted = sample.make(), sample.make(), sample.targets(5)
-    loss.lend(sample.work_arrays(lent_for))
-    for _ in range(2):
-        assert loss.forward(sample.y(5), wanted) == reference.forward(sample.y(5), wanted)
-        np.testing.assert_array_equal(loss.backward(), reference.backward())
-
-
-@every_loss
-def test_lent_work_arrays_are_used_up_to_the_batch(sample: LossSample) -> None:
-    loss, lent = sample.make(), sample.work_arrays(8)
-    for work in lent.values():
-        work.fill(77)
-    loss.lend(lent)
-    loss.forward(sample.y(5), sample.targets(5))
-    loss.backward()
-    for name, work in lent.items():
-        assert not np.any(work[:5] == 77), f"{name} is not used"
-        assert np.all(work[5:] == 77), f"{name} is written beyond the batch"
-
-
-@every_loss
-def test_with_out_and_lent_work_no_array_is_allocated(sample: LossSample) -> None:
-    batch = 2_000
-    loss, y, wanted = sample.make(), sample.y(batch), sample.targets(batch)
-    loss.lend(sample.work_arrays(batch))
-    loss.forward(y.copy(), wanted, out=np.empty_like(y))  # once before, for what is kept over batches
-    grown = growth(lambda: (loss.forward(y, wanted, out=y), loss.backward(out=y)))
-    assert grown < 12_000  # the smallest array here, a number a sample, is 16 kB
-
-
-@every_loss
-def test_only_saved_work_lives_from_forward_to_backward(sample: LossSample) -> None:
-    loss, lent = sample.make(), sample.work_arrays(5)
-    loss.forward(sample.y(5), sample.targets(5))
-    reference = loss.backward()
-    loss.lend(lent)
-    loss.forward(sample.y(5), sample.targets(5))
-    for name, work in sample.cls.work(sample.outputs, sample.arguments).items():
-        if not work.saved:
-            lent[name].fill(np.nan if work.dtype == "float" else 1)
-    np.testing.assert_array_equal(loss.backward(), reference)
-
-
-@every_loss
-@pytest.mark.parametrize("arranged", [np.asfortranarray, lambda y: np.repeat(y, 2, axis=1)[:, ::2]])
-def test_memory_order_changes_no_number(sample: LossSample, arranged: Any) -> None:
-    loss, wanted = sample.make(), sample.targets(5)
-    value = loss.forward(sample.y(5), wanted)
-    grad = loss.backward()
-    assert loss.forward(arranged(sample.y(5)), wanted) == pytest.approx(value, rel=1e-14)
-    np.testing.assert_allclose(loss.backward(), grad, rtol=1e-14)
-
-
-@every_loss
-def test_float32_is_followed(sample: LossSample) -> None:
-    loss, double, wanted = sample.make(), sample.make(), sample.targets(5)
-    single = wanted.astype(np.float32) if sample.cls.targets == "values" else wanted
-    assert loss.forward(sample.y(5, np.float32), single) == pytest.approx(double.forward(sample.y(5), wanted), rel=1e-5)
-    assert loss.backward().dtype == np.float32
-    np.testing.assert_allclose(loss.backward(), double.backward(), rtol=1e-5, atol=1e-6)
-
-
-@every_loss
-def test_backward_before_forward_is_an_error(sample: LossSample) -> None:
-    with pytest.raises(RuntimeError, match="backward needs a forward pass first"):
-        sample.make().backward()
 
 
 def logits(batch: int) -> np.ndarray:

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loss_samples import CLASSES, SAMPLES, LossSample
 
 from nnspec import engine as nn
 from nnspec.engine.layers.contract import ShapeError
 from nnspec.engine.losses import Loss
+from nnspec.testing.own.losses import SAMPLES
+from nnspec.testing.samples import LossSample
+from nnspec.testing.tables import own_parts
 
+CLASSES = own_parts("loss")
 LOGITS = LossSample("CrossEntropy").y(5)
 LABELS = LossSample("CrossEntropy").targets(5)
 

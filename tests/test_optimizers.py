@@ -1,9 +1,7 @@
-"""The contract of optimizers, held against every optimizer that is registered, and each one's formula."""
+"""The formula of each optimizer, weight decay, and settings of tensors; what all must do is in nnspec.testing."""
 
 from __future__ import annotations
 
-import tracemalloc
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,30 +17,6 @@ SIZE = sum(int(np.prod(shape)) for shape in SHAPES)
 
 # Only nnspec's own parts: other tests may enter parts of theirs.
 CLASSES = {name: cls for name, cls in PARTS["optimizer"].items() if cls.__module__.startswith("nnspec.")}
-# Each by default, and with what changes its way of working.
-VARIANTS: list[tuple[type[Optimizer], dict[str, Any]]] = [
-    *((cls, {}) for cls in CLASSES.values()),
-    (nn.SGD, {"lr": 0.1, "momentum": 0.9}),
-    (nn.Momentum, {"momentum": 0.0}),
-    (nn.Adam, {"betas": (0.0, 0.0)}),
-    (nn.Adam, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-2}),
-    (nn.Nesterov, {"momentum": 0.0}),
-    (nn.RMSProp, {"alpha": 0.0}),
-    (nn.RMSProp, {"centered": True, "eps": 1e-2}),
-    (nn.RMSProp, {"momentum": 0.9}),
-    (nn.RMSProp, {"momentum": 0.5, "centered": True, "alpha": 0.9}),
-    (nn.NAdam, {"momentum_decay": 0.1}),
-    (nn.RAdam, {"betas": (0.9, 0.9)}),
-    *((cls, {"weight_decay": 1e-3}) for cls in CLASSES.values()),
-    (nn.AdamW, {"weight_decay": 0.0}),
-    (nn.LAMB, {"weight_decay": 0.0}),
-    (nn.LAMB, {"betas": (0.5, 0.9), "eps": 1e-2, "adapt_all": True}),
-    (nn.SGD, {"momentum": 0.9, "weight_decay": 1e-3, "decay_all": True}),
-]
-
-every_optimizer = pytest.mark.parametrize(
-    ("cls", "arguments"), VARIANTS, ids=[f"{cls.spec_name} {arguments or ''}".strip() for cls, arguments in VARIANTS]
-)
 
 
 def parameters(dtype: str = "float64") -> list[nn.Parameter]:
@@ -64,165 +38,6 @@ def spread(values: np.ndarray, params: list[nn.Parameter]) -> None:
 
 def numbers(params: list[nn.Parameter]) -> np.ndarray:
     return np.concatenate([parameter.data.ravel() for parameter in params])
-
-
-def vector_of(params: list[nn.Parameter]) -> nn.Parameter:
-    """All of them as one vector that knows its tensors."""
-    segments, end = [], 0
-    for parameter in params:
-        (own,) = parameter.segments
-        segments.append(replace(own, start=end))
-        end += parameter.size
-    return nn.Parameter.over(numbers(params), np.zeros(end), segments)
-
-
-@every_optimizer
-def test_one_vector_moves_exactly_as_many_parameters(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    many = parameters()
-    one = [vector_of(many)]
-    several, single = cls(many, **arguments), cls(one, **arguments)
-    for row in gradients(20):
-        spread(row, many)
-        spread(row, one)
-        several.step()
-        single.step()
-        np.testing.assert_array_equal(numbers(many), numbers(one), strict=True)
-
-
-@every_optimizer
-def test_a_step_writes_into_the_arrays_that_are_there(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    params = parameters()
-    arrays = [(parameter.data, parameter.grad) for parameter in params]
-    before = numbers(params)
-    spread(gradients(1)[0], params)
-    cls(params, **arguments).step()
-    assert all(p.data is data and p.grad is grad for p, (data, grad) in zip(params, arrays, strict=True))
-    assert not np.any(numbers(params) == before)
-
-
-@every_optimizer
-def test_a_step_allocates_no_array(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    optimizer = cls([nn.Parameter(np.ones(20_000)), nn.Parameter(np.ones(10_000))], **arguments)
-    tracemalloc.start()
-    try:
-        optimizer.step()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 10_000
-
-
-@every_optimizer
-def test_a_step_leaves_the_gradients_alone(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    params, row = parameters(), gradients(1)[0]
-    spread(row, params)
-    optimizer = cls(params, **arguments)
-    optimizer.step()
-    optimizer.step()
-    np.testing.assert_array_equal(np.concatenate([p.grad.ravel() for p in params]), row)
-
-
-@every_optimizer
-def test_a_step_goes_downhill(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    params, row = parameters(), gradients(1)[0]
-    before = numbers(params)
-    spread(row, params)
-    cls(params, **arguments).step()
-    np.testing.assert_array_equal(np.sign(numbers(params) - before), -np.sign(row))
-
-
-@every_optimizer
-def test_zero_gradients_from_the_start_move_nothing_unless_weights_decay(
-    cls: type[Optimizer], arguments: dict[str, Any]
-) -> None:
-    params = parameters()
-    before, optimizer = numbers(params), cls(params, **arguments)
-    for _ in range(3):
-        optimizer.step()
-    defaults = {argument.name: argument.default for argument in cls.signature()}
-    np.testing.assert_array_equal(numbers(params) == before, not (defaults | arguments)["weight_decay"])
-    assert cls.rests(defaults | arguments) is bool((numbers(params) == before).all() and not cls.whole_tensors)
-
-
-@every_optimizer
-def test_zero_grad_empties_every_gradient(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    params = parameters()
-    spread(gradients(1)[0], params)
-    cls(params, **arguments).zero_grad()
-    assert all(not parameter.grad.any() for parameter in params)
-
-
-@every_optimizer
-def test_weights_that_are_assigned_between_steps_are_where_the_next_step_starts(
-    cls: type[Optimizer], arguments: dict[str, Any]
-) -> None:
-    if cls.whole_tensors:
-        pytest.skip("its steps depend on where they start")
-    arguments = arguments | {"weight_decay": 0.0}  # with it, a step depends on where it starts
-    params, row = parameters(), gradients(1)[0]
-    optimizer = cls(params, **arguments)
-    spread(row, params)
-    optimizer.step()
-    moved = numbers(params)
-    optimizer.step()
-    second = numbers(params) - moved
-    params = parameters()
-    optimizer = cls(params, **arguments)
-    spread(row, params)
-    optimizer.step()
-    for parameter in params:
-        parameter.data = np.zeros(parameter.shape)
-    optimizer.step()
-    np.testing.assert_allclose(numbers(params), second, rtol=1e-9, atol=1e-15)
-
-
-@every_optimizer
-def test_float32_is_followed(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    single, double = parameters("float32"), parameters()
-    optimizers = cls(single, **arguments), cls(double, **arguments)
-    for row in gradients(5):
-        spread(row, single)
-        spread(row, double)
-        for optimizer in optimizers:
-            optimizer.step()
-    assert all(array.dtype == np.float32 for state in optimizers[0].state for array in state.values())
-    assert numbers(single).dtype == np.float32
-    np.testing.assert_allclose(numbers(single), numbers(double), rtol=1e-4, atol=1e-5)
-
-
-@every_optimizer
-def test_the_declared_state_is_the_state(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    params = parameters()
-    optimizer = cls(params, **arguments)
-    defaults = {argument.name: argument.default for argument in cls.signature()}
-    slots = cls.state_slots(defaults | arguments)
-    for parameter, state in zip(params, optimizer.state, strict=True):
-        assert tuple(state) == slots
-        assert all(array.shape == parameter.shape and not array.any() for array in state.values())
-    decays = bool((defaults | arguments)["weight_decay"])
-    assert tuple(optimizer.work) == cls.work_slots(decays=decays)
-    assert {array.size for array in optimizer.work.values()} == {max(parameter.size for parameter in params)}
-
-
-@every_optimizer
-def test_parameters_may_come_from_a_generator(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    params = parameters()
-    assert cls((parameter for parameter in params), **arguments).params == params
-
-
-@every_optimizer
-def test_nothing_to_optimize_is_an_error(cls: type[Optimizer], arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="no parameters"):
-        cls([], **arguments)
-    with pytest.raises(TypeError, match=r"model\.parameters\(\)"):
-        cls([np.zeros(3)], **arguments)
-
-
-@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
-@pytest.mark.parametrize("lr", [0, -0.1, float("nan"), float("inf"), "fast", None, True])
-def test_a_rate_that_is_no_positive_number_is_refused(cls: type[Optimizer], lr: Any) -> None:
-    with pytest.raises(ValueError, match=f"{cls.__name__}: `lr`"):
-        cls(parameters(), lr=lr)
 
 
 @pytest.mark.parametrize(
@@ -351,34 +166,6 @@ def several(cls: type[Optimizer], **more: Any) -> tuple[list[nn.Parameter], Opti
     return params, cls(params, lr=0.01, **more)
 
 
-@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
-def test_weights_decay_and_biases_do_not_unless_all_shall(cls: type[Optimizer]) -> None:
-    (plain, without), (some, weights), (every, all_of) = (
-        several(cls, weight_decay=decay, decay_all=whole) for decay, whole in ((0.0, False), (0.1, False), (0.1, True))
-    )
-    for row in gradients(5):
-        for params, optimizer in ((plain, without), (some, weights), (every, all_of)):
-            spread(row, params)
-            optimizer.step()
-    for free, partly, wholly in zip(plain, some, every, strict=True):
-        assert np.array_equal(free.data, partly.data) is not partly.decays
-        assert np.array_equal(partly.data, wholly.data) is partly.decays
-
-
-@pytest.mark.parametrize("decay_all", [False, True])
-@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
-def test_one_vector_decays_where_the_parameters_that_it_holds_do(cls: type[Optimizer], decay_all: bool) -> None:
-    many, optimizer = several(cls, weight_decay=0.05, decay_all=decay_all)
-    one = vector_of(many)
-    single = cls([one], lr=0.01, weight_decay=0.05, decay_all=decay_all)
-    for row in gradients(20):
-        spread(row, many)
-        one.grad = row
-        optimizer.step()
-        single.step()
-        np.testing.assert_array_equal(numbers(many), one.data, strict=True)
-
-
 def test_decay_in_the_gradient_and_in_the_step_by_hand() -> None:
     theta = one_parameter(2.0)
     optimizer = nn.SGD([theta], lr=0.5, weight_decay=0.25, momentum=0.5)
@@ -400,53 +187,6 @@ def test_only_decay_in_the_gradient_takes_an_array(cls: type[Optimizer]) -> None
 
 
 # Tensors with settings of their own
-
-
-def settled(cls: type[Optimizer], **more: Any) -> tuple[list[nn.Parameter], Optimizer]:
-    """Parameters of which one moves at half the rate, one is frozen, and one has a weight decay of its own."""
-    params, _ = several(cls)
-    params[1].configure(rate=0.5)
-    params[2].configure(frozen=True)
-    params[3].configure(weight_decay=0.2)
-    params[4].configure(rate=0.5)
-    return params, cls(params, lr=0.01, **more)
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.05])
-@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
-def test_each_moves_as_it_would_alone_with_its_rate_and_its_decay(cls: type[Optimizer], decay: float) -> None:
-    together, optimizer = settled(cls, weight_decay=decay)
-    alone, _ = several(cls)
-    one = [
-        cls([alone[0]], lr=0.01, weight_decay=decay),
-        cls([alone[1]], lr=0.01 * 0.5, weight_decay=decay),
-        None,
-        cls([alone[3]], lr=0.01, weight_decay=0.2, decay_all=True),
-        cls([alone[4]], lr=0.01 * 0.5, weight_decay=decay),
-    ]
-    for row in gradients(10):
-        spread(row, together)
-        spread(row, alone)
-        optimizer.step()
-        for each in one:
-            if each is not None:
-                each.step()
-    for ours, theirs in zip(together, alone, strict=True):
-        np.testing.assert_array_equal(ours.data, theirs.data, strict=True)
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.05])
-@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES.keys())
-def test_one_vector_moves_each_of_its_tensors_by_its_own_settings(cls: type[Optimizer], decay: float) -> None:
-    many, optimizer = settled(cls, weight_decay=decay)
-    one = vector_of(many)
-    single = cls([one], lr=0.01, weight_decay=decay)
-    for row in gradients(10):
-        spread(row, many)
-        one.grad = row
-        optimizer.step()
-        single.step()
-        np.testing.assert_array_equal(numbers(many), one.data, strict=True)
 
 
 def tensors(*settings: dict[str, Any]) -> nn.Parameter:

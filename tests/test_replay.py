@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from layer_specs import SAMPLES, Arrays, drawn, text_of, with_arrays
-from samples import Sample
 from tiny_plan import MODELS
 from tiny_spec import ROOT, compiled, environment, run, spec
 
@@ -28,6 +27,9 @@ from nnspec.native.builder import Builder
 from nnspec.native.recording import Instruction
 from nnspec.results.lane import LaneResult
 from nnspec.runner.options import RunOptions
+from nnspec.testing.samples import Composed, Sample, Wrapped
+from nnspec.testing.tables import every_sample
+from nnspec.testing.training import Arrays, arrays, drawn, layer_spec
 
 needs_numba = pytest.mark.skipif(not library.available(), reason="compiled steps need Numba, which is an extra")
 PYTHON = RunOptions(jobs=1, compiled="never")
@@ -35,7 +37,14 @@ COMPILED = RunOptions(jobs=1, compiled="always")
 MOVERS = {part.__name__ for part in PARTS["optimizer"].values()}
 
 
+SAMPLES = [sample for sample in every_sample() if not isinstance(sample, (Composed, Wrapped))]
 LOADED: dict[str, int] = {}
+
+
+@pytest.fixture
+def _arrays() -> Iterator[None]:
+    with arrays():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -91,9 +100,9 @@ def same_both_ways(text: str, *, python: set[str] = frozenset()) -> None:  # typ
 
 @needs_numba
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_every_layer_is_recorded(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_arrays(monkeypatch)
-    text = text_of(sample)
+@pytest.mark.usefixtures("_arrays")
+def test_every_layer_is_recorded(sample: Sample) -> None:
+    text = layer_spec(sample)
     program = compiled(text)
     (experiment,) = program.program.lanes
     source = experiment.data[0].source

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from allocations import growth
-from samples import CLASSES, Sample, every_sample
 from tiny_lanes import Listener
 from tiny_spec import ALONE, OFFLINE, compiled, run, spec
 from tiny_spec import nnspec as command
@@ -26,6 +24,7 @@ from nnspec.executors.processes import Processes, usual_jobs
 from nnspec.results.lane import LaneResult
 from nnspec.results.run import RunResult
 from nnspec.runner.options import RunOptions
+from nnspec.testing.memory import growth
 from nnspec.training.groups import group, trainings
 from nnspec.training.observer import Silent
 
@@ -159,25 +158,6 @@ def test_a_loss_of_lanes_is_the_loss_of_each(dtype: str, rows: int) -> None:
             alone = make()
             assert alone.forward(outputs[lane], targets[lane]) == loss.each[lane]
             assert alone.backward().tobytes() == grad[lane].tobytes()
-
-
-BATCH_INVARIANT = [s for s in every_sample() if CLASSES[s.part].batch_invariant and not s.geometry().parameters]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sample", BATCH_INVARIANT, ids=str)
-def test_layers_that_say_so_see_every_sample_by_itself(sample: Sample, dtype: str) -> None:
-    for rows, lanes in [(64, 3), (17, 2), (1, 5)]:
-        x, grad = sample.x(rows * lanes, dtype), sample.grad(rows * lanes, dtype)
-        whole = sample.make_in(dtype)
-        y = whole.forward(x.copy())
-        passed = whole.backward(grad.copy())
-        assert passed is not None
-        for start in range(0, rows * lanes, rows):
-            part = slice(start, start + rows)
-            alone = sample.make_in(dtype)
-            assert alone.forward(x[part].copy()).tobytes() == y[part].tobytes()
-            assert alone.backward(grad[part].copy()).tobytes() == passed[part].tobytes()  # type: ignore[union-attr]
 
 
 def test_losses_that_weigh_samples_are_each_lane_s_own() -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from allocations import growth
-from loss_samples import SAMPLES, LossSample
 
 from nnspec import engine as nn
 from nnspec.engine.losses import Loss
 from nnspec.engine.losses.contract import WEIGHTED
+from nnspec.testing.memory import growth
+from nnspec.testing.own.losses import SAMPLES
+from nnspec.testing.samples import LossSample
 
 every_loss = pytest.mark.parametrize("sample", SAMPLES, ids=str)
 W = np.array([0.5, 2.0, 0.0, 1.0, 3.0])

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import numpy as np
-from allocations import growth
 from tiny_spec import compiled, noise
 
 from nnspec import engine as nn
@@ -14,6 +13,7 @@ from nnspec.compiler.loop import plan_alone
 from nnspec.compiler.plan import Plan
 from nnspec.data.source import Dataset
 from nnspec.engine.random import Stream, stream
+from nnspec.testing.memory import growth
 
 SAMPLES, EPOCHS, SEED = 50, 3, 0
 MODELS = (

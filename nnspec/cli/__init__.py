@@ -45,6 +45,7 @@ _COMMANDS = {
     "diff": ("nnspec.cli.diff", "Show how two specs differ in meaning."),
     "landscape": ("nnspec.cli.landscape", "Plot the loss landscape with the path of each lane."),
     "gradcheck": ("nnspec.cli.gradcheck", "Check a spec's gradients with finite differences."),
+    "conform": ("nnspec.cli.conform", "Check layers, optimizers and other parts of your own."),
     "data": ("nnspec.cli.data", "Download and locate data sets."),
 }
 

@@ -22,8 +22,9 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from nnspec.engine.arguments import (
@@ -116,6 +117,10 @@ class Part(Nameable):
     dtype, and for sources that take paths."""
     always_shown: ClassVar[frozenset[str]] = frozenset()
     """The arguments that its repr shows even if they have their defaults."""
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = (MappingProxyType({}),)
+    """Arguments to try it with: `nnspec conform` checks it with each of these."""
+    expected_failures: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The checks of `nnspec conform` that it cannot pass, with the reasons."""
     _declarative: ClassVar[bool] = True
     """Whether the constructor is derived from the annotated attributes."""
     _kept_names: ClassVar[tuple[str, ...]] = ()

@@ -125,6 +125,9 @@ class Layer(Part, Borrower):
     the data. The input of such a layer must come from the data, not from other layers.
     """
 
+    example_shapes: ClassVar[tuple[Shape, ...]] = ((6,), (2, 3), (2, 2, 3))
+    """Shapes of samples to try it with, as far as it accepts them: by default a row, a sequence and an image."""
+
     trusts_ids = False
     """For a layer that looks up rows: whether all its ids are known to be in range."""
 

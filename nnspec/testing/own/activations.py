@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from samples import Sample
+from nnspec.testing.samples import Sample
 
 SAMPLES = [
     Sample("LeakyReLU"),

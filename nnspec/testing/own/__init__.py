@@ -1,0 +1,31 @@
+"""Samples of nnspec's own parts: those that need arguments, or shapes of their own."""
+
+from __future__ import annotations
+
+from nnspec.testing.own import (
+    activations,
+    attention,
+    compositions,
+    convolution,
+    normalisation,
+    norms,
+    plain,
+    pooling,
+    recurrent,
+    smooth,
+)
+
+__all__ = ["LAYERS"]
+
+LAYERS = [
+    *activations.SAMPLES,
+    *attention.SAMPLES,
+    *compositions.SAMPLES,
+    *convolution.SAMPLES,
+    *normalisation.SAMPLES,
+    *norms.SAMPLES,
+    *plain.SAMPLES,
+    *pooling.SAMPLES,
+    *recurrent.SAMPLES,
+    *smooth.SAMPLES,
+]

@@ -1,0 +1,24 @@
+"""Optimizers, with what changes the way in which they work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["VARIANTS"]
+
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "SGD": [{"lr": 0.1, "momentum": 0.9}, {"momentum": 0.9, "weight_decay": 1e-3, "decay_all": True}],
+    "Momentum": [{"momentum": 0.0}],
+    "Adam": [{"betas": (0.0, 0.0)}, {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-2}],
+    "Nesterov": [{"momentum": 0.0}],
+    "RMSProp": [
+        {"alpha": 0.0},
+        {"centered": True, "eps": 1e-2},
+        {"momentum": 0.9},
+        {"momentum": 0.5, "centered": True, "alpha": 0.9},
+    ],
+    "NAdam": [{"momentum_decay": 0.1}],
+    "RAdam": [{"betas": (0.9, 0.9)}],
+    "AdamW": [{"weight_decay": 0.0}],
+    "LAMB": [{"weight_decay": 0.0}, {"betas": (0.5, 0.9), "eps": 1e-2, "adapt_all": True}],
+}
