@@ -13,7 +13,7 @@ from nnspec.compiler.batches import Batches
 from nnspec.compiler.layout import lay_out
 from nnspec.compiler.plan import build_network
 from nnspec.compiler.preparing import divide
-from nnspec.data.source import Dataset, Split
+from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.losses import Loss
 from nnspec.engine.losses.contract import Mean
@@ -111,10 +111,12 @@ class Meter:
         # measured as test samples, since those are not varied.
         drawn = stream(experiment.seed, Stream.LANDSCAPE, 1).permutation(len(trained))[: self.samples]
         rows = trained[np.sort(drawn)]
-        measured = replace(dataset, test=Split(dataset.train.x[rows], dataset.train.y[rows]))
+        measured = replace(dataset, test=dataset.train.rows(rows))
         buffers = {b.name: np.empty(b.shape, b.dtype) for b in layout.buffers if b.group == "batch"}
         source = Batches(experiment, layout, measured, buffers)
-        self._batches = [(source.x(n).copy(), source.targets(n).copy()) for n in source.test()]
+        self._batches = [
+            (source.x(n).copy(), source.targets(n).copy(), _copy(source.weights(n))) for n in source.test()
+        ]
         self._network = build_network(experiment).eval()
         self._loss: Loss = experiment.loss.make()
         self._first = layout.first_trained
@@ -129,8 +131,8 @@ class Meter:
         """Return the mean loss at flat weights `(P,)`, finite or not."""
         self._put(weights)
         mean = Mean()
-        for x, targets in self._batches:
-            loss = self._loss.forward(self._network.forward(x), targets)
+        for x, targets, w in self._batches:
+            loss = self._loss(self._network.forward(x), targets, w)
             mean.add(loss, self._loss.weight(len(x)))
         return mean.value
 
@@ -138,8 +140,8 @@ class Meter:
         """Return ∇L at flat weights: `(P,) -> (P,)`, in float64; 0 for frozen parameters."""
         self._put(weights)
         total, weight = np.zeros(len(weights)), 0.0
-        for x, targets in self._batches:
-            self._loss.forward(self._network.forward(x), targets)
+        for x, targets, w in self._batches:
+            self._loss(self._network.forward(x), targets, w)
             grad = self._loss.backward()
             for i in range(len(self._network.layers) - 1, self._first - 1, -1):
                 grad = self._network.layers[i].backward(grad, input_grad=i > self._first)  # type: ignore[assignment]
@@ -184,6 +186,10 @@ class Meter:
         for parameter in self._network.parameters():
             parameter.data = weights[start : start + parameter.size].reshape(parameter.shape)
             start += parameter.size
+
+
+def _copy(array: NDArray[Any] | None) -> NDArray[Any] | None:
+    return None if array is None else array.copy()
 
 
 def cosine(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -61,7 +61,8 @@ class Batches:
         self._target = experiment.outputs if loss.targets == "values" else experiment.target
         self._scale = 1.0 / dataset.divisor
         labels: Any = buffers["labels"].dtype
-        self._whole, self._test = _Rows(dataset.train, labels), _Rows(dataset.test, labels)
+        weights: Any = buffers["weights"].dtype if "weights" in buffers else None
+        self._whole, self._test = (_Rows(split, labels, weights) for split in (dataset.train, dataset.test))
         self._of_input = experiment.train.target == "input"
         self._scaled, self._as_values = dataset.divisor != 1, "targets" in buffers and not self._of_input
         self._prepared_in = prepared_in(experiment)
@@ -104,7 +105,7 @@ class Batches:
     def rows(self) -> Iterator[NDArray[Any]]:
         """Yield the arrays that samples and targets are gathered from."""
         for split in (self._train, self._whole, self._test):
-            yield from (split.x, split.y)
+            yield from (split.x, split.y, *(() if split.w is None else (split.w,)))
 
     @property
     def held_out_samples(self) -> NDArray[Any]:
@@ -174,6 +175,10 @@ class Batches:
         """
         return self.targets(rows) if self._of_input else self._buffers["labels"][:rows]
 
+    def weights(self, rows: int) -> NDArray[Any] | None:
+        """Return the array for their weights; None if samples are not weighted."""
+        return self._buffers["weights"][:rows] if "weights" in self._buffers else None
+
     def _places(self, rows: int, split: _Rows) -> _Places:
         """Return the arrays for `rows` samples of a split, created once."""
         found = self._known.get((rows, split))
@@ -185,7 +190,8 @@ class Batches:
             prepared = stored if stored.dtype == self._prepared_in else x
             if "wide" in self._buffers:
                 prepared = _first(self._buffers["wide"], rows, columns)
-            found = self._known[rows, split] = _Places(stored, prepared, x, self._buffers["labels"][:rows])
+            weights = self.weights(rows) if split.w is not None else None
+            found = self._known[rows, split] = _Places(stored, prepared, x, self._buffers["labels"][:rows], weights)
         return found
 
     # Loading samples
@@ -221,6 +227,8 @@ class Batches:
             places = self._places(rows, self._test)
             np.copyto(places.stored, self._test.x[part])
             np.copyto(places.labels, self._test.y[part])
+            if self._test.w is not None and places.weights is not None:
+                np.copyto(places.weights, self._test.w[part])
             yield self._convert(rows, places)
 
     def bring(self, chosen: NDArray[Any], samples: str) -> int:
@@ -238,6 +246,8 @@ class Batches:
             split.y.take(chosen, axis=0, out=places.labels, mode="clip")
         else:
             np.copyto(places.labels, split.y.take(chosen, axis=0, mode="clip"))
+        if split.w is not None:
+            split.w.take(chosen, out=places.weights, mode="clip")
         return self._convert(rows, places, training)
 
     def _convert(self, rows: int, places: _Places, training: bool = False) -> int:
@@ -266,7 +276,9 @@ class Batches:
 
 @dataclass(frozen=True)
 class _Places:
-    """The arrays for batches of one size: rows as stored and as the network computes them, and labels."""
+    """The arrays for batches of one size: rows as stored and as the network computes them, labels, and weights if
+    samples have any.
+    """
 
     stored: NDArray[Any]
     prepared: NDArray[Any]
@@ -275,17 +287,23 @@ class _Places:
     """
     x: NDArray[Any]
     labels: NDArray[Any]
+    weights: NDArray[Any] | None
 
 
 class _Rows:
-    """The arrays a split is gathered from: a row of stored numbers per sample, and labels as index integers."""
+    """The arrays a split is gathered from: a row of stored numbers per sample, labels as index integers, and weights,
+    which are 1 if only other splits have any; None if none has.
+    """
 
-    def __init__(self, split: Split, labels: Any) -> None:
+    def __init__(self, split: Split, labels: Any, weights: Any) -> None:
         x = np.ascontiguousarray(split.x)
         self.x = x.reshape(len(x), prod(x.shape[1:]))
         # Labels are converted up front if they are few; those of a long text would take eight times as much memory.
         narrow = split.y.dtype.kind in "iu" and split.y.size > FEW_LABELS
         self.y = split.y if narrow else split.y.astype(labels)
+        self.w: NDArray[Any] | None = None
+        if weights is not None:
+            self.w = np.ones(len(x), weights) if split.w is None else split.w.astype(weights)
 
     def of(self, features: NDArray[Any]) -> _Rows:
         """Return the same samples with only these features."""

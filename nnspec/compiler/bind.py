@@ -37,9 +37,8 @@ class LossCall:
 
     lane: int | None
     loss: Loss
-    outputs: NDArray[Any]
-    targets: NDArray[Any]
-    work: NDArray[Any]
+    arguments: tuple[NDArray[Any], ...]
+    """Outputs, targets, the array to work in and, if samples are weighted, their weights."""
     gradient: NDArray[Any]
 
 
@@ -159,10 +158,11 @@ def _layers(step: Step, views: Views, kernels: Kernels) -> Iterator[Call]:
 
 
 def _losses(step: Step, gradient: Step, views: Views, kernels: Kernels, rows: int) -> Iterator[LossCall]:
-    names = (*step.reads, str(step.writes), str(gradient.writes))
+    outputs, targets, *weights = step.reads
+    names = (outputs, targets, str(step.writes), *weights, str(gradient.writes))
     for lane, loss in kernels.losses(rows):
-        arrays = [views.one_batch(name) if lane is None else views.of(name, lane) for name in names]
-        yield LossCall(lane, loss, *arrays)
+        *arguments, out = (views.one_batch(name) if lane is None else views.of(name, lane) for name in names)
+        yield LossCall(lane, loss, tuple(arguments), out)
 
 
 def _add(out: NDArray[Any], first: NDArray[Any], second: NDArray[Any], *others: NDArray[Any]) -> None:

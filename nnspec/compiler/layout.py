@@ -26,6 +26,7 @@ from nnspec.compiler.rewrites import rewritten
 from nnspec.compiler.steps import Steps
 from nnspec.compiler.verify import verified
 from nnspec.engine.layers.contract import Shape
+from nnspec.engine.losses.contract import WEIGHTED
 from nnspec.engine.parameter import Segment
 from nnspec.engine.penalties import BLOCK, units
 from nnspec.engine.work import Work
@@ -220,6 +221,7 @@ def _unshared(experiment: Experiment, batch: int) -> Iterator[int]:
                 yield values(out, incoming) + work(node.geometry.work)
     outputs = experiment.outputs
     yield work(experiment.loss.part.work(outputs, experiment.loss.values()))
+    yield work(WEIGHTED) if experiment.facts.weighted else 0
     for metric in experiment.metrics:
         yield work(metric.part.work(outputs, metric.values()))
     yield values(outputs, outputs, outputs)  # what the loss keeps, its gradient, and outputs in the targets' unit
@@ -262,6 +264,8 @@ def _batch(layout: Layout) -> Iterator[Buffer]:
         yield Buffer("targets", "batch", (rows, *experiment.outputs), layout.dtype)
         yield Buffer("target_factor", "batch", experiment.outputs, layout.dtype)
         yield Buffer("target_deviation", "batch", experiment.outputs, layout.dtype)
+    if facts.weighted:
+        yield Buffer("weights", "batch", (rows,), layout.dtype)
     yield Buffer("order", "batch", (trained,), "intp")
     if experiment.train.shuffle:
         yield Buffer("ramp", "batch", (trained,), "intp")

@@ -110,7 +110,7 @@ def plans_apart(lanes: Sequence[tuple[Experiment, Layout]], dataset: Dataset) ->
     return plans
 
 
-ENTERING = ("x", "labels", "targets")
+ENTERING = ("x", "labels", "targets", "weights")
 """The buffers that input values are loaded into."""
 
 
@@ -233,7 +233,8 @@ class Loop:
     def _lend_to_the_rest(self) -> None:
         """Lend work arrays to losses and metrics, and create the loss of all lanes if there is one."""
         loss: Loss = self.plans[0].experiment.loss.make()
-        self._loss = loss if self._lanes and loss.stacks and type(loss).declares("stacks") else None
+        stacks = loss.stacks and type(loss).declares("stacks") and "weights" not in self._steps.slots
+        self._loss = loss if self._lanes and stacks else None
         if self._loss is not None:
             self._loss.lanes = self._lanes
             self._loss.lend(self._work("loss", lanes=self._lanes))
@@ -374,7 +375,7 @@ class Loop:
         self._run(calls.metrics)
         losses, weights = [math.nan] * len(self.plans), [math.nan] * len(self.plans)
         for call in calls.losses:
-            loss, rows = self._time("loss", call.loss.forward, call.outputs, call.targets, call.work), len(call.outputs)
+            loss, rows = self._time("loss", call.loss.forward, *call.arguments), len(call.arguments[0])
             if call.lane is None and self._lanes:
                 return list(call.loss.each), [call.loss.weight(rows // self._lanes)] * self._lanes
             losses[call.lane or 0], weights[call.lane or 0] = loss, call.loss.weight(rows)
@@ -465,15 +466,9 @@ class Loop:
 
     def _given(self, name: str, rows: int, whole: bool) -> NDArray[Any]:
         """Return the array that samples or their targets are loaded into."""
-        found = []
-        for source in self._sources:
-            found.append(
-                source.x(rows, whole=whole)
-                if name == "x"
-                else source.targets(rows)
-                if name == "targets"
-                else source.labels(rows)
-            )
+        found = [
+            source.x(rows, whole=whole) if name == "x" else getattr(source, name)(rows) for source in self._sources
+        ]
         if self._shared:
             return found[0]
         # Each lane has a row of one array.

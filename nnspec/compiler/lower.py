@@ -11,6 +11,7 @@ from nnspec.checker.tensor_names import frozen_layers, tensors
 from nnspec.compiler.steps import Slot, Step, Steps
 from nnspec.engine.layers.composition import Composition
 from nnspec.engine.layers.contract import Layer, Shape, feature_axis
+from nnspec.engine.losses.contract import WEIGHTED
 from nnspec.engine.work import Work
 from nnspec.errors import ContractError
 
@@ -37,7 +38,9 @@ def lower(experiment: Experiment) -> Steps:
     for number, metric in enumerate(experiment.metrics):
         work = metric.part.work(experiment.outputs, metric.values())
         lowering.metric(f"metric{number + 1}", measured, labels, work)
-    gradient = lowering.loss(y, targets, loss.work(experiment.outputs, experiment.loss.values()))
+    weights = [lowering.given("weights", ())] if experiment.facts.weighted else []
+    work = {**loss.work(experiment.outputs, experiment.loss.values()), **(WEIGHTED if weights else {})}
+    gradient = lowering.loss(y, (targets, *weights), work)
     lowering.differentiate({y: gradient})
     lowering.emit(Step("update", "optimizer", ()))
     return lowering.result()
@@ -139,14 +142,14 @@ class _Lowering:
         saved, scratch = self._work(name, work)
         self.emit(Step("metric", name, (y, labels), saves=saved, scratch=scratch))
 
-    def loss(self, y: str, targets: str, work: Mapping[str, Work], name: str = "loss") -> str:
+    def loss(self, y: str, targets: tuple[str, ...], work: Mapping[str, Work], name: str = "loss") -> str:
         """Emit the loss and its gradient; return the gradient of the outputs, which may overwrite what the loss worked
         in.
         """
         saved, scratch = self._work(name, work)
         shape = self.slots[y].shape
         inside = self._slot(Slot(name, shape, self.dtype, of=y))
-        self.emit(Step("loss", name, (y, targets), inside, saves=saved, scratch=scratch, over=True))
+        self.emit(Step("loss", name, (y, *targets), inside, saves=saved, scratch=scratch, over=True))
         gradient = self._slot(Slot(gradient_of(y), shape, self.dtype, of=y))
         self.emit(Step("loss gradient", name, (inside,), gradient, keeps=saved, scratch=scratch, over=True))
         return gradient

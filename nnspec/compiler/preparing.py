@@ -5,6 +5,7 @@ Everything learned from the data, such as its means, is learned from the trainin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ def scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDAr
     """Return mean and standard deviation of every feature over these training samples, float64 `(features,)`.
 
     The deviation of a constant feature is 1, so that it becomes 0. As in scikit-learn's `StandardScaler`, deviations
-    are divided by n, and a feature is constant if it varies by no more than the rounding of float64.
+    are divided by n, and a feature is constant if it varies by no more than the rounding of float64. Weighted samples
+    count by their weights.
     """
     mean, std, varies = _moments(dataset, trained)
     return mean / dataset.divisor, np.where(varies, std / dataset.divisor, 1.0)
@@ -60,9 +62,14 @@ def target_scaling(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any
     """Return mean and standard deviation of every number of a target over these training samples, float64 `(targets,)`.
     The deviation of a constant one is 1.
     """
+    trained, weights = _weights(dataset, trained)
     y = dataset.train.y[trained].reshape(len(trained), -1).astype(np.float64)
-    mean = y[0] + (y - y[0]).mean(axis=0)
-    std = np.sqrt(np.square(y - mean).mean(axis=0))
+    if weights is None:
+        mean = y[0] + (y - y[0]).mean(axis=0)
+        std = np.sqrt(np.square(y - mean).mean(axis=0))
+    else:
+        mean = y[0] + np.average(y - y[0], axis=0, weights=weights)
+        std = np.sqrt(np.average(np.square(y - mean), axis=0, weights=weights))
     return mean, np.where(std > 4 * np.finfo(np.float64).eps * np.abs(y).max(axis=0), std, 1.0)
 
 
@@ -85,19 +92,33 @@ def constant_features(dataset: Dataset, trained: NDArray[Any]) -> NDArray[Any]:
 
 def _moments(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return mean and deviation of every feature as stored, and whether it varies."""
+    trained, weights = _weights(dataset, trained)
     x = dataset.train.x.reshape(len(dataset.train.x), -1)
-    parts = [trained[start : start + _CHUNK] for start in range(0, len(trained), _CHUNK)]
+    parts = [slice(start, start + _CHUNK) for start in range(0, len(trained), _CHUNK)]
     first, total = x[trained[0]].astype(np.float64), np.zeros(x.shape[1])
-    for part in parts:
-        total += (x[part] - first).sum(axis=0)  # relative to the first sample: exactly 0 for a constant feature
-    mean = first + total / len(trained)
+    count = len(trained) if weights is None else math.fsum(weights)
+
+    def summed(values: NDArray[Any], part: slice) -> NDArray[Any]:
+        return (values if weights is None else values * weights[part, None]).sum(axis=0)
+
+    for part in parts:  # relative to the first sample: exactly 0 for a constant feature
+        total += summed(x[trained[part]] - first, part)
+    mean = first + total / count
     square, largest = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     for part in parts:
-        off = x[part] - mean
-        square += (off * off).sum(axis=0)
-        np.maximum(largest, np.abs(x[part].astype(np.float64)).max(axis=0), out=largest)
-    std = np.sqrt(square / len(trained))
+        off = x[trained[part]] - mean
+        square += summed(off * off, part)
+        np.maximum(largest, np.abs(x[trained[part]].astype(np.float64)).max(axis=0), out=largest)
+    std = np.sqrt(square / count)
     return mean, std, std > 4 * np.finfo(np.float64).eps * largest
+
+
+def _weights(dataset: Dataset, trained: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return the samples that count, and their weights; None if samples are not weighted."""
+    if dataset.train.w is None:
+        return trained, None
+    weights = dataset.train.w[trained].astype(np.float64)
+    return trained[weights > 0], weights[weights > 0]
 
 
 class Standardiser:

@@ -50,7 +50,7 @@ _WRONG = 77
 """Bytes and numbers that no call writes by accident."""
 _PATTERN = 65_537
 """The number of different weights used in a check; a prime, so that no two rows of a matrix are equal."""
-_BROUGHT = ("x", "labels", "targets", "stored", "wide", "gradients")
+_BROUGHT = ("x", "labels", "targets", "weights", "stored", "wide", "gradients")
 """Buffers that every batch overwrites."""
 
 
@@ -243,7 +243,7 @@ class Replay:
         for call, arguments, _, written in (*calls.forward, *calls.metrics):
             yield _Act(_owner(call), call, arguments, written=written)
         (loss,) = calls.losses
-        yield _Act(loss.loss, loss.loss.forward, (loss.outputs, loss.targets, loss.work), is_loss=True)
+        yield _Act(loss.loss, loss.loss.forward, loss.arguments, is_loss=True)
         if training:
             yield _Act(loss.loss, loss.loss.backward, (loss.gradient,))
             for call, arguments, _, written in calls.backward:

@@ -27,10 +27,11 @@ __all__ = ["ArraySource", "Pair", "Parts"]
 
 
 class Pair(NamedTuple):
-    """Samples and their targets."""
+    """Samples and their targets, and the weights of the samples if they have any."""
 
     x: NumpyArray | MemoryArray
     y: NumpyArray | MemoryArray
+    w: NumpyArray | MemoryArray | None = None
 
     def rows(self, keep: NDArray[Any] | None) -> int:
         """How many rows are kept."""
@@ -109,16 +110,16 @@ class ArraySource(DataSource):
                 places = where if places is None else np.where(places < 0, -1, where[places])
                 y = y[order]
             x = pair.x.read(places, count, facts.stored, facts.arrangement, can_drop=True)
-            splits[pair] = Split(x.reshape(count, -1), y)
+            w = None if pair.w is None else pair.w.read(places, count, "float64", can_drop=True).reshape(count)
+            splits[pair] = Split(x.reshape(count, -1), y, w)
         train = splits[parts.train]
         if parts.test is not None:
             test = splits[parts.test]
         else:
             border = facts.train - facts.validation
-            train, test = Split(train.x[:border], train.y[:border]), Split(train.x[border:], train.y[border:])
+            train, test = train.rows(slice(border)), train.rows(slice(border, None))
         if parts.validation is not None:
-            held_out = splits[parts.validation]
-            train = Split(np.concatenate([train.x, held_out.x]), np.concatenate([train.y, held_out.y]))
+            train = train.followed_by(splits[parts.validation])
         if [len(train.x), len(test.x), train.x.shape[1]] != [facts.train, facts.test, facts.features]:
             raise parts.train.x.changed()
         truths = parts.train.x.header().kind == "b"
@@ -128,7 +129,7 @@ class ArraySource(DataSource):
             train=train,
             test=test,
             divisor=self.divisor or (255.0 if facts.stored == "uint8" and not truths else 1.0),
-            sha256=digest_of((train.x, train.y, test.x, test.y)),
+            sha256=digest_of((*train.arrays, *test.arrays)),
             origin=parts.train.x.origin,
             class_names=labels.names if labels else (),
             notes=notes,
@@ -139,7 +140,7 @@ class ArraySource(DataSource):
         pairs, split = parts.pairs, parts.test is None
         heads = [_heads(pair) for pair in pairs]
         for head, pair in zip(heads[1:], pairs[1:], strict=True):
-            for here, there, place, other in zip(head, heads[0], pair, pairs[0], strict=True):
+            for here, there, place, other in zip(head, heads[0], pair[:2], pairs[0][:2], strict=True):
                 if here.shape[1:] != there.shape[1:] or _role(here) != _role(there):
                     message = f"`{place.key}` is {_in_words(here)} a sample, and `{other.key}` {_in_words(there)}"
                     raise FileFault(message, argument=place.argument)
@@ -193,6 +194,7 @@ class ArraySource(DataSource):
             axes=arrangement.axes,
             stored_axes=arrangement.stored,
             remarks=tuple(remarks),
+            weighted=any(pair.w is not None for pair in pairs),
         )
         return _Survey(parts, facts, labels, kept, notes)
 
@@ -241,8 +243,8 @@ class ArraySource(DataSource):
 
 
 def _heads(pair: Pair) -> tuple[Header, Header]:
-    """Return the headers of samples and targets. Raises FileFault where they do not go together."""
-    x, y = (array.header() for array in pair)
+    """Return the headers of samples and targets. Raises FileFault where these and the weights do not go together."""
+    x, y = pair.x.header(), pair.y.header()
     count = y.shape[0] if y.shape else 0
     if not x.shape or x.shape[0] != count or not count:
         held = f"{x.shape[0]:,} samples" if x.shape else "a single number"
@@ -254,6 +256,14 @@ def _heads(pair: Pair) -> tuple[Header, Header]:
             argument=pair.x.argument,
             help="text can be a target",
         )
+    if pair.w is not None:
+        w = pair.w.header()
+        if w.shape not in ((count,), (count, 1)) or w.kind not in "biuf":
+            held = f"{w.sizes} {'texts' if w.kind in 'US' else 'numbers'}"
+            raise FileFault(
+                f"`{pair.w.key}` has {held}, but weights are one number for each of {count:,} samples",
+                argument=pair.w.argument,
+            )
     return x, y
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Given", "given_data"]
 
 _ROLES = ("train", "val", "test")
+_KINDS = ("x", "y", "w")
+"""Samples, targets, and weights of samples."""
 _FORMS = '(X, y), {"x_train": …, "y_train": …, "x_test": …, "y_test": …}, or a DataFrame with target="COLUMN"'
 
 
@@ -169,8 +171,8 @@ def given_data(data: Any, target: str | Sequence[str] | None = None) -> GivenDat
 
     Args:
         data: `(X, y)`; `((X, y), (X_test, y_test))`; a mapping with `x_train`, `y_train` and optionally `x_val`,
-            `y_val`, `x_test` and `y_test`; a DataFrame of pandas, polars or another library with `__dataframe__`, or a
-            mapping of such to `train`, `val` and `test`.
+            `y_val`, `x_test` and `y_test`, and weights of samples `w_train`, `w_val` and `w_test`; a DataFrame of
+            pandas, polars or another library with `__dataframe__`, or a mapping of such to `train`, `val` and `test`.
         target: the column of a DataFrame to predict, or several.
 
     Raises DataError for anything else, and for arrays that hold neither numbers nor text.
@@ -213,15 +215,15 @@ def _of_mapping(data: Mapping[Any, Any]) -> dict[str, tuple[str, Any]]:
     for key, value in data.items():
         kind, _, role = str(key).lower().partition("_")
         name = f"{kind}_{words.get(role, role)}"
-        if kind not in ("x", "y") or name.partition("_")[2] not in _ROLES:
-            known = [f"{each}_{role}" for role in _ROLES for each in "xy"]
+        if kind not in _KINDS or name.partition("_")[2] not in _ROLES:
+            known = [f"{each}_{role}" for role in _ROLES for each in _KINDS]
             raise DataError(f"`data` has an unknown key {key!r}; {or_near(str(key), known)}")
         if name in arrays:
             raise DataError(f"`data` has both {arrays[name][0]!r} and {key!r}, which mean the same")
         arrays[name] = (str(key), value)
     for role in _ROLES:
         there = [name for name in (f"x_{role}", f"y_{role}") if name in arrays]
-        if len(there) == 1 or (role == "train" and not there):
+        if len(there) == 1 or (not there and (role == "train" or f"w_{role}" in arrays)):
             missing = next(name for name in (f"x_{role}", f"y_{role}") if name not in arrays)
             raise DataError(f"`data` has no {missing!r}")
-    return {name: arrays[name] for name in (f"{each}_{role}" for role in _ROLES for each in "xy") if name in arrays}
+    return {name: arrays[name] for name in (f"{each}_{role}" for role in _ROLES for each in _KINDS) if name in arrays}

@@ -24,7 +24,8 @@ __all__ = ["GivenData", "as_array", "kind_of", "or_near"]
 @dataclass(frozen=True, eq=False)
 class GivenData:
     """Arrays from Python, ready to be used as data: `x_train` and `y_train`, and optionally `x_val`, `y_val`, `x_test`
-    and `y_test`. None of them is a copy, except those made from tables and from arrays of objects."""
+    and `y_test`, and for each of these pairs weights, `w_train`. None of them is a copy, except those made from tables
+    and from arrays of objects."""
 
     arrays: Mapping[str, MemoryArray]
     """Each array, by its role."""
@@ -39,7 +40,7 @@ class GivenData:
         """Return samples and targets for `train`, `val` or `test`; None if there are none."""
         if f"x_{role}" not in self.arrays:
             return None
-        return Pair(self.arrays[f"x_{role}"], self.arrays[f"y_{role}"])
+        return Pair(self.arrays[f"x_{role}"], self.arrays[f"y_{role}"], self.arrays.get(f"w_{role}"))
 
 
 def as_array(key: str, value: Any) -> NDArray[Any]:

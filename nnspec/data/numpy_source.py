@@ -19,6 +19,7 @@ __all__ = ["NPY", "NPZ", "TARGETS", "read_labels", "read_samples"]
 
 _SAMPLES = ("x", "data", "features", "inputs", "images")
 TARGETS = ("y", "target", "targets", "labels", "label")
+_WEIGHTS = ("w", "sample_weight", "sample_weights")
 _VALIDATION = ("val", "valid", "validation", "dev")
 
 
@@ -27,7 +28,8 @@ class NPZ(ArraySource):
     `x` and `y`, of which a random fraction `test` is held out for testing (by `seed`; with `shuffle = false`, the last
     samples). `x_val` and `y_val` are used for validation (`train.validation = given`, the default). Other names are
     `X`, `data`, `features`, `inputs` and `images`, `target`, `targets`, `label` and `labels`, and
-    combinations such as `train_images`.
+    combinations such as `train_images`. `w`, or `w_train`, `w_val` and `w_test`, are weights of samples, also called
+    `sample_weight`: in the loss and for `standardise`, a sample of weight 2 counts as two; metrics count it once.
 
     Whole numbers, booleans and text in y are classes: the distinct values, sorted. All other targets are numbers to
     predict. `ignore` drops the samples with that label, which marks samples without one. Samples with NaN are an error,
@@ -58,14 +60,14 @@ class NPZ(ArraySource):
                 help=f"it contains {listed_names(keys)}; name them x and y, or x_train, y_train, x_test, y_test",
             )
         parts = Parts(train, self._pair(keys, *_VALIDATION), test)
-        used = {place.key for pair in parts.pairs for place in pair}
+        used = {place.key for pair in parts.pairs for place in pair if place is not None}
         return parts, _unused(self.path, [key for key in keys if key not in used])
 
     def _pair(self, keys: Sequence[str], *words: str) -> Pair | None:
-        """Return the samples and targets whose names contain one of `words`, or no word if none is given; None unless
-        both exist."""
-        x, y = (self._only(keys, names, words) for names in (_SAMPLES, TARGETS))
-        return None if x is None or y is None else Pair(x, y)
+        """Return the samples, targets and weights whose names contain one of `words`, or no word if none is given; None
+        unless there are samples and targets."""
+        x, y, w = (self._only(keys, names, words) for names in (_SAMPLES, TARGETS, _WEIGHTS))
+        return None if x is None or y is None else Pair(x, y, w)
 
     def _only(self, keys: Sequence[str], names: Sequence[str], words: Sequence[str]) -> NumpyArray | None:
         """Return the array whose name combines one of `names` with one of `words`. Raises FileFault where two match."""

@@ -109,6 +109,8 @@ class Facts:
     """How many of the training samples, the last ones, are for validation."""
     shuffled: bool = field(default=False, compare=False)
     """Whether the training samples are in no particular order, since they were shuffled before they were split."""
+    weighted: bool = False
+    """Whether samples have weights."""
     predicts_next: bool = False
     """Whether the target of each place is the id at the next one, so that no place may see later ones."""
 
@@ -159,10 +161,26 @@ class Facts:
 @dataclass(frozen=True)
 class Split:
     """Samples with their targets: x `(n, features)` in the stored type; y `(n, *target)`, integers where there are
-    classes, and floats in a regression."""
+    classes, and floats in a regression; w `(n,)` float64, the weights of the samples, or None if all weigh the same."""
 
     x: NDArray[Any]
     y: NDArray[Any]
+    w: NDArray[Any] | None = None
+
+    def rows(self, rows: Any) -> Split:
+        """Return some of the samples, by a slice or by indices."""
+        return Split(self.x[rows], self.y[rows], None if self.w is None else self.w[rows])
+
+    def followed_by(self, other: Split) -> Split:
+        """Return the samples of both. If only one has weights, those of the other are 1."""
+        weights = [np.ones(len(split.y)) if split.w is None else split.w for split in (self, other)]
+        w = None if self.w is None and other.w is None else np.concatenate(weights)
+        return Split(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]), w)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All of its arrays."""
+        return (self.x, self.y) if self.w is None else (self.x, self.y, self.w)
 
 
 @dataclass(frozen=True)
@@ -194,7 +212,7 @@ class Dataset:
     test: Split
     divisor: float
     sha256: str
-    """Of the bytes of train.x, train.y, test.x, test.y, in this order: equal data, equal digest."""
+    """Of the bytes of the arrays of `train` and `test`, in this order: equal data, equal digest."""
     origin: str
     """Where it came from, for a reader: a folder, an address, or `drawn, seed 0`."""
     alphabet: str | None = None
@@ -219,8 +237,8 @@ class Dataset:
         return replace(
             self,
             facts=facts,
-            train=Split(self.train.x, classes(self.train.y)),
-            test=Split(self.test.x, classes(self.test.y)),
+            train=replace(self.train, y=classes(self.train.y)),
+            test=replace(self.test, y=classes(self.test.y)),
             class_names=tuple(map(str, self.facts.levels)),
             target_names=(),
         )
@@ -239,7 +257,7 @@ class Dataset:
         )
 
     def __post_init__(self) -> None:
-        """Raise DataError for a label or an id out of range: all later code trusts them."""
+        """Raise DataError for a label, an id or a weight out of range: all later code trusts them."""
         classes, tokens = self.facts.classes, self.facts.tokens
         for split in (self.train, self.test):
             if tokens and split.x.size and not 0 <= split.x.min() <= split.x.max() < tokens:
@@ -252,6 +270,8 @@ class Dataset:
                     f"{self.source}: labels run from {split.y.min()} to {split.y.max()}, "
                     f"and {classes} classes go from 0 to {classes - 1}"
                 )
+            if split.w is not None and not (split.w >= 0).all() & (split.w < np.inf).all():
+                raise DataError(f"{self.source}: weights of samples must be finite numbers, at least 0")
 
 
 @dataclass(frozen=True)

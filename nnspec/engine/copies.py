@@ -386,16 +386,16 @@ def product_with(cotangent: NDArray[Any]) -> Objective:
     return lambda outputs: ((outputs * cotangent).reshape(len(outputs), -1).sum(axis=1), [])
 
 
-def loss_of(loss: Loss, targets: NDArray[Any], outputs: NDArray[Any]) -> Objective:
+def loss_of(loss: Loss, targets: NDArray[Any], weights: NDArray[Any] | None, outputs: NDArray[Any]) -> Objective:
     """Return the loss as an objective: for all copies in one call if a test with some outputs shows that it can do
-    that.
+    that. `weights` are those of the samples, if these are weighted.
     """
     targets = np.asarray(targets)
 
     def one_by_one(outputs: NDArray[Any]) -> tuple[NDArray[Any], Sides]:
         values, rows = np.empty(len(outputs)), []
         for c, copy in enumerate(outputs):
-            values[c] = loss.forward(copy, targets)
+            values[c] = loss(copy, targets, weights)
             rows.append(_given(loss.sides()))
         return values, _stacked(rows)
 
@@ -411,7 +411,7 @@ def loss_of(loss: Loss, targets: NDArray[Any], outputs: NDArray[Any]) -> Objecti
             loss.lanes = 1
         return np.array(loss.each), [side.reshape(copies, -1) for side in _given(loss.sides())]
 
-    if not loss.stacks or not len(outputs):
+    if not loss.stacks or not len(outputs) or weights is not None:
         return one_by_one
     two = np.stack([outputs, outputs[::-1]])
     return at_once if _agree(at_once(two)[0], one_by_one(two)[0]) else one_by_one

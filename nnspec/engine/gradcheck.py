@@ -182,13 +182,20 @@ class GradientCheck:
         if not self.epsilon > 0:
             raise ValueError(f"epsilon must be greater than 0, got {self.epsilon!r}")
 
-    def run(self, network: Sequential, loss: Loss, x: NDArray[Any], targets: NDArray[Any]) -> GradientReport:
+    def run(
+        self,
+        network: Sequential,
+        loss: Loss,
+        x: NDArray[Any],
+        targets: NDArray[Any],
+        weights: NDArray[Any] | None = None,
+    ) -> GradientReport:
         """Check `network` at x; see `check_gradients`."""
         x = np.array(x, dtype=np.float64, order="C")  # C order: steps are made through a flat view
         with _repeatable(network):
-            copies = Copies(network, x, partial(loss_of, loss, targets), self.penalties)
+            copies = Copies(network, x, partial(loss_of, loss, targets, weights), self.penalties)
             outputs = copies.outputs.copy()
-            magnitude = max(abs(loss.forward(outputs, targets) + sum(copies.terms.values())), 1.0)
+            magnitude = max(abs(loss(outputs, targets, weights) + sum(copies.terms.values())), 1.0)
             grad = loss.backward()
             input_grad = network.backward(grad)
             penalise(network.parameters(), self.penalties, np.empty(BLOCK))
@@ -204,7 +211,8 @@ class GradientCheck:
                 checks = [probe.tensor(tensor, magnitude) for tensor in tensors]
                 return GradientReport(tuple(checks), len(x), self.epsilon, share=probe.allowed)
         half = max(FEWEST_SAMPLES, len(x) // 2)
-        return replace(self.run(network, loss, x[:half], targets[:half]), asked=len(x))
+        fewer = None if weights is None else weights[:half]
+        return replace(self.run(network, loss, x[:half], targets[:half], fewer), asked=len(x))
 
 
 def check_gradients(
@@ -213,6 +221,7 @@ def check_gradients(
     x: NDArray[Any],
     targets: NDArray[Any],
     *,
+    weights: NDArray[Any] | None = None,
     epsilon: float = EPSILON,
     bound: float = BOUND,
     full: bool = False,
@@ -223,7 +232,7 @@ def check_gradients(
     effort: Callable[[int], Sequence[float]] | None = None,
 ) -> GradientReport:
     """Check every parameter of `network`, its input x `(B, *in)` and the gradient of `loss` with respect to its
-    outputs.
+    outputs. `weights` `(B,)` are those of the samples, if these are weighted.
 
     An input of ids, for a network that starts with a lookup, has no gradient and is skipped. For the keywords see
     `GradientCheck`.
@@ -242,7 +251,7 @@ def check_gradients(
         only=only,
         effort=effort,
     )
-    return how.run(network, loss, x, targets)
+    return how.run(network, loss, x, targets, weights)
 
 
 def numerical_gradient_check(layer: Layer | Sequential, x: NDArray[Any], epsilon: float = EPSILON) -> float:

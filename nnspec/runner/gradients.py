@@ -61,7 +61,7 @@ def prove_gradients(
     """
     _allow(samples)
     loss: Loss = experiment.loss.make()
-    x, targets = _samples(experiment, dataset, loss, min(samples, len(dataset.train.y)))
+    x, targets, weights = _samples(experiment, dataset, loss, samples)
     how = replace(how, penalties=experiment.train.penalties, effort=partial(_effort, experiment))
 
     def check(count: int, moved: tuple[str, ...]) -> GradientReport:
@@ -71,7 +71,8 @@ def prove_gradients(
             parameter = network.named_parameters()[name]
             parameter.data = parameter.data + MOVE * rng.standard_normal(parameter.shape)
         try:
-            return replace(how, rng=rng, only=moved or None).run(network, loss, x[:count], targets[:count])
+            some = None if weights is None else weights[:count]
+            return replace(how, rng=rng, only=moved or None).run(network, loss, x[:count], targets[:count], some)
         except LostStepError as error:
             what = f"the gradients of {experiment.name} cannot be checked"
             raise DataError(f"{what}: {error}; scale the data, as train.standardise does") from error
@@ -90,11 +91,18 @@ def _allow(samples: int) -> None:
         raise ValueError(f"the number of samples of a gradient check must be 1 to {MOST_SAMPLES}, not {samples}")
 
 
-def _samples(experiment: Experiment, dataset: Dataset, loss: Loss, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the first training samples as input of the network, and their targets as input of the loss."""
-    train = experiment.train
-    x = dataset.train.x[:count].astype(np.float64).reshape(count, -1) / dataset.divisor
-    y = dataset.train.y[:count]
+def _samples(
+    experiment: Experiment, dataset: Dataset, loss: Loss, most: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+    """Return the first training samples as input of the network, their targets as input of the loss, and their weights,
+    if they have any. Samples of weight 0 are skipped: they have no gradient.
+    """
+    train, w = experiment.train, dataset.train.w
+    first: Any = slice(most) if w is None else np.flatnonzero(w)[:most]
+    x = dataset.train.x[first].astype(np.float64)
+    count = len(x)
+    x = x.reshape(count, -1) / dataset.divisor
+    y = dataset.train.y[first]
     if train.standardise or train.standardise_target:
         trained, _ = divide(train, experiment.seed, dataset.train.y, dataset.facts.validation)
     if train.standardise:
@@ -105,7 +113,7 @@ def _samples(experiment: Experiment, dataset: Dataset, loss: Loss, count: int) -
     if train.standardise_target:
         mean, std = target_scaling(dataset, trained)
         labels = (labels.reshape(count, -1) - mean) / std
-    return x, _targets(experiment, loss, labels)
+    return x, _targets(experiment, loss, labels), None if w is None else w[first].astype(np.float64)
 
 
 def _effort(experiment: Experiment, samples: int) -> list[float]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnspec.checker.program import Choice, Experiment, Program
+from nnspec.compiler.preparing import divide
 from nnspec.data.source import Access, DataError, Dataset, DataUnavailable
 from nnspec.engine._numpy import np
 from nnspec.engine.part import FilePath, Range
 from nnspec.results.data_use import DataUse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["load_data"]
 
@@ -29,6 +34,8 @@ def load_data(program: Program, access: Access, beginning: int | None = None) ->
     found = {lane.name: _once(lane, access, loaded, beginning) for lane in program.lanes}
     for lane in program.lanes:
         _suits_the_loss(lane, found[lane.name][0])
+        if beginning is None:
+            _weigh_something(lane, found[lane.name][0])
     return found
 
 
@@ -93,6 +100,32 @@ def _suits_the_loss(experiment: Experiment, dataset: Dataset) -> None:
                 f"{experiment.loss} requires targets {loss.target_range}, but those of {dataset.source} range from "
                 f"{low:g} to {high:g}; use MSE, MAE or Huber for numeric targets"
             )
+
+
+def _weigh_something(experiment: Experiment, dataset: Dataset) -> None:
+    """Refuse weights for a loss that takes none, and samples to train or to measure on that all have weight 0."""
+    if not dataset.facts.weighted:
+        return
+    if not experiment.loss.part.takes_weights():
+        raise DataError(
+            f"the samples of {dataset.source} have weights, and {experiment.loss} takes none: its `forward` has no "
+            "argument `weights`; add it, or remove the weights"
+        )
+    for what, weights in _weights(experiment, dataset):
+        if len(weights) and not weights.any():
+            raise DataError(f"all {len(weights)} {what} samples of {dataset.source} have weight 0")
+
+
+def _weights(experiment: Experiment, dataset: Dataset) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the weights of the samples of each training, and of those that it is measured on."""
+    if dataset.train.w is not None:
+        for number in range(experiment.train.trainings):
+            one = experiment.training(number)
+            trained, held_out = divide(one.train, one.seed, dataset.train.y, dataset.facts.validation)
+            yield "training", dataset.train.w[trained]
+            yield "validation", dataset.train.w[held_out]
+    if dataset.test.w is not None:
+        yield "test", dataset.test.w
 
 
 def _fixed(value: Any) -> Any:

@@ -80,17 +80,20 @@ def baseline(plan: Plan) -> dict[str, float]:
     loss = experiment.loss.make()
     if not isinstance(loss, Distance) or (experiment.classes is not None and experiment.train.target != "input"):
         return {}
-    total, count = np.zeros(()), 0
+    total, count = np.zeros(()), 0.0
     for rows in data.trained(len(data.order)):
-        total, count = total + data.targets(rows).sum(axis=0, dtype="float64"), count + rows
+        targets, w = data.targets(rows), data.weights(rows)
+        weighted = targets if w is None else targets * w.reshape(-1, *(1,) * (targets.ndim - 1))
+        total, count = total + weighted.sum(axis=0, dtype="float64"), count + (rows if w is None else float(w.sum()))
     losses = {}
     for name, batches in (("val_loss", data.validation()), ("test_loss", data.test())):
         parts = []
         for rows in batches:
             targets = data.targets(rows).astype("float64")
-            parts.append((rows, loss.forward(np.broadcast_to(total / count, targets.shape).copy(), targets)))
+            value = loss(np.broadcast_to(total / count, targets.shape).copy(), targets, data.weights(rows))
+            parts.append((loss.weight(rows), value))
         if parts:
-            losses[name] = math.fsum(rows * part for rows, part in parts) / sum(rows for rows, _ in parts)
+            losses[name] = math.fsum(w * part for w, part in parts) / math.fsum(w for w, _ in parts)
     return losses
 
 
