@@ -299,8 +299,9 @@ def run(
         out: folder for the record, the weights and the plot; None writes nothing.
         data: the data to train on, instead of that of the spec: `(X, y)`; a mapping with `x_train`, `y_train` and
             optionally `x_val`, `y_val`, `x_test` and `y_test`, and the weights of samples, `w_train`; a DataFrame of
-            pandas, polars or another library with `__dataframe__`; or the path of a table or an `.npz` file. Arrays are not copied, except where a test set is
-            split off: see `Given`, whose arguments are settings, such as `{"data.test": 0}`.
+            pandas, polars or another library with `__dataframe__`; or the path of a table or an `.npz` file. Arrays are
+            not copied, except where a test set is split off: see `Given`, whose arguments are settings, such as
+            `{"data.test": 0}`.
         target: the column of a DataFrame or table to predict, or several.
         on_epoch: called as `on_epoch(lane, epoch, figures)` after each epoch, counted from 1, with the figures of the
             epoch by name: `{"loss": …, "test_loss": …}`. If it returns True, training of the lane stops. Lanes are then

@@ -158,8 +158,7 @@ def _layers(step: Step, views: Views, kernels: Kernels) -> Iterator[Call]:
 
 
 def _losses(step: Step, gradient: Step, views: Views, kernels: Kernels, rows: int) -> Iterator[LossCall]:
-    outputs, targets, *weights = step.reads
-    names = (outputs, targets, str(step.writes), *weights, str(gradient.writes))
+    names = (*step.reads[:2], str(step.writes), *step.reads[2:], str(gradient.writes))
     for lane, loss in kernels.losses(rows):
         *arguments, out = (views.one_batch(name) if lane is None else views.of(name, lane) for name in names)
         yield LossCall(lane, loss, tuple(arguments), out)
