@@ -7,6 +7,7 @@ import platform
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from nnspec.errors import NnspecError
@@ -123,7 +124,6 @@ def in_words(value: Any) -> str:
 def environment() -> dict[str, Any]:
     """Return the current versions, machine and BLAS."""
     import numpy
-    from threadpoolctl import threadpool_info
 
     from nnspec._version import __version__
 
@@ -141,10 +141,18 @@ def environment() -> dict[str, Any]:
                 "architecture": pool.get("architecture"),
                 "threads": pool.get("num_threads"),
             }
-            for pool in threadpool_info()
-            if pool.get("user_api") == "blas"
+            for pool in _blas()
         ],
     }
+
+
+def _blas() -> list[dict[str, Any]]:
+    """Return the BLAS libraries that NumPy may call: not those that SciPy brings along, if it happens to be loaded."""
+    from threadpoolctl import threadpool_info
+
+    pools: list[dict[str, Any]] = [pool for pool in threadpool_info() if pool.get("user_api") == "blas"]
+    own = [pool for pool in pools if {"numpy", "numpy.libs"} & {*Path(pool["filepath"]).parts}]
+    return own or pools
 
 
 def _simd() -> list[str]:

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 from tiny_spec import ROOT, run, spec
 
 import nnspec
+from nnspec.environment import environment
 from nnspec.files import atomic
 from nnspec.records import folder as folder_module
 from nnspec.records.folder import OutputError, RunFolder
@@ -289,6 +291,12 @@ def test_summary_says_what_was_run_and_on_what(result: RunResult) -> None:
     assert (data["sha256"], data["origin"]) == (drawn.sha256, "drawn by nnspec, seed 0")
     assert summary["gradient_error"] == result.gradient_error
     assert summary["expectations"][0]["held"] is True
+
+
+def test_the_blas_of_scipy_is_no_part_of_the_environment() -> None:
+    pytest.importorskip("scipy.linalg", reason="scikit-learn brings SciPy, which has a BLAS of its own")
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert len(environment()["blas"]) == sum("scipy.libs" not in pool["filepath"] for pool in pools)
 
 
 def test_summary_names_versions_blas_and_its_one_thread(result: RunResult) -> None:
