@@ -165,15 +165,15 @@ def test_a_label_that_marks_samples_without_one() -> None:
     ((code, message, help),) = found(text)
     assert (code, message) == (
         "NN738",
-        "`y` holds the label 255 2 times, besides 0 to 1, and it counts as a class",
+        "`y` contains the label 255 2 times, in addition to 0 to 1, and it counts as a class",
     )
-    assert help == "if it marks samples without a label, `ignore = 255` leaves them out"
+    assert help == "if it marks samples without a label, `ignore = 255` drops them"
     text = text.replace("shuffle", "ignore = 255, shuffle")
     assert found(text) == []
     # Expected: the same as from a file without these samples.
     data = run(text).data[0]
     assert (data.train, data.test, data.classes) == (8, 2, 2)
-    assert data.notes == ("2 of 12 samples have the label 255 and were left out",)
+    assert data.notes == ("2 of 12 samples have the label 255 and were dropped",)
     left = losses(text)
     np.savez("a.npz", x=X[y != 255], y=y[y != 255])
     assert losses(of('NPZ("a.npz", shuffle=false)')) == left
@@ -279,7 +279,7 @@ def test_samples_with_nan_can_be_left_out() -> None:
     text = of('NPZ("a.npz", shuffle=false, missing=drop)')
     assert found(text) == []
     use = run(text).data[0]
-    assert use.notes == ("2 of 12 samples contain NaN and were left out",)
+    assert use.notes == ("2 of 12 samples contain NaN and were dropped",)
     left = losses(text)
     kept = ~np.isnan(x).any(axis=1)
     np.savez("a.npz", x=x[kept], y=Y[kept])
@@ -385,7 +385,7 @@ def test_what_was_left_out_is_printed_and_recorded(capsys: pytest.CaptureFixture
     x[3, 1] = np.nan
     np.savez("a.npz", x=x, y=np.array(["ant", "bee", "cat"])[Y])
     Path("a.nn").write_text(of('NPZ("a.npz", missing=drop)'))
-    note = "1 of 12 samples contain NaN and were left out"
+    note = "1 of 12 samples contain NaN and were dropped"
     assert main_code(["run", "a.nn", "-q", "--out", "out"]) == 0
     assert f"– {note}\n" in capsys.readouterr().out
     record = json.loads(Path("out/summary.json").read_text())["data"][0]

@@ -149,7 +149,7 @@ def test_rows_with_missing_cells_are_dropped_on_request(houses: Any) -> None:
     table = houses.assign(town=[None, *houses.town[1:]], size=[*houses["size"][:59], np.nan])
     result = nnspec.Spec.parse(NUMBERS).run(data=table, target="price", set={"data.missing": "drop"})
     assert result.data[0].train + result.data[0].test == 58
-    assert "2 of 60 samples contain NaN and were left out" in " ".join(result.data[0].notes)
+    assert "2 of 60 samples contain NaN and were dropped" in " ".join(result.data[0].notes)
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_nothing_is_unpickled(path: Path, tmp_path: Path) -> None:
     with refused("`x` contains Python objects, which are never unpickled"):
         NPZ(path).facts()
     path.write_bytes(pickle.dumps(Trap(trace)))
-    with refused("is no .npz file"):
+    with refused("is not an .npz file"):
         NPZ(path).facts()
     with refused("is not a NumPy array", "x"):
         NPY(path, path).facts()
@@ -224,7 +224,7 @@ def test_archives_that_are_not_sound(path: Path) -> None:
     np.savez(path, x=X, y=Y)
     sound = path.read_bytes()
     path.write_bytes(sound[:-30])
-    with refused("is no .npz file"):
+    with refused("is not an .npz file"):
         NPZ(path).facts()
     at = sound.index(b"\x93NUMPY") + 140
     path.write_bytes(sound[:at] + b"\xff\xfe" + sound[at + 2 :])

@@ -1,8 +1,8 @@
-"""Arrays of samples and targets, read in pieces: those in files, NPY and IDX alike, and those in memory.
+"""Arrays of samples and targets, read in pieces, from files (NPY and IDX) or from memory.
 
-`check` asks an array for its header or its labels, and `load` reads its rows. Rows are read in pieces and written where
-they belong, so an array is in memory once. In a file, a header gives dtype and shape, and rows of numbers follow. No
-more is read than the header promises, and one byte to see that nothing follows.
+`check` reads the header and labels of an array, and `load` its rows. Rows are read in pieces and written directly to
+their destination, so there is only one copy of an array in memory. A file has a header with dtype and shape, followed
+by the numbers. Only as many bytes are read as the header specifies, and one more to verify that nothing follows.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ __all__ = [
 ]
 
 MOST_BYTES = 1 << 30
-"""The largest file, and the largest array, that is read."""
+"""Maximum size of files and arrays."""
 _PIECE = 1 << 20
 EXACT = 2**53
-"""Whole numbers beyond this are not exact as float64."""
+"""Larger integers are not exact as float64."""
 
 T = TypeVar("T")
 
 
 class Header(NamedTuple):
-    """What the header of an array says."""
+    """The header of an array: dtype, shape and order."""
 
     dtype: str
-    """As NumPy writes it: `<f8`, `|u1`, `<U5`."""
+    """In NumPy's notation: `<f8`, `|u1`, `<U5`."""
     shape: tuple[int, ...]
     fortran: bool = False
     """Whether the first index varies fastest, as in Fortran."""
 
     @property
     def kind(self) -> str:
-        """NumPy's letter for the kind of dtype: b, i, u, f, or U and S for text."""
+        """NumPy's code for the kind of dtype: b, i, u, f, or U and S for text."""
         return self.dtype.lstrip("<>|=")[0]
 
     @property
@@ -77,7 +77,7 @@ class Header(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many rows there are; 1 for a single number."""
+        """Number of rows; 1 for a scalar."""
         return self.shape[0] if self.shape else 1
 
     @property
@@ -87,39 +87,39 @@ class Header(NamedTuple):
 
 
 class Rows(Protocol):
-    """The rows of an array, some at a time, in native byte order, with the number of the first of them."""
+    """The rows of an array in pieces, in native byte order, each with the index of its first row."""
 
     @property
     def header(self) -> Header:
         """Dtype and shape of the array."""
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Raises FileFault where the array does not have the rows of its header."""
+        """Raises FileFault if the array does not match its header."""
 
 
 class Levels(NamedTuple):
-    """What targets that are numbers could be as classes."""
+    """Numeric targets seen as possible classes."""
 
     values: frozenset[int] | None
-    """The distinct numbers; None where some are not whole, or there are too many."""
+    """The distinct numbers; None if some are not whole or there are too many."""
     one_hot: bool
-    """Whether each row is 0 but for a single 1."""
+    """Whether each row is one-hot: a single 1, otherwise 0."""
 
 
 @dataclass(frozen=True)
 class FileRows:
-    """An array that is being read: its header, and the stream of the numbers that follow it."""
+    """The rows of an array in a file: its header, and a stream of the numbers after it."""
 
     name: str
-    """What messages call it."""
+    """Its name in messages."""
     header: Header
     stream: IO[bytes]
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield the rows, some at a time, in native byte order, with the number of the first of them.
+        """Yield the rows in pieces, in native byte order, each with the index of its first row.
 
-        An array in Fortran's order comes in one piece. Raises FileFault unless exactly the numbers that the header
-        promises are there.
+        An array in Fortran order is a single piece. Raises FileFault if there are more or fewer numbers than the header
+        specifies.
         """
         head = self.header
         dtype = np.dtype(head.dtype)
@@ -139,7 +139,7 @@ class FileRows:
             raise FileFault(f"{self.name} is not intact: bytes follow its {head.nbytes:,} bytes of numbers")
 
     def _fill(self, view: memoryview, done: int) -> None:
-        """Fill a view from the stream, in pieces: what a header promises may be far more than there is."""
+        """Fill a view from the stream in pieces, since a header may specify far more than there is."""
         at = 0
         while at < len(view):
             count = self.stream.readinto(view[at : at + _PIECE])  # type: ignore[attr-defined]
@@ -166,8 +166,10 @@ class MemoryRows:
 
 
 class AnyArray(ABC):
-    """An array that is read in pieces, whether it is in a file or in memory. Methods raise FileFault for an array that
-    cannot be read or used, with the argument that names it."""
+    """An array that is read in pieces, from a file or from memory.
+
+    Methods raise FileFault for an array that cannot be read or used, with the argument that names it.
+    """
 
     argument: str
     """The argument of the data source that names it."""
@@ -180,7 +182,7 @@ class AnyArray(ABC):
     @property
     @abstractmethod
     def title(self) -> str:
-        """Its name in messages about its labels, which show where it is themselves."""
+        """Its short name in messages about labels, which show the file elsewhere."""
 
     @property
     @abstractmethod
@@ -190,7 +192,7 @@ class AnyArray(ABC):
     @property
     @abstractmethod
     def origin(self) -> str:
-        """Where it comes from, for the record of a run."""
+        """Its origin, for the record of a run."""
 
     @abstractmethod
     def changed(self) -> DataError:
@@ -198,18 +200,18 @@ class AnyArray(ABC):
 
     @abstractmethod
     def _ask(self, question: Callable[[Rows], T], *key: str) -> T:
-        """Return what a function says of the array; it may be remembered from before, by the function and `key`."""
+        """Apply a function to the rows; the result may be cached by function and `key`."""
 
     @abstractmethod
     def _ask_now(self, question: Callable[[Rows], T]) -> T:
-        """Return what a function says of the array."""
+        """Apply a function to the rows, without the cache."""
 
     def header(self) -> Header:
         """Return the header."""
         return self._ask(_header_of)
 
     def label_counts(self, keep: NDArray[Any] | None = None) -> dict[Any, int]:
-        """Count each distinct label, of all rows or of those to keep. Raises FileFault for more than MOST_LABELS."""
+        """Count each distinct label, of all rows or those to keep. Raises FileFault for more than MOST_LABELS bytes."""
 
         def count(rows: Rows) -> dict[Any, int]:
             if rows.header.nbytes > MOST_LABELS:
@@ -222,7 +224,7 @@ class AnyArray(ABC):
         return self._ask(count) if keep is None else self._ask_now(count)
 
     def levels(self, keep: NDArray[Any] | None = None) -> Levels:
-        """Return the distinct numbers of all rows, or of those to keep, where they are whole and few."""
+        """Return the distinct numbers of all rows, or those to keep, if they are whole and few."""
 
         def distinct(rows: Rows) -> Levels:
             shape = rows.header.shape
@@ -244,7 +246,7 @@ class AnyArray(ABC):
         return self._ask(distinct) if keep is None else self._ask_now(distinct)
 
     def rows_with(self, value: float) -> NDArray[Any]:
-        """Say of each row whether a number in it is `value`, or NaN where `value` is."""
+        """Return for each row whether it contains `value`, which may be NaN."""
 
         def search(rows: Rows) -> NDArray[Any]:
             found = np.zeros(rows.header.rows, bool)
@@ -267,11 +269,10 @@ class AnyArray(ABC):
         labels: bool = False,
         can_drop: bool = False,
     ) -> NDArray[Any]:
-        """Read all rows `(count, *shape)`. Row i becomes row places[i] of `count`, or is skipped where places[i] < 0.
-        `can_drop` says that the data source has `missing = drop`, which messages then suggest.
+        """Read all rows `(count, *shape)`. Row i becomes row places[i] of `count`, and is skipped if places[i] < 0.
 
-        Raises FileFault for numbers that cannot be used, unless they are labels, which are only compared; DataError
-        where there are other rows than the header had.
+        If the data source has `missing = drop` (`can_drop`), messages suggest it. Raises FileFault for numbers that
+        cannot be used, except for labels, which are only compared; DataError if the rows do not match the header.
         """
 
         def gather(rows: Rows) -> NDArray[Any]:
@@ -281,7 +282,7 @@ class AnyArray(ABC):
                 raise self.changed()
             stored = np.dtype(head.dtype).newbyteorder("=") if dtype is None else np.dtype(dtype)
             found = whole = np.empty((size, *(arrangement.shape if arrangement else head.shape[1:])), stored)
-            if arrangement is not None:  # rows are written where they belong in another order of axes
+            if arrangement is not None:  # rows are written to their destination in another order of axes
                 if arrangement.stored_shape != (head.shape[1:] or (1,)):
                     raise self.changed()
                 found = arrangement.as_stored(whole).reshape(size, *head.shape[1:])
@@ -302,9 +303,9 @@ class AnyArray(ABC):
 
 @dataclass(frozen=True)
 class ArrayFile(AnyArray):
-    """An array in a file. Subclasses know a format: how the file is unpacked, and its header.
+    """An array in a file. Subclasses implement a format: how to unpack the file and read its header.
 
-    Answers are remembered as long as the file does not change.
+    Results are cached as long as the file does not change.
     """
 
     path: FilePath
@@ -331,14 +332,14 @@ class ArrayFile(AnyArray):
 
     @abstractmethod
     def unpacked(self, file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
-        """Open the array inside a file. Within, whatever shows that the file is damaged becomes a FileFault."""
+        """Open the array in a file. In this context, exceptions caused by damage to the file become a FileFault."""
 
     @abstractmethod
     def read_header(self, stream: IO[bytes]) -> Header:
-        """Read the header. Raises FileFault for what is none, and for an array of more than MOST_BYTES."""
+        """Read the header. Raises FileFault if it is invalid, and for an array of more than MOST_BYTES."""
 
     def _ask(self, question: Callable[[Rows], T], *key: str) -> T:
-        """Return what a function says of the array; the same as before where its file has not changed."""
+        """Apply a function to the rows, or return the cached result if the file has not changed."""
 
         def answer(file: IO[bytes]) -> T:
             return self._answer(file, question)
@@ -347,7 +348,7 @@ class ArrayFile(AnyArray):
         return remembered(answer, self.path, MOST_BYTES, *named, argument=self.argument)
 
     def _ask_now(self, question: Callable[[Rows], T]) -> T:
-        """Return what a function says of the array."""
+        """Apply a function to the rows."""
         with open_file(self.path, MOST_BYTES, self.argument) as file:
             return self._answer(file, question)
 
@@ -366,17 +367,17 @@ class MemoryArray(AnyArray):
 
     @property
     def name(self) -> str:
-        """Its key, as code."""
+        """Its key in backticks."""
         return f"`{self.key}`"
 
     @property
     def title(self) -> str:
-        """Its key, as code."""
+        """Its key in backticks."""
         return self.name
 
     @property
     def element(self) -> tuple[str, str]:
-        """No file, and the key."""
+        """An empty file name, and the key."""
         return "", self.key
 
     @property
@@ -398,7 +399,7 @@ class MemoryArray(AnyArray):
         labels: bool = False,
         can_drop: bool = False,
     ) -> NDArray[Any]:
-        """Return all rows, as in `AnyArray`: the array itself if its order, type and arrangement are already those."""
+        """Return all rows; see `AnyArray`. This is the array itself if order, dtype and layout already match."""
         head = self.header()
         same = places is None and dtype in (None, self.array.dtype.name) and self.array.flags.c_contiguous
         if not same or (arrangement is not None and arrangement.stored):
@@ -420,7 +421,7 @@ class MemoryArray(AnyArray):
 
 @contextmanager
 def blaming(argument: str) -> Iterator[None]:
-    """Within, a FileFault is about an argument."""
+    """Attribute any FileFault in this context to an argument."""
     try:
         yield
     except FileFault as fault:
@@ -432,14 +433,14 @@ def _header_of(rows: Rows) -> Header:
 
 
 def _kept(piece: NDArray[Any], start: int, keep: NDArray[Any] | None) -> NDArray[Any]:
-    """Return the rows of a piece that are kept; `keep` says so of all rows."""
+    """Return the rows of a piece that are kept; `keep` covers all rows."""
     return piece if keep is None else piece[keep[start : start + len(piece)]]
 
 
 def arrange(samples: Header, axes: Sequence[str] | None, name: str, argument: str) -> tuple[Arrangement, list[Remark]]:
-    """Say which axes the samples of a file have, and whether they look like others.
+    """Return the axes of the samples in a file, with a remark if they look like other axes.
 
-    Raises FileFault where `axes` do not fit, and where samples hold no numbers.
+    Raises FileFault if `axes` do not fit, or if samples are empty.
     """
     shape = samples.shape[1:] or (1,)
     if 0 in shape:
@@ -463,7 +464,7 @@ def arrange(samples: Header, axes: Sequence[str] | None, name: str, argument: st
 
 
 def exactly(stream: IO[bytes], count: int, name: str) -> bytes:
-    """Read so many bytes of a header: a stream may give fewer at a time. Raises FileFault where it ends before."""
+    """Read `count` bytes of a header; a stream may return fewer at a time. Raises FileFault if it ends earlier."""
     data = b""
     while len(data) < count and (more := stream.read(count - len(data))):
         data += more
@@ -474,21 +475,21 @@ def exactly(stream: IO[bytes], count: int, name: str) -> bytes:
 
 @dataclass(frozen=True)
 class Unusable:
-    """Numbers that nothing can be computed with: NaN and infinity, and whole numbers that no float holds."""
+    """Unusable numbers: NaN, infinity, and integers that are not exact as floats."""
 
     at: tuple[int, ...]
-    """Index of the first."""
+    """Index of the first one."""
     what: str
-    """What it is: `NaN`, `inf`, `-inf`, or a whole number."""
+    """The first one: `NaN`, `inf`, `-inf`, or an integer."""
     count: int
-    """How many there are."""
+    """Number of unusable numbers."""
 
     def joined(self, later: Unusable | None) -> Unusable:
-        """Return these and those of later rows as one."""
+        """Combine these with those of later rows."""
         return self if later is None else replace(self, count=self.count + later.count)
 
     def sentence(self, name: str, key: str, size: int) -> str:
-        """Say where the first is and how many there are, counting from 0 as NumPy does."""
+        """Return the position of the first one and their number, counting from 0 as NumPy does."""
         index = ", ".join(map(str, self.at))
         place = f"row {self.at[0]:,}" + (f", column {self.at[1]:,}" if len(self.at) == 2 else "")
         kind = "NaN or infinite" if self.what in ("NaN", "inf", "-inf") else "beyond 2^53"
@@ -498,10 +499,10 @@ class Unusable:
 
 
 def find_unusable(array: NDArray[Any], start: int = 0, rows: NDArray[Any] | None = None) -> Unusable | None:
-    """Find NaN and infinity among floats, and whole numbers beyond 2^53, which are not exact as floats.
+    """Find NaN and infinity among floats, and integers beyond 2^53, which are not exact as floats.
 
-    `start` is the number of the first row; `rows` says which rows count, by default all. Returns None where all
-    numbers can be used.
+    `start` is the index of the first row; `rows` selects the rows that count, by default all. Returns None if all
+    numbers are usable.
     """
     if array.dtype.kind == "f":
         bad = ~np.isfinite(array)
@@ -522,9 +523,9 @@ def find_unusable(array: NDArray[Any], start: int = 0, rows: NDArray[Any] | None
 def refuse_unusable(
     found: Unusable | None, name: str, key: str, size: int, argument: str = "path", *, can_drop: bool = False
 ) -> None:
-    """Raise FileFault for numbers that nothing can be computed with, with the place of the first and their count.
+    """Raise FileFault for unusable numbers, with the position of the first one and their number.
 
-    `can_drop` says that the source has `missing = drop`.
+    `can_drop` says whether the source has `missing = drop`.
     """
     if found is None:
         return
@@ -534,7 +535,7 @@ def refuse_unusable(
             help = f"`missing = drop` drops samples with NaN; {help}"
     else:
         help = (
-            "a float can only store it rounded; if that is good enough, save "
+            "a float can only store it rounded; if that is precise enough, save "
             "the array as floats: `x.astype(numpy.float64)`"
         )
     raise FileFault(found.sentence(name, key, size), argument=argument, help=help)

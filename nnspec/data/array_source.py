@@ -1,6 +1,6 @@
-"""Data sources made of arrays: samples and targets, already split or to be split, in files or in memory.
+"""Data sources made of arrays: samples and targets, split or to be split, in files or in memory.
 
-`check` reads headers and targets, and samples only for `missing = drop`.
+`check` reads headers and targets; it reads samples only for `missing = drop`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Pair(NamedTuple):
     w: NumpyArray | MemoryArray | None = None
 
     def rows(self, keep: NDArray[Any] | None) -> int:
-        """How many rows are kept."""
+        """Number of rows that are kept."""
         return self.x.header().rows if keep is None else int(keep.sum())
 
 
@@ -44,22 +44,22 @@ class Parts(NamedTuple):
     train: Pair
     validation: Pair | None
     test: Pair | None
-    """None where training samples are split."""
+    """None if the training samples are split."""
 
     @property
     def pairs(self) -> list[Pair]:
-        """All that there are, those for training first."""
+        """All existing pairs, those for training first."""
         return [pair for pair in self if pair is not None]
 
 
 class _Survey(NamedTuple):
-    """What is known before samples are read."""
+    """The facts that are known before samples are read."""
 
     parts: Parts
     facts: Facts
     labels: Labels | None
     kept: list[NDArray[Any] | None]
-    """Of each pair, whether each row is kept; None for all of them."""
+    """For each pair, which rows are kept; None for all of them."""
     notes: tuple[str, ...]
 
 
@@ -81,17 +81,17 @@ class ArraySource(DataSource):
     axes: Axes = None
 
     def parts(self) -> tuple[Parts, list[Remark]]:
-        """Find samples and targets, with remarks on what looks odd."""
+        """Find samples and targets, with remarks on what looks suspicious."""
         raise NotImplementedError
 
     def facts(self) -> Facts:
-        """What headers and targets say. Raises FileFault where arrays do not go together."""
+        """Return the facts from headers and targets. Raises FileFault if arrays do not match each other."""
         return self._survey().facts
 
     def load(self, access: Access) -> Dataset:
-        """Read the arrays. `access` is not used: paths say where they are.
+        """Read the arrays. `access` is not used, since paths lead to the files.
 
-        Raises DataError for whatever `facts` rejects, for NaN, infinity and integers too large for a float, and where a
+        Raises DataError for whatever `facts` rejects, for NaN, infinity and integers too large for a float, and if a
         file changes in the meantime.
         """
         parts, facts, labels, kept, notes = self._survey()
@@ -174,7 +174,7 @@ class ArraySource(DataSource):
             self._check_stratified(parts, targets, bool(labels or levels))
         if labels is not None:
             cure = (
-                "if it marks samples without a label, `ignore = {}` leaves them out"
+                "if it marks samples without a label, `ignore = {}` drops them"
                 if _of_samples(targets)
                 else "if it marks places without a label, give them another label"
             )
@@ -199,7 +199,7 @@ class ArraySource(DataSource):
         return _Survey(parts, facts, labels, kept, notes)
 
     def _check_stratified(self, parts: Parts, targets: Header, known: bool) -> None:
-        """Raise FileFault where targets have no classes to stratify by, or where nothing is split."""
+        """Raise FileFault if targets have no classes to stratify by, or if nothing is split."""
         if parts.test is not None:
             message = "`stratify` applies to a split, and this data has its own test samples"
             raise FileFault(message, argument="stratify", help="remove it")
@@ -208,7 +208,7 @@ class ArraySource(DataSource):
             raise FileFault(message, argument="stratify", help="remove it")
 
     def _labels(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
-        """Return the labels of all rows that are kept."""
+        """Return the labels of all kept rows."""
         counts: dict[Any, int] = {}
         for pair, keep in zip(pairs, kept, strict=True):
             for value, count in pair.y.label_counts(keep).items():
@@ -216,10 +216,10 @@ class ArraySource(DataSource):
         return Labels.of(counts, f"`{pairs[0].y.key}`", pairs[0].y.argument)
 
     def _kept(self, pairs: Sequence[Pair], targets: Header) -> tuple[list[NDArray[Any] | None], tuple[str, ...]]:
-        """Say which rows are kept, and how many are not."""
+        """Return which rows are kept, with notes on the number of dropped ones."""
         if self.ignore is not None and not _of_samples(targets):
             what = f"`{pairs[0].y.key}` has a label for each of {_in_words(targets)}"
-            raise FileFault(f"{what}, but `ignore` only leaves out whole samples", argument="ignore")
+            raise FileFault(f"{what}, but `ignore` only drops whole samples", argument="ignore")
         kept: list[NDArray[Any] | None] = []
         notes = []
         for pair in pairs:
@@ -230,20 +230,18 @@ class ArraySource(DataSource):
                 if keep.all():
                     raise FileFault(f"`{pair.y.key}` has no label {self.ignore} to ignore", argument="ignore")
                 notes += [
-                    f"{rows - int(keep.sum()):,} of {rows:,} samples have the label {self.ignore} and were left out"
+                    f"{rows - int(keep.sum()):,} of {rows:,} samples have the label {self.ignore} and were dropped"
                 ]
             if self.missing == "drop":
                 gaps = pair.x.rows_with(math.nan) | pair.y.rows_with(math.nan)
-                notes += (
-                    [f"{int(gaps.sum()):,} of {rows:,} samples contain NaN and were left out"] if gaps.any() else []
-                )
+                notes += [f"{int(gaps.sum()):,} of {rows:,} samples contain NaN and were dropped"] if gaps.any() else []
                 keep = ~gaps if keep is None else keep & ~gaps
             kept.append(None if keep is None or keep.all() else keep)
         return kept, tuple(notes)
 
 
 def _heads(pair: Pair) -> tuple[Header, Header]:
-    """Return the headers of samples and targets. Raises FileFault where these and the weights do not go together."""
+    """Return the headers of samples and targets. Raises FileFault if they or the weights do not match each other."""
     x, y = pair.x.header(), pair.y.header()
     count = y.shape[0] if y.shape else 0
     if not x.shape or x.shape[0] != count or not count:
@@ -270,8 +268,8 @@ def _heads(pair: Pair) -> tuple[Header, Header]:
 def _levels(
     pairs: Sequence[Pair], targets: Header, kept: Sequence[NDArray[Any] | None], at_places: bool
 ) -> Levels | None:
-    """Return the levels of targets that are numbers, in case they are classes: floats, and whole numbers of which a
-    sample has several that are not one per place. None for labels."""
+    """Return the levels of numeric targets, in case they are classes: floats, and integers if a sample has several
+    but not one per place. None for labels."""
     if _role(targets) == "text" or (_role(targets) != "numbers" and (_of_samples(targets) or at_places)):
         return None
     found = [pair.y.levels(keep) for pair, keep in zip(pairs, kept, strict=True)]
@@ -281,18 +279,18 @@ def _levels(
 
 
 def _of_samples(targets: Header) -> bool:
-    """Whether there is one label per sample: `(n,)`, or `(n, 1)` as Keras writes them."""
+    """Return whether there is one label per sample: `(n,)`, or `(n, 1)` as in Keras."""
     return targets.shape[1:] in ((), (1,))
 
 
 def _at_places(targets: Header, samples: Arrangement) -> bool:
-    """Whether there is a target for each place of a sequence, or each pixel of an image."""
+    """Return whether there is a target for each place of a sequence or each pixel of an image."""
     places = {"places": samples.shape[:1], "rows": samples.shape[-2:]}
     return targets.shape[1:] in [extents for name, extents in places.items() if name in samples.axes]
 
 
 def _role(head: Header) -> str:
-    """What an array can be as targets: `whole numbers`, `text`, `truth values`, or `numbers` that are no labels."""
+    """Return what targets are in words: `whole numbers`, `text`, `truth values`, or `numbers`, which are not labels."""
     if head.kind in "iu":
         return "whole numbers"
     if head.kind in "US":

@@ -1,7 +1,7 @@
-"""The axes of samples: what they are, and the order in which networks take them.
+"""The axes of samples: their names, and the order that networks expect.
 
-Files may hold them in another order, such as colours last; `axes` of a source says so, and samples are transposed on
-their way in.
+Files may have another order, such as channels last. The argument `axes` of a source specifies it, and samples are
+transposed as they are read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["AXES", "Arrangement", "Axes", "arranged", "colours_last", "usual_axe
 
 Axis = Literal["features", "places", "channels", "rows", "columns"]
 Axes = Annotated[tuple[Axis, ...] | None, Also("layout", "dims", "order", "data_format", "channels_last")]
-"""The axes of a sample in the order of the file, as a spec names them."""
+"""The axes of a sample in the order of the file, as given in a spec."""
 
 AXES: tuple[tuple[str, ...], ...] = (
     ("features",),
@@ -34,13 +34,13 @@ _COLOURS = (1, 3, 4)
 
 
 class Arrangement(NamedTuple):
-    """How samples are laid out in a file, and the layout that networks expect."""
+    """The layout of samples in a file, and the layout that networks expect."""
 
     axes: tuple[str, ...]
     shape: tuple[int, ...]
-    """In the order that networks expect."""
+    """The shape in the order that networks expect."""
     stored: tuple[str, ...] = ()
-    """The axes in the order of the file, where it differs; `places` alone have one feature each."""
+    """The axes in the order of the file, if that differs; `places` alone have one feature each."""
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -55,7 +55,7 @@ class Arrangement(NamedTuple):
         return turned.reshape(len(samples), *self.stored_shape)
 
     def of(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Return samples `(n, *stored_shape)` as networks take them, `(n, *shape)`; a view where that can be."""
+        """Return samples `(n, *stored_shape)` as networks expect them, `(n, *shape)`; if possible, as a view."""
         if not self.stored:
             return samples
         whole = samples.reshape(len(samples), *(self.shape[self.axes.index(name)] for name in self._all_stored))
@@ -67,8 +67,8 @@ class Arrangement(NamedTuple):
 
 
 def usual_axes(shape: Sequence[int], *, bytes_: bool, tokens: int = 0) -> tuple[str, ...]:
-    """Return the axes where a spec names none: two of bytes are those of an image, two of other numbers those of a
-    sequence, and more than three have no names."""
+    """Return the default axes: two axes are those of an image for bytes, and of a sequence for other numbers; more than
+    three have no names."""
     if len(shape) == 1:
         return ("places",) if tokens else ("features",)
     if len(shape) == 2:
@@ -77,7 +77,7 @@ def usual_axes(shape: Sequence[int], *, bytes_: bool, tokens: int = 0) -> tuple[
 
 
 def arranged(shape: tuple[int, ...], axes: Sequence[str] | None, *, bytes_: bool) -> Arrangement:
-    """Arrange samples of `shape` in a file; `axes` are what a spec says of them, `bytes_` whether they are bytes.
+    """Return the layout of samples of `shape` in a file, with the `axes` given in a spec; `bytes_` if they are bytes.
 
     Raises ShapeError for axes that do not fit.
     """
@@ -94,11 +94,11 @@ def arranged(shape: tuple[int, ...], axes: Sequence[str] | None, *, bytes_: bool
             help=f"for example, `axes={_EXAMPLES[len(shape)]}`" if len(shape) in _EXAMPLES else "remove `axes`",
         )
     stored = () if tuple(axes) == known else tuple(axes)
-    if known == ("places",):  # a number at each place: one feature
+    if known == ("places",):  # one number per place: one feature
         return Arrangement(("places", "features"), (*shape, 1), known)
     return Arrangement(known, tuple(shape[axes.index(name)] for name in known), stored)
 
 
 def colours_last(shape: Sequence[int]) -> bool:
-    """Whether samples of three axes look like images whose colours are the last of them."""
+    """Return whether samples with three axes look like images with channels last."""
     return len(shape) == 3 and shape[2] in _COLOURS and shape[0] not in _COLOURS

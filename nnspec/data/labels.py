@@ -1,4 +1,4 @@
-"""Labels in files, and the classes that they become: the distinct values, sorted, as in scikit-learn."""
+"""Labels in files and their classes: the distinct values, sorted, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["MOST_CLASSES", "MOST_LABELS", "MOST_LEVELS", "Labels", "count_labels
 
 MOST_CLASSES = 65_536
 MOST_LABELS = 1 << 26
-"""Bytes of labels, which `check` reads."""
+"""Maximum size of labels in bytes; `check` reads them."""
 MOST_LEVELS = 1_000
-"""The most distinct whole numbers that a target may have to count as classes."""
+"""Maximum number of distinct integers for which a target may count as classes."""
 _MARKS = frozenset([-100, -1, 99, 255, 999, 9999, 65_535])
-"""Numbers that often mean that a sample has no label."""
+"""Numbers that often mark samples without a label."""
 _LISTED = 6
 
 Value = bool | int | str
 
 
 def count_labels(counts: dict[Value, int], labels: NDArray[Any], what: str, argument: str) -> None:
-    """Count each distinct label. Raises FileFault where there are more than classes may be."""
+    """Count each distinct label. Raises FileFault for more than MOST_CLASSES."""
     values, found = np.unique(labels, return_counts=True)
     for value, count in zip(values.tolist(), found.tolist(), strict=True):
         key = _key(value)
@@ -42,20 +42,20 @@ def count_labels(counts: dict[Value, int], labels: NDArray[Any], what: str, argu
 
 
 def _key(value: Value | bytes) -> Value:
-    """Return a label as it is compared and named: bytes as the text that they are."""
+    """Return a label in the form used for comparison and display: bytes as text."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The distinct labels of a data set, sorted, with how many samples have each."""
+    """The distinct labels of a data set, sorted, with the number of samples of each."""
 
     values: tuple[Value, ...]
     counts: tuple[int, ...]
 
     @classmethod
     def of(cls, counts: Mapping[Value, int], what: str, argument: str) -> Labels:
-        """Sort counted labels. Raises FileFault where all are the same."""
+        """Sort counted labels. Raises FileFault if all are the same."""
         values = sorted(counts)
         if len(values) < 2:
             which = f"all labels in {what} are {_shown(values[0])}" if values else f"{what} has no label"
@@ -64,16 +64,16 @@ class Labels:
 
     @property
     def plain(self) -> bool:
-        """Whether they are 0 to C − 1, and so are the classes themselves."""
+        """Whether they are 0 to C − 1, and thus the classes themselves."""
         return type(self.values[0]) is int and self.values == tuple(range(len(self.values)))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the classes are called: nothing where labels are the classes themselves."""
+        """The names of the classes; empty if labels are the classes themselves."""
         return () if self.plain else tuple(map(str, self.values))
 
     def classes_of(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """Return the class of each label: its place among the values."""
+        """Return the class of each label: its index among the values."""
         if self.plain:
             return labels
         places = {value: place for place, value in enumerate(self.values)}
@@ -82,14 +82,14 @@ class Labels:
         return classes[inverse.reshape(labels.shape)]
 
     def remarks(self, what: str, argument: str, *, ignore: str) -> list[Remark]:
-        """Say what is odd about labels: that they are not 0 to C − 1, that one of them may mean "no label", or that
-        nearly every sample has its own. `ignore` says what to do about a mark."""
+        """Yield what is suspicious about labels: that they are not 0 to C − 1, that one of them may mean "no label", or
+        that nearly every sample has its own. `ignore` is the help for a marker."""
         remarks = []
         samples, mark = sum(self.counts), self._mark()
         if mark is not None:
             others = [value for value in self.values if value != mark]
             message = (
-                f"{what} holds the label {mark} {self.counts[self.values.index(mark)]:,} times, besides "
+                f"{what} contains the label {mark} {self.counts[self.values.index(mark)]:,} times, in addition to "
                 f"{others[0]} to {others[-1]}, and it counts as a class"
             )
             remarks.append(Remark("NN738", message, argument, ignore.format(mark)))
@@ -108,8 +108,8 @@ class Labels:
         return remarks
 
     def _mark(self) -> int | None:
-        """Return a label that looks like a mark for samples without one: a usual number for that, beside labels
-        without a gap from 0 or 1 on. Of labels -1, 0 and 1, none is."""
+        """Return a label that looks like a marker for unlabelled samples: a common value for that, if the other labels
+        run from 0 or 1 without a gap. The labels -1, 0 and 1 have none."""
         for mark in (self.values[0], self.values[-1]):
             if type(mark) is int and mark in _MARKS:
                 others = [value for value in self.values if value != mark]

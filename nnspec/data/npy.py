@@ -1,4 +1,4 @@
-"""NumPy's files: an array in an `.npy`, or one of those in an `.npz`, which is a ZIP archive of `.npy` files.
+"""NumPy files: an array in an `.npy` file, or in an `.npz` file, which is a ZIP archive of `.npy` files.
 
 Nothing in them is ever unpickled.
 """
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["NumpyArray", "array_names", "listed_names"]
 
 MOST_MEMBERS = 100
-_HEADER = 10_000  # the most bytes that a header of NumPy's may have
-_TAIL = 1 << 17  # the list of an archive is in the last bytes
+_HEADER = 10_000  # maximum size of a NumPy header in bytes
+_TAIL = 1 << 17  # the directory of a ZIP archive is at its end
 _LISTED = 8
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[US][1-9][0-9]{0,3})")
 _UNLIKE = {
@@ -33,7 +33,7 @@ _UNLIKE = {
     "m": ("durations", "`x / numpy.timedelta64(1, 's')`"),
     "f": ("floats of more than 64 bits", "`x.astype(numpy.float64)`"),
 }
-"""What arrays may hold that cannot be read: how dtypes begin, what that is, and what to save instead."""
+"""Unsupported dtypes: the start of their codes, what they are, and what to save instead."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class NumpyArray(ArrayFile):
     """An array in an `.npy` file, or in an `.npz` file."""
 
     key: str
-    """What messages call it: its name in the archive, or the argument that names its file."""
+    """Its name in messages: that in the archive, or the argument that names its file."""
     in_archive: bool = False
 
     @property
@@ -56,12 +56,12 @@ class NumpyArray(ArrayFile):
 
     @property
     def element(self) -> tuple[str, str]:
-        """The path and the name of the array."""
+        """The path, and the name of the array."""
         return shown(self.path), self.key
 
     @contextmanager
     def unpacked(self, file: IO[bytes]) -> Iterator[IO[bytes]]:
-        """Open the array in its archive, if it is in one."""
+        """Open the array, inside its archive if there is one."""
         import zipfile
         import zlib
 
@@ -83,7 +83,7 @@ class NumpyArray(ArrayFile):
             raise FileFault(f"{shown(self.path)} cannot be read: {error.strerror or error}") from None
 
     def read_header(self, stream: IO[bytes]) -> Header:
-        """Read dtype and shape. Raises FileFault for what is not NumPy's, for objects, and for what is too large."""
+        """Read dtype and shape. Raises FileFault if it is not a NumPy array, contains objects, or is too large."""
         import ast
 
         name = self.name
@@ -107,12 +107,12 @@ class NumpyArray(ArrayFile):
             raise _unlike(name, dtype)
         head = Header(dtype, shape, fortran)
         if head.nbytes > MOST_BYTES:
-            raise FileFault(f"{name} holds {head.sizes} numbers; the limit is {size_in_words(MOST_BYTES)}")
+            raise FileFault(f"{name} contains {head.sizes} numbers; the limit is {size_in_words(MOST_BYTES)}")
         return head
 
 
 def array_names(path: FilePath) -> list[str]:
-    """Return the names of the arrays in an `.npz` file. Raises FileFault for what is none."""
+    """Return the names of the arrays in an `.npz` file. Raises FileFault for any other file."""
 
     def list_members(file: IO[bytes]) -> list[str]:
         with NumpyArray(path, "path", "").unpacked(file):
@@ -122,13 +122,13 @@ def array_names(path: FilePath) -> list[str]:
 
 
 def listed_names(names: Sequence[str]) -> str:
-    """Return names as messages list them: the first of many."""
+    """Format names for messages; if there are many, only the first ones."""
     printable = [f"`{name}`" for name in names[:_LISTED] if name.isprintable()]
     return ", ".join(printable) + (" …" if len(names) > _LISTED else "") if printable else "nothing"
 
 
 def _members(file: IO[bytes], name: str) -> list[str]:
-    """List the arrays in an archive, whose list is looked at before it is read: it may be as long as the archive."""
+    """List the arrays in an archive. The size of its directory is checked first: it may be as large as the archive."""
     import zipfile
 
     end = file.seek(0, os.SEEK_END)
@@ -136,21 +136,21 @@ def _members(file: IO[bytes], name: str) -> list[str]:
     tail = file.read(_TAIL)
     at = tail.rfind(b"PK\5\6")
     if at < 0 or len(tail) < at + 22:
-        raise FileFault(f"{name} is no .npz file", help="`numpy.savez` writes one")
+        raise FileFault(f"{name} is not an .npz file", help="`numpy.savez` writes one")
     if int.from_bytes(tail[at + 12 : at + 16], "little") > _TAIL or tail[max(at - 20, 0) : at].startswith(b"PK\6\7"):
-        raise FileFault(f"{name} holds too many files: {MOST_MEMBERS} arrays are the most")
+        raise FileFault(f"{name} contains too many files; the limit is {MOST_MEMBERS} arrays")
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
-        raise FileFault(f"{name} is no .npz file: {error}", help="`numpy.savez` writes one") from None
+        raise FileFault(f"{name} is not an .npz file: {error}", help="`numpy.savez` writes one") from None
     if len(names) > MOST_MEMBERS:
-        raise FileFault(f"{name} holds {len(names):,} arrays, but at most {MOST_MEMBERS} are allowed")
+        raise FileFault(f"{name} contains {len(names):,} arrays, but at most {MOST_MEMBERS} are allowed")
     return [member.removesuffix(".npy") for member in names if member.endswith(".npy")]
 
 
 def _unlike(name: str, dtype: Any) -> FileFault:
-    """Say what an array holds instead of numbers or text."""
+    """Return an error for an array that contains neither numbers nor text."""
     if isinstance(dtype, list):
         fields = [str(field[0]) for field in dtype if isinstance(field, tuple) and field]
         help = "save the fields as columns: `numpy.stack([r[name] for name in r.dtype.names], axis=-1)`"

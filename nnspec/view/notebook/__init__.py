@@ -1,1 +1,1 @@
-"""What a notebook and a Python prompt show: short tables of results, and a line of progress."""
+"""Output in notebooks and Python prompts: short tables of results, and a progress line."""

@@ -1,4 +1,4 @@
-"""One line of progress in a notebook, whose cells cannot redraw a table."""
+"""A single progress line for notebooks, whose cells cannot redraw a table."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _SECONDS = 0.1
 
 
 def in_kernel() -> bool:
-    """Whether this is Python code that runs in a notebook."""
+    """Return whether this Python code runs in a notebook."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None
 
 
 def in_notebook() -> bool:
-    """Whether output is shown below a cell: of a notebook's code, or of a command that it started."""
+    """Return whether output appears below a notebook cell: that of its code, or of a command that it started."""
     return in_kernel() or "JPY_PARENT_PID" in os.environ
 
 
 class RewrittenLine:
-    """A line on a stream, overwritten from its start."""
+    """A line on a stream that is overwritten in place."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream, self._width, self._last = stream, 0, -1.0
 
     def show(self, text: str) -> None:
-        """Write the text in the place of the last one, at most ten times a second."""
+        """Write the text in place of the previous one, at most ten times a second."""
         if time.monotonic() - self._last >= _SECONDS:
             self._last = time.monotonic()
             self._write(text)
@@ -52,14 +52,14 @@ class RewrittenLine:
 
 
 class NotebookLine:
-    """A line below a cell that is updated in its place."""
+    """A line below a cell that is updated in place."""
 
     def __init__(self) -> None:
         self._handle: Any = None
         self._last = -1.0
 
     def show(self, text: str) -> None:
-        """Show the text in the place of the last one, at most ten times a second."""
+        """Show the text in place of the previous one, at most ten times a second."""
         if time.monotonic() - self._last >= _SECONDS:
             self._last = time.monotonic()
             self._put(text)
@@ -73,7 +73,7 @@ class NotebookLine:
             self._handle.update(data, raw=True)
 
     def close(self) -> None:
-        """Empty the line."""
+        """Clear the line."""
         if self._handle is not None:
             self._put("")
             self._handle = None

@@ -20,7 +20,7 @@ _ROWS, _LINES, _WIDTH = 10, 6, 100
 
 @dataclass(frozen=True)
 class ShortTable:
-    """A title, a table, and sentences below it. Of many rows and sentences, the first are shown."""
+    """A title, a table, and sentences below it. Only the first rows and sentences are shown."""
 
     title: str
     columns: Sequence[Column] = ()
@@ -34,20 +34,20 @@ class ShortTable:
         return [*more, *lines[:_LINES], *([f"and {len(lines) - _LINES:,} more lines"] if len(lines) > _LINES else [])]
 
     def text(self) -> str:
-        """Return it in lines of at most 100 cells, where names are no longer."""
+        """Return it as text with at most 100 columns, unless names are longer."""
         columns = [Column(c.head, [printable(x) for x in c.cells[:_ROWS]], c.rank, c.right) for c in self.columns]
         printed = plain_text(lambda console: console.print(table(columns, _WIDTH)), _WIDTH) if columns else ""
         return "\n".join([printable(self.title), *(line.rstrip() for line in printed.splitlines()), *self._more])
 
     def html(self) -> str:
-        """Return it as HTML that depends on no style sheet."""
+        """Return it as HTML that needs no style sheet."""
         columns = [column for column in self.columns if any(column.cells)]
         rows = min(max((len(column.cells) for column in columns), default=0), _ROWS)
         return render("notebook/table.html.j2", title=self.title, columns=columns, rows=rows, lines=self._more)
 
 
 def summary_of(result: object) -> ShortTable:
-    """Return the short table of a result. Raises LookupError for what has none."""
+    """Return the short table of a result. Raises LookupError if its type has none."""
     for kind in type(result).__mro__:
         if kind.__name__ in _TABLES:
             return _TABLES[kind.__name__](result)
@@ -59,7 +59,7 @@ def _several(count: int, noun: str) -> str:
 
 
 def _figures(rows: Sequence[dict[str, float]]) -> list[Column]:
-    """A column for each figure that any row has."""
+    """Return a column for each figure in any of the rows."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return [
         Column(

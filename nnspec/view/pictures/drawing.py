@@ -1,8 +1,8 @@
-"""Draw the picture of a run, in this process or a separate one.
+"""Drawing the picture of a run, in this process or a separate one.
 
-Importing matplotlib takes longer than many runs train. `Apart` starts a process that imports it while lanes train; when
-they are done it is sent the curves and sends back the picture. This process alone writes files, so whatever becomes of
-the other one, no file is half-written. It ends when its input is closed, also where this process was killed.
+Importing matplotlib takes longer than many runs. `Apart` starts a process that imports it while lanes train; when they
+are done, it receives the curves and sends back the picture. Only this process writes files, so no file is left
+incomplete if the other one dies. That one ends when its input is closed, even if this process was killed.
 
     this process                          the other one
     Apart()          starts it            imports matplotlib, draws something small
@@ -36,11 +36,11 @@ __all__ = ["Apart", "Drawing", "Here", "PictureError", "drawing_for"]
 PATIENCE = 300.0
 """Maximum number of seconds for the other process to draw."""
 _SOON = 600.0
-"""Runs that are expected to train longer start the process when they are done: it would only take up memory."""
+"""Runs that are expected to take longer start the process when they are done, since it would only use memory."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
-# As `python -m` does it, but with the path of this process: the current folder may hold a file named `matplotlib.py`.
-# Garbage is not looked for: the process ends before that would pay off.
+# Like `python -m`, but with the path of this process: the current folder may contain a file named `matplotlib.py`.
+# Garbage collection is off: the process ends before it would pay off.
 _CODE = (
     "import gc, json, sys; gc.disable(); sys.path[:] = json.loads(sys.argv[1])"
     "; from nnspec.view.pictures.painter import main; main()"
@@ -56,14 +56,13 @@ class Drawing(Protocol):
 
     @property
     def waiting(self) -> bool:
-        """Whether a process waits for the curves, and draws as soon as it has them."""
+        """Whether a process is waiting for the curves and will draw them immediately."""
 
     def begin(self, result: RunResult) -> None:
-        """Begin to draw a run whose lanes are done, if it has curves; once. Raises nothing."""
+        """Start to draw a run whose lanes are done, if it has curves. Called once; raises nothing."""
 
     def finish(self, result: RunResult, path: Path) -> None:
-        """Write the picture to a file. Raises PictureError where it cannot be drawn, OSError where it cannot be
-        written."""
+        """Write the picture to a file. Raises PictureError if it cannot be drawn, OSError if it cannot be written."""
 
 
 class Here:
@@ -90,7 +89,7 @@ class Apart:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._talking = False
-        self._talked = Event()  # Thread.join, interrupted by Ctrl-C, takes a thread that runs for one that has ended
+        self._talked = Event()  # Thread.join, if interrupted by Ctrl-C, takes a running thread for one that has ended
         self._png = self._said = b""
         self._why = ""
 
@@ -102,7 +101,7 @@ class Apart:
             return
         self._process.kill()
         if self._talking:
-            self._talked.wait()  # which has waited for the process
+            self._talked.wait()  # it has waited for the process
         else:
             self._process.communicate()
 
@@ -114,12 +113,12 @@ class Apart:
     def start(self) -> None:
         """Start the process. If that fails, `finish` says why."""
         try:
-            self._process = subprocess.Popen(  # noqa: S603  (Python itself, and no text of a user's)
+            self._process = subprocess.Popen(  # noqa: S603  (Python itself, without user input)
                 [sys.executable, "-P", "-c", _CODE, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                # Ctrl-C in a terminal is for this process alone: a run that is interrupted has a picture too.
+                # Ctrl-C in a terminal only concerns this process: an interrupted run gets a picture too.
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
@@ -168,15 +167,15 @@ class Apart:
 
 
 def drawing_for(compiled: Compiled) -> AbstractContextManager[Drawing]:
-    """Return what draws the picture of a run: a process of its own, which starts at once where the run is short.
+    """Return the object that draws the picture of a run: a separate process, started immediately if the run is short.
 
-    This process draws by itself where that saves no time: on a single core, or with matplotlib imported already.
+    If that saves no time (a single core, or matplotlib already imported), this process draws.
     """
     if cores() == 1 or "matplotlib" in sys.modules:
         return nullcontext(Here())
     apart = Apart()
     if compiled.seconds < _SOON:
-        with CtrlC() as pressed:  # or a process could be orphaned
+        with CtrlC() as pressed:  # otherwise Ctrl-C could leave an orphaned process
             apart.start()
         if pressed.pressed:
             with apart:

@@ -1,6 +1,6 @@
-"""A figure of training curves, drawn from plain data: panels, axes, names, and the look of all pictures.
+"""A figure of training curves, drawn from plain data: panels, axes, names, and the style of all pictures.
 
-A process that draws while another one trains imports this module and what it needs: no engine, no runs.
+The process that draws while another one trains imports this module, which therefore needs neither engine nor runs.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["Blank", "draw_figure", "house_style", "matplotlib_module", "save"]
 _IN_A_ROW, _HEIGHT, _BETWEEN = 4, 5.4, 1.1
 """Maximum panels in a row; height of a picture with one row and distance between rows, in inches."""
 _SHORT_NAME = 7
-"""Characters that fit beside each panel; longer names make the picture wider."""
-_LEADER = 0.2  # length in inches of a line from a curve to its name
+"""Length of names that fit next to each panel, in characters; longer ones make the picture wider."""
+_LEADER = 0.2  # length of the line from a curve to its name, in inches
 _INCHES_A_LETTER = 0.115
-_TICKS = 10  # of an axis, as a rule
+_TICKS = 10  # usual number per axis
 _STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.spines.top": False,
@@ -58,8 +58,7 @@ def draw_figure(
     path: str | os.PathLike[str] | IO[bytes] | None = None,
     blank: Blank | None = None,
 ) -> Figure:
-    """Draw curves as `plot_training_curves` says, in those panels that there is anything for, and into a blank figure
-    where there is one that fits."""
+    """Draw curves as described in `plot_training_curves`, in the panels that have data, and into `blank` if it fits."""
     style = house_style()
     curves = _curves(history)
     if not any(ends(curve("loss")) for curve in curves):
@@ -114,7 +113,7 @@ def draw_figure(
 
 
 class Blank:
-    """A figure with nothing in it yet but so many rows and columns of axes. To be made within `house_style`."""
+    """An empty figure with rows and columns of axes. Create it inside `house_style`."""
 
     def __init__(self, rows: int, columns: int) -> None:
         from matplotlib.figure import Figure
@@ -125,7 +124,7 @@ class Blank:
 
     @classmethod
     def warm(cls) -> Blank:
-        """Return one for the usual three panels, with what takes long done already: fonts are loaded, ticks exist."""
+        """Return one for the usual three panels, with the slow parts already done: fonts loaded, ticks created."""
         with house_style():
             blank = cls(1, 3)
             for axis in blank.axes:
@@ -139,7 +138,7 @@ class Blank:
 
 
 def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
-    """Return the width of a picture in inches, and its margins as shares; long names get room beside each panel."""
+    """Return the width of a picture in inches and its relative margins, with room for long names next to each panel."""
     room = max(min(longest, LONGEST_NAME) - _SHORT_NAME, 0) * _INCHES_A_LETTER + _LEADER
     usual = 1.2 + 4.9 * panels
     axis = 0.875 * usual / (panels + 0.52 * (panels - 1))
@@ -149,7 +148,7 @@ def _measures(panels: int, longest: int) -> tuple[float, dict[str, float]]:
 
 
 def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[Curve]:
-    """Read a history; of more lanes than there are colours, the best ones have a colour."""
+    """Convert a history to curves. If there are more lanes than colours, the best ones get a colour."""
     curves = []
     for name, values in history.items():
         figures: Mapping[str, Any] = values if isinstance(values, Mapping) else {"loss": values}
@@ -161,7 +160,7 @@ def _curves(history: Mapping[str, Sequence[float] | Mapping[str, Any]]) -> list[
 
 
 def _drawable(text: str) -> str:
-    """Return a text without lone surrogates, which no font draws: they come from names that are not UTF-8."""
+    """Return a text without lone surrogates, which no font can draw; they come from names that are not UTF-8."""
     return utf8(text).decode()
 
 
@@ -171,7 +170,7 @@ def _floats(figures: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def matplotlib_module() -> Any:
-    """Import matplotlib without the backend that the environment names: a figure that is saved needs none of them."""
+    """Import matplotlib without the backend set in the environment, which is not needed to save figures."""
     wanted = os.environ.pop("MPLBACKEND", None)
     try:
         import matplotlib
@@ -182,9 +181,9 @@ def matplotlib_module() -> Any:
 
 
 def house_style() -> AbstractContextManager[None]:
-    """Within, figures look the same whatever settings the user has for others."""
+    """Draw figures in the same style, regardless of the user's matplotlib settings."""
     matplotlib = matplotlib_module()
-    # Without the backend: asking which one it is imports pyplot and tries window systems.
+    # Without the backend: reading it would import pyplot and try window systems.
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
     return matplotlib.rc_context({**defaults, **_STYLE})
 
@@ -192,7 +191,7 @@ def house_style() -> AbstractContextManager[None]:
 def save(figure: Figure, file: Any, format: str) -> None:
     """Save a figure to an open file."""
     with warnings.catch_warnings():
-        # A title in a script that the font lacks is drawn as boxes; a warning for each of them would be noise.
+        # Characters that the font lacks are drawn as boxes; a warning for each of them would be noise.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         if format == "png" and (content := _png(figure)):
             file.write(content)
@@ -201,10 +200,10 @@ def save(figure: Figure, file: Any, format: str) -> None:
 
 
 def _png(figure: Figure) -> bytes:
-    """Return a figure as PNG; nothing where settings of matplotlib give it another size than its own.
+    """Return a figure as PNG; empty if matplotlib renders it at another size.
 
-    Its lines are deflated as they are. What Pillow does, which tries five filters for each of them, takes five times as
-    long and makes pictures of large even areas larger.
+    Lines are compressed without filters. Pillow tries five filters for each line, which takes five times as long and
+    makes pictures with large uniform areas larger.
     """
     pixels = io.BytesIO()
     figure.savefig(pixels, format="rgba", dpi="figure")
@@ -214,7 +213,7 @@ def _png(figure: Figure) -> bytes:
         return b""
     deflate = zlib.compressobj(3, memLevel=9)
     lines = b"".join(b"\0" + content[at : at + line] for at in range(0, len(content), line))
-    resolution = round(figure.dpi / 0.0254)  # dots a metre
+    resolution = round(figure.dpi / 0.0254)  # dots per metre
     software = f"Matplotlib version{matplotlib_module().__version__}, https://matplotlib.org/"
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         _chunk(kind, data)
@@ -233,7 +232,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _for_notebooks(figure: Figure) -> None:
-    """Let a notebook show the figure although no window system is involved."""
+    """Let notebooks show the figure without a window system."""
 
     def png() -> bytes:
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Place the names in a picture near what they name, overlapping as little else as possible."""
+"""Placing names in a picture close to the things that they name, with as little overlap as possible."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ __all__ = ["Box", "Label", "Lines", "Point", "number_lines", "obstacles", "place
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
-"""Left, lower, right and upper edge, in pixels."""
+"""Left, bottom, right and top, in pixels."""
 Lines = list[tuple[Any, Any]]
-"""The x and the y of each line, in the axes' own units."""
+"""The x and y coordinates of each line, in data coordinates."""
 
 _LEAST, _ENOUGH = 18.0, 60.0
-"""Pixels that the number of a contour line is from everything else, at least, and from where on it is the same."""
+"""Minimum distance of a contour label from everything else, and the distance beyond which more has no benefit, in
+pixels."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """A name, and the point that it belongs to, in the axes' own units."""
+    """A name and the point that it labels, in data coordinates."""
 
     text: str
     at: Point
@@ -37,7 +38,7 @@ class Label:
 
 
 def obstacles(axis: Axes, lines: Lines) -> list[Point]:
-    """Return points in pixels all along some lines, a few pixels apart."""
+    """Return points along lines, a few pixels apart, in pixels."""
     found: list[Point] = []
     for x, y in lines:
         pixels = [
@@ -55,9 +56,9 @@ def obstacles(axis: Axes, lines: Lines) -> list[Point]:
 
 
 def place_labels(axis: Axes, labels: Sequence[Label], lines: Sequence[Point], *, anywhere: bool = False) -> list[Box]:
-    """Write every name near its point, where it covers least of lines, points and other names.
+    """Write every name near its point, where it covers as little of lines, points and other names as possible.
 
-    With `anywhere` a name may be to the right of the axes. Returns the boxes that the names take, in pixels.
+    With `anywhere`, a name may be to the right of the axes. Returns the bounding boxes of the names, in pixels.
     """
     renderer = axis.figure._get_renderer()  # type: ignore[union-attr]
     bounds = axis.bbox
@@ -90,7 +91,7 @@ def place_labels(axis: Axes, labels: Sequence[Label], lines: Sequence[Point], *,
 
 
 def _share(axis: Axes, point: Point) -> Point:
-    """Return a point in pixels as shares of the axes, which hold in files of any resolution."""
+    """Convert a point from pixels to axes coordinates, which do not depend on the resolution of the file."""
     x, y = axis.transAxes.inverted().transform(point)
     return float(x), float(y)
 
@@ -98,9 +99,10 @@ def _share(axis: Axes, point: Point) -> Point:
 def number_lines(
     axis: Axes, contours: Any, shade: Callable[[float], Any], taken: Sequence[Box], lines: Sequence[Point]
 ) -> None:
-    """Write its number on each contour line, where it is furthest from names, lines and other numbers.
+    """Label each contour line with its loss, as far as possible from names, lines and other labels.
 
-    Its background is the shade of its own loss, so that the line stops there. A line without room has no number.
+    The background of a label has the colour of its loss, so that it interrupts the line. A line without enough space
+    has no label.
     """
     around = [corner for box in taken for corner in _outline(box)] + list(lines)
     for level, path in zip(contours.levels, contours.get_paths(), strict=True):
@@ -131,7 +133,7 @@ def number_lines(
 
 
 def _room(axis: Axes, point: Point, around: Sequence[Point]) -> float:
-    """Return how far, in pixels, a point is from everything; more than enough counts less, and the middle decides."""
+    """Return the distance from a point to the nearest object in pixels, capped, with a slight bias to the centre."""
     x, y = point
     bounds = axis.bbox
     edge = min(x - bounds.x0, bounds.x1 - x, y - bounds.y0, bounds.y1 - y)
@@ -141,7 +143,7 @@ def _room(axis: Axes, point: Point, around: Sequence[Point]) -> float:
 
 
 def _outline(box: Box) -> Iterator[Point]:
-    """Yield points along the edges of a box, some pixels apart."""
+    """Yield points along the edges of a box."""
     left, low, right, high = box
     for i in range(13):
         x, y = left + (right - left) * i / 12, low + (high - low) * i / 12
@@ -149,7 +151,7 @@ def _outline(box: Box) -> Iterator[Point]:
 
 
 def _around(x: float, y: float, width: float, height: float) -> Iterator[Box]:
-    """Yield boxes of a size around a point, the nearest and the most usual ones first."""
+    """Yield boxes of a size around a point, nearest and most common positions first."""
     for gap in (14.0, 24.0, 38.0, 56.0, 80.0):
         for dx, dy in ((1, 0), (0.7, 0.7), (0.7, -0.7), (0, 1), (0, -1), (-0.7, 0.7), (-0.7, -0.7), (-1, 0)):
             left = x + gap * dx - width * (0.5 - 0.5 * _sign(dx))
@@ -181,10 +183,10 @@ def _holds(box: Box, point: Point, margin: float) -> bool:
 
 
 def spread_out(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
-    """Return places near those that are wanted, which are in order, so that things of such sizes do not overlap.
+    """Return positions close to the sorted `wanted` ones at which items of these sizes do not overlap.
 
-    They stay between `low` and `high` as far as there is room, and move as little as possible: things that would touch
-    form a group, which lies around the mean of what its members want.
+    They stay between `low` and `high` if there is room, and move as little as possible: items that would touch form a
+    group, which is centred on the mean of its wanted positions.
     """
     if not wanted:
         return []
@@ -193,7 +195,7 @@ def spread_out(wanted: Sequence[float], sizes: Sequence[float], low: float, high
         offsets.append(offsets[-1] + (before + after) / 2)
     squeeze = min(1.0, (high - low) / (offsets[-1] + (sizes[0] + sizes[-1]) / 2)) if high > low else 0.0
     offsets = [offset * squeeze for offset in offsets]
-    groups: list[list[float]] = []  # sum of what its members want, less their offsets; how many they are
+    groups: list[list[float]] = []  # sum of wanted positions minus offsets; number of members
     for want, offset in zip(wanted, offsets, strict=True):
         groups.append([want - offset, 1.0])
         while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:

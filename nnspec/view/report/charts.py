@@ -1,4 +1,4 @@
-"""Line charts as SVG: sharp at every size, in the colours of the page, with a name at the end of each line."""
+"""Line charts as SVG: scalable, in the colours of the page, with a name at the end of each line."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Chart", "Series", "chart"]
 
 _WIDTH, _HEIGHT = 560, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 410, 16, 280
-"""Where the axes begin and end, in units of the drawing. To the right of them is room for names."""
+"""The ends of the axes, in units of the drawing. There is room for names to the right of them."""
 _MOST_POINTS = 400
-"""Points of a line; longer ones are thinned out, and keep their last point."""
+"""Maximum number of points of a line; longer ones are thinned out and keep their last point."""
 _LINE_HEIGHT = 15.0
 _NAME_WIDTH = 17
-"""Characters in a line of a name; longer names are wrapped."""
+"""Maximum characters in a line of a name; longer names are wrapped."""
 
 Point = tuple[float, float]
 
@@ -34,7 +34,7 @@ class Series:
     name: str
     values: Sequence[float]
     slot: int | None
-    """Its place in the palette."""
+    """Its index in the palette."""
     samples: Samples | None = None
     """Validation or test samples; None for training samples."""
     low: Sequence[float] = ()
@@ -69,7 +69,7 @@ class Name:
     x: float
     lines: Sequence[tuple[float, str]]
     leader: tuple[float, float, float, float] | None
-    """A thin line from the end of the line to its name, where that had to move: x and y of both ends."""
+    """A thin line from the end of the curve to its name if that was moved: x and y of both ends."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def chart(title: str, series: Sequence[Series], *, log: bool = False, percent: b
 
 @dataclass(frozen=True)
 class _Placing:
-    """Where epochs and values lie in the drawing."""
+    """The mapping from epochs and values to the drawing."""
 
     scale: Scale
     epochs: int
@@ -140,7 +140,7 @@ class _Placing:
         return bool(one.low) and all(map(math.isfinite, (*one.low, *one.high)))
 
     def band(self, one: Series) -> list[Point]:
-        """Return the outline of a band. Where its lower end has no place on the scale, it reaches the axis."""
+        """Return the outline of a band. If its lower end is not on the scale, it extends to the axis."""
         low = [max(value, self.scale.low) for value in one.low]
         return [*self.points(one.high), *reversed(self.points(low))]
 
@@ -152,9 +152,9 @@ def _line(one: Series, points: Sequence[Point]) -> Line:
 
 
 def _names(ends: Sequence[tuple[Series, Point]]) -> list[Name]:
-    """Place the names beside the ends of their lines, above the numbers of the axis, and none over another.
+    """Place names next to the ends of their lines, above the numbers of the axis and without overlap.
 
-    There are no names where they would overlap all the same; the legend has them.
+    If they would still overlap, there are none, and only the legend shows them.
     """
     ends = sorted(ends, key=lambda end: end[1][1])
     texts = [wrapped(one.name, _NAME_WIDTH) for one, _ in ends]

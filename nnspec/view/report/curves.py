@@ -1,4 +1,4 @@
-"""The curves of a run: its figures by epoch, learning rates, and the norms of gradients."""
+"""The curves of a run: figures by epoch, learning rates and gradient norms."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nnspec.view.wording import numbers
 __all__ = ["curves", "gradients", "learning_rates"]
 
 _MOST_NORMS = 8
-"""Tensors whose gradient norms are drawn."""
+"""Maximum number of tensors whose gradient norms are drawn."""
 _NORMS_OF = 4
-"""Lanes whose gradient norms are drawn, the best ones."""
+"""Maximum number of lanes whose gradient norms are drawn; the best ones are."""
 
 
 def curves(run: ReportRun) -> Iterator[Block]:
@@ -54,7 +54,7 @@ def _charts(figure: str, lines: Sequence[Series]) -> Block | None:
 
 
 def _key(run: ReportRun, lanes: Sequence[str], figures: Sequence[str]) -> str:
-    """Say which samples a line shows, or a point where there is a single epoch, and what bands are."""
+    """Explain which samples the lines (or points, for a single epoch) and bands show."""
     single = all(len(run.curves[lane].get("loss", ())) <= 1 for lane in lanes)
     drawn = [one for one in MEASURED_ON if any(figure.startswith(one.prefix) for figure in figures)]
     words = [
@@ -73,8 +73,8 @@ def _key(run: ReportRun, lanes: Sequence[str], figures: Sequence[str]) -> str:
 def series(run: ReportRun, lanes: Sequence[str], figure: str) -> Iterator[Series]:
     """Yield the line of each lane for a figure, with a band for training figures of a lane with repeats.
 
-    The band is of the repeats that finished, whose mean the line is. With more than a few lanes there are no bands,
-    since they would cover each other.
+    Line and band are the mean and interval of the repeats that finished. If there are more than a few lanes, there are
+    no bands, since they would cover each other.
     """
     banded = sum("repeats" in run.curves[lane] for lane in lanes) <= BANDS and samples_of(figure) is None
     for lane in lanes:
@@ -83,7 +83,9 @@ def series(run: ReportRun, lanes: Sequence[str], figure: str) -> Iterator[Series
         repeats = [_floats(one[figure]) for one in recorded.get("repeats", ()) if figure in one and one["seed"] in done]
         bands = []
         if banded and any(values != repeats[0] for values in repeats):
-            bands = [interval(values) for values in zip(*repeats, strict=False)]  # of the epochs that all have
+            bands = [
+                interval(values) for values in zip(*repeats, strict=False)
+            ]  # over the epochs that all of them have
         yield Series(
             lane,
             _floats(recorded.get(figure, ())),
@@ -111,7 +113,7 @@ def learning_rates(run: ReportRun) -> Iterator[Block]:
 
 
 def gradients(run: ReportRun) -> Iterator[Block]:
-    """Yield the norms of each lane's gradients, tensor by tensor; of a lane with repeats, those of the first."""
+    """Yield the gradient norms of each lane by tensor; for a lane with repeats, those of the first."""
     stacks = []
     lanes = [lane["name"] for lane in run.ranked[:_NORMS_OF]]
     for lane in lanes:
@@ -132,7 +134,7 @@ def gradients(run: ReportRun) -> Iterator[Block]:
 
 
 def first_and_last(norms: Mapping[str, Any]) -> list[str]:
-    """Return the tensors to draw: weights, of many the first and the last ones; then biases while there is room."""
+    """Return the tensors to draw: weights (of many, the first and last ones), then biases if there is room."""
     weights = [name for name in norms if not name.endswith("bias")]
     if len(weights) > _MOST_NORMS:
         return [*weights[: _MOST_NORMS // 2], *weights[-_MOST_NORMS // 2 :]]
