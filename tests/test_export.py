@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from nnspec.api import SpecError
 from nnspec.engine.layers.activations import Activation
 from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
-from nnspec.export import exporting, numpy_module
+from nnspec.export import c_source, exporting, numpy_module
 from nnspec.export.certificate import Differs, ExportError
 from nnspec.export.exporting import TARGETS, WEIGHTS
 from nnspec.export.names import Identifiers, c_comment, c_string, python_string
@@ -406,3 +407,41 @@ def test_unknown_texts_and_ids_are_errors() -> None:
     for code in (-1.0, 2.0):
         with pytest.raises(runtime.capi.onnxruntime_pybind11_state.InvalidArgument):
             session.run(None, {"input": np.array([[1.0, code]])})
+
+
+# C
+
+
+def test_c_compiles_in_two_parts_and_tests_itself() -> None:
+    """The declarations alone are enough for a program; a spoilt weight fails the test of the file."""
+    run = trained(spec("Linear(6); ReLU; Linear(10)"))
+    path = export(run, "c").path
+    compile_ = [*c_source._compiler(), *c_source.FLAGS]
+    Path("main.c").write_text(
+        "#define TINY_DECLARATIONS\n"
+        '#include "model.c"\n'
+        "int main(void) {\n"
+        "    static tiny_work work; static float x[TINY_INPUTS], y[TINY_OUTPUTS];\n"
+        "    return tiny_run(x, y, 0, &work) || !tiny_certificate[0] || tiny_classes[0];\n"
+        "}\n"
+    )
+    subprocess.run([*compile_, "main.c", "model.c", "-o", "two", "-lm"], check=True)
+    assert subprocess.run(["./two"], check=False).returncode == 0
+    for spoilt in (False, True):
+        text = path.read_text()
+        if spoilt:
+            text = re.sub(r"(linear1_weight\[4704\] = \{.*\n)    [-\d.e]+f", r"\g<1>    9.0f", text)
+            text = re.sub(r"(linear2_bias\[10\] = \{.*\n)    [-\d.e]+f", r"\g<1>    9.0f", text)
+            assert text != path.read_text()
+            Path("model.c").write_text(text)
+        subprocess.run([*compile_, "-DTINY_TEST", "model.c", "-o", "test", "-lm"], check=True)
+        done = subprocess.run(["./test"], capture_output=True, text=True, check=False)
+        assert done.returncode == spoilt, done.stdout
+        assert done.stdout.startswith("tiny: 2 samples, largest difference")
+
+
+def test_a_compiler_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(spec())
+    monkeypatch.setenv("CC", "/nowhere/cc -g")
+    with pytest.raises(Missing, match=r"no C compiler was found: \$CC names none; or export without verification"):
+        runs.export(run, "w.c")

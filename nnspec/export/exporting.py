@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec._version import __version__
 from nnspec.data.source import Split
 from nnspec.diagnostics import Diagnostic
-from nnspec.export import numpy_module, onnx_file
+from nnspec.export import c_source, numpy_module, onnx_file
 from nnspec.export.certificate import (
     Certificate,
     ExportError,
@@ -26,7 +26,7 @@ from nnspec.export.certificate import (
 from nnspec.export.program import Program, program_of
 from nnspec.export.runtimes import Missing, Runtime, in_python, python_version
 from nnspec.export.target import Artefact, Target
-from nnspec.export.verify import TOLERANCE, cases_of, exact, reference, verify
+from nnspec.export.verify import TOLERANCE, cases_of, exact, reference, verify, with_example
 from nnspec.export.weights import WEIGHTS, read_weights, verify_weights, weights_file
 from nnspec.files import output, read_limited, utf8
 from nnspec.records.folder import OutputError
@@ -55,9 +55,12 @@ __all__ = [
     "verify_artefact",
 ]
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (onnx_file.TARGET, numpy_module.TARGET)}
+TARGETS: Mapping[str, Target] = {
+    target.name: target for target in (onnx_file.TARGET, numpy_module.TARGET, c_source.TARGET)
+}
 RUNTIMES: Mapping[str, tuple[Runtime, ...]] = {
     "onnx": onnx_file.RUNTIMES,
+    "c": c_source.RUNTIMES,
     "numpy": (Runtime(python_version, in_python),),
 }
 NAMES = (*TARGETS, *WEIGHTS)
@@ -194,7 +197,7 @@ def export_network(
     the tolerance, Missing without a runtime to verify the file in (unless `unverified`), and OutputError.
     """
     target = TARGETS[certificate.target]
-    program = program_of(predictor)
+    program = with_example(program_of(predictor), predictor)
     certificate = replace(
         certificate,
         input=describe_input(program, predictor.wanted.divisor),
@@ -292,6 +295,7 @@ _READERS: Mapping[str, Callable[[bytes, Path], str | bytes]] = {
     ".safetensors": lambda data, path: read_weights(data, path)[1],
     ".py": _in_python,
     ".onnx": onnx_file.certificate_text,
+    ".c": c_source.certificate_text,
 }
 
 
@@ -313,7 +317,7 @@ def check_network(
 ) -> Exported:
     """Verify an exported file again. A file of code is run only if it is, byte for byte, what nnspec exports for the
     network: no foreign code is run. Raises ExportError, Differs, Missing."""
-    target, program = TARGETS[certificate.target], program_of(predictor)
+    target, program = TARGETS[certificate.target], with_example(program_of(predictor), predictor)
     artefact = target.write(program, certificate)
     if data != artefact.data and target.text:
         lines = zip(data.split(b"\n"), artefact.data.split(b"\n"), strict=False)

@@ -106,6 +106,8 @@ class Program:
     class_names: tuple[str, ...] = ()
     alphabet: str = ""
     tokens: int = 0
+    example: tuple[NDArray[Any], NDArray[Any]] | None = None
+    """Samples and their outputs, for targets that test themselves."""
 
     @property
     def compared(self) -> tuple[Value, ...]:

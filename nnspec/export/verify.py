@@ -21,12 +21,12 @@ from nnspec.results.predictor import Predictor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TOLERANCE", "Case", "cases_of", "exact", "reference", "verify"]
+__all__ = ["TOLERANCE", "Case", "cases_of", "exact", "reference", "verify", "with_example"]
 
 TOLERANCE = 1e-5
 """The largest difference of a number, relative to the largest number of its layer."""
 _ROUNDINGS = 4
-_TEST, _RANDOM, _LARGE = 256, 64, 8
+_TEST, _RANDOM, _LARGE, _EXAMPLES = 256, 64, 8, 2
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,12 @@ def cases_of(program: Program, predictor: Predictor, test: NDArray[Any] | None) 
     found.append(Case("zeros", np.zeros((2, *program.input.shape), program.input.dtype)))
     found.append(Case("large values", _large(program, random[:_LARGE])))
     return found
+
+
+def with_example(program: Program, predictor: Predictor) -> Program:
+    """Return the program with a few samples and what nnspec computes for them."""
+    x = _random(program, predictor, _EXAMPLES, np.random.default_rng(1))
+    return replace(program, example=(x, reference(program, predictor, x)[program.outputs.name]))
 
 
 def _as_input(program: Program, predictor: Predictor, x: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,927 @@
+"""One file of C99 without malloc: `NAME_run` computes outputs and probabilities of one sample in memory of its caller.
+
+Values live in two arenas of a struct, of the network's dtype and of double; where each lies follows from how long it is
+needed. Linear layers sum in blocks, and means and softmax in double, so that rounding errors stay small.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite, prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnspec.engine._numpy import np
+from nnspec.engine.layers.contract import Shape, feature_axis
+from nnspec.export.certificate import Certificate
+from nnspec.export.names import Identifiers, c_comment, c_string, identifier
+from nnspec.export.program import Op, Program, Value
+from nnspec.export.python_text import key_of
+from nnspec.export.runtimes import Missing, Runtime, Values, process
+from nnspec.export.target import Artefact, Target
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["RUNTIMES", "TARGET", "certificate_text"]
+
+_TYPES = {"float32": "float", "float64": "double", "int64": "int64_t"}
+_ALIASES = frozenset(("reshape", "Flatten", "Reshape", "Dropout"))
+"""Operations that do nothing to memory."""
+FLAGS = ("-std=c99", "-Wall", "-Werror", "-ffp-contract=off", "-O2")
+
+# Number by number: an expression of v. `@` is the suffix of functions and numbers of the network's dtype, and words in
+# braces are arguments of the layer.
+_FORMULAS = {
+    "ReLU": "v < 0 ? 0 : v",
+    "LeakyReLU": "v > 0 ? v : {negative_slope} * v",
+    "Sigmoid": "0.5@ * tanh@(0.5@ * v) + 0.5@",
+    "Tanh": "tanh@(v)",
+    "HardSigmoid": "v <= -3 ? 0 : v >= 3 ? 1 : v / 6 + 0.5@",
+    "HardSwish": "v <= -3 ? 0 : v >= 3 ? v : v * (v / 6 + 0.5@)",
+    "ELU": "v > 0 ? v : {alpha} * expm1@(v)",
+    "SELU": "{scale} * (v > 0 ? v : {alpha} * expm1@(v))",
+    "GELU": "0.5@ * v * erfc@(-0.70710678118654752@ * v)",
+    "GELU tanh": "0.5@ * v * (1 + tanh@(0.79788456080286536@ * (v + 0.044715@ * v * v * v)))",
+    "SiLU": "v * (0.5@ * tanh@(0.5@ * v) + 0.5@)",
+    "Mish": "v > 20 ? v : v * tanh@(log1p@(exp@(v)))",
+    "Softplus": "{beta} * v > {threshold} ? v : (v > 0 ? v : 0) + log1p@(exp@(-{beta} * fabs@(v))) / {beta}",
+    "exp": "exp@(v)",
+}
+
+
+@dataclass
+class _Arena:
+    """Memory of one type: values have places in it for as long as they are read."""
+
+    size: int = 0
+    live: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def place(self, name: str, count: int) -> int:
+        """Return the lowest place where nothing else is."""
+        start = 0
+        for low, high in sorted(self.live.values()):
+            if start + count <= low:
+                break
+            start = max(start, high)
+        self.live[name] = (start, start + count)
+        self.size = max(self.size, start + count)
+        return start
+
+
+class _Writer:
+    """The body of the function so far."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.real = _TYPES[program.dtype]
+        self.suffix = "f" if self.real == "float" else ""
+        self.arenas = {"float": _Arena(), "double": _Arena()}
+        self.weights: dict[str, tuple[str, NDArray[Any]]] = {}
+        self.names = Identifiers()
+        self.lines: list[str] = []
+        self.places: dict[str, str] = {program.input.name: "input"}
+        self.roots: dict[str, str] = {program.input.name: program.input.name}
+        self._ends = self._last_reads()
+
+    def _last_reads(self) -> dict[str, int]:
+        """Return when the memory of each value is read last, through all its aliases."""
+        roots, ends = {self.program.input.name: self.program.input.name}, dict(self.program.last_readers())
+        for op in self.program.ops:
+            name = op.writes.name
+            roots[name] = roots[op.reads[0].name] if op.kind in _ALIASES else name
+        found: dict[str, int] = {}
+        for name, root in roots.items():
+            found[root] = max(found.get(root, -1), ends.get(name, -1))
+        return found
+
+    def write(self) -> None:
+        """Write all operations."""
+        taps = {value.name: i for i, value in enumerate(_tapped(self.program))}
+        for i, op in enumerate(self.program.ops):
+            name, value = op.writes.name, op.writes
+            self.lines.append(f"    /* {c_comment(_title(op))} */")
+            if op.kind in _ALIASES:
+                self.roots[name], self.places[name] = self.roots[op.reads[0].name], self.places[op.reads[0].name]
+            else:
+                self._place(op, i)
+                reads = [self.places[read.name] for read in op.reads]
+                self.lines += [f"    {line}" for line in _EMIT[op.kind](self, op, reads, self.places[name])]
+            if name in taps:
+                self.lines.append(f"    NNSPEC_TAP({taps[name]}, {self.places[name]}, {value.numbers});")
+            for arena in self.arenas.values():
+                gone = [key for key in arena.live if key.startswith("/") or self._ends.get(key, -1) <= i]
+                for key in gone:
+                    del arena.live[key]
+
+    def _place(self, op: Op, i: int) -> None:
+        """Give what an operation writes a place: that of what it reads, if each number may replace its own."""
+        name, kind = op.writes.name, _TYPES[op.writes.dtype]
+        self.roots[name] = name
+        if _elementwise(op) and op.reads[0].dtype == op.writes.dtype:
+            root = self.roots[op.reads[0].name]
+            arena = self.arenas[kind]
+            if root in arena.live and self._ends[root] <= i:
+                arena.live[name] = arena.live.pop(root)
+                self.places[name] = self.places[op.reads[0].name]
+                return
+        self.places[name] = self._pointer(kind, name, op.writes.numbers)
+
+    def _pointer(self, kind: str, name: str, count: int) -> str:
+        return f"work->{kind[0]} + {self.arenas[kind].place(name, count)}"
+
+    def scratch(self, name: str, count: int) -> str:
+        """Return memory of the network's dtype for one operation."""
+        return self._pointer(self.real, f"/{name}", count)
+
+    def weight(self, op: Op, name: str, array: NDArray[Any] | None = None) -> str:
+        """Return a constant array; `NULL` if the layer has none."""
+        if array is None and name not in op.weights:
+            return "NULL"
+        word = self.names[key_of(op, name)]
+        self.weights[word] = (c_comment(key_of(op, name)), op.weights[name] if array is None else array)
+        return word
+
+    def number(self, value: float) -> str:
+        """Return a number of the network's dtype."""
+        return _literal(value, self.real)
+
+
+Emit = Callable[[_Writer, Op, Sequence[str], str], list[str]]
+
+
+def _title(op: Op) -> str:
+    shape = "x".join(map(str, op.writes.shape))
+    return f"{op.writes.name}: {shape}" if op.node is None else f"{op.writes.name}, {op.node.value}: {shape}"
+
+
+def _tapped(program: Program) -> list[Value]:
+    """The values that are observed when the file is verified."""
+    return [op.writes for op in program.ops if op.writes in program.compared]
+
+
+def _elementwise(op: Op) -> bool:
+    return op.kind in _FORMULAS or op.kind in ("multiply", "standardise", "PositionalEmbedding", "SinusoidalPositions")
+
+
+def _literal(value: float, kind: str) -> str:
+    """Return a number that reads back as itself."""
+    if not isfinite(value):
+        return "NAN" if value != value else "INFINITY" if value > 0 else "-INFINITY"
+    text = f"{value:.9g}" if kind == "float" else f"{value:.17g}"
+    text = text if any(sign in text for sign in ".e") else f"{text}.0"
+    return f"{text}f" if kind == "float" else text
+
+
+def _along(shape: Shape) -> tuple[int, int, int]:
+    """Return how many blocks a sample has, how many features or channels a block has, and how many numbers each of
+    these: a sequence has a block for each place."""
+    axis = feature_axis(shape)
+    return prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
+
+
+def _loop(count: int, body: str) -> list[str]:
+    return [f"for (int i = 0; i < {count}; i++) {body}"]
+
+
+def _formula(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    kind = "GELU tanh" if op.kind == "GELU" and op.arguments["approximate"] == "tanh" else op.kind
+    text = _FORMULAS[kind].replace("@", c.suffix)
+    for name, value in op.arguments.items():
+        if isinstance(value, (int, float)):
+            text = text.replace(f"{{{name}}}", c.number(value))
+    return _loop(op.writes.numbers, f"{{ {c.real} v = ({reads[0]})[i]; ({y})[i] = {text}; }}")
+
+
+def _by_number(text: str) -> Emit:
+    """Return an emitter of a loop over all numbers: `x` is what is read, words in braces are arrays."""
+
+    def emit(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+        words = {name: f"{c.weight(op, name)}[{'i' if array.ndim else 0}]" for name, array in op.weights.items()}
+        return _loop(op.writes.numbers, f"({y})[i] = {text.format_map(words | {'x': f'({reads[0]})[i]'})};")
+
+    return emit
+
+
+def _call(function: str, *numbers: Callable[[Op], Any], weights: Sequence[str] = ()) -> Emit:
+    """Return an emitter of a call: `function(x, weights, y, numbers)`."""
+
+    def emit(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+        words = [reads[0], *(c.weight(op, name) for name in weights), y]
+        for number in numbers:
+            value = number(op)
+            words += [str(int(n)) for n in value] if isinstance(value, tuple) else [str(int(value))]
+        return [f"{function}({', '.join(words)});"]
+
+    return emit
+
+
+def _standardise(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    text = "({x} - {mean} - {rest}) * {factor}" if "rest" in op.weights else "({x} - {mean}) * {factor}"
+    return _by_number(text)(c, op, reads, y)
+
+
+def _columns(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    x, lines, start = reads[0], [], 0
+    least = -1 if op.arguments["missing"] else 0
+    for i, (texts, mean) in enumerate(op.arguments["columns"]):
+        cell = f"({x})[{i}]"
+        if texts is None:
+            filled = cell if mean is None else f"isnan({cell}) ? {_literal(mean, 'double')} : {cell}"
+            lines.append(f"({y})[{start}] = {filled};")
+            start += 1
+            continue
+        lines.append(f"if (!({cell} >= {least} && {cell} < {len(texts)}) || {cell} != floor({cell})) return 1;")
+        lines += _loop(len(texts), f"({y})[{start} + i] = {cell} == i;")
+        start += len(texts)
+    return lines
+
+
+def _transpose(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    shape, order = op.incoming, op.arguments["order"]
+    letters = "abcdef"[: len(order)]
+    heads = [f"for (int {n} = 0; {n} < {op.writes.shape[i]}; {n}++)" for i, n in enumerate(letters)]
+    source = " + ".join(f"{letters[order.index(i)]} * {prod(shape[i + 1 :])}" for i in range(len(shape)))
+    target = " + ".join(f"{n} * {prod(op.writes.shape[i + 1 :])}" for i, n in enumerate(letters))
+    return [*heads, f"    ({y})[{target}] = ({reads[0]})[{source}];"]
+
+
+def _add(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    return _loop(op.writes.numbers, f"({y})[i] = {' + '.join(f'({read})[i]' for read in reads)};")
+
+
+def _concat(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    blocks, features, inner = _along(op.writes.shape)
+    lines, start = [], 0
+    for value, read in zip(op.reads, reads, strict=True):
+        width = _along(value.shape)[1] * inner
+        copy = f"memcpy({y} + {start} + t * {features * inner}, {read} + t * {width}, {width} * sizeof *({y}));"
+        lines.append(f"for (int t = 0; t < {blocks}; t++) {copy}")
+        start += width
+    return lines
+
+
+def _complement(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    x = f"({reads[0]})[i]"
+    return _loop(op.reads[0].numbers, f"{{ ({y})[2 * i] = 1 - {x}; ({y})[2 * i + 1] = {x}; }}")
+
+
+def _windows(op: Op) -> tuple[int, ...]:
+    """The numbers that describe windows: planes, their extents, windows, size, stride, dilation and padding before."""
+    w = op.windows
+    return (*w.out, *w.size, *w.stride, *w.dilation, *w.before)
+
+
+def _planes(op: Op) -> tuple[int, ...]:
+    """Channels, rows and columns, and the distances of these in memory in what is read and what is written."""
+    if len(op.incoming) == 3:
+        channels, rows, columns = op.incoming
+        _, height, width = op.writes.shape
+        return channels, rows, columns, rows * columns, columns, 1, height * width, width, 1
+    (places, features), (_, out) = op.incoming, op.writes.shape
+    return features, 1, places, 1, 0, features, 1, 0, out
+
+
+def _conv(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    groups = int(op.arguments["groups"])
+    if len(op.incoming) == 3:
+        words = [reads[0], c.weight(op, "weight"), c.weight(op, "bias"), y, *op.incoming, op.writes.shape[0], groups]
+        return [f"conv({', '.join(map(str, [*words, *_windows(op)]))});"]
+    # (out, C / groups, k) as (k, C / groups, out), whose innermost loop runs over neighbours in memory.
+    w, weight = op.windows, np.ascontiguousarray(op.weights["weight"].transpose(2, 1, 0))
+    words = [reads[0], c.weight(op, "weight", weight), c.weight(op, "bias"), y, *op.incoming, *op.writes.shape, groups]
+    words += [w.size[1], w.stride[1], w.dilation[1], w.before[1]]
+    return [f"conv_places({', '.join(map(str, words))});"]
+
+
+def _attention(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    (length, width), heads = op.incoming, int(op.arguments["num_heads"])
+    arrays = [c.weight(op, name) for name in ("qkv_weight", "qkv_bias", "out_weight", "out_bias")]
+    memory = [c.scratch("qkv", 3 * length * width), c.scratch("scores", length), c.scratch("heads", length * width)]
+    numbers = [str(length), str(width), str(heads), str(int(op.arguments["causal"]))]
+    scale = c.number((width // heads) ** -0.5)
+    return [f"attention({', '.join([reads[0], *arrays, y, *memory, *numbers, scale])});"]
+
+
+def _recurrent(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    (places, features), hidden = op.incoming, int(op.arguments["hidden_size"])
+    gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[op.kind]
+    arrays = [c.weight(op, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    memory = [c.scratch("a", gates * hidden), c.scratch("b", gates * hidden), c.scratch("h", 2 * hidden)]
+    numbers = [places, features, hidden, int(op.arguments["return_sequences"])]
+    numbers += [int(op.arguments["activation"] == "relu")] if op.kind == "RNN" else []
+    return [f"{op.kind.lower()}({', '.join(map(str, [reads[0], *arrays, y, *memory, *numbers]))});"]
+
+
+def _embedding(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    vocabulary, width = op.weights["weight"].shape
+    weight = c.weight(op, "weight")
+    return [
+        f"for (int t = 0; t < {op.reads[0].numbers}; t++) {{",
+        f"    double id = rint((double)({reads[0]})[t]);",
+        f"    if (!(id >= 0 && id < {vocabulary})) return 1;",
+        f"    memcpy({y} + t * {width}, {weight} + (long)id * {width}, {width} * sizeof *({y}));",
+        "}",
+    ]
+
+
+def _batch_norm(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    mean, var = op.weights["running_mean"], op.weights["running_var"].astype(np.float64)
+    scale, shift = op.weights.get("weight", np.ones_like(mean)), op.weights.get("bias", np.zeros_like(mean))
+    factor = (scale / np.sqrt(var + op.arguments["eps"])).astype(mean.dtype)
+    arrays = [c.weight(op, name, array) for name, array in (("mean", mean), ("factor", factor), ("shift", shift))]
+    return [f"affine({', '.join(map(str, [reads[0], *arrays, y, *_along(op.incoming)]))});"]
+
+
+def _row_norm(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    shape = op.arguments["normalized_shape"]
+    row = prod(shape) if isinstance(shape, (list, tuple)) else int(shape)
+    words = [reads[0], c.weight(op, "weight"), c.weight(op, "bias"), y, str(op.writes.numbers // row), str(row)]
+    return [f"normalise({', '.join(words)}, {c.number(op.arguments['eps'])}, {int(op.kind == 'LayerNorm')});"]
+
+
+def _prelu(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
+    blocks, features, inner = _along(op.incoming)
+    step = int(op.weights["weight"].size > 1)
+    words = [reads[0], c.weight(op, "weight"), y, blocks, features, inner, step]
+    return [f"prelu({', '.join(map(str, words))});"]
+
+
+def _linear_numbers(op: Op) -> tuple[int, int, int]:
+    return prod(op.incoming[:-1]), op.incoming[-1], op.writes.shape[-1]
+
+
+_EMIT: Mapping[str, Emit] = {
+    **dict.fromkeys(_FORMULAS, _formula),
+    **dict.fromkeys(_ALIASES, _add),  # which never get so far
+    # around the layers
+    "columns": _columns,
+    "cast": _by_number("{x}"),
+    "transpose": _transpose,
+    "multiply": _by_number("{x} * {factor}"),
+    "standardise": _standardise,
+    "units": _by_number("(double){x} * {deviation} + {mean}"),
+    "complement": _complement,
+    "add": _add,
+    "concat": _concat,
+    # products
+    "Linear": _call("linear", _linear_numbers, weights=("weight", "bias")),
+    "Conv1D": _conv,
+    "Conv2D": _conv,
+    "MultiHeadAttention": _attention,
+    "RNN": _recurrent,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    # look-up
+    "Embedding": _embedding,
+    "PositionalEmbedding": _by_number("{x} + {table}"),
+    "SinusoidalPositions": _by_number("{x} + {table}"),
+    # pools
+    "MaxPool": _call("max_pool", _planes, _windows),
+    "AvgPool": _call("avg_pool", _planes, _windows),
+    "GlobalAvgPool": _call("means", lambda op: _along(op.incoming)),
+    # normalisation
+    "BatchNorm": _batch_norm,
+    "LayerNorm": _row_norm,
+    "RMSNorm": _row_norm,
+    "Softmax": _call("softmax", lambda op: _along(op.incoming)),
+    "LogSoftmax": _call("log_softmax", lambda op: _along(op.incoming)),
+    "PReLU": _prelu,
+}
+
+# Functions that the body may call, each after those that it calls itself. `real` is the network's dtype.
+_FUNCTIONS = {
+    "linear": """
+/* y = x W + b for each place, with W (in, out). Sums in blocks of 64, which keeps rounding errors small. */
+static void linear(const real *x, const real *w, const real *b, real *y, int places, int in, int out)
+{
+    for (int t = 0; t < places; t++, x += in, y += out)
+        for (int start = 0; start < out; start += 64) {
+            int width = out - start < 64 ? out - start : 64;
+            real sum[64], part[64];
+            for (int o = 0; o < width; o++) sum[o] = b ? b[start + o] : 0;
+            for (int from = 0; from < in; from += 64) {
+                int to = from + 64 < in ? from + 64 : in;
+                for (int o = 0; o < width; o++) part[o] = 0;
+                for (int i = from; i < to; i++) {
+                    const real *row = w + (long)i * out + start;
+                    real v = x[i];
+                    for (int o = 0; o < width; o++) part[o] += v * row[o];
+                }
+                for (int o = 0; o < width; o++) sum[o] += part[o];
+            }
+            for (int o = 0; o < width; o++) y[start + o] = sum[o];
+        }
+}
+""",
+    "conv": """
+/* Cross-correlation of an image with weights (out, channels / groups, kh, kw). */
+static void conv(const real *x, const real *w, const real *b, real *y, int channels, int rows, int columns, int out,
+                 int groups, int height, int width, int kh, int kw, int sh, int sw, int dh, int dw, int top, int left)
+{
+    int each = channels / groups;
+    for (int o = 0; o < out; o++, y += height * width) {
+        for (int i = 0; i < height * width; i++) y[i] = b ? b[o] : 0;
+        for (int c = 0; c < each; c++)
+            for (int a = 0; a < kh; a++)
+                for (int e = 0; e < kw; e++) {
+                    real v = w[((o * each + c) * kh + a) * kw + e];
+                    const real *plane = x + (long)(o / (out / groups) * each + c) * rows * columns;
+                    int shift = e * dw - left, low = shift < 0 ? (-shift + sw - 1) / sw : 0;
+                    int high = columns - 1 - shift < 0 ? 0 : (columns - 1 - shift) / sw + 1;
+                    if (high > width) high = width;
+                    for (int i = 0; i < height; i++) {
+                        int r = i * sh + a * dh - top;
+                        if (r < 0 || r >= rows) continue;
+                        const real *row = plane + r * columns + shift;
+                        real *to = y + i * width;
+                        if (sw == 1) for (int j = low; j < high; j++) to[j] += v * row[j];
+                        else for (int j = low; j < high; j++) to[j] += v * row[j * sw];
+                    }
+                }
+    }
+}
+""",
+    "conv_places": """
+/* Cross-correlation along the places of a sequence with weights (k, features / groups, out). */
+static void conv_places(const real *x, const real *w, const real *b, real *y, int places, int features, int windows,
+                        int out, int groups, int k, int stride, int dilation, int before)
+{
+    int each = features / groups, wide = out / groups;
+    for (int t = 0; t < windows; t++, y += out) {
+        for (int o = 0; o < out; o++) y[o] = b ? b[o] : 0;
+        for (int a = 0; a < k; a++) {
+            int at = t * stride + a * dilation - before;
+            if (at < 0 || at >= places) continue;
+            for (int g = 0; g < groups; g++)
+                for (int c = 0; c < each; c++) {
+                    real v = x[(long)at * features + g * each + c];
+                    const real *row = w + (long)(a * each + c) * out + g * wide;
+                    for (int o = 0; o < wide; o++) y[g * wide + o] += v * row[o];
+                }
+        }
+    }
+}
+""",
+    "max_pool": """
+/* The largest number of each window; xc, xh, xw and yc, yh, yw are distances in memory. */
+static void max_pool(const real *x, real *y, int channels, int rows, int columns, int xc, int xh, int xw, int yc,
+                     int yh, int yw, int height, int width, int kh, int kw, int sh, int sw, int dh, int dw, int top,
+                     int left)
+{
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++) {
+                real best = -INFINITY;
+                for (int a = 0; a < kh; a++)
+                    for (int e = 0; e < kw; e++) {
+                        int r = i * sh + a * dh - top, s = j * sw + e * dw - left;
+                        if (r < 0 || r >= rows || s < 0 || s >= columns) continue;
+                        real v = x[c * xc + r * xh + s * xw];
+                        if (!(v <= best)) best = v;
+                    }
+                y[c * yc + i * yh + j * yw] = best;
+            }
+}
+""",
+    "avg_pool": """
+/* The mean of each window, with its padding as zeros; xc, xh, xw and yc, yh, yw are distances in memory. */
+static void avg_pool(const real *x, real *y, int channels, int rows, int columns, int xc, int xh, int xw, int yc,
+                     int yh, int yw, int height, int width, int kh, int kw, int sh, int sw, int dh, int dw, int top,
+                     int left)
+{
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++) {
+                double sum = 0;
+                for (int a = 0; a < kh; a++)
+                    for (int e = 0; e < kw; e++) {
+                        int r = i * sh + a * dh - top, s = j * sw + e * dw - left;
+                        if (r >= 0 && r < rows && s >= 0 && s < columns) sum += x[c * xc + r * xh + s * xw];
+                    }
+                y[c * yc + i * yh + j * yw] = (real)(sum / (kh * kw));
+            }
+}
+""",
+    "means": """
+/* The mean of each feature or channel. */
+static void means(const real *x, real *y, int blocks, int features, int inner)
+{
+    for (int f = 0; f < features; f++) {
+        double sum = 0;
+        for (int t = 0; t < blocks; t++)
+            for (int i = 0; i < inner; i++) sum += x[((long)t * features + f) * inner + i];
+        y[f] = (real)(sum / ((double)blocks * inner));
+    }
+}
+""",
+    "affine": """
+/* (x - mean) * factor + shift of each feature or channel. */
+static void affine(const real *x, const real *mean, const real *factor, const real *shift, real *y, int blocks,
+                   int features, int inner)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int f = 0; f < features; f++)
+            for (int i = 0; i < inner; i++, x++) *y++ = (*x - mean[f]) * factor[f] + shift[f];
+}
+""",
+    "prelu": """
+/* max(x, 0) + a min(x, 0), with one a, or one for each feature or channel. */
+static void prelu(const real *x, const real *a, real *y, int blocks, int features, int inner, int step)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int f = 0; f < features; f++)
+            for (int i = 0; i < inner; i++, x++) *y++ = *x > 0 ? *x : a[f * step] * *x;
+}
+""",
+    "normalise": """
+/* Mean 0 (if centred) and mean square 1 of each row, then scale and shift. */
+static void normalise(const real *x, const real *w, const real *b, real *y, int rows, int n, real eps, int centred)
+{
+    for (int r = 0; r < rows; r++, x += n, y += n) {
+        double mean = 0, square = 0;
+        for (int i = 0; centred && i < n; i++) mean += x[i];
+        mean /= n;
+        for (int i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean);
+        double factor = 1 / sqrt(square / n + eps);
+        for (int i = 0; i < n; i++) y[i] = (real)((x[i] - mean) * factor) * (w ? w[i] : 1) + (b ? b[i] : 0);
+    }
+}
+""",
+    "softmax": """
+/* e^x / sum of e^x along the features or channels. */
+static void softmax(const real *x, real *y, int blocks, int features, int inner)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int i = 0; i < inner; i++) {
+            long at = (long)t * features * inner + i;
+            real most = x[at];
+            double sum = 0;
+            for (int f = 1; f < features; f++) if (x[at + (long)f * inner] > most) most = x[at + (long)f * inner];
+            for (int f = 0; f < features; f++) sum += y[at + (long)f * inner] = exp@(x[at + (long)f * inner] - most);
+            for (int f = 0; f < features; f++) y[at + (long)f * inner] = (real)(y[at + (long)f * inner] / sum);
+        }
+}
+""",
+    "log_softmax": """
+/* x - log of the sum of e^x along the features or channels. */
+static void log_softmax(const real *x, real *y, int blocks, int features, int inner)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int i = 0; i < inner; i++) {
+            long at = (long)t * features * inner + i;
+            real most = x[at];
+            double sum = 0;
+            for (int f = 1; f < features; f++) if (x[at + (long)f * inner] > most) most = x[at + (long)f * inner];
+            for (int f = 0; f < features; f++) sum += exp@(x[at + (long)f * inner] - most);
+            for (int f = 0; f < features; f++)
+                y[at + (long)f * inner] = (real)((double)x[at + (long)f * inner] - most - log(sum));
+        }
+}
+""",
+    "attention": """
+/* Self-attention: queries, keys and values of all places, weighted sums of each head, and the output projection. */
+static void attention(const real *x, const real *wqkv, const real *bqkv, const real *wo, const real *bo, real *y,
+                      real *qkv, real *scores, real *heads, int length, int width, int count, int causal, real scale)
+{
+    int d = width / count;
+    linear(x, wqkv, bqkv, qkv, length, width, 3 * width);
+    for (int h = 0; h < count; h++)
+        for (int t = 0; t < length; t++) {
+            const real *q = qkv + (long)t * 3 * width + h * d;
+            real *to = heads + (long)t * width + h * d, most = -INFINITY;
+            int last = causal ? t + 1 : length;
+            double sum = 0;
+            for (int s = 0; s < last; s++) {
+                const real *k = qkv + (long)s * 3 * width + width + h * d;
+                real dot = 0;
+                for (int i = 0; i < d; i++) dot += q[i] * k[i];
+                scores[s] = dot * scale;
+                if (!(scores[s] <= most)) most = scores[s];
+            }
+            for (int s = 0; s < last; s++) sum += scores[s] = exp@(scores[s] - most);
+            for (int i = 0; i < d; i++) to[i] = 0;
+            for (int s = 0; s < last; s++) {
+                const real *v = qkv + (long)s * 3 * width + 2 * width + h * d;
+                for (int i = 0; i < d; i++) to[i] += scores[s] * v[i];
+            }
+            for (int i = 0; i < d; i++) to[i] = (real)(to[i] / sum);
+        }
+    linear(heads, wo, bo, y, length, width, width);
+}
+""",
+    "sigmoid": """
+/* 1 / (1 + e^-x), without overflow. */
+static real sigmoid(real x)
+{
+    return 0.5@ * tanh@(0.5@ * x) + 0.5@;
+}
+""",
+    "rnn": """
+/* h <- f(x W + b + h W + b) for each place; all h, or the last. */
+static void rnn(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
+                real *b, real *h, int places, int in, int hidden, int all, int relu)
+{
+    for (int i = 0; i < hidden; i++) h[i] = 0;
+    for (int t = 0; t < places; t++, x += in) {
+        linear(x, wi, bi, a, 1, in, hidden);
+        linear(h, wh, bh, b, 1, hidden, hidden);
+        for (int i = 0; i < hidden; i++) {
+            real v = a[i] + b[i];
+            h[i] = relu ? (v < 0 ? 0 : v) : tanh@(v);
+        }
+        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+    }
+}
+""",
+    "lstm": """
+/* c <- f c + i g, h <- o tanh(c) for each place; all h, or the last. */
+static void lstm(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
+                 real *b, real *h, int places, int in, int hidden, int all)
+{
+    real *c = h + hidden;
+    for (int i = 0; i < 2 * hidden; i++) h[i] = 0;
+    for (int t = 0; t < places; t++, x += in) {
+        linear(x, wi, bi, a, 1, in, 4 * hidden);
+        linear(h, wh, bh, b, 1, hidden, 4 * hidden);
+        for (int i = 0; i < 4 * hidden; i++) a[i] += b[i];
+        for (int i = 0; i < hidden; i++) {
+            c[i] = sigmoid(a[hidden + i]) * c[i] + sigmoid(a[i]) * tanh@(a[2 * hidden + i]);
+            h[i] = sigmoid(a[3 * hidden + i]) * tanh@(c[i]);
+        }
+        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+    }
+}
+""",
+    "gru": """
+/* h <- (1 - z) n + z h, with r and z sigmoids, n = tanh(x W + b + r (h W + b)), for each place; all h, or the last. */
+static void gru(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
+                real *b, real *h, int places, int in, int hidden, int all)
+{
+    for (int i = 0; i < hidden; i++) h[i] = 0;
+    for (int t = 0; t < places; t++, x += in) {
+        linear(x, wi, bi, a, 1, in, 3 * hidden);
+        linear(h, wh, bh, b, 1, hidden, 3 * hidden);
+        for (int i = 0; i < hidden; i++) {
+            real r = sigmoid(a[i] + b[i]), z = sigmoid(a[hidden + i] + b[hidden + i]);
+            real n = tanh@(a[2 * hidden + i] + r * b[2 * hidden + i]);
+            h[i] = n + z * (h[i] - n);
+        }
+        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+    }
+}
+""",
+}
+
+
+def _used(body: str, suffix: str) -> str:
+    """Return the functions that a body calls, with those that these call."""
+    found: dict[str, str] = {}
+    for name, text in reversed(_FUNCTIONS.items()):
+        if re.search(rf"(?<!\w){name}\(", body + "".join(found.values())):
+            found[name] = text.replace("@", suffix)
+    return "".join(reversed(found.values()))
+
+
+def _array(name: str, comment: str, array: NDArray[Any], static: str = "static ") -> Iterator[str]:
+    kind = _TYPES[array.dtype.name]
+    yield f"{static}const {kind} {name}[{max(array.size, 1)}] = {{  /* {comment} */"
+    form = {"float": "{:.8e}f", "double": "{:.16e}", "int64_t": "{}"}[kind].format
+    finite = np.isfinite(array).all()
+    numbers = [form(value) if finite else _literal(value, kind) for value in array.reshape(-1).tolist()]
+    for start in range(0, len(numbers), 8):
+        yield f"    {', '.join(numbers[start : start + 8])},"
+    yield "};"
+
+
+def _prefix(certificate: Certificate) -> str:
+    return identifier(Path(certificate.spec).stem)
+
+
+def _code_table(program: Program) -> Iterator[str]:
+    """Say which code each text of a table has."""
+    for i, column in enumerate(program.columns):
+        if column.texts is None:
+            yield f"input[{i}]: {column.name}"
+        else:
+            codes = ", ".join(f"{n} {text}" for n, text in enumerate(column.texts))
+            yield f"input[{i}]: {column.name}, as a code: {codes}"
+
+
+def write(program: Program, certificate: Certificate) -> Artefact:
+    """Return the file."""
+    c = _Writer(program)
+    c.write()
+    name, body = _prefix(certificate), "\n".join(c.lines)
+    result, p = _TYPES[program.outputs.dtype], program.probabilities
+    head = [
+        "A trained network in C99.",
+        *certificate.sentences(),
+        f"{name}_run(input, outputs, probabilities, work) computes one sample. It returns 0, or 1 for an input with a",
+        "code or an id that does not exist. `probabilities` may be NULL. `work` is memory without contents to keep.",
+        f"#define {name.upper()}_DECLARATIONS and #include this file for its declarations alone. Compile with -lm;",
+        f"with -D{name.upper()}_TEST it is a program that tests itself.",
+        *_code_table(program),
+    ]
+    if certificate.input is not None:
+        head.append(f"input: {certificate.input.numbers}")
+    arenas = [f"    {kind} {kind[0]}[{arena.size}];" for kind, arena in c.arenas.items() if arena.size]
+    words = {
+        "head": "\n".join(f" * {c_comment(line)}" for line in head),
+        "name": name,
+        "upper": name.upper(),
+        "arenas": "\n".join(arenas or ["    char none;"]),
+        "input": _TYPES[program.input.dtype],
+        "output": result,
+        "real": c.real,
+        "inputs": program.input.numbers,
+        "outputs": program.outputs.numbers,
+        "probabilities": p.numbers if p is not None else 0,
+        "certificate": c_string(certificate.json()),
+        "classes": "\n".join(f"    {c_string(text)}," for text in certificate.classes) or "    NULL,",
+        "count": max(1, len(certificate.classes)),
+        "weights": "\n".join(line for word, (comment, a) in c.weights.items() for line in _array(word, comment, a)),
+        "functions": _used(body, c.suffix),
+        "body": body,
+        "results": "\n".join(_results(c, program)),
+        "test": "\n".join(_test(program)) if program.example is not None else "",
+    }
+    text = re.sub(r"<<(\w+)>>", lambda match: str(words[match[1]]), _TEMPLATE)
+    return Artefact(text.encode("ascii"), taps={value.name: str(i) for i, value in enumerate(_tapped(program))})
+
+
+def _results(c: _Writer, program: Program) -> Iterator[str]:
+    place = c.places[program.outputs.name]
+    yield f"    for (int i = 0; i < {program.outputs.numbers}; i++) outputs[i] = ({place})[i];"
+    if program.probabilities is None:
+        yield "    (void)probabilities;"
+    else:
+        place, count = c.places[program.probabilities.name], program.probabilities.numbers
+        yield f"    for (int i = 0; probabilities && i < {count}; i++) probabilities[i] = ({place})[i];"
+    if not any(arena.size for arena in c.arenas.values()):
+        yield "    (void)work;"
+
+
+def _test(program: Program) -> Iterator[str]:
+    if program.example is None:
+        return
+    x, y = program.example
+    yield from _array("test_inputs", "samples", x)
+    yield from _array("test_outputs", "what nnspec computes for them", y.astype(program.outputs.dtype))
+    yield f"enum {{ TESTS = {len(x)} }};"
+
+
+_TEMPLATE = """\
+/*
+<<head>>
+ */
+#ifndef <<upper>>_DECLARED
+#define <<upper>>_DECLARED
+#include <stdint.h>
+
+enum { <<upper>>_INPUTS = <<inputs>>, <<upper>>_OUTPUTS = <<outputs>>, <<upper>>_PROBABILITIES = <<probabilities>> };
+
+typedef struct {
+<<arenas>>
+} <<name>>_work;
+
+int <<name>>_run(const <<input>> *input, <<output>> *outputs, <<real>> *probabilities, <<name>>_work *work);
+extern const char <<name>>_certificate[];
+extern const char *const <<name>>_classes[<<count>>];
+#endif
+
+#ifndef <<upper>>_DECLARATIONS
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#ifndef NNSPEC_TAP
+#define NNSPEC_TAP(number, values, count)
+#endif
+
+typedef <<real>> real;
+
+const char <<name>>_certificate[] = <<certificate>>;
+
+const char *const <<name>>_classes[<<count>>] = {
+<<classes>>
+};
+
+<<weights>>
+<<functions>>
+int <<name>>_run(const <<input>> *input, <<output>> *outputs, real *probabilities, <<name>>_work *work)
+{
+<<body>>
+<<results>>
+    return 0;
+}
+
+#ifdef <<upper>>_TEST
+#include <stdio.h>
+
+<<test>>
+
+int main(void)
+{
+    static <<name>>_work work;
+    static <<output>> y[<<upper>>_OUTPUTS];
+    double most = 0, scale = 0;
+    for (int t = 0; t < TESTS; t++) {
+        if (<<name>>_run(test_inputs + (long)t * <<upper>>_INPUTS, y, NULL, &work)) return 1;
+        for (int i = 0; i < <<upper>>_OUTPUTS; i++) {
+            double wanted = test_outputs[(long)t * <<upper>>_OUTPUTS + i], off = fabs(y[i] - wanted);
+            if (!(off <= most)) most = off;
+            if (fabs(wanted) > scale) scale = fabs(wanted);
+        }
+    }
+    printf("<<name>>: %d samples, largest difference %.1e of %.1e\\n", TESTS, most, scale);
+    return !(most <= 1e-4 * scale);
+}
+#endif
+#endif
+"""
+
+
+_LITERAL = re.compile(rb'^const char \w+_certificate\[\] = "([^"\n]*)";$', re.MULTILINE)
+
+
+def certificate_text(data: bytes, path: Path) -> bytes:
+    """Return the certificate in a file of unknown origin; nothing in it is compiled."""
+    found = _LITERAL.search(data)
+    return re.sub(rb"\\([0-3][0-7]{2})", lambda m: bytes([int(m[1], 8)]), found[1]) if found is not None else b""
+
+
+# Running it
+
+
+def _compiler() -> list[str]:
+    """Return the C compiler: `$CC`, or one that is found. Raises Missing."""
+    asked = shlex.split(os.environ.get("CC", ""))
+    for words in [asked] if asked else [["cc"], ["gcc"], ["clang"]]:
+        if shutil.which(words[0]):
+            return words
+    raise Missing(f"no C compiler was found: {'$CC names none' if asked else 'install one, or name it in $CC'}")
+
+
+def _version() -> str:
+    words = _compiler()
+    lines = process([*words, "--version"], f"{words[0]} --version").decode(errors="replace").splitlines()
+    return (lines or [words[0]])[0].strip()
+
+
+def _run(path: Path, artefact: Artefact, program: Program, cases: Sequence[NDArray[Any]]) -> list[Values]:
+    """Compile the file with a program around it that writes every value down; and run its own test."""
+    with tempfile.TemporaryDirectory(prefix="nnspec-export-") as folder:
+        work = Path(folder)
+        name = re.findall(rb"^int (\w+)_run\(", artefact.data, re.MULTILINE)[0].decode()
+        inside = _tapped(program)
+        ends = [value for value in (program.outputs, program.probabilities) if value is not None]
+        (work / "harness.c").write_text(_HARNESS.replace("FILE_NAME", str(path.resolve())).replace("NAME", name))
+        real, result = _TYPES[program.dtype], _TYPES[program.outputs.dtype]
+        flags = [f"-DINPUT={_TYPES[program.input.dtype]}", f"-DOUTPUT={result}", f"-DREAL={real}"]
+        flags += [f"-DUPPER_{word}={name.upper()}_{word}" for word in ("INPUTS", "OUTPUTS", "PROBABILITIES")]
+        flags.append(f"-D{name.upper()}_TEST")
+        process(
+            [*_compiler(), *FLAGS, *flags, work / "harness.c", "-o", work / "harness", "-lm"], f"compiling {path.name}"
+        )
+        process([work / "harness", "test"], f"the test of {path.name}")
+        fields = [(f"inside {v.name}", v.dtype, v.shape) for v in inside] + [(v.name, v.dtype, v.shape) for v in ends]
+        one, found = np.dtype(fields), []
+        for x in cases:
+            data = np.ascontiguousarray(x, program.input.dtype).tobytes()
+            values = np.frombuffer(process([work / "harness"], f"running {path.name}", data), one)
+            found.append({field.removeprefix("inside "): np.array(values[field]) for field in one.names or ()})
+    return list(found)
+
+
+_HARNESS = """\
+#include <stdio.h>
+#define NNSPEC_TAP(number, values, count) fwrite(values, sizeof *(values), count, stdout)
+#define main self_test
+#include "FILE_NAME"
+#undef main
+
+int main(int count, char **words)
+{
+    static INPUT input[UPPER_INPUTS];
+    static OUTPUT outputs[UPPER_OUTPUTS];
+    static REAL probabilities[UPPER_PROBABILITIES + 1];
+    static NAME_work work;
+    if (count > 1 && words[1]) return self_test();
+    while (fread(input, sizeof input, 1, stdin) == 1) {
+        if (NAME_run(input, outputs, probabilities, &work)) return 3;
+        fwrite(outputs, sizeof outputs, 1, stdout);
+        fwrite(probabilities, sizeof *probabilities, UPPER_PROBABILITIES, stdout);
+    }
+    return 0;
+}
+"""
+
+RUNTIMES = (Runtime(_version, _run),)
+TARGET = Target("c", (".c",), _EMIT, write)
