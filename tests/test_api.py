@@ -147,7 +147,7 @@ def test_errors_have_types_of_their_own(here: Path) -> None:
         nnspec.run(here / "a.nn", set={"seed": object()})
 
 
-def test_data_that_cannot_be_had_leaves_no_folder(here: Path) -> None:
+def test_unavailable_data_leaves_no_folder(here: Path) -> None:
     with pytest.raises(nnspec.DataUnavailable):
         nnspec.run(here / "mnist.nn", out=here / "out", offline=True)
     assert not (here / "out").exists()
@@ -294,7 +294,7 @@ def test_the_picture_of_a_run_says_what_stands_in_and_what_did_not_finish(
     assert colors == {"SGD": ink_of(PALETTE[1]), "Adam": ink_of(PALETTE[2])}
 
 
-def test_a_file_that_others_import_is_no_experiment_and_no_error(tmp_path: Path) -> None:
+def test_an_incomplete_file_can_be_checked_but_not_run(tmp_path: Path) -> None:
     common = tmp_path / "common.nn"
     common.write_text("block Hidden(units) { Linear(units); ReLU }\n", encoding="utf-8")
     result = nnspec.check(common)

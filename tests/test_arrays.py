@@ -147,7 +147,7 @@ def test_labels_of_places_are_classes_too() -> None:
     assert data.class_names == ("0", "255")
 
 
-def test_labels_that_do_not_begin_at_0_are_said_and_the_help_is_right() -> None:
+def test_labels_that_do_not_start_at_0_are_reported_with_correct_help() -> None:
     text = of('NPZ("a.npz")', loss="CrossEntropy(class_weights=[1, 5])")
     np.savez("a.npz", x=X, y=Y % 2 + 1)
     ((code, message, help),) = found(text)
@@ -272,7 +272,7 @@ def test_the_first_nan_has_its_place_and_all_are_counted(piece: int, monkeypatch
         NPY(FilePath("x.npy"), FilePath("y.npy")).load(Access())
 
 
-def test_samples_with_nan_can_be_left_out() -> None:
+def test_samples_with_nan_can_be_dropped() -> None:
     x = X.astype("f8")
     x[3, 1] = x[3, 2] = x[8, 0] = np.nan
     np.savez("a.npz", x=x, y=Y)
@@ -380,7 +380,7 @@ def test_a_stratified_split_has_each_class_in_its_share() -> None:
         NPZ(FilePath("a.npz"), stratify=True).facts()
 
 
-def test_what_was_left_out_is_printed_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+def test_dropped_samples_are_printed_and_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     x = X.astype("f8")
     x[3, 1] = np.nan
     np.savez("a.npz", x=x, y=np.array(["ant", "bee", "cat"])[Y])

@@ -190,7 +190,7 @@ BLIND = [
 
 
 @pytest.mark.parametrize("layer", [*PEEPS, *PEEPS.values(), *BLIND])
-def test_a_finding_is_told_of_exactly_the_layers_that_look_ahead(layer: str, folder: Path) -> None:
+def test_exactly_the_layers_that_look_ahead_are_reported(layer: str, folder: Path) -> None:
     text = spec("; ".join(filter(None, ["Embedding(8)", layer, "Linear(5)"])), data=data(folder, "text"))
     found = [d for d in checked(text).diagnostics if d.code == "NN721"]
     assert bool(found) == (layer in PEEPS)
@@ -214,7 +214,7 @@ def test_the_help_against_looking_ahead_can_be_applied(folder: Path) -> None:
         assert not [d for d in checked(text).diagnostics if d.code == "NN721"]
 
 
-def test_places_may_see_each_other_where_the_target_is_no_next_character(folder: Path) -> None:
+def test_positions_may_attend_to_later_ones_if_the_target_is_not_the_next_character(folder: Path) -> None:
     text = spec("MultiHeadAttention(1); Conv1D(8, 3); GlobalAvgPool; Linear(4)", data=data(folder, "sequence"))
     assert not checked(text).diagnostics
 
@@ -340,7 +340,7 @@ def test_what_the_help_of_a_shape_error_says_makes_the_check_clean(
     assert [d.code for d in after if d.code not in ("NN703", "NN721")] == []
 
 
-def test_a_global_mean_of_features_is_left_out_or_taken_before_they_are_a_row(folder: Path) -> None:
+def test_the_help_for_a_global_mean_of_features_works(folder: Path) -> None:
     wrong = checked(spec("Conv2D(5, 3); Flatten; GlobalAvgPool; Linear(4)", data=data(folder, "image")))
     assert wrong.diagnostics[0].help == "remove it, or put it before the layer that flattens the sample"
     for model in ("Conv2D(5, 3); Flatten; Linear(4)", "Conv2D(5, 3); GlobalAvgPool; Flatten; Linear(4)"):

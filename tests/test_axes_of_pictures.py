@@ -29,7 +29,7 @@ def test_numbers_are_round(low: float, high: float, most: int, log: bool, number
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_numbers_lie_on_the_axis_in_order_and_are_no_more_than_asked_for(log: bool) -> None:
+def test_ticks_are_in_order_and_no_more_than_requested(log: bool) -> None:
     draw = random.Random(1)
     for _ in range(2000):
         low = 10 ** draw.uniform(-12, 12) * (1 if log else draw.choice((-1, 1)))

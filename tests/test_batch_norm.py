@@ -22,7 +22,7 @@ def test_each_channel_of_a_batch_has_mean_zero_and_variance_one(shape: tuple[int
     np.testing.assert_allclose(y.var(axis=others), 1, rtol=1e-9)
 
 
-def test_what_is_remembered_comes_to_the_mean_and_variance_of_the_data() -> None:
+def test_running_statistics_converge_to_the_mean_and_variance_of_the_data() -> None:
     layer, x = nn.BatchNorm(3), numbers(40, 3)
     for _ in range(300):
         layer.forward(x)

@@ -138,7 +138,7 @@ def test_repeats_have_each_their_own(path: Path) -> None:
     assert lane.final("val_loss") == pytest.approx(np.mean([min(one.history["val_loss"]) for one in lane.repeats]))
 
 
-def test_it_is_the_same_after_going_on_from_any_epoch(path: Path, tmp_path: Path) -> None:
+def test_it_is_the_same_after_resuming_from_any_epoch(path: Path, tmp_path: Path) -> None:
     whole = run(path, out="whole")["run"]
     assert 1 < whole.restored_epoch < len(whole.epoch_seconds)
     for epoch in range(2, len(whole.epoch_seconds)):

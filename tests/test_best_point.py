@@ -115,7 +115,7 @@ def test_the_command_can_be_given_to_a_shell_and_gives_the_same_numbers(
         "sweep zip { width = [data.classes, 2 * 3]; optimizer.lr = [0.2, 0.1] }",
     ],
 )
-def test_whatever_is_swept_can_be_set(
+def test_every_swept_name_can_be_set(
     sweep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

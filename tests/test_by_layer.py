@@ -85,7 +85,7 @@ def named(found: Any) -> dict[str, Any]:
         ("GRU", set()),
     ],
 )
-def test_a_name_stands_for_these_parameters(name: str, found: set[str]) -> None:
+def test_a_name_selects_these_parameters(name: str, found: set[str]) -> None:
     program, _ = checked(f"{BLOCKS}train {{ lr_factor.{name} = 0.5; freeze = {name} }}\n")
     (lane,) = program.lanes
     assert list(named(tensors(lane))) == ALL
@@ -147,7 +147,7 @@ def test_a_label_goes_before_a_kind_of_parameter() -> None:
         ("train { lr_factor { h = 1; h = 2 } }", "NN204", "is given twice", ""),
     ],
 )
-def test_mistakes_are_told(line: str, code: str, message: str, help: str) -> None:
+def test_mistakes_are_reported(line: str, code: str, message: str, help: str) -> None:
     program, (found,) = checked(f"{BLOCKS}{line}\n")
     assert program is None
     assert found.code == code
@@ -174,7 +174,7 @@ def test_a_setting_without_effect_is_a_warning(settings: str, message: str) -> N
     assert Idle()(program.lanes[0])
 
 
-def test_what_has_an_effect_in_one_lane_is_no_warning() -> None:
+def test_a_setting_with_an_effect_in_one_lane_is_not_reported() -> None:
     text = f"{BLOCKS}train.lr_factor.stem = 0.1\nrace {{ slow {{ }}\n frozen {{ train.freeze = stem }} }}\n"
     _, found = checked(text)
     assert found == []
@@ -275,7 +275,7 @@ def test_backward_ends_with_the_first_layer_that_is_trained(freeze: str, back: l
 @pytest.mark.parametrize(
     "model", [MODEL, "Reshape([1, 28, 28]); a: Conv2D(3, 5, stride=3); b: Conv2D(4, 3); Flatten; c: Linear(10)"]
 )
-def test_a_frozen_layer_in_between_passes_the_gradient_on_and_works_out_none_of_its_own(model: str) -> None:
+def test_a_frozen_layer_in_between_passes_the_gradient_on_without_computing_its_own(model: str) -> None:
     free, held = planned(model=model), planned("freeze = b", model=model)
     for plan in (free, held):
         plan.begin(0)
@@ -345,7 +345,7 @@ def test_lanes_in_a_stack_have_the_bits_that_they_have_alone() -> None:
             assert one.data.tobytes() == other.data.tobytes()
 
 
-def test_features_at_rest_are_left_out_unless_their_weights_decay() -> None:
+def test_unused_features_are_skipped_unless_their_weights_decay() -> None:
     text = spec(MODEL, train="epochs = 1; batch = 16; lr_factor.a = 0.5")
     dataset = noise(compiled(text).program.lanes[0].facts)
     dataset.train.x[:, :100] = 0
@@ -365,7 +365,7 @@ def test_features_at_rest_are_left_out_unless_their_weights_decay() -> None:
         assert make_plan(text.replace("SGD(lr=0.1)", optimizer), dataset).narrowing is None
 
 
-def test_a_stack_works_out_no_gradient_of_its_own_for_frozen_layers() -> None:
+def test_a_stack_computes_no_gradients_of_frozen_layers() -> None:
     text = spec(MODEL, train="epochs = 1; batch = 16; freeze = b", race="SGD; Momentum")
     program = compiled(text)
     lanes = [(lane, program.layouts[lane.name]) for lane in program.program.lanes]
@@ -473,7 +473,7 @@ def test_show_counts_what_is_trained() -> None:
     }
 
 
-def test_a_record_has_what_is_said_by_name_and_health_knows_no_frozen_gradient() -> None:
+def test_a_record_has_settings_by_name_and_health_ignores_frozen_gradients() -> None:
     result = run(spec(train="epochs = 2; batch = 16; freeze = Linear1; lr_factor.Linear2.bias = 2"))
     (lane,) = result.summary["lanes"]
     assert lane["train"]["freeze"] == ["Linear1"]

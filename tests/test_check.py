@@ -108,7 +108,7 @@ def test_exit_codes_do_not_depend_on_the_format(run: Run, line: str, code: int, 
 # What is said
 
 
-def test_one_file_is_told_by_name_and_many_are_counted(run: Run, here: Path) -> None:
+def test_one_file_is_named_and_many_are_counted(run: Run, here: Path) -> None:
     assert run("specs/good.nn")[1] == "specs/good.nn: no findings in 1 lane\n"
     (here / "specs/race.nn").write_text(GOOD + "race { SGD; Adam }\n")
     assert run("specs/race.nn")[1] == "specs/race.nn: no findings in 2 lanes\n"
@@ -124,7 +124,7 @@ def test_quiet_says_nothing_where_there_is_nothing(run: Run) -> None:
     assert run("specs/good.nn -q -o out.txt") == (0, "", "")
 
 
-def test_what_is_wrong_in_an_import_is_told_once(run: Run, here: Path) -> None:
+def test_an_error_in_an_import_is_reported_once(run: Run, here: Path) -> None:
     (here / "specs/common.nn").write_text("loss = CrossEntropie\n")
     rest = GOOD.replace("loss = CrossEntropy\n", "")
     for name in ("a", "b"):
@@ -175,7 +175,7 @@ def test_json_and_sarif_are_valid_whatever_happens(run: Run, line: str) -> None:
     assert document["version"] == "2.1.0"
 
 
-def test_machines_get_utf_8_whatever_the_terminal_speaks(here: Path) -> None:
+def test_machine_readable_output_is_utf_8_regardless_of_the_locale(here: Path) -> None:
     (here / "specs/wrong.nn").write_text(WRONG.replace("Linear(3, 10)", "Linéar(10)"))
     for form in ("json", "sarif", "github", "concise"):
         done = subprocess.run(
@@ -196,7 +196,7 @@ def test_a_service_gets_paths_from_the_top_of_the_repository(
     assert '"path": "wrong.nn"' in run("wrong.nn --format json")[1]
 
 
-def test_a_message_cannot_start_a_line_of_its_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_message_cannot_start_a_new_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _code(["check", "x\n::error::y*", "--format", "github"]) == 2
     assert capsys.readouterr().err == "error: no .nn file matches x\\n::error::y*\n"
 
@@ -356,7 +356,7 @@ def test_a_finding_fixed_in_an_import_is_not_reported_for_the_importing_files(ru
     assert out == (0, "3 files checked, no findings\n1 fix applied in 1 file\n", "")
 
 
-def test_a_file_that_cannot_be_written_is_said(run: Run, here: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(run: Run, here: Path) -> None:
     spec = here / "specs/pasted.nn"
     spec.write_text(PASTED)
     spec.chmod(0o444)
@@ -431,14 +431,14 @@ def test_a_fault_over_a_fix_leaves_the_file_and_the_others(
     assert ["×" in (here / f"specs/{name}.nn").read_text() for name in ("a", "b")] == [True, False]
 
 
-def test_too_little_memory_is_no_fault(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_not_a_bug(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     faulty(monkeypatch, MemoryError(), "good.nn")
     code, out, err = run("specs")
     assert (code, err) == (2, "error: not enough memory to check specs/good.nn\n")
     assert "NN401" in out
 
 
-def test_an_interrupt_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     faulty(monkeypatch, KeyboardInterrupt(), "wrong.nn")
     code, out, err = run("specs")
     assert (code, out, err.strip()) == (130, "", "interrupted")

@@ -379,7 +379,7 @@ def test_nothing_is_suggested_where_nothing_is_near(word: str) -> None:
     assert "did you mean" not in only(base("ReLU", word)).help
 
 
-def test_one_letter_is_no_misspelling_of_another() -> None:
+def test_a_letter_is_not_a_misspelling_of_another() -> None:
     assert only(base("16", "y", more="let x = 3")).help == ""
 
 
@@ -520,7 +520,7 @@ def test_a_place_and_a_name_for_one_argument_are_one_too_many(call: str, pointed
         ("7 % 0", "cannot evaluate this: division by zero"),
     ],
 )
-def test_what_cannot_be_computed_is_said_without_the_words_of_python(expression: str, message: str) -> None:
+def test_errors_in_expressions_do_not_quote_python(expression: str, message: str) -> None:
     found = only(base(more=f"let a = {expression}"))
     assert (found.code, found.message) == ("NN304", message)
 

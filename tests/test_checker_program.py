@@ -164,16 +164,16 @@ def test_a_mistake_in_a_flag_is_shown_in_the_flag(flag: str, code: str, pointed:
     assert (found.code, found.span.text, found.span.source.name) == (code, pointed, "--set")
 
 
-def test_a_mistake_in_a_lane_is_told_once_and_in_the_lane() -> None:
+def test_a_mistake_in_a_lane_is_reported_once_and_in_the_lane() -> None:
     text = base(more="race { a { optimizer.lr = 0; train.batch = 1.5; model.Linear1.bias = 3 }; Adam(lr=-1); SGD }")
     assert find(text) == [("NN302", "0"), ("NN301", "1.5"), ("NN301", "3"), ("NN302", "-1")]
 
 
-def test_a_mistake_that_all_lanes_share_is_told_once() -> None:
+def test_a_mistake_shared_by_all_lanes_is_reported_once() -> None:
     assert find(RACE.replace("Linear(64, 32)", "Linear(63, 32)")) == [("NN401", "63")]
 
 
-def test_a_mistake_in_what_every_lane_replaces_is_told_too() -> None:
+def test_a_mistake_in_a_setting_that_every_lane_overrides_is_reported() -> None:
     assert find(base("0.1", "-1", more="race { SGD; Adam }")) == [("NN302", "-1")]
 
 
@@ -305,5 +305,5 @@ def test_a_flag_for_an_argument_finds_its_part_in_any_order(flags: tuple[str, ..
         (base(more="race { accuracy }"), "NN305", "accuracy"),
     ],
 )
-def test_metrics_are_no_lane_and_have_no_arguments(text: str, code: str, at: str) -> None:
+def test_metrics_cannot_be_lanes_and_have_no_arguments(text: str, code: str, at: str) -> None:
     assert (code, at) in find(text)

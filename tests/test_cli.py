@@ -168,9 +168,7 @@ def test_quiet_gives_the_result_only(here: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(("file", "code"), [("three.nn", 0), ("missed.nn", 1), ("diverges.nn", 1), ("stand_in.nn", 0)])
-def test_json_is_one_document_and_nothing_else(
-    here: Path, capsys: pytest.CaptureFixture[str], file: str, code: int
-) -> None:
+def test_json_is_a_single_document(here: Path, capsys: pytest.CaptureFixture[str], file: str, code: int) -> None:
     def refuse(word: str) -> None:
         raise AssertionError(word)
 
@@ -212,7 +210,7 @@ def test_a_narrow_terminal_has_fewer_columns_and_no_broken_lines(
     assert all(len(line) <= int(columns) or " " not in line.strip() for line in lines[head + 4 :])
 
 
-def test_the_table_of_a_single_lane_without_a_folder_of_its_own(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_a_single_lane_without_its_own_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _code(["run", "good.nn", "--out", "deep/er"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("deep/er: ")
     assert not (here / "runs").exists()
@@ -312,9 +310,7 @@ def test_a_wrong_derivative_in_any_kernel_is_found(
     assert re.search(r"✗ gradient_error \S+ ≥ 1e-07", out)
 
 
-def test_gradcheck_samples_large_tensors_unless_told_to_take_all(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_gradcheck_samples_large_tensors_unless_full(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "a.nn").write_text(spec("Linear(26); Tanh; Linear(10)"))
     assert _code(["gradcheck", "a.nn", "--samples", "1"]) == 0
     assert "384 of 20,384 entries, 32 directions" in capsys.readouterr().out

@@ -115,7 +115,7 @@ def test_standard_input_goes_to_standard_output(
     assert err == b"" or stderr
 
 
-def test_a_filter_in_a_process_of_its_own(here: Path) -> None:
+def test_a_filter_in_a_separate_process(here: Path) -> None:
     text = "größe='🙂'#c\r\n"
     done = subprocess.run(
         [*COMMAND, "fmt", "-"],
@@ -206,7 +206,9 @@ def test_a_folder_that_cannot_be_written_to(here: Path, capsys: Output, monkeypa
         ("a.nn", "a = 1".encode("utf-16"), "is encoded in UTF-16"),
     ],
 )
-def test_what_is_no_text_is_left_alone(here: Path, capsys: Output, name: str, data: bytes, words: str) -> None:
+def test_files_that_are_not_text_are_not_changed(
+    here: Path, capsys: Output, name: str, data: bytes, words: str
+) -> None:
     (here / name).write_bytes(data)
     assert _code(["fmt", name]) == 2
     assert words in capsys.readouterr().err

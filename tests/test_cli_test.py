@@ -47,7 +47,7 @@ def test_all_that_is_expected_holds(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["good.nn", "plain.nn"]
 
 
-def test_what_fails_is_told_in_full_and_stops_nothing(tmp_path: Path) -> None:
+def test_failures_are_shown_in_full_and_stop_nothing(tmp_path: Path) -> None:
     put(tmp_path, a=BROKEN, b=MISS, c=LIBRARY, d=WILD, e=GOOD)
     (tmp_path / "f.nn").write_bytes(b"\xff\xfe\x00")
     done = run_tests(tmp_path, "*.nn", "--junit", "report.xml")
@@ -85,7 +85,7 @@ def test_what_fails_is_told_in_full_and_stops_nothing(tmp_path: Path) -> None:
     }
 
 
-def test_data_that_cannot_be_had_is_an_error_of_its_spec(tmp_path: Path) -> None:
+def test_unavailable_data_is_an_error_of_its_spec(tmp_path: Path) -> None:
     put(tmp_path, digits=GOOD, mnist=spec(data="MNIST(train=50, test=20)", expect="loss < 100"))
     done = run_tests(tmp_path, ".", "--offline")
     assert done.returncode == 1
@@ -197,7 +197,7 @@ def test_an_interrupt_ends_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert summary([tested], 2, 0.0) == "2 not run in 0.0 s"
 
 
-def test_a_fault_of_ours_is_told_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_reported_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, a=GOOD, b=LIBRARY)
 
     def fail(*_: object, **__: object) -> None:

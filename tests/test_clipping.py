@@ -64,7 +64,7 @@ def test_the_norm_is_bounded_also_where_squares_overflow(scale: float, dtype: st
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_stays_so_that_divergence_is_seen(bad: float) -> None:
+def test_nan_and_inf_are_kept_so_that_divergence_is_seen(bad: float) -> None:
     params = parameters([1.0, bad], [3.0])
     norm = nn.clip_grad_norm(params, 0.5)
     assert not math.isfinite(norm)
@@ -74,7 +74,7 @@ def test_what_is_no_number_stays_so_that_divergence_is_seen(bad: float) -> None:
 
 @pytest.mark.parametrize("clip", [nn.clip_grad_norm, nn.clip_grad_value])
 @pytest.mark.parametrize("bound", [0, -1.0, math.nan, math.inf])
-def test_a_bound_that_is_no_positive_number_is_refused(clip: Any, bound: float) -> None:
+def test_a_bound_that_is_not_positive_is_rejected(clip: Any, bound: float) -> None:
     with pytest.raises(ValueError, match="must be greater than 0"):
         clip(parameters([1.0]), bound)
 

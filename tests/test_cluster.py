@@ -111,7 +111,7 @@ def test_a_worker_that_is_killed_is_survived(path: Path, farm: Farm) -> None:
             assert one.trace == trace["epochs"]
 
 
-def test_a_run_that_was_ended_goes_on_over_a_cluster(path: Path, farm: Farm) -> None:
+def test_an_interrupted_run_is_resumed_on_a_cluster(path: Path, farm: Farm) -> None:
     farm.hire(1)
     run(path, out="here")
     child = subprocess.Popen(
@@ -128,7 +128,7 @@ def test_a_run_that_was_ended_goes_on_over_a_cluster(path: Path, farm: Farm) -> 
     assert outcome(Path("part")) == outcome(Path("here"))
 
 
-def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm) -> None:
+def test_other_kernels_are_reported_and_results_are_close(path: Path, farm: Farm) -> None:
     path.write_text(SPEC.replace("; standardise = true", ""))
     farm.hire(1, OPENBLAS_CORETYPE="Nehalem")
     single, far_single = run(path), run(path, cluster=farm.address)
@@ -150,7 +150,7 @@ def test_other_kernels_are_told_of_and_numbers_are_close(path: Path, farm: Farm)
             assert far[-1] == pytest.approx(losses[-1], rel=at_last)
 
 
-def test_what_is_no_scheduler_is_said(path: Path, farm: Farm) -> None:
+def test_an_address_without_a_scheduler_is_reported(path: Path, farm: Farm) -> None:
     for address, message in (
         ("127.0.0.1:1", "--cluster must be dask://HOST:PORT, such as dask://10.0.0.5:8786, not 127.0.0.1:1"),
         ("dask://nowhere", "--cluster must be dask://HOST:PORT"),
@@ -164,13 +164,13 @@ def test_what_is_no_scheduler_is_said(path: Path, farm: Farm) -> None:
     assert "--cluster cannot be used with --jobs" in done.stderr
 
 
-def test_a_scheduler_without_workers_is_said(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_without_workers_is_reported(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "WAIT", 1.0)
     with pytest.raises(ClusterError, match="has no worker after 1 s; start one with `dask worker`"):
         run(path, cluster=farm.address)
 
 
-def test_a_scheduler_that_dies_is_said_and_what_came_back_is_kept(
+def test_a_lost_scheduler_is_reported_and_finished_trainings_are_kept(
     path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "ANSWER", 3.0)
@@ -241,7 +241,7 @@ def test_fail_fast_ends_what_trains_there_too(path: Path, farm: Farm) -> None:
     assert farm.is_idle()
 
 
-def test_two_tasks_in_one_process_have_the_bits_of_one(path: Path, farm: Farm) -> None:
+def test_two_tasks_in_one_process_have_the_same_bits_as_one(path: Path, farm: Farm) -> None:
     """Products are on one thread for all of them, as long as any of them trains."""
     wide = SPEC.replace("Linear(12)", "Linear(256)").replace("epochs = 5", "epochs = 12").replace("16;", "100;")
     path.write_text(wide.replace("train.batch = 20", "train.epochs = 2"))
@@ -251,7 +251,7 @@ def test_two_tasks_in_one_process_have_the_bits_of_one(path: Path, farm: Farm) -
     assert outcome(Path("there")) == outcome(Path("here"))
 
 
-def test_a_worker_that_cannot_be_used_is_left_out_and_named(path: Path, farm: Farm, tmp_path: Path) -> None:
+def test_an_unusable_worker_is_skipped_and_named(path: Path, farm: Farm, tmp_path: Path) -> None:
     """Alone it is an error that says what to do; it may also join a run, or be joined by one that can be used."""
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "sitecustomize.py").write_text("import sys; sys.modules['nnspec'] = None")
@@ -280,7 +280,7 @@ def test_another_version_is_refused(path: Path, farm: Farm, monkeypatch: pytest.
         run(path, cluster=farm.address)
 
 
-def test_workers_that_are_all_gone_are_said(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losing_all_workers_is_reported(path: Path, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ALONE", 1.0)
     farm.hire(1)
     path.write_text(SPEC.replace("epochs = 5", "epochs = 1000000"))
@@ -298,7 +298,7 @@ def test_workers_that_are_all_gone_are_said(path: Path, farm: Farm, monkeypatch:
 @pytest.mark.parametrize(
     "answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 64, b"\xff" * 8, b"\x08" + b"\0" * 7]
 )
-def test_a_port_where_something_else_listens_is_said(
+def test_a_port_of_another_server_is_reported(
     answer: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is silent, hangs up, or sends something at once; the last is the head of a frame that never comes."""

@@ -61,7 +61,7 @@ def test_lanes_of_one_run_are_compared_over_their_seeds(here: Path) -> None:
     assert ("no difference shown" in found.text(comparison)) is not comparison.shown
 
 
-def test_runs_that_differ_are_told_apart_and_in_what(here: Path) -> None:
+def test_runs_that_differ_are_reported_with_their_differences(here: Path) -> None:
     run("tiny.nn", {"Adam.optimizer.lr": 0.05, "seed": 9}, out="two")
     run("tiny.nn", out="same")
     done = command("compare", "one", "two", "same", cwd=here)
@@ -109,7 +109,7 @@ def test_without_seeds_nothing_is_judged(here: Path) -> None:
     assert all(comparison["p"] is None or comparison["p"] >= 0 for comparison in record["comparisons"])
 
 
-def test_a_run_named_twice_counts_once_and_what_is_none_is_said(here: Path) -> None:
+def test_a_run_named_twice_counts_once_and_other_folders_are_rejected(here: Path) -> None:
     assert len(runs.compare_runs(["one", here / "one"]).contest.runs) == 1
     with pytest.raises(RunError, match="run not found: nowhere"):
         runs.compare_runs(["one", "nowhere"])

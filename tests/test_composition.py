@@ -151,7 +151,7 @@ def test_cost_and_parameters_are_those_of_the_layers_and_the_additions() -> None
     assert identity.flops == 6 + 6
 
 
-def test_a_branch_of_a_plan_reuses_what_nobody_reads_again() -> None:
+def test_a_branch_of_a_plan_reuses_buffers_that_are_not_read_again() -> None:
     """Linear's input and Tanh's output are read again; what the last Linear writes is only added."""
     model = "Linear(12); residual { Linear(4); Dropout(0.2); Tanh; ReLU; Linear(12) }; Linear(10)"
     layout = lay_out(lane_of(model))
@@ -226,7 +226,7 @@ def test_layers_and_branches_may_be_given_names() -> None:
         (lambda: nn.Residual({"": nn.ReLU()}), ValueError, "'' is not the name of a layer"),
     ],
 )
-def test_what_is_no_branch_is_refused(wrong: Callable[[], Any], error: type[Exception], words: str) -> None:
+def test_invalid_branches_are_rejected(wrong: Callable[[], Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         wrong()
 
@@ -544,7 +544,7 @@ def test_layers_of_blocks_inside_keep_the_names_of_their_uses() -> None:
     ]
 
 
-def test_every_layer_draws_from_a_stream_of_its_own_place() -> None:
+def test_every_layer_has_a_random_stream_for_its_position() -> None:
     network = build_network(lane_of(MODEL))
     weights = network.named_parameters()
     for name, place, shape in [

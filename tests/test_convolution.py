@@ -219,7 +219,7 @@ def test_a_sample_without_channels_has_one() -> None:
         assert layers[0].size == 4 * 25 + 4
 
 
-def test_a_row_is_told_to_be_given_a_shape() -> None:
+def test_a_convolution_of_a_row_suggests_a_shape() -> None:
     result = check_text(Source("tiny.nn", spec("Linear(784); Conv2D(4, 5); Flatten; Linear(10)")), [])
     assert "add `Reshape([1, 28, 28])` before it" in str(result)
     assert check_text(

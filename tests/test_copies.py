@@ -230,7 +230,7 @@ def test_a_claim_that_does_not_hold_makes_no_gradient_wrong(model: Callable[[], 
     assert all(tensor.checked == np.prod(tensor.shape) for tensor in report.tensors)
 
 
-def test_a_layer_of_ones_own_claims_nothing() -> None:
+def test_a_custom_layer_claims_nothing() -> None:
     assert (Layer.samples_independent, Layer.units_independent, nn.Loss.stacks.fget(nn.Loss())) == (False, False, False)
 
 

@@ -135,14 +135,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_table(write: Write, kind: str) -> None:
+def test_files_that_are_not_tables(write: Write, kind: str) -> None:
     content, message = BAD[kind]
     with refused(message):
         CSV(write(content), "b").facts()
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
+def test_paths_that_are_not_files(tmp_path: Path, kind: str) -> None:
     make, message = HOSTILE[kind]
     make(tmp_path / "x.csv")
     with refused(message):
@@ -175,7 +175,7 @@ def test_targets_that_do_not_fit(write: Write) -> None:
         CSV(write("a\n1\n2\n"), "a").facts()
 
 
-def test_what_comes_to_too_much(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_are_too_large(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnspec.data.csv_source.MOST_NUMBERS", 19)
     with refused("has 4 rows of 5 numbers: the limit is 19 numbers"):
         CSV(write(TABLE), "price").facts()
@@ -243,7 +243,7 @@ def test_a_misspelt_column(write: Write) -> None:
     assert "its columns are `size`, `kind`" in found(write, '"whatever"')[0][3]
 
 
-def test_columns_of_what_is_no_table_are_not_told(tmp_path: Path) -> None:
+def test_columns_of_other_files_are_not_shown(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("user,password\nme,1234\n")
     with pytest.raises(FileFault) as caught:
         CSV(tmp_path / "secret", "nothing of it").facts()
@@ -257,7 +257,7 @@ def test_a_delimiter_that_is_another(write: Write) -> None:
     assert wrong[3] == 'is it `delimiter = "\\t"`?'
 
 
-def test_a_cell_that_does_not_fit_is_told_at_the_path(write: Write) -> None:
+def test_a_cell_that_does_not_fit_is_reported_at_the_path(write: Write) -> None:
     (wrong,) = found(write, '"price"', TABLE.replace("3,cat", "three,cat"))
     assert wrong[:2] == ("NN502", '"t.csv"')
     assert "line 4, column `size`: `three` is not a number" in wrong[2]

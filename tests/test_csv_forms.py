@@ -74,7 +74,7 @@ def test_a_first_cell_that_is_missing_does_not_say_what_a_column_holds(write: Wr
     assert rows(path, "b", missing="mean")[0] == [[2.0, 1, 0], [2, 0, 1], [3, 1, 0]]
 
 
-def test_what_is_dropped_is_told(write: Write) -> None:
+def test_dropped_rows_are_reported(write: Write) -> None:
     path = write("a,b\n1,x\n,y\n3,z\n,z\n5,x\n")
     data = CSV(path, "b", missing="drop").load(Access())
     assert data.notes == (f"2 of 5 rows of {path} have missing values and were dropped, including all of class `y`",)
@@ -153,7 +153,7 @@ def test_values_of_a_table_with_decimal_commas(write: Write) -> None:
 # Shapes of files
 
 
-def test_a_column_without_a_name_is_no_feature(write: Write) -> None:
+def test_a_column_without_a_name_is_not_a_feature(write: Write) -> None:
     path = write(",a,b,y\n0,1,2,3\n1,2,3,5\n2,3,4,7\n")
     data = CSV(path, "y").load(Access())
     assert data.feature_names == ("a", "b")
@@ -203,7 +203,7 @@ def test_hints_at_delimiters(found: Found, sign: str) -> None:
     assert found(table, f'"yt", delimiter = "{sign}"') == ()
 
 
-def test_a_table_of_its_own_for_testing(tmp_path: Path) -> None:
+def test_a_separate_table_for_testing(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("a,k,y\n1,u,2\n2,v,4\n3,u,6\n")
     (tmp_path / "test.csv").write_text("y,extra,k,a\n8,0,v,4\n10,0,w,5\n")
     text = spec("Linear(1)", loss="MSE", data='CSV("train.csv", "y", test="test.csv")', train="epochs = 1; batch = 2")

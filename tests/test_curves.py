@@ -175,7 +175,7 @@ def test_names_of_any_length_have_room_beside_their_panel(name: str) -> None:
             assert text.get_text().replace("\n", "") in history, "whole"
 
 
-def test_a_record_of_history_can_be_drawn_as_it_is(result: RunResult, tmp_path: Path) -> None:
+def test_a_recorded_history_can_be_drawn_directly(result: RunResult, tmp_path: Path) -> None:
     write_record(result, tmp_path)
     record = json.loads((tmp_path / "history.json").read_text())
     assert record["lanes"]["Adam"]["lr"] == result["Adam"].rates
@@ -267,7 +267,7 @@ def test_progress_names_the_repeat_the_rate_and_the_validation() -> None:
     assert [lane.label for lane in progress.lanes] == ["SGD", "Adam"], "a lane takes the place of its repeats"
 
 
-def test_an_early_stop_is_said_as_it_happens_and_in_the_end() -> None:
+def test_an_early_stop_is_reported_when_it_happens_and_at_the_end() -> None:
     text = spec(
         optimizer="SGD(lr=1e-9)", train="epochs = 9; batch = 16; early_stop = patience(2, of=test_loss, min_delta=0.1)"
     )

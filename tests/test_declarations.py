@@ -58,7 +58,7 @@ def test_a_right_declaration_is_taken() -> None:
     declare("Mine", right)
 
 
-def test_a_part_that_is_refused_is_no_part() -> None:
+def test_a_rejected_part_is_not_registered() -> None:
     with pytest.raises(TypeError):
         type("Refused", (Activation,), {"spec_name": "Refused", "__init__": unannotated, "__module__": "mine"})
     assert "Refused" not in PARTS["layer"]
@@ -93,7 +93,7 @@ def test_a_file_with_a_brace_in_its_name_is_read(tmp_path: Path) -> None:
     assert nnspec.check(tmp_path / "a{1}.nn").ok
 
 
-def test_tests_do_not_see_the_terminal_or_the_settings_of_whoever_runs_them() -> None:
+def test_tests_do_not_depend_on_the_terminal_or_user_settings() -> None:
     unset = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTHONUTF8", "LC_ALL", "NNSPEC_DATA_DIR"}
     assert not unset & set(os.environ)
 
@@ -129,7 +129,7 @@ def test_a_wrong_attribute_is_refused_with_the_name_of_the_argument(declared: An
         attributes("Mine", **declared)
 
 
-def test_what_is_no_argument_stays_an_attribute() -> None:
+def test_an_attribute_that_is_not_an_argument_stays_an_attribute() -> None:
     mine = attributes(
         "Mine",
         beta=("float", 1.0),
@@ -219,7 +219,7 @@ class _Noted:
     notes: dict[str, str]
 
 
-def test_a_constructor_of_ones_own_may_take_other_arguments_than_the_base_declares() -> None:
+def test_a_custom_constructor_may_have_other_arguments_than_its_base() -> None:
     layer = _Width(5)
     assert repr(layer) == "_Width()"
     assert layer.forward(np.ones((1, 2))).shape == (1, 5)

@@ -136,7 +136,7 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("old", "new", "changes"), DIFFERENT, ids=[f"{row[1]}" for row in DIFFERENT])
-def test_a_difference_is_told_and_only_that(old: str, new: str, changes: list[tuple[str, ...]]) -> None:
+def test_exactly_the_differences_are_reported(old: str, new: str, changes: list[tuple[str, ...]]) -> None:
     assert BASE.count(old) == 1
     found = held(BASE, BASE.replace(old, new))
     assert [each for each in told(found) if each[1] not in SIZES] == changes
@@ -194,7 +194,7 @@ def test_a_layer_that_is_called_otherwise_says_so() -> None:
     assert [change.note for change in group.changes][:2] == ["at the start", "was Linear2"]
 
 
-def test_it_is_said_where_a_layer_stands() -> None:
+def test_the_position_of_a_layer_is_shown() -> None:
     def notes(model: str) -> list[str]:
         return [
             c.note for group in held(spec("Linear(10)"), spec(model)).groups for c in group.changes if c.sign == "+"
@@ -211,7 +211,7 @@ def test_it_is_said_where_a_layer_stands() -> None:
     ]
 
 
-def test_an_argument_of_one_of_several_sources_is_told_with_its_name() -> None:
+def test_an_argument_of_one_of_several_sources_is_named_with_its_source() -> None:
     data = "MNIST(train=50, test=20) or Digits(train=50, test=20)"
     assert told(held(spec(data=data), spec(data=data.replace("50, test=20) or", "50, test=19) or")))) == [
         ("~", "data.MNIST.test", "20", "19"),
@@ -278,7 +278,7 @@ def test_models_of_thousands_of_layers_are_compared_too() -> None:
 # Lanes and statements
 
 
-def test_what_all_lanes_share_is_told_once_and_what_some_share_once_for_them() -> None:
+def test_changes_that_lanes_share_are_reported_once() -> None:
     lanes = "SGD; b: SGD(lr=0.1); c: SGD(lr=0.1)"
     found = held(spec(race=lanes), spec(race=lanes.replace("0.1", "0.2"), train="epochs = 3; batch = 16"))
     assert [(group.lanes, [row(change) for change in group.changes]) for group in found.groups] == [
@@ -333,7 +333,7 @@ def test_the_only_lanes_of_two_specs_are_held_against_each_other() -> None:
     assert told(found) == [("~", "optimizer.lr", "0.001", "0.1")]
 
 
-def test_without_a_lane_in_common_the_rest_is_told_all_the_same() -> None:
+def test_without_a_shared_lane_other_differences_are_still_reported() -> None:
     found = held(spec(race="SGD; Adam"), spec("Linear(7); ReLU; Linear(10)", race="a: SGD; b: Adam"))
     (first, second) = [lane for lane in found.lanes if lane.old is None]
     assert first.like == "SGD of tiny.nn"
@@ -407,7 +407,7 @@ def test_of_many_lanes_a_few_are_named(pair: tuple[str, str], capsys: pytest.Cap
     assert "\nlanes a0, a1, a2, a3, a4, a5 and 3 more\n" in capsys.readouterr().out
 
 
-def test_the_same_is_said_and_exits_with_0(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_specs_are_reported_and_exit_with_0(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert _code(["diff", pair[0], pair[0]]) == 0
     assert capsys.readouterr().out == "race.nn and race.nn mean the same\n"
 
@@ -453,7 +453,7 @@ def test_what_cannot_be_compared_exits_with_2(
     assert "Traceback" not in err
 
 
-def test_the_errors_of_both_are_told(tmp_path: Path) -> None:
+def test_errors_of_both_specs_are_reported(tmp_path: Path) -> None:
     for name in ("a.nn", "b.nn"):
         (tmp_path / name).write_text("seed = -1")
     with pytest.raises(SpecError) as caught:
@@ -461,7 +461,7 @@ def test_the_errors_of_both_are_told(tmp_path: Path) -> None:
     assert {d.span.source.name for d in caught.value.diagnostics} == {str(tmp_path / n) for n in ("a.nn", "b.nn")}
 
 
-def test_a_warning_is_no_difference(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_not_a_difference(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     Path("warned.nn").write_text(RACE.read_text().replace("seed = 42", ""))
     assert _code(["diff", "warned.nn", "race.nn"]) == 1
     assert "~ seed  0 → 42" in capsys.readouterr().out

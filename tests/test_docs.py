@@ -139,7 +139,7 @@ def test_the_index_leads_to_every_page_and_every_picture_is_shown() -> None:
         assert f"{picture.name})" in shown, picture.name
 
 
-def test_the_readme_shows_the_race_as_it_is() -> None:
+def test_the_readme_shows_the_actual_race() -> None:
     spec = (ROOT / "specs/race.nn").read_text(encoding="utf-8")
     items = "\n".join(line for line in spec.splitlines() if not line.startswith("#")).strip()
     assert f"```nn\n{items}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -121,7 +121,7 @@ def test_a_process_that_is_killed_leaves_no_picture(
         ("import os; os._exit(0)", "its process ended with exit code 0"),
     ],
 )
-def test_a_matplotlib_that_is_broken_is_said_in_words(
+def test_a_broken_matplotlib_is_reported(
     code: str, said: str, result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(saboteur(tmp_path / "broken", code))
@@ -133,7 +133,7 @@ def test_a_matplotlib_that_is_broken_is_said_in_words(
     assert not (tmp_path / "x.png").exists()
 
 
-def test_a_process_that_cannot_be_started_is_said_in_words(
+def test_a_process_that_cannot_be_started_is_reported(
     result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
@@ -203,7 +203,7 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("history", HISTORIES.values(), ids=HISTORIES)
-def test_a_figure_made_in_advance_leaves_the_picture_as_it_is(
+def test_a_figure_created_in_advance_does_not_change_the_picture(
     history: dict[str, dict[str, object]],
 ) -> None:
     """A figure that has axes and ticks already gives the same picture as a new one."""

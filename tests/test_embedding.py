@@ -64,7 +64,7 @@ def test_branches_at_the_head_may_each_look_up(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["Linear(8); Embedding(6); Linear(5)", "ReLU; Embedding(6); Linear(5)"])
-def test_what_others_computed_is_no_id(folder: Path, model: str) -> None:
+def test_activations_cannot_be_token_ids(folder: Path, model: str) -> None:
     finding, *_ = check(folder, model)
     assert finding.code == "NN401"
     first = model.partition(";")[0].partition("(")[0]
@@ -72,7 +72,7 @@ def test_what_others_computed_is_no_id(folder: Path, model: str) -> None:
     assert finding.help == "add `Embedding(16)` before it"
 
 
-def test_numbers_that_measure_are_no_ids(folder: Path) -> None:
+def test_measurements_cannot_be_token_ids(folder: Path) -> None:
     for model in ("Embedding(6); Flatten; Linear(10)", "Embedding(300, 6); Flatten; Linear(10)"):
         finding, *_ = check(folder, model, data="Digits(train=50, test=20)")
         assert finding.message == "Embedding expects ids but got numbers"
@@ -90,7 +90,7 @@ def test_numbers_that_measure_are_no_ids(folder: Path) -> None:
         ("Embedding(6); PositionalEmbedding(9, 6); Linear(5)", "this PositionalEmbedding is for 9 but got 8×6"),
     ],
 )
-def test_shapes_that_do_not_fit_are_told(folder: Path, model: str, message: str) -> None:
+def test_shapes_that_do_not_fit_are_reported(folder: Path, model: str, message: str) -> None:
     finding, *_ = check(folder, model)
     assert finding.code == "NN401"
     assert message in finding.message
@@ -113,7 +113,7 @@ def test_ids_of_any_dtype_are_the_same() -> None:
         np.testing.assert_array_equal(layer.forward(ids.astype(dtype)), layer.weight.data[ids])
 
 
-def test_the_largest_vocabulary_is_told_apart_in_float32() -> None:
+def test_ids_of_the_largest_vocabulary_are_exact_in_float32() -> None:
     arguments = {"num_embeddings": 2**24, "embedding_dim": 1}
     assert nn.Embedding.geometry((3,), arguments).parameters["weight"] == (2**24, 1)
     assert np.float32(2**24 - 1) != np.float32(2**24 - 2)

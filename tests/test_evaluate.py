@@ -120,7 +120,7 @@ def test_the_command_prints_figures_and_says_where_they_differ() -> None:
     assert "out has no lane Adm; its lanes are SGD, Adam" in done.stderr
 
 
-def test_other_data_is_told_of() -> None:
+def test_other_data_is_reported() -> None:
     Path("table.csv").write_text(TABLE.replace("NA", "2"))
     trained_here(spec("Linear(4); ReLU; Linear(2)", data='CSV("table.csv", target="name")'))
     Path("table.csv").write_text(TABLE.replace("NA", "3"))
@@ -431,7 +431,7 @@ def test_a_first_line_is_names_or_numbers_and_no_row_is_lost(first: str, message
     assert message in done.stderr
 
 
-def test_shares_given_for_bytes_are_noted_and_taken_as_they_are() -> None:
+def test_fractions_in_place_of_bytes_are_noted_and_used_unchanged() -> None:
     out = trained(IMAGES)
     (one,) = runs.evaluate(out, "Adam")
     x = one.dataset.test.x[:4]
@@ -470,7 +470,7 @@ def test_sixteen_bits_a_pixel_are_not_cut_off() -> None:
         lambda r: r.update(lanes=7),
     ],
 )
-def test_damaged_records_are_told_of_in_words(change: Any) -> None:
+def test_damaged_records_are_reported(change: Any) -> None:
     out = trained(spec())
     record = json.loads((out / "summary.json").read_text())
     change(record)
@@ -570,7 +570,7 @@ def test_an_old_record_does_not_stay_beside_a_new_spec(here: Path) -> None:
         _ = runs.open_run(out).summary
 
 
-def test_verifying_nothing_is_no_success() -> None:
+def test_verifying_nothing_is_a_failure() -> None:
     out = trained(spec())
     (out / "trace.json").write_text('{"format": 1, "lanes": {}}')
     with pytest.raises(RunError, match="have no lane and seed in common"):

@@ -45,7 +45,7 @@ def test_every_code_has_an_explanation_and_no_other_has() -> None:
 
 
 @pytest.mark.parametrize("code", ["NN000", "NN1", "", "401"])
-def test_what_is_no_code_has_no_explanation(code: str) -> None:
+def test_unknown_codes_have_no_explanation(code: str) -> None:
     with pytest.raises(KeyError):
         explanation(code)
 
@@ -60,7 +60,7 @@ def test_explanations_are_a_few_sentences(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", EXAMPLES)
-def test_the_bad_example_gets_its_code_and_nothing_else(code: str) -> None:
+def test_the_bad_example_gets_exactly_its_code(code: str) -> None:
     bad = explanation(code).bad
     assert bad is not None
     found = found_in(bad)
@@ -234,7 +234,7 @@ def test_links_of_the_page_lead_to_its_headings() -> None:
         assert f"- [{code}](#{code.lower()}-" in page
 
 
-def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_files_remain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

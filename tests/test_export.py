@@ -243,7 +243,7 @@ def test_targets_follow_the_suffix_and_say_so() -> None:
     assert command("export", run, "w.py", "--to", "numpy", "--force").returncode == 0
 
 
-def test_a_missing_runtime_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_runtime_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> str:
         raise Missing("Python is not installed: get it")
 

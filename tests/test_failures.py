@@ -82,7 +82,7 @@ def test_with_fail_fast_the_run_ends_with_it(ways: RunOptions) -> None:
     assert (result.exit_code, result.summary["halted"]) == (1, "wild, which diverged")
 
 
-def test_with_fail_fast_other_processes_are_told_to_stop() -> None:
+def test_fail_fast_stops_the_other_processes() -> None:
     endless = spec(race="wild { optimizer = SGD(lr=1e30) }; Adam { optimizer = Adam; train.epochs = 100000 }")
     result = run(endless, ways=RunOptions(jobs=2, stack=False, fail_fast=True))
     assert (result["wild"].status, result.exit_code) == ("diverged", 1)
@@ -101,7 +101,7 @@ def test_the_command_has_both(tmp_path: Path, undrawn: None) -> None:
 
 
 @pytest.mark.parametrize("victim", ["SGD", "Adam"])
-def test_a_process_that_is_killed_loses_its_lane_and_the_others_go_on(victim: str) -> None:
+def test_a_killed_process_fails_its_lane_and_the_others_continue(victim: str) -> None:
     race = f"SGD; Momentum; Adam; {victim}2 {{ optimizer = {victim}; train.epochs = 100000 }}"
     killer = Killer(f"{victim}2", 5)
     result = run(spec(race=race), observer=killer, ways=RunOptions(jobs=2, stack=False))
@@ -214,7 +214,7 @@ if __name__ == "__main__":
     assert (done.stdout, done.stderr) == ("[1, 1]\n", "")
 
 
-def test_a_system_that_starts_no_process_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_cannot_start_processes_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -225,7 +225,7 @@ def test_a_system_that_starts_no_process_is_said(monkeypatch: pytest.MonkeyPatch
         run(spec(race="SGD; Adam { train.batch = 7; optimizer = Adam }"), ways=TWO)
 
 
-def test_what_failed_is_trained_again_when_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_trainings_are_repeated_when_the_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     race = "SGD(lr=0.1); Adam(lr=0.01); slow { optimizer = SGD(lr=0.05); train.epochs = 400 }"
     (tmp_path / "tiny.nn").write_text(spec(race=race))
@@ -325,13 +325,13 @@ if GUARD:
 @pytest.mark.parametrize(
     ("guard", "jobs", "said"), [("True", "None", "1 done\n"), ("__name__ == '__main__'", "2", "2 done\n")]
 )
-def test_a_script_with_parts_of_its_own(guard: str, jobs: str, said: str, tmp_path: Path) -> None:
+def test_a_script_that_defines_parts(guard: str, jobs: str, said: str, tmp_path: Path) -> None:
     """It trains by itself, since processes would import it; they do where it asks for them."""
     done = script(tmp_path, OWN_PART.replace("GUARD", guard).replace("JOBS", jobs), "Mine(lr=0.1); Adam")
     assert (done.stdout, done.stderr) == (said, "")
 
 
-def test_such_a_script_without_a_main_guard_that_asks_for_jobs_is_told_so(tmp_path: Path) -> None:
+def test_such_a_script_with_jobs_but_without_a_main_guard_gets_advice(tmp_path: Path) -> None:
     done = script(tmp_path, OWN_PART.replace("GUARD", "True").replace("JOBS", "2"), "Mine(lr=0.1); Adam")
     assert done.returncode != 0
     assert "WorkerError: the process that trained" in done.stderr
@@ -381,7 +381,7 @@ def test_a_folder_is_free_again_after_a_run(tmp_path: Path, monkeypatch: pytest.
 # Another environment
 
 
-def test_going_on_under_other_versions_is_said(tmp_path: Path, undrawn: None) -> None:
+def test_resuming_under_other_versions_is_reported(tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "tiny.nn").write_text(spec())
     assert command("run", "tiny.nn", "--out", "out", "-q", cwd=tmp_path).returncode == 0
     record = json.loads((tmp_path / "out/run.json").read_text())

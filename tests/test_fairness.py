@@ -37,13 +37,13 @@ def test_lanes_of_a_race_share_all_three_and_ways_change_no_digest(ways: RunOpti
         ("other { train.batch = 10 }", {"data": True, "order": True, "start": True}),
     ],
 )
-def test_what_lanes_do_not_share_is_said(lane: str, found: dict[str, bool | None]) -> None:
+def test_differences_between_lanes_are_reported(lane: str, found: dict[str, bool | None]) -> None:
     text = spec(race=f"SGD(lr=0.1); {lane}", more="seed = 5\noptimizer = SGD(lr=0.1)")
     said = run(text).summary["fairness"]
     assert {key: said[key] for key in KEYS} == found
 
 
-def test_a_lane_alone_has_nobody_to_be_fair_to() -> None:
+def test_a_single_lane_has_no_fairness_check() -> None:
     assert fairness(run(spec())) is None
 
 

@@ -226,7 +226,7 @@ def test_dripping_body(mirror, cache):
     assert listing(cache) == []
 
 
-def test_nobody_listens(nobody, cache):
+def test_no_server_is_listening(nobody, cache):
     with pytest.raises(DataUnavailable, match=f"{nobody}: it cannot be reached: .*refused"):
         get(cache, nobody)
 
@@ -417,7 +417,7 @@ def test_mirrors_from_the_environment():
 
 
 @pytest.mark.parametrize("text", ["ftp://a/", "file:///etc/", "a/b", "http://", "http://[", "http://a file:///"])
-def test_mirrors_that_are_no_web_address(text):
+def test_mirrors_must_be_urls(text):
     with pytest.raises(DataError, match=r"V: '.*' is not a URL that starts with http:// or https://"):
         parse_mirrors(text, "V")
 

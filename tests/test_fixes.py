@@ -96,7 +96,7 @@ def test_nothing_is_changed_where_the_number_of_errors_does_not_fall() -> None:
     assert fixed("A B", {"A": "B", "B": "A"}) == ("A B", 0)
 
 
-def test_two_that_undo_each_other_come_to_an_end() -> None:
+def test_two_fixes_that_undo_each_other_end() -> None:
     calls = 0
 
     def check(source: Source) -> list[Diagnostic]:

@@ -195,7 +195,7 @@ def test_the_width_counts_to_the_character() -> None:
     assert stable(f"x = [[{a(94)}]]") == f"x = [\n    [\n        {a(94)},\n    ],\n]\n"
 
 
-def test_good_specs_stay_as_they_are() -> None:
+def test_good_specs_are_not_changed() -> None:
     assert stable(RACE) == RACE
     assert stable(LANES) == LANES.replace("48   #", "48  #")
 
@@ -261,7 +261,7 @@ def test_ten_thousand_layers() -> None:
     assert text == "model {\n" + "    Linear(64)\n" * 10_000 + "}\n"
 
 
-def test_a_file_that_would_go_over_the_limit_stays_as_it_is() -> None:
+def test_a_file_that_would_exceed_the_limit_is_not_changed() -> None:
     text = "x = [" + "1," * (MAX_TOKENS // 2 - 10) + "]"
     result = format_source(Source("x.nn", text))
     assert (result.text, [found.code for found in result.diagnostics]) == (text, ["NN107"])

@@ -253,7 +253,7 @@ def test_a_line_has_a_longest_length() -> None:
 
 
 @pytest.mark.parametrize(("errors", "advice"), [(1_000, 0), (1_001, 0), (999, 3), (4, 1_200), (0, 1_500)])
-def test_of_very_many_findings_the_first_are_told_and_how_many_more_there_are(errors: int, advice: int) -> None:
+def test_of_very_many_findings_the_first_are_shown_and_the_others_counted(errors: int, advice: int) -> None:
     text = "model {\n" + "Linear(10)\n" * (advice + 1) + "}\n" + "$\n" * errors
     text = f"seed = 1\ndata = Digits\nloss = CrossEntropy\noptimizer = SGD\n{text}"
     found = check_text(Source("x.nn", text)).diagnostics

@@ -68,7 +68,7 @@ def test_it_agrees_with_the_library_of_c_everywhere(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_it_ends_at_zero_and_keeps_what_is_no_number(dtype: Any) -> None:
+def test_it_ends_at_zero_and_keeps_nan(dtype: Any) -> None:
     found, bell = tail([40.0, 1e4, np.inf, np.nan], dtype)
     np.testing.assert_array_equal(found, [0, 0, 0, np.nan])
     np.testing.assert_array_equal(bell, [0, 0, 0, np.nan])

@@ -283,7 +283,7 @@ def test_the_caller_s_arrays_are_neither_copied_nor_changed() -> None:
     np.testing.assert_array_equal(x, before)
 
 
-def test_a_run_on_given_data_stands_on_its_own(flowers: Any, tmp_path: Path) -> None:
+def test_a_run_on_given_data_is_self_contained(flowers: Any, tmp_path: Path) -> None:
     x, y = flowers
     result = SPEC.run(data=(x, NAMES[y]), out=tmp_path / "run")
     predictor = nnspec.runs.load(tmp_path / "run")

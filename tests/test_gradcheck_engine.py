@@ -141,7 +141,7 @@ def test_a_wrong_derivative_in_a_loss_of_one_hot_rows_is_found_and_named(mistake
     assert report.error > BOUND
 
 
-def test_a_gradient_that_is_not_a_number_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradient_with_nan_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, nn.Linear, "bias", lambda grad: grad.fill(np.nan))
     assert not nn.numerical_gradient_check(nn.Linear(4, 3), normal(5, 4)) < BOUND
 
@@ -220,7 +220,7 @@ def test_a_slope_is_taken_over_the_step_that_was_really_made() -> None:
 # --- A kink has no derivative. ---
 
 
-def test_steps_across_a_kink_are_counted_and_left_out() -> None:
+def test_steps_across_a_kink_are_counted_and_skipped() -> None:
     x = np.array([[0.0, 1.0, -1.0, 0.0], [2.0, 0.0, 5e-6, -5e-6]])
     report = by_name(nn.check_gradients(network(nn.ReLU()), nn.MSELoss(), x, normal(2, 4)))
     assert report["input"].kinks == 5
@@ -236,7 +236,7 @@ def test_kinks_at_zero_do_not_fail_the_check_of_a_layer() -> None:
     assert nn.numerical_gradient_check(nn.ReLU(), x) < BOUND
 
 
-def test_a_kink_behind_other_layers_is_seen() -> None:
+def test_a_kink_after_other_layers_is_detected() -> None:
     model = network(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))
     model.layers[0].bias.data = np.zeros(2)
     report = by_name(nn.check_gradients(model, nn.MSELoss(), np.zeros((1, 3)), normal(1, 2)))
@@ -374,7 +374,7 @@ def test_the_largest_tensor_that_is_taken_whole(monkeypatch: pytest.MonkeyPatch)
         assert (report["Linear1.weight"].checked, report["Linear1.weight"].directions) == (checked, directions)
 
 
-def test_kinks_are_left_out_of_directions_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinks_are_skipped_in_directions_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradcheck, "FULL_UP_TO", 5)
     monkeypatch.setattr(gradcheck, "SAMPLED_ENTRIES", 6)
     x = normal(2, 3)
@@ -432,7 +432,7 @@ def simple_differences(model: nn.NumpyMLP, x: np.ndarray, array: np.ndarray, gra
 
 
 @SHORT
-def test_a_function_that_bends_within_a_short_distance_is_no_false_alarm(
+def test_a_strongly_curved_function_is_not_a_false_alarm(
     make: Callable[[], tuple[nn.NumpyMLP, np.ndarray]], which: str
 ) -> None:
     model, x = make()
@@ -530,7 +530,7 @@ def test_a_check_with_a_known_effort_takes_fewer_samples_and_then_fewer_steps(mo
     assert (full.samples, full.asked, full.share) == (8, None, 1.0)
 
 
-def test_ids_have_no_gradient_and_are_no_row_of_the_report() -> None:
+def test_ids_have_no_gradient_and_no_row_in_the_report() -> None:
     model = network(nn.Embedding(4, 3), nn.Flatten(), nn.Linear(6, 3))
     report = nn.check_gradients(model, nn.CrossEntropyLoss(), np.arange(16).reshape(8, 2) % 4, LABELS)
     assert [tensor.name for tensor in report.tensors] == ["Embedding1.weight", "Linear1.weight", "Linear1.bias", "loss"]

@@ -88,7 +88,7 @@ def test_what_may_come_next_is_what_lark_would_take(text: str) -> None:
     assert machine.accepts() - strays == lark.accepts() - strays
 
 
-def test_a_token_that_does_not_fit_is_told() -> None:
+def test_an_unexpected_token_is_reported() -> None:
     machine = Machine(Builder())
     with pytest.raises(Unexpected):
         machine.feed(Token("RBRACE", "}", 0))

@@ -104,7 +104,7 @@ ADVISED = {
 
 
 @pytest.mark.parametrize(("text", "help"), ADVISED.values(), ids=ADVISED.keys())
-def test_what_is_meant_is_said(text: str, help: str | None) -> None:
+def test_the_intended_syntax_is_suggested(text: str, help: str | None) -> None:
     found = only(text)
     if help is None:
         assert "did you mean" not in found.help
@@ -141,7 +141,7 @@ def test_another_frameworks_layer_has_its_arguments_looked_at_too() -> None:
     ]
 
 
-def test_where_an_import_is_missing_nothing_is_said_of_what_may_stand_in_it(tmp_path: Path) -> None:
+def test_nothing_is_reported_that_a_missing_import_may_contain(tmp_path: Path) -> None:
     text = """\
 import "comon.nn"
 model { Hidden(width); Droput(0.2); Linear(10) }
@@ -154,7 +154,7 @@ expect { quality > 3 }
     assert found == [("NN209", '"comon.nn"'), ("NN201", "Droput"), ("NN201", "Adma")]
 
 
-def test_a_file_that_is_too_large_is_not_said_to_lack_anything() -> None:
+def test_nothing_is_reported_as_missing_in_a_file_that_is_too_large() -> None:
     assert [d.code for d in diagnose("seed = 1\n" + ";" * 100_001)] == ["NN107"]
 
 
@@ -180,11 +180,11 @@ def test_commas_between_values_are_commas(text: str) -> None:
         ("“”\n", ["NN101"]),
     ],
 )
-def test_curly_quotes_that_are_no_pair_are_strays(text: str, codes: list[str]) -> None:
+def test_unpaired_curly_quotes_are_reported_one_by_one(text: str, codes: list[str]) -> None:
     assert [d.code for d in parse(Source("x.nn", text)).diagnostics] == codes
 
 
-def test_a_comma_behind_an_open_bracket_is_not_said_to_end_an_item() -> None:
+def test_a_comma_after_an_open_bracket_does_not_end_an_item() -> None:
     assert find(base("Linear(16)", "Linear(784, 16")) == [("NN102", "(")]
 
 

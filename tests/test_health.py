@@ -53,7 +53,7 @@ def test_a_norm_is_right_where_squares_overflow_and_vanish(size: float, dtype: A
     assert norm(array) == pytest.approx(float(np.linalg.norm(array.astype("float64") / (size or 1)) * size), rel=1e-5)
 
 
-def test_a_norm_of_what_is_no_number_is_none() -> None:
+def test_a_norm_of_nan_is_none() -> None:
     assert math.isnan(norm(np.array([1.0, math.nan])))
     assert math.isinf(norm(np.array([1.0, -math.inf])))
 
@@ -114,7 +114,7 @@ def test_it_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (watched.history, watched.trace) == (blind.history, blind.trace)
 
 
-def test_dead_units_are_counted_as_they_are() -> None:
+def test_dead_units_are_counted_exactly() -> None:
     """Units whose bias is far below zero are dead, and no others."""
     program = compiled(spec("Linear(6); ReLU; Linear(5); ReLU; Linear(10)"))
     experiment = program.program.lanes[0]
@@ -161,7 +161,7 @@ def test_units_are_channels_or_features(model: str, bias: str, expected: dict[st
 # What is said
 
 
-def test_nothing_is_said_of_what_is_healthy() -> None:
+def test_healthy_trainings_have_no_findings() -> None:
     race = "SGD(lr=0.1); Adam(lr=0.01); Momentum(lr=0.02)"
     text = spec("Linear(32); ReLU; Linear(16); ReLU; Linear(10)", race=race, data=DATA, train="epochs = 8; batch = 16")
     assert kinds(text) == {"SGD": [], "Adam": [], "Momentum": []}
@@ -258,7 +258,7 @@ def test_a_lane_that_diverges(ways: RunOptions) -> None:
     assert finding.tensor in finding.text
 
 
-def test_over_repeats_each_finding_is_said_once() -> None:
+def test_over_repeats_each_finding_is_reported_once() -> None:
     text = spec(DEAF, data=DATA, train="epochs = 1; batch = 50; repeats = 3", more="seed = 5")
     result, program = run(text), compiled(text).program
     (finding,) = findings(result["run"], program.lanes[0])
@@ -326,7 +326,7 @@ def test_of_repeats_each_has_its_own() -> None:
     assert one != other
 
 
-def test_a_run_that_goes_on_has_the_same_norms(tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_same_norms(tmp_path: Path) -> None:
     """Ended after its second epoch, and gone on with."""
 
     class Ends(Silent):

@@ -241,7 +241,7 @@ def test_a_word_of_a_validation_table_that_no_training_row_has(here: Path) -> No
     assert (code, message) == ("NN502", "val.csv, line 2, column `y`: no training row has the class `maybe`")
 
 
-def test_names_of_ones_own_may_be_those_of_rules() -> None:
+def test_lets_and_blocks_may_have_the_names_of_rules() -> None:
     text = spec(
         "last(8); Linear(10)",
         train="epochs = folds; validation = 0.2",

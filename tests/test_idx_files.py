@@ -163,7 +163,7 @@ def test_images_that_are_not_intact_are_found_when_they_are_read(plain: Path) ->
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_file(plain: Path, kind: str) -> None:
+def test_paths_that_are_not_files(plain: Path, kind: str) -> None:
     make, message = HOSTILE[kind]
     (plain / IMAGES).unlink()
     make(plain / IMAGES)

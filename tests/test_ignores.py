@@ -64,12 +64,12 @@ def test_comments_and_what_is_left(before: str, after: str, expected: list[tuple
     assert found(before, after) == expected
 
 
-def test_a_string_is_no_comment() -> None:
+def test_a_string_is_not_a_comment() -> None:
     text = SPEC.format(before="", after="").replace("optimizer = SGD(lr=0.1)", 'race "# nn: ignore[NN701]" { SGD }')
     assert [d.code for d in check(Source("x.nn", text)).diagnostics if d.code[:3] == "NN7"] == ["NN701"]
 
 
-def test_an_unneeded_comment_is_not_told_where_the_checker_did_not_get_through() -> None:
+def test_an_unused_comment_is_not_reported_if_the_checker_did_not_finish() -> None:
     comment = "  # nn: ignore[NN703]"
     assert ("NN790", comment.strip()) in found("", comment)
     assert "NN790" not in dict(found("Lineer(3)", comment))

@@ -160,7 +160,7 @@ def test_folders_that_do_not_fit(folder: Path, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("kind", [kind for kind in HOSTILE if kind not in ("folder", "nothing")])
-def test_what_is_no_file(folder: Path, kind: str) -> None:
+def test_paths_that_are_not_files(folder: Path, kind: str) -> None:
     make, message = HOSTILE[kind]
     for name in ("0", "1", "2", "3", "4"):
         (folder / "ants" / f"{name}.png").unlink()
@@ -343,7 +343,7 @@ def test_what_each_kind_of_image_becomes(tmp_path: Path) -> None:
             read_image(str(path), (2, 2))
 
 
-def test_images_of_16_bits_are_said(folder: Path) -> None:
+def test_images_with_16_bits_are_reported(folder: Path) -> None:
     for path in (folder / "ants").iterdir():
         Image.fromarray(np.full((4, 3), 4000, np.uint16)).save(path)
     data = Images(folder).load(Access())

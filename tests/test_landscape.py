@@ -358,7 +358,7 @@ def test_a_lane_whose_loss_is_lost_is_shown_up_to_there(monkeypatch: pytest.Monk
         ("train.standardise = true", "train.standardise = false", "training samples"),
     ],
 )
-def test_lanes_that_share_no_plane_are_named_before_training(
+def test_lanes_without_a_shared_plane_are_named_before_training(
     one: str, other: str, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = spec(race=f"first {{ {one} }}; second {{ {other} }}; third {{ {one} }}", more=f"{BASE}\n{MODELS}")
@@ -405,7 +405,7 @@ def test_an_interrupted_run_has_no_landscape(monkeypatch: pytest.MonkeyPatch) ->
         map_landscape(compiled(spec()), OFFLINE, Impatient())
 
 
-def test_losses_that_are_no_numbers_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_losses_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MARGIN", 1e30)
     found = mapped(spec(loss="MSE"))  # (1e30)² overflows
     assert np.isnan(found.losses).any()
@@ -504,7 +504,7 @@ def test_the_caption_follows_from_the_numbers(one: LanePath, other: LanePath, to
         assert told in said
 
 
-def test_the_caption_of_lanes_that_end_alike_and_of_one_alone() -> None:
+def test_the_caption_of_lanes_with_equal_ends_and_of_a_single_lane() -> None:
     said = caption(surface(path("A", [2, 0.5], [1]), path("B", [2, 0.51], [3])))
     assert said[0] == "All lanes ended at about the same loss, 0.500 to 0.510."
     assert said[1].startswith(

@@ -74,7 +74,7 @@ def test_arguments_are_given_as_to_a_layer(use: str, units: int, activation: str
     assert dropout.arguments()["p"] == drop
 
 
-def test_each_use_has_values_of_its_own_and_kinds_are_counted_in_each_block() -> None:
+def test_each_use_has_its_own_values_and_layers_are_numbered_in_each_block() -> None:
     text = spec("Hidden(8)\nLinear(9)\nHidden(7, Tanh)")
     assert [(n.name, n.geometry.out) for n in lane(text).layers if n.geometry.parameters] == [
         ("Hidden1.Linear1", (8,)),
@@ -118,7 +118,7 @@ def test_an_argument_is_evaluated_where_the_block_is_used() -> None:
     assert lane(spec("Outer(4)", more)).shapes == "784 → 5 → 10"
 
 
-def test_a_parameter_may_be_a_part_with_arguments_of_its_own() -> None:
+def test_a_parameter_may_be_a_part_with_arguments() -> None:
     more = "\nblock A(last, init=he_normal) { Linear(8, init=init); last }"
     found = lane(spec("A(Dropout(0.25), init=zeros)", more)).layers
     assert [n.value.name for n in found] == ["Linear", "Dropout", "Linear"]
@@ -293,7 +293,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("model", "more", "code", "pointed", "help"), WRONG.values(), ids=WRONG.keys())
-def test_each_mistake_is_told_once_at_its_own_characters(
+def test_each_mistake_is_reported_once_at_its_own_position(
     model: str, more: str, code: str, pointed: str, help: str | None
 ) -> None:
     found = only(spec(model, more))
@@ -301,13 +301,13 @@ def test_each_mistake_is_told_once_at_its_own_characters(
     assert help is None or found.help == help
 
 
-def test_a_mistake_in_a_block_that_is_used_often_is_told_once_with_where_it_is_used() -> None:
+def test_a_mistake_in_a_block_is_reported_once_with_its_use() -> None:
     found = only(spec("A * 2\nA\nB", "\nblock A { Linear(8); Dropout(2) }\nblock B { A }"))
     assert told(found) == ("2", "`p` must be in [0, 1), got 2", [("A", "in this `A`")])
     assert found.notes[0].span.line == 3
 
 
-def test_a_value_that_a_use_brings_is_at_fault_in_the_use_and_each_of_them_is_told() -> None:
+def test_a_wrong_value_is_reported_at_each_use_that_passes_it() -> None:
     first, second = diagnose(spec("Hidden(64.5)\nHidden(8)\nHidden(0)"))
     assert told(first) == (
         "64.5",
@@ -364,12 +364,12 @@ def test_what_is_repeated_no_time_is_read_too(count: str) -> None:
         ("h: A", "model.h.Linear1.bias = false"),
     ],
 )
-def test_nobody_is_told_that_a_layer_is_missing_whose_block_could_not_be_opened(model: str, setting: str) -> None:
+def test_a_layer_in_an_unreadable_block_is_not_reported_as_missing(model: str, setting: str) -> None:
     broken = "block A(x, x) { Linear(x) }\n" if model.endswith("A") else ""
     assert len(diagnose(spec(model, f"{HIDDEN}{broken}{setting}\n"))) == 1
 
 
-def test_blocks_in_blocks_come_to_an_end() -> None:
+def test_the_nesting_of_blocks_is_limited() -> None:
     chain = "".join(f"block A{i} {{ A{i + 1} }}\n" for i in range(60)) + "block A60 { Linear(8); ReLU }\n"
     assert find(spec("A11", "\n" + chain)) == []
     found = only(spec("A0", "\n" + chain))

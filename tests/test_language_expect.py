@@ -42,7 +42,7 @@ def speaks_of(text: str) -> list[tuple[str | None, list[tuple[str, str]]]]:
         ("epochs_to(loss=0.1) < 10", "outcome"),
     ],
 )
-def test_a_statement_is_about_whatever_is_known_last(statement: str, about: str) -> None:
+def test_a_statement_is_about_its_latest_known_figure(statement: str, about: str) -> None:
     found = one(base(more=f"seed = 1\n{HELD}expect {{ {statement} }}"))
     assert (found.about, found.text) == (about, statement)
 
@@ -286,7 +286,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("statement", "code", "pointed", "message", "help"), WRONG.values(), ids=WRONG.keys())
-def test_a_statement_that_means_nothing_is_told_once_at_its_own_characters(
+def test_a_meaningless_statement_is_reported_once_at_its_own_position(
     statement: str, code: str, pointed: str | None, message: str | None, help: str | None
 ) -> None:
     found = only(f"{RACE}expect {{ {statement} }}")
@@ -319,7 +319,7 @@ def test_a_let_does_not_bear_the_name_of_a_figure() -> None:
         assert (found.code, found.span.text) == ("NN206", word)
 
 
-def test_a_statement_that_is_wrong_in_every_lane_is_told_once() -> None:
+def test_a_statement_that_is_wrong_in_every_lane_is_reported_once() -> None:
     assert find(RACE + "sweep { train.batch = [8, 16] }\nexpect { los < 3 }") == [("NN602", "los")]
     assert find(RACE + "expect { loss < widht }") == [("NN602", "widht")]
 
@@ -421,7 +421,7 @@ def test_a_schedule_is_held_against_its_declaration(rate: str, code: str, pointe
     assert find(base(more="optimizer.lr = " + rate)) == [(code, pointed)]
 
 
-def test_a_schedule_stands_for_a_rate_and_for_nothing_else() -> None:
+def test_a_schedule_can_only_replace_a_rate() -> None:
     found = only(base(more="train.batch = cosine(0.1)"))
     assert (found.code, found.message) == (
         "NN305",

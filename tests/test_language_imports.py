@@ -79,7 +79,7 @@ expect { params < 1e6 }
     assert [len(e.cases) for e in checked.program.expectations] == [4]
 
 
-def test_what_a_file_says_goes_before_what_it_imports_wherever_the_import_stands(tmp_path: Path) -> None:
+def test_a_file_overrides_its_imports_regardless_of_their_position(tmp_path: Path) -> None:
     common = "seed = 1\ntrain { batch = 8; epochs = 2 }\noptimizer = Adam(lr=0.01)\nlet width = 4"
     own = "data = Digits\nmodel { Linear(width); ReLU; Linear(10) }\nloss = CrossEntropy\n"
     own += "seed = 2\ntrain.epochs = 5\nlet width = 6\n"
@@ -192,7 +192,7 @@ def test_a_value_from_an_import_knows_its_file(tmp_path: Path) -> None:
     assert str(checked.program.lanes[0].origins["seed"].span) == "a.nn:2:8"
 
 
-def test_what_an_imported_file_brings_and_nobody_uses_is_no_waste(tmp_path: Path) -> None:
+def test_unused_names_of_imported_files_are_not_reported(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {"a.nn": "let spare = 3\nblock Spare(x) { ReLU }\noptimizer.lr = 0.5"}
     assert given(tmp_path, base(more='import "a.nn"\nrace { SGD; Adam }'), files).diagnostics == ()
     assert {d.code for d in given(tmp_path, base(more=str(files["a.nn"])), {}).diagnostics} == {"NN710"}
@@ -245,7 +245,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("more", "files", "message", "help"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_file_that_cannot_be_had_is_told_where_it_is_asked_for(
+def test_an_unreadable_file_is_reported_at_its_import(
     more: str, files: dict[str, str | bytes], message: str | None, help: str | None, tmp_path: Path
 ) -> None:
     (tmp_path / "a").mkdir()
@@ -324,7 +324,7 @@ def test_mistakes_of_an_imported_file_are_shown_in_it(tmp_path: Path) -> None:
     ]
 
 
-def test_where_a_file_is_missing_nobody_is_told_what_is_missing_in_it(tmp_path: Path) -> None:
+def test_nothing_is_reported_as_missing_that_a_missing_file_may_contain(tmp_path: Path) -> None:
     spec = 'import "b.nn"\nmodel { Hidden(width); Linear(data.clases) }\noptimizer = SGD\nexpect { big.loss < 3 }'
     found = [(d.code, d.span.text) for d in given(tmp_path, spec, {}).diagnostics]
     assert found == [("NN209", '"b.nn"')]
@@ -385,6 +385,6 @@ def test_there_are_only_so_many_files_and_only_so_deep(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "where", ["train {{ {} }}", "race {{ {}; SGD }}", "race {{ a {{ {} }}; SGD }}", "expect {{ {} }}", "sweep {{ {} }}"]
 )
-def test_an_import_stands_at_the_top(where: str, tmp_path: Path) -> None:
+def test_imports_must_be_at_top_level(where: str, tmp_path: Path) -> None:
     found = only(tmp_path, where.format('import "a.nn"'), {"a.nn": ""})
     assert (found.code, found.span.text) == ("NN203", 'import "a.nn"')

@@ -147,7 +147,7 @@ WRONG_REPEATS = {
 
 
 @pytest.mark.parametrize(("element", "code", "pointed", "message"), WRONG_REPEATS.values(), ids=WRONG_REPEATS.keys())
-def test_a_wrong_repeat_is_told_once(element: str, code: str, pointed: str, message: str | None) -> None:
+def test_a_wrong_repeat_is_reported_once(element: str, code: str, pointed: str, message: str | None) -> None:
     found = only(spec(element, "\nblock A { B * 20_000 }\nblock B { }\n"))
     assert found.code == code
     assert found.span.text == (pointed if message else pointed.partition(" ")[0])
@@ -165,7 +165,7 @@ def test_a_residual_is_its_layers_and_the_identity() -> None:
     assert found[1].span.text == "residual"
 
 
-def test_a_residual_may_have_a_shortcut_of_its_own_wherever_it_stands_in_it() -> None:
+def test_a_residual_may_have_a_shortcut_at_any_position() -> None:
     for inner in (
         "shortcut { Linear(5) }; Linear(8); ReLU; Linear(5)",
         "Linear(8); ReLU; Linear(5); shortcut { Linear(5) }",
@@ -287,7 +287,7 @@ WRONG_COMPOSITIONS = {
 @pytest.mark.parametrize(
     ("model", "code", "pointed", "help"), WRONG_COMPOSITIONS.values(), ids=WRONG_COMPOSITIONS.keys()
 )
-def test_a_wrong_composition_is_told_once_at_its_own_characters(
+def test_a_wrong_composition_is_reported_once_at_its_own_position(
     model: str, code: str, pointed: str, help: str | None
 ) -> None:
     found = only(spec(model, f"\n{pointed} = 3\n" if pointed.startswith("model.") else "\n"))
@@ -364,7 +364,7 @@ def test_copies_without_a_label_have_numbers_too() -> None:
     assert lane(text, "model.Hidden2.units = 5").shapes == "784 → 64 → 5 → 10"
 
 
-def test_a_label_of_no_copy_at_all_may_be_spoken_of() -> None:
+def test_a_label_with_zero_copies_can_be_referred_to() -> None:
     text = spec("h: Hidden(64) * n", BLOCK + "let n = 0\nmodel.h.units = 32\nmodel.h.Linear1.bias = false\n")
     assert lane(text).shapes == "784 → 10"
     assert lane(text, "n = 2").shapes == "784 → 32 → 32 → 10"
@@ -400,7 +400,7 @@ WRONG_NAMES = {
 
 
 @pytest.mark.parametrize(("model", "more", "code", "pointed", "help"), WRONG_NAMES.values(), ids=WRONG_NAMES.keys())
-def test_a_wrong_name_is_told_once(model: str, more: str, code: str, pointed: str, help: str | None) -> None:
+def test_a_wrong_name_is_reported_once(model: str, more: str, code: str, pointed: str, help: str | None) -> None:
     found = only(spec(model, f"\n{more}\n"))
     assert (found.code, found.span.text) == (code, pointed)
     assert help is None or found.help == help

@@ -103,7 +103,7 @@ def test_a_list_is_written_or_named_or_made(values: str, expected: list[str]) ->
         ),
     ],
 )
-def test_whatever_has_a_value_may_be_swept(axis: str, labels: list[str]) -> None:
+def test_every_setting_can_be_swept(axis: str, labels: list[str]) -> None:
     assert runs(spec(f"sweep {{ {axis} }}")) == labels
 
 
@@ -184,7 +184,7 @@ def test_as_many_runs_as_there_may_be() -> None:
 @pytest.mark.parametrize(
     ("lane", "pointed"), [("model.Linear1.out_features = 4", "width"), ("model = small", "width"), ("seed = 4", None)]
 )
-def test_a_lane_that_does_not_follow_what_is_swept_is_told(lane: str, pointed: str | None) -> None:
+def test_a_lane_unaffected_by_the_sweep_is_reported(lane: str, pointed: str | None) -> None:
     text = spec(f"race {{ a {{ {lane} }}; b {{ metrics = [] }} }}\nmodel small {{ Linear(10) }}\n%s")
     found = [d for d in everything(text % "sweep { width = [8, 9] }") if d.code == "NN730"]
     assert [(d.span.text, d.severity) for d in found] == [(pointed, "warning")] * (pointed is not None)
@@ -211,7 +211,7 @@ def rates(found: list[Experiment]) -> list[tuple[str, float]]:
         "sweep zip { SGD.optimizer.lr = [0.1, 0.2]; Adam.optimizer.lr = [0.01, 0.02] }",
     ],
 )
-def test_a_lane_may_have_lists_of_its_own_and_a_lane_without_is_trained_once(sweep: str) -> None:
+def test_a_lane_may_have_its_own_lists_and_a_lane_without_is_trained_once(sweep: str) -> None:
     assert rates(lanes(spec(f"{RATES}{sweep}"))) == [
         ("SGD,lr=0.1", 0.1),
         ("SGD,lr=0.2", 0.2),
@@ -335,7 +335,7 @@ def test_a_let_of_a_flag_for_one_lane_clashes_too() -> None:
     assert (found.code, found.span.text) == ("NN204", "a.rate")
 
 
-def test_a_list_in_the_place_of_a_value_is_told_where_lists_go() -> None:
+def test_a_list_in_place_of_a_value_gets_the_advice_to_use_sweep() -> None:
     text = spec("sweep { optimizer.lr = [0.01, 0.02] }")
     found = only(text, "optimizer.lr=[0.1, 0.2]")
     advice = (
@@ -508,7 +508,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("more", "code", "pointed", "message"), WRONG.values(), ids=WRONG.keys())
-def test_each_mistake_is_told_once_at_its_own_characters(
+def test_each_mistake_is_reported_once_at_its_own_position(
     more: str, code: str, pointed: str, message: str | None
 ) -> None:
     found = only(spec(more))
@@ -516,7 +516,7 @@ def test_each_mistake_is_told_once_at_its_own_characters(
     assert message is None or found.message == message
 
 
-def test_values_that_do_not_fit_are_at_fault_in_the_sweep_and_all_of_them_are_told() -> None:
+def test_all_invalid_values_are_reported_in_the_sweep() -> None:
     found = diagnose(spec('sweep { width = [4, 1.5, "a", -3] }'))
     assert [(d.code, d.span.text) for d in found] == [("NN301", "1.5"), ("NN301", '"a"'), ("NN302", "-3")]
     assert {(note.span.text, note.text) for d in found for note in d.notes} == {("width", "used here")}
@@ -546,7 +546,7 @@ def test_what_is_swept_cannot_be_set_in_one_lane_alone(race: str, flag: str) -> 
     assert found.span.source.name == "--set"
 
 
-def test_a_mistake_that_all_points_share_is_told_once() -> None:
+def test_a_mistake_shared_by_all_points_is_reported_once() -> None:
     assert find(spec("train.batch = 0\nsweep { width = range(1, 500); seed = [1, 2] }")) == [("NN302", "0")]
     assert find(base("optimizer = SGD(lr=0.1)\n", "", more="sweep { seed = range(9) }")) == [("NN205", "data")]
 

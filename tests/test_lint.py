@@ -176,7 +176,7 @@ NOT_GIVEN = {
 
 
 @pytest.mark.parametrize("text", NOT_GIVEN.values(), ids=NOT_GIVEN.keys())
-def test_nothing_is_said_of_what_is_meant(text: str) -> None:
+def test_intended_settings_have_no_findings(text: str) -> None:
     assert advice(text) == []
 
 
@@ -240,7 +240,7 @@ def test_a_flag_may_be_what_advice_is_about() -> None:
         ("Sigmoid", "`CrossEntropy` expects logits, but `Sigmoid` distorts them"),
     ],
 )
-def test_what_stands_before_a_loss_of_logits_is_named_by_what_it_does(last: str, says: str) -> None:
+def test_an_activation_before_a_loss_of_logits_is_named_by_its_effect(last: str, says: str) -> None:
     assert one(model("Linear(10)", last)).message == says
 
 
@@ -248,7 +248,7 @@ def test_what_stands_before_a_loss_of_logits_is_named_by_what_it_does(last: str,
     ("layer", "fixed"),
     [("Linear(16)", "Linear(16, bias=false)"), ("Linear(16, bias=true)", "Linear(16, bias=false)")],
 )
-def test_a_bias_without_effect_can_be_left_out_by_its_fix(layer: str, fixed: str) -> None:
+def test_a_bias_without_effect_is_removed_by_its_fix(layer: str, fixed: str) -> None:
     text = model(layer, "BatchNorm", "ReLU", "Linear(10)")
     fix = one(text).fix
     assert fix is not None

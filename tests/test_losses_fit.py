@@ -145,7 +145,7 @@ def test_a_right_answer_for_sure_costs_a_little_still() -> None:
     )
 
 
-def test_values_that_are_no_probabilities_are_refused() -> None:
+def test_values_that_are_not_probabilities_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"targets lie in \[0, 1\]"):
         nn.BCEWithLogitsLoss().forward(np.zeros((1, 2)), np.array([[0.5, 1.5]]))
     with pytest.raises(ValueError, match="at least 0"):

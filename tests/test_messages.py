@@ -95,7 +95,7 @@ def test_two_values_in_brackets_are_two_values() -> None:
     assert diagnose(base(more="sweep { optimizer.momentum = [0,0.5] }\nlet a = max(0,5)\nlet b = [0,1]")) == ()
 
 
-def test_a_constant_without_let_is_told_of_let() -> None:
+def test_a_constant_without_let_gets_the_advice_to_use_let() -> None:
     assert only(base(more="width = 42")).help.endswith("; constants are declared with `let width = …`")
 
 
@@ -112,13 +112,13 @@ def test_the_help_on_a_flag_of_one_lane_keeps_the_lane(flag: str, help: str) -> 
 
 
 @pytest.mark.parametrize("arguments", [("check", "-"), ("fmt", "-")])
-def test_a_closed_standard_input_is_no_fault_of_nnspec(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_closed_standard_input_is_not_a_bug_of_nnspec(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = _nnspec(f"exec {_NNSPEC} {' '.join(arguments)} <&-", tmp_path)
     assert (done.returncode, done.stderr) == (2, "error: standard input is closed\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_a_full_disk_is_no_fault_of_nnspec(tmp_path: Path) -> None:
+def test_a_full_disk_is_not_a_bug_of_nnspec(tmp_path: Path) -> None:
     done = _nnspec(f"exec {_NNSPEC} explain > /dev/full", tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: the output cannot be written: No space left on device\n"

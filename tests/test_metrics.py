@@ -175,7 +175,7 @@ def test_outputs_that_do_not_fit_are_refused(cls: Any, outputs: Any, classes: An
         cls.fit(outputs, classes, target)
 
 
-def test_a_table_is_no_figure_and_is_kept_with_the_lane() -> None:
+def test_a_table_is_not_a_figure_and_is_stored_with_the_lane() -> None:
     result = run(spec(more="metrics = [accuracy, confusion]\nexpect { test_accuracy >= 0 }"))["run"]
     assert not [name for name in result.history if "confusion" in name]
     table = np.array(result.tables["confusion"])

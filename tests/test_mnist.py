@@ -231,7 +231,7 @@ def test_only_what_is_missing_is_fetched(cache, server, monkeypatch):
     assert server.asked == [FIRST]
 
 
-def test_offline_asks_nobody(cache, server, monkeypatch):
+def test_offline_sends_no_request(cache, server, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("the network was used")
 
@@ -250,13 +250,13 @@ def test_offline_with_the_cache_filled(cache, no_network):
     assert_is_tiny(load_idx(FILES, FACTS, Access(offline=True)))
 
 
-def test_nobody_listens():
+def test_no_server_is_listening():
     with pytest.raises(DataUnavailable, match="MNIST cannot be downloaded") as raised:
         MNIST(train=1, test=1).load(Access())
     assert "http://127.0.0.1:1/: it cannot be reached" in str(raised.value)
 
 
-def test_mirrors_that_are_no_address(monkeypatch):
+def test_mirrors_must_be_urls(monkeypatch):
     monkeypatch.setenv("NNSPEC_MNIST_MIRRORS", "file:///srv/mnist/")
     with pytest.raises(DataError, match="NNSPEC_MNIST_MIRRORS: 'file:///srv/mnist/'") as raised:
         MNIST(train=1, test=1).load(Access())
@@ -339,7 +339,7 @@ def test_load_mnist(mnist_dir):
     assert y_train[:5].tolist() == [5, 0, 4, 1, 9]
 
 
-def test_load_mnist_gives_nothing_else_in_its_place():
+def test_load_mnist_never_returns_other_data():
     with pytest.raises(DataUnavailable, match=r"(?s)downloads are disabled.*load_digits"):
         load_mnist(offline=True)
     with pytest.raises(DataUnavailable, match="load_digits"):

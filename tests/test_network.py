@@ -108,7 +108,7 @@ def test_add_returns_the_network() -> None:
     assert len(model.layers) == 2
 
 
-def test_what_is_no_layer_is_refused() -> None:
+def test_objects_that_are_not_layers_are_rejected() -> None:
     with pytest.raises(TypeError, match="Sequential takes layers"):
         nn.Sequential().add(nn.Linear)
     with pytest.raises(TypeError, match=r"takes layers, not CrossEntropyLoss\(\)$"):

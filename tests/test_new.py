@@ -86,7 +86,7 @@ def test_it_says_what_it_wrote_and_what_to_do_next(here: Path, capsys: pytest.Ca
     assert Path("my own.nn").read_text() == template("sweep")
 
 
-def test_it_overwrites_nothing_unless_told_to(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_overwrites_nothing_without_force(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("experiment.nn").write_text("mine")
     Path("experiment.nn").chmod(0o640)
     assert _code(["new"]) == 2

@@ -261,7 +261,7 @@ def test_numbers_that_are_none(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_file(path: Path, kind: str) -> None:
+def test_paths_that_are_not_files(path: Path, kind: str) -> None:
     make, message = HOSTILE[kind]
     make(path)
     with refused(message):

@@ -109,7 +109,7 @@ def test_a_changed_rate_counts_from_the_next_step() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e6])
-def test_adams_first_step_is_the_rate_whatever_the_gradient(scale: float) -> None:
+def test_adams_first_step_is_the_rate_for_any_gradient(scale: float) -> None:
     theta = one_parameter(0.0)
     optimizer = nn.Adam([theta], lr=0.125)
     theta.grad = [-scale]

@@ -150,7 +150,7 @@ def test_the_gradient_check_sees_a_wrong_penalty(cls: type[nn.Penalty], monkeypa
     assert (found.gradient_error > BOUND, found.verdicts[0].held) == (True, False)
 
 
-def test_a_step_over_the_kink_of_l1_is_left_out() -> None:
+def test_a_step_over_the_kink_of_l1_is_skipped() -> None:
     network = nn.NumpyMLP(nn.Linear(4, 3, rng=np.random.default_rng(0)))
     network.parameters()[0].data[1, 2] = 1e-7
     x, labels = np.random.default_rng(1).standard_normal((8, 4)), np.arange(8) % 3

@@ -189,7 +189,9 @@ def test_what_lies_where_a_file_is_to_be_written(here: Path, name: str, capsys: 
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("nothing", path)])
-def test_what_is_no_report_is_not_written_over(here: Path, make: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_report_is_not_overwritten(
+    here: Path, make: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     train("o")
     make("o/report.html")
     code, _, err = command(capsys, "report", "o")
@@ -310,7 +312,7 @@ def test_a_lane_whose_folder_cannot_be_named_is_refused_before_training(
     "arguments",
     [("check", "../s.nn"), ("check", "."), ("fmt", "."), ("test", "."), ("run", "../s.nn"), ("new", "a.nn")],
 )
-def test_a_folder_that_is_gone_is_said(
+def test_a_removed_folder_is_reported(
     here: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "gone").mkdir()

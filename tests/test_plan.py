@@ -214,7 +214,7 @@ def test_a_change_to_one_layer_leaves_the_weights_of_the_others(other: str, unch
 
 
 @pytest.mark.parametrize("optimizer", ["SGD(lr=0.05)", "Momentum(lr=0.05)", "Adam(lr=0.01)"])
-def test_features_that_are_always_zero_are_left_out_and_nothing_else_changes(optimizer: str, digits: Dataset) -> None:
+def test_features_that_are_always_zero_are_skipped_and_nothing_else_changes(optimizer: str, digits: Dataset) -> None:
     ink_everywhere = np.random.default_rng(5).integers(1, 256, digits.test.x.shape).astype(np.uint8)
     data = dataclasses.replace(digits, test=Split(ink_everywhere, digits.test.y))
     at_rest = ~data.train.x.reshape(SAMPLES, -1).any(axis=0)
@@ -255,7 +255,7 @@ def test_only_a_weight_with_a_row_for_each_feature_is_narrowed(model: str, digit
         ("SGD", "augment = noise(0.1)"),
     ],
 )
-def test_nothing_is_left_out_that_moves_without_a_gradient(optimizer: str, train: str, digits: Dataset) -> None:
+def test_weights_that_move_without_a_gradient_are_not_skipped(optimizer: str, train: str, digits: Dataset) -> None:
     text = spec("Linear(10)", optimizer=optimizer, train=f"epochs = 1; batch = 16; {train}")
     plan = make_plan(text, digits)
     assert plan.data.alive is None
@@ -267,7 +267,7 @@ def test_nothing_is_left_out_that_moves_without_a_gradient(optimizer: str, train
     assert moved.all() == (train not in ("standardise = true",))
 
 
-def test_what_decays_is_never_left_out() -> None:
+def test_weights_that_decay_are_never_skipped() -> None:
     assert nn.Adam.rests({"lr": 0.1})
     assert nn.Adam.rests({"lr": 0.1, "weight_decay": 0.0})
     assert not nn.Adam.rests({"lr": 0.1, "weight_decay": 0.01})

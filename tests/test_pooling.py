@@ -160,7 +160,7 @@ def test_a_shape_that_the_numbers_do_not_fit_is_refused(shape: list[int], messag
 
 
 @pytest.mark.parametrize("shape", [[-1, -1], [0, 3], [], [-2], [1.5], 3])
-def test_what_is_no_shape_is_refused(shape: Any) -> None:
+def test_invalid_shapes_are_rejected(shape: Any) -> None:
     with pytest.raises(ValueError, match="`shape`"):
         nn.Reshape(shape)
 

@@ -126,7 +126,7 @@ def test_another_range_is_noted_in_python_and_on_the_command_line(floats: RunRes
     assert "but the network was trained on" in done.stderr
 
 
-def test_numbers_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_numbers_are_used_unchanged(tmp_path: Path) -> None:
     """Of images, bytes: numbers from 0 to 1 are nearly black, and noted."""
     (tmp_path / "tiny.nn").write_text(spec("Linear(10)"))
     lane = run(tmp_path / "tiny.nn")["run"]
@@ -263,7 +263,7 @@ def test_labels_of_places_are_classes_too(tmp_path: Path) -> None:
     assert found.figures["test_accuracy"] == pytest.approx(np.mean(outputs.argmax(axis=2) == classes))
 
 
-def test_the_class_of_an_image_is_the_sub_folder_at_whatever_depth(tmp_path: Path) -> None:
+def test_the_class_of_an_image_is_its_sub_folder_at_any_depth(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     for kind in "ab":
         for place in (f"train/{kind}", f"test/{kind}/deep"):

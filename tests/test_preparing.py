@@ -262,7 +262,7 @@ def test_what_is_drawn_depends_on_seed_and_epoch_alone() -> None:
     assert (batches(plan_of(unshuffled), 0) != batches(plan_of(unshuffled, more="seed = 1"), 0)).any()
 
 
-def test_each_augmentation_draws_from_a_stream_of_its_own() -> None:
+def test_each_augmentation_has_its_own_random_stream() -> None:
     x = batches(plan_of(PLAIN), 0).reshape(-1, 28, 28).copy()
     found = batches(plan_of("augment = [shift(2), flip(0.3), noise(0.1)]"), 0)
     for i, augmentation in enumerate([Shift(2), Flip(0.3), Noise(0.1)]):
@@ -405,12 +405,12 @@ def findings(settings: str, **more: str) -> list[str]:
         ("standardize = true", "NN201 `train` has no setting `standardize`"),
     ],
 )
-def test_what_does_not_fit_is_told(settings: str, found: str) -> None:
+def test_mismatches_are_reported(settings: str, found: str) -> None:
     (only,) = findings(settings)
     assert only.startswith(found)
 
 
-def test_what_does_not_fit_the_data_is_told() -> None:
+def test_mismatches_with_the_data_are_reported() -> None:
     (only,) = findings("augment = [noise(0.1), flip]", data="Blobs", model="Linear(3)")
     assert only == "NN401 `flip` expects images, but a sample is a row of 2 features"
     (only,) = findings("stratify = true; validation = 0.1", data="Sine", model="Linear(1)", loss="MSE")
@@ -448,7 +448,7 @@ def test_a_lane_of_a_race_has_the_bits_that_it_has_alone(settings: str, seeds: s
             assert mine.data.tobytes() == other.data.tobytes()
 
 
-def test_ids_are_no_numbers_to_reckon_with(tmp_path: Path) -> None:
+def test_settings_for_numbers_are_rejected_for_ids(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("the quick brown fox jumps over the lazy dog " * 20)
     path = tmp_path / "t.nn"
     told = {

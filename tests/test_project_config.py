@@ -51,7 +51,7 @@ def test_a_named_file(here: Path) -> None:
     assert load_config("../../other.toml") == Config(str(here), "../../other.toml", fail_level="warning")
 
 
-def test_a_file_of_others_that_is_no_toml_is_none_of_our_business(here: Path) -> None:
+def test_an_invalid_pyproject_without_our_name_is_ignored(here: Path) -> None:
     (here / "project/pyproject.toml").write_text("[[[")
     assert load_config() == Config(str(here / "project/inner"))
 
@@ -82,7 +82,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("lines", "message"), WRONG, ids=[row[0][:20].encode("ascii", "replace") for row in WRONG])
-def test_what_means_nothing_is_said_with_file_and_key(here: Path, lines: str, message: str) -> None:
+def test_invalid_settings_are_reported_with_file_and_key(here: Path, lines: str, message: str) -> None:
     (here / "project/pyproject.toml").write_text(
         f"[tool.nnspec]\n{lines}\n", encoding="utf-8", errors="surrogateescape"
     )

@@ -116,12 +116,12 @@ def test_links_to_folders_are_followed_where_they_are_named_only(here: Path) -> 
     assert find_specs(["specs/round.nn"]) == ["specs/round.nn"]  # whoever reads it says what is wrong
 
 
-def test_pipes_and_sockets_are_found_and_left_to_whoever_reads_them(here: Path) -> None:
+def test_pipes_and_sockets_are_found(here: Path) -> None:
     os.mkfifo(here / "specs/pipe.nn")
     assert "specs/pipe.nn" in find_specs(["specs"])
 
 
-def test_a_folder_that_cannot_be_read_is_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_reported(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = os.scandir
 
     def scandir(path: str) -> object:

@@ -134,7 +134,7 @@ def test_a_place_that_cannot_be_written_to_is_named(here: Path, out: str) -> Non
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC])
-def test_whatever_the_system_says_is_passed_on(here: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_system_are_passed_on(here: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: Path, *_: Any, **__: Any) -> None:
         raise OSError(code, os.strerror(code), str(path))
 
@@ -168,7 +168,7 @@ def test_a_file_is_written_whole_with_ordinary_permissions(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_failure_leaves_only_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "a.txt").write_bytes(b"old")
 
     def write_half() -> None:
@@ -293,7 +293,7 @@ def test_summary_says_what_was_run_and_on_what(result: RunResult) -> None:
     assert summary["expectations"][0]["held"] is True
 
 
-def test_the_blas_of_scipy_is_no_part_of_the_environment() -> None:
+def test_the_blas_of_scipy_is_not_part_of_the_environment() -> None:
     pytest.importorskip("scipy.linalg", reason="scikit-learn brings SciPy, which has a BLAS of its own")
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     assert len(environment()["blas"]) == sum("scipy.libs" not in pool["filepath"] for pool in pools)
@@ -339,7 +339,7 @@ def test_settings_from_outside_are_on_record() -> None:
     ],
     ids=["one lane diverges", "all lanes diverge", "gradients not measured", "never reached", "large losses"],
 )
-def test_records_hold_numbers_whatever_happened(text: str, tmp_path: Path) -> None:
+def test_records_always_contain_finite_numbers(text: str, tmp_path: Path) -> None:
     result = run(text)
     write_record(result, tmp_path)
     for name in ("history.json", "summary.json"):

@@ -56,7 +56,7 @@ def test_biases_do_not_decay(kind: Any) -> None:
 
 
 @every_kind
-def test_shapes_that_are_no_sequences_of_rows_are_refused(kind: Any) -> None:
+def test_shapes_that_are_not_sequences_of_rows_are_rejected(kind: Any) -> None:
     assert kind.geometry((7, 2), arguments()).out == (7, 3)
     assert kind.geometry((7, 2), arguments(return_sequences=False)).out == (3,)
     with pytest.raises(ShapeError, match="places × features, but got 20 features") as caught:
@@ -99,7 +99,7 @@ MODELS = (
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_it_stands_in_models_and_trains_without_allocating(model: str) -> None:
+def test_it_can_be_used_in_models_and_trains_without_allocating(model: str) -> None:
     data = "Digits(train=300, test=70)"
     plan = plan_of(model, data=data, optimizer="Adam(lr=0.01)", train="batch = 64; clip_norm = 1")
     first = train(plan, 1)[0]

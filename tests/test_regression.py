@@ -127,7 +127,7 @@ def test_targets_of_every_shape(several: tuple[int, ...], dtype: str) -> None:
     assert prove_gradients(experiment, data).error < 1e-7
 
 
-def test_what_does_not_fit_is_told() -> None:
+def test_mismatches_are_reported() -> None:
     def only(text: str) -> str:
         (found,) = check(Source("t.nn", text), []).diagnostics
         return f"{found.code} {found.message}"

@@ -53,7 +53,7 @@ def test_a_shape_error_looks_as_designed() -> None:
     assert render(found) == SHAPE_ERROR
 
 
-def test_the_command_that_explains_stands_at_the_end_of_the_last_line() -> None:
+def test_the_explain_command_is_at_the_end_of_the_last_line() -> None:
     (found,) = check(Source("specs/race.nn", BROKEN)).diagnostics
     shown = render(found, hint=True)
     assert shown == f"{SHAPE_ERROR}            [nnspec explain NN401]"
@@ -76,7 +76,7 @@ def test_where_the_last_line_has_no_room_there_is_one_more(remarks: tuple[str, .
     assert "nnspec explain" not in render(found)
 
 
-def test_each_code_is_said_to_be_explained_once() -> None:
+def test_explain_is_mentioned_once_per_code() -> None:
     shown = render_all(diagnose("sede = 1\nepocs = 1\nmodel { Linear(10, bais=true) }\n"))
     assert [line.count("explain NN201") for line in shown.splitlines()].count(1) == 1
     assert shown.count("nnspec explain") == len({d.code for d in diagnose("sede = 1\nmodel { Linear(1, bais=1) }")})
@@ -130,7 +130,7 @@ def test_carets_stand_under_the_characters_however_wide_these_are(text: str, par
     assert excerpt(text, part)[1] == carets
 
 
-def test_carets_at_the_end_of_a_line_stand_behind_it() -> None:
+def test_carets_at_the_end_of_a_line_are_after_it() -> None:
     text = "seed =\nx"
     shown = render(Diagnostic("NN101", "m", Span(Source("x.nn", text), 6, 7))).splitlines()
     assert shown[-2:] == ["1 | seed =", "  |       ^"]
@@ -165,7 +165,7 @@ def test_long_lines_are_cut_and_what_is_beyond_is_named_by_its_column() -> None:
     assert excerpt(far, "bad", "here")[1].strip() == "… column 1002: here"
 
 
-def test_lines_between_two_marks_are_shown_or_left_out() -> None:
+def test_lines_between_two_marks_are_shown_or_elided() -> None:
     text = "\n".join(f"line{i}" for i in range(1, 13))
 
     def shown(first: str, second: str) -> list[str]:

@@ -301,7 +301,7 @@ def test_weights_of_every_repeat_are_written(result: RunResult, tmp_path: Path) 
         (['w="a:b<c>|d?"'], ["w=_a_b_c__d__"]),
     ],
 )
-def test_every_lane_has_a_folder_of_its_own_that_every_system_can_have(lanes: list[str], folders: list[str]) -> None:
+def test_every_lane_has_its_own_folder_with_a_portable_name(lanes: list[str], folders: list[str]) -> None:
     assert folder_names(lanes) == folders
 
 

@@ -239,7 +239,7 @@ def test_lanes_that_compute_alike_are_recorded_once(model: str, monkeypatch: pyt
 
 
 @needs_numba
-def test_a_run_begins_in_python_and_goes_on_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_starts_in_python_and_continues_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     text = spec(race="SGD(lr=0.1); Adam(lr=0.01)", train="epochs = 5; batch = 16")
     plain, turns = run(text, ways=PYTHON), []
     run(text, ways=COMPILED)  # the kernels are there now
@@ -315,7 +315,7 @@ def test_code_that_is_damaged_or_that_others_may_write_is_not_loaded(
 
 
 @needs_numba
-def test_kernels_are_made_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_built_in_a_separate_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "folder", lambda: tmp_path / "kernels")
     monkeypatch.setattr(library, "_loaded", {})
     builder = Builder()
@@ -364,7 +364,7 @@ def test_ctrl_c_amid_an_epoch_leaves_the_last_whole_one(monkeypatch: pytest.Monk
 
 
 @needs_numba
-def test_what_makes_kernels_ends_with_whoever_started_it(tmp_path: Path) -> None:
+def test_the_kernel_builder_ends_with_its_parent(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",

@@ -120,18 +120,18 @@ def both_ways(text: str, python: set[str]) -> None:
             assert set(lane.compiled["python"]) == python
 
 
-def test_a_layer_of_ones_own() -> None:
+def test_a_custom_layer() -> None:
     both_ways(spec("Linear(6); Fading; ReLU; Linear(10)", race="SGD; Adam", train="epochs = 3; batch = 16"), {"Fading"})
 
 
-def test_a_loss_of_ones_own() -> None:
+def test_a_custom_loss() -> None:
     text = spec("Linear(6); Tanh; Linear(1)", loss="Louder", data="Sine(train=30, test=12)", race="SGD; Adam")
     both_ways(text, {"Louder"})
 
 
-def test_a_metric_of_ones_own() -> None:
+def test_a_custom_metric() -> None:
     both_ways(spec(more="metrics = [accuracy, widest]", race="SGD; Adam"), {"Widest"})
 
 
-def test_an_optimizer_of_ones_own() -> None:
+def test_a_custom_optimizer() -> None:
     both_ways(spec(optimizer="Backwards(lr=0.1)", train="epochs = 3; batch = 16"), {"Backwards"})

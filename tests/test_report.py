@@ -161,7 +161,7 @@ def test_what_a_spec_says_does_no_harm(tmp_path: Path) -> None:
     assert "<script>\\x1b[31m\\ud800" in "".join(page.texts)
 
 
-def test_a_page_of_ones_own_is_written_over_and_no_other(made: Path, tmp_path: Path) -> None:
+def test_an_own_report_is_overwritten_and_no_other_file(made: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     runs.report([made / "run"], out)
     runs.report([made / "run"], out)
@@ -218,7 +218,7 @@ def test_of_two_runs_the_damaged_one_is_named(made: Path, tmp_path: Path) -> Non
             runs.report(both, tmp_path / "both.html")
 
 
-def test_two_runs_with_one_seed_each_say_that_nothing_can_be_said(tmp_path: Path) -> None:
+def test_two_runs_with_one_seed_each_are_not_tested(tmp_path: Path) -> None:
     (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=0.1); Adam(lr=0.01)"))
     for number in (1, 2):
         run(tmp_path / "tiny.nn", {"seed": number}, out=tmp_path / f"run{number}")
@@ -271,7 +271,7 @@ def test_a_run_that_was_interrupted_has_a_page(tmp_path: Path) -> None:
     assert "2/300" in page.text
 
 
-def test_dead_units_are_told_also_below_the_threshold() -> None:
+def test_dead_units_are_shown_even_below_the_threshold() -> None:
     lane = {"name": "SGD", "dead_units": {"ReLU1": [3, 64, 512], "ReLU2": [0, 32, 512]}}
     found = html(*health({"lanes": [lane]}))
     assert "no layer had more than 80 % of its units dead" in found
@@ -319,7 +319,7 @@ def svg(drawing: Chart | None) -> str:
         [1e-9] * 2000,
     ],
 )
-def test_charts_take_whatever_comes(values: list[float], log: bool) -> None:
+def test_charts_accept_any_values(values: list[float], log: bool) -> None:
     found = chart("x", [Series("a", values, 0), Series("b", values, 0, MEASURED_ON[1])], log=log)
     if found is not None:
         drawn = svg(found)
@@ -401,7 +401,7 @@ def test_a_value_that_a_template_lacks_is_an_error_and_not_a_gap() -> None:
         render("notebook/table.html.j2", columns=[], rows=0, lines=[])
 
 
-def test_compiled_steps_are_told_in_a_line(made: Path, tmp_path: Path) -> None:
+def test_compiled_steps_are_reported_in_one_line(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "run", tmp_path / "run")
     record = json.loads((tmp_path / "run/summary.json").read_text())
     trainings = {

@@ -311,7 +311,7 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return out
 
 
-def test_a_race_is_told_once_and_then_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_race_is_shown_once_followed_by_differences(capsys: pytest.CaptureFixture[str]) -> None:
     first, momentum, adam, expect = shown(capsys, RACE).split("\n\n")[1:]
     lines = first.splitlines()
     assert lines[0] == "lane SGD"
@@ -351,9 +351,7 @@ def test_a_lane_that_changes_an_argument_shows_it_under_its_heads(
     assert "ReLU" not in other
 
 
-def test_what_is_inferred_and_follows_is_not_told_of_other_lanes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inferred_values_are_not_repeated_for_other_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lanes = "a: SGD; b { SGD; model.Linear1.out_features = 7 }"
     (tmp_path / "a.nn").write_text(spec("Linear(6); ReLU; Linear(10)", race=lanes))
     assert shown(capsys, tmp_path / "a.nn").split("\n\n")[2].splitlines() == [
@@ -365,7 +363,7 @@ def test_what_is_inferred_and_follows_is_not_told_of_other_lanes(
     ]
 
 
-def test_of_data_with_alternatives_all_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_alternatives_of_data_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = "MNIST(train=50, test=20) or Digits(train=50, test=20)"
     (tmp_path / "a.nn").write_text(spec(data=data, race="a: SGD; b { SGD; data.seed = 1 }"))
     lines = shown(capsys, tmp_path / "a.nn").split("\n\n")[2].splitlines()
@@ -404,7 +402,7 @@ def test_flags_win_and_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_files_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_with_the_same_name_are_distinguished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b/a.nn").write_text("seed = 5")
     (tmp_path / "a.nn").write_text('import "b/a.nn"\n' + spec())
@@ -413,7 +411,7 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.Capture
     assert f"{tmp_path}/a.nn:2" in out
 
 
-def test_what_is_asked_wrongly_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_wrong_arguments_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(LaneError):
         resolved(RACE, lane="Adm")
     for line, words in (
@@ -441,7 +439,7 @@ def test_values_are_written_as_a_spec_writes_them(tmp_path: Path, capsys: pytest
     assert written("\x1b") == '"\\u001b"'
 
 
-def test_a_deep_composition_is_no_burden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deep_composition_is_not_slow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = "residual { " * 45 + "ReLU" + " }" * 45
     (tmp_path / "a.nn").write_text(spec(f"{deep}; Linear(10)"))
     assert "residual1." * 45 + "ReLU1" in shown(capsys, tmp_path / "a.nn")

@@ -160,9 +160,7 @@ def test_there_are_many_changes_of_the_disk(whole: Whole) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.parametrize("share", range(SHARES))
-def test_a_run_that_dies_before_any_change_of_the_disk_goes_on_to_the_same_bits(
-    share: int, whole: Whole, tmp_path: Path
-) -> None:
+def test_a_run_killed_before_any_write_resumes_to_the_same_bits(share: int, whole: Whole, tmp_path: Path) -> None:
     crashes = [(at, torn) for at, change in enumerate(whole.changes, 1) for torn in {False, change == "os.rename"}]
     assert len(crashes) > 80
     for at, torn in crashes[share::SHARES]:
@@ -173,7 +171,7 @@ def test_a_run_that_dies_before_any_change_of_the_disk_goes_on_to_the_same_bits(
         assert not [*out.rglob("*.part")], (at, torn)
 
 
-def test_it_goes_on_from_every_epoch_with_all_that_it_had_counted(path: Path, tmp_path: Path) -> None:
+def test_it_resumes_from_every_epoch_with_all_its_state(path: Path, tmp_path: Path) -> None:
     path.write_text(
         spec(
             "Linear(6); Dropout(0.2); Linear(10)",
@@ -193,7 +191,7 @@ def test_it_goes_on_from_every_epoch_with_all_that_it_had_counted(path: Path, tm
         assert outcome(out) == outcome(tmp_path / "whole"), epoch
 
 
-def test_a_command_that_is_killed_goes_on(path: Path, tmp_path: Path, forked_workers: None) -> None:
+def test_a_killed_command_can_be_resumed(path: Path, tmp_path: Path, forked_workers: None) -> None:
     resumed(path, tmp_path / "whole")
     words = ("run", path, "--out", tmp_path / "out", "--resume", "--checkpoint", "0", "--jobs", "2", "-q")
     process = subprocess.Popen(
@@ -234,7 +232,7 @@ def test_a_folder_of_something_else_is_left_alone(path: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("at", [0.0, 0.2, 0.5, 0.8, 0.999])
-def test_a_damaged_checkpoint_is_told_of_and_stays(path: Path, tmp_path: Path, at: float) -> None:
+def test_a_damaged_checkpoint_is_reported_and_kept(path: Path, tmp_path: Path, at: float) -> None:
     run(path, out=tmp_path / "out", set={"train.epochs": 1})
     (file,) = (tmp_path / "out/checkpoints/Adam").glob("seed-42.npz")
     data = bytearray(file.read_bytes())
@@ -276,14 +274,14 @@ def test_a_checkpoint_of_another_lane_is_refused(path: Path, tmp_path: Path) -> 
         run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 1})
 
 
-def test_a_damaged_manifest_is_told_of(path: Path, tmp_path: Path) -> None:
+def test_a_damaged_manifest_is_reported(path: Path, tmp_path: Path) -> None:
     run(path, out=tmp_path / "out", set={"train.epochs": 1})
     (tmp_path / "out/run.json").write_text("[")
     with pytest.raises(OutputError, match="is damaged"):
         run(path, out=tmp_path / "out", resume=True, set={"train.epochs": 1})
 
 
-def test_a_full_disk_is_told_of_and_training_goes_on(
+def test_a_full_disk_is_reported_and_training_continues(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:

@@ -49,7 +49,7 @@ def test_a_backend_that_is_not_installed_does_not_matter(backend: str, tmp_path:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_being_told_to_end_keeps_what_was_trained(name: str, tmp_path: Path) -> None:
+def test_a_terminated_run_keeps_what_was_trained(name: str, tmp_path: Path) -> None:
     process = nnspec_process("run", "a.nn", "--set", "train.epochs=1000000", "--out", "out", cwd=tmp_path)
     reach_epoch(process, 3)
     process.send_signal(getattr(signal, name))
@@ -113,7 +113,7 @@ def test_the_files_that_are_named_are_there(tmp_path: Path) -> None:
         assert all((tmp_path / folder / name).is_file() for name in result.place.files)
 
 
-def test_a_figure_that_does_not_exist_is_no_number(tmp_path: Path) -> None:
+def test_a_missing_figure_is_nan(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
     with pytest.raises(KeyError):
         nnspec.run(tmp_path / "a.nn")["run"].final("acuracy")
@@ -159,7 +159,7 @@ def test_one_epoch_is_a_point_in_the_middle() -> None:
         assert list(axis.get_xticks()) == [1]
 
 
-def test_a_folder_that_nobody_looks_into_is_refused(tmp_path: Path) -> None:
+def test_an_unused_data_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.nn").write_text(SPEC, encoding="utf-8")
     with pytest.raises(nnspec.DataError, match="Digits reads no files"):
         nnspec.run(tmp_path / "a.nn", data_dir=tmp_path)
@@ -176,7 +176,7 @@ def test_ctrl_c_while_the_picture_is_drawn_keeps_the_result(tmp_path: Path, monk
     assert set(result.place.files) == {"history.json", "summary.json", "trace.json", "run/weights.npz"}
 
 
-def test_labels_that_are_no_classes_are_refused_before_anything_trusts_them() -> None:
+def test_labels_that_are_not_classes_are_rejected_early() -> None:
     facts = Facts(shape=(2,), classes=10, train=2, test=1)
     good, bad = (Split(np.zeros((2, 2), np.uint8), np.array(labels)) for labels in ([0, 9], [0, 10]))
     Dataset("x", facts, good, good, 255.0, "", "")

@@ -326,9 +326,7 @@ def test_an_interrupted_lane_has_a_network_that_can_be_used() -> None:
 # Data
 
 
-def test_the_first_alternative_that_can_be_had_is_taken_and_said_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_available_alternative_is_used_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("NNSPEC_DATA_DIR", raising=False)
     result = run(spec(data="MNIST(train=50, test=20) or Digits(train=40, test=20)"))

@@ -236,7 +236,7 @@ def test_a_forced_run_that_ends_amid_its_beginning_leaves_no_mix(number: int, mo
     assert not Path("out/a/weights.npz").exists()
 
 
-def test_a_forced_run_touches_nothing_behind_links(here: Path) -> None:
+def test_a_forced_run_does_not_follow_links(here: Path) -> None:
     write(RACE)
     run("tiny.nn", out="out")
     Path("elsewhere").mkdir()
@@ -292,7 +292,7 @@ def test_what_cannot_be_extended_is_refused_by_name(here: Path) -> None:
 # Choosing
 
 
-def test_the_best_is_chosen_by_validation_else_by_test_and_said_so() -> None:
+def test_the_best_is_chosen_by_validation_else_by_test_and_reported() -> None:
     lanes = [
         Candidate("a", "CrossEntropy", {"loss": 0.1, "val_loss": 0.5, "test_loss": 0.2}),
         Candidate("b", "CrossEntropy", {"loss": 0.2, "val_loss": 0.4, "test_loss": 0.6}),
@@ -348,7 +348,7 @@ def test_a_default_that_changes_takes_a_new_version_of_the_semantics() -> None:
     assert not changed_defaults()
 
 
-def test_runs_of_format_1_are_compared_reported_and_exported_and_nothing_else() -> None:
+def test_runs_of_format_1_can_only_be_compared_reported_and_exported() -> None:
     write(RACE)
     run("tiny.nn", out="out")
     record = json.loads(Path("out/run.json").read_text())

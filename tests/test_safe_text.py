@@ -37,7 +37,7 @@ def test_a_quoted_string_is_one_that_a_spec_reads() -> None:
     assert quoted("é\x1b") == '"\\u00e9\\u001b"'
 
 
-def test_json_has_null_for_what_is_no_number() -> None:
+def test_json_has_null_for_nan_and_infinity() -> None:
     record = {"a": math.nan, "b": [1.5, -math.inf, (math.inf, None, True)], "c": {"d": "é\ud800"}}
     text = to_json(record)
     assert json.loads(text, parse_constant=pytest.fail) == {

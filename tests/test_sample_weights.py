@@ -107,7 +107,7 @@ def test_compiled_steps_leave_the_weighted_loss_to_python_and_have_the_same_bits
     assert list(compiled_steps["python"]) == [f"{loss}Loss"]
 
 
-def test_weights_of_one_have_the_bits_of_no_weights(tmp_path: Path) -> None:
+def test_weights_of_one_give_the_same_bits_as_no_weights(tmp_path: Path) -> None:
     x, y = X.astype(np.float32), LABELS
     plain = nnspec.Spec.parse(words("CrossEntropy", "Given(test=0.2)", batch=16, top=""))
     one = plain.run(data={"x_train": x, "y_train": y, "w_train": np.ones(40)})

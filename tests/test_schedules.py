@@ -123,9 +123,7 @@ def test_a_warm_up_is_linear_from_zero_and_moves_what_follows(schedule: nn.Sched
 
 @every_schedule
 @pytest.mark.parametrize(("epochs", "warmup"), [(10, 0), (1, 0), (3, 3), (3, 5), (1, 0.25)])
-def test_rates_are_numbers_between_the_ends_wherever_training_stands(
-    schedule: nn.Schedule, epochs: int, warmup: float
-) -> None:
+def test_rates_are_between_the_ends_at_any_time(schedule: nn.Schedule, epochs: int, warmup: float) -> None:
     warmed = warm(schedule, warmup)
     rates = [warmed.rate(epochs * i / 97, epochs) for i in range(98)]
     assert all(math.isfinite(rate) and 0 <= rate <= schedule.largest * (1 + 1e-12) for rate in rates)
@@ -230,7 +228,7 @@ def test_plateau_by_hand(arguments: dict[str, Any], figures: list[float], rates:
     assert told(schedule, figures) == rates, "a follower of its own for each training"
 
 
-def test_a_follower_goes_on_where_another_one_was() -> None:
+def test_a_follower_continues_from_the_state_of_another() -> None:
     schedule = nn.PlateauSchedule(1.0, patience=2, gamma=0.5, cooldown=1)
     figures = [float(value) for value in np.random.default_rng(3).integers(0, 20, 40)]
     whole = told(schedule, figures)
@@ -320,7 +318,7 @@ def test_a_rate_is_a_number_or_a_schedule(cls: type[nn.Optimizer]) -> None:
 
 
 @pytest.mark.parametrize("cls", OPTIMIZERS)
-def test_an_optimizer_steps_at_the_rate_of_where_training_stands(cls: type[nn.Optimizer]) -> None:
+def test_an_optimizer_uses_the_rate_of_the_current_step(cls: type[nn.Optimizer]) -> None:
     scheduled, plain = ([nn.Parameter([1.0, -2.0])] for _ in range(2))
     schedule = nn.CosineSchedule(0.1, to=0.01)
     ours, theirs = cls(scheduled, lr=schedule), cls(plain, lr=0.5)

@@ -114,7 +114,7 @@ def test_differences_without_any_spread() -> None:
     assert welch([2.0, 2.0], [1.0, 1.1]).p < 0.1
 
 
-def test_differences_without_spread_are_told_as_such_and_do_not_count() -> None:
+def test_differences_without_variation_are_reported_and_not_counted() -> None:
     """Two seeds whose accuracies differ by the same amount prove nothing."""
     a, b = repeated("a", test_accuracy=[0.90, 0.91]), repeated("b", test_accuracy=[0.89, 0.90])
     c = repeated("c", test_accuracy=[0.5, 0.52])
@@ -166,7 +166,7 @@ def names_of(found: Comparison) -> tuple[str, str]:
     return found.one.lane, found.other.lane
 
 
-def test_a_difference_is_said_the_better_lane_first() -> None:
+def test_a_difference_names_the_better_lane_first() -> None:
     sgd = repeated("SGD", test_loss=[0.70, 0.72, 0.68, 0.71, 0.69])
     adam = repeated("Adam", test_loss=[0.33, 0.34, 0.31, 0.35, 0.32])
     (found,) = compare_lanes([sgd, adam], "test_loss")
@@ -178,7 +178,7 @@ def test_a_difference_is_said_the_better_lane_first() -> None:
     )
 
 
-def test_lanes_that_differ_by_noise_alone_are_not_said_to_differ() -> None:
+def test_differences_by_noise_alone_are_not_significant() -> None:
     rng = np.random.default_rng(0)
     lanes = [repeated(name, test_loss=0.5 + 0.05 * rng.standard_normal(5)) for name in "abcd"]
     found = compare_lanes(lanes, "test_loss")
@@ -204,7 +204,7 @@ def test_a_common_swing_of_seeds_does_not_hide_a_difference() -> None:
     assert found.shown
 
 
-def test_repeats_that_did_not_finish_are_left_out() -> None:
+def test_repeats_that_did_not_finish_are_ignored() -> None:
     a = repeated("a", test_loss=[1, 2, 3.5, 99], broken=(3,))
     b = repeated("b", test_loss=[2, 3, 4, 5])
     (found,) = compare_lanes([a, b], "test_loss")
@@ -235,7 +235,7 @@ def test_the_figure_and_the_ten_best() -> None:
     assert {name for one in found for name in names_of(one)} == set(map(str, range(10)))
 
 
-def test_records_hold_null_for_what_is_no_number() -> None:
+def test_records_contain_null_for_nan() -> None:
     lane = repeated("a", test_loss=[math.nan, 1.0], test_accuracy=[1e308, -1e308])
     record = interval_records(lane) | comparison_records([lane])
     json.dumps(record, allow_nan=False)

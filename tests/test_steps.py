@@ -68,7 +68,7 @@ def test_gradients_of_a_value_with_several_readers_are_summed_from_the_first_rea
         ("ReLU; add { a { MaxPool(3, stride=1, padding=1) } b { } }", {}),
     ],
 )
-def test_a_pool_takes_over_only_a_relu_that_nothing_else_reads(model: str, absorbed: dict[str, str]) -> None:
+def test_a_pool_only_absorbs_a_relu_without_other_readers(model: str, absorbed: dict[str, str]) -> None:
     assert steps_of(f"Conv2D(2, 3, padding=same); {model}; Flatten; Linear(10)").absorbed == absorbed
 
 

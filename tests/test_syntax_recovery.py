@@ -79,7 +79,7 @@ HEAD = 'a section is a keyword, an optional name or "title", then `{`'
         ("x = \x01", "\x01", "unexpected `U+0001`"),
     ],
 )
-def test_what_cannot_stand_where_it_stands(line: str, pointed: str, message: str) -> None:
+def test_tokens_in_the_wrong_position(line: str, pointed: str, message: str) -> None:
     found = next(d for d in parse(Source("x.nn", line + "\n")).diagnostics)
     assert (found.code, found.span.text, found.message) == ("NN101", pointed, message)
 
@@ -109,7 +109,7 @@ def test_brackets_that_have_no_partner(text: str, pointed: str, message: str) ->
 
 
 @pytest.mark.parametrize("text", ["1_", "1__0", "0x10", "1e", "1.2.3", "3abc", "1e+", "1e5.5", "2.e"])
-def test_what_is_no_number_is_said_as_a_whole(text: str) -> None:
+def test_invalid_numbers_are_reported_as_a_whole(text: str) -> None:
     found = parse(Source("x.nn", f"x = {text}\n")).diagnostics
     assert found[0].code == "NN104"
     assert text.startswith(found[0].span.text)
@@ -180,7 +180,7 @@ def test_a_value_that_cannot_be_read_is_not_judged(setting: str, value: str, cod
     assert [c for c, _ in find(text + f"{setting} = {value}\n")] == [code]
 
 
-def test_nobody_is_told_that_something_is_missing_that_could_not_be_read() -> None:
+def test_nothing_is_reported_as_missing_that_could_not_be_parsed() -> None:
     for line in ("loss = = MSE", "loss CrossEntropy", "or = CrossEntropy"):
         assert [code for code, _ in find(base("loss = CrossEntropy", line))] == ["NN101"]
     assert [code for code, _ in find(base("Linear(10)", "Linear(10 10)"))] == ["NN101"]
@@ -234,7 +234,7 @@ def test_brackets_nest_a_hundred_deep(depth: int) -> None:
         (b"#" * (MAX_BYTES + 1), "larger than 4 MiB"),
     ],
 )
-def test_what_is_no_text_is_not_read(data: bytes, says: str, tmp_path: Path) -> None:
+def test_files_that_are_not_text_are_not_read(data: bytes, says: str, tmp_path: Path) -> None:
     path = tmp_path / "x.nn"
     path.write_bytes(data)
     with pytest.raises(SourceError) as error:
@@ -250,7 +250,7 @@ def test_a_file_may_be_empty_or_four_mebibytes(size: int, tmp_path: Path) -> Non
     assert len(read_source(path).text) == size
 
 
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_special_files_are_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is a folder"):
         read_source(tmp_path)
     with pytest.raises(SourceError, match="file not found"):
@@ -346,7 +346,7 @@ FLAGS = st.lists(SOUPS | st.text(alphabet=string.printable, max_size=30), max_si
     max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 @given(text=TEXTS | SOUPS | PATCHED | LINES, flags=FLAGS)
-def test_whatever_the_text_there_are_findings_and_nothing_else(text: str, flags: list[str]) -> None:
+def test_any_text_only_causes_findings(text: str, flags: list[str]) -> None:
     source = Source("x.nn", text)
     checked = check(source, [Source("--set", flag) for flag in flags])
     assert (checked.program is None) == any(d.severity == "error" for d in checked.diagnostics)

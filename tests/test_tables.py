@@ -49,7 +49,7 @@ def shown(columns: list[Column], text: str) -> Iterator[Column]:
     return (column for column in columns if column.rank == 0 or "99.5" in text)
 
 
-def test_heads_and_names_wrap_before_a_column_is_left_out() -> None:
+def test_heads_and_names_wrap_before_a_column_is_dropped() -> None:
     names, figures = ["PlainStochasticGradientDescent", "b"], ["0.5", "0.25"]
     lines = drawn([Column("lane", names), Column("test precision", figures, 1, right=True)], 32)
     assert lines == [
@@ -61,7 +61,7 @@ def test_heads_and_names_wrap_before_a_column_is_left_out() -> None:
     ]
 
 
-def test_of_columns_of_one_rank_the_last_is_left_out_first() -> None:
+def test_of_columns_with_equal_rank_the_last_is_dropped_first() -> None:
     columns = [Column("lane", ["a"]), Column("accuracy", ["1"], 1), Column("precision", ["2"], 1)]
     assert drawn(columns, 16)[0] == "lane   accuracy"
 

@@ -97,7 +97,7 @@ def test_one_step_by_hand(folder: Path, dtype: str) -> None:
     np.testing.assert_array_equal(one.outputs, found.outputs)
 
 
-def test_repeats_have_scales_of_their_own_and_go_on_from_checkpoints(tmp_path: Path) -> None:
+def test_repeats_have_their_own_scales_and_resume_from_checkpoints(tmp_path: Path) -> None:
     text = spec(
         "Linear(4); Tanh; Linear(1)",
         loss="MSE",

@@ -71,7 +71,7 @@ def test_an_encoding_that_lacks_a_sign_gets_a_question_mark(here: Path, undrawn:
 
 @posix
 @pytest.mark.parametrize("line", ["show a.nn", "show a.nn --json", "--help", "check a.nn", "run a.nn --json"])
-def test_a_reader_that_goes_away_is_no_error(here: Path, line: str, undrawn: None) -> None:
+def test_a_reader_that_closes_the_pipe_is_not_an_error(here: Path, line: str, undrawn: None) -> None:
     done = gone(here, line.split())
     assert (done.returncode, done.stderr) == (0, b"")
 

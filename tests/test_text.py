@@ -107,7 +107,7 @@ def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
+def test_paths_that_are_not_files(tmp_path: Path, kind: str) -> None:
     make, message = HOSTILE[kind]
     make(tmp_path / "x.txt")
     with refused(message):
@@ -130,7 +130,7 @@ BAD = {
 
 @pytest.mark.parametrize("chunk", [1, 2, 5, 1 << 20])
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, chunk: int) -> None:
+def test_files_that_are_not_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, chunk: int) -> None:
     monkeypatch.setattr("nnspec.data.files._CHUNK", chunk)
     content, message = BAD[kind]
     (tmp_path / "x.txt").write_bytes(content)
@@ -201,7 +201,7 @@ def test_a_path_starts_from_the_folder_of_the_spec(poem: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("path", ["3", "none", '["a"]', "Digits"])
-def test_what_is_no_path(poem: Path, path: str) -> None:
+def test_invalid_paths(poem: Path, path: str) -> None:
     (found,) = findings(poem, f"Text({path})")
     assert found.code in ("NN301", "NN305")
     assert "`path` must be a path in quotes" in found.message
@@ -236,7 +236,7 @@ def test_written_to_between_check_and_run(poem: Path) -> None:
     assert source.facts() != before
 
 
-def test_a_path_is_what_it_stands_for() -> None:
+def test_a_file_path_equals_its_resolved_path() -> None:
     path = FilePath("data/x.csv", "specs")
     assert path == os.path.join("specs", "data", "x.csv")
     assert path.written == "data/x.csv"
@@ -300,7 +300,7 @@ def test_a_text_of_many_characters_trains(tmp_path: Path) -> None:
     assert len(run(text)["run"].history["loss"]) == 1
 
 
-def test_characters_that_training_never_sees_are_said(tmp_path: Path) -> None:
+def test_characters_missing_in_training_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     path.write_text("abc\n" * 90 + "az\té" * 10, encoding="utf-8")
     (note,) = Text(path, 4).load(Access()).notes

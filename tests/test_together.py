@@ -168,7 +168,7 @@ def test_losses_that_weigh_samples_are_each_lane_s_own() -> None:
 # Lanes that leave
 
 
-def test_a_lane_that_diverges_leaves_the_others_as_they_are() -> None:
+def test_a_lane_that_diverges_does_not_change_the_others() -> None:
     race = "wild: SGD(lr=1e10); a: SGD(lr=0.1); b: SGD(lr=0.05); c: Adam(lr=0.01)"
     model = "Linear(12); ReLU; BatchNorm; Dropout(0.1); Linear(10)"
     found = holds(spec(model, loss="MSE", race=race, train="epochs = 5; batch = 16"))
@@ -190,7 +190,7 @@ def test_lanes_may_train_for_different_numbers_of_epochs() -> None:
     assert [len(lane.epoch_seconds) for lane in found.values()] == [2, 5, 4]
 
 
-def test_few_that_are_left_go_on_alone() -> None:
+def test_few_remaining_lanes_continue_alone() -> None:
     one = compiled(spec(MODEL, race=RACE)).program.lanes
     plans = plans_together([(lane, compiled(spec(MODEL, race=RACE)).layouts[lane.name]) for lane in one], _data())
     together = plans[0].loop
@@ -450,7 +450,7 @@ def test_the_command_line_and_python_have_both_ways(tmp_path: Path, undrawn: Non
     assert nnspec.run(path, offline=True).summary["ways"]["stacks"] == [["SGD", "Momentum", "Adam"]]
 
 
-def test_what_a_parent_says_of_its_kernels_is_not_said_of_those_of_a_users_subclass(
+def test_kernel_properties_are_not_inherited_by_custom_subclasses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for kind in ("layer", "loss"):

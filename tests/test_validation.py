@@ -77,7 +77,7 @@ def test_the_choice_is_one_of_the_seed_alone() -> None:
     assert held_out(0.1) < chosen < held_out(0.5)
 
 
-def test_the_numbers_of_the_streams_stay_as_they_are() -> None:
+def test_the_numbers_of_the_streams_are_stable() -> None:
     assert {purpose.name: int(purpose) for purpose in Stream} == {
         "WEIGHTS": 0,
         "SHUFFLE": 1,

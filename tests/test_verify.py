@@ -149,7 +149,7 @@ def test_the_command_exits_with_0_and_1_and_writes_nothing(path: Path) -> None:
     assert {file: file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()} == before
 
 
-def test_what_cannot_be_taken_up_is_said(path: Path) -> None:
+def test_runs_that_cannot_be_repeated_are_reported(path: Path) -> None:
     with pytest.raises(RunError, match="run not found: nowhere"):
         open_run("nowhere")
     with pytest.raises(RunError, match=r"is not a run: it has no run\.json"):

@@ -106,7 +106,7 @@ def test_lent_arrays_and_out_change_no_number_and_nothing_is_allocated(sample: L
         ([1, 1, 1, 1, np.inf], "weights are finite and at least 0, not from 1.0 to inf"),
     ],
 )
-def test_what_are_no_weights_is_refused(weights: Any, message: str) -> None:
+def test_invalid_weights_are_rejected(weights: Any, message: str) -> None:
     with pytest.raises(ValueError, match="MSELoss: ") as error:
         nn.MSELoss()(np.ones((5, 2)), np.ones((5, 2)), weights)
     assert message in str(error.value)
