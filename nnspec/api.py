@@ -38,6 +38,7 @@ __all__ = [
     "Spec",
     "SpecError",
     "check",
+    "check_resumable",
     "check_text",
     "compile_spec",
     "diff",
@@ -345,6 +346,8 @@ def run(
 
     if resume and out is None:
         raise ValueError("`resume` requires `out`, the folder of the run")
+    if resume and out is not None:
+        check_resumable(out)
     if on_epoch is not None and cluster is not None:
         raise ValueError("`on_epoch` is called in this process, so it cannot be used with `cluster`")
     jobs = jobs if on_epoch is None else 1
@@ -376,6 +379,14 @@ def run(
     if result.place is not None and result.place.unwritten:
         raise OutputError(result.place.unwritten)
     return result
+
+
+def check_resumable(folder: PathLike) -> None:
+    """Raise RunError if a run to resume used parts of other packages that are not loaded: which, and what to do."""
+    from nnspec.records.saved import MANIFEST, open_run, require_parts
+
+    if (Path(folder) / MANIFEST).is_file():
+        require_parts(open_run(folder))
 
 
 def run_into(
@@ -414,7 +425,7 @@ def run_into(
         if make_folder is None:
             return None
         made.append(make_folder())
-        manifest = manifest_of(compiled.program, made[0].path, environment(), access.data_dir)
+        manifest = manifest_of(compiled.program, made[0].path, environment(compiled.program.parts()), access.data_dir)
         folders.update(manifest.folders)
         lanes = {lane.name: lane for lane in compiled.program.lanes}
         began = made[0].begin(

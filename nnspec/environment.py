@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnspec.errors import NnspecError
+from nnspec.extensions import provenance
 from nnspec.native.library import available
+
+if TYPE_CHECKING:
+    from nnspec.engine.part import Part
 
 __all__ = ["check_compiler", "cores", "differences", "environment", "in_words", "one_blas_thread", "unlike"]
 
@@ -89,7 +93,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tu
 
     def facts(record: Mapping[str, Any]) -> dict[str, Any]:
         blas = [{k: v for k, v in pool.items() if k != "threads"} for pool in record.get("blas", ())]
-        return {**record, "blas": blas}
+        parts = {f"{each['kind']} {each['part']}": _source(each) for each in record.get("parts", ())}
+        return {**{name: value for name, value in record.items() if name != "parts"}, "blas": blas, **parts}
 
     first, second = facts(then), facts(now)
     names = dict.fromkeys((*first, *second))
@@ -103,13 +108,21 @@ def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[
     """
 
     def places(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        return list(summary.get("ways", {}).get("workers", {}).values()) or [summary["environment"]]
+        here = summary["environment"]
+        workers = summary.get("ways", {}).get("workers", {}).values()
+        return [{**worker, "parts": here.get("parts", ())} for worker in workers] or [here]
 
     found: dict[str, tuple[Any, Any]] = {}
     for first in places(one):
         for second in places(other):
             found = differences(first, second) | found
     return found
+
+
+def _source(part: Mapping[str, Any]) -> str:
+    """Return where a part that is not nnspec's own comes from, as a line of text."""
+    package = f"{part['package']} {part['version']}" if part["package"] else part["module"]
+    return f"{package}, source {part['sha256'][:12] or 'unknown'}"
 
 
 def in_words(value: Any) -> str:
@@ -121,12 +134,13 @@ def in_words(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def environment() -> dict[str, Any]:
-    """Return the current versions, machine and BLAS."""
+def environment(parts: Iterable[type[Part]] = ()) -> dict[str, Any]:
+    """Return versions, machine and BLAS, as they are now, and the origin of those `parts` that are not nnspec's."""
     import numpy
 
     from nnspec._version import __version__
 
+    foreign = [provenance(part) for part in parts if not part.__module__.startswith("nnspec.")]
     return {
         "nnspec": __version__,
         "python": platform.python_version(),
@@ -143,6 +157,7 @@ def environment() -> dict[str, Any]:
             }
             for pool in _blas()
         ],
+        **({"parts": foreign} if foreign else {}),
     }
 
 

@@ -16,7 +16,7 @@ from nnspec.api import SpecError, check_text
 from nnspec.diagnostics import Source
 from nnspec.errors import NnspecError
 from nnspec.files import NotRegularError, open_regular
-from nnspec.records.saved import RunError, SavedRun, open_run
+from nnspec.records.saved import RunError, SavedRun, open_run, require_parts
 from nnspec.semantics.meaning import SEMANTICS, changes, identity, meaning
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def compile_run(saved: SavedRun) -> Compiled:
             f"{what} with version {manifest.semantics} of the spec semantics, but this nnspec has version {SEMANTICS}: "
             f"install that nnspec, or run {manifest.spec} again"
         )
+    require_parts(saved)
     result = check_text(Source(manifest.spec, saved.text, _home(saved)), manifest.set, manifest.known)
     if not result.ok:
         raise SpecError(result.diagnostics)

@@ -34,9 +34,11 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("native", {"engine", "files"}, "machine code for NumPy calls, whoever makes these"),
     ("data", {"engine", "errors", "files", "text"}, "a data source is a part, declared as the engine's parts are"),
     ("formatting", {"syntax", "diagnostics", "files", "errors"}, "rewrites texts, whatever they mean"),
+    ("extensions", {"engine", "errors"}, "parts of other packages: loaded by name, and described for records"),
+    ("parts", {"engine", "data"}, "the names that it takes to write parts"),
     (
         "checker",
-        {"syntax", "diagnostics", "engine", "data", "errors", "text"},
+        {"syntax", "diagnostics", "engine", "data", "errors", "extensions", "text"},
         "holds the text against what parts declare",
     ),
     (
@@ -46,7 +48,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ),
     (
         "environment",
-        {"native", "_version", "errors"},
+        {"native", "engine", "extensions", "_version", "errors"},
         "the machine that a run trains on: cores, BLAS threads, versions",
     ),
     ("interrupts", set(), "Ctrl-C, held back while something must not be cut in two"),
@@ -73,6 +75,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "engine",
             "environment",
             "errors",
+            "extensions",
             "files",
             "text",
         },
@@ -239,6 +242,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     (
         "project",
         {
+            "extensions",
             "runner.options",
             "api",
             "diagnostics",
@@ -256,6 +260,7 @@ ROWS: list[tuple[str, set[str], str]] = [
         "cli",
         {
             "export.certificate",
+            "extensions",
             "runner.options",
             "api",
             "runs",
@@ -271,6 +276,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "native",
             "testing",
             "records.folder",
+            "records.saved",
             "records.write",
             "semantics.values",
             "text",

@@ -61,7 +61,7 @@ WRONG = [
     ("fail_level = 1", "../pyproject.toml: unknown key `fail_level` in [tool.nnspec]; did you mean `fail-level`?"),
     (
         "xyzzy = 1",
-        "unknown key `xyzzy` in [tool.nnspec]; valid keys are exclude, fail-level, ignore, respect-gitignore",
+        "unknown key `xyzzy` in [tool.nnspec]; valid keys are exclude, fail-level, ignore, respect-gitignore, ",
     ),
     ('fail-level = "info"', '`fail-level` in [tool.nnspec] must be "error" or "warning", not \'info\''),
     ("fail-level = [1]", '`fail-level` in [tool.nnspec] must be "error" or "warning", not [1]'),

@@ -16,7 +16,16 @@ from nnspec.checker.program import Bound, Choice, Origin, PartValue
 from nnspec.checker.recovery import Recovery
 from nnspec.checker.suggestions import better_number, better_part, better_value, one_of
 from nnspec.checker.usage import Usage
-from nnspec.checker.vocabulary import FIGURES_ELSEWHERE, LITERALS, Suggestion, figures, other_names, parts, respelt
+from nnspec.checker.vocabulary import (
+    FIGURES_ELSEWHERE,
+    LITERALS,
+    Suggestion,
+    figures,
+    other_names,
+    parts,
+    respelt,
+    respelt_part,
+)
 from nnspec.data.source import Facts
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.part import Argument, BareWord, FilePath, Part, Signature, TensorName
@@ -258,7 +267,7 @@ class Evaluator:
         otherwise = one_of(candidates) if kinds else ""
         if kinds and "schedule" in kinds:
             otherwise = f"a learning rate is a number or a schedule: {otherwise}"
-        return self.findings.error("NN201", message, path.span, **respelt(path.span, found, others, otherwise))
+        return self.findings.error("NN201", message, path.span, **respelt_part(path.span, found, others, otherwise))
 
     def _no_part(self, word: str, kind: str, span: Span) -> Unknown:
         if word in parts():
@@ -276,7 +285,7 @@ class Evaluator:
         if self.recovery.excuses(word, found):
             return UNKNOWN
         return self.findings.error(
-            "NN201", f"unknown {kind} `{word}`", span, **respelt(span, found, others, one_of(names))
+            "NN201", f"unknown {kind} `{word}`", span, **respelt_part(span, found, others, one_of(names))
         )
 
     # Calls

@@ -444,3 +444,30 @@ class Program:
     """Each name of an import -> the name of its file in `files`."""
     looked: tuple[tuple[PartValue[DataSource], Facts], ...] = ()
     """The data sources that read files, and their facts."""
+
+    def parts(self) -> list[type[Part]]:
+        """Return the classes of all parts that its lanes use, each once."""
+        return list(dict.fromkeys(parts_in(self.lanes)))
+
+
+def parts_in(value: object) -> Iterator[type[Part]]:
+    """Yield the classes of the parts within a value of a program."""
+    match value:
+        case PartValue():
+            yield value.part
+            yield from parts_in([bound.value for bound in value.arguments.values()])
+        case Part():
+            yield type(value)
+            yield from parts_in(vars(value))
+        case LayerNode():
+            yield from parts_in([value.value, *(branch.layers for branch in value.branches)])
+        case Choice():
+            yield from parts_in(value.value)
+        case Experiment():
+            yield from parts_in([value.data, value.layers, value.loss, value.optimizer, value.metrics])
+            yield from parts_in(vars(value.train))
+        case Mapping():
+            yield from parts_in([*value.values()])
+        case list() | tuple():
+            for item in value:
+                yield from parts_in(item)

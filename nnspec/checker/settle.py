@@ -21,6 +21,7 @@ from nnspec.checker.vocabulary import (
     other_names,
     parts,
     respelt,
+    respelt_part,
 )
 from nnspec.diagnostics import Edit, Fix, Note, Span
 from nnspec.engine.part import PARTS
@@ -105,7 +106,7 @@ def _replace(
         help = f"a lane is a part, such as {', '.join(f'`{p}`' for p in known)}"
         if word in settings.lets:
             found, help = None, f"`{word}` is a `let`; to use it, write `{word} {{ optimizer = {word} }}`"
-        findings.error("NN201", f"unknown part `{word}`", path.span, **respelt(path.span, found, others, help))
+        findings.error("NN201", f"unknown part `{word}`", path.span, **respelt_part(path.span, found, others, help))
     elif word not in known:
         findings.error(
             "NN305",

@@ -18,6 +18,7 @@ from nnspec.checker.program import Seed, TrainSettings
 from nnspec.diagnostics import Edit, Fix, Span, nearest
 from nnspec.engine.metrics import Metric
 from nnspec.engine.part import PARTS, Also, Part, Positive, Range, Signature
+from nnspec.extensions import not_loaded
 
 __all__ = [
     "BY_NAME",
@@ -39,6 +40,7 @@ __all__ = [
     "other_names",
     "parts",
     "respelt",
+    "respelt_part",
 ]
 
 DTYPES = ("float32", "float64")
@@ -253,6 +255,12 @@ class Suggestion(TypedDict, total=False):
     remarks: tuple[str, ...]
     help: str
     fix: Fix | None
+
+
+def respelt_part(span: Span, found: str | None, others: Mapping[str, str], otherwise: str = "") -> Suggestion:
+    """Return help and fix for the name of an unknown part, which may be one of an installed package."""
+    elsewhere = not_loaded(span.text)
+    return {"help": elsewhere} if elsewhere else respelt(span, found, others, otherwise)
 
 
 def respelt(span: Span, found: str | None, others: Mapping[str, str] | None = None, otherwise: str = "") -> Suggestion:

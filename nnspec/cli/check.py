@@ -70,7 +70,7 @@ class _Options(NamedTuple):
 @click.option(
     "--config", metavar="FILE", help="Read [tool.nnspec] from this file instead of the nearest pyproject.toml."
 )
-@click.option("--isolated", is_flag=True, help="Ignore all configuration files.")
+@click.option("--isolated", is_flag=True, help="Ignore all configuration files, and load no extensions.")
 def command(**values: Any) -> int:
     """Check SPECS for mistakes without training. Of the data, only your own files are read, such as tables.
 
@@ -78,7 +78,12 @@ def command(**values: Any) -> int:
     """
     options = _Options(**values)
     _refuse_contradictions(options)
-    return _Run(options, load_config(options.config, isolated=options.isolated)).run()
+    config = load_config(options.config, isolated=options.isolated)
+    if config.extensions:
+        from nnspec.extensions import load_extensions
+
+        load_extensions(config.extensions)
+    return _Run(options, config).run()
 
 
 def _refuse_contradictions(options: _Options) -> None:
@@ -108,7 +113,7 @@ class _Run:
         self.options, self.config = options, config
         self.format: Format = load(options.format)()
         self.root = repository(os.getcwd()) or config.folder
-        self.checker = Checker(options.overrides, config.ignore, self._on_fault)
+        self.checker = Checker(options.overrides, config.ignore, self._on_fault, config.extensions)
         self.code = CLEAN
         self.faults = 0
         self.fixed: list[int] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nnspec.cli.options import set_option
+from nnspec.cli.options import extensions_option, set_option
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -21,6 +21,7 @@ cannot be read or has errors; 3 a bug in nnspec.
 @click.argument("b", type=click.Path(path_type=str))
 @set_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@extensions_option
 def command(a: str, b: str, overrides: tuple[str, ...], as_json: bool) -> int:
     """Show how specs A and B differ in meaning, not in text.
 

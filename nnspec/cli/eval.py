@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options
+from nnspec.cli.options import data_options, extensions_option
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -26,6 +26,7 @@ __all__ = ["command"]
 )
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@extensions_option
 def command(
     run: Path,
     lane: str | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options
+from nnspec.cli.options import data_options, extensions_option
 
 __all__ = ["command"]
 
@@ -39,6 +39,7 @@ _TARGETS = ("onnx", "c", "numpy", "safetensors", "npz")
 @click.option("--unverified", is_flag=True, help="Write FILE even if there is no runtime to verify it in.")
 @data_options
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@extensions_option
 def command(
     paths: tuple[Path, ...],
     to: str | None,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options, set_option, spec_argument
+from nnspec.cli.options import data_options, extensions_option, set_option, spec_argument
 
 __all__ = ["command"]
 
@@ -19,6 +19,7 @@ __all__ = ["command"]
     "--samples", type=click.IntRange(1, 16), default=16, show_default=True, help="Number of training samples."
 )
 @data_options
+@extensions_option
 def command(
     spec: str, overrides: tuple[str, ...], full: bool, samples: int, data_dir: Path | None, offline: bool
 ) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nnspec.cli.options import data_options, set_option, spec_argument, warn
+from nnspec.cli.options import data_options, extensions_option, set_option, spec_argument, warn
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -35,6 +35,7 @@ __all__ = ["command"]
 @data_options
 @click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON and nothing else on stdout.")
+@extensions_option
 def command(
     spec: str,
     overrides: tuple[str, ...],

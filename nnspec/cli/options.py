@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from nnspec.diagnostics import Diagnostic
 
-__all__ = ["colored", "data_options", "read_stdin", "set_option", "spec_argument", "warn"]
+__all__ = ["colored", "data_options", "extensions_option", "read_stdin", "set_option", "spec_argument", "warn"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +26,27 @@ set_option = click.option(
     metavar="PATH=VALUE",
     help="Override a setting, e.g. train.epochs=3, optimizer.lr=0.1 or Adam.optimizer.lr=0.1.",
 )
+
+
+def _load_extensions(context: click.Context, parameter: click.Parameter, isolated: bool) -> bool:
+    from nnspec.project.config import load_config
+
+    extensions = load_config(isolated=isolated).extensions
+    if extensions:
+        from nnspec.extensions import load_extensions
+
+        load_extensions(extensions)
+    return isolated
+
+
+extensions_option = click.option(
+    "--isolated",
+    is_flag=True,
+    expose_value=False,
+    callback=_load_extensions,
+    help="Load none of the extensions that [tool.nnspec] lists.",
+)
+"""Before the command runs, loads the packages with parts that the project lists."""
 
 
 def colored(stream: TextIO | None) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from nnspec.cli.options import extensions_option
+
 __all__ = ["command"]
 
 _EPILOG = """\
@@ -38,6 +40,7 @@ FILE is one or more of:
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@extensions_option
 def command(
     run: Path,
     files: tuple[str, ...],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options
+from nnspec.cli.options import data_options, extensions_option
 
 __all__ = ["command"]
 
@@ -18,6 +18,7 @@ __all__ = ["command"]
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file that is not a report.")
 @data_options
+@extensions_option
 def command(runs: tuple[Path, ...], out: Path | None, force: bool, data_dir: Path | None, offline: bool) -> int:
     """Create a self-contained HTML page on the run folders RUN: curves, expectations, network, confusion matrix,
     hardest images, learning rates, gradients, spec and record."""

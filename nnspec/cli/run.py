@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options, set_option, spec_argument, warn
+from nnspec.cli.options import data_options, extensions_option, set_option, spec_argument, warn
 from nnspec.native import How
 from nnspec.text import to_json
 
@@ -65,6 +65,7 @@ _INTERRUPTED = 130
 )
 @click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
+@extensions_option
 def command(
     spec: str,
     overrides: tuple[str, ...],
@@ -87,7 +88,7 @@ def command(
 
     Exits with 1 if an expectation is missed, or if a lane diverges or its final loss is far above its initial loss.
     """
-    from nnspec.api import compile_spec, run_into
+    from nnspec.api import check_resumable, compile_spec, run_into
     from nnspec.data.source import Access
     from nnspec.runner.options import RunOptions
     from nnspec.view.pictures.drawing import drawing_for
@@ -102,6 +103,8 @@ def command(
         raise click.UsageError(f"--cluster cannot be used with {'--jobs' if jobs is not None else '--profile'}")
     if profile and compiled == "always":
         raise click.UsageError("--profile cannot be used with --compiled always")
+    if resume and out is not None:
+        check_resumable(out)
     options = RunOptions(jobs, stack, cluster, compiled, fail_fast, profile, resume, checkpoint)
     program = compile_spec(spec, overrides, warn=warn)
     with drawing_for(program) as drawing:  # the process starts while the other modules are imported

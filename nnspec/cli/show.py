@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from nnspec.cli.options import set_option, spec_argument, warn
+from nnspec.cli.options import extensions_option, set_option, spec_argument, warn
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -32,6 +32,7 @@ class _Command(click.Command):
     help="Print the operations of a training step in execution order; =raw prints them before optimization.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@extensions_option
 def command(
     spec: str,
     overrides: tuple[str, ...],

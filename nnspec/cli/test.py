@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import colored, data_options, set_option
+from nnspec.cli.options import colored, data_options, extensions_option, set_option
 
 __all__ = ["command"]
 
@@ -33,6 +33,7 @@ Exit codes: 0 all passed; 1 an expectation missed, a lane diverged, or an error 
 @click.option("--fail-fast", "-x", is_flag=True, help="Stop after the first failure.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Also write the results as JUnit XML.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only failures and the summary.")
+@extensions_option
 def command(
     paths: tuple[str, ...],
     overrides: tuple[str, ...],

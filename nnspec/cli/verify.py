@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nnspec.cli.options import data_options
+from nnspec.cli.options import data_options, extensions_option
 from nnspec.text import to_json
 
 __all__ = ["command"]
@@ -25,6 +25,7 @@ cannot be read or run again; 3 a bug in nnspec; 130 interrupted.
 @click.option("--jobs", "-j", type=click.IntRange(1, 256), metavar="N", help="Train in N parallel processes.")
 @click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON and nothing else on stdout.")
+@extensions_option
 def command(
     run: Path, other: Path | None, data_dir: Path | None, offline: bool, jobs: int | None, quiet: bool, as_json: bool
 ) -> int:

@@ -187,7 +187,9 @@ class Plan:
         if self.data.alive is None:
             return None
         first = self.full_network.layers[0]
-        scratch = self.buffers["optimizer.scratch"][: first.parameters()[first.rows_of].size]
+        size = first.parameters()[first.rows_of].size
+        own = self.experiment.optimizer.part.work_slots(decays=False)  # free between steps
+        scratch = self.buffers[f"optimizer.{own[0]}"][:size] if own else np.empty(size, self.layout.dtype)
         return Narrowing(first, self.data.alive, scratch)
 
     def _make_optimizer(self, segments: list[Segment]) -> Optimizer:

@@ -56,10 +56,13 @@ class Checker:
         flags: Sequence[str] = (),
         ignore: Iterable[str] = (),
         on_fault: Callable[[str, Exception], None] = lambda name, error: None,
+        extensions: Sequence[str] = (),
     ) -> None:
         self.flags = list(flags)
         self.ignore = frozenset(ignore)
         self.on_fault = on_fault
+        self.extensions = extensions
+        """Packages with parts, which this process has loaded already."""
 
     def files(self, names: Sequence[str], processes: int | None = None) -> Iterator[Outcome]:
         """Check files, in order; by default in one process per core, if there are enough of them."""
@@ -136,7 +139,7 @@ def _workers(
             share = range(first, len(pieces), count)
             work = [pieces[number] for number in share]
             answers[answer] = iter(share)
-            arguments = (sender, [*answers], checker.flags, checker.ignore, work)
+            arguments = (sender, [*answers], checker.flags, checker.ignore, checker.extensions, work)
             process = context.Process(target=_work, args=arguments, daemon=True)
             with sender:
                 try:
@@ -157,6 +160,7 @@ def _work(
     readers: Sequence[Connection],
     flags: Sequence[str],
     ignore: frozenset[str],
+    extensions: Sequence[str],
     pieces: Sequence[Sequence[str]],
 ) -> None:
     """Check pieces and send one answer for each.
@@ -173,6 +177,10 @@ def _work(
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     gc.disable()
+    if extensions:  # where processes are spawned, they have to be loaded again
+        from nnspec.extensions import load_extensions
+
+        load_extensions(extensions)
     checker = Checker(flags, ignore)
     with suppress(OSError, MemoryError):  # the waiting process has ended, or checks the rest itself
         for piece in pieces:

@@ -35,6 +35,8 @@ class Config(NamedTuple):
     """Lint codes to silence."""
     respect_gitignore: bool = True
     """Whether to skip files that git ignores."""
+    extensions: tuple[str, ...] = ()
+    """Installed packages whose parts specs may use."""
 
 
 def load_config(file: str | None = None, *, isolated: bool = False) -> Config:
@@ -104,6 +106,7 @@ _KEYS = {
     "fail-level": _Key("fail_level", '"error" or "warning"', lambda v: v in ("error", "warning"), str),
     "ignore": _Key("ignore", 'a list of lint codes, such as ["NN701"]', _is_texts, frozenset),
     "respect-gitignore": _Key("respect_gitignore", "true or false", lambda v: isinstance(v, bool), bool),
+    "extensions": _Key("extensions", 'a list of packages, such as ["adan-parts"]', _is_texts, tuple),
 }
 
 

@@ -144,9 +144,18 @@ def read_manifest(path: Path) -> Manifest:
             data=() if old else tuple((each["source"], _fact(each["facts"])) for each in found["data"]),
             folders={} if old else {_lane(name): _folder(each) for name, each in found["folders"].items()},
             replaces=None if replaces is None else tuple(map(_folder, replaces)),
-            environment=dict(found["environment"]),
+            environment=_environment(found["environment"]),
             format=int(found["format"]),
         )
+
+
+def _environment(value: Any) -> dict[str, Any]:
+    """Return the environment; of parts that are not nnspec's, all that their record holds is text."""
+    found = dict(value)
+    if "parts" in found:
+        names = ("part", "kind", "package", "version", "module", "sha256")
+        found["parts"] = [{name: _text(each[name]) for name in names} for each in found["parts"]]
+    return found
 
 
 def _text(value: Any) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnspec.data.source import Column
 from nnspec.errors import some_of
+from nnspec.extensions import missing_parts
 from nnspec.files import open_regular, read_limited
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.manifest import MANIFEST, Manifest, read_manifest
@@ -48,6 +49,7 @@ __all__ = [
     "data_use",
     "open_run",
     "read_manifest",
+    "require_parts",
     "resume_command",
     "stored_arrays",
     "usable",
@@ -231,6 +233,13 @@ def open_run(path: str | os.PathLike[str]) -> SavedRun:
     except (OSError, ValueError) as error:
         raise RunError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     raise RunError(f"{folder} is not a run: {what}" if what else f"run not found: {folder}")
+
+
+def require_parts(saved: SavedRun) -> None:
+    """Raise RunError if parts of other packages that a run used are not loaded: which, and how to load them."""
+    missing = missing_parts(saved.manifest.environment.get("parts", ()))
+    if missing:
+        raise RunError(f"{saved.path} used {'; and '.join(missing)}")
 
 
 def data_use(record: Mapping[str, Any]) -> DataUse:

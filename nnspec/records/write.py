@@ -135,7 +135,7 @@ def summary_record(result: RunResult, program: Program, started: str, data_dir: 
         "interrupted": result.interrupted,
         **({"halted": result.halted} if result.halted else {}),
         "data": [_plain(asdict(use)) | {"stands_in": use.stands_in} for use in result.data],
-        "environment": environment(),
+        "environment": environment(program.parts()),
         "gradient_error": finite(result.gradient_error),
         "common_loss": target,
         "lanes": [

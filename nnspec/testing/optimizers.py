@@ -295,6 +295,8 @@ def declared_state(sample: PartSample) -> None:
         for name, array in state.items():
             require(array.shape == parameter.shape and not array.any(), f"the state {name} does not start at zero")
     slots = cls.work_slots(decays=bool(settings["weight_decay"]))
+    shared = {*slots} & {*cls.state_slots(settings)}
+    require(not shared, f"{', '.join(shared)}: a name of a state and of a work array, which must be different arrays")
     require(tuple(optimizer.work) == slots, f"the work arrays are {[*optimizer.work]}; {slots} are declared")
     sizes = {array.size for array in optimizer.work.values()}
     require(sizes <= {max(parameter.size for parameter in params)}, f"the work arrays have {sizes} numbers")

@@ -182,7 +182,9 @@ def _spec_with(cls: type[Part], sample: Any) -> str:
     part = _call(sample.part, sample.arguments) if sample.arguments else sample.part
     match cls.kind:
         case "optimizer":
-            return _spec(model, data, optimizer=part)
+            # Beside another optimizer, and with features that are always zero, whose weights are left out.
+            wide, digits = "Linear(5); Tanh; Linear(10)", "Digits(train=20, test=10)"
+            return _spec(wide, digits, more=f"race {{ own {{ optimizer = {part} }}\n plain {{ seed = 1 }} }}")
         case "schedule":
             return _spec(model, data, optimizer=f"SGD(lr={part})", more="train.validation = 0.3")
         case "initializer":
