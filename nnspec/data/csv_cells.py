@@ -1,4 +1,4 @@
-"""The cells of CSV text: where they end, and which are quoted, missing, or numbers."""
+"""The cells of CSV text: how they are delimited, and which are quoted, missing, or numbers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from nnspec.text import printable
 __all__ = ["MISSING_WORDS", "Form", "Quoted", "in_words", "lines_of", "listed", "rows_of"]
 
 MISSING_WORDS = ("?", "-", "NA", "N/A", "#N/A", "NaN", "null", "none", "missing")
-"""Words that mark a missing cell in a column of numbers by default, in upper or lower case."""
+"""Default words for a missing cell in a column of numbers, in upper or lower case."""
 LONGEST_CELL = 131_072
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"|(\S+)')
 _SIGNS = "%$€£¥"
 _STYLES = ((".", None), (",", None), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'"))
-"""How numbers are written, the most usual first: decimal sign, and separator of thousands."""
+"""Number formats, most common first: decimal separator and thousands separator."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 
 
 class Quoted(str):
-    """A cell that was written in quotes."""
+    """A quoted cell."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a table is written."""
+    """The format of a table."""
 
     delimiter: str = ","
-    """The character between cells; a blank means any run of white space."""
+    """The character between cells; a space means any run of white space."""
     decimal: str = "."
     thousands: str | None = None
     strip: str = ""
@@ -43,7 +43,7 @@ class Form:
     """Words that mark a missing cell; None for `MISSING_WORDS`."""
 
     def number(self, cell: str) -> float | None:
-        """Return the number in a cell, or None if there is none."""
+        """Return the number in a cell, or None if it is not a number."""
         if self.strip:
             cell = cell.strip(f"{self.strip} \u00a0\u202f")
         if self.thousands is not None or self.decimal != ".":
@@ -56,21 +56,21 @@ class Form:
             return None
 
     def is_word(self, cell: str) -> bool:
-        """Whether a cell is one of the words for a missing value, in any case of letters."""
+        """Return whether a cell is one of the words for a missing value, in upper or lower case."""
         return cell.lower() in _lowered(MISSING_WORDS if self.missing_words is None else self.missing_words)
 
     def is_missing(self, cell: str, *, numbers: bool, listed: bool = False) -> bool:
-        """Whether a cell is missing, in a column of numbers or of text; `listed` where `categories` names it."""
+        """Return whether a cell of a column of numbers or text is missing; `listed` if it is in `categories`."""
         if not cell or numbers:
             return not cell or self.is_word(cell)
         return self.missing_words is not None and not (listed or isinstance(cell, Quoted)) and self.is_word(cell)
 
     def seen_in(self, line: str) -> Form:
-        """Return the same form, with another delimiter where a line has only that one."""
+        """Return the same form, with another delimiter if a line only has that one."""
         return self if self.delimiter in line else replace(self, delimiter=max(_DELIMITERS, key=line.count))
 
     def delimiter_hint(self, text: str) -> str:
-        """Ask whether a line has another delimiter; "" where none seems likely."""
+        """Return a question whether a line has another delimiter; "" if none seems likely."""
         counts = {sign: text.count(sign) for sign in _DELIMITERS if sign != self.delimiter}
         best = max(counts, key=lambda sign: counts[sign])
         if not counts[best] and len(text.split()) > 1 and self.delimiter != " ":
@@ -79,7 +79,7 @@ class Form:
         return f'is it `delimiter = "{sign}"`?' if counts[best] else ""
 
     def otherwise(self, cells: Iterable[str]) -> list[str]:
-        """Return the settings, as a spec writes them, under each of which all of these cells are numbers."""
+        """Return the settings, in spec syntax, with each of which all of these cells are numbers."""
         texts = list(cells)
         signs = "".join(sign for sign in _SIGNS if any(sign in text for text in texts))
         found = []
@@ -96,14 +96,14 @@ class Form:
 
 @lru_cache(maxsize=32)
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
-    """Return the pattern of numbers in one style."""
+    """Return the pattern of numbers in one format."""
     between = "[ \u00a0\u202f]" if thousands == " " else re.escape(thousands)
     whole = rf"(?:\d{{1,3}}(?:{between}\d{{3}})+|\d+)" if thousands else r"\d+"
     return re.compile(rf"[+-]?(?:{whole}(?:{re.escape(decimal)}\d*)?|{re.escape(decimal)}\d+)(?:[eE][+-]?\d+)?")
 
 
 def _plain(cell: str, decimal: str, thousands: str | None) -> str:
-    """Write a number in Python's style."""
+    """Convert a number to Python's format."""
     for sign in (" ", "\u00a0", "\u202f") if thousands == " " else (thousands,) if thousands else ():
         cell = cell.replace(sign, "")
     return cell.replace(decimal, ".")
@@ -115,17 +115,17 @@ def _lowered(words: tuple[str, ...]) -> frozenset[str]:
 
 
 def in_words(text: str) -> str:
-    """Return a cell, or a name, as messages show it."""
+    """Format a cell or name for messages."""
     return printable(text if len(text) <= 40 else text[:39] + "…")
 
 
 def listed(words: Sequence[str], most: int = 5) -> str:
-    """Return cells, or names, as messages list them: the first of many."""
+    """Format cells or names for messages; if there are many, only the first ones."""
     return ", ".join(f"`{in_words(word)}`" for word in words[:most]) + (" …" if len(words) > most else "")
 
 
 def lines_of(pieces: Iterable[str]) -> Iterator[str]:
-    """Join pieces of a text and yield its lines, without line ends."""
+    """Join the pieces of a text and yield its lines, without line endings."""
     rest: list[str] = []
     for piece in pieces:
         first, *more = piece.split("\n")
@@ -138,11 +138,10 @@ def lines_of(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def rows_of(lines: Iterable[str], form: Form, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row, without blanks around them, with the number of its last line; empty lines and
-    comments are skipped.
+    """Yield the stripped cells of each row with the number of its last line, skipping empty lines and comments.
 
-    A cell may be in quotes, with `""` for a quote inside; it may then hold delimiters, and ends of lines unless white
-    space is the delimiter. Raises FileFault, which calls the file by `name`.
+    A cell may be quoted, with `""` for a quote inside. It may then contain delimiters and, unless the delimiter is
+    white space, line breaks. Raises FileFault, which calls the file `name`.
     """
     numbered = enumerate(lines, 1)
     white = form.delimiter.isspace() and form.delimiter != "\t"

@@ -1,4 +1,4 @@
-"""Splitting the samples of a file without test data of its own: how many are for testing, and which ones."""
+"""Splitting the samples of a file without its own test data: how many are used for testing, and which ones."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 __all__ = ["Seed", "Share", "divided", "in_turns", "shares", "shuffled"]
 
 Share = Annotated[float, Range(low=0, high=1, open_low=True, open_high=True), Also("test_size", "test_split", "split")]
-"""The share of the samples that is held back for testing."""
+"""The fraction of the samples held out for testing."""
 Seed = Annotated[int, Range(low=0), Also("random_state")]
 """The seed of the order in which samples are split."""
 
 
 def shares(count: int, test: float) -> tuple[int, int]:
-    """Split so many samples into (training, test): `test` of them, rounded, at least one of either."""
+    """Split a number of samples into (training, test): `test` is a fraction, rounded, with at least one sample each."""
     held = min(max(round(test * count), 1), count - 1)
     return count - held, held
 
 
 def shuffled(count: int, seed: int) -> NDArray[Any]:
-    """Return the order in which a seed puts so many samples, the same with every version of NumPy.
+    """Return the order of samples for a seed, which is the same with every version of NumPy.
 
     The random words are not those of `numpy.random.default_rng(seed)`: samples drawn one after another from that very
     generator would be sorted by them, not shuffled.

@@ -164,39 +164,39 @@ class Progress:
         keeper.keep(snapshot, lane, self._stop.state(), best, self._best.arrays, ended=ended)
 
     def _resume(self, start: Checkpoint, keeper: Keeper) -> None:
-        """Go to where a checkpoint is. Raises CheckpointError."""
+        """Continue from a checkpoint. Raises CheckpointError."""
         try:
             restore(self._plan, start.snapshot)
             before = lane_from(start.lane, start.extra, self._plan.network)
             if before.figures != self.lane.figures:
-                raise ValueError("it has other figures")
+                raise ValueError("it has different figures")
             self.records += before.records
             self.lane = replace(self.lane, start=before.start)
             self._tables = {self.done: before.tables}
             self._stop.load_state(start.stopping)
             self._best.load_state(start.best, start.best_arrays, self.records, self._plan.network)
             self._tables |= {self._best.epoch: start.best["tables"]}
-            if start.ended:  # what was the last epoch had no say in whether there are more
+            if start.ended:  # its last epoch was the last requested one, so the rule did not see it
                 self.stopped = self._stop.reason(self.records)
         except DAMAGE as error:
             raise CheckpointError(f"the checkpoint {keeper.path} cannot be used: {error}") from None
 
 
 class _EarlyStop:
-    """Watches a training by the rule that stops it early, where it has one."""
+    """Applies the early-stopping rule to a training, if there is one."""
 
     def __init__(self, rule: Stopping | None, lane: LaneResult) -> None:
         ensure(rule is None or rule.of in lane.figures, f"`{rule}`: its metric is not measured")
         self._rule, self._watcher = rule, rule.watch() if rule is not None else None
 
     def reason(self, records: list[EpochRecord]) -> str:
-        """Say why training stops after the last of these epochs; empty where it continues. Asked once an epoch."""
+        """Return why training stops after the last of these epochs; empty if it continues. Called once per epoch."""
         if self._rule is None or self._watcher is None or not self._watcher.stops(records[-1].figures[self._rule.of]):
             return ""
         return f"after epoch {len(records)}: {self._rule.reason}"
 
     def state(self) -> dict[str, float] | None:
-        """Return what the rule remembers, where there is one."""
+        """Return the state of the rule, if there is one."""
         return self._watcher.state() if self._watcher is not None else None
 
     def load_state(self, state: Mapping[str, float] | None) -> None:

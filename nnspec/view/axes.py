@@ -50,7 +50,7 @@ def epoch_ticks(epochs: int, most: int = 8) -> list[int]:
 
 
 def tick_text(value: float, *, percent: bool = False) -> str:
-    """Return the number beside an axis: `0.5`, `−2`, `1e−5`, or in percent `80 %`."""
+    """Return the number of a tick: `0.5`, `−2`, `1e−5`, or in percent `80 %`."""
     if percent:
         return f"{100 * value:g} %"
     return f"{value:g}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e").replace("-", "−")
@@ -94,7 +94,7 @@ class Scale:
         return min(max(share, 0.0), 1.0)
 
     def ticks(self, most: int = 8) -> list[float]:
-        """Return the round numbers beside it."""
+        """Return the round numbers of its ticks."""
         return round_numbers(self.low, self.high, most, log=self.log)
 
 

@@ -1,4 +1,4 @@
-"""HTML and SVG, made by Jinja2 from the templates beside the code (`*.j2`), which escape every value they show."""
+"""HTML and SVG, rendered with Jinja2 from the templates next to the code (`*.j2`), which escape every value."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def render(template: str, **values: object) -> str:
     """Return a template of this room, such as `report/page.html.j2`, filled with values.
 
     Templates have `unique_id()`, for ids that are unique within the page, and the filters `joints`, which splits a
-    name where it may be broken, and `points`, which writes the points of an SVG line. Characters that no page may hold,
-    such as ESC and lone surrogates, are shown as escapes.
+    name at the points where it may be wrapped, and `points`, which formats the points of an SVG line. Characters that
+    are not allowed in a page, such as ESC and lone surrogates, are shown as escapes.
     Raises `jinja2.UndefinedError` for a missing value.
     """
     page = _environment().get_template(template).render(values, unique_id=count(1).__next__)

@@ -33,7 +33,7 @@ __all__ = [
 Dash = tuple[float, float]
 """The length of a dash and of the gap after it, in widths of the line."""
 
-# Okabe and Ito's colours, which can be told apart with any colour vision, and five more. Lanes in one of the
+# Okabe and Ito's colours, which are distinguishable with any colour vision, and five more. Lanes in one of the
 # five are dashed, with square markers.
 _SAFE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555")
 _MORE = ("#6A3D9A", "#8C510A", "#00A6A6", "#B2182B", "#8A8A00")
@@ -46,9 +46,9 @@ DARK = (
 NAMED = len(PALETTE)
 """Maximum number of lanes with a colour; if there are more, the best have one and the others are grey."""
 INK, SOFT, FAINT, GREY = "#222222", "#555555", "#8a8a8a", "#a9a9a9"
-"""Colours of text, of remarks, of axes, and of lines without a colour of their own, in pictures on white."""
+"""Colours of text, remarks, axes, and lines without their own colour, in pictures on white."""
 _SIXTEEN = ("blue", "red", "green", "magenta", "yellow", "cyan")
-"""What a terminal of 8 or 16 colours shows. More lanes have no colour there: their names tell them apart."""
+"""Colours for terminals with 8 or 16 colours. Further lanes have no colour there, only their names."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def ink_of(color: str) -> str:
 
 
 def terminal_style(slot: int | None, console: Console) -> str:
-    """Return the colour of a lane in a terminal; none for a lane without one, or where the colours run out."""
+    """Return the colour of a lane in a terminal; none for a lane without one, or if the colours run out."""
     if slot is None:
         return ""
     if console.color_system in ("256", "truecolor"):

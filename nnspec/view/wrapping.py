@@ -12,7 +12,7 @@ _SPACES = re.compile(r"(?<=\s)(?=\S)")
 
 
 def joints(name: str) -> list[str]:
-    """Split a name where it may be broken."""
+    """Split a name at the points where it may be wrapped."""
     return _JOINTS.split(name)
 
 

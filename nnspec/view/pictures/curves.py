@@ -42,13 +42,13 @@ def plot_training_curves(
     subtitle: str = "",
     path: str | os.PathLike[str] | IO[bytes] | None = None,
 ) -> Figure:
-    """Draw training curves, and return the figure; with `path` it is saved there too, as PNG in an open file.
+    """Draw training curves and return the figure. With `path`, also save it there; as PNG if that is an open file.
 
-    `history` maps a name to its losses, a number an epoch: `{"SGD": [2.1, 1.8], "Adam": [1.5, 0.9]}`, or to figures
-    by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`, as in `history.json`. A figure called
-    `repeats` lists such figures for single trainings: the 95 % interval of their mean is drawn behind the curve. Of
-    more than 12 lanes the 12 with the lowest last loss are told apart. `path` ends in `.png`, `.svg` or `.pdf`. Raises
-    ValueError where there is nothing to draw.
+    `history` maps a name to its losses, one per epoch: `{"SGD": [2.1, 1.8], "Adam": [1.5, 0.9]}`, or to figures
+    by name: `{"Adam": {"loss": […], "test_loss": […], "test_accuracy": […]}}`, as in `history.json`. The key
+    `repeats` lists such figures for single trainings: the 95 % interval of their mean is drawn as a band. If there are
+    more than 12 lanes, only the 12 with the lowest final loss have colours. `path` ends in `.png`, `.svg` or `.pdf`.
+    Raises ValueError if there is nothing to draw.
     """
     return draw_figure(history, panels(), title, subtitle, path)
 
@@ -110,7 +110,7 @@ def picture_of_saved(saved: SavedRun, compiled: Compiled) -> Picture:
 
 
 def _figures(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the curves of a lane as a record holds them: what was no number is null there. Raises ValueError."""
+    """Return the curves of a lane from a record, which has null in place of NaN. Raises ValueError."""
     known = {f"{prefix}{name}" for prefix in ("", "val_", "test_") for name in ("loss", *metrics())}
     figures: dict[str, Any] = {
         name: [math.nan if value is None else float(value) for value in values]
@@ -158,4 +158,4 @@ def _spread(lanes: Sequence[Sequence[Mapping[str, Sequence[float]]]]) -> str:
     how_many = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     if len(repeated) > BANDS:
         return f"means of {how_many} seeds"
-    return f"mean and 95 % interval of {how_many} seeds" + (", each thin where they end apart" if apart else "")
+    return f"mean and 95 % interval of {how_many} seeds" + (", each as a thin line if they end apart" if apart else "")

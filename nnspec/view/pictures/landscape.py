@@ -49,7 +49,7 @@ _SMALLER, _LETTERS, _LINES = 170, 150, 4
 
 
 def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force: bool = False) -> Path:
-    """Return where a picture goes: `out`, or `<spec>-landscape.png` in the working folder.
+    """Return the path of a picture: `out`, or `<spec>-landscape.png` in the current folder.
 
     Raises OutputError for a file that already exists, unless `force` says to replace it, for a folder that does not
     exist or is not writable, and for an unknown picture suffix.
@@ -69,9 +69,10 @@ def picture_place(spec: str, out: str | os.PathLike[str] | None = None, *, force
 
 
 def plot_landscape(found: Landscape, path: Path | None = None) -> Figure:
-    """Draw the loss over the plane with every lane's path, and beside it the loss over the way and each epoch's step.
+    """Draw the loss over the plane with the path of each lane; next to it, the loss over the distance travelled and the
+    step of each epoch.
 
-    With `path` the figure is saved there, whole or not at all; OutputError where that cannot be done.
+    With `path`, the figure is written there atomically; raises OutputError if that fails.
     """
     style = house_style()
     from matplotlib.figure import Figure
@@ -115,7 +116,7 @@ def _lanes(found: Landscape) -> list[tuple[LanePath, int | None]]:
 
 
 def _texts(figure: Figure, found: Landscape) -> float:
-    """Write title and facts above, and what the paths tell below. Returns how high up there is room for axes."""
+    """Write title and facts at the top and the caption at the bottom. Returns the lower end of the space for axes."""
     title = textwrap.shorten(f"{found.title}: loss landscape", 100, placeholder=" …")
     figure.text(0.012, 0.978, title, fontsize=17, fontweight="bold", color=INK, va="top", parse_math=False)
     measured, plane = what_is_shown(found)
@@ -209,9 +210,9 @@ def _path(axis: Axes, lane: LanePath, slot: int | None) -> None:
 def _contours(
     axis: Axes, found: Landscape, lanes: Sequence[tuple[LanePath, int | None]]
 ) -> tuple[Any, Callable[[float], Any]] | None:
-    """Fill between losses, on a logarithmic scale where all are above zero, and draw lines at round numbers.
+    """Draw filled contours, on a logarithmic scale if all losses are positive, with lines at round numbers.
 
-    Returns the lines, and the colour of a loss; None where there is nothing to draw.
+    Returns the lines and the colour of a loss, or None if there is nothing to draw.
     """
     from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 
@@ -236,7 +237,7 @@ def _contours(
 
 
 def _scale(axis: Axes, norm: Any, colors: Any, levels: Sequence[float]) -> None:
-    """Draw the scale of colours beside the axes, with the losses of the contour lines; the top is that and above."""
+    """Draw the colour bar next to the axes, with the losses of the contour lines; its top also covers higher losses."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 

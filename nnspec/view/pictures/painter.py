@@ -30,7 +30,7 @@ def main() -> None:
     try:
         _draw(sys.stdin.buffer, out)
         code = 0
-    except Exception as error:  # noqa: BLE001  (whatever it is, the other process says it in words)
+    except Exception as error:  # noqa: BLE001  (the other process reports any error)
         print(in_words(error).replace("\n", " "), file=sys.stderr)
         code = 1
     sys.stderr.flush()

@@ -67,12 +67,12 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """A pair of axes with one figure of every lane, and thinner beside it the same of other samples."""
+    """Axes with one figure of every lane, and the same figure on other samples as thinner lines."""
 
     title: str
     figure: str
     solid: str = ""
-    """The samples of the solid lines, where there are others."""
+    """The samples of the solid lines, if there are also others."""
     thin: tuple[str, ...] = field(default=())
     """Prefixes of the figures that are drawn thin."""
     log: bool = False
@@ -152,14 +152,14 @@ def _each(axis: Axes, panel: Panel, curve: Curve) -> None:
 
 
 def _apart(panel: Panel, curve: Curve) -> list[Values]:
-    """Return a lane's repeats where they end apart: there is no mean of all of them to draw a band about."""
+    """Return a lane's repeats if they end at different epochs: they have no common mean to draw a band around."""
     each = curve.each(panel.figure)
     return [] if even(each) else each
 
 
 def _bands(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
-    """Show the 95 % interval of the mean over repeats for each epoch. The lines alone set the limits of the axis,
-    since the interval of two seeds may be twenty times as wide as what they differ by."""
+    """Show the 95 % interval of the mean over repeats for each epoch. Only the lines set the limits of the axis, since
+    the interval of two seeds may be twenty times as wide as their difference."""
     across, up = axis.get_xlim(), axis.get_ylim()
     shown = [
         curve for curve in curves if curve.slot is not None and any(each := curve.each(panel.figure)) and even(each)
@@ -217,10 +217,10 @@ def ends(values: Values) -> tuple[int, float] | None:
 
 
 def name_lines(axis: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
-    """Write each lane's name beside the end of its line.
+    """Write each lane's name next to the end of its line.
 
-    Where lines end close together their names are moved apart, as little as possible, and a thin line leads from each
-    end to its name.
+    If lines end close together, their names are moved apart as little as possible, and a thin line connects each end
+    with its name.
     """
     found = [
         (_inside(axis, axis.transData.transform(end)), curve)

@@ -40,13 +40,13 @@ class Text:
 
     text: str
     style: str = ""
-    """A class of the style sheet: `soft`, or `yes` and `no` for what is good and bad."""
+    """A class of the style sheet: `soft`, or `yes` for good and `no` for bad."""
     bold: str = ""
     """A bold prefix of the text."""
     code: str = ""
     """Code after the text."""
     is_name: bool = False
-    """Whether it may be broken after characters such as `_` and `=`, where a column is narrow."""
+    """Whether it may be wrapped after characters such as `_` and `=` in a narrow column."""
     color: str = ""
     """The colour of the dot before a name."""
     indent: int = 0

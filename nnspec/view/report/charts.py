@@ -43,7 +43,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Tick:
-    """A number beside an axis."""
+    """A tick with its number."""
 
     at: float
     text: str

@@ -1,4 +1,4 @@
-"""The page: what was run, the results of each lane, and the details behind them, in one file."""
+"""The page: what was run, the results of each lane, and further details, in one file."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def confusion(evaluation: Evaluation) -> Confusion | None:
 
 
 def hardest_images(evaluation: Evaluation, compiled: Compiled) -> Images | None:
-    """Return the test images with the largest loss; None if the samples are no images."""
+    """Return the test images with the largest loss; None if the samples are not images."""
     data = evaluation.dataset
     shape = data.facts.shape
     if data.divisor != 255 or len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)):

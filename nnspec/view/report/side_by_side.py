@@ -15,7 +15,7 @@ __all__ = ["side_by_side"]
 
 
 def side_by_side(compared: ComparedRuns) -> Iterator[Block]:
-    """Yield what a page about several runs begins with."""
+    """Yield the first blocks of a page about several runs."""
     contest = compared.contest
     for name, saved in zip(contest.runs, contest.saved, strict=True):
         yield Text(f" {head(saved)}", "soft", bold=name)

@@ -15,7 +15,7 @@ _HEAD = 12
 
 
 def counts(lane: LaneResult, names: Sequence[str], width: int) -> Iterator[str]:
-    """Yield the tables of a lane, in lines; `names` are those of the classes, where the data names them."""
+    """Yield the tables of a lane as lines; `names` are those of the classes, if the data has any."""
     for name, rows in lane.tables.items():
         lines = confusion(rows, names, width)
         if lines is None:

@@ -64,7 +64,7 @@ def print_proofs(proofs: Sequence[GradientProof], console: Console) -> None:
 
 
 def _notes(report: GradientReport) -> Iterator[str]:
-    """Yield what the figures do not show: entries not checked, or not checked at the starting weights."""
+    """Yield notes on entries that were not checked, or not checked at the initial weights."""
     if report.moved:
         yield (
             "checked near their starting values, because every step from "

@@ -1,4 +1,4 @@
-"""`landscape`: a table of what the paths measure, and a progress bar for the grid."""
+"""`landscape`: a table of measurements of the paths, and a progress bar for the grid."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class GridProgress:
 
 
 def print_landscape(found: Landscape, console: Console) -> None:
-    """Print the measurements of each lane's path, the conclusions from them, and what the picture shows."""
+    """Print the measurements of each lane's path, the conclusions from them, and a description of the picture."""
     lanes = sorted(found.lanes.values(), key=lambda lane: float(lane.losses[-1]))
     chosen = landscape_slots(found)
     styles = [f"bold {terminal_style(chosen.get(lane.name), console)}".strip() for lane in lanes]

@@ -44,7 +44,7 @@ def _print(lane: LaneResult, console: Console) -> None:
 
 
 def _whole(profile: Mapping[str, Any]) -> str:
-    """`412.3 µs per step, the mean of 240 of 480 steps, …`, with what the measurement itself cost."""
+    """`412.3 µs per step, the mean of 240 of 480 steps, …`, with the overhead of profiling."""
     said = f"{profile['microseconds']:,.1f} µs per step, the mean of {profile['steps']:,} of {profile['of']:,} steps"
     if profile["overhead"] is None:
         return f"{said}; too few to estimate the cost of timing"

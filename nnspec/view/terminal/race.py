@@ -184,7 +184,7 @@ def show_result(result: RunResult, progress: QuietProgress) -> None:
 
 
 def print_result(result: RunResult, compiled: Compiled, console: Console) -> None:
-    """Print the results of a run: what was run, the lanes, the verdicts."""
+    """Print the results of a run: data and model, lanes, verdicts."""
     from rich.text import Text
 
     order = [lane.name for lane in compiled.program.lanes]
@@ -357,7 +357,7 @@ def _to(lane: LaneResult, target: float) -> str:
 
 
 def _verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
-    """Print expected values beside measured ones, or above them if a line is too short for both."""
+    """Print expected values next to measured ones, or above them if a line is too short for both."""
     widest = max((len(verdict.text) for verdict in verdicts), default=0)
     longest = max((len(verdict.detail) for verdict in verdicts), default=0)
     beside = not wraps(console) or 2 + widest + 3 + longest <= console.width

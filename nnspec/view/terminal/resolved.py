@@ -28,9 +28,9 @@ class LaneError(NnspecError):
 
 
 def pick(program: Program, name: str | None) -> tuple[Experiment, ...]:
-    """Return the runs of a name: one, or all points of the sweep of one lane; all runs where there is no name.
+    """Return the runs with a name: one run, or all sweep points of a lane. Without a name, return all runs.
 
-    Raises LaneError where there is none.
+    Raises LaneError if there is none.
     """
     if name is None:
         return program.lanes
@@ -45,7 +45,7 @@ def pick(program: Program, name: str | None) -> tuple[Experiment, ...]:
 
 
 def resolved_record(program: Program, lanes: Sequence[Experiment]) -> dict[str, Any]:
-    """Return lanes of a program as plain data: a list of values each, and what is expected."""
+    """Return lanes of a program as plain data: a list of values for each, and the expectations."""
     return {
         "title": program.title,
         "spec": program.path,

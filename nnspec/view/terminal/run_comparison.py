@@ -114,7 +114,7 @@ def _best(entries: Sequence[Entry], figure: str) -> float | None:
 
 
 def figure_in_words(entry: Entry, figure: str) -> str:
-    """`0.334 ± 0.019`, `90.2 % ± 0.8`: the mean, and half the width of its 95 % interval where there are seeds."""
+    """`0.334 ± 0.019`, `90.2 % ± 0.8`: the mean, and half the width of its 95 % interval if there are several seeds."""
     if figure not in entry.final:
         return "–"
     found = entry.interval(figure)

@@ -33,7 +33,7 @@ def console(stderr: bool = False) -> Console:
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
-    # In a notebook rich would show every line as an output of its own.
+    # In a notebook, rich would show every line as a separate output.
     plain: dict[str, Any] = {"highlight": False, "emoji": False, "markup": False, "force_jupyter": False}
     found = Screen(stderr=stderr, soft_wrap=False, **plain)
     width = _NOTEBOOK_WIDTH if in_kernel() else None if found.is_terminal else _PIPE_WIDTH
@@ -57,7 +57,7 @@ def plain_text(show: Callable[[Console], None], width: int = 100) -> str:
 
 
 def say(console: Console, text: str, style: str = "", *, mark: str = "") -> None:
-    """Print a sentence: on a terminal wrapped at words, under its first word where it begins with a mark such as `✗`.
+    """Print a sentence; on a terminal, wrap it at words and indent it if it begins with a mark such as `✗`.
 
     In a pipe it stays one line, however long, so that it can be searched for. `mark` is a style for the mark alone.
     """

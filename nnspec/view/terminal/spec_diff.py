@@ -82,7 +82,7 @@ def _print_lane(lane: LaneChange, sign: str, console: Console) -> None:
 
 
 def _lines(changes: Sequence[Change], margin: str = "", signs: bool = True) -> Text:
-    """Lay changes out in columns of sign and name, what was and is, and a note."""
+    """Format changes in columns: sign and name, old and new value, and a note."""
     from rich.text import Text
 
     left = min(max(len(change.what) for change in changes), _NAMES)

@@ -106,7 +106,7 @@ def _alike(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
 
 
 def _name(lane: Experiment, step: Step) -> str:
-    """Return what a step belongs to, by its name in the spec."""
+    """Return the layer or part that a step belongs to, by its name in the spec."""
     if step.op == "metric":
         return lane.metrics[int(step.node.removeprefix("metric")) - 1].name
     return {"loss": lane.loss.name, "loss gradient": lane.loss.name, "update": lane.optimizer.name}.get(

@@ -150,7 +150,7 @@ def _sample(lane: Experiment) -> str:
 
 
 def _more(lane: Experiment) -> list[str]:
-    """Return the settings of `train` that differ from their defaults, besides those always shown."""
+    """Return the settings of `train` that differ from their defaults, in addition to those always shown."""
     train = [(field, getattr(lane.train, field.name)) for field in fields(lane.train)]
     others = [(f.name, value) for f, value in train if value != f.default and f.name not in ("epochs", "batch")]
     return [f"{name} {_in_words(value)}" for name, value in others]
@@ -168,7 +168,7 @@ def _parameters(layout: Layout) -> str:
 
 
 def _by_layer(layout: Layout) -> Iterator[tuple[str, str]]:
-    """Describe layers with learning rates or weight decay of their own; by parameter, if these differ."""
+    """Describe layers with their own learning rates or weight decay; by parameter, if these differ."""
     for layer, found in groupby(layout.tensors, key=lambda tensor: tensor.layer):
         words = {tensor.name: _move(tensor) for tensor in found}
         if len(set(words.values())) == 1:

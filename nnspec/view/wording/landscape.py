@@ -44,7 +44,7 @@ def axis_name(found: Landscape, axis: int) -> str:
 
 
 def what_is_shown(found: Landscape) -> tuple[str, str]:
-    """Say what the losses are measured on, and how much of the paths the projection shows."""
+    """Return how the losses are measured, and how much of the paths the projection shows."""
     along = (
         "the paths' first two principal components"
         if found.kind == "pca"

@@ -59,7 +59,7 @@ def two_digits(value: float) -> str:
 
 
 def figure(name: str, value: float, half: float = math.nan) -> str:
-    """`0.334 ± 0.019`, `90.2 % ± 0.8`: a figure, and half the width of its interval where there is one."""
+    """`0.334 ± 0.019`, `90.2 % ± 0.8`: a figure, and half the width of its interval, if any."""
     if is_percent(name):
         return percent(value) + (f" ± {100 * half:.1f}" if math.isfinite(half) else "")
     return loss(value) + (f" ± {two_digits(half)}" if math.isfinite(half) else "")

@@ -63,7 +63,7 @@ def restored_epochs(restored: Mapping[int, int], *, several: bool) -> str:
 
 
 def compiled_in_words(record: Mapping[str, Any] | None) -> str:
-    """Say which trainings ran as compiled steps, from `ways.compiled` of a summary; empty where none did.
+    """Say which trainings used compiled steps, from `ways.compiled` of a summary; empty if none did.
 
     Compiled steps trained Adam, SGD from epoch 2 on; F1 stayed in Python (it remembers batches in Python).
     """

@@ -34,7 +34,10 @@ def best_lines(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "command" in record:
         yield str(record["command"]), "command"
     else:
-        yield "its values name files beside the spec, so `--set` cannot repeat them from another folder", "remark"
+        yield (
+            "its values name files in the folder of the spec, so `--set` cannot repeat them from another folder",
+            "remark",
+        )
 
 
 def grids_of(summary: Mapping[str, Any]) -> list[Grid]:
