@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from nnspec.results.run import RunResult as RunResult
     from nnspec.results.stored import UnstorableError as UnstorableError
     from nnspec.templates import StarterError as StarterError
+    from nnspec.testing.check import ConformanceError as ConformanceError
     from nnspec.training.checkpoint import CheckpointError as CheckpointError
     from nnspec.view.pictures.drawing import PictureError as PictureError
 
@@ -60,6 +61,7 @@ _PUBLIC = {
     "CheckResult": "nnspec.api",
     "CheckpointError": "nnspec.training.checkpoint",
     "ClusterError": "nnspec.executors.dask_cluster",
+    "ConformanceError": "nnspec.testing.check",
     "DataError": "nnspec.data.source",
     "DataUnavailable": "nnspec.data.source",
     "DataWarning": "nnspec.errors",
@@ -99,6 +101,7 @@ __all__ = [
     "CheckResult",
     "CheckpointError",
     "ClusterError",
+    "ConformanceError",
     "DataError",
     "DataUnavailable",
     "DataWarning",

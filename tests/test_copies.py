@@ -79,7 +79,7 @@ def test_every_copy_is_worth_what_it_is_alone(name: str, penalties: tuple[nn.Pen
     for layer in model.layers:
         for inner in layer.walk():
             inner.hold_noise = True
-    evaluate = Copies(model, x, lambda outputs: loss_of(loss, LABELS, outputs), penalties)
+    evaluate = Copies(model, x, lambda outputs: loss_of(loss, LABELS, None, outputs), penalties)
     weights = [p.data for n, p in model.named_parameters().items() if "weight" in n and "Norm" not in n]
 
     def alone() -> tuple[float, np.ndarray]:
@@ -148,7 +148,7 @@ def test_the_sides_of_independent_samples_have_a_row_for_each() -> None:
 def test_a_loss_of_many_copies_is_the_loss_of_each(name: str) -> None:
     loss, targets = LOSSES[name](), LossSample(name, {}, (3,), 2).targets(8)
     outputs = np.log(np.random.default_rng(0).dirichlet(np.ones(3), (5, 8)))
-    values, sides = loss_of(loss, targets, outputs[0])(outputs)
+    values, sides = loss_of(loss, targets, None, outputs[0])(outputs)
     assert values == pytest.approx([loss.forward(copy, targets) for copy in outputs], rel=1e-14)
     assert all(len(side) == 5 for side in sides)
 

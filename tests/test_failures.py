@@ -158,7 +158,7 @@ def test_a_process_that_dies_at_its_start_loses_nothing(dead: tuple[int, ...], m
     text = spec(race="SGD; Momentum; Adam; RMSProp")
     Doomed(monkeypatch, *dead)
     if len(dead) == 2:  # nothing says that processes can be started here at all
-        with pytest.raises(WorkerError, match=r"the process that trained .* was killed by signal 9; with --jobs 1"):
+        with pytest.raises(WorkerError, match=r"the process that trained .* was killed by signal 9; --jobs 1 trains"):
             run(text, ways=TWO)
         return
     result = run(text, ways=TWO)
@@ -346,7 +346,7 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, undrawn: Non
     pytest.importorskip("fcntl", reason="the system cannot lock a folder")
     (tmp_path / "tiny.nn").write_text(spec(train="epochs = 100000; batch = 16"))
     words = ("run", "tiny.nn", "--out", "out", "--resume")
-    first = start(*words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    first = start(*words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         reach_epoch(first, 1)
         second = forked(*words, cwd=tmp_path)
