@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from nnspec.executors.dask_cluster import ClusterError as ClusterError
     from nnspec.executors.processes import WorkerError as WorkerError
     from nnspec.export.certificate import ExportError as ExportError
+    from nnspec.extensions import ExtensionError as ExtensionError
     from nnspec.formatting import WriteError as WriteError
     from nnspec.formatting import format_spec as format_spec
     from nnspec.records.folder import OutputError as OutputError
@@ -66,6 +67,7 @@ _PUBLIC = {
     "DataUnavailable": "nnspec.data.source",
     "DataWarning": "nnspec.errors",
     "ExportError": "nnspec.export.certificate",
+    "ExtensionError": "nnspec.extensions",
     "LandscapeError": "nnspec.analysis.landscape",
     "LaneResult": "nnspec.results.lane",
     "NnspecError": "nnspec.errors",
@@ -106,6 +108,7 @@ __all__ = [
     "DataUnavailable",
     "DataWarning",
     "ExportError",
+    "ExtensionError",
     "LandscapeError",
     "LaneResult",
     "NnspecError",

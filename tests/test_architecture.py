@@ -318,6 +318,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "records.folder",
             "records.reading",
             "templates",
+            "extensions",
             "testing.check",
             "training.checkpoint",
             "_version",
