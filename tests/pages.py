@@ -138,6 +138,7 @@ HEADINGS = {
     "stopping rule": "Early stopping",
     "validation rule": "Validation",
     "data source": "Data",
+    "weights file": "Initial weights",
 }
 
 

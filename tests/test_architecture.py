@@ -126,6 +126,7 @@ ROWS: list[tuple[str, set[str], str]] = [
             "data",
             "engine",
             "environment",
+            "errors",
             "interrupts",
             "native",
             "reprs",
@@ -637,7 +638,7 @@ def tracked() -> list[Path]:
         for path in sorted(ROOT.rglob("*"))
         if path.is_file()
         and not skipped & set(path.relative_to(ROOT).parts)
-        and path.suffix not in (".npz", ".png", ".gz", ".pyc")
+        and path.suffix not in (".npz", ".safetensors", ".png", ".gz", ".pyc")
         and not any(hidden(part) or part.endswith(".egg-info") for part in path.relative_to(ROOT).parts)
     ]
 

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 
 from nnspec.checker.draft import Draft
 from nnspec.checker.evaluator import Evaluator
-from nnspec.checker.model_items import some
+from nnspec.checker.findings import Unknown
+from nnspec.checker.initial import initial_weights
 from nnspec.checker.program import Bound, Experiment, LayerNode, TrainSettings
 from nnspec.checker.shared import Shared
-from nnspec.checker.tensor_names import Names
-from nnspec.checker.vocabulary import respelt
+from nnspec.checker.tensor_names import is_known
 from nnspec.diagnostics import Span
 from nnspec.syntax import tree
 
@@ -23,8 +23,11 @@ def assemble(draft: Draft, evaluator: Evaluator, shared: Shared, blocks: Collect
     named = True
     if layers and train is not None and by_name is not None:
         named = _names_are_known(draft, layers, train, by_name, evaluator, shared, blocks)
+    initial = initial_weights(draft, evaluator, shared, blocks) if named else None
     for let in draft.settings.lets:
         evaluator.let(let)  # unused ones too
+    if isinstance(initial, Unknown) or draft.init_from is None:
+        return None
     if not named or not layers or data is None or train is None or by_name is None:
         return None
     if draft.seed is None or draft.dtype is None or draft.loss is None or draft.optimizer is None:
@@ -43,6 +46,7 @@ def assemble(draft: Draft, evaluator: Evaluator, shared: Shared, blocks: Collect
         draft.metrics,
         train,
         by_name=by_name,
+        initial=initial,
         model=section.name.text if section is not None and section.name is not None else "",
         origins={word: given.origin for word, given in settings.values.items()},
         lets={word: Bound(evaluator.let(word), given.origin) for word, given in settings.lets.items()},
@@ -69,38 +73,18 @@ def _names_are_known(
     for setting in by_name:
         text = setting.split(".", 2)[2]
         span = values[setting].name
-        good = _is_known(text, Span(span.source, span.end - len(text), span.end), names, evaluator) and good
+        good = is_known(text, Span(span.source, span.end - len(text), span.end), names, evaluator.findings) and good
     frozen = values.get("train.freeze")
     if frozen is None or not train.freeze:
         return good
     places = _places(frozen.value)
     for name in train.freeze:
-        good = _is_known(name, places[name], names, evaluator) and good
+        good = is_known(name, places[name], names, evaluator.findings) and good
     if good and names.all_frozen(train.freeze):
         message, help = "all parameters are frozen, so there is nothing to train", "remove a layer from `freeze`"
         evaluator.findings.error("NN205", message, frozen.value.span, help=help)
         return False
     return good
-
-
-def _is_known(text: str, span: Span, names: Names, evaluator: Evaluator) -> bool:
-    """Whether a name refers to something in the model; if not, report it."""
-    findings = evaluator.findings
-    if names.find(text) is not None:
-        return True
-    before, _, last = text.rpartition(".")
-    inside = names.find(before) if before else None
-    below = names.below(before) if inside is not None else []
-    if inside is not None and last not in below:
-        kinds = names.kinds_of(inside)
-        has = f"it has {' and '.join(f'`{kind}`' for kind in kinds)}" if kinds else "it has no parameters"
-        layers = f"; its layers are {some(below)}" if below else ""
-        findings.error("NN201", f"`{before}` has no `{last}`", span, help=has + layers)
-        return False
-    near = findings.nearest(text, names.known)
-    known = f"there are {some(names.known[:20])}"
-    findings.error("NN201", f"the model has no layer `{text}`", span, **respelt(span, near, otherwise=known))
-    return False
 
 
 def _places(expression: tree.Expression) -> dict[str, Span]:

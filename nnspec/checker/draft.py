@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nnspec.checker.program import Choice, LayerNode, PartValue, TrainSettings
 from nnspec.checker.settle import LaneSettings
+from nnspec.data.weights import Weights
 from nnspec.engine.losses.contract import Loss
 from nnspec.engine.metrics.contract import Metric
 from nnspec.engine.optimizers.contract import Optimizer
@@ -33,6 +34,8 @@ class Draft:
     metrics: tuple[PartValue[Metric], ...] | None
     by_name: Mapping[str, float] | None
     """`train.lr_factor.NAME` and `train.weight_decay.NAME`."""
+    init_from: Mapping[str, Weights | None] | None
+    """`init_from` and `init_from.NAME`, as far as they are given."""
     section: tree.Section | None
     """The model that the lane trains."""
     layers: tuple[LayerNode, ...] | None = None

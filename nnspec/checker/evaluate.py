@@ -14,12 +14,13 @@ from nnspec.checker.missing import Missing
 from nnspec.checker.program import Choice, Origin, PartValue, TrainSettings
 from nnspec.checker.settle import LaneSettings
 from nnspec.checker.suggestions import one_of
-from nnspec.checker.vocabulary import BY_NAME, DTYPES, SEED, TRAIN, parts, respelt
+from nnspec.checker.vocabulary import BY_NAME, DTYPES, INIT_FROM, SEED, TRAIN, parts, respelt
+from nnspec.data.weights import Weights
 from nnspec.diagnostics import Note, Span
 from nnspec.engine.losses.contract import Loss
 from nnspec.engine.metrics import Metric
 from nnspec.engine.optimizers.contract import Optimizer
-from nnspec.engine.part import Part
+from nnspec.engine.part import FilePath, Part
 from nnspec.engine.validation import Given as GivenSamples
 from nnspec.syntax import tree
 
@@ -56,6 +57,7 @@ def evaluate(
         optimizer=work.part("optimizer", Optimizer),
         metrics=work.metrics(target),
         by_name=work.by_name(),
+        init_from=work.init_from(),
         section=work.model(),
     )
 
@@ -152,6 +154,19 @@ class _Evaluation:
                 if isinstance(value, (int, float)):
                     values[setting] = value
                 good = good and not isinstance(value, Unknown)
+        return values if good else None
+
+    def init_from(self) -> dict[str, Weights | None] | None:
+        """Return `init_from` and its settings per layer: `init_from.h1` -> the weights, None for `none`."""
+        values: dict[str, Weights | None] = {}
+        good = True
+        for setting, given in self.settings.values.items():
+            if setting.partition(".")[0] == "init_from":
+                value = self.evaluator.argument(INIT_FROM, given)
+                good = good and not isinstance(value, Unknown)
+                values[setting] = Weights(value) if isinstance(value, FilePath) else None
+                if isinstance(value, Weights):
+                    values[setting] = value
         return values if good else None
 
     def part(self, setting: str, kind: type[Kind]) -> PartValue[Kind] | None:

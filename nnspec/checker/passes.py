@@ -11,6 +11,7 @@
     expand         Section        -> Expanded        blocks inlined, repeats unrolled
     infer_shapes   Expanded       -> LayerNode, …    input and output shapes of each layer
     rules          Draft          -> diagnostics     constraints between values
+    initial        Draft          -> Initial         the tensors whose initial values are read from files
     assemble       Draft          -> Experiment      a lane that can be compiled
 
     for the whole spec:
@@ -111,7 +112,7 @@ class _Check:
         self.findings, self.recovery, self.usage = Findings(), Recovery(), Usage()
         self.budget, self.missing = Budget(self.findings), Missing(self.recovery)
         self.data = _DataFacts(known)
-        self.shared = Shared(self.data.facts)
+        self.shared = Shared(self.data.facts, known.of_weights)
 
         self.files = load(source, self.findings, self.recovery, known)
         self.declared = declare(self.files, self.findings, self.recovery)

@@ -8,15 +8,18 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, cast
 
 from nnspec.data.source import DataSource, Facts
+from nnspec.data.weights import Weights, WeightsFacts
 from nnspec.diagnostics import Source, Span
 from nnspec.engine.augmentations import Augmentation
 from nnspec.engine.layers.contract import Geometry, Shape
-from nnspec.engine.part import Also, BareWord, Count, Part, Positive, Range, TensorName
+from nnspec.engine.part import Also, BareWord, Count, FilePath, Part, Positive, Range, TensorName
 from nnspec.engine.penalties import Constraint, Penalty
 from nnspec.engine.stopping import Stopping
 from nnspec.engine.validation import Fold, Folds, Validation, share_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nnspec.engine.layers.contract import Layer
     from nnspec.engine.losses.contract import Loss
     from nnspec.engine.metrics.contract import Metric
@@ -30,7 +33,9 @@ __all__ = [
     "Expectation",
     "Experiment",
     "Figure",
+    "Initial",
     "LayerNode",
+    "LoadedTensor",
     "Number",
     "Operation",
     "Origin",
@@ -296,6 +301,67 @@ class Swept:
 
 
 @dataclass(frozen=True)
+class LoadedTensor:
+    """A tensor of a network whose initial values are read from a file."""
+
+    name: str
+    """Its full name, such as `Linear1.weight`."""
+    weights: Weights
+    key: str
+    """Its name in the file."""
+    stored: str
+    """Its dtype in the file."""
+    transposed: bool
+
+
+@dataclass(frozen=True)
+class Initial:
+    """The initial weights of a network that are not all drawn at random: `init_from`."""
+
+    settings: Mapping[str, Weights | None]
+    """As given: `init_from`, `init_from.head`; None for what is drawn nevertheless."""
+    tensors: tuple[LoadedTensor, ...]
+    drawn: tuple[str, ...]
+    """The other tensors, which start as if nothing were loaded."""
+    files: Mapping[FilePath, WeightsFacts]
+    """What is in the files, by their paths."""
+    idle: Mapping[str, str] = field(default_factory=dict)
+    """Settings without effect, and the reason."""
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+    """The values of `tensors`, once they have been read; empty while only headers have."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all values have been read."""
+        return len(self.arrays) == len(self.tensors)
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON values: which tensors are loaded from which files, and what is not."""
+        return {
+            "files": [
+                {"path": path.written, "file": facts.file, "sha256": facts.sha256, "unused": self.unused(path)}
+                for path, facts in self.files.items()
+            ],
+            "loaded": [
+                {
+                    "tensor": each.name,
+                    "path": each.weights.path.written,
+                    "name": each.key,
+                    "dtype": each.stored,
+                    "transposed": each.transposed,
+                }
+                for each in self.tensors
+            ],
+            "not_loaded": list(self.drawn),
+        }
+
+    def unused(self, path: FilePath) -> list[str]:
+        """Return the tensors of a file that are not loaded."""
+        used = {each.key for each in self.tensors if each.weights.path == path}
+        return [tensor.name for tensor in self.files[path].tensors if tensor.name not in used]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One lane: everything that its training depends on."""
 
@@ -316,6 +382,8 @@ class Experiment:
     """The name of its model; "" if unnamed."""
     by_name: Mapping[str, float] = field(default_factory=dict)
     """Settings per layer and kind of parameter: `train.lr_factor.h1`; see `tensors`."""
+    initial: Initial | None = None
+    """The initial weights that are read from files; None if all are drawn."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """The origin of each setting in the spec: `seed`, `train.epochs`, `optimizer` …"""
     lets: Mapping[str, Bound] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from nnspec.checker.program import PartValue
 from nnspec.data.given import Given
 from nnspec.data.memory import GivenData
 from nnspec.data.source import DataSource, Facts
+from nnspec.data.weights import Weights, WeightsFacts
 
 __all__ = ["NOTHING", "Known", "looks_at_files"]
 
@@ -28,6 +29,8 @@ class Known:
     """Other names of imports (links to the same file) -> the name in `imports`."""
     facts: Callable[[PartValue[DataSource]], Facts | None] = field(default=lambda value: None)
     """The known facts of data sources."""
+    weights: Mapping[str, WeightsFacts] = field(default_factory=dict)
+    """The known facts of files of weights, by their paths as written."""
     given: GivenData | None = None
     """The data that the caller passed, for `Given`."""
 
@@ -39,6 +42,10 @@ class Known:
         if isinstance(source, Given) and self.given is not None:
             return source.with_data(self.given).facts()
         return self.facts(value) if looks_at_files(source) else None
+
+    def of_weights(self, weights: Weights) -> WeightsFacts:
+        """Return the facts of a file of weights: the known ones, else those on disk. Raises FileFault."""
+        return self.weights.get(weights.path.written) or weights.facts()
 
 
 NOTHING = Known()

@@ -153,6 +153,8 @@ def _assign(assignment: Assignment, settings: LaneSettings, findings: Findings, 
             settings.arguments.pop(word, None)
         case ["train", word] if TRAIN.get(word) is not None:
             settings.values[f"train.{word}"] = given
+        case ["init_from", _, *_]:
+            settings.values[text] = given
         case ["train", word, _, *_] if BY_NAME.get(word) is not None:
             settings.values[text] = given
         case ["train", word] if word == "lr_factor":

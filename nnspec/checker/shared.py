@@ -9,6 +9,7 @@ from nnspec.checker.evaluator import Evaluator
 from nnspec.checker.program import Choice, LayerNode, PartValue
 from nnspec.checker.tensor_names import Names
 from nnspec.data.source import DataSource, Facts
+from nnspec.data.weights import Weights, WeightsFacts
 from nnspec.syntax import tree
 
 __all__ = ["Changes", "Shared"]
@@ -20,9 +21,13 @@ Changes = Mapping[str, Mapping[str, Given]]
 class Shared:
     """The data and models of all lanes, shared by lanes with the same expressions."""
 
-    def __init__(self, facts: Callable[[PartValue[DataSource], DataSource], Facts]) -> None:
-        self.facts = facts
-        """Describes a data source. Raises the same errors as `DataSource.facts`."""
+    def __init__(
+        self,
+        facts: Callable[[PartValue[DataSource], DataSource], Facts],
+        weights: Callable[[Weights], WeightsFacts] = Weights.facts,
+    ) -> None:
+        self.facts, self.weights = facts, weights
+        """Describe a data source and a file of weights. Raise the same errors as their `facts`."""
         self._data: dict[object, tuple[Choice, ...] | None] = {}
         self._layers: dict[object, tuple[LayerNode, ...] | None] = {}
         self._names: dict[int, Names] = {}

@@ -18,12 +18,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from nnspec.checker.findings import Findings
+from nnspec.checker.model_items import some
 from nnspec.checker.program import Experiment, LayerNode
-from nnspec.checker.vocabulary import parts
+from nnspec.checker.vocabulary import parts, respelt
+from nnspec.diagnostics import Span
 from nnspec.engine.layers.contract import Layer
 from nnspec.engine.parameter import KINDS, Segment
 
-__all__ = ["TABLES", "Idle", "Name", "Names", "frozen_layers", "tensors"]
+__all__ = ["TABLES", "Idle", "Name", "Names", "frozen_layers", "is_known", "tensors"]
 
 TABLES = ("lr_factor", "weight_decay")
 """The settings of `train` that refer to tensors by name; `train.freeze` is a list of names."""
@@ -43,6 +46,8 @@ class _Place:
     kinds: tuple[str, ...]
     """The kinds of the enclosing blocks and compositions, outermost first, then its own."""
     segments: tuple[Segment, ...]
+    state: tuple[Segment, ...]
+    """What it remembers besides, such as running means."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,14 @@ class Names:
                 )
                 start += segment.size
 
+    def chosen(self, names: Iterable[Name]) -> Iterator[tuple[Segment, list[Name]]]:
+        """Yield every tensor and all state of the network, with the names that match it, the most specific first."""
+        index = _Index(names)
+        for place in self.places:
+            for segment in (*place.segments, *place.state):
+                matching = index.of(place, segment)
+                yield segment, sorted(matching, key=lambda name: name.score(place), reverse=True)
+
     def idle(self, moves: _Moves) -> Iterator[tuple[str, str]]:
         """Yield the settings without effect, as written, with the reason."""
         every = [(place, segment) for place in self.places for segment in place.segments]
@@ -186,6 +199,25 @@ class Names:
                 elif name not in free:
                     reason = f"`{name}` is frozen"
                 yield f"train.{table}.{name}", reason
+
+
+def is_known(text: str, span: Span, names: Names, findings: Findings) -> bool:
+    """Whether a name refers to something in the model; if not, report it."""
+    if names.find(text) is not None:
+        return True
+    before, _, last = text.rpartition(".")
+    inside = names.find(before) if before else None
+    below = names.below(before) if inside is not None else []
+    if inside is not None and last not in below:
+        kinds = names.kinds_of(inside)
+        has = f"it has {' and '.join(f'`{kind}`' for kind in kinds)}" if kinds else "it has no parameters"
+        layers = f"; its layers are {some(below)}" if below else ""
+        findings.error("NN201", f"`{before}` has no `{last}`", span, help=has + layers)
+        return False
+    near = findings.nearest(text, names.known)
+    known = f"there are {some(names.known[:20])}"
+    findings.error("NN201", f"the model has no layer `{text}`", span, **respelt(span, near, otherwise=known))
+    return False
 
 
 class _Index:
@@ -298,6 +330,7 @@ def _places(layers: Iterable[LayerNode]) -> Iterator[_Place]:
             tuple((node.shared or node.name).split(".")),
             (*kinds, part.spec_name),
             tuple(_segment(part, node.name, name, shape) for name, shape in node.geometry.parameters.items()),
+            tuple(Segment(shape, 0, node.name, name, "state") for name, shape in node.geometry.state.items()),
         )
 
 

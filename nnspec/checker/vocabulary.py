@@ -15,15 +15,17 @@ from typing import Annotated, TypedDict
 import nnspec.data
 import nnspec.engine  # noqa: F401  (both declare parts)
 from nnspec.checker.program import Seed, TrainSettings
+from nnspec.data.weights import Weights
 from nnspec.diagnostics import Edit, Fix, Span, nearest
 from nnspec.engine.metrics import Metric
-from nnspec.engine.part import PARTS, Also, Part, Positive, Range, Signature
+from nnspec.engine.part import PARTS, Also, FilePath, Part, Positive, Range, Signature
 from nnspec.extensions import not_loaded
 
 __all__ = [
     "BY_NAME",
     "DTYPES",
     "FIGURES_ELSEWHERE",
+    "INIT_FROM",
     "KIND_OF_SETTING",
     "LITERALS",
     "NOT_NEEDED",
@@ -64,16 +66,17 @@ SETTINGS: dict[str, SettingRow] = {
     "loss": SettingRow(("criterion", "loss_function", "objective", "cost"), part="loss"),
     "optimizer": SettingRow(("optim", "optimiser", "solver"), part="optimizer"),
     "metrics": SettingRow(("metric",)),
+    "init_from": SettingRow(("load_weights", "load_state_dict", "pretrained", "weights", "checkpoint", "warm_start")),
 }
 
 KIND_OF_SETTING = {row.part: name for name, row in SETTINGS.items() if row.part}
 
 
-def _plain_settings(seed: Seed = 0) -> None:
-    """Holds the declaration of `seed`."""
+def _plain_settings(seed: Seed = 0, init_from: FilePath | Weights | None = None) -> None:
+    """Holds the declarations of `seed` and `init_from`."""
 
 
-SEED = Signature.of(_plain_settings).arguments[0]
+SEED, INIT_FROM = Signature.of(_plain_settings).arguments
 TRAIN = Signature.of(TrainSettings.__init__)
 
 

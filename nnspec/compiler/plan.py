@@ -42,13 +42,18 @@ __all__ = ["Plan", "build_network", "make_layer"]
 
 
 def build_network(experiment: Experiment, dtype: str | None = None) -> Sequential:
-    """Create the layers of an experiment with their initial weights, which depend only on seed and position.
+    """Create the layers of an experiment with their initial weights, which depend only on seed and position, or are
+    those that the experiment has read from files.
 
     Every layer draws from streams of its own, so lanes whose models differ in one layer share all other weights.
     """
     network = Sequential()
     for i, node in enumerate(experiment.layers):
         network.add(make_layer(node, experiment.seed, dtype or experiment.dtype, (i,)), node.name)
+    if experiment.initial is not None and experiment.initial.arrays:
+        own = network.state_dict()
+        for name, array in experiment.initial.arrays.items():
+            own[name][...] = array
     return network
 
 

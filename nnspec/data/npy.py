@@ -17,13 +17,16 @@ from nnspec.data.files import remembered, shown, size_in_words
 from nnspec.data.source import FileFault
 
 if TYPE_CHECKING:
+    from zipfile import ZipFile
+
     from nnspec.engine.part import FilePath
 
-__all__ = ["NumpyArray", "array_names", "listed_names"]
+__all__ = ["NumpyArray", "array_names", "each_array", "listed_names"]
 
 MOST_MEMBERS = 100
 _HEADER = 10_000  # maximum size of a NumPy header in bytes
 _TAIL = 1 << 17  # the directory of a ZIP archive is at its end
+_ENTRY = 256  # bytes of the directory for each array
 _LISTED = 8
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|[US][1-9][0-9]{0,3})")
 _UNLIKE = {
@@ -63,24 +66,13 @@ class NumpyArray(ArrayFile):
     def unpacked(self, file: IO[bytes]) -> Iterator[IO[bytes]]:
         """Open the array, inside its archive if there is one."""
         import zipfile
-        import zlib
 
-        try:
+        with _intact(self.path):
             if not self.in_archive:
                 yield file
                 return
-            with zipfile.ZipFile(file) as archive:
-                member = f"{self.key}.npy"
-                if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise NotImplementedError("compressed otherwise than by deflate")
-                with archive.open(member) as stream:
-                    yield stream
-        except FileFault:
-            raise
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
-            raise FileFault(f"{shown(self.path)} is not an intact .npz file: {error}") from None
-        except OSError as error:
-            raise FileFault(f"{shown(self.path)} cannot be read: {error.strerror or error}") from None
+            with zipfile.ZipFile(file) as archive, _member(archive, self.key) as stream:
+                yield stream
 
     def read_header(self, stream: IO[bytes]) -> Header:
         """Read dtype and shape. Raises FileFault if it is not a NumPy array, contains objects, or is too large."""
@@ -111,6 +103,47 @@ class NumpyArray(ArrayFile):
         return head
 
 
+@contextmanager
+def _intact(path: FilePath) -> Iterator[None]:
+    """Turn whatever shows that a file is damaged into a FileFault."""
+    import zipfile
+    import zlib
+
+    try:
+        yield
+    except FileFault:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
+        raise FileFault(f"{shown(path)} is not an intact .npz file: {error}") from None
+    except OSError as error:
+        raise FileFault(f"{shown(path)} cannot be read: {error.strerror or error}") from None
+
+
+def _member(archive: ZipFile, key: str) -> IO[bytes]:
+    """Open an array in an archive. Raises one of the errors that `_intact` reports."""
+    import zipfile
+
+    member = f"{key}.npy"
+    if archive.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise NotImplementedError("compressed otherwise than by deflate")
+    return archive.open(member)
+
+
+def each_array(file: IO[bytes], path: FilePath, most: int) -> Iterator[tuple[NumpyArray, Header, IO[bytes]]]:
+    """Yield every array of an archive of at most `most`, with its header and the stream of its numbers.
+
+    Raises FileFault.
+    """
+    import zipfile
+
+    keys = _members(file, shown(path), most)
+    with _intact(path), zipfile.ZipFile(file) as archive:
+        for key in keys:
+            array = NumpyArray(path, "path", key, in_archive=True)
+            with _member(archive, key) as stream:
+                yield array, array.read_header(stream), stream
+
+
 def array_names(path: FilePath) -> list[str]:
     """Return the names of the arrays in an `.npz` file. Raises FileFault for any other file."""
 
@@ -127,25 +160,26 @@ def listed_names(names: Sequence[str]) -> str:
     return ", ".join(printable) + (" …" if len(names) > _LISTED else "") if printable else "nothing"
 
 
-def _members(file: IO[bytes], name: str) -> list[str]:
+def _members(file: IO[bytes], name: str, most: int = MOST_MEMBERS) -> list[str]:
     """List the arrays in an archive. The size of its directory is checked first: it may be as large as the archive."""
     import zipfile
 
+    longest = max(_TAIL, most * _ENTRY)
     end = file.seek(0, os.SEEK_END)
-    file.seek(max(end - _TAIL, 0))
-    tail = file.read(_TAIL)
+    file.seek(max(end - longest, 0))
+    tail = file.read(longest)
     at = tail.rfind(b"PK\5\6")
     if at < 0 or len(tail) < at + 22:
         raise FileFault(f"{name} is not an .npz file", help="`numpy.savez` writes one")
-    if int.from_bytes(tail[at + 12 : at + 16], "little") > _TAIL or tail[max(at - 20, 0) : at].startswith(b"PK\6\7"):
-        raise FileFault(f"{name} contains too many files; the limit is {MOST_MEMBERS} arrays")
+    if int.from_bytes(tail[at + 12 : at + 16], "little") > longest or tail[max(at - 20, 0) : at].startswith(b"PK\6\7"):
+        raise FileFault(f"{name} contains too many files; the limit is {most:,} arrays")
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise FileFault(f"{name} is not an .npz file: {error}", help="`numpy.savez` writes one") from None
-    if len(names) > MOST_MEMBERS:
-        raise FileFault(f"{name} contains {len(names):,} arrays, but at most {MOST_MEMBERS} are allowed")
+    if len(names) > most:
+        raise FileFault(f"{name} contains {len(names):,} arrays, but at most {most:,} are allowed")
     return [member.removesuffix(".npy") for member in names if member.endswith(".npy")]
 
 

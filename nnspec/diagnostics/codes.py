@@ -34,6 +34,7 @@ CODES: dict[str, str] = {
     "NN402": "outputs that do not match the loss or a metric",
     "NN501": "alternatives of `or` with different shapes",
     "NN502": "data file that cannot be used",
+    "NN503": "weights that do not fit the model",
     "NN517": "conflicting validation samples",
     "NN601": "expectation that fails before training",
     "NN602": "figure that is not measured",

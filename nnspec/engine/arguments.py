@@ -454,6 +454,8 @@ def written(value: object) -> str:
         return value.in_spec()
     if isinstance(value, FigureName):
         return str(value)
+    if isinstance(value, FilePath):
+        return f'"{value.written}"'
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if value == ():

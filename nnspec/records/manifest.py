@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from nnspec.checker import Known
 from nnspec.checker.program import Program
 from nnspec.compiler.allocate import ITEMSIZE
 from nnspec.data.source import Facts
+from nnspec.data.weights import Tensor, WeightsFacts
 from nnspec.files import utf8
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.reading import from_record, read_json, usable
@@ -55,6 +57,8 @@ class Manifest:
     """What was run, as the values that differ from their defaults."""
     data: tuple[tuple[Any, Facts], ...] = ()
     """Each data source that reads files, as plain data, with the facts found in them."""
+    weights: Mapping[str, WeightsFacts] = field(default_factory=dict)
+    """What is in each file of `init_from`, by its path as written."""
     folders: Mapping[str, str] = field(default_factory=dict)
     """The folder of each lane."""
     replaces: tuple[str, ...] | None = None
@@ -72,16 +76,23 @@ class Manifest:
     def known(self) -> Known:
         """What a checker can take from the record instead of the disk."""
         facts = {json.dumps(source, sort_keys=True): found for source, found in self.data}
-        return Known(self.imports, self.names, lambda value: facts.get(json.dumps(canonical(value), sort_keys=True)))
+
+        def of(value: Any) -> Facts | None:
+            return facts.get(json.dumps(canonical(value), sort_keys=True))
+
+        return Known(self.imports, self.names, of, self.weights)
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        values = {name: value for name, value in vars(self).items() if name not in ("meaning", "data", "imports")}
+        values = {
+            name: value for name, value in vars(self).items() if name not in ("meaning", "data", "imports", "weights")
+        }
         digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in self.imports.items()}
         return {
             **values,
             "meaning": self.meaning.record() if self.meaning.lanes else {"shared": {}, "lanes": {}},
             "data": [{"source": source, "facts": asdict(facts)} for source, facts in self.data],
+            **({"weights": {path: asdict(each) for path, each in self.weights.items()}} if self.weights else {}),
             "imports": {name: {"sha256": digests[name], "text": text} for name, text in self.imports.items()},
         }
 
@@ -111,6 +122,12 @@ def manifest_of(program: Program, folder: Path, environment: Mapping[str, Any], 
         names={name: path for name, path in program.import_names.items() if name != path},
         meaning=found,
         data=tuple(_facts(program).values()),
+        weights={
+            path.written: facts
+            for lane in program.lanes
+            if lane.initial is not None
+            for path, facts in lane.initial.files.items()
+        },
         folders=dict(zip(lanes, folder_names(lanes), strict=True)),
         environment=environment,
     )
@@ -142,6 +159,7 @@ def read_manifest(path: Path) -> Manifest:
             semantics=0 if old else int(found["semantics"]),
             meaning=Meaning({}) if old else Meaning.of_record(found["meaning"]),
             data=() if old else tuple((each["source"], _fact(each["facts"])) for each in found["data"]),
+            weights={path: _weights(each) for path, each in found.get("weights", {}).items()},
             folders={} if old else {_lane(name): _folder(each) for name, each in found["folders"].items()},
             replaces=None if replaces is None else tuple(map(_folder, replaces)),
             environment=_environment(found["environment"]),
@@ -199,6 +217,17 @@ def _import(value: Any, *, old: bool) -> str:
     if not isinstance(text, str) or hashlib.sha256(text.encode()).hexdigest() != value["sha256"]:
         raise ValueError("the text of an import does not match its digest")
     return text
+
+
+def _weights(record: Mapping[str, Any]) -> WeightsFacts:
+    """Read what is in a file of weights. Raises TypeError, ValueError or LookupError."""
+    facts = from_record(
+        WeightsFacts, {name: value for name, value in record.items() if name != "tensors"} | {"tensors": []}
+    )
+    tensors = tuple(Tensor(str(name), str(dtype), tuple(map(int, shape))) for name, dtype, shape in record["tensors"])
+    if facts.file and not re.fullmatch(r"([^/\\\0]+/)?[^/\\\0]+\.npz", facts.file):
+        raise ValueError(f"{facts.file[:40]!a} is not a file of weights")
+    return replace(facts, tensors=tensors)
 
 
 def _fact(record: Mapping[str, Any]) -> Facts:

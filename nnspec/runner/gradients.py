@@ -19,9 +19,11 @@ from nnspec.engine.losses import Loss
 from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.environment import one_blas_thread
+from nnspec.errors import ensure
 from nnspec.reprs import TableRepr
 from nnspec.results.data_use import DataUse
 from nnspec.runner.load_data import load_data
+from nnspec.runner.load_weights import with_weights
 from nnspec.training.observer import Observer, Silent
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def prove_gradients(
     Raises ValueError unless `samples` is 1 to 16, and DataError for numbers too large for finite differences.
     """
     _allow(samples)
+    ensure(experiment.initial is None or experiment.initial.complete, "initial weights were not read before the check")
     loss: Loss = experiment.loss.make()
     x, targets, weights = _samples(experiment, dataset, loss, samples)
     how = replace(how, penalties=experiment.train.penalties, effort=partial(_effort, experiment))
@@ -183,6 +186,7 @@ def prove_program(
     # Samples are standardised by the mean and deviation of the whole data.
     whole = any(lane.train.standardise or lane.train.standardise_target for lane in program.lanes)
     data = load_data(program, access, None if whole else samples) if networks else {}
+    networks = [[with_weights(lane) for lane in alike[:1]] + alike[1:] for alike in networks]
     observer.data_ready(list(dict.fromkeys(use for _, use in data.values())))
     proofs = []
     for alike in networks:
@@ -239,6 +243,7 @@ def _same_calculus(one: Experiment, other: Experiment) -> bool:
     def key(experiment: Experiment) -> object:
         return (
             experiment.seed,
+            experiment.initial,
             [_plain_layer(node) for layer in experiment.layers for node in layer.walk()],
             (experiment.loss.name, comparable(experiment.loss.values())),
             [(choice.value.name, comparable(choice.value.values())) for choice in experiment.data],

@@ -23,6 +23,7 @@ from nnspec.runner.executor_choice import executor_for
 from nnspec.runner.finishing import with_predictor, write_samples
 from nnspec.runner.gradients import alike_lanes, gradient_bound, lanes_to_prove, prove_gradients
 from nnspec.runner.load_data import load_data
+from nnspec.runner.load_weights import weights_notes, with_all_weights
 from nnspec.runner.options import IN_PROCESS, RunOptions
 from nnspec.runner.repeats import lane_of
 from nnspec.runner.resuming import Checkpoints
@@ -58,6 +59,7 @@ def run_program(
     """
     if options.compiled == "always":
         check_compiler()
+    compiled = replace(compiled, program=with_all_weights(compiled.program))
     program = compiled.program
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     everything = [
@@ -103,7 +105,7 @@ def run_program(
             with CtrlC() as pressed:  # trained lanes become a result, even if interrupted here
                 result = _result(compiled, trained_lanes, uses, gradients, lanes.interrupted)
                 result.halted = lanes.halted
-                result.notes = (*remarks(program, datasets), *_refusals(result))
+                result.notes = (*weights_notes(program), *remarks(program, datasets), *_refusals(result))
                 result.data_of = {name: uses.index(use) for name, (_, use) in data.items()}
                 result.summary = summary_record(result, program, started, access.data_dir) | {
                     "ways": _ways(groups, executor.slots) | _compiled(options.compiled, result) | executor.record()

@@ -68,6 +68,7 @@ class Changes:
             (meaning(e.loss), meaning(e.optimizer), frozenset(map(meaning, e.metrics))),
             tuple(meaning(getattr(e.train, argument.name)) for argument in _TRAIN),
             frozenset(e.by_name.items()),
+            frozenset((name, str(weights)) for name, weights in _initial(e).items()),
         )
 
     def between(self, old: Run, new: Run) -> Iterator[Change]:
@@ -97,6 +98,10 @@ class Changes:
         for name in dict.fromkeys((*a.by_name, *b.by_name)):
             yield from _value(name, a.by_name.get(name, Word("not set")), b.by_name.get(name, Word("not set")))
 
+        old_weights, new_weights = _initial(a), _initial(b)
+        for name in dict.fromkeys((*old_weights, *new_weights)):
+            yield from _value(name, *(Word(each.get(name) or "none") for each in (old_weights, new_weights)))
+
     def _marked(self, layers: tuple[LayerNode, ...]) -> list[Mark]:
         if id(layers) not in self._marks:
             self._seen.append(layers)
@@ -120,6 +125,18 @@ def in_full(value: PartValue[Part], beside: PartValue[Part] | None = None) -> st
 
 def _defaults(value: PartValue[Part]) -> dict[str, str]:
     return {a.name: written(bound.value) for a, bound in arguments(value) if bound.origin.via == "default"}
+
+
+def _initial(experiment: Experiment) -> dict[str, str]:
+    """Return each `init_from`, with the beginning of the digest of its file."""
+    initial = experiment.initial
+    if initial is None:
+        return {}
+    return {
+        name: f"{weights} (sha256 {initial.files[weights.path].sha256[:12]})"
+        for name, weights in initial.settings.items()
+        if weights is not None
+    }
 
 
 def _value(what: str, old: object, new: object, note: str = "") -> Iterator[Change]:

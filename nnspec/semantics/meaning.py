@@ -82,6 +82,11 @@ def _values(experiment: Experiment) -> Iterator[tuple[str, Any]]:
             yield f"train.{field.name}", value
     for name, number in experiment.by_name.items():
         yield name, canonical(number)
+    if experiment.initial is not None and experiment.initial.tensors:
+        for name, weights in experiment.initial.settings.items():
+            yield name, "none" if weights is None else canonical(weights)
+            if weights is not None:
+                yield f"{name}.sha256", experiment.initial.files[weights.path].sha256
 
 
 def _structure(layers: Sequence[LayerNode]) -> Iterator[Any]:

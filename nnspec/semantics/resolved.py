@@ -54,6 +54,8 @@ def rows(experiment: Experiment) -> Iterator[Row]:
         yield Row("setting", "train", name, argument.name, 1, value, given.get(name, default))
     for name, number in experiment.by_name.items():
         yield Row("setting", ".".join(name.split(".")[:2]), name, name, 0, number, given.get(name, default))
+    for name, weights in (experiment.initial.settings if experiment.initial else {}).items():
+        yield Row("setting", "init_from", name, name, 0, Word(weights or "none"), given.get(name, default))
     if experiment.lets:
         yield Row("group", "let", "let", "let", 0)
     for name, bound in experiment.lets.items():

@@ -14,6 +14,7 @@ from nnspec.data.source import Dataset
 from nnspec.engine._numpy import np
 from nnspec.engine.losses.contract import Mean
 from nnspec.engine.schedules import Schedule
+from nnspec.errors import ensure
 from nnspec.results.lane import LaneResult
 from nnspec.training.checkpoint import Keeper
 from nnspec.training.observer import Observer
@@ -72,6 +73,8 @@ def train_plan(
     keeper: Keeper | None = None,
 ) -> Generator[None, None, LaneResult]:
     """Train a plan as `train_once` does, pausing after the lane has started and after every epoch but the last."""
+    initial = plan.experiment.initial
+    ensure(initial is None or initial.complete, "initial weights were not read before training")
     progress = Progress(plan, repeat, of, keeper)
     try:
         observer.lane_begins(progress.lane)

@@ -37,8 +37,9 @@ def idle_names(experiments: Sequence[Experiment]) -> Iterator[Diagnostic]:
     idle, used = Idle(), set[tuple[Span, str]]()
     idlers: dict[tuple[Span, str], str] = {}
     for experiment in experiments:
-        reasons = idle(experiment)
-        named = [(name, name) for name in experiment.by_name]
+        initial = experiment.initial
+        reasons = idle(experiment) | (dict(initial.idle) if initial else {})
+        named = [(name, name) for name in (*experiment.by_name, *(initial.settings if initial else ()))]
         named += [(f"train.freeze.{name}", "train.freeze") for name in experiment.train.freeze or ()]
         for name, setting in named:
             origin = experiment.origins.get(setting)

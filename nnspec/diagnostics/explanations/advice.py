@@ -200,10 +200,10 @@ warning.
     ),
     "NN718": Explanation(
         """
-`train.freeze`, `train.lr_factor` and `train.weight_decay` refer to layers, kinds of layers or kinds of parameters. A
-setting has no effect if it matches no parameter, if all matching parameters are frozen, or if each of them has a more
-specific setting: a setting for a layer takes precedence over one for a kind of layer. A setting that has an effect in
-another lane is not reported.
+`train.freeze`, `train.lr_factor`, `train.weight_decay` and `init_from` refer to layers, kinds of layers or kinds of
+parameters. A setting has no effect if it matches no parameter, if all matching parameters are frozen, or if each of
+them has a more specific setting: a setting for a layer takes precedence over one for a kind of layer. A setting that
+has an effect in another lane is not reported.
 """,
         Example("model { stem: Linear(32); ReLU; Linear(10) }\ntrain { freeze = [stem]; lr_factor { stem = 0.1 } }\n"),
         Example("model { stem: Linear(32); ReLU; Linear(10) }\ntrain { lr_factor { stem = 0.1 } }\n"),

@@ -51,6 +51,15 @@ says which, and where in the file.
             {"poem.txt": "How much wood would a woodchuck chuck\nif a woodchuck could chuck wood?\n" * 4},
         ),
     ),
+    "NN503": Explanation(
+        """
+`init_from` reads initial weights from a file. Every tensor that it applies to must be in the file, under its full name
+and in the shape of the model, as a float. If the file has another name for a layer, give it:
+`init_from.h1 = Weights("weights.safetensors", layer="fc1")`. `transpose=true` is for matrices stored as (out, in), as
+PyTorch does. `init_from.head = none` initialises a layer at random, such as a head for other classes.
+""",
+        no_example="It would need a binary file.",
+    ),
     "NN517": Explanation(
         """
 Data can include its own validation samples: arrays `x_val` and `y_val`, an image folder `val` next to `train` and

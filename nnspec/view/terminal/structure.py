@@ -131,6 +131,7 @@ def _sums(lane: Experiment, layout: Layout, console: Console) -> None:
         ("train", ", ".join([f"{lane.train.epochs} epochs", f"batch {lane.train.batch}", lane.dtype, *_more(lane)])),
         ("parameters", _parameters(layout)),
         *((f"  {name}", words) for name, words in _by_layer(layout)),
+        *_loaded(lane),
         ("FLOPs", f"{layout.flops:,} a sample, forward"),
         ("memory", bytes_in_words(layout.memory)),
         *((f"  {group}", f"{count:,} bytes") for group, count in layout.groups().items()),
@@ -176,6 +177,21 @@ def _by_layer(layout: Layout) -> Iterator[tuple[str, str]]:
         yield from ((f"{layer}.{name}".rstrip("."), text) for name, text in words.items() if text)
 
 
+def _loaded(lane: Experiment) -> Iterator[tuple[str, str]]:
+    """Say which tensors start from files, and which do not."""
+    initial = lane.initial
+    if initial is None or not initial.tensors:
+        return
+    yield "init from", ", ".join(f"{path.written} (sha256 {each.sha256[:12]})" for path, each in initial.files.items())
+    for each in initial.tensors:
+        turned = ", transposed" if each.transposed else ""
+        yield f"  {each.name}", f"{each.key} in {each.weights.path.written}, {each.stored}{turned}"
+    yield from ((f"  {name}", "not loaded") for name in initial.drawn)
+    for path in initial.files:
+        if unused := initial.unused(path):
+            yield "  not used", f"{', '.join(unused)} in {path.written}"
+
+
 def _move(tensor: Segment) -> str:
     if tensor.frozen:
         return "frozen"
@@ -207,6 +223,7 @@ def _lane_record(lane: Experiment, layout: Layout) -> dict[str, Any]:
         "params": layout.params,
         "trained_params": layout.trained_params,
         "by_layer": dict(_by_layer(layout)),
+        **({"init_from": lane.initial.record()} if lane.initial is not None else {}),
         "flops": layout.flops,
         "memory": layout.memory,
         "memory_by_group": layout.groups(),
