@@ -26,7 +26,7 @@ _ADAM = "optimizer = Adam(lr=0.001)"
 
 
 def _mnist(more: str = "", *, model: str = _SMALL, optimizer: str = _ADAM, loss: str = "CrossEntropy") -> str:
-    """Return a spec that is right but for what is given."""
+    """Return a spec that is correct except for the given settings."""
     lines = ["data = MNIST", f"model {{{model}}}", f"loss = {loss}", optimizer, more]
     return "\n".join(line for line in lines if line)
 

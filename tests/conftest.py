@@ -144,7 +144,7 @@ _COMPILED: dict[str, int] = {}
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_kernels() -> Iterator[None]:
-    """No compiled kernels, whatever this machine has made before: a test that wants them says so."""
+    """Disable compiled kernels, even if this machine has built some before; tests that need them request them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "_loaded", _COMPILED)
         patch.setattr(library, "folder", lambda: Path(os.devnull))

@@ -1,4 +1,4 @@
-"""A Dask scheduler and its workers, each a process of its own.
+"""A Dask scheduler and its workers, each in its own process.
 
 They are forked from a process that has imported Dask and nnspec, which takes seconds otherwise, for each of them.
 """
@@ -47,7 +47,7 @@ class Farm:
         return f"dask://127.0.0.1:{self.port}"
 
     def hire(self, count: int = 1, nthreads: str = "1", **variables: str) -> None:
-        """Start workers; those with variables of their own as new processes, since Python reads some at its start."""
+        """Start workers; those with their own environment variables as new processes, since Python reads some early."""
         options = [f"tcp://127.0.0.1:{self.port}", "--nthreads", nthreads, "--no-nanny", "--no-dashboard"]
         options += ["--host", "127.0.0.1", "--local-directory", str(self.folder)]
         start = self._start if variables else self._fork
@@ -69,7 +69,7 @@ class Farm:
             )
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many workers are there."""
+        """Wait until `count` workers are present."""
         from distributed import Client
 
         with Client(f"tcp://127.0.0.1:{self.port}", set_as_default=False) as client:

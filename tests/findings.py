@@ -25,7 +25,7 @@ optimizer = SGD(lr=0.1)
 
 
 def base(old: str = "", new: str = "", *, more: str = "") -> str:
-    """Return the base with `new` in the place of `old`, which it holds once, and `more` at its end."""
+    """Return the base with `old`, which occurs once, replaced by `new`, and `more` appended."""
     assert not old or BASE.count(old) == 1, old
     return (BASE.replace(old, new) if old else BASE) + more
 
@@ -44,7 +44,7 @@ def diagnose(text: str, *flags: str) -> tuple[Diagnostic, ...]:
 
 
 def find(text: str, *flags: str) -> list[tuple[str, str]]:
-    """Return what is found, as codes and the characters that they point at."""
+    """Return the findings, as codes and the text that they point at."""
     return [(d.code, d.span.text) for d in diagnose(text, *flags)]
 
 

@@ -1,4 +1,4 @@
-"""What may stand where a data file is expected: nothing of it may hang, take much memory, or end but in a FileFault."""
+"""Hostile files in place of data files: none may hang, use much memory, or raise anything but FileFault."""
 
 from __future__ import annotations
 

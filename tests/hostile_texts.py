@@ -21,12 +21,12 @@ BARE = BASE.replace("model { Linear(8); ReLU; Linear(10) }\n", "")
 
 
 def repeated(text: str, around: str = "{}", before: str = "") -> Callable[[int], str]:
-    """Repeat a text up to a size, perhaps within another and behind a third."""
+    """Repeat a text up to a size, optionally inside another text and after a third."""
     return lambda size: before + around.replace("{}", text * max(1, size // len(text)))
 
 
 def numbered(line: str, around: str = "{}", before: str = "", most: int = 10**9) -> Callable[[int], str]:
-    """Repeat a line with a number in the place of `N`, and the one before it in that of `M`, up to a size."""
+    """Repeat a line up to a size, with `N` replaced by its number and `M` by the previous one."""
 
     def text(size: int) -> str:
         lines: list[str] = []
@@ -51,7 +51,7 @@ def nested(opens: str, closes: str, inside: str = "", before: str = "") -> Calla
 
 
 def rows(items: int, item: str, around: str, before: str = BASE) -> Callable[[int], str]:
-    """Repeat an item so many times, but no more than a size holds."""
+    """Repeat an item a number of times, but not beyond a size."""
     return lambda size: before + around.replace("{}", item * max(1, min(items, size // len(item))))
 
 

@@ -171,7 +171,7 @@ class Reader:
             yield
 
     def run(self, block: Block) -> list[tuple[str, str, str]]:
-        """Run the commands of a block; return those whose output is shown, with what is shown and what they printed."""
+        """Run the commands of a block; return those whose output is shown, with the shown and the actual output."""
         results = []
         for line, shown in commands(block):
             if reason_not_run(line) is None:
@@ -183,7 +183,7 @@ class Reader:
         return results
 
     def output_of(self, line: str) -> str:
-        """Return what a command prints: its standard output, or what it says on standard error if there is none."""
+        """Return the output of a command: standard output, or standard error if that is empty."""
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             match shlex.split(line, comments=True):
@@ -315,7 +315,7 @@ def _close(wanted: str, number: str) -> bool:
 
 
 def refreshed(page: Path, reader: Reader) -> str:
-    """Return a page in which every command is followed by what it prints now, where that is not what is shown."""
+    """Return a page with the output of every command replaced by the current one if they differ."""
     text = page.read_text("utf-8")
     for block in tried(page):
         if block.language != "console":

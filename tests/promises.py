@@ -32,7 +32,7 @@ _MOST_FIXED = 40  # findings: fixing may check the text once for each
 
 
 def checks(text: str, flags: Sequence[str] = (), folder: Path | None = None) -> CheckResult:
-    """Check a text, and see that what is said of it can be shown, kept and fixed."""
+    """Check a text, and verify that its findings can be shown, sent and fixed."""
     source = Source("x.nn", text, folder or Path())
     result = check_text(source, list(flags))
     errors = [d for d in result.diagnostics if d.severity == "error"]
@@ -82,7 +82,7 @@ def _can_be_shown(found: Sequence[Diagnostic]) -> None:
 
 
 def _can_be_sent(found: Sequence[Diagnostic]) -> None:
-    """Findings come from other processes where there are many files."""
+    """With many files, findings come from other processes."""
     assert render_all(pickle.loads(pickle.dumps(found))) == render_all(found)
 
 

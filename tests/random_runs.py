@@ -98,7 +98,7 @@ class _Killer:
 
 
 class _Stopper(Silent):
-    """Presses Ctrl-C after so many epochs of all lanes together."""
+    """Presses Ctrl-C after a number of epochs, counted over all lanes."""
 
     def __init__(self, at: int) -> None:
         self.left = at

@@ -41,13 +41,13 @@ def defaults() -> dict[str, Any]:
 
 
 def changed_defaults() -> set[str]:
-    """The defaults that are no longer those of the file: runs recorded before would mean something else."""
+    """The defaults that differ from those of the file: they would change the meaning of recorded runs."""
     known, now = json.loads(DEFAULTS.read_text(encoding="utf-8")), defaults()
     return {name for name, value in known["defaults"].items() if now.get(name, "gone") != value}
 
 
 def without_reference(kind: str) -> list[str]:
-    """The parts of a kind for which there are no numbers of PyTorch's."""
+    """The parts of a kind without reference numbers from PyTorch."""
     tables = (json.loads(path.read_text(encoding="utf-8")) for path in ORACLE.glob(TABLES[kind]))
     known = {case["part"] for table in tables for case in table["cases"] if "part" in case}
     return [name for name, part in PARTS[kind].items() if part.__module__.startswith("nnspec.") and name not in known]

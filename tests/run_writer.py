@@ -62,7 +62,7 @@ class RunWriter:
         return self.chance.random() < share
 
     def some(self, options: Sequence[T], most: int) -> list[T]:
-        """Choose up to so many of them, in any order."""
+        """Choose at most `most` of them, in any order."""
         return self.chance.sample(options, self.chance.randrange(min(most, len(options)) + 1))
 
     def text(self) -> str:

@@ -64,7 +64,7 @@ class SpecWriter:
         return text.replace("\n", self.pick("\n", "\n", "\n", "\r\n", "\r"))
 
     def imported(self, parts: list[str]) -> list[str]:
-        """Put some of the parts into files of their own."""
+        """Move some of the parts into separate files."""
         count = self.pick(1, 2)
         shares: list[list[str]] = [[] for _ in range(count + 1)]
         for part in parts:
@@ -163,7 +163,7 @@ class SpecWriter:
         return made
 
     def chain(self, depth: int, labels: list[str]) -> list[str]:
-        """Return layers one behind the other."""
+        """Return layers in sequence."""
         width = self.size()
         items = [f"Linear({width})"]
         for _ in range(self.pick(0, 1, 2, 3)):

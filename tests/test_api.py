@@ -309,7 +309,7 @@ def test_an_incomplete_file_can_be_checked_but_not_run(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_numpy_is_imported_is_heard(tmp_path: Path) -> None:
-    """`import numpy` asks a module for its `__spec__`, and takes no notice of what is raised there."""
+    """`import numpy` reads the `__spec__` of a module, and ignores exceptions raised there."""
     code = """
 from nnspec.engine._numpy import np
 own = object.__getattribute__(np, "__dict__")

@@ -520,7 +520,7 @@ def test_rooms_are_printed_with_their_arrows() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
 def test_benchmarks_import_what_there_is(path: Path) -> None:
-    """They run by hand, so what moves in the package would be missed there first by whoever runs them."""
+    """They are run by hand, so a mismatch with the package would otherwise go unnoticed until then."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nnspec":
             module = importlib.import_module(str(node.module))

@@ -114,7 +114,7 @@ def test_whole_numbers_with_every_command(capsys: pytest.CaptureFixture[str]) ->
 
 
 def found(text: str) -> list[tuple[str, str, str]]:
-    """Return what is found in a spec: code, message and help."""
+    """Return the findings of a spec: code, message and help."""
     return [(d.code, d.message, d.help) for d in check(Source("a.nn", text)).diagnostics]
 
 

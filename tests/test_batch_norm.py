@@ -1,4 +1,4 @@
-"""What batch normalisation remembers, and what it does where a batch says too little."""
+"""Batch normalisation: running statistics, and batches with too few samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen layers, and rates and weight decay by layer: what names mean, what is said of mistakes, how it trains."""
+"""Frozen layers, and learning rates and weight decay by layer: names, error messages, training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many files in several processes: the same findings, in the same order, whatever happens to one of the processes."""
+"""Many files in several processes: the same findings in the same order, even if one of the processes dies."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_a_cluster_gives_the_bits_that_this_machine_gives(path: Path, farm: Farm
 
 
 def test_a_worker_that_is_killed_is_survived(path: Path, farm: Farm) -> None:
-    """Its groups are trained by the other, to the same bits; observers are told of each lane once."""
+    """The other worker trains its groups, to the same bits; observers see each lane start once."""
     farm.hire(2)
     path.write_text(SPEC.replace("epochs = 5", "epochs = 60"))
     run(path, out="here")
@@ -199,7 +199,7 @@ def test_a_lost_scheduler_is_reported_and_finished_trainings_are_kept(
 
 
 def test_ctrl_c_ends_what_trains_there_too(path: Path, farm: Farm) -> None:
-    """Lanes come back with what they had, those that had not begun are left out, and the worker is free again."""
+    """Lanes return with their completed epochs, those that had not begun are skipped, and the worker is idle again."""
     farm.hire(1)
     path.write_text(SPEC.replace("other { ", "other { train.epochs = 1000000; "))
 

@@ -1,4 +1,4 @@
-"""Where comments stand, also in a text that does not parse: wherever the lexer saw them."""
+"""The positions of comments, as seen by the lexer, even in a text that does not parse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled steps as a user sees them: what is shown and recorded, what a run survives, and who trains meanwhile."""
+"""Compiled steps from the user's view: output, records, failures, and training while kernels are compiled."""
 
 from __future__ import annotations
 

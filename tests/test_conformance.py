@@ -1,4 +1,4 @@
-"""The conformance kit: nnspec's own parts pass it, and it notices what is wrong in others."""
+"""The conformance kit: nnspec's own parts pass it, and it finds the errors in others."""
 
 from __future__ import annotations
 

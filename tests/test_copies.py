@@ -1,4 +1,4 @@
-"""Copies of a network evaluated as a batch: each has the value that it has alone, whatever layers claim."""
+"""Copies of a network evaluated as a batch: each has the same value as alone, whatever layers claim."""
 
 from __future__ import annotations
 

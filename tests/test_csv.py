@@ -1,4 +1,4 @@
-"""Tables from CSV files: columns, targets, what is missing, and what is said of files that are no tables."""
+"""Tables from CSV files: columns, targets, missing cells, and errors for files that are not tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures and tables of validation, schedules, repeats, and of more lanes than can be told apart."""
+"""Pictures and tables of validation, schedules, repeats, and of more lanes than there are colours."""
 
 from __future__ import annotations
 

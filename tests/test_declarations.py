@@ -198,7 +198,7 @@ def test_every_data_source_declares_its_arguments() -> None:
 
 
 class _Width(nn.Linear):
-    """A subclass with a constructor of its own, which takes other arguments than its base."""
+    """A subclass with its own constructor, which takes other arguments than its base."""
 
     seen: int
 

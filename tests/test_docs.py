@@ -1,4 +1,4 @@
-"""What README and docs show is true: specs check, snippets run, commands print what is shown, links lead somewhere."""
+"""README and docs are correct: specs check, snippets run, commands print the shown output, and links work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of a run: drawn in a process of its own, whatever becomes of that process."""
+"""The picture of a run: drawn in a separate process, even if that process fails."""
 
 from __future__ import annotations
 

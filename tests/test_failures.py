@@ -1,4 +1,4 @@
-"""Lanes that do not end well: the others go on, or the run ends with the first, as it is told to."""
+"""Lanes that fail: either the others continue, or the run ends with the first failure."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_a_group_that_no_process_survives_has_failed(monkeypatch: pytest.MonkeyP
 
 
 def test_a_worker_whose_parent_is_done_says_nothing(tmp_path: Path) -> None:
-    """Also where it is not ready yet: what it says of that reaches nobody."""
+    """Even if it is not ready yet: its message that it is then has no receiver."""
     code = """
 from nnspec.executors.processes import Processes
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def cache(tmp_path):
 
 @pytest.fixture
 def nobody(monkeypatch):
-    """Address at which nobody listens."""
+    """An address without a server."""
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The formatter: what it writes, that it loses nothing, and that it knows when it would."""
+"""The formatter: its output, that it loses nothing, and that it would notice if it did."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ class Writer:
         self.parts += [text, self.end]
 
     def lines(self) -> None:
-        """Whatever may stand where a line may end."""
+        """Return anything that is allowed where a line may end."""
         for _ in range(self.pick(0, 0, 1, 1, 2, 3)):
             self.blanks()
             self.pick(lambda: self.parts.append(self.end), lambda: self.parts.append(self.end), self.comment)()

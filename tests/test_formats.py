@@ -1,4 +1,4 @@
-"""Findings as text for programs: held against the schemas, and against what each service makes of it."""
+"""Machine-readable findings: checked against the schemas, and against what each service accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradient check: it passes what is right, finds what is wrong, and leaves nothing changed."""
+"""The gradient check: it accepts correct gradients, finds wrong ones, and changes nothing."""
 
 from __future__ import annotations
 
@@ -458,7 +458,7 @@ def test_a_derivative_that_is_wrong_by_as_little_as_a_false_alarm_is_found(
 
 
 def probe_of_the_sum(model: nn.NumpyMLP, at: np.ndarray) -> tuple[gradcheck._Probe, Tensor]:
-    """A probe of the sum of the outputs, and the input as what it steps in."""
+    """A probe of the sum of the outputs that steps in the input."""
     copies = Copies(model, at, lambda outputs: product_with(np.ones_like(outputs)))
     return gradcheck._Probe(nn.GradientCheck(), copies), Tensor("input", at, np.zeros_like(at), 0)
 

@@ -1,4 +1,4 @@
-"""What is said of trainings that went wrong: measured, named by layer and line, and nothing of healthy ones."""
+"""Diagnosis of trainings that went wrong: measured, with layer and line; healthy trainings have no findings."""
 
 from __future__ import annotations
 

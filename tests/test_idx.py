@@ -1,4 +1,4 @@
-"""IDX files: what is read, and that nothing else is."""
+"""IDX files: exactly the necessary bytes are read."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class Counting(io.BytesIO):
 
 
 def test_bomb_is_not_unpacked():
-    """64 MB of zeros behind a right header: memory and reading stop at the expected length, a buffer more or less."""
+    """64 MB of zeros after a correct header: memory and reading stop at the expected length, up to one buffer."""
     bomb = Counting(gzip.compress(CONTENT + bytes(64_000_000)))
     tracemalloc.start()
     try:
@@ -224,7 +224,7 @@ BLOCKS = [NUMBERS[:24], NUMBERS[24:48], NUMBERS[48:]]  # of two samples each, an
 
 
 def with_blocks(*blocks: bytes):
-    """The file as it is described; that of its whole is wrong, so that reading it would fail."""
+    """The description of a file whose digest is wrong, so that reading all of it would fail."""
     digests = tuple(hashlib.sha256(block).hexdigest() for block in blocks)
     return replace(FILE, sha256="0" * 64, block=2, blocks=digests)
 

@@ -1,4 +1,4 @@
-"""IDX files of one's own, and Fashion-MNIST: what is read, and what is said of files that do not go together."""
+"""The user's own IDX files, and Fashion-MNIST: reading them, and errors for files that do not match each other."""
 
 from __future__ import annotations
 

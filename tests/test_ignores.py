@@ -1,4 +1,4 @@
-"""Comments that silence lint, and what is said of those that do not."""
+"""Comments that silence lint, and findings about those that do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in folders: classes, sizes, colours, and what is said of folders and files that are something else."""
+"""Images in folders: classes, sizes, colours, and errors for other folders and files."""
 
 from __future__ import annotations
 

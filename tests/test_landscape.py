@@ -1,4 +1,4 @@
-"""The loss around what lanes came to: planes, paths, the losses on them, and what is told of them."""
+"""The loss around the solutions of lanes: planes, paths, losses on them, and captions."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_what_is_measured_of_a_path(line: str) -> None:
 
 
 class Tracks(Copies):
-    """Keeps what is copied."""
+    """Records what is copied."""
 
     def __init__(self) -> None:
         super().__init__(Silent())

@@ -36,7 +36,7 @@ def layer(text: str, name: str, *flags: str) -> LayerNode:
 
 
 def told(found: Diagnostic) -> tuple[str, str, list[tuple[str, str]]]:
-    """What is pointed at, what is said, and the remarks on other places."""
+    """Return the text that is pointed at, the message, and the notes on other positions."""
     return found.span.text, found.message, [(note.span.text, note.text) for note in found.notes]
 
 

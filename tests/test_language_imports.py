@@ -1,4 +1,4 @@
-"""Imports: which files a spec is made of, what goes before what, and every file that cannot be had."""
+"""Imports: which files belong to a spec, which override others, and files that cannot be read."""
 
 from __future__ import annotations
 

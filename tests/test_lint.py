@@ -1,4 +1,4 @@
-"""Advice: what is legal and hardly meant, at its own characters, once, and never where it is meant."""
+"""Lint: what is legal but probably not intended, reported once at its own position, and never if it is intended."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_a_bias_without_effect_is_removed_by_its_fix(layer: str, fixed: str) -> 
 
 
 def acts(schedule: str, epochs: int) -> list[str]:
-    """The codes of advice about a schedule in a training of so many epochs."""
+    """Return the codes of lint about a schedule in a training of `epochs` epochs."""
     text = base("optimizer = SGD(lr=0.1)\n", f"optimizer = SGD(lr={schedule})\n", more=f"train.epochs = {epochs}")
     return [code for code, _ in advice(text)]
 

@@ -1,4 +1,4 @@
-"""Which outputs each loss takes for which data, and what is particular to each."""
+"""The outputs that each loss accepts for each kind of data, and the details of each loss."""
 
 from __future__ import annotations
 

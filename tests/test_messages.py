@@ -1,4 +1,4 @@
-"""What is said of mistakes as people make them: one message for one mistake, and a help that helps."""
+"""Messages about common mistakes: one message per mistake, with help that works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MNIST: where it is looked for, what is given, and what is said when it cannot be given."""
+"""MNIST: where it is searched, what is returned, and the errors if it is not available."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_folder_under_a_files_name_is_passed_over(tmp_path):
 
 
 def slip(raised):
-    """`or` must not go on: the user named something that is not so."""
+    """`or` must not try the next source: the user named a folder that is wrong."""
     assert not isinstance(raised.value, DataUnavailable)
     return str(raised.value)
 

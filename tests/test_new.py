@@ -61,7 +61,7 @@ def test_a_starter_runs_in_a_tiny_form_from_the_command_line(name: str, here: Pa
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_starter_explains_its_lines(name: str) -> None:
-    """Before each section and setting, or behind it, stands a comment, but for what explains itself."""
+    """There is a comment before or after each section and setting that is not self-explanatory."""
     lines = template(name).splitlines()
     assert lines[0].startswith("# ")
     assert all(len(line) <= 120 for line in lines)

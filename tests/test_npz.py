@@ -1,4 +1,4 @@
-"""Arrays from NumPy's files: what they become, and what is said of files that hold something else."""
+"""Arrays from NumPy files: how they are used, and errors for files with other contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`[tool.nnspec]`: where it is looked for, what it may say, and what is said of the rest."""
+"""`[tool.nnspec]`: where it is searched, what it may contain, and the errors for anything else."""
 
 from __future__ import annotations
 

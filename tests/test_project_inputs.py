@@ -1,4 +1,4 @@
-"""Which files are meant: by name, folder and glob, with what git ignores left out, as git itself has it."""
+"""Finding files by name, folder and glob, without those that git ignores, compared with git itself."""
 
 from __future__ import annotations
 

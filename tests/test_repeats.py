@@ -1,4 +1,4 @@
-"""Repeats: one training for each seed, exactly as it is alone, and what their means, verdicts and records say."""
+"""Repeats: one training per seed, exactly as it is alone, and their means, verdicts and records."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _parts(kernels: Path) -> Iterator[None]:
 
 
 def both_ways(text: str, python: set[str]) -> None:
-    """Train a spec by NumPy calls and compiled: the same bits, and the same calls of what is not nnspec's."""
+    """Train a spec with NumPy calls and compiled: the same bits, and the same calls of custom code."""
     for stacked in (False, True):
         CALLS.clear()
         plain = run(text, ways=RunOptions(jobs=1, stack=stacked, compiled="never"))

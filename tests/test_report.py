@@ -228,7 +228,7 @@ def test_two_runs_with_one_seed_each_are_not_tested(tmp_path: Path) -> None:
 
 
 def test_a_run_that_diverged_has_a_page(tmp_path: Path) -> None:
-    """Means and bands are of the repeats that came to their end, and what went wrong is said."""
+    """Means and bands are of the repeats that finished, and the failures are reported."""
     (tmp_path / "tiny.nn").write_text(spec(race="SGD(lr=1e30); Adam(lr=0.01)", train="epochs = 3; repeats = 3"))
     run(tmp_path / "tiny.nn", out=tmp_path / "out")
     page = Page(runs.report([tmp_path / "out"]).read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Runs that are ended from outside and go on: to the same bits, or with words that say why not."""
+"""Killed runs are resumed to the same bits, or with an error that says why not."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Undrawn:
 
 @cache
 def compile_once(path: Path, text: str) -> Compiled:
-    """Compile a spec; `text` is what it says."""
+    """Write a spec with this text, and compile it."""
     return compile_spec(path)
 
 
@@ -113,7 +113,7 @@ def resumed(path: Path, out: Path, observer: Silent | None = None) -> RunResult:
 
 
 def dies(path: Path, out: Path, at: int, torn: bool = False) -> list[str]:
-    """Run in a process that ends before a change of its folder; return the changes where it was not so many."""
+    """Run in a process that ends before a given change of its folder; return the changes if there were fewer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks beside threads
         child = os.fork()
@@ -135,7 +135,7 @@ def dies(path: Path, out: Path, at: int, torn: bool = False) -> list[str]:
 
 @dataclass(frozen=True)
 class Whole:
-    """A run that nothing disturbed: its spec, what it came to, and the changes of its folder."""
+    """An undisturbed run: its spec, its results, and the changes of its folder."""
 
     path: Path
     outcome: Any

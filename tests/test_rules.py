@@ -62,7 +62,7 @@ def of_nothing() -> Iterator[Diagnostic]:
 
 
 def of_two_scopes(chain: Any, experiment: Any) -> Iterator[Diagnostic]:
-    """A rule that looks at what is not known at the same time."""
+    """A rule whose subjects are not known at the same time."""
     yield advice("NN703", "planted", TOP)
 
 

@@ -1,4 +1,4 @@
-"""Runs that stand on their own: their folder is enough, newer versions can use them, and --force leaves no mix."""
+"""Runs are self-contained: their folder is enough, newer versions can use them, and --force leaves no old files."""
 
 from __future__ import annotations
 

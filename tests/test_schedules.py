@@ -42,7 +42,7 @@ every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCH
 
 
 def warm(schedule: nn.Schedule, warmup: float) -> nn.Schedule:
-    """The same schedule behind a warm-up."""
+    """The same schedule after a warm-up."""
     return type(schedule)(**{**vars(schedule), "warmup": warmup})
 
 
@@ -252,7 +252,7 @@ def test_a_figure_that_is_missing_is_an_error() -> None:
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, **figures: list[float]) -> None:
-    """Let every lane have these figures, whatever it learns."""
+    """Replace the figures of every lane."""
     honest = train_module._epochs
 
     def epochs(plan: Any, done: int) -> Any:

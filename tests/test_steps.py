@@ -1,4 +1,4 @@
-"""The program of a training step: what lowering gives, what is legal, and how memory is reused."""
+"""The program of a training step: lowering, validity, and reuse of memory."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_work_arrays_of_one_step_that_overlap_are_found() -> None:
 
 
 class Small:
-    """A program written by hand over the lowering, with layers of its own, to run once."""
+    """A program written by hand on top of the lowering, with its own layers, to run once."""
 
     def __init__(self) -> None:
         self.lowering = _Lowering("float64")
@@ -258,7 +258,7 @@ def test_a_value_can_be_referred_to_from_anywhere_later() -> None:
 
 
 def test_weights_may_be_shared_by_two_steps() -> None:
-    """z = (x·W)·W with one W: each step works out a gradient of its own, and W's is their sum."""
+    """z = (x·W)·W with a single W: each step computes its own gradient, and that of W is their sum."""
     rng = np.random.default_rng(5)
     x, gz = rng.standard_normal((5, 4)), rng.standard_normal((5, 4))
     once, again = linear(4, 4, 7), linear(4, 4, 8)

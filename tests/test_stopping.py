@@ -88,7 +88,7 @@ def test_arguments_out_of_range_are_refused_by_name(arguments: dict[str, Any]) -
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, **figures: list[float]) -> None:
-    """Let every lane have these figures, whatever it learns."""
+    """Replace the figures of every lane."""
     honest = train_module._epochs
 
     def epochs(plan: Plan, done: int) -> Any:

@@ -50,7 +50,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 class Listening(Silent):
-    """Sends every lane that it is told of through JSON, and holds what arrives against it."""
+    """Sends every lane that it observes through JSON, and compares what arrives."""
 
     def __init__(self) -> None:
         self.fields: set[str] = set()
@@ -155,7 +155,7 @@ def test_anything_else_is_refused_by_the_name_of_its_field(value: Any, message: 
 
 
 def test_what_is_to_be_trained_arrives_as_it_was() -> None:
-    """By a pipe and by Dask, which has a pickle of its own."""
+    """Over a pipe and over Dask, which has its own pickling."""
     sent = trainings(compiled(EVERYTHING))
     ways = [lambda value: pickle.loads(ForkingPickler.dumps(value))]
     try:

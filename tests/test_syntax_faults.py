@@ -38,7 +38,7 @@ class Tok:
 
 @dataclass(frozen=True)
 class Fault:
-    """Characters that are replaced, and the lines on which a message about it may stand."""
+    """Characters that are replaced, and the lines on which a message about it is allowed."""
 
     start: int
     end: int
@@ -149,7 +149,7 @@ def one_fault(toks: list[Tok], rng: random.Random) -> Fault:
 
 
 def mutate(text: str, count: int, rng: random.Random) -> tuple[str, list[Fault]]:
-    """Put `count` faults into a text, each on a line of its own."""
+    """Put `count` faults into a text, each on a separate line."""
     toks, faults = tokens(text), list[Fault]()
     while len(faults) < count:
         new = one_fault(toks, rng)

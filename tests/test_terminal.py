@@ -1,4 +1,4 @@
-"""The command line in a process of its own: pipes, terminals, signals."""
+"""The command line in a separate process: pipes, terminals, signals."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_run_whose_reader_goes_away_is_still_recorded(here: Path) -> None:
 
 
 def gone(here: Path, arguments: list[str]) -> subprocess.CompletedProcess[bytes]:
-    """Run the command line with a stdout that nobody reads."""
+    """Run the command line with a stdout without a reader."""
     reader, writer = os.pipe()
     os.close(reader)
     try:

@@ -1,4 +1,4 @@
-"""Text from a file: windows, targets, alphabet, and what is said of files that are none."""
+"""Text from a file: windows, targets, alphabet, and errors for files that are not text."""
 
 from __future__ import annotations
 

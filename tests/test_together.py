@@ -54,7 +54,7 @@ def same(one: RunResult, other: RunResult) -> None:
 
 
 def holds(text: str, *overrides: str, stacks: int = 1) -> RunResult:
-    """Hold a spec's lanes in stacks against the same lanes alone; there are so many stacks."""
+    """Compare the lanes of a spec trained in `stacks` stacks with the same lanes trained alone."""
     together, alone = run(text, *overrides), run(text, *overrides, ways=ALONE)
     assert len(together.summary["ways"]["stacks"]) == stacks
     assert alone.summary["ways"] == {"jobs": 1, "stacks": []}

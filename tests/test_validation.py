@@ -1,4 +1,4 @@
-"""The validation split: which samples are held out, that nothing is learned from them, and what is measured on them."""
+"""The validation split: the held-out samples, that nothing is learned from them, and the figures on them."""
 
 from __future__ import annotations
 

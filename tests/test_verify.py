@@ -1,4 +1,4 @@
-"""Runs that are run again: whether they come to the same bits, and where two of them part."""
+"""Repeated runs: whether they give the same bits, and where two of them diverge."""
 
 from __future__ import annotations
 

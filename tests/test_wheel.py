@@ -1,4 +1,4 @@
-"""The built wheel: what is in it, and that it works from another folder, without the tree that it was built from."""
+"""The built wheel: its contents, and that it works from another folder, without the source tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of lanes with the losses that one gives, and an observer that writes down what it is told."""
+"""Results of lanes with given losses, and an observer that records its calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lane(*losses: float, seconds: float = 1.0, status: Any = "done") -> LaneResu
 
 
 class Listener(Silent):
-    """Writes down what it is told; at `stop` = (event, lane, epoch) it presses Ctrl-C."""
+    """Records its calls; at `stop` = (event, lane, epoch) it presses Ctrl-C."""
 
     def __init__(self, stop: tuple[str, str, int] | None = None) -> None:
         self.stop, self.events = stop, []

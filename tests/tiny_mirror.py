@@ -26,7 +26,7 @@ class Mirror(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request, client_address):
-        """A client that goes away is what half of these tests are about."""
+        """Ignore clients that disconnect: half of these tests are about them."""
 
 
 class Answer(BaseHTTPRequestHandler):

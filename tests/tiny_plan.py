@@ -131,7 +131,7 @@ def composition(kind: str, words: list[str], width: int, place: tuple[int, ...])
 def eager(
     model: str, loss: nn.Loss, optimizer: Any, data: Dataset, batch: int, shuffle: bool = True, drop_last: bool = False
 ) -> tuple[nn.NumpyMLP, list[float]]:
-    """Train by a loop that allocates as it goes; return the network and the loss of every batch."""
+    """Train with a loop that allocates memory; return the network and the loss of every batch."""
     network, losses = by_hand(model), []
     steps = optimizer(network.parameters())
     x, y = data.train.x * (1 / 255), data.train.y.astype(int)

@@ -1,4 +1,4 @@
-"""Small specs as texts, what they compile to, and the command line, here or in a process of its own."""
+"""Small specs as texts, their compiled programs, and the command line, in this process or a separate one."""
 
 from __future__ import annotations
 
