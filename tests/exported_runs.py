@@ -1,17 +1,20 @@
-"""A small run of every spec in `specs/`, trained once for all tests of export."""
+"""Small runs of every spec in `specs/` and of every layer, trained once for all tests of export."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from functools import cache
 from pathlib import Path
 
-from tiny_spec import ROOT
+from tiny_spec import ROOT, spec
 
 from nnspec import run
+from nnspec.engine.layers.activations import Activation
+from nnspec.engine.part import PARTS
 
-__all__ = ["SPECS", "run_of"]
+__all__ = ["CHAINS", "DTYPES", "OURS", "SPECS", "chain_of", "code_of", "run_of"]
 
 _PICTURES = "data=Digits(train=60, test=30)"
 _FEW = ("train.epochs=1", "train.batch=16")
@@ -30,6 +33,51 @@ SPECS = {
 }
 """Each spec, with the lane that is exported (None: the only one) and the settings that make it small."""
 
+OURS = {name: part for name, part in PARTS["layer"].items() if part.__module__.startswith("nnspec.")}
+ACTIVATIONS = sorted(name for name, part in OURS.items() if issubclass(part, Activation))
+CHAINS = {
+    "activations": (
+        "; ".join(f"Linear(7, init=normal(std=1)); {name}" for name in ACTIVATIONS)
+        + "; LayerNorm; GELU(approximate=tanh); Linear(6); LeakyReLU(0.2); PReLU(6); ELU(0.5); RMSNorm;"
+        " Softplus(2, threshold=1); BatchNorm; PReLU; LayerNorm(elementwise_affine=false); LayerNorm(bias=false);"
+        " BatchNorm(affine=false); RMSNorm(elementwise_affine=false); Linear(5, bias=false); Softmax; Linear(10)",
+        {},
+    ),
+    "sequences": (
+        "Reshape([28, 28]); Conv1D(12, 3, padding=causal, dilation=2); Conv1D(8, 4, stride=2, padding=same, groups=2);"
+        " MaxPool(3, stride=2, padding=1); SinusoidalPositions; PositionalEmbedding;"
+        " MultiHeadAttention(2, causal=true); BatchNorm; MultiHeadAttention(4, bias=false);"
+        " AvgPool(2, padding=1); PReLU(8); Softmax; LSTM(6); GRU(5); RNN(5); LayerNorm;"
+        " RNN(4, activation=relu, bias=false); GRU(4, bias=false); LSTM(6, bias=false); LogSoftmax;"
+        " concat { a { LSTM(3, return_sequences=false) } b { GRU(4, return_sequences=false) }"
+        " c { RNN(2, return_sequences=false) } d { GlobalAvgPool } e { Conv1D(2, 4, bias=false); Flatten } };"
+        " Linear(10)",
+        {},
+    ),
+    "images": (
+        "Conv2D(4, (3, 5), stride=(2, 1), padding=same); PReLU(4); BatchNorm; Softmax; MaxPool(3, stride=2, padding=1);"
+        " concat { a { Conv2D(4, 3, padding=1, groups=2, bias=false) } b { AvgPool(3, stride=1, padding=same) }"
+        " c { MaxPool(2, stride=1, padding=same) } }; LogSoftmax; residual { Conv2D(12, 2, dilation=2, padding=1) };"
+        " add { a { } b { LayerNorm([12, 7, 14]) } c { ReLU; Dropout(0.5) } }; AvgPool((2, 3), padding=1);"
+        " concat { a { GlobalAvgPool } b { Flatten; Linear(3) } }; Linear(10)",
+        {},
+    ),
+    "hinge": ("Linear(10)", {"loss": "Hinge"}),
+    "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),
+    "binary": ("Linear(4); Tanh; Linear(1)", {"loss": "BCEWithLogits", "data": "Moons(train=60, test=20)"}),
+    "scaled": (
+        "Linear(4); Tanh; Linear(1)",
+        {
+            "loss": "MSE",
+            "data": "Sine(train=60, test=20)",
+            "train": "epochs = 2; batch = 16; standardise = true; standardise_target = true",
+        },
+    ),
+}
+"""Chains of all layers: a model, and the other settings of its spec."""
+
+DTYPES = ("float32", "float64")
+
 _SHELF = tempfile.TemporaryDirectory(prefix="nnspec-tests-")
 
 
@@ -44,3 +92,21 @@ def run_of(name: str) -> tuple[Path, str | None]:
     (shelf / f"{name}.nn").write_text(re.sub(r"\nexpect \{[^}]*\}", "", text))  # gradients take most of the time
     run(shelf / f"{name}.nn", [*_FEW, *filter(None, settings)], shelf / name)
     return shelf / name, lane
+
+
+@cache
+def chain_of(name: str, dtype: str) -> Path:
+    """Train one of the CHAINS in a few steps; return the folder of the run."""
+    model, more = CHAINS[name]
+    path = Path(_SHELF.name, f"{name}_{dtype}.nn")
+    path.write_text(spec(model, **{"optimizer": "Adam(lr=0.003)", "more": f"dtype = {dtype}", **more}))
+    run(path, out=path.with_suffix(""))
+    return path.with_suffix("")
+
+
+def code_of(path: Path) -> str:
+    """Return a digest of the code of an exported module: without its certificate and its numbers."""
+    text = re.sub(r"^CERTIFICATE = .*$", "", path.read_text(), flags=re.MULTILINE)
+    _, _, code = text.partition('"""\n\n')
+    code, _, _ = code.partition("_NUMBERS = ")
+    return hashlib.sha256(code.encode()).hexdigest()

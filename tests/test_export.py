@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exported_runs import SPECS, run_of
+from exported_runs import CHAINS, DTYPES, OURS, SPECS, chain_of, code_of, run_of
 from shelf import trained
 from tiny_spec import ROOT, command, spec
 
@@ -86,49 +87,6 @@ def test_the_specs_are_all_there() -> None:
     assert sorted(SPECS) == sorted(path.stem for path in (ROOT / "specs").glob("*.nn"))
 
 
-OURS = {name: part for name, part in PARTS["layer"].items() if part.__module__.startswith("nnspec.")}
-ACTIVATIONS = sorted(name for name, part in OURS.items() if issubclass(part, Activation))
-CHAINS = {
-    "activations": (
-        "; ".join(f"Linear(7, init=normal(std=1)); {name}" for name in ACTIVATIONS)
-        + "; LayerNorm; GELU(approximate=tanh); Linear(6); LeakyReLU(0.2); PReLU(6); ELU(0.5); RMSNorm;"
-        " Softplus(2, threshold=1); BatchNorm; PReLU; LayerNorm(elementwise_affine=false); LayerNorm(bias=false);"
-        " BatchNorm(affine=false); RMSNorm(elementwise_affine=false); Linear(5, bias=false); Softmax; Linear(10)",
-        {},
-    ),
-    "sequences": (
-        "Reshape([28, 28]); Conv1D(12, 3, padding=causal, dilation=2); Conv1D(8, 4, stride=2, padding=same, groups=2);"
-        " MaxPool(3, stride=2, padding=1); SinusoidalPositions; PositionalEmbedding;"
-        " MultiHeadAttention(2, causal=true); BatchNorm; MultiHeadAttention(4, bias=false);"
-        " AvgPool(2, padding=1); PReLU(8); Softmax; LSTM(6); GRU(5); RNN(5); LayerNorm;"
-        " RNN(4, activation=relu, bias=false); GRU(4, bias=false); LSTM(6, bias=false); LogSoftmax;"
-        " concat { a { LSTM(3, return_sequences=false) } b { GRU(4, return_sequences=false) }"
-        " c { RNN(2, return_sequences=false) } d { GlobalAvgPool } e { Conv1D(2, 4, bias=false); Flatten } };"
-        " Linear(10)",
-        {},
-    ),
-    "images": (
-        "Conv2D(4, (3, 5), stride=(2, 1), padding=same); PReLU(4); BatchNorm; Softmax; MaxPool(3, stride=2, padding=1);"
-        " concat { a { Conv2D(4, 3, padding=1, groups=2, bias=false) } b { AvgPool(3, stride=1, padding=same) }"
-        " c { MaxPool(2, stride=1, padding=same) } }; LogSoftmax; residual { Conv2D(12, 2, dilation=2, padding=1) };"
-        " add { a { } b { LayerNorm([12, 7, 14]) } c { ReLU; Dropout(0.5) } }; AvgPool((2, 3), padding=1);"
-        " concat { a { GlobalAvgPool } b { Flatten; Linear(3) } }; Linear(10)",
-        {},
-    ),
-    "hinge": ("Linear(10)", {"loss": "Hinge"}),
-    "softmax": ("Linear(10); LogSoftmax", {"loss": "NLL"}),
-    "binary": ("Linear(4); Tanh; Linear(1)", {"loss": "BCEWithLogits", "data": "Moons(train=60, test=20)"}),
-    "scaled": (
-        "Linear(4); Tanh; Linear(1)",
-        {
-            "loss": "MSE",
-            "data": "Sine(train=60, test=20)",
-            "train": "epochs = 2; batch = 16; standardise = true; standardise_target = true",
-        },
-    ),
-}
-
-
 UNKNOWN_TO_ONNXRUNTIME = {
     "activations": {"ELU", "GELU", "HardSigmoid", "HardSwish", "LeakyReLU", "Mish", "PReLU", "SELU", "Softplus"},
     "sequences": {"AvgPool", "Conv1D", "PReLU", "RNN"},
@@ -137,12 +95,11 @@ UNKNOWN_TO_ONNXRUNTIME = {
 """Layers that onnxruntime does not have in float64."""
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", CHAINS)
 def test_every_layer_goes_to_every_target(name: str, target: str, dtype: str) -> None:
-    model, more = CHAINS[name]
-    run = trained(spec(model, optimizer="Adam(lr=0.003)", more=f"dtype = {dtype}", **more))
+    run = chain_of(name, dtype)
     if (target, dtype) == ("onnx", "float64") and name in UNKNOWN_TO_ONNXRUNTIME:
         with pytest.raises(SpecError, match="NN801") as refused:
             export(run, target)
@@ -366,7 +323,7 @@ def test_damaged_safetensors_are_refused_or_equal(position: int) -> None:
 
 def test_opsets_and_what_a_model_says_of_itself() -> None:
     onnx = pytest.importorskip("onnx", reason="takes nnspec[onnx]")
-    run = trained(spec(CHAINS["images"][0], optimizer="Adam(lr=0.003)"))
+    run = chain_of("images", "float32")
     for opset in (17, 18, 21, 23):
         done = export(run, "onnx", opset=opset, force=True)
         model = onnx.load("model.onnx")
@@ -445,3 +402,30 @@ def test_a_compiler_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "/nowhere/cc -g")
     with pytest.raises(Missing, match=r"no C compiler was found: \$CC names none; or export without verification"):
         runs.export(run, "w.c")
+
+
+# PyTorch, which the tests need not have
+
+
+VERIFIED = json.loads((ROOT / "tests/oracle/exported_torch.json").read_text())
+
+
+@pytest.mark.parametrize("name", VERIFIED)
+def test_the_code_for_pytorch_is_what_was_verified_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/oracle/exported_torch.py` runs it in PyTorch and writes the file anew."""
+
+    def missing() -> str:
+        raise Missing("not needed here")
+
+    (runtime,) = exporting.RUNTIMES["torch"]
+    monkeypatch.setitem(exporting.RUNTIMES, "torch", (replace(runtime, version=missing),))
+    chain, _, dtype = name.partition(" ")
+    run, lane = (chain_of(chain, dtype), None) if dtype else run_of(name)
+    runs.export(run, "model.py", "torch", lane=lane, unverified=True)
+    known = VERIFIED[name]
+    assert code_of(Path("model.py")) == known["code"], "verify it with PyTorch: tests/oracle/exported_torch.py"
+    assert known["difference"] <= TOLERANCE
+
+
+def test_pytorch_verified_all_specs_and_layers() -> None:
+    assert set(VERIFIED) == {*SPECS, *(f"{name} {dtype}" for name in CHAINS for dtype in DTYPES)}

@@ -15,17 +15,18 @@ _EPILOG = """\
 The target is that of FILE's suffix, or --to:
   onnx          .onnx         ONNX, with preparation (needs nnspec[onnx])
   c             .c            one file of C99, without malloc
+  torch         .py           a PyTorch module with its weights
   numpy         .py           one file of NumPy, without nnspec
   safetensors   .safetensors  the weights alone
   npz           .npz          the weights alone
 
-The file is run in its own runtime (onnxruntime, the C compiler $CC, Python)
+The file is run in its own runtime (onnxruntime, the C compiler $CC, PyTorch, Python)
 on test data, random, zero and large samples, and every layer is compared with nnspec's.
 A file that differs by more than 1e-5, relative to the largest number of the layer, is not
 written. Origin and outcome are recorded in the file; --check FILE verifies it again.
 """
 
-_TARGETS = ("onnx", "c", "numpy", "safetensors", "npz")
+_TARGETS = ("onnx", "c", "torch", "numpy", "safetensors", "npz")
 
 
 @click.command("export", epilog=_EPILOG)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nnspec._version import __version__
 from nnspec.data.source import Split
 from nnspec.diagnostics import Diagnostic
-from nnspec.export import c_source, numpy_module, onnx_file
+from nnspec.export import c_source, numpy_module, onnx_file, torch_module
 from nnspec.export.certificate import (
     Certificate,
     ExportError,
@@ -55,12 +55,12 @@ __all__ = [
     "verify_artefact",
 ]
 
-TARGETS: Mapping[str, Target] = {
-    target.name: target for target in (onnx_file.TARGET, numpy_module.TARGET, c_source.TARGET)
-}
+_ALL = (onnx_file.TARGET, c_source.TARGET, torch_module.TARGET, numpy_module.TARGET)
+TARGETS: Mapping[str, Target] = {target.name: target for target in _ALL}
 RUNTIMES: Mapping[str, tuple[Runtime, ...]] = {
     "onnx": onnx_file.RUNTIMES,
     "c": c_source.RUNTIMES,
+    "torch": torch_module.RUNTIMES,
     "numpy": (Runtime(python_version, in_python),),
 }
 NAMES = (*TARGETS, *WEIGHTS)

@@ -28,14 +28,18 @@ class Identifiers:
     def __getitem__(self, name: str) -> str:
         """Return the identifier of a name: the same one each time."""
         if name not in self._known:
-            word = base = identifier(name)
-            number = 1
-            while word in self._taken:
-                number += 1
-                word = f"{base}_{number}"
-            self._taken.add(word)
-            self._known[name] = word
+            self._known[name] = self.new(name)
         return self._known[name]
+
+    def new(self, name: str) -> str:
+        """Return an identifier like a name that nothing else has."""
+        word = base = identifier(name)
+        number = 1
+        while word in self._taken:
+            number += 1
+            word = f"{base}_{number}"
+        self._taken.add(word)
+        return word
 
 
 def python_string(text: str) -> str:

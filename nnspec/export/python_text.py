@@ -53,9 +53,10 @@ def statements(program: Program, emit: Callable[[Op, str, Sequence[str]], Sequen
     for i, op in enumerate(program.ops):
         reads = [variables[value.name] for value in op.reads]
         free = [name for value, name in zip(op.reads, reads, strict=True) if last[value.name] <= i]
-        y = "x" if "x" in free else free[0] if free else names[op.writes.name.removeprefix("the ")]
+        base = op.writes.name.removeprefix("the ")
+        y = "x" if "x" in free else free[0] if free else names.new(base.rpartition(".")[0] or base)
         if op.writes == program.probabilities or op.writes.name == "the odds":
-            y = names[op.writes.name.removeprefix("the ")]
+            y = names.new(base)
         variables[op.writes.name] = y
         found.append(Statement(op.writes, y, tuple(emit(op, y, reads))))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -183,13 +184,14 @@ def verify(
     """Run a file and compare all its values with nnspec's, which `expected` has in the network's dtype and in float64.
 
     A value may differ by TOLERANCE, relative to the largest number of its layer; or, where the network's own rounding
-    error is larger than a quarter of that, by four times that error: no computation in its dtype could do better.
+    error, here or in an earlier layer, is larger than a quarter of that, by four times that error.
     Raises Differs beyond that, and Missing without the runtime.
     """
     version = runtime.version()
     found = runtime.run(path, artefact, program, [case.x[: runtime.most] for case in cases])
     observed = {*artefact.taps, *(line.value for line in artefact.lines), *_results(program)}
     worst, where, layers, rounded = 0.0, "", 0, 0
+    roundings = {case.name: 0.0 for case in cases}
     usual = {value.name: _largest(expected[0][0][value.name]) for value in program.compared}
     for value in program.compared:
         if value.name not in observed:
@@ -200,9 +202,11 @@ def verify(
                 raise Differs(f"{value.name} cannot be observed in {version}")
             want, got = ours[value.name][: runtime.most], theirs[value.name]
             difference = _difference(got, want, usual[value.name])
+            rounding = _difference(want, precise[value.name][: runtime.most], usual[value.name])
+            if math.isfinite(rounding):
+                roundings[case.name] = max(roundings[case.name], rounding)
             if difference > TOLERANCE:
-                rounding = _difference(want, precise[value.name][: runtime.most], usual[value.name])
-                if not difference <= _ROUNDINGS * rounding:
+                if not difference <= _ROUNDINGS * roundings[case.name]:
                     raise Differs(_sentence(program, value.name, case.name, version, difference, got, want))
                 rounded += 1
             elif difference > worst:
