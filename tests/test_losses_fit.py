@@ -166,3 +166,10 @@ def test_the_gradient_check_steps_over_no_kink(loss: Loss, weight: float, wanted
     layer.weight.data = [[weight]]
     report = nn.check_gradients(nn.NumpyMLP(layer), loss, np.ones((1, 1)), np.array(wanted))
     assert sum(tensor.kinks for tensor in report.tensors) >= 2
+
+
+def test_one_output_is_singular() -> None:
+    with pytest.raises(ShapeError, match="MSE compares 1 output with targets of 4"):
+        nn.MSELoss.fit((1,), None, (4,))
+    with pytest.raises(ShapeError, match="MSE compares 3 outputs with targets of 4"):
+        nn.MSELoss.fit((3,), None, (4,))

@@ -120,6 +120,8 @@ def test_another_range_is_noted_in_python_and_on_the_command_line(floats: RunRes
         UserWarning, match=r"contains values from \d+ to 2\d\d, but the network was trained on [\d.e-]+ to 0\.99"
     ):
         floats["run"].predict(bytes_)
+    with pytest.warns(UserWarning, match="contains only the value 99, but"):
+        floats["run"].predict(np.full((2, 4, 4), 99.0))
     np.save(tmp_path / "u8.npy", bytes_)
     done = CliRunner().invoke(command, [str(floats.folder), str(tmp_path / "u8.npy")], standalone_mode=False)
     assert "note: " in done.stderr

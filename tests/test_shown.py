@@ -136,6 +136,18 @@ def test_data_that_stands_in_is_a_warning(ask: str, tmp_path: Path, monkeypatch:
     assert [each.filename for each in told] == [__file__], "the line that asked for it"
 
 
+def test_the_warning_names_the_problem_of_each_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(tmp_path / "cache").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NNSPEC_MNIST_MIRRORS", "http://127.0.0.1:1/a http://127.0.0.1:1/b")
+    (tmp_path / "a.nn").write_text(spec(data="MNIST(train=50, test=20) or Digits(train=50, test=20)"))
+    with pytest.warns(nnspec.DataWarning) as caught:
+        nnspec.run(tmp_path / "a.nn")
+    _, *reasons = str(caught[0].message).splitlines()
+    assert [line.split()[0] for line in reasons] == ["http://127.0.0.1:1/a/:", "http://127.0.0.1:1/b/:"]
+    assert all("cannot be reached" in line for line in reasons)
+
+
 def test_without_a_stand_in_there_is_no_warning(folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
