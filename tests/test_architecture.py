@@ -299,6 +299,11 @@ ROWS: list[tuple[str, set[str], str]] = [
         },
         "what every part must do, and the runs that show it",
     ),
+    (
+        "sklearn",
+        {"api", "compiler", "data", "native", "results", "runner", "training"},
+        "estimators for scikit-learn: the api, and runs that continue in memory",
+    ),
     ("__main__", {"cli"}, "`python -m nnspec` is the command line"),
     (
         "",
@@ -359,8 +364,10 @@ LIBRARIES = {
         "compiler",
         "checker",
         "testing",
+        "sklearn",
     },
     "platformdirs": {"data", "native"},
+    "sklearn": {"sklearn"},
     "threadpoolctl": {"environment"},
 }
 

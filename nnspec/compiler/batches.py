@@ -138,7 +138,7 @@ class Batches:
         self.target_scaling = self.target_scaling or target_scaling(self._dataset, self._order)
         mean, deviation = self.target_scaling
         for rows, split in ((self._whole, self._dataset.train), (self._test, self._dataset.test)):
-            y = split.y.reshape(len(split.y), -1) - mean  # in float64, before any rounding
+            y = split.y.reshape(len(split.y), len(mean)) - mean  # in float64, before any rounding
             rows.y = y.astype(rows.y.dtype).reshape(split.y.shape)
         self._buffers["target_deviation"].reshape(-1)[...] = deviation
         self._buffers["target_factor"].reshape(-1)[...] = 1 / deviation

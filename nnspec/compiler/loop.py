@@ -63,11 +63,12 @@ def plan_alone(
     *,
     scaling: Scaling | None = None,
     target_scaling: Scaling | None = None,
+    narrow: bool = True,
 ) -> Plan:
     """Return a plan that is trained alone. `scaling` and `target_scaling` are those of its features and targets if they
-    were learned before.
+    were learned before; with `narrow`, training may skip features that are always zero.
     """
-    plan = Plan(experiment, layout, dataset, scaling=scaling, target_scaling=target_scaling)
+    plan = Plan(experiment, layout, dataset, scaling=scaling, target_scaling=target_scaling, narrow=narrow)
     plan.loop = Loop([plan])
     return plan
 

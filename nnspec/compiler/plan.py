@@ -106,10 +106,12 @@ class Plan:
         *,
         scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
         target_scaling: tuple[NDArray[Any], NDArray[Any]] | None = None,
+        narrow: bool = True,
     ) -> None:
         """Allocate the buffers of the layout, except those that a loop allocates and those passed as `buffers`. `data`
         are batches of the same settings that were created by another plan and are shared, together with their buffers.
         `scaling` and `target_scaling` are mean and deviation of each feature and target if they were learned before.
+        With `narrow`, training may skip features that are always zero.
         """
         self.experiment, self.layout, self.dataset = experiment, layout, dataset
         self.buffers: dict[str, NDArray[Any]] = {
@@ -126,7 +128,7 @@ class Plan:
             layout,
             dataset,
             self.buffers,
-            narrow=may_narrow(experiment),
+            narrow=narrow and may_narrow(experiment),
             scaling=scaling,
             target_scaling=target_scaling,
         )

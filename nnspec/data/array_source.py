@@ -209,11 +209,15 @@ class ArraySource(DataSource):
 
     def _labels(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
         """Return the labels of all kept rows."""
+        return Labels.of(self._label_counts(pairs, kept), f"`{pairs[0].y.key}`", pairs[0].y.argument)
+
+    def _label_counts(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> dict[Any, int]:
+        """Return how often each label occurs."""
         counts: dict[Any, int] = {}
         for pair, keep in zip(pairs, kept, strict=True):
             for value, count in pair.y.label_counts(keep).items():
                 counts[value] = counts.get(value, 0) + count
-        return Labels.of(counts, f"`{pairs[0].y.key}`", pairs[0].y.argument)
+        return counts
 
     def _kept(self, pairs: Sequence[Pair], targets: Header) -> tuple[list[NDArray[Any] | None], tuple[str, ...]]:
         """Return which rows are kept, with notes on the number of dropped ones."""

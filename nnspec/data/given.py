@@ -119,10 +119,9 @@ class Given(ArraySource):
 
     def _labels(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None]) -> Labels:
         """Return the labels; if the spec names the number of classes, some of them may not occur."""
-        labels = super()._labels(pairs, kept)
-        if self.classes is None or not all(type(value) is int and 0 <= value < self.classes for value in labels.values):
-            return labels
-        counts = dict(zip(labels.values, labels.counts, strict=True))
+        counts = self._label_counts(pairs, kept)
+        if self.classes is None or not all(type(value) is int and 0 <= value < self.classes for value in counts):
+            return super()._labels(pairs, kept)
         return Labels(tuple(range(self.classes)), tuple(counts.get(value, 0) for value in range(self.classes)))
 
     def _expected(self) -> Facts:

@@ -33,7 +33,7 @@ from nnspec.executors.executor import Group, Take, Work
 from nnspec.executors.messages import PackedLane, RemoteLane, epochs_since, pack, place_of
 from nnspec.results.lane import LaneResult
 from nnspec.results.stored import lane_values
-from nnspec.training.checkpoint import Checkpoint, Keeper
+from nnspec.training.checkpoint import Checkpoint, HeldKeeper
 from nnspec.training.groups import failed, train_together
 from nnspec.training.observer import Observer, Silent
 
@@ -67,21 +67,6 @@ Future: TypeAlias = Any
 
 class ClusterError(NnspecError):
     """A cluster that cannot be used or reached. The message says why and what to do."""
-
-
-@dataclass
-class HeldKeeper(Keeper):
-    """Keeps the last checkpoint of a training in memory, to be written by another process."""
-
-    held: Checkpoint | None = None
-
-    def due(self) -> bool:
-        """Return False: only the checkpoint at the end of a training is sent."""
-        return False
-
-    def store(self, checkpoint: Checkpoint) -> None:
-        """Keep it in memory."""
-        self.held = checkpoint
 
 
 @dataclass(frozen=True)

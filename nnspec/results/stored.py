@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nnspec.engine.network import Sequential
 
-__all__ = ["UnstorableError", "lane_from", "lane_values", "plain", "scaling_arrays"]
+__all__ = ["UnstorableError", "lane_from", "lane_values", "plain", "scaling_arrays", "scaling_from"]
 
 _ARRAYS = frozenset({"scaling", "target_scaling"})
 _REBUILT = frozenset({"network", "predictor", "writer", "repeats"})
@@ -74,6 +74,13 @@ def scaling_arrays(lane: LaneResult) -> dict[str, NDArray[Any]]:
     return {f"scaling.{name}": array for name, array in lane.scales.items()}
 
 
+def scaling_from(arrays: Mapping[str, NDArray[Any]], what: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return mean and standard deviation of the `input` or `target` from `scaling_arrays`; None if it is not
+    standardised."""
+    name = f"scaling.{what}"
+    return (arrays[f"{name}.mean"], arrays[f"{name}.deviation"]) if f"{name}.mean" in arrays else None
+
+
 def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], network: Sequential) -> LaneResult:
     """Return the lane of `lane_values` and `scaling_arrays`; `network` already has its weights.
 
@@ -88,11 +95,6 @@ def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], net
         kind = None if annotation.endswith("| None") else _PLAIN.get(annotation.partition("[")[0])
         if kind is not None and name in others and type(others[name]) is not kind:
             raise TypeError(f"`{name}` cannot be {str(others[name])[:40]!a}")
-    pairs = {
-        what: (arrays[f"scaling.{what}.mean"], arrays[f"scaling.{what}.deviation"])
-        for what in ("input", "target")
-        if f"scaling.{what}.mean" in arrays
-    }
     start = {tensor: text(digest) for tensor, digest in values["fingerprints"]["start"].items()}
     if start and (missing := network.named_parameters().keys() - start):
         raise LookupError(f"it has no digest of the initial {min(missing)}")
@@ -107,7 +109,7 @@ def lane_from(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], net
         figures=tuple(table["history"]),
         records=tuple(from_columns(table, text(values["fingerprints"]["order"]))),
         start=start,
-        scaling=pairs.get("input"),
-        target_scaling=pairs.get("target"),
+        scaling=scaling_from(arrays, "input"),
+        target_scaling=scaling_from(arrays, "target"),
         **others,
     )

@@ -5,15 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from nnspec.records.lane_folders import folder_names
 from nnspec.records.reading import DAMAGE
 from nnspec.results.lane import LaneResult
 from nnspec.semantics.meaning import Meaning, identity
-from nnspec.training.checkpoint import CheckpointError, Keeper, read_checkpoint, restored_lane
+from nnspec.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    HeldKeeper,
+    Keeper,
+    read_checkpoint,
+    restored_lane,
+)
 from nnspec.training.groups import Training
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "Continuation", "InMemory"]
+
+
+class Continuation(Protocol):
+    """Says which trainings of a run remain, and from where they continue."""
+
+    def enter(self, everything: Sequence[Training], data: Mapping[str, str]) -> tuple[list[Training], list[LaneResult]]:
+        """Return the unfinished trainings, each with its keeper, and the results of the finished ones. `data` has the
+        digest of each lane's data."""
+
+
+@dataclass
+class InMemory:
+    """Keeps the state of a run's only training in memory, for a run that continues it, possibly on other data."""
+
+    start: Checkpoint | None = None
+    """Where the training continues; None to begin."""
+    _keeper: HeldKeeper | None = None
+
+    def enter(self, everything: Sequence[Training], data: Mapping[str, str]) -> tuple[list[Training], list[LaneResult]]:
+        """Give the training a keeper. Raises ValueError for several trainings."""
+        (training,) = everything
+        digest = data[training.experiment.name]
+        self._keeper = HeldKeeper(Path("in memory"), "", digest, 0, self.start, other_data=True)
+        return [replace(training, keeper=self._keeper)], []
+
+    @property
+    def end(self) -> Checkpoint | None:
+        """The state at the end; None if there is none, as after Ctrl-C."""
+        return self._keeper.held if self._keeper is not None else None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from nnspec.runner.load_data import load_data
 from nnspec.runner.load_weights import weights_notes, with_all_weights
 from nnspec.runner.options import IN_PROCESS, RunOptions
 from nnspec.runner.repeats import lane_of
-from nnspec.runner.resuming import Checkpoints
+from nnspec.runner.resuming import Continuation
 from nnspec.runner.verdicts import judge
 from nnspec.training.groups import Training, group, trainings
 from nnspec.training.observer import Observer
@@ -41,7 +41,7 @@ def run_program(
     compiled: Compiled,
     access: Access,
     observer: Observer,
-    before_training: Callable[[], Checkpoints | None] = lambda: None,
+    before_training: Callable[[], Continuation | None] = lambda: None,
     options: RunOptions = IN_PROCESS,
     trained: Callable[[RunResult], None] | None = None,
 ) -> RunResult:

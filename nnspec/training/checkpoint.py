@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "HeldKeeper",
     "Keeper",
     "best_lane",
     "read_checkpoint",
@@ -97,6 +98,9 @@ class Keeper:
     """Minimum time between two checkpoints; 0 writes one after every epoch. Results do not depend on it."""
     start: Checkpoint | None = None
     """Where the training resumes."""
+    other_data: bool = False
+    """Whether the training may be continued on other data. It then uses all features, even those that are always zero
+    in this data."""
     unsaved: str = ""
     """Why the last checkpoint could not be written; empty if it was."""
     _last: float | None = None
@@ -141,6 +145,22 @@ class Keeper:
     def store(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint to its file. Raises OSError."""
         write_checkpoint(self.path, checkpoint)
+
+
+@dataclass
+class HeldKeeper(Keeper):
+    """Keeps the last checkpoint of a training in memory, for another process to write or for another run to
+    continue."""
+
+    held: Checkpoint | None = None
+
+    def due(self) -> bool:
+        """Return False: only the checkpoint at the end of a training is kept."""
+        return False
+
+    def store(self, checkpoint: Checkpoint) -> None:
+        """Keep it in memory."""
+        self.held = checkpoint
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -16,6 +16,7 @@ from nnspec.engine.losses.contract import Mean
 from nnspec.engine.schedules import Schedule
 from nnspec.errors import ensure
 from nnspec.results.lane import LaneResult
+from nnspec.results.stored import scaling_from
 from nnspec.training.checkpoint import Keeper
 from nnspec.training.observer import Observer
 from nnspec.training.profile import Profiler
@@ -46,7 +47,12 @@ def train_once(
     None of these raises. With a `keeper`, it resumes from that checkpoint, if any, and writes checkpoints. With
     `profile`, each part of its steps is timed.
     """
-    plan = plan_alone(experiment, layout, dataset)
+    if keeper is not None and keeper.other_data:
+        learned = keeper.start.extra if keeper.start is not None else {}
+        scaling, target_scaling = (scaling_from(learned, what) for what in ("input", "target"))
+        plan = plan_alone(experiment, layout, dataset, scaling=scaling, target_scaling=target_scaling, narrow=False)
+    else:
+        plan = plan_alone(experiment, layout, dataset)
     if profile:
         plan.loop.observer = Profiler(plan)
     switch = Switch([plan], "never" if profile else compiled, layout.seconds, observer.compiling)

@@ -8,7 +8,7 @@ NumPy's convention: without `out` they allocate; with `out` they write into an a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import isqrt, prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -56,6 +56,11 @@ class Geometry:
     work: Mapping[str, Work] = field(default_factory=lambda: MappingProxyType({}))
     state: Mapping[str, Shape] = field(default_factory=lambda: MappingProxyType({}))
     """The state of the layer besides its parameters, in the network's dtype: running means and variances, say."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle read-only mappings, which Python cannot pickle, as dicts."""
+        values = (getattr(self, each.name) for each in fields(self))
+        return Geometry, tuple(dict(value) if isinstance(value, MappingProxyType) else value for value in values)
 
 
 _NOT_SEEN: Shape | None = None
