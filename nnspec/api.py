@@ -50,6 +50,7 @@ __all__ = [
     "landscape",
     "landscape_of",
     "new",
+    "new_part",
     "resolved",
     "run",
     "run_into",
@@ -647,6 +648,21 @@ def new(path: PathLike, template: str = "race", *, force: bool = False) -> Path:
     from nnspec.templates import write_template
 
     return write_template(path, template, force=force)
+
+
+def new_part(path: PathLike, kind: str) -> list[Path]:
+    """Write a package with a part of a kind, its tests and a spec into a new folder, and return its files.
+
+    Raises PackageError where that cannot be done, as for a name that a part has already.
+    """
+    from nnspec.checker.evaluator import article
+    from nnspec.checker.vocabulary import parts
+    from nnspec.templates.packages import PackageError, names_of, write_package
+
+    word = names_of(path, kind)["word"]
+    if word in parts():
+        raise PackageError(f"there is already {article(parts()[word].kind)} `{word}`; choose another name")
+    return write_package(path, kind)
 
 
 def fetch(name: str, access: Access) -> list[tuple[Path, str]]:

@@ -127,14 +127,26 @@ def _plain(name: str) -> str:
 
 
 def _distribution(module: str) -> Distribution | None:
-    """Return the installed package that a module belongs to."""
-    from importlib.metadata import distribution, packages_distributions
+    """Return the installed package that a module belongs to, if it is known."""
+    from importlib.metadata import PackageNotFoundError, distribution
 
     for entry in _entries():
         if module == entry.module or module.startswith(f"{entry.module}."):
             return entry.dist
-    names = packages_distributions().get(module.partition(".")[0], ())
-    return distribution(names[0]) if names else None
+    top = module.partition(".")[0]
+    try:
+        return distribution(top)
+    except (PackageNotFoundError, ValueError):
+        name = _package_of(top) if "-packages" in str(getattr(sys.modules.get(top), "__file__", "")) else ""
+        return distribution(name) if name else None
+
+
+@cache
+def _package_of(top: str) -> str:
+    """Return the package of an installed module of another name; reading the list of all files takes long."""
+    from importlib.metadata import packages_distributions
+
+    return next(iter(packages_distributions().get(top, ())), "")
 
 
 def _digest(part: type[Part]) -> str:

@@ -368,6 +368,7 @@ LIBRARIES = {
     },
     "platformdirs": {"data", "native"},
     "sklearn": {"sklearn"},
+    "pytest": {"testing"},
     "threadpoolctl": {"environment"},
 }
 

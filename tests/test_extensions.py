@@ -231,17 +231,17 @@ def test_a_class_of_a_notebook_is_recorded_by_its_own_source(site: Path, monkeyp
     """A notebook is a module without a file, whose cells Python knows the lines of."""
     digests = []
     for factor in (2, 2, 3):
-        cell, names = f"<cell {len(digests)}>", {"__name__": "notebook"}
+        cell, names = f"<cell {len(digests)}>", {"__name__": "a_notebook"}
         text = (
             "from nnspec.parts import Initializer\n\nclass Twice(Initializer):\n    spec_name = 'twice'\n\n"
             f"    def draw(self, shape, fan_in, fan_out, rng):\n        return {factor} * rng.normal(size=shape)\n"
         )
-        monkeypatch.setitem(sys.modules, "notebook", ModuleType("notebook"))
+        monkeypatch.setitem(sys.modules, "a_notebook", ModuleType("a_notebook"))
         monkeypatch.setitem(linecache.cache, cell, (len(text), None, text.splitlines(keepends=True), cell))
         PARTS["initializer"].pop("twice", None)
         exec(compile(text, cell, "exec"), names)
         found = provenance(PARTS["initializer"]["twice"])
-        assert (found["package"], found["version"], found["module"]) == ("", "", "notebook")
+        assert (found["package"], found["version"], found["module"]) == ("", "", "a_notebook")
         digests.append(found["sha256"])
     assert digests[0] == digests[1] != digests[2]
     assert len(digests[0]) == 64

@@ -10,7 +10,7 @@ from typing import Literal
 from nnspec.engine.part import Part
 from nnspec.testing.check import Check, checks
 
-__all__ = ["Conformance", "Outcome", "conform"]
+__all__ = ["Conformance", "Outcome", "conform", "described", "run_check"]
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ def run_check(check: Check) -> Outcome:
     """Run a check, and say what came of it."""
     expected = check.expected_failure
     try:
-        check()
+        check.run()
     except unittest.SkipTest as reason:
         return Outcome(check, "skipped", str(reason))
     except Exception as error:  # noqa: BLE001  (a part may fail in any way)
-        return Outcome(check, "failed" if expected is None else "expected", expected or "\n".join(_described(error)))
+        return Outcome(check, "failed" if expected is None else "expected", expected or "\n".join(described(error)))
     if expected is not None:
-        return Outcome(check, "unexpected", f"it was expected to fail: {expected}")
+        return Outcome(check, "unexpected", f"it passes; remove it from `expected_failures`: {expected}")
     return Outcome(check, "passed")
 
 
@@ -88,9 +88,9 @@ _MOST = 3
 """The number of samples of a check whose failures are described."""
 
 
-def _described(error: Exception) -> Iterator[str]:
+def described(error: BaseException) -> Iterator[str]:
     """Describe what failed: the message, and the case."""
-    errors: Sequence[Exception] = error.exceptions if isinstance(error, ExceptionGroup) else [error]
+    errors: Sequence[BaseException] = error.exceptions if isinstance(error, ExceptionGroup) else [error]
     for each in errors[:_MOST]:
         kind = "" if isinstance(each, AssertionError) else f"{type(each).__name__}: "
         lines = [line for line in f"{kind}{each}".strip().splitlines() if line.strip()]
