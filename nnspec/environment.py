@@ -26,16 +26,19 @@ class _Limits:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._within = 0
+        self._libraries: Any = None
         self._limits: Any = None
 
     def enter(self) -> None:
         import numpy  # noqa: F401  (only loaded libraries can be limited)
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import ThreadpoolController
 
         with self._lock:
             if not self._within:
                 _take_control()
-                self._limits = threadpool_limits(limits=1, user_api="blas")
+                # Looking for libraries takes milliseconds, longer than a prediction. NumPy's is there from the start.
+                self._libraries = self._libraries or ThreadpoolController()
+                self._limits = self._libraries.limit(limits=1, user_api="blas")
             self._within += 1
 
     def leave(self) -> None:

@@ -58,9 +58,18 @@ class Geometry:
     """The state of the layer besides its parameters, in the network's dtype: running means and variances, say."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle read-only mappings, which Python cannot pickle, as dicts."""
-        values = (getattr(self, each.name) for each in fields(self))
-        return Geometry, tuple(dict(value) if isinstance(value, MappingProxyType) else value for value in values)
+        """Pickle read-only mappings, which Python cannot pickle, as dicts, and restore them."""
+        values = [getattr(self, each.name) for each in fields(self)]
+        frozen = [isinstance(value, MappingProxyType) for value in values]
+        plain = [dict(value) if is_frozen else value for value, is_frozen in zip(values, frozen, strict=True)]
+        return _restored, (plain, frozen)
+
+
+def _restored(values: list[Any], frozen: list[bool]) -> Geometry:
+    """Return a geometry from what `Geometry.__reduce__` gives."""
+    pairs = zip(values, frozen, strict=True)
+    restored: list[Any] = [MappingProxyType(value) if is_frozen else value for value, is_frozen in pairs]
+    return Geometry(*restored)
 
 
 _NOT_SEEN: Shape | None = None
