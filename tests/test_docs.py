@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -27,6 +28,20 @@ def data_dir(request: pytest.FixtureRequest) -> Path | None:
     return folder
 
 
+@pytest.fixture
+def _own_parts() -> Iterator[None]:
+    """Parts that a page defines are forgotten after it."""
+    before, modules = {kind: dict(parts) for kind, parts in PARTS.items()}, {*sys.modules}
+    yield
+    for kind, parts in before.items():
+        PARTS[kind].clear()
+        PARTS[kind].update(parts)
+    for name in ("sign_momentum", "doubled"):
+        if name not in modules:
+            sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("_own_parts")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_does_what_it_shows(page: Path, tmp_path: Path, data_dir: Path | None) -> None:
     reader = Reader(tmp_path, data_dir)

@@ -21,6 +21,7 @@ from nnspec.checker import check
 from nnspec.diagnostics import Source
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import PARTS
+from nnspec.executors.processes import Processes
 from nnspec.extensions import ExtensionError, load_extensions, not_loaded, provenance
 from nnspec.project.checking import Checker
 from nnspec.testing import conform
@@ -225,6 +226,13 @@ def test_processes_train_with_parts_of_a_package(project: Path) -> None:
     for name in ("Adan", "Signum"):
         assert here[name].history == there[name].history
         assert here[name].status == "done"
+
+
+def test_processes_refuse_parts_of_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    with pytest.raises(nnspec.WorkerError, match=r"defined in a notebook .* put them into a module and import it, or"):
+        Processes(2, script=True)
+    Processes(2)  # none of its parts are
 
 
 def test_a_class_of_a_notebook_is_recorded_by_its_own_source(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -29,10 +31,19 @@ def command(packages: tuple[str, ...], at_least: int | None, quiet: bool) -> int
     from nnspec.view.terminal.conformance import print_conformance
     from nnspec.view.terminal.screen import console
 
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    conformance = conform(*packages)
+    with _importable(os.getcwd()):
+        conformance = conform(*packages)
     good = conformance.good and (at_least is None or conformance.ran >= at_least)
     if not quiet or not good:
         print_conformance(conformance, console(), at_least)
     return 0 if good else 1
+
+
+@contextmanager
+def _importable(folder: str) -> Iterator[None]:
+    """Within, modules in a folder can be imported."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -81,7 +81,15 @@ class Processes:
     remote = True
 
     def __init__(self, slots: int, *, script: bool = False) -> None:
-        """`script` says whether the processes import the running script, because it defines parts."""
+        """`script` says whether the processes import the running script, because it defines parts.
+
+        Raises WorkerError if they cannot.
+        """
+        if script and not _importable_script():
+            raise WorkerError(
+                "parts that are defined in a notebook or an interactive session exist in this process only: put them "
+                "into a module and import it, or train with jobs=1"
+            )
         self.slots, self._script = slots, script
         self._workers: list[_Worker] = []
         self._proved = False
@@ -286,6 +294,13 @@ class _Worker:
 def needs_script(everything: Sequence[Training]) -> bool:
     """Return whether trainings have parts defined in the running script, so that other processes must import it."""
     return b"__main__" in bytes(ForkingPickler.dumps(everything))
+
+
+def _importable_script() -> bool:
+    """Return whether another process can import the running script: it is a file, or a module run with `-m`."""
+    script = sys.modules["__main__"]
+    path = getattr(script, "__file__", None)
+    return getattr(script, "__spec__", None) is not None or (path is not None and os.path.isfile(path))
 
 
 @contextmanager
