@@ -341,12 +341,33 @@ def test_opsets_and_what_a_model_says_of_itself() -> None:
     assert "is the first that differs in onnxruntime" in done.stderr
 
 
-@pytest.mark.parametrize("label", ["outputs", "input", "probabilities"])
-def test_layers_may_have_any_name(label: str) -> None:
-    run = trained(spec(f"{label}: Linear(6); ReLU; Linear(10)"))
-    for target in TARGETS:
-        done = export(run, target, force=True)
-        assert all(verified.values == 5 for verified in done.certificate.verified)
+@pytest.mark.parametrize("target", TARGETS)
+def test_layers_may_have_any_name(target: str) -> None:
+    done = export(
+        trained(spec("outputs: Linear(6); input: ReLU; probabilities: Linear(5); lambda_: Linear(10)")), target
+    )
+    assert all(verified.values == 6 for verified in done.certificate.verified)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_missing_cells_and_images_with_colours_last_are_prepared_inside(target: str) -> None:
+    rows = [f"{'' if i % 5 == 1 else i % 7},{['u', 'v', ''][i % 3]},{i % 4},{i % 2}" for i in range(60)]
+    Path("t.csv").write_text("\n".join(["a,b,c,y", *rows]) + "\n")
+    data = 'CSV("t.csv", target="y", test=0.3, missing=mean)'
+    Path("t.nn").write_text(spec("Linear(4); ReLU; Linear(2)", data=data, train="epochs = 1; standardise = true"))
+    nnspec_run("t.nn", out="table")
+    export(Path("table"), target)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
+    np.savez("i.npz", x_train=images[:30], y_train=np.arange(30) % 2, x_test=images[30:], y_test=np.arange(10) % 2)
+    data = 'NPZ("i.npz", axes=[rows, columns, channels])'
+    Path("i.nn").write_text(spec("Conv2D(3, 2); Flatten; Linear(2)", data=data, train="epochs = 1; standardise = true"))
+    nnspec_run("i.nn", out="images")
+    done = export(Path("images"), target, force=True)
+    assert done.certificate.input is not None
+    assert done.certificate.input.shape == (6, 5, 3)
+    if target == "numpy":
+        np.testing.assert_allclose(module().outputs(images), runs.load("images").outputs(images), rtol=1e-5, atol=1e-6)
 
 
 def test_unknown_texts_and_ids_are_errors() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnspec.compiler.plan import build_network
+from nnspec.data.predict_inputs import Inputs
 from nnspec.engine._numpy import np
 from nnspec.engine.layers.contract import feature_axis
 from nnspec.environment import one_blas_thread
@@ -22,7 +23,17 @@ from nnspec.results.predictor import Predictor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TOLERANCE", "Case", "cases_of", "exact", "reference", "verify", "with_example"]
+__all__ = [
+    "TOLERANCE",
+    "Case",
+    "as_stored",
+    "cases_of",
+    "exact",
+    "random_samples",
+    "reference",
+    "verify",
+    "with_example",
+]
 
 TOLERANCE = 1e-5
 """The largest difference of a number, relative to the largest number of its layer."""
@@ -42,7 +53,7 @@ def cases_of(program: Program, predictor: Predictor, test: NDArray[Any] | None) 
     """Return the samples to compare: test data `(n, features)` as stored, if they are at hand; random ones; a single
     one; zeros; large values, and missing ones where a table may lack some."""
     rng = np.random.default_rng(0)
-    random = _random(program, predictor, _RANDOM, rng)
+    random = random_samples(program, predictor, _RANDOM, rng)
     found = [] if test is None or not len(test) else [Case("test data", _as_input(program, predictor, test[:_TEST]))]
     found += [Case("random", random), Case("one sample", random[:1].copy())]
     found.append(Case("zeros", np.zeros((2, *program.input.shape), program.input.dtype)))
@@ -52,12 +63,12 @@ def cases_of(program: Program, predictor: Predictor, test: NDArray[Any] | None) 
 
 def with_example(program: Program, predictor: Predictor) -> Program:
     """Return the program with a few samples and what nnspec computes for them."""
-    x = _random(program, predictor, _EXAMPLES, np.random.default_rng(1))
+    x = random_samples(program, predictor, _EXAMPLES, np.random.default_rng(1))
     return replace(program, example=(x, reference(program, predictor, x)[program.outputs.name]))
 
 
 def _as_input(program: Program, predictor: Predictor, x: NDArray[Any]) -> NDArray[Any]:
-    """Turn stored samples `(n, features)` into what the exported file takes: the opposite of `_as_stored`."""
+    """Turn stored samples `(n, features)` into what the exported file takes: the opposite of `as_stored`."""
     wanted = predictor.wanted
     if program.columns:
         x, columns, start = x.reshape(len(x), -1), [], 0
@@ -74,7 +85,7 @@ def _as_input(program: Program, predictor: Predictor, x: NDArray[Any]) -> NDArra
     return np.ascontiguousarray(samples, program.input.dtype)
 
 
-def _as_stored(program: Program, predictor: Predictor, x: NDArray[Any]) -> NDArray[Any]:
+def as_stored(program: Program, predictor: Predictor, x: NDArray[Any]) -> NDArray[Any]:
     """Turn what the exported file takes into stored samples `(n, features)`, as `predict` does."""
     if not program.columns:
         return predictor.samples(x).x
@@ -88,7 +99,7 @@ def _as_stored(program: Program, predictor: Predictor, x: NDArray[Any]) -> NDArr
     return np.concatenate(parts, axis=1)
 
 
-def _random(program: Program, predictor: Predictor, count: int, rng: Any) -> NDArray[Any]:
+def random_samples(program: Program, predictor: Predictor, count: int, rng: Any) -> NDArray[Any]:
     """Draw samples within the ranges of the training data."""
     shape, wanted = (count, *program.input.shape), predictor.wanted
     if program.tokens:
@@ -128,7 +139,7 @@ def _large(program: Program, x: NDArray[Any]) -> NDArray[Any]:
 
 def reference(program: Program, predictor: Predictor, x: NDArray[Any]) -> Values:
     """Return all values as nnspec computes them: its preparation, its layers one by one, and what `predict` says."""
-    stored = _as_stored(program, predictor, x)
+    stored = as_stored(program, predictor, x)
     layers = layers_by_name(predictor)
     with one_blas_thread(), np.errstate(all="ignore"):
         entry = predictor.prepared(stored)
@@ -137,7 +148,7 @@ def reference(program: Program, predictor: Predictor, x: NDArray[Any]) -> Values
             if op.node is not None:
                 reads = [values[value.name] for value in op.reads]
                 values[op.writes.name] = np.array(_forward(op, layers, reads))
-        outputs = predictor.outputs_of(predictor.samples(x) if not program.columns else _inputs(stored))
+        outputs = predictor.outputs_of(predictor.samples(x) if not program.columns else Inputs(stored, ()))
     values[program.outputs.name] = outputs
     if program.probabilities is not None:
         found = predictor.probabilities(outputs)
@@ -151,12 +162,6 @@ def exact(predictor: Predictor) -> Predictor:
     network.load_state_dict({name: array.astype(np.float64) for name, array in predictor.network.state_dict().items()})
     network.eval()
     return replace(predictor, network=network, experiment=replace(predictor.experiment, dtype="float64"))
-
-
-def _inputs(stored: NDArray[Any]) -> Any:
-    from nnspec.data.predict_inputs import Inputs
-
-    return Inputs(stored, ())
 
 
 def _forward(op: Op, layers: Mapping[str, Any], reads: Sequence[NDArray[Any]]) -> NDArray[Any]:
