@@ -7,6 +7,7 @@ import platform
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +27,13 @@ class _Limits:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._within = 0
-        self._libraries: Any = None
         self._limits: Any = None
 
     def enter(self) -> None:
-        import numpy  # noqa: F401  (only loaded libraries can be limited)
-        from threadpoolctl import ThreadpoolController
-
         with self._lock:
             if not self._within:
                 _take_control()
-                # Looking for libraries takes milliseconds, longer than a prediction. NumPy's is there from the start.
-                self._libraries = self._libraries or ThreadpoolController()
-                self._limits = self._libraries.limit(limits=1, user_api="blas")
+                self._limits = _libraries().limit(limits=1, user_api="blas")
             self._within += 1
 
     def leave(self) -> None:
@@ -47,6 +42,17 @@ class _Limits:
             if not self._within:
                 _take_control()
                 self._limits.restore_original_limits()
+
+
+@cache
+def _libraries() -> Any:
+    """Return the libraries with threads that are loaded, NumPy's among them. Looking for them takes milliseconds,
+    longer than a prediction, so later ones are ignored: nnspec calls none of them.
+    """
+    import numpy  # noqa: F401  (only loaded libraries are found)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _take_control() -> None:
@@ -166,9 +172,7 @@ def environment(parts: Iterable[type[Part]] = ()) -> dict[str, Any]:
 
 def _blas() -> list[dict[str, Any]]:
     """Return the BLAS libraries that NumPy may call: not those that SciPy brings along, if it happens to be loaded."""
-    from threadpoolctl import threadpool_info
-
-    pools: list[dict[str, Any]] = [pool for pool in threadpool_info() if pool.get("user_api") == "blas"]
+    pools: list[dict[str, Any]] = [pool for pool in _libraries().info() if pool.get("user_api") == "blas"]
     own = [pool for pool in pools if {"numpy", "numpy.libs"} & {*Path(pool["filepath"]).parts}]
     return own or pools
 

@@ -277,7 +277,8 @@ def table() -> tuple[pd.DataFrame, pd.Series]:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_grid_over_settings(jobs: int) -> None:
     search = GridSearchCV(NNClassifier(**FEW), {"optimizer__lr": [1e-5, 0.03], "hidden": [(8,)]}, cv=3, n_jobs=jobs)
-    search.fit(X, Y)
+    with joblib.parallel_config("multiprocessing"):  # forked: loky's processes would import everything again
+        search.fit(X, Y)
     assert search.best_params_ == {"optimizer__lr": 0.03, "hidden": (8,)}
     assert search.best_estimator_.settings == {"optimizer.lr": 0.03}
 
