@@ -25,7 +25,7 @@ from nnspec.api import SpecError
 from nnspec.engine.layers.activations import Activation
 from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
-from nnspec.export import c_source, exporting, numpy_module
+from nnspec.export import c_source, exporting, numpy_module, onnx_file, torch_module
 from nnspec.export.certificate import Differs, ExportError
 from nnspec.export.exporting import TARGETS, WEIGHTS
 from nnspec.export.names import Identifiers, c_comment, c_string, python_string
@@ -169,14 +169,28 @@ def _cell(text: str) -> str:
 # What is written, and what is not
 
 
-def test_a_difference_is_refused_and_its_first_layer_named(monkeypatch: pytest.MonkeyPatch) -> None:
+WRONG: dict[str, tuple[Any, str, Any]] = {
+    "numpy": (numpy_module, "_EMIT", lambda op, reads: f"np.maximum({reads[0]}, 1e-3)"),
+    "onnx": (onnx_file, "_EMIT", lambda g, op, reads: g.node("Abs", reads[0])),
+    "c": (c_source, "_FORMULAS", "v < 0.001@ ? 0.001@ : v"),
+    "torch": (torch_module, "_EMIT", lambda op: torch_module._Module("nn.ReLU6()")),
+}
+"""ReLU, spoilt in each target."""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_difference_is_refused_and_its_first_layer_named(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained(spec("h: Linear(6); ReLU; Linear(10)"))
-    wrong = {**numpy_module._EMIT, "ReLU": lambda op, reads: f"np.maximum({reads[0]}, 1e-3)"}
-    monkeypatch.setattr(numpy_module, "_EMIT", wrong)
-    with pytest.raises(Differs, match=r"layer ReLU1 \(tiny.nn, line 2\) is the first that differs in Python"):
-        runs.export(run, "model.py", "numpy")
-    assert not Path("model.py").exists()
-    assert command("export", run, "model.py", "--to", "numpy").returncode == 1
+    path = export(run, target).path
+    before = path.read_bytes()
+    where, table, wrong = WRONG[target]
+    monkeypatch.setitem(getattr(where, table), "ReLU", wrong)
+    with pytest.raises(Differs, match=r"layer ReLU1 \(tiny.nn, line 2\) is the first that differs in "):
+        export(run, target, force=True)
+    done = command("export", run, path, "--to", target, "--force")
+    assert done.returncode == 1
+    assert "and 1e-05 is allowed" in done.stderr
+    assert path.read_bytes() == before
 
 
 def test_targets_follow_the_suffix_and_say_so() -> None:

@@ -876,7 +876,7 @@ def _version() -> str:
 
 
 def _run(path: Path, artefact: Artefact, program: Program, cases: Sequence[NDArray[Any]]) -> list[Values]:
-    """Compile the file with a program around it that writes every value down; and run its own test."""
+    """Compile the file with a program around it that writes every value down, and run that."""
     with tempfile.TemporaryDirectory(prefix="nnspec-export-") as folder:
         work = Path(folder)
         name = re.findall(rb"^int (\w+)_run\(", artefact.data, re.MULTILINE)[0].decode()
@@ -886,11 +886,9 @@ def _run(path: Path, artefact: Artefact, program: Program, cases: Sequence[NDArr
         real, result = _TYPES[program.dtype], _TYPES[program.outputs.dtype]
         flags = [f"-DINPUT={_TYPES[program.input.dtype]}", f"-DOUTPUT={result}", f"-DREAL={real}"]
         flags += [f"-DUPPER_{word}={name.upper()}_{word}" for word in ("INPUTS", "OUTPUTS", "PROBABILITIES")]
-        flags.append(f"-D{name.upper()}_TEST")
         process(
             [*_compiler(), *FLAGS, *flags, work / "harness.c", "-o", work / "harness", "-lm"], f"compiling {path.name}"
         )
-        process([work / "harness", "test"], f"the test of {path.name}")
         fields = [(f"inside {v.name}", v.dtype, v.shape) for v in inside] + [(v.name, v.dtype, v.shape) for v in ends]
         one, found = np.dtype(fields), []
         for x in cases:
@@ -900,20 +898,27 @@ def _run(path: Path, artefact: Artefact, program: Program, cases: Sequence[NDArr
     return list(found)
 
 
+def _test_itself(path: Path) -> None:
+    """Compile the file as a program that tests itself, and run that. Raises ExportError where it fails."""
+    with tempfile.TemporaryDirectory(prefix="nnspec-export-") as folder:
+        test = Path(folder, "test")
+        name = re.findall(r"^int (\w+)_run\(", path.read_text("ascii"), re.MULTILINE)[0]
+        flags = [flag for flag in FLAGS if flag != "-O2"]
+        process([*_compiler(), *flags, f"-D{name.upper()}_TEST", path, "-o", test, "-lm"], f"compiling {path.name}")
+        process([test], f"the test of {path.name}")
+
+
 _HARNESS = """\
 #include <stdio.h>
 #define NNSPEC_TAP(number, values, count) fwrite(values, sizeof *(values), count, stdout)
-#define main self_test
 #include "FILE_NAME"
-#undef main
 
-int main(int count, char **words)
+int main(void)
 {
     static INPUT input[UPPER_INPUTS];
     static OUTPUT outputs[UPPER_OUTPUTS];
     static REAL probabilities[UPPER_PROBABILITIES + 1];
     static NAME_work work;
-    if (count > 1 && words[1]) return self_test();
     while (fread(input, sizeof input, 1, stdin) == 1) {
         if (NAME_run(input, outputs, probabilities, &work)) return 3;
         fwrite(outputs, sizeof outputs, 1, stdout);
@@ -923,5 +928,5 @@ int main(int count, char **words)
 }
 """
 
-RUNTIMES = (Runtime(_version, _run),)
+RUNTIMES = (Runtime(_version, _run, test=_test_itself),)
 TARGET = Target("c", (".c",), _EMIT, write)

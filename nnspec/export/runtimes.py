@@ -46,6 +46,8 @@ class Runtime:
     """The most samples of a batch: some runtimes are slow."""
     lacks: Callable[[Program], str] = lambda program: ""
     """Why it cannot run a program, though others can; "" if it can."""
+    test: Callable[[Path], None] = lambda path: None
+    """Run the file's test of itself, if it has one. Raises ExportError."""
 
 
 def process(words: Sequence[str | Path], what: str, stdin: bytes | None = None) -> bytes:

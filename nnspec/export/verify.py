@@ -216,6 +216,7 @@ def verify(
                 rounded += 1
             elif difference > worst:
                 worst, where = difference, f"{value.name}, {case.name}"
+    runtime.test(path)
     counts = tuple((case.name, len(case.x[: runtime.most])) for case in cases)
     return Verified(version, counts, layers, worst, where, rounded)
 
