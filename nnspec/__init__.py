@@ -151,5 +151,10 @@ def __getattr__(name: str) -> Any:
     return module if home == f"nnspec.{name}" else getattr(module, name)
 
 
+def load_ipython_extension(ipython: Any) -> None:
+    """Define the magic `%%nn`: called by `%load_ext nnspec`."""
+    import_module("nnspec.notebook").load(ipython)
+
+
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])

@@ -18,7 +18,7 @@ from nnspec.data.source import Access, DataError
 from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render_all
 from nnspec.errors import NnspecError
 from nnspec.native import How
-from nnspec.reprs import TableRepr
+from nnspec.reprs import ResolvedSpec, TableRepr
 from nnspec.text import quoted
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ __all__ = [
     "landscape_of",
     "new",
     "new_part",
+    "passed",
     "resolved",
     "run",
     "run_into",
@@ -151,7 +152,7 @@ class Spec:
 
         print_structure(compile_spec(self, data=data, target=target), console())
 
-    def resolved(self, lane: str | None = None) -> dict[str, Any]:
+    def resolved(self, lane: str | None = None) -> ResolvedSpec:
         """Return every value that a run depends on, as `nnspec.resolved` does."""
         return resolved(self, lane=lane)
 
@@ -173,11 +174,11 @@ def check(
     `set`, `data` and `target` are as in `run`. Raises SourceError if the file cannot be read as text, and DataError for
     data that is not of a form that `run` takes.
     """
-    source, flags, known = _passed(spec, set, data, target)
+    source, flags, known = passed(spec, set, data, target)
     return check_text(source, flags, known)
 
 
-def _passed(
+def passed(
     spec: SpecLike, set: Overrides, data: Any = None, target: str | Sequence[str] | None = None
 ) -> tuple[Source, list[Source], Known]:
     """Return what the checker needs: the text, the settings that override it, and the data."""
@@ -353,7 +354,7 @@ def run(
         raise ValueError("`on_epoch` is called in this process, so it cannot be used with `cluster`")
     jobs = jobs if on_epoch is None else 1
     options = RunOptions(jobs, stack, cluster, compiled, fail_fast, profile, resume, checkpoint)
-    source, flags, known = _passed(spec, set, data, target)
+    source, flags, known = passed(spec, set, data, target)
     program = _compiled(check_text(source, flags, known))
     shown = progress_for(console(), program) if progress else None
     place = Path(data_dir) if data_dir is not None else None
@@ -629,7 +630,7 @@ def diff(a: SpecLike, b: SpecLike, set: Overrides = None) -> Difference:
     return compare(*map(_experiment, found))
 
 
-def resolved(spec: SpecLike, set: Overrides = None, *, lane: str | None = None) -> dict[str, Any]:
+def resolved(spec: SpecLike, set: Overrides = None, *, lane: str | None = None) -> ResolvedSpec:
     """Return the resolved spec as plain data: every value of every lane, or of one lane, with its origin.
 
     Raises SpecError, SourceError, and LaneError for an unknown lane.
@@ -637,7 +638,7 @@ def resolved(spec: SpecLike, set: Overrides = None, *, lane: str | None = None) 
     from nnspec.view.terminal.resolved import pick, resolved_record
 
     program = compile_spec(spec, set).program
-    return resolved_record(program, pick(program, lane))
+    return ResolvedSpec(resolved_record(program, pick(program, lane)))
 
 
 def new(path: PathLike, template: str = "race", *, force: bool = False) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["TableRepr", "view_function"]
+__all__ = ["ResolvedSpec", "TableRepr", "view_function"]
 
 
 def view_function(name: str) -> Any:
@@ -25,4 +25,12 @@ class TableRepr:
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, for notebooks."""
+        return str(view_function("notebook.tables.summary_of")(self).html())
+
+
+class ResolvedSpec(dict[str, Any]):
+    """The resolved values of a spec as plain data, shown as a table in notebooks."""
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML."""
         return str(view_function("notebook.tables.summary_of")(self).html())

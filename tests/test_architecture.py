@@ -241,6 +241,11 @@ ROWS: list[tuple[str, set[str], str]] = [
         "what is done with runs on disk, for Python and the command line alike",
     ),
     (
+        "notebook",
+        {"api", "data.source", "errors", "records.folder", "runner.options", "view"},
+        "the magic of notebooks: it takes a cell, calls the api, and shows",
+    ),
+    (
         "project",
         {
             "extensions",

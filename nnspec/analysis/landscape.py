@@ -9,9 +9,11 @@ plane, those at its centre.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nnspec.analysis.meter import Copies, Meter, Tick, Track, cosine
@@ -25,7 +27,7 @@ from nnspec.engine.part import comparable
 from nnspec.engine.random import Stream, stream
 from nnspec.environment import one_blas_thread
 from nnspec.errors import NnspecError
-from nnspec.reprs import TableRepr
+from nnspec.reprs import TableRepr, view_function
 from nnspec.results.data_use import DataUse
 from nnspec.results.lane import LaneResult
 from nnspec.runner.load_data import load_data
@@ -130,6 +132,10 @@ class Landscape(TableRepr):
     """Lanes without a path because they failed."""
     repeats: int = 1
     """The maximum number of trainings of a lane in the spec; a landscape shows only the first."""
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Return a matplotlib figure of the plane with the paths of all lanes; with `path`, also save it there."""
+        return view_function("pictures.landscape.plot_landscape")(self, None if path is None else Path(path))
 
     @property
     def centre(self) -> NDArray[Any]:

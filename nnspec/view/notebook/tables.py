@@ -16,6 +16,8 @@ from nnspec.view.wording.sweep import best_lines
 __all__ = ["ShortTable", "summary_of"]
 
 _ROWS, _LINES, _WIDTH = 10, 6, 100
+_LANES, _VALUE_ROWS = 6, 200
+_VALUES = ("setting", "argument", "layer")
 
 
 @dataclass(frozen=True)
@@ -25,24 +27,26 @@ class ShortTable:
     title: str
     columns: Sequence[Column] = ()
     lines: Sequence[str] = ()
+    most: int = _ROWS
+    """The number of rows that are shown."""
 
     @property
     def _more(self) -> list[str]:
         rows = max((len(column.cells) for column in self.columns), default=0)
-        more = [f"and {rows - _ROWS:,} more rows"] if rows > _ROWS else []
+        more = [f"and {rows - self.most:,} more rows"] if rows > self.most else []
         lines = [printable(line) for line in self.lines if line]
         return [*more, *lines[:_LINES], *([f"and {len(lines) - _LINES:,} more lines"] if len(lines) > _LINES else [])]
 
     def text(self) -> str:
         """Return it as text with at most 100 columns, unless names are longer."""
-        columns = [Column(c.head, [printable(x) for x in c.cells[:_ROWS]], c.rank, c.right) for c in self.columns]
+        columns = [Column(c.head, [printable(x) for x in c.cells[: self.most]], c.rank, c.right) for c in self.columns]
         printed = plain_text(lambda console: console.print(table(columns, _WIDTH)), _WIDTH) if columns else ""
         return "\n".join([printable(self.title), *(line.rstrip() for line in printed.splitlines()), *self._more])
 
     def html(self) -> str:
         """Return it as HTML that needs no style sheet."""
         columns = [column for column in self.columns if any(column.cells)]
-        rows = min(max((len(column.cells) for column in columns), default=0), _ROWS)
+        rows = min(max((len(column.cells) for column in columns), default=0), self.most)
         return render("notebook/table.html.j2", title=self.title, columns=columns, rows=rows, lines=self._more)
 
 
@@ -206,6 +210,30 @@ def _difference(found: Any) -> ShortTable:
     return ShortTable(title, (), lines)
 
 
+def _resolved(found: Any) -> ShortTable:
+    """The values of all lanes side by side, of the first few lanes."""
+    lanes = found["lanes"][:_LANES]
+    values = [{row["name"]: row for row in lane["values"] if row["kind"] in _VALUES} for lane in lanes]
+    names = list(dict.fromkeys(name for lane in values for name in lane))
+    columns = [
+        Column("", names),
+        *(
+            Column(lane["name"], [_value_in_words(own.get(name)) for name in names])
+            for lane, own in zip(lanes, values, strict=True)
+        ),
+    ]
+    more = len(found["lanes"]) - len(lanes)
+    lines = [f"and {_several(more, 'more lane')}"] if more else []
+    return ShortTable(f"{found['title']} ({found['spec']}): every value", columns, lines, most=_VALUE_ROWS)
+
+
+def _value_in_words(row: Any) -> str:
+    if row is None:
+        return "–"
+    value = row["value"]
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 _TABLES: dict[str, Callable[[Any], ShortTable]] = {
     "CheckResult": _check,
     "ComparedRuns": _compared,
@@ -216,6 +244,7 @@ _TABLES: dict[str, Callable[[Any], ShortTable]] = {
     "LanePath": _lane_path,
     "LaneResult": _lane,
     "Prediction": _prediction,
+    "ResolvedSpec": _resolved,
     "RunResult": _run,
     "Verification": _verification,
 }
