@@ -6,6 +6,7 @@ The fence of a block says what it is:
 - `python`: runs without warnings, after the other Python of the page.
 - `py`: Python that needs a package or a machine that tests do not have. It must be Python.
 - `pycon`: a Python session. What it prints is compared with what the page shows.
+- `ipython`: a cell of a notebook, which must succeed; skipped without IPython.
 - `console`: commands after `$`, each followed by its output, which is compared with what the command prints.
 - `diff`: what to change in the file that its first line names (`--- bikes.nn`). Hunks are separated by empty lines.
 - `sh`: commands whose output is not shown. They must succeed.
@@ -139,6 +140,7 @@ class Reader:
             self._variables["NNSPEC_DATA_DIR"] = str(data_dir)
         self._names: dict[str, Any] = {"__name__": "__main__"}
         self._exit_code = 0
+        self._loaded: list[str] = []
 
     def follow(self, block: Block) -> None:
         """Try one block; raise AssertionError if it does not do what it shows."""
@@ -154,6 +156,8 @@ class Reader:
                     compile(block.text, "page", "exec")
                 case "pycon":
                     self._converse(block)
+                case "ipython":
+                    self._run_cell(block)
                 case "console" | "sh" | "yaml":
                     for line, shown, printed in self.run(block):
                         if self.has_mnist or "MNIST" not in shown:
@@ -162,6 +166,25 @@ class Reader:
                     self._edit(block)
                 case "toml":
                     self._configure(block)
+
+    def _run_cell(self, block: Block) -> None:
+        """Run a cell in a session of IPython, with the variables of the cells before it."""
+        try:
+            from IPython.core.interactiveshell import InteractiveShell
+            from IPython.utils.capture import capture_output
+        except ImportError:
+            return
+        with patch.dict(os.environ, {"IPYTHONDIR": str(self._folder / ".ipython")}):
+            shell = InteractiveShell.instance(user_ns=self._names)
+            try:
+                with capture_output() as printed:
+                    for line in self._loaded:
+                        shell.run_cell(line)
+                    done = shell.run_cell(block.text)
+            finally:
+                InteractiveShell.clear_instance()
+        assert done.success, f"{block.text}\n{printed}"
+        self._loaded += [line for line in block.text.splitlines() if line.startswith("%load_ext")]
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:

@@ -65,7 +65,7 @@ def test_every_block_says_how_it_is_tried(page: Path) -> None:
     assert not re.findall(r"(?:^|\n\n)    \S.*", prose(page))
 
 
-LANGUAGES = {"", "nn", "python", "py", "pycon", "console", "sh", "diff", "toml", "json", "yaml"}
+LANGUAGES = {"", "nn", "python", "py", "pycon", "console", "sh", "diff", "ipython", "toml", "json", "yaml"}
 """Blocks of `json` are parts of files that nnspec writes, and not tried."""
 
 
