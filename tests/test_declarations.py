@@ -20,10 +20,11 @@ from nnspec.api import check_text
 from nnspec.diagnostics import Source
 from nnspec.engine import PARTS
 from nnspec.engine.layers.activations import Activation
+from nnspec.engine.layers.contract import Layer
 from nnspec.engine.part import FilePath, Part, Signature, kept
 
 
-def declare(name: str, init: Any, base: type = Activation) -> None:
+def declare(name: str, init: Any, base: type = nn.ReLU) -> None:
     """Make a class with this constructor, as a module of somebody's own would."""
     try:
         type(name, (base,), {"spec_name": name, "__init__": init, "__module__": "mine"})
@@ -52,6 +53,32 @@ def right(self: Any, beta: float = 1.0, *, kind: str | None = None, dtype: Any =
 def test_a_wrong_declaration_is_refused_with_the_name_of_the_argument(init: Any, said: str) -> None:
     with pytest.raises(TypeError, match=said):
         declare("Mine", init)
+
+
+@pytest.mark.parametrize(
+    ("base", "missing"),
+    [
+        (Layer, "`geometry`, `forward`, `backward`"),
+        (Activation, "`forward`, `backward`"),
+        (nn.Loss, "`fit`, `forward`, `backward`"),
+        (nn.Optimizer, "`update`"),
+        (nn.Schedule, "`after`"),
+        (nn.Initializer, "`draw`"),
+        (nn.Metric, "`begin`, `add`, `result`"),
+        (nn.Augmentation, "`work`, `apply`"),
+        (data.DataSource, "`facts`"),
+    ],
+)
+def test_a_part_without_its_methods_is_refused(base: type[Part], missing: str) -> None:
+    with pytest.raises(TypeError, match=rf"^part 'Mine': Mine must define {missing}$"):
+        type("Mine", (base,), {"spec_name": "Mine", "__module__": "mine"})
+    assert "Mine" not in PARTS[base.kind]
+
+
+@pytest.mark.parametrize("name", ["my-layer", "2x", "a b", ""])
+def test_a_name_that_no_spec_can_write_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match="`spec_name` must be a name as specs write it"):
+        type("Mine", (nn.ReLU,), {"spec_name": name, "__module__": "mine"})
 
 
 def test_a_right_declaration_is_taken() -> None:
@@ -98,7 +125,7 @@ def test_tests_do_not_depend_on_the_terminal_or_user_settings() -> None:
     assert not unset & set(os.environ)
 
 
-def attributes(name: str, base: type = Activation, **declared: Any) -> type[Part]:
+def attributes(name: str, base: type = nn.ReLU, **declared: Any) -> type[Part]:
     """Make a class with annotated attributes, given as type and default, as a module of somebody's own would."""
     types = {attribute: kind for attribute, (kind, *_) in declared.items()}
     defaults = {attribute: rest[0] for attribute, (_, *rest) in declared.items() if rest}
@@ -116,7 +143,7 @@ def attributes(name: str, base: type = Activation, **declared: Any) -> type[Part
         ({"slopes": ("dict[str, float]",)}, r"'slopes' is annotated with .*dict.*, which a spec cannot write"),
         ({"beta": ("Slope", 1.0)}, r"part 'Mine', Mine: name 'Slope' is not defined"),
         ({"alpha": ("float", 1.0), "beta": ("float",)}, r"Mine: non-default argument follows default argument"),
-        ({"forward": ("float", 1.0)}, r"argument 'forward' of Mine would replace `Layer.forward`; .*alias=\"forward\""),
+        ({"forward": ("float", 1.0)}, r"argument 'forward' of Mine would replace `ReLU.forward`; .*alias=\"forward\""),
         (
             {"signature": ("float",)},
             r"argument 'signature' of Mine would replace `Part.signature`; .*alias=\"signature\"",
@@ -241,10 +268,8 @@ def test_annotations_of_a_mixin_are_not_arguments() -> None:
 @pytest.mark.parametrize("first", ["", "from __future__ import annotations"])
 def test_a_part_may_come_from_a_module_that_is_not_registered(first: str) -> None:
     """Such as one that a loader of plug-ins runs by itself."""
-    names: dict[str, Any] = {"__name__": "unregistered", "Activation": Activation}
-    text = (
-        "Slope = float\nclass Mine(Activation):\n    slope: Slope = 1.0\n    spec_name = 'Mine'\n    def f(self): ..."
-    )
+    names: dict[str, Any] = {"__name__": "unregistered", "ReLU": nn.ReLU}
+    text = "Slope = float\nclass Mine(ReLU):\n    slope: Slope = 1.0\n    spec_name = 'Mine'\n    def f(self): ..."
     try:
         exec(f"{first}\n{text}", names)
     finally:

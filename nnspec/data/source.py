@@ -292,6 +292,7 @@ class DataSource(Part):
     """Base of the data sources. The constructor keeps its arguments and does nothing else."""
 
     kind: ClassVar[str] = "data source"
+    must_define = ("facts",)
     converts_arguments = True
     reads_files: ClassVar[bool] = False
     """Whether it looks for files, so that `--data-dir` applies to it."""

@@ -25,6 +25,7 @@ class Augmentation(PlainPart):
     """Base of the augmentations."""
 
     kind: ClassVar[str] = "augmentation"
+    must_define = ("work", "apply")
     of_images: ClassVar[bool] = True
     """Whether it needs images, whose last two axes are height and width."""
     blurs: ClassVar[bool] = False

@@ -46,6 +46,7 @@ class Initializer(PlainPart):
     """Base of the initialisers."""
 
     kind: ClassVar[str] = "initializer"
+    must_define = ("draw",)
     for_relu: ClassVar[bool] = False
     """Whether its variance compensates for the half of the values that a ReLU sets to zero."""
 

@@ -117,6 +117,8 @@ class Part(Nameable):
     dtype, and for sources that take paths."""
     always_shown: ClassVar[frozenset[str]] = frozenset()
     """The arguments that its repr shows even if they have their defaults."""
+    must_define: ClassVar[tuple[str, ...]] = ()
+    """The methods that a part of its kind must define."""
     examples: ClassVar[Sequence[Mapping[str, Any]]] = (MappingProxyType({}),)
     """Arguments to try it with: `nnspec conform` checks it with each of these."""
     expected_failures: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -366,6 +368,8 @@ def _hold_declaration(cls: type[Part]) -> None:
             f"part {cls.spec_name!r}: `kind` is {inherited!r}, as in its base class; an argument of that name needs an "
             'attribute of another: `kind_: … = argument(alias="kind")`'
         )
+    if not cls.spec_name.isidentifier():
+        raise TypeError(f"part {cls.spec_name!r}: `spec_name` must be a name as specs write it: letters, digits and _")
     taken_by = {d.parameter.name: _replaced(d) for d in cls.declarations()} if cls._declarative else {}
     for parameter in cls.python_signature().parameters.values():
         if parameter.name in NOT_IN_SPECS:
@@ -389,6 +393,11 @@ def _hold_declaration(cls: type[Part]) -> None:
     except (NameError, TypeError) as error:
         place = cls.__qualname__ if cls._declarative else f"{cls.__qualname__}.__init__"
         raise TypeError(f"part {cls.spec_name!r}, {place}: {error}") from error
+    missing = [name for name in cls.must_define if "kind" in vars(next(b for b in cls.__mro__ if name in vars(b)))]
+    if missing:
+        raise TypeError(
+            f"part {cls.spec_name!r}: {cls.__qualname__} must define {', '.join(f'`{n}`' for n in missing)}"
+        )
 
 
 def _replaced(declaration: _Declaration) -> str:

@@ -74,6 +74,7 @@ class Schedule(PlainPart):
     """
 
     kind: ClassVar[str] = "schedule"
+    must_define = ("after",)
     _: KW_ONLY
     warmup: Warmup = 0
     start = 0.0

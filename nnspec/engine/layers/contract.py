@@ -80,6 +80,7 @@ class Layer(Part, Borrower):
     """Base of the layers: y = f(x) with x `(B, *in)` and y `(B, *out)`."""
 
     kind: ClassVar[str] = "layer"
+    must_define = ("geometry", "forward", "backward")
     backward_reads: ClassVar[frozenset[Literal["input", "output"]]] = frozenset()
     """The values that the backward pass reads again; everything else may be overwritten in the meantime."""
     in_place: ClassVar[bool] = False

@@ -36,6 +36,7 @@ class Loss(Part, Borrower):
     """
 
     kind: ClassVar[str] = "loss"
+    must_define = ("fit", "forward", "backward")
     takes_logits: ClassVar[bool] = False
     """Whether it applies a softmax or sigmoid itself, so that the network must not."""
     squashes_with: ClassVar[str] = "softmax"

@@ -23,6 +23,7 @@ class Metric(Part, Borrower):
     """Base of the metrics: `begin`, then `add` batch after batch, then `result` over all of them."""
 
     kind: ClassVar[str] = "metric"
+    must_define = ("begin", "add", "result")
     needs_classes: ClassVar[bool] = False
     """Whether it requires class labels."""
     takes_labels: ClassVar[bool] = False

@@ -92,6 +92,7 @@ class Optimizer(Part):
     """
 
     kind: ClassVar[str] = "optimizer"
+    must_define = ("update",)
     always_shown = frozenset({"lr"})
     usual_rates: ClassVar[tuple[float, float]] = (1e-6, 10.0)
     """The usual range of rates; others are probably mistakes."""
