@@ -23,6 +23,7 @@ test: $(VENV)/installed-dev
 docs: $(VENV)/installed-dev
 	$(BIN)/python tests/pages.py
 	$(BIN)/python tests/page_runner.py
+	$(BIN)/python tests/engine_room.py
 
 # Everything that follows from the parts, after one was added: docs/parts.md, tests/samples/defaults.json, PyTorch's numbers.
 reference: $(VENV)/installed-dev

@@ -74,6 +74,10 @@ def test_a_cluster_gives_the_bits_that_this_machine_gives(path: Path, farm: Farm
     again = run(path, out="there", resume=True)  # everything came back, and is not trained again
     assert again.summary["ways"] == {"jobs": 1, "stacks": []}
     assert outcome(Path("there")) == outcome(Path("here"))
+    loaded = {"init_from": '"here/SGD/seed-7.npz"', "train.epochs": 2}  # a worker is sent the weights
+    run(path, loaded, out="loaded here")
+    run(path, loaded, out="loaded there", cluster=farm.address)
+    assert outcome(Path("loaded there")) == outcome(Path("loaded here"))
 
 
 def test_a_worker_that_is_killed_is_survived(path: Path, farm: Farm) -> None:

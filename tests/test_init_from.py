@@ -298,6 +298,14 @@ def test_gradients_are_checked_at_the_loaded_weights(here: Path) -> None:
     assert loaded.gradient_error != drawn.gradient_error
     (proof,) = nnspec.gradcheck(nnspec.Spec.parse(text).with_(init_from='"plain.npz"'))
     assert proof.holds
+    both = text.replace(
+        "optimizer = SGD(lr=0.1)", 'race { SGD(lr=0.1); loaded { optimizer = SGD; init_from = "plain.npz" } }'
+    )
+    result = run(both)
+    assert result.gradients["SGD"].error != result.gradients["loaded"].error, (
+        "networks that start apart are checked apart"
+    )
+    assert len(nnspec.gradcheck(nnspec.Spec.parse(both))) == 2
 
 
 def test_dtypes_are_converted_and_that_is_said(here: Path) -> None:
