@@ -405,7 +405,9 @@ def test_what_help_says_works(here: Path) -> None:
     arrays = {"fc1.weight": pretrained()["stem.weight"].T, "fc1.bias": pretrained()["stem.bias"]}
     np.savez("torch.npz", **arrays)
     text = spec("stem: Linear(6); ReLU; Linear(10)")
-    found = errors(text + 'init_from.stem = "torch.npz"\n')
+    bare = text + 'init_from.stem = "torch.npz"\n'
+    assert [d.code for d in check(Source("tiny.nn", bare)).diagnostics] == ["NN503"]
+    found = errors(bare)
     assert "it has `fc1.weight` (6×784)" in found
     written = 'init_from.stem = Weights("torch.npz", layer="fc1", transpose=true)'
     assert f"`{written}`" in found
