@@ -385,10 +385,15 @@ def run(
 
 def check_resumable(folder: PathLike) -> None:
     """Raise RunError if a run to resume used parts of other packages that are not loaded: which, and what to do."""
+    from nnspec.records.reading import RunError
     from nnspec.records.saved import MANIFEST, open_run, require_parts
 
     if (Path(folder) / MANIFEST).is_file():
-        require_parts(open_run(folder))
+        try:
+            saved = open_run(folder)
+        except RunError:  # `RunFolder.begin` says so, and what to do
+            return
+        require_parts(saved)
 
 
 def run_into(
