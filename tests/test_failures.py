@@ -86,7 +86,10 @@ def test_fail_fast_stops_the_other_processes() -> None:
     endless = spec(race="wild { optimizer = SGD(lr=1e30) }; Adam { optimizer = Adam; train.epochs = 100000 }")
     result = run(endless, ways=RunOptions(jobs=2, stack=False, fail_fast=True))
     assert (result["wild"].status, result.exit_code) == ("diverged", 1)
-    assert "Adam" not in result or result["Adam"].status == "interrupted"
+    if (
+        "Adam" in result and result["Adam"].status != "interrupted"
+    ):  # on a busy machine, its process is killed after 10 s
+        assert result["Adam"].message == "its process did not stop within 10 s"
 
 
 def test_the_command_has_both(tmp_path: Path, undrawn: None) -> None:
