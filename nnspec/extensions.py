@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import re
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnspec.engine.part import PARTS, Part
 from nnspec.errors import NnspecError
+from nnspec.text import is_package_name, printable
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from importlib.metadata import Distribution
 
 __all__ = ["GROUP", "ExtensionError", "load_extensions", "missing_parts", "not_loaded", "provenance"]
 
@@ -31,21 +35,35 @@ class ExtensionError(NnspecError):
     """An extension that a project lists cannot be loaded."""
 
 
+class _Entry(NamedTuple):
+    """An entry point of an installed package."""
+
+    name: str
+    """The part."""
+    module: str
+    package: str
+    distribution: Distribution
+
+
 def load_extensions(names: Iterable[str]) -> None:
-    """Import the modules with parts of installed packages.
+    """Import the modules with parts of installed packages. What they print goes to stderr, not between the results.
 
     Raises ExtensionError for a package that is not installed, has no parts, or cannot be imported.
     """
     for name in names:
-        entries = [entry for entry in _entries() if _plain(_package(entry)) == _plain(name)]
+        entries = [entry for entry in _entries() if _plain(entry.package) == _plain(name)]
         if not entries:
             raise ExtensionError(f"extension `{name}`: {_why_not(name)}")
         for module in dict.fromkeys(entry.module for entry in entries):
             try:
-                importlib.import_module(module)
-            except (Exception, SystemExit) as error:  # a module may raise anything
+                with redirect_stdout(sys.stderr):
+                    importlib.import_module(module)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a module may raise anything
+                words = " ".join("".join(traceback.format_exception_only(error)).split())
                 raise ExtensionError(
-                    f"extension `{name}`: its module {module} cannot be imported: {type(error).__name__}: {error}"
+                    f"extension `{name}`: its module {printable(module)} cannot be imported: {printable(words)}"
                 ) from error
 
 
@@ -54,6 +72,8 @@ def _why_not(name: str) -> str:
 
     try:
         found = version(name)
+    except UnicodeDecodeError:
+        return f"its metadata is damaged; install it again: `pip install --force-reinstall {name}`"
     except (PackageNotFoundError, ValueError):
         return f"no such package is installed; `pip install {name}`, or remove it from `extensions` in [tool.nnspec]"
     return (
@@ -67,7 +87,7 @@ def not_loaded(word: str) -> str:
     entry = next((entry for entry in _entries() if entry.name == word), None)
     if entry is None or entry.module in sys.modules:
         return ""
-    package = _package(entry)
+    package = entry.package
     return f'`{word}` is provided by the package {package}; list it in [tool.nnspec]: `extensions = ["{package}"]`'
 
 
@@ -94,31 +114,42 @@ def missing_parts(records: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _missing(record: Mapping[str, Any]) -> str:
-    part, package, module = (str(record[name]) for name in ("part", "package", "module"))
-    if not package:
+    part, package, module, version = (str(record[name]) for name in ("part", "package", "module", "version"))
+    if not is_package_name(package):
         return f"the {record['kind']} `{part}` of {module}: import the module that defines it before using the run"
-    installed = any(_plain(_package(entry)) == _plain(package) for entry in _entries())
-    first = "" if installed else f"`pip install {package}=={record['version']}`, and "
+    installed = any(_plain(entry.package) == _plain(package) for entry in _entries())
+    pinned = f"{package}=={version}" if re.fullmatch(r"[\w.+!]+", version, re.ASCII) else package
+    first = "" if installed else f"`pip install {pinned}`, and "
     return (
-        f"the {record['kind']} `{part}` of the package {package} {record['version']}: {first}list {package} as an "
+        f"the {record['kind']} `{part}` of the package {package} {version}: {first}list {package} as an "
         f"extension in [tool.nnspec], or in Python `import {module}`"
     )
 
 
-def _entries() -> tuple[EntryPoint, ...]:
+def _entries() -> tuple[_Entry, ...]:
     """Return the entry points of all installed packages; nothing is imported."""
     return _entries_on(tuple(sys.path))
 
 
 @cache
-def _entries_on(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    from importlib.metadata import entry_points
+def _entries_on(path: tuple[str, ...]) -> tuple[_Entry, ...]:
+    from importlib.metadata import distributions
 
-    return tuple(entry for entry in entry_points(group=GROUP) if entry.dist is not None)
+    return tuple(entry for distribution in distributions() for entry in _entries_of(distribution))
 
 
-def _package(entry: EntryPoint) -> str:
-    return str(entry.dist.metadata["Name"]) if entry.dist else ""
+def _entries_of(distribution: Distribution) -> list[_Entry]:
+    """Return the entry points of a package; none if its metadata is damaged, since it may be a package that nobody
+    listed."""
+    try:
+        found = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        package = str(distribution.metadata["Name"]) if found else ""
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return []
+    if not is_package_name(package):
+        return []
+    modules = (re.split(r"[:\[]", entry.value, maxsplit=1)[0].strip() for entry in found)
+    return [_Entry(entry.name, module, package, distribution) for entry, module in zip(found, modules, strict=True)]
 
 
 def _plain(name: str) -> str:
@@ -132,7 +163,7 @@ def _distribution(module: str) -> Distribution | None:
 
     for entry in _entries():
         if module == entry.module or module.startswith(f"{entry.module}."):
-            return entry.dist
+            return entry.distribution
     top = module.partition(".")[0]
     try:
         return distribution(top)

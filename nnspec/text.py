@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
-__all__ = ["finite", "printable", "quoted", "to_json"]
+__all__ = ["finite", "is_package_name", "printable", "quoted", "to_json"]
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -23,6 +24,11 @@ def printable(text: str, keep: str = "") -> str:
 def quoted(text: str) -> str:
     r"""Return text as a string of a spec, in double quotes: `"a\tb"`."""
     return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def is_package_name(text: str) -> bool:
+    """Whether a package can have this name, by the specification of package metadata: no path, option or command."""
+    return re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", text) is not None
 
 
 def finite(value: float | None) -> float | None:

@@ -22,7 +22,7 @@ from nnspec.diagnostics import Source
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.part import PARTS
 from nnspec.executors.processes import Processes
-from nnspec.extensions import ExtensionError, load_extensions, not_loaded, provenance
+from nnspec.extensions import ExtensionError, load_extensions, missing_parts, not_loaded, provenance
 from nnspec.project.checking import Checker
 from nnspec.testing import conform
 
@@ -150,6 +150,22 @@ def test_isolated_loads_no_package_and_names_it(project: Path) -> None:
         ),
         ("quits", "[nnspec.parts]\nQ = quits\n", "raise SystemExit(0)", "quits cannot be imported: SystemExit: 0"),
         ("lost", "[nnspec.parts]\nQ = elsewhere\n", "", "module elsewhere cannot be imported: ModuleNotFoundError"),
+        ("odd", "[nnspec.parts]\nQ = !!!\n", "", "module !!! cannot be imported: ModuleNotFoundError"),
+        ("void", "[nnspec.parts]\nQ =\n", "", "module  cannot be imported: ValueError: Empty module name"),
+        ("torn", "[nnspec.parts]\nQ\n", "", "`torn`: torn 1.0 has no parts"),
+        (
+            "base",
+            "[nnspec.parts]\nQ = base\n",
+            "class Stop(BaseException): ...\nraise Stop(1)",
+            "imported: base.Stop: 1",
+        ),
+        ("lines", "[nnspec.parts]\nQ = lines\n", "raise ValueError('a\\x1b[31m\\nb')", "ValueError: a\\x1b[31m b"),
+        (
+            "mute",
+            "[nnspec.parts]\nQ = mute\n",
+            "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
+            "imported: mute.Mute: <exception str() failed>",
+        ),
     ],
 )
 def test_an_extension_that_cannot_be_loaded_is_an_error_that_names_it(
@@ -165,6 +181,47 @@ def test_an_extension_that_cannot_be_loaded_is_an_error_that_names_it(
         assert "Traceback" not in done.stderr
     with pytest.raises(ExtensionError, match="extension"):
         load_extensions([name])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "entries"),
+    [
+        (b"Name: damaged\nVersion: 1.0\n", b"[nnspec.parts]\nLion2 = !!!\n"),
+        (b"Name: damaged\nVersion: 1.0\n", b"[nnspec.parts]\nLion2\n"),
+        (b"Name: damaged\nVersion: 1.0\n", b"[nnspec.parts]\nLion2 = \xff\n"),
+        (b"Name: \xff\n", b"[nnspec.parts]\nLion2 = damaged\n"),
+        (b"Version: 1.0\n", b"[nnspec.parts]\nLion2 = damaged\n"),
+        (b"Name: x --index-url=y\n", b"[nnspec.parts]\nLion2 = damaged\n"),
+    ],
+)
+def test_damaged_metadata_of_a_package_that_is_not_listed_is_no_concern_of_a_spec(
+    metadata: bytes, entries: bytes, project: Path, site: Path
+) -> None:
+    install(site, "damaged", "")
+    (site / "damaged-1.0.dist-info/METADATA").write_bytes(metadata)
+    (site / "damaged-1.0.dist-info/entry_points.txt").write_bytes(entries)
+    (project / "b.nn").write_text(spec(optimizer="Lion2(lr=0.01)"))
+    done = command("check", "a.nn", "b.nn", cwd=project)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "unknown optimizer `Lion2`" in done.stdout
+    assert "index-url" not in done.stdout
+
+
+def test_what_an_extension_prints_is_not_between_the_results(project: Path, site: Path) -> None:
+    install(site, "chatty", "[nnspec.parts]\nQ = chatty\n", "print('hello')")
+    (project / "pyproject.toml").write_text('[tool.nnspec]\nextensions = ["chatty"]\n')
+    (project / "a.nn").write_text(spec())
+    done = command("check", "a.nn", "--format", "json", cwd=project)
+    assert json.loads(done.stdout)["errors"] == 0
+    assert done.stderr == "hello\n"
+
+
+def test_a_record_of_a_part_suggests_no_command_of_its_author(site: Path) -> None:
+    record = {"part": "Q", "kind": "optimizer", "package": "q; rm x #", "version": "1", "module": "q"}
+    (said,) = missing_parts([record])
+    assert said == "the optimizer `Q` of q: import the module that defines it before using the run"
+    (said,) = missing_parts([record | {"package": "q", "version": "1 --index-url=x"}])
+    assert "`pip install q`, and" in said
 
 
 def test_in_python_importing_the_module_is_enough(project: Path) -> None:

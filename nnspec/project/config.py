@@ -10,6 +10,7 @@ from nnspec.diagnostics.codes import CODES
 from nnspec.diagnostics.suggest import nearest
 from nnspec.errors import NnspecError
 from nnspec.files import read_limited
+from nnspec.text import is_package_name
 
 __all__ = ["Config", "ConfigError", "load_config"]
 
@@ -126,6 +127,11 @@ def _config(table: dict[str, Any], folder: str, path: str) -> Config:
     for pattern in values.get("exclude", ()):
         if not pattern.strip("!/ "):
             raise ConfigError(f"{path}: `exclude` in [tool.nnspec] contains {pattern!r}, which is not a valid pattern")
+    for name in values.get("extensions", ()):
+        if not is_package_name(name):
+            raise ConfigError(
+                f"{path}: `extensions` in [tool.nnspec] contains {name!r}, which is not the name of a package"
+            )
     return Config(folder, path, **values)
 
 
