@@ -12,6 +12,7 @@ import pytest
 
 import nnspec
 from nnspec.data.given import given_data
+from nnspec.data.source import Access
 from nnspec.native import library
 
 TEXT = """model { Linear(8); Tanh; Linear(3) }
@@ -70,6 +71,51 @@ def test_the_forms_of_the_same_data_train_alike(flowers: Any) -> None:
     text = SPEC.run(data=split | {"y_train": NAMES[y[:60]], "y_test": NAMES[y[60:]]})
     assert losses(text) == losses(SPEC.run(data=split))
     assert {*text["run"].predict(x[:9])} <= {*NAMES}
+
+
+@pytest.mark.parametrize("name", ["x_train", "x_test"])
+def test_numbers_that_cannot_be_used_are_found_in_arrays_that_are_not_copied(flowers: Any, name: str) -> None:
+    x, y = flowers
+    data = {"x_train": x[:60].copy(), "y_train": y[:60], "x_test": x[60:].copy(), "y_test": y[60:]}
+    data[name][7, 2] = np.inf
+    with pytest.raises(nnspec.DataError, match=rf"`{name}\[7, 2\]` is inf"):
+        SPEC.run(data=data)
+
+
+def test_axes_and_splits_are_those_of_the_same_arrays_in_a_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, y = rng.integers(0, 256, (40, 5, 6, 3), np.uint8), rng.integers(0, 3, 40)
+    np.savez(tmp_path / "images.npz", x=images, y=y)
+    axes = "axes=[rows, columns, channels]"
+    there = nnspec.data.NPZ(str(tmp_path / "images.npz"), axes=("rows", "columns", "channels")).load(Access())
+    given = nnspec.data.Given(axes=("rows", "columns", "channels"))
+    here = given.load(Access(given=given_data((images, y))))
+    assert (here.facts, here.sha256, here.divisor) == (there.facts, there.sha256, 255)
+    text = f"{TEXT}data = Given(test=0, {axes})"
+    assert nnspec.Spec.parse(text).run(data=(images, y)).data[0].shape == (3, 5, 6)
+
+
+def test_without_a_test_set_samples_are_neither_copied_nor_shuffled(flowers: Any) -> None:
+    x, y = flowers
+    dataset = nnspec.data.Given(test=0.0).load(Access(given=given_data((x, y))))
+    assert np.shares_memory(dataset.train.x, x)
+    assert (len(dataset.test.x), dataset.facts.shuffled) == (0, False)
+
+
+def test_alternatives_agree_on_whether_there_are_test_samples() -> None:
+    text = f"{TEXT.replace('Linear(3)', 'Linear(2)')}data = Given(2, classes=2, test=0) or Moons(train=40, test=10)\n"
+    assert "2 (features) in 2 classes, without test samples, `Moons` 2" in str(nnspec.Spec.parse(text).check())
+
+
+def test_a_source_named_by_a_let_is_not_replaced(flowers: Any) -> None:
+    spec = nnspec.Spec.parse(f"let own = Given(test=0.5)\n{TEXT}data = own\n")
+    assert spec.run(data=flowers).data[0].test == 45
+
+
+def test_texts_that_do_not_occur_in_training_are_noted(houses: Any) -> None:
+    test = houses[:4].assign(town=["Bern", "Chur", "Chur", "Genf"])
+    result = nnspec.Spec.parse(NUMBERS).run(data={"train": houses, "test": test}, target="price")
+    assert "texts in 'town' that do not occur in training: 'Chur', 'Genf', in 3 rows" in " ".join(result.data[0].notes)
 
 
 def test_validation_samples_are_used_for_validation(flowers: Any) -> None:
@@ -138,6 +184,7 @@ def test_tables_of_other_libraries_are_read_alike(houses: Any) -> None:
         (lambda df: df.assign(size=[1.0] * 59 + [np.nan]), "column `size` has 1 missing values, the first in row 59"),
         (lambda df: df.assign(town=[f"T{i}" for i in range(60)] * 1).assign(size=[[1]] * 60), "holds"),
         (lambda df: df[["price"]], "no column beside 'price'"),
+        (lambda df: df.set_axis(["size", "size", "new", "price"], axis=1), "several columns 'size'"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(houses: Any, change: Any, message: str) -> None:

@@ -147,4 +147,5 @@ def _facts_in_words(choice: Choice) -> str:
     facts = choice.facts
     shape = f"{shape_in_words(facts.shape)} ({' × '.join(facts.axes)})"
     shape += f" in {facts.classes} classes" if facts.classes else ""
-    return f"{shape}, with validation samples" if facts.validation else shape
+    shape += ", with validation samples" if facts.validation else ""
+    return shape if facts.test else f"{shape}, without test samples"

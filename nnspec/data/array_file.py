@@ -194,6 +194,11 @@ class AnyArray(ABC):
     def origin(self) -> str:
         """Its origin, for the record of a run."""
 
+    @property
+    def in_memory(self) -> NDArray[Any] | None:
+        """The array itself, if it is in memory."""
+        return None
+
     @abstractmethod
     def changed(self) -> DataError:
         """Return the error for an array that changed between check and run."""
@@ -281,20 +286,23 @@ class AnyArray(ABC):
             if head.rows != (size if places is None else len(places)):
                 raise self.changed()
             stored = np.dtype(head.dtype).newbyteorder("=") if dtype is None else np.dtype(dtype)
-            found = whole = np.empty((size, *(arrangement.shape if arrangement else head.shape[1:])), stored)
-            if arrangement is not None:  # rows are written to their destination in another order of axes
-                if arrangement.stored_shape != (head.shape[1:] or (1,)):
-                    raise self.changed()
-                found = arrangement.as_stored(whole).reshape(size, *head.shape[1:])
+            if arrangement is not None and arrangement.stored_shape != (head.shape[1:] or (1,)):
+                raise self.changed()
+            own, copied = self.in_memory, None
+            if own is None or places is not None or own.dtype != stored or (arrangement and arrangement.stored):
+                copied = np.empty((size, *(arrangement.shape if arrangement else head.shape[1:])), stored)
+            whole = np.ascontiguousarray(own) if copied is None else copied
+            if copied is not None and arrangement is not None:  # rows are written in another order of axes
+                copied = arrangement.as_stored(copied).reshape(size, *head.shape[1:])
             unusable: Unusable | None = None
             for start, piece in rows:
                 to = None if places is None else places[start : start + len(piece)]
                 keep = None if to is None or (to >= 0).all() else to >= 0
                 bad = None if labels else find_unusable(piece, start, keep)
                 unusable = unusable.joined(bad) if unusable else bad
-                found[slice(start, start + len(piece)) if to is None else to[to >= 0]] = (
-                    piece if keep is None else piece[keep]
-                )
+                if copied is not None:
+                    rows_there = slice(start, start + len(piece)) if to is None else to[to >= 0]
+                    copied[rows_there] = piece if keep is None else piece[keep]
             refuse_unusable(unusable, *self.element, math.prod(head.shape), self.argument, can_drop=can_drop)
             return whole
 
@@ -385,31 +393,14 @@ class MemoryArray(AnyArray):
         """`memory`."""
         return "memory"
 
+    @property
+    def in_memory(self) -> NDArray[Any]:
+        """The array."""
+        return self.array
+
     def changed(self) -> DataError:
         """Return the error for an array that changed between check and run."""
         return DataError(f"`{self.key}` changed while it was read; run it again")
-
-    def read(
-        self,
-        places: NDArray[Any] | None = None,
-        count: int | None = None,
-        dtype: str | None = None,
-        arrangement: Arrangement | None = None,
-        *,
-        labels: bool = False,
-        can_drop: bool = False,
-    ) -> NDArray[Any]:
-        """Return all rows; see `AnyArray`. This is the array itself if order, dtype and layout already match."""
-        head = self.header()
-        same = places is None and dtype in (None, self.array.dtype.name) and self.array.flags.c_contiguous
-        if not same or (arrangement is not None and arrangement.stored):
-            return super().read(places, count, dtype, arrangement, labels=labels, can_drop=can_drop)
-        unusable: Unusable | None = None
-        for start, piece in () if labels else MemoryRows(self.name, head, self.array):
-            bad = find_unusable(piece, start)
-            unusable = unusable.joined(bad) if unusable else bad
-        refuse_unusable(unusable, *self.element, self.array.size, self.argument, can_drop=can_drop)
-        return self.array
 
     def _ask(self, question: Callable[[Rows], T], *key: str) -> T:
         return self._ask_now(question)
