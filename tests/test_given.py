@@ -85,11 +85,12 @@ def test_numbers_that_cannot_be_used_are_found_in_arrays_that_are_not_copied(flo
 def test_axes_and_splits_are_those_of_the_same_arrays_in_a_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images, y = rng.integers(0, 256, (40, 5, 6, 3), np.uint8), rng.integers(0, 3, 40)
-    np.savez(tmp_path / "images.npz", x=images, y=y)
+    split = {"x_train": images[:30], "y_train": y[:30], "x_test": images[30:], "y_test": y[30:]}
+    np.savez(tmp_path / "images.npz", **split)
     axes = "axes=[rows, columns, channels]"
     there = nnspec.data.NPZ(str(tmp_path / "images.npz"), axes=("rows", "columns", "channels")).load(Access())
     given = nnspec.data.Given(axes=("rows", "columns", "channels"))
-    here = given.load(Access(given=given_data((images, y))))
+    here = given.load(Access(given=given_data(split)))
     assert (here.facts, here.sha256, here.divisor) == (there.facts, there.sha256, 255)
     text = f"{TEXT}data = Given(test=0, {axes})"
     assert nnspec.Spec.parse(text).run(data=(images, y)).data[0].shape == (3, 5, 6)
