@@ -112,7 +112,14 @@ def test_a_part_that_cannot_be_tried_is_an_error(members: dict[str, Any], said: 
 
 
 def test_what_cannot_be_imported_or_has_no_parts_is_an_error(tmp_path: Path) -> None:
-    for name, said in (("nowhere_at_all", "cannot be imported: No module named"), ("json", "json defines no parts")):
+    (tmp_path / "unfinished.py").write_text("x = (")
+    (tmp_path / "raises.py").write_text("1 / 0")
+    for name, said in (
+        ("nowhere_at_all", "cannot be imported: No module named"),
+        ("json", "json defines no parts"),
+        ("unfinished", "unfinished cannot be imported: SyntaxError: '(' was never closed (unfinished.py, line 1)"),
+        ("raises", "raises cannot be imported: ZeroDivisionError: division by zero"),
+    ):
         done = command("conform", name, cwd=tmp_path)
         assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 

@@ -195,8 +195,9 @@ def _classes(parts: Sequence[type[Part] | str]) -> list[type[Part]]:
         module = part.removesuffix(".py")
         try:
             importlib.import_module(module)
-        except ImportError as error:
-            raise ConformanceError(f"{module} cannot be imported: {error}") from error
+        except (Exception, SystemExit) as error:  # a module may raise anything
+            reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+            raise ConformanceError(f"{module} cannot be imported: {reason}") from error
         inside = [
             cls
             for named in PARTS.values()
