@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from tiny_spec import ROOT, command, environment
@@ -68,12 +70,24 @@ def test_a_spec_uses_an_installed_package(installed: Path) -> None:
     assert '"package": "my-optimizer"' in (installed / "out/run.json").read_text()
 
 
+def test_a_package_that_does_not_fit_on_the_disk_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nnspec.templates.packages.atomic", full)
+    done = command("new", "--part", "layer", "mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "error: mine cannot be written: No space left on device\n")
+    assert not (tmp_path / "mine").exists()
+
+
 def test_conform_prints_counts_and_fails_if_they_fall(installed: Path) -> None:
     done = command("conform", "my_optimizer", cwd=installed)
     assert done.returncode == 0
     assert re.search(r"✓ +MyOptimizer +optimizer +17 +1\b", done.stdout)
     assert "skipped: it has no `kernel`; in compiled runs its steps are NumPy calls (MyOptimizer: loop)" in done.stdout
-    assert done.stdout.endswith("✓ 17 checks ran, 0 failed, 1 were skipped\n")
+    assert done.stdout.endswith("✓ 17 checks ran, 0 failed, 1 skipped\n")
     done = command("conform", "-q", "--at-least", "18", "my_optimizer", cwd=installed)
     assert (done.returncode, "✗ 17 checks ran, fewer than the 18 of --at-least" in done.stdout) == (1, True)
     assert command("conform", "-q", "--at-least", "17", "my_optimizer", cwd=installed).stdout == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import os
 import re
+import shutil
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -83,7 +84,10 @@ def write_package(path: str | os.PathLike[str], kind: str) -> list[Path]:
     except FileExistsError:
         raise PackageError(f"{folder} already exists; choose another name") from None
     except FileNotFoundError:
+        if folder.parent.is_dir():  # such as /proc, where no folder can be made
+            raise PackageError(f"{folder} cannot be written; choose another folder") from None
         raise PackageError(f"folder not found: {folder.parent}; create it first") from None
     except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)  # made above, and incomplete
         raise PackageError(f"{folder} cannot be written: {error.strerror or error}") from None
     return [folder / file for file in source]

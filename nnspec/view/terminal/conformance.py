@@ -72,4 +72,4 @@ def _verdict(conformance: Conformance) -> str:
     failed, expected = conformance.count("failed", "unexpected"), conformance.count("expected")
     words = [f"{conformance.ran} checks ran", f"{failed} failed"]
     words += [f"{expected} failed as expected"] if expected else []
-    return ", ".join([*words, f"{conformance.count('skipped')} were skipped"])
+    return ", ".join([*words, f"{conformance.count('skipped')} skipped"])
