@@ -209,7 +209,7 @@ def test_the_best_lane_is_asked_unless_one_is_named() -> None:
     assert runs.load(out, "SGD").lane == "SGD"
     trained(SPECS["repeats"])
     assert [runs.load(out, seed=seed).seed for seed in (None, 1, 2)] == [0, 1, 2]
-    with pytest.raises(RunError, match="was not trained with seed 9; its seeds are 0, 1, 2"):
+    with pytest.raises(RunError, match="was not trained with seed 9, but with 0, 1, 2"):
         runs.load(out, seed=9)
 
 

@@ -65,6 +65,17 @@ def command(
         raise click.UsageError("name a run and a file: nnspec export RUN FILE")
     if run is not None and not checked:
         raise click.UsageError("--run requires --check")
+    unused = {
+        "--to": to,
+        "--lane": lane,
+        "--seed": seed,
+        "--opset": opset,
+        "--unverified": unverified,
+        "--force": force,
+    }
+    for option, value in unused.items():
+        if checked and value is not None and value is not False:
+            raise click.UsageError(f"{option} has no effect with --check; the file says which network it is")
     try:
         if checked:
             done = check_export(paths[0], run, data_dir=data_dir, offline=offline)

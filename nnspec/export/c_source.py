@@ -866,7 +866,9 @@ def _compiler() -> list[str]:
     for words in [asked] if asked else [["cc"], ["gcc"], ["clang"]]:
         if shutil.which(words[0]):
             return words
-    raise Missing(f"no C compiler was found: {'$CC names none' if asked else 'install one, or name it in $CC'}")
+    raise Missing(
+        f"$CC is {asked[0]}, which was not found" if asked else "no C compiler was found: install one, or set $CC"
+    )
 
 
 def _version() -> str:

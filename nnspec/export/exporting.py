@@ -79,25 +79,28 @@ class Exported:
     def sentences(self) -> list[str]:
         """Say what the file is and how it was verified."""
         c = self.certificate
-        lines = [f"{c.target}, by {c.lane}, seed {c.seed}"]
+        lines = [f"{c.target} of lane {c.lane}, seed {c.seed}"]
         lines += [f"verified in {v.runtime}: {v.sentence()}" for v in c.verified]
         return lines if c.verified else [*lines, f"NOT VERIFIED: {c.unverified}"]
 
 
 def target_of(path: Path, name: str | None) -> str:
     """Return the target of a file: the one that is named, or that of its suffix. Raises ExportError."""
-    suffixes = {f".{word}": word for word in WEIGHTS}
-    suffixes |= {suffix: target.name for target in TARGETS.values() for suffix in target.suffixes}
+    suffixes = {suffix: each for each in NAMES for suffix in _suffixes(each) if suffix != ".py"}
     if name is not None:
-        if name in WEIGHTS and path.suffix != f".{name}":
-            raise ExportError(f"--to {name} writes a .{name} file, and {path} is none")
+        if path.suffix not in _suffixes(name):
+            raise ExportError(f"--to {name} writes a {_suffixes(name)[0]} file, but {path} has another suffix")
         return name
     if path.suffix in suffixes:
         return suffixes[path.suffix]
     if path.suffix == ".py":
-        raise ExportError(f"{path} may be a module of NumPy or of PyTorch: say which, `--to numpy` or `--to torch`")
-    known = ", ".join([*suffixes, ".py"])
-    raise ExportError(f"the suffix of {path} names no target: use one of {known}, or say `--to TARGET`")
+        raise ExportError(f"{path} can be a NumPy or a PyTorch module: choose with `--to numpy` or `--to torch`")
+    raise ExportError(f"the suffix of {path} is not that of a target; use {', '.join(suffixes)} or .py")
+
+
+def _suffixes(name: str) -> tuple[str, ...]:
+    """Return the suffixes of a target's files."""
+    return (f".{name}",) if name in WEIGHTS else TARGETS[name].suffixes or (".py",)
 
 
 def certificate_of(
@@ -244,7 +247,12 @@ def verify_artefact(
 
 
 def refuse_existing(out: Path, force: bool) -> None:
-    """Raise OutputError for a file that is there, without `force`."""
+    """Raise OutputError for a folder, a file in a folder that does not exist, and, without `force`, a file that
+    exists."""
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder; name a file in it")
+    if not out.parent.is_dir():
+        raise OutputError(f"folder not found: {out.parent}; create it first")
     if os.path.lexists(out) and not force:
         raise OutputError(f"{out} already exists; choose another file, or add --force to overwrite it")
 
@@ -268,12 +276,10 @@ def certificate_in(path: Path) -> tuple[Certificate, bytes]:
         raise ExportError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     reader = _READERS.get(path.suffix)
     if reader is None:
-        raise ExportError(f"{path} is no exported file: its suffix is none of {', '.join(_READERS)}")
+        raise ExportError(f"{path} is not an exported file: these end in {', '.join(_READERS)}")
     certificate = read_certificate(reader(data, path), str(path))
-    target = TARGETS.get(certificate.target)
-    suffixes = (f".{certificate.target}",) if target is None else target.suffixes or (".py",)
-    if certificate.target not in NAMES or path.suffix not in suffixes:
-        raise ExportError(f"{path} has no certificate that this nnspec can read: its target is another one")
+    if certificate.target not in NAMES or path.suffix not in _suffixes(certificate.target):
+        raise ExportError(f"{path} has a certificate for another kind of file; export it again")
     return certificate, data
 
 
@@ -322,10 +328,10 @@ def check_network(
     if data != artefact.data and target.text:
         lines = zip(data.split(b"\n"), artefact.data.split(b"\n"), strict=False)
         number = next((i for i, (line, ours) in enumerate(lines, 1) if line != ours), 0)
+        written = f"; it was exported by nnspec {certificate.nnspec}" if certificate.nnspec != __version__ else ""
         raise ExportError(
-            f"{path} is not what nnspec {__version__} exports for this network"
-            f"{f' (line {number:,} differs)' if number else ''}, so it was not run: it was changed, or "
-            f"written by another version ({certificate.nnspec}); export it again"
+            f"{path} was not run, because it is not what nnspec {__version__} exports for this network"
+            f"{f' (line {number:,} differs)' if number else ''}{written}; export it again"
         )
     verified = verify_artefact(predictor, program, replace(artefact, data=data), path.suffix, target.name, test)
     return Exported(path, replace(certificate, verified=verified), _lacking(program, target.name))

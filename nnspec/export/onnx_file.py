@@ -453,7 +453,7 @@ def certificate_text(data: bytes, path: Path) -> str:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # noqa: BLE001  (whatever its parser raises, the file is no model)
-        raise ExportError(f"{path} is no ONNX model: {type(error).__name__}") from None
+        raise ExportError(f"{path} is not an ONNX model ({type(error).__name__})") from None
     return next((str(prop.value) for prop in model.metadata_props if prop.key == KEY), "")
 
 

@@ -55,7 +55,7 @@ def cases_of(program: Program, predictor: Predictor, test: NDArray[Any] | None) 
     rng = np.random.default_rng(0)
     random = random_samples(program, predictor, _RANDOM, rng)
     found = [] if test is None or not len(test) else [Case("test data", _as_input(program, predictor, test[:_TEST]))]
-    found += [Case("random", random), Case("one sample", random[:1].copy())]
+    found += [Case("random samples", random), Case("one sample", random[:1].copy())]
     found.append(Case("zeros", np.zeros((2, *program.input.shape), program.input.dtype)))
     found.append(Case("large values", _large(program, random[:_LARGE])))
     return found

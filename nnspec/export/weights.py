@@ -73,6 +73,8 @@ def read_weights(data: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], str
         text = arrays.pop(METADATA, None)
         return arrays, "" if text is None else str(text)
     try:
+        if len(data) < 8:
+            raise ValueError(f"it has {len(data)} bytes")
         (length,) = struct.unpack("<Q", data[:8])
         if length > _LONGEST:
             raise ValueError("its header is too long")
@@ -80,7 +82,7 @@ def read_weights(data: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], str
         words = head.pop(METADATA, {})
         return {name: _tensor(entry, data[8 + length :]) for name, entry in head.items()}, words.get("certificate", "")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, struct.error) as error:
-        raise ExportError(f"{where} is no file of weights that this nnspec can read: {error}") from None
+        raise ExportError(f"{where} is not an intact safetensors file: {error}") from None
 
 
 def _tensor(entry: Mapping[str, Any], data: bytes) -> NDArray[Any]:

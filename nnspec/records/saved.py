@@ -179,7 +179,7 @@ class SavedRun:
             raise RunError(f"{self.path / MANIFEST} is damaged: it has no lane {name}")
         seeds = self.seeds(name)
         if seed is not None and seed not in seeds:
-            raise RunError(f"{name} in {self.path} was not trained with seed {seed}; its seeds are {some_of(seeds)}")
+            raise RunError(f"{name} in {self.path} was not trained with seed {seed}, but with {some_of(seeds)}")
         several = "repeats" in self.lane(name)
         return self.path / folder / (f"seed-{seeds[0] if seed is None else seed}.npz" if several else "weights.npz")
 
