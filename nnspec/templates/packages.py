@@ -1,4 +1,4 @@
-"""Starter packages: a part of one's own in a module, with tests that pass, and a spec that uses it."""
+"""Starter packages: your own part in a module, with tests that pass, and a spec that uses it."""
 
 from __future__ import annotations
 
