@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from findings import base, everything
+from tiny_spec import command, spec
 
 from nnspec.checker import check
 from nnspec.diagnostics import Diagnostic, Source, read_source
@@ -146,3 +147,14 @@ def test_a_fix_in_a_flag_is_one_of_the_flag() -> None:
 def test_no_fix_is_offered_where_the_text_does_not_hold_what_is_wrong() -> None:
     text = base("Linear(16)", "Linear(w)", more="let w = 3\nsweep { w = logspace(1, 2, 2) }")
     assert [d.fix for d in everything(text)] == [None]
+
+
+def test_a_fix_is_kept_if_it_reveals_an_error_in_the_data(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,price\n1,2\n,4\n5,6\n7,8\n")
+    text = spec("Linear(1)", data='CSV("t.csv", target="prise")', loss="MSE")
+    (tmp_path / "t.nn").write_text(text.replace("epochs", "epocs"))
+    done = command("check", "--fix", "--unsafe-fixes", "t.nn", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "2 fixes applied in 1 file" in done.stderr
+    assert "t.csv, line 3, column `a`: the cell is empty" in done.stdout
+    assert (tmp_path / "t.nn").read_text() == text.replace("prise", "price")

@@ -19,6 +19,9 @@ MOST_ROUNDS = 10
 _MOST_CHECKED = 1_000_000
 """Maximum number of characters to check while trying fixes one by one: in a large file, not all fixes are tried."""
 
+_OF_DATA = "NN502"
+"""Errors in data files, which are only found once the settings of the source are correct; no fix can cause them."""
+
 Check = Callable[[Source], Sequence[Diagnostic]]
 
 
@@ -33,8 +36,8 @@ class Fixed(NamedTuple):
 def apply_fixes(source: Source, found: Sequence[Diagnostic], check: Check, unsafe: bool = False) -> Fixed:
     """Apply fixes to a text and check it, repeatedly, until there is nothing left to fix.
 
-    A fix is dropped if it causes a new error. The text is returned unchanged if fixing reduces neither errors nor
-    warnings, or if it has too many findings to list (NN903).
+    A fix is dropped if it causes a new error, other than one in a data file that can only now be read. The text is
+    returned unchanged if fixing reduces neither errors nor warnings, or if it has too many findings to list (NN903).
 
     Args:
         source: the text.
@@ -73,7 +76,7 @@ def _try(state: Fixed, fixes: list[Fix], check: Check) -> Fixed | None:
 
 
 def _errors(found: Sequence[Diagnostic]) -> Counter[tuple[str, str]]:
-    return Counter((d.code, d.message) for d in found if d.severity == "error")
+    return Counter((d.code, d.message) for d in found if d.severity == "error" and d.code != _OF_DATA)
 
 
 def _weight(found: Sequence[Diagnostic]) -> tuple[int, int]:
