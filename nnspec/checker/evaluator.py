@@ -368,6 +368,9 @@ class Evaluator:
             if argument.words and word not in CONSTANTS and word not in FUNCTIONS and word not in parts():
                 message = f"`{argument.name}` must be {argument.expects}, not `{word}`"
                 return self.findings.error("NN301", message, given.value.span, **self._word_meant(argument, given))
+            if argument.takes_path and self._is_bare_path(word):
+                help = f'write a path in quotes: `"{word}"`'
+                return self.findings.error("NN201", f"unknown name `{word}`", given.value.span, help=help)
         if argument.listed_words and isinstance(given.value, (tree.ListOf, tree.TupleOf)):
             words = tuple(self._listed_word(argument, item) for item in given.value.items)
             return UNKNOWN if UNKNOWN in words else self.fitting(argument, words, given)
@@ -377,6 +380,13 @@ class Evaluator:
         if isinstance(value, str) and value in argument.words:
             return BareWord(value)
         return self.fitting(argument, value, given)
+
+    def _is_bare_path(self, word: str) -> bool:
+        """Whether a word means nothing here, and resembles no name of the spec: a path without quotes."""
+        known = (*self.lets, *self.scope, *CONSTANTS, *FUNCTIONS, *parts(), *LITERALS, *self.blocks)
+        if "." in word:
+            return not word.startswith("data.")
+        return word not in known and not self.findings.nearest(word, known)
 
     def _tensors(self, argument: Argument, given: Given) -> object:
         """Return the names of tensors in an argument as written; they are resolved in the model later."""

@@ -146,12 +146,16 @@ class _Resolution:
         if stored.dtype not in FLOATS:
             return f"`{key}` in {file} has dtype {stored.dtype}, but weights are floats", "save it as float32"
         message = (
-            f"`{key}` in {file} has shape {_words(stored.shape)}, but `{_full_name(segment)}` has shape "
-            f"{_words(segment.shape)}{', transposed' * wanted.transposed}"
+            f"`{key}` in {file} has shape {_words(stored.shape)}"
+            f"{f', transposed {_words(stored.shape[::-1])}' if wanted.transposed else ''}, but `{_full_name(segment)}` "
+            f"has shape {_words(segment.shape)}"
         )
         if stored.shape == wanted.stored_shape[::-1]:
             better = _assignment(setting, Weights(weights.path, layer=weights.layer, transpose=not weights.transpose))
-            return message, f"PyTorch stores matrices as (out, in); write {better}"
+            stores = (
+                "this file stores them as (in, out)" if wanted.transposed else "PyTorch stores matrices as (out, in)"
+            )
+            return message, f"{stores}; write {better}"
         return message, random
 
     def _alternatives(self, wanted: _Wanted, random: str) -> str:

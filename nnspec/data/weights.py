@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 from nnspec.data.array_file import MOST_BYTES, FileRows, exactly
 from nnspec.data.files import State, changed, open_file, remembered, shown
 from nnspec.data.npy import each_array
-from nnspec.data.source import FileFault
+from nnspec.data.source import DataError, FileFault
 from nnspec.engine._numpy import np
 from nnspec.engine.part import Also, FilePath, PlainPart
 from nnspec.files import read_limited
@@ -109,8 +109,11 @@ class Weights(PlainPart):
         path = _inside(self.path, facts.file) if facts.file else self.path
         with open_file(path, MOST_BYTES) as file:
             before = State.of(file)
-            if _digest(file) != facts.sha256:
-                raise changed(path)
+            if (digest := _digest(file)) != facts.sha256:
+                raise DataError(
+                    f"{shown(path)} has changed: its sha256 is {digest[:12]}…, not {facts.sha256[:12]}…; restore the "
+                    "file, or run the spec again"
+                )
             arrays = _format(path).arrays(file, path, dict.fromkeys(names))
             if State.of(file) != before:
                 raise changed(path)
@@ -122,6 +125,7 @@ def _weights_file(path: FilePath) -> FilePath:
     if os.path.basename(path) == _MANIFEST:
         path = _inside(path, "..")
     if not os.path.isdir(path):
+        _refuse_unknown_lane(path)
         return path
     lanes = _lanes(path) if os.path.exists(os.path.join(path, _MANIFEST)) else [""]
     found = [file for lane in lanes for file in _in_lane(path, lane)]
@@ -135,6 +139,19 @@ def _weights_file(path: FilePath) -> FilePath:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     message = f"{shown(path)} contains the weights of {len(found)} networks"
     raise FileFault(message, help=f"name one of them: {', '.join(names[:_LISTED])}{more}")
+
+
+def _refuse_unknown_lane(path: FilePath) -> None:
+    """Raise FileFault for a path in the folder of a run that is not a lane of it."""
+    folder, lane = os.path.split(path)
+    if os.path.lexists(path) or "." in lane or not os.path.exists(os.path.join(folder, _MANIFEST)):
+        return
+    run = FilePath(folder)
+    run.written = _written(path).rpartition("/")[0]
+    names = [json.dumps(f"{run.written}/{name}", ensure_ascii=False) for name in _lanes(run)]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    listed = ", ".join(f"`{name}`" for name in names[:_LISTED])
+    raise FileFault(f"{shown(folder)} has no lane {shown(lane)}", help=f"its weights are in {listed}{more}")
 
 
 def _inside(folder: FilePath, name: str) -> FilePath:

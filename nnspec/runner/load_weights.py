@@ -96,6 +96,6 @@ def _in_words(initial: Initial, dtype: str) -> Iterator[str]:
         names = some_of([each.name for each in tensors], 6)
         yield f"{len(tensors)} tensors start from {shown(path)} (sha256 {facts.sha256[:12]}{converted}): {names}"
         if unused := initial.unused(path):
-            yield f"not used from this file: {some_of(unused, 6)}"
+            yield f"not used from the file: {some_of(unused, 6)}"
     if initial.drawn:
-        yield f"not loaded: {some_of(initial.drawn, 6)}"
+        yield f"newly initialised: {some_of(initial.drawn, 6)}"

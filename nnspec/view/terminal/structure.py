@@ -186,7 +186,7 @@ def _loaded(lane: Experiment) -> Iterator[tuple[str, str]]:
     for each in initial.tensors:
         turned = ", transposed" if each.transposed else ""
         yield f"  {each.name}", f"{each.key} in {each.weights.path.written}, {each.stored}{turned}"
-    yield from ((f"  {name}", "not loaded") for name in initial.drawn)
+    yield from ((f"  {name}", "newly initialised") for name in initial.drawn)
     for path in initial.files:
         if unused := initial.unused(path):
             yield "  not used", f"{', '.join(unused)} in {path.written}"
