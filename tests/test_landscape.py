@@ -23,6 +23,7 @@ from nnspec.compiler.proofs import Compiled
 from nnspec.engine.parameter import Parameter
 from nnspec.engine.random import Stream, stream
 from nnspec.training.observer import Silent
+from nnspec.view.pictures.labels import Label, place_labels
 from nnspec.view.pictures.landscape import plot_landscape
 from nnspec.view.terminal.resolved import LaneError
 from nnspec.view.wording.landscape import caption, notes
@@ -669,3 +670,17 @@ def test_repeats_that_are_not_shown_are_named() -> None:
     assert not any("first seed" in note for note in notes(once))
     several = replace(once, repeats=5)
     assert "each lane is trained once, with its first seed; the spec asks for 5 trainings" in list(notes(several))
+
+
+@pytest.mark.parametrize(("crowded", "connected"), [(False, 0), (True, 1)])
+def test_a_name_that_is_not_next_to_its_point_is_connected_to_it(crowded: bool, connected: int) -> None:
+    from matplotlib.figure import Figure
+
+    axis = Figure().add_subplot()
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    x, y = axis.transData.transform((0.5, 0.5))
+    around = [(x + dx, y + dy) for dx in range(-90, 91, 3) for dy in range(-28, 29, 3)] if crowded else []
+    place_labels(axis, [Label("Adam", (0.5, 0.5), "green")], around)
+    assert [line.get_color() for line in axis.lines] == ["green"] * connected
+    if connected:
+        assert axis.transAxes.transform(axis.lines[0].get_xydata()[1]) == pytest.approx((x, y))

@@ -24,6 +24,8 @@ Lines = list[tuple[Any, Any]]
 _LEAST, _ENOUGH = 18.0, 60.0
 """Minimum distance of a contour label from everything else, and the distance beyond which more has no benefit, in
 pixels."""
+_APART = 26.0
+"""Distance of a name from its point, in pixels, from which a line connects them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def obstacles(axis: Axes, lines: Lines) -> list[Point]:
 def place_labels(axis: Axes, labels: Sequence[Label], lines: Sequence[Point], *, anywhere: bool = False) -> list[Box]:
     """Write every name near its point, where it covers as little of lines, points and other names as possible.
 
-    With `anywhere`, a name may be to the right of the axes. Returns the bounding boxes of the names, in pixels.
+    With `anywhere`, a name may be to the right of the axes. A name that is not next to its point is connected to it.
+    Returns the bounding boxes of the names, in pixels.
     """
     renderer = axis.figure._get_renderer()  # type: ignore[union-attr]
     bounds = axis.bbox
@@ -87,7 +90,18 @@ def place_labels(axis: Axes, labels: Sequence[Label], lines: Sequence[Point], *,
         best = min(boxes, key=lambda box: (_cost(box, room, taken, lines, points), boxes.index(box)))
         text.set_position(_share(axis, (best[0], best[1])))
         taken.append(best)
+        near = (min(max(x, best[0]), best[2]), min(max(y, best[1]), best[3]))
+        if math.dist(near, (x, y)) > _APART:
+            _connect(axis, near, (x, y), label.color)
     return taken
+
+
+def _connect(axis: Axes, start: Point, end: Point, color: str) -> None:
+    """Draw a thin line between two points, in pixels."""
+    from matplotlib.lines import Line2D
+
+    xs, ys = zip(_share(axis, start), _share(axis, end), strict=True)
+    axis.add_line(Line2D(xs, ys, color=color, linewidth=0.8, transform=axis.transAxes, clip_on=False, zorder=8))
 
 
 def _share(axis: Axes, point: Point) -> Point:
