@@ -577,7 +577,7 @@ def test_a_link_is_followed_and_a_file_that_changes_is_noticed(here: Path) -> No
     lane = compiled(spec(MODEL) + 'init_from = "link.npz"').program.lanes[0]
     assert with_weights(lane).initial is not None
     Path("w.npz").write_bytes(Path("pretrained/run/weights.npz").read_bytes())
-    with pytest.raises(DataError, match=r"link.npz changed"):
+    with pytest.raises(DataError, match=r"link.npz has changed: its sha256 is"):
         with_weights(lane)
 
 
