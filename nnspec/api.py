@@ -350,6 +350,8 @@ def run(
         raise ValueError("`resume` requires `out`, the folder of the run")
     if resume and out is not None:
         check_resumable(out)
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"`on_epoch` must be a function of a lane, an epoch and its figures, not {on_epoch!r}")
     if on_epoch is not None and cluster is not None:
         raise ValueError("`on_epoch` is called in this process, so it cannot be used with `cluster`")
     jobs = jobs if on_epoch is None else 1

@@ -34,7 +34,7 @@ ROWS: list[tuple[str, set[str], str]] = [
     ("native", {"engine", "files"}, "machine code for NumPy calls, whoever makes these"),
     ("data", {"engine", "errors", "files", "text"}, "a data source is a part, declared as the engine's parts are"),
     ("formatting", {"syntax", "diagnostics", "files", "errors"}, "rewrites texts, whatever they mean"),
-    ("extensions", {"engine", "errors"}, "parts of other packages: loaded by name, and described for records"),
+    ("extensions", {"engine", "errors", "text"}, "parts of other packages: loaded by name, and described for records"),
     ("parts", {"engine", "data"}, "the names that it takes to write parts"),
     (
         "checker",

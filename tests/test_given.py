@@ -204,7 +204,8 @@ def test_rows_with_missing_cells_are_dropped_on_request(houses: Any) -> None:
     ("data", "message"),
     [
         ((np.zeros((3, 2)), [0, 1]), "`y` has 2 targets, but `X` has 3 samples"),
-        (np.zeros((3, 2)), r"`data` must be \(X, y\), .*, not a ndarray"),
+        ((np.zeros((0, 2)), []), "`X` has no samples"),
+        (np.zeros((3, 2)), r"`data` must be \(X, y\), .*, not an ndarray"),
         (5, r"`data` must be .*, not an int"),
         (tuple(np.zeros((4, 3))), "with four arrays, say which is which"),
         ({"x_train": [[1.0]], "y_trian": [1]}, "unknown key 'y_trian'; did you mean 'y_train'"),
@@ -261,7 +262,7 @@ def test_a_spec_that_expects_data_is_checked_and_shown_without(
     assert spec.check().ok
     spec.show()
     assert "131" not in capsys.readouterr().err
-    with pytest.raises(nnspec.DataUnavailable, match=r"nnspec\.run\(SPEC, data=\(X, y\)\)"):
+    with pytest.raises(nnspec.DataUnavailable, match=r"pass `data=\(X, y\)` to nnspec\.run"):
         spec.run()
     wrong = nnspec.Spec.parse(f"{TEXT.replace('Linear(3)', 'Linear(2)')}data = Given(features=4, classes=3)\n")
     assert not wrong.check().ok
@@ -306,6 +307,8 @@ def test_on_epoch_is_called_and_stops_a_lane(flowers: Any, kernels: Path) -> Non
         assert (len(result["A"].records), result["A"].status) == (2, "done")
         assert result["A"].stopped == "after epoch 2: stopped by `on_epoch`"
         assert losses_of(result, "B") == losses_of(race.run(data=flowers), "B")
+    with pytest.raises(TypeError, match="`on_epoch` must be a function of a lane, an epoch and its figures, not 3"):
+        race.run(data=flowers, on_epoch=3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`on_epoch` must return True to stop the lane, or None, not 'stop'"):
         race.run(data=flowers, on_epoch=lambda lane, epoch, figures: "stop")  # type: ignore[arg-type,return-value]
     with pytest.raises(ValueError, match="cannot be used with `cluster`"):
@@ -353,3 +356,10 @@ def test_a_run_on_a_table_is_evaluated_on_another_table(houses: Any, tmp_path: P
     assert figures["test_loss"] == pytest.approx(np.mean((predictions - houses.price[:20]) ** 2), rel=1e-5)
     with pytest.raises(nnspec.DataError, match="the table has no column 'price'"):
         nnspec.runs.evaluate(tmp_path / "run", data=houses.drop(columns="price"))
+
+
+def test_numbers_to_predict_have_no_classes() -> None:
+    text = "model { Linear(data.classes) }; loss = MSE; optimizer = SGD(lr=0.1)"
+    (found,) = nnspec.Spec.parse(text).check(data=(np.zeros((9, 2)), np.arange(9) / 2)).diagnostics
+    assert (found.code, found.message) == ("NN305", "this data has no classes: its targets are numbers")
+    assert found.span.text == "classes"

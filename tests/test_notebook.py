@@ -80,6 +80,12 @@ def test_findings_are_shown_with_carets_and_nothing_is_trained(shell: Any) -> No
     assert shell.user_ns["result"]["run"].status == "done"
 
 
+def test_a_table_of_findings_names_the_text_of_each() -> None:
+    spec = nnspec.Spec.parse("model { Linear(4) }\nlos = MSE", name="s.nn").with_(train__epoch=3)
+    places = {line.split()[0] for line in repr(spec.check()).splitlines() if "NN201" in line}
+    assert places == {"2", "set={'train.epoch':"}
+
+
 def test_nothing_of_a_spec_is_markup() -> None:
     found = nnspec.Spec.parse('data = CSV("<script>alert(1)</script>", target="x")', name="<b>").check()
     html = findings_bundle(str(found))["text/html"]

@@ -125,7 +125,7 @@ WRONG = {
     "counts": ({"x": X, "y": Y[:9]}, "`y` has 9 targets, but `x` has 10 samples"),
     "number": ({"x": np.float64(3), "y": Y}, "but `x` has a single number"),
     "one sample": ({"x": X[:1], "y": Y[:1]}, "there is only one sample in `x`: too few"),
-    "nothing": ({"x": X[:0], "y": Y[:0]}, "`y` has 0 targets"),
+    "nothing": ({"x": X[:0], "y": Y[:0]}, "`x` has no samples"),
     "no features": ({"x": np.zeros((10, 0)), "y": Y}, "samples of `x` contain no numbers: their shape is 0"),
     "no columns": ({"x": np.zeros((10, 3, 0)), "y": Y}, "samples of `x` contain no numbers: their shape is 3×0"),
     "no targets": ({"x": X, "y": np.zeros((10, 0))}, "`y` holds no numbers"),

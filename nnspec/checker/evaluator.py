@@ -241,6 +241,10 @@ class Evaluator:
             return self.findings.error("NN203", "the data cannot refer to itself", name.span)
         if name.text == "size":
             return self.facts.train - self.facts.validation
+        if name.text == "classes" and self.facts.classes is None:
+            return self.findings.error(
+                "NN305", "this data has no classes: its targets are numbers", name.span, help="for example, `Linear(1)`"
+            )
         if name.text in _DATA_FACTS:
             return getattr(self.facts, name.text)
         return self.findings.error(

@@ -248,7 +248,9 @@ def _heads(pair: Pair) -> tuple[Header, Header]:
     """Return the headers of samples and targets. Raises FileFault if they or the weights do not match each other."""
     x, y = pair.x.header(), pair.y.header()
     count = y.shape[0] if y.shape else 0
-    if not x.shape or x.shape[0] != count or not count:
+    if x.shape[:1] == y.shape[:1] == (0,):
+        raise FileFault(f"{pair.x.name} has no samples", argument=pair.x.argument)
+    if not x.shape or x.shape[0] != count:
         held = f"{x.shape[0]:,} samples" if x.shape else "a single number"
         message = f"`{pair.y.key}` has {count:,} targets, but `{pair.x.key}` has {held}"
         raise FileFault(message, argument=pair.y.argument)

@@ -80,8 +80,8 @@ class Given(ArraySource):
         data = access.given
         if not isinstance(data, GivenData):
             raise DataUnavailable(
-                "this spec trains on data from Python: nnspec.run(SPEC, data=(X, y)), and nnspec.runs.verify(RUN, "
-                "data=(X, y)) for a run of it; on the command line, name a data source instead, such as "
+                "this spec trains on data from Python: pass `data=(X, y)` to nnspec.run, nnspec.runs.verify or "
+                "nnspec.runs.evaluate; on the command line, name a data source, such as "
                 """--set 'data=CSV("table.csv", target="COLUMN")'"""
             )
         dataset = super(Given, self.with_data(data)).load(access)

@@ -104,4 +104,4 @@ def kind_of(value: Any) -> str:
     name = type(value).__name__
     if isinstance(value, (tuple, list)):
         return f"a {name} of {len(value)}"
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+    return f"{'an' if name.lower().startswith((*'aeiou', 'nd')) else 'a'} {name}"

@@ -114,12 +114,18 @@ def _check(result: Any) -> ShortTable:
     counts = [_several(n, kind) for kind in ("error", "warning") if (n := sum(d.severity == kind for d in found))]
     lanes = f"; {_several(len(result.compiled.program.lanes), 'lane')}" if result.compiled is not None else ""
     columns = [
-        Column("line", [str(d.span.line) for d in found], right=True),
+        Column("line", [_place(d, result.path) for d in found], right=True),
         Column("", [d.severity for d in found], 1),
         Column("code", [d.code for d in found]),
         Column("message", [d.message for d in found], prose=True),
     ]
     return ShortTable(f"{result.path}: {', '.join(counts) or 'no findings'}{lanes}", columns if found else ())
+
+
+def _place(finding: Any, path: str) -> str:
+    """Return a line of the spec, or the name and line of another text, such as an import or an override."""
+    name, line = finding.span.source.name, finding.span.line
+    return str(line) if name == path else f"{printable(name)}:{line}"
 
 
 def _proof(proof: Any) -> ShortTable:
