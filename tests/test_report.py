@@ -161,6 +161,20 @@ def test_what_a_spec_says_does_no_harm(tmp_path: Path) -> None:
     assert "<script>\\x1b[31m\\ud800" in "".join(page.texts)
 
 
+def test_notes_on_files_are_not_shown_as_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "t.nn").write_text(spec())
+    run(tmp_path / "t.nn", out=tmp_path / "out")
+    record = json.loads((tmp_path / "out/summary.json").read_text())
+    record["notes"] = ["a warning"]
+    record["data"][0]["notes"] = ["2 cells were filled"]
+    (tmp_path / "out/summary.json").write_text(json.dumps(record))
+    text = runs.report([tmp_path / "out"], tmp_path / "page.html").read_text("utf-8")
+    assert re.findall(r"<p[^>]*>(?:a warning|2 cells were filled)</p>", text) == [
+        '<p class="no">a warning</p>',
+        "<p>2 cells were filled</p>",
+    ]
+
+
 def test_an_own_report_is_overwritten_and_no_other_file(made: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     runs.report([made / "run"], out)

@@ -93,9 +93,10 @@ def _facts(run: ReportRun) -> Iterator[Text]:
         yield Text(f"By digests of the arrays in use, {shared}.")
     if compiled := compiled_in_words(summary.get("ways", {}).get("compiled")):
         yield Text(compiled)
-    notes = [*summary.get("notes", ()), *(str(note) for use in summary["data"] for note in use.get("notes", ()))]
-    for note in dict.fromkeys(notes):
+    for note in summary.get("notes", ()):
         yield Text(note, "no")
+    for note in dict.fromkeys(str(note) for use in summary["data"] for note in use.get("notes", ())):
+        yield Text(note)
 
 
 def _networks(run: ReportRun) -> Iterator[Block]:
