@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tiny_plan import MODELS
 from tiny_spec import ROOT, compiled, spec
 
+import nnspec
 from nnspec import engine as nn
 from nnspec.cli import cli
 from nnspec.compiler import rewrites
@@ -49,6 +50,22 @@ def test_a_network_is_lowered_to_the_list_that_one_would_write_down() -> None:
         ("backward", "Linear1", ("∂Linear1",), None, ("x",)),
         ("update", "optimizer", (), None, ()),
     ]
+
+
+@pytest.mark.parametrize("name", ["x", "targets", "labels", "weights", "loss", "metric1"])
+def test_a_layer_may_have_the_name_of_any_other_value(name: str) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(40, 4)), rng.uniform(0.5, 1, 40)
+    data = {"x_train": x, "y_train": (x[:, 0] > 0).astype(int), "w_train": w}
+    model = "{}: Linear(4); Dropout(0.3); residual {{ {}: LayerNorm }}; {}2: Linear(2)"
+    histories = [
+        [lane.history for lane in nnspec.Spec.parse(text.replace("data = Digits", "")).run(data=data).values()]
+        for text in (
+            spec(model.format(*[label] * 3), data="Digits", train="epochs = 2; batch = 16", race="SGD(0.1); Adam")
+            for label in ("plain", name)
+        )
+    ]
+    assert str(histories[0]) == str(histories[1])
 
 
 def test_gradients_of_a_value_with_several_readers_are_summed_from_the_first_reader_to_the_last() -> None:

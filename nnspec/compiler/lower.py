@@ -18,6 +18,10 @@ from nnspec.errors import ContractError
 __all__ = ["gradient_of", "layer_class", "lower", "work_slot"]
 
 
+_OTHERS = ("x", "targets", "labels", "weights", "loss")
+"""The values of a training step that no layer computes."""
+
+
 def lower(experiment: Experiment) -> Steps:
     """Return the training step of an experiment as its layers define it, before any rewrite."""
     frozen = frozen_layers(tensors(experiment)) if experiment.train.freeze else frozenset()
@@ -120,16 +124,21 @@ class _Lowering:
             ends = [self.chain(branch.layers, x) for branch in node.branches]
             if len(ends) == 1:  # a residual without a shortcut adds its own input
                 ends.append(x)
-            y = self._slot(Slot(node.name, node.geometry.out, self.dtype))
+            y = self._output(node)
             over = not part.splits and ends[0] not in ends[1:]
             self.emit(Step("concat" if part.splits else "add", node.name, tuple(ends), y, over=over))
             return y
         if part.in_place and "input" in part.backward_reads:
             raise ContractError(f"{part.__name__} writes over its input, which its backward pass reads again")
-        y = self._slot(Slot(node.name, node.geometry.out, self.dtype))
+        y = self._output(node)
         saved, scratch = self._work(node.name, node.geometry.work)
         self.emit(Step("forward", node.name, (x,), y, saves=saved, scratch=scratch, over=part.in_place))
         return y
+
+    def _output(self, node: LayerNode) -> str:
+        """Declare the output of a layer, by its name unless the layer has that of another value."""
+        name = f"{node.name}'" if node.name in _OTHERS else node.name
+        return self._slot(Slot(name, node.geometry.out, self.dtype))
 
     def scale(self, y: str) -> str:
         """Convert outputs to the unit that the targets had before they were standardised."""
