@@ -315,11 +315,11 @@ def check_export(
     except RunError as error:
         raise RunError(f"{error}; name the run of {place} with --run" if run is None else str(error)) from None
     arrays = saved.weights(certificate.lane, certificate.seed)
-    exporting.refuse_other_run(place, certificate, saved, arrays)
+    ours = exporting.refuse_other_run(place, certificate, saved, arrays)
     if certificate.target in exporting.WEIGHTS:
-        return exporting.check_weights(place, data, certificate, arrays)
+        return exporting.check_weights(place, data, certificate, ours, arrays)
     predictor, test, notes = _network_and_samples(saved, certificate.lane, certificate.seed, data_dir, offline)
-    done = exporting.check_network(place, data, certificate, predictor, test)
+    done = exporting.check_network(place, data, certificate, ours, predictor, test)
     return replace(done, notes=(*notes, *done.notes))
 
 

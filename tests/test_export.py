@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -321,12 +322,50 @@ def test_a_changed_file_of_code_is_never_run(target: str) -> None:
         "CERTIFICATE = json.loads('" + "[" * 10_000 + "')",
         "CERTIFICATE = json.loads(__import__('os').abort())",
         "CERTIFICATE = json.loads('{\"format\": 2}')",
+        "CERTIFICATE = json.loads(0x" + "F" * 5_000 + ")",
+        "CERTIFICATE = json.loads([1])",
     ],
 )
 def test_a_hostile_file_has_no_certificate(text: str) -> None:
     Path("w.py").write_text(text)
     with pytest.raises(ExportError, match=r"has no certificate|has a certificate that cannot be read"):
         runs.check_export("w.py")
+
+
+@pytest.mark.parametrize("target", ["numpy", "onnx", "c", "npz"])
+@pytest.mark.parametrize("change", [{"classes": tuple("abcdefghij")}, {"spec_sha256": "0"}, {"preparation": ("x",)}])
+def test_a_certificate_that_says_something_else_of_the_network_is_refused(
+    change: dict[str, Any], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Class names are in the certificate alone: a file whose code is right could name the wrong ones."""
+    origin, described = exporting.certificate_of, exporting._described
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting, "certificate_of", lambda *given: replace(origin(*given), **change))
+        patch.setattr(exporting, "_described", lambda *given: replace(described(*given), **change))
+        path = export(trained(spec("Linear(6); ReLU; Linear(10)")), target).path
+    done = command("export", "--check", path)
+    assert done.returncode == 2
+    assert f"`{next(iter(change))}` in its certificate is not that of the run" in done.stderr
+
+
+@pytest.mark.parametrize("change", [{"dtype": "BF16"}, {"shape": [float("inf")]}, {"shape": [6.0]}, {"shape": "6"}])
+def test_a_safetensors_header_with_other_kinds_of_values_is_refused(change: dict[str, Any]) -> None:
+    data = export(trained(spec("Linear(6); ReLU; Linear(10)")), "safetensors").path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    head = json.loads(data[8 : 8 + length])
+    head["Linear1.bias"] |= change
+    text = json.dumps(head).encode()
+    Path("w.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    with pytest.raises(ExportError, match="no file of weights that this nnspec can read"):
+        runs.check_export("w.safetensors")
+
+
+def test_an_npz_file_holds_arrays_alone() -> None:
+    path = export(trained(spec("Linear(6); ReLU; Linear(10)")), "npz").path
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("more", b"bytes")
+    with pytest.raises(NnspecError, match="it contains something else than arrays"):
+        runs.check_export(path)
 
 
 @pytest.mark.parametrize("position", range(0, 400, 7))

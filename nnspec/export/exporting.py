@@ -201,12 +201,7 @@ def export_network(
     """
     target = TARGETS[certificate.target]
     program = with_example(program_of(predictor), predictor)
-    certificate = replace(
-        certificate,
-        input=describe_input(program, predictor.wanted.divisor),
-        classes=names_of_classes(program),
-        opset=opset or target.opset,
-    )
+    certificate = replace(_described(certificate, program, predictor), opset=opset or target.opset)
     verified: tuple[Verified, ...] = ()
     why = ""
     try:
@@ -219,6 +214,12 @@ def export_network(
     certificate = replace(certificate, verified=verified, unverified=why)
     _write(out, target.write(program, certificate).data)
     return Exported(out, certificate, _lacking(program, target.name))
+
+
+def _described(certificate: Certificate, program: Program, predictor: Predictor) -> Certificate:
+    """Return a certificate that says what goes in and what comes out."""
+    what = describe_input(program, predictor.wanted.divisor)
+    return replace(certificate, input=what, classes=names_of_classes(program))
 
 
 def _lacking(program: Program, target: str) -> tuple[str, ...]:
@@ -291,7 +292,7 @@ def _in_python(data: bytes, path: Path) -> str:
                 text = ast.literal_eval(line[len(b"CERTIFICATE = json.loads(") : -1].decode("ascii"))
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 break
-            return str(text)
+            return text if isinstance(text, str) else ""
     return ""
 
 
@@ -305,25 +306,45 @@ _READERS: Mapping[str, Callable[[bytes, Path], str | bytes]] = {
 }
 
 
-def refuse_other_run(path: Path, certificate: Certificate, saved: SavedRun, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ExportError where a file was exported from other weights than those of a run."""
+def refuse_other_run(
+    path: Path, certificate: Certificate, saved: SavedRun, arrays: Mapping[str, NDArray[Any]]
+) -> Certificate:
+    """Return what a file exported from a run says of its origin. Raises ExportError where a file is of another spec or
+    of other weights."""
     ours = certificate_of(saved, certificate.lane, certificate.seed, arrays, certificate.target)
     if (ours.identity, ours.weights_sha256) != (certificate.identity, certificate.weights_sha256):
         what = "spec" if ours.identity != certificate.identity else "weights"
         raise ExportError(f"{path} is of another network than {certificate.lane} in {saved.path}: the {what} differ")
+    return ours
 
 
-def check_weights(path: Path, data: bytes, certificate: Certificate, arrays: Mapping[str, NDArray[Any]]) -> Exported:
-    """Compare a file of weights with those of its run. Raises ExportError."""
+def _refuse_changed(path: Path, certificate: Certificate, ours: Certificate) -> None:
+    """Raise ExportError for a certificate that says something else of the network than its run."""
+    for name in ("spec", "spec_sha256", "input", "classes", "columns", "preparation", "targets"):
+        if getattr(certificate, name) != getattr(ours, name):
+            raise ExportError(
+                f"{path} was changed: `{name}` in its certificate is not that of the run; export it again"
+            )
+
+
+def check_weights(
+    path: Path, data: bytes, certificate: Certificate, ours: Certificate, arrays: Mapping[str, NDArray[Any]]
+) -> Exported:
+    """Compare a file of weights, and what it says of them, with those of its run. Raises ExportError."""
+    _refuse_changed(path, certificate, ours)
     return Exported(path, replace(certificate, verified=(verify_weights(data, path, arrays),)))
 
 
 def check_network(
-    path: Path, data: bytes, certificate: Certificate, predictor: Predictor, test: Split | None
+    path: Path, data: bytes, certificate: Certificate, ours: Certificate, predictor: Predictor, test: Split | None
 ) -> Exported:
-    """Verify an exported file again. A file of code is run only if it is, byte for byte, what nnspec exports for the
-    network: no foreign code is run. Raises ExportError, Differs, Missing."""
+    """Verify an exported file again, and what it says of the network, by `ours`.
+
+    A file of code is run only if it is, byte for byte, what nnspec exports for the network: no foreign code is run.
+    Raises ExportError, Differs, Missing.
+    """
     target, program = TARGETS[certificate.target], with_example(program_of(predictor), predictor)
+    _refuse_changed(path, certificate, _described(ours, program, predictor))
     artefact = target.write(program, certificate)
     if data != artefact.data and target.text:
         lines = zip(data.split(b"\n"), artefact.data.split(b"\n"), strict=False)

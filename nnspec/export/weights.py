@@ -86,9 +86,11 @@ def read_weights(data: bytes, where: Path) -> tuple[dict[str, NDArray[Any]], str
 
 
 def _tensor(entry: Mapping[str, Any], data: bytes) -> NDArray[Any]:
-    dtype = next(np.dtype(name) for name, word in _DTYPES.items() if word == entry["dtype"])
-    start, end = map(int, entry["data_offsets"])
-    shape = tuple(map(int, entry["shape"]))
+    dtype = np.dtype({word: name for name, word in _DTYPES.items()}[entry["dtype"]])
+    start, end = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if not all(type(number) is int for number in (start, end, *shape)):
+        raise ValueError("a shape or a place is not whole")
     if not 0 <= start <= end <= len(data) or end - start != prod(shape) * dtype.itemsize or min(shape, default=0) < 0:
         raise ValueError("an array lies outside the file")
     return np.frombuffer(data[start:end], dtype.newbyteorder("<")).reshape(shape).astype(dtype)

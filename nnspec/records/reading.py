@@ -87,7 +87,10 @@ def stored_arrays(file: IO[bytes]) -> dict[str, NDArray[Any]]:
         for member in archive.zip.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
                 raise ValueError("it is compressed, but nnspec writes uncompressed arrays")
-        return {name: archive[name] for name in archive.files}
+        arrays = {name: archive[name] for name in archive.files}
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # NumPy returns other files as bytes
+        raise ValueError("it contains something else than arrays")
+    return arrays
 
 
 def read_json(path: Path, most: int) -> dict[str, Any]:
