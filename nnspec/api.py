@@ -19,6 +19,7 @@ from nnspec.diagnostics import Diagnostic, Source, first_of, read_source, render
 from nnspec.errors import NnspecError
 from nnspec.native import How
 from nnspec.reprs import ResolvedSpec, TableRepr
+from nnspec.syntax.literals import bad_escape
 from nnspec.text import quoted
 
 if TYPE_CHECKING:
@@ -201,6 +202,10 @@ def passed(
 def _file_flag(path: PathLike, target: str | Sequence[str] | None) -> Source:
     """Return the setting that reads a file. Raises DataError."""
     place = os.fspath(path)
+    parts = [place, *((target,) if isinstance(target, str) else target or ())]
+    odd = next((part for part in parts if bad_escape(quoted(part))), None)
+    if odd is not None:
+        raise DataError(f"{odd!a} has characters that a spec cannot hold; rename it, or read the data in Python")
     if place.lower().endswith(".npz") and target is None:
         return Source("data=…", f"data = NPZ({quoted(place)})")
     if place.lower().endswith((".csv", ".tsv", ".txt", ".data")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from typing import Any
 
 __all__ = ["finite", "is_package_name", "printable", "quoted", "to_json"]
@@ -22,8 +23,10 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def quoted(text: str) -> str:
-    r"""Return text as a string of a spec, in double quotes: `"a\tb"`."""
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    r"""Return text as a string of a spec, in double quotes: `"a\tb"`. Specs hold no other characters that are hidden:
+    those are escaped as in JSON."""
+    hidden = any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in text)
+    return json.dumps(text, ensure_ascii=hidden)
 
 
 def is_package_name(text: str) -> bool:

@@ -119,6 +119,16 @@ def test_texts_that_do_not_occur_in_training_are_noted(houses: Any) -> None:
     assert "texts in 'town' that do not occur in training: 'Chur', 'Genf', in 3 rows" in " ".join(result.data[0].notes)
 
 
+def test_objects_and_strings_of_numpy_are_labels_too(flowers: Any) -> None:
+    x, y = flowers
+    names = NAMES[y]
+    same = [names, names.astype(np.dtypes.StringDType()), np.array([*names], object), names.astype(object)]
+    assert len({tuple(losses(SPEC.run(data=(x, labels)))) for labels in same}) == 1
+    two = nnspec.Spec.parse(TEXT.replace("Linear(3)", "Linear(2)"))
+    booleans = np.array([*(y > 0)], object)
+    assert losses(two.run(data=(x, booleans))) == losses(two.run(data=(x, y > 0)))
+
+
 def test_validation_samples_are_used_for_validation(flowers: Any) -> None:
     x, y = flowers
     data = {
@@ -186,11 +196,74 @@ def test_tables_of_other_libraries_are_read_alike(houses: Any) -> None:
         (lambda df: df.assign(town=[f"T{i}" for i in range(60)] * 1).assign(size=[[1]] * 60), "holds"),
         (lambda df: df[["price"]], "no column beside 'price'"),
         (lambda df: df.set_axis(["size", "size", "new", "price"], axis=1), "several columns 'size'"),
+        (lambda df: df[[]], "no column 'price'; there are none"),
+        (lambda df: df[:0], "`x_train` has no samples"),
+        (lambda df: df.assign(size=[10**30] * 60), "`size` holds whole numbers beyond 64 bits"),
+        (lambda df: df.assign(town=["Bern\0"] * 60), "`town` has text that ends in NUL"),
+        (lambda df: df.assign(town=[Incomparable()] * 60), "`town` holds Incomparable, which is neither"),
+        (lambda df: df.astype({"town": "string"}).replace("Bern", None), "column `town` has .* missing values"),
+        (lambda df: df.astype({"new": "boolean"}).mask(df.new), "missing values"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(houses: Any, change: Any, message: str) -> None:
     with pytest.raises(nnspec.NnspecError, match=message):
         nnspec.Spec.parse(NUMBERS).run(data=change(houses), target="price")
+
+
+class Incomparable:
+    """An object that cannot be compared."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError
+
+
+def test_columns_may_have_numbers_as_names_and_any_kind_of_text(houses: Any) -> None:
+    numbered = houses.set_axis([0, 1, 2, 3], axis=1)
+    plain = losses(nnspec.Spec.parse(NUMBERS).run(data=houses, target="price"))
+    assert losses(nnspec.Spec.parse(NUMBERS).run(data=numbered, target=3)) == plain
+    for town in (
+        houses.town.astype("category"),
+        [np.str_(name) for name in houses.town],
+        houses.town.to_numpy().astype(np.dtypes.StringDType()).astype(object),
+    ):
+        assert losses(nnspec.Spec.parse(NUMBERS).run(data=houses.assign(town=town), target="price")) == plain
+
+
+@pytest.mark.parametrize("target", [[], ["price", "price"]])
+def test_targets_are_different_columns(houses: Any, target: Any) -> None:
+    with pytest.raises(nnspec.DataError, match="`target` must name different columns"):
+        nnspec.Spec.parse(NUMBERS).run(data=houses, target=target)
+
+
+def test_a_lazy_table_is_refused() -> None:
+    polars = pytest.importorskip("polars", reason="tables of polars")
+    with pytest.raises(nnspec.DataError, match="a LazyFrame is computed later"):
+        nnspec.Spec.parse(NUMBERS).run(data=polars.LazyFrame({"a": [1.0], "b": [2.0]}), target="b")
+    wide = polars.DataFrame({"a": [1.0, 2.0], "b": [2.0, 3.0], "c": polars.Series([1, 2], dtype=polars.Int128)})
+    with pytest.raises(nnspec.DataError, match="column 'c' cannot be converted to an array"):
+        nnspec.Spec.parse(NUMBERS).run(data=wide, target="b")
+
+
+def test_a_table_to_predict_has_columns_of_values_with_names_of_their_own(houses: Any) -> None:
+    network = nnspec.Spec.parse(NUMBERS).run(data=houses, target="price")["run"]
+    with pytest.raises(nnspec.DataError, match="the table has several columns `town`"):
+        network.predict(houses[["size", "town", "new", "town"]])
+    with pytest.raises(nnspec.DataError, match="column `size` of the table must be a list of values"):
+        network.predict({"size": 100.0, "town": "Bern", "new": True})
+
+
+@pytest.mark.parametrize("name", ["t\u3000\u202f\u2028.csv", "t.csv"])
+def test_the_name_of_a_table_may_have_any_space(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("a,b\u3000c\n" + "\n".join(f"{i},{i % 2}" for i in range(40)))
+    two = nnspec.Spec.parse(TEXT.replace("Linear(3)", "Linear(2)"))
+    result = two.run(data=tmp_path / name, target="b\u3000c")
+    assert (result.data[0].train, result.data[0].test) == (32, 8)
+    with pytest.raises(nnspec.DataError, match="has characters that a spec cannot hold; rename it"):
+        nnspec.Spec.parse(TEXT).run(data="t\x01.csv", target="b")
+    with pytest.raises(nnspec.DataError, match="has characters that a spec cannot hold; rename it"):
+        nnspec.Spec.parse(TEXT).run(data="t.csv", target=["b", "\udce9"])
 
 
 def test_rows_with_missing_cells_are_dropped_on_request(houses: Any) -> None:
@@ -220,6 +293,10 @@ def test_rows_with_missing_cells_are_dropped_on_request(houses: Any) -> None:
         (([[np.nan], [1.0], [2.0], [3.0]], [0, 1, 0, 1]), r"`X\[0, 0\]` is NaN"),
         (([[object()], [1.0]], [0, 1]), "`X` holds float and object, which is neither numbers nor text"),
         ((np.ma.masked_equal([[1.0], [2.0]], 2.0), [0, 1]), "`X` has masked values"),
+        ((np.array(1.0), [0, 1]), "`X` is a single value, not an array"),
+        (([[1.0], [2.0]], np.array([10**30, 1])), "`y` holds whole numbers beyond 64 bits"),
+        (([[10**400], [2]], [0, 1]), "`X` holds whole numbers beyond 64 bits"),
+        (([[1.0], [2.0], [3.0]], np.array(["a\0", "a", "b"], object)), "`y` has text that ends in NUL"),
         ("flowers.parquet", "neither an .npz file nor a table"),
         ("flowers.csv", 'needs the column to predict: `target="COLUMN"`'),
     ],

@@ -23,7 +23,7 @@ _LISTED = 6
 
 def is_frame(value: Any) -> bool:
     """Whether a value is a table with named columns."""
-    return hasattr(value, "columns") or hasattr(value, "__dataframe__")
+    return any(hasattr(value, name) for name in ("__dataframe__", "collect", "columns"))
 
 
 def arrays_of(frames: Mapping[Any, Any], targets: tuple[str, ...]) -> GivenData:
@@ -37,6 +37,8 @@ def arrays_of(frames: Mapping[Any, Any], targets: tuple[str, ...]) -> GivenData:
     if not set(tables) <= {"train", "val", "test"} or "train" not in tables:
         raise DataError(f"tables are named train, val and test, not {', '.join(map(str, frames))}")
     train = tables["train"]
+    if not targets or len({*targets}) < len(targets):
+        raise DataError(f"`target` must name different columns, not {list(targets)}")
     for name in targets:
         if name not in train:
             raise DataError(f"the table has no column {name!r}; {or_near(name, train)}")
@@ -57,6 +59,10 @@ def arrays_of(frames: Mapping[Any, Any], targets: tuple[str, ...]) -> GivenData:
 
 def _columns(frame: Any) -> dict[str, NDArray[Any]]:
     """Return the columns of a table, by name. Raises DataError."""
+    if hasattr(frame, "collect"):
+        raise DataError(
+            f"a {type(frame).__name__} is computed later; pass the table itself, such as `.collect()` of it"
+        )
     frame = frame if hasattr(frame, "columns") else _converted(frame)
     names = [str(name) for name in frame.columns]
     repeated = next((name for name in names if names.count(name) > 1), None)
@@ -76,13 +82,18 @@ def _converted(frame: Any) -> Any:
 def _values(name: str, column: Any) -> NDArray[Any]:
     """Return a column as floats, with NaN where values are missing, or as objects: text, with None where it is missing.
     Raises DataError for what is neither."""
-    values = np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
+    try:
+        values = np.asarray(column.to_numpy() if hasattr(column, "to_numpy") else column)
+    except Exception as error:  # each library has errors of its own
+        raise DataError(f"column {name!r} cannot be converted to an array: {error}") from error
     if values.ndim != 1:
         raise DataError(f"column {name!r} holds arrays, not numbers or text")
     if values.dtype.kind in "biuf":
         return values
-    if values.dtype.kind in "UST":
+    if values.dtype.kind in "US":
         return values.astype(np.str_).astype(object)
+    if values.dtype.kind == "T":
+        values = values.astype(object)
     if values.dtype.kind != "O":
         raise DataError(
             f"column {name!r} holds {values.dtype.name}, not numbers or text; drop it, or convert it to numbers"
@@ -99,7 +110,10 @@ def _values(name: str, column: Any) -> NDArray[Any]:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value != value or type(value).__name__ == "NAType"
+    """Whether an object is None, NaN, or what pandas has for a missing value, which cannot be compared."""
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
 
 
 def _texts(name: str, values: NDArray[Any]) -> tuple[str, ...] | None:

@@ -180,7 +180,7 @@ def given_data(data: Any, target: str | Sequence[str] | None = None) -> GivenDat
     if frames is not None:
         if target is None:
             raise DataError('a DataFrame needs the column to predict: `target="COLUMN"`')
-        return arrays_of(frames, (target,) if isinstance(target, str) else tuple(target))
+        return arrays_of(frames, tuple(map(str, target)) if isinstance(target, (list, tuple)) else (str(target),))
     if target is not None:
         raise DataError(f"`target` names a column of a DataFrame, and the data is {kind_of(data)}; pass it as (X, y)")
     arrays = _by_role(data)

@@ -60,17 +60,15 @@ def as_array(key: str, value: Any) -> NDArray[Any]:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise DataError(f"`{key}` is not an array: {error}") from None
-    if array.dtype.kind == "O":
-        array = _of_objects(key, array)
+    if array.dtype.kind in "OT":  # T: NumPy's strings of variable width
+        array = _of_objects(key, array.astype(object, copy=False))
     kind = array.dtype.kind
-    if kind not in "biufUSO" and kind != "T":
+    if kind not in "biufUS":
         raise DataError(f"`{key}` holds {array.dtype.name}, not numbers or text")
-    if kind == "T":  # NumPy's strings of variable width
-        array = array.astype(np.str_)
     if kind == "f" and array.dtype.itemsize > 8:
         raise DataError(f"`{key}` holds {array.dtype.name}; pass `{key}.astype(float)`")
     if not array.ndim:
-        raise DataError(f"`{key}` is {kind_of(value)}, not an array")
+        raise DataError(f"`{key}` is a single value, not an array")
     return array
 
 
@@ -78,13 +76,17 @@ def _of_objects(key: str, array: NDArray[Any]) -> NDArray[Any]:
     """Return an array of Python objects as one of text, booleans, whole numbers or floats. Raises DataError."""
     flat = array.reshape(-1).tolist()
     types = {type(item) for item in flat}
-    if types == {str}:
+    if flat and all(issubclass(each, str) for each in types):
+        if any(item.endswith("\0") for item in flat):  # NumPy pads text with NUL, so that two would be the same
+            raise DataError(f"`{key}` has text that ends in NUL, which an array of text cannot hold")
         return array.astype(np.str_)
-    if types == {bool}:
+    if flat and types <= {bool, np.bool_}:
         return array.astype(np.bool_)
-    numbers = all(issubclass(each, (int, float, np.number)) and each is not bool for each in types)
-    if numbers and flat:
-        return np.array(flat).reshape(array.shape)
+    if flat and all(issubclass(each, (int, float, np.number)) and each is not bool for each in types):
+        numbers = np.array(flat).reshape(array.shape)
+        if numbers.dtype == object:
+            raise DataError(f"`{key}` holds whole numbers beyond 64 bits; convert them to floats")
+        return numbers
     missing = next((item for item in flat if item is None or type(item).__name__ in ("NAType", "NaTType")), flat)
     if missing is not flat:
         raise DataError(f"`{key}` has missing values ({missing}); drop them, or replace them")
@@ -96,7 +98,7 @@ def or_near(word: str, known: Iterable[str]) -> str:
     """Return a question about the most similar of the known words, or if none is, a list of them."""
     known = list(known)
     near = get_close_matches(word, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known))}"
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, known)) or 'none'}"
 
 
 def kind_of(value: Any) -> str:

@@ -116,8 +116,16 @@ def table_inputs(table: Any, wanted: Wanted) -> Inputs:
     """Take a table from Python, a DataFrame or a mapping from columns to their values, as that of a file. A value that
     is None or NaN is missing. Raises FileFault for what does not fit."""
     header = [str(name) for name in getattr(table, "columns", table)]
+    repeated = next((name for name in header if header.count(name) > 1), None)
+    if repeated is not None:
+        raise FileFault(f"the table has several columns `{repeated}`")
     texts = {column.name for column in wanted.columns if column.texts is not None}
-    columns = [[_cell(value, str(name) in texts) for value in table[name]] for name in getattr(table, "columns", table)]
+    columns = []
+    for name in getattr(table, "columns", table):
+        values = table[name]
+        if isinstance(values, str) or not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
+            raise FileFault(f"column `{name}` of the table must be a list of values")
+        columns.append([_cell(value, str(name) in texts) for value in values])
     if len({len(column) for column in columns}) > 1:
         raise FileFault("the columns of the table have different lengths")
     body = [(row, list(cells)) for row, cells in enumerate(zip(*columns, strict=True))]
