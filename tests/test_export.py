@@ -6,9 +6,11 @@ import ast
 import contextlib
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +28,7 @@ from nnspec.api import SpecError
 from nnspec.engine.layers.activations import Activation
 from nnspec.engine.part import PARTS
 from nnspec.errors import NnspecError
-from nnspec.export import c_source, exporting, numpy_module, onnx_file, torch_module
+from nnspec.export import c_source, exporting, numpy_module, onnx_file, runtimes, torch_module
 from nnspec.export.certificate import Differs, ExportError
 from nnspec.export.exporting import TARGETS, WEIGHTS
 from nnspec.export.names import Identifiers, c_comment, c_string, python_string
@@ -356,7 +358,7 @@ def test_a_safetensors_header_with_other_kinds_of_values_is_refused(change: dict
     head["Linear1.bias"] |= change
     text = json.dumps(head).encode()
     Path("w.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
-    with pytest.raises(ExportError, match="no file of weights that this nnspec can read"):
+    with pytest.raises(ExportError, match="is not an intact safetensors file"):
         runs.check_export("w.safetensors")
 
 
@@ -484,6 +486,22 @@ def test_a_compiler_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "/nowhere/cc -g")
     with pytest.raises(Missing, match=r"\$CC is \S+, which was not found; or export without verification"):
         runs.export(run, "w.c")
+
+
+def test_a_compiler_that_is_stopped_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo("lives")
+    end = os.open("lives", os.O_RDONLY | os.O_NONBLOCK)
+    passes = "import time; time.sleep(6); print('still here')"
+    compiler = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {passes!r}], stdout=open('lives', 'w'))\ntime.sleep(6)"
+    )
+    monkeypatch.setattr(runtimes, "_SECONDS", 1)
+    with pytest.raises(ExportError, match="compiling did not end within 1 seconds"):
+        runtimes.process([sys.executable, "-c", compiler], "compiling")
+    os.set_blocking(end, True)
+    with open(end) as lives:
+        assert lives.read() == ""
 
 
 # PyTorch, which the tests need not have

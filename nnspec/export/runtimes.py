@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,8 @@ __all__ = ["Missing", "Runtime", "Values"]
 Values = Mapping[str, "NDArray[Any]"]
 """What an exported file computed, by the names of the program's values."""
 _SECONDS = 600
+_GRACE = 2
+"""Seconds until a program that does not end is killed."""
 
 
 class Missing(ExportError):
@@ -52,18 +57,38 @@ class Runtime:
 
 def process(words: Sequence[str | Path], what: str, stdin: bytes | None = None) -> bytes:
     """Run a program and return its output. Raises ExportError if it fails, with the last of what it says."""
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(  # noqa: S603
-            [str(word) for word in words], input=stdin, capture_output=True, timeout=_SECONDS, check=False
+        running = subprocess.Popen(  # noqa: S603
+            [str(word) for word in words], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
-    except subprocess.TimeoutExpired:
-        raise ExportError(f"{what} did not end within {_SECONDS} seconds") from None
     except OSError as error:
         raise ExportError(f"{what} cannot be started: {error.strerror or error}") from None
-    if done.returncode:
-        last = [printable(line) for line in done.stderr.decode(errors="replace").strip().splitlines()[-8:]]
-        raise ExportError("\n".join([f"{what} failed with exit code {done.returncode}:", *last]))
-    return done.stdout
+    with running:
+        try:
+            output, errors = running.communicate(stdin, _SECONDS)
+        except subprocess.TimeoutExpired:
+            _end(running)
+            raise ExportError(f"{what} did not end within {_SECONDS} seconds") from None
+        except BaseException:
+            _end(running)
+            raise
+    if running.returncode:
+        last = [printable(line) for line in errors.decode(errors="replace").strip().splitlines()[-8:]]
+        raise ExportError("\n".join([f"{what} failed with exit code {running.returncode}:", *last]))
+    return output
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    """End a program with all that it has started, such as the passes of a compiler; first so that it can clean up."""
+    if not hasattr(os, "killpg"):
+        running.kill()
+        return
+    for each in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, each)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(_GRACE)
 
 
 def in_python(path: Path, artefact: Artefact, program: Program, cases: Sequence[NDArray[Any]]) -> list[Values]:
