@@ -12,6 +12,7 @@ IPython is not a dependency of nnspec; it is only used where it runs already.
 from __future__ import annotations
 
 import argparse
+import keyword
 import shlex
 from collections.abc import Sequence
 from importlib import import_module
@@ -64,8 +65,10 @@ def nn(line: str, cell: str) -> None:
     except ValueError as error:
         raise _usage_error(f"%%nn: {error}") from None
     options = _parser().parse_args(words)
-    if options.name and not options.name.isidentifier():
+    if options.name and (not options.name.isidentifier() or keyword.iskeyword(options.name)):
         raise _usage_error(f"%%nn: `{options.name}` cannot be the name of a variable")
+    if options.jobs is not None and options.jobs < 1:
+        raise _usage_error(f"%%nn: --jobs must be at least 1, not {options.jobs}")
     try:
         result = _check_or_run(options, cell, _data(options.data, shell))
     except NnspecError as error:

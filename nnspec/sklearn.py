@@ -127,7 +127,7 @@ class _NNEstimator(BaseEstimator):
         """Return the arguments and, with `deep`, each of the settings as `optimizer__lr`."""
         params: dict[str, Any] = super().get_params(deep=False)
         if deep and isinstance(self.settings, Mapping):
-            params |= {name.replace(".", "__"): value for name, value in self.settings.items()}
+            params |= {str(name).replace(".", "__"): value for name, value in self.settings.items()}
         return params
 
     def set_params(self, **params: Any) -> _NNEstimator:

@@ -119,6 +119,8 @@ def test_data_comes_from_the_notebook(shell: Any) -> None:
         ("--nonsense", "unrecognized arguments: --nonsense"),
         ("a b", "unrecognized arguments: b"),
         ("2x", "`2x` cannot be the name of a variable"),
+        ("class", "`class` cannot be the name of a variable"),
+        ("a --jobs 0", "--jobs must be at least 1, not 0"),
         ("'x", "No closing quotation"),
         ("--jobs x", "invalid int value: 'x'"),
         ("--data nothing", "--data nothing: NameError: name 'nothing' is not defined"),
