@@ -155,6 +155,6 @@ def test_a_fix_is_kept_if_it_reveals_an_error_in_the_data(tmp_path: Path) -> Non
     (tmp_path / "t.nn").write_text(text.replace("epochs", "epocs"))
     done = command("check", "--fix", "--unsafe-fixes", "t.nn", cwd=tmp_path)
     assert done.returncode == 1
-    assert "2 fixes applied in 1 file" in done.stderr
+    assert "2 fixes applied in 1 file" in done.stdout
     assert "t.csv, line 3, column `a`: the cell is empty" in done.stdout
     assert (tmp_path / "t.nn").read_text() == text.replace("prise", "price")

@@ -136,7 +136,7 @@ def test_mismatches_are_reported() -> None:
     assert only(sine(loss="CrossEntropy")) == "NN402 CrossEntropy needs classes, but the data has none"
     assert only(sine(more="metrics = accuracy")) == "NN305 `accuracy` needs classes, but the data has none"
     assert only(sine(expect="test_accuracy > 0.5")) == "NN602 `test_accuracy` is not measured"
-    assert "none" in only(sine("Linear(data.classes)"))
+    assert "this data has no classes" in only(sine("Linear(data.classes)"))
 
 
 def test_the_record_and_the_picture_do_without_accuracy(tmp_path: Path) -> None:
