@@ -1,0 +1,300 @@
+"""The functions of exported C files: layers that are more than an expression for each number."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["functions_used"]
+
+# Functions that the body may call, each after those that it calls itself. `real` is the network's dtype.
+_FUNCTIONS = {
+    "linear": """
+/* y = x W + b for each place, with W (in, out). Sums in blocks of 64, which keeps rounding errors small. */
+static void linear(const real *x, const real *w, const real *b, real *y, int places, int in, int out)
+{
+    for (int t = 0; t < places; t++, x += in, y += out)
+        for (int start = 0; start < out; start += 64) {
+            int width = out - start < 64 ? out - start : 64;
+            real sum[64], part[64];
+            for (int o = 0; o < width; o++) sum[o] = b ? b[start + o] : 0;
+            for (int from = 0; from < in; from += 64) {
+                int to = from + 64 < in ? from + 64 : in;
+                for (int o = 0; o < width; o++) part[o] = 0;
+                for (int i = from; i < to; i++) {
+                    const real *row = w + (long)i * out + start;
+                    real v = x[i];
+                    for (int o = 0; o < width; o++) part[o] += v * row[o];
+                }
+                for (int o = 0; o < width; o++) sum[o] += part[o];
+            }
+            for (int o = 0; o < width; o++) y[start + o] = sum[o];
+        }
+}
+""",
+    "conv": """
+/* Cross-correlation of an image with weights (out, channels / groups, kh, kw). */
+static void conv(const real *x, const real *w, const real *b, real *y, int channels, int rows, int columns, int out,
+                 int groups, int height, int width, int kh, int kw, int sh, int sw, int dh, int dw, int top, int left)
+{
+    int each = channels / groups;
+    for (int o = 0; o < out; o++, y += height * width) {
+        for (int i = 0; i < height * width; i++) y[i] = b ? b[o] : 0;
+        for (int c = 0; c < each; c++)
+            for (int a = 0; a < kh; a++)
+                for (int e = 0; e < kw; e++) {
+                    real v = w[((o * each + c) * kh + a) * kw + e];
+                    const real *plane = x + (long)(o / (out / groups) * each + c) * rows * columns;
+                    int shift = e * dw - left, low = shift < 0 ? (-shift + sw - 1) / sw : 0;
+                    int high = columns - 1 - shift < 0 ? 0 : (columns - 1 - shift) / sw + 1;
+                    if (high > width) high = width;
+                    for (int i = 0; i < height; i++) {
+                        int r = i * sh + a * dh - top;
+                        if (r < 0 || r >= rows) continue;
+                        const real *row = plane + r * columns + shift;
+                        real *to = y + i * width;
+                        if (sw == 1) for (int j = low; j < high; j++) to[j] += v * row[j];
+                        else for (int j = low; j < high; j++) to[j] += v * row[j * sw];
+                    }
+                }
+    }
+}
+""",
+    "conv_places": """
+/* Cross-correlation along the places of a sequence with weights (k, features / groups, out). */
+static void conv_places(const real *x, const real *w, const real *b, real *y, int places, int features, int windows,
+                        int out, int groups, int k, int stride, int dilation, int before)
+{
+    int each = features / groups, wide = out / groups;
+    for (int t = 0; t < windows; t++, y += out) {
+        for (int o = 0; o < out; o++) y[o] = b ? b[o] : 0;
+        for (int a = 0; a < k; a++) {
+            int at = t * stride + a * dilation - before;
+            if (at < 0 || at >= places) continue;
+            for (int g = 0; g < groups; g++)
+                for (int c = 0; c < each; c++) {
+                    real v = x[(long)at * features + g * each + c];
+                    const real *row = w + (long)(a * each + c) * out + g * wide;
+                    for (int o = 0; o < wide; o++) y[g * wide + o] += v * row[o];
+                }
+        }
+    }
+}
+""",
+    "max_pool": """
+/* The largest number of each window; xc, xh, xw and yc, yh, yw are distances in memory. */
+static void max_pool(const real *x, real *y, int channels, int rows, int columns, int xc, int xh, int xw, int yc,
+                     int yh, int yw, int height, int width, int kh, int kw, int sh, int sw, int dh, int dw, int top,
+                     int left)
+{
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++) {
+                real best = -INFINITY;
+                for (int a = 0; a < kh; a++)
+                    for (int e = 0; e < kw; e++) {
+                        int r = i * sh + a * dh - top, s = j * sw + e * dw - left;
+                        if (r < 0 || r >= rows || s < 0 || s >= columns) continue;
+                        real v = x[c * xc + r * xh + s * xw];
+                        if (!(v <= best)) best = v;
+                    }
+                y[c * yc + i * yh + j * yw] = best;
+            }
+}
+""",
+    "avg_pool": """
+/* The mean of each window, with its padding as zeros; xc, xh, xw and yc, yh, yw are distances in memory. */
+static void avg_pool(const real *x, real *y, int channels, int rows, int columns, int xc, int xh, int xw, int yc,
+                     int yh, int yw, int height, int width, int kh, int kw, int sh, int sw, int dh, int dw, int top,
+                     int left)
+{
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < height; i++)
+            for (int j = 0; j < width; j++) {
+                double sum = 0;
+                for (int a = 0; a < kh; a++)
+                    for (int e = 0; e < kw; e++) {
+                        int r = i * sh + a * dh - top, s = j * sw + e * dw - left;
+                        if (r >= 0 && r < rows && s >= 0 && s < columns) sum += x[c * xc + r * xh + s * xw];
+                    }
+                y[c * yc + i * yh + j * yw] = (real)(sum / (kh * kw));
+            }
+}
+""",
+    "means": """
+/* The mean of each feature or channel. */
+static void means(const real *x, real *y, int blocks, int features, int inner)
+{
+    for (int f = 0; f < features; f++) {
+        double sum = 0;
+        for (int t = 0; t < blocks; t++)
+            for (int i = 0; i < inner; i++) sum += x[((long)t * features + f) * inner + i];
+        y[f] = (real)(sum / ((double)blocks * inner));
+    }
+}
+""",
+    "affine": """
+/* (x - mean) * factor + shift of each feature or channel. */
+static void affine(const real *x, const real *mean, const real *factor, const real *shift, real *y, int blocks,
+                   int features, int inner)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int f = 0; f < features; f++)
+            for (int i = 0; i < inner; i++, x++) *y++ = (*x - mean[f]) * factor[f] + shift[f];
+}
+""",
+    "prelu": """
+/* max(x, 0) + a min(x, 0), with one a, or one for each feature or channel. */
+static void prelu(const real *x, const real *a, real *y, int blocks, int features, int inner, int step)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int f = 0; f < features; f++)
+            for (int i = 0; i < inner; i++, x++) *y++ = *x > 0 ? *x : a[f * step] * *x;
+}
+""",
+    "normalise": """
+/* Mean 0 (if centred) and mean square 1 of each row, then scale and shift. */
+static void normalise(const real *x, const real *w, const real *b, real *y, int rows, int n, real eps, int centred)
+{
+    for (int r = 0; r < rows; r++, x += n, y += n) {
+        double mean = 0, square = 0;
+        for (int i = 0; centred && i < n; i++) mean += x[i];
+        mean /= n;
+        for (int i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean);
+        double factor = 1 / sqrt(square / n + eps);
+        for (int i = 0; i < n; i++) y[i] = (real)((x[i] - mean) * factor) * (w ? w[i] : 1) + (b ? b[i] : 0);
+    }
+}
+""",
+    "softmax": """
+/* e^x / sum of e^x along the features or channels. */
+static void softmax(const real *x, real *y, int blocks, int features, int inner)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int i = 0; i < inner; i++) {
+            long at = (long)t * features * inner + i;
+            real most = x[at];
+            double sum = 0;
+            for (int f = 1; f < features; f++) if (x[at + (long)f * inner] > most) most = x[at + (long)f * inner];
+            for (int f = 0; f < features; f++) sum += y[at + (long)f * inner] = exp@(x[at + (long)f * inner] - most);
+            for (int f = 0; f < features; f++) y[at + (long)f * inner] = (real)(y[at + (long)f * inner] / sum);
+        }
+}
+""",
+    "log_softmax": """
+/* x - log of the sum of e^x along the features or channels. */
+static void log_softmax(const real *x, real *y, int blocks, int features, int inner)
+{
+    for (int t = 0; t < blocks; t++)
+        for (int i = 0; i < inner; i++) {
+            long at = (long)t * features * inner + i;
+            real most = x[at];
+            double sum = 0;
+            for (int f = 1; f < features; f++) if (x[at + (long)f * inner] > most) most = x[at + (long)f * inner];
+            for (int f = 0; f < features; f++) sum += exp@(x[at + (long)f * inner] - most);
+            for (int f = 0; f < features; f++)
+                y[at + (long)f * inner] = (real)((double)x[at + (long)f * inner] - most - log(sum));
+        }
+}
+""",
+    "attention": """
+/* Self-attention: queries, keys and values of all places, weighted sums of each head, and the output projection. */
+static void attention(const real *x, const real *wqkv, const real *bqkv, const real *wo, const real *bo, real *y,
+                      real *qkv, real *scores, real *heads, int length, int width, int count, int causal, real scale)
+{
+    int d = width / count;
+    linear(x, wqkv, bqkv, qkv, length, width, 3 * width);
+    for (int h = 0; h < count; h++)
+        for (int t = 0; t < length; t++) {
+            const real *q = qkv + (long)t * 3 * width + h * d;
+            real *to = heads + (long)t * width + h * d, most = -INFINITY;
+            int last = causal ? t + 1 : length;
+            double sum = 0;
+            for (int s = 0; s < last; s++) {
+                const real *k = qkv + (long)s * 3 * width + width + h * d;
+                real dot = 0;
+                for (int i = 0; i < d; i++) dot += q[i] * k[i];
+                scores[s] = dot * scale;
+                if (!(scores[s] <= most)) most = scores[s];
+            }
+            for (int s = 0; s < last; s++) sum += scores[s] = exp@(scores[s] - most);
+            for (int i = 0; i < d; i++) to[i] = 0;
+            for (int s = 0; s < last; s++) {
+                const real *v = qkv + (long)s * 3 * width + 2 * width + h * d;
+                for (int i = 0; i < d; i++) to[i] += scores[s] * v[i];
+            }
+            for (int i = 0; i < d; i++) to[i] = (real)(to[i] / sum);
+        }
+    linear(heads, wo, bo, y, length, width, width);
+}
+""",
+    "sigmoid": """
+/* 1 / (1 + e^-x), without overflow. */
+static real sigmoid(real x)
+{
+    return 0.5@ * tanh@(0.5@ * x) + 0.5@;
+}
+""",
+    "rnn": """
+/* h <- f(x W + b + h W + b) for each place; all h, or the last. */
+static void rnn(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
+                real *b, real *h, int places, int in, int hidden, int all, int relu)
+{
+    for (int i = 0; i < hidden; i++) h[i] = 0;
+    for (int t = 0; t < places; t++, x += in) {
+        linear(x, wi, bi, a, 1, in, hidden);
+        linear(h, wh, bh, b, 1, hidden, hidden);
+        for (int i = 0; i < hidden; i++) {
+            real v = a[i] + b[i];
+            h[i] = relu ? (v < 0 ? 0 : v) : tanh@(v);
+        }
+        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+    }
+}
+""",
+    "lstm": """
+/* c <- f c + i g, h <- o tanh(c) for each place; all h, or the last. */
+static void lstm(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
+                 real *b, real *h, int places, int in, int hidden, int all)
+{
+    real *c = h + hidden;
+    for (int i = 0; i < 2 * hidden; i++) h[i] = 0;
+    for (int t = 0; t < places; t++, x += in) {
+        linear(x, wi, bi, a, 1, in, 4 * hidden);
+        linear(h, wh, bh, b, 1, hidden, 4 * hidden);
+        for (int i = 0; i < 4 * hidden; i++) a[i] += b[i];
+        for (int i = 0; i < hidden; i++) {
+            c[i] = sigmoid(a[hidden + i]) * c[i] + sigmoid(a[i]) * tanh@(a[2 * hidden + i]);
+            h[i] = sigmoid(a[3 * hidden + i]) * tanh@(c[i]);
+        }
+        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+    }
+}
+""",
+    "gru": """
+/* h <- (1 - z) n + z h, with r and z sigmoids, n = tanh(x W + b + r (h W + b)), for each place; all h, or the last. */
+static void gru(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
+                real *b, real *h, int places, int in, int hidden, int all)
+{
+    for (int i = 0; i < hidden; i++) h[i] = 0;
+    for (int t = 0; t < places; t++, x += in) {
+        linear(x, wi, bi, a, 1, in, 3 * hidden);
+        linear(h, wh, bh, b, 1, hidden, 3 * hidden);
+        for (int i = 0; i < hidden; i++) {
+            real r = sigmoid(a[i] + b[i]), z = sigmoid(a[hidden + i] + b[hidden + i]);
+            real n = tanh@(a[2 * hidden + i] + r * b[2 * hidden + i]);
+            h[i] = n + z * (h[i] - n);
+        }
+        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+    }
+}
+""",
+}
+
+
+def functions_used(body: str, suffix: str) -> str:
+    """Return the functions that a body calls, with those that these call."""
+    found: dict[str, str] = {}
+    for name, text in reversed(_FUNCTIONS.items()):
+        if re.search(rf"(?<!\w){name}\(", body + "".join(found.values())):
+            found[name] = text.replace("@", suffix)
+    return "".join(reversed(found.values()))
