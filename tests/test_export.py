@@ -488,6 +488,14 @@ def test_a_compiler_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
         runs.export(run, "w.c")
 
 
+def test_temporary_folders_may_have_any_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path('NAME "quoted"').resolve()
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    assert export(trained(spec("Linear(6); ReLU; Linear(10)")), "c").certificate.verified
+    assert [*folder.iterdir()] == []
+
+
 def test_a_compiler_that_is_stopped_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo("lives")
     end = os.open("lives", os.O_RDONLY | os.O_NONBLOCK)

@@ -592,7 +592,8 @@ def _run(path: Path, artefact: Artefact, program: Program, cases: Sequence[NDArr
         name = re.findall(rb"^int (\w+)_run\(", artefact.data, re.MULTILINE)[0].decode()
         inside = _tapped(program)
         ends = [value for value in (program.outputs, program.probabilities) if value is not None]
-        (work / "harness.c").write_text(_HARNESS.replace("FILE_NAME", str(path.resolve())).replace("NAME", name))
+        (work / "network.c").write_bytes(path.read_bytes())  # next to it, since its own path may be no literal of C
+        (work / "harness.c").write_text(_HARNESS.replace("NAME", name))
         real, result = _TYPES[program.dtype], _TYPES[program.outputs.dtype]
         flags = [f"-DINPUT={_TYPES[program.input.dtype]}", f"-DOUTPUT={result}", f"-DREAL={real}"]
         flags += [f"-DUPPER_{word}={name.upper()}_{word}" for word in ("INPUTS", "OUTPUTS", "PROBABILITIES")]
@@ -621,7 +622,7 @@ def _test_itself(path: Path) -> None:
 _HARNESS = """\
 #include <stdio.h>
 #define NNSPEC_TAP(number, values, count) fwrite(values, sizeof *(values), count, stdout)
-#include "FILE_NAME"
+#include "network.c"
 
 int main(void)
 {
