@@ -143,7 +143,7 @@ def _entries_of(distribution: Distribution) -> list[_Entry]:
     listed."""
     try:
         found = [entry for entry in distribution.entry_points if entry.group == GROUP]
-        package = str(distribution.metadata["Name"]) if found else ""
+        package = distribution.metadata["Name"] or "" if found else ""
     except (AttributeError, KeyError, OSError, TypeError, ValueError):
         return []
     if not is_package_name(package):

@@ -205,6 +205,7 @@ def test_damaged_metadata_of_a_package_that_is_not_listed_is_no_concern_of_a_spe
     assert (done.returncode, done.stderr) == (1, "")
     assert "unknown optimizer `Lion2`" in done.stdout
     assert "index-url" not in done.stdout
+    assert "the package None" not in done.stdout
 
 
 def test_what_an_extension_prints_is_not_between_the_results(project: Path, site: Path) -> None:
