@@ -28,6 +28,7 @@ __all__ = [
     "DataUnavailable",
     "Dataset",
     "Facts",
+    "Field",
     "FileFault",
     "Remark",
     "Split",
@@ -77,6 +78,23 @@ class Remark(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Field:
+    """A named range of a row of numbers: one of several inputs of a sample, or one of several targets."""
+
+    name: str
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    """Its own shape; () for a single number, such as an id or a label."""
+    tokens: int = 0
+    """For an input of ids, how many distinct ones there are; 0 for quantities."""
+    classes: int | None = None
+    """For a target of labels, how many classes there are."""
+    axes: tuple[str, ...] = ()
+    """What the axes of `shape` are, as in `Facts`."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a source declares about its data before reading it."""
 
@@ -111,6 +129,10 @@ class Facts:
     """Whether the training samples are in no particular order, since they were shuffled before they were split."""
     weighted: bool = False
     """Whether samples have weights."""
+    inputs: tuple[Field, ...] = ()
+    """The inputs by name, as ranges of a sample's row, where there are several; () for one without a name."""
+    targets: tuple[Field, ...] = ()
+    """The targets by name, as ranges of the row `target`, where there are several; () for one without a name."""
     predicts_next: bool = False
     """Whether the target of each place is the id at the next one, so that no place may see later ones."""
 
