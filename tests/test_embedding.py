@@ -68,7 +68,7 @@ def test_activations_cannot_be_token_ids(folder: Path, model: str) -> None:
     finding, *_ = check(folder, model)
     assert finding.code == "NN401"
     first = model.partition(";")[0].partition("(")[0]
-    assert finding.message == f"{first} expects real-valued input but got the ids of 5 characters"
+    assert finding.message == f"{first} expects real-valued input but got ids from 0 to 4"
     assert finding.help == "add `Embedding(16)` before it"
 
 
@@ -76,7 +76,7 @@ def test_measurements_cannot_be_token_ids(folder: Path) -> None:
     for model in ("Embedding(6); Flatten; Linear(10)", "Embedding(300, 6); Flatten; Linear(10)"):
         finding, *_ = check(folder, model, data="Digits(train=50, test=20)")
         assert finding.message == "Embedding expects ids but got numbers"
-        assert "text" in finding.help
+        assert "`NPZ(…, ids=1000)`" in finding.help
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_measurements_cannot_be_token_ids(folder: Path) -> None:
         ("Embedding(8); LSTM(4, return_sequences=false); Embedding(6)", "Embedding expects ids but got numbers"),
         ("Embedding(6); MultiHeadAttention(4); Linear(5)", "4 heads do not share a width of 6 evenly"),
         ("Embedding(6); MultiHeadAttention(8, 2); Linear(5)", "this MultiHeadAttention expects rows of 8"),
-        ("MultiHeadAttention(2); Linear(5)", "MultiHeadAttention expects real-valued input but got the ids of 5"),
-        ("PositionalEmbedding; Linear(5)", "PositionalEmbedding expects real-valued input but got the ids of 5"),
+        ("MultiHeadAttention(2); Linear(5)", "MultiHeadAttention expects real-valued input but got ids from 0 to 4"),
+        ("PositionalEmbedding; Linear(5)", "PositionalEmbedding expects real-valued input but got ids from 0 to 4"),
         ("Embedding(6); PositionalEmbedding(9, 6); Linear(5)", "this PositionalEmbedding is for 9 but got 8×6"),
     ],
 )

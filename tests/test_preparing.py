@@ -459,4 +459,4 @@ def test_settings_for_numbers_are_rejected_for_ids(tmp_path: Path) -> None:
     for settings, what in told.items():
         path.write_text(spec("Embedding(4); Linear(data.classes)", data='Text("t.txt", 8)', train=settings))
         messages = [d.message for d in nnspec.check(path).diagnostics]
-        assert f"{what} needs numbers, but the samples are character ids" in messages
+        assert f"{what} needs numbers, but the samples are ids" in messages

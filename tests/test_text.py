@@ -193,7 +193,7 @@ def test_a_path_starts_from_the_folder_of_the_spec(poem: Path, monkeypatch: pyte
     (inner / "common.nn").write_text('data = Text("../poem.txt", context=8)\n')
     (inner / "main.nn").write_text('import "common.nn"\n' + spec().replace("data = Digits(train=50, test=20)\n", ""))
     found = [d.message for d in check(inner / "main.nn").diagnostics]
-    assert found == ["Linear expects real-valued input but got the ids of 14 characters"]  # of the poem
+    assert found == ["Linear expects real-valued input but got ids from 0 to 13"]  # of the poem
     (inner / "common.nn").write_text('data = Text("nowhere.txt", context=8)\n')
     assert [d.code for d in check(inner / "main.nn").diagnostics] == ["NN502"]
     monkeypatch.chdir(inner)  # a flag starts from where one works

@@ -136,7 +136,7 @@ class _Walk:
         """Raise ShapeError if ids arrive at a layer that would compute with them."""
         if self.tokens and not part.looks_up:
             raise ShapeError(
-                f"{part.spec_name} expects real-valued input but got the ids of {self.tokens} characters",
+                f"{part.spec_name} expects real-valued input but got ids from 0 to {self.tokens - 1:,}",
                 help="add `Embedding(16)` before it",
             )
 

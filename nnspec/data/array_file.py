@@ -35,6 +35,7 @@ __all__ = [
     "Header",
     "Levels",
     "MemoryArray",
+    "OutOfRange",
     "arrange",
     "exactly",
     "find_unusable",
@@ -104,6 +105,39 @@ class Levels(NamedTuple):
     """The distinct numbers; None if some are not whole or there are too many."""
     one_hot: bool
     """Whether each row is one-hot: a single 1, otherwise 0."""
+
+
+class OutOfRange(NamedTuple):
+    """Numbers of an array that are not ids."""
+
+    at: tuple[int, ...]
+    """Index of the first one."""
+    value: float
+    """The first one."""
+    number: int
+    """How many there are."""
+    largest: float
+    """The largest number of the array."""
+    only_large: bool
+    """Whether all numbers are whole and at least 0."""
+
+    def fault(self, name: str, key: str, size: int, ids: int, argument: str) -> FileFault:
+        """Return the error with the position of the first one, counted from 0 as NumPy does."""
+        index = ", ".join(map(str, self.at))
+        place = f"row {self.at[0]:,}" + (f", column {self.at[1]:,}" if len(self.at) == 2 else "")
+        where = f"{name}: " if name else ""
+        value = (
+            f"{int(self.value):,}" if math.isfinite(self.value) and self.value == int(self.value) else f"{self.value}"
+        )
+        many = f"{self.number:,} of {size:,} numbers {'is' if self.number == 1 else 'are'} out of range"
+        message = (
+            f"{where}`{key}[{index}]` is {value} ({place}, counted from 0), but {ids:,} ids are whole numbers "
+            f"from 0 to {ids - 1:,}; {many}"
+        )
+        help = "number them from 0, for example with `numpy.unique(x, return_inverse=True)[1]`"
+        if self.only_large and self.largest < EXACT:
+            help = f"`ids={int(self.largest) + 1:_}` includes all of them"
+        return FileFault(message, argument=argument, help=help)
 
 
 @dataclass(frozen=True)
@@ -263,6 +297,30 @@ class AnyArray(ABC):
             return found
 
         return self._ask(search, str(value))
+
+    def out_of_range(self, ids: int, keep: NDArray[Any] | None = None) -> OutOfRange | None:
+        """Return the numbers that are not whole numbers from 0 to `ids` - 1, in all rows or those to keep."""
+
+        def search(rows: Rows) -> OutOfRange | None:
+            first: tuple[tuple[int, ...], float] | None = None
+            count, largest, only_large = 0, 0.0, True
+            for start, piece in rows:
+                with np.errstate(invalid="ignore"):
+                    whole = piece == np.floor(piece) if piece.dtype.kind == "f" else np.ones(piece.shape, bool)
+                    bad = ~whole | (piece < 0) | (piece >= ids)
+                    if keep is not None:
+                        bad &= keep[start : start + len(piece)].reshape(-1, *(1,) * (piece.ndim - 1))
+                    if not bad.any():
+                        continue
+                    count += int(np.count_nonzero(bad))
+                    largest = max(largest, float(piece[bad].max()))
+                    only_large = only_large and bool((whole & (piece >= 0))[bad].all())
+                if first is None:
+                    row, *others = map(int, np.unravel_index(int(np.argmax(bad)), bad.shape))
+                    first = (start + row, *others), float(piece[(row, *others)])
+            return None if first is None else OutOfRange(*first, count, largest, only_large)
+
+        return self._ask(search, str(ids)) if keep is None else self._ask_now(search)
 
     def read(
         self,

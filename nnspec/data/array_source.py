@@ -13,17 +13,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from nnspec.data.array_file import Header, Levels, MemoryArray, arrange
 from nnspec.data.axes import Arrangement, Axes
 from nnspec.data.files import digest_of
-from nnspec.data.labels import Labels
+from nnspec.data.labels import MOST_LABELS, Labels
 from nnspec.data.npy import NumpyArray
 from nnspec.data.source import Access, Dataset, DataSource, Facts, FileFault, Remark, Split
 from nnspec.data.splitting import Seed, Share, divided, shares
 from nnspec.engine._numpy import np
-from nnspec.engine.part import Also, Positive
+from nnspec.engine.part import Also, Positive, Range
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ArraySource", "Pair", "Parts"]
+__all__ = ["ArraySource", "Pair", "Parts", "stored_as"]
+
+
+MOST_IDS = 1 << 24
+"""The most ids that are all distinct in float32."""
+
+Ids = Annotated[
+    int | None,
+    Range(low=1, high=MOST_IDS),
+    Also("vocabulary", "vocab_size", "num_embeddings", "num_words", "tokens", "input_dim"),
+]
+"""How many ids there are, as given in a spec; None for samples that are quantities."""
 
 
 class Pair(NamedTuple):
@@ -79,6 +90,7 @@ class ArraySource(DataSource):
     missing: Annotated[Literal["error", "drop"], Also("na", "nan")] = "error"
     ignore: Annotated[int | None, Also("ignore_index", "ignore_class", "ignore_label")] = None
     axes: Axes = None
+    ids: Ids = None
 
     def parts(self) -> tuple[Parts, list[Remark]]:
         """Find samples and targets, with remarks on what looks suspicious."""
@@ -95,6 +107,8 @@ class ArraySource(DataSource):
         file changes in the meantime.
         """
         parts, facts, labels, kept, notes = self._survey()
+        if facts.tokens:
+            self._refuse_other_ids(parts.pairs, kept, facts.tokens)
         splits: dict[Pair, Split] = {}
         for pair, keep in zip(parts.pairs, kept, strict=True):
             count = pair.rows(keep)
@@ -128,7 +142,7 @@ class ArraySource(DataSource):
             facts=facts,
             train=train,
             test=test,
-            divisor=self.divisor or (255.0 if facts.stored == "uint8" and not truths else 1.0),
+            divisor=self.divisor or (255.0 if facts.stored == "uint8" and not truths and not facts.tokens else 1.0),
             sha256=digest_of((*train.arrays, *test.arrays)),
             origin=parts.train.x.origin,
             class_names=labels.names if labels else (),
@@ -160,8 +174,13 @@ class ArraySource(DataSource):
             (shares(counts[0], self.test) if self.test else (counts[0], 0)) if split else (counts[0], counts[-1])
         )
         validation = counts[1] if parts.validation is not None else 0
-        arrangement, odd = arrange(samples, self.axes, f"`{pairs[0].x.key}`", pairs[0].x.argument)
-        remarks = [*remarks, *odd]
+        if self.ids is None:
+            arrangement, odd = arrange(samples, self.axes, f"`{pairs[0].x.key}`", pairs[0].x.argument)
+            remarks = [*remarks, *odd]
+        else:
+            arrangement = self._arrange_ids(samples, f"`{pairs[0].x.key}`")
+            if sum(pair.x.header().nbytes for pair in pairs) <= MOST_LABELS:
+                self._refuse_other_ids(pairs, kept, self.ids)
         numbers = _levels(pairs, targets, kept, _at_places(targets, arrangement))
         labels = None if numbers else self._labels(pairs, kept)
         levels: tuple[int, ...] = ()
@@ -186,8 +205,8 @@ class ArraySource(DataSource):
             test,
             validation=validation,
             shuffled=split and test > 0 and self.shuffle,
-            stored={"b1": "uint8", "f2": "float32"}.get(samples.dtype[-2:])
-            or np.dtype(samples.dtype).newbyteorder("=").name,
+            stored=stored_as(samples, self.ids),
+            tokens=self.ids or 0,
             target=() if labels and _of_samples(targets) else targets.shape[1:],
             levels=levels,
             one_hot=numbers is not None and numbers.one_hot,
@@ -197,6 +216,28 @@ class ArraySource(DataSource):
             weighted=any(pair.w is not None for pair in pairs),
         )
         return _Survey(parts, facts, labels, kept, notes)
+
+    def _arrange_ids(self, samples: Header, name: str) -> Arrangement:
+        """Return the axes of samples that are ids: their places. Raises FileFault for any others."""
+        for argument in ("divisor", "axes"):
+            if getattr(self, argument) is not None:
+                message = f"`{argument}` does not apply to ids, which are names and not quantities"
+                raise FileFault(message, argument=argument, help="remove it")
+        shape = samples.shape[1:] or (1,)
+        if len(shape) > 1 or shape == (0,):
+            message = (
+                f"with `ids`, a sample is an id or a row of ids, but {name} is {'×'.join(map(str, shape))} a sample"
+            )
+            raise FileFault(message, argument="ids", help="save the array as (samples, places)")
+        return Arrangement(("places",), shape)
+
+    def _refuse_other_ids(self, pairs: Sequence[Pair], kept: Sequence[NDArray[Any] | None], ids: int) -> None:
+        """Raise FileFault for samples with numbers that are not ids."""
+        for pair, keep in zip(pairs, kept, strict=True):
+            bad = pair.x.out_of_range(ids, keep)
+            if bad is not None:
+                name, key = pair.x.element
+                raise bad.fault(name, key, math.prod(pair.x.header().shape), ids, "ids")
 
     def _check_stratified(self, parts: Parts, targets: Header, known: bool) -> None:
         """Raise FileFault if targets have no classes to stratify by, or if nothing is split."""
@@ -242,6 +283,14 @@ class ArraySource(DataSource):
                 keep = ~gaps if keep is None else keep & ~gaps
             kept.append(None if keep is None or keep.all() else keep)
         return kept, tuple(notes)
+
+
+def stored_as(samples: Header, ids: int | None) -> str:
+    """Return the dtype in which samples are stored: for ids, the smallest that has them."""
+    if ids is not None:
+        return "uint8" if ids <= 1 << 8 else "uint16" if ids <= 1 << 16 else "int32"
+    usual = {"b1": "uint8", "f2": "float32"}.get(samples.dtype[-2:])
+    return usual or np.dtype(samples.dtype).newbyteorder("=").name
 
 
 def _heads(pair: Pair) -> tuple[Header, Header]:

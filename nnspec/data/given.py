@@ -8,8 +8,8 @@ from dataclasses import KW_ONLY, replace
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any
 
-from nnspec.data.array_file import MemoryArray
-from nnspec.data.array_source import ArraySource, Pair, Parts
+from nnspec.data.array_file import Header, MemoryArray
+from nnspec.data.array_source import ArraySource, Pair, Parts, stored_as
 from nnspec.data.frames import arrays_of, is_frame
 from nnspec.data.labels import Labels
 from nnspec.data.memory import GivenData, as_array, kind_of, or_near
@@ -133,6 +133,10 @@ class Given(ArraySource):
             )
         test = round(self.samples * self.test / (1 - self.test))
         target = () if self.targets in (None, 1) else (self.targets,)
+        if self.ids is not None:
+            header = Header("<i8", (self.samples, *self.shape))
+            shape, stored = self._arrange_ids(header, "`features`").shape, stored_as(header, self.ids)
+            return Facts(shape, self.classes, self.samples, test, stored, target, tokens=self.ids)
         stored = "uint8" if self.divisor == 255 else "float64"
         return Facts(self.shape, self.classes, self.samples, test, stored, target, axes=self.axes or ())
 

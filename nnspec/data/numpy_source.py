@@ -35,7 +35,8 @@ class NPZ(ArraySource):
     predict. `ignore` drops the samples with that label, which marks samples without one. Samples with NaN are an error,
     or dropped with `missing = drop`. Bytes are scaled to [0, 1] as in an image, and other numbers are used as they are,
     unless `divisor` is given. Samples with one axis are features; with two, a sequence, or an image if they are bytes;
-    with three, an image, channels first; `axes` overrides this. Files and arrays may have up to 1 GiB. Nothing is ever
+    with three, an image, channels first; `axes` overrides this. With `ids`, samples are ids from 0 to `ids` - 1, one or
+    a row of them, for `Embedding`. Files and arrays may have up to 1 GiB. Nothing is ever
     unpickled.
     """
 

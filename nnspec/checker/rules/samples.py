@@ -21,13 +21,13 @@ Data = tuple[Choice, ...]
 
 @rule("NN302")
 def arithmetic_on_ids(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
-    """Numeric preprocessing of samples that are character ids."""
+    """Numeric preprocessing of samples that are ids."""
     words = {"augment": train.augmentations, "standardise": train.standardise, "target": train.target == "input"}
     for word, used in words.items() if data[0].facts.tokens else ():
         span = _span(draft, word)
         if used and span is not None:
             what = "`target = input`" if word == "target" else f"`{word}`"
-            message = f"{what} needs numbers, but the samples are character ids"
+            message = f"{what} needs numbers, but the samples are ids"
             yield Diagnostic("NN302", message, span, help=f"remove `{word}`")
 
 
@@ -52,7 +52,7 @@ def augmentations(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Di
 def sample_without_text(draft: Draft, train: TrainSettings, data: Data) -> Iterator[Diagnostic]:
     """`sample` for data that is not text."""
     span = _span(draft, "sample")
-    if train.sample and span is not None and not data[0].facts.tokens:
+    if train.sample and span is not None and not data[0].facts.predicts_next:
         message = "`sample` generates text, but the network is not trained on text"
         yield Diagnostic("NN302", message, span, help="remove it, or use `Text` data")
 

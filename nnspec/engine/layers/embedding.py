@@ -73,7 +73,7 @@ class Embedding(Layer):
         if vocabulary is None:
             raise ShapeError(
                 "Embedding expects ids but got numbers",
-                help=f"use `Linear({width})` instead; only the first layer of a text model receives ids",
+                help=f"use `Linear({width})`; if the samples are ids, the data says so: `NPZ(…, ids=1000)`",
             )
         if vocabulary > EXACT:
             raise ShapeError(f"at most {EXACT:,} ids are supported", argument="num_embeddings", label="too many")
