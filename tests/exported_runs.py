@@ -49,8 +49,12 @@ CHAINS = {
         " MultiHeadAttention(2, causal=true); BatchNorm; MultiHeadAttention(4, bias=false);"
         " AvgPool(2, padding=1); PReLU(8); Softmax; LSTM(6); GRU(5); RNN(5); LayerNorm;"
         " RNN(4, activation=relu, bias=false); GRU(4, bias=false); LSTM(6, bias=false); LogSoftmax;"
+        " LSTM(3, bidirectional=true); GRU(2, bidirectional=true, bias=false); RNN(2, bidirectional=true);"
         " concat { a { LSTM(3, return_sequences=false) } b { GRU(4, return_sequences=false) }"
-        " c { RNN(2, return_sequences=false) } d { GlobalAvgPool } e { Conv1D(2, 4, bias=false); Flatten } };"
+        " c { RNN(2, return_sequences=false) } d { GlobalAvgPool } e { Conv1D(2, 4, bias=false); Flatten }"
+        " f { RNN(2, bidirectional=true, activation=relu, return_sequences=false) }"
+        " g { LSTM(2, bidirectional=true, return_sequences=false) }"
+        " h { GRU(1, bidirectional=true, return_sequences=false) } };"
         " Linear(10)",
         {},
     ),

@@ -174,6 +174,7 @@ def test_images_enter_as_the_first_layer_takes_them(
 
 
 PEEPS = {
+    **{f"{kind}(4, bidirectional=true)": f"{kind}(4, bidirectional=false)" for kind in ("RNN", "GRU", "LSTM")},
     "residual { MultiHeadAttention(2) }": "residual { MultiHeadAttention(2, causal=true) }",
     "MultiHeadAttention(2, causal=false)": "MultiHeadAttention(2, causal=true)",
     "Conv1D(8, 3, padding=same)": "Conv1D(8, 3, padding=causal)",
@@ -204,7 +205,7 @@ def test_exactly_the_layers_that_look_ahead_are_reported(layer: str, folder: Pat
 
 
 def test_the_help_against_looking_ahead_can_be_applied(folder: Path) -> None:
-    for layer, instead in list(PEEPS.items())[:4]:
+    for layer, instead in list(PEEPS.items())[:7]:
         text = spec(f"Embedding(8); {layer}; Linear(5)", data=data(folder, "text"))
         (found,) = [d for d in checked(text).diagnostics if d.code == "NN721"]
         assert found.fix is not None

@@ -20,7 +20,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def arguments(**more: Any) -> dict[str, Any]:
-    return {"in_features": None, "hidden_size": 3, "return_sequences": True, "bias": True, "activation": "tanh"} | more
+    given = {"in_features": None, "hidden_size": 3, "return_sequences": True, "bias": True, "activation": "tanh"}
+    return given | {"bidirectional": False} | more
 
 
 @every_kind
@@ -70,6 +71,36 @@ def test_shapes_that_are_not_sequences_of_rows_are_rejected(kind: Any) -> None:
     assert caught.value.argument == "in_features"
 
 
+@every_kind
+def test_both_directions_are_two_layers_of_which_one_reads_the_sequence_from_its_end(kind: Any) -> None:
+    x, grad = np.random.default_rng(0).standard_normal((4, 6, 2)), np.random.default_rng(1).standard_normal((4, 6, 6))
+    nn.set_seed(1)
+    both = kind(2, 3, bidirectional=True)
+    nn.set_seed(1)
+    one, other = kind(2, 3), kind(2, 3)
+    y = np.concatenate([one.forward(x), other.forward(x[:, ::-1])[:, ::-1]], axis=-1)
+    np.testing.assert_array_equal(both.forward(x), y)
+    dx = one.backward(grad[..., :3]) + other.backward(grad[:, ::-1, 3:])[:, ::-1]
+    np.testing.assert_array_equal(both.backward(grad), dx)
+    names = list(both.parameters())
+    assert names[4:] == [f"{name}_reverse" for name in names[:4]]
+    for name, parameter in one.parameters().items():
+        np.testing.assert_array_equal(both.parameters()[name].grad, parameter.grad)
+        np.testing.assert_array_equal(both.parameters()[f"{name}_reverse"].grad, other.parameters()[name].grad)
+    assert kind.geometry((6, 2), arguments(bidirectional=True)).out == (6, 6)
+    assert kind.geometry((6, 2), arguments(bidirectional=True, return_sequences=False)).out == (6,)
+
+
+@every_kind
+def test_the_last_states_of_both_directions_are_those_at_both_ends(kind: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 6, 2))
+    nn.set_seed(1)
+    every = kind(2, 3, bidirectional=True).forward(x)
+    nn.set_seed(1)
+    last = kind(2, 3, bidirectional=True, return_sequences=False).forward(x)
+    np.testing.assert_array_equal(last, np.concatenate([every[:, -1, :3], every[:, 0, 3:]], axis=-1))
+
+
 def test_flops_are_those_of_the_products_and_a_few_a_unit() -> None:
     for kind, gates in zip(KINDS, (1, 3, 4), strict=True):
         flops = kind.geometry((10, 64), arguments(hidden_size=128)).flops
@@ -94,6 +125,8 @@ MODELS = (
     "RNN(8, return_sequences=false); Linear(10)",
     "GRU(6); residual { RNN(6, activation=relu) }; GRU(5, return_sequences=false); Linear(10)",
     "LSTM(6); Tanh; concat { a { LSTM(4) }; b { GRU(4) } }; Linear(2); Flatten; Linear(10)",
+    "RNN(5, bidirectional=true); LSTM(6, bidirectional=true); GRU(8, bidirectional=true, return_sequences=false);"
+    " Linear(10)",
     "add { a { LSTM(6, return_sequences=false) }; b { GRU(6, return_sequences=false) } }; Linear(10)",
 )
 

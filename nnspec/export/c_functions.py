@@ -235,56 +235,57 @@ static real sigmoid(real x)
 }
 """,
     "rnn": """
-/* h <- f(x W + b + h W + b) for each place; all h, or the last. */
+/* h <- f(x W + b + h W + b) for each place, in the order of x + t step; h is written to y + t row. */
 static void rnn(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
-                real *b, real *h, int places, int in, int hidden, int all, int relu)
+                real *b, real *h, int places, int in, int step, int hidden, int row, int relu)
 {
     for (int i = 0; i < hidden; i++) h[i] = 0;
-    for (int t = 0; t < places; t++, x += in) {
-        linear(x, wi, bi, a, 1, in, hidden);
+    for (int t = 0; t < places; t++) {
+        linear(x + (long)t * step, wi, bi, a, 1, in, hidden);
         linear(h, wh, bh, b, 1, hidden, hidden);
         for (int i = 0; i < hidden; i++) {
             real v = a[i] + b[i];
             h[i] = relu ? (v < 0 ? 0 : v) : tanh@(v);
         }
-        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+        memcpy(y + (long)t * row, h, hidden * sizeof *h);
     }
 }
 """,
     "lstm": """
-/* c <- f c + i g, h <- o tanh(c) for each place; all h, or the last. */
+/* c <- f c + i g, h <- o tanh(c) for each place, in the order of x + t step; h is written to y + t row. */
 static void lstm(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
-                 real *b, real *h, int places, int in, int hidden, int all)
+                 real *b, real *h, int places, int in, int step, int hidden, int row)
 {
     real *c = h + hidden;
     for (int i = 0; i < 2 * hidden; i++) h[i] = 0;
-    for (int t = 0; t < places; t++, x += in) {
-        linear(x, wi, bi, a, 1, in, 4 * hidden);
+    for (int t = 0; t < places; t++) {
+        linear(x + (long)t * step, wi, bi, a, 1, in, 4 * hidden);
         linear(h, wh, bh, b, 1, hidden, 4 * hidden);
         for (int i = 0; i < 4 * hidden; i++) a[i] += b[i];
         for (int i = 0; i < hidden; i++) {
             c[i] = sigmoid(a[hidden + i]) * c[i] + sigmoid(a[i]) * tanh@(a[2 * hidden + i]);
             h[i] = sigmoid(a[3 * hidden + i]) * tanh@(c[i]);
         }
-        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+        memcpy(y + (long)t * row, h, hidden * sizeof *h);
     }
 }
 """,
     "gru": """
-/* h <- (1 - z) n + z h, with r and z sigmoids, n = tanh(x W + b + r (h W + b)), for each place; all h, or the last. */
+/* h <- (1 - z) n + z h, with r and z sigmoids, n = tanh(x W + b + r (h W + b)), for each place, in the order of
+   x + t step; h is written to y + t row. */
 static void gru(const real *x, const real *wi, const real *wh, const real *bi, const real *bh, real *y, real *a,
-                real *b, real *h, int places, int in, int hidden, int all)
+                real *b, real *h, int places, int in, int step, int hidden, int row)
 {
     for (int i = 0; i < hidden; i++) h[i] = 0;
-    for (int t = 0; t < places; t++, x += in) {
-        linear(x, wi, bi, a, 1, in, 3 * hidden);
+    for (int t = 0; t < places; t++) {
+        linear(x + (long)t * step, wi, bi, a, 1, in, 3 * hidden);
         linear(h, wh, bh, b, 1, hidden, 3 * hidden);
         for (int i = 0; i < hidden; i++) {
             real r = sigmoid(a[i] + b[i]), z = sigmoid(a[hidden + i] + b[hidden + i]);
             real n = tanh@(a[2 * hidden + i] + r * b[2 * hidden + i]);
             h[i] = n + z * (h[i] - n);
         }
-        if (all || t == places - 1) memcpy(all ? y + (long)t * hidden : y, h, hidden * sizeof *h);
+        memcpy(y + (long)t * row, h, hidden * sizeof *h);
     }
 }
 """,

@@ -312,12 +312,22 @@ def _attention(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
 
 def _recurrent(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:
     (places, features), hidden = op.incoming, int(op.arguments["hidden_size"])
-    gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[op.kind]
-    arrays = [c.weight(op, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    gates, every = {"RNN": 1, "LSTM": 4, "GRU": 3}[op.kind], op.arguments["return_sequences"]
     memory = [c.scratch("a", gates * hidden), c.scratch("b", gates * hidden), c.scratch("h", 2 * hidden)]
-    numbers = [places, features, hidden, int(op.arguments["return_sequences"])]
-    numbers += [int(op.arguments["activation"] == "relu")] if op.kind == "RNN" else []
-    return [f"{op.kind.lower()}({', '.join(map(str, [reads[0], *arrays, y, *memory, *numbers]))});"]
+    last = [int(op.arguments["activation"] == "relu")] if op.kind == "RNN" else []
+    width = op.writes.shape[-1]
+
+    def direction(x: str, end: str, to: str, step: int, row: int) -> str:
+        arrays = [c.weight(op, name + end) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        numbers = [places, features, step, hidden, row, *last]
+        return f"{op.kind.lower()}({', '.join(map(str, [x, *arrays, to, *memory, *numbers]))});"
+
+    lines = [direction(reads[0], "", y, features, width if every else 0)]
+    if op.arguments["bidirectional"]:  # from the last place to the first
+        end = places - 1
+        to = f"{y} + {end * width * every + hidden}"
+        lines.append(direction(f"{reads[0]} + {end * features}", "_reverse", to, -features, -width if every else 0))
+    return lines
 
 
 def _embedding(c: _Writer, op: Op, reads: Sequence[str], y: str) -> list[str]:

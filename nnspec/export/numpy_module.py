@@ -97,10 +97,16 @@ def _row_norm(op: Op, reads: Sequence[str]) -> str:
 
 def _recurrent(op: Op, reads: Sequence[str]) -> str:
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    words = [*reads, *(_weight(op, name) for name in names)]
-    words += ["_relu" if op.arguments["activation"] == "relu" else "np.tanh"] if op.kind == "RNN" else []
-    text = f"_{op.kind.lower()}({', '.join(words)})"
-    return text if op.arguments["return_sequences"] else f"{text}[:, -1]"
+    more = ["_relu" if op.arguments["activation"] == "relu" else "np.tanh"] if op.kind == "RNN" else []
+
+    def direction(x: str, end: str) -> str:
+        return f"_{op.kind.lower()}({', '.join([x, *(_weight(op, name + end) for name in names), *more])})"
+
+    texts, every = [direction(reads[0], "")], op.arguments["return_sequences"]
+    if op.arguments["bidirectional"]:
+        texts.append(direction(f"{reads[0]}[:, ::-1]", "_reverse") + ("[:, ::-1]" if every else ""))
+    texts = texts if every else [f"{text}[:, -1]" for text in texts]
+    return f"np.concatenate([{', '.join(texts)}], axis=-1)" if len(texts) > 1 else texts[0]
 
 
 def _columns(op: Op, reads: Sequence[str]) -> str:

@@ -233,23 +233,33 @@ def _attention(g: _Graph, op: Op, reads: Sequence[str]) -> None:
 def _recurrent(g: _Graph, op: Op, reads: Sequence[str]) -> None:
     hidden, order = int(op.arguments["hidden_size"]), _GATES[op.kind]
 
-    def gates(name: str) -> NDArray[Any]:
-        """Weights `(in, gates·hidden)` as `(gates·hidden, in)`, or biases, with the gates in the order of ONNX."""
-        array = op.weights[name].T
-        return np.concatenate([array[gate * hidden : (gate + 1) * hidden] for gate in order])
+    directions = ["", "_reverse"] if op.arguments["bidirectional"] else [""]
 
-    inputs = [g.node("Transpose", reads[0], perm=[1, 0, 2])]
-    inputs += [g.constant(gates(name)[None]) for name in ("weight_ih", "weight_hh")]
+    def gates(*names: str) -> str:
+        """For each direction, weights `(in, gates·hidden)` as `(gates·hidden, in)`, or biases, one after another, with
+        the gates in the order of ONNX."""
+
+        def ordered(array: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([array.T[gate * hidden : (gate + 1) * hidden] for gate in order])
+
+        found = [np.concatenate([ordered(op.weights[name + end]) for name in names]) for end in directions]
+        return g.constant(np.stack(found))
+
+    inputs = [g.node("Transpose", reads[0], perm=[1, 0, 2]), gates("weight_ih"), gates("weight_hh")]
     if "bias_ih" in op.weights:
-        inputs.append(g.constant(np.concatenate([gates("bias_ih"), gates("bias_hh")])[None]))
+        inputs.append(gates("bias_ih", "bias_hh"))
     more: dict[str, Any] = {"linear_before_reset": 1} if op.kind == "GRU" else {}
     if op.kind == "RNN":
-        more["activations"] = [str(op.arguments["activation"]).capitalize()]
+        more["activations"] = [str(op.arguments["activation"]).capitalize()] * len(directions)
+    if len(directions) > 1:
+        more["direction"] = "bidirectional"
     every, last = g.node_of(op.kind, *inputs, outputs=2, hidden_size=hidden, **more)
+    # (T, directions, B, hidden), and (directions, B, hidden)
     if op.arguments["return_sequences"]:
-        g.node("Transpose", g.node("Squeeze", every, g.integers(1)), perm=[1, 0, 2])
+        by_sample = g.node("Transpose", every, perm=[2, 0, 1, 3])
+        g.node("Reshape", by_sample, g.integers(0, 0, len(directions) * hidden))
     else:
-        g.node("Squeeze", last, g.integers(0))
+        g.node("Reshape", g.node("Transpose", last, perm=[1, 0, 2]), g.integers(0, len(directions) * hidden))
 
 
 def _embedding(g: _Graph, op: Op, reads: Sequence[str]) -> None:

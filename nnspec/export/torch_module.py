@@ -160,13 +160,20 @@ def _row_norm(op: Op) -> _Module:
     return _Module(f"nn.{op.kind}({row!r}, eps={a['eps']!r}{more})", state=op.weights)
 
 
+_RECURRENT = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
 def _recurrent(op: Op) -> _Module:
     a = op.arguments
     more = "" if a["bias"] else ", bias=False"
     more += ", nonlinearity='relu'" if a.get("activation") == "relu" else ""
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    weights = _transposed(op, **{f"{name}_l0": name for name in names})
+    more += ", bidirectional=True" if a["bidirectional"] else ""
+    names = {f"{name}_l0{end}": name + end for end in ("", "_reverse") for name in _RECURRENT}
+    weights = _transposed(op, **{theirs: own for theirs, own in names.items() if own in op.weights})
     call = "self.{name}({x})[0]" + ("" if a["return_sequences"] else "[:, -1]")
+    if a["bidirectional"] and not a["return_sequences"]:
+        state = "[1][0]" if op.kind == "LSTM" else "[1]"
+        call = f"self.{{name}}({{x}}){state}.transpose(0, 1).flatten(1)"
     return _Module(f"nn.{op.kind}({a['in_features']}, {a['hidden_size']}, batch_first=True{more})", call, weights)
 
 

@@ -27,14 +27,22 @@ if TYPE_CHECKING:
 
 __all__ = ["RNN"]
 
+REVERSE = "_reverse"
+"""What PyTorch appends to the names of the parameters that read the sequence from its end."""
+
 
 class Recurrent(Layer):
     """Base of the recurrent layers: x `(B, T, in)` -> y `(B, T, hidden)`, or, with `return_sequences=false`, only the
     last one, `(B, hidden)`. The initial state is zero; all parameters start uniformly in ±1/√hidden.
+
+    With `bidirectional`, a second layer with its own parameters, `…_reverse`, reads the sequence from its end, and y is
+    both side by side: `(B, T, 2·hidden)`, or `(B, 2·hidden)` with the final state of each, which the second reaches at
+    the first position. Schuster and Paliwal, Bidirectional Recurrent Neural Networks, 1997.
     """
 
     image_as = "sequence"
     samples_independent = True
+    looks_ahead_unless = "bidirectional=false"
     gates: ClassVar[int]
     """The number of columns per hidden unit."""
     merged: ClassVar[int]
@@ -47,10 +55,13 @@ class Recurrent(Layer):
     _: KW_ONLY
     return_sequences: bool = True
     bias: Annotated[bool, Also("use_bias")] = True
+    bidirectional: Annotated[bool, Also("bidirected", "both_directions")] = False
     dtype: InitVar[str] = "float64"
     rng: InitVar[Generator | None] = None
     _inputs: NDArray[Any] | None = kept()
     _hidden: NDArray[Any] | None = kept()
+    _reverse: Recurrent | None = kept()
+    """The layer that reads the sequence from its end."""
 
     def __post_init__(self, dtype: str, rng: Generator | None) -> None:
         draw, bound, width = rng or default_generator(), 1 / sqrt(self.hidden_size), self.gates * self.hidden_size
@@ -60,6 +71,10 @@ class Recurrent(Layer):
         self.bias_hh = Parameter(draw.uniform(-bound, bound, width), dtype, decays=False) if self.bias else None
         self._bias = np.empty(width if self.bias else 0, dtype)
         self._places = (0, 0)
+        if self.bidirectional:
+            self._reverse = type(self)(**{**self.arguments(), "bidirectional": False}, dtype=dtype, rng=draw)
+            for name, parameter in self._reverse.parameters().items():
+                setattr(self, name + REVERSE, parameter)
 
     @classmethod
     def geometry(cls, incoming: Shape, arguments: Mapping[str, Any]) -> Geometry:
@@ -75,24 +90,43 @@ class Recurrent(Layer):
                 help=f"`{name}({hidden})` accepts any input size",
             )
         bias = arguments["bias"]
-        biases: dict[str, Shape] = {"bias_ih": (width,), "bias_hh": (width,)} if bias else {}
+        parameters: dict[str, Shape] = {"weight_ih": (arriving, width), "weight_hh": (hidden, width)}
+        parameters |= {"bias_ih": (width,), "bias_hh": (width,)} if bias else {}
+        work = {
+            "inputs": Work((places, arriving), saved=True),
+            "hidden": Work((places, hidden), saved=True),
+            "rows": Work((places, width)),
+            "arriving": Work((places, hidden)),
+            "passed": Work((places, arriving)),
+            "gradient": Work((hidden,)),
+            **({"recurrent": Work((width,))} if places > 1 else {}),
+            **({"ones": Work((places,))} if bias else {}),
+            **cls._more_work(places, hidden),
+        }
+        directions = 1
+        if arguments["bidirectional"]:
+            directions = 2
+            parameters |= {name + REVERSE: shape for name, shape in parameters.items()}
+            work |= {name + REVERSE: array for name, array in work.items() if array.saved}
         return Geometry(
-            out=(places, hidden) if arguments["return_sequences"] else (hidden,),
-            flops=places * (2 * width * (arriving + hidden) + cls.flops_each * hidden),
-            parameters={"weight_ih": (arriving, width), "weight_hh": (hidden, width)} | biases,
+            out=(places, directions * hidden) if arguments["return_sequences"] else (directions * hidden,),
+            flops=directions * places * (2 * width * (arriving + hidden) + cls.flops_each * hidden),
+            parameters=parameters,
             inferred={"in_features": arriving},
-            work={
-                "inputs": Work((places, arriving), saved=True),
-                "hidden": Work((places, hidden), saved=True),
-                "rows": Work((places, width)),
-                "arriving": Work((places, hidden)),
-                "passed": Work((places, arriving)),
-                "gradient": Work((hidden,)),
-                **({"recurrent": Work((width,))} if places > 1 else {}),
-                **({"ones": Work((places,))} if bias else {}),
-                **cls._more_work(places, hidden),
-            },
+            work=work,
         )
+
+    @classmethod
+    def looks_ahead(cls, incoming: Shape, arguments: Mapping[str, Any]) -> bool:
+        """If it is bidirectional."""
+        return bool(arguments.get("bidirectional", False))
+
+    def lend(self, work: Mapping[str, NDArray[Any]]) -> None:
+        """Use these work arrays; the two directions share those that are not kept for the backward pass."""
+        super().lend(work)
+        if self._reverse is not None:
+            own = {name.removesuffix(REVERSE): array for name, array in work.items() if name.endswith(REVERSE)}
+            self._reverse.lend({**work, **own})
 
     @classmethod
     def _more_work(cls, places: int, hidden: int) -> dict[str, Work]:
@@ -100,6 +134,42 @@ class Recurrent(Layer):
 
     def forward(self, x: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Step through the sequence: `(B, T, in) -> (B, T, hidden)`, or `(B, hidden)`."""
+        batch, places, _ = x.shape
+        hidden = self.hidden_size
+        width = hidden if self._reverse is None else 2 * hidden
+        y = (
+            np.empty((batch, places, width) if self.return_sequences else (batch, width), x.dtype)
+            if out is None
+            else out
+        )
+        if self._reverse is None:
+            return self._step_through(x, y)
+        self._step_through(x, y[..., :hidden])
+        self._reverse._step_through(x[:, ::-1], self._reversed(y))
+        return y
+
+    def backward(
+        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
+    ) -> NDArray[Any] | None:
+        """Step back through the sequence: `(B, T, hidden)` or `(B, hidden) -> (B, T, in)`, writing all gradients."""
+        reverse = self._reverse
+        passed = self._step_back(grad if reverse is None else grad[..., : self.hidden_size], input_grad)
+        if passed is not None:
+            places, batch, features = passed.shape
+            out = np.empty((batch, places, features), grad.dtype) if out is None else out
+            np.copyto(out, passed.transpose(1, 0, 2))
+        if reverse is not None:
+            passed = reverse._step_back(self._reversed(grad), input_grad)
+            if passed is not None and out is not None:
+                np.add(out, passed[::-1].transpose(1, 0, 2), out=out)
+        return out if input_grad else None
+
+    def _reversed(self, y: NDArray[Any]) -> NDArray[Any]:
+        """View the outputs of the second direction, or their gradients, in the order in which it computes them."""
+        return y[:, ::-1, self.hidden_size :] if self.return_sequences else y[:, self.hidden_size :]
+
+    def _step_through(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+        """Fill y from x, in one direction."""
         batch, places, features = x.shape
         self._places = (places, batch)
         self._inputs = inputs = self._array("inputs", features, x.dtype)
@@ -113,17 +183,13 @@ class Recurrent(Layer):
             np.add(self._bias[:merged], self.bias_hh.data[:merged], out=self._bias[:merged])
             np.add(rows, self._bias, out=rows)
         self._run(self._by_gates(rows), hidden)
-        shape = (batch, places, self.hidden_size) if self.return_sequences else (batch, self.hidden_size)
-        y = np.empty(shape, x.dtype) if out is None else out
         np.copyto(y, hidden.transpose(1, 0, 2) if self.return_sequences else hidden[-1])
         return y
 
-    def backward(
-        self, grad: NDArray[Any], out: NDArray[Any] | None = None, *, input_grad: bool = True
-    ) -> NDArray[Any] | None:
-        """Step back through the sequence: `(B, T, hidden)` or `(B, hidden) -> (B, T, in)`, writing all gradients."""
+    def _step_back(self, grad: NDArray[Any], input_grad: bool) -> NDArray[Any] | None:
+        """Write the gradients of the parameters of one direction; return dL/dx `(T, B, in)` if it is wanted."""
         inputs, hidden = saved(self._inputs, self), saved(self._hidden, self)
-        (places, batch), width, dtype = self._places, self.gates * self.hidden_size, grad.dtype
+        (places, _), width, dtype = self._places, self.gates * self.hidden_size, grad.dtype
         arriving = self._array("arriving", self.hidden_size, dtype)
         if self.return_sequences:
             np.copyto(arriving, grad.transpose(1, 0, 2))
@@ -132,21 +198,19 @@ class Recurrent(Layer):
             np.copyto(arriving[-1], grad)
         rows = self._array("rows", width, dtype)
         self._run_back(arriving, hidden, rows)
-        flat = rows_of_places(rows)
+        flat, passed = rows_of_places(rows), None
         np.matmul(rows_of_places(inputs).T, flat, out=self.weight_ih.grad)
         self._sum(flat, self.bias_ih)
         if input_grad:
             passed = self._array("passed", inputs.shape[-1], dtype)
             np.matmul(flat, self.weight_ih.data.T, out=rows_of_places(passed))
-            out = np.empty((batch, places, inputs.shape[-1]), dtype) if out is None else out
-            np.copyto(out, passed.transpose(1, 0, 2))
         self._turn_to_state(self._by_gates(rows))
         self._sum(flat, self.bias_hh)
         if places > 1:
             np.matmul(rows_of_places(hidden[:-1]).T, rows_of_places(rows[1:]), out=self.weight_hh.grad)
         else:
             self.weight_hh.grad.fill(0)
-        return out if input_grad else None
+        return passed
 
     def _run(self, products: NDArray[Any], hidden: NDArray[Any]) -> None:
         """Fill `hidden` step by step, from x W_ih + b_ih of all steps, including the merged part of b_hh."""
@@ -251,7 +315,10 @@ class RNN(Recurrent):
 
     def sides(self) -> NDArray[Any] | None:
         """Whether each unit is active at each step, with `relu`."""
-        return saved(self._hidden, self).swapaxes(0, 1) > 0 if self.activation == "relu" else None
+        if self.activation != "relu":
+            return None
+        both = [saved(each._hidden, each).swapaxes(0, 1) for each in (self, self._reverse) if each is not None]
+        return np.concatenate(both, axis=1) > 0
 
 
 def sigmoid(a: NDArray[Any]) -> None:

@@ -20,6 +20,9 @@ SAMPLES = [
         _layer(part, (1, 2), 2),
         _layer(part, (1, 1), 1, return_sequences=False, bias=False),
         _layer(part, (4, 1), 2, bias=False),
+        _layer(part, (3, 2), 2, bidirectional=True),
+        _layer(part, (4, 1), 2, bidirectional=True, return_sequences=False, bias=False),
     )
 ]
 SAMPLES += [_layer("RNN", (3, 2), 2, activation="relu"), _layer("RNN", (2, 2), 1, activation="relu", bias=False)]
+SAMPLES += [_layer("RNN", (2, 2), 2, activation="relu", bidirectional=True)]
